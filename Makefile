@@ -1,0 +1,107 @@
+# Everything the project does, by one word each: `make help` lists the words.
+# The only needs are Python 3.11 or newer, git and make; the first run sets up .venv from the hash-pinned requirements.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+WORKERS ?= 2
+ARGS ?=
+UV := $(BIN)/uv pip install --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock" $(ARGS)
+
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+# uv trusts the certificates that this machine trusts, as pip does.
+export UV_SYSTEM_CERTS ?= 1
+# Pyright would ask the network for a newer version of itself.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(VENV)/.run ## tell the story: one governed call, end to end, on this machine
+	@$(BIN)/interlock demo
+
+.PHONY: test
+test: $(VENV)/.dev ## run all tests, on SQLite and on Postgres (ARGS="-k word" narrows, WORKERS=8 widens)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
+
+.PHONY: check
+check: lint types contracts house ## run all checks that need no running system
+
+.PHONY: lint
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(VENV)/.dev ## pyright, strict
+	$(BIN)/pyright
+
+.PHONY: contracts
+contracts: $(VENV)/.dev ## who may import whom
+	$(BIN)/lint-imports
+
+.PHONY: house
+house: $(VENV)/.dev ## the house rules as tests: sizes, doors, errors, purity
+	$(BIN)/pytest -q tests/house
+
+.PHONY: format
+format: $(VENV)/.dev ## let ruff put the source in order
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: coverage
+coverage: $(VENV)/.dev ## run all tests and show which lines and branches they miss
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --cov --cov-report=term:skip-covered $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.dev ## measure speed as ratios to baselines taken in the same run
+	$(BIN)/python -m bench $(ARGS)
+
+PRISM := @stoplight/prism-cli@5.14.2
+
+.PHONY: rig
+rig: $(VENV)/.dev ## test against real parts made by others (needs npm: installs Prism into .tools)
+	test -x .tools/prism/node_modules/.bin/prism || npm install --silent --no-audit --no-fund --prefix .tools/prism $(PRISM)
+	$(BIN)/pytest -m rig tests/rig $(ARGS)
+
+.PHONY: soak
+soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (ROUNDS=20)
+	$(BIN)/pytest -m soak tests/soak --timeout=3600 $(ARGS)
+
+.PHONY: schemas
+schemas: $(VENV)/.dev ## write schemas/ from the models
+	$(BIN)/python tools/schemas.py --write
+
+.PHONY: lock
+lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
+	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -
+	$(LOCK) --extra postgres --group dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+
+# The three stages of the virtual environment. Each is done again when what it is made from changes.
+$(VENV)/.bootstrap: requirements/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo "Interlock needs Python 3.11 or newer on the PATH; or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "Setting up $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.bootstrap requirements/run.txt pyproject.toml
+	@$(UV) --require-hashes -r requirements/run.txt
+	@$(UV) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements/dev.txt
+	@$(UV) --require-hashes -r requirements/dev.txt
+	@touch $@

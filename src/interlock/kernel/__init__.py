@@ -1,0 +1,77 @@
+"""The floor of the house: time, ids, canonical JSON, errors, secrets, redaction, backoff, and the transaction token.
+
+Owns: values and small rules that every room needs. Refuses: I/O, settings, anything that knows a domain word.
+Invariants: the same value has the same canonical bytes everywhere; a `Secret` never prints; moments are aware and in UTC.
+"""
+
+from interlock.kernel.backoff import Backoff
+from interlock.kernel.caller import PLATFORM_TENANT, Caller
+from interlock.kernel.canonical import JSON, canonical, digest, digest_bytes
+from interlock.kernel.clock import Clock, SystemClock, from_micros, from_rfc3339, to_micros, to_rfc3339
+from interlock.kernel.errors import (
+    ConfigurationError,
+    ConflictError,
+    ConnectionError_,
+    Fault,
+    InterlockError,
+    InternalError,
+    NotFoundError,
+    PlaneError,
+    ProviderError,
+    RequestError,
+    Retry,
+    StoreError,
+    UnknownOutcome,
+    VerificationError,
+)
+from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
+from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json
+from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
+from interlock.kernel.secret import Secret
+from interlock.kernel.store import Store, Tx
+from interlock.kernel.version import VERSION
+
+__all__ = [
+    "JSON",
+    "MIN_SECRET_LENGTH",
+    "PLATFORM_TENANT",
+    "PREFIXES",
+    "REDACTED",
+    "VERSION",
+    "Backoff",
+    "Caller",
+    "Clock",
+    "ConfigurationError",
+    "ConflictError",
+    "ConnectionError_",
+    "Fault",
+    "IdSource",
+    "InterlockError",
+    "InternalError",
+    "InvalidJson",
+    "JsonLimits",
+    "NotFoundError",
+    "PlaneError",
+    "ProviderError",
+    "Redactor",
+    "RequestError",
+    "Retry",
+    "Secret",
+    "Store",
+    "StoreError",
+    "SystemClock",
+    "Tx",
+    "UnknownOutcome",
+    "Uuid7Ids",
+    "VerificationError",
+    "canonical",
+    "check_json",
+    "digest",
+    "digest_bytes",
+    "from_micros",
+    "from_rfc3339",
+    "is_id",
+    "parse_json",
+    "to_micros",
+    "to_rfc3339",
+]

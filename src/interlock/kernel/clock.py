@@ -1,0 +1,69 @@
+"""Time, injected: no room reads the wall clock itself."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Clock(Protocol):
+    """Where time comes from. `SystemClock` in production, `testing.ManualClock` in tests."""
+
+    def now(self) -> datetime:
+        """The time of day, aware, in UTC. It may jump."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that only grow, for measuring durations."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, cancellably."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        import anyio  # here, so that `import interlock` stays quick
+
+        await anyio.sleep(seconds)
+
+
+def to_micros(moment: datetime) -> int:
+    """Whole microseconds since 1970 UTC: how moments are stored, the same on every database.
+
+    Raises ValueError for a naive datetime, whose meaning would depend on the machine.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"naive datetime {moment!r}: give it a time zone")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The inverse of `to_micros`."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """`2026-11-20T11:25:09.000001Z`: how moments are written in events, packets and JSON (RFC 3339)."""
+    if moment.tzinfo is None:
+        raise ValueError(f"naive datetime {moment!r}: give it a time zone")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def from_rfc3339(text: str) -> datetime:
+    """The inverse of `to_rfc3339`; also takes other offsets. Raises ValueError if it is not a full aware timestamp."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"timestamp {text!r} has no time zone")
+    return moment.astimezone(UTC)

@@ -1,0 +1,102 @@
+"""JSON from outside: parsed once, within limits, with the path of what is wrong."""
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+import orjson
+
+from interlock.kernel.canonical import JSON, MAX_INTEGER, PLAIN_BELOW
+from interlock.kernel.errors import RequestError, Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonLimits:
+    """How much JSON is accepted. Sizes in bytes; depth 1 is a scalar; nodes are all values in the tree."""
+
+    max_bytes: int = 1_048_576
+    max_depth: int = 64
+    max_nodes: int = 100_000
+
+
+class InvalidJson(RequestError):
+    """The text is not JSON, or not JSON that can be kept: too large, too deep, NaN, a control character."""
+
+    code = "invalid_json"
+    retry = Retry.AFTER_CHANGE
+    next_step = "Send plain JSON (RFC 8259) within the limits named in the message."
+
+
+def parse_json(data: bytes | str, *, limits: JsonLimits | None = None, what: str = "input") -> JSON:
+    """Parse and check a JSON text. Raises InvalidJson, naming the place."""
+    limits = limits or JsonLimits()
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    if len(raw) > limits.max_bytes:
+        raise InvalidJson(f"the {what} has {len(raw)} bytes; the limit is {limits.max_bytes}")
+    try:
+        value = cast("JSON", orjson.loads(raw))
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(f"the {what} is not JSON: {error}") from error
+    check_json(value, limits=limits, what=what)
+    return value
+
+
+def check_json(value: object, *, limits: JsonLimits | None = None, what: str = "input") -> None:
+    """Check a Python value that claims to be JSON. Raises InvalidJson with a JSON path.
+
+    The byte limit is enforced by an estimate from below (text lengths), so that a huge value is refused before it is
+    ever serialised. Control characters other than tab, newline and carriage return are refused: no service that we
+    know wants them, and terminals and logs are harmed by them.
+    """
+    limits = limits or JsonLimits()
+    stack: list[tuple[object, str, int]] = [(value, "$", 1)]
+    nodes = size = 0
+    while stack:
+        item, path, depth = stack.pop()
+        nodes += 1
+        if nodes > limits.max_nodes:
+            raise InvalidJson(f"the {what} has more than {limits.max_nodes} values")
+        if depth > limits.max_depth:
+            raise InvalidJson(f"the {what} is nested deeper than {limits.max_depth} levels at {path[:200]}")
+        if isinstance(item, str):
+            size += _check_text(item, path, what)
+        elif isinstance(item, dict):
+            for key, child in cast("dict[object, object]", item).items():
+                if not isinstance(key, str):
+                    raise InvalidJson(f"{what} {path}: the key {key!r} is not text")
+                size += _check_text(key, path, what)
+                stack.append((child, f"{path}.{key}", depth + 1))
+        elif isinstance(item, list | tuple):
+            stack.extend(
+                (child, f"{path}[{index}]", depth + 1) for index, child in enumerate(cast("list[object]", item))
+            )
+        else:
+            _check_scalar(item, path, what)
+        if size > limits.max_bytes:
+            raise InvalidJson(f"the {what} is larger than {limits.max_bytes} bytes")
+
+
+def _check_scalar(item: object, path: str, what: str) -> None:
+    if item is None or isinstance(item, bool):
+        return
+    if isinstance(item, int):
+        if abs(item) > MAX_INTEGER:
+            raise InvalidJson(f"{what} {path}: {item} is beyond ±(2⁵³−1); send it as text")
+    elif isinstance(item, float):
+        if not math.isfinite(item):
+            raise InvalidJson(f"{what} {path}: {item} is not a JSON number")
+        if MAX_INTEGER < abs(item) < PLAIN_BELOW:
+            raise InvalidJson(f"{what} {path}: {item} would be written as an integer beyond ±(2⁵³−1); send it as text")
+    else:
+        raise InvalidJson(f"{what} {path}: {type(item).__name__} is not a JSON value")
+
+
+def _check_text(text: str, path: str, what: str) -> int:
+    if not text.isprintable():  # quick test first: most text is printable
+        for character in text:
+            code = ord(character)
+            if (code < 0x20 and character not in "\t\n\r") or code == 0x7F:
+                raise InvalidJson(f"{what} {path}: control character U+{code:04X}")
+            if 0xD800 <= code <= 0xDFFF:
+                raise InvalidJson(f"{what} {path}: lone surrogate U+{code:04X}")
+    return len(text)

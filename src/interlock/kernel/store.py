@@ -1,0 +1,28 @@
+"""The transaction, as the rooms see it: a token to hand on, with nothing to do on it."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Tx(Protocol):
+    """An open transaction. Opaque: only the adapter that opened it looks inside."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction can still be used."""
+        ...
+
+
+class Store(Protocol):
+    """Runs functions in transactions. `fn` is synchronous, does no other I/O, and may run again."""
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` on one consistent snapshot. Raises StoreError."""
+        ...
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a transaction and return after the commit. Raises StoreError, or what `fn` raised (then nothing
+        was written). A cancelled caller does not know the outcome."""
+        ...

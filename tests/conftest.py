@@ -1,0 +1,56 @@
+"""What holds for every test: nobody's environment, nobody's home, a folder of its own."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
+
+HERE = Path(__file__).parent
+
+# Fixtures live in plugins, one per area (tests/fix_<area>.py).
+pytest_plugins = sorted(path.stem for path in HERE.glob("fix_*.py"))
+
+# Two slow cores are no defect of the code under test, and a failure in CI must be the change's own.
+hypothesis.settings.register_profile(
+    "interlock",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+hypothesis.settings.load_profile("interlock")
+set_hypothesis_home_dir(HERE.parent / ".hypothesis")
+
+HOMES = (
+    "HOME",
+    "USERPROFILE",
+    "APPDATA",
+    "LOCALAPPDATA",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_STATE_HOME",
+    "XDG_CACHE_HOME",
+)
+FOREIGN = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS", "COLUMNS", "LINES", "PYTHONPATH")
+
+
+def _is_foreign(name: str) -> bool:
+    return name.startswith("INTERLOCK_") or name in FOREIGN or name.lower().endswith("_proxy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody() -> Iterator[Path]:
+    """Run as nobody in particular: the user's settings, keys and proxies are out of reach, also for child processes,
+    and what a test leaves in the working directory is not left in the source tree."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="interlock-") as folder:
+        for name in [name for name in os.environ if _is_foreign(name)]:
+            patch.delenv(name)
+        home = Path(folder) / "home"
+        for name in HOMES:
+            patch.setenv(name, str(home / name.lower() if name.startswith("XDG") else home))
+        home.mkdir()
+        patch.chdir(folder)
+        yield home

@@ -1,0 +1,86 @@
+"""The import contracts catch what they promise: a house with one forbidden import falls, an empty house stands."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+WITHIN = (
+    "adapters.keys", "adapters.lanes", "adapters.lanes.http", "adapters.sql", "adapters.sql.tables",
+    "connectors.github", "connectors.linear", "kernel.clock", "kernel.ids",
+)  # fmt: skip
+
+LAYERS = "A room imports only rooms on lines below its own"
+SABOTAGE = [
+    ("kernel", "import interlock.sdk", LAYERS),
+    ("sdk", "import interlock.plane", LAYERS),
+    ("policy", "import interlock.budgets", LAYERS),
+    ("runs", "import interlock.app", LAYERS),
+    ("app", "import interlock.testing", LAYERS),
+    ("novelty", "", LAYERS),
+    ("plane", "from interlock import Interlock", LAYERS),
+    ("testing", "import interlock.adapters.sql", "Only app imports adapters and connectors"),
+    ("cli", "import interlock.connectors.github", "Only app imports adapters and connectors"),
+    ("connectors.github", "import interlock.runs", "Connectors know only sdk and kernel"),
+    ("connectors.github", "import httpx2", "Connectors know only sdk and kernel"),
+    ("connectors.github", "import interlock.connectors.linear", "Connectors are strangers to each other"),
+    ("adapters.lanes", "import interlock.adapters.keys", "Adapters are strangers to each other"),
+    ("adapters.keys", "import sqlalchemy", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
+    ("adapters.sql", "import httpx2", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
+    ("app", "from sqlalchemy import orm", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
+    ("runs", "import starlette.responses", "Domain rooms know no web server and no terminal"),
+    ("kernel.ids", "import interlock.kernel.clock", "No cycles among siblings, at any depth"),
+]
+
+
+def rooms() -> list[str]:
+    layers = next(contract["layers"] for contract in SETTINGS["contracts"] if contract["type"] == "layers")
+    names = [name.strip() for line in layers for name in line.split("|")]
+    return [name for name in names if not name.startswith("(")]
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the house's walls with nothing inside."""
+    (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
+    for room in ("", *rooms(), *WITHIN):
+        write(tmp_path, room, "")
+    write(tmp_path, "", "def __getattr__(name): from interlock.app import Interlock")
+    write(tmp_path, "app", "import interlock.adapters.sql, interlock.connectors.github, interlock.runs")
+    write(tmp_path, "adapters.sql", "import sqlalchemy.dialects.postgresql, interlock.runs")
+    write(tmp_path, "adapters.sql.tables", "import alembic.command, psycopg")
+    write(tmp_path, "adapters.lanes", "import httpx2, interlock.plane")
+    write(tmp_path, "adapters.lanes.http", "import httpcore2")
+    write(tmp_path, "kernel.clock", "import interlock.kernel.ids")
+    return tmp_path
+
+
+def write(house: Path, module: str, source: str) -> None:
+    folder = house.joinpath("interlock", *module.split(".")) if module else house / "interlock"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "__init__.py").write_text(source)
+
+
+def lint(house: Path) -> subprocess.CompletedProcess[str]:
+    program = (
+        f"import sys; sys.path.insert(0, {str(house)!r}); from importlinter.cli import lint_imports_command as c; c()"
+    )
+    command = [sys.executable, "-c", program, "--no-cache", "--config", str(house / "pyproject.toml")]
+    return subprocess.run(command, cwd=house, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_an_orderly_house_stands(house: Path):
+    answer = lint(house)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(("room", "source", "contract"), SABOTAGE)
+def test_a_forbidden_import_is_caught(house: Path, room: str, source: str, contract: str):
+    write(house, room, source)
+    answer = lint(house)
+    assert answer.returncode == 1
+    assert f"{contract} BROKEN" in answer.stdout.replace("\n", " "), answer.stdout

@@ -1,0 +1,122 @@
+"""Time, ids and chance come from the kernel; only adapters open sockets, start processes and block; the start is quick."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sources
+
+CHANCE = re.compile(
+    r"(datetime\.datetime\.(now|utcnow|today)|datetime\.date\.today|time\.(?!sleep|struct_time)\w+|uuid|random|secrets|os\.urandom"
+    r"|asyncio\.sleep|sqlalchemy\.func\.(now|current_timestamp|random))(\.|$)"
+)
+EFFECTS = re.compile(
+    r"(time\.sleep|socket|socketserver|subprocess|multiprocessing|pty|http\.client|urllib\.request|urllib3|requests|aiohttp|httpx2?"
+    r"|os\.(system|popen|fork|forkpty|posix_spawnp?|exec[lv]\w*|spawn[lv]\w*)"
+    r"|asyncio\.(open_connection|open_unix_connection|start_server|start_unix_server|create_subprocess_\w+|subprocess)"
+    r"|anyio\.(open_process|run_process|connect_\w+|create_(tcp|unix|udp|connected)\w*|to_process))(\.|$)"
+)
+
+MAY_USE_CHANCE: dict[str, str] = {
+    "interlock.kernel": "the injected clock and id source live here",
+    "interlock.adapters.keys": "keys and nonces need the system's own random bytes; tests inject theirs",
+    "interlock.plane.authority": "the per-process key must be unforeseeable; tests inject theirs",
+    "interlock.testing": "plays somebody else's service, which has a clock and dice of its own",
+    "interlock.cli.demo": "makes the throwaway key of its own store",
+}
+MAY_HAVE_EFFECTS: dict[str, str] = {
+    "interlock.adapters": "the outside world behind the rooms' ports",
+    "interlock.testing": "plays somebody else's service, on loopback",
+    "interlock.cli.demo": "kills a process of its own, and runs the service that it plays with",
+}
+
+HEAVY = {
+    "alembic", "anyio", "asyncio", "cryptography", "fastapi", "httpcore2", "httpx2", "jsonschema_rs", "obstore",
+    "psycopg", "pydantic", "pydantic_settings", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "yaml",
+}  # fmt: skip
+HELP = """
+import sys
+sys.argv = ["interlock", "--help"]
+import interlock.cli
+try:
+    interlock.cli.main()
+except SystemExit:
+    pass
+"""
+
+
+def within(module: sources.Module, package: str) -> bool:
+    return f"{module.name}.".startswith(f"{package}.")
+
+
+def found(module: sources.Module, pattern: re.Pattern[str]) -> list[str]:
+    return [f"{module.name}:{line}: {name}" for name, line in sources.uses(module) if pattern.match(name)]
+
+
+RULES = pytest.mark.parametrize(
+    ("pattern", "exceptions"),
+    [pytest.param(CHANCE, MAY_USE_CHANCE, id="chance"), pytest.param(EFFECTS, MAY_HAVE_EFFECTS, id="effects")],
+)
+
+
+@RULES
+def test_chance_is_injected_and_effects_are_left_to_adapters(pattern: re.Pattern[str], exceptions: dict[str, str]):
+    modules = [module for module in sources.MODULES if not any(within(module, name) for name in exceptions)]
+    assert not [use for module in modules for use in found(module, pattern)]
+
+
+@RULES
+def test_exceptions_are_still_needed(pattern: re.Pattern[str], exceptions: dict[str, str]):
+    used = {
+        name for name in exceptions for module in sources.MODULES if within(module, name) and found(module, pattern)
+    }
+    assert not set(exceptions) - used
+
+
+@pytest.mark.parametrize(
+    ("pattern", "source"),
+    [
+        (CHANCE, "from datetime import datetime as moment\nmoment.now()"),
+        (CHANCE, "import datetime\ndatetime.datetime.now(datetime.UTC)"),
+        (CHANCE, "def f():\n    from time import monotonic"),
+        (CHANCE, "import time as t\nt.time_ns()"),
+        (CHANCE, "import uuid"),
+        (CHANCE, "from random import uniform"),
+        (CHANCE, "import os\nos.urandom(8)"),
+        (EFFECTS, "import socket"),
+        (EFFECTS, "from subprocess import run"),
+        (EFFECTS, "import asyncio\nasyncio.create_subprocess_exec('x')"),
+        (EFFECTS, "import anyio\nanyio.connect_tcp('x', 1)"),
+        (EFFECTS, "import urllib.request"),
+        (EFFECTS, "import os\nos.posix_spawn"),
+    ],
+)
+def test_the_patterns_catch(tmp_path: Path, pattern: re.Pattern[str], source: str):
+    path = tmp_path / "sample.py"
+    path.write_text(source)
+    assert found(sources.Module("interlock.runs.sample", path), pattern)
+
+
+def test_the_patterns_let_plain_code_pass(tmp_path: Path):
+    path = tmp_path / "sample.py"
+    path.write_text("import os\nfrom datetime import datetime\nclock.now()\nos.getpid()\ndatetime.fromisoformat('x')")
+    module = sources.Module("interlock.runs.sample", path)
+    assert not [*found(module, CHANCE), *found(module, EFFECTS)]
+
+
+def loaded(program: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after the program."""
+    command = [sys.executable, "-c", f"{program}\nimport sys; print(*sys.modules, file=sys.stderr)"]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return {name.partition(".")[0] for name in answer.stderr.split()}
+
+
+def test_importing_interlock_loads_nothing_heavy():
+    assert not loaded("import interlock") & HEAVY
+
+
+def test_help_loads_no_engine():
+    assert not loaded(HELP) & (HEAVY - {"typer", "rich"})
