@@ -1,0 +1,28 @@
+"""Which capabilities there are.
+
+Owns: discovery of connectors, lookup and search of capabilities, and the validation of values against their schemas.
+Refuses: connections, policy, execution. Invariants: a capability id means one operation of one connector version with one
+manifest digest; a broken connector never hides another; a mismatch names its place and never repeats the value.
+"""
+
+from interlock.catalog.capability import Capability
+from interlock.catalog.catalog import Catalog, Filter, Page
+from interlock.catalog.discover import GROUP, Broken, Discovery, Installed, discover
+from interlock.catalog.errors import DuplicateConnector, InvalidInput, InvalidOutput, Mismatch, UnknownCapability
+
+__all__ = [
+    "GROUP",
+    "Broken",
+    "Capability",
+    "Catalog",
+    "Discovery",
+    "DuplicateConnector",
+    "Filter",
+    "Installed",
+    "InvalidInput",
+    "InvalidOutput",
+    "Mismatch",
+    "Page",
+    "UnknownCapability",
+    "discover",
+]

@@ -1,0 +1,88 @@
+"""What goes wrong when capabilities are looked up and called.
+
+NotFoundError
+└── UnknownCapability    unknown_capability
+RequestError
+└── InvalidInput         invalid_input
+ProviderError
+└── InvalidOutput        invalid_output
+ConfigurationError
+└── DuplicateConnector   duplicate_connector
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from interlock.kernel import JSON, ConfigurationError, Fault, NotFoundError, ProviderError, RequestError, Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """One place where a value is not what its schema expects; `path` is `$.labels[0]`, `got` the type that is there."""
+
+    path: str
+    expected: str
+    got: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.expected}, got {self.got}" + (f" ({self.suggestion})" if self.suggestion else "")
+
+    def to_json(self) -> dict[str, JSON]:
+        return {"path": self.path, "expected": self.expected, "got": self.got, "suggestion": self.suggestion}
+
+
+class UnknownCapability(NotFoundError):
+    """No connector offers this capability; `details.nearest` has names like it."""
+
+    code = "unknown_capability"
+    next_step = "Look at `interlock capabilities list`."
+
+    def __init__(self, capability_id: str, nearest: Sequence[str]) -> None:
+        shown = capability_id[:100]
+        hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+        super().__init__(
+            f"there is no capability {shown!r}{hint}", details={"capability": shown, "nearest": list(nearest)}
+        )
+
+
+class InvalidInput(RequestError):
+    """The input is not what the capability's schema expects. All mismatches are listed."""
+
+    code = "invalid_input"
+
+    def __init__(self, capability_id: str, mismatches: Sequence[Mismatch]) -> None:
+        self.mismatches = tuple(mismatches)
+        super().__init__(
+            f"the input of {capability_id} is wrong: {_joined(mismatches)}",
+            next_step=f"Correct the input; `interlock capabilities show {capability_id}` has its schema.",
+            details={"capability": capability_id, "mismatches": [each.to_json() for each in mismatches]},
+        )
+
+
+class InvalidOutput(ProviderError):
+    """The service's answer lacks what the capability promises. The effect may well have happened."""
+
+    code = "invalid_output"
+    retry = Retry.NEVER
+    fault = Fault.PROVIDER
+    next_step = "Compare the answer in the run's artifacts with the connector's declaration; it may need an update."
+
+    def __init__(self, capability_id: str, mismatches: Sequence[Mismatch]) -> None:
+        self.mismatches = tuple(mismatches)
+        super().__init__(
+            f"the output of {capability_id} is wrong: {_joined(mismatches)}",
+            details={"capability": capability_id, "mismatches": [each.to_json() for each in mismatches]},
+        )
+
+
+class DuplicateConnector(ConfigurationError):
+    """Two connectors have the same id, so their capabilities could not be told apart."""
+
+    code = "duplicate_connector"
+    next_step = "Uninstall one of the packages that `interlock connectors list` names."
+
+
+def _joined(mismatches: Sequence[Mismatch]) -> str:
+    shown = "; ".join(str(each) for each in mismatches[:10])
+    return shown + (f"; and {len(mismatches) - 10} more" if len(mismatches) > 10 else "")

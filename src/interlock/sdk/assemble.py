@@ -1,0 +1,135 @@
+"""From plain data to a manifest: the one way that the Python declaration and manifest files both take."""
+
+import difflib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar, cast
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from interlock.kernel import InvalidJson, JsonLimits, check_json
+from interlock.sdk import check
+from interlock.sdk.errors import InvalidManifest, Problem
+from interlock.sdk.manifest import AuthProfile, ErrorRule, Manifest, Operation, Trigger
+
+M = TypeVar("M", bound=BaseModel)
+
+LIMITS = JsonLimits(max_bytes=1_048_576, max_depth=64, max_nodes=100_000)
+
+
+def assemble(raw: object, *, source: str) -> Manifest:
+    """The manifest of plain data. Two conveniences are resolved here, so that they leave no trace in the digest: `errors`
+    at the top count after each operation's own, and `runtime_classes`, if given, must be what follows from the operations.
+
+    Raises InvalidManifest with every problem there is.
+    """
+    try:
+        check_json(raw, limits=LIMITS, what="manifest")
+    except InvalidJson as error:
+        raise InvalidManifest(source, [Problem(path="$", problem=error.message)]) from error
+    if not isinstance(raw, Mapping):
+        raise InvalidManifest(source, [Problem(path="$", problem="a manifest is a mapping")])
+    data = dict(cast("Mapping[str, Any]", raw))
+    problems: list[Problem] = []
+    # Each part is validated on its own, so that one bad part hides nothing in the others.
+    shared = _listed(ErrorRule, data.pop("errors", []), "errors", None, problems)
+    stated = data.pop("runtime_classes", None)
+    drafts = [_with_idempotency(draft) for draft in _items(data.get("operations", []), "operations", problems)]
+    auth = _listed(AuthProfile, data.get("auth", []), "auth", "profile_id", problems)
+    operations = [
+        each.model_copy(update={"errors": (*each.errors, *shared)})
+        for each in _listed(Operation, drafts, "operations", "operation_id", problems)
+    ]
+    triggers = _listed(Trigger, data.get("triggers", []), "triggers", "trigger_id", problems)
+    head = _parsed(Manifest, {**data, "auth": [], "operations": [], "triggers": []}, "", problems)
+    for name, most, found in (("auth", 20, auth), ("operations", 1000, operations), ("triggers", 200, triggers)):
+        if len(found) > most:
+            problems.append(Problem(path=name, problem=f"there are {len(found)}; the limit is {most}"))
+    if not problems and not auth:
+        problems.append(
+            Problem(path="auth", problem="a connector has at least one profile (type none for no credential)")
+        )
+    if not problems and not operations and not triggers:
+        problems.append(Problem(path="operations", problem="a connector has at least one operation or trigger"))
+    problems += check.manifest_problems(auth=auth, operations=operations, triggers=triggers)
+    if head is not None and not problems:
+        manifest = head.model_copy(
+            update={
+                "auth": tuple(auth),
+                "operations": tuple(sorted(operations, key=lambda each: each.operation_id)),
+                "triggers": tuple(sorted(triggers, key=lambda each: each.trigger_id)),
+            }
+        )
+        if stated is None or stated == list(manifest.runtime_classes):
+            return manifest
+        derived = ", ".join(manifest.runtime_classes)
+        problems.append(Problem(path="runtime_classes", problem=f"the operations have {derived}, not {stated}"))
+    raise InvalidManifest(source, problems)
+
+
+def _with_idempotency(draft: object) -> object:
+    """Reading again changes nothing, so reads need not say so."""
+    if not isinstance(draft, Mapping):
+        return draft
+    given = cast("Mapping[str, Any]", draft)
+    return {"idempotency": "natural" if given.get("effect") == "read" else "none", **given}
+
+
+def _items(value: object, path: str, problems: list[Problem]) -> Sequence[object]:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return cast("Sequence[object]", value)
+    problems.append(Problem(path=path, problem=f"a list is expected, not {type(value).__name__}"))
+    return []
+
+
+def _listed(model: type[M], value: object, path: str, key: str | None, problems: list[Problem]) -> list[M]:
+    found: list[M] = []
+    for index, item in enumerate(_items(value, path, problems)):
+        parsed = _parsed(model, item, f"{path}[{_member(item, key) or index}]", problems)
+        found += [] if parsed is None else [parsed]
+    return found
+
+
+def _member(item: object, key: str | None) -> object:
+    return cast("dict[str, object]", item).get(key or "") if isinstance(item, dict) else None
+
+
+def _parsed(model: type[M], value: object, path: str, problems: list[Problem]) -> M | None:
+    try:
+        # The JSON mode of a strict model takes lists for tuples and texts for enums, and nothing else.
+        return model.model_validate_json(orjson.dumps(value))
+    except ValidationError as error:
+        for each in error.errors(include_url=False, include_input=False, include_context=False):
+            location = [part for part in each["loc"] if not str(part).startswith("function-")]
+            problems.append(_problem(model, path, location, each["type"], each["msg"]))
+        return None
+
+
+def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], kind: str, message: str) -> Problem:
+    place = path
+    for part in location:
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    if kind != "extra_forbidden":
+        return Problem(path=place or "$", problem=message)
+    names = _fields_at(model, location[:-1])
+    near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    return Problem(
+        path=place,
+        problem="there is no such key",
+        suggestion=f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(names))}",
+    )
+
+
+def _fields_at(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        model = model if field is None else next(iter(_models_in(field.annotation)), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _models_in(inner)

@@ -1,0 +1,128 @@
+"""What passes between a connector and the world: requests, answers, and the port that handlers send through."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, Protocol
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from interlock.kernel import JSON
+
+FORBIDDEN_HEADERS: Final = frozenset(
+    {
+        "authorization", "cookie", "host", "proxy-authorization", "connection", "content-length", "transfer-encoding",
+        "te", "trailer", "upgrade", "expect",
+    }
+)  # fmt: skip
+"""Headers that a connector never sets: they belong to the credential or to the connection."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_TOKEN: Final = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class Purpose(StrEnum):
+    """Why a request is sent: it is the effect itself, a further page of it, or a read that settles an unknown write."""
+
+    EFFECT = "effect"
+    PAGE = "page"
+    RECONCILE = "reconcile"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a program knows besides its input.
+
+    `subject` is whom the credential belongs to at the service; `started_at` is when the first send of the run was
+    committed; `idempotency_key` goes out in the operation's idempotency header and stays the same over all attempts.
+    """
+
+    subject: str | None
+    started_at: datetime
+    connection_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One request to the connection's own service: there is no host in it, and no credential.
+
+    `path` is escaped and starts with one slash. Raises ValueError for what would leave the service or forge a header.
+    """
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    json_body: JSON = None
+    purpose: Purpose = Purpose.EFFECT
+
+    def __post_init__(self) -> None:
+        if self.method not in _METHODS:
+            raise ValueError(f"{self.method!r} is no HTTP method that connectors use")
+        check_path(self.path)
+        for name, value in self.headers:
+            check_header(name, value)
+
+    @property
+    def target(self) -> str:
+        """Path and query, as they are sent after the base address."""
+        return self.path + ("?" + urlencode(self.query, quote_via=quote) if self.query else "")
+
+    @property
+    def content(self) -> bytes | None:
+        """The body's bytes, or None for no body."""
+        return None if self.json_body is None else orjson.dumps(self.json_body)
+
+    def with_header(self, name: str, value: str) -> "HttpRequest":
+        """The same request with one header more (such as `if-none-match`)."""
+        return replace(self, headers=(*self.headers, (name, value)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """One complete answer. Header names are in lower case; `body` is decompressed; `received_at` is by our clock."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    received_at: datetime | None = None
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name (in lower case)."""
+        return next((value for each, value in self.headers if each == name), None)
+
+
+class Http(Protocol):
+    """The port of a handler: it reaches the connection's own service, authenticated, and nothing else."""
+
+    async def request(self, request: HttpRequest) -> HttpResponse:
+        """Send once and return the whole answer, whatever its status. Raises InterlockError if there was none."""
+        ...
+
+
+def check_path(path: str) -> None:
+    """Raises ValueError unless the text is a plain absolute path below the service's base address."""
+    if not path.startswith("/") or path.startswith("//"):
+        raise ValueError(f"the path {path[:100]!r} must start with exactly one slash")
+    if not path.isascii() or not path.isprintable() or any(mark in path for mark in "?# \\"):
+        raise ValueError(f"the path {path[:100]!r} holds characters that must be escaped")
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise ValueError(f"the path {path[:100]!r} holds a segment that climbs")
+
+
+def check_header(name: str, value: str) -> None:
+    """Raises ValueError for a header that a connector must not set or that would break the message."""
+    if name.lower() in FORBIDDEN_HEADERS:
+        raise ValueError(f"the header {name!r} belongs to the credential or to the connection")
+    if not name or not set(name) <= _TOKEN:
+        raise ValueError(f"{name[:50]!r} is no header name")
+    if not value.isascii() or any(ord(character) < 0x20 or character == "\x7f" for character in value):
+        raise ValueError(f"the value of the header {name!r} holds characters that break a message")
+
+
+def as_pairs(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Headers as they stand in requests, sorted by name."""
+    return tuple(sorted((name.lower(), value) for name, value in headers.items()))

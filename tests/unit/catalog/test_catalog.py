@@ -1,0 +1,81 @@
+import pytest
+
+import fix_connector as fix
+from interlock import catalog, sdk
+from interlock.kernel import RequestError
+
+
+def other(connector_id: str = "zeta") -> sdk.Manifest:
+    draft = sdk.get("thing.fetch", "/thing", input=fix.Search, output=fix.Found, about="Fetch a ticket-like thing.")
+    return sdk.Connector(
+        connector_id,
+        version="0.1.0",
+        description="Z.",
+        base_url="https://z.example",
+        auth=[sdk.no_auth()],
+        operations=[draft],
+    ).manifest
+
+
+@pytest.fixture(name="full")
+def _full() -> catalog.Catalog:
+    return catalog.Catalog([other(), fix.connector().manifest])
+
+
+def test_a_capability_pins_version_and_digest(full: catalog.Catalog) -> None:
+    found = full.fetch("acme.ticket.create")
+    manifest = fix.connector().manifest
+    assert (found.connector_id, found.connector_version, found.manifest_digest) == ("acme", "1.2.3", manifest.digest)
+    assert found.operation.operation_id == "ticket.create"
+    assert [each.connector_id for each in full.connectors] == ["acme", "zeta"]
+    assert full.find("acme.nothing") is None
+    assert full.find_connector("acme") == manifest
+
+
+def test_an_unknown_capability_comes_with_the_nearest_names(full: catalog.Catalog) -> None:
+    with pytest.raises(catalog.UnknownCapability, match=r"did you mean acme\.ticket\.create") as raised:
+        full.fetch("acme.ticket.craete")
+    nearest = raised.value.details["nearest"]
+    assert isinstance(nearest, list)
+    assert nearest[0] == "acme.ticket.create"
+    with pytest.raises(catalog.UnknownCapability) as raised:
+        full.fetch("x" * 100_000)
+    assert len(raised.value.message) < 300
+
+
+def test_listing_pages_through_everything_once(full: catalog.Catalog) -> None:
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(20):
+        page = full.list_capabilities(cursor=cursor, limit=2)
+        seen += [each.capability_id for each in page.capabilities]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert seen == sorted(seen)
+    assert len(seen) == len(fix.operations()) + 1
+    with pytest.raises(RequestError, match="limit"):
+        full.list_capabilities(limit=0)
+
+
+def test_filters(full: catalog.Catalog) -> None:
+    def ids(**wanted: object) -> list[str]:
+        return [each.capability_id for each in full.list_capabilities(catalog.Filter(**wanted)).capabilities]  # type: ignore[arg-type]
+
+    assert ids(connector_id="zeta") == ["zeta.thing.fetch"]
+    assert ids(effect=sdk.Effect.DELETE) == ["acme.ref.delete"]
+    assert ids(surface="common") == ["acme.ticket.create"]
+    assert ids(runtime_class=sdk.RuntimeClass.STREAM) == []
+
+
+def test_search_wants_every_word_and_ranks_ids_first(full: catalog.Catalog) -> None:
+    assert full.search("TICKET create")[0].capability_id == "acme.ticket.create"
+    found = [each.capability_id for each in full.search("ticket fetch")]
+    assert found == ["zeta.thing.fetch"]
+    assert full.search("ticket nonsense") == ()
+    assert full.search("") == ()
+
+
+def test_two_connectors_with_one_id_are_refused() -> None:
+    with pytest.raises(catalog.DuplicateConnector, match="acme"):
+        catalog.Catalog([fix.connector().manifest, fix.connector(version="2.0.0").manifest])

@@ -1,0 +1,179 @@
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fix_connector as fix
+from interlock import sdk
+
+
+def problems(**changes: Any) -> list[str]:
+    with pytest.raises(sdk.InvalidManifest) as raised:
+        fix.connector(**changes)
+    assert len(raised.value.details["problems"]) == len(raised.value.problems)  # type: ignore[arg-type]
+    return [str(problem) for problem in raised.value.problems]
+
+
+def broken(**changes: Any) -> list[str]:
+    """The problems of one operation that is right but for the changes (to a POST without reconcile)."""
+    draft = {**sdk.post("one", "/x", input=fix.TicketCreate, output=fix.Deleted), **changes}
+    return problems(operations=[draft], triggers=[])
+
+
+def http(**changes: Any) -> list[str]:
+    return broken(http={"method": "POST", "path": "/x", **changes})
+
+
+def test_the_same_connector_has_the_same_digest_in_python_yaml_and_json() -> None:
+    manifest = fix.connector().manifest
+    text = yaml.safe_dump(manifest.to_json())
+    assert sdk.load_manifest(text) == manifest
+    assert sdk.load_manifest(text).digest == manifest.digest
+    assert fix.connector(operations=fix.operations()[::-1]).manifest.digest == manifest.digest
+    assert fix.connector(description="Other.").manifest.digest != manifest.digest
+
+
+NAMES = st.from_regex(r"\A[a-z][a-z0-9_]{0,8}\Z")
+TEXTS = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+SCALARS = st.integers(-(2**53) + 1, 2**53 - 1) | st.booleans() | st.none() | st.floats(-1e9, 1e9)
+
+
+def read(name: str, about: str, default: Any, status: int | str, seconds: float) -> sdk.Draft:
+    fields = {"field": {"type": "string", "description": about, "default": default}}
+    return sdk.get(
+        f"read.{name}",
+        "/things/{field}",
+        input={"type": "object", "properties": fields, "additionalProperties": False},
+        output={"type": "object", "properties": {"a": {"const": default, "x-from": "/a~1b"}}},
+        about=about,
+        errors=[sdk.error(status, "rate_limited", retry_after=sdk.wait(seconds=seconds))],
+        timeout_seconds=seconds,
+    )
+
+
+STATUSES = st.integers(400, 599) | st.just("5xx")
+READS = st.builds(read, NAMES, TEXTS, TEXTS | SCALARS, STATUSES, st.integers(1, 3600) | st.floats(1, 3600))
+
+
+@settings(max_examples=30)
+@given(st.lists(READS, min_size=1, max_size=3, unique_by=lambda draft: draft["operation_id"]), TEXTS)
+def test_every_manifest_survives_a_file(drafts: list[sdk.Draft], description: str) -> None:
+    manifest = fix.connector(operations=drafts, description=description).manifest
+    text = manifest.model_dump_json()
+    assert sdk.load_manifest(text).digest == manifest.digest
+    # JSON is YAML too; the comment makes it be read as such.
+    assert sdk.load_manifest(f"# a file\n{text}").digest == manifest.digest
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    drafts = fix.operations()
+    drafts[0]["reconsile"] = drafts[0].pop("reconcile")
+    drafts[2]["http"]["path"] = "/repos/{repo}/{nothing}"
+    found = problems(version="1", base_url="http://example.com", operations=drafts, maturity="old", color="red")
+    assert any(
+        "operations[ticket.create].reconsile: there is no such key (did you mean 'reconcile'?)" in e for e in found
+    )
+    assert any("operations[ticket.list].http.path: {nothing} names no field" in each for each in found)
+    for place in ("version", "auth[token].base_url", "maturity", "color"):
+        assert any(each.startswith(f"{place}:") for each in found), place
+
+
+def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
+    assert http(encod={}) == ["operations[one].http.encod: there is no such key (did you mean 'encode'?)"]
+    found = broken(errors=[{"status": "404", "code": "resource_not_found", "wen": {}}])
+    assert found == ["operations[one].errors[0].wen: there is no such key (did you mean 'when'?)"]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (lambda: broken(handler="a:b"), "exactly one of http and handler"),
+        (lambda: broken(http=None), "exactly one of http and handler"),
+        (lambda: broken(effect="read", idempotency="none"), "a read is natural"),
+        (lambda: broken(idempotency="key"), "goes with idempotency"),
+        (lambda: broken(idempotency="key", idempotency_header="Authorization"), "belongs to the credential"),
+        (lambda: broken(surface={"mode": "common", "normalized_id": "a.b"}), "normalized_id and action_name"),
+        (lambda: broken(surface={"mode": "local"}), "has a reason"),
+        (lambda: broken(schemas={"input": "passthrough"}), "justification"),
+        (lambda: broken(schemas={"input": "passthrough", "justification": "x"}, surface=sdk.common("a.b", "a_b")), "passthrough"),
+        (lambda: broken(input_schema={"type": "object", "properties": {}}), "unknown fields must be refused"),
+        (lambda: broken(input_schema={"type": "array"}), "are objects"),
+        (lambda: broken(output_schema={"type": "object"}), "names its fields"),
+        (lambda: broken(output_schema={"type": "objekt"}), "no JSON Schema"),
+        (lambda: broken(output_schema={"type": "object", "properties": {"a": {"$ref": "https://e.com"}}}), "no JSON Schema"),
+        (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-from": "a"}}}), "no JSON pointer"),
+        (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-from": "/a", "x-const": 1}}}), "one place"),
+        (lambda: broken(runtime_class="session"), "is direct"),
+        (lambda: broken(scopes=["admin"]), "no auth profile offers all of admin"),
+        (lambda: broken(pagination={"style": "link"}), "only a read over HTTP has pages"),
+        (lambda: broken(effect="read", idempotency="natural", pagination={"style": "link", "cursor": "/a"}), "style cursor"),
+        (lambda: broken(reconcile={"path": "/x"}), "nothing says what proves"),
+        (lambda: broken(reconcile={"path": "/x", "gone": True, "match": {"/a": 1}}), "absence looks like"),
+        (lambda: broken(reconcile={"path": "/x", "match": {"/a": "{input.nope}"}}), "names no field of the input"),
+        (lambda: broken(reconcile={"path": "/x", "match": {"/a": "{input.repo|rot13}"}}), "no transformation"),
+        (lambda: broken(reconcile={"path": "/x", "match": {"/a": "{now}"}}), "is none of"),
+        (lambda: broken(reconcile={"path": "/x", "match": {"/a": 1}, "since": "/b"}), "belongs to a list"),
+        (lambda: broken(reconcile={"path": "/x", "items": "", "match": {"/a": 1}, "newest_first": True}), "needs since"),
+        (lambda: broken(reconcile={"path": "/x", "function": "a:b", "match": {"/a": 1}}), "one of path and function"),
+        (lambda: broken(reconcile={"path": "/x", "match": {"/a": 1}, "output": {"q": "/a"}}), "output has no such field"),
+        (lambda: broken(errors=[{"status": "40", "code": "auth_failed"}]), "errors[0].status"),
+        (lambda: broken(operation_id="Bad Id"), "operation_id"),
+        (lambda: http(method="GET"), "a GET reads"),
+        (lambda: http(path="https://evil.example"), "exactly one slash"),
+        (lambda: http(path="//evil.example"), "exactly one slash"),
+        (lambda: http(path="/a/../b"), "climbs"),
+        (lambda: http(path="/a?b=c"), "must be escaped"),
+        (lambda: http(path="/a/{repo"), "brace"),
+        (lambda: http(path="/{body}"), "must be required"),
+        (lambda: broken(reconcile={"path": "/{body}", "match": {"/a": 1}}), "must be required"),
+        (lambda: broken(effect="read", reconcile={"path": "/x", "match": {"/a": 1}}), "nothing to reconcile"),
+        (lambda: http(method="GET", constants={"a": 1}), "a GET has no body"),
+        (lambda: http(local=["nope"]), "no such field"),
+        (lambda: broken(pagination={"style": "cursor", "cursor": "a", "cursor_field": "nope"}), "no JSON pointer"),
+        (lambda: broken(errors=[{"status": "404", "code": "auth_failed", "when": {"pointer": "a"}}]), "no JSON pointer"),
+        (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-from": 1}}}), "a text is expected"),
+        (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-path": "dots"}}}), "x-path: slashes"),
+        (lambda: problems(auth=[{"profile_id": "t", "type": "token"}]), "needs secret_fields, header and template"),
+        (lambda: problems(auth=[sdk.token_profile(probe=sdk.probe("user", subject="/a"))]), "exactly one slash"),
+        (lambda: http(headers={"Cookie": "a"}), "belongs to the credential"),
+        (lambda: http(headers={"x": "a\tb\x01"}), "control character"),
+        (lambda: http(query={"nope": "n"}), "no such field"),
+        (lambda: http(encode={"repo": "rot13"}), "encode.repo"),
+        (lambda: http(success=[404]), "success is 2xx"),
+        (lambda: http(conditional=True), "only a GET"),
+        (lambda: problems(operations=[], triggers=[]), "at least one operation or trigger"),
+        (lambda: problems(operations=fix.operations()[:1] * 2), "stands here 2 times"),
+        (lambda: problems(auth=[]), "at least one profile"),
+        (lambda: problems(auth=[sdk.token_profile(template="Bearer {secret}", scopes=["repo"])]), "name each secret field"),
+        (lambda: problems(auth=[sdk.token_profile(header="Host", scopes=["repo"])]), "belongs to the credential"),
+        (lambda: problems(auth=[{**sdk.no_auth(), "scopes_offered": ["repo"]}]), "type none has no"),
+        (lambda: problems(base_url="https://a:b@example.com"), "holds no credential"),
+        (lambda: problems(runtime_classes=["stream"]), "the operations have direct"),
+        (lambda: problems(errors=[4], operations=[4]), "errors[0]"),
+        (lambda: problems(description=float("nan")), "not a JSON number"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(found: Any, words: str) -> None:
+    assert words in "\n".join(found())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"polling": None}, "poll triggers have it"),
+        ({"polling": {"default_seconds": 1, "min_seconds": 2}}, "larger than"),
+        ({"delivery": "webhook"}, "webhooks have it"),
+        ({"verification": {"algorithm": "unsigned"}}, "needs a justification"),
+        ({"verification": {"algorithm": "hmac_sha256"}}, "needs header and secret_field"),
+        (
+            {"verification": {"algorithm": "hmac_sha256", "header": "x", "secret_field": "hook"}},
+            "has this secret field",
+        ),
+    ],
+)
+def test_what_is_refused_in_triggers(changes: dict[str, Any], words: str) -> None:
+    schema: sdk.Schema = {"type": "object", "properties": {"a": {}}}
+    draft = sdk.trigger("t", "poll", signal=schema, about="T.", polling={"default_seconds": 9, "min_seconds": 2})
+    assert words in "\n".join(problems(triggers=[{**draft, **changes}]))
