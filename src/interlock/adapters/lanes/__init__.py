@@ -1,0 +1,10 @@
+"""Lanes: the code that really speaks to the outside world, each behind `plane.Lane`.
+
+Owns: sockets. Refuses: policy, retries, fallback, a provider's meaning. Invariants: a lane tries once and reports raw
+facts; it keeps no cookies, reads no proxies or passwords from the environment, and forgets a secret as soon as it is on the
+wire.
+"""
+
+from interlock.adapters.lanes.http import HttpLane
+
+__all__ = ["HttpLane"]

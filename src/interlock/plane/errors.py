@@ -1,0 +1,29 @@
+"""What the plane raises: wrong settings, and a failed effect where a caller wants an exception for it."""
+
+from interlock.kernel import ConfigurationError, PlaneError
+from interlock.plane.failures import Failure
+
+
+class InvalidAllowance(ConfigurationError):
+    """An entry of the operator's list of allowed addresses cannot be read."""
+
+    code = "invalid_allowance"
+    next_step = "Write `host:port`, `[address]:port`, an address or a network such as 10.0.0.0/8."
+
+
+class EffectFailed(PlaneError):
+    """An effect was not carried out, or its answer never arrived."""
+
+    code = "effect_failed"
+
+    @classmethod
+    def of(cls, failure: Failure, *, run_id: str | None = None) -> "EffectFailed":
+        """The error for a receipt's failure, with the retry meaning, the fault and the next step of its class."""
+        return cls(
+            failure.message,
+            next_step=failure.next_step,
+            retry=failure.meaning.retry,
+            fault=failure.owner,
+            run_id=run_id,
+            details={"failure_class": failure.failure_class.value, "failure_code": failure.code},
+        )

@@ -1,0 +1,144 @@
+"""The closed taxonomy of what can go wrong: who acts, whether a retry helps, and what it says about the effect."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Literal
+
+from interlock.kernel import Fault, Retry
+from interlock.plane.contract import Contract, Name
+
+
+class FailureClass(StrEnum):
+    """What went wrong. An HTTP status is not among them: an answer is an answer."""
+
+    AUTHORITY_DENIED = "authority_denied"
+    TARGET_UNAVAILABLE = "target_unavailable"
+    LANE_UNAVAILABLE = "lane_unavailable"
+    DEADLINE_PASSED = "deadline_passed"
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    REQUEST_TOO_LARGE = "request_too_large"
+    CREDENTIAL_UNAVAILABLE = "credential_unavailable"
+    ADDRESS_REFUSED = "address_refused"
+    DNS_FAILED = "dns_failed"
+    CONNECT_FAILED = "connect_failed"
+    CONNECT_TIMEOUT = "connect_timeout"
+    TLS_FAILED = "tls_failed"
+    WRITE_FAILED = "write_failed"
+    WRITE_TIMEOUT = "write_timeout"
+    READ_FAILED = "read_failed"
+    READ_TIMEOUT = "read_timeout"
+    TOTAL_TIMEOUT = "total_timeout"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    PROTOCOL_ERROR = "protocol_error"
+    REDIRECT_REFUSED = "redirect_refused"
+    CANCELLED = "cancelled"
+    LANE_FAILED = "lane_failed"
+
+
+Effect = Literal["none", "unknown", "depends"]
+"""What a failure says about the effect: nothing happened; it may have; or the receipt's delivery tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What follows from a failure class."""
+
+    owner: Fault
+    retry: Retry
+    effect: Effect
+    next_step: str
+
+
+_SERVICE: Final = "Try again later; if it stays so, look at the service's own status."
+_NETWORK: Final = "Check that the address is right and that this machine reaches it, then try again."
+_LIMITS: Final = "Raise the limit of the operation, or ask for less at once."
+
+MEANINGS: Final[dict[FailureClass, Meaning]] = {
+    FailureClass.AUTHORITY_DENIED: Meaning(
+        Fault.INTERLOCK, Retry.AFTER_CHANGE, "none", "Have the call decided anew; an authority serves one execution."
+    ),
+    FailureClass.TARGET_UNAVAILABLE: Meaning(
+        Fault.OPERATOR, Retry.LATER, "none", "Look at the targets of this node and their attestations."
+    ),
+    FailureClass.LANE_UNAVAILABLE: Meaning(
+        Fault.OPERATOR, Retry.LATER, "none", "Look at the lanes of this node and their load."
+    ),
+    FailureClass.DEADLINE_PASSED: Meaning(Fault.CALLER, Retry.AFTER_CHANGE, "none", "Give the call a later deadline."),
+    FailureClass.HOST_NOT_ALLOWED: Meaning(
+        Fault.OPERATOR, Retry.AFTER_CHANGE, "none", "Bind the lease to this host if the call is meant to go there."
+    ),
+    FailureClass.REQUEST_TOO_LARGE: Meaning(Fault.CALLER, Retry.AFTER_CHANGE, "none", "Send less at once."),
+    FailureClass.CREDENTIAL_UNAVAILABLE: Meaning(
+        Fault.OPERATOR, Retry.LATER, "none", "Look at the connection: `interlock connections list`."
+    ),
+    FailureClass.ADDRESS_REFUSED: Meaning(
+        Fault.OPERATOR,
+        Retry.AFTER_CHANGE,
+        "none",
+        "If the address is meant, allow its host:port or network in the egress settings.",
+    ),
+    FailureClass.DNS_FAILED: Meaning(Fault.OPERATOR, Retry.LATER, "none", _NETWORK),
+    FailureClass.CONNECT_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "none", _NETWORK),
+    FailureClass.CONNECT_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "none", _NETWORK),
+    FailureClass.TLS_FAILED: Meaning(
+        Fault.PROVIDER,
+        Retry.AFTER_CHANGE,
+        "none",
+        "Check the service's certificate and the trust store; nothing was sent.",
+    ),
+    FailureClass.WRITE_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.WRITE_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.READ_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.READ_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.TOTAL_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "depends", _SERVICE),
+    FailureClass.RESPONSE_TOO_LARGE: Meaning(Fault.PROVIDER, Retry.AFTER_CHANGE, "unknown", _LIMITS),
+    FailureClass.PROTOCOL_ERROR: Meaning(Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", _SERVICE),
+    FailureClass.REDIRECT_REFUSED: Meaning(
+        Fault.PROVIDER,
+        Retry.AFTER_CHANGE,
+        "depends",
+        "Set the connection's address to the one that the service redirects to.",
+    ),
+    FailureClass.CANCELLED: Meaning(Fault.CALLER, Retry.LATER, "depends", "Ask again if the call is still wanted."),
+    FailureClass.LANE_FAILED: Meaning(
+        Fault.INTERLOCK, Retry.AFTER_CHANGE, "depends", "Report this with the run id and the log of this process."
+    ),
+}
+
+
+class Failure(Contract):
+    """Why an execution brought no answer. `code` is finer than the class; the message holds no secret."""
+
+    failure_class: FailureClass
+    code: Name
+    message: str
+
+    @classmethod
+    def of(cls, failure_class: FailureClass, message: str, *, code: str | None = None) -> "Failure":
+        """A failure whose code is its class, unless a finer one is given."""
+        return cls(failure_class=failure_class, code=code or failure_class.value, message=message)
+
+    @property
+    def meaning(self) -> Meaning:
+        """What follows from the class."""
+        return MEANINGS[self.failure_class]
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request may succeed later; whether it may be repeated at all depends on the effect."""
+        return self.meaning.retry is Retry.LATER
+
+    @property
+    def owner(self) -> Fault:
+        """Who has to act."""
+        return self.meaning.owner
+
+    @property
+    def effect(self) -> Effect:
+        """What the class says about the effect."""
+        return self.meaning.effect
+
+    @property
+    def next_step(self) -> str:
+        """What to do."""
+        return self.meaning.next_step

@@ -1,0 +1,170 @@
+"""Intents: exactly what shall be done, before it is done. The recorded form holds neither body nor secret."""
+
+import re
+from abc import abstractmethod
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from interlock.kernel import digest_bytes
+from interlock.plane.contract import Contract, Digest, Moment, Name
+from interlock.plane.urls import Url, parse_url
+
+MAX_HEADERS = 64
+"""Headers in one intent."""
+
+MAX_HEADER_VALUE = 8192
+"""Characters in one header value."""
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+"""A header's name (RFC 9110 §5.1)."""
+
+HEADER_VALUE = re.compile(rf"(?:[\x21-\x7e](?:[\t\x20-\x7e]{{0,{MAX_HEADER_VALUE - 2}}}[\x21-\x7e])?)?")
+"""A header's value: visible ASCII, tabs and spaces inside (RFC 9110 §5.5 without the obsolete octets)."""
+
+RESERVED_HEADERS = frozenset(
+    {
+        "authorization", "connection", "content-length", "cookie", "cookie2", "expect", "host", "keep-alive",
+        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""Headers that the lane alone sets: they frame the message, or carry what only a credential may."""
+
+_FRAMING = RESERVED_HEADERS - {"authorization"}
+_FIELD = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
+
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+HostPort = Annotated[
+    str, StringConstraints(max_length=280, pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+):[1-9][0-9]{0,4}$")
+]
+
+
+class Timeouts(Contract):
+    """How long each phase may take, in milliseconds. `connect` covers the name lookup and, apart, the TLS handshake;
+    `write` and `read` bound one wait on the wire; `total` bounds everything."""
+
+    connect_ms: Milliseconds = 10_000
+    write_ms: Milliseconds = 15_000
+    read_ms: Milliseconds = 30_000
+    pool_ms: Milliseconds = 10_000
+    total_ms: Milliseconds = 60_000
+
+
+class CredentialRef(Contract):
+    """Which secret goes into which header, by reference. `handle` is a lease id; the template has exactly one
+    `{field}`, which names the part of the credential that replaces it."""
+
+    handle: Name
+    header: Name
+    template: Annotated[str, StringConstraints(max_length=200)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not HEADER_NAME.fullmatch(self.header) or self.header.lower() in _FRAMING:
+            raise ValueError(f"a credential cannot stand in the header {self.header!r}")
+        if len(_FIELD.findall(self.template)) != 1 or not HEADER_VALUE.fullmatch(self.template):
+            raise ValueError("a credential template is header text with exactly one {field}")
+        return self
+
+    @property
+    def field(self) -> str:
+        """The name inside the braces."""
+        return _FIELD.findall(self.template)[0]
+
+    def render(self, value: str) -> str:
+        """The header's value with the secret in it. Raises ValueError, without the secret, if it cannot stand there."""
+        text = _FIELD.sub(lambda _match: value, self.template)
+        if not HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"the credential's field {self.field!r} does not fit into a header")
+        return text
+
+
+class Intent(Contract):
+    """What all intents have in common: whose they are, and until when they may begin and run."""
+
+    intent_id: Name
+    tenant_id: Name
+    run_id: Name
+    attempt_id: Name
+    trace_id: Name
+    deadline_at: Moment
+    idempotency_key: Name | None = None
+
+    @property
+    @abstractmethod
+    def total_ms(self) -> int:
+        """The longest that the execution may take, in milliseconds."""
+
+
+def _digest_of_body(fields: dict[str, Any]) -> str:
+    return digest_bytes(fields["body"])
+
+
+def _size_of_body(fields: dict[str, Any]) -> int:
+    return len(fields["body"])
+
+
+class HttpIntent(Intent):
+    """One HTTP exchange. `body` travels beside the record, which holds only its digest and size; an intent that was
+    read back from its record knows them and has no body, so no node executes it."""
+
+    contract: Literal["interlock.http-intent/v1"] = "interlock.http-intent/v1"
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
+    body_digest: Digest = Field(default_factory=_digest_of_body)
+    body_size: Annotated[int, Field(ge=0)] = Field(default_factory=_size_of_body)
+    credential: CredentialRef | None = None
+    allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
+    timeouts: Timeouts = Timeouts()
+    max_response_bytes: Annotated[int, Field(ge=0, le=2**31)] = 8_388_608
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parse_url(url)
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if len(headers) > MAX_HEADERS:
+            raise ValueError(f"{len(headers)} headers; the limit is {MAX_HEADERS}")
+        for name, value in headers:
+            if not HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name[:100]!r} is not a header name")
+            if name.lower() in RESERVED_HEADERS:
+                raise ValueError(f"the header {name!r} is set by the lane alone")
+            if not HEADER_VALUE.fullmatch(value):
+                raise ValueError(f"the header {name!r} has characters or a length that headers cannot have")
+        return headers
+
+    @model_validator(mode="after")
+    def _check_credential(self) -> Self:
+        if self.credential is not None:
+            taken = self.credential.header.lower()
+            if any(name.lower() == taken for name, _value in self.headers):
+                raise ValueError(f"the header {self.credential.header!r} is the credential's")
+        return self
+
+    @property
+    def total_ms(self) -> int:
+        return self.timeouts.total_ms
+
+    @cached_property
+    def target(self) -> Url:
+        """The URL in parts."""
+        return parse_url(self.url)
+
+    @property
+    def host(self) -> str:
+        """`host:port`, as leases and allowances write it."""
+        return self.target.host_port
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the body at hand is the one that the record speaks of."""
+        return len(self.body) == self.body_size and digest_bytes(self.body) == self.body_digest

@@ -1,0 +1,87 @@
+"""The ports of a lane: itself, what it writes down while it works, and where secrets come from."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+
+from interlock.kernel import Clock, Secret
+from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.intent import CredentialRef, Intent
+from interlock.plane.receipt import Fact
+
+Note: TypeAlias = tuple[str, datetime, Mapping[str, Fact]]
+"""Something that happened on the way, and when."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known so far of one execution. The lane keeps it true at every moment, since it may be cancelled at any.
+
+    `bytes_sent` counts application bytes and is raised *before* they are handed to the connection, so that zero proves
+    that nothing left. `answered` is set when an answer was read to its end. `peer` is the address that was spoken to.
+    """
+
+    clock: Clock
+    bytes_sent: int = 0
+    answered: bool = False
+    status: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    peer: str | None = None
+    notes: list[Note] = field(default_factory=list[Note])
+    ends_at: float = math.inf
+    """When the authority ends, by the monotonic clock."""
+
+    def leave(self, count: int) -> None:
+        """Count bytes that are about to be handed to the connection. Raises LaneFailure if the first of them would leave
+        after the authority has ended: a process that was frozen on the way here may have been taken for dead."""
+        if not self.bytes_sent and self.clock.monotonic() >= self.ends_at:
+            message = "the authority ended before the first byte left"
+            raise LaneFailure(FailureClass.AUTHORITY_DENIED, message, code="authority_expired")
+        self.bytes_sent += count
+
+    def note(self, type_: str, data: Mapping[str, Fact]) -> None:
+        """Add a fact to the evidence. No secrets, no bodies."""
+        self.notes.append((type_, self.clock.now(), data))
+
+
+class LaneFailure(Exception):
+    """Ends an execution without an answer. The message goes into the receipt, so it holds no secret."""
+
+    def __init__(self, failure_class: FailureClass, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.failure = Failure.of(failure_class, message, code=code)
+
+
+class Lane(Protocol):
+    """One way of carrying out effects. It tries once: no retry, no fallback, no policy."""
+
+    @property
+    def lane_id(self) -> str:
+        """Its name, which targets refer to."""
+        ...
+
+    @property
+    def carries(self) -> type[Intent]:
+        """The kind of intent that it takes."""
+        ...
+
+    async def execute(self, intent: Any, exchange: Exchange) -> None:
+        """Carry out an intent of the kind it carries; return when `exchange` holds the whole answer, else raise
+        LaneFailure. Leaves nothing behind when cancelled."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close idle and running connections."""
+        ...
+
+
+class CredentialResolver(Protocol):
+    """Who turns a reference into a secret, at the last moment."""
+
+    async def redeem(self, ref: CredentialRef, *, host: str) -> Secret:
+        """The field `ref.field` of the credential behind `ref.handle`, for use at `host` (`host:port`). Raises
+        InterlockError if it must not or cannot be used there."""
+        ...

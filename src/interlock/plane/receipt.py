@@ -1,0 +1,100 @@
+"""Receipts: raw facts on one execution, and a hash chain of how it went."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from interlock.kernel import digest, digest_bytes, to_rfc3339
+from interlock.plane.contract import Contract, Digest, Moment, Name
+from interlock.plane.failures import Failure
+
+_NOTHING = digest_bytes(b"")
+
+
+Fact: TypeAlias = str | int | list[str] | None
+"""What evidence may say under one name. Flat, so that every reader can show it and checking it costs little."""
+
+
+class Delivery(StrEnum):
+    """What is known of the other side: `not_sent` is a proof, `responded` is an answer read to its end, and everything
+    else is `unknown`."""
+
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+    RESPONDED = "responded"
+
+
+class Evidence(Contract):
+    """One link: `hash` covers the canonical JSON of all the other members, `prev` is the hash before it. The first link
+    hangs on the digest of the intent."""
+
+    seq: Annotated[int, Field(ge=1)]
+    type: Name
+    at: str
+    data: dict[str, Fact]
+    prev: Digest
+    hash: Digest
+
+
+class Receipt(Contract):
+    """What one execution came to. `headers` have lower-case names, without cookies and without what only framed the
+    message; `body` travels beside the record and is empty unless an answer was read to its end."""
+
+    contract: Literal["interlock.receipt/v1"] = "interlock.receipt/v1"
+    intent_id: Name
+    intent_digest: Digest
+    node_id: Name
+    target_class: Name
+    target_id: Name | None
+    lane_id: Name | None
+    delivery: Delivery
+    failure: Failure | None
+    status: int | None
+    headers: tuple[tuple[str, str], ...]
+    body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
+    body_digest: Digest = _NOTHING
+    body_size: Annotated[int, Field(ge=0)] = 0
+    bytes_sent: Annotated[int, Field(ge=0)]
+    started_at: Moment
+    finished_at: Moment
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def evidence_head(self) -> str:
+        """The hash of the last link, which stands for all of them."""
+        return self.evidence[-1].hash if self.evidence else self.intent_digest
+
+
+class EvidenceLog:
+    """Builds the chain of one execution."""
+
+    def __init__(self, intent_digest: str) -> None:
+        self._head = intent_digest
+        self._links: list[Evidence] = []
+
+    def add(self, type_: str, at: datetime, data: Mapping[str, Fact]) -> None:
+        """Append a link."""
+        seq = len(self._links) + 1
+        body = {"seq": seq, "type": type_, "at": to_rfc3339(at), "data": dict(data), "prev": self._head}
+        self._head = digest(body)
+        self._links.append(Evidence.model_validate({**body, "hash": self._head}))
+
+    def links(self) -> tuple[Evidence, ...]:
+        """All links so far."""
+        return tuple(self._links)
+
+
+def verify_evidence(receipt: Receipt) -> int | None:
+    """The number of the first link that does not fit what comes before it or its own hash; None if all do."""
+    prev = receipt.intent_digest
+    for position, link in enumerate(receipt.evidence, start=1):
+        record = link.record()
+        claimed = record.pop("hash")
+        if link.seq != position or link.prev != prev or digest(record) != claimed:
+            return position
+        prev = link.hash
+    return None

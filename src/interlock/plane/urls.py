@@ -1,0 +1,72 @@
+"""Addresses on the web, read strictly: what one parser takes for a host, no other may take for something else."""
+
+import re
+from typing import NamedTuple
+from urllib.parse import urljoin
+
+MAX_URL = 8192
+"""Characters in a URL."""
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?))"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<target>/(?:[A-Za-z0-9\-._~:/?@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})*)"
+)
+_DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=[/?]|$)", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Url(NamedTuple):
+    """A URL in parts. `host` is a lower-case name or an address without brackets; `target` is path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What must stay the same for a redirect to be followed."""
+        return self.scheme, self.host, self.port
+
+    @property
+    def host_port(self) -> str:
+        """`api.example:443`, `[::1]:8080`: how hosts are written in leases and allowances."""
+        return f"{self._bracketed}:{self.port}"
+
+    @property
+    def host_header(self) -> str:
+        """The Host header: the port only where it is not the scheme's own."""
+        return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.host_port
+
+    @property
+    def path(self) -> str:
+        """The target without its query, which may carry what evidence should not."""
+        return self.target.partition("?")[0]
+
+    @property
+    def _bracketed(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def parse_url(text: str) -> Url:
+    """Read an absolute http or https URL: lower-case ASCII host, path, percent-encoded, without user, fragment or dot
+    segments. Raises ValueError."""
+    match = _URL.fullmatch(text) if len(text) <= MAX_URL else None
+    if match is None:
+        raise ValueError(
+            f"a URL is absolute http(s) with a lower-case host and a path, percent-encoded, without user and fragment, "
+            f"at most {MAX_URL} characters"
+        )
+    scheme, v6, host, port, target = match.groups()
+    number = int(port) if port else _DEFAULT_PORTS[scheme]
+    if number > 65535:
+        raise ValueError(f"port {number} does not exist")
+    if _DOTS.search(target.partition("?")[0]):
+        raise ValueError("the URL's path has dot segments, which servers resolve to another path")
+    return Url(scheme, v6 or host, number, target)
+
+
+def resolve_location(base: Url, location: str) -> Url:
+    """Where a Location header leads, seen from `base`. Raises ValueError."""
+    joined = urljoin(f"{base.scheme}://{base.host_port}{base.target}", location)
+    return parse_url(joined.partition("#")[0])

@@ -1,0 +1,198 @@
+"""The HTTP lane and certificates: verified against the host's name, before a byte of the request is sent."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from fix_peer import Conversation, listen
+from fix_plane import Bench, Intents
+from interlock import kernel, plane
+from interlock.adapters.lanes.http import HttpLane
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class NoVault:
+    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> kernel.Secret:
+        return kernel.Secret("tok_0123456789abcdef")
+
+
+def certificate(folder: Path, *names: str, expired: bool = False) -> Path:
+    """A self-signed certificate and key for these names and addresses, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    end = dt.datetime(2021, 1, 1, tzinfo=dt.UTC) if expired else dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+    alternatives: list[x509.GeneralName] = [
+        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
+    ]
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(
+        built.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path
+
+
+def server_side(path: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    return context
+
+
+async def answering(peer: Conversation) -> None:
+    await peer.request()
+    await peer.answer(b"secure")
+
+
+async def call(
+    intents: Intents, url: str, trusted: Path | None, allow: str = "127.0.0.0/8", **fields: Any
+) -> plane.Receipt:
+    context = ssl.create_default_context(cafile=trusted) if trusted else None
+    lane = HttpLane(credentials=NoVault(), addresses=plane.AddressPolicy(allow=(allow,)), ssl_context=context)
+    bench = Bench(intents, lane)
+    try:
+        intent = intents.http(url=url, allowed_hosts=(plane.parse_url(url).host_port,), **fields)
+        return await bench.execute(intent)
+    finally:
+        await bench.node.aclose()
+
+
+async def test_a_trusted_certificate(intents: Intents, tmp_path: Path):
+    pem = certificate(tmp_path, "127.0.0.1")
+    async with listen(answering, tls=server_side(pem)) as peer:
+        receipt = await call(intents, peer.url + "/", pem)
+    assert (receipt.failure, receipt.body) == (None, b"secure")
+
+
+async def test_the_name_counts_not_the_address(intents: Intents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def answer(_host: str, port: int, **_kwargs: object) -> list[Any]:
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", answer)
+    pem = certificate(tmp_path, "service.example")
+    async with listen(answering, tls=server_side(pem)) as peer:
+        right = await call(intents, f"https://service.example:{peer.port}/", pem)
+        wrong = await call(intents, f"https://other.example:{peer.port}/", pem)
+    assert right.failure is None
+    assert wrong.failure is not None
+    assert wrong.failure.failure_class is plane.FailureClass.TLS_FAILED
+    assert "other.example" in wrong.failure.message
+    assert wrong.delivery is plane.Delivery.NOT_SENT
+    assert len(peer.requests) == 1
+
+
+@pytest.mark.parametrize("fault", ["unknown authority", "expired"])
+async def test_a_certificate_that_proves_nothing(intents: Intents, tmp_path: Path, fault: str):
+    pem = certificate(tmp_path, "127.0.0.1", expired=fault == "expired")
+    async with listen(answering, tls=server_side(pem)) as peer:
+        receipt = await call(intents, peer.url + "/", pem if fault == "expired" else None)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.TLS_FAILED
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+    assert peer.requests == []
+    assert ("expired" if fault == "expired" else "self-signed") in receipt.failure.message
+
+
+async def test_a_peer_that_does_not_speak_tls(intents: Intents):
+    async def script(peer: Conversation) -> None:
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await anyio.sleep_forever()
+
+    async with listen(script) as peer:
+        receipt = await call(intents, f"https://{peer.host}/", None)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.TLS_FAILED
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+
+
+async def test_a_peer_that_hangs_up_in_the_handshake(intents: Intents):
+    async def script(peer: Conversation) -> None:
+        await peer.reset()
+
+    async with listen(script) as peer:
+        receipt = await call(intents, f"https://{peer.host}/", None)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.TLS_FAILED
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+
+
+async def test_a_peer_that_never_shakes_hands(intents: Intents):
+    async def script(_peer: Conversation) -> None:
+        await anyio.sleep_forever()
+
+    async with listen(script) as peer:
+        receipt = await call(intents, f"https://{peer.host}/", None, timeouts=plane.Timeouts(connect_ms=50))
+    assert receipt.failure is not None
+    assert (receipt.failure.failure_class, receipt.failure.code) == (
+        plane.FailureClass.CONNECT_TIMEOUT,
+        "tls_timeout",
+    )
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+
+
+async def test_a_peer_that_wants_a_client_certificate(intents: Intents, tmp_path: Path):
+    """With TLS 1.3 the refusal comes after the request was sent, so the effect is unknown."""
+    pem = certificate(tmp_path, "127.0.0.1")
+    context = server_side(pem)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(pem)
+
+    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0, ssl=context)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        receipt = await call(intents, f"https://127.0.0.1:{port}/", pem)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.READ_FAILED
+    assert receipt.delivery is plane.Delivery.UNKNOWN
+
+
+async def test_a_record_that_was_damaged_on_the_way(intents: Intents, tmp_path: Path):
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.garble()
+        await anyio.sleep_forever()
+
+    pem = certificate(tmp_path, "127.0.0.1")
+    async with listen(script, tls=server_side(pem)) as peer:
+        receipt = await call(intents, peer.url + "/", pem)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.READ_FAILED
+    assert receipt.delivery is plane.Delivery.UNKNOWN
+
+
+@pytest.mark.parametrize("weakness", ["any name", "any certificate"])
+def test_a_context_that_does_not_verify_is_refused(weakness: str):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    if weakness == "any certificate":
+        context.verify_mode = ssl.CERT_NONE
+    with pytest.raises(ValueError, match="must verify"):
+        HttpLane(credentials=NoVault(), addresses=plane.AddressPolicy(), ssl_context=context)

@@ -1,0 +1,125 @@
+"""Intents: strict, frozen, and recorded without body and secret."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fix_plane import Intents
+from interlock import plane
+
+
+def test_record_has_no_body(intents: Intents):
+    intent = intents.http(method="POST", body=b"attack at dawn")
+    assert "attack" not in intent.canonical
+    assert "attack" not in repr(intent)
+    assert intent.record()["body_size"] == 14
+
+
+def test_record_round_trips(intents: Intents):
+    intent = intents.http(body=b"x", credential=plane.CredentialRef(handle="l", header="X-Key", template="{key}"))
+    again = plane.HttpIntent.model_validate_json(intent.canonical)
+    assert again.canonical == intent.canonical
+    assert again.digest == intent.digest
+    assert not again.has_body
+    assert intent.has_body
+
+
+def test_a_copy_is_validated_and_has_its_own_digest(intents: Intents):
+    intent = intents.http()
+    changed = intent.model_copy(update={"url": "https://api.acme.dev/other"})
+    assert changed.digest != intent.digest
+    assert changed.target.target == "/other"
+    with pytest.raises(ValidationError):
+        intent.model_copy(update={"url": "nonsense"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "TRACE"},
+        {"url": "https://u@a.b/"},
+        {"headers": (("Authorization", "x"),)},
+        {"headers": (("hOsT", "x"),)},
+        {"headers": (("Content-Length", "1"),)},
+        {"headers": (("Cookie", "x"),)},
+        {"headers": (("X", "a\r\nb"),)},
+        {"headers": (("X", "ä"),)},
+        {"headers": (("X", " padded"),)},
+        {"headers": (("X Y", "x"),)},
+        {"headers": (("X", "x" * 8193),)},
+        {"headers": (("X", "x"),) * 65},
+        {"allowed_hosts": ("api.acme.dev",)},
+        {"max_response_bytes": -1},
+        {"intent_id": ""},
+        {"run_id": "a\nb"},
+        {"deadline_at": "tomorrow"},
+        {"body": "text"},
+        {"surprise": 1},
+    ],
+)
+def test_refuses(intents: Intents, change: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        intents.http(**change)
+
+
+def test_a_naive_deadline_is_refused(intents: Intents):
+    with pytest.raises(ValidationError):
+        intents.http(deadline_at=intents.clock.now().replace(tzinfo=None))
+
+
+def test_the_credential_owns_its_header(intents: Intents):
+    ref = plane.CredentialRef(handle="l", header="X-Key", template="{key}")
+    with pytest.raises(ValidationError):
+        intents.http(headers=(("x-key", "mine"),), credential=ref)
+
+
+@pytest.mark.parametrize(
+    ("header", "template"),
+    [("Host", "{t}"), ("Cookie", "{t}"), ("A B", "{t}"), ("A", "no field"), ("A", "{a}{b}"), ("A", "{a}\n")],
+)
+def test_credential_refs_are_checked(header: str, template: str):
+    with pytest.raises(ValidationError):
+        plane.CredentialRef(handle="l", header=header, template=template)
+
+
+@given(st.text(max_size=30))
+def test_a_rendered_credential_is_one_header_line(value: str):
+    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
+    fits = value.rstrip(" \t") == value != "" and all(
+        " " <= character <= "~" or character == "\t" for character in value
+    )
+    if fits:
+        assert ref.render(value) == "Bearer " + value
+    else:
+        with pytest.raises(ValueError, match="does not fit into a header"):
+            ref.render(value)
+
+
+def test_a_refused_credential_is_not_quoted():
+    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
+    with pytest.raises(ValueError, match="does not fit into a header") as caught:
+        ref.render("the-secret\r\nHost: evil")
+    assert "the-secret" not in str(caught.value)
+
+
+def test_a_template_is_not_filled_twice():
+    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
+    assert ref.field == "token"
+    assert ref.render(r"{token}\1") == r"Bearer {token}\1"
+
+
+def test_every_contract_exports_its_schema():
+    schemas = plane.json_schemas()
+    assert set(schemas) == {
+        "interlock.authority/v1",
+        "interlock.attestation/v1",
+        "interlock.http-intent/v1",
+        "interlock.receipt/v1",
+        "interlock.target/v1",
+    }
+    intent: Any = schemas["interlock.http-intent/v1"]
+    assert "body" not in intent["properties"]
+    assert intent["additionalProperties"] is False

@@ -1,0 +1,303 @@
+"""The node: admission, one dispatch, one receipt."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_plane import NODE_ID, Bench, Intents, check_receipt
+from interlock import plane
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+Behaviour = Callable[[plane.HttpIntent, plane.Exchange], Awaitable[None]]
+
+
+class FakeLane:
+    """A lane that behaves as told, and counts."""
+
+    def __init__(self, behaviour: Behaviour | None = None, lane_id: str = "http") -> None:
+        self.lane_id = lane_id
+        self.carries: type[plane.Intent] = plane.HttpIntent
+        self.executions = 0
+        self.closed = False
+        self._behaviour = behaviour
+
+    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        self.executions += 1
+        if self._behaviour is not None:
+            await self._behaviour(intent, exchange)
+        exchange.bytes_sent, exchange.status, exchange.body, exchange.answered = 5, 200, b"ok", True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+class FixedTarget:
+    """A target with a description that does not renew itself."""
+
+    def __init__(self, intents: Intents, target_id: str = "fixed", **change: Any) -> None:
+        self.target_id = target_id
+        now = intents.clock.now()
+        attestation = plane.Attestation(
+            target_class=change.pop("target_class", plane.LOCAL_HTTP),
+            properties=(),
+            attested_by="key-1",
+            attested_at=now,
+            expires_at=now + timedelta(seconds=30),
+        )
+        self._descriptor = plane.TargetDescriptor(
+            target_id=target_id,
+            lane_id=change.pop("lane_id", "http"),
+            attestation=attestation,
+            health=change.pop("health", plane.Health.READY),
+        )
+
+    def describe(self) -> plane.TargetDescriptor:
+        return self._descriptor
+
+
+def rejected(receipt: plane.Receipt, failure_class: plane.FailureClass, code: str) -> None:
+    assert receipt.failure is not None
+    assert (receipt.failure.failure_class, receipt.failure.code) == (failure_class, code)
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+    assert receipt.target_id is None
+    assert [link.type for link in receipt.evidence] == ["rejected"]
+    check_receipt(receipt)
+
+
+async def test_an_answer_is_a_receipt(intents: Intents):
+    lane = FakeLane()
+    receipt = await Bench(intents, lane).execute(intents.http())
+    assert receipt.delivery is plane.Delivery.RESPONDED
+    assert receipt.failure is None
+    assert (receipt.status, receipt.body, receipt.bytes_sent) == (200, b"ok", 5)
+    assert (receipt.node_id, receipt.target_id, receipt.lane_id) == (NODE_ID, "here", "http")
+    assert lane.executions == 1
+
+
+async def test_without_authority_nothing_happens(intents: Intents):
+    lane = FakeLane()
+    bench = Bench(intents, lane)
+    receipt = await bench.node.execute(intents.http(), authority=None, target_class=plane.LOCAL_HTTP)
+    rejected(receipt, plane.FailureClass.AUTHORITY_DENIED, "authority_missing")
+    assert lane.executions == 0
+
+
+async def test_one_authority_is_one_execution(intents: Intents):
+    lane = FakeLane()
+    bench = Bench(intents, lane)
+    intent = intents.http()
+    authority = bench.authority(intent)
+    first = await bench.node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    second = await bench.node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    assert first.failure is None
+    rejected(second, plane.FailureClass.AUTHORITY_DENIED, "authority_replayed")
+    assert lane.executions == 1
+
+
+async def test_authority_for_another_intent_is_refused(intents: Intents):
+    lane = FakeLane()
+    bench = Bench(intents, lane)
+    authority = bench.authority(intents.http())
+    other = intents.http(url="https://api.acme.dev/other")
+    receipt = await bench.node.execute(other, authority=authority, target_class=plane.LOCAL_HTTP)
+    rejected(receipt, plane.FailureClass.AUTHORITY_DENIED, "authority_wrong_intent")
+    assert lane.executions == 0
+
+
+async def test_a_passed_deadline_stops_admission(intents: Intents):
+    intent = intents.http(deadline_at=intents.clock.now() + timedelta(seconds=1))
+    intents.clock.advance(1)
+    receipt = await Bench(intents, FakeLane()).execute(intent)
+    rejected(receipt, plane.FailureClass.DEADLINE_PASSED, "deadline_passed")
+
+
+async def test_an_unknown_class_is_not_guessed(intents: Intents):
+    receipt = await Bench(intents, FakeLane()).execute(intents.http(), "microvm")
+    rejected(receipt, plane.FailureClass.TARGET_UNAVAILABLE, "target_class_unknown")
+
+
+async def test_a_stale_attestation_proves_nothing(intents: Intents):
+    bench = Bench(intents, FakeLane(), [FixedTarget(intents)])
+    intents.clock.advance(30)
+    rejected(await bench.execute(intents.http()), plane.FailureClass.TARGET_UNAVAILABLE, "attestation_stale")
+
+
+async def test_an_attestation_from_the_future_proves_nothing(intents: Intents):
+    intents.clock.advance(10)
+    target = FixedTarget(intents)
+    past = Intents()
+    rejected(
+        await Bench(past, FakeLane(), [target]).execute(past.http()),
+        plane.FailureClass.TARGET_UNAVAILABLE,
+        "attestation_stale",
+    )
+
+
+@pytest.mark.parametrize("health", [plane.Health.DRAINING, plane.Health.UNAVAILABLE])
+async def test_an_unhealthy_target_gets_no_work(intents: Intents, health: plane.Health):
+    bench = Bench(intents, FakeLane(), [FixedTarget(intents, health=health)])
+    rejected(await bench.execute(intents.http()), plane.FailureClass.TARGET_UNAVAILABLE, "target_unhealthy")
+
+
+async def test_the_first_ready_target_of_the_class_serves(intents: Intents):
+    targets = [
+        FixedTarget(intents, "weak", target_class="other"),
+        FixedTarget(intents, "ill", health=plane.Health.DRAINING),
+        FixedTarget(intents, "well"),
+        FixedTarget(intents, "spare"),
+    ]
+    receipt = await Bench(intents, FakeLane(), targets).execute(intents.http())
+    assert receipt.target_id == "well"
+
+
+async def test_a_missing_lane_is_told(intents: Intents):
+    bench = Bench(intents, FakeLane(), [FixedTarget(intents, lane_id="process")])
+    rejected(await bench.execute(intents.http()), plane.FailureClass.LANE_UNAVAILABLE, "lane_not_registered")
+
+
+async def test_a_lane_gets_only_what_it_carries(intents: Intents):
+    class Other(plane.Intent):
+        @property
+        def total_ms(self) -> int:
+            return 1
+
+    lane = FakeLane()
+    lane.carries = Other
+    rejected(
+        await Bench(intents, lane).execute(intents.http()), plane.FailureClass.LANE_UNAVAILABLE, "lane_cannot_carry"
+    )
+
+
+async def test_a_local_target_renews_its_own_attestation(intents: Intents):
+    bench = Bench(intents, FakeLane())
+    intents.clock.advance(3600)
+    assert (await bench.execute(intents.http())).failure is None
+
+
+@pytest.mark.parametrize(("sent", "delivery"), [(0, plane.Delivery.NOT_SENT), (1, plane.Delivery.UNKNOWN)])
+async def test_a_failed_lane_is_dispatched_once_and_told_by_bytes(
+    intents: Intents, sent: int, delivery: plane.Delivery
+):
+    async def fail(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        exchange.bytes_sent = sent
+        exchange.body = b"half"
+        raise plane.LaneFailure(plane.FailureClass.TOTAL_TIMEOUT, "made up", code="finer")
+
+    lane = FakeLane(fail)
+    receipt = await Bench(intents, lane).execute(intents.http())
+    assert receipt.delivery is delivery
+    assert receipt.failure is not None
+    assert receipt.failure.code == "finer"
+    assert [link.type for link in receipt.evidence] == ["admitted", "finished"]
+    assert lane.executions == 1
+
+
+async def test_a_broken_lane_loses_neither_node_nor_facts(intents: Intents, caplog: pytest.LogCaptureFixture):
+    secret = "token-" * 3  # never spelled out, since a traceback quotes the source
+
+    async def break_(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        exchange.bytes_sent = 7
+        raise KeyError(secret)
+
+    with caplog.at_level(logging.ERROR):
+        receipt = await Bench(intents, FakeLane(break_)).execute(intents.http())
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.LANE_FAILED
+    assert receipt.delivery is plane.Delivery.UNKNOWN
+    assert "break_" in caplog.text
+    assert secret not in caplog.text + receipt.canonical
+
+
+@pytest.mark.parametrize("by_deadline", [False, True])
+async def test_total_time_is_bounded(intents: Intents, by_deadline: bool):
+    async def hang(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        exchange.bytes_sent = 3
+        await anyio.sleep_forever()
+
+    if by_deadline:
+        intent = intents.http(deadline_at=intents.clock.now() + timedelta(milliseconds=5))
+    else:
+        intent = intents.http(timeouts=plane.Timeouts(total_ms=5))
+    receipt = await Bench(intents, FakeLane(hang)).execute(intent)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT
+    assert receipt.delivery is plane.Delivery.UNKNOWN
+
+
+@pytest.mark.parametrize(("sent", "delivery"), [(0, plane.Delivery.NOT_SENT), (9, plane.Delivery.UNKNOWN)])
+async def test_a_cancelled_caller_still_gets_the_receipt(intents: Intents, sent: int, delivery: plane.Delivery):
+    started = anyio.Event()
+
+    async def hang(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        exchange.bytes_sent = sent
+        started.set()
+        await anyio.sleep_forever()
+
+    bench = Bench(intents, FakeLane(hang))
+    intent = intents.http()
+    receipts: list[plane.Receipt] = []
+    outcome: list[str] = []
+
+    async def call() -> None:
+        try:
+            await bench.node.execute(
+                intent,
+                authority=bench.authority(intent),
+                target_class=plane.LOCAL_HTTP,
+                on_receipt=receipts.append,
+            )
+        except anyio.get_cancelled_exc_class():
+            outcome.append("cancelled")
+            raise
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await started.wait()
+        tasks.cancel_scope.cancel()
+    assert outcome == ["cancelled"]
+    [receipt] = receipts
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.CANCELLED
+    assert receipt.delivery is delivery
+    check_receipt(receipt)
+
+
+async def test_a_cancelled_caller_need_not_ask(intents: Intents):
+    async def hang(_intent: plane.HttpIntent, _exchange: plane.Exchange) -> None:
+        await anyio.sleep_forever()
+
+    bench = Bench(intents, FakeLane(hang))
+    intent = intents.http()
+    with anyio.move_on_after(0) as scope:
+        await bench.node.execute(intent, authority=bench.authority(intent), target_class=plane.LOCAL_HTTP)
+    assert scope.cancelled_caught
+
+
+async def test_an_intent_without_its_body_is_a_mistake(intents: Intents):
+    recorded = plane.HttpIntent.model_validate_json(intents.http(method="POST", body=b"x").canonical)
+    bench = Bench(intents, FakeLane())
+    with pytest.raises(ValueError, match="no body"):
+        await bench.execute(recorded)
+
+
+async def test_names_are_unique(intents: Intents):
+    target = FixedTarget(intents)
+    with pytest.raises(ValueError, match="two targets are called 'fixed'"):
+        Bench(intents, FakeLane(), [target, target])
+
+
+async def test_closing_closes_the_lanes(intents: Intents):
+    lane = FakeLane()
+    await Bench(intents, lane).node.aclose()
+    assert lane.closed
