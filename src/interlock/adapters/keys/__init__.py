@@ -1,0 +1,31 @@
+"""Keys: the operator's root key, and the store's own keys wrapped under it.
+
+Owns: finding the root key, data keys (one per tenant) and signing keys, sealing, opening, signing.
+Refuses: knowing what is sealed or signed; keeping any key in the clear outside of memory.
+Invariants: a key serves one tenant and one purpose; a wrapped key opens only in its own row; nothing is ever written
+under a root key other than the store's.
+"""
+
+from interlock.adapters.keys.errors import KeyDamaged, KeyExposed, KeyInvalid, KeyMissing, KeyNotFound, WrongKey
+from interlock.adapters.keys.keyring import Keyring
+from interlock.adapters.keys.model import Purpose, Records, StoredKey
+from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_root
+from interlock.adapters.keys.signer import Signer
+
+__all__ = [
+    "KeyDamaged",
+    "KeyExposed",
+    "KeyInvalid",
+    "KeyMissing",
+    "KeyNotFound",
+    "Keyring",
+    "Purpose",
+    "Records",
+    "RootKey",
+    "Signer",
+    "StoredKey",
+    "WrongKey",
+    "fleeting_root",
+    "generated_path",
+    "load_root",
+]

@@ -1,0 +1,29 @@
+"""Budgets: how much may happen, shared by all processes.
+
+Owns: limits on concurrency, rate and spend per connection, tenant and capability, and closing a subject until the moment
+that a service named. Refuses: to know why a call is made, or to wait. Invariants: a reservation is all or nothing, in one
+transaction; no limit is passed, over any number of processes; a dead holder's slot comes free by itself; a call that no
+rule matches costs nothing.
+"""
+
+from interlock.budgets.budgets import Budgets
+from interlock.budgets.errors import InvalidBudget
+from interlock.budgets.load import parse_rules
+from interlock.budgets.model import Call, Exhausted, Key, Limit, Per, Rate, Reservation, Rule, Spend
+from interlock.budgets.records import Records
+
+__all__ = [
+    "Budgets",
+    "Call",
+    "Exhausted",
+    "InvalidBudget",
+    "Key",
+    "Limit",
+    "Per",
+    "Rate",
+    "Records",
+    "Reservation",
+    "Rule",
+    "Spend",
+    "parse_rules",
+]

@@ -1,0 +1,45 @@
+"""The room's port: where counters are kept. Synchronous, inside the caller's transaction."""
+
+from datetime import datetime
+from typing import Protocol
+
+from interlock.budgets.model import Key
+from interlock.kernel import Tx
+
+
+class Records(Protocol):
+    """Counters per key. What `lock` guards is not raced: no other transaction passes `lock` for the same key before
+    this one ends."""
+
+    def lock(self, tx: Tx, key: Key) -> datetime | None:
+        """Wait for the key to be free and take it until the transaction ends. Until when the key is blocked, if it was
+        ever blocked."""
+        ...
+
+    def block(self, tx: Tx, key: Key, until: datetime) -> None:
+        """Block the key until a moment, or longer if it is blocked for longer already."""
+        ...
+
+    def find_blocked(self, tx: Tx, key: Key) -> datetime | None:
+        """As `lock`, without taking it."""
+        ...
+
+    def used(self, tx: Tx, key: Key, counter: str, window_start: datetime) -> int:
+        """How much of a counter of the key is used in a window."""
+        ...
+
+    def add(self, tx: Tx, key: Key, counter: str, window_start: datetime, amount: int) -> None:
+        """Use more of a counter of a locked key, and forget its older windows."""
+        ...
+
+    def list_slots(self, tx: Tx, key: Key, now: datetime) -> dict[str, datetime]:
+        """Who holds the key's slots that have not expired, and until when."""
+        ...
+
+    def put_slot(self, tx: Tx, key: Key, holder: str, expires_at: datetime, now: datetime) -> None:
+        """Give a holder a slot or move its expiry, and forget the key's expired slots."""
+        ...
+
+    def drop_slot(self, tx: Tx, key: Key, holder: str) -> None:
+        """Take a holder's slot away, if it has one."""
+        ...

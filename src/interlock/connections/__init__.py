@@ -1,0 +1,81 @@
+"""Connections: a tenant's accounts at services, and short leases on their credentials.
+
+Owns: connection states, sealed credential versions, leases, and the choice of the connection that serves a call.
+Refuses: keys (it asks a `Cipher`), tables (it asks for `Records`), talking to the service, judging a call.
+Invariants: a connection serves its own tenant and its own connector only; a secret leaves only under a committed lease
+that has neither expired nor been revoked, for a host that the lease names; a replaced or revoked secret is erased, in
+every version.
+"""
+
+from interlock.connections.connections import MAX_PAGE, Connections, CredentialRef
+from interlock.connections.errors import (
+    AmbiguousConnection,
+    ConnectionChanged,
+    ConnectionDisabled,
+    ConnectionExpired,
+    ConnectionInstalling,
+    ConnectionNotFound,
+    ConnectionRevoked,
+    CredentialDamaged,
+    HostNotLeased,
+    InvalidGrant,
+    InvalidTransition,
+    LeaseExpired,
+    LeaseNotFound,
+    LeaseRevoked,
+    MissingScopes,
+    NameTaken,
+    NoConnection,
+    ProbeFailed,
+    ReauthRequired,
+    SubjectMismatch,
+    WrongConnector,
+)
+from interlock.connections.grant import TokenGrant
+from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
+from interlock.connections.ports import Cipher, Records, Sealed, Standing
+from interlock.connections.probing import Pending, Probed, probe
+from interlock.connections.transitions import ALLOWED, USABLE
+
+__all__ = [
+    "ALLOWED",
+    "MAX_LEASE",
+    "MAX_PAGE",
+    "USABLE",
+    "AmbiguousConnection",
+    "Cipher",
+    "Connection",
+    "ConnectionChanged",
+    "ConnectionDisabled",
+    "ConnectionExpired",
+    "ConnectionInstalling",
+    "ConnectionNotFound",
+    "ConnectionRevoked",
+    "Connections",
+    "Credential",
+    "CredentialDamaged",
+    "CredentialRef",
+    "HostNotLeased",
+    "InvalidGrant",
+    "InvalidTransition",
+    "Lease",
+    "LeaseExpired",
+    "LeaseNotFound",
+    "LeaseRevoked",
+    "MissingScopes",
+    "NameTaken",
+    "NoConnection",
+    "Pending",
+    "ProbeFailed",
+    "Probed",
+    "ReauthRequired",
+    "Records",
+    "Resolved",
+    "Sealed",
+    "Standing",
+    "State",
+    "SubjectMismatch",
+    "TokenGrant",
+    "WrongConnector",
+    "probe",
+]

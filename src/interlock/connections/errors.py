@@ -1,0 +1,189 @@
+"""What can go wrong with a connection, a credential or a lease."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from interlock.kernel import (
+    ConflictError,
+    ConnectionError_,
+    Fault,
+    NotFoundError,
+    RequestError,
+    Retry,
+    VerificationError,
+    to_rfc3339,
+)
+
+_RECONNECT = "Connect the service again: `interlock connect CONNECTOR`."
+
+
+class InvalidGrant(RequestError):
+    """What should become a connection is incomplete or malformed. `details.problems` lists all of it."""
+
+    code = "invalid_grant"
+
+    def __init__(self, connector_id: str, problems: Iterable[str]) -> None:
+        found = list(problems)
+        super().__init__(f"cannot connect {connector_id!r}: {'; '.join(found)}", details={"problems": found})
+
+
+class ConnectionNotFound(NotFoundError):
+    """No such connection in this tenant."""
+
+    code = "connection_not_found"
+    next_step = "`interlock connections list` shows the connections of this tenant."
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"no connection {ref[:200]!r} in this tenant")
+
+
+class ProbeFailed(ConnectionError_):
+    """The service does not accept the credential, or could not be asked."""
+
+    code = "probe_failed"
+    next_step = "Check the token and the base address; nothing was stored."
+
+
+class NameTaken(ConflictError):
+    """The name belongs to a connection of another connector."""
+
+    code = "connection_name_taken"
+    next_step = "Choose another name."
+
+
+class SubjectMismatch(ConflictError):
+    """The name belongs to a connection of another account at the service."""
+
+    code = "connection_subject_mismatch"
+    next_step = "Choose another name for this account, or revoke the connection first."
+
+
+class ConnectionChanged(ConflictError):
+    """Others kept changing the connection at the same time. Nothing was written."""
+
+    code = "connection_changed"
+    retry = Retry.LATER
+    next_step = "Look at it with `interlock connections show` and try again."
+
+
+class InvalidTransition(ConflictError):
+    """The connection's state does not allow this step."""
+
+    code = "invalid_connection_transition"
+
+
+class AmbiguousConnection(RequestError):
+    """Several connections could serve, and guessing would use the wrong account."""
+
+    code = "ambiguous_connection"
+    next_step = "Name one of them: `--connection NAME`."
+
+    def __init__(self, connector_id: str, names: Iterable[str]) -> None:
+        found = sorted(names)
+        super().__init__(
+            f"several connections can serve {connector_id!r}: {', '.join(found)}", details={"connections": found}
+        )
+
+
+class WrongConnector(RequestError):
+    """The named connection belongs to another connector, which alone may use it."""
+
+    code = "wrong_connector"
+    next_step = "Name a connection of the capability's own connector: `interlock connections list`."
+
+
+class NoConnection(ConnectionError_):
+    """The tenant has no connection for this connector."""
+
+    code = "no_connection"
+    next_step = "Connect the service first: `interlock connect CONNECTOR`."
+
+
+class MissingScopes(ConnectionError_):
+    """The connection was not granted what the call needs."""
+
+    code = "missing_scopes"
+    next_step = "Grant the missing scopes at the service and connect again."
+
+    def __init__(self, name: str, missing: Iterable[str]) -> None:
+        lacking = sorted(missing)
+        super().__init__(f"connection {name!r} lacks the scopes {', '.join(lacking)}", details={"missing": lacking})
+
+
+class ConnectionExpired(ConnectionError_):
+    """The credential's own life is over."""
+
+    code = "connection_expired"
+    next_step = _RECONNECT
+
+    def __init__(self, name: str, expired_at: datetime) -> None:
+        super().__init__(f"the credential of connection {name!r} expired at {to_rfc3339(expired_at)}")
+
+
+class ConnectionRevoked(ConnectionError_):
+    """The connection was revoked and its secret is wiped."""
+
+    code = "connection_revoked"
+    next_step = _RECONNECT
+
+
+class ReauthRequired(ConnectionError_):
+    """The service no longer accepts the credential."""
+
+    code = "reauth_required"
+    next_step = _RECONNECT
+
+
+class ConnectionDisabled(ConnectionError_):
+    """The connection is switched off."""
+
+    code = "connection_disabled"
+    next_step = _RECONNECT
+
+
+class ConnectionInstalling(ConnectionError_):
+    """The connection is not finished."""
+
+    code = "connection_installing"
+    next_step = "Finish connecting the service, then send the request again."
+
+
+class LeaseNotFound(ConnectionError_):
+    """No such lease."""
+
+    code = "lease_not_found"
+    retry = Retry.NEVER
+    fault = Fault.INTERLOCK
+
+
+class LeaseExpired(ConnectionError_):
+    """The lease's time is over."""
+
+    code = "lease_expired"
+    retry = Retry.LATER
+    fault = Fault.INTERLOCK
+    next_step = "Send the request again: a new attempt gets a new lease."
+
+
+class LeaseRevoked(ConnectionError_):
+    """The lease was revoked, or the credential it names was replaced."""
+
+    code = "lease_revoked"
+    retry = Retry.LATER
+    next_step = "Send the request again: a new attempt gets a lease on the present credential, if there is one."
+
+
+class HostNotLeased(ConnectionError_):
+    """The secret was asked for on behalf of a host that the lease does not name."""
+
+    code = "host_not_leased"
+    retry = Retry.NEVER
+    fault = Fault.INTERLOCK
+
+
+class CredentialDamaged(VerificationError):
+    """The sealed secret was altered, or moved from another row."""
+
+    code = "credential_damaged"
+    fault = Fault.OPERATOR
+    next_step = _RECONNECT

@@ -1,0 +1,114 @@
+"""What a person or program hands over to become a connection, checked whole before anything is kept."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from interlock.connections.errors import InvalidGrant
+from interlock.kernel import MIN_SECRET_LENGTH, Secret, is_id
+
+MAX_SECRET_LENGTH: Final = 16_384
+MAX_SCOPES: Final = 500
+_MAX_TEXT: Final = 200
+_HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrant:
+    """A token for an account at a service.
+
+    `fields` are the secret fields that the connector's auth profile declares, `secrets` their values; `subject` and
+    `scopes` are what the service said about the token. `base_url` only if the service is not at the profile's own
+    address. Without a name the connection is called after its connector.
+    """
+
+    connector_id: str
+    profile_id: str
+    fields: tuple[str, ...]
+    secrets: Mapping[str, Secret]
+    name: str | None = None
+    subject: str | None = None
+    scopes: frozenset[str] = field(default_factory=frozenset[str])
+    base_url: str | None = None
+    expires_at: datetime | None = None
+
+    @property
+    def connection_name(self) -> str:
+        """The name under which the connection will be known."""
+        return self.connector_id if self.name is None else self.name
+
+    def check(self, now: datetime) -> None:
+        """Raises InvalidGrant with every problem at once. No message holds a part of a secret."""
+        problems = [*_texts(self), *_secrets(self)]
+        if is_id(self.connection_name, "con"):
+            problems.append("the name has the shape of a connection id")
+        if len(self.scopes) > MAX_SCOPES:
+            problems.append(f"{len(self.scopes)} scopes; the limit is {MAX_SCOPES}")
+        if self.base_url is not None and (problem := _base_url(self.base_url)):
+            problems.append(problem)
+        if self.expires_at is not None and self.expires_at <= now:
+            problems.append(f"the token expired at {self.expires_at.isoformat()}")
+        if problems:
+            raise InvalidGrant(self.connector_id, problems)
+
+
+def _texts(grant: TokenGrant) -> list[str]:
+    named = {"connector_id": grant.connector_id, "profile_id": grant.profile_id, "name": grant.connection_name}
+    if grant.subject is not None:
+        named["subject"] = grant.subject
+    problems = [
+        f"{label} must be 1 to {_MAX_TEXT} printable characters, no blank at either end; not {text[:50]!r}"
+        for label, text in named.items()
+        if not is_text(text)
+    ]
+    problems += [f"{scope[:50]!r} is not a scope" for scope in grant.scopes if not is_text(scope)]
+    return problems
+
+
+def is_text(text: str) -> bool:
+    """Whether the text can be a name here: 1 to 200 printable characters, no blank at either end."""
+    return 0 < len(text) <= _MAX_TEXT and text.isprintable() and text == text.strip()
+
+
+def _secrets(grant: TokenGrant) -> list[str]:
+    expected, given = set(grant.fields), set(grant.secrets)
+    problems = [f"the secret field {name!r} is missing" for name in sorted(expected - given)]
+    problems += [f"{name[:50]!r} is not a secret field of this profile" for name in sorted(given - expected)]
+    for name in sorted(expected & given):
+        value = grant.secrets[name].reveal()
+        if not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH:
+            problems.append(
+                f"{name!r} has {len(value)} characters; a secret has {MIN_SECRET_LENGTH} to {MAX_SECRET_LENGTH}"
+            )
+        elif not _HEADER_TEXT.fullmatch(value):
+            # It travels in a header: a line break would let it write headers of its own.
+            problems.append(f"{name!r} may hold only visible ASCII, and no blank at either end")
+    return problems
+
+
+def _base_url(text: str) -> str | None:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        return f"base_url is not a URL: {error}"
+    if len(text) > 500 or not text.isascii() or not text.isprintable() or " " in text:
+        return "base_url must be at most 500 visible ASCII characters"
+    if not host or parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        return "base_url must be a scheme, a host and at most a port and a path"
+    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
+        return None
+    return f"base_url {text!r} would send the secret in the clear; only https, or http to this machine"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,109 @@
+"""Asking the service who a credential is, before it is kept: one read through the plane."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from interlock import plane, sdk
+from interlock.connections.errors import ProbeFailed
+from interlock.kernel import VERSION, Clock, IdSource, InvalidJson, Redactor, Retry, Secret, parse_json
+
+_TIMEOUT = timedelta(seconds=20)
+_UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probed:
+    """What the service said: whose credential it is, and its scopes (None: the service does not tell)."""
+
+    subject: str | None
+    scopes: frozenset[str] | None
+
+
+class Pending:
+    """Credentials that are being probed and are not stored yet, in front of the stored ones. A `CredentialResolver`."""
+
+    def __init__(self, stored: plane.CredentialResolver) -> None:
+        self._stored = stored
+        self._pending: dict[str, tuple[str, Mapping[str, Secret]]] = {}
+
+    def hold(self, handle: str, host: str, secrets: Mapping[str, Secret]) -> None:
+        """Know these secrets under the handle, for one host."""
+        self._pending[handle] = (host, secrets)
+
+    def forget(self, handle: str) -> None:
+        """Know them no more."""
+        self._pending.pop(handle, None)
+
+    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> Secret:
+        """The secret for the lane. Raises as the stored ones do."""
+        pending = self._pending.get(ref.handle)
+        if pending is not None and pending[0] == host:
+            return pending[1][ref.field]
+        return await self._stored.redeem(ref, host=host)
+
+
+async def probe(
+    profile: sdk.AuthProfile,
+    secrets: Mapping[str, Secret],
+    *,
+    base_url: str,
+    tenant_id: str,
+    pending: Pending,
+    node: plane.Node,
+    authorizer: plane.Authorizer,
+    clock: Clock,
+    ids: IdSource,
+) -> Probed:
+    """Send the profile's probe with the credential. Raises ProbeFailed if the service does not accept it or is not there."""
+    if profile.probe is None or profile.header is None or profile.template is None:
+        return Probed(subject=None, scopes=None)
+    parts = urlsplit(base_url)
+    host = f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+    handle = ids.new("lse")
+    intent = plane.HttpIntent(
+        intent_id=ids.new("snd"),
+        tenant_id=tenant_id,
+        run_id=handle,
+        attempt_id=handle,
+        trace_id=handle,
+        method="GET",
+        url=base_url.rstrip("/") + profile.probe.path,
+        headers=(("accept", "application/json"), ("user-agent", f"interlock/{VERSION}")),
+        credential=plane.CredentialRef(handle=handle, header=profile.header, template=profile.template),
+        allowed_hosts=(host,),
+        timeouts=plane.Timeouts(total_ms=int(_TIMEOUT.total_seconds() * 1000)),
+        deadline_at=clock.now() + _TIMEOUT,
+    )
+    authority = authorizer.issue(
+        intent.digest, audience=node.node_id, target_class=plane.LOCAL_HTTP, ttl=_TIMEOUT.total_seconds()
+    )
+    pending.hold(handle, host, secrets)
+    try:
+        receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    finally:
+        pending.forget(handle)
+    return _read(profile.probe, receipt, base_url, Redactor(secrets.values()))
+
+
+def _read(probe: sdk.Probe, receipt: plane.Receipt, base_url: str, redactor: Redactor) -> Probed:
+    if receipt.failure is not None or receipt.status is None:
+        told = receipt.failure.message if receipt.failure else "no answer"
+        raise ProbeFailed(
+            f"{base_url} could not be asked whose credential this is: {redactor.text(told)}", retry=Retry.LATER
+        )
+    if receipt.status == _UNAUTHORIZED:
+        raise ProbeFailed(f"{base_url} does not accept this credential (401)")
+    if receipt.status >= 300:
+        raise ProbeFailed(f"{base_url} answered {receipt.status} when asked whose credential this is")
+    try:
+        body = parse_json(redactor.data(receipt.body), what="probe's answer")
+    except InvalidJson as error:
+        raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
+    named = sdk.read_pointer(body, probe.subject)
+    stated = next((value for name, value in receipt.headers if name == (probe.scopes_header or "").lower()), None)
+    return Probed(
+        subject=named if isinstance(named, str) and named else None,
+        scopes=None if stated is None else frozenset(part.strip() for part in stated.split(",") if part.strip()),
+    )

@@ -1,0 +1,46 @@
+"""Policy: whether a call may happen, and every reason why.
+
+Owns: rules, the guards that no rule can switch off, the file form of both, and the decision. Refuses: I/O, clocks,
+storage, and any knowledge of how facts were found out. Invariants: the same facts under the same policy give the same
+decision; every rule that matches leaves a reason; deny beats shed beats ask beats allow; what no rule matches gets the
+policy's default, with a reason.
+"""
+
+from interlock.policy.decide import DEFAULT, Policy
+from interlock.policy.document import Document, parse_document
+from interlock.policy.errors import InvalidPolicy, Place, Problem
+from interlock.policy.load import from_document, from_policy_file
+from interlock.policy.model import (
+    EFFECTS,
+    ORIGINS,
+    PRESSURES,
+    RUNTIME_CLASSES,
+    SANDBOXES,
+    Decision,
+    Effect,
+    Facts,
+    Reason,
+)
+from interlock.policy.rule import Rule
+
+__all__ = [
+    "DEFAULT",
+    "EFFECTS",
+    "ORIGINS",
+    "PRESSURES",
+    "RUNTIME_CLASSES",
+    "SANDBOXES",
+    "Decision",
+    "Document",
+    "Effect",
+    "Facts",
+    "InvalidPolicy",
+    "Place",
+    "Policy",
+    "Problem",
+    "Reason",
+    "Rule",
+    "from_document",
+    "from_policy_file",
+    "parse_document",
+]

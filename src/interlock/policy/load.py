@@ -1,0 +1,114 @@
+"""A policy from the operator's file. All problems are reported at once, each with its place."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, cast
+
+from interlock.policy.decide import DEFAULT, Policy
+from interlock.policy.document import Document
+from interlock.policy.errors import InvalidPolicy, Problem
+from interlock.policy.model import Effect
+from interlock.policy.rule import MATCHERS, Rule, find_flaws, nearest
+
+_FILE_KEYS = ("policy", "budgets")
+_POLICY_KEYS = ("default", "reviewer", "rules")
+_RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "reason", "reviewer", "expires_after_s")
+
+
+def from_document(document: Document) -> Policy:
+    """The policy under the document's key `policy`, or `DEFAULT` if it has none.
+
+    A matcher is a text or a list of texts. Raises InvalidPolicy with every problem, its place and the nearest word.
+    """
+    if "policy" not in document.value:
+        return DEFAULT
+    table = cast("object", document.value["policy"])
+    try:
+        if not isinstance(table, dict):
+            raise InvalidPolicy([Problem(path=(), text="must be a table")])
+        return _build(cast("dict[str, Any]", table))
+    except InvalidPolicy as error:
+        placed = [replace(problem, path=("policy", *problem.path)) for problem in error.problems]
+        raise InvalidPolicy([replace(problem, place=document.locate(problem.path)) for problem in placed]) from None
+
+
+def from_policy_file(document: Document) -> Policy:
+    """The policy of a file that is there for nothing else: a misspelt `policy` must not mean `DEFAULT`.
+
+    The file has `policy` and may have `budgets`. Raises InvalidPolicy as `from_document`, and for any other key.
+    """
+    problems = [
+        Problem(path=(key,), text="unknown key", suggestion=nearest(key, _FILE_KEYS), place=document.locate((key,)))
+        for key in document.value
+        if key not in _FILE_KEYS
+    ]
+    if "policy" not in document.value:
+        problems.append(Problem(path=("policy",), text="the file has no such key", place=document.locate(())))
+    if problems:
+        raise InvalidPolicy(problems)
+    return from_document(document)
+
+
+def _build(table: dict[str, Any]) -> Policy:
+    problems = list(_table_problems(table))
+    rules: list[dict[str, Any]] = []
+    for index, raw in enumerate(_rules(table)):
+        rules.append(_normalise(raw))
+        problems += _rule_problems(raw, rules[-1], index)
+    if problems:
+        raise InvalidPolicy(problems)
+    return Policy(
+        rules=tuple(Rule(**rule) for rule in rules),
+        default=Effect(table.get("default", Effect.ASK)),
+        reviewer=table.get("reviewer", "approver"),
+    )
+
+
+def _rules(table: dict[str, Any]) -> list[object]:
+    rules = table.get("rules", [])
+    return cast("list[object]", rules) if isinstance(rules, list) else []
+
+
+def _table_problems(table: dict[str, Any]) -> Iterator[Problem]:
+    for key in table:
+        if key not in _POLICY_KEYS:
+            yield Problem(path=(key,), text="unknown key", suggestion=nearest(key, _POLICY_KEYS))
+    default, reviewer = table.get("default", Effect.ASK), table.get("reviewer", "approver")
+    if not isinstance(default, str) or default not in tuple(Effect):
+        words = tuple(effect.value for effect in Effect)
+        text = f"{default!r} is none of {', '.join(words)}"
+        yield Problem(path=("default",), text=text, suggestion=nearest(default, words))
+    if not (isinstance(reviewer, str) and 0 < len(reviewer) <= 200 and reviewer.isprintable()):
+        yield Problem(path=("reviewer",), text=f"{str(reviewer)[:50]!r} is not the name of a role")
+    if not isinstance(table.get("rules", []), list):
+        yield Problem(path=("rules",), text="must be a list of tables: [[policy.rules]]")
+
+
+def _normalise(raw: object) -> dict[str, Any]:
+    """A rule's table in the shape of `Rule`'s fields."""
+    if not isinstance(raw, dict):
+        return {}
+    values = {key: value for key, value in cast("dict[str, Any]", raw).items() if key in _RULE_KEYS}
+    for name in MATCHERS:
+        if isinstance(values.get(name), str):
+            values[name] = (values[name],)
+        elif isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
+    if values.get("then") in tuple(Effect):
+        values["then"] = Effect(values["then"])
+    if "id" in values:
+        values["rule_id"] = values.pop("id")
+    return values
+
+
+def _rule_problems(raw: object, values: dict[str, Any], index: int) -> Iterator[Problem]:
+    if not isinstance(raw, dict):
+        yield Problem(path=("rules", index), text="must be a table")
+        return
+    for key in cast("dict[str, object]", raw):
+        if key not in _RULE_KEYS:
+            yield Problem(path=("rules", index, key), text="unknown key", suggestion=nearest(key, _RULE_KEYS))
+    for path, text, suggestion in find_flaws(values):
+        if (missing := path[0]) in ("id", "then") and missing not in raw:
+            text, suggestion = f"a rule needs the key {missing!r}", None
+        yield Problem(path=("rules", index, *path), text=text, suggestion=suggestion)

@@ -1,0 +1,115 @@
+"""Which connection serves a call, and why another does not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from interlock import connections
+from interlock.connections import choose
+from interlock.connections.model import Connection, Credential, State
+from interlock.kernel import InterlockError
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+CONNECTION = Connection(
+    connection_id="con_1",
+    tenant_id="t1",
+    connector_id="acme",
+    profile_id="token",
+    name="work",
+    subject="octo",
+    state=State.CONNECTED,
+    reason=None,
+    base_url=None,
+    scopes=frozenset({"read", "write"}),
+    current_credential_id="crd_1",
+    revision=1,
+    created_by="ann",
+    created_at=NOW,
+    updated_at=NOW,
+)
+CREDENTIAL = Credential(
+    credential_id="crd_1",
+    connection_id="con_1",
+    tenant_id="t1",
+    version=1,
+    key_id="key_1",
+    nonce=b"n",
+    ciphertext=b"c",
+    fields=("token",),
+    expires_at=None,
+    revoked_at=None,
+    created_at=NOW,
+)
+
+
+def standing(name: str, state: State) -> connections.Standing:
+    return replace(CONNECTION, name=name, state=state), CREDENTIAL
+
+
+def admit(connection: Connection = CONNECTION, credential: Credential | None = CREDENTIAL) -> connections.Resolved:
+    return choose.admit((connection, credential), connector_id="acme", scopes={"read"}, now=NOW)
+
+
+def test_a_connection_that_fits_is_admitted():
+    assert admit() == connections.Resolved(connection=CONNECTION, credential=CREDENTIAL)
+    assert admit(replace(CONNECTION, state=State.DEGRADED)).connection.state is State.DEGRADED
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        (State.INSTALLING, connections.ConnectionInstalling),
+        (State.REAUTH_REQUIRED, connections.ReauthRequired),
+        (State.REVOKED, connections.ConnectionRevoked),
+        (State.DISABLED, connections.ConnectionDisabled),
+    ],
+)
+def test_every_other_state_has_its_own_refusal_with_the_reason(state: State, error: type[InterlockError]):
+    with pytest.raises(error, match=r"'work' is .*: left the firm"):
+        admit(replace(CONNECTION, state=state, reason="left the firm"))
+
+
+def test_another_connectors_connection_is_refused_even_with_fitting_scopes():
+    with pytest.raises(connections.WrongConnector, match="'other'"):
+        admit(replace(CONNECTION, connector_id="other"))
+
+
+def test_missing_scopes_are_named():
+    with pytest.raises(connections.MissingScopes) as caught:
+        choose.admit((CONNECTION, CREDENTIAL), connector_id="acme", scopes={"read", "admin", "root"}, now=NOW)
+    assert caught.value.details == {"missing": ["admin", "root"]}
+
+
+def test_a_credential_ends_at_its_moment():
+    admit(credential=replace(CREDENTIAL, expires_at=NOW + timedelta(microseconds=1)))
+    with pytest.raises(connections.ConnectionExpired, match="2026-05-01"):
+        admit(credential=replace(CREDENTIAL, expires_at=NOW))
+
+
+@pytest.mark.parametrize("credential", [None, replace(CREDENTIAL, nonce=None, ciphertext=None)])
+def test_without_a_secret_nothing_serves(credential: Credential | None):
+    with pytest.raises(connections.ReauthRequired):
+        admit(credential=credential)
+
+
+def test_the_only_usable_one_is_chosen_among_the_unusable():
+    found = [standing("new", State.CONNECTED), standing("old", State.REVOKED), standing("half", State.INSTALLING)]
+    assert choose.only_one(found, connector_id="acme")[0].name == "new"
+
+
+def test_if_none_can_serve_the_latest_says_why():
+    found = [standing("b", State.REAUTH_REQUIRED), standing("a", State.REVOKED)]
+    assert choose.only_one(found, connector_id="acme")[0].name == "b"
+
+
+def test_two_that_can_serve_are_never_guessed_between():
+    found = [standing("work", State.CONNECTED), standing("home", State.DEGRADED), standing("old", State.REVOKED)]
+    with pytest.raises(connections.AmbiguousConnection) as caught:
+        choose.only_one(found, connector_id="acme")
+    assert caught.value.details == {"connections": ["home", "work"]}
+
+
+def test_none_at_all():
+    with pytest.raises(connections.NoConnection, match="'acme'"):
+        choose.only_one([], connector_id="acme")

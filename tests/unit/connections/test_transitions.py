@@ -1,0 +1,76 @@
+"""The machine of a connection's states, over every pair of states."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock import connections
+from interlock.connections import transitions
+from interlock.connections.model import Connection, State
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=5)
+
+
+def connection(state: State) -> Connection:
+    return Connection(
+        connection_id="con_00000000000000000000000000000001",
+        tenant_id="t1",
+        connector_id="acme",
+        profile_id="token",
+        name="acme",
+        subject="octo",
+        state=state,
+        reason="before",
+        base_url=None,
+        scopes=frozenset({"read"}),
+        current_credential_id="crd_00000000000000000000000000000001",
+        revision=7,
+        created_by="ann",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+
+
+@pytest.mark.parametrize("target", State)
+@pytest.mark.parametrize("state", State)
+def test_every_step_is_either_drawn_or_refused(state: State, target: State):
+    before = connection(state)
+    if target in transitions.ALLOWED[state]:
+        after = transitions.move(before, target, at=LATER, reason="because")
+        assert after == replace(before, state=target, reason="because", revision=8, updated_at=LATER)
+    else:
+        with pytest.raises(connections.InvalidTransition) as caught:
+            transitions.move(before, target, at=LATER)
+        assert state in caught.value.message
+        assert target in caught.value.message
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_new_token_connects_from_every_state(state: State):
+    after = transitions.connect(connection(state), at=LATER)
+    assert after.state is State.CONNECTED
+    assert after.reason is None
+    assert after.revision > 7
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.REVOKED])
+def test_every_state_can_be_revoked(state: State):
+    assert State.REVOKED in transitions.ALLOWED[state]
+
+
+@given(st.lists(st.sampled_from(State)))
+def test_what_was_revoked_never_serves_again_unless_it_is_installed_anew(steps: list[State]):
+    here, revoked = connection(State.CONNECTED), False
+    for step in steps:
+        if step not in transitions.ALLOWED[here.state]:
+            continue
+        here = transitions.move(here, step, at=LATER)
+        if step is State.REVOKED:
+            revoked = True
+        elif step is State.INSTALLING:
+            revoked = False
+        assert not (revoked and here.state in transitions.USABLE)
