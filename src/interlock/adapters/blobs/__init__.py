@@ -1,0 +1,9 @@
+"""Blob stores: large artifacts by digest, in a local folder, in memory, or in object storage (obstore: S3, GCS, Azure).
+
+Owns: bytes under a key. Refuses: knowing what they mean. Invariants: a key is written whole or not at all; a deadline
+bounds every call.
+"""
+
+from interlock.adapters.blobs.objects import BlobUnavailable, ObjectBlobs
+
+__all__ = ["BlobUnavailable", "ObjectBlobs"]

@@ -1,0 +1,68 @@
+"""`runs.Blobs` over obstore."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from interlock.kernel import StoreError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+DEADLINE = 30.0
+"""Seconds that one transfer may take."""
+
+
+class BlobUnavailable(StoreError):
+    """The blob store did not take or give the content."""
+
+    code = "blob_unavailable"
+    next_step = "Check the `blobs` setting, and that the folder or bucket is there and writable."
+
+
+class ObjectBlobs:
+    """Content under its digest: in memory (`:memory:`), in a folder, or in an object store (`s3://bucket/prefix`). The place
+    is opened, and a folder made, when it is first used."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._opened: ObjectStore | None = None
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Keep the content. Writing the same key again is harmless: the key is a digest. Raises BlobUnavailable."""
+        from obstore.exceptions import BaseError
+
+        try:
+            with anyio.fail_after(DEADLINE):
+                await self._store().put_async(key, content)
+        except (BaseError, OSError, TimeoutError, ValueError) as error:
+            raise BlobUnavailable(f"cannot write {key} to {self._place}: {_first_line(error)}") from error
+
+    async def get(self, key: str) -> bytes:
+        """The content. Raises BlobUnavailable."""
+        from obstore.exceptions import BaseError
+
+        try:
+            with anyio.fail_after(DEADLINE):
+                result = await self._store().get_async(key)
+                return bytes(await result.bytes_async())
+        except (BaseError, OSError, TimeoutError, ValueError) as error:
+            raise BlobUnavailable(f"cannot read {key} from {self._place}: {_first_line(error)}") from error
+
+    def _store(self) -> "ObjectStore":
+        if self._opened is None:
+            from obstore.store import LocalStore, MemoryStore, from_url
+
+            if self._place == ":memory:":
+                self._opened = MemoryStore()
+            elif "://" in self._place and not self._place.startswith("file://"):
+                self._opened = from_url(self._place)
+            else:
+                self._opened = LocalStore(Path(self._place.removeprefix("file://")), mkdir=True)
+        return self._opened
+
+
+def _first_line(error: Exception) -> str:
+    """What the library says, without its debugging appendix."""
+    return str(error).partition("\n")[0] or type(error).__name__

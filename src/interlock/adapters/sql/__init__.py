@@ -1,0 +1,63 @@
+"""The SQL store: one implementation of every records port, on SQLite and on Postgres.
+
+Owns: tables, migrations, transactions, the batched hot path of the ledger, and what drivers' errors mean. Refuses: rules
+of the rooms; it stores what they decide. Invariants: an answer is given only after the commit; one caller's bad row
+costs no other caller anything; nothing is created or changed in a file or database that is not ours.
+"""
+
+from interlock.adapters.sql.approvals import ApprovalRecords
+from interlock.adapters.sql.budgets import BudgetRecords
+from interlock.adapters.sql.connections import ConnectionRecords
+from interlock.adapters.sql.errors import (
+    DriverMissing,
+    ForeignFile,
+    InvalidStoreUrl,
+    MigrationsPending,
+    RowRefused,
+    SchemaTooNew,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreFull,
+    StoreMissing,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from interlock.adapters.sql.keys import KeyRecords
+from interlock.adapters.sql.ledger import SqlLedger
+from interlock.adapters.sql.opening import migrate, open_store
+from interlock.adapters.sql.preflight import Finding, preflight
+from interlock.adapters.sql.schema import MigrationReport
+from interlock.adapters.sql.store import SqlStore
+from interlock.adapters.sql.transaction import connection, lock
+from interlock.adapters.sql.validators import ValidatorRecords
+
+__all__ = [
+    "ApprovalRecords",
+    "BudgetRecords",
+    "ConnectionRecords",
+    "DriverMissing",
+    "Finding",
+    "ForeignFile",
+    "InvalidStoreUrl",
+    "KeyRecords",
+    "MigrationReport",
+    "MigrationsPending",
+    "RowRefused",
+    "SchemaTooNew",
+    "SqlLedger",
+    "SqlStore",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreDamaged",
+    "StoreFull",
+    "StoreMissing",
+    "StoreReadOnly",
+    "StoreUnavailable",
+    "ValidatorRecords",
+    "connection",
+    "lock",
+    "migrate",
+    "open_store",
+    "preflight",
+]

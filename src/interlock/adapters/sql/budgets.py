@@ -1,0 +1,95 @@
+"""Budget counters in SQL.
+
+A key has one row in `budget_windows` at the window 1970 that stands for itself: transactions take it as their lock, and it
+says until when the key is blocked. The counters `<budget>:<counter>` stand in rows of their own, one per window.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, and_, case, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from interlock import budgets
+from interlock.adapters.sql.tables import budget_slots as slots
+from interlock.adapters.sql.tables import budget_windows as windows
+from interlock.adapters.sql.transaction import connection
+from interlock.kernel import Tx
+
+_ITSELF = datetime(1970, 1, 1, tzinfo=UTC)
+_WINDOW_KEY = ["tenant_id", "budget", "subject", "window_start"]
+_SLOT_KEY = ["tenant_id", "budget", "subject", "holder"]
+
+
+class BudgetRecords:
+    """Implements `budgets.Records`."""
+
+    def lock(self, tx: Tx, key: budgets.Key) -> datetime | None:
+        # Setting a column to itself takes the row's lock, also when this statement is the one that inserts it.
+        held = (
+            _insert(tx, windows)
+            .values(used=0, **_window(key, key.budget, _ITSELF))
+            .on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used})
+            .returning(windows.c.blocked_until)
+        )
+        return connection(tx).execute(held).scalar_one()
+
+    def block(self, tx: Tx, key: budgets.Key, until: datetime) -> None:
+        offered = _insert(tx, windows).values(used=0, blocked_until=until, **_window(key, key.budget, _ITSELF))
+        later = offered.excluded.blocked_until
+        current = windows.c.blocked_until
+        longest = case((current.is_(None), later), (current < later, later), else_=current)
+        connection(tx).execute(
+            offered.on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"blocked_until": longest})
+        )
+
+    def find_blocked(self, tx: Tx, key: budgets.Key) -> datetime | None:
+        query = select(windows.c.blocked_until).where(_at(windows, key), windows.c.window_start == _ITSELF)
+        return connection(tx).execute(query).scalar_one_or_none()
+
+    def used(self, tx: Tx, key: budgets.Key, counter: str, window_start: datetime) -> int:
+        place = _window(key, _counter(key, counter), window_start)
+        query = select(windows.c.used).where(*(windows.c[name] == value for name, value in place.items()))
+        return connection(tx).execute(query).scalar_one_or_none() or 0
+
+    def add(self, tx: Tx, key: budgets.Key, counter: str, window_start: datetime, amount: int) -> None:
+        place = _window(key, _counter(key, counter), window_start)
+        fresh = _insert(tx, windows).values(used=amount, **place)
+        connection(tx).execute(
+            fresh.on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used + amount})
+        )
+        older = [windows.c[name] == place[name] for name in ("tenant_id", "budget", "subject")]
+        connection(tx).execute(delete(windows).where(*older, windows.c.window_start < window_start))
+
+    def list_slots(self, tx: Tx, key: budgets.Key, now: datetime) -> dict[str, datetime]:
+        query = select(slots.c.holder, slots.c.expires_at).where(_at(slots, key), slots.c.expires_at > now)
+        return {row.holder: row.expires_at for row in connection(tx).execute(query)}
+
+    def put_slot(self, tx: Tx, key: budgets.Key, holder: str, expires_at: datetime, now: datetime) -> None:
+        connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.expires_at <= now))
+        place = {"tenant_id": key.tenant_id, "budget": key.budget, "subject": key.subject, "holder": holder}
+        fresh = _insert(tx, slots).values(expires_at=expires_at, **place)
+        connection(tx).execute(
+            fresh.on_conflict_do_update(index_elements=_SLOT_KEY, set_={"expires_at": fresh.excluded.expires_at})
+        )
+
+    def drop_slot(self, tx: Tx, key: budgets.Key, holder: str) -> None:
+        connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.holder == holder))
+
+
+def _insert(tx: Tx, table: Table) -> Any:
+    """An insert that can upsert; both dialects spell it alike, SQLAlchemy types them apart."""
+    return (postgresql if connection(tx).dialect.name == "postgresql" else sqlite).insert(table)
+
+
+def _counter(key: budgets.Key, counter: str) -> str:
+    return f"{key.budget}:{counter}"  # a budget's name holds no colon
+
+
+def _window(key: budgets.Key, budget: str, window_start: datetime) -> dict[str, Any]:
+    return {"tenant_id": key.tenant_id, "budget": budget, "subject": key.subject, "window_start": window_start}
+
+
+def _at(table: Table, key: budgets.Key) -> ColumnElement[bool]:
+    here = (table.c.tenant_id == key.tenant_id, table.c.budget == key.budget, table.c.subject == key.subject)
+    return and_(*here)

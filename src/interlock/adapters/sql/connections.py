@@ -1,0 +1,140 @@
+"""Connections, credential versions and leases in SQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, bindparam, case, insert, select, update
+
+from interlock import connections
+from interlock.adapters.sql.rows import lease_from, pack, pack_set, unpack
+from interlock.adapters.sql.tables import connections as accounts
+from interlock.adapters.sql.tables import credentials, leases
+from interlock.adapters.sql.transaction import connection as session
+from interlock.adapters.sql.transaction import lock
+from interlock.kernel import Tx, is_id
+
+_ACCOUNT: Final = tuple(column.name for column in accounts.columns)
+_CREDENTIAL: Final = tuple(column.name for column in credentials.columns)
+_LEASE: Final = tuple(column.name for column in leases.columns)
+
+# Every governed call runs one or two of these, so they are built once: then only their parameters differ.
+_STANDING: Final[Select[Any]] = (
+    select(accounts, credentials)
+    .select_from(accounts)
+    .outerjoin(credentials, credentials.c.credential_id == accounts.c.current_credential_id)
+    .where(accounts.c.tenant_id == bindparam("tenant"))
+)
+_BY_ID: Final = _STANDING.where(accounts.c.connection_id == bindparam("ref"))
+_BY_NAME: Final = _STANDING.where(accounts.c.name == bindparam("ref"))
+_CANDIDATES: Final = (
+    _STANDING.where(accounts.c.connector_id == bindparam("connector"))
+    .order_by(
+        case({state.value: 0 for state in connections.USABLE}, value=accounts.c.state, else_=1),
+        accounts.c.updated_at.desc(),
+        accounts.c.connection_id.desc(),
+    )
+    .limit(bindparam("size"))
+)
+_BY_LEASE: Final[Select[Any]] = (
+    select(leases, accounts, credentials)
+    .join(accounts, accounts.c.connection_id == leases.c.connection_id)
+    .join(credentials, credentials.c.credential_id == leases.c.credential_id)
+    .where(leases.c.lease_id == bindparam("lease"))
+)
+
+
+class ConnectionRecords:
+    """Implements `connections.Records`."""
+
+    def find(self, tx: Tx, tenant_id: str, ref: str) -> connections.Standing | None:
+        query = _BY_ID if is_id(ref, "con") else _BY_NAME
+        row = session(tx).execute(query, {"tenant": tenant_id, "ref": ref}).one_or_none()
+        return None if row is None else _standing(row)
+
+    def list_candidates(
+        self, tx: Tx, tenant_id: str, connector_id: str, *, limit: int
+    ) -> Sequence[connections.Standing]:
+        found = session(tx).execute(_CANDIDATES, {"tenant": tenant_id, "connector": connector_id, "size": limit})
+        return [_standing(row) for row in found]
+
+    def list_connections(
+        self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
+    ) -> Sequence[connections.Connection]:
+        query = select(accounts).where(accounts.c.tenant_id == tenant_id)
+        if connector_id is not None:
+            query = query.where(accounts.c.connector_id == connector_id)
+        if cursor is not None:
+            query = query.where(accounts.c.connection_id < cursor)
+        found = session(tx).execute(query.order_by(accounts.c.connection_id.desc()).limit(limit))
+        return [_connection(row) for row in found]
+
+    def find_lease(
+        self, tx: Tx, lease_id: str
+    ) -> tuple[connections.Lease, connections.Connection, connections.Credential] | None:
+        row = session(tx).execute(_BY_LEASE, {"lease": lease_id}).one_or_none()
+        if row is None:
+            return None
+        first, second = len(_LEASE), len(_LEASE) + len(_ACCOUNT)
+        lease = lease_from(dict(zip(_LEASE, row[:first], strict=True)))
+        return lease, _connection(row[first:second]), _credential(row[second:])
+
+    def save(self, tx: Tx, connection: connections.Connection, *, before: int | None) -> bool:
+        values = _values(connection, _ACCOUNT) | {
+            "state": connection.state.value,
+            "scopes": pack_set(connection.scopes),
+        }
+        if before is not None:
+            fence = (
+                accounts.c.tenant_id == connection.tenant_id,
+                accounts.c.connection_id == connection.connection_id,
+                accounts.c.revision == before,
+            )
+            return session(tx).execute(update(accounts).where(*fence).values(values)).rowcount == 1
+        # Two processes may pick the same name at once: the second waits here, and then sees the first's row.
+        lock(tx, f"connection:{connection.tenant_id}:{connection.name}")
+        taken = select(accounts.c.connection_id).where(
+            accounts.c.tenant_id == connection.tenant_id, accounts.c.name == connection.name
+        )
+        if session(tx).execute(taken).first() is not None:
+            return False
+        session(tx).execute(insert(accounts).values(values))
+        return True
+
+    def add_credential(self, tx: Tx, credential: connections.Credential) -> None:
+        values = _values(credential, _CREDENTIAL) | {"fields": pack(credential.fields)}
+        session(tx).execute(insert(credentials).values(values))
+
+    def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
+        session(tx).execute(
+            update(credentials)
+            .where(credentials.c.connection_id == connection_id, credentials.c.revoked_at.is_(None))
+            .values(nonce=None, ciphertext=None, revoked_at=at)
+        )
+        session(tx).execute(
+            update(leases)
+            .where(leases.c.connection_id == connection_id, leases.c.revoked_at.is_(None))
+            .values(revoked_at=at)
+        )
+
+
+def _values(record: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
+
+
+def _standing(row: Sequence[Any]) -> connections.Standing:
+    split = len(_ACCOUNT)
+    return _connection(row[:split]), None if row[split] is None else _credential(row[split:])
+
+
+def _connection(row: Sequence[Any]) -> connections.Connection:
+    facts: dict[str, Any] = dict(zip(_ACCOUNT, row, strict=True))
+    facts["state"] = connections.State(facts["state"])
+    facts["scopes"] = frozenset(unpack(facts["scopes"]))
+    return connections.Connection(**facts)
+
+
+def _credential(row: Sequence[Any]) -> connections.Credential:
+    facts: dict[str, Any] = dict(zip(_CREDENTIAL, row, strict=True))
+    facts["fields"] = tuple(unpack(facts["fields"]))
+    return connections.Credential(**facts)

@@ -1,0 +1,93 @@
+"""Wrapped keys in SQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import insert, select, update
+
+from interlock.adapters.sql.tables import keys as table
+from interlock.adapters.sql.transaction import connection, lock
+from interlock.kernel import Tx
+
+_ACTIVE: Final = "active"
+_RETIRED: Final = "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRow:
+    """A key as it is stored: wrapped, so that the row alone opens nothing."""
+
+    key_id: str
+    tenant_id: str
+    purpose: str
+    state: str
+    root_id: str
+    nonce: bytes = field(repr=False)
+    wrapped: bytes = field(repr=False)
+    public: bytes | None
+    created_at: datetime
+
+    @property
+    def active(self) -> bool:
+        """Whether it is used for what is new."""
+        return self.state == _ACTIVE
+
+
+class KeyRecords:
+    """Where the keyring keeps its keys."""
+
+    def find(self, tx: Tx, key_id: str) -> KeyRow | None:
+        row = connection(tx).execute(select(table).where(table.c.key_id == key_id)).mappings().one_or_none()
+        return None if row is None else _key(row)
+
+    def list_keys(self, tx: Tx, tenant_id: str, purpose: str) -> Sequence[KeyRow]:
+        query = (
+            select(table)
+            .where(table.c.tenant_id == tenant_id, table.c.purpose == str(purpose))
+            .order_by(table.c.created_at.desc(), table.c.key_id.desc())
+        )
+        return [_key(row) for row in connection(tx).execute(query).mappings()]
+
+    def find_root(self, tx: Tx) -> str | None:
+        return connection(tx).execute(select(table.c.root_id).limit(1)).scalar_one_or_none()
+
+    def lock(self, tx: Tx, tenant_id: str, purpose: str) -> None:
+        lock(tx, f"keys:{purpose}:{tenant_id}")
+
+    def add(
+        self,
+        tx: Tx,
+        *,
+        key_id: str,
+        tenant_id: str,
+        purpose: str,
+        root_id: str,
+        nonce: bytes,
+        wrapped: bytes,
+        public: bytes | None,
+        created_at: datetime,
+    ) -> None:
+        connection(tx).execute(
+            update(table)
+            .where(table.c.tenant_id == tenant_id, table.c.purpose == str(purpose), table.c.state == _ACTIVE)
+            .values(state=_RETIRED)
+        )
+        connection(tx).execute(
+            insert(table).values(
+                key_id=key_id,
+                tenant_id=tenant_id,
+                purpose=str(purpose),
+                state=_ACTIVE,
+                root_id=root_id,
+                nonce=nonce,
+                wrapped=wrapped,
+                public=public,
+                created_at=created_at,
+            )
+        )
+
+
+def _key(row: Mapping[Any, Any]) -> KeyRow:
+    return KeyRow(**row)

@@ -1,0 +1,158 @@
+"""The ledger over SQL: the hot path goes to the store's batches, reads go through SQLAlchemy."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, Table, delete, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from interlock import runs
+from interlock.adapters.sql import rows
+from interlock.adapters.sql.store import SqlStore
+from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
+from interlock.adapters.sql.tables import runs as run_table
+from interlock.adapters.sql.transaction import connection
+from interlock.kernel import PLATFORM_TENANT, Tx
+
+_MAX_PAGE = 1000
+
+
+class SqlLedger:
+    """`runs.Ledger` on a store of this package."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
+
+    async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        return await self._store.admit(admission)
+
+    async def apply(self, change: runs.Change) -> None:
+        if not await self._store.apply(change):
+            raise _stale(change)
+
+    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
+        return self._store.admit_in(tx, admission)
+
+    def apply_in(self, tx: Tx, change: runs.Change) -> None:
+        if not self._store.apply_in(tx, change):
+            raise _stale(change)
+
+    def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Run | None:
+        found = _first(tx, select(run_table).where(run_table.c.tenant_id == tenant_id, run_table.c.run_id == run_id))
+        return None if found is None else rows.run_from(found)
+
+    def find_key(self, tx: Tx, tenant_id: str, capability: str, key: str, now: datetime) -> str | None:
+        table = idempotency_keys.c
+        query = select(table.run_id).where(
+            table.tenant_id == tenant_id, table.capability == capability, table.key == key, table.expires_at > now
+        )
+        return connection(tx).execute(query).scalar()
+
+    def list_runs(self, tx: Tx, query: runs.RunFilter) -> Sequence[runs.Run]:
+        table = run_table.c
+        chosen = select(run_table).where(table.tenant_id == query.tenant_id)
+        equal = {
+            table.capability: query.capability,
+            table.connection_id: query.connection_id,
+            table.actor: query.actor,
+            table.parent_run_id: query.parent_run_id,
+            table.trace_id: query.trace_id,
+        }
+        for column, wanted in equal.items():
+            if wanted is not None:
+                chosen = chosen.where(column == wanted)
+        if query.states:
+            chosen = chosen.where(table.state.in_([state.value for state in query.states]))
+        if query.since is not None:
+            chosen = chosen.where(table.created_at >= query.since)
+        if query.until is not None:
+            chosen = chosen.where(table.created_at < query.until)
+        if query.cursor is not None:
+            chosen = chosen.where(table.run_id < query.cursor)
+        chosen = chosen.order_by(table.run_id.desc()).limit(min(query.limit, _MAX_PAGE))
+        return [rows.run_from(record) for record in _all(tx, chosen)]
+
+    def list_attempts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Attempt]:
+        chosen = _of_run(attempts, tenant_id, run_id).order_by(attempts.c.number)
+        return [rows.attempt_from(record) for record in _all(tx, chosen)]
+
+    def list_sends(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Send]:
+        chosen = _of_run(sends, tenant_id, run_id).order_by(sends.c.started_at, sends.c.send_id)
+        return [rows.send_from(record) for record in _all(tx, chosen)]
+
+    def list_events(
+        self, tx: Tx, tenant_id: str, run_id: str, after_seq: int = 0, limit: int = _MAX_PAGE
+    ) -> Sequence[runs.Event]:
+        chosen = _of_run(events, tenant_id, run_id).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
+        return [rows.event_from(record) for record in _all(tx, chosen)]
+
+    def list_artifacts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Artifact]:
+        chosen = _of_run(artifacts, tenant_id, run_id).order_by(artifacts.c.created_at, artifacts.c.artifact_id)
+        return [rows.artifact_from(record) for record in _all(tx, chosen)]
+
+    def find_artifact(self, tx: Tx, tenant_id: str, artifact_id: str) -> runs.Artifact | None:
+        table = artifacts.c
+        found = _first(tx, select(artifacts).where(table.tenant_id == tenant_id, table.artifact_id == artifact_id))
+        return None if found is None else rows.artifact_from(found)
+
+    def list_decisions(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Decision]:
+        chosen = _of_run(decisions, tenant_id, run_id).order_by(decisions.c.number)
+        return [rows.decision_from(record) for record in _all(tx, chosen)]
+
+    def renew_owner(self, tx: Tx, owner: runs.Owner) -> None:
+        session = connection(tx)
+        insert = postgresql.insert if session.dialect.name == "postgresql" else sqlite.insert
+        offered = insert(owners).values(
+            owner_id=owner.owner_id,
+            tenant_id=PLATFORM_TENANT,
+            host=owner.host,
+            process=owner.process,
+            started_at=owner.started_at,
+            expires_at=owner.expires_at,
+        )
+        session.execute(
+            offered.on_conflict_do_update(index_elements=["owner_id"], set_={"expires_at": offered.excluded.expires_at})
+        )
+
+    def drop_owner(self, tx: Tx, owner_id: str) -> None:
+        connection(tx).execute(delete(owners).where(owners.c.owner_id == owner_id))
+
+    def list_lapsed(self, tx: Tx, now: datetime, limit: int) -> Sequence[runs.Attempt]:
+        chosen = (
+            select(attempts)
+            .join_from(attempts, owners, attempts.c.owner_id == owners.c.owner_id, isouter=True)
+            .where(attempts.c.state == runs.AttemptState.RUNNING.value)
+            .where(or_(owners.c.owner_id.is_(None), owners.c.expires_at <= now))
+            .order_by(attempts.c.started_at, attempts.c.attempt_id)
+            .limit(limit)
+        )
+        return [rows.attempt_from(record) for record in _all(tx, chosen)]
+
+    def list_owned(self, tx: Tx, owner_id: str, limit: int) -> Sequence[runs.Attempt]:
+        chosen = (
+            select(attempts)
+            .where(attempts.c.state == runs.AttemptState.RUNNING.value, attempts.c.owner_id == owner_id)
+            .order_by(attempts.c.started_at, attempts.c.attempt_id)
+            .limit(limit)
+        )
+        return [rows.attempt_from(record) for record in _all(tx, chosen)]
+
+
+def _stale(change: runs.Change) -> runs.StaleRun:
+    before = change.before
+    return runs.StaleRun(
+        f"run {before.run_id} is no longer at event {before.head_seq} under fence {before.fence}", run_id=before.run_id
+    )
+
+
+def _of_run(table: Table, tenant_id: str, run_id: str) -> Select[Any]:
+    return select(table).where(table.c.run_id == run_id, table.c.tenant_id == tenant_id)
+
+
+def _all(tx: Tx, query: Select[Any]) -> Sequence[rows.Record]:
+    return connection(tx).execute(query).mappings().all()
+
+
+def _first(tx: Tx, query: Select[Any]) -> rows.Record | None:
+    return connection(tx).execute(query).mappings().first()

@@ -1,0 +1,87 @@
+"""Postgres: connections as we want them, and what its errors mean."""
+
+from typing import Final
+
+import psycopg
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+
+from interlock.adapters.sql.address import PostgresDatabase
+from interlock.adapters.sql.errors import (
+    RowRefused,
+    StoreBusy,
+    StoreDamaged,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from interlock.kernel import InterlockError
+
+CONNECT_SECONDS = 10
+
+_UNAVAILABLE: Final = (StoreUnavailable, "cannot be reached")
+_BY_STATE: Final[dict[str, tuple[type[InterlockError], str]]] = {
+    "25006": (StoreReadOnly, "is read-only"),
+    "40001": (StoreBusy, "was changed by others at the same time, again and again"),
+    "40P01": (StoreBusy, "was changed by others at the same time, again and again"),
+    "42501": (StoreReadOnly, "may not be used by this user"),
+    "53100": (StoreFull, "has no room left"),
+    "55P03": (StoreBusy, "is locked"),
+}
+_BY_CLASS: Final[dict[str, tuple[type[InterlockError], str]]] = {
+    "08": _UNAVAILABLE,
+    "28": (StoreUnavailable, "refuses this user"),
+    "53": (StoreUnavailable, "has run out of resources"),
+    "57": (StoreUnavailable, "was shut down or gave up"),
+    "58": (StoreUnavailable, "has trouble with its disk"),
+    "XX": (StoreDamaged, "is damaged"),
+}
+RACES: Final = frozenset({"40001", "40P01", "23505"})
+"""What a concurrent transaction can cause: a second try sees its result, and does the right thing."""
+
+
+def sqlstate(error: Exception) -> str | None:
+    """The five-letter code of a driver's error, None for anything else."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return cause.sqlstate if isinstance(cause, psycopg.Error) else None
+
+
+def explain(error: Exception, *, where: object) -> Exception:
+    """What a driver's error means for the caller, chained to it; any other exception as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, psycopg.Error):
+        return error
+    state = cause.sqlstate
+    if state is None:
+        kind, what = _UNAVAILABLE if isinstance(cause, psycopg.OperationalError) else (RowRefused, "refused a value")
+    else:
+        kind, what = _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or (RowRefused, "refused a statement")
+    meaning = kind(f"{where} {what} ({' '.join(str(cause).split())})")
+    meaning.__cause__ = error
+    return meaning
+
+
+def engine(place: PostgresDatabase, *, size: int) -> Engine:
+    """SQLAlchemy with a pool of that many connections."""
+    return create_engine(
+        place.url,
+        pool_size=size,
+        max_overflow=0,
+        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "interlock"},
+    )
+
+
+def connect_lane(place: PostgresDatabase) -> psycopg.Connection:
+    """A connection for the hot path: each statement is its own transaction, and plans are made once.
+
+    Without index scans forced, a plan that is made while the tables are empty reads them whole for ever after; compiling
+    such a plan would cost more than running it.
+    """
+    options = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+    return psycopg.connect(
+        place.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        autocommit=True,
+        connect_timeout=CONNECT_SECONDS,
+        application_name="interlock-lane",
+        options=options,
+    )

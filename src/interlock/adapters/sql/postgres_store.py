@@ -1,0 +1,158 @@
+"""The store on Postgres: transactions on a few threads, and the hot path on lanes of its own."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import psycopg
+from sqlalchemy import Connection, Engine
+from sqlalchemy import text as sql_text
+from sqlalchemy.exc import DBAPIError
+
+from interlock import runs
+from interlock.adapters.sql import hot_postgres, postgres, schema
+from interlock.adapters.sql.address import PostgresDatabase
+from interlock.adapters.sql.composites import RowType, read_row_types
+from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable
+from interlock.adapters.sql.hot_session import HotSession
+from interlock.adapters.sql.lanes import Lanes
+from interlock.adapters.sql.transaction import SqlTx, sql_tx
+from interlock.adapters.sql.waiting import Threads
+from interlock.kernel import Backoff, Clock, Tx
+
+T = TypeVar("T")
+
+_THREADS = 8
+_TRIES = 12
+_BACKOFF = Backoff(base=0.004, cap=0.25)
+_MIGRATION_LOCK = 0x494C4B31
+
+
+class PostgresStore:
+    """A `SqlStore` on one database, shared with any number of other processes."""
+
+    def __init__(self, place: PostgresDatabase, engine: Engine, row_types: dict[str, RowType], *, clock: Clock) -> None:
+        """`engine` is on a checked and migrated database with these row types, and becomes the store's."""
+        self._place = place
+        self._engine = engine
+        self._row_types = row_types
+        self._lanes = Lanes(place, row_types, clock=clock)
+        self._threads = Threads(_THREADS, name="interlock-postgres", where=str(place))
+
+    @property
+    def latency_ms(self) -> float:
+        return self._lanes.latency.milliseconds
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        return await self._threads.run(lambda: self._try(lambda: self._read(fn)))
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        return await self._threads.run(lambda: self._try(lambda: self._write(fn)))
+
+    async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        return cast("runs.Admitted", await self._lanes.submit(admission))
+
+    async def apply(self, change: runs.Change) -> bool:
+        return cast("bool", await self._lanes.submit(change))
+
+    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
+        return hot_postgres.admit(self._hot(tx), [admission])[0]
+
+    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
+        return hot_postgres.apply(self._hot(tx), [change])[0]
+
+    def _hot(self, tx: Tx) -> HotSession:
+        return HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=False)
+
+    def close(self) -> None:
+        self._lanes.close()
+        self._threads.close()
+        self._engine.dispose()
+
+    def _try(self, fn: Callable[[], T]) -> T:
+        """Again after a race with another transaction, or on a connection that died while it lay in the pool."""
+        for failures in range(1, _TRIES + 1):
+            try:
+                return fn()
+            except Exception as error:
+                if failures < _TRIES and postgres.sqlstate(error) in postgres.RACES:
+                    time.sleep(_BACKOFF.delay(failures))  # a storage thread may block
+                    continue
+                if failures == 1 and isinstance(error, DBAPIError) and error.connection_invalidated:
+                    continue
+                meaning = postgres.explain(error, where=self._place)
+                if meaning is error:
+                    raise
+                raise meaning from error
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _write(self, fn: Callable[[Tx], T]) -> T:
+        with self._engine.connect() as session:
+            transaction = session.begin()  # now: a function that only uses the hot path would never begin one
+            result = _in_tx(session, fn)
+            try:
+                transaction.commit()
+            except DBAPIError as error:
+                if error.connection_invalidated:  # not to be tried again: it may have been written
+                    raise StoreUnavailable(
+                        f"{self._place} went away during a commit; its outcome is unknown"
+                    ) from error
+                raise
+            return result
+
+    def _read(self, fn: Callable[[Tx], T]) -> T:
+        with self._engine.connect() as session:
+            return _in_tx(session.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), fn)
+
+
+def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
+    tx = SqlTx(session)
+    try:
+        return fn(tx)
+    finally:
+        tx.end()
+
+
+def open_postgres(place: PostgresDatabase, *, clock: Clock, create: bool) -> PostgresStore:
+    """Check the database, or fill it when it is empty and `create` is set. Raises StoreError."""
+    engine = postgres.engine(place, size=_THREADS)
+    try:
+        with engine.connect() as session:
+            try:
+                schema.check_revision(session, where=str(place))
+            except MigrationsPending:
+                if not create or schema.current_revision(session) is not None:
+                    raise
+                session.rollback()
+                _upgrade(session, where=str(place))
+            row_types = read_row_types(cast("psycopg.Connection", session.connection.driver_connection))
+            session.rollback()
+        return PostgresStore(place, engine, row_types, clock=clock)
+    except Exception as error:
+        engine.dispose()
+        meaning = postgres.explain(error, where=place)
+        if meaning is error:
+            raise
+        raise meaning from error
+
+
+def migrate_postgres(place: PostgresDatabase) -> schema.MigrationReport:
+    """Bring the database up to date in one transaction. Raises StoreError."""
+    engine = postgres.engine(place, size=1)
+    try:
+        with engine.connect() as session:
+            return _upgrade(session, where=str(place))
+    except Exception as error:
+        meaning = postgres.explain(error, where=place)
+        if meaning is error:
+            raise
+        raise meaning from error
+    finally:
+        engine.dispose()
+
+
+def _upgrade(session: Connection, *, where: str) -> schema.MigrationReport:
+    with session.begin():
+        # One process at a time; the others then find nothing left to do.
+        session.execute(sql_text("SELECT pg_advisory_xact_lock(:name)"), {"name": _MIGRATION_LOCK})
+        return schema.upgrade(session, where=where)

@@ -1,0 +1,64 @@
+"""The version of a database: read it, judge it, bring it up to date."""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+
+from interlock.adapters.sql.errors import ForeignFile, MigrationsPending, SchemaTooNew
+
+REVISIONS = ("0001",)
+"""Every migration in order; the last one is what this version of Interlock needs. A test compares it with `versions/`."""
+
+VERSION_TABLE = "interlock_version"
+
+_ALEMBIC = threading.Lock()  # its `op` and `context` belong to the process, not to the thread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationReport:
+    """What `migrate` did. `before` is None for a database that was empty."""
+
+    before: str | None
+    after: str
+    applied: tuple[str, ...]
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision of the database, None if it has never been migrated."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a constant
+
+
+def check_revision(connection: Connection, *, where: str) -> None:
+    """Raises MigrationsPending or SchemaTooNew unless the database is at this version's revision."""
+    found = current_revision(connection)
+    if found == REVISIONS[-1]:
+        return
+    if found is None:
+        raise MigrationsPending(f"{where} has no Interlock tables yet (needs revision {REVISIONS[-1]})")
+    if found in REVISIONS:
+        raise MigrationsPending(f"{where} is at revision {found}; this version needs {REVISIONS[-1]}")
+    raise SchemaTooNew(f"{where} is at revision {found}, which this version does not know (it knows {REVISIONS[-1]})")
+
+
+def upgrade(connection: Connection, *, where: str) -> MigrationReport:
+    """Apply what is missing, inside the caller's transaction. Raises SchemaTooNew, or ForeignFile for a database that
+    holds tables of others under our names."""
+    from alembic import command  # here: it is slow to import, and only migrations need it
+    from alembic.config import Config
+
+    before = current_revision(connection)
+    if before is not None and before not in REVISIONS:
+        raise SchemaTooNew(f"{where} is at revision {before}, which this version does not know")
+    if before is None and inspect(connection).has_table("runs"):
+        raise ForeignFile(f"{where} already has a table `runs` that Interlock did not make")
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = connection
+    with _ALEMBIC:
+        command.upgrade(config, "head")
+    applied = REVISIONS if before is None else REVISIONS[REVISIONS.index(before) + 1 :]
+    return MigrationReport(before=before, after=REVISIONS[-1], applied=applied)

@@ -1,0 +1,232 @@
+"""SQLite: connections as we want them, whose file it is, and what its errors mean."""
+
+import errno
+import os
+import sqlite3
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool, QueuePool
+
+from interlock.adapters.sql import schema
+from interlock.adapters.sql.address import SqliteFile
+from interlock.adapters.sql.errors import (
+    ForeignFile,
+    RowRefused,
+    StoreBusy,
+    StoreDamaged,
+    StoreFull,
+    StoreMissing,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+from interlock.kernel import InterlockError
+
+APPLICATION_ID: Final = 0x494C4B31
+"""Stands in the header of every store ("ILK1"), so that no other program's database is ever taken for one."""
+
+BUSY_SECONDS = 10.0
+"""How long a writer waits for another process before StoreBusy."""
+
+_MAGIC = b"SQLite format 3\0"
+_HEADER = struct.Struct(">16sH6xII36xI20xI")
+_ERRORS: dict[int, tuple[type[InterlockError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreBusy, "is locked by another process"),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "is locked"),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "cannot be written"),
+    sqlite3.SQLITE_FULL: (StoreFull, "has no room left"),
+    sqlite3.SQLITE_CORRUPT: (StoreDamaged, "is damaged"),
+    sqlite3.SQLITE_NOTADB: (StoreDamaged, "is damaged"),
+    sqlite3.SQLITE_IOERR: (StoreUnavailable, "cannot be read or written: the disk answers with an error"),
+    sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "cannot be opened"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "may not be opened by this user"),
+    sqlite3.SQLITE_PROTOCOL: (StoreUnavailable, "cannot be locked: WAL does not work on a network file system"),
+}
+
+
+def explain(error: Exception, *, where: object) -> Exception:
+    """What a driver's error means for the caller, chained to it; any other exception as it is."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(cause, sqlite3.Error):
+        return error
+    code = getattr(cause, "sqlite_errorcode", 0)
+    kind, what = _ERRORS.get(code & 0xFF, (RowRefused, "refused a statement"))
+    meaning = kind(f"{where} {what} ({cause})")
+    meaning.__cause__ = error
+    return meaning
+
+
+def connect(place: SqliteFile, *, read_only: bool = False) -> sqlite3.Connection:
+    """A connection in driver autocommit: BEGIN and COMMIT are ours alone. Never creates a file."""
+    name = ":memory:" if place.path is None else f"file:{quote(str(place.path.absolute()))}?mode=rw"
+    raw = sqlite3.connect(
+        name,
+        uri=place.path is not None,
+        isolation_level=None,
+        check_same_thread=False,  # one thread at a time uses it, not always the same one
+        timeout=BUSY_SECONDS,
+        cached_statements=256,
+    )
+    raw.execute("PRAGMA foreign_keys = ON")
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute("PRAGMA temp_store = MEMORY")
+    # A wiped credential is overwritten where it lay (it was sealed there, too).
+    raw.execute("PRAGMA secure_delete = FAST").close()
+    if read_only:
+        raw.execute("PRAGMA query_only = ON")
+    return raw
+
+
+def engine(place: SqliteFile, *, read_only: bool = False, size: int = 0) -> Engine:
+    """SQLAlchemy over `connect`, with a pool of `size` connections or none. Its own begin and commit reach no database:
+    the transactions are the caller's statements."""
+    if size:
+        return create_engine(
+            "sqlite://",
+            creator=lambda: connect(place, read_only=read_only),
+            poolclass=QueuePool,
+            pool_size=size,
+            max_overflow=0,
+        )
+    return create_engine("sqlite://", creator=lambda: connect(place, read_only=read_only), poolclass=NullPool)
+
+
+def check_file(place: SqliteFile) -> None:
+    """Judge the file by its header, before SQLite touches it.
+
+    Raises StoreMissing, StoreUnavailable, StoreReadOnly, ForeignFile or StoreDamaged. An empty file is damaged, not
+    new: stores are created whole, under another name, and then linked into place.
+    """
+    path = place.path
+    assert path is not None
+    header, size = _read_header(path)
+    if size == 0:
+        raise StoreDamaged(f"{path} is empty: a store never is, so its content was lost")
+    if len(header) < _HEADER.size or not header.startswith(_MAGIC):
+        raise ForeignFile(f"{path} is not an Interlock store: it has no SQLite header")
+    _, page_size, changes, pages, application_id, valid_for = _HEADER.unpack(header)
+    if application_id != APPLICATION_ID:
+        raise ForeignFile(f"{path} is a SQLite database of another program (application id {application_id:#010x})")
+    expected = (65536 if page_size == 1 else page_size) * pages
+    wal = path.with_name(path.name + "-wal")
+    # Between checkpoints the write-ahead log may hold the missing pages; with none, nothing can.
+    if changes == valid_for and size < expected and not (wal.exists() and wal.stat().st_size):
+        raise StoreDamaged(f"{path} is cut off: {size} bytes of {expected}")
+    _check_writable(path)
+
+
+def same_file(path: Path) -> Callable[[], None]:
+    """A check that the file at `path` is still the one that is there now; it raises StoreMissing.
+
+    SQLite goes on writing to a file that was removed or replaced, where nobody will ever find what it wrote.
+    """
+    opened = path.stat()
+
+    def check() -> None:
+        try:
+            now = path.stat()
+        except FileNotFoundError as error:
+            raise StoreMissing(f"the store {path} was removed while it was open") from error
+        if (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+            raise StoreMissing(f"the store {path} was replaced by another file while it was open")
+
+    return check
+
+
+def _read_header(path: Path) -> tuple[bytes, int]:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEADER.size), os.fstat(file.fileno()).st_size
+    except FileNotFoundError as error:
+        raise StoreMissing(f"there is no store at {path}") from error
+    except PermissionError as error:
+        raise StoreReadOnly(f"{path} may not be read by this user") from error
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _check_writable(path: Path) -> None:
+    # SQLite writes the log and its index beside the file, so the directory counts as well.
+    for what in (path, path.parent):
+        if not os.access(what, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StoreReadOnly(f"{what} may not be written by this user")
+
+
+def create_file(place: SqliteFile) -> None:
+    """A new store, whole or not at all: built under another name, then linked into place. If another process was
+    faster, its store stands. Raises StoreReadOnly or StoreUnavailable."""
+    path = place.path
+    assert path is not None
+    draft = path.with_name(f"{path.name}.new-{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.unlink(missing_ok=True)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            migrate_file(SqliteFile(draft))
+            with suppress(FileExistsError):
+                os.link(draft, path)
+            _sync_directory(path.parent)
+        finally:
+            draft.unlink(missing_ok=True)
+    except PermissionError as error:
+        raise StoreReadOnly(f"no store can be created in {path.parent}: this user may not write there") from error
+    except OSError as error:
+        kind = StoreReadOnly if error.errno == errno.EROFS else StoreUnavailable
+        raise kind(f"no store can be created at {path}: {error.strerror}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def migrate_file(place: SqliteFile) -> schema.MigrationReport:
+    """Bring the file's tables up to date in one transaction, and make it ours. Raises StoreError."""
+    try:
+        with engine(place).connect() as session:
+            use_wal(session, place)
+            return migrate_session(session, where=str(place))
+    except (DBAPIError, sqlite3.Error) as error:
+        raise explain(error, where=place) from error
+
+
+def migrate_session(session: Connection, *, where: str) -> schema.MigrationReport:
+    """As `migrate_file`, on an open connection."""
+    # Batch migrations copy tables; with foreign keys on, dropping the old copy would touch its children.
+    session.exec_driver_sql("PRAGMA foreign_keys = OFF")
+    session.exec_driver_sql("BEGIN IMMEDIATE")
+    try:
+        report = schema.upgrade(session, where=where)
+        session.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+        session.exec_driver_sql("COMMIT")
+    except BaseException:
+        session.exec_driver_sql("ROLLBACK")
+        raise
+    finally:
+        session.rollback()  # SQLAlchemy's own bookkeeping
+    session.exec_driver_sql("PRAGMA foreign_keys = ON")
+    return report
+
+
+def check_session(session: Connection, place: SqliteFile) -> None:
+    """Judge an open file: its journal, then its schema. Raises StoreError."""
+    use_wal(session, place)
+    schema.check_revision(session, where=str(place))
+    session.rollback()
+
+
+def use_wal(session: Connection, place: SqliteFile) -> None:
+    """Readers beside the writer need a write-ahead log. Raises StoreUnavailable where the file system has none."""
+    mode = session.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+    if mode != "wal":
+        raise StoreUnavailable(f"{place} is on a file system that cannot hold a write-ahead log ({mode})")

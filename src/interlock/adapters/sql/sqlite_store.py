@@ -1,0 +1,118 @@
+"""The store on SQLite: one writing thread; for a file, reading threads beside it."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from sqlalchemy import Connection, Engine
+
+from interlock import runs
+from interlock.adapters.sql import hot_sqlite, sqlite
+from interlock.adapters.sql.address import SqliteFile
+from interlock.adapters.sql.transaction import SqlTx, sql_tx
+from interlock.adapters.sql.waiting import Threads
+from interlock.adapters.sql.writer import Writer
+from interlock.kernel import Clock, Tx
+
+T = TypeVar("T")
+
+_READERS = 4
+
+
+class SqliteStore:
+    """A `SqlStore` on one file, or in memory, where the writer's connection is the only one and reads too."""
+
+    def __init__(self, place: SqliteFile, session: Connection, *, clock: Clock) -> None:
+        """`session` is on a checked and migrated database, and becomes the writer's."""
+        self._place = place
+        in_place = {} if place.path is None else {"check_place": sqlite.same_file(place.path)}
+        self._writer = Writer(session, where=str(place), clock=clock, **in_place)
+        self._readers = None if place.path is None else _Readers(place)
+
+    @property
+    def latency_ms(self) -> float:
+        return self._writer.latency.milliseconds
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        if self._readers is None:
+            return cast("T", await self._writer.submit(lambda tx: _without_writing(tx, fn)))
+        return await self._readers.read(fn)
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        return cast("T", await self._writer.submit(fn))
+
+    async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        return cast("runs.Admitted", await self._writer.submit(admission))
+
+    async def apply(self, change: runs.Change) -> bool:
+        return cast("bool", await self._writer.submit(change))
+
+    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
+        return hot_sqlite.admit(sql_tx(tx).driver_connection, [admission])[0]
+
+    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
+        return hot_sqlite.apply(sql_tx(tx).driver_connection, [change])[0]
+
+    def close(self) -> None:
+        if self._readers is not None:
+            self._readers.close()
+        self._writer.close()
+
+
+def open_sqlite(place: SqliteFile, *, clock: Clock, create: bool) -> SqliteStore:
+    """Check the file, or create it when it is missing and `create` is set. Raises StoreError."""
+    if place.path is not None:
+        if create and not place.path.exists():
+            sqlite.create_file(place)
+        sqlite.check_file(place)
+    session: Connection | None = None
+    try:
+        session = sqlite.engine(place).connect()
+        if place.path is None:
+            sqlite.migrate_session(session, where=str(place))
+        else:
+            sqlite.check_session(session, place)
+        return SqliteStore(place, session, clock=clock)
+    except Exception as error:
+        if session is not None:
+            session.close()
+        raise sqlite.explain(error, where=place) from error
+
+
+class _Readers:
+    """Threads with connections of their own that cannot write; WAL lets them read beside the writer."""
+
+    def __init__(self, place: SqliteFile) -> None:
+        self._place = place
+        self._engine: Engine = sqlite.engine(place, read_only=True, size=_READERS)
+        self._threads = Threads(_READERS, name="interlock-reader", where=str(place))
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        return await self._threads.run(lambda: self._read(fn))
+
+    def _read(self, fn: Callable[[Tx], T]) -> T:
+        try:
+            with self._engine.connect() as session:
+                session.exec_driver_sql("BEGIN")
+                tx = SqlTx(session)
+                try:
+                    return fn(tx)
+                finally:
+                    tx.end()  # leaving the block rolls back
+        except Exception as error:
+            meaning = sqlite.explain(error, where=self._place)
+            if meaning is error:
+                raise
+            raise meaning from error
+
+    def close(self) -> None:
+        self._threads.close()
+        self._engine.dispose()
+
+
+def _without_writing(tx: Tx, fn: Callable[[Tx], T]) -> T:
+    session = sql_tx(tx).connection
+    session.exec_driver_sql("PRAGMA query_only = ON")
+    try:
+        return fn(tx)
+    finally:
+        session.exec_driver_sql("PRAGMA query_only = OFF")

@@ -1,0 +1,46 @@
+"""What a store of this package is; `opening` gives one out."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from interlock import runs
+from interlock.kernel import Tx
+
+T = TypeVar("T")
+
+
+class SqlStore(Protocol):
+    """A `kernel.Store`, with the hot path that the ledger needs. Errors are StoreError leaves."""
+
+    @property
+    def latency_ms(self) -> float:
+        """How long commits of the hot path take at present: a moving average, 0 before the first."""
+        ...
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` on one consistent snapshot. It may not write."""
+        ...
+
+    async def write(self, fn: Callable[[Tx], T]) -> T:
+        """Run `fn` in a transaction and return after the commit."""
+        ...
+
+    async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        """One admission, in the next commit of many."""
+        ...
+
+    async def apply(self, change: runs.Change) -> bool:
+        """One change, in the next commit of many. False: the run has moved on and nothing was written."""
+        ...
+
+    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
+        """As `admit`, in the caller's transaction."""
+        ...
+
+    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
+        """As `apply`, in the caller's transaction."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of every connection. Calling it again does nothing."""
+        ...

@@ -1,0 +1,61 @@
+"""The open transaction, and the one way into it for the record files of this package."""
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from interlock.kernel import Tx
+
+
+class SqlTx:
+    """A transaction on one connection; it ends with the function that it was handed to."""
+
+    __slots__ = ("_connection", "_open")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._open = True
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @property
+    def connection(self) -> Connection:
+        if not self._open:
+            raise RuntimeError("this transaction has ended: use `tx` only inside the function it was given to")
+        return self._connection
+
+    @property
+    def driver_connection(self) -> Any:
+        """The driver's own connection under the same transaction, for statements that go in batches."""
+        return self.connection.connection.driver_connection
+
+    def end(self) -> None:
+        """No more statements."""
+        self._open = False
+
+
+def sql_tx(tx: Tx) -> SqlTx:
+    """The token as what it is here. Raises TypeError for another adapter's."""
+    if not isinstance(tx, SqlTx):
+        raise TypeError(f"a transaction of this SQL store is needed, not {type(tx).__name__}")
+    return tx
+
+
+def connection(tx: Tx) -> Connection:
+    """The SQLAlchemy connection of an open transaction: execute statements, never commit or roll back.
+
+    Raises RuntimeError once the transaction has ended.
+    """
+    return sql_tx(tx).connection
+
+
+def lock(tx: Tx, name: str) -> None:
+    """Wait until no other transaction holds the lock of that name, and hold it until this one ends.
+
+    For rules over several rows that no single statement can guard. On SQLite writers are alone anyway.
+    """
+    session = connection(tx)
+    if session.dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})

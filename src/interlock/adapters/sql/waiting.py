@@ -1,0 +1,104 @@
+"""Callers that wait for a commit, and how the answer travels back to their event loops."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias, TypeVar
+
+from interlock import runs
+from interlock.adapters.sql.errors import StoreClosed
+from interlock.kernel import Tx
+
+T = TypeVar("T")
+
+Work: TypeAlias = Callable[[Tx], object] | runs.Admission | runs.Change
+"""What a caller wants done: a function of a transaction, or a value of the hot path."""
+
+
+class Waiter:
+    """One caller's work and its future. The result is set by one storage thread and delivered on the caller's loop."""
+
+    __slots__ = ("_error", "_future", "_result", "loop", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[object] = self.loop.create_future()
+        self._result: object = None
+        self._error: Exception | None = None
+
+    async def wait(self) -> object:
+        """The result, after the commit. A cancelled wait leaves the outcome unknown."""
+        return await self._future
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the caller was cancelled. Work that has not begun by then need not begin."""
+        return self._future.cancelled()
+
+    def succeed(self, result: object) -> None:
+        """The result, provided that the commit comes through."""
+        self._result, self._error = result, None
+
+    def fail(self, error: Exception) -> None:
+        """The reason why there is no result."""
+        self._error = error
+
+    def settle(self) -> None:
+        """On the caller's loop: hand over what was found."""
+        if self._future.done():
+            return
+        if self._error is None:
+            self._future.set_result(self._result)
+        else:
+            self._future.set_exception(_portable(self._error))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, as a future can carry it: the one that it cannot would leave its caller waiting for ever."""
+    return RuntimeError(f"the transaction's function raised {error!r}") if isinstance(error, StopIteration) else error
+
+
+def _settle_all(waiters: list[Waiter]) -> None:
+    for waiter in waiters:
+        waiter.settle()
+
+
+def deliver(waiters: Iterable[Waiter]) -> None:
+    """From a storage thread: wake the callers, with one call per event loop. Loops that are gone are passed over."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Waiter]] = defaultdict(list)
+    for waiter in waiters:
+        by_loop[waiter.loop].append(waiter)
+    for loop, group in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle_all, group)
+        except RuntimeError:  # the loop was closed: nobody waits any more
+            continue
+
+
+class Threads:
+    """Threads on which functions block, for callers that wait on their event loops."""
+
+    def __init__(self, size: int, *, name: str, where: str) -> None:
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix=name)
+        self._where = where
+
+    async def run(self, fn: Callable[[], T]) -> T:
+        """What `fn` returns or raises. A caller that is cancelled before `fn` begins has it never begin."""
+        try:
+            future = self._pool.submit(_run_portably, fn)
+        except RuntimeError as error:
+            raise StoreClosed(f"{self._where} is closed") from error
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Let everything accepted finish."""
+        self._pool.shutdown(wait=True)
+
+
+def _run_portably(fn: Callable[[], T]) -> T:
+    try:
+        return fn()
+    except StopIteration as error:
+        raise _portable(error) from error

@@ -1,0 +1,162 @@
+"""The one thread that writes to a SQLite file: it puts the transactions of all waiting callers into one commit.
+
+There is no timer: while one commit goes to disk the next callers queue up, and they are the next batch. A caller whose
+work fails costs the others nothing: its part is rolled back to a savepoint.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import cast
+
+from sqlalchemy import Connection
+
+from interlock import runs
+from interlock.adapters.sql import hot_sqlite
+from interlock.adapters.sql.errors import StoreClosed, refusal
+from interlock.adapters.sql.latency import Latency
+from interlock.adapters.sql.sqlite import explain
+from interlock.adapters.sql.transaction import SqlTx
+from interlock.adapters.sql.waiting import Waiter, Work, deliver
+from interlock.kernel import Clock, Tx
+
+_CAP = 256
+"""The most callers in one commit, so that the first of them does not wait for thousands."""
+
+
+class _TransactionLost(Exception):
+    """SQLite rolled the whole transaction back (disk full, I/O error), so the others' work went with it."""
+
+
+class Writer:
+    """Owns one connection. `submit` from any event loop; `close` waits for what was accepted."""
+
+    def __init__(
+        self, session: Connection, *, where: str, clock: Clock, check_place: Callable[[], None] = lambda: None
+    ) -> None:
+        """`check_place` raises before a commit that would go to a file that is no longer in its place."""
+        self._session = session
+        self._check_place = check_place
+        self._raw = cast("sqlite3.Connection", session.connection.driver_connection)
+        self._where = where
+        self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
+        self._closed = False
+        self.latency = Latency(clock)
+        self._gate = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="interlock-writer", daemon=True)
+        self._thread.start()
+
+    async def submit(self, work: Work) -> object:
+        """Have the work done and wait for its commit."""
+        waiter = Waiter(work)
+        with self._gate:
+            if self._closed:
+                raise StoreClosed(f"{self._where} is closed")
+            self._queue.put(waiter)
+        return await waiter.wait()
+
+    def close(self) -> None:
+        """Commit what was accepted, then end the thread and the connection."""
+        with self._gate:
+            first, self._closed = not self._closed, True
+        if first:
+            self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        ending = False
+        while not ending:
+            batch, ending = self._take()
+            if batch:
+                with self.latency.measured():
+                    self._commit(batch)
+                deliver(batch)
+        self._session.close()
+
+    def _take(self) -> tuple[list[Waiter], bool]:
+        """All that wait by now, at least one; and whether the end was asked for."""
+        batch: list[Waiter] = []
+        item = self._queue.get()
+        try:
+            while item is not None:
+                if not item.gave_up:
+                    batch.append(item)
+                if len(batch) == _CAP:
+                    break
+                item = self._queue.get_nowait()
+        except Empty:
+            pass
+        return batch, item is None
+
+    def _commit(self, batch: Sequence[Waiter]) -> None:
+        """Carry all of them out in one transaction; each has its result or its error afterwards."""
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+            for part in _parts(batch):
+                self._carry_out(part)
+            self._check_place()
+            self._raw.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - every caller hears of it
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            if isinstance(error, _TransactionLost) and len(batch) > 1:
+                for waiter in batch:
+                    self._commit([waiter])
+            else:
+                self._fail(batch, error.__cause__ if isinstance(error, _TransactionLost) else error)
+        finally:
+            if self._session.in_transaction():
+                self._session.rollback()  # SQLAlchemy's own bookkeeping: the database has already committed
+
+    def _carry_out(self, part: Sequence[Waiter]) -> None:
+        """All of these, or, when that fails, each by itself. Raises _TransactionLost."""
+        self._raw.execute("SAVEPOINT part")
+        try:
+            self._run(part)
+        except Exception as error:
+            if not self._raw.in_transaction:
+                raise _TransactionLost from error
+            self._raw.execute("ROLLBACK TO part")
+            self._raw.execute("RELEASE part")
+            if len(part) == 1:
+                self._fail(part, error)
+            else:
+                for waiter in part:
+                    self._carry_out([waiter])
+        else:
+            self._raw.execute("RELEASE part")
+
+    def _run(self, part: Sequence[Waiter]) -> None:
+        admissions = [waiter for waiter in part if isinstance(waiter.work, runs.Admission)]
+        changes = [waiter for waiter in part if isinstance(waiter.work, runs.Change)]
+        if admissions:
+            answers = hot_sqlite.admit(self._raw, [cast("runs.Admission", waiter.work) for waiter in admissions])
+            for waiter, answer in zip(admissions, answers, strict=True):
+                waiter.succeed(answer)
+        if changes:
+            hits = hot_sqlite.apply(self._raw, [cast("runs.Change", waiter.work) for waiter in changes])
+            for waiter, hit in zip(changes, hits, strict=True):
+                waiter.succeed(hit)
+        for waiter in part:
+            if callable(waiter.work):
+                waiter.succeed(self._call(waiter.work))
+
+    def _call(self, fn: Callable[[Tx], object]) -> object:
+        tx = SqlTx(self._session)
+        try:
+            return fn(tx)
+        finally:
+            tx.end()
+
+    def _fail(self, waiters: Sequence[Waiter], error: BaseException | None) -> None:
+        assert isinstance(error, Exception)
+        for waiter in waiters:
+            meaning = explain(error, where=self._where)
+            waiter.fail(meaning if callable(waiter.work) else refusal(meaning, where=self._where))
+
+
+def _parts(batch: Sequence[Waiter]) -> list[list[Waiter]]:
+    """The values of the hot path together, each function by itself: functions fail in the ordinary course of things."""
+    values = [waiter for waiter in batch if not callable(waiter.work)]
+    return [values, *([waiter] for waiter in batch if callable(waiter.work))] if values else [[w] for w in batch]

@@ -1,0 +1,49 @@
+"""Every blob store keeps content under its key, and says clearly when it cannot."""
+
+from pathlib import Path
+
+import pytest
+
+from interlock.adapters import blobs
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["memory", "folder", "file_url"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return {"memory": ":memory:", "folder": str(tmp_path / "blobs"), "file_url": f"file://{tmp_path}/blobs"}[
+        request.param
+    ]
+
+
+async def test_what_is_put_can_be_got(place: str) -> None:
+    store = blobs.ObjectBlobs(place)
+    await store.put("sha256/ab/abcd", b"\x00content")
+    await store.put("sha256/ab/abcd", b"\x00content")
+    assert await store.get("sha256/ab/abcd") == b"\x00content"
+
+
+async def test_what_is_missing_is_one_clear_line(place: str) -> None:
+    with pytest.raises(blobs.BlobUnavailable, match="cannot read sha256/no/nothing") as caught:
+        await blobs.ObjectBlobs(place).get("sha256/no/nothing")
+    assert "\n" not in caught.value.message
+
+
+async def test_a_folder_is_made_when_it_is_first_used(tmp_path: Path) -> None:
+    store = blobs.ObjectBlobs(str(tmp_path / "blobs"))
+    assert not (tmp_path / "blobs").exists()
+    await store.put("a", b"1")
+    assert (tmp_path / "blobs").is_dir()
+
+
+async def test_a_place_that_cannot_be_used_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(blobs.BlobUnavailable, match="cannot write"):
+        await blobs.ObjectBlobs(str(tmp_path / "file")).put("a", b"1")
+    with pytest.raises(blobs.BlobUnavailable, match="nonsense://"):
+        await blobs.ObjectBlobs("nonsense://x").put("a", b"1")

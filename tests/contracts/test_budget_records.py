@@ -1,0 +1,227 @@
+"""Budgets on every store: no limit is passed, over any number of processes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from interlock import budgets
+from interlock.adapters import sql
+from interlock.adapters.sql.budgets import BudgetRecords
+from interlock.budgets import Exhausted, Limit, Per, Rate, Reservation, Rule, Spend
+from interlock.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+CALL = budgets.Call(
+    tenant_id="acme",
+    capability_id="github.issue.create",
+    connector_id="github",
+    connection_id="con_1",
+    effect="create",
+    environment="prod",
+)
+SLOTS = Rule(name="slots", per=Per.CONNECTION, concurrency=2)
+RATE = Rule(name="rate", per=Per.CONNECTION, rate=Rate(limit=3, per_seconds=60))
+SPEND = Rule(name="spend", per=Per.TENANT, spend=Spend(limit=100, per_seconds=3600, unit="tokens"))
+
+
+@dataclass
+class House:
+    store: sql.SqlStore
+    clock: ManualClock
+
+    def budgets(self, *rules: Rule) -> budgets.Budgets:
+        return budgets.Budgets(self.store, BudgetRecords(), clock=self.clock, rules=rules)
+
+
+@pytest.fixture
+def house(store: sql.SqlStore) -> House:
+    return House(store, ManualClock())
+
+
+async def reserve(service: budgets.Budgets, holder: str = "run_1", call: budgets.Call = CALL) -> Reservation:
+    answer = await service.reserve(call, holder=holder)
+    assert isinstance(answer, Reservation), answer
+    return answer
+
+
+async def refused(
+    service: budgets.Budgets, holder: str = "run_x", call: budgets.Call = CALL, cost: dict[str, int] | None = None
+) -> Exhausted:
+    answer = await service.reserve(call, holder=holder, cost=cost)
+    assert isinstance(answer, Exhausted), answer
+    return answer
+
+
+class NoStore:
+    """A store that must not be asked."""
+
+    async def read(self, fn: object) -> object:
+        raise AssertionError("the store was read")
+
+    async def write(self, fn: object) -> object:
+        raise AssertionError("the store was written")
+
+
+async def test_a_call_that_no_rule_matches_costs_nothing():
+    clock = ManualClock()
+    service = budgets.Budgets(NoStore(), BudgetRecords(), clock=clock, rules=(replace(SLOTS, effect=("read",)),))  # pyright: ignore[reportArgumentType]
+    reservation = await reserve(service)
+    assert not reservation
+    assert await service.renew(reservation) == reservation
+    await service.release(reservation)
+    await service.block(CALL, until=clock.now())
+    assert await service.pressure(CALL) == {}
+
+
+async def test_slots_are_limited_and_come_back(house: House):
+    service = house.budgets(SLOTS)
+    first, _ = await reserve(service, "run_1"), await reserve(service, "run_2")
+    answer = await refused(service, "run_3")
+    assert (answer.budget, answer.limit, answer.subject) == ("slots", Limit.CONCURRENCY, "con_1")
+    assert answer.retry_after > 0
+    assert "2 of 2 slots" in answer.text
+    await service.release(first)
+    await service.release(first)
+    await reserve(service, "run_3")
+
+
+async def test_a_holder_has_one_slot_however_often_it_asks(house: House):
+    service = house.budgets(SLOTS)
+    for _ in range(5):
+        await reserve(service, "run_1")
+    await reserve(service, "run_2")
+    await refused(service, "run_3")
+
+
+async def test_a_dead_holders_slot_comes_free_and_a_live_one_keeps_it(house: House):
+    service = house.budgets(SLOTS)
+    live = await reserve(service, "run_live")
+    await reserve(service, "run_dead")
+    house.clock.advance(40)
+    renewed = await service.renew(live)
+    assert renewed.expires_at == house.clock.now() + timedelta(seconds=60)
+    house.clock.advance(20)
+    await reserve(service, "run_next")
+    await refused(service, "run_late")
+
+
+async def test_subjects_and_tenants_do_not_share(house: House):
+    service = house.budgets(replace(SLOTS, concurrency=1))
+    await reserve(service, "run_1")
+    await reserve(service, "run_2", replace(CALL, connection_id="con_2"))
+    await reserve(service, "run_3", replace(CALL, tenant_id="other"))
+    await refused(service, "run_4")
+
+
+async def test_rates_are_counted_in_aligned_windows(house: House):
+    house.clock.advance(15)
+    service = house.budgets(RATE)
+    for number in range(3):
+        await service.release(await reserve(service, f"run_{number}"))
+    answer = await refused(service)
+    assert (answer.limit, answer.retry_after) == (Limit.RATE, 45.0)
+    house.clock.advance(44)
+    await refused(service)
+    house.clock.advance(1)
+    await reserve(service)
+
+
+async def test_old_windows_are_forgotten(house: House):
+    service = house.budgets(RATE)
+    key = RATE.key(CALL)
+    start, _ = RATE.rate.window(house.clock.now()) if RATE.rate else (None, None)
+    assert start is not None
+    await reserve(service)
+    assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "rate", start)) == 1
+    house.clock.advance(60)
+    await reserve(service)
+    assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "rate", start)) == 0
+
+
+async def test_spend_counts_its_own_unit(house: House):
+    service = house.budgets(SPEND)
+    assert isinstance(await service.reserve(CALL, holder="run_1", cost={"tokens": 60, "usd_micros": 999}), Reservation)
+    answer = await refused(service, cost={"tokens": 41})
+    assert (answer.limit, answer.text) == (
+        Limit.SPEND,
+        "budget 'spend' for acme: spend: 60 of 100 per 3600 s are used, 41 more are asked for",
+    )
+    assert isinstance(await service.reserve(CALL, holder="run_2", cost={"tokens": 40}), Reservation)
+    with pytest.raises(ValueError, match="negative"):
+        await service.reserve(CALL, holder="run_3", cost={"tokens": -1})
+
+
+async def test_a_reservation_is_all_or_nothing(house: House):
+    service = house.budgets(SLOTS, RATE, replace(SPEND, name="a-spend"))
+    for number in range(5):
+        answer = await refused(service, f"run_{number}", cost={"tokens": 101})
+        assert answer.limit is Limit.SPEND
+    for number in range(2):
+        await reserve(service, f"run_{number}")
+    for number in range(5):
+        assert (await refused(service, f"run_9{number}")).limit is Limit.CONCURRENCY
+    assert await service.pressure(CALL) == {"budget_left": 0.0}
+    assert await house.budgets(RATE).pressure(CALL) == {"budget_left": pytest.approx(1 / 3)}
+
+
+async def test_a_blocked_subject_waits_as_long_as_it_was_told(house: House):
+    service = house.budgets(RATE)
+    until = house.clock.now() + timedelta(seconds=30)
+    await service.block(CALL, until=until)
+    await service.block(CALL, until=until - timedelta(seconds=20))
+    answer = await refused(service)
+    assert (answer.limit, answer.retry_after) == (Limit.BLOCKED, 30.0)
+    assert await service.pressure(CALL) == {"budget_left": 0.0}
+    await reserve(service, call=replace(CALL, connection_id="con_2"))
+    house.clock.advance(30)
+    await reserve(service)
+
+
+async def test_pressure_is_the_least_of_what_is_left(house: House):
+    service = house.budgets(replace(SLOTS, concurrency=10), SPEND)
+    assert await service.pressure(CALL) == {"budget_left": 1.0}
+    await service.reserve(CALL, holder="run_1", cost={"tokens": 75})
+    assert await service.pressure(CALL) == {"budget_left": 0.25}
+
+
+@pytest.mark.parametrize("rule", [SLOTS, RATE], ids=lambda rule: rule.name)
+async def test_two_processes_pass_no_limit(durable_url: str, open_store: Callable[[str], sql.SqlStore], rule: Rule):
+    clock = ManualClock()
+    services = [House(open_store(durable_url), clock).budgets(rule, SPEND) for _ in range(2)]
+    allowed = 2 if rule is SLOTS else 3
+    got: list[str] = []
+
+    async def ask(service: budgets.Budgets, holder: str) -> None:
+        if isinstance(await service.reserve(CALL, holder=holder, cost={"tokens": 1}), Reservation):
+            got.append(holder)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(16):
+            tasks.start_soon(ask, services[number % 2], f"run_{number}")
+    assert len(got) == allowed
+    assert await services[0].pressure(CALL) == {"budget_left": 0.0}
+    only_spend = House(open_store(durable_url), clock).budgets(SPEND)
+    assert await only_spend.pressure(CALL) == {"budget_left": pytest.approx(1 - allowed / 100)}
+
+
+async def test_two_processes_with_opposite_rules_do_not_block_each_other(
+    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+):
+    clock = ManualClock()
+    many = [Rule(name=f"r{number}", per=Per.TENANT, concurrency=100) for number in range(5)]
+    services = [House(open_store(durable_url), clock).budgets(*rules) for rules in (many, list(reversed(many)))]
+
+    async def work(service: budgets.Budgets, number: int) -> None:
+        for turn in range(3):
+            reservation = await reserve(service, f"run_{number}_{turn}")
+            await service.release(await service.renew(reservation))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for number in range(8):
+                tasks.start_soon(work, services[number % 2], number)
+    assert await services[0].pressure(CALL) == {"budget_left": 1.0}

@@ -1,0 +1,335 @@
+"""What every ledger promises: values come back as they went in, admissions and changes happen once or not at all."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fix_ledger import START, Builder
+from interlock import runs
+from interlock.adapters import sql
+from interlock.adapters.sql.rows import lease_from
+from interlock.adapters.sql.tables import leases
+from interlock.kernel import Tx
+
+pytestmark = pytest.mark.anyio
+
+
+async def run_of(store: sql.SqlStore, ledger: runs.Ledger, run: runs.Run) -> runs.Run | None:
+    return await store.read(lambda tx: ledger.find_run(tx, run.tenant_id, run.run_id))
+
+
+async def test_an_admission_comes_back_whole(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    lease = await store.write(builder.connect)
+    offered = builder.admission(
+        key="k1", lease=lease, reason="näher 🚪", deadline_at=START + timedelta(microseconds=1), error={"code": "x"}
+    )
+    run, tenant = offered.run, offered.run.tenant_id
+    assert await ledger.admit(offered) == runs.Admitted(run_id=run.run_id, fresh=True)
+
+    def check(tx: Tx) -> None:
+        assert ledger.find_run(tx, tenant, run.run_id) == run
+        assert ledger.list_attempts(tx, tenant, run.run_id) == [offered.attempt]
+        assert ledger.list_sends(tx, tenant, run.run_id) == [offered.send]
+        assert ledger.list_events(tx, tenant, run.run_id) == list(offered.events)
+        assert ledger.list_decisions(tx, tenant, run.run_id) == list(offered.decisions)
+        assert ledger.find_key(tx, tenant, run.capability, "k1", START) == run.run_id
+        stored = sql.connection(tx).execute(leases.select()).mappings().one()
+        assert lease_from(stored) == offered.lease
+
+    await store.read(check)
+
+
+async def test_a_change_comes_back_whole(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    admission = builder.admission()
+    change = builder.completion(admission, signature="c2ln", signing_key_id="key_1")
+    run, tenant = admission.run, admission.run.tenant_id
+    await ledger.admit(admission)
+    await ledger.apply(change)
+
+    def check(tx: Tx) -> None:
+        assert ledger.find_run(tx, tenant, run.run_id) == change.after
+        (attempt,) = ledger.list_attempts(tx, tenant, run.run_id)
+        assert (attempt.state, attempt.finished_at) == (runs.AttemptState.COMPLETED, change.after.finished_at)
+        (send,) = ledger.list_sends(tx, tenant, run.run_id)
+        assert change.send_end is not None
+        assert send.receipt_json == change.send_end.receipt_json
+        assert send.delivery is runs.Delivery.RESPONDED
+        assert [event.seq for event in ledger.list_events(tx, tenant, run.run_id)] == [1, 2, 3, 4, 5, 6, 7]
+        assert ledger.list_events(tx, tenant, run.run_id, after_seq=4) == list(change.events)
+        assert ledger.list_events(tx, tenant, run.run_id, after_seq=5, limit=1) == [change.events[1]]
+        assert ledger.list_artifacts(tx, tenant, run.run_id) == list(change.artifacts)
+        assert ledger.find_artifact(tx, tenant, change.artifacts[0].artifact_id) == change.artifacts[0]
+
+    await store.read(check)
+
+
+async def test_every_mutable_column_follows_the_change(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    admission = builder.admission()
+    await ledger.admit(admission)
+    change = builder.note(
+        admission.run,
+        connector_version="2.0.0",
+        manifest_digest="sha256:2",
+        connection_id="con_2",
+        targets=("sandbox", "local"),
+        input_json='{"edited":true}',
+        input_digest="sha256:3",
+        state=runs.State.HELD,
+        reason="approval",
+        fence=2,
+        attempt_count=2,
+        approval_id="apr_1",
+        error=[1, {"a": None}],
+        signature="s",
+        signing_key_id="k",
+        updated_at=START + timedelta(days=1),
+        finished_at=START + timedelta(days=2),
+        deadline_at=START + timedelta(days=3),
+    )
+    fixed = {
+        "run_id", "tenant_id", "kind", "origin", "parent_run_id", "capability", "connector_id", "actor", "environment",
+        "trace_id", "idempotency_key", "created_at",
+    }  # fmt: skip
+    for field in fields(runs.Run):
+        same = getattr(change.before, field.name) == getattr(change.after, field.name)
+        assert same == (field.name in fixed), field.name
+    await ledger.apply(change)
+    assert await run_of(store, ledger, admission.run) == change.after
+    emptied = builder.note(
+        change.after, connector_version=None, manifest_digest=None, connection_id=None, reason=None, error=None
+    )
+    await ledger.apply(emptied)
+    assert await run_of(store, ledger, admission.run) == emptied.after
+
+
+async def test_a_later_attempt_with_its_send_and_lease(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    admission = builder.admission()
+    await ledger.admit(admission)
+    lease = replace(await store.write(builder.connect), run_id=admission.run.run_id)
+    change = builder.note(admission.run, fence=2, attempt_count=2)
+    attempt = builder.attempt(change.after, lease_id=lease.lease_id)
+    send = builder.send(attempt, purpose=runs.Purpose.RECONCILE)
+    decision = builder.decision(change.after, number=2, effect="ask")
+    await ledger.apply(replace(change, attempt=attempt, send=send, lease=lease, decisions=(decision,)))
+
+    def check(tx: Tx) -> None:
+        tenant, run_id = admission.run.tenant_id, admission.run.run_id
+        assert ledger.list_attempts(tx, tenant, run_id) == [admission.attempt, attempt]
+        assert ledger.list_sends(tx, tenant, run_id) == [admission.send, send]
+        assert ledger.list_decisions(tx, tenant, run_id) == [*admission.decisions, decision]
+        assert lease_from(sql.connection(tx).execute(leases.select()).mappings().one()) == lease
+
+    await store.read(check)
+
+
+async def test_asking_again_with_the_same_run_id_writes_once(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    for admission in (builder.admission(), builder.admission(key="k1")):
+        for _ in range(2):
+            assert await ledger.admit(admission) == runs.Admitted(run_id=admission.run.run_id, fresh=True)
+        await ledger.apply(builder.completion(admission))
+        assert (await ledger.admit(admission)).fresh
+        stored = await run_of(store, ledger, admission.run)
+        assert stored is not None
+        assert stored.state is runs.State.COMPLETED
+
+
+async def test_a_taken_key_answers_with_its_run_and_writes_nothing(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    first, second = builder.admission(key="k1"), builder.admission(key="k1")
+    await ledger.admit(first)
+    assert await ledger.admit(second) == runs.Admitted(run_id=first.run.run_id, fresh=False)
+    assert await run_of(store, ledger, second.run) is None
+    # Another capability and another tenant have keys of their own.
+    assert (await ledger.admit(builder.admission(key="k1", capability="github.issue.get"))).fresh
+    assert (await ledger.admit(Builder("other", prefix=1).admission(key="k1"))).fresh
+
+
+async def test_an_expired_key_is_free(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    first = builder.admission(key="k1", key_days=1)
+    later = first.run.created_at + timedelta(days=1)
+    await ledger.admit(first)
+    early = builder.admission(key="k1", created_at=later - timedelta(microseconds=1))
+    assert await ledger.admit(early) == runs.Admitted(run_id=first.run.run_id, fresh=False)
+    second = builder.admission(key="k1", created_at=later)
+    assert await ledger.admit(second) == runs.Admitted(run_id=second.run.run_id, fresh=True)
+
+    async def find(now: datetime) -> str | None:
+        return await store.read(lambda tx: ledger.find_key(tx, "default", second.run.capability, "k1", now))
+
+    assert await find(later) == second.run.run_id
+    assert await find(later + timedelta(days=30)) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fence": 7}, {"head_seq": 3}, {"head_hash": "f" * 64}, {"tenant_id": "other"}, {"run_id": "run_unknown"}],
+)
+async def test_a_change_from_another_state_is_stale_and_writes_nothing(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder, wrong: dict[str, Any]
+) -> None:
+    admission = builder.admission()
+    await ledger.admit(admission)
+    change = builder.completion(admission)
+    with pytest.raises(runs.StaleRun) as caught:
+        await ledger.apply(replace(change, before=replace(change.before, **wrong)))
+    assert caught.value.run_id is not None
+
+    def check(tx: Tx) -> None:
+        tenant, run_id = admission.run.tenant_id, admission.run.run_id
+        assert ledger.find_run(tx, tenant, run_id) == admission.run
+        assert len(ledger.list_events(tx, tenant, run_id)) == 4
+        assert ledger.list_artifacts(tx, tenant, run_id) == []
+        assert ledger.list_attempts(tx, tenant, run_id) == [admission.attempt]
+
+    await store.read(check)
+
+
+async def test_a_change_may_be_asked_for_again(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    admission = builder.admission()
+    change = builder.completion(admission)
+    await ledger.admit(admission)
+    await ledger.apply(change)
+    await ledger.apply(change)
+    rival = builder.completion(admission)
+    with pytest.raises(runs.StaleRun):
+        await ledger.apply(rival)
+    assert await run_of(store, ledger, admission.run) == change.after
+
+
+@pytest.mark.parametrize("what", ["attempt_end", "send_end"])
+async def test_ending_what_the_run_does_not_have_fails_whole(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder, what: str
+) -> None:
+    ours, other = builder.admission(), builder.admission()
+    await ledger.admit(ours)
+    await ledger.admit(other)
+    foreign = getattr(builder.completion(other), what)
+    with pytest.raises(sql.RowRefused):
+        await ledger.apply(replace(builder.completion(ours), **{what: foreign}))
+    assert await run_of(store, ledger, ours.run) == ours.run
+    await ledger.apply(builder.completion(ours))
+
+
+async def test_in_the_callers_transaction(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    admission, rival = builder.admission(key="k1"), builder.admission(key="k1")
+    change = builder.completion(admission)
+
+    def fn(tx: Tx) -> tuple[runs.Admitted, runs.Admitted]:
+        first = ledger.admit_in(tx, admission)
+        second = ledger.admit_in(tx, rival)
+        ledger.apply_in(tx, change)
+        with pytest.raises(runs.StaleRun):
+            ledger.apply_in(tx, builder.completion(admission))
+        assert ledger.find_run(tx, "default", admission.run.run_id) == change.after
+        return first, second
+
+    first, second = await store.write(fn)
+    assert (first.fresh, second.fresh, second.run_id) == (True, False, admission.run.run_id)
+    assert await run_of(store, ledger, admission.run) == change.after
+
+
+async def test_the_callers_rollback_takes_the_admission_with_it(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    admission = builder.admission(key="k1")
+
+    def fn(tx: Tx) -> None:
+        ledger.admit_in(tx, admission)
+        raise KeyError("changed my mind")
+
+    with pytest.raises(KeyError):
+        await store.write(fn)
+    assert await run_of(store, ledger, admission.run) is None
+    assert (await ledger.admit(builder.admission(key="k1"))).fresh
+
+
+async def test_one_tenant_never_sees_anothers(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    admission = builder.admission(key="k1")
+    change = builder.completion(admission)
+    await ledger.admit(admission)
+    await ledger.apply(change)
+
+    def check(tx: Tx) -> None:
+        run_id = admission.run.run_id
+        assert ledger.find_run(tx, "other", run_id) is None
+        assert ledger.find_key(tx, "other", admission.run.capability, "k1", START) is None
+        assert ledger.find_artifact(tx, "other", change.artifacts[0].artifact_id) is None
+        for listing in (ledger.list_attempts, ledger.list_sends, ledger.list_events, ledger.list_artifacts):
+            assert listing(tx, "other", run_id) == []
+        assert ledger.list_decisions(tx, "other", run_id) == []
+        assert ledger.list_runs(tx, runs.RunFilter(tenant_id="other")) == []
+
+    await store.read(check)
+
+
+async def test_filters_and_pages(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    made = [
+        builder.admission(
+            capability="a" if number % 2 else "b",
+            actor=f"actor{number % 3}",
+            state=runs.State.FAILED if number % 4 == 0 else runs.State.RUNNING,
+            parent_run_id="run_parent" if number < 4 else None,
+            connection_id="con_1" if number > 5 else None,
+            trace_id=f"trace{number // 5}",
+        ).run
+        for number in range(10)
+    ]
+    for run in made:
+        await ledger.admit(builder_admission(builder, run))
+
+    async def numbers(**wanted: Any) -> list[int]:
+        query = runs.RunFilter(tenant_id="default", **wanted)
+        return [made.index(run) for run in await store.read(lambda tx: ledger.list_runs(tx, query))]
+
+    assert await numbers() == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert await numbers(limit=3) == [9, 8, 7]
+    assert await numbers(limit=3, cursor=made[7].run_id) == [6, 5, 4]
+    assert await numbers(capability="a") == [9, 7, 5, 3, 1]
+    assert await numbers(actor="actor0", capability="a") == [9, 3]
+    assert await numbers(states=(runs.State.FAILED, runs.State.HELD)) == [8, 4, 0]
+    assert await numbers(parent_run_id="run_parent") == [3, 2, 1, 0]
+    assert await numbers(connection_id="con_1") == [9, 8, 7, 6]
+    assert await numbers(trace_id="trace0") == [4, 3, 2, 1, 0]
+    assert await numbers(since=made[3].created_at, until=made[6].created_at) == [5, 4, 3]
+
+
+def builder_admission(builder: Builder, run: runs.Run) -> runs.Admission:
+    """The barest admission of a run: no event but its first."""
+    moved, events = builder.chain(replace(run, head_seq=0), "run.accepted")
+    return runs.Admission(run=replace(moved, head_seq=run.head_seq, head_hash=run.head_hash), events=events)
+
+
+async def test_lapsed_attempts(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    now = START + timedelta(hours=1)
+
+    def owner(name: str, seconds: float) -> runs.Owner:
+        return runs.Owner(
+            owner_id=name, host="h", process="1", started_at=START, expires_at=now + timedelta(seconds=seconds)
+        )
+
+    made: dict[str, runs.Admission] = {}
+    for name in ("own_live", "own_late", "own_gone", "own_done"):
+        admission = builder.admission()
+        assert admission.attempt is not None
+        made[name] = replace(admission, attempt=replace(admission.attempt, owner_id=name))
+        await ledger.admit(made[name])
+    await ledger.apply(builder.completion(made["own_done"]))
+    for one in (owner("own_live", 1), owner("own_late", 1), owner("own_late", 0), owner("own_gone", 1)):
+        await store.write(lambda tx, one=one: ledger.renew_owner(tx, one))
+    await store.write(lambda tx: ledger.drop_owner(tx, "own_gone"))
+
+    def lapsed(limit: int) -> Callable[[Tx], list[str]]:
+        return lambda tx: [attempt.owner_id for attempt in ledger.list_lapsed(tx, now, limit)]
+
+    assert await store.read(lapsed(10)) == ["own_late", "own_gone"]
+    assert await store.read(lapsed(1)) == ["own_late"]

