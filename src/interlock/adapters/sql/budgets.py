@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, case, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from interlock import budgets
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
-from interlock.adapters.sql.transaction import connection
+from interlock.adapters.sql.transaction import connection, upsert
 from interlock.kernel import Tx
 
 _ITSELF = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,7 +26,7 @@ class BudgetRecords:
     def lock(self, tx: Tx, key: budgets.Key) -> datetime | None:
         # Setting a column to itself takes the row's lock, also when this statement is the one that inserts it.
         held = (
-            _insert(tx, windows)
+            upsert(tx, windows)
             .values(used=0, **_window(key, key.budget, _ITSELF))
             .on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used})
             .returning(windows.c.blocked_until)
@@ -35,7 +34,7 @@ class BudgetRecords:
         return connection(tx).execute(held).scalar_one()
 
     def block(self, tx: Tx, key: budgets.Key, until: datetime) -> None:
-        offered = _insert(tx, windows).values(used=0, blocked_until=until, **_window(key, key.budget, _ITSELF))
+        offered = upsert(tx, windows).values(used=0, blocked_until=until, **_window(key, key.budget, _ITSELF))
         later = offered.excluded.blocked_until
         current = windows.c.blocked_until
         longest = case((current.is_(None), later), (current < later, later), else_=current)
@@ -54,7 +53,7 @@ class BudgetRecords:
 
     def add(self, tx: Tx, key: budgets.Key, counter: str, window_start: datetime, amount: int) -> None:
         place = _window(key, _counter(key, counter), window_start)
-        fresh = _insert(tx, windows).values(used=amount, **place)
+        fresh = upsert(tx, windows).values(used=amount, **place)
         connection(tx).execute(
             fresh.on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used + amount})
         )
@@ -68,18 +67,13 @@ class BudgetRecords:
     def put_slot(self, tx: Tx, key: budgets.Key, holder: str, expires_at: datetime, now: datetime) -> None:
         connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.expires_at <= now))
         place = {"tenant_id": key.tenant_id, "budget": key.budget, "subject": key.subject, "holder": holder}
-        fresh = _insert(tx, slots).values(expires_at=expires_at, **place)
+        fresh = upsert(tx, slots).values(expires_at=expires_at, **place)
         connection(tx).execute(
             fresh.on_conflict_do_update(index_elements=_SLOT_KEY, set_={"expires_at": fresh.excluded.expires_at})
         )
 
     def drop_slot(self, tx: Tx, key: budgets.Key, holder: str) -> None:
         connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.holder == holder))
-
-
-def _insert(tx: Tx, table: Table) -> Any:
-    """An insert that can upsert; both dialects spell it alike, SQLAlchemy types them apart."""
-    return (postgresql if connection(tx).dialect.name == "postgresql" else sqlite).insert(table)
 
 
 def _counter(key: budgets.Key, counter: str) -> str:

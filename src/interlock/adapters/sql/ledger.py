@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, Table, delete, or_, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from interlock import runs
 from interlock.adapters.sql import rows
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
 from interlock.adapters.sql.tables import runs as run_table
-from interlock.adapters.sql.transaction import connection
+from interlock.adapters.sql.transaction import connection, upsert
 from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
@@ -85,7 +84,7 @@ class SqlLedger:
         self, tx: Tx, tenant_id: str, run_id: str, after_seq: int = 0, limit: int = _MAX_PAGE
     ) -> Sequence[runs.Event]:
         chosen = _of_run(events, tenant_id, run_id).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
-        return [rows.event_from(record) for record in _all(tx, chosen)]
+        return [rows.event_from(record) for record in connection(tx).execute(chosen)]
 
     def list_artifacts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Artifact]:
         chosen = _of_run(artifacts, tenant_id, run_id).order_by(artifacts.c.created_at, artifacts.c.artifact_id)
@@ -101,9 +100,7 @@ class SqlLedger:
         return [rows.decision_from(record) for record in _all(tx, chosen)]
 
     def renew_owner(self, tx: Tx, owner: runs.Owner) -> None:
-        session = connection(tx)
-        insert = postgresql.insert if session.dialect.name == "postgresql" else sqlite.insert
-        offered = insert(owners).values(
+        offered = upsert(tx, owners).values(
             owner_id=owner.owner_id,
             tenant_id=PLATFORM_TENANT,
             host=owner.host,
@@ -111,7 +108,7 @@ class SqlLedger:
             started_at=owner.started_at,
             expires_at=owner.expires_at,
         )
-        session.execute(
+        connection(tx).execute(
             offered.on_conflict_do_update(index_elements=["owner_id"], set_={"expires_at": offered.excluded.expires_at})
         )
 

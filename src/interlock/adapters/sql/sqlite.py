@@ -5,6 +5,7 @@ import os
 import sqlite3
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final

@@ -5,11 +5,10 @@ from typing import cast
 
 import orjson
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from interlock import runs
 from interlock.adapters.sql.tables import validators as table
-from interlock.adapters.sql.transaction import connection
+from interlock.adapters.sql.transaction import connection, upsert
 from interlock.kernel import Tx
 
 
@@ -50,8 +49,7 @@ class ValidatorRecords:
             "headers": orjson.dumps(validator.headers).decode(),
             "updated_at": validator.updated_at,
         }
-        insert = postgresql.insert if connection(tx).dialect.name == "postgresql" else sqlite.insert
-        statement = insert(table).values(
+        statement = upsert(tx, table).values(
             tenant_id=validator.tenant_id,
             connection_id=validator.connection_id,
             request_digest=validator.request_digest,

@@ -1,0 +1,90 @@
+"""The parent's side of `interlock.sdk.child`: one process per call, spoken to in lines over its pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import cast
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from interlock import catalog, sdk
+from interlock.kernel import JSON, InterlockError
+
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
+"""What a child may know of our environment. No secret is among them."""
+
+MAX_STDERR = 65_536
+
+
+class ChildHost:
+    """Runs each call in a process group of its own, which is killed when the call is over."""
+
+    async def call(self, capability: catalog.Capability, value: Mapping[str, JSON], http: sdk.Http) -> JSON:
+        """Run the capability's handler. Raises what it raised of the error tree, else HandlerFailed."""
+        handler = capability.operation.handler or ""
+        process = await anyio.open_process(
+            [sys.executable, "-m", "interlock.sdk.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            start_new_session=True,
+        )
+        try:
+            return await _converse(process, handler, value, http)
+        finally:
+            with anyio.CancelScope(shield=True):
+                _kill_group(process)
+                await process.aclose()
+
+
+async def _converse(process: Process, handler: str, value: Mapping[str, JSON], http: sdk.Http) -> JSON:
+    if process.stdin is None or process.stdout is None:
+        raise sdk.HandlerFailed("the child has no pipes", effect="none")
+    incoming = BufferedByteReceiveStream(process.stdout)
+    try:
+        await process.stdin.send(sdk.messages.encode("call", {"handler": handler, "input": dict(value)}))
+        while True:
+            kind, content = sdk.messages.decode(await incoming.receive_until(b"\n", sdk.messages.MAX_LINE))
+            if kind == "request":
+                await process.stdin.send(await _answer(content, http))
+            elif kind == "result":
+                return cast("Mapping[str, JSON]", content)["value"]
+            elif kind == "error":
+                raise _failure(content)
+            else:
+                raise sdk.HandlerFailed(f"a child does not send a {kind}")
+    except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+        raise sdk.HandlerFailed(f"the child process of {handler} ended without a result") from error
+    except anyio.DelimiterNotFound as error:
+        raise sdk.HandlerFailed(
+            f"the child process of {handler} sent a line above {sdk.messages.MAX_LINE} bytes"
+        ) from error
+
+
+async def _answer(content: JSON, http: sdk.Http) -> bytes:
+    request = sdk.messages.request_from(content)
+    try:
+        response = await http.request(request)
+    except InterlockError as error:
+        return sdk.messages.encode("failed", {"message": error.message})
+    return sdk.messages.encode("response", sdk.messages.response_content(response))
+
+
+def _failure(content: JSON) -> sdk.OperationFailed:
+    """The child's last word. It may choose among the known meanings; what it claims beyond that is its message only."""
+    told: Mapping[str, JSON] = cast("Mapping[str, JSON]", content) if isinstance(content, Mapping) else {}
+    code, message = str(told.get("code")), str(told.get("message"))[:2000]
+    known = sdk.FAILURES.get(code)
+    return sdk.HandlerFailed(f"{code}: {message}") if known is None else known(message, effect="none")
+
+
+def _kill_group(process: Process) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return

@@ -1,0 +1,38 @@
+"""The composition root and the facade.
+
+Owns: settings, the wiring of adapters into rooms, `Interlock`. Refuses: rules of its own; it hands on. Invariants: it is the
+only room that imports adapters and connectors; what it opens it closes.
+"""
+
+from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector
+from interlock.app.interlock import Interlock
+from interlock.app.settings import (
+    FILE_NAME,
+    InvalidSettings,
+    Settings,
+    SettingsFile,
+    find_file,
+    load,
+    read_file,
+)
+from interlock.app.upkeep import Check, Health, examine, migrate, read_catalog
+
+__all__ = [
+    "FILE_NAME",
+    "Approvals",
+    "Check",
+    "Connections",
+    "Health",
+    "Interlock",
+    "InvalidSettings",
+    "Runs",
+    "Settings",
+    "SettingsFile",
+    "UnknownConnector",
+    "examine",
+    "find_file",
+    "load",
+    "migrate",
+    "read_catalog",
+    "read_file",
+]

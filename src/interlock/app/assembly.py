@@ -1,0 +1,176 @@
+"""The composition root: settings become adapters, adapters become rooms."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
+from interlock.adapters import blobs, handlers, keys, lanes, sql
+from interlock.app import provided
+from interlock.app.settings import Settings, SettingsFile
+from interlock.kernel import Clock, IdSource
+
+NODE_ID = "node-local"
+LANE_ID = "http"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything that one open Interlock consists of."""
+
+    settings: Settings
+    store: sql.SqlStore
+    wiring: runs.Wiring
+    reading: runs.Reading
+    invoker: runs.Invoker
+    holding: runs.Holding
+    recovery: runs.Recovery
+    steering: runs.Steering
+    discovery: catalog.Discovery
+    pending: connections.Pending
+    keyring: keys.Keyring
+
+
+async def assemble(
+    settings: Settings,
+    *,
+    file: SettingsFile | None,
+    clock: Clock,
+    ids: IdSource,
+    create: bool,
+    rules: policy.Policy | None = None,
+    more_connectors: Sequence[sdk.Manifest] = (),
+) -> Parts:
+    """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
+    judged, limits = provided.read_rules(settings, file)
+    discovery = catalog.discover()
+    manifests = [found.manifest for found in discovery.connectors]
+    capabilities = catalog.Catalog([*manifests, *provided.read_manifests(settings), *more_connectors])
+    # Before the store: a missing key must not leave an empty store behind.
+    root = provided.load_root(settings, create=create)
+    store = sql.open_store(settings.store_url, clock=clock, create=create)
+    try:
+        ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids)
+        await ring.check()
+        desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids)
+        pending = connections.Pending(desk)
+        wiring = _wire(
+            settings,
+            store=store,
+            capabilities=capabilities,
+            desk=desk,
+            pending=pending,
+            rules=rules or judged,
+            limits=limits,
+            signer=await ring.signer(),
+            clock=clock,
+            ids=ids,
+        )
+    except BaseException:
+        store.close()
+        raise
+    return _rooms(settings, store, wiring, discovery, pending, ring)
+
+
+def _wire(
+    settings: Settings,
+    *,
+    store: sql.SqlStore,
+    capabilities: catalog.Catalog,
+    desk: connections.Connections,
+    pending: connections.Pending,
+    rules: policy.Policy,
+    limits: Sequence[budgets.Rule],
+    signer: runs.Signer,
+    clock: Clock,
+    ids: IdSource,
+) -> runs.Wiring:
+    ledger, execution, asking = sql.SqlLedger(store), settings.execution, settings.approvals
+    authorizer = plane.Authorizer(clock=clock)
+    return runs.Wiring(
+        store=store,
+        ledger=ledger,
+        catalog=capabilities,
+        connections=desk,
+        policy=rules,
+        approvals=approvals.Approvals(
+            store,
+            sql.ApprovalRecords(),
+            clock=clock,
+            ids=ids,
+            self_review=asking.self_review,
+            expires_after=timedelta(seconds=asking.expires_after),
+        ),
+        budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
+        node=_node(settings, pending, authorizer, clock),
+        authorizer=authorizer,
+        signer=signer,
+        blobs=blobs.ObjectBlobs(settings.blobs_url),
+        validators=sql.ValidatorRecords(),
+        handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
+        ownership=runs.Ownership(
+            store=store,
+            ledger=ledger,
+            clock=clock,
+            ids=ids,
+            lease=timedelta(seconds=execution.owner_lease),
+            host=platform.node(),
+            process=str(os.getpid()),
+        ),
+        pressure=runs.Pressure(),
+        clock=clock,
+        ids=ids,
+        limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
+    )
+
+
+def _rooms(
+    settings: Settings,
+    store: sql.SqlStore,
+    wiring: runs.Wiring,
+    discovery: catalog.Discovery,
+    pending: connections.Pending,
+    ring: keys.Keyring,
+) -> Parts:
+    reading = runs.Reading(
+        store=store,
+        ledger=wiring.ledger,
+        blobs=wiring.blobs,
+        approvals=wiring.approvals,
+        connections=wiring.connections,
+        catalog=wiring.catalog,
+        signer=wiring.signer,
+        clock=wiring.clock,
+    )
+    execution = runs.Execution(wiring)
+    invoker = runs.Invoker(wiring, reading, execution)
+    return Parts(
+        settings=settings,
+        store=store,
+        wiring=wiring,
+        reading=reading,
+        invoker=invoker,
+        holding=runs.Holding(wiring, reading, execution, invoker),
+        recovery=runs.Recovery(wiring, reading, execution, invoker),
+        steering=runs.Steering(wiring, reading, execution, invoker),
+        discovery=discovery,
+        pending=pending,
+        keyring=ring,
+    )
+
+
+async def close(parts: Parts) -> None:
+    """End what `assemble` opened."""
+    try:
+        await parts.wiring.ownership.end()
+        await parts.wiring.node.aclose()
+    finally:
+        parts.store.close()
+
+
+def _node(settings: Settings, pending: connections.Pending, authorizer: plane.Authorizer, clock: Clock) -> plane.Node:
+    lane = lanes.HttpLane(credentials=pending, addresses=plane.AddressPolicy(allow=settings.execution.egress_allow))
+    target = plane.LocalTarget("local-http", target_class=plane.LOCAL_HTTP, lane_id=LANE_ID, clock=clock)
+    return plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock)

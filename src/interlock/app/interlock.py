@@ -1,0 +1,146 @@
+"""The facade: one object through which a program uses everything."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from interlock import catalog, policy, runs, sdk
+from interlock.app import assembly
+from interlock.app import settings as configuration
+from interlock.app.faces import Approvals, Connections, Runs
+from interlock.app.settings import Settings, SettingsFile
+from interlock.kernel import JSON, Caller, Clock, IdSource, SystemClock, Uuid7Ids
+
+
+class Interlock:
+    """An open Interlock, acting for one caller.
+
+        async with Interlock.open() as il:
+            outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
+
+    `runs`, `approvals`, `connections` and `catalog` are its rooms.
+    """
+
+    def __init__(self, parts: assembly.Parts, caller: Caller) -> None:
+        self._parts = parts
+        self.caller = caller
+        self.catalog: catalog.Catalog = parts.wiring.catalog
+        self.runs = Runs(parts, caller)
+        self.approvals = Approvals(parts, caller)
+        self.connections = Connections(parts, caller)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        url: str | None = None,
+        *,
+        settings: Settings | None = None,
+        file: SettingsFile | None = None,
+        clock: Clock | None = None,
+        ids: IdSource | None = None,
+        policy: policy.Policy | None = None,
+        connectors: Sequence[sdk.Manifest] = (),
+        create: bool = True,
+        background: bool = True,
+    ) -> AsyncGenerator["Interlock"]:
+        """Open the store and the rooms; close them at the end.
+
+        `url` is a path, `:memory:` or a database URL; without it, and without `settings`, the nearest `interlock.toml`,
+        the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
+        While it is open, it renews this process's hold on its attempts, once it has any, and recovers what dead processes
+        left, unless `background` is off.
+        Raises ConfigurationError and StoreError.
+        """
+        if settings is None:
+            found = configuration.find_file(Path.cwd())
+            file = file or (None if found is None else configuration.read_file(found))
+            settings = configuration.load(file, {} if url is None else {"store": url})
+        clock = clock or SystemClock()
+        parts = await assembly.assemble(
+            settings,
+            file=file,
+            clock=clock,
+            ids=ids or Uuid7Ids(clock),
+            create=create,
+            rules=policy,
+            more_connectors=connectors,
+        )
+        caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
+        failure: Exception | None = None
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(parts.wiring.ownership.keep)
+                if background:
+                    tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease))
+                try:
+                    yield cls(parts, caller)
+                except Exception as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
+                    failure = error
+                finally:
+                    tasks.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
+        finally:
+            with anyio.CancelScope(shield=True):
+                await assembly.close(parts)
+
+    def as_caller(self, caller: Caller) -> "Interlock":
+        """The same Interlock, acting for somebody else: an app's user, an agent."""
+        return Interlock(self._parts, caller)
+
+    async def invoke(
+        self,
+        capability: str,
+        input: Mapping[str, JSON] | None = None,  # noqa: A002 - the domain's word
+        *,
+        connection: str | None = None,
+        idempotency_key: str | None = None,
+        target: str | Sequence[str] | None = None,
+        environment: str | None = None,
+        trace_id: str | None = None,
+        sandbox: str | None = None,
+        allowed_operations: Sequence[str] | None = None,
+        parent_run_id: str | None = None,
+        timeout: float = 120.0,  # noqa: ASYNC109 - it becomes the run's recorded deadline
+        max_attempts: int = 3,
+    ) -> runs.Outcome:
+        """Ask for an effect. Held, denied and shed come back as values; `timeout` is in seconds.
+
+        Raises RequestError (the request is wrong; nothing was written), and with `run_id`: ProviderError, PlaneError,
+        ConnectionError_, and UnknownOutcome when nobody can tell whether a write happened.
+        """
+        targets = (target,) if isinstance(target, str) else tuple(target or ("local-http",))
+        request = runs.Request(
+            capability=capability,
+            input=input or {},
+            connection=connection,
+            idempotency_key=idempotency_key,
+            targets=targets,
+            environment=environment or self._parts.settings.environment,
+            trace_id=trace_id,
+            sandbox=sandbox,
+            allowed_operations=None if allowed_operations is None else frozenset(allowed_operations),
+            parent_run_id=parent_run_id,
+            timeout=timedelta(seconds=timeout),
+            max_attempts=max_attempts,
+        )
+        return await self._parts.invoker.invoke(self.caller, request)
+
+    @property
+    def settings(self) -> Settings:
+        """What is in force."""
+        return self._parts.settings
+
+    @property
+    def discovery(self) -> catalog.Discovery:
+        """The connectors that are installed, and those that are broken."""
+        return self._parts.discovery
+
+    def trust(self) -> bytes:
+        """The trust file for this installation's packets: its public signing keys. Hand it to whoever verifies."""
+        return runs.Trust(self._parts.wiring.signer.public_keys()).dump()

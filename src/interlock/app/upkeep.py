@@ -1,0 +1,141 @@
+"""An installation's health and age: examine everything without changing anything, and bring the store up to date."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from interlock import catalog
+from interlock.adapters import sql
+from interlock.app import provided
+from interlock.app import settings as configuration
+from interlock.app.interlock import Interlock
+from interlock.app.settings import Settings, SettingsFile
+from interlock.kernel import JSON, InterlockError, StoreError
+
+
+class Health(StrEnum):
+    """How a check ended; `warn` is for what works and deserves a look."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check and what it found; `error` says what to do when it failed."""
+
+    name: str
+    health: Health
+    found: str
+    error: InterlockError | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """For programs."""
+        error = None if self.error is None else self.error.to_json()
+        return {"check": self.name, "health": self.health.value, "found": self.found, "error": error}
+
+
+async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
+    """Check settings, policy, connectors, key and store, in that order. `path` is the settings file, None if there is
+    none. Never raises for what is wrong; what depends on something that failed is left out."""
+    checks: list[Check] = []
+    try:
+        file = None if path is None else configuration.read_file(path)
+        settings = configuration.load(file, flags)
+    except InterlockError as error:
+        return [_failed("settings", error)]
+    checks.append(_settings(file))
+    checks.append(_policy(settings, file))
+    checks += _connectors(settings)
+    checks.append(_key(settings))
+    checks += _store(settings)
+    if all(check.health is not Health.FAIL for check in checks):
+        checks.append(await _opens(settings, file))
+    return checks
+
+
+def migrate(settings: Settings) -> sql.MigrationReport:
+    """Bring an existing store up to date. Raises InvalidStoreUrl or a StoreError leaf; then nothing was changed."""
+    return sql.migrate(settings.store_url)
+
+
+def read_catalog(settings: Settings) -> tuple[catalog.Discovery, catalog.Catalog]:
+    """What is installed, and the capabilities; no store is needed. Raises FileUnreadable, sdk.InvalidManifest,
+    DuplicateConnector."""
+    discovery = catalog.discover()
+    found = [each.manifest for each in discovery.connectors]
+    return discovery, catalog.Catalog([*found, *provided.read_manifests(settings)])
+
+
+def _failed(name: str, error: InterlockError) -> Check:
+    return Check(name=name, health=Health.FAIL, found=error.message, error=error)
+
+
+def _settings(file: SettingsFile | None) -> Check:
+    if file is None:
+        return Check(name="settings", health=Health.WARN, found="no interlock.toml from here upwards: defaults hold")
+    return Check(name="settings", health=Health.OK, found=str(file.path))
+
+
+def _policy(settings: Settings, file: SettingsFile | None) -> Check:
+    try:
+        judged, limits = provided.read_rules(settings, file)
+    except InterlockError as error:
+        return _failed("policy", error)
+    review = "; requesters may approve their own calls" if settings.approvals.self_review else ""
+    found = f"{len(judged.rules)} rules, {len(limits)} budgets; what no rule matches: {judged.default}{review}"
+    return Check(name="policy", health=Health.OK, found=found)
+
+
+def _connectors(settings: Settings) -> Iterator[Check]:
+    try:
+        discovery, known = read_catalog(settings)
+    except InterlockError as error:
+        yield _failed("connectors", error)
+        return
+    trusted = {each.manifest.connector_id for each in discovery.connectors if each.trusted_in_process}
+    for manifest in known.connectors:
+        runs_in = "is trusted inside this process" if manifest.connector_id in trusted else "is data only"
+        if manifest.connector_id in settings.connectors.isolated:
+            runs_in = "is declared inside this process; its handlers run in a child process"
+        found = f"{manifest.version}, {len(manifest.operations)} operations; {runs_in}"
+        yield Check(name=f"connector {manifest.connector_id}", health=Health.OK, found=found)
+    for broken in discovery.problems:
+        found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"
+        yield Check(name=f"connector {broken.entry_point}", health=Health.WARN, found=found)
+
+
+def _key(settings: Settings) -> Check:
+    try:
+        root = provided.load_root(settings, create=False)
+    except InterlockError as error:
+        return _failed("key", error)
+    return Check(name="key", health=Health.OK, found=f"{root.root_id} from {root.source}")
+
+
+def _store(settings: Settings) -> Iterator[Check]:
+    try:
+        findings = sql.preflight(settings.store_url)
+    except InterlockError as error:
+        yield _failed("store", error)
+        return
+    for finding in findings:
+        name = f"store {finding.check}"
+        if finding.error is not None:
+            yield _failed(name, finding.error)
+        else:
+            yield Check(name=name, health=Health.OK, found="good")
+
+
+async def _opens(settings: Settings, file: SettingsFile | None) -> Check:
+    """Whether the key is the store's own, which only opening tells."""
+    try:
+        async with Interlock.open(settings=settings, file=file, create=False, background=False) as il:
+            await il.connections.list(limit=1)
+    except StoreError as error:
+        return _failed("store opens", error)
+    except InterlockError as error:
+        return _failed("key fits", error)
+    return Check(name="key fits", health=Health.OK, found="the store opens under this key")

@@ -1,0 +1,119 @@
+"""The ledger of all work, and the one path by which work is done: admit, execute, record, recover, prove.
+
+Owns: runs, attempts, sends, events, artifacts and decisions; invoke, approval of held runs, recovery, settling; review
+packets and their verification. Refuses: SQL, sockets, knowing a service. Invariants: nothing is sent before its intent is
+committed; a write of unknown outcome is read about, never repeated blindly; a change applies only to the head and fence it was
+drawn from; every record is covered by the run's hash chain, and the chain of an ended run is signed.
+"""
+
+from interlock.runs import packet, refs, verify
+from interlock.runs.errors import (
+    ArtifactDamaged,
+    ArtifactNotFound,
+    AttemptLost,
+    DeadlinePassed,
+    IdempotencyConflict,
+    InputHoldsSecret,
+    ManifestChanged,
+    NotCancellable,
+    OverBudget,
+    OwnershipLapsed,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+    RunNotHeld,
+    RunNotWaiting,
+    StaleRun,
+)
+from interlock.runs.execution import Execution
+from interlock.runs.holding import Holding
+from interlock.runs.invoke import Invoker
+from interlock.runs.ledger import Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
+from interlock.runs.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Decision,
+    Delivery,
+    Event,
+    Kind,
+    Origin,
+    Owner,
+    Purpose,
+    Run,
+    Send,
+    State,
+)
+from interlock.runs.ownership import Ownership
+from interlock.runs.pressure import Pressure
+from interlock.runs.reading import History, Reading
+from interlock.runs.recovery import Recovered, Recovery
+from interlock.runs.request import Outcome, Request
+from interlock.runs.revalidation import Validator, Validators
+from interlock.runs.signing import InvalidTrust, Signer, Trust
+from interlock.runs.steering import Seen, Steering
+from interlock.runs.wiring import Blobs, HandlerHost, Limits, Wiring
+
+__all__ = [
+    "Admission",
+    "Admitted",
+    "Artifact",
+    "ArtifactDamaged",
+    "ArtifactNotFound",
+    "Attempt",
+    "AttemptEnd",
+    "AttemptLost",
+    "AttemptState",
+    "Blobs",
+    "Change",
+    "DeadlinePassed",
+    "Decision",
+    "Delivery",
+    "Event",
+    "Execution",
+    "HandlerHost",
+    "History",
+    "Holding",
+    "IdempotencyConflict",
+    "InputHoldsSecret",
+    "InvalidTrust",
+    "Invoker",
+    "Kind",
+    "Ledger",
+    "Limits",
+    "ManifestChanged",
+    "NotCancellable",
+    "Origin",
+    "Outcome",
+    "OverBudget",
+    "Owner",
+    "Ownership",
+    "OwnershipLapsed",
+    "Pressure",
+    "Purpose",
+    "Reading",
+    "Recovered",
+    "Recovery",
+    "Request",
+    "Run",
+    "RunCancelled",
+    "RunFailed",
+    "RunFilter",
+    "RunNotFound",
+    "RunNotHeld",
+    "RunNotWaiting",
+    "Seen",
+    "Send",
+    "SendEnd",
+    "Signer",
+    "StaleRun",
+    "State",
+    "Steering",
+    "Trust",
+    "Validator",
+    "Validators",
+    "Wiring",
+    "packet",
+    "refs",
+    "verify",
+]

@@ -1,0 +1,213 @@
+"""One attempt: carry the operation out, and say what became of it."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar, cast
+
+import anyio
+
+from interlock import sdk
+from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
+from interlock.runs.call import Call
+from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
+from interlock.runs.journal import Journal, Records
+from interlock.runs.sender import Sender
+from interlock.runs.wiring import Wiring
+
+T = TypeVar("T")
+
+READ_TRIES = 3
+"""How often a failing reconciliation read is repeated before a person is asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How an attempt ended. Without an error it is done; with one, `effect` says what that means, and `again` whether a
+    further attempt is safe and sensible. `content` is the output's canonical JSON, if there is an output to keep."""
+
+    output: JSON = None
+    content: bytes | None = None
+    error: InterlockError | None = None
+    effect: sdk.EffectState = "happened"
+    again: bool = False
+
+
+async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, *, deadline_at: datetime) -> Ending:
+    """Run the operation to its end. Raises StaleRun and OwnershipLapsed; cancellation passes through, and the caller then
+    asks the sender what is known."""
+    ending = await _try(wiring, call, sender, facts, deadline_at)
+    match sender.stopped:
+        case None:
+            return ending
+        case RunCancelled():
+            return judge(call, sender, sender.stopped)
+        case lost:
+            raise lost
+
+
+async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, deadline_at: datetime) -> Ending:
+    try:
+        with anyio.fail_after((deadline_at - wiring.clock.now()).total_seconds()):
+            value = await _perform(wiring, call, sender, facts)
+        value = call.redactor.json(value)
+        return _checked(call, value, effect="none" if call.operation.effect is sdk.Effect.READ else sender.effect())
+    except TimeoutError:
+        return judge(call, sender, DeadlinePassed(f"{call.capability.capability_id} took longer than its timeout"))
+    except InterlockError as error:
+        return judge(call, sender, error)
+    except Exception as error:  # noqa: BLE001 - a connector's bug must end the attempt, not the process
+        return judge(call, sender, _defect(call, error))
+
+
+async def _perform(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts) -> JSON:
+    if call.operation.http is None:
+        return await wiring.handlers.call(call.capability, call.value, sender)
+    return (await drive(sdk.program(call.operation, call.value, facts), sender)).value
+
+
+async def drive(program: Generator[sdk.HttpRequest, sdk.HttpResponse, T], http: sdk.Http) -> T:
+    """Run a program over a port until it returns. Raises what the program or the port raises."""
+    try:
+        request = next(program)
+        while True:
+            request = program.send(await http.request(request))
+    except StopIteration as finished:
+        return finished.value
+
+
+def _checked(call: Call, value: JSON, *, effect: sdk.EffectState) -> Ending:
+    """The output in the form in which it is kept, if it is what the operation promises."""
+    try:
+        content = canonical(value)
+    except ValueError as cause:
+        unfit = sdk.UnexpectedAnswer(
+            f"{call.capability.capability_id}: its output cannot be kept: {cause}", effect=effect
+        )
+        unfit.__cause__ = cause
+        return Ending(error=unfit, effect=effect)
+    try:
+        call.capability.validate_output(value)
+    except InterlockError as error:
+        return Ending(output=value, content=content, error=error, effect=effect)
+    return Ending(output=value, content=content)
+
+
+def judge(call: Call, sender: Sender, error: InterlockError) -> Ending:
+    """What an error means for the effect, and whether another attempt is safe."""
+    redacted(call, error)
+    if call.operation.effect is sdk.Effect.READ:
+        return Ending(error=error, effect="none", again=error.retry is Retry.LATER)
+    effect = sender.effect()
+    # What the declaration says of an answer counts. A handler's word does not: what it sent, and was answered, does.
+    if isinstance(error, sdk.OperationFailed) and call.operation.http is not None:
+        if error.effect == "none":
+            sender.refused()
+            effect = sender.effect()
+        elif effect != "unknown":
+            effect = error.effect
+    return Ending(error=error, effect=effect, again=effect == "none" and error.retry is Retry.LATER)
+
+
+def redacted(call: Call, error: InterlockError) -> InterlockError:
+    """The error, with the connection's secrets taken out of everything that is shown of it."""
+    error.message = call.redactor.text(error.message)
+    error.args = (error.message,)
+    error.details = cast("dict[str, JSON]", call.redactor.json(error.details))
+    return error
+
+
+def _defect(call: Call, error: Exception) -> InterlockError:
+    """What a connector's own exception becomes. It is not chained: nobody knows what its frames and text hold."""
+    where = call.capability.capability_id
+    return redacted(call, InternalError(f"{where}: its connector raised {type(error).__name__}: {str(error)[:500]}"))
+
+
+async def reconcile(
+    wiring: Wiring,
+    call: Call,
+    journal: Journal,
+    sender: Sender,
+    facts: sdk.Facts,
+    *,
+    cause: InterlockError,
+    written_at: datetime,
+) -> Ending:
+    """Settle a write of that moment, whose outcome is unknown, by reading. It ends done, with a proof that nothing
+    happened (then `again`), or unclear, for a person."""
+    if call.operation.reconcile is None:
+        return _unclear(call, cause, "the operation has no way to find out by reading")
+    at = wiring.clock.now()
+    told, end = sender.settle(at)
+    await journal.write(
+        [*told, ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})],
+        at=at,
+        records=Records(send_end=end),
+    )
+    verdict, failure = await _read(wiring, call, sender, facts)
+    if verdict is not None and verdict.verdict is sdk.Verdict.ABSENT:
+        # Absence counts only once the write had its time to show.
+        passed = (wiring.clock.now() - written_at).total_seconds()
+        await wiring.clock.sleep(max(0.0, call.operation.settle_seconds - passed))
+        verdict, failure = await _read(wiring, call, sender, facts)
+    await _conclude(wiring, journal, sender, verdict, failure)
+    if verdict is None:
+        return _unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")
+    if verdict.verdict is sdk.Verdict.HAPPENED:
+        return _checked(call, call.redactor.json(verdict.output), effect="happened")
+    if verdict.verdict is sdk.Verdict.ABSENT:
+        return Ending(error=cause, effect="none", again=True)
+    return _unclear(call, cause, f"{verdict.reason}")
+
+
+async def _conclude(
+    wiring: Wiring, journal: Journal, sender: Sender, verdict: sdk.Reconciled | None, failure: InterlockError | None
+) -> None:
+    at = wiring.clock.now()
+    told, end = sender.settle(at)
+    data: dict[str, JSON] = {
+        "verdict": "unread" if verdict is None else verdict.verdict.value,
+        "matches": None if verdict is None else verdict.matches,
+        "error": None if failure is None else failure.code,
+    }
+    await journal.write([*told, ("reconcile.concluded", data)], at=at, records=Records(send_end=end))
+
+
+async def _read(
+    wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts
+) -> tuple[sdk.Reconciled | None, InterlockError | None]:
+    """The verdict, or what stopped the reading."""
+    failure: InterlockError | None = None
+    for tries in range(1, READ_TRIES + 1):
+        verdict, failure = await _read_once(call, sender, facts)
+        if failure is None:
+            return verdict, None
+        if failure.retry is not Retry.LATER or (failure.retry_after or 0.0) > wiring.limits.retry_wait:
+            break
+        await wiring.clock.sleep(wiring.limits.backoff.delay(tries, at_least=failure.retry_after))
+    return None, failure
+
+
+async def _read_once(
+    call: Call, sender: Sender, facts: sdk.Facts
+) -> tuple[sdk.Reconciled | None, InterlockError | None]:
+    try:
+        with anyio.fail_after(call.operation.timeout_seconds * 2):
+            verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), sender)
+    except TimeoutError:
+        return None, DeadlinePassed("the reconciling read took too long")
+    except (StaleRun, OwnershipLapsed):
+        raise
+    except InterlockError as error:
+        return None, redacted(call, error)
+    except Exception as error:  # noqa: BLE001 - a connector's bug must leave the write in doubt, not the process dead
+        return None, _defect(call, error)
+    return verdict, None if verdict.failure is None else redacted(call, verdict.failure)
+
+
+def _unclear(call: Call, cause: InterlockError, why: str) -> Ending:
+    unknown = UnknownOutcome(
+        f"{call.capability.capability_id} may or may not have happened ({cause.message}); {why}",
+        details={"cause": cause.to_json()},
+    )
+    return Ending(error=unknown, effect="unknown")

@@ -1,0 +1,114 @@
+"""The rows of an attempt's beginning, drawn up to be committed before anything is sent."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from interlock import connections, sdk
+from interlock.runs import entries
+from interlock.runs.call import Call
+from interlock.runs.entries import Entry
+from interlock.runs.journal import Records
+from interlock.runs.model import Attempt, AttemptState
+from interlock.runs.sender import Prepared, prepare
+from interlock.runs.wiring import Wiring
+
+LEASE_MARGIN = timedelta(seconds=60)
+"""A lease that ends sooner than this after an attempt could is replaced for the next attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An attempt about to be made."""
+
+    attempt: Attempt
+    lease: connections.Lease | None
+    new_lease: bool
+    prepared: Prepared | None
+    deadline_at: datetime
+
+    def entries(self, call: Call) -> list[Entry]:
+        """The events of the beginning."""
+        started = entries.attempt_started(self.attempt, lease=self.lease, subject=call.subject)
+        return [started] if self.prepared is None else [started, entries.send_intended(self.prepared.send)]
+
+    def records(self) -> Records:
+        """The rows of the beginning."""
+        return Records(
+            attempt=self.attempt,
+            send=None if self.prepared is None else self.prepared.send,
+            lease=self.lease if self.new_lease else None,
+        )
+
+
+async def begin(
+    wiring: Wiring,
+    call: Call,
+    *,
+    run_id: str,
+    number: int,
+    fence: int,
+    at: datetime,
+    facts: sdk.Facts,
+    lease: connections.Lease | None = None,
+    deadline_at: datetime | None = None,
+    send_first: bool = True,
+) -> Begun:
+    """Draw up the next attempt. For an operation that is data, its first send is drawn up too, so that one commit takes
+    both. Raises what the lease or the request cannot be made for."""
+    await wiring.ownership.begin()
+    deadline_at = deadline_at or at + call.request.timeout
+    kept = _lease(wiring, call, lease, run_id, at)
+    attempt = Attempt(
+        attempt_id=wiring.ids.new("att"),
+        run_id=run_id,
+        tenant_id=call.caller.tenant_id,
+        number=number,
+        state=AttemptState.RUNNING,
+        owner_id=wiring.ownership.owner_id,
+        fence=fence,
+        lease_id=None if kept is None else kept.lease_id,
+        started_at=at,
+        finished_at=None,
+        error=None,
+    )
+    prepared = await _first(wiring, call, attempt, kept, facts, deadline_at) if send_first else None
+    return Begun(attempt=attempt, lease=kept, new_lease=kept is not lease, prepared=prepared, deadline_at=deadline_at)
+
+
+def _lease(
+    wiring: Wiring, call: Call, lease: connections.Lease | None, run_id: str, at: datetime
+) -> connections.Lease | None:
+    """The lease for the attempt: the one that is there while it lasts long enough."""
+    lasting = at + timedelta(seconds=call.operation.timeout_seconds) + LEASE_MARGIN
+    if call.resolved is None or (lease is not None and lease.expires_at >= lasting):
+        return lease
+    return wiring.connections.lease(
+        call.resolved, scopes=frozenset(call.operation.scopes), hosts=frozenset({call.host}), run_id=run_id
+    )
+
+
+async def _first(
+    wiring: Wiring,
+    call: Call,
+    attempt: Attempt,
+    lease: connections.Lease | None,
+    facts: sdk.Facts,
+    deadline_at: datetime,
+) -> Prepared | None:
+    """The first send of an operation that is data."""
+    if call.operation.http is None:
+        return None
+    request = next(sdk.program(call.operation, call.value, facts))
+    if call.revalidation is not None:
+        request = await call.revalidation.condition(request)
+    prepared = prepare(
+        wiring,
+        call,
+        attempt,
+        lease,
+        request,
+        number=1,
+        target_class=call.request.targets[0],
+        deadline_at=deadline_at,
+    )
+    return replace(prepared, send=replace(prepared.send, started_at=attempt.started_at))

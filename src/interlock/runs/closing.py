@@ -1,0 +1,133 @@
+"""The one commit that closes an attempt and, with it, the run."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from interlock import sdk
+from interlock.kernel import REDACTED, InterlockError, StoreError, UnknownOutcome, digest_bytes
+from interlock.runs import attempt as attempts
+from interlock.runs import entries
+from interlock.runs.attempt import Ending
+from interlock.runs.call import Call
+from interlock.runs.errors import RunCancelled
+from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.ledger import AttemptEnd
+from interlock.runs.model import Artifact, Attempt, AttemptState, State
+from interlock.runs.sender import Sender, content_key
+from interlock.runs.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """The end of one attempt of one run. Its caller shields it from cancellation."""
+
+    wiring: Wiring
+    call: Call
+    journal: Journal
+    attempt: Attempt
+    sender: Sender
+
+    async def finish(self, ending: Ending) -> None:
+        """Record how the run ended, with its output, and tell the rooms that can use what the service said."""
+        self.sender.close()
+        error = ending.error
+        if error is not None:
+            error.run_id = self.journal.run.run_id
+        state, attempt_state = _states(ending)
+        await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
+        try:
+            await self._feed_back(error)
+        except InterlockError as failed:
+            # The outcome stands and is told; this would hide it.
+            _log.warning("%s: cannot pass on what the service said: %s", self.attempt.run_id, failed)
+
+    async def abandon(self) -> None:
+        """The caller went away. What was sent decides: nothing or a read is cancelled; a write waits."""
+        self.sender.close()
+        run_id = self.attempt.run_id
+        gone = RunCancelled(f"the caller of {run_id} went away", run_id=run_id)
+        if attempts.judge(self.call, self.sender, gone).effect == "none":
+            await self._write(State.CANCELLED, AttemptState.CANCELLED, "caller_gone", gone)
+            return
+        unknown = UnknownOutcome(
+            f"{self.call.capability.capability_id} may or may not have happened: its caller went away meanwhile",
+            run_id=run_id,
+        )
+        await self._write(State.WAITING, AttemptState.FAILED, "caller_gone", unknown)
+
+    async def _write(
+        self,
+        state: State,
+        attempt_state: AttemptState,
+        reason: str | None,
+        error: InterlockError | None,
+        output: bytes | None = None,
+    ) -> None:
+        blob_key = None if output is None else await self._blob(output)
+        at = self.wiring.clock.now()
+        artifacts = () if output is None else (self._artifact("output", output, blob_key, at),)
+        end = AttemptEnd(
+            attempt_id=self.attempt.attempt_id,
+            state=attempt_state,
+            finished_at=at,
+            error=None if error is None else error.to_json(),
+        )
+        told, send_end = self.sender.settle(at)
+        await self.journal.write(
+            [*told, *map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
+            at=at,
+            move=Move(state=state, reason=reason, error=end.error),
+            records=Records(attempt_end=end, send_end=send_end, artifacts=artifacts),
+        )
+
+    def _artifact(self, name: str, content: bytes, blob_key: str | None, at: datetime) -> Artifact:
+        return Artifact(
+            artifact_id=self.wiring.ids.new("art"),
+            run_id=self.attempt.run_id,
+            attempt_id=self.attempt.attempt_id,
+            tenant_id=self.attempt.tenant_id,
+            name=name,
+            media_type="application/json",
+            digest=digest_bytes(content),
+            size=len(content),
+            content=content if blob_key is None else None,
+            blob_key=blob_key,
+            redacted=REDACTED.encode() in content,
+            created_at=at,
+        )
+
+    async def _blob(self, content: bytes) -> str | None:
+        """Where large content was put. None: it stays in the ledger, because it is small or the blob store is down."""
+        if len(content) <= self.wiring.limits.inline_bytes:
+            return None
+        key = content_key(content)
+        try:
+            await self.wiring.blobs.put(key, content)
+        except StoreError as error:
+            _log.warning("%s: its output stays in the ledger: %s", self.attempt.run_id, error)
+            return None
+        return key
+
+    async def _feed_back(self, error: InterlockError | None) -> None:
+        """A credential that the service no longer takes, a pause it asks for, answers to ask about by their tag."""
+        wiring, call = self.wiring, self.call
+        if isinstance(error, sdk.AuthFailed) and call.resolved is not None:
+            await wiring.connections.report_rejected(call.caller, call.resolved, "rejected_by_provider")
+        if isinstance(error, sdk.RateLimited) and error.retry_after:
+            until = wiring.clock.now() + timedelta(seconds=error.retry_after)
+            await wiring.budgets.block(call.budget_call(), until=until)
+        if call.revalidation is not None and error is None:
+            await call.revalidation.keep()
+
+
+def _states(ending: Ending) -> tuple[State, AttemptState]:
+    if ending.error is None:
+        return State.COMPLETED, AttemptState.COMPLETED
+    if ending.effect == "unknown":
+        return State.WAITING, AttemptState.FAILED
+    if isinstance(ending.error, RunCancelled):
+        return State.CANCELLED, AttemptState.CANCELLED
+    return State.FAILED, AttemptState.FAILED

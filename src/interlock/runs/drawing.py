@@ -1,0 +1,119 @@
+"""Rows drawn from a call. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from interlock import policy
+from interlock.kernel import JSON, IdSource
+from interlock.runs import chain, entries, signing
+from interlock.runs.call import Call
+from interlock.runs.entries import Entry
+from interlock.runs.journal import sealed
+from interlock.runs.ledger import Admission
+from interlock.runs.model import Decision, Run, State
+
+EXTENDED = "run.extended"
+"""The event that records what a request carried beside what Interlock knows."""
+
+KEY_LIFE = timedelta(days=30)
+"""How long an idempotency key answers with its run."""
+
+
+def new_run(call: Call, run_id: str, at: datetime) -> Run:
+    """The run as it is accepted, before its first event."""
+    request, capability = call.request, call.capability
+    return Run(
+        run_id=run_id,
+        tenant_id=call.caller.tenant_id,
+        kind=request.kind,
+        origin=request.origin,
+        parent_run_id=request.parent_run_id,
+        capability=capability.capability_id,
+        connector_id=capability.connector_id,
+        connector_version=capability.connector_version,
+        manifest_digest=capability.manifest_digest,
+        connection_id=call.connection_id,
+        actor=call.caller.actor,
+        environment=request.environment,
+        trace_id=request.trace_id or run_id,
+        targets=request.targets,
+        idempotency_key=request.idempotency_key,
+        input_json=call.input_json,
+        input_digest=call.input_digest,
+        state=State.ACCEPTED,
+        reason=None,
+        fence=1,
+        head_seq=0,
+        head_hash=chain.genesis(run_id),
+        attempt_count=0,
+        approval_id=None,
+        error=None,
+        signature=None,
+        signing_key_id=None,
+        created_at=at,
+        updated_at=at,
+        finished_at=None,
+        deadline_at=at + request.timeout,
+    )
+
+
+def decision(
+    call: Call,
+    run_id: str,
+    number: int,
+    verdict: policy.Decision,
+    pressure: Mapping[str, float],
+    *,
+    ids: IdSource,
+    at: datetime,
+) -> Decision:
+    """What policy said, as a row."""
+    facts = call.policy_facts(pressure).to_json()
+    return Decision(
+        decision_id=ids.new("dec"),
+        run_id=run_id,
+        tenant_id=call.caller.tenant_id,
+        number=number,
+        effect=verdict.effect.value,
+        reasons=verdict.reasons_json(),
+        facts={**facts, "contract_digest": call.capability.contract_digest},
+        policy_digest=verdict.policy_digest,
+        at=at,
+    )
+
+
+def admission(
+    call: Call, run: Run, told: Sequence[Entry], decided: Decision, *, signer: signing.Signer, ids: IdSource
+) -> Admission:
+    """The admission of a run with its first events: accepted, decided, then `told`. The caller adds further rows."""
+    extensions = call.redactor.json(dict(call.request.extensions))
+    extended: list[Entry] = [(EXTENDED, {"extensions": extensions})] if extensions else []
+    first = [entries.run_accepted(run), *extended, entries.policy_decided(decided), *told]
+    extension = chain.append(run, first, ids=ids, at=run.created_at)
+    return Admission(
+        run=sealed(run, extension, signer),
+        events=extension.events,
+        decisions=(decided,),
+        key_expires_at=None if call.request.idempotency_key is None else run.created_at + KEY_LIFE,
+    )
+
+
+def leading(verdict: policy.Decision, effect: policy.Effect) -> str | None:
+    """The rule that a verdict's effect goes back to first."""
+    return next((reason.rule_id for reason in verdict.reasons if reason.effect is effect), None)
+
+
+def summary(call: Call, verdict: policy.Decision) -> dict[str, JSON]:
+    """What a reviewer is shown: who wants what done to what, with which input, and why they are asked."""
+    return {
+        "capability": call.capability.capability_id,
+        "display_name": call.operation.display_name,
+        "effect": call.operation.effect.value,
+        "actor": call.caller.actor,
+        "connection_id": call.connection_id,
+        "account": call.subject,
+        "service": call.base_url,
+        "environment": call.request.environment,
+        "input": dict(call.value),
+        "reasons": [reason.text for reason in verdict.reasons if reason.effect is policy.Effect.ASK],
+    }

@@ -1,0 +1,175 @@
+"""What can go wrong with a run."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from interlock.kernel import (
+    JSON,
+    ConflictError,
+    Fault,
+    InterlockError,
+    InternalError,
+    NotFoundError,
+    RequestError,
+    Retry,
+    StoreError,
+)
+
+
+class StaleRun(InternalError):
+    """The run has moved on: another worker holds it, or it has ended. Nothing was written."""
+
+    code = "stale_run"
+    retry = Retry.NEVER
+    fault = Fault.INTERLOCK
+    next_step = "Read the run again: `interlock runs show RUN`."
+
+
+class RunNotFound(NotFoundError):
+    """No such run in this tenant."""
+
+    code = "run_not_found"
+    next_step = "`interlock runs list` shows the runs of this tenant."
+
+
+class IdempotencyConflict(ConflictError):
+    """The idempotency key is taken by another request."""
+
+    code = "idempotency_conflict"
+    next_step = "Use a new key, or send exactly the request that the key was first used for, as the same actor."
+
+
+class InputHoldsSecret(RequestError):
+    """The input holds the very credential that the connection keeps secret."""
+
+    code = "input_holds_secret"
+    next_step = "Take the credential out of the input; Interlock adds it to the request by itself."
+
+
+class ManifestChanged(RequestError):
+    """The connector was updated while the run waited, and the operation is no longer the one that was admitted."""
+
+    code = "manifest_changed"
+    retry = Retry.AFTER_CHANGE
+    next_step = "Send the request again under the connector's present version."
+
+
+class DeadlinePassed(InterlockError):
+    """The call took longer than its timeout."""
+
+    code = "deadline_passed"
+    retry = Retry.LATER
+    fault = Fault.PROVIDER
+    next_step = "Try again, or give the call a longer timeout."
+
+
+class OwnershipLapsed(InternalError):
+    """This process let its lease lapse; another one may have taken its runs over."""
+
+    code = "ownership_lapsed"
+    retry = Retry.LATER
+    next_step = "Nothing was sent. Recovery goes on with the run; `interlock runs show RUN` tells."
+
+
+class RunCancelled(InterlockError):
+    """Somebody cancelled the run before its effect left."""
+
+    code = "run_cancelled"
+    retry = Retry.NEVER
+    fault = Fault.CALLER
+    next_step = "Send the request again if it is still wanted."
+
+
+class NotCancellable(ConflictError):
+    """The run has ended already."""
+
+    code = "not_cancellable"
+    next_step = "Look at how it ended: `interlock runs show RUN`."
+
+
+class RunNotHeld(ConflictError):
+    """Only a run that waits for an approval can be executed by one."""
+
+    code = "run_not_held"
+    next_step = "Look at where the run stands: `interlock runs show RUN`."
+
+
+class OverBudget(InterlockError):
+    """A budget is used up; the approved run keeps its approval and can be executed later."""
+
+    code = "over_budget"
+    retry = Retry.LATER
+    fault = Fault.OPERATOR
+    next_step = "Execute it again later: `interlock approvals approve ID`, or raise the budget."
+
+
+class AttemptLost(InterlockError):
+    """The process that carried the attempt out went away."""
+
+    code = "attempt_lost"
+    retry = Retry.LATER
+    fault = Fault.INTERLOCK
+    next_step = "Nothing is needed: recovery reads what happened and goes on."
+
+
+class AttemptOver(InternalError):
+    """A connector's code went on sending after its attempt had ended."""
+
+    code = "attempt_over"
+    next_step = "Nothing was sent. This is a defect of the connector: it left a task behind; report it to its author."
+
+
+class RunNotWaiting(ConflictError):
+    """Only a run whose outcome is unknown can be settled."""
+
+    code = "run_not_waiting"
+    next_step = "Look at where the run stands: `interlock runs show RUN`."
+
+
+class RunFailed(InterlockError):
+    """A run that failed in an earlier call, told again. `code` and the rest are those of the recorded error."""
+
+    code = "run_failed"
+
+    def __init__(self, recorded: Mapping[str, JSON], *, run_id: str) -> None:
+        details = recorded.get("details")
+        after = details.get("retry_after") if isinstance(details, Mapping) else None
+        super().__init__(
+            str(recorded.get("message", "the run failed")),
+            next_step=str(recorded.get("next_step", "")) or None,
+            retry=Retry(str(recorded.get("retry", Retry.NEVER))),
+            fault=Fault(str(recorded.get("fault", Fault.INTERLOCK))),
+            retry_after=after if isinstance(after, int | float) else None,
+            run_id=run_id,
+            details=details if isinstance(details, Mapping) else None,
+        )
+        self.recorded_code = str(recorded.get("code", self.code))
+
+    def to_json(self) -> dict[str, JSON]:
+        """As recorded."""
+        return {**super().to_json(), "code": self.recorded_code}
+
+
+class ArtifactNotFound(NotFoundError):
+    """No such artifact in this tenant."""
+
+    code = "artifact_not_found"
+    next_step = "`interlock runs show RUN` names a run's artifacts."
+
+
+class ArtifactDamaged(StoreError):
+    """An artifact's content is not what its digest says."""
+
+    code = "artifact_damaged"
+    retry = Retry.NEVER
+    next_step = "The blob store has changed or lost the content; restore it from a backup."
+
+
+@contextmanager
+def of_run(run_id: str, *, only: type[InterlockError] = InterlockError) -> Generator[None]:
+    """Errors that leave the block say which run they are about."""
+    try:
+        yield
+    except only as error:
+        error.run_id = error.run_id or run_id
+        raise

@@ -1,0 +1,160 @@
+"""From an admitted run to its end: attempts and their retries."""
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import anyio
+
+from interlock import sdk
+from interlock.kernel import InterlockError
+from interlock.runs import attempt as attempts
+from interlock.runs import entries
+from interlock.runs.attempt import Ending
+from interlock.runs.beginning import Begun, begin
+from interlock.runs.call import Call
+from interlock.runs.closing import Closing
+from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.ledger import AttemptEnd
+from interlock.runs.model import AttemptState
+from interlock.runs.sender import Sender
+from interlock.runs.wiring import Wiring
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """What an earlier attempt left open: a write of `written_at` with an unknown outcome (None: nothing left), why, and
+    whether the effect may be sent again once it is proven not to have happened."""
+
+    cause: InterlockError
+    written_at: datetime | None
+    may_send: bool
+
+
+class Execution:
+    """Carries admitted runs out."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+
+    async def run(
+        self,
+        call: Call,
+        journal: Journal,
+        begun: Begun,
+        facts: sdk.Facts,
+        *,
+        doubt: Doubt | None = None,
+    ) -> Ending:
+        """Go on from a committed beginning to the run's end. With a `doubt`, reading settles that first.
+
+        Raises StaleRun or OwnershipLapsed when the run is no longer this process's, and cancellation. A cancelled
+        recovery (one with a `doubt`) leaves its attempt open, for the next recovery; else the run ends with its caller.
+        """
+        left_open = doubt
+        while True:
+            sender = self._sender(call, journal, begun)
+            closing = Closing(wiring=self._wiring, call=call, journal=journal, attempt=begun.attempt, sender=sender)
+            try:
+                ending = await self._attempt(call, journal, sender, facts, begun.deadline_at, left_open)
+                following = await self._again(call, journal, begun, sender, ending, facts)
+            except anyio.get_cancelled_exc_class():
+                if doubt is None:
+                    await _abandon(closing)
+                raise
+            if following is None:
+                with anyio.CancelScope(shield=True):
+                    await closing.finish(ending)
+                return ending
+            begun, left_open = following, None
+
+    def _sender(self, call: Call, journal: Journal, begun: Begun) -> Sender:
+        return Sender(
+            self._wiring,
+            call,
+            journal,
+            begun.attempt,
+            lease=begun.lease,
+            deadline_at=begun.deadline_at,
+            prepared=begun.prepared,
+        )
+
+    async def _attempt(
+        self,
+        call: Call,
+        journal: Journal,
+        sender: Sender,
+        facts: sdk.Facts,
+        deadline_at: datetime,
+        doubt: Doubt | None,
+    ) -> Ending:
+        wiring = self._wiring
+        if doubt is not None and doubt.written_at is not None:
+            settled = await attempts.reconcile(
+                wiring, call, journal, sender, facts, cause=doubt.cause, written_at=doubt.written_at
+            )
+            if not settled.again:
+                return settled
+        if doubt is not None and not doubt.may_send:
+            return Ending(error=doubt.cause, effect="none")
+        ending = await attempts.carry_out(wiring, call, sender, facts, deadline_at=deadline_at)
+        if ending.effect == "unknown" and ending.error is not None:
+            return await attempts.reconcile(
+                wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
+            )
+        return ending
+
+    async def _again(
+        self, call: Call, journal: Journal, begun: Begun, sender: Sender, ending: Ending, facts: sdk.Facts
+    ) -> Begun | None:
+        """Begin the next attempt, if one is safe, sensible and still in time."""
+        wiring, error, run = self._wiring, ending.error, journal.run
+        if error is None or not ending.again or begun.attempt.number >= call.request.max_attempts:
+            return None
+        delay = wiring.limits.backoff.delay(begun.attempt.number, at_least=error.retry_after)
+        late = wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at
+        if delay > wiring.limits.retry_wait or late or journal.cancel_requested:
+            return None
+        at = wiring.clock.now()
+        told, send_end = sender.settle(at)
+        if told:
+            # What is known must not wait for the pause.
+            await journal.write(told, at=at, records=Records(send_end=send_end))
+        await wiring.clock.sleep(delay)
+        at = wiring.clock.now()
+        try:
+            following = await begin(
+                wiring,
+                call,
+                run_id=run.run_id,
+                number=begun.attempt.number + 1,
+                fence=run.fence,
+                at=at,
+                facts=facts,
+                deadline_at=begun.deadline_at,
+                lease=begun.lease,
+            )
+        except InterlockError:
+            return None  # the credential ended in the meantime: the error that stands says more
+        sender.close()
+        end = AttemptEnd(
+            attempt_id=begun.attempt.attempt_id, state=AttemptState.FAILED, finished_at=at, error=error.to_json()
+        )
+        await journal.write(
+            [entries.attempt_ended(end), *following.entries(call)],
+            at=at,
+            move=Move(),
+            records=replace(following.records(), attempt_end=end),
+        )
+        return following
+
+
+async def _abandon(closing: Closing) -> None:
+    with anyio.CancelScope(shield=True):
+        try:
+            await closing.abandon()
+        except InterlockError as error:
+            # The cancellation goes on; recovery finds the attempt open and closes it.
+            _log.warning("%s is left to recovery: %s", closing.attempt.run_id, error)

@@ -1,0 +1,177 @@
+"""Held runs: a reviewer's yes executes them, a no ends them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+from interlock import approvals, budgets, policy
+from interlock.kernel import JSON, Caller, Tx
+from interlock.runs import drawing, entries, rebuilding
+from interlock.runs.beginning import begin
+from interlock.runs.call import Call
+from interlock.runs.entries import Entry
+from interlock.runs.errors import OverBudget, RunNotHeld, of_run
+from interlock.runs.execution import Execution
+from interlock.runs.invoke import Invoker
+from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.model import Decision, Run, State
+from interlock.runs.reading import Reading
+from interlock.runs.request import Outcome
+from interlock.runs.reserving import reserved
+from interlock.runs.wiring import Wiring
+
+
+class Holding:
+    """What happens to held runs."""
+
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+        self._wiring = wiring
+        self._reading = reading
+        self._execution = execution
+        self._invoker = invoker
+
+    async def approve(
+        self, caller: Caller, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None
+    ) -> approvals.Approval:
+        """Say yes, perhaps to an edited input, which is validated and judged before it is accepted.
+
+        Raises as `approvals.approve`, catalog.InvalidInput, and EditDenied if policy denies the edited call.
+        """
+        approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
+        if edited_input is not None and approval.run_id is not None:
+            run = await self._reading.fetch(caller, approval.run_id)
+            call, _ = await self._call(run, edited_input)
+            verdict, _ = await self._invoker.judge(call)
+            if verdict.effect is policy.Effect.DENY:
+                texts = "; ".join(each.text for each in verdict.reasons if each.effect is policy.Effect.DENY)
+                raise approvals.InvalidEdit(f"policy denies the edited input: {texts}")
+        return await self._wiring.approvals.approve(
+            caller, approval_id, edited_input=None if edited_input is None else dict(edited_input)
+        )
+
+    async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> approvals.Approval:
+        """Say no: the held run is denied in the same transaction, for good. Raises as `approvals.deny`."""
+        approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
+        run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
+        if run is None or run.state is not State.HELD:
+            return await self._wiring.approvals.deny(caller, approval_id, reason=reason)
+        at = self._wiring.clock.now()
+        denied = replace(approval, state=approvals.State.DENIED, reviewer=caller.actor, reason=reason, decided_at=at)
+
+        def settle(tx: Tx) -> None:
+            nonlocal denied
+            denied = self._wiring.approvals.deny_in(tx, caller, approval_id=approval_id, reason=reason)
+
+        await self._journal(run).write(
+            lambda: [entries.approval_moved(denied)],
+            at=at,
+            move=Move(state=State.DENIED, reason="approval_denied"),
+            beside=settle,
+        )
+        return denied
+
+    async def execute(self, caller: Caller, run_id: str) -> Outcome:
+        """Execute a held run whose approval was given, spending it. Raises RunNotHeld, OverBudget, ManifestChanged, what
+        spending raises, and what the call fails with."""
+        run = await self._reading.fetch(caller, run_id)
+        if run.state is not State.HELD or run.approval_id is None:
+            raise RunNotHeld(f"{run_id} is {run.state}, not held", run_id=run_id)
+        approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)
+        edited = cast("Mapping[str, JSON] | None", approval.edited_input)
+        call, last = await self._call(run, edited)
+        verdict, pressure = await self._invoker.judge(call)
+        at = self._wiring.clock.now()
+        decided = drawing.decision(call, run_id, last.number + 1, verdict, pressure, ids=self._wiring.ids, at=at)
+        if verdict.effect in (policy.Effect.DENY, policy.Effect.SHED):
+            return await self._refuse(run, approval, verdict, decided)
+        async with reserved(self._wiring, call, holder=run_id) as taken:
+            if isinstance(taken, budgets.Exhausted):
+                raise OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)
+            with self._wiring.ownership.working(run_id), of_run(run_id):
+                return await self._spend_and_run(run, call, approval, decided)
+
+    async def _spend_and_run(self, run: Run, call: Call, approval: approvals.Approval, decided: Decision) -> Outcome:
+        wiring = self._wiring
+        facts = call.facts(started_at=decided.at, idempotency_key=run.run_id)
+        begun = await begin(
+            wiring, call, run_id=run.run_id, number=run.attempt_count + 1, fence=run.fence, at=decided.at, facts=facts
+        )
+        journal = self._journal(run)
+        spent = approval
+
+        def spend(tx: Tx) -> None:
+            nonlocal spent
+            spent = wiring.approvals.spend(
+                tx,
+                tenant_id=run.tenant_id,
+                approval_id=approval.approval_id,
+                binding_digest=call.binding().digest,
+                spent_by=run.run_id,
+            )
+
+        def told() -> list[Entry]:
+            edited = replace(run, input_json=call.input_json, input_digest=call.input_digest)
+            changed = [] if call.input_digest == run.input_digest else [entries.input_edited(edited)]
+            decision = entries.policy_decided(decided)
+            return [entries.approval_moved(spent), *changed, decision, *begun.entries(call)]
+
+        await journal.write(
+            told,
+            at=decided.at,
+            move=Move(state=State.RUNNING, input_json=call.input_json, input_digest=call.input_digest),
+            records=replace(begun.records(), decisions=(decided,)),
+            beside=spend,
+        )
+        ending = await self._execution.run(call, journal, begun, facts)
+        if ending.error is not None:
+            raise ending.error
+        return Outcome(
+            run_id=run.run_id,
+            state=journal.run.state,
+            capability=run.capability,
+            output=ending.output,
+            approval_id=approval.approval_id,
+        )
+
+    async def _refuse(
+        self, run: Run, approval: approvals.Approval, verdict: policy.Decision, decided: Decision
+    ) -> Outcome:
+        """Policy has changed its mind since the run was held; the approval is of no use any more."""
+        state = State.DENIED if verdict.effect is policy.Effect.DENY else State.SHED
+        cancelled: approvals.Approval | None = None
+
+        def cancel(tx: Tx) -> None:
+            nonlocal cancelled
+            cancelled = self._wiring.approvals.cancel(
+                tx, tenant_id=run.tenant_id, approval_id=approval.approval_id, reason=f"policy: {state}"
+            )
+
+        def told() -> list[Entry]:
+            moved = [] if cancelled is None else [entries.approval_moved(cancelled)]
+            return [entries.policy_decided(decided), *moved]
+
+        journal = self._journal(run)
+        await journal.write(
+            told,
+            at=decided.at,
+            move=Move(state=state, reason=drawing.leading(verdict, verdict.effect)),
+            records=Records(decisions=(decided,)),
+            beside=cancel,
+        )
+        return await self._reading.outcome(journal.run)
+
+    async def _call(self, run: Run, edited: Mapping[str, JSON] | None) -> tuple[Call, Decision]:
+        """The call as it would be made now, and the last decision on it."""
+        decisions = await self._wiring.store.read(
+            lambda tx: self._wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id)
+        )
+        requester, request = rebuilding.asked(run, decisions[-1])
+        capability = self._wiring.catalog.fetch(run.capability)
+        rebuilding.same_contract(run, decisions[-1], capability)
+        if edited is not None:
+            request = replace(request, input=edited)
+        return await self._invoker.prepare(requester, request, capability), decisions[-1]
+
+    def _journal(self, run: Run) -> Journal:
+        wiring = self._wiring
+        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)

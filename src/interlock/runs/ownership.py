@@ -1,0 +1,154 @@
+"""A process's hold on its work: a short lease that it renews, so that others can tell when it has died."""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import anyio
+
+from interlock.kernel import Clock, IdSource, Store, StoreError
+from interlock.runs.ledger import Ledger
+from interlock.runs.model import Owner
+
+Renewal: TypeAlias = Callable[[], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+
+class Ownership:
+    """This process as an owner of attempts. `begin` before the first attempt, `keep` as a background task, `end` last.
+
+    Nothing may be sent under a lease that has lapsed: by then another process may have taken the work over. So
+    `remaining` bounds the authority of every send, and a process that lets its lease lapse (it was frozen, say) comes
+    back under a new owner id: `holds` then says no for the attempts of the old one.
+
+    It also knows which runs this process is really at work on (`working`): an attempt that the ledger says is running here,
+    and that nobody here works on, was left behind by an error and may be recovered although the process lives.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        clock: Clock,
+        ids: IdSource,
+        lease: timedelta,
+        host: str = "",
+        process: str = "",
+    ) -> None:
+        """`host` and `process` say to people where the owner runs."""
+        self._store = store
+        self._ledger = ledger
+        self._clock = clock
+        self._ids = ids
+        self._lease = lease
+        now = clock.now()
+        self._owner = Owner(owner_id=ids.new("own"), host=host, process=process, started_at=now, expires_at=now)
+        self._renewed = clock.monotonic() - lease.total_seconds()
+        self._begun = False
+        self._renewing = anyio.Lock()
+        self._at_work = Counter[str]()
+        self._renewals = set[Renewal]()
+
+    @property
+    def owner_id(self) -> str:
+        """The id under which this process's attempts run."""
+        return self._owner.owner_id
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the hold lapses unless it is renewed."""
+        return self._owner.expires_at
+
+    def remaining(self) -> float:
+        """Seconds for which the hold is certain, by the clock that cannot jump. Not above zero: it has lapsed."""
+        return self._lease.total_seconds() - (self._clock.monotonic() - self._renewed)
+
+    def holds(self, owner_id: str) -> bool:
+        """Whether attempts of that owner are still certainly this process's own."""
+        return owner_id == self._owner.owner_id and self.remaining() > 0
+
+    # -- what this process does
+
+    @property
+    def at_work(self) -> frozenset[str]:
+        """The runs that this process is at work on."""
+        return frozenset(self._at_work)
+
+    @contextmanager
+    def working(self, run_id: str) -> Generator[None]:
+        """This process is at work on the run: from before its attempt is committed until after that has ended."""
+        self._at_work[run_id] += 1
+        try:
+            yield
+        finally:
+            self._at_work[run_id] -= 1
+            if not self._at_work[run_id]:
+                del self._at_work[run_id]
+
+    @contextmanager
+    def renewing(self, renewal: Renewal) -> Generator[None]:
+        """Let `keep` renew something else together with the lease: a budget's slot lives as long as its call."""
+        self._renewals.add(renewal)
+        try:
+            yield
+        finally:
+            self._renewals.discard(renewal)
+
+    @property
+    def renewals(self) -> tuple[Renewal, ...]:
+        """What `keep` renews besides the lease."""
+        return tuple(self._renewals)
+
+    # -- the lease
+
+    async def begin(self) -> None:
+        """Take the lease, unless it is held. Raises StoreError."""
+        if self.remaining() > 0:
+            return
+        async with self._renewing:
+            if self.remaining() <= 0:
+                await self._renew()
+
+    async def renew(self) -> None:
+        """Move the expiry. Raises StoreError."""
+        async with self._renewing:
+            await self._renew()
+
+    async def _renew(self) -> None:
+        # The certain time counts from before the write, so that a slow store cannot stretch it.
+        before = self._clock.monotonic()
+        lapsed = self._begun and self.remaining() <= 0
+        owner = replace(
+            self._owner,
+            owner_id=self._ids.new("own") if lapsed else self._owner.owner_id,
+            expires_at=self._clock.now() + self._lease,
+        )
+        await self._store.write(lambda tx: self._ledger.renew_owner(tx, owner))
+        self._owner = owner
+        self._renewed = before
+        self._begun = True
+
+    async def keep(self) -> None:
+        """Renew for ever, three times per lease. A store that fails is asked again: the lease lapses by itself."""
+        while True:
+            await self._clock.sleep(self._lease.total_seconds() / 3)
+            try:
+                if self._begun:  # who only reads owns nothing, and writes nothing
+                    await self.renew()
+                for renewal in self.renewals:
+                    await renewal()
+            except StoreError as error:
+                _log.warning("cannot renew the lease of %s: %s", self.owner_id, error)
+
+    async def end(self) -> None:
+        """Give the lease up. Attempts that are still running then count as lapsed at once."""
+        if self._begun:
+            await self._store.write(lambda tx: self._ledger.drop_owner(tx, self._owner.owner_id))
+            self._begun = False
+            self._renewed = self._clock.monotonic() - self._lease.total_seconds()

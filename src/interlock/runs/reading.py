@@ -1,0 +1,195 @@
+"""What the ledger holds, for people and programs: always within one tenant, always in pages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from interlock import approvals, catalog, connections
+from interlock.kernel import JSON, Caller, Clock, JsonLimits, Store, Tx, UnknownOutcome, digest_bytes, parse_json
+from interlock.runs import packet, signing
+from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
+from interlock.runs.ledger import Ledger, RunFilter
+from interlock.runs.model import Artifact, Attempt, Decision, Event, Run, Send, State
+from interlock.runs.request import Outcome
+from interlock.runs.wiring import Blobs
+
+MAX_PAGE = 1000
+_OUTPUT_LIMITS = JsonLimits(max_bytes=128 * 1_048_576, max_nodes=10_000_000, max_depth=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """One run with everything that hangs on it; events are read in pages by `list_events`."""
+
+    run: Run
+    attempts: Sequence[Attempt]
+    sends: Sequence[Send]
+    decisions: Sequence[Decision]
+    artifacts: Sequence[Artifact]
+    approvals: Sequence[approvals.Approval]
+
+
+class Reading:
+    """Reads runs and what belongs to them. Another tenant's run is answered exactly as one that is not there."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ledger: Ledger,
+        blobs: Blobs,
+        approvals: approvals.Approvals,
+        connections: connections.Connections,
+        catalog: catalog.Catalog,
+        signer: signing.Signer,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._blobs = blobs
+        self._approvals = approvals
+        self._connections = connections
+        self._catalog = catalog
+        self._signer = signer
+        self._clock = clock
+
+    async def fetch(self, caller: Caller, run_id: str) -> Run:
+        """One run. Raises RunNotFound."""
+        run = await self._store.read(lambda tx: self._ledger.find_run(tx, caller.tenant_id, run_id))
+        if run is None:
+            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {caller.tenant_id!r}")
+        return run
+
+    async def list_runs(self, query: RunFilter) -> Sequence[Run]:
+        """Runs, newest first; go on with `cursor` = the last run id."""
+        return await self._store.read(lambda tx: self._ledger.list_runs(tx, query))
+
+    async def fetch_history(self, caller: Caller, run_id: str) -> History:
+        """One run with its rows. Raises RunNotFound."""
+        return await self.history(caller.tenant_id, run_id)
+
+    async def history(self, tenant_id: str, run_id: str) -> History:
+        """As `fetch_history`, for recovery, which works for every tenant."""
+        ledger = self._ledger
+
+        def read(tx: Tx) -> History:
+            run = ledger.find_run(tx, tenant_id, run_id)
+            if run is None:
+                raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
+            return History(
+                run=run,
+                attempts=ledger.list_attempts(tx, tenant_id, run_id),
+                sends=ledger.list_sends(tx, tenant_id, run_id),
+                decisions=ledger.list_decisions(tx, tenant_id, run_id),
+                artifacts=ledger.list_artifacts(tx, tenant_id, run_id),
+                approvals=self._approvals_of(tx, run),
+            )
+
+        return await self._store.read(read)
+
+    def _approvals_of(self, tx: Tx, run: Run) -> Sequence[approvals.Approval]:
+        """Those that were requested for the run, and the one that it spent although another run had asked for it."""
+        own = self._approvals.list_for_run(tx, tenant_id=run.tenant_id, run_id=run.run_id)
+        if run.approval_id is None or any(each.approval_id == run.approval_id for each in own):
+            return own
+        spent = self._approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=run.approval_id)
+        return own if spent is None else [*own, spent]
+
+    async def list_events(
+        self, caller: Caller, run_id: str, *, after_seq: int = 0, limit: int = MAX_PAGE
+    ) -> Sequence[Event]:
+        """A run's events in order, at most MAX_PAGE at once. Raises RunNotFound."""
+        await self.fetch(caller, run_id)
+        return await self._store.read(
+            lambda tx: self._ledger.list_events(
+                tx, caller.tenant_id, run_id, after_seq=after_seq, limit=min(limit, MAX_PAGE)
+            )
+        )
+
+    async def fetch_artifact(self, caller: Caller, artifact_id: str) -> tuple[Artifact, bytes]:
+        """An artifact and its content, compared with its digest. Raises ArtifactNotFound, ArtifactDamaged, StoreError."""
+        artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
+        if artifact is None:
+            raise ArtifactNotFound(f"there is no artifact {artifact_id[:60]!r} in tenant {caller.tenant_id!r}")
+        return artifact, await self.content(artifact)
+
+    async def content(self, artifact: Artifact) -> bytes:
+        """An artifact's content. Raises ArtifactDamaged, StoreError."""
+        content = artifact.content
+        if content is None:
+            content = await self._blobs.get(artifact.blob_key or artifact.digest)
+        if digest_bytes(content) != artifact.digest:
+            raise ArtifactDamaged(f"the content of {artifact.artifact_id} is not what its digest says")
+        return content
+
+    async def outcome(self, run: Run) -> Outcome:
+        """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows, or RunCancelled."""
+        if run.state is State.CANCELLED:
+            raise RunCancelled(f"{run.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=run.run_id)
+        error = cast("Mapping[str, JSON]", run.error or {})
+        if run.state is State.WAITING:
+            raise _unknown(run, error)
+        if run.state in (State.FAILED, State.DEAD):
+            raise RunFailed(error, run_id=run.run_id)
+        output: JSON = None
+        if run.state is State.COMPLETED:
+            artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
+            last = next((each for each in reversed(artifacts) if each.name == "output"), None)
+            output = None if last is None else parse_json(await self.content(last), limits=_OUTPUT_LIMITS)
+        decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
+        return Outcome(
+            run_id=run.run_id,
+            state=run.state,
+            capability=run.capability,
+            output=output,
+            reasons=reasons(decisions),
+            approval_id=run.approval_id,
+        )
+
+    async def admitted_input_digest(self, run: Run) -> str:
+        """The digest of the input as it was asked for; a reviewer may have edited the run's since."""
+        if run.approval_id is None:
+            return run.input_digest
+        first = await self._store.read(lambda tx: self._ledger.list_events(tx, run.tenant_id, run.run_id, limit=1))
+        body = cast("Mapping[str, Mapping[str, str]]", parse_json(first[0].body, what="event"))
+        return body["data"]["input_digest"]
+
+    async def export(self, caller: Caller, run_id: str) -> bytes:
+        """The run's review packet, signed. Raises RunNotFound."""
+        run = await self.fetch(caller, run_id)
+        connection = None
+        if run.connection_id is not None:
+            connection = await self._connections.fetch_connection(caller, run.connection_id)
+        capability = self._catalog.find(run.capability)
+
+        def read(tx: Tx) -> packet.Material:
+            current = self._ledger.find_run(tx, caller.tenant_id, run_id) or run
+            known = self._approvals_of(tx, current)
+            return packet.read(
+                self._ledger,
+                tx,
+                current,
+                approvals=known,
+                connection=connection,
+                capability=None if capability is None else capability.to_json(),
+            )
+
+        material = await self._store.read(read)
+        return packet.build(material, signer=self._signer, at=self._clock.now())
+
+
+def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:
+    """What a waiting run's caller is told. `details.cause` is the error that left the outcome open."""
+    message = str(recorded.get("message", "its outcome is unknown"))
+    if recorded.get("code") != UnknownOutcome.code:
+        message = f"{run.capability} may or may not have happened: {message}"
+    details = recorded.get("details") if recorded.get("code") == UnknownOutcome.code else {"cause": dict(recorded)}
+    return UnknownOutcome(message, run_id=run.run_id, details=cast("Mapping[str, JSON]", details or {}))
+
+
+def reasons(decisions: Sequence[Decision]) -> tuple[str, ...]:
+    """The texts of the latest decision's reasons."""
+    if not decisions or not isinstance(decisions[-1].reasons, Sequence):
+        return ()
+    stated = cast("Sequence[Mapping[str, JSON]]", decisions[-1].reasons)
+    return tuple(str(reason["text"]) for reason in stated)

@@ -1,0 +1,58 @@
+"""A call built again from the ledger, for a run that goes on later or in another process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from interlock import catalog
+from interlock.kernel import JSON, Caller, parse_json
+from interlock.runs import entries
+from interlock.runs.entries import Entry
+from interlock.runs.errors import ManifestChanged
+from interlock.runs.journal import Move
+from interlock.runs.model import Decision, Run
+from interlock.runs.request import Request
+
+
+def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
+    """Who asked for what. The narrowing that came with the request stands in the facts that policy judged."""
+    facts = cast("Mapping[str, JSON]", decision.facts)
+    allowed = cast("Sequence[str] | None", facts.get("allowed_operations"))
+    caller = Caller(
+        tenant_id=run.tenant_id, actor=run.actor, roles=frozenset(cast("Sequence[str]", facts.get("roles") or ()))
+    )
+    request = Request(
+        capability=run.capability,
+        input=cast("Mapping[str, JSON]", parse_json(run.input_json)),
+        connection=run.connection_id,
+        environment=run.environment,
+        trace_id=run.trace_id,
+        targets=run.targets,
+        sandbox=cast("str | None", facts.get("sandbox")),
+        allowed_operations=None if allowed is None else frozenset(allowed),
+        idempotency_key=run.idempotency_key,
+        origin=run.origin,
+        kind=run.kind,
+        parent_run_id=run.parent_run_id,
+    )
+    return caller, request
+
+
+def moved_on(run: Run, capability: catalog.Capability) -> tuple[list[Entry], Move]:
+    """What goes on record when the run goes on under another version of its connector: events, and the change itself."""
+    if run.manifest_digest == capability.manifest_digest:
+        return [], Move()
+    now = replace(run, manifest_digest=capability.manifest_digest, connector_version=capability.connector_version)
+    move = Move(manifest_digest=now.manifest_digest, connector_version=now.connector_version)
+    return [entries.manifest_changed(now)], move
+
+
+def same_contract(run: Run, decision: Decision, capability: catalog.Capability) -> None:
+    """Raises ManifestChanged unless the operation still has the schemas, effect and scopes that were admitted."""
+    facts = cast("Mapping[str, JSON]", decision.facts)
+    if run.manifest_digest != capability.manifest_digest and facts.get("contract_digest") != capability.contract_digest:
+        raise ManifestChanged(
+            f"{run.capability} was admitted under version {run.connector_version} of its connector; version "
+            f"{capability.connector_version} has other schemas, scopes or another effect",
+            run_id=run.run_id,
+        )

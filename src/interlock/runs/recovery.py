@@ -1,0 +1,234 @@
+"""Recovery: attempts whose owner is gone are settled by reading, or held for a person; never blindly repeated."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import cast
+
+import anyio
+
+from interlock import budgets, policy, sdk
+from interlock.kernel import InterlockError, StoreError, Tx
+from interlock.runs import entries, rebuilding
+from interlock.runs.beginning import begin
+from interlock.runs.call import Call
+from interlock.runs.errors import AttemptLost, OwnershipLapsed, StaleRun
+from interlock.runs.execution import Doubt, Execution
+from interlock.runs.invoke import Invoker
+from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
+from interlock.runs.ledger import AttemptEnd
+from interlock.runs.model import Attempt, AttemptState, Delivery, Purpose, Run, Send, State
+from interlock.runs.reading import History, Reading
+from interlock.runs.releasing import release
+from interlock.runs.reserving import reserved
+from interlock.runs.sender import READS
+from interlock.runs.wiring import Wiring
+
+BATCH = 100
+"""How many lapsed attempts one sweep takes on."""
+
+AT_ONCE = 8
+"""How many runs are recovered side by side, so that one slow service does not hold up the others."""
+
+MAX_ATTEMPTS = 5
+"""A run that has lost this many attempts is read, but not sent again: something about it kills its process."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """What recovery made of one lost attempt."""
+
+    run_id: str
+    capability: str
+    state: State
+    error: InterlockError | None
+
+
+class Recovery:
+    """Takes over what dead processes left. Safe to run in any number of processes at any time: the fence decides."""
+
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+        self._wiring = wiring
+        self._reading = reading
+        self._execution = execution
+        self._invoker = invoker
+
+    async def recover(self) -> Sequence[Recovered]:
+        """One sweep. A run that another process takes over first is left to it. Raises StoreError."""
+        await self._expire_approvals()
+        left_behind = await self._left_behind()
+        recovered: list[Recovered] = []
+        places = anyio.CapacityLimiter(AT_ONCE)
+
+        async def one(attempt: Attempt) -> None:
+            async with places:
+                if (found := await self._recover(attempt)) is not None:
+                    recovered.append(found)
+
+        async with anyio.create_task_group() as sweep:
+            for attempt in left_behind:
+                sweep.start_soon(one, attempt)
+        return recovered
+
+    async def keep(self, *, every: float) -> None:
+        """Sweep for ever, with a pause of that many seconds."""
+        while True:
+            try:
+                await self.recover()
+            except InterlockError as error:
+                _log.warning("recovery will try again: %s", error)
+            await self._wiring.clock.sleep(every)
+
+    async def _left_behind(self) -> Sequence[Attempt]:
+        """Attempts of dead processes, and those of this one that an error (a commit whose answer was lost) left open."""
+        ledger, ownership, now = self._wiring.ledger, self._wiring.ownership, self._wiring.clock.now()
+        size = BATCH + len(ownership.at_work)
+
+        def read(tx: Tx) -> Sequence[Attempt]:
+            return [*ledger.list_lapsed(tx, now, size), *ledger.list_owned(tx, ownership.owner_id, size)]
+
+        found = {attempt.attempt_id: attempt for attempt in await self._wiring.store.read(read)}
+        # Asked after the read: what is in the read, and is not worked on now, has no one left who could end it.
+        return [attempt for attempt in found.values() if attempt.run_id not in ownership.at_work][:BATCH]
+
+    async def _recover(self, attempt: Attempt) -> Recovered | None:
+        try:
+            with self._wiring.ownership.working(attempt.run_id):
+                return await self._take_over(attempt)
+        except (StaleRun, OwnershipLapsed) as error:
+            _log.info("left %s to another process: %s", attempt.run_id, error)
+        except StoreError as error:
+            _log.warning("%s will be recovered later: %s", attempt.run_id, error)
+        except Exception:  # noqa: BLE001 - one run that breaks recovery must not keep it from all others
+            _log.exception("cannot recover %s", attempt.run_id)
+        return None
+
+    async def _take_over(self, attempt: Attempt) -> Recovered | None:
+        history = await self._reading.history(attempt.tenant_id, attempt.run_id)
+        run = history.run
+        open_ones = [each for each in history.attempts if each.state is AttemptState.RUNNING]
+        if run.state is not State.RUNNING or run.fence != attempt.fence or attempt not in open_ones:
+            return None
+        lost = AttemptLost(f"the process of {attempt.attempt_id} went away", run_id=run.run_id)
+        journal = self._journal(run)
+        try:
+            requester, request = rebuilding.asked(run, history.decisions[-1])
+            capability = self._wiring.catalog.fetch(run.capability)
+            rebuilding.same_contract(run, history.decisions[-1], capability)
+            call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
+            return await self._go_on(history, attempt, call, journal, lost)
+        except (StaleRun, OwnershipLapsed, StoreError):
+            raise
+        except InterlockError as error:
+            # The connection or the connector is gone: nothing can be read, and nothing may be sent.
+            if journal.run.state is State.RUNNING and journal.run.fence == attempt.fence:
+                await self._park(journal, attempt, history.sends, lost, error)
+            return self._report(journal.run, error)
+
+    async def _go_on(
+        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost
+    ) -> Recovered | None:
+        wiring, run = self._wiring, history.run
+        async with reserved(wiring, call, holder=run.run_id) as taken:
+            if isinstance(taken, budgets.Exhausted):
+                _log.info("%s will be recovered later: %s", run.run_id, taken.text)
+                return None
+            doubt = await self._doubt(history, call, lost)
+            at = wiring.clock.now()
+            facts = call.facts(
+                started_at=min((send.started_at for send in history.sends), default=run.created_at),
+                idempotency_key=run.run_id,
+            )
+            begun = await begin(
+                wiring,
+                call,
+                run_id=run.run_id,
+                number=run.attempt_count + 1,
+                fence=run.fence + 1,
+                at=at,
+                facts=facts,
+                send_first=doubt.written_at is None and doubt.may_send,
+            )
+            end = self._lost(attempt, lost, at)
+            changed, move = rebuilding.moved_on(run, call.capability)
+            await journal.write(
+                [entries.attempt_ended(end), *changed, *begun.entries(call)],
+                at=at,
+                move=replace(move, fence=run.fence + 1),
+                records=replace(begun.records(), attempt_end=end),
+            )
+            ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
+        return self._report(journal.run, ending.error)
+
+    async def _doubt(self, history: History, call: Call, lost: AttemptLost) -> Doubt:
+        """What the lost attempt left open. It is sent again only if policy still lets it, and nobody asked to stop."""
+        run = history.run
+        doubtful = writes_in_doubt(history.sends) if call.operation.effect is not sdk.Effect.READ else ()
+        verdict, _ = await self._invoker.judge(call)
+        allowed = verdict.effect in (policy.Effect.ALLOW, policy.Effect.ASK) and not await self._asked_to_stop(run)
+        return Doubt(
+            cause=lost,
+            written_at=doubtful[-1].started_at if doubtful else None,
+            may_send=allowed and run.attempt_count < MAX_ATTEMPTS,
+        )
+
+    async def _park(
+        self, journal: Journal, attempt: Attempt, sends: Sequence[Send], lost: AttemptLost, error: InterlockError
+    ) -> None:
+        """End the attempt without another one: waiting if a write is in doubt, else failed."""
+        at = self._wiring.clock.now()
+        error.run_id = journal.run.run_id
+        end = self._lost(attempt, lost, at)
+        await journal.write(
+            [entries.attempt_ended(end)],
+            at=at,
+            move=Move(
+                state=State.WAITING if writes_in_doubt(sends) else State.FAILED,
+                reason=error.code,
+                error=error.to_json(),
+                fence=journal.run.fence + 1,
+            ),
+            records=Records(attempt_end=end),
+        )
+
+    async def _asked_to_stop(self, run: Run) -> bool:
+        ledger = self._wiring.ledger
+        notes = await self._wiring.store.read(lambda tx: ledger.list_events(tx, run.tenant_id, run.run_id))
+        return any(note.type in (CANCEL_REQUESTED, READ_REQUESTED) for note in notes)
+
+    async def _expire_approvals(self) -> None:
+        """Approvals that are over end the runs that wait for them."""
+
+        def expire(tx: Tx) -> None:
+            for approval in self._wiring.approvals.expire(tx):
+                release(tx, self._wiring, approval, reason="approval_expired")
+
+        try:
+            await self._wiring.store.write(expire)
+        except StaleRun as error:
+            _log.info("approvals expire later: %s", error)
+
+    def _lost(self, attempt: Attempt, lost: AttemptLost, at: datetime) -> AttemptEnd:
+        return AttemptEnd(attempt_id=attempt.attempt_id, state=AttemptState.LOST, finished_at=at, error=lost.to_json())
+
+    def _report(self, run: Run, error: InterlockError | None) -> Recovered:
+        return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
+
+    def _journal(self, run: Run) -> Journal:
+        wiring = self._wiring
+        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)
+
+
+def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:
+    """The sends that may have changed something, as far as the ledger knows, oldest first."""
+    return [
+        send
+        for send in sends
+        if send.purpose is not Purpose.RECONCILE
+        and send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
+        and cast("str", json.loads(send.intent_json)["method"]) not in READS
+    ]

@@ -1,0 +1,25 @@
+"""A held run whose approval is over ends with it, in the transaction that ends the approval."""
+
+from interlock import approvals
+from interlock.kernel import Tx
+from interlock.runs import entries
+from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.model import State
+from interlock.runs.wiring import Wiring
+
+
+def release(tx: Tx, wiring: Wiring, approval: approvals.Approval, *, reason: str) -> None:
+    """Cancel the run that is held for the approval, if there is one. Raises StaleRun if another hand has just moved it."""
+    if approval.run_id is None:
+        return
+    run = wiring.ledger.find_run(tx, approval.tenant_id, approval.run_id)
+    if run is None or run.state is not State.HELD:
+        return
+    journal = Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)
+    change = journal.draft(
+        [entries.approval_moved(approval)],
+        move=Move(state=State.CANCELLED, reason=reason),
+        records=Records(),
+        at=wiring.clock.now(),
+    )
+    wiring.ledger.apply_in(tx, change)

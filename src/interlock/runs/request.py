@@ -1,0 +1,86 @@
+"""What a caller asks for, and what it gets back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from interlock.kernel import JSON, JsonLimits, RequestError, check_json
+from interlock.runs.model import Kind, Origin, State
+
+MAX_TEXT = 200
+EXTENSION_LIMITS = JsonLimits(max_bytes=16_384, max_depth=8, max_nodes=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One ask. It carries no identity and no secret: those come with the `Caller` and the connection.
+
+    `targets` are acceptable target classes, best first; `allowed_operations` narrows what this caller may do, whatever
+    policy says; `max_attempts` counts tries at an effect that is known not to have happened; `timeout` bounds the whole
+    call. `extensions` are recorded and otherwise ignored.
+    """
+
+    capability: str
+    input: Mapping[str, JSON]
+    connection: str | None = None
+    environment: str = "dev"
+    trace_id: str | None = None
+    targets: tuple[str, ...] = ("local-http",)
+    sandbox: str | None = None
+    allowed_operations: frozenset[str] | None = None
+    idempotency_key: str | None = None
+    origin: Origin = Origin.CALL
+    kind: Kind = Kind.CAPABILITY
+    parent_run_id: str | None = None
+    max_attempts: int = 3
+    timeout: timedelta = timedelta(seconds=120)
+    extensions: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+
+    def __post_init__(self) -> None:
+        check_json(dict(self.extensions), limits=EXTENSION_LIMITS, what="extensions")
+        texts = {
+            "capability": self.capability,
+            "connection": self.connection,
+            "environment": self.environment,
+            "trace_id": self.trace_id,
+            "idempotency_key": self.idempotency_key,
+            **{f"targets[{index}]": target for index, target in enumerate(self.targets)},
+        }
+        for name, text in texts.items():
+            if text is not None and (not text or len(text) > MAX_TEXT or not text.isprintable()):
+                raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters, not {text[:40]!r}")
+        if not self.targets:
+            raise RequestError("targets is empty: name at least one acceptable target class")
+        if not 1 <= self.max_attempts <= 20:
+            raise RequestError(f"max_attempts must be 1 to 20, not {self.max_attempts}")
+        if not timedelta(0) < self.timeout <= timedelta(hours=1):
+            raise RequestError(f"timeout must be above 0 and at most one hour, not {self.timeout}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run stands now. `output` is set when it completed; `approval_id` when it waits for a person; `reasons` are
+    policy's; `error` has the shape of `InterlockError.to_json`. `replayed` says that an idempotency key answered with a run
+    from an earlier call."""
+
+    run_id: str
+    state: State
+    capability: str
+    output: JSON = None
+    reasons: tuple[str, ...] = ()
+    approval_id: str | None = None
+    error: JSON = None
+    replayed: bool = False
+
+    def to_json(self) -> dict[str, JSON]:
+        """For programs."""
+        return {
+            "run_id": self.run_id,
+            "state": self.state.value,
+            "capability": self.capability,
+            "output": self.output,
+            "reasons": list(self.reasons),
+            "approval_id": self.approval_id,
+            "error": self.error,
+            "replayed": self.replayed,
+        }

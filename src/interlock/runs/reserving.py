@@ -1,0 +1,42 @@
+"""What a call takes of the budgets while it is under way."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import anyio
+
+from interlock import budgets
+from interlock.runs.call import Call
+from interlock.runs.shield import shielded
+from interlock.runs.wiring import Wiring
+
+RENEW_WITHIN = timedelta(seconds=30)
+"""A slot that expires sooner than this is renewed."""
+
+
+@asynccontextmanager
+async def reserved(
+    wiring: Wiring, call: Call, *, holder: str
+) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
+    """The call's slots, for as long as the block lasts; given back however it ends. Or what is used up."""
+    taken = await shielded(wiring.budgets.reserve(call.budget_call(), holder=holder))
+    if isinstance(taken, budgets.Exhausted) or not taken:
+        yield taken
+        return
+    held, turn = taken, anyio.Lock()
+
+    async def renew() -> None:
+        nonlocal held
+        async with turn:
+            if held and held.expires_at - wiring.clock.now() < RENEW_WITHIN:
+                held = await wiring.budgets.renew(held)
+
+    try:
+        with wiring.ownership.renewing(renew):
+            yield taken
+    finally:
+        with anyio.CancelScope(shield=True):
+            async with turn:
+                # Under the turn, so that a renewal cannot take the slots again after this.
+                await wiring.budgets.release(held)

@@ -1,0 +1,305 @@
+"""The port of one attempt: every request through it is committed before it leaves and is settled after."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import anyio
+
+from interlock import connections, plane, sdk
+from interlock.kernel import VERSION, digest_bytes
+from interlock.runs import entries
+from interlock.runs.call import Call
+from interlock.runs.entries import Entry
+from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
+from interlock.runs.journal import Journal, Records
+from interlock.runs.ledger import SendEnd
+from interlock.runs.model import Attempt, Delivery, Purpose, Send
+from interlock.runs.wiring import Wiring
+
+USER_AGENT = f"interlock/{VERSION}"
+READS = frozenset({"GET", "HEAD"})
+UNSURE = frozenset({408})
+"""Client errors after which the service may have acted all the same, as after any 5xx."""
+MOVE_ON = frozenset({plane.FailureClass.TARGET_UNAVAILABLE, plane.FailureClass.LANE_UNAVAILABLE})
+"""Failures before dispatch that leave the next acceptable target class to be tried."""
+
+STOPPED = (OwnershipLapsed, StaleRun, RunCancelled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A send that is committed, or about to be, with the intent that will leave."""
+
+    send: Send
+    intent: plane.HttpIntent
+    request: sdk.HttpRequest
+
+
+@dataclass(slots=True, kw_only=True)
+class Sent:
+    """What an attempt has sent so far, and what is known of it."""
+
+    prepared: Prepared
+    delivery: Delivery = Delivery.UNKNOWN
+    status: int | None = None
+    receipt_json: str | None = None
+    settled: bool = False
+
+    @property
+    def is_write(self) -> bool:
+        """Whether it may have changed something."""
+        return self.prepared.request.method not in READS
+
+    @property
+    def effect(self) -> sdk.EffectState:
+        """What is known of it, if it is a write."""
+        if self.delivery is Delivery.UNKNOWN:
+            return "unknown"
+        if self.delivery is not Delivery.RESPONDED or self.status is None:
+            return "none"
+        if self.status in UNSURE or self.status >= 500:
+            return "unknown"
+        return "none" if self.status >= 400 else "happened"
+
+    def end(self, at: datetime) -> SendEnd:
+        """What is known now, as the ledger keeps it."""
+        return SendEnd(
+            send_id=self.prepared.send.send_id, delivery=self.delivery, receipt_json=self.receipt_json, finished_at=at
+        )
+
+
+def prepare(
+    wiring: Wiring,
+    call: Call,
+    attempt: Attempt,
+    lease: connections.Lease | None,
+    request: sdk.HttpRequest,
+    *,
+    number: int,
+    target_class: str,
+    deadline_at: datetime,
+) -> Prepared:
+    """Turn a connector's request into an intent and its row. Nothing is written."""
+    intent = plane.HttpIntent(
+        intent_id=wiring.ids.new("snd"),
+        tenant_id=attempt.tenant_id,
+        run_id=attempt.run_id,
+        attempt_id=attempt.attempt_id,
+        trace_id=call.request.trace_id or attempt.run_id,
+        method=cast("Any", request.method),
+        url=call.base_url + request.target,
+        headers=_headers(request),
+        body=request.content or b"",
+        credential=_credential(call, lease),
+        allowed_hosts=(call.host,),
+        timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
+        max_response_bytes=call.operation.max_response_bytes,
+        deadline_at=deadline_at,
+        idempotency_key=call.request.idempotency_key,
+    )
+    send = Send(
+        send_id=intent.intent_id,
+        run_id=attempt.run_id,
+        attempt_id=attempt.attempt_id,
+        tenant_id=attempt.tenant_id,
+        number=number,
+        purpose=Purpose(request.purpose.value),
+        target_class=target_class,
+        intent_json=intent.canonical,
+        intent_digest=intent.digest,
+        delivery=Delivery.UNKNOWN,
+        receipt_json=None,
+        started_at=wiring.clock.now(),
+        finished_at=None,
+    )
+    return Prepared(send=send, intent=intent, request=request)
+
+
+def _headers(request: sdk.HttpRequest) -> tuple[tuple[str, str], ...]:
+    given = {name for name, _ in request.headers}
+    always = {"user-agent": USER_AGENT, "accept": "application/json"}
+    if request.content is not None:
+        always["content-type"] = "application/json"
+    return (*request.headers, *((name, value) for name, value in always.items() if name not in given))
+
+
+def _credential(call: Call, lease: connections.Lease | None) -> plane.CredentialRef | None:
+    if lease is None or call.profile.header is None or call.profile.template is None:
+        return None
+    return plane.CredentialRef(handle=lease.lease_id, header=call.profile.header, template=call.profile.template)
+
+
+class Sender:
+    """`sdk.Http` for one attempt. The first send may have been committed with the attempt itself (`prepared`).
+
+    What became known of a send is written with the next change (the next send, or the attempt's end), so that a plain
+    call costs two commits. Until then the ledger says `unknown`, which is the safe side.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        call: Call,
+        journal: Journal,
+        attempt: Attempt,
+        *,
+        lease: connections.Lease | None,
+        deadline_at: datetime,
+        prepared: Prepared | None = None,
+    ) -> None:
+        self._wiring = wiring
+        self._call = call
+        self._journal = journal
+        self._attempt = attempt
+        self._lease = lease
+        self._deadline_at = deadline_at
+        self._prepared = prepared
+        self._turn = anyio.Lock()
+        self._closed = False
+        self.stopped: OwnershipLapsed | StaleRun | RunCancelled | None = None
+        """Why this process must not go on with the run, whatever a handler makes of that error."""
+        self.sent: list[Sent] = []
+
+    async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
+        """Send once, over the first acceptable target class that takes it; one request at a time. Raises
+        plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver."""
+        async with self._turn:
+            if self._closed:
+                raise AttemptOver(f"{self._attempt.attempt_id} has ended; nothing more is sent for it")
+            try:
+                return await self._request(request)
+            except STOPPED as error:
+                self.stopped = error
+                raise
+
+    async def _request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
+        again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
+        conditioned = request
+        if again is not None and self._prepared is None:
+            conditioned = await again.condition(request)
+        failure: plane.Failure | None = None
+        for target_class in self._call.request.targets:
+            told = await self._send(conditioned, target_class)
+            if isinstance(told, sdk.HttpResponse):
+                return told if again is None else again.answer(request, told)
+            failure = told
+            if failure is None or failure.failure_class not in MOVE_ON:
+                break
+        if failure is None:
+            raise plane.EffectFailed("the plane returned a receipt without an answer and without a failure")
+        raise plane.EffectFailed.of(failure)
+
+    async def _send(self, request: sdk.HttpRequest, target_class: str) -> sdk.HttpResponse | plane.Failure | None:
+        """The answer, or the failure. Nothing is raised here for what the service said: a receipt may hold what a service
+        repeats of our credential, and this frame would carry it into tracebacks."""
+        redactor = self._call.redactor
+        receipt = await self._dispatch(await self._commit(request, target_class), target_class)
+        if receipt.delivery is not plane.Delivery.RESPONDED or receipt.failure is not None:
+            return receipt.failure
+        return sdk.HttpResponse(
+            status=receipt.status or 0,
+            headers=tuple((redactor.text(name), redactor.text(value)) for name, value in receipt.headers),
+            body=redactor.data(receipt.body),
+            received_at=receipt.finished_at,
+        )
+
+    async def _commit(self, request: sdk.HttpRequest, target_class: str) -> Sent:
+        if self._prepared is not None:
+            sent = Sent(prepared=self._prepared)
+            self._prepared = None
+            self.sent.append(sent)
+            return sent
+        prepared = prepare(
+            self._wiring,
+            self._call,
+            self._attempt,
+            self._lease,
+            request,
+            number=len(self.sent) + 1,
+            target_class=target_class,
+            deadline_at=self._deadline(request),
+        )
+        at = prepared.send.started_at
+        told, end = self.settle(at)
+        sent = Sent(prepared=prepared)
+        await self._journal.write(
+            [*told, entries.send_intended(prepared.send)],
+            at=at,
+            records=Records(send=prepared.send, send_end=end),
+        )
+        self.sent.append(sent)
+        return sent
+
+    def _deadline(self, request: sdk.HttpRequest) -> datetime:
+        """Reading what became of a write has time of its own: that the call's is over may be why it is needed."""
+        if request.purpose is not sdk.Purpose.RECONCILE:
+            return self._deadline_at
+        return self._wiring.clock.now() + timedelta(seconds=self._call.operation.timeout_seconds)
+
+    async def _dispatch(self, sent: Sent, target_class: str) -> plane.Receipt:
+        ownership = self._wiring.ownership
+        if self._journal.cancel_requested:
+            sent.delivery = Delivery.NOT_SENT
+            raise RunCancelled(f"{self._attempt.run_id} was cancelled before its effect left")
+        if not ownership.holds(self._attempt.owner_id):
+            # Committed and then frozen: another process may be recovering this very send.
+            raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} before sending")
+        authority = self._wiring.authorizer.issue(
+            sent.prepared.intent.digest,
+            audience=self._wiring.node.node_id,
+            target_class=target_class,
+            ttl=ownership.remaining(),
+        )
+
+        def keep(receipt: plane.Receipt) -> None:
+            # Also called when the caller is cancelled, so that what is known is not lost.
+            sent.delivery = Delivery(receipt.delivery.value)
+            sent.status = receipt.status
+            sent.receipt_json = self._call.redactor.text(receipt.canonical)
+
+        try:
+            return await self._wiring.node.execute(
+                sent.prepared.intent, authority=authority, target_class=target_class, on_receipt=keep
+            )
+        except anyio.get_cancelled_exc_class() as gone:
+            # Without the lane's frames: they hold the request as it left, credential and all.
+            raise gone.with_traceback(None)  # noqa: B904 - it is the same one
+
+    def settle(self, at: datetime) -> tuple[list[Entry], SendEnd | None]:
+        """What is known of the last send and not yet written: its event and its row, for the next change."""
+        if self._prepared is not None:
+            # Committed with the attempt, which ended before its turn came.
+            self.sent.append(Sent(prepared=self._prepared, delivery=Delivery.NOT_SENT))
+            self._prepared = None
+        if not self.sent or self.sent[-1].settled:
+            return [], None
+        last = self.sent[-1]
+        last.settled = True
+        end = last.end(at)
+        return [entries.send_settled(end)], end
+
+    def refused(self) -> None:
+        """The last answer proved that the service did nothing."""
+        if self.sent and self.sent[-1].delivery is Delivery.RESPONDED:
+            self.sent[-1].delivery = Delivery.REJECTED
+
+    def effect(self) -> sdk.EffectState:
+        """What the sends alone say of the attempt's writes."""
+        effects = {sent.effect for sent in self.sent if sent.is_write}
+        return "unknown" if "unknown" in effects else "happened" if "happened" in effects else "none"
+
+    def last_write(self) -> datetime:
+        """When the last write was committed to; without one, when the attempt began."""
+        writes = (sent.prepared.send.started_at for sent in reversed(self.sent) if sent.is_write)
+        return next(writes, self._attempt.started_at)
+
+    def close(self) -> None:
+        """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""
+        self._closed = True
+
+
+def content_key(content: bytes) -> str:
+    """Where content of this digest lies in a blob store."""
+    name = digest_bytes(content).removeprefix("sha256:")
+    return f"sha256/{name[:2]}/{name}"

@@ -1,0 +1,129 @@
+"""What a person can do to a run: cancel it, or settle what nobody could find out."""
+
+from dataclasses import replace
+from enum import StrEnum
+
+from interlock import approvals
+from interlock.kernel import JSON, Caller, Tx
+from interlock.runs import entries, rebuilding, transitions
+from interlock.runs.beginning import begin
+from interlock.runs.entries import Entry
+from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, of_run
+from interlock.runs.execution import Doubt, Execution
+from interlock.runs.invoke import Invoker
+from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move
+from interlock.runs.model import Run, State
+from interlock.runs.reading import Reading
+from interlock.runs.recovery import writes_in_doubt
+from interlock.runs.wiring import Wiring
+
+
+class Seen(StrEnum):
+    """What a person saw at the service."""
+
+    HAPPENED = "happened"
+    NOT_HAPPENED = "not_happened"
+
+
+class Steering:
+    """Cancels and settles runs."""
+
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+        self._wiring = wiring
+        self._reading = reading
+        self._execution = execution
+        self._invoker = invoker
+
+    async def cancel(self, caller: Caller, run_id: str, *, reason: str = "") -> Run:
+        """Stop a run. One that is not at work ends at once. One that is at work stops before its next send: what has
+        left cannot be called back. Raises RunNotFound, NotCancellable."""
+        run = await self._reading.fetch(caller, run_id)
+        if run.state in transitions.FINAL:
+            raise NotCancellable(f"{run_id} has ended already: {run.state}", run_id=run_id)
+        if run.state is State.WAITING:
+            raise NotCancellable(
+                f"nobody knows whether {run_id} happened, so it cannot be cancelled",
+                run_id=run_id,
+                next_step="Look at the service and record what you saw: `interlock runs settle RUN`.",
+            )
+        journal, at = self._journal(run), self._wiring.clock.now()
+        data: dict[str, JSON] = {"by": caller.actor, "reason": reason[:500]}
+        if run.state is State.RUNNING:
+            await journal.write([(CANCEL_REQUESTED, data)], at=at)
+            return journal.run
+        gone: approvals.Approval | None = None
+
+        def drop(tx: Tx) -> None:
+            nonlocal gone
+            if run.approval_id is not None:
+                gone = self._wiring.approvals.cancel(
+                    tx, tenant_id=run.tenant_id, approval_id=run.approval_id, reason="run_cancelled"
+                )
+
+        def told() -> list[Entry]:
+            return [(CANCEL_REQUESTED, data), *([] if gone is None else [entries.approval_moved(gone)])]
+
+        await journal.write(told, at=at, move=Move(state=State.CANCELLED, reason="cancelled"), beside=drop)
+        return journal.run
+
+    async def settle(self, caller: Caller, run_id: str, *, seen: Seen | None = None, note: str = "") -> Run:
+        """Settle a run whose outcome is unknown: by what a person saw, or, without that, by reading once more.
+
+        Raises RunNotFound, RunNotWaiting, and UnknownOutcome if reading still cannot tell.
+        """
+        run = await self._reading.fetch(caller, run_id)
+        if run.state is not State.WAITING:
+            raise RunNotWaiting(f"{run_id} is {run.state}; only a waiting run can be settled", run_id=run_id)
+        if seen is None:
+            return await self._read_again(caller, run)
+        journal = self._journal(run)
+        happened = seen is Seen.HAPPENED
+        await journal.write(
+            [("run.settled", {"by": caller.actor, "note": note[:500], "seen": seen.value})],
+            at=self._wiring.clock.now(),
+            move=Move(
+                state=State.COMPLETED if happened else State.FAILED,
+                reason="settled_by_person",
+                error=None if happened else run.error,
+            ),
+        )
+        return journal.run
+
+    async def _read_again(self, caller: Caller, run: Run) -> Run:
+        wiring, run_id = self._wiring, run.run_id
+        history = await self._reading.fetch_history(caller, run_id)
+        requester, request = rebuilding.asked(run, history.decisions[-1])
+        capability = wiring.catalog.fetch(run.capability)
+        rebuilding.same_contract(run, history.decisions[-1], capability)
+        call = await self._invoker.prepare(requester, request, capability)
+        facts = call.facts(
+            started_at=min((send.started_at for send in history.sends), default=run.created_at),
+            idempotency_key=run_id,
+        )
+        doubtful = writes_in_doubt(history.sends)
+        doubt = Doubt(
+            cause=AttemptLost("the outcome of an earlier attempt is unknown", run_id=run_id),
+            written_at=doubtful[-1].started_at if doubtful else run.created_at,
+            may_send=False,
+        )
+        at, number, fence = wiring.clock.now(), run.attempt_count + 1, run.fence + 1
+        begun = await begin(
+            wiring, call, run_id=run_id, number=number, fence=fence, at=at, facts=facts, send_first=False
+        )
+        journal = self._journal(run)
+        changed, move = rebuilding.moved_on(run, capability)
+        with wiring.ownership.working(run_id), of_run(run_id):
+            await journal.write(
+                [(READ_REQUESTED, {"by": caller.actor}), *changed, *begun.entries(call)],
+                at=at,
+                move=replace(move, state=State.RUNNING, fence=fence),
+                records=begun.records(),
+            )
+            ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
+        if ending.error is not None and ending.effect == "unknown":
+            raise ending.error
+        return journal.run
+
+    def _journal(self, run: Run) -> Journal:
+        wiring = self._wiring
+        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)

@@ -1,0 +1,67 @@
+"""What the room needs from outside, put together by `app`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
+from interlock.kernel import JSON, Backoff, Clock, IdSource, Store
+from interlock.runs.ledger import Ledger
+from interlock.runs.ownership import Ownership
+from interlock.runs.pressure import Pressure
+from interlock.runs.revalidation import Validators
+from interlock.runs.signing import Signer
+
+
+class Blobs(Protocol):
+    """Where large artifacts go, under their digest."""
+
+    async def put(self, key: str, content: bytes) -> None:
+        """Keep the content. Raises StoreError."""
+        ...
+
+    async def get(self, key: str) -> bytes:
+        """The content. Raises StoreError."""
+        ...
+
+
+class HandlerHost(Protocol):
+    """Where a connector's Python code runs: in this process (trusted), or in a child process."""
+
+    async def call(self, capability: catalog.Capability, value: Mapping[str, JSON], http: sdk.Http) -> JSON:
+        """Run the capability's handler. Raises what the handler raised if that is an InterlockError, else HandlerFailed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """`inline_bytes`: larger artifacts go to the blob store. `retry_wait`: the longest pause in seconds between the attempts
+    of a direct call. `backoff` spaces them."""
+
+    inline_bytes: int = 65_536
+    retry_wait: float = 5.0
+    backoff: Backoff = Backoff()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wiring:
+    """Every collaborator of the room."""
+
+    store: Store
+    ledger: Ledger
+    catalog: catalog.Catalog
+    connections: connections.Connections
+    policy: policy.Policy
+    approvals: approvals.Approvals
+    budgets: budgets.Budgets
+    node: plane.Node
+    authorizer: plane.Authorizer
+    signer: Signer
+    blobs: Blobs
+    validators: Validators
+    handlers: HandlerHost
+    ownership: Ownership
+    pressure: Pressure
+    clock: Clock
+    ids: IdSource
+    limits: Limits = Limits()

@@ -1,0 +1,106 @@
+"""The synchronous twin: `with interlock.sync.Interlock.open() as il`. It runs the async one on a thread of its own."""
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from functools import partial, wraps
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from interlock import app, catalog
+from interlock.kernel import Caller
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Room = TypeVar("Room")
+
+
+class Face(Generic[Room]):
+    """A room of the facade whose methods wait instead of being awaited."""
+
+    def __init__(self, portal: BlockingPortal, room: Room) -> None:
+        self._portal = portal
+        self._room = room
+
+
+def waiting(
+    method: Callable[Concatenate[Room, P], Awaitable[T]],
+) -> Callable[Concatenate[Face[Room], P], T]:
+    """The method, run on the portal's loop until it is done, with the same parameters and promises."""
+
+    @wraps(method)
+    def wait(self: Face[Room], *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._portal.call(partial(method, self._room, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+
+    return wait
+
+
+class Runs(Face[app.Runs]):
+    """As `app.Runs`."""
+
+    fetch = waiting(app.Runs.fetch)
+    list = waiting(app.Runs.list)
+    history = waiting(app.Runs.history)
+    events = waiting(app.Runs.events)
+    outcome = waiting(app.Runs.outcome)
+    artifact = waiting(app.Runs.artifact)
+    cancel = waiting(app.Runs.cancel)
+    settle = waiting(app.Runs.settle)
+    recover = waiting(app.Runs.recover)
+    packet = waiting(app.Runs.packet)
+
+
+class Approvals(Face[app.Approvals]):
+    """As `app.Approvals`."""
+
+    list = waiting(app.Approvals.list)
+    fetch = waiting(app.Approvals.fetch)
+    approve = waiting(app.Approvals.approve)
+    execute = waiting(app.Approvals.execute)
+    deny = waiting(app.Approvals.deny)
+
+
+class Connections(Face[app.Connections]):
+    """As `app.Connections`."""
+
+    connect_token = waiting(app.Connections.connect_token)
+    list = waiting(app.Connections.list)
+    fetch = waiting(app.Connections.fetch)
+    revoke = waiting(app.Connections.revoke)
+
+
+class Interlock(Face[app.Interlock]):
+    """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
+
+    def __init__(self, portal: BlockingPortal, room: app.Interlock) -> None:
+        super().__init__(portal, room)
+        self.runs = Runs(portal, room.runs)
+        self.approvals = Approvals(portal, room.approvals)
+        self.connections = Connections(portal, room.connections)
+        self.catalog: catalog.Catalog = room.catalog
+        self.caller = room.caller
+
+    invoke = waiting(app.Interlock.invoke)
+
+    @classmethod
+    @contextmanager
+    def open(cls, url: str | None = None, **options: Any) -> Generator["Interlock"]:
+        """As `app.Interlock.open`, with the same options and errors."""
+        with start_blocking_portal("asyncio") as portal:
+            opened = portal.wrap_async_context_manager(app.Interlock.open(url, **options))
+            interruption: KeyboardInterrupt | SystemExit | None = None
+            with opened as room:
+                try:
+                    yield cls(portal, room)
+                except (KeyboardInterrupt, SystemExit) as error:
+                    interruption = error  # kept out of the loop's tasks, which would wrap it in a group
+        if interruption is not None:
+            raise interruption
+
+    def as_caller(self, caller: Caller) -> "Interlock":
+        """The same Interlock, acting for somebody else."""
+        return Interlock(self._portal, self._room.as_caller(caller))
+
+    def trust(self) -> bytes:
+        """The trust file for this installation's packets."""
+        return self._room.trust()

@@ -1,0 +1,144 @@
+"""Budgets bind direct calls, and what a call takes comes back however it ends."""
+
+import anyio
+import pytest
+
+from fix_app import World, asked
+from interlock import runs, sdk
+from interlock.kernel import InterlockError, SystemClock, UnknownOutcome
+
+pytestmark = pytest.mark.anyio
+
+ALL = '[[policy.rules]]\nid = "all"\nthen = "allow"\n'
+ONE_AT_A_TIME = ALL + '[[budgets]]\nname = "one"\nper = "connection"\nconcurrency = 1\n'
+TWO_A_MINUTE = ALL + '[[budgets]]\nname = "two"\nper = "connection"\nrate = { limit = 2, per_seconds = 60 }\n'
+ASK = '[policy]\ndefault = "ask"\n[[budgets]]\nname = "one"\nper = "connection"\nconcurrency = 1\n'
+
+
+async def test_what_is_beyond_the_concurrency_is_shed(durable_world: World):
+    world = durable_world
+    world.clock = SystemClock()
+    async with world.process(rules=ONE_AT_A_TIME) as one, world.process(rules=ONE_AT_A_TIME) as two:
+        await one.connect(world.server.url)
+        world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.create)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            for process in (one, two):
+                shed = await process.create(title="Window")
+                assert shed.state is runs.State.SHED
+                assert any("budget 'one'" in reason for reason in shed.reasons)
+            world.server.release()
+        assert (await two.create(title="Window")).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 2
+
+
+async def test_what_is_beyond_the_rate_is_shed(world: World):
+    async with world.process(rules=TWO_A_MINUTE) as process:
+        await process.connect(world.server.url)
+        world.advance(60 - world.clock.now().timestamp() % 60)
+        states = [(await process.create(title=f"Door {index}")).state.value for index in range(3)]
+        assert states == ["completed", "completed", "shed"]
+        history = await process.last()
+        assert history.run.reason == "budget:two"
+        assert not history.attempts
+        world.advance(60)
+        assert (await process.create()).state is runs.State.COMPLETED
+
+
+@pytest.mark.parametrize("ending", ["done", "status:422", "cut_before", "cancelled", "store"])
+async def test_slots_come_back(file_world: World, ending: str, monkeypatch: pytest.MonkeyPatch):
+    world = file_world
+    async with world.process(rules=ONE_AT_A_TIME) as process:
+        await process.connect(world.server.url)
+        world.server.add_issues("acme/rocket", 1)
+        value = {"repo": "acme/rocket", "issue_number": 1, "body": "Hm."}
+        if ending == "cancelled":
+            world.server.fault("hold", match="issues/create-comment")
+            async with anyio.create_task_group() as group:
+                group.start_soon(process.il.invoke, "acme.comment.create", value)
+                await anyio.to_thread.run_sync(world.server.wait_held)
+                group.cancel_scope.cancel()
+            world.server.release()
+        elif ending == "store":
+            with monkeypatch.context() as patch:
+
+                async def broken(change: runs.Change) -> None:
+                    raise UnknownOutcome("gone")
+
+                patch.setattr(process.parts.wiring.ledger, "admit", broken)
+                with pytest.raises(InterlockError):
+                    await process.il.invoke("acme.comment.create", value)
+        elif ending == "done":
+            await process.il.invoke("acme.comment.create", value)
+        else:
+            world.server.fault(ending, match="issues/create-comment")
+            with pytest.raises(InterlockError):
+                await process.il.invoke("acme.comment.create", value)
+        assert (await process.create()).state is runs.State.COMPLETED
+
+
+async def test_a_rate_limit_of_the_service_closes_the_budget(file_world: World):
+    async with file_world.process(rules=TWO_A_MINUTE) as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("secondary_limit", match="issues/create", retry_after=90)
+        with pytest.raises(sdk.RateLimited):
+            await process.create()
+        assert (await process.create()).state is runs.State.SHED
+        file_world.advance(91)
+        assert (await process.create()).state is runs.State.COMPLETED
+
+
+async def test_an_approval_is_kept_while_the_budget_is_used_up(file_world: World):
+    world = file_world
+    world.clock = SystemClock()
+    async with world.process(rules=ASK) as process:
+        await process.connect(world.server.url)
+        first, second = await process.create(), await process.create(title="Window")
+        for held in (first, second):
+            await process.reviewer.approvals.approve(asked(held))
+        world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.il.approvals.execute, asked(first))
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            with pytest.raises(runs.OverBudget) as raised:
+                await process.il.approvals.execute(asked(second))
+            assert raised.value.run_id == second.run_id
+            world.server.release()
+        assert (await process.il.approvals.execute(asked(second))).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 2
+
+
+async def test_a_slot_lives_as_long_as_its_call(file_world: World):
+    world = file_world
+    async with world.process(rules=ONE_AT_A_TIME) as process:
+        await process.connect(world.server.url)
+        world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.create)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            for _ in range(4):
+                world.advance(40)
+                await process.parts.wiring.ownership.renew()
+                for renewal in process.parts.wiring.ownership.renewals:
+                    await renewal()
+            assert (await process.create(title="Window")).state is runs.State.SHED
+            world.server.release()
+        assert (await process.create(title="Window")).state is runs.State.COMPLETED
+
+
+async def test_recovery_waits_for_the_budget(durable_world: World):
+    world = durable_world
+    async with world.process(rules=ONE_AT_A_TIME) as process:
+        await process.connect(world.server.url)
+    await world.killed("hold_before", lambda process: process.create(), rules=ONE_AT_A_TIME)
+    async with world.process(rules=ONE_AT_A_TIME) as process:
+        world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.create, "Window")
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            assert await process.il.runs.recover() == []
+            world.server.release()
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 2

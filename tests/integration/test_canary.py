@@ -1,0 +1,201 @@
+"""A planted secret turns up nowhere: not in rows, files, logs, errors, packets, nor in the reprs of what is in memory."""
+
+import base64
+import gc
+import json
+import logging
+import traceback
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import anyio
+import pytest
+
+from fix_app import TOKEN, Process, World, run_of
+from fix_parrot import Answer, Heard, Parrot
+from interlock import runs
+from interlock.kernel import InterlockError
+
+pytestmark = pytest.mark.anyio
+
+FORMS = {
+    "plain": TOKEN,
+    "base64": base64.b64encode(TOKEN.encode()).decode(),
+    "basic": base64.b64encode(f"octo:{TOKEN}".encode()).decode(),
+    "url": quote(TOKEN, safe=""),
+    "url-lower": quote(TOKEN, safe="").replace("%2B", "%2b").replace("%2F", "%2f"),
+    "hex": TOKEN.encode().hex(),
+    "json": json.dumps(TOKEN)[1:-1].replace("/", "\\/"),
+}
+# What of each form depends on the secret alone (base64 mixes the neighbours into the edges).
+CANARIES = tuple(form[4:-4].encode() for form in FORMS.values())
+
+
+def finds(data: bytes) -> list[bytes]:
+    return [canary for canary in CANARIES if canary in data]
+
+
+def issue(title: str) -> bytes:
+    return b'{"number": 1, "state": "open", "user": {"login": "octo-agent"}, "title": "' + title.encode() + b'"}'
+
+
+def echo(form: str) -> dict[str, Answer]:
+    return {
+        "body": Answer(issue(form), 201),
+        "header": Answer(issue("x"), 201, {"x-echo": f"Bearer {form}", "etag": f'"{form}"', "link": f"<{form}>"}),
+        "refusal": Answer(b'{"message": "bad token ' + form.encode() + b'"}', 422),
+        "unauthorised": Answer(b'{"message": "no such token ' + form.encode() + b'"}', 403),
+        "failure": Answer(b'{"message": "oops ' + form.encode() + b'"}', 500),
+        "not json": Answer(b"Bearer " + form.encode(), 201),
+        "wrong shape": Answer(b'{"number": "' + form.encode() + b'", "' + form.encode() + b'": 1}', 201),
+        "cut": Answer(issue(form), 201, cut=True),
+        "redirect": Answer(b"", 302, {"location": f"https://elsewhere.dev/?token={form}"}),
+        "limited": Answer(b'{"message": "secondary rate limit for ' + form.encode() + b'"}', 403),
+    }
+
+
+class Listener(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record) + repr(record.__dict__))
+
+
+class Shown(list[str]):
+    """What was shown. It is itself a local of the frames that are rendered into it."""
+
+    def __repr__(self) -> str:
+        return "Shown"
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    handler, root = Listener(), logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def rendered(error: BaseException) -> str:
+    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+
+
+def reprs(root: object) -> Iterator[str]:
+    """Of everything that can be reached, but for code, and for the value inside a Secret: that must be somewhere."""
+    seen: set[int] = set()
+    stack: list[object] = [root]
+    skipped = (types.ModuleType, types.FunctionType, types.CodeType, types.FrameType, type, types.BuiltinFunctionType)
+    while stack:
+        item = stack.pop()
+        if id(item) in seen or isinstance(item, skipped):
+            continue
+        seen.add(id(item))
+        name = f"{type(item).__module__}.{type(item).__qualname__}"
+        if name.startswith("interlock"):
+            yield repr(item)
+        if name not in ("interlock.kernel.secret.Secret", "interlock.kernel.redaction.Redactor"):
+            stack.extend(gc.get_referents(item))
+
+
+async def everything(world: World, parrot: Parrot, listener: Listener) -> list[str]:
+    """Use every way in which the secret could get out; what was shown to callers."""
+    shown = Shown()
+    async with world.process(execution={"egress_allow": (parrot.host,), "inline_bytes": 64}) as process:
+        connection = await process.connect(parrot.url, scopes=["repo"])
+        shown.append(repr(connection))
+
+        async def attempt(capability: str, value: dict[str, Any]) -> None:
+            try:
+                shown.append(repr(await process.il.invoke(capability, value, max_attempts=1)))
+            except InterlockError as error:
+                shown.extend([rendered(error), json.dumps(error.to_json()), repr(error)])
+
+        for form in FORMS.values():
+            for answer in echo(form).values():
+                parrot.say = lambda heard, said=answer: said if heard.method == "POST" else Answer(b"[]", said.status)
+                await attempt("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
+                await attempt("acme.issue.file", {"repo": "acme/rocket", "title": "Door"})
+            parrot.say = lambda heard, form=form: Answer(
+                b"[" + issue(form) + b"]", headers={"etag": '"1"', "x-echo": form}
+            )
+            await attempt("acme.issue.list", {"repo": "acme/rocket"})
+            await attempt("acme.issue.list", {"repo": "acme/rocket"})
+        shown.append(rendered(await cancelled(process, parrot)))
+        shown.extend(reprs(process.parts))
+        for run in await process.il.runs.list(limit=1000):
+            shown.append((await process.il.runs.packet(run.run_id)).decode())
+            shown.append(repr(await process.il.runs.history(run.run_id)))
+        shown.append(repr(await process.il.connections.revoke(connection.connection_id)))
+        shown.extend(reprs(process.parts))
+        # Before the store is closed: its write-ahead log still holds the latest pages.
+        shown.extend(path.read_bytes().decode("latin-1") for path in files(world.folder))
+    return [*shown, *listener.lines]
+
+
+async def cancelled(process: Process, parrot: Parrot) -> BaseException:
+    """The exception that a cancelled caller sees, with all frames on its way."""
+    import asyncio
+    import threading
+
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(heard: Heard) -> Answer:
+        reached.set()
+        go_on.wait(10)
+        return Answer(b"{}")
+
+    parrot.say = slow
+    task = asyncio.ensure_future(process.il.invoke("acme.account.fetch"))  # noqa: TID251 - as foreign callers do
+    await anyio.to_thread.run_sync(reached.wait)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError as error:
+        return error
+    finally:
+        go_on.set()
+    raise AssertionError("it was not cancelled")
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener):
+    shown = await everything(file_world, parrot, listener)
+    assert len(shown) > 500
+    assert any("authorization" in heard.headers for heard in parrot.heard)
+    assert all(TOKEN in heard.headers["authorization"] for heard in parrot.heard)
+    found = [text for text in shown if finds(text.encode())]
+    for text in found[:3]:
+        place = text.find(finds(text.encode())[0].decode())
+        print(text[:100], "…", text[max(0, place - 300) : place + 60])
+    assert len(found) == 0
+    left = {path.name: finds(path.read_bytes()) for path in files(file_world.folder)}
+    assert "store.db" in left
+    assert not any(left.values())
+
+
+async def test_the_canary_would_be_found(file_world: World, parrot: Parrot):
+    """Something that is no secret goes the same ways, and is found in all of them: the test above looks where it says."""
+    word = "not_a_secret_0123456789"
+    parrot.say = lambda heard: Answer(b'{"login": "octo-agent"}')
+    async with file_world.process(execution={"egress_allow": (parrot.host,)}) as process:
+        await process.connect(parrot.url, scopes=["repo"])
+        parrot.say = lambda heard: Answer(b'{"message": "' + word.encode() + b'"}', 422)
+        with pytest.raises(InterlockError) as raised:
+            await process.create(title=word)
+        assert word in rendered(raised.value)
+        packet = await process.il.runs.packet(run_of(raised.value))
+        assert word.encode() in packet
+        assert any(word.encode() in path.read_bytes() for path in files(file_world.folder))
+        assert isinstance(await process.last(), runs.History)

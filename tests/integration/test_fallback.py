@@ -1,0 +1,52 @@
+"""Acceptable target classes are tried in order, each rung on record; nothing falls back after something may have left."""
+
+import pytest
+
+from fix_app import World
+from interlock import runs
+from interlock.kernel import InterlockError
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_next_acceptable_class_is_tried(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        outcome = await process.create(target=["moon-base", "local-http"])
+        assert outcome.state is runs.State.COMPLETED
+        sends = (await process.last()).sends
+        assert [(send.target_class, send.delivery.value) for send in sends] == [
+            ("moon-base", "not_sent"),
+            ("local-http", "responded"),
+        ]
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_without_any_target_nothing_is_sent(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(InterlockError) as raised:
+            await process.create(target=["moon-base", "mars"], max_attempts=1)
+        assert raised.value.code == "effect_failed"
+        history = await process.last()
+        assert history.run.state is runs.State.FAILED
+        assert [send.delivery.value for send in history.sends] == ["not_sent", "not_sent"]
+
+
+async def test_a_cut_answer_is_no_reason_to_fall_back(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_before", match="issues/create")
+        await process.create(target=["local-http", "moon-base"])
+        assert file_world.server.effects("issues/create") == 1
+        assert "moon-base" not in {send.target_class for send in (await process.last()).sends}
+
+
+async def test_a_host_outside_the_allowance_is_refused(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+    async with file_world.process(execution={"egress_allow": ()}) as process:
+        with pytest.raises(InterlockError) as raised:
+            await process.create(max_attempts=1)
+        assert raised.value.details["failure_class"] == "address_refused"
+        assert file_world.server.effects() == 0

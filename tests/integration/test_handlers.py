@@ -1,0 +1,195 @@
+"""Connectors' Python code, in this process and in a child process: every request of theirs is committed and settled."""
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import Process, World, connector, operations
+from interlock import runs, sdk
+from interlock.app.settings import ConnectorSettings
+from interlock.kernel import InterlockError, UnknownOutcome
+
+pytestmark = pytest.mark.anyio
+VALUE = {"repo": "acme/rocket", "title": "Door"}
+CHILD = "handlers_for_tests"
+
+CODE = """
+import json
+
+from interlock import sdk
+
+async def file_issue(input, http):
+    path = f"/repos/{input['repo']}/issues"
+    made = await http.request(sdk.HttpRequest(method="POST", path=path, json_body={"title": input["title"]}))
+    read = await http.request(sdk.HttpRequest(method="GET", path=f"{path}/{json.loads(made.body)['number']}"))
+    return {"number": json.loads(read.body)["number"]}
+
+async def break_after(input, http):
+    await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    raise KeyError("oops")
+
+async def deny_after(input, http):
+    await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    raise sdk.ProviderUnavailable("nothing happened, try again", effect="none")
+
+async def break_before(input, http):
+    raise KeyError("oops")
+
+async def complain_before(input, http):
+    raise sdk.ResourceNotFound("no such thing")
+
+async def swallow(input, http):
+    try:
+        await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    except Exception:
+        raise sdk.ProviderUnavailable("it did not work", effect="none") from None
+    return {"number": 1}
+
+async def wrong_shape(input, http):
+    return {"number": "one"}
+
+async def no_json(input, http):
+    return {"number": 2**60}
+
+left = []
+
+async def leave_a_task(input, http):
+    import asyncio
+    async def later():
+        await asyncio.sleep(0.05)
+        try:
+            await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+        except Exception as error:
+            left.append(error)
+    left.append(asyncio.ensure_future(later()))
+    return {"number": 1}
+
+async def at_once(input, http):
+    import anyio
+    async def one(index):
+        await http.request(sdk.HttpRequest(
+            method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": f"x{index}"}))
+    async with anyio.create_task_group() as group:
+        for index in range(4):
+            group.start_soon(one, index)
+    return {"number": 4}
+"""
+
+
+@pytest.fixture(params=["here", "child"])
+def isolated(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """The handlers as an importable module, run in this process and in a child."""
+    import sys
+
+    (tmp_path / f"{CHILD}.py").write_text(CODE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.delitem(sys.modules, CHILD, raising=False)
+    return ("acme",) if request.param == "child" else ()
+
+
+async def call(world: World, process: Process, name: str = "") -> runs.Outcome:
+    return await process.il.invoke("acme.issue.file", VALUE)
+
+
+def process_with(world: World, isolated: tuple[str, ...], name: str):
+    return world.process(
+        manifest=connector(operations=operations(f"{CHILD}:{name}")), connectors=ConnectorSettings(isolated=isolated)
+    )
+
+
+async def test_each_request_is_a_send(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "file_issue") as process:
+        await process.connect(file_world.server.url)
+        outcome = await call(file_world, process)
+        assert outcome.output == {"number": 1}
+        assert file_world.server.effects("issues/create") == 1
+        history = await process.last()
+        assert [send.delivery.value for send in history.sends] == ["responded", "responded"]
+        assert [send.number for send in history.sends] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["break_after", "deny_after"])
+async def test_what_was_sent_counts_and_not_what_the_handler_says(
+    file_world: World, isolated: tuple[str, ...], name: str
+):
+    async with process_with(file_world, isolated, name) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(InterlockError) as raised:
+            await call(file_world, process)
+        assert raised.value.run_id is not None
+        history = await process.last()
+        assert len(history.attempts) == 1
+        assert [send.delivery.value for send in history.sends] == ["responded"]
+        assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("name", ["break_before", "complain_before"])
+async def test_nothing_sent_is_nothing_done(file_world: World, isolated: tuple[str, ...], name: str):
+    async with process_with(file_world, isolated, name) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.OperationFailed):
+            await call(file_world, process)
+        history = await process.last()
+        assert history.run.state is runs.State.FAILED
+        assert not history.sends
+
+
+@pytest.mark.parametrize("fault", ["cut_before", "status:500"])
+async def test_a_write_in_doubt_waits_whatever_the_handler_says(
+    file_world: World, isolated: tuple[str, ...], fault: str
+):
+    async with process_with(file_world, isolated, "deny_after" if fault == "status:500" else "swallow") as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault(fault, match="issues/create", apply=True)
+        with pytest.raises(UnknownOutcome):
+            await call(file_world, process)
+        assert (await process.last()).run.state is runs.State.WAITING
+        assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("name", ["wrong_shape", "no_json"])
+async def test_a_wrong_result_fails_the_run(file_world: World, isolated: tuple[str, ...], name: str):
+    async with process_with(file_world, isolated, name) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(InterlockError) as raised:
+            await call(file_world, process)
+        assert raised.value.code in ("invalid_output", "handler_failed")
+        assert (await process.last()).run.state is runs.State.FAILED
+
+
+async def test_requests_at_once_go_one_after_the_other(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "at_once") as process:
+        await process.connect(file_world.server.url)
+        await call(file_world, process)
+        history = await process.last()
+        assert [send.delivery.value for send in history.sends] == ["responded"] * 4
+        assert file_world.server.effects("issues/create") == 4
+
+
+async def test_a_task_left_behind_sends_nothing(file_world: World, isolated: tuple[str, ...]):
+    if isolated:
+        return  # a child is gone when its call is over
+    async with process_with(file_world, isolated, "leave_a_task") as process:
+        await process.connect(file_world.server.url)
+        await call(file_world, process)
+        import importlib
+
+        left: list[Any] = importlib.import_module(CHILD).left
+        await left[0]
+        assert left[1].code == "attempt_over"
+        assert file_world.server.effects("issues/create") == 0
+
+
+async def test_cancelled_meanwhile(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "swallow") as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, file_world, process)
+            await anyio.to_thread.run_sync(file_world.server.wait_held)
+            group.cancel_scope.cancel()
+        file_world.server.release()
+        assert (await process.last()).run.state is runs.State.WAITING

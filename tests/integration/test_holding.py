@@ -1,0 +1,264 @@
+"""Held runs: approved and done once, denied for good, bound to exactly what was shown to the reviewer."""
+
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
+from interlock import approvals, catalog, policy, runs
+from interlock.kernel import Caller
+
+pytestmark = pytest.mark.anyio
+NO_WINDOWS = policy.Policy(
+    rules=(policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("acme.issue.create",), reason="not now"),)
+)
+
+
+@pytest.fixture(autouse=True)
+def asking(request: pytest.FixtureRequest) -> None:
+    for name in ("world", "file_world", "durable_world"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).law = ASK_WRITES
+
+
+async def test_approved_it_is_done_once(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        assert held.state is runs.State.HELD
+        await process.reviewer.approvals.approve(asked(held))
+        done = await process.il.approvals.execute(asked(held))
+        assert done.state is runs.State.COMPLETED
+        assert done.run_id == held.run_id
+        assert world.server.effects("issues/create") == 1
+        with pytest.raises(runs.RunNotHeld):
+            await process.il.approvals.execute(asked(held))
+        history = await process.last()
+        assert [each.effect for each in history.decisions] == ["ask", "ask"]
+        [approval] = history.approvals
+        assert (approval.state, approval.reviewer, approval.spent_by) == ("spent", "ada", held.run_id)
+
+
+async def test_executed_twice_at_once_it_is_done_once(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        told: list[object] = []
+
+        async def execute() -> None:
+            try:
+                told.append((await process.il.approvals.execute(asked(held))).state)
+            except (approvals.AlreadySpent, runs.RunNotHeld, runs.StaleRun) as error:
+                told.append(error.code)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(execute)
+        assert told.count(runs.State.COMPLETED) == 1
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_two_reviewers_race(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        second = process.il.as_caller(replace(REVIEWER, actor="grace"))
+        told: list[str] = []
+
+        async def decide(work: Awaitable[approvals.Approval]) -> None:
+            try:
+                told.append((await work).state.value)
+            except approvals.AlreadyDecided as error:
+                told.append(error.code)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(decide, process.reviewer.approvals.approve(asked(held)))
+            group.start_soon(decide, second.approvals.deny(asked(held), reason="no"))
+        assert "already_decided" in told
+        state = (await process.last()).run.state
+        assert state is (runs.State.DENIED if "denied" in told else runs.State.HELD)
+
+
+async def test_the_requester_does_not_review(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.create()
+        with pytest.raises(approvals.SelfReview):
+            await process.il.approvals.approve(asked(held))
+        nobody = process.il.as_caller(Caller(tenant_id="default", actor="bob", roles=frozenset()))
+        with pytest.raises(approvals.RoleMissing):
+            await nobody.approvals.approve(asked(held))
+        with pytest.raises(approvals.NotApproved):
+            await process.il.approvals.execute(asked(held))
+        assert file_world.server.effects() == 0
+
+
+async def test_an_edit_changes_what_is_done(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create(idempotency_key="k")
+        before = (await process.last()).run
+        edited = {"repo": "acme/rocket", "title": "Window"}
+        await process.reviewer.approvals.approve(asked(held), edited_input=edited)
+        done = await process.il.approvals.execute(asked(held))
+        assert shown(done)["title"] == "Window"
+        run = (await process.last()).run
+        assert run.input_digest != before.input_digest
+        assert "run.input_edited" in await process.events(run.run_id)
+        again = await process.create(idempotency_key="k")
+        assert (again.run_id, again.replayed, shown(again)["title"]) == (run.run_id, True, "Window")
+        assert world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("edited", [{"repo": "acme/rocket"}, {"repo": "acme/rocket", "title": "x", "titel": "y"}])
+async def test_an_edit_is_validated(file_world: World, edited: dict[str, Any]):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.create()
+        with pytest.raises(catalog.InvalidInput):
+            await process.reviewer.approvals.approve(asked(held), edited_input=edited)
+        assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.PENDING
+
+
+async def test_an_edit_is_judged_again(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+    world.law = NO_WINDOWS
+    async with world.process() as process:
+        with pytest.raises(approvals.InvalidEdit, match="not now"):
+            await process.reviewer.approvals.approve(
+                asked(held), edited_input={"repo": "acme/rocket", "title": "Window"}
+            )
+
+
+async def test_a_denial_sticks(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create(idempotency_key="k")
+        await process.reviewer.approvals.deny(asked(held), reason="too risky")
+        run = (await process.last()).run
+        assert (run.state, run.reason) == (runs.State.DENIED, "approval_denied")
+        with pytest.raises(approvals.AlreadyDecided):
+            await process.reviewer.approvals.approve(asked(held))
+        with pytest.raises(runs.RunNotHeld):
+            await process.il.approvals.execute(asked(held))
+        again = await process.create(idempotency_key="k")
+        assert (again.state, again.replayed) == (runs.State.DENIED, True)
+        assert world.server.effects() == 0
+
+
+async def test_an_approval_that_expires_ends_the_run(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        world.advance(25 * 3600)
+        with pytest.raises(approvals.ApprovalExpired):
+            await process.il.approvals.execute(asked(held))
+        await process.il.runs.recover()
+        run = (await process.last()).run
+        assert (run.state, run.reason) == (runs.State.CANCELLED, "approval_expired")
+        assert world.server.effects() == 0
+
+
+async def test_a_held_run_can_be_cancelled(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        run = await process.il.runs.cancel(held.run_id, reason="changed my mind")
+        assert run.state is runs.State.CANCELLED
+        assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.CANCELLED
+        with pytest.raises(runs.RunCancelled):
+            await process.il.runs.outcome(held.run_id)
+
+
+async def test_policy_that_has_changed_its_mind_denies(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    world.law = NO_WINDOWS
+    async with world.process() as process:
+        outcome = await process.il.approvals.execute(asked(held))
+        assert outcome.state is runs.State.DENIED
+        assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.CANCELLED
+        assert world.server.effects() == 0
+
+
+async def test_another_version_of_the_connector_is_not_what_was_approved(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    async with world.process(manifest=connector(version="1.1.0")) as process:
+        with pytest.raises(approvals.BindingMismatch) as raised:
+            await process.il.approvals.execute(asked(held))
+        assert raised.value.run_id == held.run_id
+        assert world.server.effects() == 0
+
+
+async def test_another_account_is_not_what_was_approved(world: World, monkeypatch: pytest.MonkeyPatch):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        desk = process.parts.wiring.connections
+        resolve = desk.resolve
+
+        async def somebody_else(*args: Any, **kwargs: Any):
+            found = await resolve(*args, **kwargs)
+            return replace(found, connection=replace(found.connection, subject="mona"))
+
+        monkeypatch.setattr(desk, "resolve", somebody_else)
+        with pytest.raises(approvals.BindingMismatch):
+            await process.il.approvals.execute(asked(held))
+        monkeypatch.undo()
+        assert world.server.effects() == 0
+
+
+async def test_the_same_call_again_spends_the_approval_and_ends_the_held_run(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        done = await process.create()
+        assert done.state is runs.State.COMPLETED
+        assert done.approval_id == asked(held)
+        assert done.run_id != held.run_id
+        first = await process.il.runs.fetch(held.run_id)
+        assert (first.state, first.reason) == (runs.State.CANCELLED, "approval_spent_elsewhere")
+        history = await process.il.runs.history(done.run_id)
+        assert [each.approval_id for each in history.approvals] == [asked(held)]
+        assert (await process.create()).state is runs.State.HELD
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_held_write_whose_answer_is_cut(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        world.server.fault("cut_answer", match="issues/create")
+        assert (await process.il.approvals.execute(asked(held))).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_held_run_whose_process_died_is_recovered(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    await world.killed("hold", lambda process: process.il.approvals.execute(asked(held)))
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1

@@ -1,0 +1,107 @@
+"""Idempotency keys: one key, one run, one effect."""
+
+import anyio
+import pytest
+
+from fix_app import Process, World
+from interlock import runs
+from interlock.kernel import Caller, InterlockError, SystemClock, UnknownOutcome
+
+pytestmark = pytest.mark.anyio
+COLLEAGUE = Caller(tenant_id="default", actor="colleague", roles=frozenset())
+
+
+async def test_the_same_request_gets_the_same_run(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        first = await process.create(idempotency_key="k")
+        second = await process.create(idempotency_key="k")
+        assert (first.replayed, second.replayed) == (False, True)
+        assert (second.run_id, second.output) == (first.run_id, first.output)
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_another_input_or_actor_is_a_conflict(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        first = await process.create(idempotency_key="k")
+        with pytest.raises(runs.IdempotencyConflict, match="another input") as raised:
+            await process.create(title="Window", idempotency_key="k")
+        assert raised.value.run_id == first.run_id
+        with pytest.raises(runs.IdempotencyConflict, match="another actor"):
+            await process.il.as_caller(COLLEAGUE).invoke(
+                "acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, idempotency_key="k"
+            )
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_after_thirty_days_the_key_is_free(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        first = await process.create(idempotency_key="k")
+        world.advance(30 * 86400 - 60)
+        assert (await process.create(idempotency_key="k")).replayed
+        world.advance(120)
+        second = await process.create(idempotency_key="k")
+        assert not second.replayed
+        assert second.run_id != first.run_id
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_callers_at_once_cause_one_effect(durable_world: World, processes: int):
+    world = durable_world
+    world.clock = SystemClock()
+    async with world.process() as one, world.process() as two:
+        await one.connect(world.server.url)
+        outcomes: list[runs.Outcome] = []
+
+        async def call(process: Process) -> None:
+            outcomes.append(await process.create(idempotency_key="k"))
+
+        async with anyio.create_task_group() as group:
+            for index in range(6):
+                group.start_soon(call, two if processes == 2 and index % 2 else one)
+        assert len({outcome.run_id for outcome in outcomes}) == 1
+        assert {outcome.state for outcome in outcomes} == {runs.State.COMPLETED}
+        assert sorted(outcome.replayed for outcome in outcomes) == [False] + [True] * 5
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_failure_is_told_again(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("status:422", match="issues/create")
+        with pytest.raises(InterlockError) as first:
+            await process.create(idempotency_key="k")
+        with pytest.raises(runs.RunFailed) as second:
+            await process.create(idempotency_key="k")
+        assert second.value.to_json() == first.value.to_json()
+        assert len(file_world.server.requests("issues/create")) == 1
+
+
+async def test_an_unknown_outcome_is_told_again_as_unknown(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.add_issues("acme/rocket", 1)
+        file_world.server.fault("cut_before", match="issues/create-comment")
+        value = {"repo": "acme/rocket", "issue_number": 1, "body": "Hm."}
+        with pytest.raises(UnknownOutcome) as first:
+            await process.il.invoke("acme.comment.create", value, idempotency_key="k")
+        with pytest.raises(UnknownOutcome) as second:
+            await process.il.invoke("acme.comment.create", value, idempotency_key="k")
+        assert second.value.to_json() == first.value.to_json()
+        assert file_world.server.effects("issues/create-comment") == 1
+
+
+async def test_a_key_belongs_to_one_capability_and_one_tenant(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        await process.create(idempotency_key="k")
+        other = await process.il.invoke("acme.account.fetch", idempotency_key="k")
+        assert not other.replayed
+        stranger = process.il.as_caller(Caller(tenant_id="elsewhere", actor="agent", roles=frozenset()))
+        await stranger.connections.connect_token("acme", "ghp_of_mona_0123456789", base_url=file_world.server.url)
+        outcome = await stranger.invoke(
+            "acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, idempotency_key="k"
+        )
+        assert not outcome.replayed

@@ -1,0 +1,343 @@
+"""What dead processes leave: read about, sent again only when that is safe, never twice."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+import pytest
+
+from fix_app import LEASE, Process, World, connector, operations
+from interlock import policy, runs, sdk
+from interlock.kernel import StoreError, UnknownOutcome
+from interlock.runs.recovery import MAX_ATTEMPTS
+
+pytestmark = pytest.mark.anyio
+
+
+def create(title: str = "Door") -> Callable[[Process], Awaitable[runs.Outcome]]:
+    return lambda process: process.create(title)
+
+
+async def connected(world: World) -> None:
+    async with world.process() as process:
+        await process.connect(world.server.url)
+
+
+async def test_a_write_that_was_applied_is_found(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", create())
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+        history = await process.last()
+        assert [each.state.value for each in history.attempts] == ["lost", "completed"]
+        assert history.run.fence == 2
+        assert await process.il.runs.recover() == []
+
+
+async def test_a_write_that_was_not_applied_is_sent_again(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    assert world.server.effects("issues/create") == 0
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_read_is_done_again(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", lambda process: process.il.invoke("acme.account.fetch"), match="GET /user")
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert (await process.il.runs.outcome(recovered.run_id)).output == {"login": "octo-agent"}
+
+
+async def test_a_write_without_a_way_to_read_waits(durable_world: World):
+    world = durable_world
+    await connected(world)
+    world.server.add_issues("acme/rocket", 1)
+    value = {"repo": "acme/rocket", "issue_number": 1, "body": "Hm."}
+    await world.killed(
+        "hold", lambda process: process.il.invoke("acme.comment.create", value), match="issues/create-comment"
+    )
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.WAITING
+        assert world.server.effects("issues/create-comment") == 1
+
+
+async def test_a_handler_that_may_have_written_waits(durable_world: World):
+    world = durable_world
+    await connected(world)
+    value = {"repo": "acme/rocket", "title": "Door"}
+    await world.killed("hold", lambda process: process.il.invoke("acme.issue.file", value))
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.WAITING
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_two_processes_recover_one_run_once(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    async with world.process() as one, world.process() as two:
+        found: list[runs.Recovered] = []
+
+        async def sweep(process: Process) -> None:
+            found.extend(await process.il.runs.recover())
+
+        async with anyio.create_task_group() as group:
+            for process in (one, two, one, two):
+                group.start_soon(sweep, process)
+        assert [each.state for each in found] == [runs.State.COMPLETED]
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_live_process_is_left_alone(durable_world: World):
+    world = durable_world
+    async with world.process() as alive, world.process() as other:
+        await alive.connect(world.server.url)
+        world.server.fault("hold", match="issues/create")
+        async with anyio.create_task_group() as group:
+            group.start_soon(alive.create)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            assert await other.il.runs.recover() == []
+            assert await alive.il.runs.recover() == []
+            world.server.release()
+        assert (await alive.last()).run.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_connection_that_was_revoked_meanwhile(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", create())
+    await world.killed("hold", lambda process: process.il.invoke("acme.account.fetch"), match="GET /user")
+    async with world.process() as process:
+        await process.il.connections.revoke("acme")
+        recovered = await process.il.runs.recover()
+        assert {each.capability: each.state.value for each in recovered} == {
+            "acme.issue.create": "waiting",
+            "acme.account.fetch": "failed",
+        }
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_connector_that_is_gone(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", create())
+    other = sdk.Connector(
+        "other",
+        version="1.0.0",
+        description="Another one.",
+        base_url="https://api.acme.dev",
+        category="developer_tools",
+        auth=[sdk.token_profile(scopes=["repo"])],
+        operations=operations(),
+    ).manifest
+    async with world.process(manifest=other) as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.WAITING
+        assert recovered.error is not None
+        assert recovered.error.code == "unknown_capability"
+
+
+async def test_a_newer_connector_with_the_same_contract_goes_on(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    newer = connector(version="1.1.0")
+    async with world.process(manifest=newer) as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        run = (await process.last()).run
+        assert (run.connector_version, run.manifest_digest) == ("1.1.0", newer.digest)
+        assert "run.manifest_changed" in await process.events(run.run_id)
+
+
+async def test_a_newer_connector_with_another_contract_does_not(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+
+    class More(sdk.Input):
+        """Open an issue."""
+
+        repo: sdk.Repo
+        title: str
+        body: str | None = None
+        more: str | None = None
+
+    from fix_app import FIND, Issue
+
+    changed = [
+        sdk.post("issue.create", "/repos/{repo}/issues", input=More, output=Issue, scopes=["repo"], reconcile=FIND),
+        *operations()[1:],
+    ]
+    async with world.process(manifest=connector(version="2.0.0", operations=changed)) as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.error is not None
+        assert recovered.error.code == "manifest_changed"
+        assert recovered.state is runs.State.WAITING
+        assert world.server.effects("issues/create") == 0
+
+
+async def test_a_cancel_request_keeps_recovery_from_sending(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    async with world.process() as process:
+        await process.il.runs.cancel((await process.last()).run.run_id)
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.FAILED
+        assert world.server.effects("issues/create") == 0
+
+
+async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    world.law = policy.Policy(rules=(policy.Rule(rule_id="no", then=policy.Effect.DENY),))
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.FAILED
+        assert world.server.effects("issues/create") == 0
+
+
+async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    for _ in range(MAX_ATTEMPTS - 1):
+        await world.killed("hold_before", lambda process: process.il.runs.recover())
+    sent = len(world.server.requests("issues/create"))
+    assert sent == MAX_ATTEMPTS
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.FAILED
+        assert len(world.server.requests("issues/create")) == sent
+        assert world.server.effects("issues/create") == 0
+
+
+@pytest.mark.parametrize("port", ["admit", "apply"])
+async def test_an_answer_of_the_store_that_was_lost(world: World, monkeypatch: pytest.MonkeyPatch, port: str):
+    """The commit went through, and its answer did not: the caller gets an error, and nobody here works on the run."""
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        ledger = process.parts.wiring.ledger
+        original = getattr(ledger, port)
+        lost = port == "apply"
+
+        async def lose(value: object) -> object:
+            if not lost:
+                await original(value)
+            raise StoreError("the connection to the database broke")
+
+        monkeypatch.setattr(ledger, port, lose)
+        with pytest.raises(StoreError) as raised:
+            await process.create()
+        monkeypatch.undo()
+        run = (await process.last()).run
+        assert raised.value.run_id == run.run_id
+        assert run.state is runs.State.RUNNING
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+        assert await process.il.runs.recover() == []
+
+
+async def test_a_store_that_fails_during_recovery_ends_nothing(durable_world: World, monkeypatch: pytest.MonkeyPatch):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create())
+    async with world.process() as process:
+
+        async def broken(*args: object, **kwargs: object) -> None:
+            raise StoreError("busy")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(process.parts.wiring.connections, "resolve", broken)
+            assert await process.il.runs.recover() == []
+        assert (await process.last()).run.state is runs.State.RUNNING
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+
+
+async def test_one_run_that_breaks_recovery_does_not_keep_the_others(
+    durable_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold_before", create("One"))
+    await world.killed("hold_before", create("Two"))
+    async with world.process() as process:
+        reading = process.parts.reading
+        original, [second, first] = reading.history, await process.il.runs.list()
+
+        async def damaged(tenant_id: str, run_id: str) -> runs.History:
+            if run_id == first.run_id:
+                raise KeyError("damaged")
+            return await original(tenant_id, run_id)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, "history", damaged)
+            [recovered] = await process.il.runs.recover()
+        assert recovered.run_id == second.run_id
+        [later] = await process.il.runs.recover()
+        assert later.run_id == first.run_id
+
+
+async def test_a_recovery_that_is_interrupted_is_recovered(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", create())
+    async with world.process() as process:
+        world.server.fault("hold", match="GET /repos/*/issues")
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.il.runs.recover)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            group.cancel_scope.cancel()
+        world.server.release()
+        assert (await process.last()).run.state is runs.State.RUNNING
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_reading_for_a_person_that_is_interrupted_never_sends(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("cut_before", match="issues/create", apply=False)
+        world.server.fault("status:500", match="GET /repos/*/issues", times=6)
+        with pytest.raises(UnknownOutcome):
+            await process.create()
+        world.server.clear_faults()
+        run_id = (await process.last()).run.run_id
+        world.server.fault("hold", match="GET /repos/*/issues")
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.il.runs.settle, run_id)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            group.cancel_scope.cancel()
+        world.server.release()
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.FAILED
+        assert world.server.effects("issues/create") == 0
+
+
+async def test_a_process_that_ends_in_good_order_leaves_its_work_at_once(durable_world: World):
+    world = durable_world
+    await connected(world)
+    await world.killed("hold", create())
+    async with world.process() as process:
+        await process.il.runs.recover()
+        assert process.parts.wiring.ownership.remaining() <= LEASE
+    async with world.process() as process:
+        assert await process.il.runs.recover() == []

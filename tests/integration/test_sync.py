@@ -1,0 +1,35 @@
+"""The synchronous twin does the same, from any thread, with its background at work."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fix_app import ALLOW, TOKEN, World
+from interlock import runs
+from interlock.kernel import RequestError, SystemClock
+from interlock.sync import Interlock
+
+
+def test_a_whole_life(file_world: World):
+    file_world.clock = SystemClock()
+    settings = file_world.settings(execution={"owner_lease": 1})
+    with Interlock.open(settings=settings, policy=ALLOW, connectors=[file_world.manifest]) as il:
+        il.connections.connect_token("acme", TOKEN, base_url=file_world.server.url)
+        outcome = il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
+        assert outcome.state is runs.State.COMPLETED
+        with ThreadPoolExecutor(4) as pool:
+            calls = [pool.submit(il.invoke, "acme.account.fetch") for _ in range(8)]
+            read = [call.result().output for call in calls]
+        assert read == [{"login": "octo-agent"}] * 8
+        verdict = runs.verify.verify(il.runs.packet(outcome.run_id), trust=runs.Trust.parse(il.trust()))
+        assert verdict.ok
+        with pytest.raises(RequestError):
+            il.invoke("acme.issue.creat")
+        assert len(il.runs.list()) == 9
+    assert file_world.server.effects("issues/create") == 1
+
+
+def test_an_error_in_the_block_comes_out_as_it_is(file_world: World):
+    file_world.clock = SystemClock()
+    with pytest.raises(KeyError), Interlock.open(settings=file_world.settings(), connectors=[file_world.manifest]):
+        raise KeyError("mine")

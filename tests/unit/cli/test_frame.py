@@ -1,0 +1,76 @@
+"""How functions become commands."""
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import pytest
+import typer
+
+from interlock.cli import desk as desks
+from interlock.cli import frame
+from interlock.kernel import StoreError
+
+
+def run(arguments: Sequence[str], *more: str) -> int:
+    tree = typer.Typer(rich_markup_mode=None)
+    frame.share(tree, "About.")
+    inner = frame.group(tree, "inner", "Inner.")
+
+    def show(
+        desk: desks.Desk,
+        word: Annotated[str, typer.Argument()],
+        *,
+        loud: Annotated[bool, typer.Option("--loud")] = False,
+    ) -> desks.Answer:
+        """Show.
+
+        Example:
+          inner show x
+        """
+        if word == "breaks":
+            raise StoreError("no disk")
+        if word == "surprises":
+            raise ExceptionGroup("several", [ValueError("a \x1b")])
+        seen = {"word": word, "loud": loud, "tenant": desk.options.tenant, "store": desk.flags.get("store")}
+        return desks.Answer(document=seen, show=lambda paper: paper.line(repr(seen)), exit_code=3 if loud else 0)
+
+    async def wait(desk: desks.Desk) -> None:
+        """Wait."""
+        assert desk.options.verbose
+
+    frame.command(inner, "show")(show)
+    frame.command(inner, "wait")(wait)
+    return typer.main.get_command(tree).main([*arguments], prog_name="x", standalone_mode=False)
+
+
+def test_own_and_shared_options(capsys: pytest.CaptureFixture[str]):
+    assert run(["--tenant", "a", "inner", "--tenant", "b", "show", "w", "--loud"]) == 3
+    assert capsys.readouterr().out == "{'word': 'w', 'loud': True, 'tenant': 'b', 'store': None}\n"
+    assert run(["--json", "inner", "show", "w", "--store", "x.db"]) == 0
+    assert f'"store": "{os.getcwd()}/x.db"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("store", [":memory:", "sqlite:///x.db", "postgresql://host/db"])
+def test_only_paths_are_anchored(capsys: pytest.CaptureFixture[str], store: str):
+    run(["inner", "show", "w", "--store", store])
+    assert f"'store': '{store}'" in capsys.readouterr().out
+
+
+def test_async_commands_and_no_answer(capsys: pytest.CaptureFixture[str]):
+    assert run(["-v", "inner", "wait"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_errors_end_here(capsys: pytest.CaptureFixture[str]):
+    assert run(["inner", "show", "breaks"]) == 7
+    assert capsys.readouterr().err == "error: no disk\nnext: Run `interlock doctor`.\n"
+    assert run(["inner", "show", "surprises"]) == 1
+    assert capsys.readouterr().err.startswith("error: ValueError: a \\x1b\n")
+
+
+def test_help_keeps_the_lines_of_an_example(capsys: pytest.CaptureFixture[str]):
+    run(["inner", "show", "--help"])
+    assert "  Example:\n    inner show x\n" in capsys.readouterr().out
+    run(["inner"])
+    assert "Inner." in capsys.readouterr().out

@@ -1,0 +1,49 @@
+"""Every event that runs write has a sentence."""
+
+import ast
+import re
+
+import pytest
+
+import sources
+from interlock import runs
+from interlock.cli import timeline
+
+
+def written() -> set[str]:
+    """The types of events that appear in the source of the room."""
+    found: set[str] = set()
+    for module in sources.MODULES:
+        if module.room == "runs":
+            texts = [node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)]
+            found |= {text for text in texts if isinstance(text, str) and re.fullmatch(
+                r"(run|policy|approval|attempt|lease|send|artifact|reconcile)\.[a-z_]+", text)}  # fmt: skip
+    return found | {f"run.{state}" for state in runs.State}
+
+
+@pytest.mark.parametrize("kind", sorted(written()))
+def test_every_type_is_known(kind: str):
+    assert kind in timeline.TYPES
+
+
+def test_what_is_not_known_is_named():
+    assert timeline.meaning("run.strange", {}) == "run.strange"
+
+
+def test_an_event_that_lacks_what_it_should_say_is_named():
+    assert timeline.meaning("send.settled", {}) == "send.settled"
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        ("send.settled", {"delivery": "not_sent"}, "not_sent: no byte left: proven"),
+        ("run.failed", {"error": {"message": "it broke"}, "reason": "x"}, "failed: it broke"),
+        ("run.denied", {"error": None, "reason": "rule"}, "denied: rule"),
+        ("reconcile.concluded", {"verdict": "absent"}, "read: it did not happen"),
+        ("approval.denied", {"approval_id": "apr_1", "reviewer": "a", "requester": "b", "reason": "no"},
+         "apr_1 denied by a: no"),
+    ],
+)  # fmt: skip
+def test_sentences(kind: str, data: dict[str, object], said: str):
+    assert timeline.meaning(kind, data) == said

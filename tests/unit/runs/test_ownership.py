@@ -1,0 +1,136 @@
+"""A process's hold: certain for a while, gone without renewal, never taken up again under the old id."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+
+from interlock.kernel import StoreError
+from interlock.runs import Owner, Ownership
+from interlock.testing import ManualClock, SequentialIds
+
+T = TypeVar("T")
+pytestmark = pytest.mark.anyio
+
+
+class Desk:
+    """A store and a ledger that remember owners."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, Owner] = {}
+        self.fails = False
+        self.writes = 0
+
+    async def write(self, fn: Callable[[Any], T]) -> T:
+        if self.fails:
+            raise StoreError("busy")
+        self.writes += 1
+        await anyio.lowlevel.checkpoint()
+        return fn(None)
+
+    def renew_owner(self, tx: object, owner: Owner) -> None:
+        self.owners[owner.owner_id] = owner
+
+    def drop_owner(self, tx: object, owner_id: str) -> None:
+        self.owners.pop(owner_id)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def ownership(desk: Any, clock: ManualClock) -> Ownership:
+    return Ownership(
+        store=desk,
+        ledger=desk,
+        clock=clock,
+        ids=SequentialIds(),
+        lease=timedelta(seconds=10),
+        host="here",
+        process="7",
+    )
+
+
+async def test_nothing_is_held_before_the_beginning(ownership: Ownership):
+    assert not ownership.holds(ownership.owner_id)
+    assert ownership.remaining() <= 0
+
+
+async def test_begun_it_is_held_for_a_lease(ownership: Ownership, desk: Desk, clock: ManualClock):
+    await ownership.begin()
+    await ownership.begin()
+    assert desk.writes == 1
+    owner = desk.owners[ownership.owner_id]
+    assert (owner.host, owner.process, owner.expires_at) == ("here", "7", clock.now() + timedelta(seconds=10))
+    clock.advance(9)
+    assert ownership.holds(ownership.owner_id)
+    clock.advance(1)
+    assert not ownership.holds(ownership.owner_id)
+
+
+async def test_renewed_in_time_it_stays_the_same(ownership: Ownership, clock: ManualClock):
+    await ownership.begin()
+    before = ownership.owner_id
+    for _ in range(5):
+        clock.advance(9)
+        await ownership.renew()
+    assert ownership.holds(before)
+
+
+async def test_lapsed_it_comes_back_as_another(ownership: Ownership, clock: ManualClock):
+    await ownership.begin()
+    before = ownership.owner_id
+    clock.advance(11)
+    await ownership.begin()
+    assert ownership.owner_id != before
+    assert not ownership.holds(before)
+    assert ownership.holds(ownership.owner_id)
+
+
+async def test_many_that_begin_at_once_agree(ownership: Ownership, desk: Desk, clock: ManualClock):
+    await ownership.begin()
+    clock.advance(11)
+    seen: list[str] = []
+
+    async def begin() -> None:
+        await ownership.begin()
+        seen.append(ownership.owner_id)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(begin)
+    assert len(set(seen)) == 1
+    assert desk.writes == 2
+
+
+async def test_a_store_that_fails_does_not_stretch_it(ownership: Ownership, desk: Desk, clock: ManualClock):
+    await ownership.begin()
+    desk.fails = True
+    clock.advance(6)
+    with pytest.raises(StoreError):
+        await ownership.renew()
+    assert 0 < ownership.remaining() <= 4
+
+
+async def test_given_up_it_is_gone(ownership: Ownership, desk: Desk):
+    await ownership.begin()
+    await ownership.end()
+    assert not desk.owners
+    assert not ownership.holds(ownership.owner_id)
+
+
+def test_what_it_is_at_work_on(ownership: Ownership):
+    with ownership.working("run_1"):
+        with ownership.working("run_1"), ownership.working("run_2"):
+            assert ownership.at_work == {"run_1", "run_2"}
+        assert ownership.at_work == {"run_1"}
+    assert not ownership.at_work
