@@ -76,8 +76,8 @@ rig: $(VENV)/.dev ## test against real parts made by others (needs npm: installs
 	$(BIN)/pytest -m rig tests/rig $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (ROUNDS=20)
-	$(BIN)/pytest -m soak tests/soak --timeout=3600 $(ARGS)
+soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…)
+	$(BIN)/pytest -n $(WORKERS) -m soak --timeout=3600 tests/soak/soak_*.py $(ARGS)
 
 .PHONY: schemas
 schemas: $(VENV)/.dev ## write schemas/ from the models

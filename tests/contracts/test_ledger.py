@@ -333,3 +333,9 @@ async def test_lapsed_attempts(store: sql.SqlStore, ledger: sql.SqlLedger, build
 
     assert await store.read(lapsed(10)) == ["own_late", "own_gone"]
     assert await store.read(lapsed(1)) == ["own_late"]
+
+    def owned(name: str) -> Callable[[Tx], list[str]]:
+        return lambda tx: [attempt.owner_id for attempt in ledger.list_owned(tx, name, 10)]
+
+    assert await store.read(owned("own_live")) == ["own_live"]
+    assert await store.read(owned("own_done")) == []

@@ -32,7 +32,11 @@ def breaches(module: sources.Module) -> list[str]:
             found += [f"{module.name}:{node.lineno}: {name}" for name in behind]
         elif isinstance(node, ast.ImportFrom) and node.module:
             package, _, room = node.module.partition(".")
-            if package == "interlock" and room not in ("", "kernel", "testing", *HELD) and room.partition(".")[0] != module.room:
+            if (
+                package == "interlock"
+                and room not in ("", "kernel", "testing", *HELD)
+                and room.partition(".")[0] != module.room
+            ):
                 found.append(f"{module.name}:{node.lineno}: {node.module}")
     return found
 

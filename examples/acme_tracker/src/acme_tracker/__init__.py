@@ -57,9 +57,7 @@ connector = sdk.Connector(
     base_url="https://tracker.acme.example",
     category="developer_tools",
     auth=[
-        sdk.token_profile(
-            scopes=["repo"], probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes")
-        )
+        sdk.token_profile(scopes=["repo"], probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes"))
     ],
     operations=[
         sdk.post(
@@ -77,8 +75,6 @@ connector = sdk.Connector(
                 newest_first=True,
             ),
         ),
-        sdk.handler(
-            "ticket.report", report, effect="create", input=TicketReport, output=Report, scopes=["repo"]
-        ),
+        sdk.handler("ticket.report", report, effect="create", input=TicketReport, output=Report, scopes=["repo"]),
     ],
 )

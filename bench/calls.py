@@ -1,0 +1,117 @@
+"""Suite `call`: a whole governed call with its effect on loopback, against a bare call between two bare commits.
+
+Suite `lane`: one effect through the plane's HTTP lane, against the same request by httpx2.
+"""
+
+from contextlib import AsyncExitStack, closing
+from datetime import timedelta
+
+import httpx2
+
+from bench import peer
+from bench.bare import PostgresRows, SqliteRows
+from bench.place import Place
+from bench.report import Row, compare
+from bench.subject import CAPABILITY, INPUT, TOKEN, interlock
+from bench.timing import Contestant, Once, race
+from interlock import plane
+from interlock.adapters import lanes
+from interlock.kernel import Secret, SystemClock, canonical
+
+_HEADERS = {"authorization": f"Bearer {TOKEN}", "accept": "application/json", "content-type": "application/json"}
+_BODY = canonical(INPUT)
+
+
+def _client(url: str) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=url, headers=_HEADERS, trust_env=False)
+
+
+async def _post(client: httpx2.AsyncClient) -> None:
+    response = await client.post("/tickets", content=_BODY)
+    assert response.status_code == 201
+    response.json()
+
+
+async def run(place: Place) -> list[Row]:
+    """On both databases, for one caller and for many."""
+    return [await _one(place, engine, callers) for engine in ("sqlite", "postgres") for callers in (1, 64)]
+
+
+async def _one(place: Place, engine: str, callers: int) -> Row:
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(peer.running())
+        store = await stack.enter_async_context(place.store(engine))
+        il = await stack.enter_async_context(interlock(store, place.new(), url))
+        client = await stack.enter_async_context(_client(url))
+        bare = await _bare(stack, place, store if engine == "postgres" else None, client, callers)
+
+        async def governed() -> None:
+            outcome = await il.invoke(CAPABILITY, INPUT)
+            assert outcome.output is not None
+
+        alone, ours = await race([Contestant(bare, callers), Contestant(governed, callers)], place.pace)
+    name = {"sqlite": "SQLite", "postgres": "Postgres"}[engine]
+    what = f"whole call, {name}, {callers:>2} callers"
+    return compare(what, ours, "httpx2 + two bare commits", alone, key=f"call-{engine}-{callers}")
+
+
+async def _bare(
+    stack: AsyncExitStack, place: Place, database: str | None, client: httpx2.AsyncClient, callers: int
+) -> Once:
+    """Commit, call, commit."""
+    if database is None:
+        rows = stack.enter_context(closing(SqliteRows(place.new() / "bare.db")))
+
+        async def on_sqlite() -> None:
+            rows.commit()
+            await _post(client)
+            rows.commit()
+
+        return on_sqlite
+    sessions = await stack.enter_async_context(PostgresRows.connected(database, callers=callers))
+
+    async def on_postgres() -> None:
+        await sessions.commit()
+        await _post(client)
+        await sessions.commit()
+
+    return on_postgres
+
+
+class _Known:
+    """A resolver that has the secret at hand, so that the lane alone is measured."""
+
+    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> Secret:
+        del ref, host
+        return Secret(TOKEN)
+
+
+async def run_lane(place: Place) -> list[Row]:
+    """The lane, from an intent to its receipt."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(peer.running())
+        host = url.removeprefix("http://")
+        client = await stack.enter_async_context(_client(url))
+        lane = lanes.HttpLane(credentials=_Known(), addresses=plane.AddressPolicy(allow=(host,)))
+        stack.push_async_callback(lane.aclose)
+
+        async def ours() -> None:
+            intent = plane.HttpIntent(
+                intent_id="snd_1",
+                tenant_id="default",
+                run_id="run_1",
+                attempt_id="att_1",
+                trace_id="trace_1",
+                deadline_at=clock.now() + timedelta(seconds=30),
+                method="POST",
+                url=f"{url}/tickets",
+                headers=(("accept", "application/json"), ("content-type", "application/json")),
+                body=_BODY,
+                credential=plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}"),
+                allowed_hosts=(host,),
+            )
+            await lane.execute(intent, plane.Exchange(clock))
+
+        alone, measured = await race([Contestant(lambda: _post(client)), Contestant(ours)], place.pace)
+    return [compare("HTTP lane, one effect (time)", measured, "httpx2", alone, key="lane-http")]

@@ -1,0 +1,57 @@
+"""The service at the other end: the least HTTP/1.1 server that answers, in a process of its own.
+
+`python -m bench.peer` prints its port and serves until its standard input is closed.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+BODY = b'{"number":7,"title":"Signal 7 fails","state":"open","user":{"login":"octo-agent"},"labels":["track"]}'
+_ANSWER = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+_LENGTH = b"content-length:"
+
+
+class _Peer(asyncio.Protocol):
+    """Reads requests to their end, one after another, and answers each with the same text."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while (end := self._received.find(b"\r\n\r\n")) >= 0:
+            head = self._received[:end].lower()
+            at = head.find(_LENGTH)
+            size = int(head[at + len(_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self._received) < end + 4 + size:
+                return
+            self._received = self._received[end + 4 + size :]
+            self._transport.write(_ANSWER)
+
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(_Peer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+@contextmanager
+def running() -> Generator[str]:
+    """The base URL of a peer, for a while."""
+    command = [sys.executable, "-m", "bench.peer"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

@@ -1,0 +1,213 @@
+"""`interlock connectors` and `interlock capabilities`: what can be asked for. No store is needed."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli.frame import command, group
+
+if TYPE_CHECKING:
+    from interlock import catalog
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+    from interlock.kernel import JSON
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    connectors = group(tree, "connectors", "Services that Interlock can speak to.")
+    command(connectors, "list")(list_connectors)
+    command(connectors, "show")(show_connector)
+    capabilities = group(tree, "capabilities", "What can be asked for.")
+    command(capabilities, "list")(list_capabilities)
+    command(capabilities, "show")(show_capability)
+
+
+def list_connectors(desk: "Desk") -> "Answer":
+    """List the connectors, also those that are broken.
+
+    Example:
+      interlock connectors list
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+    from interlock.kernel import JSON
+
+    discovery, known = app.read_catalog(desk.settings())
+    installed = {each.manifest.connector_id: each for each in discovery.connectors}
+    documents: list[JSON] = [
+        {
+            "connector_id": each.connector_id,
+            "version": each.version,
+            "display_name": each.display_name,
+            "description": each.description,
+            "operations": len(each.operations),
+            "maturity": each.maturity,
+            "distribution": installed[each.connector_id].distribution if each.connector_id in installed else None,
+            "trusted_in_process": each.connector_id in installed,
+        }
+        for each in known.connectors
+    ]
+    broken: list[JSON] = [
+        {"entry_point": each.entry_point, "distribution": each.distribution, "code": each.code, "problem": each.problem}
+        for each in discovery.problems
+    ]
+
+    def show(paper: "Paper") -> None:
+        rows = [
+            (each.connector_id, each.version, str(len(each.operations)), each.description) for each in known.connectors
+        ]
+        paper.table(("connector", "version", "operations", "about"), rows)
+        for each in discovery.problems:
+            paper.line(Ink("broken:", "bad"), each.entry_point, Ink(f"({each.distribution})", "faint"), each.problem)
+
+    return Answer(document={"connectors": documents, "broken": broken}, show=show)
+
+
+def show_connector(
+    desk: "Desk", connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="The connector's id.")]
+) -> "Answer":
+    """Show one connector: how to connect, and what it can do.
+
+    Example:
+      interlock connectors show github
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+
+    _, known = app.read_catalog(desk.settings())
+    found = known.find_connector(connector)
+    if found is None:
+        raise app.UnknownConnector(
+            f"there is no connector {connector[:60]!r}; installed: {', '.join(each.connector_id for each in known.connectors)}"
+        )
+
+    def show(paper: "Paper") -> None:
+        paper.line(Ink(found.display_name, "strong"), found.version, Ink(found.digest, "faint"))
+        paper.line(" ", found.description)
+        paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
+        for profile in found.auth:
+            paper.heading(f"Connect by {profile.profile_id}")
+            paper.fields([("service", profile.base_url), ("scopes", " ".join(profile.scopes_offered) or None)])
+            if profile.type == "token":
+                paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
+        paper.heading("Capabilities")
+        paper.table(
+            ("capability", "effect", "about"),
+            [(f"{connector}.{each.operation_id}", each.effect.value, each.description) for each in found.operations],
+        )
+
+    return Answer(document=found.to_json(), show=show)
+
+
+def list_capabilities(
+    desk: "Desk",
+    search: Annotated[str | None, typer.Option(metavar="WORDS", help="Only those in which all words occur.")] = None,
+    connector: Annotated[str | None, typer.Option(metavar="ID", help="Only of this connector.")] = None,
+    effect: Annotated[
+        str | None, typer.Option(metavar="EFFECT", help="read, create, update, delete or execute.")
+    ] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this capability.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 200,
+) -> "Answer":
+    """List what can be asked for.
+
+    Example:
+      interlock capabilities list --search 'create issue'
+    """
+    from interlock import app, catalog, sdk
+    from interlock.cli.desk import Answer
+    from interlock.cli.words import states
+
+    _, known = app.read_catalog(desk.settings())
+    wanted = catalog.Filter(connector_id=connector, effect=None if effect is None else states([effect], sdk.Effect)[0])
+    more: str | None = None
+    if search is None:
+        page = known.list_capabilities(wanted, cursor=cursor, limit=limit)
+        found, more = page.capabilities, page.next_cursor
+    else:
+        found = tuple(each for each in known.search(search, limit=limit) if wanted.fits(each))
+
+    def show(paper: "Paper") -> None:
+        rows = [(each.capability_id, each.operation.effect.value, each.operation.description) for each in found]
+        if rows:
+            paper.table(("capability", "effect", "about"), rows)
+        else:
+            paper.line("No capability fits.")
+
+    return Answer(document={"capabilities": [_summary(each) for each in found], "next_cursor": more}, show=show)
+
+
+def show_capability(
+    desk: "Desk", capability: Annotated[str, typer.Argument(metavar="CAPABILITY", help="The capability's id.")]
+) -> "Answer":
+    """Show one capability: its fields, and how to invoke it.
+
+    Example:
+      interlock capabilities show github.issue.create
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
+
+    found = app.read_catalog(desk.settings())[1].fetch(capability)
+    return Answer(document={**found.to_json(), "invoke": _example(found)}, show=lambda paper: _draw(paper, found))
+
+
+def _summary(capability: "catalog.Capability") -> "JSON":
+    schemas = ("input_schema", "output_schema")
+    return {name: value for name, value in capability.to_json().items() if name not in schemas}
+
+
+def _draw(paper: "Paper", capability: "catalog.Capability") -> None:
+    from interlock.cli.paper import Ink
+    from interlock.cli.schemas import list_fields
+
+    operation = capability.operation
+    paper.line(Ink(capability.capability_id, "strong"), f"{operation.display_name}, {operation.effect.value}")
+    paper.line(" ", operation.description)
+    settles = "by reading" if operation.reconcile is not None else "by a person"
+    paper.fields(
+        [
+            ("connector", f"{capability.connector_id} {capability.connector_version}"),
+            ("scopes", " ".join(operation.scopes) or "none"),
+            ("repeating it", _REPEATING[operation.idempotency.value]),
+            ("an unknown outcome", None if operation.effect.value == "read" else f"is settled {settles}"),
+        ]
+    )
+    paper.heading("Input")
+    fields = list_fields(operation.input_schema)
+    rows = [(each.name, each.kind, "required" if each.required else "", each.about) for each in fields]
+    paper.table(("field", "kind", "", "about"), rows)
+    paper.heading("Output")
+    paper.table(
+        ("field", "kind", "about"),
+        [(each.name, each.kind, each.about) for each in list_fields(operation.output_schema)],
+    )
+    paper.heading("Invoke")
+    paper.line(" ", Ink(_example(capability), "code"))
+
+
+_REPEATING = {
+    "natural": "changes nothing more",
+    "key": "is removed by the service, by a key",
+    "none": "does it again; an --idempotency-key prevents that",
+}
+
+
+def _example(capability: "catalog.Capability") -> str:
+    """A command line with every required field."""
+    from interlock.cli.schemas import kinds, list_fields
+
+    schema = capability.operation.input_schema
+    words = ["interlock", "invoke", capability.capability_id]
+    for field in list_fields(schema):
+        if field.required:
+            allowed = kinds(schema["properties"][field.name], schema)
+            value = field.name.upper() if not allowed or "string" in allowed else _SAMPLES.get(min(allowed), "JSON")
+            words.append(f"{field.name}={value}")
+    return " ".join(words)
+
+
+_SAMPLES = {"integer": "1", "number": "1", "boolean": "true", "array": "'[…]'", "object": "'{…}'"}

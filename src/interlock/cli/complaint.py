@@ -1,0 +1,72 @@
+"""Errors as people and programs see them, and the exit codes that go with them."""
+
+import json
+import os
+import sys
+import traceback
+
+from interlock.cli.text import clean, json_text
+from interlock.kernel import (
+    ConfigurationError,
+    InterlockError,
+    RequestError,
+    StoreError,
+    UnknownOutcome,
+    VerificationError,
+)
+
+DONE, FAILED, USAGE, DENIED, HELD, UNKNOWN, NOT_VERIFIED, STORE = range(8)
+INTERRUPTED = 130
+"""As shells count: 128 and the number of the signal."""
+
+PIPE_CLOSED = 141
+
+_BRANCHES: tuple[tuple[type[InterlockError], int], ...] = (
+    (StoreError, STORE),
+    (VerificationError, NOT_VERIFIED),
+    (UnknownOutcome, UNKNOWN),
+    (RequestError, USAGE),
+    (ConfigurationError, USAGE),
+)
+_LEAVES = {"over_budget": DENIED, "interrupted": INTERRUPTED, UnknownOutcome.code: UNKNOWN}
+
+
+def exit_code(error: InterlockError) -> int:
+    """The exit code that an error means."""
+    # A failure that is told again keeps its recorded code and loses its class.
+    recorded = _LEAVES.get(str(error.to_json()["code"]))
+    if recorded is not None:
+        return recorded
+    return next((code for branch, code in _BRANCHES if isinstance(error, branch)), FAILED)
+
+
+def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> None:
+    """Say what is wrong, with what, and what next: on stderr, or as one JSON document on stdout."""
+    if os.environ.get("INTERLOCK_DEBUG") == "1":
+        traceback.print_exception(error)
+    told = error.to_json()
+    if as_json:
+        sys.stdout.write(json_text({"error": told}) + "\n")
+        sys.stdout.flush()
+        return
+    lines = [("error", error.message)]
+    if error.run_id is not None:
+        lines.append(("run", error.run_id))
+    if verbose:
+        lines += [("code", str(told["code"])), ("retry", str(told["retry"])), ("fault", str(told["fault"]))]
+        lines += [("details", json.dumps(told["details"], ensure_ascii=False))] if told["details"] else []
+    lines.append(("next", error.next_step))
+    _write(lines)
+
+
+def _write(lines: list[tuple[str, str]]) -> None:
+    colours = {"error": "\x1b[1;31m", "next": "\x1b[1;36m"} if _coloured() else {}
+    for label, text in lines:
+        start, end = (colours[label], "\x1b[0m") if label in colours else ("", "")
+        shown = clean(text, multiline=True).replace("\n", "\n  ")
+        sys.stderr.write(f"{start}{label}:{end} {shown}\n")
+    sys.stderr.flush()
+
+
+def _coloured() -> bool:
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

@@ -1,0 +1,184 @@
+"""`interlock connect` and `interlock connections`: accounts at services."""
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli.frame import command, group
+
+if TYPE_CHECKING:
+    from interlock import connections
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+    from interlock.kernel import InterlockError, Secret
+
+_Ref = Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id or name.")]
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(tree, "connect")(connect)
+    connecting = group(tree, "connections", "Accounts at services, whose credentials are kept sealed.")
+    command(connecting, "list")(list_connections)
+    command(connecting, "show")(show)
+    command(connecting, "revoke")(revoke)
+
+
+async def connect(
+    desk: "Desk",
+    connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Which service: `interlock connectors list`.")],
+    token_env: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The environment variable with the token.")
+    ] = None,
+    token_file: Annotated[str | None, typer.Option(metavar="FILE", help="The file with the token; - is stdin.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the connection.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the service is, if not at its own address.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="SCOPE", help="The token's, if the service does not say.")
+    ] = None,
+) -> "Answer":
+    """Connect a service with a token.
+
+    The service is asked first whose it is. The token is never an argument, since others can read those: it comes from the
+    environment, a file or stdin. It is stored encrypted. The same name again replaces the token.
+
+    Example:
+      interlock connect github --token-env GITHUB_TOKEN
+    """
+    from interlock import connections
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+
+    token = _token(token_env, token_file)
+    async with desk.open() as il:
+        try:
+            made = await il.connections.connect_token(connector, token, name=name, base_url=base_url, scopes=scope)
+        except connections.ProbeFailed as error:
+            raise _explained(error, base_url) from error
+
+    def show_made(paper: "Paper") -> None:
+        paper.line(
+            paper.state(made.state.value), Ink(made.name, "strong"), f"is {made.subject or 'connected'} at {connector}"
+        )
+        paper.line("  next:", Ink(f"interlock capabilities list --connector {connector}", "code"))
+
+    return Answer(document=made.record(), show=show_made)
+
+
+async def list_connections(
+    desk: "Desk",
+    connector: Annotated[str | None, typer.Option(metavar="ID", help="Only of this connector.")] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this connection.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 100,
+) -> "Answer":
+    """List connections, newest first.
+
+    Example:
+      interlock connections list --connector github
+    """
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import page
+
+    async with desk.open() as il:
+        found = await il.connections.list(connector=connector, cursor=cursor, limit=limit)
+
+    def show_page(paper: "Paper") -> None:
+        if not found:
+            paper.line("No connections yet: `interlock connect CONNECTOR --token-env NAME` makes one.")
+            return
+        rows = [
+            (each.connection_id, each.name, each.connector_id, each.subject or "", paper.state(each.state.value),
+             " ".join(sorted(each.scopes)))
+            for each in found
+        ]  # fmt: skip
+        paper.table(("connection", "name", "connector", "account", "state", "scopes"), rows)
+
+    document = page("connections", [each.record() for each in found], limit=limit, key="connection_id")
+    return Answer(document=document, show=show_page)
+
+
+async def show(desk: "Desk", ref: _Ref) -> "Answer":
+    """Show one connection. Secrets are never shown.
+
+    Example:
+      interlock connections show github
+    """
+    async with desk.open() as il:
+        return _described(await il.connections.fetch(ref))
+
+
+async def revoke(
+    desk: "Desk",
+    ref: _Ref,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")] = "",
+) -> "Answer":
+    """Revoke a connection.
+
+    Every version of its credential is erased, and nothing can use it any more. The token itself lives on at the service:
+    revoke it there as well.
+
+    Example:
+      interlock connections revoke github --reason 'laptop lost'
+    """
+    async with desk.open() as il:
+        return _described(await il.connections.revoke(ref, reason=reason))
+
+
+def _token(variable: str | None, file: str | None) -> "Secret":
+    from interlock.cli import files
+    from interlock.cli.errors import TokenMissing, Usage
+    from interlock.kernel import Secret
+
+    if (variable is None) == (file is None):
+        raise Usage("name one place where the token is: --token-env NAME or --token-file FILE")
+    if variable is not None:
+        text = os.environ.get(variable, "")
+        where = f"the environment variable {variable} is empty or not set"
+    else:
+        text = files.read(str(file), "token file").decode("utf-8", "replace")
+        where = f"the token file {file} is empty"
+    if not text.strip():
+        raise TokenMissing(where)
+    return Secret(text.strip())
+
+
+def _explained(error: "connections.ProbeFailed", base_url: str | None) -> "InterlockError":
+    """A private address is refused until the operator allows it; say how."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(base_url or "")
+    if parts.hostname is None or "are refused" not in error.message:
+        return error
+    place = f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+    return type(error)(
+        error.message,
+        next_step=f"If {place} is meant, allow it: add it to `egress_allow` under [execution] in interlock.toml, "
+        f'egress_allow = ["{place}"], or set INTERLOCK_EXECUTION__EGRESS_ALLOW=\'["{place}"]\'.',
+        retry=error.retry,
+        details=error.details,
+    )
+
+
+def _described(made: "connections.Connection") -> "Answer":
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+    from interlock.cli.text import moment
+
+    def show_one(paper: "Paper") -> None:
+        paper.line(paper.state(made.state.value), Ink(made.name, "strong"), Ink(made.connection_id, "faint"))
+        paper.fields(
+            [
+                ("connector", f"{made.connector_id} ({made.profile_id})"),
+                ("account", made.subject),
+                ("service", made.base_url),
+                ("scopes", " ".join(sorted(made.scopes)) or None),
+                ("reason", made.reason),
+                ("made", f"{moment(made.created_at)} by {made.created_by}"),
+                ("changed", moment(made.updated_at)),
+            ]
+        )
+
+    return Answer(document=made.record(), show=show_one)

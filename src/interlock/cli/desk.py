@@ -1,0 +1,92 @@
+"""One command's surroundings: the options that every command takes, the settings they lead to, and Interlock itself."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlock.cli.paper import Paper
+from interlock.kernel import JSON, Caller, RequestError
+
+if TYPE_CHECKING:
+    from interlock import app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What every command takes. None: not given."""
+
+    as_json: bool = False
+    store: str | None = None
+    config: str | None = None
+    tenant: str | None = None
+    actor: str | None = None
+    verbose: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command has to say: a document for programs, and how people are shown the same."""
+
+    document: JSON
+    show: Callable[[Paper], None]
+    exit_code: int = 0
+
+
+class Desk:
+    """Where a command works."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._loaded: tuple[app.Settings, app.SettingsFile | None] | None = None
+
+    @property
+    def flags(self) -> dict[str, JSON]:
+        """The settings that were given as options."""
+        given = {"store": _anchored(self.options.store), "tenant": self.options.tenant, "actor": self.options.actor}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def find_file(self) -> Path | None:
+        """The settings file: the one that was named, else the nearest."""
+        from interlock import app
+
+        return Path(self.options.config).absolute() if self.options.config else app.find_file(Path.cwd())
+
+    def settings(self) -> "app.Settings":
+        """What is in force. Raises InvalidSettings."""
+        return self._load()[0]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator["app.Interlock"]:
+        """Interlock, as the settings say. Nothing is created, and nothing is recovered: a command lives too short to see
+        that through, and `interlock runs recover` does. Raises ConfigurationError, StoreError."""
+        from interlock import app
+
+        settings, file = self._load()
+        try:
+            Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        async with app.Interlock.open(settings=settings, file=file, create=False, background=False) as il:
+            yield il
+
+    def paper(self) -> Paper:
+        """What to print on."""
+        return Paper(plain=self._loaded is not None and self._loaded[0].output == "plain")
+
+    def _load(self) -> "tuple[app.Settings, app.SettingsFile | None]":
+        if self._loaded is None:
+            from interlock import app
+
+            path = self.find_file()
+            file = None if path is None else app.read_file(path)
+            self._loaded = app.load(file, self.flags), file
+        return self._loaded
+
+
+def _anchored(store: str | None) -> str | None:
+    """A path on the command line starts in the working directory, and one in a settings file starts beside that."""
+    if store is None or "://" in store or store == ":memory:":
+        return store
+    return str(Path(store).absolute())

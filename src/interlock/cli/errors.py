@@ -1,0 +1,46 @@
+"""What can be wrong with how a command is used."""
+
+from interlock.kernel import ConfigurationError, InterlockError, RequestError, Retry
+
+
+class Usage(RequestError):
+    """The command line cannot be understood."""
+
+    code = "usage"
+    next_step = "`interlock --help` lists the commands."
+
+
+class FileRefused(RequestError):
+    """A file that the command line names cannot be read or written."""
+
+    code = "file_refused"
+    next_step = "Check the path and its permissions."
+
+
+class TokenMissing(RequestError):
+    """There is no token where the command line says that one is."""
+
+    code = "token_missing"
+    next_step = "Put the token into an environment variable and name it: `--token-env NAME`; or `--token-file FILE`."
+
+
+class AlreadyInitialised(ConfigurationError):
+    """The folder has a settings file already; it is left as it is."""
+
+    code = "already_initialised"
+    next_step = "Edit that file, or begin in another folder. `interlock doctor` checks what is there."
+
+
+class Interrupted(InterlockError):
+    """Somebody pressed Ctrl-C."""
+
+    code = "interrupted"
+    retry = Retry.LATER
+    next_step = "`interlock runs list` shows where things stand; what was under way is recovered."
+
+
+class Unexpected(InterlockError):
+    """A defect: something was raised that no error of ours covers."""
+
+    code = "unexpected"
+    next_step = "Run it again with INTERLOCK_DEBUG=1 and report the traceback."

@@ -1,0 +1,255 @@
+"""`interlock runs`: what happened, and what a person can do about it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli.frame import command, group
+
+if TYPE_CHECKING:
+    from interlock import app, runs
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+
+_POLL_SECONDS = 0.3
+_PAGE = 1000
+_Id = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    following = group(tree, "runs", "What was asked for, what was done, and what is known of it.")
+    command(following, "list")(list_runs)
+    command(following, "show")(show)
+    command(following, "events")(events)
+    command(following, "cancel")(cancel)
+    command(following, "settle")(settle)
+    command(following, "recover")(recover)
+
+
+async def list_runs(
+    desk: "Desk",
+    state: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="Only these: held, waiting, failed …")
+    ] = None,
+    capability: Annotated[str | None, typer.Option(metavar="ID", help="Only of this capability.")] = None,
+    connection: Annotated[str | None, typer.Option(metavar="REF", help="Only over this connection.")] = None,
+    by: Annotated[str | None, typer.Option(metavar="ACTOR", help="Only asked for by this actor.")] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this run.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
+) -> "Answer":
+    """List runs, newest first.
+
+    Example:
+      interlock runs list --state held,waiting
+    """
+    from interlock import runs
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import document, page
+    from interlock.cli.paper import Ink
+    from interlock.cli.text import moment
+    from interlock.cli.words import states
+
+    wanted = states(state or (), runs.State)
+    async with desk.open() as il:
+        found = await il.runs.list(
+            states=wanted,
+            capability=capability,
+            connection_id=None if connection is None else (await il.connections.fetch(connection)).connection_id,
+            actor=by,
+            cursor=cursor,
+            limit=limit,
+        )
+
+    def show_page(paper: "Paper") -> None:
+        if not found:
+            paper.line("No runs.")
+            return
+        rows = [
+            (
+                each.run_id,
+                paper.state(each.state.value),
+                each.capability,
+                each.actor,
+                moment(each.created_at),
+                each.reason or "",
+            )
+            for each in found
+        ]
+        paper.table(("run", "state", "capability", "actor", "asked", "reason"), rows)
+        if len(found) >= limit:
+            paper.line(Ink(f"more: --cursor {found[-1].run_id}", "faint"))
+
+    return Answer(document=page("runs", [document(each) for each in found], limit=limit, key="run_id"), show=show_page)
+
+
+async def show(desk: "Desk", run_id: _Id) -> "Answer":
+    """Show one run.
+
+    Its timeline, what was sent and how it arrived, why it was allowed, what it left, and what is next.
+
+    Example:
+      interlock runs show run_01890a5d…
+    """
+    from interlock.cli import portrait
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import document
+
+    async with desk.open() as il:
+        history = await il.runs.history(run_id)
+        told = await il.runs.events(run_id, limit=_PAGE)
+    parts = {"run": history.run, "decisions": history.decisions, "approvals": history.approvals,
+             "attempts": history.attempts, "sends": history.sends, "artifacts": history.artifacts, "events": told}  # fmt: skip
+    return Answer(
+        document={name: document(part) for name, part in parts.items()},
+        show=lambda paper: portrait.draw(paper, history, told),
+    )
+
+
+async def events(
+    desk: "Desk",
+    *,
+    run_id: _Id,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run ends or waits for a person.")
+    ] = False,
+    after: Annotated[int, typer.Option(metavar="SEQ", min=0, help="Only events after this number.")] = 0,
+) -> "Answer | None":
+    """List a run's events in order. Each holds the hash of the one before it.
+
+    With --follow, --json prints one document per event and line.
+
+    Example:
+      interlock runs events run_01890a5d… --follow
+    """
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import document
+
+    async with desk.open() as il:
+        if follow:
+            await _follow(desk, il.runs, run_id, after)
+            return None
+        found: list[runs.Event] = []
+        while page := await il.runs.events(run_id, after_seq=found[-1].seq if found else after, limit=_PAGE):
+            found.extend(page)
+    return Answer(document={"run_id": run_id, "events": document(found)}, show=lambda paper: _show_events(paper, found))
+
+
+async def cancel(
+    desk: "Desk",
+    run_id: _Id,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")] = "",
+) -> "Answer":
+    """Stop a run. One that is at work stops before its next send: what has left cannot be called back.
+
+    Example:
+      interlock runs cancel run_01890a5d… --reason 'asked for by mistake'
+    """
+    async with desk.open() as il:
+        return _moved(await il.runs.cancel(run_id, reason=reason))
+
+
+async def settle(
+    desk: "Desk",
+    *,
+    run_id: _Id,
+    happened: Annotated[
+        bool | None, typer.Option("--happened/--not-happened", help="What you saw at the service.")
+    ] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="How you know; it is recorded.")] = "",
+) -> "Answer":
+    """Settle a run whose outcome is unknown.
+
+    Look at the service and say what you saw; without that, Interlock reads the service once more.
+
+    Example:
+      interlock runs settle run_01890a5d… --happened --note 'issue 42 is there'
+    """
+    from interlock import runs
+
+    seen = None if happened is None else runs.Seen.HAPPENED if happened else runs.Seen.NOT_HAPPENED
+    async with desk.open() as il:
+        return _moved(await il.runs.settle(run_id, seen=seen, note=note))
+
+
+async def recover(desk: "Desk") -> "Answer":
+    """Take over what dead processes left.
+
+    Unknown outcomes are settled by reading the service, or held for a person; nothing is repeated blindly. A program that
+    keeps Interlock open does so by itself from time to time; this does it now.
+
+    Example:
+      interlock runs recover
+    """
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+    from interlock.kernel import JSON
+
+    async with desk.open() as il:
+        found = await il.runs.recover()
+
+    def show_all(paper: "Paper") -> None:
+        if not found:
+            paper.line("Nothing to recover.")
+        for each in found:
+            why = "" if each.error is None else each.error.message
+            paper.line(paper.state(each.state.value), Ink(each.capability, "strong"), Ink(each.run_id, "faint"), why)
+
+    documents: list[JSON] = [
+        {
+            "run_id": each.run_id,
+            "capability": each.capability,
+            "state": each.state.value,
+            "error": None if each.error is None else each.error.to_json(),
+        }
+        for each in found
+    ]
+    return Answer(document={"recovered": documents}, show=show_all)
+
+
+def _moved(run: "runs.Run") -> "Answer":
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import document
+    from interlock.cli.paper import Ink
+
+    def show_run(paper: "Paper") -> None:
+        paper.line(
+            paper.state(run.state.value), Ink(run.capability, "strong"), Ink(run.run_id, "faint"), run.reason or ""
+        )
+        if run.state.value == "running":
+            paper.line("  it stops before its next send")
+
+    return Answer(document={"run": document(run)}, show=show_run)
+
+
+def _show_events(paper: "Paper", found: "Sequence[runs.Event]") -> None:
+    from interlock.cli import portrait
+
+    for event in found:
+        portrait.draw_event(paper, event)
+
+
+async def _follow(desk: "Desk", face: "app.Runs", run_id: str, after: int) -> None:
+    import sys
+
+    import anyio
+
+    from interlock import runs
+    from interlock.cli.documents import document
+    from interlock.kernel import canonical
+
+    paper = desk.paper()
+    standing = {runs.State.ACCEPTED, runs.State.QUEUED, runs.State.RUNNING, runs.State.RETRY_SCHEDULED}
+    while True:
+        run = await face.fetch(run_id)
+        while page := await face.events(run_id, after_seq=after, limit=_PAGE):
+            if desk.options.as_json:
+                sys.stdout.writelines(canonical(document(event)).decode() + "\n" for event in page)
+            else:
+                _show_events(paper, page)
+            sys.stdout.flush()
+            after = page[-1].seq
+        if run.state not in standing:
+            return
+        await anyio.sleep(_POLL_SECONDS)

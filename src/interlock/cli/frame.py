@@ -1,0 +1,182 @@
+"""How a function becomes a command: the options that all commands share, and one place where errors end.
+
+A command is a function of a `Desk` and its own parameters, which Typer reads from their annotations; it may be async, and
+returns an `Answer`. Heavy imports happen inside the functions, so that help is quick.
+"""
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from interlock.cli.desk import Answer, Desk, Options
+    from interlock.kernel import InterlockError
+
+F = TypeVar("F", bound=Callable[..., Any])
+_Given: TypeAlias = dict[str, Any]
+
+_EXAMPLE = re.compile(r"(?<!\x08\n)^Example:\n", re.MULTILINE)
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "as_json": (Annotated[bool, typer.Option("--json", help="Print one JSON document.")], False),
+    "store": (Annotated[str | None, typer.Option(metavar="URL", help="The store: a path or a database URL.")], None),
+    "config": (Annotated[str | None, typer.Option(metavar="FILE", help="The settings file.")], None),
+    "tenant": (Annotated[str | None, typer.Option(metavar="NAME", help="The tenant to work in.")], None),
+    "actor": (Annotated[str | None, typer.Option(metavar="NAME", help="Whom to act as.")], None),
+    "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more when something fails.")], False),
+}
+"""The options that may stand before or after any command: annotation and default."""
+
+
+def command(parent: typer.Typer, name: str) -> Callable[[F], F]:
+    """Make a function the command `name` of a group. Its docstring is the help."""
+
+    def register(function: F) -> F:
+        own = list(inspect.signature(function).parameters.values())[1:]
+
+        def carried(ctx: typer.Context, **values: Any) -> None:
+            given = _keep(ctx, values)
+            raise typer.Exit(_run(function, given, {each.name: values[each.name] for each in own}))
+
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        _dress(carried, function.__doc__, [context, *(each.replace(kind=context.kind) for each in own), *_parameters()])
+        parent.command(name)(carried)
+        return function
+
+    return register
+
+
+def group(parent: typer.Typer, name: str, about: str) -> typer.Typer:
+    """A group of commands, which takes the shared options too."""
+    made = typer.Typer(name=name, rich_markup_mode=None)
+    share(made, about)
+    parent.add_typer(made)
+    return made
+
+
+def share(tree: typer.Typer, about: str, *more: inspect.Parameter, epilog: str | None = None) -> None:
+    """Let a group take the shared options in front of its commands."""
+
+    def callback(ctx: typer.Context, **values: Any) -> None:
+        given = _keep(ctx, values)
+        if ctx.invoked_subcommand is None:
+            if given.get("as_json"):
+                raise typer.BadParameter("a command is missing")
+            typer.echo(ctx.get_help())
+
+    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    _dress(callback, about, [context, *_parameters(), *more])
+    tree.callback(epilog=epilog, invoke_without_command=True)(callback)
+
+
+def _parameters() -> list[inspect.Parameter]:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(name, kind, annotation=annotation, default=default)
+        for name, (annotation, default) in _SHARED.items()
+    ]
+
+
+def _dress(function: Callable[..., Any], doc: str | None, parameters: list[inspect.Parameter]) -> None:
+    """Give a function the signature that Typer shall see."""
+    vars(function).update(__signature__=inspect.Signature(parameters), __annotations__={})
+    # Typer would run the lines of an example together.
+    function.__doc__ = _EXAMPLE.sub("\b\nExample:\n", inspect.cleandoc(doc or ""))
+
+
+def _keep(ctx: typer.Context, values: _Given) -> _Given:
+    """The shared options so far: what stands nearer to the command wins."""
+    kept: _Given = ctx.meta.setdefault("interlock.options", {})
+    kept.update({name: values[name] for name in _SHARED if values.get(name) not in (None, False)})
+    return kept
+
+
+def _run(function: Callable[..., Any], given: _Given, own: _Given) -> int:
+    """Carry a command out, and answer with the exit code."""
+    from interlock.cli.desk import Desk, Options
+
+    options = Options(**given)
+    desk = Desk(options)
+    _listen(verbose=options.verbose)
+    try:
+        answer = _result(function, desk, own)
+        return 0 if answer is None else _hand_over(answer, desk)
+    except BrokenPipeError:
+        return _pipe_closed()
+    except KeyboardInterrupt:
+        from interlock.cli.errors import Interrupted
+
+        return _fail(Interrupted("interrupted"), options)
+    except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
+        return _fail(_known(error), options)
+
+
+def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer | None":
+    if not inspect.iscoroutinefunction(function):
+        return function(desk, **own)
+    import anyio
+
+    return anyio.run(partial(function, desk, **own))
+
+
+def _hand_over(answer: "Answer", desk: "Desk") -> int:
+    if desk.options.as_json:
+        from interlock.cli.text import json_text
+
+        sys.stdout.write(json_text(answer.document) + "\n")
+    else:
+        answer.show(desk.paper())
+    sys.stdout.flush()
+    return answer.exit_code
+
+
+def _fail(error: "InterlockError", options: "Options") -> int:
+    from interlock.cli.complaint import complain, exit_code
+
+    try:
+        complain(error, as_json=options.as_json, verbose=options.verbose)
+    except BrokenPipeError:
+        _pipe_closed()
+    return exit_code(error)
+
+
+def _known(error: Exception) -> "InterlockError":
+    from interlock.cli.errors import Unexpected
+    from interlock.kernel import InterlockError
+
+    while isinstance(error, ExceptionGroup):  # the first is as good as any
+        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+    if isinstance(error, InterlockError):
+        return error
+    unexpected = Unexpected(f"{type(error).__name__}: {error}"[:2000])
+    unexpected.__cause__ = error
+    return unexpected
+
+
+def _pipe_closed() -> int:
+    """Nobody reads any more; what is still buffered goes nowhere, so that the interpreter ends in peace."""
+    from interlock.cli.complaint import PIPE_CLOSED
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED
+
+
+def _listen(*, verbose: bool) -> None:
+    """Log records go to stderr as lines that are safe to show."""
+    import logging
+
+    from interlock.cli.text import clean
+
+    class Line(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return f"{record.levelname.lower()}: {clean(record.getMessage())}"
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Line())
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)

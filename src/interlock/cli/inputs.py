@@ -1,0 +1,54 @@
+"""A capability's input from the command line: `key=value` pairs, read as the schema says, on top of a file."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+from interlock.cli import files, schemas
+from interlock.cli.errors import Usage
+from interlock.kernel import JSON, InvalidJson, parse_json
+
+_PAIR = re.compile(r"([^=:]+)(:?=)(.*)", re.DOTALL)
+_HOW = "Write fields as key=value, or as key:=JSON; texts with blanks in quotes: title='It broke'."
+
+
+def collect(pairs: Iterable[str], source: str | None, schema: Mapping[str, Any]) -> dict[str, JSON]:
+    """The input: the file's fields, with those of the pairs in their place. Raises Usage, InvalidJson, FileRefused."""
+    return {**({} if source is None else read_object(source)), **parse_pairs(pairs, schema)}
+
+
+def read_object(source: str) -> dict[str, JSON]:
+    """A file (`-`: stdin) that holds one JSON object. Raises InvalidJson, FileRefused, Usage."""
+    value = parse_json(files.read(source, "input file"), what=f"input file {source}")
+    if not isinstance(value, dict):
+        raise Usage(f"the input file {source} does not hold a JSON object", next_step="Write one: {…}.")
+    return value
+
+
+def parse_pairs(pairs: Iterable[str], schema: Mapping[str, Any]) -> dict[str, JSON]:
+    """Texts become what the schema expects; one that cannot is left a text, for the schema to refuse with its place."""
+    properties = cast("Mapping[str, Mapping[str, Any]]", schema.get("properties", {}))
+    parsed: dict[str, JSON] = {}
+    for pair in pairs:
+        found = _PAIR.fullmatch(pair)
+        if found is None:
+            raise Usage(f"{pair[:60]!r} is not a field", next_step=_HOW)
+        name, how, text = found[1], found[2], found[3]
+        if name in parsed:
+            raise Usage(f"the field {name[:60]!r} is given twice", next_step=_HOW)
+        if how == ":=":
+            parsed[name] = parse_json(text, what=f"field {name[:60]}")
+        else:
+            parsed[name] = _read(name, text, schemas.kinds(properties.get(name, {}), schema))
+    return parsed
+
+
+def _read(name: str, text: str, kinds: frozenset[str]) -> JSON:
+    if not kinds or "string" in kinds:
+        return text
+    try:
+        return parse_json(text, what=f"field {name[:60]}")
+    except InvalidJson as error:
+        if error.__cause__ is None:  # it is JSON, and beyond our limits
+            raise
+        return text

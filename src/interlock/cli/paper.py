@@ -1,0 +1,113 @@
+"""What commands print on: tables and colours for a terminal, plain lines for everything else."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
+
+from interlock.cli.text import clean, json_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+
+class Ink(NamedTuple):
+    """Text in a colour. `style` is good, bad, warn, faint, strong or code."""
+
+    text: str
+    style: str
+
+
+Words: TypeAlias = str | Ink
+
+_STYLES = {
+    "good": "green", "bad": "bold red", "warn": "yellow", "faint": "dim", "strong": "bold", "code": "cyan", "doubt": "magenta",
+}  # fmt: skip
+_STATES = {
+    "completed": ("✔", "good"), "connected": ("✔", "good"), "approved": ("✔", "good"), "spent": ("✔", "good"),
+    "responded": ("✔", "good"), "ok": ("✔", "good"), "allow": ("✔", "good"), "verified": ("✔", "good"),
+    "failed": ("✘", "bad"), "fail": ("✘", "bad"), "denied": ("✘", "bad"), "deny": ("✘", "bad"), "dead": ("✘", "bad"),
+    "revoked": ("✘", "bad"), "altered": ("✘", "bad"), "malformed": ("✘", "bad"), "wrong_signer": ("✘", "bad"),
+    "held": ("◼", "warn"), "ask": ("◼", "warn"), "pending": ("◼", "warn"), "shed": ("↯", "warn"), "warn": ("!", "warn"),
+    "waiting": ("?", "doubt"), "unknown": ("?", "doubt"), "intact_signer_unknown": ("?", "doubt"),
+    "cancelled": ("–", "faint"), "expired": ("–", "faint"), "not_sent": ("–", "faint"), "lost": ("–", "faint"),
+    "running": ("▶", "code"), "accepted": ("▶", "code"),
+}  # fmt: skip
+"""A symbol and a colour for the states of runs, attempts, sends, approvals, connections, checks and verdicts."""
+
+
+class Paper:
+    """Prints. Everything is cleaned of control characters first. On a terminal rich does the work (it is imported only
+    then); elsewhere a row is a line, whatever its length, so that `grep` and `cut` find what they look for."""
+
+    def __init__(self, out: TextIO | None = None, *, plain: bool = False) -> None:
+        self._out = out or sys.stdout
+        self.plain = plain or not self._out.isatty() or os.environ.get("TERM") == "dumb"
+
+    def line(self, *parts: Words) -> None:
+        """Parts on one line, separated by blanks."""
+        if self.plain:
+            self._out.write(" ".join(_text(part) for part in parts) + "\n")
+            return
+        from rich.text import Text
+
+        self._console().print(Text(" ").join(_rich(part) for part in parts), soft_wrap=True)
+
+    def heading(self, title: str) -> None:
+        """A title with an empty line above it."""
+        self.line("")
+        self.line(Ink(title, "strong"))
+
+    def fields(self, pairs: Sequence[tuple[str, Words | None]]) -> None:
+        """Names and values in two columns; what is None is left out."""
+        shown = [(name, value) for name, value in pairs if value is not None]
+        width = max((len(name) for name, _ in shown), default=0)
+        for name, value in shown:
+            self.line(Ink(f"  {name.ljust(width)}", "faint"), value)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Words]]) -> None:
+        """Rows under a line of headings; `fields` of one row each are read better as such."""
+        if self.plain:
+            self._plain_table(columns, rows)
+            return
+        from rich.table import Table
+
+        drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in columns:
+            drawn.add_column(column, overflow="fold")
+        for row in rows:
+            drawn.add_row(*(_rich(cell) for cell in row))
+        self._console().print(drawn)
+
+    def data(self, value: object) -> None:
+        """A JSON value for people to read."""
+        for part in json_text(value).split("\n"):
+            self.line(f"  {part}")
+
+    def state(self, name: str) -> Words:
+        """A state's name in its colour, with its symbol on a terminal."""
+        symbol, style = _STATES.get(name, ("•", "faint"))
+        return Ink(name if self.plain else f"{symbol} {name}", style)
+
+    def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[Words]]) -> None:
+        cells = [[column.upper() for column in columns], *([_text(cell) for cell in row] for row in rows)]
+        widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+        for row in cells:
+            padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self._out.write(padded.rstrip() + "\n")
+
+    def _console(self) -> "Console":
+        from rich.console import Console
+
+        return Console(file=self._out, highlight=False, markup=False, emoji=False)
+
+
+def _text(words: Words) -> str:
+    return clean(words if isinstance(words, str) else words.text)
+
+
+def _rich(words: Words) -> "Text":
+    from rich.text import Text
+
+    return Text(_text(words), style="" if isinstance(words, str) else _STYLES[words.style])

@@ -1,0 +1,138 @@
+"""One run as a page for people."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from interlock import approvals, runs
+from interlock.cli.paper import Ink, Paper
+from interlock.cli.text import moment, shorten, size
+from interlock.cli.timeline import meaning
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+_STATES = {"send.settled": "delivery", "policy.decided": "effect", "attempt.ended": "state"}
+"""Where an event says how something ended."""
+
+
+def draw(paper: Paper, history: runs.History, events: Sequence[runs.Event]) -> None:
+    """The whole page."""
+    _head(paper, history.run)
+    _decisions(paper, history.decisions)
+    paper.heading("Timeline")
+    for event in events:
+        draw_event(paper, event)
+    _sends(paper, history.sends)
+    _artifacts(paper, history.artifacts)
+    if steps := next_steps(history):
+        paper.heading("Next")
+        for step, why in steps:
+            paper.line(" ", Ink(step, "code"), Ink(why, "faint"))
+
+
+def draw_event(paper: Paper, event: runs.Event) -> None:
+    """One line of a timeline."""
+    data = cast("Mapping[str, Any]", json.loads(event.body)["data"])
+    kind, _, word = event.type.partition(".")
+    word = str(data.get(_STATES.get(event.type, ""), word))
+    colour = paper.state(word)
+    style = colour.style if isinstance(colour, Ink) else "faint"
+    title = Ink(f"{event.type:<20}", "faint" if style == "faint" or kind == "artifact" else style)
+    paper.line(Ink(f"{event.seq:>3}", "faint"), Ink(_clock(event.at), "faint"), title, meaning(event.type, data))
+
+
+def next_steps(history: runs.History) -> list[tuple[str, str]]:
+    """The commands that move a run that stands still, and why."""
+    run = history.run
+    match run.state:
+        case runs.State.HELD:
+            approval = next((each for each in history.approvals if each.approval_id == run.approval_id), None)
+            step = f"interlock approvals approve {run.approval_id}"
+            if approval is not None and approval.state is approvals.State.APPROVED:
+                return [(step, f"{approval.reviewer} approved it; this executes it")]
+            return [(step, "or `deny`: it waits for a reviewer")]
+        case runs.State.WAITING:
+            return [
+                (f"interlock runs settle {run.run_id}", "read the service once more"),
+                (f"interlock runs settle {run.run_id} --happened", "or --not-happened: what you saw there"),
+            ]
+        case runs.State.RUNNING:
+            return [("interlock runs recover", "if the process that worked on it is gone")]
+        case _:
+            return []
+
+
+def _head(paper: Paper, run: runs.Run) -> None:
+    paper.line(paper.state(run.state.value), Ink(run.capability, "strong"), Ink(run.run_id, "faint"))
+    error = cast("Mapping[str, Any] | None", run.error)
+    paper.fields(
+        [
+            ("asked by", f"{run.actor}, tenant {run.tenant_id}, environment {run.environment}"),
+            ("asked", moment(run.created_at)),
+            ("ended", moment(run.finished_at) or None),
+            ("reason", run.reason),
+            ("error", Ink(f"{error['message']} ({error['code']})", "bad") if error else None),
+            ("connection", run.connection_id),
+            ("connector", f"{run.connector_id} {run.connector_version}" if run.connector_id else None),
+            ("key", run.idempotency_key),
+            ("approval", run.approval_id),
+            ("input", shorten(run.input_json, 300)),
+        ]
+    )
+
+
+def _decisions(paper: Paper, decisions: Sequence[runs.Decision]) -> None:
+    if not decisions:
+        return
+    paper.heading("Decision")
+    for decision in decisions:
+        for reason in cast("Sequence[Mapping[str, Any]]", decision.reasons or ()):
+            paper.line(
+                " ", paper.state(str(reason["effect"])), str(reason["text"]), Ink(f"({reason['rule_id']})", "faint")
+            )
+
+
+def _sends(paper: Paper, sends: Sequence[runs.Send]) -> None:
+    if not sends:
+        return
+    paper.heading("Sends")
+    rows = [
+        (
+            str(send.number),
+            send.purpose.value,
+            _request(send),
+            paper.state(send.delivery.value),
+            _answer(send),
+            send.target_class,
+        )
+        for send in sends
+    ]
+    paper.table(("no", "purpose", "request", "delivery", "answer", "target"), rows)
+
+
+def _request(send: runs.Send) -> str:
+    intent = cast("Mapping[str, Any]", json.loads(send.intent_json))
+    return shorten(f"{intent.get('method', '')} {intent.get('url', '')}", 120)
+
+
+def _answer(send: runs.Send) -> str:
+    if send.receipt_json is None:
+        return ""
+    receipt = cast("Mapping[str, Any]", json.loads(send.receipt_json))
+    failure = cast("Mapping[str, Any] | None", receipt.get("failure"))
+    if failure is not None:
+        return str(failure["code"])
+    return str(receipt.get("status") or "")
+
+
+def _artifacts(paper: Paper, artifacts: Sequence[runs.Artifact]) -> None:
+    if not artifacts:
+        return
+    paper.heading("Artifacts")
+    rows = [(each.artifact_id, each.name, each.media_type, size(each.size)) for each in artifacts]
+    paper.table(("artifact", "name", "type", "size"), rows)
+
+
+def _clock(at: "datetime") -> str:
+    return at.strftime("%H:%M:%S.%f")[:-3]

@@ -1,0 +1,97 @@
+"""`interlock init`: settings, policy, key and store for a folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from interlock.cli.frame import command
+
+if TYPE_CHECKING:
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+
+TRUST_FILE = Path(".interlock") / "trust.json"
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(tree, "init")(init)
+
+
+async def init(desk: "Desk") -> "Answer":
+    """Set Interlock up in this folder.
+
+    It writes a commented interlock.toml, and makes a store, a key and a trust file. The key is made for this user and this
+    machine, away from the store. Nothing that is there is overwritten.
+
+    Example:
+      interlock init && interlock doctor
+    """
+    import tomllib
+
+    from interlock import app
+    from interlock.cli import template
+    from interlock.cli.desk import Answer
+
+    path = _vacant(desk)
+    text = template.settings(store=desk.options.store)
+    file = app.SettingsFile(path=path, text=text, values=tomllib.loads(text))
+    settings = app.load(file, desk.flags)
+    async with app.Interlock.open(settings=settings, file=file, create=True, background=False) as il:
+        keys = il.trust()
+    trust = _save(path, text, keys)
+    document = {"settings": str(path), "store": _shown(settings.store_url), "trust": str(trust)}
+    return Answer(document=document, show=lambda paper: _show(paper, path, settings.store_url, trust))
+
+
+def _vacant(desk: "Desk") -> Path:
+    """Where the settings file goes. Raises AlreadyInitialised."""
+    from interlock import app
+    from interlock.cli.errors import AlreadyInitialised
+
+    path = Path(desk.options.config or app.FILE_NAME).absolute()
+    if path.exists():
+        raise AlreadyInitialised(f"{path} is there already")
+    return path
+
+
+def _save(path: Path, text: str, keys: bytes) -> Path:
+    """Write the trust file, then the settings: they stand for a folder that is set up. Raises FileRefused."""
+    from interlock.cli import files
+
+    trust = path.parent / TRUST_FILE
+    files.write(str(trust), keys + b"\n", "trust file")
+    files.create(str(path), text.encode(), "settings file")
+    return trust
+
+
+def _show(paper: "Paper", path: Path, store: str, trust: Path) -> None:
+    from interlock.cli.paper import Ink
+
+    paper.line(Ink("Interlock is set up.", "strong"))
+    paper.fields(
+        [
+            ("settings", f"{path}  policy is in there: read it"),
+            ("store", _shown(store)),
+            ("trust file", f"{trust}  give it to whoever verifies your packets"),
+        ]
+    )
+    paper.heading("Next")
+    for step in (
+        "interlock doctor",
+        "interlock connect github --token-env GITHUB_TOKEN",
+        "interlock capabilities list",
+        "interlock invoke github.repo.fetch repo=octocat/hello-world",
+    ):
+        paper.line(" ", Ink(step, "code"))
+
+
+def _shown(store: str) -> str:
+    """The store's address without a password."""
+    from urllib.parse import urlsplit
+
+    if "://" not in store:
+        return store
+    parts = urlsplit(store)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,52 @@
+"""Text from outside made safe for a terminal, and values as short words."""
+
+import json
+from datetime import UTC, datetime
+
+_KEPT = frozenset("\n\t")
+_DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""They reorder what is shown without being seen."""
+
+
+def clean(text: str, *, multiline: bool = False) -> str:
+    """The text with everything that could drive a terminal, or show it in another order, written as an escape."""
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(
+        character if (multiline and character in _KEPT) or _is_harmless(character) else _escape(character)
+        for character in text
+    )
+
+
+def _is_harmless(character: str) -> bool:
+    code = ord(character)
+    control = code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
+    return not control and character not in _DIRECTIONS and character not in "\u2028\u2029"
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def json_text(value: object) -> str:
+    """The value as JSON for programs and for terminals: what `clean` would escape stands as a JSON escape."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(each if each == "\n" or _is_harmless(each) else f"\\u{ord(each):04x}" for each in text)
+
+
+def moment(at: datetime | None) -> str:
+    """A moment in UTC, to the second."""
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def size(count: int) -> str:
+    """A number of bytes."""
+    return f"{count} B" if count < 10_000 else f"{count / 1024:,.0f} KiB"
+
+
+def shorten(text: str, limit: int = 100) -> str:
+    """The text, or its beginning, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

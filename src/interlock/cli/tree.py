@@ -1,0 +1,77 @@
+"""All commands in one tree. Another one is a module with `register(tree)` and a line in `_MODULES`."""
+
+import inspect
+import sys
+from typing import Annotated
+
+import typer
+
+from interlock.cli import (
+    approving,
+    artifacts,
+    browsing,
+    connecting,
+    demo,
+    examining,
+    following,
+    invoking,
+    reviewing,
+    starting,
+)
+from interlock.cli.frame import share
+
+_MODULES = (
+    demo,
+    starting,
+    examining,
+    browsing,
+    connecting,
+    invoking,
+    approving,
+    following,
+    artifacts,
+    reviewing,
+)
+
+ABOUT = """Every effect of agents and apps is authorised before it happens, done once, and provable afterwards.
+
+Begin with `interlock init`, then `interlock connect`, then `interlock invoke`. Each command explains itself with an
+example: `interlock invoke --help`. The options below may also stand after any command.
+"""
+
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  failed: the service, the plane or Interlock could not do it
+  2  usage: wrong request, unknown name, conflict, wrong settings or key
+  3  denied or shed by policy or a budget
+  4  held: it waits for an approval
+  5  unknown outcome: it may have happened; `interlock runs settle` settles it
+  6  not verified: a packet is altered, or its signer is not trusted
+  7  store: missing, damaged, full, out of date
+"""
+
+
+def tree() -> typer.Typer:
+    """The whole command line."""
+    made = typer.Typer(name="interlock", rich_markup_mode=None, pretty_exceptions_enable=False)
+    version = inspect.Parameter(
+        "version",
+        inspect.Parameter.KEYWORD_ONLY,
+        annotation=Annotated[
+            bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
+        ],
+        default=False,
+    )
+    share(made, ABOUT, version, epilog=EPILOG)
+    for module in _MODULES:
+        module.register(made)
+    return made
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
+    if value:
+        from interlock.kernel import VERSION
+
+        sys.stdout.write(f"interlock {VERSION}\n")
+        raise typer.Exit

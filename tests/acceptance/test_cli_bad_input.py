@@ -1,0 +1,283 @@
+"""Bad input: one clear error, a documented exit code, and nothing written that should not be."""
+
+import base64
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from fix_cli import REPOSITORY, Shell
+
+CREATE = ("invoke", "github.issue.create", f"repo={REPOSITORY}")
+
+
+def refused(shell: Shell, *arguments: str, code: str, exit_code: int = 2, stdin: str = "") -> str:
+    """The message of a command that is refused with that error, having written no run; the same on stderr for people."""
+    before = shell.good("runs", "list")["runs"]
+    told = shell.run(*arguments, "--json", stdin=stdin)
+    assert (told.code, told.error["code"]) == (exit_code, code), told.out
+    assert told.error["next_step"]
+    for_people = shell.run(*arguments, stdin=stdin)
+    assert (for_people.code, for_people.out) == (exit_code, "")
+    assert for_people.err.startswith("error: ")
+    assert "\nnext: " in for_people.err
+    assert shell.good("runs", "list")["runs"] == before
+    assert shell.service.effects() == 0
+    return told.error["message"]
+
+
+def test_an_unknown_capability_names_the_nearest(shell: Shell):
+    message = refused(shell, "invoke", "github.isue.create", code="unknown_capability")
+    assert "did you mean github.issue.create" in message
+
+
+def test_an_unknown_connector_names_those_there_are(shell: Shell):
+    message = refused(shell, "connect", "gitlab", "--token-env", "TOKEN", code="unknown_connector")
+    assert "installed: github" in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (("title=x", "labels=bug"), "$.labels: array, got string"),
+        (("title:=7",), "$.title: string, got integer"),
+        ((), "$.title: a required field, got nothing"),
+        (("title=x", "titel=y"), "did you mean 'title'?"),
+        (("title=x", "labels:=[1]"), "$.labels[0]: string, got integer"),
+    ],
+)
+def test_wrong_types_and_unknown_fields_name_path_and_expectation(shell: Shell, fields: tuple[str, ...], said: str):
+    assert said in refused(shell, *CREATE, *fields, code="invalid_input")
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [("title", "is not a field"), ("=x", "is not a field"), ("repo=a/b", "given twice")],
+)
+def test_what_is_not_a_field_is_refused(shell: Shell, field: str, said: str):
+    assert said in refused(shell, *CREATE, field, code="usage")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"title": "' + "x" * 10_000_000 + '"}', "the limit is 1048576"),
+        ('{"title": ' + "[" * 5000 + "]" * 5000 + "}", "depth limit"),
+        ('{"title": ' + "[" * 100 + "]" * 100 + "}", "nested deeper than 64"),
+        ('{"title": NaN}', "not JSON"),
+        ('{"title": 1e999}', "JSON"),
+        ('{"title": "a\\u0007b"}', "control character U+0007"),
+        ('{"title": "a\\u001b[31mb"}', "control character U+001B"),
+        ('{"title": "cut', "not JSON"),
+        ("", "not JSON"),
+    ],
+    ids=["10 MB", "very deep", "deep", "nan", "infinite", "bell", "escape", "cut", "empty"],
+)
+def test_hostile_json_is_refused(shell: Shell, text: str, said: str):
+    assert said in refused(shell, *CREATE, "--input", "-", stdin=text, code="invalid_json")
+
+
+def test_hostile_pairs_are_refused(shell: Shell):
+    assert "U+001B" in refused(shell, *CREATE, "title=a\x1b[31mb", code="invalid_json")
+    assert "not JSON" in refused(shell, *CREATE, "title:=NaN", code="invalid_json")
+
+
+def test_an_input_that_is_no_object_or_not_there_is_refused(shell: Shell):
+    refused(shell, *CREATE, "--input", "-", stdin="[1]", code="usage")
+    assert "missing.json" in refused(shell, *CREATE, "--input", "missing.json", code="file_refused")
+
+
+@pytest.mark.parametrize("option", ["--connection=a\x07b", "--idempotency-key=", "--environment=a\nb", "--timeout=0"])
+def test_wrong_options_are_refused(shell: Shell, option: str):
+    refused(shell, *CREATE, "title=x", option, code="invalid_request")
+
+
+def test_another_tenants_connection_is_not_there(shell: Shell):
+    connection_id = shell.good("connections", "list")["connections"][0]["connection_id"]
+    asked = (*CREATE, "title=x", "--tenant", "other", "--connection", connection_id)
+    message = refused(shell, *asked, code="connection_not_found")
+    assert message == refused(shell, *(*asked[:-1], "con_no_such"), code="connection_not_found").replace(
+        "con_no_such", connection_id
+    )
+    refused(shell, "connections", "show", connection_id, "--tenant", "other", code="connection_not_found")
+
+
+def test_another_tenants_run_and_approval_are_not_there(shell: Shell):
+    run_id, approval_id = shell.hold("mine")
+    other = ("--tenant", "other", "--json")
+    assert shell.run("runs", "show", run_id, *other).error["code"] == "run_not_found"
+    assert shell.run("runs", "cancel", run_id, *other).error["code"] == "run_not_found"
+    assert shell.run("review", "export", run_id, "-o", "x.json", *other).error["code"] == "run_not_found"
+    assert shell.run("approvals", "approve", approval_id, *other).error["code"] == "approval_not_found"
+    assert not (shell.folder / "x.json").exists()
+    assert shell.good("runs", "show", run_id)["run"]["state"] == "held"
+
+
+def test_a_revoked_connection_does_not_serve(shell: Shell):
+    shell.good("connections", "revoke", "github")
+    refused(shell, *CREATE, "title=x", "--connection", "github", code="connection_revoked", exit_code=1)
+
+
+def test_an_expired_connection_does_not_serve(shell: Shell):
+    with sqlite3.connect(shell.store) as session:
+        session.execute("UPDATE credentials SET expires_at = 1")
+    session.close()
+    message = refused(shell, *CREATE, "title=x", code="connection_expired", exit_code=1)
+    assert "expired at 1970-01-01" in message
+
+
+def test_no_connection_says_how_to_connect(bare_shell: Shell):
+    bare_shell.good("init")
+    refused(bare_shell, *CREATE, "title=x", code="no_connection", exit_code=1)
+
+
+def test_a_token_comes_from_somewhere(shell: Shell):
+    assert "NOWHERE" in refused(shell, "connect", "github", "--token-env", "NOWHERE", code="token_missing")
+    refused(shell, "connect", "github", code="usage")
+    refused(shell, "connect", "github", "--token-env", "TOKEN", "--token-file", "x", code="usage")
+
+
+def test_a_private_address_says_how_to_allow_it(shell: Shell):
+    closed = {"INTERLOCK_EXECUTION__EGRESS_ALLOW": "[]"}
+    told = shell.run(
+        "connect",
+        "github",
+        "--token-env",
+        "TOKEN",
+        "--base-url",
+        shell.service.url,
+        "--name",
+        "new",
+        environment=closed,
+    )
+    assert told.code == 1
+    host = shell.service.url.removeprefix("http://")
+    assert f'egress_allow = ["{host}"]' in told.err
+    assert len(shell.good("connections", "list")["connections"]) == 1
+
+
+def test_a_wrong_token_is_not_kept(shell: Shell):
+    wrong = {"WRONG": "ghp_not-a-token-of-anyone"}
+    told = shell.run("connect", "github", "--token-env", "WRONG", "--base-url", shell.service.url, "--name", "new", "--json",
+                     environment=wrong)  # fmt: skip
+    assert (told.code, told.error["code"]) == (1, "probe_failed")
+    assert len(shell.good("connections", "list")["connections"]) == 1
+
+
+@pytest.mark.parametrize("command", [("runs", "list"), CREATE, ("doctor",)], ids=["read", "write", "doctor"])
+def test_the_wrong_key_is_named(shell: Shell, command: tuple[str, ...]):
+    other = {"INTERLOCK_KEY": base64.urlsafe_b64encode(bytes(range(32))).decode()}
+    told = shell.run(*command, environment=other)
+    assert told.code == 2
+    assert "sealed under the root key" in told.out + told.err
+    assert "INTERLOCK_KEY" in told.out + told.err
+
+
+def test_a_missing_key_is_named_and_not_made(shell: Shell):
+    elsewhere = {"XDG_CONFIG_HOME": str(shell.folder / "elsewhere")}
+    told = shell.run("runs", "list", "--json", environment=elsewhere)
+    assert (told.code, told.error["code"]) == (2, "key_missing")
+    assert "interlock init" in told.error["next_step"]
+    assert not (shell.folder / "elsewhere").exists()
+
+
+def test_a_typo_in_the_policy_is_named_with_its_line(shell: Shell):
+    shell.write_settings('[policy]\n[[policy.rules]]\nid = "x"\nthen = "alow"\nefect = "read"\n')
+    lines = (shell.folder / "interlock.toml").read_text().splitlines()
+    line = 1 + lines.index('then = "alow"')
+    for command in (("runs", "list"), CREATE):
+        told = shell.run(*command, "--json")
+        assert (told.code, told.error["code"]) == (2, "invalid_policy")
+        assert f"interlock.toml:{line}:1" in told.error["message"]
+        assert "did you mean 'allow'?" in told.error["message"]
+        assert "did you mean 'effect'?" in told.error["message"]
+    doctor = shell.run("doctor")
+    assert doctor.code == 2
+    assert "did you mean 'allow'?" in doctor.out
+
+
+def test_a_typo_in_the_settings_is_named(shell: Shell):
+    path = shell.folder / "interlock.toml"
+    path.write_text(path.read_text().replace("self_review", "self_reviw"))
+    told = shell.run("runs", "list", "--json")
+    assert (told.code, told.error["code"]) == (2, "invalid_settings")
+    assert "did you mean 'self_review'?" in told.error["message"]
+    assert shell.run("runs", "list", "--config", "nowhere.toml", "--json").error["code"] == "invalid_settings"
+
+
+def test_a_missing_store_says_how_to_make_one(bare_shell: Shell):
+    bare_shell.good("init")
+    bare_shell.store.unlink()
+    for command in (("runs", "list"), CREATE, ("connections", "list"), ("approvals", "list")):
+        told = bare_shell.run(*command, "--json")
+        assert (told.code, told.error["code"]) == (7, "store_missing")
+        assert "interlock init" in told.error["next_step"]
+    assert bare_shell.run("doctor").code == 7
+    assert not bare_shell.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"), [(b"", "store_damaged"), (b"not a database", "foreign_file")], ids=["empty", "foreign"]
+)
+def test_a_store_that_is_none_is_left_alone(shell: Shell, content: bytes, code: str):
+    shell.store.write_bytes(content)
+    told = shell.run("runs", "list", "--json")
+    assert (told.code, told.error["code"]) == (7, code)
+    assert shell.run("migrate", "--json").error["code"] == code
+    assert shell.store.read_bytes() == content
+
+
+@pytest.fixture
+def packet(shell: Shell) -> Path:
+    run_id = shell.good("invoke", "github.repo.fetch", f"repo={REPOSITORY}")["run_id"]
+    shell.good("review", "export", run_id, "-o", "packet.json")
+    return shell.folder / "packet.json"
+
+
+def verdict(shell: Shell, trust: str | None = ".interlock/trust.json") -> str:
+    told = shell.run("review", "verify", "packet.json", *(() if trust is None else ("--trust", trust)), "--json")
+    assert told.code == (0 if told.json["ok"] else 6)
+    return told.json["status"]
+
+
+def test_a_packet_that_is_truncated_altered_or_newer_is_not_verified(shell: Shell, packet: Path):
+    assert verdict(shell) == "verified"
+    whole = packet.read_bytes()
+    packet.write_bytes(whole[: len(whole) // 2])
+    assert verdict(shell) == "malformed"
+    packet.write_bytes(whole.replace(b"interlock.packet/v1", b"interlock.packet/v2", 1))
+    assert verdict(shell) == "newer_version"
+    packet.write_bytes(whole.replace(b'"completed"', b'"cancelled"', 1))
+    assert verdict(shell) == "altered"
+    said = shell.run("review", "verify", "packet.json").out
+    assert "event" in said
+    assert "Do not rely on it." in said
+
+
+def test_a_packet_signed_by_another_installation_is_not_verified(shell: Shell, packet: Path):
+    other = shell.folder / "other"
+    other.mkdir()
+    stranger = Shell(other, shell.service)
+    stranger.good("init")
+    assert verdict(shell, trust="other/.interlock/trust.json") == "wrong_signer"
+    assert verdict(shell, trust=None) == "intact_signer_unknown"
+
+
+def test_a_packet_is_verified_without_store_settings_or_key(shell: Shell, packet: Path):
+    away = shell.folder / "away"
+    away.mkdir()
+    (away / "interlock.toml").write_text("this is not [[ toml")
+    (away / "packet.json").write_bytes(packet.read_bytes())
+    stranger = Shell(away, shell.service)
+    assert verdict(stranger, trust="../.interlock/trust.json") == "verified"
+    assert sorted(path.name for path in away.iterdir()) == ["interlock.toml", "packet.json"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"contract": "interlock.trust/v1", "keys": []}', json.dumps({"keys": 1})]
+)
+def test_a_trust_file_that_is_none_is_refused(shell: Shell, packet: Path, content: str):
+    (shell.folder / "trust.json").write_text(content)
+    told = shell.run("review", "verify", "packet.json", "--trust", "trust.json", "--json")
+    assert (told.code, told.error["code"]) == (2, "invalid_trust")

@@ -1,0 +1,282 @@
+"""The world of the fault tests: a connector over the GitHub-shaped API, and the flows that get killed, frozen and cut.
+
+Imported by the tests and by the processes that they kill (`faults/child.py`); so without pytest, and by name.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import orjson
+
+from interlock import policy, sdk
+from interlock.app import Interlock, Settings
+from interlock.app.settings import ExecutionSettings
+from interlock.kernel import JSON, Caller
+
+TOKEN = "ghp_a_token_for_the_fault_tests"
+OWNER_LEASE = 1.0
+"""Seconds. The shortest there is, so that recovery need not wait long for a death to show."""
+
+SETTLE = 1.0
+
+REVIEWER = Caller(tenant_id="default", actor="reviewer", roles=frozenset({"approver"}))
+
+
+class IssueCreate(sdk.Input):
+    """Open an issue."""
+
+    repo: sdk.Repo
+    title: str
+
+
+class Issue(sdk.Record):
+    number: int
+    title: str
+
+
+class IssueList(sdk.Page):
+    """List issues."""
+
+    repo: sdk.Repo
+
+
+class Issues(sdk.Record):
+    issues: list[Issue] = sdk.at("")
+    next_page: int | None = sdk.from_next("page")
+
+
+class IssueClose(sdk.Input):
+    """Close an issue."""
+
+    repo: sdk.Repo
+    number: int
+
+
+class RefDelete(sdk.Input):
+    """Delete a ref."""
+
+    repo: sdk.Repo
+    ref: str
+
+
+class Deleted(sdk.Record):
+    ref: str = sdk.echo("ref")
+
+
+async def pair(input: Mapping[str, JSON], http: sdk.Http) -> JSON:  # noqa: A002
+    """Two writes: an issue, and a comment on it."""
+    issue = await http.request(
+        sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": input["title"]})
+    )
+    number = orjson.loads(issue.body)["number"]
+    await http.request(
+        sdk.HttpRequest(
+            method="POST",
+            path=f"/repos/{input['repo']}/issues/{number}/comments",
+            json_body={"body": f"About {input['title']}"},
+        )
+    )
+    return {"number": number}
+
+
+def settle_pair(
+    operation: sdk.Operation,
+    input: Mapping[str, JSON],  # noqa: A002
+    facts: sdk.Facts,
+) -> Generator[sdk.HttpRequest, sdk.HttpResponse, sdk.Reconciled]:
+    """Both, neither, or something for a person to look at."""
+    found = yield _read(f"/repos/{input['repo']}/issues")
+    issues = [each for each in orjson.loads(found.body) if each["title"] == input["title"]]
+    if not issues:
+        return sdk.Reconciled(verdict=sdk.Verdict.ABSENT, reason="there is no such issue")
+    number = issues[0]["number"]
+    comments = yield _read(f"/repos/{input['repo']}/issues/{number}/comments")
+    if len(issues) == len(orjson.loads(comments.body)) == 1:
+        return sdk.Reconciled(verdict=sdk.Verdict.HAPPENED, reason="both are there", output={"number": number})
+    return sdk.Reconciled(verdict=sdk.Verdict.UNCLEAR, reason="only one of two is there", matches=len(issues))
+
+
+def _read(path: str) -> sdk.HttpRequest:
+    return sdk.HttpRequest(method="GET", path=path, purpose=sdk.Purpose.RECONCILE)
+
+
+def connector() -> sdk.Connector:
+    issues = "/repos/{repo}/issues"
+    created: dict[str, Any] = {
+        "input": IssueCreate, "output": Issue, "scopes": ["repo"], "settle_seconds": SETTLE, "timeout_seconds": 5,
+    }  # fmt: skip
+    paired: dict[str, Any] = {
+        **created, "output": {"type": "object"}, "schemas": {"output": "dynamic"}, "effect": "create",
+        "idempotency": "none",
+    }  # fmt: skip
+    return sdk.Connector(
+        "acme",
+        version="1.0.0",
+        description="Acme's issues.",
+        base_url="https://api.acme.dev",
+        auth=[
+            sdk.token_profile(
+                scopes=["repo"], probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes")
+            )
+        ],
+        operations=[
+            sdk.post(
+                "issue.create",
+                issues,
+                **created,
+                reconcile=sdk.find(
+                    issues,
+                    query={"state": "all", "creator": "{subject}", "sort": "created", "direction": "desc"},
+                    items="",
+                    since="/created_at",
+                    newest_first=True,
+                    match={"/title": "{input.title}", "/user/login": "{subject}"},
+                ),
+            ),
+            sdk.post("issue.blind", issues, **created, about="Open an issue; nothing can be found out by reading."),
+            sdk.get(
+                "issue.list", issues, input=IssueList, output=Issues, pagination=sdk.link_pages(), conditional=True
+            ),
+            sdk.patch(
+                "issue.close",
+                issues + "/{number}",
+                input=IssueClose,
+                output=Issue,
+                constants={"state": "closed"},
+                settle_seconds=SETTLE,
+                timeout_seconds=5,
+                reconcile=sdk.find(issues + "/{number}", match={"/state": "closed"}),
+            ),
+            sdk.delete(
+                "ref.delete",
+                "/repos/{repo}/git/refs/heads/{ref}",
+                input=RefDelete,
+                output=Deleted,
+                settle_seconds=SETTLE,
+                timeout_seconds=5,
+                success=[204],
+                reconcile=sdk.find("/repos/{repo}/git/ref/heads/{ref}", absent_status=[404], gone=True),
+            ),
+            sdk.handler("issue.pair", pair, **paired, about="An issue with a comment."),
+            sdk.handler(
+                "issue.settled_pair",
+                pair,
+                **paired,
+                about="An issue with a comment, that can be looked up.",
+                reconcile=sdk.settle_by(settle_pair),
+            ),
+        ],
+    )
+
+
+POLICY = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="asked", then=policy.Effect.ASK, actor=("agent",)),
+        policy.Rule(rule_id="open", then=policy.Effect.ALLOW),
+    )
+)
+AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
+
+
+def settings(url: str, server_url: str, *, owner_lease: float = OWNER_LEASE) -> Settings:
+    return Settings(
+        store=url,
+        blobs=":memory:",
+        actor="operator",
+        execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=owner_lease),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a child is told to do: a flow, in a repository of its own, so that its effects can be counted."""
+
+    flow: str
+    url: str
+    server_url: str
+    repo: str
+    key: str | None = None
+    times: int = 1
+    approval_id: str | None = None
+    owner_lease: float = OWNER_LEASE
+    timeout: float = 60.0
+    signal: int = 0
+    """Sent to itself at the boundary below. SQLite only: for Postgres a proxy does it."""
+    when: str = "before"
+    commit: int = 0
+
+
+Flow = Callable[[Interlock, Order], Awaitable[JSON]]
+
+
+async def create(il: Interlock, order: Order) -> JSON:
+    return await _invoke(il, order, "acme.issue.create")
+
+
+async def blind(il: Interlock, order: Order) -> JSON:
+    return await _invoke(il, order, "acme.issue.blind")
+
+
+async def paired(il: Interlock, order: Order) -> JSON:
+    return await _invoke(il, order, "acme.issue.pair")
+
+
+async def settled_pair(il: Interlock, order: Order) -> JSON:
+    return await _invoke(il, order, "acme.issue.settled_pair")
+
+
+async def keyed(il: Interlock, order: Order) -> JSON:
+    return await _invoke(il, order, "acme.issue.create", key=order.key or "one")
+
+
+async def read(il: Interlock, order: Order) -> JSON:
+    outcome = await il.invoke("acme.issue.list", {"repo": order.repo}, timeout=order.timeout)
+    return outcome.to_json()
+
+
+async def approved(il: Interlock, order: Order) -> JSON:
+    """Held for the agent, approved by somebody else, executed."""
+    held = await il.as_caller(AGENT).invoke("acme.issue.create", {"repo": order.repo, "title": "one"})
+    assert held.approval_id is not None, held
+    await il.as_caller(REVIEWER).approvals.approve(held.approval_id)
+    return (await il.approvals.execute(held.approval_id)).to_json()
+
+
+async def execute(il: Interlock, order: Order) -> JSON:
+    """Execute a held run that somebody has approved."""
+    return (await il.approvals.execute(order.approval_id or "")).to_json()
+
+
+async def many_keys(il: Interlock, order: Order) -> JSON:
+    """One write for each of many keys, the same keys in every process."""
+    outcomes: list[JSON] = []
+    for number in range(order.times):
+        outcome = await il.invoke(
+            "acme.issue.create", {"repo": order.repo, "title": f"{number}"}, idempotency_key=f"key-{number}"
+        )
+        outcomes.append({"run_id": outcome.run_id, "output": outcome.output, "state": outcome.state.value})
+    return outcomes
+
+
+async def _invoke(il: Interlock, order: Order, capability: str, *, key: str | None = None) -> JSON:
+    outcome = await il.invoke(
+        capability, {"repo": order.repo, "title": "one"}, idempotency_key=key, timeout=order.timeout
+    )
+    return outcome.to_json()
+
+
+FLOWS: Mapping[str, Flow] = cast(
+    "Mapping[str, Flow]",
+    {
+        "create": create,
+        "blind": blind,
+        "pair": paired,
+        "settled_pair": settled_pair,
+        "keyed": keyed,
+        "read": read,
+        "approved": approved,
+        "execute": execute,
+        "many_keys": many_keys,
+    },
+)

@@ -1,0 +1,177 @@
+"""The process that the fault tests kill: `python child.py`. One order per line on stdin; a fresh fork carries each out.
+
+Everything is imported before the fork, so that a case costs a process but not its start. On stdout, one JSON line each:
+`pid`; `ready` once the store is open and quiet (it then waits for the line `go` on stdin); what the flow `came_to`, or
+its `error`; `stopped` when the fork was stopped; in the end its `exit` status (negative: the signal).
+
+For SQLite the boundary of an order is found here, from the test's side: the connections that `sqlite3.connect` makes are
+watched, and the signal is sent just before or just after the n-th COMMIT reaches the engine. Nothing of the package knows.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import re
+import signal
+import sqlite3
+import sys
+import traceback
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from fault_world import FLOWS, POLICY, Order, connector, settings
+from interlock import Interlock, kernel
+from interlock.kernel import InterlockError, SystemClock
+
+HEARTBEAT = "insert owners"
+CONNECTORS = [connector().manifest]
+_WRITES = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
+
+
+def tell(**what: Any) -> None:
+    os.write(1, (json.dumps(what, default=str) + "\n").encode())
+
+
+class Commits:
+    """Counts the commits of this process from `armed` on, and signals at the one that was ordered."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._count = 0
+        self._written: list[str] = []
+        self.seen: list[str] = []
+        self.armed = False
+
+    def connect(self, *args: Any, **kwargs: Any) -> sqlite3.Connection:
+        commits = self
+
+        class Watched(sqlite3.Connection):
+            def execute(self, sql: str, *parameters: Any, **named: Any) -> sqlite3.Cursor:  # type: ignore[override]
+                counted = sql == "COMMIT" and commits.begin()
+                if counted:
+                    commits.boundary("before")
+                result = super().execute(sql, *parameters, **named)
+                if counted:
+                    commits.boundary("after")
+                return result
+
+        connection = _connect(*args, **kwargs, factory=Watched)
+        connection.set_trace_callback(self._note)
+        return connection
+
+    def _note(self, statement: str) -> None:
+        if found := _WRITES.match(statement):
+            self._written.append(f"{found[1].split()[0].lower()} {found[2]}")
+
+    def begin(self) -> bool:
+        """Whether the commit that comes is one of the flow's. A heartbeat is none: it comes whenever it is due."""
+        label = ", ".join(dict.fromkeys(self._written))
+        self._written.clear()
+        if not self.armed or not label or (label == HEARTBEAT and HEARTBEAT in self.seen):
+            return False
+        self._count += 1
+        self.seen.append(label)
+        return True
+
+    def boundary(self, when: str) -> None:
+        if self._count == self._order.commit and when == self._order.when:
+            tell(boundary=f"{when} commit {self._count} ({self.seen[-1]})")
+            os.kill(os.getpid(), self._order.signal)
+
+
+_connect = sqlite3.connect
+
+
+class JumpingClock(SystemClock):
+    """The machine's clock, until somebody sets it."""
+
+    offset = timedelta(0)
+
+    def now(self) -> datetime:
+        return super().now() + self.offset
+
+
+async def listen(clock: JumpingClock) -> None:
+    """Further lines: `jump SECONDS` sets the wall clock."""
+    while True:
+        word, _, seconds = (await _line()).partition(" ")
+        if word != "jump":
+            return
+        clock.offset += timedelta(seconds=float(seconds))
+        tell(jumped=seconds)
+
+
+async def _line() -> str:
+    return (await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)).strip()
+
+
+async def carry_out(order: Order) -> None:
+    commits, clock = Commits(order), JumpingClock()
+    sqlite3.connect = commits.connect
+    there = settings(order.url, order.server_url, owner_lease=order.owner_lease)
+    try:
+        async with Interlock.open(settings=there, policy=POLICY, connectors=CONNECTORS, clock=clock) as il:
+            await il.runs.recover()  # behind the one that opening has begun: the store is quiet now
+            tell(ready=True)
+            assert await _line() == "go"
+            commits.armed = True
+            async with anyio.create_task_group() as group:
+                group.start_soon(listen, clock)
+                try:
+                    tell(came_to=await FLOWS[order.flow](il, order))
+                except InterlockError as error:
+                    tell(error=error.code, message=error.message, run_id=error.run_id)
+                group.cancel_scope.cancel()
+        tell(commits=commits.seen)
+    except* kernel.InterlockError as errors:
+        tell(closing=[getattr(error, "code", repr(error)) for error in errors.exceptions])
+
+
+def fork(order: Order) -> None:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            anyio.run(partial(carry_out, order))
+            code = 0
+        except BaseException:  # noqa: BLE001 - nothing may climb into the parent's loop
+            traceback.print_exc()
+        finally:
+            os._exit(code)  # not the parent's way out; a thread that still reads stdin does not hold it up
+    tell(pid=pid)
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            tell(exit=os.waitstatus_to_exitcode(status))
+            return
+        tell(stopped=pid)
+
+
+async def warm_up() -> None:
+    """Have everything imported that an open Interlock imports as it goes. Its threads have ended when it is closed."""
+    async with Interlock.open(
+        settings=settings(":memory:", "http://127.0.0.1:1"), policy=POLICY, connectors=CONNECTORS
+    ) as il:
+        await il.runs.recover()
+        with contextlib.suppress(kernel.InterlockError):
+            await il.connections.connect_token("acme", "a token for nothing", base_url="http://127.0.0.1:1")
+
+
+def main() -> None:
+    for module in ("psycopg", "interlock.adapters.sql.postgres_store"):
+        importlib.import_module(module)
+    anyio.run(warm_up)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tell(serving=os.getpid())
+    while line := sys.stdin.readline():
+        if line.startswith("{"):  # a `jump` or `go` that came too late is nobody's
+            fork(Order(**json.loads(line)))
+
+
+if __name__ == "__main__":
+    main()
