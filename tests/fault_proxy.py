@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import BinaryIO
 
 from sqlalchemy.engine import URL, make_url
 
@@ -17,7 +18,7 @@ _WRITES = re.compile(r"\b(INSERT INTO|DELETE FROM)\s+(\w+)|^\s*(UPDATE)\s+(\w+)"
 HEARTBEAT = "insert owners"
 """The renewal of a lease: no boundary of the flow but for the first, because it comes whenever it is due."""
 
-_SHUT = (OSError, ValueError)
+_SHUT = (OSError, ValueError, EOFError)
 
 
 class Proxy:
@@ -140,6 +141,13 @@ def _dial(target: URL) -> socket.socket:
     return socket.create_connection((target.host or "127.0.0.1", target.port or 5432))
 
 
+def _length(size: bytes) -> int:
+    """How much of a message follows its length field. Raises EOFError where the connection ended within it."""
+    if len(size) != 4:
+        raise EOFError
+    return struct.unpack("!I", size)[0] - 4
+
+
 class _Link:
     """One connection, both ways."""
 
@@ -152,8 +160,8 @@ class _Link:
         self._statements: dict[bytes, str] = {}
 
     def start(self) -> None:
-        for pump in (self._upstream, self._downstream):
-            threading.Thread(target=self._run, args=(pump,), daemon=True).start()
+        for pump, end in ((self._upstream, self._client), (self._downstream, self._server)):
+            threading.Thread(target=self._run, args=(pump, end), daemon=True).start()
 
     def close(self) -> None:
         for end in (self._client, self._server):
@@ -161,24 +169,24 @@ class _Link:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
 
-    def _run(self, pump: Callable[[], None]) -> None:
-        with suppress(*_SHUT):
-            pump()
+    def _run(self, pump: Callable[[BinaryIO], None], end: socket.socket) -> None:
+        # The stream must be closed, too: a socket lives as long as what was made of it.
+        with suppress(*_SHUT), end.makefile("rb") as stream:
+            pump(stream)
         self.close()
         self._proxy.forget(self)
 
-    def _upstream(self) -> None:
+    def _upstream(self, stream: BinaryIO) -> None:
         """Whole requests at a time."""
-        stream = self._client.makefile("rb")
         size = stream.read(4)
-        self._server.sendall(size + stream.read(struct.unpack("!I", size)[0] - 4))
+        self._server.sendall(size + stream.read(_length(size)))
         request = bytearray()
         written: list[str] = []
         statements: list[str] = []
         executes = False
         while kind := stream.read(1):
             size = stream.read(4)
-            body = stream.read(struct.unpack("!I", size)[0] - 4)
+            body = stream.read(_length(size))
             request += kind + size + body
             if kind == b"P":
                 name, text, _ = body.split(b"\0", 2)
@@ -205,13 +213,12 @@ class _Link:
                 if commits or ends:
                     written.clear()
 
-    def _downstream(self) -> None:
+    def _downstream(self, stream: BinaryIO) -> None:
         """Whole messages at a time; an answer to a commit as a whole."""
-        stream = self._server.makefile("rb")
         answer = bytearray()
         while kind := stream.read(1):
             size = stream.read(4)
-            body = stream.read(struct.unpack("!I", size)[0] - 4)
+            body = stream.read(_length(size))
             answer += kind + size + body
             if kind == b"Z":
                 self._idle = body == b"I"

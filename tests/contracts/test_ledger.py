@@ -309,13 +309,10 @@ def builder_admission(builder: Builder, run: runs.Run) -> runs.Admission:
     return runs.Admission(run=replace(moved, head_seq=run.head_seq, head_hash=run.head_hash), events=events)
 
 
-async def test_lapsed_attempts(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
-    now = START + timedelta(hours=1)
-
-    def owner(name: str, seconds: float) -> runs.Owner:
-        return runs.Owner(
-            owner_id=name, host="h", process="1", started_at=START, expires_at=now + timedelta(seconds=seconds)
-        )
+async def test_owners_and_their_open_attempts(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    def owner(name: str, beat: int) -> runs.Owner:
+        lease = timedelta(seconds=2.5)
+        return runs.Owner(owner_id=name, host="h", process="1", started_at=START, beat=beat, lease=lease)
 
     made: dict[str, runs.Admission] = {}
     for name in ("own_live", "own_late", "own_gone", "own_done"):
@@ -324,18 +321,17 @@ async def test_lapsed_attempts(store: sql.SqlStore, ledger: sql.SqlLedger, build
         made[name] = replace(admission, attempt=replace(admission.attempt, owner_id=name))
         await ledger.admit(made[name])
     await ledger.apply(builder.completion(made["own_done"]))
-    for one in (owner("own_live", 1), owner("own_late", 1), owner("own_late", 0), owner("own_gone", 1)):
+    for one in (owner("own_live", 1), owner("own_late", 1), owner("own_late", 7), owner("own_gone", 1)):
         await store.write(lambda tx, one=one: ledger.renew_owner(tx, one))
     await store.write(lambda tx: ledger.drop_owner(tx, "own_gone"))
 
-    def lapsed(limit: int) -> Callable[[Tx], list[str]]:
-        return lambda tx: [attempt.owner_id for attempt in ledger.list_lapsed(tx, now, limit)]
+    known = await store.read(ledger.list_owners)
+    assert sorted(known, key=lambda each: each.owner_id) == [owner("own_late", 7), owner("own_live", 1)]
+    assert await store.read(ledger.list_busy) == {"own_live", "own_late", "own_gone"}
 
-    assert await store.read(lapsed(10)) == ["own_late", "own_gone"]
-    assert await store.read(lapsed(1)) == ["own_late"]
+    def open_of(*names: str, limit: int = 10) -> Callable[[Tx], list[str]]:
+        return lambda tx: [attempt.owner_id for attempt in ledger.list_open(tx, names, limit)]
 
-    def owned(name: str) -> Callable[[Tx], list[str]]:
-        return lambda tx: [attempt.owner_id for attempt in ledger.list_owned(tx, name, 10)]
-
-    assert await store.read(owned("own_live")) == ["own_live"]
-    assert await store.read(owned("own_done")) == []
+    assert await store.read(open_of("own_gone", "own_late", "own_done")) == ["own_late", "own_gone"]
+    assert await store.read(open_of("own_gone", "own_late", limit=1)) == ["own_late"]
+    assert await store.read(open_of()) == []

@@ -24,7 +24,7 @@ def add(name: str) -> Callable[[Tx], str]:
     def fn(tx: Tx) -> str:
         sql.connection(tx).execute(
             owners.insert().values(
-                owner_id=name, tenant_id="-", host="h", process="1", started_at=NOON, expires_at=NOON
+                owner_id=name, tenant_id="-", host="h", process="1", started_at=NOON, beat=1, lease_us=1
             )
         )
         return name
@@ -44,8 +44,8 @@ async def test_a_write_is_there_for_the_next_read(store: sql.SqlStore) -> None:
 async def test_moments_come_back_as_they_went_in(store: sql.SqlStore) -> None:
     moment = datetime(2026, 11, 20, 12, 0, 0, 123457, tzinfo=UTC)
     await store.write(add("own_1"))
-    await store.write(lambda tx: sql.connection(tx).execute(update(owners).values(expires_at=moment)))
-    assert await store.read(lambda tx: sql.connection(tx).execute(select(owners.c.expires_at)).scalar()) == moment
+    await store.write(lambda tx: sql.connection(tx).execute(update(owners).values(started_at=moment)))
+    assert await store.read(lambda tx: sql.connection(tx).execute(select(owners.c.started_at)).scalar()) == moment
 
 
 async def test_what_the_function_raises_comes_out_and_nothing_was_written(store: sql.SqlStore) -> None:

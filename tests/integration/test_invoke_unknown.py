@@ -28,15 +28,26 @@ async def test_a_write_that_happened_is_found_and_not_repeated(world: World, fau
         assert "reconcile.concluded" in events
 
 
-async def test_an_answer_that_cannot_be_read_says_that_the_write_happened(world: World):
+async def test_an_answer_that_cannot_be_read_is_read_at_the_service(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         world.server.fault("garbage", match="issues/create")
+        outcome = await process.create()
+        assert (outcome.state, world.server.effects("issues/create")) == (runs.State.COMPLETED, 1)
+        assert len((await process.last()).attempts) == 1
+
+
+async def test_an_answer_that_cannot_be_read_anywhere_says_that_the_write_happened(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("garbage", match="issues/create")
+        world.server.fault("status:403", match="issues/list-for-repo", times=5)
         with pytest.raises(sdk.UnexpectedAnswer) as raised:
             await process.create()
         assert raised.value.effect == "happened"
         assert world.server.effects("issues/create") == 1
-        assert len((await process.last()).attempts) == 1
+        history = await process.last()
+        assert (history.run.state, len(history.attempts)) == (runs.State.FAILED, 1)
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "reset", "status:503"])

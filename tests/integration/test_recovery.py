@@ -99,6 +99,13 @@ async def test_two_processes_recover_one_run_once(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
+async def beat(process: Process) -> None:
+    """What `keep` does, without waiting for a clock that does not run."""
+    while True:
+        await process.parts.wiring.ownership.renew()
+        await anyio.sleep(0)
+
+
 async def test_a_live_process_is_left_alone(durable_world: World):
     world = durable_world
     async with world.process() as alive, world.process() as other:
@@ -107,7 +114,10 @@ async def test_a_live_process_is_left_alone(durable_world: World):
         async with anyio.create_task_group() as group:
             group.start_soon(alive.create)
             await anyio.to_thread.run_sync(world.server.wait_held)
-            assert await other.il.runs.recover() == []
+            async with anyio.create_task_group() as beating:
+                beating.start_soon(beat, alive)
+                assert await other.il.runs.recover() == []
+                beating.cancel_scope.cancel()
             assert await alive.il.runs.recover() == []
             world.server.release()
         assert (await alive.last()).run.state is runs.State.COMPLETED

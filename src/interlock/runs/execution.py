@@ -104,6 +104,12 @@ class Execution:
             return await attempts.reconcile(
                 wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
             )
+        if isinstance(ending.error, sdk.UnexpectedAnswer) and ending.effect == "happened":
+            # It happened, and only the answer cannot be read: the record itself may say the same.
+            read = await attempts.reconcile(
+                wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
+            )
+            return read if read.error is None else ending
         return ending
 
     async def _again(

@@ -1,6 +1,6 @@
 """The ledger's port: admissions and changes as values, which the SQL adapter applies in batches."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -150,17 +150,21 @@ class Ledger(Protocol):
         ...
 
     def renew_owner(self, tx: Tx, owner: Owner) -> None:
-        """Insert the owner, or move its expiry."""
+        """Insert the owner, or set its beat."""
         ...
 
     def drop_owner(self, tx: Tx, owner_id: str) -> None:
         """Remove an owner that ends in good order."""
         ...
 
-    def list_lapsed(self, tx: Tx, now: datetime, limit: int) -> Sequence[Attempt]:
-        """Running attempts whose owner's lease has lapsed (or whose owner is gone), oldest first, of every tenant."""
+    def list_owners(self, tx: Tx) -> Sequence[Owner]:
+        """Every owner that has not ended in good order."""
         ...
 
-    def list_owned(self, tx: Tx, owner_id: str, limit: int) -> Sequence[Attempt]:
-        """Running attempts of one owner, oldest first, of every tenant."""
+    def list_busy(self, tx: Tx) -> frozenset[str]:
+        """The ids of the owners of all running attempts, of every tenant, also of owners that are gone."""
+        ...
+
+    def list_open(self, tx: Tx, owner_ids: Collection[str], limit: int) -> Sequence[Attempt]:
+        """Running attempts of these owners, oldest first, of every tenant."""
         ...

@@ -1,7 +1,7 @@
 """The values of the ledger. Frozen; a change is a new value that the ledger compares and sets."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from interlock.kernel import JSON
@@ -198,10 +198,14 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A live process. Its attempts are its own while `expires_at` lies ahead."""
+    """A process that holds attempts. It is alive as long as `beat` grows at least once per `lease`.
+
+    No moment of the day is in it: clocks differ and jump, so whoever watches counts on a clock of its own.
+    """
 
     owner_id: str
     host: str
     process: str
     started_at: datetime
-    expires_at: datetime
+    beat: int
+    lease: timedelta

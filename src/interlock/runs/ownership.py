@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 import anyio
@@ -48,7 +48,7 @@ class Ownership:
         self._ids = ids
         self._lease = lease
         now = clock.now()
-        self._owner = Owner(owner_id=ids.new("own"), host=host, process=process, started_at=now, expires_at=now)
+        self._owner = Owner(owner_id=ids.new("own"), host=host, process=process, started_at=now, beat=0, lease=lease)
         self._renewed = clock.monotonic() - lease.total_seconds()
         self._begun = False
         self._renewing = anyio.Lock()
@@ -59,11 +59,6 @@ class Ownership:
     def owner_id(self) -> str:
         """The id under which this process's attempts run."""
         return self._owner.owner_id
-
-    @property
-    def expires_at(self) -> datetime:
-        """When the hold lapses unless it is renewed."""
-        return self._owner.expires_at
 
     def remaining(self) -> float:
         """Seconds for which the hold is certain, by the clock that cannot jump. Not above zero: it has lapsed."""
@@ -116,7 +111,7 @@ class Ownership:
                 await self._renew()
 
     async def renew(self) -> None:
-        """Move the expiry. Raises StoreError."""
+        """Beat once more. Raises StoreError."""
         async with self._renewing:
             await self._renew()
 
@@ -127,7 +122,7 @@ class Ownership:
         owner = replace(
             self._owner,
             owner_id=self._ids.new("own") if lapsed else self._owner.owner_id,
-            expires_at=self._clock.now() + self._lease,
+            beat=self._owner.beat + 1,
         )
         await self._store.write(lambda tx: self._ledger.renew_owner(tx, owner))
         self._owner = owner

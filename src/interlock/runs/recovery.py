@@ -24,6 +24,7 @@ from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
 from interlock.runs.sender import READS
+from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
 
 BATCH = 100
@@ -56,9 +57,23 @@ class Recovery:
         self._reading = reading
         self._execution = execution
         self._invoker = invoker
+        self._watch = Watch()
+        self._undecided: float = 0.0
+        """Seconds until it can be known of every busy owner whether it is alive. Zero: it is known."""
 
     async def recover(self) -> Sequence[Recovered]:
-        """One sweep. A run that another process takes over first is left to it. Raises StoreError."""
+        """Recover all that dead processes left. A run that another process takes over first is left to it.
+
+        Whether an owner is dead shows in its silence, so this takes up to one lease of the slowest one, unless this process
+        has been watching for that long already. Raises StoreError.
+        """
+        recovered = [*await self._sweep()]
+        while wait := self._undecided:
+            await self._wiring.clock.sleep(wait)
+            recovered += await self._sweep()
+        return recovered
+
+    async def _sweep(self) -> Sequence[Recovered]:
         await self._expire_approvals()
         left_behind = await self._left_behind()
         recovered: list[Recovered] = []
@@ -78,22 +93,28 @@ class Recovery:
         """Sweep for ever, with a pause of that many seconds."""
         while True:
             try:
-                await self.recover()
+                await self._sweep()
             except InterlockError as error:
                 _log.warning("recovery will try again: %s", error)
             await self._wiring.clock.sleep(every)
 
     async def _left_behind(self) -> Sequence[Attempt]:
         """Attempts of dead processes, and those of this one that an error (a commit whose answer was lost) left open."""
-        ledger, ownership, now = self._wiring.ledger, self._wiring.ownership, self._wiring.clock.now()
+        ledger, ownership, clock = self._wiring.ledger, self._wiring.ownership, self._wiring.clock
+        asked_at = clock.monotonic()
+        owners, busy = await self._wiring.store.read(lambda tx: (ledger.list_owners(tx), ledger.list_busy(tx)))
+        dead = self._watch.observe(owners, asked_at=asked_at, heard_at=clock.monotonic())
+        mine, known = ownership.owner_id, {owner.owner_id: owner for owner in owners}
+        others = (busy & known.keys()) - dead - {mine}
+        silent = [known[name].lease for name in others if self._watch.undecided(name, clock.monotonic())]
+        self._undecided = max((lease.total_seconds() / 4 for lease in silent), default=0.0)
+        for owner_id in dead - busy - {mine}:
+            await self._wiring.store.write(lambda tx, owner_id=owner_id: ledger.drop_owner(tx, owner_id))
+        gone = busy - known.keys()
         size = BATCH + len(ownership.at_work)
-
-        def read(tx: Tx) -> Sequence[Attempt]:
-            return [*ledger.list_lapsed(tx, now, size), *ledger.list_owned(tx, ownership.owner_id, size)]
-
-        found = {attempt.attempt_id: attempt for attempt in await self._wiring.store.read(read)}
+        found = await self._wiring.store.read(lambda tx: ledger.list_open(tx, {*dead, *gone, mine}, size))
         # Asked after the read: what is in the read, and is not worked on now, has no one left who could end it.
-        return [attempt for attempt in found.values() if attempt.run_id not in ownership.at_work][:BATCH]
+        return [attempt for attempt in found if attempt.run_id not in ownership.at_work][:BATCH]
 
     async def _recover(self, attempt: Attempt) -> Recovered | None:
         try:

@@ -259,12 +259,15 @@ class Sender:
             sent.receipt_json = self._call.redactor.text(receipt.canonical)
 
         try:
-            return await self._wiring.node.execute(
+            receipt = await self._wiring.node.execute(
                 sent.prepared.intent, authority=authority, target_class=target_class, on_receipt=keep
             )
         except anyio.get_cancelled_exc_class() as gone:
             # Without the lane's frames: they hold the request as it left, credential and all.
             raise gone.with_traceback(None)  # noqa: B904 - it is the same one
+        if receipt.delivery is plane.Delivery.NOT_SENT and not ownership.holds(self._attempt.owner_id):
+            raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} while it was about to send")
+        return receipt
 
     def settle(self, at: datetime) -> tuple[list[Entry], SendEnd | None]:
         """What is known of the last send and not yet written: its event and its row, for the next change."""

@@ -5,7 +5,7 @@ import json
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from interlock.kernel import JSON, MIN_SECRET_LENGTH, REDACTED, Redactor, Secret, canonical
@@ -55,6 +55,7 @@ def test_text_and_bytes_agree(secret: str, before: str, after: str) -> None:
 
 @given(SECRETS)
 def test_json_is_cleaned_in_keys_and_values_at_any_depth(secret: str) -> None:
+    assume(not Redactor([Secret(secret)]).finds(REDACTED.encode()))
     value: JSON = {"a": [{"b": secret, secret: 1}], "page_token": "harmless", "n": 5}
     redactor = Redactor([Secret(secret)])
     cleaned = redactor.json(value)

@@ -70,7 +70,7 @@ async def test_begun_it_is_held_for_a_lease(ownership: Ownership, desk: Desk, cl
     await ownership.begin()
     assert desk.writes == 1
     owner = desk.owners[ownership.owner_id]
-    assert (owner.host, owner.process, owner.expires_at) == ("here", "7", clock.now() + timedelta(seconds=10))
+    assert (owner.host, owner.process, owner.beat, owner.lease) == ("here", "7", 1, timedelta(seconds=10))
     clock.advance(9)
     assert ownership.holds(ownership.owner_id)
     clock.advance(1)

@@ -1,10 +1,10 @@
 """The ledger over SQL: the hot path goes to the store's batches, reads go through SQLAlchemy."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Table, delete, or_, select
+from sqlalchemy import Select, Table, delete, select
 
 from interlock import runs
 from interlock.adapters.sql import rows
@@ -106,30 +106,37 @@ class SqlLedger:
             host=owner.host,
             process=owner.process,
             started_at=owner.started_at,
-            expires_at=owner.expires_at,
+            beat=owner.beat,
+            lease_us=owner.lease // timedelta(microseconds=1),
         )
         connection(tx).execute(
-            offered.on_conflict_do_update(index_elements=["owner_id"], set_={"expires_at": offered.excluded.expires_at})
+            offered.on_conflict_do_update(index_elements=["owner_id"], set_={"beat": offered.excluded.beat})
         )
 
     def drop_owner(self, tx: Tx, owner_id: str) -> None:
         connection(tx).execute(delete(owners).where(owners.c.owner_id == owner_id))
 
-    def list_lapsed(self, tx: Tx, now: datetime, limit: int) -> Sequence[runs.Attempt]:
-        chosen = (
-            select(attempts)
-            .join_from(attempts, owners, attempts.c.owner_id == owners.c.owner_id, isouter=True)
-            .where(attempts.c.state == runs.AttemptState.RUNNING.value)
-            .where(or_(owners.c.owner_id.is_(None), owners.c.expires_at <= now))
-            .order_by(attempts.c.started_at, attempts.c.attempt_id)
-            .limit(limit)
-        )
-        return [rows.attempt_from(record) for record in _all(tx, chosen)]
+    def list_owners(self, tx: Tx) -> Sequence[runs.Owner]:
+        return [
+            runs.Owner(
+                owner_id=row["owner_id"],
+                host=row["host"],
+                process=row["process"],
+                started_at=row["started_at"],
+                beat=row["beat"],
+                lease=timedelta(microseconds=row["lease_us"]),
+            )
+            for row in _all(tx, select(owners))
+        ]
 
-    def list_owned(self, tx: Tx, owner_id: str, limit: int) -> Sequence[runs.Attempt]:
+    def list_busy(self, tx: Tx) -> frozenset[str]:
+        running = select(attempts.c.owner_id).where(attempts.c.state == runs.AttemptState.RUNNING.value).distinct()
+        return frozenset(connection(tx).execute(running).scalars())
+
+    def list_open(self, tx: Tx, owner_ids: Collection[str], limit: int) -> Sequence[runs.Attempt]:
         chosen = (
             select(attempts)
-            .where(attempts.c.state == runs.AttemptState.RUNNING.value, attempts.c.owner_id == owner_id)
+            .where(attempts.c.state == runs.AttemptState.RUNNING.value, attempts.c.owner_id.in_(owner_ids))
             .order_by(attempts.c.started_at, attempts.c.attempt_id)
             .limit(limit)
         )

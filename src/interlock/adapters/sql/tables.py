@@ -204,8 +204,8 @@ owners = Table(
     Column("host", _Name, nullable=False),
     Column("process", _Name, nullable=False),
     Column("started_at", Moment, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-    Index(None, "expires_at"),
+    Column("beat", BigInteger, nullable=False),
+    Column("lease_us", BigInteger, nullable=False),
 )
 
 connections = Table(

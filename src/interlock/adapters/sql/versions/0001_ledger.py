@@ -165,10 +165,10 @@ def upgrade() -> None:
         sa.Column("host", sa.String(length=200), nullable=False),
         sa.Column("process", sa.String(length=200), nullable=False),
         sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("expires_at", sa.BigInteger(), nullable=False),
+        sa.Column("beat", sa.BigInteger(), nullable=False),
+        sa.Column("lease_us", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("owner_id", name=op.f("pk_owners")),
     )
-    op.create_index(op.f("ix_owners_expires_at"), "owners", ["expires_at"], unique=False)
     op.create_table(
         "runs",
         sa.Column("run_id", sa.String(length=40), nullable=False),

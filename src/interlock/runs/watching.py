@@ -1,0 +1,46 @@
+"""Telling dead owners from live ones without trusting anybody's clock but one's own."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from interlock.runs.model import Owner
+
+
+@dataclass(slots=True)
+class _Seen:
+    beat: int
+    since: float
+    lease: float
+    has_beaten: bool = False
+
+
+class Watch:
+    """What this process has seen of the owners' beats.
+
+    An owner whose beat stood still for one of its leases, measured here by a clock that cannot jump, has lost its hold by
+    its own reckoning, too (`Ownership.remaining` counts from before a renewal is written). Wall clocks play no part: a live
+    owner whose clock fell back is left alone, and a dead one whose clock ran ahead is not waited for.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+
+    def observe(self, owners: Iterable[Owner], *, asked_at: float, heard_at: float) -> frozenset[str]:
+        """Take in the owners as they were read between two monotonic moments, and say which of them are dead."""
+        before, self._seen = self._seen, {}
+        dead: set[str] = set()
+        for owner in owners:
+            lease = owner.lease.total_seconds()
+            seen = before.get(owner.owner_id) or _Seen(beat=owner.beat, since=heard_at, lease=lease)
+            if seen.beat != owner.beat:
+                seen = _Seen(beat=owner.beat, since=heard_at, lease=lease, has_beaten=True)
+            elif asked_at - seen.since >= lease:
+                dead.add(owner.owner_id)
+            self._seen[owner.owner_id] = seen
+        return frozenset(dead)
+
+    def undecided(self, owner_id: str, now: float) -> bool:
+        """Whether the owner may be dead or alive: it has not been seen to beat, or its next beat is overdue (it beats three
+        times per lease)."""
+        seen = self._seen.get(owner_id)
+        return seen is not None and (not seen.has_beaten or now - seen.since > seen.lease / 2)

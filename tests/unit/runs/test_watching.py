@@ -1,0 +1,59 @@
+"""Who is dead: told by silence on the watcher's own clock."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interlock import runs
+from interlock.runs.watching import Watch
+
+OWNER = runs.Owner(
+    owner_id="own_1",
+    host="h",
+    process="1",
+    started_at=datetime(2026, 1, 1, tzinfo=UTC),
+    beat=1,
+    lease=timedelta(seconds=10),
+)
+
+
+def at(watch: Watch, moment: float, *owners: runs.Owner) -> frozenset[str]:
+    return watch.observe(owners, asked_at=moment, heard_at=moment)
+
+
+def test_silence_for_a_lease_is_death_and_a_beat_is_life() -> None:
+    watch = Watch()
+    assert at(watch, 100, OWNER) == frozenset()
+    assert watch.undecided("own_1", 100)
+    assert at(watch, 109.9, OWNER) == frozenset()
+    assert at(watch, 110, OWNER) == {"own_1"}
+    assert at(watch, 111, replace(OWNER, beat=2)) == frozenset()
+    assert not watch.undecided("own_1", 111)
+    assert watch.undecided("own_1", 116.1)
+    assert at(watch, 121, replace(OWNER, beat=2)) == {"own_1"}
+
+
+def test_the_time_that_reading_takes_does_not_count() -> None:
+    watch = Watch()
+    watch.observe([OWNER], asked_at=0, heard_at=5)
+    assert watch.observe([OWNER], asked_at=14, heard_at=30) == frozenset()
+    assert watch.observe([OWNER], asked_at=15, heard_at=31) == {"own_1"}
+
+
+def test_who_is_gone_and_comes_again_is_new() -> None:
+    watch = Watch()
+    at(watch, 0, OWNER)
+    assert at(watch, 20) == frozenset()
+    assert not watch.undecided("own_1", 20)
+    assert at(watch, 21, OWNER) == frozenset()
+
+
+@given(st.lists(st.floats(0.1, 3.4), min_size=1, max_size=30), st.floats(0, 3))
+def test_who_beats_three_times_a_lease_is_never_taken_for_dead(gaps: list[float], late: float) -> None:
+    watch, moment = Watch(), 0.0
+    for beat, gap in enumerate(gaps):
+        assert at(watch, moment, replace(OWNER, beat=beat)) == frozenset()
+        assert at(watch, moment + late, replace(OWNER, beat=beat)) == frozenset()
+        moment += gap + late
