@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from interlock import connections, policy, runs, sdk
@@ -276,6 +277,15 @@ class Process:
 
     async def create(self, title: str = "Door", **changes: Any) -> runs.Outcome:
         return await self.il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": title}, **changes)
+
+    async def beat(self, times: int = 1_000_000) -> None:
+        """What `Ownership.keep` does, for a clock that does not run."""
+        for _ in range(times):
+            ownership = self.parts.wiring.ownership
+            await ownership.renew()
+            for renewal in ownership.renewals:
+                await renewal()
+            await anyio.lowlevel.checkpoint()
 
     async def states(self) -> Sequence[str]:
         """The states of all runs, oldest first."""

@@ -113,9 +113,12 @@ class Story:
             capability_id="github.issue.create",
             manifest_digest=digest("manifest"),
             connection_id="con_" + "c" * 32,
+            service="https://api.github.com",
             subject="octo-agent",
+            environment="dev",
             targets=("local-http",),
             input_digest=self.run.input_digest,
+            role="approver",
         )
         approval = approvals.Approval(
             approval_id=self.ids.new("apr"),

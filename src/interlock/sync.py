@@ -101,6 +101,16 @@ class Interlock(Face[app.Interlock]):
         """The same Interlock, acting for somebody else."""
         return Interlock(self._portal, self._room.as_caller(caller))
 
+    @property
+    def settings(self) -> app.Settings:
+        """What is in force."""
+        return self._room.settings
+
+    @property
+    def discovery(self) -> catalog.Discovery:
+        """The connectors that are installed, and those that are broken."""
+        return self._room.discovery
+
     def trust(self) -> bytes:
         """The trust file for this installation's packets."""
         return self._room.trust()

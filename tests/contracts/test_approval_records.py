@@ -23,9 +23,12 @@ BINDING = approvals.Binding(
     capability_id="github.issue.create",
     manifest_digest="sha256:aa",
     connection_id="con_1",
+    service="https://api.github.com",
     subject="octo",
+    environment="dev",
     targets=("local.http",),
     input_digest=kernel.digest(INPUT),
+    role="approver",
 )
 REVIEWER = Caller(tenant_id="acme", actor="lead", roles=frozenset({"approver"}))
 AGENT = Caller(tenant_id="acme", actor="agent", roles=frozenset({"approver"}))
@@ -43,7 +46,6 @@ class House:
             lambda tx: self.service.request(
                 tx,
                 binding=BINDING,
-                role="approver",
                 summary={"input": INPUT},
                 run_id=run_id,
                 expires_after=expires_after,

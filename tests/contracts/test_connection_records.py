@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.anyio
 
 ANN = Caller(tenant_id="t1", actor="ann")
 BOB = Caller(tenant_id="t2", actor="bob")
+RUN = "run_1"
 HOST = "api.acme.dev:443"
 TOKEN = "tok-first-0123456789"
 ROOT = keys.RootKey(bytes(range(32)), source="test")
@@ -78,7 +80,7 @@ async def commit(store: sql.SqlStore, lease: connections.Lease) -> None:
 
 
 async def leased(desk: Connections, store: sql.SqlStore, **how: timedelta) -> connections.Lease:
-    lease = desk.lease(await resolve(desk), scopes={"read"}, hosts={HOST}, run_id=None, **how)
+    lease = desk.lease(await resolve(desk), scopes={"read"}, hosts={HOST}, run_id=RUN, **how)
     await commit(store, lease)
     return lease
 
@@ -92,7 +94,7 @@ async def test_a_token_connects_resolves_and_is_redeemed(desk: Connections, stor
     assert resolved.connection == made
     assert [secret.reveal() for secret in await desk.secrets_of(resolved)] == [TOKEN]
     lease = await leased(desk, store)
-    assert (await desk.redeem(Ref(lease.lease_id), host=HOST)).reveal() == TOKEN
+    assert (await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)).reveal() == TOKEN
     assert await desk.find_lease(ANN, lease.lease_id) == lease
 
 
@@ -175,7 +177,7 @@ async def test_a_new_token_replaces_and_erases_the_old_one(
     assert resolved.credential.version == 2
     assert [secret.reveal() for secret in await desk.secrets_of(resolved)] == ["tok-second-0123456789"]
     with pytest.raises(connections.LeaseRevoked):
-        await desk.redeem(Ref(lease.lease_id), host=HOST)
+        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     assert await stored_secrets(store) == 1
 
 
@@ -184,10 +186,10 @@ async def test_a_lease_on_a_replaced_version_opens_nothing(desk: Connections, st
     await desk.connect_token(ANN, GRANT)
     before = await resolve(desk)
     await desk.connect_token(ANN, token("tok-second-0123456789"))
-    lease = desk.lease(before, scopes={"read"}, hosts={HOST}, run_id=None)
+    lease = desk.lease(before, scopes={"read"}, hosts={HOST}, run_id=RUN)
     await commit(store, lease)
     with pytest.raises(connections.LeaseRevoked):
-        await desk.redeem(Ref(lease.lease_id), host=HOST)
+        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
 
 
 async def test_revoking_erases_every_version_and_every_lease(desk: Connections, store: sql.SqlStore):
@@ -202,10 +204,10 @@ async def test_revoking_erases_every_version_and_every_lease(desk: Connections, 
     assert found.revoked_at is not None
     with pytest.raises(connections.ConnectionRevoked, match="laptop stolen"):
         await resolve(desk)
-    await commit(store, after := desk.lease(late, scopes={"read"}, hosts={HOST}, run_id=None))
+    await commit(store, after := desk.lease(late, scopes={"read"}, hosts={HOST}, run_id=RUN))
     for lease_id in (lease.lease_id, after.lease_id):
         with pytest.raises(connections.ConnectionRevoked):
-            await desk.redeem(Ref(lease_id), host=HOST)
+            await desk.redeem(Ref(lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     assert await desk.revoke(ANN, made.connection_id, "again") == revoked
 
 
@@ -226,6 +228,37 @@ async def test_a_name_does_not_slip_to_another_account_or_connector(desk: Connec
     assert await desk.fetch_connection(ANN, "acme") == made
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "error"),
+    [
+        ({"subject": None}, {"subject": "octo"}, connections.SubjectMismatch),
+        ({"subject": "octo"}, {"subject": None}, connections.SubjectMismatch),
+        ({"base_url": None}, {"base_url": "https://evil.dev"}, connections.ServiceMismatch),
+        ({"base_url": "https://ghe.acme.dev"}, {"base_url": None}, connections.ServiceMismatch),
+        ({"base_url": "https://ghe.acme.dev"}, {"base_url": "https://ghe.acme.dev:8443"}, connections.ServiceMismatch),
+    ],
+)
+async def test_a_connection_in_use_does_not_slip_away(
+    desk: Connections, before: dict[str, Any], after: dict[str, Any], error: type[InterlockError]
+):
+    made = await desk.connect_token(ANN, replace(GRANT, **before))
+    with pytest.raises(error):
+        await desk.connect_token(ANN, replace(GRANT, **after))
+    await desk.report_rejected(ANN, await resolve(desk), "401")
+    with pytest.raises(error):
+        await desk.connect_token(ANN, replace(GRANT, **after))
+    await desk.revoke(ANN, "acme", "moved")
+    again = await desk.connect_token(ANN, replace(GRANT, **after))
+    assert (again.connection_id, again.state) == (made.connection_id, State.CONNECTED)
+    assert (again.subject, again.base_url) == (replace(GRANT, **after).subject, replace(GRANT, **after).base_url)
+
+
+async def test_the_same_address_in_other_words_is_the_same_service(desk: Connections):
+    made = await desk.connect_token(ANN, replace(GRANT, base_url="https://ghe.acme.dev/api"))
+    again = await desk.connect_token(ANN, replace(GRANT, base_url="HTTPS://GHE.Acme.dev:443/api/"))
+    assert (again.connection_id, again.base_url) == (made.connection_id, "https://ghe.acme.dev/api")
+
+
 async def test_a_refused_grant_writes_nothing(desk: Connections):
     with pytest.raises(connections.InvalidGrant):
         await desk.connect_token(ANN, token("short"))
@@ -239,7 +272,7 @@ async def test_a_rejected_credential_needs_a_new_one(desk: Connections, store: s
     with pytest.raises(connections.ReauthRequired, match="401"):
         await resolve(desk)
     with pytest.raises(connections.ReauthRequired):
-        await desk.redeem(Ref(lease.lease_id), host=HOST)
+        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     await desk.connect_token(ANN, token("tok-second-0123456789"))
     # A late word about the old credential does not harm the new one.
     assert (await desk.report_rejected(ANN, resolved, "401")).state is State.CONNECTED
@@ -250,10 +283,10 @@ async def test_time_ends_leases_and_credentials(desk: Connections, store: sql.Sq
     await desk.connect_token(ANN, replace(GRANT, expires_at=clock.now() + timedelta(minutes=10)))
     lease = await leased(desk, store, ttl=timedelta(seconds=60))
     clock.advance(59.9)
-    await desk.redeem(Ref(lease.lease_id), host=HOST)
+    await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     clock.advance(0.1)
     with pytest.raises(connections.LeaseExpired):
-        await desk.redeem(Ref(lease.lease_id), host=HOST)
+        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     clock.advance(540)
     with pytest.raises(connections.ConnectionExpired):
         await resolve(desk)
@@ -262,7 +295,7 @@ async def test_time_ends_leases_and_credentials(desk: Connections, store: sql.Sq
 async def test_what_a_lease_does_not_name_is_refused(desk: Connections, store: sql.SqlStore):
     await desk.connect_token(ANN, GRANT)
     lease = await leased(desk, store)
-    uncommitted = desk.lease(await resolve(desk), scopes={"read"}, hosts={HOST}, run_id=None)
+    uncommitted = desk.lease(await resolve(desk), scopes={"read"}, hosts={HOST}, run_id=RUN)
     refusals: list[tuple[str, str, str, type[InterlockError]]] = [
         (lease.lease_id, "token", "evil.dev:443", connections.HostNotLeased),
         (lease.lease_id, "other", HOST, connections.LeaseNotFound),
@@ -270,8 +303,24 @@ async def test_what_a_lease_does_not_name_is_refused(desk: Connections, store: s
     ]
     for lease_id, field, host, error in refusals:
         with pytest.raises(error) as caught:
-            await desk.redeem(Ref(lease_id, field), host=host)
+            await desk.redeem(Ref(lease_id, field), host=host, tenant_id=ANN.tenant_id, run_id=RUN)
         assert TOKEN not in str(caught.value)
+
+
+async def test_a_lease_opens_to_its_own_run_and_tenant_alone(desk: Connections, store: sql.SqlStore):
+    await desk.connect_token(ANN, GRANT)
+    lease = await leased(desk, store)
+    missing = lease.lease_id[:-1] + ("0" if lease.lease_id[-1] != "0" else "1")
+    said: set[str] = set()
+    for lease_id, tenant_id, run_id in (
+        (lease.lease_id, BOB.tenant_id, RUN),
+        (lease.lease_id, ANN.tenant_id, "run_2"),
+        (missing, ANN.tenant_id, RUN),
+    ):
+        with pytest.raises(connections.LeaseNotFound) as caught:
+            await desk.redeem(Ref(lease_id), host=HOST, tenant_id=tenant_id, run_id=run_id)
+        said.add(caught.value.message.replace(lease_id, "LEASE"))
+    assert said == {"no lease 'LEASE'"}
 
 
 async def test_a_ciphertext_opens_only_in_its_own_row(desk: Connections, store: sql.SqlStore):

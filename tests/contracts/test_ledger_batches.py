@@ -12,7 +12,7 @@ from fix_ledger import START, Builder
 from fix_store import outcomes
 from interlock import connections, runs
 from interlock.adapters import sql
-from interlock.adapters.sql import tables
+from interlock.adapters.sql import postgres, tables
 from interlock.kernel import InternalError, Tx
 
 pytestmark = pytest.mark.anyio
@@ -200,3 +200,28 @@ async def test_two_processes_one_key(durable_url: str, open_store: Callable[[str
     assert len(admitted) == 60
     assert sum(answer.fresh for answer in admitted) == 30
     assert len({answer.run_id for answer in admitted}) == 30
+
+
+@pytest.mark.parametrize("error", [LookupError("encoding"), SystemExit(1)])
+async def test_a_lane_outlives_whatever_befalls_its_connection(
+    postgres_url: str,
+    open_store: Callable[[str], sql.SqlStore],
+    builder: Builder,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    store = open_store(postgres_url)
+
+    def fail(_: object) -> None:
+        raise error
+
+    async def admit() -> bool | str:
+        try:
+            return (await asyncio.wait_for(store.admit(builder.admission()), 10)).fresh
+        except sql.StoreUnavailable as unavailable:
+            return unavailable.code
+
+    with monkeypatch.context() as patch:
+        patch.setattr(postgres, "connect_lane", fail)
+        assert await outcomes(admit() for _ in range(9)) == ["store_unavailable"] * 9
+    assert await outcomes(admit() for _ in range(9)) == [True] * 9

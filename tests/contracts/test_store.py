@@ -1,9 +1,12 @@
 """What every store promises to the functions that run in its transactions."""
 
 import asyncio
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import func, select, update
@@ -227,3 +230,59 @@ async def test_a_function_that_raises_stop_iteration_does_not_hang_its_caller(st
 
     with pytest.raises((RuntimeError, StopIteration)):
         await asyncio.wait_for(store.write(fn), 10)
+
+
+@pytest.mark.parametrize(
+    ("end", "heard"),
+    [
+        (SystemExit, "SystemExit"),
+        (KeyboardInterrupt, "KeyboardInterrupt"),
+        (GeneratorExit, "RuntimeError"),
+        (asyncio.CancelledError, "RuntimeError"),
+    ],
+)
+async def test_a_function_that_ends_its_thread_ends_nothing_but_its_own_call(
+    store: sql.SqlStore, end: type[BaseException], heard: str
+) -> None:
+    def fn(tx: Tx) -> None:
+        add("own_1")(tx)
+        raise end
+
+    def look(tx: Tx) -> None:
+        raise end
+
+    async def caller(call: Callable[[Callable[[Tx], None]], Awaitable[None]], what: Callable[[Tx], None]) -> str:
+        try:
+            async with asyncio.timeout(10):
+                await call(what)
+        except BaseException as error:  # noqa: BLE001 - the test is about these
+            return type(error).__name__
+        return "nothing"
+
+    for _ in range(10):  # more than there are threads
+        assert await caller(store.write, fn) == heard
+        assert await caller(store.read, look) == heard
+    assert await asyncio.wait_for(store.write(add("own_2")), 10) == "own_2"
+    assert await store.read(names) == ["own_2"]
+
+
+@pytest.mark.parametrize("url", ["sqlite:///:memory:", "file"])
+async def test_a_writer_that_cannot_go_on_tells_everybody(
+    url: str, tmp_path: Path, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    store = open_store(str(tmp_path / "store.db") if url == "file" else url)
+
+    def fn(tx: Tx) -> None:
+        session = cast("sqlite3.Connection", sql.connection(tx).connection.driver_connection)
+        session.close()
+
+    async def answer(work: Callable[[Tx], object]) -> str:
+        try:
+            await asyncio.wait_for(store.write(work), 10)
+        except StoreError as error:
+            return error.code
+        return "nothing"
+
+    answers = await outcomes(answer(work) for work in (fn, add("own_1"), add("own_2")))
+    assert answers == ["store_unavailable"] * 3
+    assert await answer(add("own_3")) == "store_closed"

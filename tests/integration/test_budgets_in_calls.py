@@ -3,9 +3,9 @@
 import anyio
 import pytest
 
-from fix_app import World, asked
+from fix_app import LEASE, World, asked
 from interlock import runs, sdk
-from interlock.kernel import InterlockError, SystemClock, UnknownOutcome
+from interlock.kernel import InterlockError, RequestError, SystemClock, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +31,25 @@ async def test_what_is_beyond_the_concurrency_is_shed(durable_world: World):
             world.server.release()
         assert (await two.create(title="Window")).state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 2
+
+
+async def test_what_is_beyond_the_spend_is_shed(world: World):
+    rules = (
+        ALL + '[[budgets]]\nname = "money"\nper = "tenant"\nspend = { limit = 10, per_seconds = 60, unit = "cents" }\n'
+    )
+    async with world.process(rules=rules) as process:
+        await process.connect(world.server.url)
+        world.advance(60 - world.clock.now().timestamp() % 60)
+        asked_for = [("Door", {"cents": 6}), ("Window", {"cents": 6}), ("Gate", {"cents": 4}), ("Roof", {"euros": 99})]
+        states = [(await process.create(title=title, cost=cost)).state.value for title, cost in asked_for]
+        assert states == ["completed", "shed", "completed", "completed"]
+
+
+@pytest.mark.parametrize("cost", [{"": 1}, {"cents": -1}, {"cents": 2**53}, {"a b": 1}])
+async def test_a_cost_is_a_name_and_an_amount(file_world: World, cost: dict[str, int]):
+    async with file_world.process() as process:
+        with pytest.raises(RequestError, match="cost"):
+            await process.create(cost=cost)
 
 
 async def test_what_is_beyond_the_rate_is_shed(world: World):
@@ -133,10 +152,14 @@ async def test_recovery_waits_for_the_budget(durable_world: World):
         await process.connect(world.server.url)
     await world.killed("hold_before", lambda process: process.create(), rules=ONE_AT_A_TIME)
     async with world.process(rules=ONE_AT_A_TIME) as process:
+        await process.parts.recovery.sweep()  # from here on the silence of the dead is heard
         world.server.fault("hold", match="issues/create")
         async with anyio.create_task_group() as group:
             group.start_soon(process.create, "Window")
             await anyio.to_thread.run_sync(world.server.wait_held)
+            for part in (LEASE / 2, LEASE / 2 + 1):
+                world.advance(part)
+                await process.beat(times=1)
             assert await process.il.runs.recover() == []
             world.server.release()
         [recovered] = await process.il.runs.recover()

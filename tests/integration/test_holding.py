@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
-from interlock import approvals, catalog, policy, runs
+from interlock import approvals, catalog, policy, runs, sdk
 from interlock.kernel import Caller
 
 pytestmark = pytest.mark.anyio
@@ -150,7 +150,27 @@ async def test_a_denial_sticks(world: World):
             await process.il.approvals.execute(asked(held))
         again = await process.create(idempotency_key="k")
         assert (again.state, again.replayed) == (runs.State.DENIED, True)
+        assert again.reasons[0].endswith("said no: too risky")
         assert world.server.effects() == 0
+
+
+async def test_what_came_with_the_request_outlasts_the_hold(world: World):
+    rules = '[policy]\ndefault = "ask"\n[[budgets]]\nname = "money"\nper = "tenant"\n'
+    rules += 'spend = { limit = 10, per_seconds = 60, unit = "cents" }\n'
+    async with world.process(rules=rules) as process:
+        await process.connect(world.server.url)
+        world.advance(60 - world.clock.now().timestamp() % 60)
+        held = [await process.create(title=title, cost={"cents": 7}, max_attempts=1) for title in ("Door", "Window")]
+        for each in held:
+            await process.reviewer.approvals.approve(asked(each))
+        assert (await process.il.approvals.execute(asked(held[0]))).state is runs.State.COMPLETED
+        with pytest.raises(runs.OverBudget, match="money"):
+            await process.il.approvals.execute(asked(held[1]))
+        world.advance(60)
+        world.server.fault("status:503", match="issues/create", apply=False)
+        with pytest.raises(sdk.ProviderUnavailable):
+            await process.il.approvals.execute(asked(held[1]))
+        assert len((await process.last()).attempts) == 1
 
 
 async def test_an_approval_that_expires_ends_the_run(world: World):
@@ -261,4 +281,60 @@ async def test_a_held_run_whose_process_died_is_recovered(durable_world: World):
     async with world.process() as process:
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+BY_ENVIRONMENT = """
+[policy]
+default = "ask"
+[[policy.rules]]
+id = "dev"
+then = "ask"
+environment = "dev"
+reviewer = "approver"
+[[policy.rules]]
+id = "prod"
+then = "ask"
+environment = "prod"
+reviewer = "sre"
+"""
+
+
+async def test_one_roles_yes_does_not_serve_where_anothers_is_needed(world: World):
+    async with world.process(rules=BY_ENVIRONMENT) as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        elsewhere = await process.create(environment="prod")
+        assert (elsewhere.state, world.server.effects("issues/create")) == (runs.State.HELD, 0)
+        with pytest.raises(approvals.RoleMissing):
+            await process.reviewer.approvals.approve(asked(elsewhere))
+
+
+async def test_a_yes_ends_with_the_rule_that_asked_for_that_role(durable_world: World):
+    world = durable_world
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    async with world.process(rules='[policy]\ndefault = "ask"\nreviewer = "sre"\n') as process:
+        with pytest.raises(approvals.BindingMismatch):
+            await process.il.approvals.execute(asked(held))
+        assert world.server.effects("issues/create") == 0
+
+
+async def test_of_two_that_want_one_approval_the_other_is_asked_about(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        told: list[str] = []
+
+        async def ask() -> None:
+            told.append((await process.create()).state.value)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+        assert sorted(told) == ["completed", "held", "held"]
         assert world.server.effects("issues/create") == 1

@@ -29,12 +29,12 @@ class Vault:
     """Gives out one token, or refuses."""
 
     def __init__(self, token: str = TOKEN, error: kernel.InterlockError | None = None) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, str, str]] = []
         self._token = token
         self._error = error
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> kernel.Secret:
-        self.asked.append((ref.handle, host))
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+        self.asked.append((ref.handle, host, tenant_id, run_id))
         if self._error is not None:
             raise self._error
         return kernel.Secret(self._token)

@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 
 
 class NoVault:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         return kernel.Secret("tok_0123456789abcdef")
 
 

@@ -105,3 +105,35 @@ async def test_a_key_belongs_to_one_capability_and_one_tenant(file_world: World)
             "acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, idempotency_key="k"
         )
         assert not outcome.replayed
+
+
+async def test_what_was_shed_may_be_asked_for_again_under_its_key(world: World):
+    rules = '[policy]\ndefault = "allow"\n[[budgets]]\nname = "one"\nper = "tenant"\nrate = { limit = 1, per_seconds = 60 }\n'
+    async with world.process(rules=rules) as process:
+        await process.connect(world.server.url)
+        world.advance(60 - world.clock.now().timestamp() % 60)
+        await process.create()
+        shed = await process.create(title="Window", idempotency_key="k")
+        assert shed.state is runs.State.SHED
+        world.advance(60)
+        again = await process.create(title="Window", idempotency_key="k")
+        assert (again.state, again.replayed) == (runs.State.COMPLETED, False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"parent_run_id": "run_" + "0" * 32}, "there is no run"),
+        ({"parent_run_id": "x" * 4_000_000}, "parent_run_id"),
+        ({"sandbox": "strict\x00"}, "sandbox"),
+        ({"allowed_operations": ["a" * 300]}, "allowed_operations"),
+        ({"allowed_operations": [f"a.{n}" for n in range(1001)]}, "allowed_operations has 1001"),
+        ({"target": ["local-http"] * 21}, "targets must name 1 to 20"),
+    ],
+)
+async def test_what_comes_with_a_request_is_bounded(file_world: World, changes: dict[str, object], told: str):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(InterlockError, match=told):
+            await process.create(**changes)
+        assert await process.states() == []

@@ -309,3 +309,12 @@ async def test_a_service_that_asks_to_wait_before_reading_back(file_world: World
             await process.create(title="Window")
         assert raised.value.details["cause"] is not None
         assert not isinstance(raised.value, sdk.OperationFailed)
+
+
+async def test_an_absurd_pause_ends_the_call_and_not_the_process(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("secondary_limit", match="issues/create", retry_after=10**15)
+        with pytest.raises(sdk.RateLimited):
+            await process.create()
+        assert (await process.last()).run.state is runs.State.FAILED

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fix_app import LEASE, Process, World, connector, operations
@@ -99,13 +100,6 @@ async def test_two_processes_recover_one_run_once(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def beat(process: Process) -> None:
-    """What `keep` does, without waiting for a clock that does not run."""
-    while True:
-        await process.parts.wiring.ownership.renew()
-        await anyio.sleep(0)
-
-
 async def test_a_live_process_is_left_alone(durable_world: World):
     world = durable_world
     async with world.process() as alive, world.process() as other:
@@ -115,7 +109,7 @@ async def test_a_live_process_is_left_alone(durable_world: World):
             group.start_soon(alive.create)
             await anyio.to_thread.run_sync(world.server.wait_held)
             async with anyio.create_task_group() as beating:
-                beating.start_soon(beat, alive)
+                beating.start_soon(alive.beat)
                 assert await other.il.runs.recover() == []
                 beating.cancel_scope.cancel()
             assert await alive.il.runs.recover() == []

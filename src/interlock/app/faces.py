@@ -137,7 +137,8 @@ class Connections:
         """Connect a service with a token, after asking the service whose it is.
 
         The same name again gives the connection a new credential version. `scopes` are those that the service grants
-        where it does not tell itself. Raises UnknownConnector, ProbeFailed, InvalidGrant, NameTaken, SubjectMismatch.
+        where it does not tell itself. Raises UnknownConnector, ProbeFailed, InvalidGrant, NameTaken,
+        SubjectMismatch, ServiceMismatch.
         """
         profile = self._profile(connector)
         secrets = self._secrets(profile, token)
@@ -151,12 +152,11 @@ class Connections:
             subject=None,
             scopes=frozenset(scopes or profile.scopes_offered),
             base_url=base_url,
-        )
-        grant.check(wiring.clock.now())
+        ).checked(wiring.clock.now())
         probed = await connections.probe(
             profile,
             secrets,
-            base_url=base_url or profile.base_url,
+            base_url=grant.base_url or profile.base_url,
             tenant_id=self._caller.tenant_id,
             pending=self._parts.pending,
             node=wiring.node,

@@ -106,10 +106,13 @@ class Interlock:
         sandbox: str | None = None,
         allowed_operations: Sequence[str] | None = None,
         parent_run_id: str | None = None,
+        cost: Mapping[str, int] | None = None,
+        extensions: Mapping[str, JSON] | None = None,
         timeout: float = 120.0,  # noqa: ASYNC109 - it becomes the run's recorded deadline
         max_attempts: int = 3,
     ) -> runs.Outcome:
-        """Ask for an effect. Held, denied and shed come back as values; `timeout` is in seconds.
+        """Ask for an effect. Held, denied and shed come back as values; `timeout` is in seconds, `cost` is what the call
+        takes from budgets of spend, by unit; `extensions` go on record as they are.
 
         Raises RequestError (the request is wrong; nothing was written), and with `run_id`: ProviderError, PlaneError,
         ConnectionError_, and UnknownOutcome when nobody can tell whether a write happened.
@@ -126,6 +129,8 @@ class Interlock:
             sandbox=sandbox,
             allowed_operations=None if allowed_operations is None else frozenset(allowed_operations),
             parent_run_id=parent_run_id,
+            cost=cost or {},
+            extensions=extensions or {},
             timeout=timedelta(seconds=timeout),
             max_attempts=max_attempts,
         )

@@ -62,12 +62,11 @@ class Approvals:
         tx: Tx,
         *,
         binding: Binding,
-        role: str,
         summary: JSON,
         run_id: str | None = None,
         expires_after: timedelta | None = None,
     ) -> Approval:
-        """Ask for consent to a call. The actor of the binding is the requester."""
+        """Ask for consent to a call: of somebody with the binding's role, who is not its actor."""
         now = self._clock.now()
         approval = Approval(
             approval_id=self._ids.new("apr"),
@@ -77,7 +76,7 @@ class Approvals:
             summary=summary,
             state=State.PENDING,
             requester=binding.actor,
-            role=role,
+            role=binding.role,
             reviewer=None,
             reason=None,
             edited_input=None,

@@ -35,7 +35,8 @@ ALLOWED: Mapping[State, frozenset[State]] = {
 class Binding:
     """Exactly what is consented to. If anything differs, it is another call, and needs another consent.
 
-    `subject` is whom the connection acts as at the service; `targets` the acceptable target classes in order.
+    `service` is where the call goes and `subject` whom the connection acts as there; `targets` are the acceptable target
+    classes in order; `role` is whose consent is asked for, so that one role's yes never serves where another's is needed.
     """
 
     tenant_id: str
@@ -43,9 +44,12 @@ class Binding:
     capability_id: str
     manifest_digest: str
     connection_id: str | None
+    service: str
     subject: str | None
+    environment: str
     targets: tuple[str, ...]
     input_digest: str
+    role: str
 
     @property
     def digest(self) -> str:
@@ -60,9 +64,12 @@ class Binding:
             "capability_id": self.capability_id,
             "manifest_digest": self.manifest_digest,
             "connection_id": self.connection_id,
+            "service": self.service,
             "subject": self.subject,
+            "environment": self.environment,
             "targets": list(self.targets),
             "input_digest": self.input_digest,
+            "role": self.role,
         }
 
 

@@ -89,7 +89,6 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "approval.cancelled": _approval("withdrawn"),
     "attempt.started": _started,
     "attempt.ended": _ended,
-    "lease.issued": lambda _: "a further lease on the credential",
     "send.intended": _intended,
     "send.settled": _settled,
     "artifact.recorded": lambda data: f"{data['name']} kept: {size(data['size'])} of {data['media_type']}",

@@ -28,6 +28,7 @@ from interlock.connections.errors import (
     NoConnection,
     ProbeFailed,
     ReauthRequired,
+    ServiceMismatch,
     SubjectMismatch,
     WrongConnector,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "Records",
     "Resolved",
     "Sealed",
+    "ServiceMismatch",
     "Standing",
     "State",
     "SubjectMismatch",

@@ -42,10 +42,10 @@ class Connections:
         """Keep a token as a connection, or as the next credential version of the connection with that name.
 
         Older versions are erased and their leases revoked at once: a replaced secret must not be used again.
-        Raises InvalidGrant, NameTaken, SubjectMismatch, ConnectionChanged.
+        Raises InvalidGrant, NameTaken, SubjectMismatch, ServiceMismatch, ConnectionChanged.
         """
         now = self._clock.now()
-        grant.check(now)
+        grant = grant.checked(now)
         for _ in range(_MAX_TRIES):
             standing = await self._find(caller, grant.connection_name)
             if (connection := await self._try_connect(caller, grant, standing, now)) is not None:
@@ -125,17 +125,18 @@ class Connections:
         """
         return tuple((await self._open(resolved.credential)).values())
 
-    async def redeem(self, ref: CredentialRef, *, host: str) -> Secret:
-        """One secret field, for one host, under a committed lease: the plane's credential resolver. One read.
+    async def redeem(self, ref: CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        """One secret field, for one host, under the run's own committed lease: the plane's credential resolver. One read.
 
         Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, CredentialDamaged, and what the connection's
         state says: ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionInstalling.
         """
-        found = await self._store.read(lambda tx: self._records.find_lease(tx, ref.handle))
+        found = await self._store.read(lambda tx: self._records.find_lease(tx, tenant_id, ref.handle))
         if found is None:
-            raise errors.LeaseNotFound(f"no lease {ref.handle[:60]!r}")
+            raise errors.LeaseNotFound(leases.not_found(ref.handle))
         lease, connection, credential = found
-        leases.check(lease, connection, credential, host=host, now=self._clock.now())
+        now = self._clock.now()
+        leases.check(lease, connection, credential, host=host, tenant_id=tenant_id, run_id=run_id, now=now)
         secrets = await self._open(credential)
         if ref.field not in secrets:
             raise errors.LeaseNotFound(f"lease {lease.lease_id} holds no secret field {ref.field[:60]!r}")
@@ -143,8 +144,8 @@ class Connections:
 
     async def find_lease(self, caller: Caller, lease_id: str) -> Lease | None:
         """The lease, if it is this tenant's."""
-        found = await self._store.read(lambda tx: self._records.find_lease(tx, lease_id))
-        return found[0] if found is not None and found[0].tenant_id == caller.tenant_id else None
+        found = await self._store.read(lambda tx: self._records.find_lease(tx, caller.tenant_id, lease_id))
+        return None if found is None else found[0]
 
     async def revoke(self, caller: Caller, ref: str, reason: str) -> Connection:
         """End the connection: every secret version is erased, every lease is revoked. Revoked twice is revoked.
@@ -281,15 +282,11 @@ class Connections:
 
 
 def _renewed(connection: Connection, grant: TokenGrant, now: datetime) -> Connection:
-    """The connection with the grant's facts. Raises NameTaken, SubjectMismatch."""
+    """The connection with the grant's facts. Raises NameTaken, SubjectMismatch, ServiceMismatch."""
     if connection.connector_id != grant.connector_id:
         raise errors.NameTaken(f"the name {connection.name!r} belongs to a connection for {connection.connector_id!r}")
-    # An approval is given for an account: the name must not slip to another one while it is in use.
-    if connection.state is not State.REVOKED and connection.subject != grant.subject and connection.subject is not None:
-        raise errors.SubjectMismatch(
-            f"connection {connection.name!r} is the account {connection.subject!r}, "
-            f"and the token is for {grant.subject!r}"
-        )
+    if connection.state is not State.REVOKED:
+        _check_same(connection, grant)
     return replace(
         transitions.connect(connection, at=now),
         profile_id=grant.profile_id,
@@ -297,6 +294,18 @@ def _renewed(connection: Connection, grant: TokenGrant, now: datetime) -> Connec
         scopes=grant.scopes,
         base_url=grant.base_url,
     )
+
+
+def _check_same(connection: Connection, grant: TokenGrant) -> None:
+    # Runs are approved for an account at an address: the name must not slip to another one while it is in use.
+    if connection.subject != grant.subject:
+        was, now = (
+            f"the account {who!r}" if who else "an unknown account" for who in (connection.subject, grant.subject)
+        )
+        raise errors.SubjectMismatch(f"connection {connection.name!r} is {was}, and the token is for {now}")
+    if connection.base_url != grant.base_url:
+        was, now = (where or "the service's usual address" for where in (connection.base_url, grant.base_url))
+        raise errors.ServiceMismatch(f"connection {connection.name!r} leads to {was}, not to {now}")
 
 
 def _line(text: str) -> str:

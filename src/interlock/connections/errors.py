@@ -58,6 +58,13 @@ class SubjectMismatch(ConflictError):
     next_step = "Choose another name for this account, or revoke the connection first."
 
 
+class ServiceMismatch(ConflictError):
+    """The name belongs to a connection that leads to another address."""
+
+    code = "connection_service_mismatch"
+    next_step = "Choose another name for the service at this address, or revoke the connection first."
+
+
 class ConnectionChanged(ConflictError):
     """Others kept changing the connection at the same time. Nothing was written."""
 

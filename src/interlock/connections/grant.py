@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
+from interlock import plane
 from interlock.connections.errors import InvalidGrant
 from interlock.kernel import MIN_SECRET_LENGTH, Secret, is_id
 
 MAX_SECRET_LENGTH: Final = 16_384
 MAX_SCOPES: Final = 500
 _MAX_TEXT: Final = 200
+_MAX_ADDRESS: Final = 500
 _HEADER_TEXT: Final = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
 
 
@@ -41,19 +42,20 @@ class TokenGrant:
         """The name under which the connection will be known."""
         return self.connector_id if self.name is None else self.name
 
-    def check(self, now: datetime) -> None:
-        """Raises InvalidGrant with every problem at once. No message holds a part of a secret."""
+    def checked(self, now: datetime) -> "TokenGrant":
+        """The grant with its address in normal form. Raises InvalidGrant with every problem at once. No message holds a
+        part of a secret."""
         problems = [*_texts(self), *_secrets(self)]
         if is_id(self.connection_name, "con"):
             problems.append("the name has the shape of a connection id")
         if len(self.scopes) > MAX_SCOPES:
             problems.append(f"{len(self.scopes)} scopes; the limit is {MAX_SCOPES}")
-        if self.base_url is not None and (problem := _base_url(self.base_url)):
-            problems.append(problem)
+        base_url = None if self.base_url is None else _normal(self.base_url, problems)
         if self.expires_at is not None and self.expires_at <= now:
             problems.append(f"the token expired at {self.expires_at.isoformat()}")
         if problems:
             raise InvalidGrant(self.connector_id, problems)
+        return replace(self, base_url=base_url)
 
 
 def _texts(grant: TokenGrant) -> list[str]:
@@ -90,19 +92,21 @@ def _secrets(grant: TokenGrant) -> list[str]:
     return problems
 
 
-def _base_url(text: str) -> str | None:
+def _normal(base_url: str, problems: list[str]) -> str:
+    if len(base_url) > _MAX_ADDRESS:
+        problems.append(f"base_url has {len(base_url)} characters; the limit is {_MAX_ADDRESS}")
+        return base_url
     try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
+        url = plane.parse_base(base_url)
     except ValueError as error:
-        return f"base_url is not a URL: {error}"
-    if len(text) > 500 or not text.isascii() or not text.isprintable() or " " in text:
-        return "base_url must be at most 500 visible ASCII characters"
-    if not host or parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-        return "base_url must be a scheme, a host and at most a port and a path"
-    if parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host)):
-        return None
-    return f"base_url {text!r} would send the secret in the clear; only https, or http to this machine"
+        # It is not repeated: somebody may have put a password into it.
+        problems.append(f"base_url must be a scheme, a host and at most a port and a path: {error}")
+        return base_url
+    if url.scheme != "https" and not _is_loopback(url.host):
+        problems.append(
+            f"base_url {url.text!r} would send the secret in the clear; only https, or http to this machine"
+        )
+    return url.text
 
 
 def _is_loopback(host: str) -> bool:

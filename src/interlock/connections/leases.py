@@ -12,6 +12,11 @@ from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease
 _HOST: Final = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]):[0-9]{1,5}")
 
 
+def not_found(lease_id: str) -> str:
+    """What is said of a lease that is not there, or not for the one who asks."""
+    return f"no lease {lease_id[:60]!r}"
+
+
 def issue(
     resolved: Resolved,
     *,
@@ -52,11 +57,23 @@ def issue(
     )
 
 
-def check(lease: Lease, connection: Connection, credential: Credential, *, host: str, now: datetime) -> None:
-    """Whether the lease opens its credential for that host at this moment.
+def check(
+    lease: Lease,
+    connection: Connection,
+    credential: Credential,
+    *,
+    host: str,
+    tenant_id: str,
+    run_id: str,
+    now: datetime,
+) -> None:
+    """Whether the lease opens its credential to that tenant's run, for that host, at this moment.
 
     Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, or the error of the connection's state.
     """
+    if (lease.tenant_id, lease.run_id) != (tenant_id, run_id):
+        # To others it does not exist: nothing tells them that they guessed an id.
+        raise errors.LeaseNotFound(not_found(lease.lease_id))
     owners = {(lease.tenant_id, lease.connection_id), (connection.tenant_id, connection.connection_id)}
     if {(credential.tenant_id, credential.connection_id)} != owners:
         raise errors.LeaseNotFound(f"lease {lease.lease_id} does not belong to its connection's tenant")

@@ -50,8 +50,8 @@ class Records(Protocol):
         """The tenant's connections, newest first, after the connection id `cursor`."""
         ...
 
-    def find_lease(self, tx: Tx, lease_id: str) -> tuple[Lease, Connection, Credential] | None:
-        """A lease of any tenant, with its connection and the credential version that it names."""
+    def find_lease(self, tx: Tx, tenant_id: str, lease_id: str) -> tuple[Lease, Connection, Credential] | None:
+        """The tenant's lease, with its connection and the credential version that it names."""
         ...
 
     def save(self, tx: Tx, connection: Connection, *, before: int | None) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import urlsplit
+from typing import TypeAlias
 
 from interlock import plane, sdk
 from interlock.connections.errors import ProbeFailed
@@ -11,6 +11,9 @@ from interlock.kernel import VERSION, Clock, IdSource, InvalidJson, Redactor, Re
 
 _TIMEOUT = timedelta(seconds=20)
 _UNAUTHORIZED = 401
+
+_Use: TypeAlias = tuple[str, str, str]
+"""At which host, for which tenant, by which run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,22 +29,22 @@ class Pending:
 
     def __init__(self, stored: plane.CredentialResolver) -> None:
         self._stored = stored
-        self._pending: dict[str, tuple[str, Mapping[str, Secret]]] = {}
+        self._pending: dict[str, tuple[_Use, Mapping[str, Secret]]] = {}
 
-    def hold(self, handle: str, host: str, secrets: Mapping[str, Secret]) -> None:
-        """Know these secrets under the handle, for one host."""
-        self._pending[handle] = (host, secrets)
+    def hold(self, handle: str, secrets: Mapping[str, Secret], *, host: str, tenant_id: str, run_id: str) -> None:
+        """Know these secrets under the handle, for one use: as `redeem` will be asked for it."""
+        self._pending[handle] = ((host, tenant_id, run_id), secrets)
 
     def forget(self, handle: str) -> None:
         """Know them no more."""
         self._pending.pop(handle, None)
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> Secret:
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """The secret for the lane. Raises as the stored ones do."""
         pending = self._pending.get(ref.handle)
-        if pending is not None and pending[0] == host:
+        if pending is not None and pending[0] == (host, tenant_id, run_id):
             return pending[1][ref.field]
-        return await self._stored.redeem(ref, host=host)
+        return await self._stored.redeem(ref, host=host, tenant_id=tenant_id, run_id=run_id)
 
 
 async def probe(
@@ -59,8 +62,7 @@ async def probe(
     """Send the profile's probe with the credential. Raises ProbeFailed if the service does not accept it or is not there."""
     if profile.probe is None or profile.header is None or profile.template is None:
         return Probed(subject=None, scopes=None)
-    parts = urlsplit(base_url)
-    host = f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+    service = plane.parse_base(base_url)
     handle = ids.new("lse")
     intent = plane.HttpIntent(
         intent_id=ids.new("snd"),
@@ -69,17 +71,17 @@ async def probe(
         attempt_id=handle,
         trace_id=handle,
         method="GET",
-        url=base_url.rstrip("/") + profile.probe.path,
+        url=service.text + profile.probe.path,
         headers=(("accept", "application/json"), ("user-agent", f"interlock/{VERSION}")),
         credential=plane.CredentialRef(handle=handle, header=profile.header, template=profile.template),
-        allowed_hosts=(host,),
+        allowed_hosts=(service.host_port,),
         timeouts=plane.Timeouts(total_ms=int(_TIMEOUT.total_seconds() * 1000)),
         deadline_at=clock.now() + _TIMEOUT,
     )
     authority = authorizer.issue(
         intent.digest, audience=node.node_id, target_class=plane.LOCAL_HTTP, ttl=_TIMEOUT.total_seconds()
     )
-    pending.hold(handle, host, secrets)
+    pending.hold(handle, secrets, host=intent.host, tenant_id=tenant_id, run_id=intent.run_id)
     try:
         receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
     finally:

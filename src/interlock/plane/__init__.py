@@ -25,7 +25,7 @@ from interlock.plane.targets import (
     Target,
     TargetDescriptor,
 )
-from interlock.plane.urls import Url, parse_url, resolve_location
+from interlock.plane.urls import Url, parse_base, parse_url, resolve_location
 
 __all__ = [
     "CONTRACTS",
@@ -66,6 +66,7 @@ __all__ = [
     "Timeouts",
     "Url",
     "json_schemas",
+    "parse_base",
     "parse_url",
     "resolve_location",
     "verify_evidence",

@@ -81,7 +81,7 @@ class Lane(Protocol):
 class CredentialResolver(Protocol):
     """Who turns a reference into a secret, at the last moment."""
 
-    async def redeem(self, ref: CredentialRef, *, host: str) -> Secret:
-        """The field `ref.field` of the credential behind `ref.handle`, for use at `host` (`host:port`). Raises
-        InterlockError if it must not or cannot be used there."""
+    async def redeem(self, ref: CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        """The field `ref.field` of the credential behind `ref.handle`, for use at `host` (`host:port`) by this run of this
+        tenant, whom the intent names. Raises InterlockError if it must not or cannot be used so."""
         ...

@@ -39,6 +39,11 @@ class Url(NamedTuple):
         return self._bracketed if self.port == _DEFAULT_PORTS[self.scheme] else self.host_port
 
     @property
+    def text(self) -> str:
+        """The URL in one piece, in normal form: the port only where it is not the scheme's own."""
+        return f"{self.scheme}://{self.host_header}{self.target}"
+
+    @property
     def path(self) -> str:
         """The target without its query, which may carry what evidence should not."""
         return self.target.partition("?")[0]
@@ -64,6 +69,20 @@ def parse_url(text: str) -> Url:
     if _DOTS.search(target.partition("?")[0]):
         raise ValueError("the URL's path has dot segments, which servers resolve to another path")
     return Url(scheme, v6 or host, number, target)
+
+
+def parse_base(text: str) -> Url:
+    """Read where a service lives, below which its paths are: as `parse_url`, but people may write scheme and host in
+    capitals and leave out the path, and there is no query. The target ends without a slash, and is empty for a whole
+    host. Raises ValueError."""
+    if not text.isascii():
+        raise ValueError("an address has ASCII characters only: write a host's other letters as xn--")
+    scheme, _, rest = text.partition("://")
+    authority, _, path = rest.partition("/")
+    url = parse_url(f"{scheme}://{authority}/".lower() + path)
+    if "?" in url.target:
+        raise ValueError("the address of a service has no query")
+    return url._replace(target=url.target.rstrip("/"))
 
 
 def resolve_location(base: Url, location: str) -> Url:

@@ -1,12 +1,11 @@
 """One call with all that was looked up for it, before anything is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
-from urllib.parse import urlsplit
 
-from interlock import approvals, budgets, catalog, connections, policy, sdk
+from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
 from interlock.kernel import JSON, Caller, Redactor, canonical, check_json, digest_bytes
 from interlock.runs.errors import InputHoldsSecret
 from interlock.runs.request import Request
@@ -57,16 +56,18 @@ class Call:
 
     @property
     def base_url(self) -> str:
-        """Where the service lives, without a slash at the end."""
-        own = None if self.resolved is None else self.resolved.connection.base_url
-        return (own or self.profile.base_url).rstrip("/")
+        """Where the service lives, in normal form, without a slash at the end."""
+        return self._service.text
 
     @property
     def host(self) -> str:
         """`host:port` of the service."""
-        parts = urlsplit(self.base_url)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        return f"{host}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+        return self._service.host_port
+
+    @property
+    def _service(self) -> plane.Url:
+        own = None if self.resolved is None else self.resolved.connection.base_url
+        return plane.parse_base(own or self.profile.base_url)
 
     def facts(self, *, started_at: datetime, idempotency_key: str) -> sdk.Facts:
         """What a program knows besides its input. The key that goes to the service stays the same over all attempts."""
@@ -113,24 +114,20 @@ class Call:
             environment=self.request.environment,
         )
 
-    def binding(self) -> approvals.Binding:
-        """What an approval is bound to: change any of it and the approval does not fit."""
+    def binding(self, *, role: str) -> approvals.Binding:
+        """What an approval by that role is bound to: change any of it and the approval does not fit."""
         return approvals.Binding(
             tenant_id=self.caller.tenant_id,
             actor=self.caller.actor,
             capability_id=self.capability.capability_id,
             manifest_digest=self.capability.manifest_digest,
             connection_id=self.connection_id,
+            service=self.base_url,
             subject=self.subject,
+            environment=self.request.environment,
             targets=self.request.targets,
             input_digest=self.input_digest,
-        )
-
-    def with_input(self, value: Mapping[str, JSON]) -> "Call":
-        """The same call with an edited input. Raises as `check_input`."""
-        input_json, input_digest = check_input(self.capability, value, self.redactor)
-        return replace(
-            self, request=replace(self.request, input=value), input_json=input_json, input_digest=input_digest
+            role=role,
         )
 
 

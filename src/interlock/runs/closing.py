@@ -103,7 +103,7 @@ class Closing:
         """Where large content was put. None: it stays in the ledger, because it is small or the blob store is down."""
         if len(content) <= self.wiring.limits.inline_bytes:
             return None
-        key = content_key(content)
+        key = content_key(self.attempt.tenant_id, content)
         try:
             await self.wiring.blobs.put(key, content)
         except StoreError as error:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from interlock import policy
 from interlock.kernel import JSON, IdSource
-from interlock.runs import chain, entries, signing
+from interlock.runs import chain, entries, rebuilding, signing
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import sealed
@@ -76,7 +76,7 @@ def decision(
         number=number,
         effect=verdict.effect.value,
         reasons=verdict.reasons_json(),
-        facts={**facts, "contract_digest": call.capability.contract_digest},
+        facts={**facts, "contract_digest": call.capability.contract_digest, "request": rebuilding.kept(call.request)},
         policy_digest=verdict.policy_digest,
         at=at,
     )
@@ -88,13 +88,15 @@ def admission(
     """The admission of a run with its first events: accepted, decided, then `told`. The caller adds further rows."""
     extensions = call.redactor.json(dict(call.request.extensions))
     extended: list[Entry] = [(EXTENDED, {"extensions": extensions})] if extensions else []
+    # Shed means "later": the same key must then be free to try again. A denial sticks.
+    keyed = call.request.idempotency_key is not None and run.state is not State.SHED
     first = [entries.run_accepted(run), *extended, entries.policy_decided(decided), *told]
     extension = chain.append(run, first, ids=ids, at=run.created_at)
     return Admission(
         run=sealed(run, extension, signer),
         events=extension.events,
         decisions=(decided,),
-        key_expires_at=None if call.request.idempotency_key is None else run.created_at + KEY_LIFE,
+        key_expires_at=run.created_at + KEY_LIFE if keyed else None,
     )
 
 

@@ -114,11 +114,6 @@ def attempt_started(attempt: Attempt, *, lease: connections.Lease | None = None,
     }
 
 
-def lease_issued(attempt_id: str, lease: connections.Lease) -> Entry:
-    """A further lease for an attempt that outlived its first one."""
-    return "lease.issued", {"attempt_id": attempt_id, "lease": lease_facts(lease)}
-
-
 def lease_facts(lease: connections.Lease) -> dict[str, JSON]:
     """What a lease permits. Never the secret."""
     return {

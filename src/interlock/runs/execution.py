@@ -120,8 +120,9 @@ class Execution:
         if error is None or not ending.again or begun.attempt.number >= call.request.max_attempts:
             return None
         delay = wiring.limits.backoff.delay(begun.attempt.number, at_least=error.retry_after)
-        late = wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at
-        if delay > wiring.limits.retry_wait or late or journal.cancel_requested:
+        if delay > wiring.limits.retry_wait or journal.cancel_requested:
+            return None
+        if wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at:
             return None
         at = wiring.clock.now()
         told, send_end = sender.settle(at)

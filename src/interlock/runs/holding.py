@@ -88,9 +88,12 @@ class Holding:
             if isinstance(taken, budgets.Exhausted):
                 raise OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)
             with self._wiring.ownership.working(run_id), of_run(run_id):
-                return await self._spend_and_run(run, call, approval, decided)
+                role = approval.role if verdict.role is None else verdict.role
+                return await self._spend_and_run(run, call, approval, decided, call.binding(role=role))
 
-    async def _spend_and_run(self, run: Run, call: Call, approval: approvals.Approval, decided: Decision) -> Outcome:
+    async def _spend_and_run(
+        self, run: Run, call: Call, approval: approvals.Approval, decided: Decision, binding: approvals.Binding
+    ) -> Outcome:
         wiring = self._wiring
         facts = call.facts(started_at=decided.at, idempotency_key=run.run_id)
         begun = await begin(
@@ -105,7 +108,7 @@ class Holding:
                 tx,
                 tenant_id=run.tenant_id,
                 approval_id=approval.approval_id,
-                binding_digest=call.binding().digest,
+                binding_digest=binding.digest,
                 spent_by=run.run_id,
             )
 

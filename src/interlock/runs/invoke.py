@@ -1,11 +1,12 @@
 """Invoke: from a request to an outcome, by the one path that every door uses."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from interlock import budgets, catalog, policy
+from interlock import approvals, budgets, catalog, policy
 from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import begin
@@ -66,6 +67,7 @@ class Invoker:
         """
         capability = self._wiring.catalog.fetch(request.capability)
         _, input_digest = check_input(capability, request.input, Redactor())
+        await self._check_parent(caller, request)
         if request.idempotency_key is not None:
             known = await self._known(caller, request)
             if known is not None:
@@ -126,6 +128,10 @@ class Invoker:
         pressure = {**self._wiring.pressure.readings(), **await self._wiring.budgets.pressure(call.budget_call())}
         return self._wiring.policy.decide(call.policy_facts(pressure)), pressure
 
+    async def _check_parent(self, caller: Caller, request: Request) -> None:
+        if request.parent_run_id is not None:
+            await self._reading.fetch(caller, request.parent_run_id)
+
     # -- a key that is known
 
     async def _known(self, caller: Caller, request: Request) -> Run | None:
@@ -171,19 +177,20 @@ class Invoker:
     async def _ask(self, judged: Judged) -> Outcome:
         """Hold the run for a reviewer, unless an approval for exactly this is there and unspent."""
         wiring, call = self._wiring, judged.call
-        binding = call.binding()
+        binding = call.binding(role=self._role(judged))
         usable = await wiring.store.read(
             lambda tx: wiring.approvals.find_usable(tx, tenant_id=binding.tenant_id, binding_digest=binding.digest)
         )
         if usable is not None:
-            return await self._execute(judged, approval_id=usable.approval_id)
+            # Another call may spend it first: then this one is asked about by itself.
+            with suppress(approvals.AlreadySpent, approvals.ApprovalExpired):
+                return await self._execute(judged, approval_id=usable.approval_id)
 
         def hold(tx: Tx) -> Run:
             run, decided = self._draw(judged)
             approval = wiring.approvals.request(
                 tx,
                 binding=binding,
-                role=judged.verdict.role or "approver",
                 summary=drawing.summary(call, judged.verdict),
                 run_id=judged.run_id,
                 expires_after=judged.verdict.expires_after,
@@ -229,7 +236,7 @@ class Invoker:
                 tx,
                 tenant_id=run.tenant_id,
                 approval_id=cast("str", approval_id),
-                binding_digest=call.binding().digest,
+                binding_digest=call.binding(role=self._role(judged)).digest,
                 spent_by=run_id,
             )
             release(tx, wiring, spent, reason="approval_spent_elsewhere")
@@ -244,6 +251,9 @@ class Invoker:
             if ending.error is not None:
                 raise ending.error
         return self._value(journal.run, judged, output=ending.output)
+
+    def _role(self, judged: Judged) -> str:
+        return judged.verdict.role or self._wiring.policy.reviewer
 
     # -- drawing and admitting
 

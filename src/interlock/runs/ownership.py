@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import anyio
 
-from interlock.kernel import Clock, IdSource, Store, StoreError
+from interlock.kernel import Clock, IdSource, Store
 from interlock.runs.ledger import Ledger
 from interlock.runs.model import Owner
 
@@ -125,6 +125,10 @@ class Ownership:
             beat=self._owner.beat + 1,
         )
         await self._store.write(lambda tx: self._ledger.renew_owner(tx, owner))
+        if self._begun and not lapsed and self.remaining() <= 0:
+            # It lapsed while the store was slow: what went on without this process must not be taken up again.
+            await self._renew()
+            return
         self._owner = owner
         self._renewed = before
         self._begun = True
@@ -138,7 +142,7 @@ class Ownership:
                     await self.renew()
                 for renewal in self.renewals:
                     await renewal()
-            except StoreError as error:
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("cannot renew the lease of %s: %s", self.owner_id, error)
 
     async def end(self) -> None:

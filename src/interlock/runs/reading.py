@@ -106,6 +106,12 @@ class Reading:
             )
         )
 
+    async def events_after(self, run: Run, seq: int) -> Sequence[Event]:
+        """A page of the run's events after a sequence number."""
+        return await self._store.read(
+            lambda tx: self._ledger.list_events(tx, run.tenant_id, run.run_id, after_seq=seq, limit=MAX_PAGE)
+        )
+
     async def fetch_artifact(self, caller: Caller, artifact_id: str) -> tuple[Artifact, bytes]:
         """An artifact and its content, compared with its digest. Raises ArtifactNotFound, ArtifactDamaged, StoreError."""
         artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
@@ -142,9 +148,20 @@ class Reading:
             state=run.state,
             capability=run.capability,
             output=output,
-            reasons=reasons(decisions),
+            reasons=(*await self._refusal(run), *reasons(decisions)),
             approval_id=run.approval_id,
         )
+
+    async def _refusal(self, run: Run) -> tuple[str, ...]:
+        """What the reviewer said who refused, if one did."""
+        approval_id = run.approval_id
+        if run.state is not State.DENIED or approval_id is None:
+            return ()
+        found = await self._store.read(
+            lambda tx: self._approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
+        )
+        refused = found is not None and found.state is approvals.State.DENIED
+        return (f"{found.reviewer} said no: {found.reason}",) if found is not None and refused else ()
 
     async def admitted_input_digest(self, run: Run) -> str:
         """The digest of the input as it was asked for; a reviewer may have edited the run's since."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import cast
 
 from interlock import catalog
@@ -17,6 +18,7 @@ from interlock.runs.request import Request
 def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
     """Who asked for what. The narrowing that came with the request stands in the facts that policy judged."""
     facts = cast("Mapping[str, JSON]", decision.facts)
+    stored = cast("Mapping[str, JSON]", facts["request"])
     allowed = cast("Sequence[str] | None", facts.get("allowed_operations"))
     caller = Caller(
         tenant_id=run.tenant_id, actor=run.actor, roles=frozenset(cast("Sequence[str]", facts.get("roles") or ()))
@@ -34,8 +36,20 @@ def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
         origin=run.origin,
         kind=run.kind,
         parent_run_id=run.parent_run_id,
+        cost=cast("Mapping[str, int]", stored["cost"]),
+        max_attempts=cast("int", stored["max_attempts"]),
+        timeout=timedelta(milliseconds=cast("int", stored["timeout_ms"])),
     )
     return caller, request
+
+
+def kept(request: Request) -> dict[str, JSON]:
+    """What else of a request has to outlast a hold or a crash; it stands beside the facts, for `asked`."""
+    return {
+        "cost": dict(request.cost),
+        "max_attempts": request.max_attempts,
+        "timeout_ms": request.timeout // timedelta(milliseconds=1),
+    }
 
 
 def moved_on(run: Run, capability: catalog.Capability) -> tuple[list[Entry], Move]:

@@ -36,6 +36,9 @@ AT_ONCE = 8
 MAX_ATTEMPTS = 5
 """A run that has lost this many attempts is read, but not sent again: something about it kills its process."""
 
+LATER = 30.0
+"""Seconds after which an attempt is tried again that could not be recovered (its budget is used up, the store failed)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +63,8 @@ class Recovery:
         self._watch = Watch()
         self._undecided: float = 0.0
         """Seconds until it can be known of every busy owner whether it is alive. Zero: it is known."""
+        self._later: dict[str, float] = {}
+        """Attempts that could not be recovered, and when to try again: they must not keep others from their turn."""
 
     async def recover(self) -> Sequence[Recovered]:
         """Recover all that dead processes left. A run that another process takes over first is left to it.
@@ -67,13 +72,15 @@ class Recovery:
         Whether an owner is dead shows in its silence, so this takes up to one lease of the slowest one, unless this process
         has been watching for that long already. Raises StoreError.
         """
-        recovered = [*await self._sweep()]
+        self._later.clear()  # whoever asks wants it tried now
+        recovered = [*await self.sweep()]
         while wait := self._undecided:
             await self._wiring.clock.sleep(wait)
-            recovered += await self._sweep()
+            recovered += await self.sweep()
         return recovered
 
-    async def _sweep(self) -> Sequence[Recovered]:
+    async def sweep(self) -> Sequence[Recovered]:
+        """Recover what is known to be left behind by now. Raises StoreError."""
         await self._expire_approvals()
         left_behind = await self._left_behind()
         recovered: list[Recovered] = []
@@ -93,8 +100,8 @@ class Recovery:
         """Sweep for ever, with a pause of that many seconds."""
         while True:
             try:
-                await self._sweep()
-            except InterlockError as error:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("recovery will try again: %s", error)
             await self._wiring.clock.sleep(every)
 
@@ -110,22 +117,26 @@ class Recovery:
         self._undecided = max((lease.total_seconds() / 4 for lease in silent), default=0.0)
         for owner_id in dead - busy - {mine}:
             await self._wiring.store.write(lambda tx, owner_id=owner_id: ledger.drop_owner(tx, owner_id))
-        gone = busy - known.keys()
-        size = BATCH + len(ownership.at_work)
+        gone, now = busy - known.keys(), clock.monotonic()
+        self._later = {attempt_id: due for attempt_id, due in self._later.items() if due > now}
+        size = BATCH + len(ownership.at_work) + len(self._later)
         found = await self._wiring.store.read(lambda tx: ledger.list_open(tx, {*dead, *gone, mine}, size))
         # Asked after the read: what is in the read, and is not worked on now, has no one left who could end it.
-        return [attempt for attempt in found if attempt.run_id not in ownership.at_work][:BATCH]
+        free = [attempt for attempt in found if attempt.run_id not in ownership.at_work]
+        return [attempt for attempt in free if attempt.attempt_id not in self._later][:BATCH]
 
     async def _recover(self, attempt: Attempt) -> Recovered | None:
         try:
             with self._wiring.ownership.working(attempt.run_id):
-                return await self._take_over(attempt)
+                if (found := await self._take_over(attempt)) is not None:
+                    return found
         except (StaleRun, OwnershipLapsed) as error:
             _log.info("left %s to another process: %s", attempt.run_id, error)
         except StoreError as error:
             _log.warning("%s will be recovered later: %s", attempt.run_id, error)
         except Exception:  # noqa: BLE001 - one run that breaks recovery must not keep it from all others
             _log.exception("cannot recover %s", attempt.run_id)
+        self._later[attempt.attempt_id] = self._wiring.clock.monotonic() + LATER
         return None
 
     async def _take_over(self, attempt: Attempt) -> Recovered | None:
@@ -217,9 +228,12 @@ class Recovery:
         )
 
     async def _asked_to_stop(self, run: Run) -> bool:
-        ledger = self._wiring.ledger
-        notes = await self._wiring.store.read(lambda tx: ledger.list_events(tx, run.tenant_id, run.run_id))
-        return any(note.type in (CANCEL_REQUESTED, READ_REQUESTED) for note in notes)
+        seq = 0
+        while notes := await self._reading.events_after(run, seq):
+            if any(note.type in (CANCEL_REQUESTED, READ_REQUESTED) for note in notes):
+                return True
+            seq = notes[-1].seq
+        return False
 
     async def _expire_approvals(self) -> None:
         """Approvals that are over end the runs that wait for them."""

@@ -10,6 +10,10 @@ from interlock.runs.model import Kind, Origin, State
 MAX_TEXT = 200
 EXTENSION_LIMITS = JsonLimits(max_bytes=16_384, max_depth=8, max_nodes=1000)
 
+MAX_COST = 2**53 - 1
+MAX_TARGETS = 20
+MAX_OPERATIONS = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -17,7 +21,7 @@ class Request:
 
     `targets` are acceptable target classes, best first; `allowed_operations` narrows what this caller may do, whatever
     policy says; `max_attempts` counts tries at an effect that is known not to have happened; `timeout` bounds the whole
-    call. `extensions` are recorded and otherwise ignored.
+    call. `cost` is what the call takes from budgets of spend, by unit. `extensions` are recorded and otherwise ignored.
     """
 
     capability: str
@@ -34,9 +38,14 @@ class Request:
     parent_run_id: str | None = None
     max_attempts: int = 3
     timeout: timedelta = timedelta(seconds=120)
+    cost: Mapping[str, int] = field(default_factory=dict[str, int])
     extensions: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
     def __post_init__(self) -> None:
+        if self.allowed_operations is not None and len(self.allowed_operations) > MAX_OPERATIONS:
+            raise RequestError(
+                f"allowed_operations has {len(self.allowed_operations)} entries; the limit is {MAX_OPERATIONS}"
+            )
         check_json(dict(self.extensions), limits=EXTENSION_LIMITS, what="extensions")
         texts = {
             "capability": self.capability,
@@ -44,13 +53,21 @@ class Request:
             "environment": self.environment,
             "trace_id": self.trace_id,
             "idempotency_key": self.idempotency_key,
+            "parent_run_id": self.parent_run_id,
+            "sandbox": self.sandbox,
             **{f"targets[{index}]": target for index, target in enumerate(self.targets)},
+            **{f"allowed_operations[{index}]": name for index, name in enumerate(self.allowed_operations or ())},
         }
         for name, text in texts.items():
             if text is not None and (not text or len(text) > MAX_TEXT or not text.isprintable()):
                 raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters, not {text[:40]!r}")
-        if not self.targets:
-            raise RequestError("targets is empty: name at least one acceptable target class")
+        if not 1 <= len(self.targets) <= MAX_TARGETS:
+            raise RequestError(
+                f"targets must name 1 to {MAX_TARGETS} acceptable target classes, not {len(self.targets)}"
+            )
+        for unit, amount in self.cost.items():
+            if not unit.isidentifier() or not 0 <= amount <= MAX_COST:
+                raise RequestError(f"cost: {unit[:40]!r} must be a name, and its amount 0 to {MAX_COST}, not {amount}")
         if not 1 <= self.max_attempts <= 20:
             raise RequestError(f"max_attempts must be 1 to 20, not {self.max_attempts}")
         if not timedelta(0) < self.timeout <= timedelta(hours=1):

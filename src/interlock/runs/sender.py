@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
+from urllib.parse import quote
 
 import anyio
 
@@ -242,14 +243,15 @@ class Sender:
         if self._journal.cancel_requested:
             sent.delivery = Delivery.NOT_SENT
             raise RunCancelled(f"{self._attempt.run_id} was cancelled before its effect left")
-        if not ownership.holds(self._attempt.owner_id):
+        remaining = ownership.remaining()
+        if remaining <= 0 or not ownership.holds(self._attempt.owner_id):
             # Committed and then frozen: another process may be recovering this very send.
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} before sending")
         authority = self._wiring.authorizer.issue(
             sent.prepared.intent.digest,
             audience=self._wiring.node.node_id,
             target_class=target_class,
-            ttl=ownership.remaining(),
+            ttl=remaining,
         )
 
         def keep(receipt: plane.Receipt) -> None:
@@ -302,7 +304,7 @@ class Sender:
         self._closed = True
 
 
-def content_key(content: bytes) -> str:
-    """Where content of this digest lies in a blob store."""
+def content_key(tenant_id: str, content: bytes) -> str:
+    """Where a tenant's content lies in a blob store: tenants share no content, so each can be removed by itself."""
     name = digest_bytes(content).removeprefix("sha256:")
-    return f"sha256/{name[:2]}/{name}"
+    return f"tenant-{quote(tenant_id, safe='')}/sha256/{name[:2]}/{name}"

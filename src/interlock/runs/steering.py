@@ -69,13 +69,19 @@ class Steering:
     async def settle(self, caller: Caller, run_id: str, *, seen: Seen | None = None, note: str = "") -> Run:
         """Settle a run whose outcome is unknown: by what a person saw, or, without that, by reading once more.
 
-        Raises RunNotFound, RunNotWaiting, and UnknownOutcome if reading still cannot tell.
+        What a person says counts like an approval, and takes the same role. Raises RunNotFound, RunNotWaiting,
+        approvals.RoleMissing, and UnknownOutcome if reading still cannot tell.
         """
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.WAITING:
             raise RunNotWaiting(f"{run_id} is {run.state}; only a waiting run can be settled", run_id=run_id)
         if seen is None:
             return await self._read_again(caller, run)
+        role = self._wiring.policy.reviewer
+        if role not in caller.roles:
+            raise approvals.RoleMissing(
+                f"saying what became of {run_id} takes the role {role!r}", details={"role": role}, run_id=run_id
+            )
         journal = self._journal(run)
         happened = seen is Seen.HAPPENED
         await journal.write(

@@ -1,5 +1,6 @@
 """What an answer means: its JSON, or the failure that the first fitting error rule names."""
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -29,6 +30,14 @@ _BUILT_IN: Final = tuple(
         {"status": "1xx", "code": "unexpected_answer"},
     )
 )
+MAX_WAIT: Final = 7 * 86_400.0
+"""Seconds: the longest wait that a service can ask for. Quotas come back within a day, the slowest within a week; beyond
+that, a header is a mistake or an attack, and must neither park work for good nor leave the range of dates."""
+
+_NUMBER: Final = re.compile(r"[0-9]{1,12}")
+_YEARS: Final = range(
+    1970, 9000
+)  # of a Date header: clocks are compared with it, and sums with others leave the calendar
 _MESSAGES: Final = ("/message", "/error/message", "/error", "/errors/0/message", "/detail", "/title")
 
 
@@ -91,30 +100,36 @@ def _holds(when: Condition, response: HttpResponse, body: JSON) -> bool:
 
 
 def _seconds(rule: RetryAfter, response: HttpResponse, facts: Facts) -> float | None:
+    asked = _asked(rule, response, facts)
+    return None if asked is None else min(max(0.0, asked), MAX_WAIT)
+
+
+def _asked(rule: RetryAfter, response: HttpResponse, facts: Facts) -> float | None:
     # The service's own clock, where it tells it: its moments are meant by that clock.
     now = date_of(response) or facts.started_at
     value = response.header(rule.header.lower()) if rule.header else None
     if value is not None:
-        if value.strip().isdecimal():
-            return float(value.strip()[:6])
+        if _NUMBER.fullmatch(value.strip()):
+            return float(value)
         moment = _date(value)
         if moment is not None:
-            return max(0.0, (moment - now).total_seconds())
+            return (moment - now).total_seconds()
     reset = response.header(rule.reset_header.lower()) if rule.reset_header else None
-    if reset is not None and reset.strip().isdecimal() and len(reset.strip()) <= 12:
-        return max(0.0, int(reset) - now.timestamp())
+    if reset is not None and _NUMBER.fullmatch(reset.strip()):
+        return float(reset) - now.timestamp()
     return rule.seconds
 
 
 def date_of(response: HttpResponse) -> datetime | None:
-    """The service's own time of an answer (RFC 9110 §6.6.1), if it says."""
-    return _date(response.header("date"))
+    """The service's own time of an answer (RFC 9110 §6.6.1), if it says and can be meant."""
+    moment = _date(response.header("date"))
+    return moment if moment is not None and moment.year in _YEARS else None
 
 
 def _date(text: str | None) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text) if text else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment is not None and moment.tzinfo is not None else None
 

@@ -176,7 +176,7 @@ def _moment(rule: Reconcile, record: JSON) -> datetime | None:
     text = pointer.get(record, rule.since) if rule.since is not None else None
     try:
         return from_rfc3339(text) if isinstance(text, str) else None
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

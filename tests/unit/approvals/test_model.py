@@ -16,9 +16,12 @@ BINDING = approvals.Binding(
     capability_id="github.issue.create",
     manifest_digest="sha256:aa",
     connection_id="con_1",
+    service="https://api.github.com",
     subject="octo",
+    environment="dev",
     targets=("local.http", "remote.http"),
     input_digest="sha256:bb",
+    role="approver",
 )
 APPROVAL = approvals.Approval(
     approval_id="apr_1",

@@ -102,8 +102,16 @@ def test_ipv6_hosts_are_bracketed():
 
 def test_a_lease_opens_for_its_host_while_it_lasts():
     lease = issue()
-    leases.check(lease, CONNECTION, CREDENTIAL, host="Api.Acme.dev:443", now=NOW)
-    leases.check(lease, CONNECTION, CREDENTIAL, host=HOST, now=lease.expires_at - timedelta(microseconds=1))
+    leases.check(lease, CONNECTION, CREDENTIAL, host="Api.Acme.dev:443", tenant_id="t1", run_id="run_1", now=NOW)
+    leases.check(
+        lease,
+        CONNECTION,
+        CREDENTIAL,
+        host=HOST,
+        tenant_id="t1",
+        run_id="run_1",
+        now=lease.expires_at - timedelta(microseconds=1),
+    )
 
 
 @pytest.mark.parametrize(
@@ -117,6 +125,8 @@ def test_a_lease_opens_for_its_host_while_it_lasts():
         ({}, {"state": State.REVOKED}, {}, connections.ConnectionRevoked),
         ({}, {"state": State.REAUTH_REQUIRED}, {}, connections.ReauthRequired),
         ({"tenant_id": "t2"}, {}, {}, connections.LeaseNotFound),
+        ({"run_id": "run_2"}, {}, {}, connections.LeaseNotFound),
+        ({"run_id": None}, {}, {}, connections.LeaseNotFound),
         ({}, {"tenant_id": "t2"}, {}, connections.LeaseNotFound),
         ({}, {}, {"tenant_id": "t2"}, connections.LeaseNotFound),
         ({}, {}, {"connection_id": "con_2"}, connections.LeaseNotFound),
@@ -131,5 +141,7 @@ def test_each_reason_not_to_open_has_its_own_error(
             replace(CONNECTION, **connection),  # pyright: ignore[reportArgumentType]
             replace(CREDENTIAL, **credential),  # pyright: ignore[reportArgumentType]
             host=HOST,
+            tenant_id="t1",
+            run_id="run_1",
             now=NOW,
         )

@@ -73,6 +73,31 @@ def test_host_is_written_as_in_leases_and_headers():
 
 
 @pytest.mark.parametrize(
+    ("text", "base", "host_port"),
+    [
+        ("https://a.b", "https://a.b", "a.b:443"),
+        ("HTTP://A.b:80/", "http://a.b", "a.b:80"),
+        ("https://A.B:8443/Api//", "https://a.b:8443/Api", "a.b:8443"),
+        ("http://[::A]:8080", "http://[::a]:8080", "[::a]:8080"),
+    ],
+)
+def test_a_service_is_named_in_one_form(text: str, base: str, host_port: str):
+    url = plane.parse_base(text)
+    assert (url.text, url.host_port) == (base, host_port)
+    assert plane.parse_base(base) == url
+    assert plane.parse_url(base + "/x").host_port == host_port
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a.b", "https://", "https://a.b?x", "https://a.b/?", "https://a.b/x#", "https://u@a.b", "https://\u212a.b"],
+)
+def test_what_names_no_service(text: str):
+    with pytest.raises(ValueError, match=r"URL|address"):
+        plane.parse_base(text)
+
+
+@pytest.mark.parametrize(
     ("location", "expected"),
     [
         ("/z", "https://a.b/z"),

@@ -22,11 +22,15 @@ class Desk:
         self.owners: dict[str, Owner] = {}
         self.fails = False
         self.writes = 0
+        self.slow: Callable[[], None] | None = None
 
     async def write(self, fn: Callable[[Any], T]) -> T:
         if self.fails:
             raise StoreError("busy")
         self.writes += 1
+        if self.slow is not None:
+            slow, self.slow = self.slow, None
+            slow()
         await anyio.lowlevel.checkpoint()
         return fn(None)
 
@@ -134,3 +138,17 @@ def test_what_it_is_at_work_on(ownership: Ownership):
             assert ownership.at_work == {"run_1", "run_2"}
         assert ownership.at_work == {"run_1"}
     assert not ownership.at_work
+
+
+async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
+    ownership: Ownership, desk: Desk, clock: ManualClock
+):
+    """The store answered when another process had every reason to think that this one is dead."""
+    await ownership.begin()
+    old = ownership.owner_id
+    clock.advance(3)
+    desk.slow = lambda: clock.advance(9)
+    await ownership.renew()
+    assert ownership.owner_id != old
+    assert not ownership.holds(old)
+    assert ownership.holds(ownership.owner_id)

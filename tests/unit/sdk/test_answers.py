@@ -1,4 +1,8 @@
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import fix_connector as fix
 from interlock import sdk
@@ -58,6 +62,48 @@ def test_retry_after_beats_the_reset_and_may_be_a_date() -> None:
 def test_a_secondary_rate_limit_is_known_by_its_words() -> None:
     error = failing(fix.answer({"message": "You have exceeded a secondary rate limit."}, status=403))
     assert (type(error), error.retry_after) == (sdk.RateLimited, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "value", "seconds"),
+    [
+        (403, "x_ratelimit_reset", "999999999999", 7 * 86_400),
+        (429, "retry_after", "999999999999", 7 * 86_400),
+        (429, "retry_after", "1000000", 7 * 86_400),
+        (429, "retry_after", "Fri, 31 Dec 9999 23:59:59 GMT", 7 * 86_400),
+        (429, "retry_after", "Mon, 01 Jan 0001 00:00:00 +2359", 0),
+    ],
+)
+def test_no_service_can_ask_for_more_than_a_week(status: int, header: str, value: str, seconds: float) -> None:
+    error = failing(fix.answer(status=status, **{"x_ratelimit_remaining": "0", header: value}))
+    assert error.retry_after == seconds
+
+
+HEADER = (
+    st.text(max_size=40)
+    | st.integers().map(str)
+    | st.builds(
+        "Sun, {:02} {} {} {:02}:{:02}:{:02} {}".format,
+        st.integers(0, 40),
+        st.sampled_from(["Jan", "Dec", "Xyz"]),
+        st.integers(0, 10_000) | st.integers(),
+        st.integers(0, 99),
+        st.integers(0, 99),
+        st.integers(0, 99),
+        st.sampled_from(["GMT", "+2359", "-2359", "-9999", "", "+" + "9" * 30]),
+    )
+)
+
+
+@given(status=st.sampled_from([403, 429, 503]), after=HEADER, reset=HEADER, date=HEADER)
+def test_whatever_the_headers_say_the_wait_is_a_number_of_bounded_size(
+    status: int, after: str, reset: str, date: str
+) -> None:
+    error = failing(
+        fix.answer(status=status, retry_after=after, x_ratelimit_remaining="0", x_ratelimit_reset=reset, date=date)
+    )
+    wait = error.retry_after
+    assert wait is None or (math.isfinite(wait) and 0 <= wait <= 7 * 86_400)
 
 
 def test_an_operations_own_rule_comes_first() -> None:

@@ -218,3 +218,21 @@ def test_a_clock_that_differs_from_the_services_moves_the_border() -> None:
         received_at=fix.FACTS.started_at + timedelta(seconds=5),
     )
     assert settle("ticket.create", CREATE, answered)[1].verdict is sdk.Verdict.HAPPENED
+
+
+@pytest.mark.parametrize(
+    ("created", "date"),
+    [
+        ("2026-03-01T12:00:01Z", "Mon, 01 Jan 0001 00:00:00 GMT"),
+        ("2026-03-01T12:00:01Z", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("2026-03-01T12:00:01Z", "Sun, 01 Mar 99999999999999999999 12:00:00 GMT"),
+        ("0001-01-01T00:00:00+23:59", "Sun, 01 Mar 2026 12:00:05 GMT"),
+    ],
+)
+def test_dates_that_no_clock_shows_break_nothing(created: str, date: str) -> None:
+    # Ours is behind the moment at which another machine began.
+    answered = replace(
+        fix.answer([{**fix.TICKET, "created_at": created}], date=date),
+        received_at=fix.FACTS.started_at - timedelta(seconds=5),
+    )
+    assert settle("ticket.create", CREATE, answered)[1].verdict is sdk.Verdict.HAPPENED

@@ -122,13 +122,15 @@ class HttpLane:
         if intent.body or intent.method in _WITH_BODY:
             lines.append(("Content-Length", str(intent.body_size)))
         if intent.credential is not None:
-            lines.append((intent.credential.header, await self._redeem(intent.credential, intent.host)))
+            lines.append((intent.credential.header, await self._redeem(intent, intent.credential)))
         return [(name.encode("ascii"), value.encode("ascii")) for name, value in lines]
 
-    async def _redeem(self, ref: plane.CredentialRef, host: str) -> str:
+    async def _redeem(self, intent: plane.HttpIntent, ref: plane.CredentialRef) -> str:
         unavailable = plane.FailureClass.CREDENTIAL_UNAVAILABLE
         try:
-            secret = await self._credentials.redeem(ref, host=host)
+            secret = await self._credentials.redeem(
+                ref, host=intent.host, tenant_id=intent.tenant_id, run_id=intent.run_id
+            )
         except InterlockError as error:
             raise plane.LaneFailure(unavailable, f"no credential: {error.message}", code=error.code) from error
         try:

@@ -40,7 +40,7 @@ _BY_LEASE: Final[Select[Any]] = (
     select(leases, accounts, credentials)
     .join(accounts, accounts.c.connection_id == leases.c.connection_id)
     .join(credentials, credentials.c.credential_id == leases.c.credential_id)
-    .where(leases.c.lease_id == bindparam("lease"))
+    .where(leases.c.lease_id == bindparam("lease"), leases.c.tenant_id == bindparam("tenant"))
 )
 
 
@@ -70,9 +70,9 @@ class ConnectionRecords:
         return [_connection(row) for row in found]
 
     def find_lease(
-        self, tx: Tx, lease_id: str
+        self, tx: Tx, tenant_id: str, lease_id: str
     ) -> tuple[connections.Lease, connections.Connection, connections.Credential] | None:
-        row = session(tx).execute(_BY_LEASE, {"lease": lease_id}).one_or_none()
+        row = session(tx).execute(_BY_LEASE, {"tenant": tenant_id, "lease": lease_id}).one_or_none()
         if row is None:
             return None
         first, second = len(_LEASE), len(_LEASE) + len(_ACCOUNT)

@@ -14,7 +14,7 @@ class DriverMissing(ConfigurationError):
     """The part of Interlock that speaks to this database is not installed."""
 
     code = "driver_missing"
-    next_step = "Install it: `pip install 'interlock[postgres]'`."
+    next_step = "Install Interlock with its extra `postgres` (psycopg)."
 
 
 class StoreMissing(StoreError):

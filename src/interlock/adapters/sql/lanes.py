@@ -7,6 +7,7 @@ is under way. So a lone caller never waits, and a crowd splits into two halves t
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 import psycopg
@@ -15,7 +16,7 @@ from interlock import runs
 from interlock.adapters.sql import hot_postgres, postgres
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.composites import RowType
-from interlock.adapters.sql.errors import StoreClosed, refusal
+from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal
 from interlock.adapters.sql.hot_session import HotSession
 from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.waiting import Waiter, deliver
@@ -69,8 +70,11 @@ class Lanes:
     def _work(self) -> None:
         lane = _Lane(self._place, self._row_types)
         while (batch := self._take()) is not None:
-            with self.latency.measured():
-                lane.carry_out(batch)
+            try:
+                with self.latency.measured():
+                    lane.carry_out(batch)
+            except BaseException as error:  # noqa: BLE001 - a lane that ended would leave all its callers waiting
+                lane.abandon(batch, error)
             deliver(batch)
             with self._moved:
                 self._under_way -= len(batch)
@@ -129,10 +133,19 @@ class _Lane:
         if changes:
             self._settle(sorted(changes, key=_change_order))
 
+    def abandon(self, batch: Sequence[Waiter], error: BaseException) -> None:
+        """Nobody knows what became of the batch: its callers hear that, and the next one has a new connection."""
+        lost = StoreUnavailable(f"{self._place} failed, what was under way is unknown: {error!r}")
+        lost.__cause__ = error
+        for waiter in batch:
+            waiter.fail(lost)
+        with suppress(Exception):
+            self.close()
+
     def close(self) -> None:
-        if self._hot is not None:
-            self._hot.session.close()
-            self._hot = None
+        hot, self._hot = self._hot, None
+        if hot is not None:
+            hot.session.close()
 
     def _settle(self, waiters: Sequence[Waiter], *, again: bool = True) -> None:
         """All in one statement, or, when that fails, each by itself."""

@@ -26,7 +26,7 @@ class Waiter:
         self.loop = asyncio.get_running_loop()
         self._future: asyncio.Future[object] = self.loop.create_future()
         self._result: object = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     async def wait(self) -> object:
         """The result, after the commit. A cancelled wait leaves the outcome unknown."""
@@ -41,7 +41,7 @@ class Waiter:
         """The result, provided that the commit comes through."""
         self._result, self._error = result, None
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """The reason why there is no result."""
         self._error = error
 
@@ -55,9 +55,13 @@ class Waiter:
             self._future.set_exception(_portable(self._error))
 
 
-def _portable(error: Exception) -> Exception:
-    """The error, as a future can carry it: the one that it cannot would leave its caller waiting for ever."""
-    return RuntimeError(f"the transaction's function raised {error!r}") if isinstance(error, StopIteration) else error
+_SIGNALS = (StopIteration, GeneratorExit, asyncio.CancelledError)
+"""What means something else to a coroutine that awaits: it would leave its caller waiting for ever, or cancelled."""
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The error, as a future can carry it."""
+    return RuntimeError(f"the transaction's function raised {error!r}") if isinstance(error, _SIGNALS) else error
 
 
 def _settle_all(waiters: list[Waiter]) -> None:
@@ -100,5 +104,5 @@ class Threads:
 def _run_portably(fn: Callable[[], T]) -> T:
     try:
         return fn()
-    except StopIteration as error:
+    except _SIGNALS as error:
         raise _portable(error) from error

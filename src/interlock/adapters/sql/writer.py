@@ -7,6 +7,7 @@ work fails costs the others nothing: its part is rolled back to a savepoint.
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import cast
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from interlock import runs
 from interlock.adapters.sql import hot_sqlite
-from interlock.adapters.sql.errors import StoreClosed, refusal
+from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal
 from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.sqlite import explain
 from interlock.adapters.sql.transaction import SqlTx
@@ -65,14 +66,35 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        ending = False
-        while not ending:
-            batch, ending = self._take()
-            if batch:
-                with self.latency.measured():
-                    self._commit(batch)
-                deliver(batch)
-        self._session.close()
+        batch, ending = list[Waiter](), False
+        try:
+            while not ending:
+                batch, ending = self._take()
+                if batch:
+                    with self.latency.measured():
+                        self._commit(batch)
+                    deliver(batch)
+        except BaseException as error:  # noqa: BLE001 - a thread that ended without a word would leave its callers waiting
+            self._abandon(batch, error)
+        else:
+            self._session.close()
+
+    def _abandon(self, batch: Sequence[Waiter], error: BaseException) -> None:
+        """The connection is past use: nobody knows what became of the batch, and what waits behind it never begins."""
+        lost = StoreUnavailable(f"{self._where} can no longer be written, what was under way is unknown: {error!r}")
+        lost.__cause__ = error
+        with self._gate:
+            self._closed = True
+        waiting = [*batch]
+        with suppress(Empty):
+            while True:
+                if (waiter := self._queue.get_nowait()) is not None:
+                    waiting.append(waiter)
+        for waiter in waiting:
+            waiter.fail(lost)
+        deliver(waiting)
+        with suppress(Exception):
+            self._session.invalidate()
 
     def _take(self) -> tuple[list[Waiter], bool]:
         """All that wait by now, at least one; and whether the end was asked for."""
@@ -114,7 +136,7 @@ class Writer:
         self._raw.execute("SAVEPOINT part")
         try:
             self._run(part)
-        except Exception as error:
+        except BaseException as error:  # what a caller's function raises is the caller's, whatever it is
             if not self._raw.in_transaction:
                 raise _TransactionLost from error
             self._raw.execute("ROLLBACK TO part")
@@ -150,8 +172,11 @@ class Writer:
             tx.end()
 
     def _fail(self, waiters: Sequence[Waiter], error: BaseException | None) -> None:
-        assert isinstance(error, Exception)
+        assert error is not None
         for waiter in waiters:
+            if not isinstance(error, Exception):
+                waiter.fail(error)
+                continue
             meaning = explain(error, where=self._where)
             waiter.fail(meaning if callable(waiter.work) else refusal(meaning, where=self._where))
 

@@ -1,0 +1,79 @@
+"""Asking a service whose a credential is."""
+
+import pytest
+
+from fix_plane import Bench, Intents
+from interlock import connections, plane, sdk, testing
+from interlock.kernel import Secret
+
+pytestmark = pytest.mark.anyio
+
+PROFILE = sdk.AuthProfile(
+    profile_id="token",
+    type="token",
+    base_url="https://api.acme.dev",
+    secret_fields=("token",),
+    header="Authorization",
+    template="Bearer {token}",
+    probe=sdk.Probe(path="/user", subject="/login"),
+)
+
+
+class Nowhere:
+    """Holds no stored credential."""
+
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        raise connections.LeaseNotFound(f"no lease {ref.handle}")
+
+
+class Desk:
+    """A lane that answers with a login, and keeps what it was asked."""
+
+    lane_id = "http"
+    carries = plane.HttpIntent
+
+    def __init__(self, pending: connections.Pending) -> None:
+        self.pending = pending
+        self.intents: list[plane.HttpIntent] = []
+
+    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        assert intent.credential is not None
+        use = {"host": intent.host, "tenant_id": intent.tenant_id, "run_id": intent.run_id}
+        assert (await self.pending.redeem(intent.credential, **use)).reveal() == "tok-0123456789"
+        for part in use:
+            with pytest.raises(connections.LeaseNotFound):
+                await self.pending.redeem(intent.credential, **use | {part: "other"})
+        self.intents.append(intent)
+        exchange.leave(1)
+        exchange.status, exchange.body, exchange.answered = 200, b'{"login":"octo"}', True
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url", "host"),
+    [
+        ("https://api.acme.dev", "https://api.acme.dev/user", "api.acme.dev:443"),
+        ("https://acme.dev:8443/api/v3", "https://acme.dev:8443/api/v3/user", "acme.dev:8443"),
+        ("http://[::1]:8080", "http://[::1]:8080/user", "[::1]:8080"),
+    ],
+)
+async def test_the_probe_goes_to_the_service(base_url: str, url: str, host: str):
+    intents = Intents()
+    pending = connections.Pending(Nowhere())
+    desk = Desk(pending)
+    bench = Bench(intents, desk)
+    probed = await connections.probe(
+        PROFILE,
+        {"token": Secret("tok-0123456789")},
+        base_url=base_url,
+        tenant_id="t1",
+        pending=pending,
+        node=bench.node,
+        authorizer=bench.authorizer,
+        clock=intents.clock,
+        ids=testing.SequentialIds(),
+    )
+    assert probed == connections.Probed(subject="octo", scopes=None)
+    [intent] = desk.intents
+    assert (intent.url, intent.allowed_hosts) == (url, (host,))
