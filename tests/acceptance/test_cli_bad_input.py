@@ -178,7 +178,7 @@ def test_a_missing_key_is_named_and_not_made(shell: Shell):
     elsewhere = {"XDG_CONFIG_HOME": str(shell.folder / "elsewhere")}
     told = shell.run("runs", "list", "--json", environment=elsewhere)
     assert (told.code, told.error["code"]) == (2, "key_missing")
-    assert "interlock init" in told.error["next_step"]
+    assert "Put back the key" in told.error["next_step"]
     assert not (shell.folder / "elsewhere").exists()
 
 
@@ -212,7 +212,7 @@ def test_a_missing_store_says_how_to_make_one(bare_shell: Shell):
     for command in (("runs", "list"), CREATE, ("connections", "list"), ("approvals", "list")):
         told = bare_shell.run(*command, "--json")
         assert (told.code, told.error["code"]) == (7, "store_missing")
-        assert "interlock init" in told.error["next_step"]
+        assert "Put back the key" in told.error["next_step"]
     assert bare_shell.run("doctor").code == 7
     assert not bare_shell.store.exists()
 
@@ -281,3 +281,32 @@ def test_a_trust_file_that_is_none_is_refused(shell: Shell, packet: Path, conten
     (shell.folder / "trust.json").write_text(content)
     told = shell.run("review", "verify", "packet.json", "--trust", "trust.json", "--json")
     assert (told.code, told.error["code"]) == (2, "invalid_trust")
+
+
+def test_a_rule_that_protects_nothing_is_pointed_out(shell: Shell):
+    shell.write_settings(
+        '[policy]\ndefault = "allow"\n[[policy.rules]]\nid = "x"\nthen = "deny"\ncapability = "github.git.ref.delte"\n'
+    )
+    told = shell.run("doctor")
+    assert told.code == 0
+    assert "no installed capability is 'github.git.ref.delte'; did you mean 'github.git.ref.delete'?" in told.out
+
+
+def test_a_token_that_was_pasted_for_a_name_is_not_said_again(shell: Shell):
+    for pasted in ("ghp_pasted0token", "a-token-for-trying"):
+        told = shell.run("connect", "github", "--token-env", pasted)
+        assert told.code == 2
+        assert pasted not in told.out + told.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-2", "0", "3601"])
+def test_a_timeout_that_is_none(shell: Shell, seconds: str):
+    told = shell.run(*CREATE, "--timeout", seconds)
+    assert told.code == 2
+    assert "timeout must be above 0 and at most 3600 seconds" in told.err
+
+
+def test_a_whole_number_has_one_spelling(shell: Shell):
+    shell.service.add_issues("acme/rocket", 1)
+    told = shell.good("invoke", "github.issue.fetch", "repo=acme/rocket", "issue_number:=1.0")
+    assert told["output"]["number"] == 1

@@ -261,3 +261,28 @@ def test_the_trust_file_can_be_exported(shell: Shell):
     assert piped.out == (shell.folder / ".interlock" / "trust.json").read_text()
     shell.good("review", "trust", "-o", "mine.json")
     assert (shell.folder / "mine.json").read_text() == piped.out
+
+
+def test_the_same_command_again_finds_out_what_became_of_a_killed_one(shell: Shell):
+    shell.write_settings(FREE)
+    shell.service.fault("hold", match="issues/create")
+    short = {"INTERLOCK_EXECUTION__OWNER_LEASE": "1"}
+    command = (*create("killed"), "--idempotency-key", "k")
+    with shell.start(*command, environment=short) as process:
+        shell.service.wait_held(timeout=30)
+        process.send_signal(signal.SIGKILL)
+    shell.service.release()
+    told = shell.run(*command, "--json", environment=short)
+    assert (told.code, told.json["state"], told.json["replayed"]) == (0, "completed", True)
+    assert shell.service.effects("issues/create") == 1
+
+
+def test_a_clone_with_settings_gets_what_is_missing(shell: Shell):
+    text = (shell.folder / "interlock.toml").read_text()
+    for path in sorted((shell.folder / ".interlock").rglob("*"), reverse=True):
+        path.unlink()
+    assert "interlock init" in shell.run("runs", "list").err
+    shell.good("init")
+    assert (shell.folder / "interlock.toml").read_text() == text
+    assert shell.good("runs", "list")["runs"] == []
+    assert shell.run("init").code == 2

@@ -168,17 +168,83 @@ async def test_a_reservation_is_all_or_nothing(house: House):
     assert await house.budgets(RATE).pressure(CALL) == {"budget_left": pytest.approx(1 / 3)}
 
 
-async def test_a_blocked_subject_waits_as_long_as_it_was_told(house: House):
+async def test_a_blocked_connection_waits_as_long_as_it_was_told(house: House):
     service = house.budgets(RATE)
     until = house.clock.now() + timedelta(seconds=30)
     await service.block(CALL, until=until)
     await service.block(CALL, until=until - timedelta(seconds=20))
     answer = await refused(service)
-    assert (answer.limit, answer.retry_after) == (Limit.BLOCKED, 30.0)
+    assert (answer.limit, answer.subject, answer.retry_after) == (Limit.BLOCKED, "con_1", 30.0)
     assert await service.pressure(CALL) == {"budget_left": 0.0}
     await reserve(service, call=replace(CALL, connection_id="con_2"))
     house.clock.advance(30)
     await reserve(service)
+
+
+@pytest.mark.parametrize("per", list(Per))
+async def test_a_block_closes_nothing_but_its_connection(house: House, per: Per):
+    service = house.budgets(replace(RATE, per=per))
+    await service.block(CALL, until=house.clock.now() + timedelta(seconds=30))
+    other = replace(CALL, connection_id="con_2")
+    await reserve(service, call=other)
+    assert (await service.pressure(other))["budget_left"] > 0
+    assert (await refused(service, call=replace(CALL, capability_id="github.issue.fetch"))).limit is Limit.BLOCKED
+    await reserve(service, call=replace(CALL, tenant_id="other"))
+
+
+async def test_a_block_needs_no_rule(house: House):
+    service = house.budgets()
+    await service.block(CALL, until=house.clock.now() + timedelta(seconds=30))
+    assert (await refused(service)).limit is Limit.BLOCKED
+    assert await service.pressure(CALL) == {"budget_left": 0.0}
+    house.clock.advance(30)
+    assert not await reserve(service)
+    assert await service.pressure(CALL) == {}
+
+
+async def test_a_block_by_another_process_is_met_by_calls_that_a_rule_counts(house: House):
+    await house.budgets().block(CALL, until=house.clock.now() + timedelta(seconds=30))
+    service = house.budgets(RATE)
+    assert (await refused(service)).limit is Limit.BLOCKED
+    assert await service.pressure(CALL) == {"budget_left": 0.0}
+    house.clock.advance(30)
+    await reserve(service)
+
+
+async def test_a_service_cannot_close_a_connection_for_days(house: House):
+    service = house.budgets()
+    await service.block(CALL, until=house.clock.now() + timedelta(days=11))
+    assert (await refused(service)).retry_after == 3600
+    assert (await refused(house.budgets(RATE))).retry_after == 3600
+
+
+async def test_calls_without_a_connection_are_closed_by_connector(house: House):
+    service = house.budgets(RATE)
+    free = replace(CALL, connection_id=None)
+    await service.block(free, until=house.clock.now() + timedelta(seconds=30))
+    await refused(service, call=free)
+    await reserve(service, call=replace(free, connector_id="other"))
+    await reserve(service)
+
+
+@pytest.mark.parametrize("late", ["release", "renew"])
+async def test_a_late_holder_leaves_its_successors_slot_alone(house: House, late: str):
+    service = house.budgets(replace(SLOTS, concurrency=1))
+    old = await reserve(service, "run_1")
+    house.clock.advance(50)
+    new = await reserve(service, "run_1")  # another process took the run over
+    if late == "release":
+        await service.release(old)
+        await refused(service, "run_2")
+    else:
+        house.clock.advance(5)
+        await service.renew(old)
+        house.clock.advance(54)
+        await refused(service, "run_2")
+        house.clock.advance(1)  # as the successor's own time runs out
+        await reserve(service, "run_2")
+    await service.release(new)
+    await reserve(service, "run_2")
 
 
 async def test_pressure_is_the_least_of_what_is_left(house: House):

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from interlock import connections, testing
+from interlock import connections, runs, testing
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.adapters.sql.connections import ConnectionRecords
@@ -440,6 +440,36 @@ async def test_the_record_of_a_connection_is_json_without_secrets(desk: Connecti
         "connected",
         "2026-01-01T00:00:00.000000Z",
     )
+
+
+@pytest.mark.parametrize("how", ["revoked", "replaced"])
+async def test_what_a_credential_let_us_see_goes_with_it(desk: Connections, store: sql.SqlStore, how: str):
+    """The answers that are kept beside their entity tags."""
+    records = sql.ValidatorRecords()
+    ours = await desk.connect_token(ANN, GRANT)
+    other = await desk.connect_token(ANN, replace(GRANT, name="second"))
+
+    def see(tx: Tx) -> None:
+        for connection in (ours, other):
+            seen = runs.Validator(
+                tenant_id="t1",
+                connection_id=connection.connection_id,
+                request_digest="sha256:1",
+                etag="x",
+                headers=[],
+                body=b"private",
+                updated_at=connection.created_at,
+            )
+            records.save(tx, seen)
+
+    await store.write(see)
+    if how == "revoked":
+        await desk.revoke(ANN, ours.connection_id, "left")
+    else:
+        await desk.connect_token(ANN, token("tok-second-0123456789"))
+    query = select(tables.validators.c.connection_id)
+    left = await store.read(lambda tx: sql.connection(tx).execute(query).scalars().all())
+    assert left == [other.connection_id]
 
 
 async def stored_secrets(store: sql.SqlStore) -> int:

@@ -101,7 +101,7 @@ async def test_one_exchange(intents: Intents):
     assert body == b'{"title":"x"}'
     assert receipt.bytes_sent == len(request)
     assert receipt.evidence[-1].data["peer"] == "127.0.0.1"
-    assert vault.asked == [("lse_1", peer.host)]
+    assert vault.asked == [("lse_1", peer.host, "default", "run_1")]
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "429 Too Many Requests", "500 Internal Server Error"])

@@ -52,7 +52,7 @@ class Live:
     def expect(self, verdict: sdk.Verdict, operation_id: str, given: dict[str, Any], began: datetime) -> None:
         """Reads may come from a replica that lags behind."""
         found: sdk.Reconciled | None = None
-        for _ in range(int(OPERATIONS[operation_id].settle_seconds)):
+        for _ in range(int(OPERATIONS[operation_id].settled_after)):
             found = self.account.settle(operation_id, since=began, repo=REPO, **given)
             if found.verdict is verdict:
                 return

@@ -6,6 +6,7 @@ only room that imports adapters and connectors; what it opens it closes.
 
 from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector
 from interlock.app.interlock import Interlock
+from interlock.app.provided import has_store
 from interlock.app.settings import (
     FILE_NAME,
     InvalidSettings,
@@ -31,6 +32,7 @@ __all__ = [
     "UnknownConnector",
     "examine",
     "find_file",
+    "has_store",
     "load",
     "migrate",
     "read_catalog",

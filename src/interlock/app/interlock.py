@@ -13,7 +13,10 @@ from interlock.app import assembly
 from interlock.app import settings as configuration
 from interlock.app.faces import Approvals, Connections, Runs
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import JSON, Caller, Clock, IdSource, SystemClock, Uuid7Ids
+from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
+
+MAX_TIMEOUT = 3600
+"""Seconds that a call may be given."""
 
 
 class Interlock:
@@ -76,7 +79,7 @@ class Interlock:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(parts.wiring.ownership.keep)
                 if background:
-                    tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease))
+                    tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease / 3))
                 try:
                     yield cls(parts, caller)
                 except Exception as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
@@ -117,6 +120,8 @@ class Interlock:
         Raises RequestError (the request is wrong; nothing was written), and with `run_id`: ProviderError, PlaneError,
         ConnectionError_, and UnknownOutcome when nobody can tell whether a write happened.
         """
+        if not 0 < timeout <= MAX_TIMEOUT:  # NaN is not above zero either
+            raise RequestError(f"timeout must be above 0 and at most {MAX_TIMEOUT} seconds, not {timeout}")
         targets = (target,) if isinstance(target, str) else tuple(target or ("local-http",))
         request = runs.Request(
             capability=capability,

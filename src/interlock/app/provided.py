@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from interlock import budgets, policy, sdk
-from interlock.adapters import keys
+from interlock.adapters import keys, sql
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import ConfigurationError
 
@@ -20,7 +20,19 @@ def load_root(settings: Settings, *, create: bool) -> keys.RootKey:
     if ":memory:" in settings.store_url:
         return keys.fleeting_root()
     shared = settings.store_url.startswith(("postgresql://", "postgres://"))
-    return keys.load_root(environ=os.environ, create=create and not shared, allow_generated=not shared)
+    try:
+        return keys.load_root(environ=os.environ, create=create and not shared, allow_generated=not shared)
+    except keys.KeyMissing as error:
+        if shared:
+            error.next_step = f"Set INTERLOCK_KEY, the same for every process, to the output of: {keys.MAKE}"
+        elif has_store(settings):
+            error.next_step = keys.PUT_BACK
+        raise
+
+
+def has_store(settings: Settings) -> bool:
+    """Whether the store that the settings name is there, in whatever state. Raises InvalidStoreUrl."""
+    return not any(isinstance(finding.error, sql.StoreMissing) for finding in sql.preflight(settings.store_url))
 
 
 def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Policy, tuple[budgets.Rule, ...]]:

@@ -1,9 +1,9 @@
 """Budgets: how much may happen, shared by all processes.
 
-Owns: limits on concurrency, rate and spend per connection, tenant and capability, and closing a subject until the moment
-that a service named. Refuses: to know why a call is made, or to wait. Invariants: a reservation is all or nothing, in one
-transaction; no limit is passed, over any number of processes; a dead holder's slot comes free by itself; a call that no
-rule matches costs nothing.
+Owns: limits on concurrency, rate and spend per connection, tenant and capability, and closing a connection until the
+moment that its service named. Refuses: to know why a call is made, or to wait. Invariants: a reservation is all or
+nothing, in one transaction; no limit is passed, over any number of processes; a dead holder's slot comes free by itself, and
+a late one frees nobody else's; a call that no rule matches asks no store.
 """
 
 from interlock.budgets.budgets import Budgets

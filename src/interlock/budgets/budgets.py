@@ -3,13 +3,18 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import count
 
-from interlock.budgets.model import Call, Exhausted, Key, Limit, Rate, Reservation, Rule, seconds_until
+from interlock.budgets.model import Call, Exhausted, Key, Limit, Rate, Reservation, Rule, block_key, seconds_until
 from interlock.budgets.records import Records
-from interlock.kernel import Clock, Store, Tx
+from interlock.kernel import Clock, Store, Tx, to_micros
 
 SLOT_RETRY_S = 1.0
 """When to ask again for a slot: nobody knows when the next one comes free, and mostly it is soon."""
+
+MAX_BLOCK = timedelta(hours=1)
+"""The longest that a service's word closes a connection: as long as common rate limits' windows. One that means longer says
+so again when it is asked, and one that errs (or is in a stranger's hands) does not close a connection for days."""
 
 
 class _Refused(Exception):
@@ -37,6 +42,8 @@ class Budgets:
         self._clock = clock
         self._rules = rules
         self._slot_ttl = slot_ttl
+        self._numbers = count(1)
+        self._blocks: dict[Key, datetime] = {}
 
     def matching(self, call: Call) -> tuple[Rule, ...]:
         """The rules that count this call, without asking the store."""
@@ -47,26 +54,39 @@ class Budgets:
     ) -> Reservation | Exhausted:
         """Take what the call needs of every budget that counts it, or nothing at all.
 
-        `holder` (a run id) has at most one slot in each budget, however often it asks. `cost` is what the call will
-        spend, by unit. Rates and spends are used up even if the call then fails; slots come back by `release`.
+        `holder` (a run id) has at most one slot in each budget, however often it asks: its newest reservation has it.
+        `cost` is what the call will spend, by unit. Rates and spends are used up even if the call then fails; slots come
+        back by `release`.
+
+        A blocked connection is refused, whether a budget counts the call or not. A call that none counts asks no store,
+        so of the blocks it meets only those that this process was told of; a call that one counts meets every process's.
         """
         if any(amount < 0 for amount in (cost or {}).values()):
             raise ValueError(f"a cost cannot be negative: {cost}")
         now = self._clock.now()
-        keyed = self._keyed(call)
-        expires_at = now + self._slot_ttl
+        keyed, place = self._keyed(call), block_key(call)
+        slots = tuple(key for key, rule in keyed if rule.concurrency is not None)
+        reservation = Reservation(
+            holder=holder,
+            # A run changes hands only after its holder was silent for seconds: no two of its reservations share a moment
+            # and, within a process, a number.
+            reservation_id=f"{to_micros(now):x}-{next(self._numbers):x}" if slots else "",
+            slots=slots,
+            expires_at=now + self._slot_ttl,
+        )
 
         def take(tx: Tx) -> None:
+            _check_open(place, self._records.find_blocked(tx, place), now)
             for key, rule in keyed:
-                self._take(tx, key, rule, holder, cost or {}, now)
+                self._take(tx, key, rule, reservation, cost or {}, now)
 
-        if keyed:
-            try:
+        try:
+            _check_open(place, self._blocks.get(place), now)
+            if keyed:
                 await self._store.write(take)
-            except _Refused as refused:
-                return refused.exhausted
-        slots = tuple(key for key, rule in keyed if rule.concurrency is not None)
-        return Reservation(holder=holder, slots=slots, expires_at=expires_at)
+        except _Refused as refused:
+            return refused.exhausted
+        return reservation
 
     async def renew(self, reservation: Reservation) -> Reservation:
         """Keep the slots for another `slot_ttl`, also if they had expired: the call is still under way, so it counts."""
@@ -78,58 +98,64 @@ class Budgets:
         def put(tx: Tx) -> None:
             for key in renewed.slots:
                 self._records.lock(tx, key)
-                self._records.put_slot(tx, key, renewed.holder, renewed.expires_at, now)
+                self._records.renew_slot(tx, key, renewed, now)
 
         await self._store.write(put)
         return renewed
 
     async def release(self, reservation: Reservation) -> None:
-        """Give the slots back. Safe to repeat."""
+        """Give the slots back, except those that a newer reservation of the same holder has. Safe to repeat."""
 
         def drop(tx: Tx) -> None:
             for key in reservation.slots:
-                self._records.drop_slot(tx, key, reservation.holder)
+                self._records.drop_slot(tx, key, reservation)
 
         if reservation:
             await self._store.write(drop)
 
     async def block(self, call: Call, *, until: datetime) -> None:
-        """Close every budget that counts this call, for its subject, until a moment (a service's Retry-After)."""
-        keyed = self._keyed(call)
-
-        def close(tx: Tx) -> None:
-            for key, _ in keyed:
-                self._records.block(tx, key, until)
-
-        if keyed:
-            await self._store.write(close)
+        """Close the call's connection until a moment (a service's Retry-After), for MAX_BLOCK from now at most."""
+        now = self._clock.now()
+        until = min(until, now + MAX_BLOCK)
+        if until <= now:
+            return
+        place = block_key(call)
+        current = {key: moment for key, moment in self._blocks.items() if moment > now}
+        self._blocks = current | {place: max(until, current.get(place, until))}
+        await self._store.write(lambda tx: self._records.block(tx, place, until))
 
     async def pressure(self, call: Call) -> dict[str, float]:
-        """`budget_left`: the least of what is left of any limit on this call, from 0 to 1. Empty if nothing limits it."""
+        """`budget_left`: the least of what is left of any limit on this call, from 0 to 1; 0 for a blocked connection.
+        Empty if nothing limits it."""
         now = self._clock.now()
-        keyed = self._keyed(call)
+        keyed, place = self._keyed(call), block_key(call)
+        if _lasts(self._blocks.get(place), now):
+            return {"budget_left": 0.0}
         if not keyed:
             return {}
-        left = await self._store.read(
-            lambda tx: min(part for key, rule in keyed for part in self._left(tx, key, rule, now))
-        )
-        return {"budget_left": max(left, 0.0)}
+
+        def least(tx: Tx) -> float:
+            if _lasts(self._records.find_blocked(tx, place), now):
+                return 0.0
+            return min(part for key, rule in keyed for part in self._left(tx, key, rule, now))
+
+        return {"budget_left": max(await self._store.read(least), 0.0)}
 
     def _keyed(self, call: Call) -> list[tuple[Key, Rule]]:
         """The matching rules with their keys, in the one order in which every transaction locks them."""
         return sorted(((rule.key(call), rule) for rule in self.matching(call)), key=lambda pair: pair[0])
 
-    def _take(self, tx: Tx, key: Key, rule: Rule, holder: str, cost: Mapping[str, int], now: datetime) -> None:
-        blocked_until = self._records.lock(tx, key)
-        if blocked_until is not None and blocked_until > now:
-            raise _refuse(key, Limit.BLOCKED, seconds_until(blocked_until, now), "the service said to come back later")
+    def _take(
+        self, tx: Tx, key: Key, rule: Rule, reservation: Reservation, cost: Mapping[str, int], now: datetime
+    ) -> None:
+        self._records.lock(tx, key)
         if rule.concurrency is not None:
-            others = self._records.list_slots(tx, key, now).keys() - {holder}
+            others = self._records.list_slots(tx, key, now).keys() - {reservation.holder}
             if len(others) >= rule.concurrency:
                 raise _refuse(
                     key, Limit.CONCURRENCY, SLOT_RETRY_S, f"{len(others)} of {rule.concurrency} slots are taken"
                 )
-            self._records.put_slot(tx, key, holder, now + self._slot_ttl, now)
+            self._records.take_slot(tx, key, reservation, now)
         for limit, window, amount in _amounts(rule, cost):
             start, end = window.window(now)
             used = self._records.used(tx, key, limit.value, start)
@@ -139,8 +165,6 @@ class Budgets:
             self._records.add(tx, key, limit.value, start, amount)
 
     def _left(self, tx: Tx, key: Key, rule: Rule, now: datetime) -> Iterator[float]:
-        blocked_until = self._records.find_blocked(tx, key)
-        yield 0.0 if blocked_until is not None and blocked_until > now else 1.0
         if rule.concurrency is not None:
             yield 1 - len(self._records.list_slots(tx, key, now)) / rule.concurrency
         for limit, window in ((Limit.RATE, rule.rate), (Limit.SPEND, rule.spend)):
@@ -153,6 +177,23 @@ def _amounts(rule: Rule, cost: Mapping[str, int]) -> Iterator[tuple[Limit, Rate,
         yield Limit.RATE, rule.rate, 1
     if rule.spend is not None:
         yield Limit.SPEND, rule.spend, cost.get(rule.spend.unit, 0)
+
+
+def _lasts(blocked_until: datetime | None, now: datetime) -> bool:
+    return blocked_until is not None and blocked_until > now
+
+
+def _check_open(place: Key, blocked_until: datetime | None, now: datetime) -> None:
+    if blocked_until is not None and blocked_until > now:
+        raise _Refused(
+            Exhausted(
+                budget=Limit.BLOCKED.value,
+                limit=Limit.BLOCKED,
+                subject=place.subject,
+                retry_after=seconds_until(blocked_until, now),
+                text=f"{place.subject} is blocked: its service said to come back later",
+            )
+        )
 
 
 def _refuse(key: Key, limit: Limit, retry_after: float, why: str) -> _Refused:

@@ -17,7 +17,7 @@ class Per(StrEnum):
 
 
 class Limit(StrEnum):
-    """What of a budget is used up. `blocked` is a service that said to come back later."""
+    """What is used up. `blocked` is of no rule: the connection's service said to come back later."""
 
     CONCURRENCY = "concurrency"
     RATE = "rate"
@@ -105,11 +105,24 @@ class Key:
     subject: str
 
 
+_BLOCKS = ":blocked"
+"""The budget under which blocks are kept. No rule has that name: a name holds no colon."""
+
+
+def block_key(call: Call) -> Key:
+    """Where it stands that a service wants no calls for now: for the connection, or, without one, for the connector."""
+    return Key(tenant_id=call.tenant_id, budget=_BLOCKS, subject=call.connection_id or call.connector_id)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reservation:
-    """What a holder has reserved. False when no rule matched: then there is nothing to renew or release."""
+    """What a holder has reserved. False when no rule matched: then there is nothing to renew or release.
+
+    `reservation_id` tells it from another reservation of the same holder, which takes its slots over.
+    """
 
     holder: str
+    reservation_id: str
     slots: tuple[Key, ...]
     expires_at: datetime
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Protocol
 
-from interlock.budgets.model import Key
+from interlock.budgets.model import Key, Reservation
 from interlock.kernel import Tx
 
 
@@ -11,9 +11,8 @@ class Records(Protocol):
     """Counters per key. What `lock` guards is not raced: no other transaction passes `lock` for the same key before
     this one ends."""
 
-    def lock(self, tx: Tx, key: Key) -> datetime | None:
-        """Wait for the key to be free and take it until the transaction ends. Until when the key is blocked, if it was
-        ever blocked."""
+    def lock(self, tx: Tx, key: Key) -> None:
+        """Wait for the key to be free and take it until the transaction ends."""
         ...
 
     def block(self, tx: Tx, key: Key, until: datetime) -> None:
@@ -21,7 +20,7 @@ class Records(Protocol):
         ...
 
     def find_blocked(self, tx: Tx, key: Key) -> datetime | None:
-        """As `lock`, without taking it."""
+        """Until when the key is blocked, if it was ever blocked."""
         ...
 
     def used(self, tx: Tx, key: Key, counter: str, window_start: datetime) -> int:
@@ -36,10 +35,14 @@ class Records(Protocol):
         """Who holds the key's slots that have not expired, and until when."""
         ...
 
-    def put_slot(self, tx: Tx, key: Key, holder: str, expires_at: datetime, now: datetime) -> None:
-        """Give a holder a slot or move its expiry, and forget the key's expired slots."""
+    def take_slot(self, tx: Tx, key: Key, reservation: Reservation, now: datetime) -> None:
+        """Give the holder a slot, or its slot to this reservation, and forget the key's expired slots."""
         ...
 
-    def drop_slot(self, tx: Tx, key: Key, holder: str) -> None:
-        """Take a holder's slot away, if it has one."""
+    def renew_slot(self, tx: Tx, key: Key, reservation: Reservation, now: datetime) -> None:
+        """As `take_slot`, unless another reservation of the holder has the slot."""
+        ...
+
+    def drop_slot(self, tx: Tx, key: Key, reservation: Reservation) -> None:
+        """Take the reservation's slot away, if it still has one."""
         ...

@@ -101,7 +101,7 @@ async def approve(
     from interlock.kernel import InterlockError
 
     edited = None if edit is None else inputs.read_object(edit)
-    async with desk.open() as il:
+    async with desk.open(acting=True) as il:
         found = await il.approvals.fetch(approval_id)
         if found.state is not approvals.State.APPROVED or edited is not None or no_run:
             found = await il.approvals.approve(approval_id, edited_input=edited)

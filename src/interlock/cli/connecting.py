@@ -1,6 +1,7 @@
 """`interlock connect` and `interlock connections`: accounts at services."""
 
 import os
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from interlock.kernel import InterlockError, Secret
 
 _Ref = Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id or name.")]
+
+
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 def register(tree: typer.Typer) -> None:
@@ -136,7 +140,9 @@ def _token(variable: str | None, file: str | None) -> "Secret":
         raise Usage("name one place where the token is: --token-env NAME or --token-file FILE")
     if variable is not None:
         text = os.environ.get(variable, "")
-        where = f"the environment variable {variable} is empty or not set"
+        # Somebody may have pasted the token itself: it is not said again.
+        shown = variable if _VARIABLE.fullmatch(variable) else "(not shown, it looks like a token; give the name)"
+        where = f"the environment variable {shown} is empty or not set"
     else:
         text = files.read(str(file), "token file").decode("utf-8", "replace")
         where = f"the token file {file} is empty"

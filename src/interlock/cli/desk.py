@@ -58,9 +58,10 @@ class Desk:
         return self._load()[0]
 
     @asynccontextmanager
-    async def open(self) -> AsyncGenerator["app.Interlock"]:
-        """Interlock, as the settings say. Nothing is created, and nothing is recovered: a command lives too short to see
-        that through, and `interlock runs recover` does. Raises ConfigurationError, StoreError."""
+    async def open(self, *, acting: bool = False) -> AsyncGenerator["app.Interlock"]:
+        """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
+        dead processes left, for it may be waiting for just that; one that reads writes nothing. Raises ConfigurationError,
+        StoreError."""
         from interlock import app
 
         settings, file = self._load()
@@ -68,7 +69,7 @@ class Desk:
             Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
         except ValueError as error:
             raise RequestError(str(error)) from error
-        async with app.Interlock.open(settings=settings, file=file, create=False, background=False) as il:
+        async with app.Interlock.open(settings=settings, file=file, create=False, background=acting) as il:
             yield il
 
     def paper(self) -> Paper:

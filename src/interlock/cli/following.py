@@ -1,5 +1,6 @@
 """`interlock runs`: what happened, and what a person can do about it."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -176,17 +177,22 @@ async def settle(
 async def recover(desk: "Desk") -> "Answer":
     """Take over what dead processes left.
 
-    Unknown outcomes are settled by reading the service, or held for a person; nothing is repeated blindly. A program that
+    A process counts as dead when it has been silent for one owner lease (10 seconds unless set), so this may take that
+    long. Unknown outcomes are settled by reading the service, or held for a person; nothing is repeated blindly. A program that
     keeps Interlock open does so by itself from time to time; this does it now.
 
     Example:
       interlock runs recover
     """
+    from interlock import runs
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
     from interlock.kernel import JSON
 
     async with desk.open() as il:
+        if await il.runs.list(states=(runs.State.RUNNING,), limit=1):
+            sys.stderr.write("Watching whether the processes that have runs open are still alive …\n")
+            sys.stderr.flush()
         found = await il.runs.recover()
 
     def show_all(paper: "Paper") -> None:

@@ -53,7 +53,7 @@ async def invoke(
     from interlock.cli import inputs
     from interlock.kernel import InterlockError
 
-    async with desk.open() as il:
+    async with desk.open(acting=True) as il:
         found = il.catalog.fetch(capability)
         value = inputs.collect(fields or (), source, found.operation.input_schema)
         try:
@@ -128,14 +128,14 @@ async def in_doubt(il: "app.Interlock", error: "InterlockError") -> "InterlockEr
 
 def answer(outcome: "runs.Outcome", **more: object) -> "Answer":
     """How a call stands, and the exit code that says it."""
-    from interlock.cli.complaint import DENIED, DONE, HELD
+    from interlock.cli.complaint import DENIED, DONE, HELD, UNKNOWN
     from interlock.cli.desk import Answer
     from interlock.cli.documents import document
 
-    codes = {"held": HELD, "denied": DENIED, "shed": DENIED}
+    codes = {"completed": DONE, "held": HELD, "denied": DENIED, "shed": DENIED}
     told = {**outcome.to_json(), **{name: document(value) for name, value in more.items()}}
     return Answer(
-        document=told, show=lambda paper: show(paper, outcome), exit_code=codes.get(outcome.state.value, DONE)
+        document=told, show=lambda paper: show(paper, outcome), exit_code=codes.get(outcome.state.value, UNKNOWN)
     )
 
 

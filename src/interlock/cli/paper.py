@@ -1,6 +1,7 @@
 """What commands print on: tables and colours for a terminal, plain lines for everything else."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
@@ -74,8 +75,10 @@ class Paper:
         from rich.table import Table
 
         drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for column in columns:
-            drawn.add_column(column, overflow="fold")
+        for index, column in enumerate(columns):
+            # An id that is broken over lines cannot be copied: other columns give way.
+            has_ids = any(_ID.fullmatch(_text(row[index])) for row in rows)
+            drawn.add_column(column, overflow="fold", no_wrap=has_ids, min_width=_ID_WIDTH if has_ids else None)
         for row in rows:
             drawn.add_row(*(_rich(cell) for cell in row))
         self._console().print(drawn)
@@ -101,6 +104,10 @@ class Paper:
         from rich.console import Console
 
         return Console(file=self._out, highlight=False, markup=False, emoji=False)
+
+
+_ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
+_ID_WIDTH = 36
 
 
 def _text(words: Words) -> str:

@@ -23,7 +23,8 @@ async def init(desk: "Desk") -> "Answer":
     """Set Interlock up in this folder.
 
     It writes a commented interlock.toml, and makes a store, a key and a trust file. The key is made for this user and this
-    machine, away from the store. Nothing that is there is overwritten.
+    machine, away from the store. Nothing that is there is overwritten: in a folder with settings but without a store (a
+    fresh clone), only the rest is made.
 
     Example:
       interlock init && interlock doctor
@@ -31,39 +32,30 @@ async def init(desk: "Desk") -> "Answer":
     import tomllib
 
     from interlock import app
-    from interlock.cli import template
+    from interlock.cli import files, template
     from interlock.cli.desk import Answer
+    from interlock.cli.errors import AlreadyInitialised
 
-    path = _vacant(desk)
+    path, kept = _place(desk.options.config or app.FILE_NAME)
     text = template.settings(store=desk.options.store)
-    file = app.SettingsFile(path=path, text=text, values=tomllib.loads(text))
+    file = app.read_file(path) if kept else app.SettingsFile(path=path, text=text, values=tomllib.loads(text))
     settings = app.load(file, desk.flags)
+    if kept and app.has_store(settings):
+        raise AlreadyInitialised(f"{path} and its store are there already")
     async with app.Interlock.open(settings=settings, file=file, create=True, background=False) as il:
         keys = il.trust()
-    trust = _save(path, text, keys)
+    trust = path.parent / TRUST_FILE
+    files.write(str(trust), keys + b"\n", "trust file")
+    if not kept:  # last: it stands for a folder that is set up
+        files.create(str(path), text.encode(), "settings file")
     document = {"settings": str(path), "store": _shown(settings.store_url), "trust": str(trust)}
     return Answer(document=document, show=lambda paper: _show(paper, path, settings.store_url, trust))
 
 
-def _vacant(desk: "Desk") -> Path:
-    """Where the settings file goes. Raises AlreadyInitialised."""
-    from interlock import app
-    from interlock.cli.errors import AlreadyInitialised
-
-    path = Path(desk.options.config or app.FILE_NAME).absolute()
-    if path.exists():
-        raise AlreadyInitialised(f"{path} is there already")
-    return path
-
-
-def _save(path: Path, text: str, keys: bytes) -> Path:
-    """Write the trust file, then the settings: they stand for a folder that is set up. Raises FileRefused."""
-    from interlock.cli import files
-
-    trust = path.parent / TRUST_FILE
-    files.write(str(trust), keys + b"\n", "trust file")
-    files.create(str(path), text.encode(), "settings file")
-    return trust
+def _place(name: str) -> tuple[Path, bool]:
+    """Where the settings file is or goes, and whether it is there."""
+    path = Path(name).absolute()
+    return path, path.exists()
 
 
 def _show(paper: "Paper", path: Path, store: str, trust: Path) -> None:

@@ -88,6 +88,7 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "approval.expired": _approval("expired"),
     "approval.cancelled": _approval("withdrawn"),
     "attempt.started": _started,
+    "reconcile.waiting": lambda data: f"not there yet: reads again in {data['milliseconds'] / 1000:.0f} s, when it must show",
     "attempt.ended": _ended,
     "send.intended": _intended,
     "send.settled": _settled,

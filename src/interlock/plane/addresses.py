@@ -10,7 +10,25 @@ from interlock.plane.errors import InvalidAllowance
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):(?P<port>[1-9][0-9]{0,4})")
 
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
-_DOCUMENTATION: Final = IPv6Network("3fff::/20")
+_SPECIAL: Final = (
+    *map(
+        IPv4Network,
+        (
+            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+            "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16",
+            "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        ),
+    ),
+    *map(
+        IPv6Network,
+        (
+            "::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32",
+            "2002::/16", "3fff::/20", "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+        ),
+    ),
+)  # fmt: skip
+"""What IANA's special-purpose registries keep off the public internet, with what was retired from them. Spelled out, since
+the answers of `ipaddress` differ from one patch release of Python to the next."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _HOST_SERVICES: Final = frozenset({IPv4Address("168.63.129.16")})
@@ -77,11 +95,8 @@ def _kind(address: IPv4Address | IPv6Address) -> str | None:
         (address.is_multicast, "a multicast address"),
         (address.is_reserved, "a reserved address"),
         (not address.is_global, "a private or special address"),
+        (any(address in network for network in _SPECIAL), "a special-purpose address"),
         (address in _HOST_SERVICES, "a cloud's host service"),
-        (
-            isinstance(address, IPv6Address)
-            and (address not in _GLOBAL_UNICAST or address in _DOCUMENTATION or address.sixtofour is not None),
-            "no public unicast address",
-        ),
+        (isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST, "no public unicast address"),
     )
     return next((kind for applies, kind in tests if applies), None)

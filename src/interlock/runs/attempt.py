@@ -10,6 +10,7 @@ import anyio
 from interlock import sdk
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
 from interlock.runs.call import Call
+from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Records
 from interlock.runs.sender import Sender
@@ -147,8 +148,12 @@ async def reconcile(
     verdict, failure = await _read(wiring, call, sender, facts)
     if verdict is not None and verdict.verdict is sdk.Verdict.ABSENT:
         # Absence counts only once the write had its time to show.
-        passed = (wiring.clock.now() - written_at).total_seconds()
-        await wiring.clock.sleep(max(0.0, call.operation.settle_seconds - passed))
+        at = wiring.clock.now()
+        wait = max(0.0, call.operation.settled_after - (at - written_at).total_seconds())
+        told, end = sender.settle(at)
+        noted: Entry = ("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})
+        await journal.write([*told, noted], at=at, records=Records(send_end=end))
+        await wiring.clock.sleep(wait)
         verdict, failure = await _read(wiring, call, sender, facts)
     await _conclude(wiring, journal, sender, verdict, failure)
     if verdict is None:

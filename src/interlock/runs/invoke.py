@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import cast
 
 from interlock import approvals, budgets, catalog, policy
-from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx
+from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx, parse_json
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call, check_input
@@ -99,6 +99,8 @@ class Invoker:
             )
             redactor = Redactor(await self._wiring.connections.secrets_of(resolved))
         input_json, input_digest = check_input(capability, request.input, redactor)
+        # What is recorded is what is sent: canonical JSON has one spelling (1.0 is 1).
+        request = replace(request, input=cast("Mapping[str, JSON]", parse_json(input_json)))
         call = Call(
             caller=caller,
             request=request,

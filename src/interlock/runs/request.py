@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from interlock import policy
 from interlock.kernel import JSON, JsonLimits, RequestError, check_json
 from interlock.runs.model import Kind, Origin, State
 
@@ -60,7 +61,7 @@ class Request:
         }
         for name, text in texts.items():
             if text is not None and (not text or len(text) > MAX_TEXT or not text.isprintable()):
-                raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters, not {text[:40]!r}")
+                raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters, not {str(text)[:40]!r}")
         if not 1 <= len(self.targets) <= MAX_TARGETS:
             raise RequestError(
                 f"targets must name 1 to {MAX_TARGETS} acceptable target classes, not {len(self.targets)}"
@@ -68,6 +69,8 @@ class Request:
         for unit, amount in self.cost.items():
             if not unit.isidentifier() or not 0 <= amount <= MAX_COST:
                 raise RequestError(f"cost: {unit[:40]!r} must be a name, and its amount 0 to {MAX_COST}, not {amount}")
+        if self.sandbox is not None and self.sandbox not in policy.SANDBOXES:
+            raise RequestError(f"sandbox must be one of {', '.join(policy.SANDBOXES)}, not {self.sandbox!r}")
         if not 1 <= self.max_attempts <= 20:
             raise RequestError(f"max_attempts must be 1 to 20, not {self.max_attempts}")
         if not timedelta(0) < self.timeout <= timedelta(hours=1):

@@ -1,9 +1,9 @@
 """The invariants of a manifest. Every function returns problems; nothing stops at the first."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 from interlock.sdk import template
 from interlock.sdk.check_operation import operation_problems, surface_problems
@@ -12,9 +12,13 @@ from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import AuthProfile, Operation, Trigger
 from interlock.sdk.wire import check_path
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_ADDRESS: Final = re.compile(
+    r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]{2,45}\]|[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?)"
+    r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<path>/[^?]*[^?/])?"
+)
 # A credential's header may be Authorization, which connectors themselves never set.
-_CREDENTIAL_HEADERS: Final = frozenset({"authorization", "cookie"})
+_CREDENTIAL_HEADER: Final = "authorization"
 
 
 def manifest_problems(
@@ -43,20 +47,33 @@ def _repeated(path: str, names: Sequence[str | None]) -> Iterator[Problem]:
             yield Problem(path=path, problem=f"{name!r} stands here {count} times")
 
 
+def _address_problems(path: str, base_url: str) -> Iterator[Problem]:
+    """A profile's address is in the form in which services are named everywhere else."""
+    match = _ADDRESS.fullmatch(base_url)
+    if match is None or int(match["port"] or 1) > 65535:
+        yield Problem(
+            path=path,
+            problem="an https address is expected: a lower-case host, perhaps a port and a path; it holds no credential "
+            "and no query, and ends without a slash",
+        )
+        return
+    if match["scheme"] == "http" and match["host"] not in _LOOPBACK:
+        yield Problem(path=path, problem="an https address is expected; http only leads to this machine")
+    try:
+        check_path(match["path"] or "/")
+    except ValueError as error:
+        yield Problem(path=path, problem=str(error))
+
+
 def _profile_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
-    address = urlsplit(profile.base_url)
-    is_local = address.scheme == "http" and address.hostname in _LOOPBACK
-    if (address.scheme != "https" and not is_local) or not address.hostname or address.query or address.fragment:
-        yield Problem(path=f"{path}.base_url", problem="an https address without query is expected")
-    if address.username is not None or address.password is not None or profile.base_url.endswith("/"):
-        yield Problem(path=f"{path}.base_url", problem="it holds no credential and ends without a slash")
+    yield from _address_problems(f"{path}.base_url", profile.base_url)
     if profile.type == "none":
         if profile.secret_fields or profile.header or profile.template or profile.scopes_offered:
             yield Problem(path=path, problem="type none has no secret_fields, header, template or scopes")
     elif profile.header is None or profile.template is None or not profile.secret_fields:
         yield Problem(path=path, problem="type token needs secret_fields, header and template")
     else:
-        if profile.header.lower() not in _CREDENTIAL_HEADERS:
+        if profile.header.lower() != _CREDENTIAL_HEADER:
             yield from header_problems(f"{path}.header", {profile.header: ""})
         if sorted(template.holes(profile.template)) != sorted(profile.secret_fields):
             yield Problem(path=f"{path}.template", problem="it must name each secret field once, and nothing else")

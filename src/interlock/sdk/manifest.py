@@ -219,8 +219,9 @@ class Reconcile(_Model):
 class Operation(_Model):
     """One thing that a connector can do. Its capability id is `<connector_id>.<operation_id>`.
 
-    `settle_seconds`: how long after a write its effect may still be invisible to reads; `timeout_seconds`: for the whole
-    call; `sandbox`: the weakest isolation it may run under.
+    `settle_seconds`: how long after a write its effect may still be invisible to reads (left out: as long as
+    `timeout_seconds`, since a service may still be at work on what was cut off); `timeout_seconds`: for the whole call;
+    `sandbox`: the weakest isolation it may run under.
     """
 
     operation_id: DottedName
@@ -241,9 +242,14 @@ class Operation(_Model):
     errors: tuple[ErrorRule, ...] = ()
     pagination: Pagination | None = None
     sandbox: Literal["none", "standard", "strict"] = "none"
-    settle_seconds: float = Field(default=2, ge=0, le=600)
+    settle_seconds: float | None = Field(default=None, ge=0, le=600)
     timeout_seconds: float = Field(default=30, gt=0, le=3600)
     max_response_bytes: int = Field(default=8 * 1_048_576, ge=1024, le=64 * 1_048_576)
+
+    @property
+    def settled_after(self) -> float:
+        """Seconds after a write from which on a record that is not there proves that nothing happened."""
+        return self.timeout_seconds if self.settle_seconds is None else self.settle_seconds
 
 
 class Polling(_Model):

@@ -40,6 +40,7 @@ def test_every_operation_is_complete(operation_id: str):
     else:
         assert operation.reconcile is not None
         # GitHub ends requests after ten seconds: nothing is proven absent before.
+        assert operation.settle_seconds is not None
         assert operation.settle_seconds > 10
     assert {"repo", "actor"} <= operation.output_schema["properties"].keys()
     assert "auth_binding" not in operation.output_schema["properties"]

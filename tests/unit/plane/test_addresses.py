@@ -58,6 +58,41 @@ def test_all_others_are_refused(address: str):
     assert plane.AddressPolicy().refusal("api.acme.dev", 443, address) is not None
 
 
+NETWORKS = [
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+    "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+    "224.0.0.0/4", "240.0.0.0/4",
+    "::/128", "::1/128", "::/96", "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20",
+    "5f00::/16", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_special_purpose_networks_are_refused_from_end_to_end(network: str):
+    bounds = ipaddress.ip_network(network)
+    for number in (0, bounds.num_addresses // 2, bounds.num_addresses - 1):
+        address = bounds[number]
+        assert plane.AddressPolicy().refusal("h", 443, str(address)), address
+        if address.version == 4:
+            for wrapped in (f"::ffff:{address}", f"64:ff9b::{address}"):
+                assert plane.AddressPolicy().refusal("h", 443, wrapped), wrapped
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_list_alone_refuses_them(network: str, monkeypatch: pytest.MonkeyPatch):
+    """Whatever this release of Python thinks of an address."""
+    for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        monkeypatch.setattr(kind, "is_global", True)
+        for name in ("is_unspecified", "is_loopback", "is_link_local", "is_multicast", "is_reserved"):
+            monkeypatch.setattr(kind, name, False)
+    assert plane.AddressPolicy().refusal("h", 443, str(ipaddress.ip_network(network)[0]))
+
+
+@pytest.mark.parametrize("address", ["192.0.0.192", "192.0.0.9", "192.0.0.10", "192.88.99.1", "2001:1::1"])
+def test_what_python_takes_for_global_is_refused(address: str):
+    assert plane.AddressPolicy().refusal("h", 443, address)
+
+
 @given(st.ip_addresses())
 def test_nothing_special_slips_through(address: ipaddress.IPv4Address | ipaddress.IPv6Address):
     if plane.AddressPolicy().refusal("h", 443, str(address)) is None:

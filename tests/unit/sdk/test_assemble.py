@@ -150,6 +150,13 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: problems(auth=[sdk.token_profile(header="Host", scopes=["repo"])]), "belongs to the credential"),
         (lambda: problems(auth=[{**sdk.no_auth(), "scopes_offered": ["repo"]}]), "type none has no"),
         (lambda: problems(base_url="https://a:b@example.com"), "holds no credential"),
+        (lambda: problems(base_url="https://Example.com"), "a lower-case host"),
+        (lambda: problems(base_url="https://example.com:0"), "perhaps a port"),
+        (lambda: problems(base_url="https://example.com/a/../b"), "climbs"),
+        (lambda: problems(base_url="https://example.com/a|b"), "must be escaped"),
+        (lambda: problems(base_url="http://example.com"), "http only leads to this machine"),
+        (lambda: problems(auth=[sdk.token_profile(header="Cookie", scopes=["repo"])]), "belongs to the credential"),
+        (lambda: http(headers={"Keep-Alive": "a"}), "belongs to the credential"),
         (lambda: problems(runtime_classes=["stream"]), "the operations have direct"),
         (lambda: problems(errors=[4], operations=[4]), "errors[0]"),
         (lambda: problems(description=float("nan")), "not a JSON number"),
@@ -177,3 +184,22 @@ def test_what_is_refused_in_triggers(changes: dict[str, Any], words: str) -> Non
     schema: sdk.Schema = {"type": "object", "properties": {"a": {}}}
     draft = sdk.trigger("t", "poll", signal=schema, about="T.", polling={"default_seconds": 9, "min_seconds": 2})
     assert words in "\n".join(problems(triggers=[{**draft, **changes}]))
+
+
+def test_a_write_settles_when_its_request_has_ended_unless_its_author_knows_better() -> None:
+    def settled(**said: float) -> tuple[float | None, float]:
+        draft = {**fix.operations()[0], **said}
+        [made] = sdk.Connector(
+            "acme",
+            version="1.0.0",
+            description="A",
+            base_url="https://api.acme.dev",
+            auth=[sdk.token_profile(scopes=["repo"])],
+            operations=[draft],
+        ).manifest.operations
+        return made.settle_seconds, made.settled_after
+
+    assert settled() == (None, 30)
+    assert settled(timeout_seconds=5) == (None, 5)
+    assert settled(settle_seconds=2) == (2, 2)
+    assert settled(settle_seconds=0, timeout_seconds=5) == (0, 0)

@@ -29,6 +29,12 @@ from interlock import sdk
         {"headers": (("", "x"),)},
         {"headers": (("x", "a\nb"),)},
         {"headers": (("x", "é"),)},
+        {"headers": (("x", " a"),)},
+        {"headers": (("x", "a" * 8193),)},
+        {"headers": (("Keep-Alive", "x"),)},
+        {"path": "/a|b"},
+        {"path": "/a%zz"},
+        {"path": "/a/%2E./b"},
     ],
 )
 def test_a_request_cannot_leave_its_service_or_forge_a_message(wrong: dict[str, Any]) -> None:

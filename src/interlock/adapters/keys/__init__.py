@@ -6,13 +6,24 @@ Invariants: a key serves one tenant and one purpose; a wrapped key opens only in
 under a root key other than the store's.
 """
 
-from interlock.adapters.keys.errors import KeyDamaged, KeyExposed, KeyInvalid, KeyMissing, KeyNotFound, WrongKey
+from interlock.adapters.keys.errors import (
+    MAKE,
+    PUT_BACK,
+    KeyDamaged,
+    KeyExposed,
+    KeyInvalid,
+    KeyMissing,
+    KeyNotFound,
+    WrongKey,
+)
 from interlock.adapters.keys.keyring import Keyring
 from interlock.adapters.keys.model import Purpose, Records, StoredKey
 from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_root
 from interlock.adapters.keys.signer import Signer
 
 __all__ = [
+    "MAKE",
+    "PUT_BACK",
     "KeyDamaged",
     "KeyExposed",
     "KeyInvalid",

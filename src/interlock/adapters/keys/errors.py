@@ -2,21 +2,23 @@
 
 from interlock.kernel import ConfigurationError, Retry, StoreError
 
-_MAKE = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+PUT_BACK = "Put back the key that this store was made with: what it holds opens under no other."
+
+MAKE = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 class KeyMissing(ConfigurationError):
     """No root key is configured, so nothing can be sealed or opened."""
 
     code = "key_missing"
-    next_step = f"`interlock init` makes a key for this machine; or set INTERLOCK_KEY to the output of: {_MAKE}"
+    next_step = f"`interlock init` makes a key for this machine; or set INTERLOCK_KEY to the output of: {MAKE}"
 
 
 class KeyInvalid(ConfigurationError):
     """What is configured as the root key is not one."""
 
     code = "key_invalid"
-    next_step = f"A key is 32 random bytes as base64url or hex, for instance the output of: {_MAKE}"
+    next_step = f"A key is 32 random bytes as base64url or hex, for instance the output of: {MAKE}"
 
 
 class KeyExposed(ConfigurationError):

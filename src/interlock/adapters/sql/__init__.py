@@ -23,6 +23,7 @@ from interlock.adapters.sql.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from interlock.adapters.sql.housekeeping import sweep
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
@@ -60,4 +61,5 @@ __all__ = [
     "migrate",
     "open_store",
     "preflight",
+    "sweep",
 ]

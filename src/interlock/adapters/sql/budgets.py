@@ -1,7 +1,8 @@
 """Budget counters in SQL.
 
 A key has one row in `budget_windows` at the window 1970 that stands for itself: transactions take it as their lock, and it
-says until when the key is blocked. The counters `<budget>:<counter>` stand in rows of their own, one per window.
+says until when the key is blocked. The counters `<budget>:<counter>` stand in rows of their own, one per window. What is
+long over goes in `housekeeping`.
 """
 
 from datetime import UTC, datetime
@@ -23,15 +24,14 @@ _SLOT_KEY = ["tenant_id", "budget", "subject", "holder"]
 class BudgetRecords:
     """Implements `budgets.Records`."""
 
-    def lock(self, tx: Tx, key: budgets.Key) -> datetime | None:
+    def lock(self, tx: Tx, key: budgets.Key) -> None:
         # Setting a column to itself takes the row's lock, also when this statement is the one that inserts it.
         held = (
             upsert(tx, windows)
             .values(used=0, **_window(key, key.budget, _ITSELF))
             .on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used})
-            .returning(windows.c.blocked_until)
         )
-        return connection(tx).execute(held).scalar_one()
+        connection(tx).execute(held)
 
     def block(self, tx: Tx, key: budgets.Key, until: datetime) -> None:
         offered = upsert(tx, windows).values(used=0, blocked_until=until, **_window(key, key.budget, _ITSELF))
@@ -64,16 +64,35 @@ class BudgetRecords:
         query = select(slots.c.holder, slots.c.expires_at).where(_at(slots, key), slots.c.expires_at > now)
         return {row.holder: row.expires_at for row in connection(tx).execute(query)}
 
-    def put_slot(self, tx: Tx, key: budgets.Key, holder: str, expires_at: datetime, now: datetime) -> None:
-        connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.expires_at <= now))
-        place = {"tenant_id": key.tenant_id, "budget": key.budget, "subject": key.subject, "holder": holder}
-        fresh = upsert(tx, slots).values(expires_at=expires_at, **place)
-        connection(tx).execute(
-            fresh.on_conflict_do_update(index_elements=_SLOT_KEY, set_={"expires_at": fresh.excluded.expires_at})
-        )
+    def take_slot(self, tx: Tx, key: budgets.Key, reservation: budgets.Reservation, now: datetime) -> None:
+        self._put_slot(tx, key, reservation, now)
 
-    def drop_slot(self, tx: Tx, key: budgets.Key, holder: str) -> None:
-        connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.holder == holder))
+    def renew_slot(self, tx: Tx, key: budgets.Key, reservation: budgets.Reservation, now: datetime) -> None:
+        self._put_slot(tx, key, reservation, now, where=slots.c.reservation_id == reservation.reservation_id)
+
+    def _put_slot(
+        self,
+        tx: Tx,
+        key: budgets.Key,
+        reservation: budgets.Reservation,
+        now: datetime,
+        *,
+        where: ColumnElement[bool] | None = None,
+    ) -> None:
+        connection(tx).execute(delete(slots).where(_at(slots, key), slots.c.expires_at <= now))
+        place = {"tenant_id": key.tenant_id, "budget": key.budget, "subject": key.subject, "holder": reservation.holder}
+        facts = {"reservation_id": reservation.reservation_id, "expires_at": reservation.expires_at}
+        fresh = upsert(tx, slots).values(**place, **facts)
+        connection(tx).execute(fresh.on_conflict_do_update(index_elements=_SLOT_KEY, set_=facts, where=where))
+
+    def drop_slot(self, tx: Tx, key: budgets.Key, reservation: budgets.Reservation) -> None:
+        connection(tx).execute(
+            delete(slots).where(
+                _at(slots, key),
+                slots.c.holder == reservation.holder,
+                slots.c.reservation_id == reservation.reservation_id,
+            )
+        )
 
 
 def _counter(key: budgets.Key, counter: str) -> str:

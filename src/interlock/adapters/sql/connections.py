@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, case, insert, select, update
+from sqlalchemy import Select, bindparam, case, delete, insert, select, update
 
 from interlock import connections
 from interlock.adapters.sql.rows import lease_from, pack, pack_set, unpack
 from interlock.adapters.sql.tables import connections as accounts
-from interlock.adapters.sql.tables import credentials, leases
+from interlock.adapters.sql.tables import credentials, leases, validators
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import lock
 from interlock.kernel import Tx, is_id
@@ -115,6 +115,11 @@ class ConnectionRecords:
             update(leases)
             .where(leases.c.connection_id == connection_id, leases.c.revoked_at.is_(None))
             .values(revoked_at=at)
+        )
+        # What the service showed under that credential goes with it.
+        owner = select(accounts.c.tenant_id).where(accounts.c.connection_id == connection_id).scalar_subquery()
+        session(tx).execute(
+            delete(validators).where(validators.c.tenant_id == owner, validators.c.connection_id == connection_id)
         )
 
 

@@ -323,6 +323,7 @@ budget_slots = Table(
     Column("budget", _Name, primary_key=True),
     Column("subject", _Name, primary_key=True),
     Column("holder", _Id, primary_key=True),
+    Column("reservation_id", _Id, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index(None, "expires_at"),
 )

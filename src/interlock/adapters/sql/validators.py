@@ -4,12 +4,15 @@ from datetime import datetime
 from typing import cast
 
 import orjson
-from sqlalchemy import delete, select
+from sqlalchemy import and_, delete, or_, select
 
 from interlock import runs
 from interlock.adapters.sql.tables import validators as table
 from interlock.adapters.sql.transaction import connection, upsert
 from interlock.kernel import Tx
+
+MOST = 500
+"""The most that are kept for one connection: at 256 KiB each, its share of the store stays within 128 MiB."""
 
 
 class ValidatorRecords:
@@ -62,9 +65,13 @@ class ValidatorRecords:
         )
 
     def prune(self, tx: Tx, tenant_id: str, connection_id: str, before: datetime) -> None:
-        """Drop what is older."""
-        connection(tx).execute(
-            delete(table).where(
-                table.c.tenant_id == tenant_id, table.c.connection_id == connection_id, table.c.updated_at < before
-            )
+        """Drop what is older, and all but the newest MOST."""
+        here = and_(table.c.tenant_id == tenant_id, table.c.connection_id == connection_id)
+        beyond = (
+            select(table.c.request_digest)
+            .where(here)
+            .order_by(table.c.updated_at.desc(), table.c.request_digest)
+            .offset(MOST)
         )
+        old = or_(table.c.updated_at < before, table.c.request_digest.in_(beyond))
+        connection(tx).execute(delete(table).where(here, old))

@@ -70,6 +70,7 @@ def upgrade() -> None:
         sa.Column("budget", sa.String(length=200), nullable=False),
         sa.Column("subject", sa.String(length=200), nullable=False),
         sa.Column("holder", sa.String(length=40), nullable=False),
+        sa.Column("reservation_id", sa.String(length=40), nullable=False),
         sa.Column("expires_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant_id", "budget", "subject", "holder", name=op.f("pk_budget_slots")),
     )

@@ -1,0 +1,81 @@
+"""What is over leaves the store: a little at a time, so that no caller waits behind it.
+
+Nothing that a run's record consists of is ever touched: what its events say of a lease stays, the lease itself may go.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Delete, and_, delete, or_, select, tuple_
+
+from interlock.adapters.sql.tables import budget_slots as slots
+from interlock.adapters.sql.tables import budget_windows as windows
+from interlock.adapters.sql.tables import idempotency_keys as keys
+from interlock.adapters.sql.tables import leases, validators
+from interlock.adapters.sql.transaction import connection
+from interlock.kernel import Store, Tx
+
+BATCH = 500
+"""Rows in one transaction."""
+
+MOST_BATCHES = 20
+"""Transactions per table in one sweep; what is left waits for the next."""
+
+LEASE_KEPT = timedelta(days=30)
+"""How long a lease outlives its end, for people who look into an incident."""
+
+VALIDATOR_KEPT = timedelta(days=7)
+"""As long as `runs` keeps one that no read has confirmed. It drops only those of connections in use."""
+
+SLOT_KEPT = timedelta(days=1)
+"""A slot that ended comes back when its holder renews it, late; after a day no holder will."""
+
+WINDOW_KEPT = timedelta(days=366)
+"""The longest window that a budget can have."""
+
+_NO_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
+"""Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go."""
+
+
+async def sweep(store: Store, now: datetime) -> int:
+    """Delete what is over by that moment, in small transactions, and say how many rows went.
+
+    Safe at any time and from any number of processes. At most BATCH x MOST_BATCHES rows of a table go at once. Raises
+    StoreError.
+    """
+    swept = 0
+    for statement in _statements(now):
+        for _ in range(MOST_BATCHES):
+            gone = await store.write(lambda tx, each=statement: _count(tx, each))
+            swept += gone
+            if gone < BATCH:
+                break
+    return swept
+
+
+def _count(tx: Tx, statement: Delete) -> int:
+    return connection(tx).execute(statement).rowcount
+
+
+def _statements(now: datetime) -> Sequence[Delete]:
+    window_over = and_(windows.c.window_start > _NO_WINDOW, windows.c.window_start < now - WINDOW_KEPT)
+    return (
+        _first(keys.c.expires_at, keys.c.expires_at <= now),
+        # A lease's id tells its age. So the oldest are found without an index that every call would have to write.
+        _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, look_at_all=True),
+        _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
+        _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
+        _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
+    )
+
+
+def _first(order: Column[Any], over: ColumnElement[bool], *, look_at_all: bool = False) -> Delete:
+    """Delete the first BATCH rows that are over, in the order of an indexed column; or, with `look_at_all`, those of the
+    first BATCH rows that are over, which looks no further."""
+    table = order.table
+    chosen = select(*table.primary_key).order_by(order).limit(BATCH)
+    if not look_at_all:
+        chosen = chosen.where(over)
+    # The condition again: on Postgres a row may have been renewed since it was chosen.
+    return delete(table).where(over, tuple_(*table.primary_key).in_(chosen))

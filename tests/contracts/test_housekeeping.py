@@ -1,0 +1,147 @@
+"""What is over leaves the store, and nothing else does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+from sqlalchemy import Table, func, insert, select
+
+from fix_ledger import START, Builder
+from interlock import budgets, runs
+from interlock.adapters import sql
+from interlock.adapters.sql import housekeeping, tables
+from interlock.kernel import Tx
+from interlock.runs import revalidation
+from interlock.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+DAY = timedelta(days=1)
+
+
+def rows(tx: Tx, table: Table, column: str) -> set[Any]:
+    return set(sql.connection(tx).execute(select(table.c[column])).scalars())
+
+
+async def put(store: sql.SqlStore, table: Table, *values: dict[str, Any]) -> None:
+    await store.write(lambda tx: sql.connection(tx).execute(insert(table), list(values)) and None)
+
+
+def key(name: str, expires_at: datetime) -> dict[str, Any]:
+    return {"tenant_id": "t", "capability": "c", "key": name, "run_id": f"run_{name}", "expires_at": expires_at}
+
+
+def validator(name: str, updated_at: datetime, connection_id: str = "con_1") -> runs.Validator:
+    return runs.Validator(
+        tenant_id="t",
+        connection_id=connection_id,
+        request_digest=name,
+        etag="x",
+        headers=[],
+        body=b"x",
+        updated_at=updated_at,
+    )
+
+
+async def test_keys_go_when_they_expire(store: sql.SqlStore) -> None:
+    await put(store, tables.idempotency_keys, key("over", START), key("lasts", START + timedelta(microseconds=1)))
+    assert await sql.sweep(store, START) == 1
+    assert await store.read(lambda tx: rows(tx, tables.idempotency_keys, "key")) == {"lasts"}
+
+
+async def test_leases_go_long_after_their_end(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
+    lease = await store.write(builder.connect)
+    admission = builder.admission(key="k", lease=lease)
+    await store.admit(admission)
+    end = lease.expires_at + housekeeping.LEASE_KEPT
+    assert await sql.sweep(store, end) == 1  # the key
+    assert await sql.sweep(store, end + timedelta(microseconds=1)) == 1
+    assert await store.read(lambda tx: rows(tx, tables.leases, "lease_id")) == set()
+    kept = await store.read(lambda tx: ledger.find_run(tx, "default", admission.run.run_id))
+    assert kept == admission.run
+    assert await store.read(lambda tx: len(ledger.list_events(tx, "default", admission.run.run_id))) == 4
+
+
+async def test_validators_go_that_nobody_confirmed(store: sql.SqlStore) -> None:
+    records = sql.ValidatorRecords()
+    assert housekeeping.VALIDATOR_KEPT == revalidation.LIFE
+    for name, age in (("over", 7 * DAY + timedelta(seconds=1)), ("lasts", 7 * DAY)):
+        kept = validator(name, START - age)
+        await store.write(lambda tx, kept=kept: records.save(tx, kept))
+    assert await sql.sweep(store, START) == 1
+    assert await store.read(lambda tx: rows(tx, tables.validators, "request_digest")) == {"lasts"}
+
+
+async def test_budgets_forget_what_no_rule_can_mean(store: sql.SqlStore) -> None:
+    clock = ManualClock()
+    rule = budgets.Rule(
+        name="all",
+        per=budgets.Per.CONNECTION,
+        concurrency=2,
+        rate=budgets.Rate(limit=9, per_seconds=366 * 86_400),
+    )
+    service = budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=(rule,))
+    call = budgets.Call(
+        tenant_id="t", capability_id="c", connector_id="x", connection_id="con_1", effect="read", environment="dev"
+    )
+    assert isinstance(await service.reserve(call, holder="run_1"), budgets.Reservation)
+    await service.block(call, until=clock.now() + timedelta(seconds=30))
+    assert await sql.sweep(store, clock.now()) == 0
+    clock.advance(30)
+    assert await sql.sweep(store, clock.now()) == 1  # the block
+    clock.advance(86_431)
+    assert await sql.sweep(store, clock.now()) == 1  # the slot of a dead holder
+    assert await service.pressure(call) == {"budget_left": pytest.approx(8 / 9)}
+    clock.advance(2 * 366 * 86_400)
+    assert await sql.sweep(store, clock.now()) == 1  # the window
+    assert await sql.sweep(store, clock.now()) == 0
+    assert isinstance(await service.reserve(call, holder="run_2"), budgets.Reservation)
+
+
+async def test_a_sweep_is_bounded_and_goes_in_small_steps(
+    store: sql.SqlStore, monkeypatch: pytest.MonkeyPatch, builder: Builder
+) -> None:
+    monkeypatch.setattr(housekeeping, "BATCH", 3)
+    monkeypatch.setattr(housekeeping, "MOST_BATCHES", 2)
+    await put(store, tables.idempotency_keys, *(key(str(number), START) for number in range(10)))
+    late = START + housekeeping.LEASE_KEPT + DAY
+    first = await store.write(builder.connect)
+    for _ in range(7):
+        await store.admit(builder.admission(lease=replace(first, lease_id=builder.id("lse"))))
+    assert [await sql.sweep(store, late) for _ in range(3)] == [12, 5, 0]
+
+
+async def test_two_sweeps_at_once(durable_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    stores = [open_store(durable_url), open_store(durable_url)]
+    await put(stores[0], tables.idempotency_keys, *(key(str(number), START) for number in range(1200)))
+    swept: list[int] = []
+
+    async def one(store: sql.SqlStore) -> None:
+        swept.append(await sql.sweep(store, START))
+
+    async with anyio.create_task_group() as group:
+        for each in stores:
+            group.start_soon(one, each)
+    assert sum(swept) == 1200
+    count = select(func.count()).select_from(tables.idempotency_keys)
+    assert await stores[0].read(lambda tx: sql.connection(tx).execute(count).scalar_one()) == 0
+
+
+async def test_a_connection_keeps_only_so_many_validators(store: sql.SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interlock.adapters.sql.validators.MOST", 3)
+    records = sql.ValidatorRecords()
+
+    def fill(tx: Tx) -> None:
+        for number in range(5):
+            records.save(tx, validator(f"d{number}", START + timedelta(seconds=number)))
+            records.save(tx, validator(f"e{number}", START, connection_id="con_2"))
+        records.prune(tx, "t", "con_1", START - DAY)
+
+    await store.write(fill)
+    kept = await store.read(lambda tx: rows(tx, tables.validators, "request_digest"))
+    assert kept == {"d2", "d3", "d4", "e0", "e1", "e2", "e3", "e4"}
+    await store.write(lambda tx: records.prune(tx, "t", "con_1", START + timedelta(seconds=4)))
+    assert len(await store.read(lambda tx: rows(tx, tables.validators, "request_digest"))) == 6
