@@ -120,6 +120,7 @@ def _wire(
             process=str(os.getpid()),
         ),
         pressure=runs.Pressure(),
+        sweep=lambda now: sql.sweep(store, now),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),

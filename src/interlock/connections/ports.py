@@ -66,5 +66,6 @@ class Records(Protocol):
         ...
 
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
-        """Erase the secret of every credential version of a connection and revoke every lease on it."""
+        """Erase the secret of every credential version of a connection, revoke every lease on it, and forget the answers
+        that were kept for it."""
         ...

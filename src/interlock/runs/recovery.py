@@ -36,6 +36,9 @@ AT_ONCE = 8
 MAX_ATTEMPTS = 5
 """A run that has lost this many attempts is read, but not sent again: something about it kills its process."""
 
+CLEANING = 3600.0
+"""Seconds between two removals of what is over: used-up keys, leases, answers."""
+
 LATER = 30.0
 """Seconds after which an attempt is tried again that could not be recovered (its budget is used up, the store failed)."""
 
@@ -97,10 +100,14 @@ class Recovery:
         return recovered
 
     async def keep(self, *, every: float) -> None:
-        """Sweep for ever, with a pause of that many seconds."""
+        """Sweep for ever, with a pause of that many seconds; about once an hour, remove what is over."""
+        cleaned = self._wiring.clock.monotonic()
         while True:
             try:
                 await self.sweep()
+                if self._wiring.clock.monotonic() - cleaned > CLEANING:
+                    await self._wiring.sweep(self._wiring.clock.now())
+                    cleaned = self._wiring.clock.monotonic()
             except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("recovery will try again: %s", error)
             await self._wiring.clock.sleep(every)

@@ -47,7 +47,7 @@ class Validators(Protocol):
         ...
 
     def prune(self, tx: Tx, tenant_id: str, connection_id: str, before: datetime) -> None:
-        """Drop what is older."""
+        """Drop what is older, and all but the newest few hundred."""
         ...
 
 

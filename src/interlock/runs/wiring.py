@@ -1,7 +1,8 @@
 """What the room needs from outside, put together by `app`."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
@@ -62,6 +63,8 @@ class Wiring:
     handlers: HandlerHost
     ownership: Ownership
     pressure: Pressure
+    sweep: Callable[[datetime], Awaitable[int]]
+    """Removes rows that are over, as of that moment; says how many."""
     clock: Clock
     ids: IdSource
     limits: Limits = Limits()
