@@ -81,8 +81,8 @@ async def _bare(
 class _Known:
     """A resolver that has the secret at hand, so that the lane alone is measured."""
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str) -> Secret:
-        del ref, host
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        del ref, host, tenant_id, run_id
         return Secret(TOKEN)
 
 

@@ -89,11 +89,12 @@ async def _redeem(subject: Rooms) -> Once:
     scopes, hosts = frozenset(call.operation.scopes), frozenset({host})
     admission = await Paperwork(subject).admit()
     assert admission.lease is not None
+    run = admission.run
     ref = plane.CredentialRef(handle=admission.lease.lease_id, header="Authorization", template="Bearer {token}")
 
     async def once() -> None:
         resolved = await desk.resolve(CALLER, connector_id="acme", scopes=scopes)
         desk.lease(resolved, scopes=scopes, hosts=hosts, run_id=None)
-        await desk.redeem(ref, host=host)
+        await desk.redeem(ref, host=host, tenant_id=run.tenant_id, run_id=run.run_id)
 
     return once

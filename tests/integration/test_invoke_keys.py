@@ -1,5 +1,7 @@
 """Idempotency keys: one key, one run, one effect."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -131,7 +133,7 @@ async def test_what_was_shed_may_be_asked_for_again_under_its_key(world: World):
         ({"target": ["local-http"] * 21}, "targets must name 1 to 20"),
     ],
 )
-async def test_what_comes_with_a_request_is_bounded(file_world: World, changes: dict[str, object], told: str):
+async def test_what_comes_with_a_request_is_bounded(file_world: World, changes: dict[str, Any], told: str):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)
         with pytest.raises(InterlockError, match=told):

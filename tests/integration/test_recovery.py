@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from fix_app import LEASE, Process, World, connector, operations
