@@ -212,7 +212,7 @@ def test_a_missing_store_says_how_to_make_one(bare_shell: Shell):
     for command in (("runs", "list"), CREATE, ("connections", "list"), ("approvals", "list")):
         told = bare_shell.run(*command, "--json")
         assert (told.code, told.error["code"]) == (7, "store_missing")
-        assert "Put back the key" in told.error["next_step"]
+        assert "interlock init" in told.error["next_step"]
     assert bare_shell.run("doctor").code == 7
     assert not bare_shell.store.exists()
 

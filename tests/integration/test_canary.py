@@ -124,6 +124,7 @@ async def everything(world: World, parrot: Parrot, listener: Listener) -> list[s
                 parrot.say = lambda heard, said=answer: said if heard.method == "POST" else Answer(b"[]", said.status)
                 await attempt("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
                 await attempt("acme.issue.file", {"repo": "acme/rocket", "title": "Door"})
+                world.advance(61)  # a limited service is left alone for a minute
             parrot.say = lambda heard, form=form: Answer(
                 b"[" + issue(form) + b"]", headers={"etag": '"1"', "x-echo": form}
             )

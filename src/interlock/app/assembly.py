@@ -87,7 +87,7 @@ def _wire(
     clock: Clock,
     ids: IdSource,
 ) -> runs.Wiring:
-    ledger, execution, asking = sql.SqlLedger(store), settings.execution, settings.approvals
+    ledger, execution = sql.SqlLedger(store), settings.execution
     authorizer = plane.Authorizer(clock=clock)
     return runs.Wiring(
         store=store,
@@ -95,14 +95,7 @@ def _wire(
         catalog=capabilities,
         connections=desk,
         policy=rules,
-        approvals=approvals.Approvals(
-            store,
-            sql.ApprovalRecords(),
-            clock=clock,
-            ids=ids,
-            self_review=asking.self_review,
-            expires_after=timedelta(seconds=asking.expires_after),
-        ),
+        approvals=_approvals(settings, store, clock, ids),
         budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
         node=_node(settings, pending, authorizer, clock),
         authorizer=authorizer,
@@ -124,6 +117,17 @@ def _wire(
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
+    )
+
+
+def _approvals(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> approvals.Approvals:
+    return approvals.Approvals(
+        store,
+        sql.ApprovalRecords(),
+        clock=clock,
+        ids=ids,
+        self_review=settings.approvals.self_review,
+        expires_after=timedelta(seconds=settings.approvals.expires_after),
     )
 
 
