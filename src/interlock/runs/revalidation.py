@@ -84,7 +84,9 @@ class Revalidation:
             kept = tuple(pair for pair in known.headers if pair[0] not in names)
             return sdk.HttpResponse(status=_OK, headers=(*response.headers, *kept), body=known.body)
         etag = response.header("etag")
-        if response.status == _OK and etag is not None and len(response.body) <= MAX_BODY:
+        # A tag that no header may hold could not be sent back.
+        sendable = etag is not None and etag.isascii() and etag.isprintable() and etag == etag.strip()
+        if response.status == _OK and etag is not None and sendable and len(response.body) <= MAX_BODY:
             self._fresh[key] = Validator(
                 tenant_id=self._tenant_id,
                 connection_id=self._connection_id,

@@ -32,5 +32,7 @@ def test_naive_moments_are_refused() -> None:
     for convert in (to_micros, to_rfc3339):
         with pytest.raises(ValueError, match="naive datetime"):
             convert(datetime.fromisoformat("2026-01-01T00:00:00"))
+    with pytest.raises(ValueError, match="outside the calendar"):
+        from_rfc3339("0001-01-01T00:00:00+23:59")
     with pytest.raises(ValueError, match="no time zone"):
         from_rfc3339("2026-01-01T00:00:00")
