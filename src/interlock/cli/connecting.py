@@ -153,12 +153,11 @@ def _token(variable: str | None, file: str | None) -> "Secret":
 
 def _explained(error: "connections.ProbeFailed", base_url: str | None) -> "InterlockError":
     """A private address is refused until the operator allows it; say how."""
-    from urllib.parse import urlsplit
+    from interlock import plane
 
-    parts = urlsplit(base_url or "")
-    if parts.hostname is None or "are refused" not in error.message:
+    if base_url is None or "are refused" not in error.message:
         return error
-    place = f"{parts.hostname}:{parts.port or (80 if parts.scheme == 'http' else 443)}"
+    place = plane.parse_base(base_url).host_port
     return type(error)(
         error.message,
         next_step=f"If {place} is meant, allow it: add it to `egress_allow` under [execution] in interlock.toml, "

@@ -13,7 +13,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import OverBudget, RunNotHeld, of_run
 from interlock.runs.execution import Execution
 from interlock.runs.invoke import Invoker
-from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.journal import Move, Records
 from interlock.runs.model import Decision, Run, State
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome
@@ -62,7 +62,7 @@ class Holding:
             nonlocal denied
             denied = self._wiring.approvals.deny_in(tx, caller, approval_id=approval_id, reason=reason)
 
-        await self._journal(run).write(
+        await self._wiring.journal(run).write(
             lambda: [entries.approval_moved(denied)],
             at=at,
             move=Move(state=State.DENIED, reason="approval_denied"),
@@ -99,7 +99,7 @@ class Holding:
         begun = await begin(
             wiring, call, run_id=run.run_id, number=run.attempt_count + 1, fence=run.fence, at=decided.at, facts=facts
         )
-        journal = self._journal(run)
+        journal = self._wiring.journal(run)
         spent = approval
 
         def spend(tx: Tx) -> None:
@@ -153,7 +153,7 @@ class Holding:
             moved = [] if cancelled is None else [entries.approval_moved(cancelled)]
             return [entries.policy_decided(decided), *moved]
 
-        journal = self._journal(run)
+        journal = self._wiring.journal(run)
         await journal.write(
             told,
             at=decided.at,
@@ -174,7 +174,3 @@ class Holding:
         if edited is not None:
             request = replace(request, input=edited)
         return await self._invoker.prepare(requester, request, capability), decisions[-1]
-
-    def _journal(self, run: Run) -> Journal:
-        wiring = self._wiring
-        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)

@@ -14,7 +14,6 @@ from interlock.runs.call import Call, check_input
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict, of_run
 from interlock.runs.execution import Execution
-from interlock.runs.journal import Journal
 from interlock.runs.ledger import Admission
 from interlock.runs.model import Decision, Run, State
 from interlock.runs.reading import Reading
@@ -247,7 +246,7 @@ class Invoker:
         # A store that fails may have admitted the run all the same; any other error says that there is none.
         with of_run(run_id, only=StoreError):
             run = await (self._commit(draw([])) if approval_id is None else shielded(wiring.store.write(spend)))
-        journal = Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)
+        journal = wiring.journal(run)
         with of_run(run_id):
             ending = await self._execution.run(call, journal, begun, facts)
             if ending.error is not None:

@@ -153,7 +153,7 @@ class Recovery:
         if run.state is not State.RUNNING or run.fence != attempt.fence or attempt not in open_ones:
             return None
         lost = AttemptLost(f"the process of {attempt.attempt_id} went away", run_id=run.run_id)
-        journal = self._journal(run)
+        journal = self._wiring.journal(run)
         try:
             requester, request = rebuilding.asked(run, history.decisions[-1])
             capability = self._wiring.catalog.fetch(run.capability)
@@ -259,10 +259,6 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
-
-    def _journal(self, run: Run) -> Journal:
-        wiring = self._wiring
-        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)
 
 
 def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:

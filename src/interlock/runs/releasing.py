@@ -3,7 +3,7 @@
 from interlock import approvals
 from interlock.kernel import Tx
 from interlock.runs import entries
-from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.journal import Move, Records
 from interlock.runs.model import State
 from interlock.runs.wiring import Wiring
 
@@ -15,7 +15,7 @@ def release(tx: Tx, wiring: Wiring, approval: approvals.Approval, *, reason: str
     run = wiring.ledger.find_run(tx, approval.tenant_id, approval.run_id)
     if run is None or run.state is not State.HELD:
         return
-    journal = Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)
+    journal = wiring.journal(run)
     change = journal.draft(
         [entries.approval_moved(approval)],
         move=Move(state=State.CANCELLED, reason=reason),

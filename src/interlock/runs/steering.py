@@ -11,7 +11,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, of_run
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import Invoker
-from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move
+from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
 from interlock.runs.recovery import writes_in_doubt
@@ -46,7 +46,7 @@ class Steering:
                 run_id=run_id,
                 next_step="Look at the service and record what you saw: `interlock runs settle RUN`.",
             )
-        journal, at = self._journal(run), self._wiring.clock.now()
+        journal, at = self._wiring.journal(run), self._wiring.clock.now()
         data: dict[str, JSON] = {"by": caller.actor, "reason": reason[:500]}
         if run.state is State.RUNNING:
             await journal.write([(CANCEL_REQUESTED, data)], at=at)
@@ -82,7 +82,7 @@ class Steering:
             raise approvals.RoleMissing(
                 f"saying what became of {run_id} takes the role {role!r}", details={"role": role}, run_id=run_id
             )
-        journal = self._journal(run)
+        journal = self._wiring.journal(run)
         happened = seen is Seen.HAPPENED
         await journal.write(
             [("run.settled", {"by": caller.actor, "note": note[:500], "seen": seen.value})],
@@ -116,7 +116,7 @@ class Steering:
         begun = await begin(
             wiring, call, run_id=run_id, number=number, fence=fence, at=at, facts=facts, send_first=False
         )
-        journal = self._journal(run)
+        journal = self._wiring.journal(run)
         changed, move = rebuilding.moved_on(run, capability)
         with wiring.ownership.working(run_id), of_run(run_id):
             await journal.write(
@@ -129,7 +129,3 @@ class Steering:
         if ending.error is not None and ending.effect == "unknown":
             raise ending.error
         return journal.run
-
-    def _journal(self, run: Run) -> Journal:
-        wiring = self._wiring
-        return Journal(run, store=wiring.store, ledger=wiring.ledger, signer=wiring.signer, ids=wiring.ids)

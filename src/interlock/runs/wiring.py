@@ -7,7 +7,9 @@ from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
 from interlock.kernel import JSON, Backoff, Clock, IdSource, Store
+from interlock.runs.journal import Journal
 from interlock.runs.ledger import Ledger
+from interlock.runs.model import Run
 from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
 from interlock.runs.revalidation import Validators
@@ -68,3 +70,7 @@ class Wiring:
     clock: Clock
     ids: IdSource
     limits: Limits = Limits()
+
+    def journal(self, run: Run) -> Journal:
+        """The pen of that run."""
+        return Journal(run, store=self.store, ledger=self.ledger, signer=self.signer, ids=self.ids)
