@@ -1,7 +1,7 @@
 """The pen of one run: turns what happened into changes that the ledger compares and sets."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import anyio
@@ -69,8 +69,7 @@ class Journal:
         before = self.run
         state = move.state or before.state
         transitions.check(before.state, state)
-        after = replace(
-            before,
+        after = before.moved(
             state=state,
             reason=move.reason,
             error=move.error,
@@ -191,4 +190,4 @@ def sealed(run: Run, head: chain.Extension, signer: signing.Signer) -> Run:
             head_hash=head.head_hash,
             state=run.state,
         )
-    return replace(run, head_seq=head.head_seq, head_hash=head.head_hash, signature=signature, signing_key_id=key_id)
+    return run.moved(head_seq=head.head_seq, head_hash=head.head_hash, signature=signature, signing_key_id=key_id)

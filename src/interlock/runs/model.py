@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from interlock.kernel import JSON
 
@@ -76,9 +77,12 @@ class Delivery(StrEnum):
     RESPONDED = "responded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """One piece of work under one decision. `input_json` is canonical JSON; `head_*` is the end of its event chain."""
+    """One piece of work under one decision. `input_json` is canonical JSON; `head_*` is the end of its event chain.
+
+    Without slots, for `moved`.
+    """
 
     run_id: str
     tenant_id: str
@@ -111,6 +115,17 @@ class Run:
     updated_at: datetime
     finished_at: datetime | None
     deadline_at: datetime | None
+
+    def moved(self, **changes: Any) -> "Run":
+        """The run with these fields changed: `dataclasses.replace` at a tenth of its price, paid several times a call.
+        Raises TypeError for a field that there is not."""
+        run = object.__new__(Run)
+        fields = run.__dict__
+        fields.update(self.__dict__)
+        if not changes.keys() <= fields.keys():
+            raise TypeError(f"a run has no {', '.join(sorted(changes.keys() - fields.keys()))}")
+        fields.update(changes)
+        return run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from interlock.runs.verdict import Problem
 from interlock.testing import SequentialIds
 
 ENTRIES = st.lists(
-    st.tuples(st.text(min_size=1, max_size=20), st.dictionaries(st.text(), fix_review.JSON_VALUES, max_size=3)),
+    st.tuples(st.from_regex(r"[a-z_]{1,9}(\.[a-z_]{1,9})?", fullmatch=True), st.dictionaries(st.text(), fix_review.JSON_VALUES, max_size=3)),
     min_size=1,
     max_size=5,
 )
@@ -63,12 +63,20 @@ def test_data_without_canonical_form_is_refused() -> None:
         chain.append(run, [("note", {"x": float("nan")})], ids=SequentialIds(), at=run.created_at)
 
 
+@pytest.mark.parametrize("kind", ["", 'a","seq":9,"b":"', "a b", "é", "note\n"])
+def test_a_type_that_is_no_dotted_name_is_refused(kind: str) -> None:
+    run, _ = _story()
+    with pytest.raises(ValueError, match=r"dotted name|ascii"):
+        chain.append(run, [(kind, {})], ids=SequentialIds(), at=run.created_at)
+
+
 @given(first=ENTRIES, second=ENTRIES)
 def test_chains_of_any_data_check_out_however_they_were_committed(first: list[Entry], second: list[Entry]) -> None:
     run, ids = fix_review.Story().run, SequentialIds()
     one = chain.append(run, first, ids=ids, at=run.created_at)
     grown = replace(run, head_seq=one.head_seq, head_hash=one.head_hash)
     two = chain.append(grown, second, ids=ids, at=run.created_at + timedelta(seconds=1))
+    assert all(event.body.encode() == canonical(orjson.loads(event.body)) for event in one.events + two.events)
     assert _check(run, one.events + two.events, seq=two.head_seq, head=two.head_hash) == []
 
 

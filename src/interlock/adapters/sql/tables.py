@@ -57,6 +57,9 @@ def _where_set(name: str) -> Index:
     return Index(None, name, sqlite_where=condition, postgresql_where=condition)
 
 
+# Where rows are small, SQLite keeps them in the tree of their key (no rowid): one page to write instead of two, and a run's
+# events lie together. A row of more than about 1,000 bytes would spill from such a tree into a page of its own.
+#
 # What hangs on a run is only ever written by a statement that joins the run's own row, so it needs no foreign key: on
 # Postgres the checks, one per row, took a quarter of the server's time. An attempt and a lease keep theirs.
 runs = Table(
@@ -127,6 +130,7 @@ attempts = Table(
     Column("error", Text),
     UniqueConstraint("run_id", "number"),
     Index(None, "state", "owner_id"),
+    sqlite_with_rowid=False,
 )
 
 sends = Table(
@@ -145,8 +149,7 @@ sends = Table(
     Column("receipt_json", Text),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
-    UniqueConstraint("attempt_id", "number"),
-    Index(None, "run_id"),
+    UniqueConstraint("run_id", "attempt_id", "number"),
 )
 
 events = Table(
@@ -160,6 +163,7 @@ events = Table(
     Column("at", Moment, nullable=False),
     Column("body", Text, nullable=False),
     Column("hash", String(80), nullable=False),
+    sqlite_with_rowid=False,
 )
 
 artifacts = Table(
@@ -184,16 +188,15 @@ artifacts = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("decision_id", _Id, primary_key=True),
-    Column("run_id", _Id, nullable=False),
+    Column("decision_id", _Id, nullable=False),
+    Column("run_id", _Id, primary_key=True),
     Column("tenant_id", _Name, nullable=False),
-    Column("number", Integer, nullable=False),
+    Column("number", Integer, primary_key=True),
     Column("effect", String(20), nullable=False),
     Column("reasons", Text, nullable=False),
     Column("facts", Text, nullable=False),
     Column("policy_digest", String(80), nullable=False),
     Column("at", Moment, nullable=False),
-    UniqueConstraint("run_id", "number"),
 )
 
 owners = Table(
@@ -262,6 +265,7 @@ leases = Table(
     Column("expires_at", Moment, nullable=False),
     Column("revoked_at", Moment),
     Index(None, "connection_id"),
+    sqlite_with_rowid=False,
 )
 
 keys = Table(

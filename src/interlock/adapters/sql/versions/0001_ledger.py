@@ -120,8 +120,7 @@ def upgrade() -> None:
         sa.Column("facts", sa.Text(), nullable=False),
         sa.Column("policy_digest", sa.String(length=80), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("decision_id", name=op.f("pk_decisions")),
-        sa.UniqueConstraint("run_id", "number", name=op.f("uq_decisions_run_id_number")),
+        sa.PrimaryKeyConstraint("run_id", "number", name=op.f("pk_decisions")),
     )
     op.create_table(
         "events",
@@ -134,6 +133,7 @@ def upgrade() -> None:
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("hash", sa.String(length=80), nullable=False),
         sa.PrimaryKeyConstraint("run_id", "seq", name=op.f("pk_events")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "idempotency_keys",
@@ -247,6 +247,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_attempts_run_id")),
         sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_attempts")),
         sa.UniqueConstraint("run_id", "number", name=op.f("uq_attempts_run_id_number")),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_attempts_state_owner_id"), "attempts", ["state", "owner_id"], unique=False)
     op.create_table(
@@ -284,6 +285,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["connection_id"], ["connections.connection_id"], name=op.f("fk_leases_connection_id")),
         sa.ForeignKeyConstraint(["credential_id"], ["credentials.credential_id"], name=op.f("fk_leases_credential_id")),
         sa.PrimaryKeyConstraint("lease_id", name=op.f("pk_leases")),
+        sqlite_with_rowid=False,
     )
     op.create_index(op.f("ix_leases_connection_id"), "leases", ["connection_id"], unique=False)
     op.create_table(
@@ -303,6 +305,5 @@ def upgrade() -> None:
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_sends_attempt_id")),
         sa.PrimaryKeyConstraint("send_id", name=op.f("pk_sends")),
-        sa.UniqueConstraint("attempt_id", "number", name=op.f("uq_sends_attempt_id_number")),
+        sa.UniqueConstraint("run_id", "attempt_id", "number", name=op.f("uq_sends_run_id_attempt_id_number")),
     )
-    op.create_index(op.f("ix_sends_run_id"), "sends", ["run_id"], unique=False)
