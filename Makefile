@@ -20,6 +20,9 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 # uv trusts the certificates that this machine trusts, as pip does.
 export UV_SYSTEM_CERTS ?= 1
+# The tests start interpreters by the hundred: what one has compiled, the next need not.
+export UV_COMPILE_BYTECODE ?= 1
+unexport PYTHONDONTWRITEBYTECODE
 # Pyright would ask the network for a newer version of itself.
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
@@ -69,15 +72,20 @@ bench: $(VENV)/.dev ## measure speed as ratios to baselines taken in the same ru
 	$(BIN)/python -m bench $(ARGS)
 
 PRISM := @stoplight/prism-cli@5.14.2
+SANDBOXES := bubblewrap runc runsc
 
 .PHONY: rig
-rig: $(VENV)/.dev ## test against real parts made by others (needs npm: installs Prism into .tools)
+rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism into .tools; apt as root: sandboxes)
 	test -x .tools/prism/node_modules/.bin/prism || npm install --silent --no-audit --no-fund --prefix .tools/prism $(PRISM)
+	@# Without root or apt the sandboxes' tests skip, and say what is missing.
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v bwrap && command -v runc && command -v runsc; } >/dev/null; then \
+		apt-get install -y --no-install-recommends $(SANDBOXES) >/dev/null; fi
 	$(BIN)/pytest -m rig tests/rig $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…)
+soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…), every property
 	$(BIN)/pytest -n $(WORKERS) -m soak --timeout=3600 tests/soak/soak_*.py $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
 .PHONY: schemas
 schemas: $(VENV)/.dev ## write schemas/ from the models
@@ -86,7 +94,7 @@ schemas: $(VENV)/.dev ## write schemas/ from the models
 .PHONY: lock
 lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -
-	$(LOCK) --extra postgres --group dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 
 # The three stages of the virtual environment. Each is done again when what it is made from changes.

@@ -1,11 +1,13 @@
 """Suite `call`: a whole governed call with its effect on loopback, against a bare call between two bare commits.
 
-Suite `lane`: one effect through the plane's HTTP lane, against the same request by httpx2.
+Suite `lane`: one effect through the plane's HTTP lane, against the same request by httpx2; one command through its
+process lane, against anyio's; and what a sandbox by bubblewrap adds, where this machine has it.
 """
 
 from contextlib import AsyncExitStack, closing
 from datetime import timedelta
 
+import anyio
 import httpx2
 
 from bench import peer
@@ -15,7 +17,7 @@ from bench.report import Row, compare
 from bench.subject import CAPABILITY, INPUT, TOKEN, interlock
 from bench.timing import Contestant, Once, race
 from interlock import plane
-from interlock.adapters import lanes
+from interlock.adapters import lanes, targets
 from interlock.kernel import Secret, SystemClock, canonical
 
 _HEADERS = {"authorization": f"Bearer {TOKEN}", "accept": "application/json", "content-type": "application/json"}
@@ -114,4 +116,50 @@ async def run_lane(place: Place) -> list[Row]:
             await lane.execute(intent, plane.Exchange(clock))
 
         alone, measured = await race([Contestant(lambda: _post(client)), Contestant(ours)], place.pace)
-    return [compare("HTTP lane, one effect (time)", measured, "httpx2", alone, key="lane-http")]
+    rows = [compare("HTTP lane, one effect (time)", measured, "httpx2", alone, key="lane-http")]
+    return [*rows, *await _processes(place)]
+
+
+async def _processes(place: Place) -> list[Row]:
+    """A command that says something and ends."""
+    clock = SystemClock()
+    argv = ("/bin/echo", "said")
+    async with AsyncExitStack() as stack:
+
+        async def bare() -> None:
+            assert (await anyio.run_process(argv)).stdout == b"said\n"
+
+        def through(lane: lanes.ProcessLane, profile: plane.SandboxProfile | None) -> Once:
+            stack.push_async_callback(lane.aclose)
+
+            async def once() -> None:
+                intent = plane.ProcessIntent(
+                    intent_id="snd_1",
+                    tenant_id="default",
+                    run_id="run_1",
+                    attempt_id="att_1",
+                    trace_id="trace_1",
+                    deadline_at=clock.now() + timedelta(seconds=30),
+                    argv=argv,
+                    sandbox=profile,
+                )
+                exchange = plane.Exchange(clock)
+                exchange.channel = plane.Channel(plane.EventLog("exe_1", clock), plane.Inbox())
+                await lane.execute(intent, exchange)
+                assert exchange.facts["stdout_bytes"] == 5
+
+            return once
+
+        plain = through(lanes.ProcessLane(credentials=_Known()), None)
+        bubblewrap = targets.Bubblewrap()
+        contestants = [Contestant(bare), Contestant(plain)]
+        if bubblewrap.unavailable is None:
+            confined = lanes.ProcessLane(credentials=_Known(), confiner=bubblewrap)
+            contestants.append(Contestant(through(confined, plane.SandboxProfile(read=targets.SYSTEM))))
+        alone, ours, *others = await race(contestants, place.pace)
+    rows = [compare("process lane, one command (time)", ours, "anyio", alone, key="lane-process")]
+    for sandboxed in others:
+        more = [(its - plain) * 1e6 for its, plain in zip(sandboxed.medians, ours.medians, strict=True)]
+        what = "bubblewrap, added to a command (µs)"
+        rows.append(Row(what=what, measured=sandboxed, values=more, baseline="process lane", key="lane-bubblewrap"))
+    return rows

@@ -131,7 +131,6 @@ async def _call(parts: assembly.Parts) -> Call:
     await desk.connect_token(CALLER, grant)
     resolved = await desk.resolve(CALLER, connector_id="acme", scopes=frozenset({"tickets"}))
     redactor = Redactor(await desk.secrets_of(resolved))
-    input_json, input_digest = check_input(capability, INPUT, redactor)
     request = runs.Request(capability=CAPABILITY, input=INPUT, timeout=timedelta(seconds=60))
     return Call(
         caller=CALLER,
@@ -139,6 +138,5 @@ async def _call(parts: assembly.Parts) -> Call:
         capability=capability,
         resolved=resolved,
         redactor=redactor,
-        input_json=input_json,
-        input_digest=input_digest,
+        given=check_input(capability, INPUT),
     )

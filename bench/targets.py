@@ -34,6 +34,8 @@ TARGETS: Final[dict[str, Target]] = {
     "call-postgres-1": Target("least", 0.35),
     "call-postgres-64": Target("least", 0.5),
     "lane-http": Target("most", 1.6),
+    "lane-process": Target("most", 1.2),
+    "lane-bubblewrap": Target("under", 15_000),
     "plane-admission": Target("under", 150),
     "start-import": Target("most", 25),
     "start-help": Target("most", 15),

@@ -17,9 +17,13 @@ pytest_plugins = sorted(path.stem for path in HERE.glob("fix_*.py"))
 # Two slow cores are no defect of the code under test, and a failure in CI must be the change's own.
 hypothesis.settings.register_profile(
     "interlock",
+    max_examples=50,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
     derandomize="CI" in os.environ,
+)
+hypothesis.settings.register_profile(
+    "soak", hypothesis.settings.get_profile("interlock"), max_examples=2000, derandomize=False
 )
 hypothesis.settings.load_profile("interlock")
 set_hypothesis_home_dir(HERE.parent / ".hypothesis")
@@ -34,7 +38,16 @@ HOMES = (
     "XDG_STATE_HOME",
     "XDG_CACHE_HOME",
 )
-FOREIGN = ("FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "GITHUB_ACTIONS", "COLUMNS", "LINES", "PYTHONPATH")
+FOREIGN = (
+    "PYTHONDONTWRITEBYTECODE",
+    "FORCE_COLOR",
+    "NO_COLOR",
+    "CLICOLOR_FORCE",
+    "GITHUB_ACTIONS",
+    "COLUMNS",
+    "LINES",
+    "PYTHONPATH",
+)
 
 
 def _is_foreign(name: str) -> bool:

@@ -15,8 +15,8 @@ from interlock.app.settings import ExecutionSettings
 from interlock.kernel import JSON, Caller
 
 TOKEN = "ghp_a_token_for_the_fault_tests"
-OWNER_LEASE = 1.0
-"""Seconds. The shortest there is, so that recovery need not wait long for a death to show."""
+LEASE = 300.0
+"""Seconds. Longer than any pause of a busy machine: where a lease is to lapse, clocks are moved, and nobody waits."""
 
 SETTLE = 1.0
 
@@ -101,10 +101,11 @@ def _read(path: str) -> sdk.HttpRequest:
     return sdk.HttpRequest(method="GET", path=path, purpose=sdk.Purpose.RECONCILE)
 
 
-def connector() -> sdk.Connector:
+def connector(*, timeout: float = 60.0) -> sdk.Connector:
+    """`timeout` is in seconds, for every request."""
     issues = "/repos/{repo}/issues"
     created: dict[str, Any] = {
-        "input": IssueCreate, "output": Issue, "scopes": ["repo"], "settle_seconds": SETTLE, "timeout_seconds": 5,
+        "input": IssueCreate, "output": Issue, "scopes": ["repo"], "settle_seconds": SETTLE, "timeout_seconds": timeout,
     }  # fmt: skip
     paired: dict[str, Any] = {
         **created, "output": {"type": "object"}, "schemas": {"output": "dynamic"}, "effect": "create",
@@ -145,7 +146,7 @@ def connector() -> sdk.Connector:
                 output=Issue,
                 constants={"state": "closed"},
                 settle_seconds=SETTLE,
-                timeout_seconds=5,
+                timeout_seconds=timeout,
                 reconcile=sdk.find(issues + "/{number}", match={"/state": "closed"}),
             ),
             sdk.delete(
@@ -154,7 +155,7 @@ def connector() -> sdk.Connector:
                 input=RefDelete,
                 output=Deleted,
                 settle_seconds=SETTLE,
-                timeout_seconds=5,
+                timeout_seconds=timeout,
                 success=[204],
                 reconcile=sdk.find("/repos/{repo}/git/ref/heads/{ref}", absent_status=[404], gone=True),
             ),
@@ -179,12 +180,12 @@ POLICY = policy.Policy(
 AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
 
 
-def settings(url: str, server_url: str, *, owner_lease: float = OWNER_LEASE) -> Settings:
+def settings(url: str, server_url: str) -> Settings:
     return Settings(
         store=url,
         blobs=":memory:",
         actor="operator",
-        execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=owner_lease),
+        execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=LEASE),
     )
 
 
@@ -199,7 +200,6 @@ class Order:
     key: str | None = None
     times: int = 1
     approval_id: str | None = None
-    owner_lease: float = OWNER_LEASE
     timeout: float = 60.0
     signal: int = 0
     """Sent to itself at the boundary below. SQLite only: for Postgres a proxy does it."""

@@ -10,11 +10,11 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from interlock import connections, policy, runs, sdk
@@ -172,6 +172,9 @@ def connector(**changes: Any) -> sdk.Manifest:
     return sdk.Connector("acme", **{**declaration, **changes}).manifest
 
 
+ACME = connector()
+
+
 @dataclass
 class World:
     """One store, one service, one clock, and any number of processes."""
@@ -180,7 +183,7 @@ class World:
     folder: Path
     server: github.GitHub
     clock: Clock
-    manifest: sdk.Manifest = field(default_factory=connector)
+    manifest: sdk.Manifest = field(default_factory=lambda: ACME)
     law: policy.Policy | None = ALLOW
 
     @property
@@ -278,14 +281,12 @@ class Process:
     async def create(self, title: str = "Door", **changes: Any) -> runs.Outcome:
         return await self.il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": title}, **changes)
 
-    async def beat(self, times: int = 1_000_000) -> None:
-        """What `Ownership.keep` does, for a clock that does not run."""
-        for _ in range(times):
-            ownership = self.parts.wiring.ownership
-            await ownership.renew()
-            for renewal in ownership.renewals:
-                await renewal()
-            await anyio.lowlevel.checkpoint()
+    async def beat(self) -> None:
+        """What `Ownership.keep` does once, for a clock that does not run."""
+        ownership = self.parts.wiring.ownership
+        await ownership.renew()
+        for renewal in ownership.renewals:
+            await renewal()
 
     async def states(self) -> Sequence[str]:
         """The states of all runs, oldest first."""
@@ -329,10 +330,29 @@ def run_of(error: BaseException) -> str:
     return error.run_id
 
 
+class ServiceClock(ManualClock):
+    """The service's clock shows the time of the test that is running."""
+
+    shown: Clock = ManualClock()
+
+    def now(self) -> datetime:
+        return self.shown.now()
+
+
+@pytest.fixture(scope="session")
+def running_github() -> Iterator[tuple[github.GitHub, ServiceClock]]:
+    clock, tokens = ServiceClock(), {TOKEN: "octo-agent", "ghp_of_mona_0123456789": "mona"}
+    with github.GitHub.start(tokens=tokens, clock=clock) as server:
+        yield server, clock
+
+
 @pytest.fixture
-def github_server() -> Iterator[github.GitHub]:
-    with github.GitHub.start(tokens={TOKEN: "octo-agent", "ghp_of_mona_0123456789": "mona"}) as server:
-        yield server
+def github_server(running_github: tuple[github.GitHub, ServiceClock], clock: ManualClock) -> github.GitHub:
+    """The service as it is after its start."""
+    server, service_clock = running_github
+    service_clock.shown = clock
+    server.reset()
+    return server
 
 
 @pytest.fixture
@@ -342,10 +362,8 @@ def root_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """Starts today, because the service's own clock is the real one."""
-    from interlock.kernel import SystemClock
-
-    return ManualClock(SystemClock().now())
+    """The time for everybody in a world, the service included."""
+    return ManualClock()
 
 
 @pytest.fixture
@@ -355,14 +373,16 @@ def world(store_url: str, tmp_path: Path, github_server: github.GitHub, root_key
 
 
 @pytest.fixture
-def durable_world(
-    durable_url: str, tmp_path: Path, github_server: github.GitHub, root_key: None, clock: ManualClock
+def every_world(
+    every_store_url: str, tmp_path: Path, github_server: github.GitHub, root_key: None, clock: ManualClock
 ) -> World:
-    """As `world`, on what several processes can share."""
-    return World(store_url=durable_url, folder=tmp_path, server=github_server, clock=clock)
+    """As `world`, and in memory."""
+    return World(store_url=every_store_url, folder=tmp_path, server=github_server, clock=clock)
 
 
 @pytest.fixture
-def file_world(tmp_path: Path, github_server: github.GitHub, root_key: None, clock: ManualClock) -> World:
+def file_world(
+    sqlite_url: str, tmp_path: Path, github_server: github.GitHub, root_key: None, clock: ManualClock
+) -> World:
     """As `world`, on one file, for what is not about stores."""
-    return World(store_url=str(tmp_path / "store.db"), folder=tmp_path, server=github_server, clock=clock)
+    return World(store_url=sqlite_url, folder=tmp_path, server=github_server, clock=clock)

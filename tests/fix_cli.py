@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,9 +76,11 @@ class Shell:
     def store(self) -> Path:
         return self.folder / ".interlock" / "interlock.db"
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, program: Path = COMMAND, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [str(COMMAND), *arguments],
+            [str(program), *arguments],
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
             stdin=subprocess.PIPE,
@@ -89,7 +92,7 @@ class Shell:
     def spawn(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Told:
         """Run the real command to its end."""
         with self.start(*arguments, environment=environment) as process:
-            out, err = process.communicate(stdin, timeout=60)
+            out, err = process.communicate(stdin)
         return checked(Told(process.returncode, out, err), arguments)
 
     def run(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Told:
@@ -132,7 +135,7 @@ class Shell:
         path.write_text(f"{head}\n{policy}")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service() -> Iterator[github.GitHub]:
     with github.GitHub.start(tokens={TOKEN: "octo-agent", OTHER_TOKEN: "mona"}, repos=(REPOSITORY,)) as server:
         yield server
@@ -145,11 +148,19 @@ def bare_shell(tmp_path: Path, service: github.GitHub) -> Shell:
     return Shell(tmp_path, service)
 
 
+@pytest.fixture(scope="session")
+def set_up(service: github.GitHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to copy: set up and connected, on SQLite."""
+    shell = Shell(tmp_path_factory.mktemp("set-up"), service)
+    shell.good("init")
+    shell.connect()
+    return shell.folder
+
+
 @pytest.fixture
-def shell(bare_shell: Shell) -> Shell:
+def shell(bare_shell: Shell, set_up: Path) -> Shell:
     """A folder that is set up and connected, on SQLite."""
-    bare_shell.good("init")
-    bare_shell.connect()
+    shutil.copytree(set_up, bare_shell.folder, dirs_exist_ok=True)
     return bare_shell
 
 

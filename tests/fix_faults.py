@@ -4,11 +4,13 @@ import json
 import os
 import queue
 import shutil
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -16,18 +18,20 @@ from typing import Any
 
 import anyio
 import psutil
-import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier
 from sqlalchemy.engine import make_url
 
+from databases import Database
 from fault_proxy import Proxy
 from fault_world import POLICY, TOKEN, Order, connector, settings
-from interlock import Interlock, runs
-from interlock.testing import github
+from interlock import Interlock, runs, sdk
+from interlock.app import assembly
+from interlock.kernel import Caller, Clock, SystemClock, Uuid7Ids
+from interlock.testing import ManualClock, github
 
 KEY = bytes(range(7, 39)).hex()
-PATIENCE = 20.0
+MANIFEST = connector().manifest
+PATIENCE = 60.0
 """Seconds after which a wait has failed."""
 
 _AT_ONCE = 8
@@ -46,8 +50,10 @@ class Child:
     """Carries orders out in processes of their own, one at a time (see `faults/child.py`)."""
 
     def __init__(self) -> None:
+        self._hands = tempfile.NamedTemporaryFile(prefix="hands-")  # noqa: SIM115 - until `close`
+        os.truncate(self._hands.fileno(), 24)
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "faults" / "child.py")],
+            [sys.executable, str(Path(__file__).parent / "faults" / "child.py"), self._hands.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "INTERLOCK_KEY": KEY},
@@ -60,6 +66,7 @@ class Child:
     def start(self, order: Order) -> None:
         """Fork a process for the order, and wait until its store is open."""
         self._said = {}
+        self._set_hands(wall=0.0, ahead=0.0)
         self._tell(json.dumps(asdict(order)))
         self.wait("ready")
 
@@ -69,8 +76,20 @@ class Child:
 
     def jump(self, seconds: float) -> None:
         """Set the process's wall clock."""
-        self._tell(f"jump {seconds}")
-        self.wait("jumped")
+        self._set_hands(wall=self._wall + seconds, ahead=self._ahead)
+
+    def pass_time(self, seconds: float) -> None:
+        """So much later, as far as the process can tell, even if it is frozen."""
+        self._set_hands(wall=self._wall, ahead=self._ahead + seconds)
+
+    @property
+    def naps(self) -> float:
+        """How often it has gone to sleep by its clock."""
+        return struct.unpack("d", os.pread(self._hands.fileno(), 8, 16))[0]
+
+    def _set_hands(self, *, wall: float, ahead: float) -> None:
+        self._wall, self._ahead = wall, ahead
+        os.pwrite(self._hands.fileno(), struct.pack("dd", wall, ahead), 0)
 
     @property
     def pid(self) -> int:
@@ -107,6 +126,7 @@ class Child:
                 self.send(9)
         self._process.kill()
         self._process.wait()
+        self._hands.close()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
@@ -127,6 +147,14 @@ class Child:
         with suppress(ValueError):  # closed
             for line in self._process.stdout:
                 self._lines.put(json.loads(line))
+
+
+class Watcher(Interlock):
+    """An Interlock without background tasks."""
+
+    async def sweep(self) -> Sequence[runs.Recovered]:
+        """Recover what is known to be left behind by now."""
+        return await self._parts.recovery.sweep()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +180,30 @@ class Case:
         """What was really changed at the service."""
         return self.server.effects(f"* /repos/{self.repo}/{path}")
 
-    def open(self, **changes: Any) -> Any:
+    def open(
+        self, *, manifest: sdk.Manifest = MANIFEST, clock: Clock | None = None
+    ) -> AbstractAsyncContextManager[Interlock]:
         """An Interlock on the store, in this process."""
-        return Interlock.open(
-            settings=settings(self.url, self.server.url, **changes), policy=POLICY, connectors=[connector().manifest]
+        there = settings(self.url, self.server.url)
+        return Interlock.open(settings=there, policy=POLICY, connectors=[manifest], clock=clock)
+
+    @asynccontextmanager
+    async def watch(self, clock: Clock) -> AsyncGenerator[Watcher]:
+        """As `open`, by that clock, and nothing happens behind one's back."""
+        parts = await assembly.assemble(
+            settings(self.url, self.server.url),
+            file=None,
+            clock=clock,
+            ids=Uuid7Ids(clock),
+            create=False,
+            rules=POLICY,
+            more_connectors=[MANIFEST],
         )
+        try:
+            yield Watcher(parts, Caller(actor="operator"))
+        finally:
+            with anyio.CancelScope(shield=True):
+                await assembly.close(parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,15 +235,14 @@ async def recover(il: Interlock) -> list[Settled]:
             if not any(attempt.state is runs.AttemptState.RUNNING for each in everything for attempt in each.attempts):
                 return await look(il)
             await il.runs.recover()
-            await anyio.sleep(0.05)
 
 
 def settle(*cases: Case) -> list[list[Settled]]:
-    """A new process's view: open each store again, wait for recovery, look. All at once."""
+    """The view of a new process that comes later: recover what is left of each store, and look. All at once."""
     results: list[list[Settled]] = [[] for _ in cases]
 
     async def one(number: int, limiter: anyio.CapacityLimiter) -> None:
-        async with limiter, cases[number].open() as il:
+        async with limiter, cases[number].watch(ManualClock(SystemClock().now())) as il:
             results[number] = await recover(il)
 
     async def main() -> None:
@@ -251,9 +297,7 @@ def other_child(make_child: Callable[[int], Child]) -> Child:
 
 
 async def _connect(url: str, server: github.GitHub) -> None:
-    async with Interlock.open(
-        settings=settings(url, server.url), policy=POLICY, connectors=[connector().manifest]
-    ) as il:
+    async with Interlock.open(settings=settings(url, server.url), policy=POLICY, connectors=[MANIFEST]) as il:
         await il.connections.connect_token("acme", TOKEN, base_url=server.url)
 
 
@@ -268,16 +312,24 @@ def sqlite_origin(fault_server: github.GitHub, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="session")
-def postgres_origin(fault_server: github.GitHub, postgres_server: str, postgres_template: str) -> Iterator[str]:
-    """The name of a Postgres database with one connection, to clone."""
-    name = f"{postgres_template}_faults"
-    with psycopg.connect(postgres_server, autocommit=True) as session, pytest.MonkeyPatch.context() as patch:
+def spare_databases(
+    fault_server: github.GitHub, postgres_server: str, postgres_template: str
+) -> Iterator[Callable[[int], Database]]:
+    """The n-th Postgres database with one connection."""
+    origin = Database(postgres_server, postgres_template)
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INTERLOCK_KEY", KEY)
-        session.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(postgres_template)))
-        url = make_url(postgres_server).set(database=name, drivername="postgresql")
-        anyio.run(_connect, url.render_as_string(hide_password=False), fault_server)
-        yield name
-        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+        anyio.run(_connect, origin.url, fault_server)
+    made: list[Database] = []
+
+    def take(number: int) -> Database:
+        if number == len(made):
+            made.append(Database(postgres_server, make_url(origin.url).database or ""))
+        return made[number]
+
+    yield take
+    for database in (*made, origin):
+        database.drop()
 
 
 @pytest.fixture
@@ -299,30 +351,21 @@ def make_sqlite_case(
 
 @pytest.fixture
 def make_postgres_case(
-    fault_server: github.GitHub, postgres_server: str, postgres_origin: str, monkeypatch: pytest.MonkeyPatch
+    fault_server: github.GitHub, spare_databases: Callable[[int], Database], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[], Case]]:
     """Makes cases on Postgres, with a proxy between the process under test and the server."""
     monkeypatch.setenv("INTERLOCK_KEY", KEY)
-    made: list[Case] = []
-    with psycopg.connect(postgres_server, autocommit=True) as session:
+    made: list[Proxy] = []
 
-        def make() -> Case:
-            number = next(_serial)
-            name = f"{postgres_origin}_{number}"
-            session.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(postgres_origin)))
-            fault_server.add_repository(f"acme/case{number}")
-            url = make_url(postgres_server).set(database=name, drivername="postgresql")
-            plain = url.render_as_string(hide_password=False)
-            proxy = Proxy(plain)
-            made.append(Case(url=plain, through=proxy.url, repo=f"acme/case{number}", server=fault_server, proxy=proxy))
-            return made[-1]
+    def make() -> Case:
+        number, url = next(_serial), spare_databases(len(made)).reset()
+        fault_server.add_repository(f"acme/case{number}")
+        made.append(Proxy(url))
+        return Case(url=url, through=made[-1].url, repo=f"acme/case{number}", server=fault_server, proxy=made[-1])
 
-        yield make
-        for case in made:
-            assert case.proxy is not None
-            case.proxy.close()
-            name = make_url(case.url).database or ""
-            session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    yield make
+    for proxy in made:
+        proxy.close()
 
 
 @pytest.fixture(params=["sqlite-file", "postgres"])

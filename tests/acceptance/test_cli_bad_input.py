@@ -40,15 +40,54 @@ def test_an_unknown_connector_names_those_there_are(shell: Shell):
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (("title=x", "labels=bug"), "$.labels: array, got string"),
-        (("title:=7",), "$.title: string, got integer"),
-        ((), "$.title: a required field, got nothing"),
-        (("title=x", "titel=y"), "did you mean 'title'?"),
-        (("title=x", "labels:=[1]"), "$.labels[0]: string, got integer"),
+        (("title=x", "labels=bug"), "wrong: labels: a list, got a text of 3 characters"),
+        (("title:=7",), "wrong: title: a text, got 7"),
+        ((), "wrong: title: a required field, got nothing"),
+        (("title=x", "titel=y"), "wrong: titel: no such field (did you mean 'title'?)"),
+        (("title=x", "labels:=[1]"), "wrong: labels[0]: a text, got 1"),
     ],
 )
 def test_wrong_types_and_unknown_fields_name_path_and_expectation(shell: Shell, fields: tuple[str, ...], said: str):
     assert said in refused(shell, *CREATE, *fields, code="invalid_input")
+
+
+def test_a_wrong_value_is_told_in_words(shell: Shell):
+    asked = ("invoke", "github.issue.list", f"repo={REPOSITORY}", "per_page=250", "state=opne")
+    message = refused(shell, *asked, code="invalid_input")
+    assert "per_page: at most 100, got 250" in message
+    assert "state: one of open, closed, all, got a text of 4 characters (did you mean 'open'?)" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage"),
+    [
+        (("runs", "show"), "interlock runs show [OPTIONS] {RUN}"),
+        (("runs", "list", "--limt", "3"), "interlock runs list [OPTIONS]"),
+        (("runs", "list", "--limit", "many"), "interlock runs list [OPTIONS]"),
+        (("runs", "list", "--state", "hled"), "interlock runs list [OPTIONS]"),
+        (("runs", "shw"), "interlock runs [OPTIONS] COMMAND [ARGS]..."),
+        (("runs", "--store"), "interlock runs [OPTIONS] COMMAND [ARGS]..."),
+        (("invoke", "--timeout"), "interlock invoke [OPTIONS] {CAPABILITY} [KEY=VALUE]..."),
+        (("connect", "github"), "interlock connect [OPTIONS] {CONNECTOR}"),
+        (("rums",), "interlock [OPTIONS] COMMAND [ARGS]..."),
+    ],
+)
+def test_a_wrong_command_line_is_shown_its_commands_own_usage(
+    bare_shell: Shell, arguments: tuple[str, ...], usage: str
+):
+    for_people = bare_shell.run(*arguments)
+    command = usage.partition(" [")[0]
+    assert for_people.code == 2
+    assert f"\nusage: {usage}\n" in for_people.err
+    assert f"\nnext: `{command} --help` " in for_people.err
+    told = bare_shell.run(*arguments, "--json") if arguments[-1][:2] != "--" else None
+    assert told is None or told.error["details"]["usage"] == usage
+
+
+def test_a_target_class_that_is_unknown_is_refused(shell: Shell):
+    asked = (*CREATE, "title=x", "--target", "local-htpp", "--target", "local-http")
+    message = refused(shell, *asked, code="unknown_target")
+    assert message == "there is no target class 'local-htpp'; did you mean 'local-http'? there are: local-http"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +115,20 @@ def test_what_is_not_a_field_is_refused(shell: Shell, field: str, said: str):
 )
 def test_hostile_json_is_refused(shell: Shell, text: str, said: str):
     assert said in refused(shell, *CREATE, "--input", "-", stdin=text, code="invalid_json")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"title": "a", "body": "b", "title": "c"}', "$: the key 'title' stands twice"),
+        ('{"title": "a", "x": [{}, {"y": {"z": 1, "z": 2}}]}', "$.x[1].y: the key 'z' stands twice"),
+        ('{"title": "a", "t\\u0069tle": "b"}', "$: the key 'title' stands twice"),
+    ],
+    ids=["top", "deep", "escaped"],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_place(shell: Shell, text: str, place: str):
+    assert place in refused(shell, *CREATE, "--input", "-", stdin=text, code="invalid_json")
+    assert place.removeprefix("$") in refused(shell, *CREATE, f"body:={text}", code="invalid_json")
 
 
 def test_hostile_pairs_are_refused(shell: Shell):
@@ -206,6 +259,17 @@ def test_a_typo_in_the_settings_is_named(shell: Shell):
     assert shell.run("runs", "list", "--config", "nowhere.toml", "--json").error["code"] == "invalid_settings"
 
 
+def test_a_misspelt_variable_is_named(shell: Shell):
+    wrong = {"INTERLOCK_STOER": "x.db", "INTERLOCK_EXECUTION_RETRY_WAIT": "3", "INTERLOCK_PORT": "tcp://10.0.0.1:80"}
+    for command in (("runs", "list"), ("doctor",), CREATE):
+        told = shell.run(*command, environment=wrong)
+        assert told.code == 2
+        said = told.out + told.err
+        assert "INTERLOCK_STOER: unknown setting; did you mean 'INTERLOCK_STORE'?" in said
+        assert "did you mean 'INTERLOCK_EXECUTION__RETRY_WAIT'?" in said
+        assert "INTERLOCK_PORT" not in said
+
+
 def test_a_missing_store_says_how_to_make_one(bare_shell: Shell):
     bare_shell.good("init")
     bare_shell.store.unlink()
@@ -275,9 +339,13 @@ def test_a_packet_is_verified_without_store_settings_or_key(shell: Shell, packet
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"contract": "interlock.trust/v1", "keys": []}', json.dumps({"keys": 1})]
+    "content",
+    ["", "[]", '{"contract": "interlock.trust/v1", "keys": []}', json.dumps({"keys": 1}), "twice"],
 )
 def test_a_trust_file_that_is_none_is_refused(shell: Shell, packet: Path, content: str):
+    if content == "twice":  # the file of this installation, with a second list of keys in front
+        own = (shell.folder / ".interlock" / "trust.json").read_text()
+        content = own.replace("{", '{"keys": [],', 1)
     (shell.folder / "trust.json").write_text(content)
     told = shell.run("review", "verify", "packet.json", "--trust", "trust.json", "--json")
     assert (told.code, told.error["code"]) == (2, "invalid_trust")

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -109,8 +110,35 @@ def test_each_command_explains_itself_with_an_example(bare_shell: Shell, command
     assert "--json" in told.out
 
 
+LOADED = """
+import sys
+import interlock.cli
+interlock.cli.main(sys.argv[1:])
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (
+            ("capabilities", "show", "github.issue.create"),
+            {"sqlalchemy", "alembic", "cryptography", "httpx2", "obstore"},
+        ),
+        (("runs", "list"), {"interlock.connectors.github", "httpx2", "interlock.adapters.lanes", "jsonschema_rs"}),
+    ],
+    ids=["capabilities", "runs"],
+)
+def test_a_command_loads_only_what_it_needs(shell: Shell, arguments: tuple[str, ...], unneeded: set[str]):
+    process = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not unneeded & set(process.stderr.split())
+
+
 def test_the_real_command_answers_as_the_one_inside_does(shell: Shell):
-    for arguments in (("connections", "list"), ("runs", "show", "run_none"), ("--version",)):
+    for arguments in (("connections", "list"), ("runs", "show", "run_none")):
         assert shell.spawn(*arguments) == shell.run(*arguments)
     as_module = subprocess.run(
         [sys.executable, "-m", "interlock", "--version"], capture_output=True, text=True, check=True
@@ -146,7 +174,7 @@ def test_a_terminal_gets_colour_and_no_control_characters(shell: Shell):
             break
         shown += part
     os.close(ours)
-    assert process.wait(timeout=60) == 0
+    assert process.wait() == 0
     text = shown.decode()
     assert "\x1b[" in text  # rich's own colours
     assert "\\u202e\\u009b31m 1" in text
@@ -154,14 +182,15 @@ def test_a_terminal_gets_colour_and_no_control_characters(shell: Shell):
     assert "\x9b" not in text
 
 
-def test_a_closed_pipe_is_no_error_to_talk_about(shell: Shell):
-    for arguments in (("connections", "list"), ("capabilities", "list", "--json")):
-        process = shell.start(*arguments)
+def test_a_closed_pipe_is_no_error_to_talk_about(shell: Shell, warm: Path):
+    asked = {("connections", "list"): COMMAND, ("capabilities", "list", "--json"): warm / "interlock"}
+    for arguments, program in asked.items():
+        process = shell.start(*arguments, program=program)
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
         said = process.stderr.read()
-        process.communicate(timeout=60)
+        process.communicate()
         assert (said, process.returncode) == ("", 141)
 
 
@@ -169,9 +198,9 @@ def test_an_interrupt_leaves_a_record_and_no_traceback(shell: Shell):
     shell.write_settings('[policy]\n[[policy.rules]]\nid = "free"\nthen = "allow"\n')
     shell.service.fault("hold", match="repos/get")
     with shell.start("invoke", "github.repo.fetch", f"repo={REPOSITORY}") as process:
-        shell.service.wait_held(timeout=30)
+        shell.service.wait_held()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate()
     shell.service.release()
     assert process.returncode == 130
     assert err.startswith("error: interrupted\n")
@@ -179,16 +208,17 @@ def test_an_interrupt_leaves_a_record_and_no_traceback(shell: Shell):
     assert len(shell.good("runs", "list")["runs"]) == 1
 
 
-def test_a_traceback_is_there_for_who_asks(shell: Shell):
-    told = shell.spawn("runs", "show", "run_none", "-v")
+def test_a_traceback_is_there_for_who_asks(shell: Shell, warm: Path):
+    told = shell.run("runs", "show", "run_none", "-v")
     assert "code: run_not_found" in told.err
-    process = shell.start("runs", "show", "run_none", environment={"INTERLOCK_DEBUG": "1"})
-    _, err = process.communicate(timeout=60)
+    debug = {"INTERLOCK_DEBUG": "1"}
+    process = shell.start("runs", "show", "run_none", program=warm / "interlock", environment=debug)
+    _, err = process.communicate()
     assert "Traceback" in err
 
 
 def test_shells_can_complete(bare_shell: Shell):
     completing = {"_INTERLOCK_COMPLETE": "complete_bash", "COMP_WORDS": "interlock ru", "COMP_CWORD": "1"}
     process = bare_shell.start(environment=completing)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate()
     assert "runs" in out.split()

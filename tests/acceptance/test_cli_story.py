@@ -2,9 +2,12 @@
 
 import json
 import signal
+from pathlib import Path
 
 from fix_cli import REPOSITORY, TOKEN, Shell
 
+SHORT = {"INTERLOCK_EXECUTION__OWNER_LEASE": "6"}
+"""Seconds until a death shows: as few as a busy machine allows."""
 FREE = '[policy]\n[[policy.rules]]\nid = "free"\nthen = "allow"\n'
 
 
@@ -96,14 +99,14 @@ def test_a_denial_sticks(shell: Shell):
     assert shell.good("runs", "show", run_id)["run"]["state"] == "denied"
 
 
-def test_waiting_for_an_approval(shell: Shell):
+def test_waiting_for_an_approval(shell: Shell, warm: Path):
     for verdict, code, state in (("approve", 0, "completed"), ("deny", 3, "denied")):
-        with shell.start(*create(verdict, "--wait-approval", "--json")) as process:
+        with shell.start(*create(verdict, "--wait-approval", "--json"), program=warm / "interlock") as process:
             assert process.stderr is not None
             approval_id = process.stderr.readline().rpartition("approve ")[2].strip("`\n")
             more = ("--reason", "no") if verdict == "deny" else ()
             shell.good("approvals", verdict, approval_id, *more)
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate()
         assert (process.returncode, json.loads(out)["state"]) == (code, state)
     assert shell.service.effects("issues/create") == 1
 
@@ -136,9 +139,8 @@ def test_what_nobody_can_find_out_waits_for_a_person(shell: Shell):
 def test_a_killed_command_is_recovered(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("hold", match="issues/create")
-    short = {"INTERLOCK_EXECUTION__OWNER_LEASE": "1"}
-    with shell.start(*create("killed"), environment=short) as process:
-        shell.service.wait_held(timeout=30)
+    with shell.start(*create("killed"), environment=SHORT) as process:
+        shell.service.wait_held()
         process.send_signal(signal.SIGKILL)
     shell.service.release()
     run_id = shell.good("runs", "list", "--state", "running")["runs"][0]["run_id"]
@@ -266,13 +268,12 @@ def test_the_trust_file_can_be_exported(shell: Shell):
 def test_the_same_command_again_finds_out_what_became_of_a_killed_one(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("hold", match="issues/create")
-    short = {"INTERLOCK_EXECUTION__OWNER_LEASE": "1"}
     command = (*create("killed"), "--idempotency-key", "k")
-    with shell.start(*command, environment=short) as process:
-        shell.service.wait_held(timeout=30)
+    with shell.start(*command, environment=SHORT) as process:
+        shell.service.wait_held()
         process.send_signal(signal.SIGKILL)
     shell.service.release()
-    told = shell.run(*command, "--json", environment=short)
+    told = shell.run(*command, "--json")
     assert (told.code, told.json["state"], told.json["replayed"]) == (0, "completed", True)
     assert shell.service.effects("issues/create") == 1
 

@@ -22,12 +22,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     install = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(folder)]
     environment = {**os.environ, "VIRTUAL_ENV": str(BIN.parent)}
-    subprocess.run([BIN / "uv", *install, TOP / "examples" / "acme_tracker"], check=True, env=environment, timeout=100)
+    subprocess.run([BIN / "uv", *install, TOP / "examples" / "acme_tracker"], check=True, env=environment)
     return folder
 
 
 @pytest.fixture
-def interlock(installed: Path, tmp_path: Path) -> Any:
+def interlock(installed: Path, warm: Path, tmp_path: Path) -> Any:
     (tmp_path / "home").mkdir()
     environment = {
         "PATH": os.environ["PATH"],
@@ -38,12 +38,7 @@ def interlock(installed: Path, tmp_path: Path) -> Any:
 
     def run(*words: str, code: int = 0) -> Any:
         done = subprocess.run(
-            [BIN / "interlock", *words, "--json"],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
+            [warm / "interlock", *words, "--json"], cwd=tmp_path, env=environment, capture_output=True, check=False
         )
         assert done.returncode == code, done.stdout.decode() + done.stderr.decode()
         assert TOKEN.encode() not in done.stdout + done.stderr

@@ -120,8 +120,8 @@ async def test_of_many_spenders_at_once_one_wins(house: House):
     assert (await house.service.fetch_approval(REVIEWER, approved.approval_id)).spent_by == won[0]
 
 
-async def test_two_processes_spend_it_once(durable_url: str, open_store: Callable[[str], sql.SqlStore]):
-    stores = [open_store(durable_url), open_store(durable_url)]
+async def test_two_processes_spend_it_once(store_url: str, open_store: Callable[[str], sql.SqlStore]):
+    stores = [open_store(store_url), open_store(store_url)]
     clock, ids = ManualClock(), SequentialIds()
     houses = [
         House(store, clock, approvals.Approvals(store, ApprovalRecords(), clock=clock, ids=ids)) for store in stores

@@ -255,9 +255,9 @@ async def test_pressure_is_the_least_of_what_is_left(house: House):
 
 
 @pytest.mark.parametrize("rule", [SLOTS, RATE], ids=lambda rule: rule.name)
-async def test_two_processes_pass_no_limit(durable_url: str, open_store: Callable[[str], sql.SqlStore], rule: Rule):
+async def test_two_processes_pass_no_limit(store_url: str, open_store: Callable[[str], sql.SqlStore], rule: Rule):
     clock = ManualClock()
-    services = [House(open_store(durable_url), clock).budgets(rule, SPEND) for _ in range(2)]
+    services = [House(open_store(store_url), clock).budgets(rule, SPEND) for _ in range(2)]
     allowed = 2 if rule is SLOTS else 3
     got: list[str] = []
 
@@ -270,16 +270,16 @@ async def test_two_processes_pass_no_limit(durable_url: str, open_store: Callabl
             tasks.start_soon(ask, services[number % 2], f"run_{number}")
     assert len(got) == allowed
     assert await services[0].pressure(CALL) == {"budget_left": 0.0}
-    only_spend = House(open_store(durable_url), clock).budgets(SPEND)
+    only_spend = House(open_store(store_url), clock).budgets(SPEND)
     assert await only_spend.pressure(CALL) == {"budget_left": pytest.approx(1 - allowed / 100)}
 
 
 async def test_two_processes_with_opposite_rules_do_not_block_each_other(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
 ):
     clock = ManualClock()
     many = [Rule(name=f"r{number}", per=Per.TENANT, concurrency=100) for number in range(5)]
-    services = [House(open_store(durable_url), clock).budgets(*rules) for rules in (many, list(reversed(many)))]
+    services = [House(open_store(store_url), clock).budgets(*rules) for rules in (many, list(reversed(many)))]
 
     async def work(service: budgets.Budgets, number: int) -> None:
         for turn in range(3):

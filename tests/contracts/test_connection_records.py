@@ -378,12 +378,12 @@ async def test_no_secret_is_stored_in_the_clear(desk: Connections, store: sql.Sq
 
 
 async def test_the_same_name_connected_by_many_at_once_is_one_connection(
-    durable_url: str,
+    store_url: str,
     open_store: Callable[[str], sql.SqlStore],
     clock: testing.ManualClock,
     ids: testing.SequentialIds,
 ):
-    desks = [desk_on(open_store(durable_url), clock, ids) for _ in range(2)]
+    desks = [desk_on(open_store(store_url), clock, ids) for _ in range(2)]
     outcomes: list[str] = []
 
     async def connect(desk: Connections, number: int) -> None:
@@ -402,7 +402,7 @@ async def test_the_same_name_connected_by_many_at_once_is_one_connection(
     assert found[0].revision == done
     resolved = await resolve(desks[1])
     assert resolved.credential.version == done
-    store = open_store(durable_url)
+    store = open_store(store_url)
     assert await stored_secrets(store) == 1
     data_keys = await store.read(
         lambda tx: sql.connection(tx).execute(select(func.count()).select_from(tables.keys)).scalar_one()

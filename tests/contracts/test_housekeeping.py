@@ -114,8 +114,8 @@ async def test_a_sweep_is_bounded_and_goes_in_small_steps(
     assert [await sql.sweep(store, late) for _ in range(3)] == [12, 5, 0]
 
 
-async def test_two_sweeps_at_once(durable_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
-    stores = [open_store(durable_url), open_store(durable_url)]
+async def test_two_sweeps_at_once(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    stores = [open_store(store_url), open_store(store_url)]
     await put(stores[0], tables.idempotency_keys, *(key(str(number), START) for number in range(1200)))
     swept: list[int] = []
 

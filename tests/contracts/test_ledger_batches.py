@@ -186,9 +186,9 @@ async def test_values_and_functions_in_one_commit(store: sql.SqlStore, ledger: s
     assert await store.read(lambda tx: count(tx, "runs")) == 10
 
 
-async def test_two_processes_one_key(durable_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+async def test_two_processes_one_key(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
     """Two stores on one database are to each other what two processes are."""
-    ledgers = [sql.SqlLedger(open_store(durable_url)) for _ in range(2)]
+    ledgers = [sql.SqlLedger(open_store(store_url)) for _ in range(2)]
     builders = [Builder(), Builder(prefix=1)]
     offers = [
         (ledger, maker.admission(key=f"k{number}"))
@@ -217,7 +217,7 @@ async def test_a_lane_outlives_whatever_befalls_its_connection(
 
     async def admit() -> bool | str:
         try:
-            return (await asyncio.wait_for(store.admit(builder.admission()), 10)).fresh
+            return (await asyncio.wait_for(store.admit(builder.admission()), 60)).fresh
         except sql.StoreUnavailable as unavailable:
             return unavailable.code
 

@@ -14,11 +14,16 @@ from sqlalchemy import func, select, update
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql.tables import owners
-from interlock.kernel import StoreError, Tx
+from interlock.kernel import InterlockError, StoreError, Tx
 
 pytestmark = pytest.mark.anyio
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(every_store_url: str, open_store: Callable[[str], sql.SqlStore]) -> sql.SqlStore:
+    return open_store(every_store_url)
 
 
 def add(name: str) -> Callable[[Tx], str]:
@@ -129,8 +134,24 @@ async def test_a_savepoint_of_the_functions_own(store: sql.SqlStore) -> None:
     assert await store.read(names) == ["own_1"]
 
 
-async def test_a_read_sees_one_snapshot(durable_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
-    reader, writer = open_store(durable_url), open_store(durable_url)
+async def test_reads_that_fail_cost_the_others_nothing(store: sql.SqlStore) -> None:
+    await store.write(add("own_1"))
+
+    def broken(tx: Tx) -> None:
+        sql.connection(tx).exec_driver_sql("SELECT no_such_column FROM owners")
+
+    def mistaken(_tx: Tx) -> None:
+        raise KeyError("mine")
+
+    kinds = [names, broken, mistaken] * 20
+    found = await outcomes(cast("Awaitable[object]", store.read(kind)) for kind in kinds)
+    assert found[0::3] == [["own_1"]] * 20
+    assert all(isinstance(error, InterlockError) for error in found[1::3])
+    assert all(isinstance(error, KeyError) for error in found[2::3])
+
+
+async def test_a_read_sees_one_snapshot(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    reader, writer = open_store(store_url), open_store(store_url)
     loop = asyncio.get_running_loop()
 
     def fn(tx: Tx) -> tuple[int, int]:
@@ -144,9 +165,9 @@ async def test_a_read_sees_one_snapshot(durable_url: str, open_store: Callable[[
 
 
 async def test_compare_and_set_from_many_callers_has_one_winner(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
 ) -> None:
-    stores = [open_store(durable_url), open_store(durable_url)]
+    stores = [open_store(store_url), open_store(store_url)]
     await stores[0].write(add("own_1"))
 
     def take(winner: str) -> Callable[[Tx], int]:
@@ -158,9 +179,9 @@ async def test_compare_and_set_from_many_callers_has_one_winner(
 
 
 async def test_a_lock_guards_a_rule_over_several_rows(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
 ) -> None:
-    stores = [open_store(durable_url), open_store(durable_url)]
+    stores = [open_store(store_url), open_store(store_url)]
 
     def fn(number: int) -> Callable[[Tx], bool]:
         def at_most_three(tx: Tx) -> bool:
@@ -178,9 +199,9 @@ async def test_a_lock_guards_a_rule_over_several_rows(
 
 
 async def test_racing_inserts_run_again_and_then_see_the_other(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
 ) -> None:
-    stores = [open_store(durable_url), open_store(durable_url)]
+    stores = [open_store(store_url), open_store(store_url)]
 
     def once(tx: Tx) -> str:
         return "found" if names(tx) else add("own_1")(tx)
@@ -253,7 +274,7 @@ async def test_a_function_that_ends_its_thread_ends_nothing_but_its_own_call(
 
     async def caller(call: Callable[[Callable[[Tx], None]], Awaitable[None]], what: Callable[[Tx], None]) -> str:
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await call(what)
         except BaseException as error:  # noqa: BLE001 - the test is about these
             return type(error).__name__
@@ -262,7 +283,7 @@ async def test_a_function_that_ends_its_thread_ends_nothing_but_its_own_call(
     for _ in range(10):  # more than there are threads
         assert await caller(store.write, fn) == heard
         assert await caller(store.read, look) == heard
-    assert await asyncio.wait_for(store.write(add("own_2")), 10) == "own_2"
+    assert await asyncio.wait_for(store.write(add("own_2")), 60) == "own_2"
     assert await store.read(names) == ["own_2"]
 
 
@@ -278,7 +299,7 @@ async def test_a_writer_that_cannot_go_on_tells_everybody(
 
     async def answer(work: Callable[[Tx], object]) -> str:
         try:
-            await asyncio.wait_for(store.write(work), 10)
+            await asyncio.wait_for(store.write(work), 60)
         except StoreError as error:
             return error.code
         return "nothing"

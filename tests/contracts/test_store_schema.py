@@ -79,11 +79,11 @@ def test_many_creators_at_once(fresh_url: str) -> None:
     assert len(stores) == 4
 
 
-def test_preflight_of_a_sound_store(store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
-    open_store(store_url)
-    findings = sql.preflight(store_url)
+def test_preflight_of_a_sound_store(every_store_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    open_store(every_store_url)
+    findings = sql.preflight(every_store_url)
     assert [finding.error for finding in findings] == [None] * len(findings)
-    if "memory" not in store_url:
+    if "memory" not in every_store_url:
         assert "schema" in [finding.check for finding in findings]
 
 
@@ -114,24 +114,24 @@ def test_tables_of_others_are_left_alone(empty_postgres_url: str) -> None:
     engine.dispose()
 
 
-def test_a_database_of_a_later_version(postgres_url: str) -> None:
-    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
+def test_a_database_of_a_later_version(own_postgres_url: str) -> None:
+    engine = create_engine(make_url(own_postgres_url).set(drivername="postgresql+psycopg"))
     with engine.begin() as session:
         session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(sql.SchemaTooNew):
-        sql.open_store(postgres_url, clock=SystemClock(), create=True)
+        sql.open_store(own_postgres_url, clock=SystemClock(), create=True)
     with pytest.raises(sql.SchemaTooNew):
-        sql.migrate(postgres_url)
+        sql.migrate(own_postgres_url)
 
 
-def test_a_read_only_database(postgres_url: str) -> None:
-    engine = create_engine(make_url(postgres_url).set(drivername="postgresql+psycopg"))
-    name = make_url(postgres_url).database
+def test_a_read_only_database(own_postgres_url: str) -> None:
+    engine = create_engine(make_url(own_postgres_url).set(drivername="postgresql+psycopg"))
+    name = make_url(own_postgres_url).database
     with engine.begin() as session:
         session.execute(text(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
     engine.dispose()
-    finding = sql.preflight(postgres_url)[-1]
+    finding = sql.preflight(own_postgres_url)[-1]
     assert (finding.check, type(finding.error)) == ("writing", sql.StoreReadOnly)
 
 

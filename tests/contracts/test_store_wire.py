@@ -26,19 +26,19 @@ def hot(session: psycopg.Connection) -> HotSession:
     return HotSession(session, read_row_types(session), prepare=True)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT, max_size=5))
 def test_texts(hot: HotSession, values: list[str]) -> None:
     assert hot.execute("SELECT unnest($1::text[])", [text_array(values)]) == [(value,) for value in values]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_numbers(hot: HotSession, value: int) -> None:
     assert hot.execute("SELECT $1::int8", [int8(value)]) == [(str(value),)]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.binary(max_size=40), st.booleans(), st.integers(0, 2**62), TEXT), max_size=4))
 def test_rows(hot: HotSession, values: list[tuple[bytes, bool, int, str]]) -> None:
     builder = Builder()

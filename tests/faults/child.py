@@ -1,4 +1,6 @@
-"""The process that the fault tests kill: `python child.py`. One order per line on stdin; a fresh fork carries each out.
+"""The process that the fault tests kill: `python child.py HANDS`. One order per line on stdin; a fresh fork carries each
+out. HANDS is a file with two numbers that the tests change at will, also while the fork is stopped: the seconds by which its
+wall clock is off, and those by which its time has run ahead. A third one is the fork's: how often it has gone to sleep.
 
 Everything is imported before the fork, so that a case costs a process but not its start. On stdout, one JSON line each:
 `pid`; `ready` once the store is open and quiet (it then waits for the line `go` on stdin); what the flow `came_to`, or
@@ -11,14 +13,17 @@ watched, and the signal is sent just before or just after the n-th COMMIT reache
 import contextlib
 import importlib
 import json
+import mmap
 import os
 import re
 import signal
 import sqlite3
+import struct
 import sys
 import traceback
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -87,62 +92,57 @@ class Commits:
 _connect = sqlite3.connect
 
 
-class JumpingClock(SystemClock):
-    """The machine's clock, until somebody sets it."""
+class HandedClock(SystemClock):
+    """The machine's clock, but for what the tests do to its hands."""
 
-    offset = timedelta(0)
+    def __init__(self, hands: mmap.mmap) -> None:
+        self._hands = hands
 
     def now(self) -> datetime:
-        return super().now() + self.offset
+        wall, ahead = struct.unpack_from("dd", self._hands)
+        return super().now() + timedelta(seconds=wall + ahead)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + struct.unpack_from("dd", self._hands)[1]
+
+    async def sleep(self, seconds: float) -> None:
+        until = self.monotonic() + seconds
+        struct.pack_into("d", self._hands, 16, struct.unpack_from("d", self._hands, 16)[0] + 1)
+        while (left := until - self.monotonic()) > 0:
+            await super().sleep(min(left, 0.05))
 
 
-async def listen(clock: JumpingClock) -> None:
-    """Further lines: `jump SECONDS` sets the wall clock."""
-    while True:
-        word, _, seconds = (await _line()).partition(" ")
-        if word != "jump":
-            return
-        clock.offset += timedelta(seconds=float(seconds))
-        tell(jumped=seconds)
-
-
-async def _line() -> str:
-    return (await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)).strip()
-
-
-async def carry_out(order: Order) -> None:
-    commits, clock = Commits(order), JumpingClock()
+async def carry_out(order: Order, hands: mmap.mmap) -> None:
+    commits = Commits(order)
     sqlite3.connect = commits.connect
-    there = settings(order.url, order.server_url, owner_lease=order.owner_lease)
+    there, clock = settings(order.url, order.server_url), HandedClock(hands)
     try:
-        async with Interlock.open(settings=there, policy=POLICY, connectors=CONNECTORS, clock=clock) as il:
-            await il.runs.recover()  # behind the one that opening has begun: the store is quiet now
+        async with Interlock.open(
+            settings=there, policy=POLICY, connectors=CONNECTORS, clock=clock, background=False
+        ) as il:
             tell(ready=True)
-            assert await _line() == "go"
+            assert await anyio.to_thread.run_sync(sys.stdin.readline) == "go\n"
             commits.armed = True
-            async with anyio.create_task_group() as group:
-                group.start_soon(listen, clock)
-                try:
-                    tell(came_to=await FLOWS[order.flow](il, order))
-                except InterlockError as error:
-                    tell(error=error.code, message=error.message, run_id=error.run_id)
-                group.cancel_scope.cancel()
+            try:
+                tell(came_to=await FLOWS[order.flow](il, order))
+            except InterlockError as error:
+                tell(error=error.code, message=error.message, run_id=error.run_id)
         tell(commits=commits.seen)
     except* kernel.InterlockError as errors:
         tell(closing=[getattr(error, "code", repr(error)) for error in errors.exceptions])
 
 
-def fork(order: Order) -> None:
+def fork(order: Order, hands: mmap.mmap) -> None:
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
-            anyio.run(partial(carry_out, order))
+            anyio.run(partial(carry_out, order, hands))
             code = 0
         except BaseException:  # noqa: BLE001 - nothing may climb into the parent's loop
             traceback.print_exc()
         finally:
-            os._exit(code)  # not the parent's way out; a thread that still reads stdin does not hold it up
+            os._exit(code)  # not the parent's way out
     tell(pid=pid)
     while True:
         _, status = os.waitpid(pid, os.WUNTRACED)
@@ -162,16 +162,18 @@ async def warm_up() -> None:
             await il.connections.connect_token("acme", "a token for nothing", base_url="http://127.0.0.1:1")
 
 
-def main() -> None:
+def main(path: Path) -> None:
+    with path.open("r+b") as file:
+        hands = mmap.mmap(file.fileno(), 24)
     for module in ("psycopg", "interlock.adapters.sql.postgres_store"):
         importlib.import_module(module)
     anyio.run(warm_up)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tell(serving=os.getpid())
     while line := sys.stdin.readline():
-        if line.startswith("{"):  # a `jump` or `go` that came too late is nobody's
-            fork(Order(**json.loads(line)))
+        if line.startswith("{"):  # a `go` that came too late is nobody's
+            fork(Order(**json.loads(line)), hands)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 import anyio
 
-from fault_world import AGENT, OWNER_LEASE, REVIEWER
+from fault_world import AGENT, LEASE, REVIEWER
 from fix_faults import Case, Child, Settled, settle
 from interlock import runs
+from interlock.kernel import SystemClock
 from interlock.runs import AttemptState
+from interlock.testing import ManualClock
 
 MakeCase = Callable[[], Case]
 TOO_LATE = {"stale_run", "ownership_lapsed"}
@@ -35,7 +37,8 @@ def admission(child: Child, case: Case) -> int:
 
 
 def thaw(child: Child) -> str:
-    """Let it go on, and hear what it then says."""
+    """Let it go on, after longer than its lease, and hear what it then says."""
+    child.pass_time(LEASE + 1)
     child.send(signal.SIGCONT)
     report = child.finish()
     assert report.exit == 0, report
@@ -178,39 +181,47 @@ def test_a_live_owner_whose_clock_falls_back_is_left_alone(child: Child, make_sq
     child.go()
     case.server.wait_held()
     child.jump(-3600.0)
-    anyio.run(recover_for_a_while, case)
+    anyio.run(watch_it_live, child, case)
     case.server.release()
     assert child.finish().exit == 0
     assert completed(settle(case)[0])
     assert case.effects() == 1
 
 
-def test_a_dead_owner_whose_clock_ran_ahead_is_soon_recovered(child: Child, make_sqlite_case: MakeCase) -> None:
+async def watch_it_live(child: Child, case: Case) -> None:
+    """Two of its leases long; it beats three times in each."""
+    clock = ManualClock(SystemClock().now())
+    async with case.watch(clock) as il:
+        for _ in range(6):
+            assert await il.sweep() == []
+            beat(child, case)
+            clock.advance(LEASE / 3)
+        assert await il.sweep() == []
+
+
+def test_a_dead_owner_whose_clock_ran_ahead_is_recovered(child: Child, make_sqlite_case: MakeCase) -> None:
     case = make_sqlite_case()
     case.fault("hold")
     child.start(case.order("create"))
     child.go()
     case.server.wait_held()
     child.jump(3600.0)
-    before = beats(case)
-    while beats(case) < before + 2:
-        assert child.alive
+    beat(child, case)
     child.send(signal.SIGKILL)
     child.finish()
-    states = anyio.run(recover_for_a_while, case)
-    assert states == [runs.State.COMPLETED]
+    assert completed(settle(case)[0])
+    assert case.effects() == 1
+
+
+def beat(child: Child, case: Case) -> None:
+    """Let the process renew its lease once, and go back to sleep until it is due again."""
+    beaten, slept = beats(case), child.naps
+    child.pass_time(LEASE / 3)
+    while beats(case) == beaten or child.naps == slept:
+        assert child.alive
 
 
 def beats(case: Case) -> int:
     """How often the owners have renewed their leases."""
     with contextlib.closing(sqlite3.connect(case.url)) as session:
         return session.execute("SELECT sum(beat) FROM owners").fetchone()[0]
-
-
-async def recover_for_a_while(case: Case) -> list[runs.State]:
-    """Recover until something was taken over, but for no more than three leases."""
-    async with case.open() as il:
-        with anyio.move_on_after(3 * OWNER_LEASE):
-            while not await il.runs.recover():  # noqa: ASYNC110 - the store tells nobody
-                await anyio.sleep(0.05)
-        return [run.state for run in await il.runs.list()]

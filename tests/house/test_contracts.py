@@ -54,7 +54,7 @@ def house(tmp_path: Path) -> Path:
     write(tmp_path, "adapters.sql", "import sqlalchemy.dialects.postgresql, interlock.runs")
     write(tmp_path, "adapters.sql.tables", "import alembic.command, psycopg")
     write(tmp_path, "adapters.lanes", "import httpx2, interlock.plane")
-    write(tmp_path, "adapters.lanes.http", "import httpcore2")
+    write(tmp_path, "adapters.lanes.http", "import h11")
     write(tmp_path, "kernel.clock", "import interlock.kernel.ids")
     return tmp_path
 

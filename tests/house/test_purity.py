@@ -24,6 +24,9 @@ MAY_USE_CHANCE: dict[str, str] = {
     "interlock.kernel": "the injected clock and id source live here",
     "interlock.adapters.keys": "keys and nonces need the system's own random bytes; tests inject theirs",
     "interlock.plane.authority": "the per-process key must be unforeseeable; tests inject theirs",
+    "interlock.plane.signed_authority": "nonces must be unforeseeable; tests inject theirs",
+    "interlock.plane.attestation": "challenges must be unforeseeable; tests inject theirs",
+    "interlock.adapters.targets": "what marks a probe must be unforeseeable; tests inject theirs",
     "interlock.testing": "plays somebody else's service, which has a clock and dice of its own",
     "interlock.cli.demo": "makes the throwaway key of its own store",
 }
@@ -34,8 +37,9 @@ MAY_HAVE_EFFECTS: dict[str, str] = {
 }
 
 HEAVY = {
-    "alembic", "anyio", "asyncio", "cryptography", "fastapi", "httpcore2", "httpx2", "jsonschema_rs", "obstore",
-    "psycopg", "pydantic", "pydantic_settings", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "yaml",
+    "alembic", "anyio", "asyncio", "cryptography", "fastapi", "h11", "httpx2", "jsonschema_rs", "mcp", "obstore",
+    "opentelemetry", "psycopg", "pydantic", "pydantic_monty", "rich", "sqlalchemy", "starlette", "typer",
+    "uvicorn", "websockets", "yaml",
 }  # fmt: skip
 HELP = """
 import sys

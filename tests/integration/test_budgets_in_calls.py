@@ -15,8 +15,7 @@ TWO_A_MINUTE = ALL + '[[budgets]]\nname = "two"\nper = "connection"\nrate = { li
 ASK = '[policy]\ndefault = "ask"\n[[budgets]]\nname = "one"\nper = "connection"\nconcurrency = 1\n'
 
 
-async def test_what_is_beyond_the_concurrency_is_shed(durable_world: World):
-    world = durable_world
+async def test_what_is_beyond_the_concurrency_is_shed(world: World):
     world.clock = SystemClock()
     async with world.process(rules=ONE_AT_A_TIME) as one, world.process(rules=ONE_AT_A_TIME) as two:
         await one.connect(world.server.url)
@@ -146,8 +145,7 @@ async def test_a_slot_lives_as_long_as_its_call(file_world: World):
         assert (await process.create(title="Window")).state is runs.State.COMPLETED
 
 
-async def test_recovery_waits_for_the_budget(durable_world: World):
-    world = durable_world
+async def test_recovery_waits_for_the_budget(world: World):
     async with world.process(rules=ONE_AT_A_TIME) as process:
         await process.connect(world.server.url)
     await world.killed("hold_before", lambda process: process.create(), rules=ONE_AT_A_TIME)
@@ -159,7 +157,7 @@ async def test_recovery_waits_for_the_budget(durable_world: World):
             await anyio.to_thread.run_sync(world.server.wait_held)
             for part in (LEASE / 2, LEASE / 2 + 1):
                 world.advance(part)
-                await process.beat(times=1)
+                await process.beat()
             assert await process.il.runs.recover() == []
             world.server.release()
         [recovered] = await process.il.runs.recover()

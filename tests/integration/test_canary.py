@@ -151,7 +151,7 @@ async def cancelled(process: Process, parrot: Parrot) -> BaseException:
 
     def slow(heard: Heard) -> Answer:
         reached.set()
-        go_on.wait(10)
+        go_on.wait(60)
         return Answer(b"{}")
 
     parrot.say = slow

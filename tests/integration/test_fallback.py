@@ -2,16 +2,25 @@
 
 import pytest
 
-from fix_app import World
-from interlock import runs
+from fix_app import Process, World
+from interlock import app, plane, runs
 from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
 
 
+def add_target(process: Process, target_class: str) -> None:
+    """The node has a target of this class, and not the lane that leads there."""
+    target = plane.LocalTarget(
+        target_class, target_class=target_class, lane_id="rocket", clock=process.parts.wiring.clock
+    )
+    process.parts.wiring.node._targets[target_class] = target
+
+
 async def test_the_next_acceptable_class_is_tried(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
+        add_target(process, "moon-base")
         outcome = await process.create(target=["moon-base", "local-http"])
         assert outcome.state is runs.State.COMPLETED
         sends = (await process.last()).sends
@@ -22,9 +31,21 @@ async def test_the_next_acceptable_class_is_tried(world: World):
         assert world.server.effects("issues/create") == 1
 
 
+async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        for target in ("local-htpp", ["local-http", "local-htpp"]):
+            with pytest.raises(app.UnknownTarget, match="'local-htpp'; did you mean 'local-http'") as raised:
+                await process.create(target=target)
+            assert raised.value.details == {"target": "local-htpp", "known": ["local-http"]}
+        assert await process.states() == []
+
+
 async def test_without_any_target_nothing_is_sent(file_world: World):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)
+        add_target(process, "moon-base")
+        add_target(process, "mars")
         with pytest.raises(InterlockError) as raised:
             await process.create(target=["moon-base", "mars"], max_attempts=1)
         assert raised.value.code == "effect_failed"
@@ -36,6 +57,7 @@ async def test_without_any_target_nothing_is_sent(file_world: World):
 async def test_a_cut_answer_is_no_reason_to_fall_back(file_world: World):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)
+        add_target(process, "moon-base")
         file_world.server.fault("cut_before", match="issues/create")
         await process.create(target=["local-http", "moon-base"])
         assert file_world.server.effects("issues/create") == 1

@@ -19,7 +19,7 @@ NO_WINDOWS = policy.Policy(
 
 @pytest.fixture(autouse=True)
 def asking(request: pytest.FixtureRequest) -> None:
-    for name in ("world", "file_world", "durable_world"):
+    for name in ("world", "file_world"):
         if name in request.fixturenames:
             request.getfixturevalue(name).law = ASK_WRITES
 
@@ -124,8 +124,7 @@ async def test_an_edit_is_validated(file_world: World, edited: dict[str, Any]):
         assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.PENDING
 
 
-async def test_an_edit_is_judged_again(durable_world: World):
-    world = durable_world
+async def test_an_edit_is_judged_again(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         held = await process.create()
@@ -198,8 +197,7 @@ async def test_a_held_run_can_be_cancelled(world: World):
             await process.il.runs.outcome(held.run_id)
 
 
-async def test_policy_that_has_changed_its_mind_denies(durable_world: World):
-    world = durable_world
+async def test_policy_that_has_changed_its_mind_denies(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         held = await process.create()
@@ -212,8 +210,7 @@ async def test_policy_that_has_changed_its_mind_denies(durable_world: World):
         assert world.server.effects() == 0
 
 
-async def test_another_version_of_the_connector_is_not_what_was_approved(durable_world: World):
-    world = durable_world
+async def test_another_version_of_the_connector_is_not_what_was_approved(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         held = await process.create()
@@ -271,8 +268,7 @@ async def test_a_held_write_whose_answer_is_cut(world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def test_a_held_run_whose_process_died_is_recovered(durable_world: World):
-    world = durable_world
+async def test_a_held_run_whose_process_died_is_recovered(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         held = await process.create()
@@ -311,8 +307,7 @@ async def test_one_roles_yes_does_not_serve_where_anothers_is_needed(world: Worl
             await process.reviewer.approvals.approve(asked(elsewhere))
 
 
-async def test_a_yes_ends_with_the_rule_that_asked_for_that_role(durable_world: World):
-    world = durable_world
+async def test_a_yes_ends_with_the_rule_that_asked_for_that_role(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         held = await process.create()

@@ -12,7 +12,9 @@ import pytest
 from fix_peer import Conversation, Script, closed_port, listen
 from fix_plane import Bench, Intents
 from interlock import kernel, plane
-from interlock.adapters.lanes.http import KEEPALIVE_SECONDS, MAX_REDIRECTS, HttpLane
+from interlock.adapters.lanes import pool
+from interlock.adapters.lanes.http import HttpLane
+from interlock.adapters.lanes.redirects import MAX_REDIRECTS
 
 pytestmark = pytest.mark.anyio
 
@@ -153,7 +155,51 @@ async def test_an_idle_connection_that_the_peer_closed_is_not_used(intents: Inte
         await anyio.wait_all_tasks_blocked()
         assert (await call(peer.url + "/", method="POST", body=b"x")).failure is None
     assert peer.connections == 2
-    assert KEEPALIVE_SECONDS < 2
+    assert pool.KEEPALIVE_SECONDS < 2
+
+
+async def test_what_follows_an_answer_is_no_answer_to_the_next_request(intents: Intents):
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        stray = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nstray"
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" + stray)
+        await peer.request()
+
+    async with listen(script) as peer, lane(intents) as call:
+        assert [(await call(peer.url + "/")).body for _ in range(2)] == [b"{}", b"{}"]
+    assert peer.connections == 2
+
+
+async def script_patient(peer: Conversation) -> None:
+    """Answers as long as it is asked."""
+    while True:
+        await peer.request()
+        await peer.answer()
+
+
+async def test_an_idle_connection_is_closed_after_a_while(intents: Intents, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pool, "KEEPALIVE_SECONDS", 0.01)
+    async with listen(script_patient) as peer, lane(intents) as call:
+        assert (await call(peer.url + "/")).failure is None
+        await peer.ended.wait()
+
+
+async def test_idle_connections_make_room_for_others(intents: Intents):
+    async with listen(script_patient) as one, listen(script_patient) as other, lane(intents, max_connections=1) as call:
+        assert (await call(one.url + "/")).failure is None
+        assert (await call(other.url + "/")).failure is None
+        await one.ended.wait()
+
+
+async def test_an_answer_longer_than_what_is_read_ahead(intents: Intents):
+    long = bytes(range(256)) * 16_384
+
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer(long)
+
+    async with listen(script) as peer, lane(intents) as call:
+        assert (await call(peer.url + "/")).body == long
 
 
 async def script_cut_before(peer: Conversation) -> None:
@@ -273,7 +319,7 @@ async def test_a_peer_that_trickles_is_bounded_by_the_total(intents: Intents):
             await anyio.sleep(0.005)
 
     async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", timeouts=plane.Timeouts(read_ms=1000, total_ms=400))
+        receipt = await call(peer.url + "/", timeouts=plane.Timeouts(read_ms=60_000, total_ms=2_000))
     failed(receipt, plane.FailureClass.TOTAL_TIMEOUT, UNKNOWN)
     assert receipt.status == 200
 
@@ -302,7 +348,7 @@ async def test_an_early_answer_is_read(intents: Intents):
 
     async def script(peer: Conversation) -> None:
         await peer.answer(b"too much", "413 Content Too Large", "Connection: close")
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(60):
             await peer.request()
 
     async with listen(script) as peer, lane(intents) as call:

@@ -1,21 +1,16 @@
 """The HTTP lane and certificates: verified against the host's name, before a byte of the request is sent."""
 
 import asyncio
-import datetime as dt
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from fix_peer import Conversation, listen
 from fix_plane import Bench, Intents
+from fix_tls import certificate, server_side
 from interlock import kernel, plane
 from interlock.adapters.lanes.http import HttpLane
 
@@ -30,41 +25,6 @@ def anyio_backend() -> str:
 class NoVault:
     async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         return kernel.Secret("tok_0123456789abcdef")
-
-
-def certificate(folder: Path, *names: str, expired: bool = False) -> Path:
-    """A self-signed certificate and key for these names and addresses, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-    end = dt.datetime(2021, 1, 1, tzinfo=dt.UTC) if expired else dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
-    alternatives: list[x509.GeneralName] = [
-        x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
-    ]
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(
-        built.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return path
-
-
-def server_side(path: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(path)
-    return context
 
 
 async def answering(peer: Conversation) -> None:

@@ -13,7 +13,8 @@ pytestmark = pytest.mark.anyio
 CREATE = {"repo": "acme/rocket", "title": "Door"}
 
 
-async def test_a_read_is_answered_and_recorded(world: World):
+async def test_a_read_is_answered_and_recorded(every_world: World):
+    world = every_world
     async with world.process() as process:
         await process.connect(world.server.url)
         world.server.add_issues("acme/rocket", 3)

@@ -50,8 +50,7 @@ async def test_after_thirty_days_the_key_is_free(world: World):
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-async def test_callers_at_once_cause_one_effect(durable_world: World, processes: int):
-    world = durable_world
+async def test_callers_at_once_cause_one_effect(world: World, processes: int):
     world.clock = SystemClock()
     async with world.process() as one, world.process() as two:
         await one.connect(world.server.url)

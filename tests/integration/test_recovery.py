@@ -9,6 +9,7 @@ from fix_app import LEASE, Process, World, connector, operations
 from interlock import policy, runs, sdk
 from interlock.kernel import StoreError, UnknownOutcome
 from interlock.runs.recovery import MAX_ATTEMPTS
+from interlock.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -22,8 +23,7 @@ async def connected(world: World) -> None:
         await process.connect(world.server.url)
 
 
-async def test_a_write_that_was_applied_is_found(durable_world: World):
-    world = durable_world
+async def test_a_write_that_was_applied_is_found(world: World):
     await connected(world)
     await world.killed("hold", create())
     async with world.process() as process:
@@ -36,8 +36,7 @@ async def test_a_write_that_was_applied_is_found(durable_world: World):
         assert await process.il.runs.recover() == []
 
 
-async def test_a_write_that_was_not_applied_is_sent_again(durable_world: World):
-    world = durable_world
+async def test_a_write_that_was_not_applied_is_sent_again(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     assert world.server.effects("issues/create") == 0
@@ -47,8 +46,7 @@ async def test_a_write_that_was_not_applied_is_sent_again(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def test_a_read_is_done_again(durable_world: World):
-    world = durable_world
+async def test_a_read_is_done_again(world: World):
     await connected(world)
     await world.killed("hold", lambda process: process.il.invoke("acme.account.fetch"), match="GET /user")
     async with world.process() as process:
@@ -57,8 +55,7 @@ async def test_a_read_is_done_again(durable_world: World):
         assert (await process.il.runs.outcome(recovered.run_id)).output == {"login": "octo-agent"}
 
 
-async def test_a_write_without_a_way_to_read_waits(durable_world: World):
-    world = durable_world
+async def test_a_write_without_a_way_to_read_waits(world: World):
     await connected(world)
     world.server.add_issues("acme/rocket", 1)
     value = {"repo": "acme/rocket", "issue_number": 1, "body": "Hm."}
@@ -71,8 +68,7 @@ async def test_a_write_without_a_way_to_read_waits(durable_world: World):
         assert world.server.effects("issues/create-comment") == 1
 
 
-async def test_a_handler_that_may_have_written_waits(durable_world: World):
-    world = durable_world
+async def test_a_handler_that_may_have_written_waits(world: World):
     await connected(world)
     value = {"repo": "acme/rocket", "title": "Door"}
     await world.killed("hold", lambda process: process.il.invoke("acme.issue.file", value))
@@ -82,8 +78,7 @@ async def test_a_handler_that_may_have_written_waits(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def test_two_processes_recover_one_run_once(durable_world: World):
-    world = durable_world
+async def test_two_processes_recover_one_run_once(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     async with world.process() as one, world.process() as two:
@@ -99,26 +94,32 @@ async def test_two_processes_recover_one_run_once(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def test_a_live_process_is_left_alone(durable_world: World):
-    world = durable_world
+async def live(world: World, process: Process):
+    """Time passes, and the process beats in time."""
+    while True:
+        await process.beat()
+        world.advance(LEASE / 4)
+
+
+async def test_a_live_process_is_left_alone(world: World):
+    world.clock = ManualClock(world.clock.now(), autojump=False)
     async with world.process() as alive, world.process() as other:
         await alive.connect(world.server.url)
         world.server.fault("hold", match="issues/create")
         async with anyio.create_task_group() as group:
             group.start_soon(alive.create)
             await anyio.to_thread.run_sync(world.server.wait_held)
-            async with anyio.create_task_group() as beating:
-                beating.start_soon(alive.beat)
+            async with anyio.create_task_group() as living:
+                living.start_soon(live, world, alive)
                 assert await other.il.runs.recover() == []
-                beating.cancel_scope.cancel()
+                living.cancel_scope.cancel()
             assert await alive.il.runs.recover() == []
             world.server.release()
         assert (await alive.last()).run.state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
 
 
-async def test_a_connection_that_was_revoked_meanwhile(durable_world: World):
-    world = durable_world
+async def test_a_connection_that_was_revoked_meanwhile(world: World):
     await connected(world)
     await world.killed("hold", create())
     await world.killed("hold", lambda process: process.il.invoke("acme.account.fetch"), match="GET /user")
@@ -132,8 +133,7 @@ async def test_a_connection_that_was_revoked_meanwhile(durable_world: World):
         assert world.server.effects("issues/create") == 1
 
 
-async def test_a_connector_that_is_gone(durable_world: World):
-    world = durable_world
+async def test_a_connector_that_is_gone(world: World):
     await connected(world)
     await world.killed("hold", create())
     other = sdk.Connector(
@@ -152,8 +152,7 @@ async def test_a_connector_that_is_gone(durable_world: World):
         assert recovered.error.code == "unknown_capability"
 
 
-async def test_a_newer_connector_with_the_same_contract_goes_on(durable_world: World):
-    world = durable_world
+async def test_a_newer_connector_with_the_same_contract_goes_on(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     newer = connector(version="1.1.0")
@@ -165,8 +164,7 @@ async def test_a_newer_connector_with_the_same_contract_goes_on(durable_world: W
         assert "run.manifest_changed" in await process.events(run.run_id)
 
 
-async def test_a_newer_connector_with_another_contract_does_not(durable_world: World):
-    world = durable_world
+async def test_a_newer_connector_with_another_contract_does_not(world: World):
     await connected(world)
     await world.killed("hold_before", create())
 
@@ -192,8 +190,7 @@ async def test_a_newer_connector_with_another_contract_does_not(durable_world: W
         assert world.server.effects("issues/create") == 0
 
 
-async def test_a_cancel_request_keeps_recovery_from_sending(durable_world: World):
-    world = durable_world
+async def test_a_cancel_request_keeps_recovery_from_sending(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     async with world.process() as process:
@@ -203,8 +200,7 @@ async def test_a_cancel_request_keeps_recovery_from_sending(durable_world: World
         assert world.server.effects("issues/create") == 0
 
 
-async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(durable_world: World):
-    world = durable_world
+async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     world.law = policy.Policy(rules=(policy.Rule(rule_id="no", then=policy.Effect.DENY),))
@@ -214,8 +210,7 @@ async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(durable_wo
         assert world.server.effects("issues/create") == 0
 
 
-async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(durable_world: World):
-    world = durable_world
+async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(world: World):
     await connected(world)
     await world.killed("hold_before", create())
     for _ in range(MAX_ATTEMPTS - 1):
@@ -230,8 +225,9 @@ async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(durable_world
 
 
 @pytest.mark.parametrize("port", ["admit", "apply"])
-async def test_an_answer_of_the_store_that_was_lost(world: World, monkeypatch: pytest.MonkeyPatch, port: str):
+async def test_an_answer_of_the_store_that_was_lost(every_world: World, monkeypatch: pytest.MonkeyPatch, port: str):
     """The commit went through, and its answer did not: the caller gets an error, and nobody here works on the run."""
+    world = every_world
     async with world.process() as process:
         await process.connect(world.server.url)
         ledger = process.parts.wiring.ledger
@@ -256,8 +252,7 @@ async def test_an_answer_of_the_store_that_was_lost(world: World, monkeypatch: p
         assert await process.il.runs.recover() == []
 
 
-async def test_a_store_that_fails_during_recovery_ends_nothing(durable_world: World, monkeypatch: pytest.MonkeyPatch):
-    world = durable_world
+async def test_a_store_that_fails_during_recovery_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
     await connected(world)
     await world.killed("hold_before", create())
     async with world.process() as process:
@@ -273,10 +268,7 @@ async def test_a_store_that_fails_during_recovery_ends_nothing(durable_world: Wo
         assert recovered.state is runs.State.COMPLETED
 
 
-async def test_one_run_that_breaks_recovery_does_not_keep_the_others(
-    durable_world: World, monkeypatch: pytest.MonkeyPatch
-):
-    world = durable_world
+async def test_one_run_that_breaks_recovery_does_not_keep_the_others(world: World, monkeypatch: pytest.MonkeyPatch):
     await connected(world)
     await world.killed("hold_before", create("One"))
     await world.killed("hold_before", create("Two"))
@@ -297,8 +289,7 @@ async def test_one_run_that_breaks_recovery_does_not_keep_the_others(
         assert later.run_id == first.run_id
 
 
-async def test_a_recovery_that_is_interrupted_is_recovered(durable_world: World):
-    world = durable_world
+async def test_a_recovery_that_is_interrupted_is_recovered(world: World):
     await connected(world)
     await world.killed("hold", create())
     async with world.process() as process:
@@ -314,8 +305,7 @@ async def test_a_recovery_that_is_interrupted_is_recovered(durable_world: World)
         assert world.server.effects("issues/create") == 1
 
 
-async def test_reading_for_a_person_that_is_interrupted_never_sends(durable_world: World):
-    world = durable_world
+async def test_reading_for_a_person_that_is_interrupted_never_sends(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         world.server.fault("cut_before", match="issues/create", apply=False)
@@ -335,8 +325,7 @@ async def test_reading_for_a_person_that_is_interrupted_never_sends(durable_worl
         assert world.server.effects("issues/create") == 0
 
 
-async def test_a_process_that_ends_in_good_order_leaves_its_work_at_once(durable_world: World):
-    world = durable_world
+async def test_a_process_that_ends_in_good_order_leaves_its_work_at_once(world: World):
     await connected(world)
     await world.killed("hold", create())
     async with world.process() as process:

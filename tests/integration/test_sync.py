@@ -12,8 +12,7 @@ from interlock.sync import Interlock
 
 def test_a_whole_life(file_world: World):
     file_world.clock = SystemClock()
-    settings = file_world.settings(execution={"owner_lease": 1})
-    with Interlock.open(settings=settings, policy=ALLOW, connectors=[file_world.manifest]) as il:
+    with Interlock.open(settings=file_world.settings(), policy=ALLOW, connectors=[file_world.manifest]) as il:
         il.connections.connect_token("acme", TOKEN, base_url=file_world.server.url)
         outcome = il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
         assert outcome.state is runs.State.COMPLETED

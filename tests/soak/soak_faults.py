@@ -10,6 +10,7 @@ from typing import cast
 import anyio
 import pytest
 
+from fault_world import LEASE
 from fix_faults import Case, Child, settle
 from interlock import runs
 
@@ -69,6 +70,7 @@ def freeze(child: Child, case: Case, flow: str, when: str, number: int) -> None:
     before = [each.run for each in settle(case)[0]]
     done = case.effects()
     case.proxy.thaw()
+    child.pass_time(LEASE + 1)
     child.send(signal.SIGCONT)
     report = child.finish()
     assert report.exit == 0, report
@@ -84,7 +86,7 @@ def freeze(child: Child, case: Case, flow: str, when: str, number: int) -> None:
 def test_many_keys_in_two_processes(child: Child, other_child: Child, make_case: MakeCase) -> None:
     case, both = make_case(), (child, other_child)
     for each in both:
-        each.start(case.order("many_keys", times=10 * ROUNDS, owner_lease=5.0))
+        each.start(case.order("many_keys", times=10 * ROUNDS))
     for each in both:
         each.go()
     told, told_too = (cast("list[dict[str, str]]", each.wait("came_to", patience=1500.0)) for each in both)

@@ -4,8 +4,9 @@ Owns: settings, the wiring of adapters into rooms, `Interlock`. Refuses: rules o
 only room that imports adapters and connectors; what it opens it closes.
 """
 
-from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector
+from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector, UnknownTarget
 from interlock.app.interlock import Interlock
+from interlock.app.local_plane import LOCAL_NET, LocalPlane, list_targets, open_local_plane
 from interlock.app.provided import has_store
 from interlock.app.settings import (
     FILE_NAME,
@@ -20,21 +21,26 @@ from interlock.app.upkeep import Check, Health, examine, migrate, read_catalog
 
 __all__ = [
     "FILE_NAME",
+    "LOCAL_NET",
     "Approvals",
     "Check",
     "Connections",
     "Health",
     "Interlock",
     "InvalidSettings",
+    "LocalPlane",
     "Runs",
     "Settings",
     "SettingsFile",
     "UnknownConnector",
+    "UnknownTarget",
     "examine",
     "find_file",
     "has_store",
+    "list_targets",
     "load",
     "migrate",
+    "open_local_plane",
     "read_catalog",
     "read_file",
 ]

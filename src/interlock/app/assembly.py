@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
-from interlock.adapters import blobs, handlers, keys, lanes, sql
+from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import Clock, IdSource
@@ -33,6 +33,33 @@ class Parts:
     keyring: keys.Keyring
 
 
+class LateHttp:
+    """The HTTP lane, made for the first intent: reading the system's trust store takes longer than most commands."""
+
+    lane_id = LANE_ID
+    carries = plane.HttpIntent
+
+    def __init__(self, credentials: plane.CredentialResolver, addresses: plane.AddressPolicy) -> None:
+        self._credentials = credentials
+        self._addresses = addresses
+        self._lane: plane.Lane | None = None
+        self._closed = False
+
+    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        if self._lane is None:
+            from interlock.adapters import lanes
+
+            self._lane = lanes.HttpLane(credentials=self._credentials, addresses=self._addresses)
+            if self._closed:
+                await self._lane.aclose()
+        await self._lane.execute(intent, exchange)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        if self._lane is not None:
+            await self._lane.aclose()
+
+
 async def assemble(
     settings: Settings,
     *,
@@ -46,8 +73,7 @@ async def assemble(
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
     discovery = catalog.discover()
-    manifests = [found.manifest for found in discovery.connectors]
-    capabilities = catalog.Catalog([*manifests, *provided.read_manifests(settings), *more_connectors])
+    capabilities = catalog.Catalog([*provided.read_manifests(settings), *more_connectors], installed=discovery)
     # Before the store: a missing key must not leave an empty store behind.
     root = provided.load_root(settings, create=create)
     store = sql.open_store(settings.store_url, clock=clock, create=create)
@@ -176,6 +202,7 @@ async def close(parts: Parts) -> None:
 
 
 def _node(settings: Settings, pending: connections.Pending, authorizer: plane.Authorizer, clock: Clock) -> plane.Node:
-    lane = lanes.HttpLane(credentials=pending, addresses=plane.AddressPolicy(allow=settings.execution.egress_allow))
+    addresses = plane.AddressPolicy(allow=settings.execution.egress_allow)
+    lane = LateHttp(pending, addresses)
     target = plane.LocalTarget("local-http", target_class=plane.LOCAL_HTTP, lane_id=LANE_ID, clock=clock)
     return plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock)

@@ -1,11 +1,15 @@
 """The rooms as one caller sees them."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from interlock import approvals, connections, runs, sdk
-from interlock.app.assembly import Parts
 from interlock.kernel import JSON, Caller, RequestError, Secret
+
+if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
+    from interlock import approvals, connections, runs, sdk
+    from interlock.app.assembly import Parts
 
 
 class UnknownConnector(RequestError):
@@ -15,28 +19,46 @@ class UnknownConnector(RequestError):
     next_step = "`interlock connectors list` shows what is installed."
 
 
+class UnknownTarget(RequestError):
+    """No target of this class is there; `details.known` has those that are."""
+
+    code = "unknown_target"
+    next_step = "Name a class that the message lists, or none: then the effect is carried out from here."
+
+    def __init__(self, target: str, known: Collection[str]) -> None:
+        shown, names = target[:60], sorted(known)
+        near = difflib.get_close_matches(shown, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(
+            f"there is no target class {shown!r}; {hint}there are: {', '.join(names)}",
+            details={"target": shown, "known": names},
+        )
+
+
 class Runs:
     """`il.runs`: what happened, and what a person can do about it."""
 
-    def __init__(self, parts: Parts, caller: Caller) -> None:
+    def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
         self._caller = caller
 
-    async def fetch(self, run_id: str) -> runs.Run:
+    async def fetch(self, run_id: str) -> "runs.Run":
         """One run. Raises RunNotFound."""
         return await self._parts.reading.fetch(self._caller, run_id)
 
     async def list(
         self,
         *,
-        states: Sequence[runs.State] = (),
+        states: "Sequence[runs.State]" = (),
         capability: str | None = None,
         connection_id: str | None = None,
         actor: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> Sequence[runs.Run]:
+    ) -> "Sequence[runs.Run]":
         """Runs of this tenant, newest first; go on with `cursor` = the last run id."""
+        from interlock import runs
+
         query = runs.RunFilter(
             tenant_id=self._caller.tenant_id,
             states=tuple(states),
@@ -48,32 +70,32 @@ class Runs:
         )
         return await self._parts.reading.list_runs(query)
 
-    async def history(self, run_id: str) -> runs.History:
+    async def history(self, run_id: str) -> "runs.History":
         """One run with attempts, sends, decisions, artifacts and approvals. Raises RunNotFound."""
         return await self._parts.reading.fetch_history(self._caller, run_id)
 
-    async def events(self, run_id: str, *, after_seq: int = 0, limit: int = 1000) -> Sequence[runs.Event]:
+    async def events(self, run_id: str, *, after_seq: int = 0, limit: int = 1000) -> "Sequence[runs.Event]":
         """A run's events in order. Raises RunNotFound."""
         return await self._parts.reading.list_events(self._caller, run_id, after_seq=after_seq, limit=limit)
 
-    async def outcome(self, run_id: str) -> runs.Outcome:
+    async def outcome(self, run_id: str) -> "runs.Outcome":
         """How a run stands, as `invoke` would have told. Raises RunNotFound and what the run failed with."""
         return await self._parts.reading.outcome(await self.fetch(run_id))
 
-    async def artifact(self, artifact_id: str) -> tuple[runs.Artifact, bytes]:
+    async def artifact(self, artifact_id: str) -> "tuple[runs.Artifact, bytes]":
         """An artifact with its content. Raises ArtifactNotFound, ArtifactDamaged."""
         return await self._parts.reading.fetch_artifact(self._caller, artifact_id)
 
-    async def cancel(self, run_id: str, *, reason: str = "") -> runs.Run:
+    async def cancel(self, run_id: str, *, reason: str = "") -> "runs.Run":
         """Stop a run; one that is at work stops before its next send. Raises RunNotFound, NotCancellable."""
         return await self._parts.steering.cancel(self._caller, run_id, reason=reason)
 
-    async def settle(self, run_id: str, *, seen: runs.Seen | None = None, note: str = "") -> runs.Run:
+    async def settle(self, run_id: str, *, seen: "runs.Seen | None" = None, note: str = "") -> "runs.Run":
         """Settle a run of unknown outcome: by what a person saw, or by reading once more. Raises RunNotFound,
         RunNotWaiting, UnknownOutcome."""
         return await self._parts.steering.settle(self._caller, run_id, seen=seen, note=note)
 
-    async def recover(self) -> Sequence[runs.Recovered]:
+    async def recover(self) -> "Sequence[runs.Recovered]":
         """Take over what dead processes left, now. An open Interlock does so by itself from time to time."""
         return await self._parts.recovery.recover()
 
@@ -85,35 +107,37 @@ class Runs:
 class Approvals:
     """`il.approvals`: the questions that policy put to people."""
 
-    def __init__(self, parts: Parts, caller: Caller) -> None:
+    def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
         self._caller = caller
 
     async def list(
-        self, *, states: Sequence[approvals.State] = (), cursor: str | None = None, limit: int = 50
-    ) -> Sequence[approvals.Approval]:
+        self, *, states: "Sequence[approvals.State]" = (), cursor: str | None = None, limit: int = 50
+    ) -> "Sequence[approvals.Approval]":
         """Approvals of this tenant, newest first; go on with `cursor` = the last approval id."""
         return await self._parts.wiring.approvals.list_approvals(
             self._caller, states=tuple(states), cursor=cursor, limit=limit
         )
 
-    async def fetch(self, approval_id: str) -> approvals.Approval:
+    async def fetch(self, approval_id: str) -> "approvals.Approval":
         """One approval. Raises ApprovalNotFound."""
         return await self._parts.wiring.approvals.fetch_approval(self._caller, approval_id)
 
-    async def approve(self, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None) -> approvals.Approval:
+    async def approve(
+        self, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None
+    ) -> "approvals.Approval":
         """Say yes, perhaps to an edited input. `execute` then does it. Raises RoleMissing, SelfReview, AlreadyDecided,
         ApprovalExpired, InvalidEdit, catalog.InvalidInput."""
         return await self._parts.holding.approve(self._caller, approval_id, edited_input=edited_input)
 
-    async def execute(self, approval_id: str) -> runs.Outcome:
+    async def execute(self, approval_id: str) -> "runs.Outcome":
         """Execute the held run of an approval that was given, spending it. Raises RunNotHeld, and as `invoke`."""
         approval = await self.fetch(approval_id)
         if approval.run_id is None:
             raise RequestError(f"{approval_id} holds no run; it is spent by whoever asked for it")
         return await self._parts.holding.execute(self._caller, approval.run_id)
 
-    async def deny(self, approval_id: str, *, reason: str) -> approvals.Approval:
+    async def deny(self, approval_id: str, *, reason: str) -> "approvals.Approval":
         """Say no; the held run is denied for good. Raises as `approve`."""
         return await self._parts.holding.deny(self._caller, approval_id, reason=reason)
 
@@ -121,7 +145,7 @@ class Approvals:
 class Connections:
     """`il.connections`: this tenant's accounts at services."""
 
-    def __init__(self, parts: Parts, caller: Caller) -> None:
+    def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
         self._caller = caller
 
@@ -133,13 +157,15 @@ class Connections:
         name: str | None = None,
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
-    ) -> connections.Connection:
+    ) -> "connections.Connection":
         """Connect a service with a token, after asking the service whose it is.
 
         The same name again gives the connection a new credential version. `scopes` are those that the service grants
         where it does not tell itself. Raises UnknownConnector, ProbeFailed, InvalidGrant, NameTaken,
         SubjectMismatch, ServiceMismatch.
         """
+        from interlock import connections
+
         profile = self._profile(connector)
         secrets = self._secrets(profile, token)
         wiring = self._parts.wiring
@@ -169,21 +195,21 @@ class Connections:
 
     async def list(
         self, *, connector: str | None = None, cursor: str | None = None, limit: int = 100
-    ) -> Sequence[connections.Connection]:
+    ) -> "Sequence[connections.Connection]":
         """Connections of this tenant, newest first."""
         return await self._parts.wiring.connections.list_connections(
             self._caller, connector_id=connector, cursor=cursor, limit=limit
         )
 
-    async def fetch(self, ref: str) -> connections.Connection:
+    async def fetch(self, ref: str) -> "connections.Connection":
         """One connection by id or name. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.fetch_connection(self._caller, ref)
 
-    async def revoke(self, ref: str, *, reason: str = "") -> connections.Connection:
+    async def revoke(self, ref: str, *, reason: str = "") -> "connections.Connection":
         """Wipe every credential version and end every lease. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.revoke(self._caller, ref, reason)
 
-    def _profile(self, connector: str) -> sdk.AuthProfile:
+    def _profile(self, connector: str) -> "sdk.AuthProfile":
         manifest = self._parts.wiring.catalog.find_connector(connector)
         if manifest is None:
             known = ", ".join(each.connector_id for each in self._parts.wiring.catalog.connectors)
@@ -193,7 +219,7 @@ class Connections:
             raise RequestError(f"{connector} does not connect by token")
         return profile
 
-    def _secrets(self, profile: sdk.AuthProfile, token: str | Secret | Mapping[str, Secret]) -> Mapping[str, Secret]:
+    def _secrets(self, profile: "sdk.AuthProfile", token: str | Secret | Mapping[str, Secret]) -> Mapping[str, Secret]:
         if isinstance(token, Mapping):
             return token
         secret = token if isinstance(token, Secret) else Secret(token)

@@ -5,15 +5,19 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from interlock import catalog, policy, runs, sdk
-from interlock.app import assembly
+from interlock import catalog, policy, sdk
 from interlock.app import settings as configuration
-from interlock.app.faces import Approvals, Connections, Runs
+from interlock.app.faces import Approvals, Connections, Runs, UnknownTarget
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
+
+if TYPE_CHECKING:
+    from interlock import runs
+    from interlock.app import assembly
 
 MAX_TIMEOUT = 3600
 """Seconds that a call may be given."""
@@ -28,7 +32,7 @@ class Interlock:
     `runs`, `approvals`, `connections` and `catalog` are its rooms.
     """
 
-    def __init__(self, parts: assembly.Parts, caller: Caller) -> None:
+    def __init__(self, parts: "assembly.Parts", caller: Caller) -> None:
         self._parts = parts
         self.caller = caller
         self.catalog: catalog.Catalog = parts.wiring.catalog
@@ -59,6 +63,8 @@ class Interlock:
         left, unless `background` is off.
         Raises ConfigurationError and StoreError.
         """
+        from interlock.app import assembly  # here, so that whoever opens nothing loads no adapter
+
         if settings is None:
             found = configuration.find_file(Path.cwd())
             file = file or (None if found is None else configuration.read_file(found))
@@ -113,22 +119,23 @@ class Interlock:
         extensions: Mapping[str, JSON] | None = None,
         timeout: float = 120.0,  # noqa: ASYNC109 - it becomes the run's recorded deadline
         max_attempts: int = 3,
-    ) -> runs.Outcome:
+    ) -> "runs.Outcome":
         """Ask for an effect. Held, denied and shed come back as values; `timeout` is in seconds, `cost` is what the call
         takes from budgets of spend, by unit; `extensions` go on record as they are.
 
         Raises RequestError (the request is wrong; nothing was written), and with `run_id`: ProviderError, PlaneError,
         ConnectionError_, and UnknownOutcome when nobody can tell whether a write happened.
         """
+        from interlock import runs
+
         if not 0 < timeout <= MAX_TIMEOUT:  # NaN is not above zero either
             raise RequestError(f"timeout must be above 0 and at most {MAX_TIMEOUT} seconds, not {timeout}")
-        targets = (target,) if isinstance(target, str) else tuple(target or ("local-http",))
         request = runs.Request(
             capability=capability,
             input=input or {},
             connection=connection,
             idempotency_key=idempotency_key,
-            targets=targets,
+            targets=self._targets(target),
             environment=environment or self._parts.settings.environment,
             trace_id=trace_id,
             sandbox=sandbox,
@@ -140,6 +147,19 @@ class Interlock:
             max_attempts=max_attempts,
         )
         return await self._parts.invoker.invoke(self.caller, request)
+
+    def _targets(self, target: str | Sequence[str] | None) -> tuple[str, ...]:
+        """The acceptable target classes. Raises UnknownTarget for one that this node never has."""
+        from interlock import plane
+
+        if target is None:
+            return (plane.LOCAL_HTTP,)
+        targets = (target,) if isinstance(target, str) else tuple(target) or (plane.LOCAL_HTTP,)
+        known = self._parts.wiring.node.target_classes
+        unknown = next((each for each in targets if each not in known), None)
+        if unknown is not None:
+            raise UnknownTarget(unknown, known)
+        return targets
 
     @property
     def settings(self) -> Settings:
@@ -153,4 +173,6 @@ class Interlock:
 
     def trust(self) -> bytes:
         """The trust file for this installation's packets: its public signing keys. Hand it to whoever verifies."""
+        from interlock import runs
+
         return runs.Trust(self._parts.wiring.signer.public_keys()).dump()

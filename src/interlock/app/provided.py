@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interlock import budgets, policy, sdk
-from interlock.adapters import keys, sql
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import ConfigurationError
+
+if TYPE_CHECKING:
+    from interlock.adapters import keys
 
 
 class FileUnreadable(ConfigurationError):
@@ -15,8 +18,10 @@ class FileUnreadable(ConfigurationError):
     code = "file_unreadable"
 
 
-def load_root(settings: Settings, *, create: bool) -> keys.RootKey:
+def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
     """The root key; one made on the spot for a store in memory. Raises KeyMissing, KeyInvalid, KeyExposed."""
+    from interlock.adapters import keys
+
     if ":memory:" in settings.store_url:
         return keys.fleeting_root()
     shared = settings.store_url.startswith(("postgresql://", "postgres://"))
@@ -32,6 +37,8 @@ def load_root(settings: Settings, *, create: bool) -> keys.RootKey:
 
 def has_store(settings: Settings) -> bool:
     """Whether the store that the settings name is there, in whatever state. Raises InvalidStoreUrl."""
+    from interlock.adapters import sql
+
     return not any(isinstance(finding.error, sql.StoreMissing) for finding in sql.preflight(settings.store_url))
 
 

@@ -2,17 +2,26 @@
 
 import difflib
 import getpass
+import os
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from interlock.kernel import JSON, ConfigurationError
+from interlock.kernel import JSON, ConfigurationError, InvalidJson, parse_json
 
 FILE_NAME = "interlock.toml"
 _MAX_FILE = 1_048_576
+_PREFIX = "INTERLOCK_"
+_OTHER_VARIABLES = frozenset({"KEY", "KEY_FILE", "DEBUG"})
+"""Variables of ours that are no settings."""
+
+_Problem: TypeAlias = tuple[str, str, str | None]
+"""Where, what, and what may have been meant."""
+
 _OTHER_TABLES = frozenset({"policy", "budgets"})
 """Top-level tables of the file that their own rooms read, with their own messages."""
 
@@ -55,13 +64,9 @@ class ExecutionSettings(Part):
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
 
 
-class Settings(BaseSettings):
+class Settings(Part):
     """Everything that an operator can set. `store` is a path or a database URL; `policy_file` replaces the `[policy]` and
     `[[budgets]]` tables of the settings file."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="INTERLOCK_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
-    )
 
     store: str = ".interlock/interlock.db"
     blobs: str | None = None
@@ -126,50 +131,114 @@ def read_file(path: Path) -> SettingsFile:
         raise InvalidSettings(f"{path} is not TOML: {error}") from error
 
 
-def load(file: SettingsFile | None, flags: dict[str, JSON] | None = None) -> Settings:
-    """Put the sources together. `flags` are those that were given. Raises InvalidSettings naming every problem."""
+def load(file: SettingsFile | None, flags: Mapping[str, JSON] | None = None) -> Settings:
+    """Put the sources together, setting by setting. `flags` are those that were given. Raises InvalidSettings naming every
+    problem."""
     values: dict[str, Any] = {}
     if file is not None:
         values = {name: value for name, value in file.values.items() if name not in _OTHER_TABLES}
         values["folder"] = file.path.parent
-
-    class WithFile(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del dotenv_settings, file_secret_settings
-            return (init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=values))
-
+    problems: list[_Problem] = []
+    values = _joined(_joined(values, _from_environment(os.environ, problems)), flags or {})
     try:
-        return WithFile(**cast("dict[str, Any]", flags or {}))
+        settings = Settings(**values)
     except ValidationError as error:
-        raise _invalid(error, file) from None
+        problems = [*map(_problem, error.errors()), *problems]
+    else:
+        if not problems:
+            return settings
+    raise _invalid(problems, file)
 
 
-def _invalid(error: ValidationError, file: SettingsFile | None) -> InvalidSettings:
-    problems: list[JSON] = []
-    lines: list[str] = []
-    for problem in error.errors():
-        path = ".".join(str(part) for part in problem["loc"])
-        near = _nearest(problem["loc"]) if problem["type"] == "extra_forbidden" else None
-        text = "unknown setting" if near is not None or problem["type"] == "extra_forbidden" else problem["msg"]
-        lines.append(f"{path}: {text}" + (f"; did you mean {near!r}?" if near else ""))
-        problems.append({"path": path, "problem": text, "suggestion": near})
+def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, and where both say something `over`."""
+    joined = {**under, **over}
+    for name in under.keys() & over.keys():
+        if isinstance(under[name], dict) and isinstance(over[name], dict):
+            joined[name] = {**under[name], **over[name]}
+    return joined
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[_Problem]) -> dict[str, Any]:
+    """The settings among the variables. An empty one counts as not set."""
+    tables: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for variable, text in environ.items():
+        given = variable.upper().removeprefix(_PREFIX)
+        if not text or given == variable.upper():
+            continue
+        name, _, inner = given.lower().partition("__")
+        field = Settings.model_fields.get(name)
+        if field is not None and _is_table(field.annotation):
+            if inner:
+                part = field.annotation.model_fields.get(inner)
+                inside = {inner: _read(variable, text, None if part is None else part.annotation, problems)}
+                values = _joined(values, {name: inside})
+            else:
+                tables[name] = _read(variable, text, field.annotation, problems)
+        elif field is not None and not inner:
+            values[name] = _read(variable, text, field.annotation, problems)
+        elif (near := _misspelt(given)) is not None:
+            problems.append((variable, "unknown setting", near))
+    return _joined(tables, values)
+
+
+def _read(variable: str, text: str, annotation: object, problems: list[_Problem]) -> Any:
+    """A variable's value: tables and lists are JSON."""
+    kind, wanted = (dict, "object") if _is_table(annotation) else (list, "list")
+    if kind is list and get_origin(annotation) not in (tuple, frozenset):
+        return text
+    with suppress(InvalidJson):
+        value = parse_json(text, what=variable, unique=True)
+        if isinstance(value, kind):
+            return value
+    problems.append((variable, f"a JSON {wanted} is expected", None))
+    return {} if kind is dict else []
+
+
+def _invalid(problems: Sequence[_Problem], file: SettingsFile | None) -> InvalidSettings:
+    lines = [f"{path}: {text}" + (f"; did you mean {near!r}?" if near else "") for path, text, near in problems]
     where = f" in {file.path}, the environment or the flags" if file else " in the environment or the flags"
-    return InvalidSettings("; ".join(lines) + where, details={"problems": problems})
+    told: list[JSON] = [{"path": path, "problem": text, "suggestion": near} for path, text, near in problems]
+    return InvalidSettings("; ".join(lines) + where, details={"problems": told})
+
+
+def _problem(error: Mapping[str, Any]) -> _Problem:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return path, "unknown setting", _nearest(error["loc"])
+    return path, error["msg"], None
+
+
+def _misspelt(given: str) -> str | None:
+    """Which of our variables somebody may have meant. One that looks like none of them is another program's, or
+    Kubernetes' (INTERLOCK_PORT)."""
+    known = [*_variables(Settings), *_OTHER_VARIABLES]
+    if given in known:
+        return None
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.7)
+    near += [each for each in known if each.startswith(given) or given.startswith(f"{each}__")]
+    return _PREFIX + near[0] if near else None
+
+
+def _variables(model: type[BaseModel]) -> Iterator[str]:
+    """The names of all settings as variables, without the prefix."""
+    for name, field in model.model_fields.items():
+        if _is_table(field.annotation):
+            yield from (f"{name.upper()}__{inner}" for inner in _variables(field.annotation))
+        else:
+            yield name.upper()
+
+
+def _is_table(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _nearest(location: tuple[int | str, ...]) -> str | None:
     model: type[BaseModel] = Settings
     for part in location[:-1]:
         annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        if not _is_table(annotation):
             return None
         model = annotation
     near = difflib.get_close_matches(str(location[-1]), [*model.model_fields, *_OTHER_TABLES], n=1)

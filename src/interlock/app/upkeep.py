@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from interlock import catalog, policy
-from interlock.adapters import sql
 from interlock.app import provided
 from interlock.app import settings as configuration
 from interlock.app.interlock import Interlock
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import JSON, InterlockError, StoreError
+
+if TYPE_CHECKING:
+    from interlock.adapters import sql
 
 
 class Health(StrEnum):
@@ -59,8 +61,10 @@ async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
     return checks
 
 
-def migrate(settings: Settings) -> sql.MigrationReport:
+def migrate(settings: Settings) -> "sql.MigrationReport":
     """Bring an existing store up to date. Raises InvalidStoreUrl or a StoreError leaf; then nothing was changed."""
+    from interlock.adapters import sql
+
     return sql.migrate(settings.store_url)
 
 
@@ -68,8 +72,7 @@ def read_catalog(settings: Settings) -> tuple[catalog.Discovery, catalog.Catalog
     """What is installed, and the capabilities; no store is needed. Raises FileUnreadable, sdk.InvalidManifest,
     DuplicateConnector."""
     discovery = catalog.discover()
-    found = [each.manifest for each in discovery.connectors]
-    return discovery, catalog.Catalog([*found, *provided.read_manifests(settings)])
+    return discovery, catalog.Catalog(provided.read_manifests(settings), installed=discovery)
 
 
 def _failed(name: str, error: InterlockError) -> Check:
@@ -145,6 +148,8 @@ def _key(settings: Settings) -> Check:
 
 
 def _store(settings: Settings) -> Iterator[Check]:
+    from interlock.adapters import sql
+
     try:
         findings = sql.preflight(settings.store_url)
     except InterlockError as error:

@@ -63,6 +63,8 @@ class Budgets:
         """
         if any(amount < 0 for amount in (cost or {}).values()):
             raise ValueError(f"a cost cannot be negative: {cost}")
+        if (uncounted := self.reserve_uncounted(call, holder=holder)) is not None:
+            return uncounted
         now = self._clock.now()
         keyed, place = self._keyed(call), block_key(call)
         slots = tuple(key for key, rule in keyed if rule.concurrency is not None)
@@ -82,11 +84,22 @@ class Budgets:
 
         try:
             _check_open(place, self._blocks.get(place), now)
-            if keyed:
-                await self._store.write(take)
+            await self._store.write(take)
         except _Refused as refused:
             return refused.exhausted
         return reservation
+
+    def reserve_uncounted(self, call: Call, *, holder: str) -> Reservation | Exhausted | None:
+        """What `reserve` answers to a call that no budget counts, at once. None if one does."""
+        if self.matching(call):
+            return None
+        now = self._clock.now()
+        place = block_key(call)
+        try:
+            _check_open(place, self._blocks.get(place), now)
+        except _Refused as refused:
+            return refused.exhausted
+        return Reservation(holder=holder, reservation_id="", slots=(), expires_at=now)
 
     async def renew(self, reservation: Reservation) -> Reservation:
         """Keep the slots for another `slot_ttl`, also if they had expired: the call is still under way, so it counts."""

@@ -2,7 +2,8 @@
 
 Owns: discovery of connectors, lookup and search of capabilities, and the validation of values against their schemas.
 Refuses: connections, policy, execution. Invariants: a capability id means one operation of one connector version with one
-manifest digest; a broken connector never hides another; a mismatch names its place and never repeats the value.
+manifest digest; a connector is loaded when it is asked for, and a broken one never hides another; a mismatch names its place
+and never repeats a text.
 """
 
 from interlock.catalog.capability import Capability

@@ -7,6 +7,7 @@ from typing import Final
 
 from interlock import sdk
 from interlock.catalog.capability import Capability
+from interlock.catalog.discover import Discovery
 from interlock.catalog.errors import DuplicateConnector, UnknownCapability
 from interlock.kernel import RequestError
 
@@ -41,43 +42,61 @@ class Page:
 
 
 class Catalog:
-    """Every capability of a set of connectors. Immutable. Raises DuplicateConnector for two with one id."""
+    """Every capability of a set of connectors. An installed one is loaded when it is first asked for, or when all are.
+    Nothing changes but that. Raises DuplicateConnector for two with one id."""
 
-    def __init__(self, manifests: Iterable[sdk.Manifest]) -> None:
-        connectors: dict[str, sdk.Manifest] = {}
+    def __init__(self, manifests: Iterable[sdk.Manifest] = (), *, installed: Discovery | None = None) -> None:
+        self._installed = installed or Discovery(())
+        self._connectors: dict[str, sdk.Manifest] = {}
+        self._capabilities: dict[str, Capability] = {}
+        for name in self._installed.names:
+            if len(packages := self._installed.distributions(name)) > 1:
+                raise DuplicateConnector(f"two connectors are called {name!r}: from {' and from '.join(packages)}")
         for manifest in manifests:
-            known = connectors.setdefault(manifest.connector_id, manifest)
-            if known is not manifest:
+            known = self.find_connector(manifest.connector_id)
+            if known is None:
+                self._add(manifest)
+            elif known is not manifest:
                 raise DuplicateConnector(
                     f"two connectors are called {known.connector_id!r}: versions {known.version} and {manifest.version}"
                 )
-        self._connectors = dict(sorted(connectors.items()))
-        capabilities = [
-            Capability(manifest, operation)
-            for manifest in self._connectors.values()
-            for operation in manifest.operations
-        ]
-        self._capabilities = {each.capability_id: each for each in sorted(capabilities, key=lambda c: c.capability_id)}
+
+    def _add(self, manifest: sdk.Manifest) -> None:
+        found = [Capability(manifest, operation) for operation in manifest.operations]
+        # New tables instead of changed ones: another thread may be reading.
+        self._capabilities = {**self._capabilities, **{each.capability_id: each for each in found}}
+        self._connectors = {**self._connectors, manifest.connector_id: manifest}
+
+    def _all(self) -> list[Capability]:
+        """Every capability, sorted by its id."""
+        for name in self._installed.names:
+            self.find_connector(name)
+        return sorted(self._capabilities.values(), key=lambda each: each.capability_id)
 
     @property
     def connectors(self) -> tuple[sdk.Manifest, ...]:
         """The manifests, sorted by connector id."""
-        return tuple(self._connectors.values())
+        self._all()
+        return tuple(sorted(self._connectors.values(), key=lambda each: each.connector_id))
 
     def find_connector(self, connector_id: str) -> sdk.Manifest | None:
         """The manifest of that id."""
+        if connector_id not in self._connectors and (found := self._installed.find(connector_id)) is not None:
+            self._add(found.manifest)
         return self._connectors.get(connector_id)
 
     def find(self, capability_id: str) -> Capability | None:
         """The capability of that id."""
+        if capability_id not in self._capabilities:
+            self.find_connector(capability_id.partition(".")[0])
         return self._capabilities.get(capability_id)
 
     def fetch(self, capability_id: str) -> Capability:
         """The capability of that id. Raises UnknownCapability with the nearest names."""
-        found = self._capabilities.get(capability_id)
+        found = self.find(capability_id)
         if found is None:
-            asked = capability_id[:100]
-            raise UnknownCapability(asked, difflib.get_close_matches(asked, self._capabilities, n=3, cutoff=0.5))
+            asked, known = capability_id[:100], [each.capability_id for each in self._all()]
+            raise UnknownCapability(asked, difflib.get_close_matches(asked, known, n=3, cutoff=0.5))
         return found
 
     def list_capabilities(self, filter: Filter | None = None, *, cursor: str | None = None, limit: int = 50) -> Page:  # noqa: A002
@@ -85,16 +104,14 @@ class Catalog:
         if not 1 <= limit <= _MOST:
             raise RequestError(f"limit must be 1 to {_MOST}, not {limit}")
         wanted = filter or Filter()
-        found = [
-            each for name, each in self._capabilities.items() if name > (cursor or "") and wanted.fits(each)
-        ]  # fmt: skip
+        found = [each for each in self._all() if each.capability_id > (cursor or "") and wanted.fits(each)]
         page = tuple(found[:limit])
         return Page(capabilities=page, next_cursor=page[-1].capability_id if len(found) > limit else None)
 
     def search(self, text: str, *, limit: int = 20) -> tuple[Capability, ...]:
         """The capabilities in which every word occurs, best first: in the id, then in the names, then in the text."""
         words = text.lower().split()[:20]
-        scored = [(score, each) for each in self._capabilities.values() if (score := _score(each, words)) > 0]
+        scored = [(score, each) for each in self._all() if (score := _score(each, words)) > 0]
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
 
 

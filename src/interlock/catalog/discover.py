@@ -33,38 +33,70 @@ class Broken:
     problem: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Discovery:
-    """What was found, and what is broken; the one never hides the other."""
+    """The connectors that are installed, by the names of their entry points, which are their ids. Each is loaded when it is
+    first asked for; one that is broken never hides another, and never raises."""
 
-    connectors: tuple[Installed, ...]
-    problems: tuple[Broken, ...]
+    def __init__(self, entries: Iterable[EntryPoint]) -> None:
+        self._entries: dict[str, list[EntryPoint]] = {}
+        for entry in sorted(entries, key=lambda each: each.name):
+            self._entries.setdefault(entry.name, []).append(entry)
+        self._loaded: dict[str, Installed | Broken] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of all that is installed, sorted. Nothing is loaded."""
+        return tuple(self._entries)
+
+    def distributions(self, name: str) -> tuple[str, ...]:
+        """The packages that offer a connector of this name. Nothing is loaded."""
+        return tuple("an unknown package" if each.dist is None else each.dist.name for each in self._entries[name])
+
+    def find(self, connector_id: str) -> Installed | None:
+        """The connector of that id, unless it is broken or not there."""
+        found = self._load(connector_id) if connector_id in self._entries else None
+        return found if isinstance(found, Installed) else None
+
+    @property
+    def connectors(self) -> tuple[Installed, ...]:
+        """Every connector that works."""
+        return tuple(found for name in self._entries if isinstance(found := self._load(name), Installed))
+
+    @property
+    def problems(self) -> tuple[Broken, ...]:
+        """Every connector that does not, and why."""
+        return tuple(found for name in self._entries if isinstance(found := self._load(name), Broken))
+
+    def _load(self, name: str) -> Installed | Broken:
+        if name not in self._loaded:
+            self._loaded[name] = _load(self._entries[name][0])
+        return self._loaded[name]
 
 
 def discover(group: str = GROUP, *, entries: Iterable[EntryPoint] | None = None) -> Discovery:
-    """Load every installed connector, sorted by name. `entries` replaces what is installed. Never raises for a broken one."""
-    connectors: list[Installed] = []
-    problems: list[Broken] = []
-    for entry in sorted(entry_points(group=group) if entries is None else entries, key=lambda each: each.name):
-        distribution = entry.dist
-        name = None if distribution is None else distribution.name
-        try:
-            manifest = _manifest(entry.load())
-        except InterlockError as error:
-            problems.append(Broken(entry_point=entry.name, distribution=name, code=error.code, problem=error.message))
-        except Exception as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
-            text = f"{type(error).__name__}: {error}"[:500]
-            problems.append(Broken(entry_point=entry.name, distribution=name, code="connector_broken", problem=text))
-        else:
-            connectors.append(
-                Installed(
-                    manifest=manifest,
-                    entry_point=entry.name,
-                    distribution=name,
-                    distribution_version=None if distribution is None else distribution.version,
-                )
+    """What is installed. `entries` replaces it."""
+    return Discovery(entry_points(group=group) if entries is None else entries)
+
+
+def _load(entry: EntryPoint) -> Installed | Broken:
+    distribution = None if entry.dist is None else entry.dist.name
+    try:
+        manifest = _manifest(entry.load())
+    except InterlockError as error:
+        code, problem = error.code, error.message
+    except Exception as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
+        code, problem = "connector_broken", f"{type(error).__name__}: {error}"[:500]
+    else:
+        if manifest.connector_id == entry.name:
+            version = None if entry.dist is None else entry.dist.version
+            return Installed(
+                manifest=manifest, entry_point=entry.name, distribution=distribution, distribution_version=version
             )
-    return Discovery(connectors=tuple(connectors), problems=tuple(problems))
+        code = "connector_broken"
+        problem = (
+            f"the connector is called {manifest.connector_id!r}, its entry point {entry.name!r}; they share one name"
+        )
+    return Broken(entry_point=entry.name, distribution=distribution, code=code, problem=problem)
 
 
 def _manifest(found: object) -> sdk.Manifest:

@@ -18,15 +18,18 @@ from interlock.kernel import JSON, ConfigurationError, Fault, NotFoundError, Pro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """One place where a value is not what its schema expects; `path` is `$.labels[0]`, `got` the type that is there."""
+    """One place where a value is not what its schema expects, in words: `path` is `$.labels[0]`; `got` is a number as it
+    is, a text's length, a list's or an object's size, and None where nothing may stand."""
 
     path: str
     expected: str
-    got: str
+    got: str | None
     suggestion: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.expected}, got {self.got}" + (f" ({self.suggestion})" if self.suggestion else "")
+        got = "" if self.got is None else f", got {self.got}"
+        hint = "" if self.suggestion is None else f" ({self.suggestion})"
+        return f"{self.path.removeprefix('$.')}: {self.expected}{got}{hint}"
 
     def to_json(self) -> dict[str, JSON]:
         return {"path": self.path, "expected": self.expected, "got": self.got, "suggestion": self.suggestion}
@@ -80,7 +83,7 @@ class DuplicateConnector(ConfigurationError):
     """Two connectors have the same id, so their capabilities could not be told apart."""
 
     code = "duplicate_connector"
-    next_step = "Uninstall one of the packages that `interlock connectors list` names."
+    next_step = "Uninstall one of the two, or take the manifest file out of the settings."
 
 
 def _joined(mismatches: Sequence[Mismatch]) -> str:

@@ -1,10 +1,11 @@
 """Values against JSON Schemas: every mismatch, with the place, what is expected, what is there, and the nearest name."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock import sdk
+from interlock.catalog import words
 from interlock.catalog.errors import Mismatch
 from interlock.kernel import JSON
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     import jsonschema_rs
 
 _MOST: Final = 50
+_TELLS_APART: Final = frozenset({"type", "const", "enum"})
+"""Keywords by which an alternative shows at once that it was not the one that was meant."""
 
 Validate = Callable[[JSON], list[Mismatch]]
 
@@ -36,32 +39,44 @@ def compiled(schema: sdk.Schema) -> Validate:
     return validate
 
 
-def _mismatches(error: "jsonschema_rs.ValidationError", schema: sdk.Schema) -> Iterable[Mismatch]:
-    kind = cast("Any", error.kind)
+def _mismatches(error: "jsonschema_rs.ValidationError", schema: sdk.Schema) -> Iterator[Mismatch]:
+    kind, instance = cast("Any", error.kind), cast("Any", error.instance)
     path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
     if kind.name == "required":
         yield Mismatch(path=f"{path}.{kind.property}", expected="a required field", got="nothing")
-    elif kind.name == "additionalProperties":
+    elif kind.name in ("additionalProperties", "unevaluatedProperties"):
         known = list(cast("Mapping[str, JSON]", _at(schema, error.schema_path[:-1]).get("properties", {})))
         for name in cast("list[str]", kind.unexpected)[:_MOST]:
-            near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known)[:30])}"
-            yield Mismatch(path=f"{path}.{name[:100]}", expected="no such field", got="a value", suggestion=hint)
+            near = _nearest(name, known)
+            hint = near or (f"there are {', '.join(sorted(known)[:30])}" if known else None)
+            yield Mismatch(path=f"{path}.{name[:100]}", expected="no such field", got=None, suggestion=hint)
+    elif (meant := _meant(error)) is not None:
+        for each in meant:
+            yield from _mismatches(each, schema)
     else:
-        yield Mismatch(path=path, expected=_expectation(kind), got=_type_name(cast("JSON", error.instance)))
+        options = [each for each in kind.options if isinstance(each, str)] if kind.name == "enum" else []
+        hint = _nearest(instance, options) if isinstance(instance, str) else None
+        yield Mismatch(path=path, expected=words.expectation(kind), got=words.given(instance), suggestion=hint)
 
 
-def _expectation(kind: Any) -> str:
-    """What a schema keyword asks for, in words as short as the keyword."""
-    if kind.name == "type":
-        return " or ".join(cast("list[str]", kind.types))
-    if kind.name == "enum":
-        return f"one of {', '.join(str(each) for each in cast('list[JSON]', kind.options)[:30])}"
-    if kind.name in ("anyOf", "oneOfNotValid"):
-        branches = cast("list[list[jsonschema_rs.ValidationError]]", kind.context)
-        return " or ".join(dict.fromkeys(_expectation(each.kind) for branch in branches for each in branch[:1]))
-    values = [str(value)[:200] for value in cast("dict[str, object]", kind.as_dict()).values()]
-    return " ".join([kind.name, *values])
+def _meant(error: "jsonschema_rs.ValidationError") -> "list[jsonschema_rs.ValidationError] | None":
+    """Of alternatives that all fail, what is wrong with the only one that the value can have been meant for."""
+    kind = cast("Any", error.kind)
+    if kind.name not in ("anyOf", "oneOf"):
+        return None
+    branches = cast("list[list[jsonschema_rs.ValidationError]]", kind.context)
+    meant = [
+        branch
+        for branch in branches
+        if branch
+        and not any(each.kind.name in _TELLS_APART and each.instance_path == error.instance_path for each in branch)
+    ]
+    return meant[0] if len(meant) == 1 else None
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    near = difflib.get_close_matches(name[:100], known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else None
 
 
 def _at(schema: sdk.Schema, way: Iterable[str | int]) -> Any:
@@ -70,12 +85,3 @@ def _at(schema: sdk.Schema, way: Iterable[str | int]) -> Any:
     for part in way:
         node = node[part]
     return node
-
-
-def _type_name(value: JSON) -> str:
-    if value is None:
-        return "null"
-    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (Mapping, "object")):
-        if isinstance(value, kind):
-            return name
-    return "array"

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 
+from interlock.cli.errors import Usage
 from interlock.cli.text import clean, json_text
 from interlock.kernel import (
     ConfigurationError,
@@ -50,6 +51,8 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
         sys.stdout.flush()
         return
     lines = [("error", error.message)]
+    if isinstance(error, Usage) and "usage" in error.details:
+        lines.append(("usage", str(error.details["usage"])))
     if error.run_id is not None:
         lines.append(("run", error.run_id))
     if verbose:

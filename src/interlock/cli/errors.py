@@ -4,10 +4,17 @@ from interlock.kernel import ConfigurationError, InterlockError, RequestError, R
 
 
 class Usage(RequestError):
-    """The command line cannot be understood."""
+    """The command line cannot be understood. `details.usage` is the command's own line."""
 
     code = "usage"
-    next_step = "`interlock --help` lists the commands."
+    next_step = "`interlock COMMAND --help` shows how it is used."
+
+    def about(self, command: str, usage: str) -> "Usage":
+        """The same, of a command whose usage line this is."""
+        self.details["usage"] = usage
+        if self.next_step == Usage.next_step:
+            self.next_step = f"`{command} --help` shows how it is used."
+        return self
 
 
 class FileRefused(RequestError):

@@ -8,18 +8,47 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk, Options
+    from interlock.cli.errors import Usage
     from interlock.kernel import InterlockError
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Given: TypeAlias = dict[str, Any]
+
+
+class _Command(TyperCommand):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _blamed(ctx):
+            return super().parse_args(ctx, args)
+
+
+class Group(TyperGroup):
+    """A group of commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _blamed(ctx):
+            return super().parse_args(ctx, args)
+
+
+@contextmanager
+def _blamed(ctx: Any) -> Generator[None]:
+    """Typer forgets whose option it is that lacks its value."""
+    try:
+        yield
+    except typer.TyperException as error:
+        if getattr(error, "ctx", None) is None:
+            vars(error)["ctx"] = ctx
+        raise
+
 
 _EXAMPLE = re.compile(r"(?<!\x08\n)^Example:\n", re.MULTILINE)
 
@@ -42,11 +71,11 @@ def command(parent: typer.Typer, name: str) -> Callable[[F], F]:
 
         def carried(ctx: typer.Context, **values: Any) -> None:
             given = _keep(ctx, values)
-            raise typer.Exit(_run(function, given, {each.name: values[each.name] for each in own}))
+            raise typer.Exit(_run(function, given, {each.name: values[each.name] for each in own}, ctx))
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         _dress(carried, function.__doc__, [context, *(each.replace(kind=context.kind) for each in own), *_parameters()])
-        parent.command(name)(carried)
+        parent.command(name, cls=_Command)(carried)
         return function
 
     return register
@@ -54,7 +83,7 @@ def command(parent: typer.Typer, name: str) -> Callable[[F], F]:
 
 def group(parent: typer.Typer, name: str, about: str) -> typer.Typer:
     """A group of commands, which takes the shared options too."""
-    made = typer.Typer(name=name, rich_markup_mode=None)
+    made = typer.Typer(name=name, cls=Group, rich_markup_mode=None)
     share(made, about)
     parent.add_typer(made)
     return made
@@ -97,7 +126,24 @@ def _keep(ctx: typer.Context, values: _Given) -> _Given:
     return kept
 
 
-def _run(function: Callable[..., Any], given: _Given, own: _Given) -> int:
+def misused(error: typer.TyperException, *, as_json: bool) -> int:
+    """Say what is wrong with a command line that did not reach its command, and answer with the exit code."""
+    from interlock.cli.complaint import USAGE, complain
+    from interlock.cli.errors import Usage
+
+    usage = Usage(str(getattr(error, "format_message", lambda: error)()))
+    complain(_about(usage, getattr(error, "ctx", None)), as_json=as_json)
+    return USAGE
+
+
+def _about(error: "Usage", ctx: typer.Context | None) -> "Usage":
+    """The error with the usage line of its command."""
+    if ctx is None:
+        return error
+    return error.about(ctx.command_path, " ".join(ctx.get_usage().split()).removeprefix("Usage: "))
+
+
+def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Context) -> int:
     """Carry a command out, and answer with the exit code."""
     from interlock.cli.desk import Desk, Options
 
@@ -114,7 +160,10 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given) -> int:
 
         return _fail(Interrupted("interrupted"), options)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
-        return _fail(_known(error), options)
+        from interlock.cli.errors import Usage
+
+        known = _known(error)
+        return _fail(_about(known, ctx) if isinstance(known, Usage) else known, options)
 
 
 def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer | None":

@@ -19,7 +19,7 @@ def collect(pairs: Iterable[str], source: str | None, schema: Mapping[str, Any])
 
 def read_object(source: str) -> dict[str, JSON]:
     """A file (`-`: stdin) that holds one JSON object. Raises InvalidJson, FileRefused, Usage."""
-    value = parse_json(files.read(source, "input file"), what=f"input file {source}")
+    value = parse_json(files.read(source, "input file"), what=f"input file {source}", unique=True)
     if not isinstance(value, dict):
         raise Usage(f"the input file {source} does not hold a JSON object", next_step="Write one: {…}.")
     return value
@@ -37,7 +37,7 @@ def parse_pairs(pairs: Iterable[str], schema: Mapping[str, Any]) -> dict[str, JS
         if name in parsed:
             raise Usage(f"the field {name[:60]!r} is given twice", next_step=_HOW)
         if how == ":=":
-            parsed[name] = parse_json(text, what=f"field {name[:60]}")
+            parsed[name] = parse_json(text, what=f"field {name[:60]}", unique=True)
         else:
             parsed[name] = _read(name, text, schemas.kinds(properties.get(name, {}), schema))
     return parsed
@@ -47,7 +47,7 @@ def _read(name: str, text: str, kinds: frozenset[str]) -> JSON:
     if not kinds or "string" in kinds:
         return text
     try:
-        return parse_json(text, what=f"field {name[:60]}")
+        return parse_json(text, what=f"field {name[:60]}", unique=True)
     except InvalidJson as error:
         if error.__cause__ is None:  # it is JSON, and beyond our limits
             raise

@@ -13,12 +13,13 @@ from interlock.cli import (
     connecting,
     demo,
     examining,
+    executing,
     following,
     invoking,
     reviewing,
     starting,
 )
-from interlock.cli.frame import share
+from interlock.cli.frame import Group, share
 
 _MODULES = (
     demo,
@@ -31,6 +32,7 @@ _MODULES = (
     following,
     artifacts,
     reviewing,
+    executing,
 )
 
 ABOUT = """Every effect of agents and apps is authorised before it happens, done once, and provable afterwards.
@@ -54,7 +56,7 @@ Exit codes:
 
 def tree() -> typer.Typer:
     """The whole command line."""
-    made = typer.Typer(name="interlock", rich_markup_mode=None, pretty_exceptions_enable=False)
+    made = typer.Typer(name="interlock", cls=Group, rich_markup_mode=None, pretty_exceptions_enable=False)
     version = inspect.Parameter(
         "version",
         inspect.Parameter.KEYWORD_ONLY,

@@ -25,11 +25,12 @@ from interlock.kernel.errors import (
     VerificationError,
 )
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
-from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json
+from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
 from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
 from interlock.kernel.secret import Secret
 from interlock.kernel.store import Store, Tx
 from interlock.kernel.version import VERSION
+from interlock.kernel.yamltext import parse_yaml
 
 __all__ = [
     "JSON",
@@ -72,6 +73,8 @@ __all__ = [
     "from_rfc3339",
     "is_id",
     "parse_json",
+    "parse_yaml",
+    "read_json",
     "to_micros",
     "to_rfc3339",
 ]

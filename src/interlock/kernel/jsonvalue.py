@@ -1,13 +1,17 @@
 """JSON from outside: parsed once, within limits, with the path of what is wrong."""
 
+import json
 import math
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import orjson
 
 from interlock.kernel.canonical import JSON, MAX_INTEGER, PLAIN_BELOW
 from interlock.kernel.errors import RequestError, Retry
+
+_DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else code for code in range(256))
+_LONG: Final = b"0" * 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +31,35 @@ class InvalidJson(RequestError):
     next_step = "Send plain JSON (RFC 8259) within the limits named in the message."
 
 
-def parse_json(data: bytes | str, *, limits: JsonLimits | None = None, what: str = "input") -> JSON:
-    """Parse and check a JSON text. Raises InvalidJson, naming the place."""
+def parse_json(
+    data: bytes | str, *, limits: JsonLimits | None = None, what: str = "input", unique: bool = False
+) -> JSON:
+    """Parse and check a JSON text. Raises InvalidJson, naming the place. Of equal keys in one object the last counts;
+    `unique` refuses them, which is for what people write: it reads the text twice."""
     limits = limits or JsonLimits()
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     if len(raw) > limits.max_bytes:
         raise InvalidJson(f"the {what} has {len(raw)} bytes; the limit is {limits.max_bytes}")
     try:
-        value = cast("JSON", orjson.loads(raw))
-    except orjson.JSONDecodeError as error:
+        value = read_json(raw)
+    except ValueError as error:
         raise InvalidJson(f"the {what} is not JSON: {error}") from error
     check_json(value, limits=limits, what=what)
+    if unique:
+        _check_unique(raw, limits, what)
     return value
+
+
+def read_json(raw: bytes) -> JSON:
+    """The value of a JSON text, unchecked, its integers exact however long. Raises ValueError for what is not JSON."""
+    value = cast("JSON", orjson.loads(raw))
+    # orjson makes floats of integers beyond 64 bits, all of which have such a run of digits.
+    if _LONG not in raw.translate(_DIGITS):
+        return value
+    try:
+        return json.loads(raw.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def check_json(value: object, *, limits: JsonLimits | None = None, what: str = "input") -> None:
@@ -76,12 +97,40 @@ def check_json(value: object, *, limits: JsonLimits | None = None, what: str = "
             raise InvalidJson(f"the {what} is larger than {limits.max_bytes} bytes")
 
 
+class _Repeating(dict[str, object]):
+    """An object in whose text a key stands twice."""
+
+    def __init__(self, pairs: list[tuple[str, object]]) -> None:
+        super().__init__(pairs)
+        seen: set[str] = set()
+        self.key = next(name for name, _ in pairs if name in seen or seen.add(name))
+
+
+def _check_unique(raw: bytes, limits: JsonLimits, what: str) -> None:
+    def members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        return found if len(found) == len(pairs) else _Repeating(pairs)
+
+    try:
+        stack: list[tuple[object, str]] = [(json.loads(raw.decode(), object_pairs_hook=members), "$")]
+    except RecursionError as error:  # in a value that a later one replaced
+        raise InvalidJson(f"the {what} is nested deeper than {limits.max_depth} levels") from error
+    while stack:
+        item, path = stack.pop()
+        if isinstance(item, _Repeating):
+            raise InvalidJson(f"{what} {path[:200]}: the key {item.key[:60]!r} stands twice")
+        if isinstance(item, dict):
+            stack.extend((child, f"{path}.{key}") for key, child in cast("dict[str, object]", item).items())
+        elif isinstance(item, list):
+            stack.extend((child, f"{path}[{index}]") for index, child in enumerate(cast("list[object]", item)))
+
+
 def _check_scalar(item: object, path: str, what: str) -> None:
     if item is None or isinstance(item, bool):
         return
     if isinstance(item, int):
         if abs(item) > MAX_INTEGER:
-            raise InvalidJson(f"{what} {path}: {item} is beyond ±(2⁵³−1); send it as text")
+            raise InvalidJson(f"{what} {path}: {_short(item)} is beyond ±(2⁵³−1); send it as text")
     elif isinstance(item, float):
         if not math.isfinite(item):
             raise InvalidJson(f"{what} {path}: {item} is not a JSON number")
@@ -89,6 +138,11 @@ def _check_scalar(item: object, path: str, what: str) -> None:
             raise InvalidJson(f"{what} {path}: {item} would be written as an integer beyond ±(2⁵³−1); send it as text")
     else:
         raise InvalidJson(f"{what} {path}: {type(item).__name__} is not a JSON value")
+
+
+def _short(number: int) -> str:
+    text = str(number) if number.bit_length() < 4096 else "an integer"
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _check_text(text: str, path: str, what: str) -> int:

@@ -18,6 +18,10 @@ REDACTED = "[redacted]"
 MIN_SECRET_LENGTH = 8
 """Shorter secrets are refused where they enter: to redact them would shred ordinary text."""
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+")
+"""What JSON and URLs write as it is (RFC 3986 §2.3)."""
+_URLSAFE = str.maketrans("+/", "-_")
+
 
 class Redactor:
     """Removes a fixed set of secrets from text, bytes and JSON. Immutable; make one per call from the lease."""
@@ -56,39 +60,60 @@ class Redactor:
 
     def json(self, value: JSON) -> JSON:
         """A JSON value without any known secret, in keys and in values."""
-        if not self._forms:
-            return value
+        # Nearly always there is none, which one look at all texts together shows.
+        return self._cleaned(value) if self._forms and self._may_occur(value) else value
+
+    def _may_occur(self, value: JSON) -> bool:
+        texts: list[str] = []
+        stack = [value]
+        while stack:
+            item = stack.pop()
+            if isinstance(item, str):
+                texts.append(item)
+            elif isinstance(item, dict):
+                texts.extend(item)
+                stack.extend(item.values())
+            elif isinstance(item, list | tuple):
+                stack.extend(cast("list[JSON]", item))
+        together = "\n".join(texts)
+        return any(form in together for form in self._forms)
+
+    def _cleaned(self, value: JSON) -> JSON:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(key): self.json(item) for key, item in value.items()}
+            return {self.text(key): self._cleaned(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.json(item) for item in cast("list[JSON]", value)]
+            return [self._cleaned(item) for item in cast("list[JSON]", value)]
         return value
 
 
 def _forms(secret: str) -> set[str]:
     raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, raw.hex(), raw.hex().upper()}
+    if not _UNRESERVED.fullmatch(secret):
+        forms |= _escaped(secret)
+    for padding in range(3):
+        # Inside a longer base64 text the secret starts at one of three alignments; keep the characters that depend on
+        # the secret alone (`Basic user:token` is the usual case).
+        start = -(-8 * padding // 6)
+        end = 8 * (padding + len(raw)) // 6
+        encoded = base64.b64encode(b"\0" * padding + raw).decode()[start:end]
+        forms |= {encoded, encoded.translate(_URLSAFE)}
+    return {form for form in forms if len(form) >= MIN_SECRET_LENGTH}
+
+
+def _escaped(secret: str) -> set[str]:
+    """As it stands in JSON and in URLs."""
     in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     in_urls = {
         quote(secret, safe="", errors="replace"),
         quote(secret, errors="replace"),
         quote_plus(secret, errors="replace"),
     }
-    forms = {
-        secret,
+    return {
         *in_json,
         *(form.replace("/", "\\/") for form in in_json),
         *in_urls,
         *(re.sub("%..", lambda escape: escape.group().lower(), form) for form in in_urls),
-        raw.hex(),
-        raw.hex().upper(),
     }
-    for padding in range(3):
-        # Inside a longer base64 text the secret starts at one of three alignments; keep the characters that depend on
-        # the secret alone (`Basic user:token` is the usual case).
-        start = -(-8 * padding // 6)
-        end = 8 * (padding + len(raw)) // 6
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            forms.add(encode(b"\0" * padding + raw).decode()[start:end])
-    return {form for form in forms if len(form) >= MIN_SECRET_LENGTH}

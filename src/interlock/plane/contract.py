@@ -23,6 +23,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 """`sha256:<hex>`."""
 
+Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32,128}$")]
+"""16 to 64 bytes in hexadecimal."""
+
 
 class Contract(BaseModel):
     """A versioned value that crosses the plane's border. Unknown fields and silent conversions are refused."""

@@ -1,6 +1,6 @@
 """What the plane raises: wrong settings, and a failed effect where a caller wants an exception for it."""
 
-from interlock.kernel import ConfigurationError, PlaneError
+from interlock.kernel import ConfigurationError, Fault, PlaneError, Retry
 from interlock.plane.failures import Failure
 
 
@@ -27,3 +27,12 @@ class EffectFailed(PlaneError):
             run_id=run_id,
             details={"failure_class": failure.failure_class.value, "failure_code": failure.code},
         )
+
+
+class InputClosed(PlaneError):
+    """Input was sent to an execution that takes no more."""
+
+    code = "input_closed"
+    retry = Retry.NEVER
+    fault = Fault.CALLER
+    next_step = "Start a new execution."

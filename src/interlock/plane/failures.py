@@ -14,6 +14,7 @@ class FailureClass(StrEnum):
     AUTHORITY_DENIED = "authority_denied"
     TARGET_UNAVAILABLE = "target_unavailable"
     LANE_UNAVAILABLE = "lane_unavailable"
+    ATTACH_REFUSED = "attach_refused"
     DEADLINE_PASSED = "deadline_passed"
     HOST_NOT_ALLOWED = "host_not_allowed"
     REQUEST_TOO_LARGE = "request_too_large"
@@ -31,6 +32,25 @@ class FailureClass(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
     PROTOCOL_ERROR = "protocol_error"
     REDIRECT_REFUSED = "redirect_refused"
+    SANDBOX_UNENFORCEABLE = "sandbox_unenforceable"
+    LAUNCH_FAILED = "launch_failed"
+    EXIT_NONZERO = "exit_nonzero"
+    KILLED_BY_SIGNAL = "killed_by_signal"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    NODE_LOST = "node_lost"
+    STATUS_REFUSED = "status_refused"
+    CONTENT_TYPE_REFUSED = "content_type_refused"
+    SUBPROTOCOL_REFUSED = "subprotocol_refused"
+    FRAMING_FAILED = "framing_failed"
+    IDLE_TIMEOUT = "idle_timeout"
+    PEER_LOST = "peer_lost"
+    CLOSE_TIMEOUT = "close_timeout"
+    SCRIPT_INVALID = "script_invalid"
+    SCRIPT_FAILED = "script_failed"
+    SCRIPT_LIMIT = "script_limit"
+    SCRIPT_DENIED = "script_denied"
+    SCENARIO_UNMATCHED = "scenario_unmatched"
+    EVIDENCE_UNWRITABLE = "evidence_unwritable"
     CANCELLED = "cancelled"
     LANE_FAILED = "lane_failed"
 
@@ -62,6 +82,9 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
     ),
     FailureClass.LANE_UNAVAILABLE: Meaning(
         Fault.OPERATOR, Retry.LATER, "none", "Look at the lanes of this node and their load."
+    ),
+    FailureClass.ATTACH_REFUSED: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "none", "Ask for a grant that fits this target, session and credential."
     ),
     FailureClass.DEADLINE_PASSED: Meaning(Fault.CALLER, Retry.AFTER_CHANGE, "none", "Give the call a later deadline."),
     FailureClass.HOST_NOT_ALLOWED: Meaning(
@@ -98,6 +121,68 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         Retry.AFTER_CHANGE,
         "depends",
         "Set the connection's address to the one that the service redirects to.",
+    ),
+    FailureClass.SANDBOX_UNENFORCEABLE: Meaning(
+        Fault.OPERATOR,
+        Retry.AFTER_CHANGE,
+        "none",
+        "Choose a target class that enforces what the profile demands: `interlock plane targets --probe`.",
+    ),
+    FailureClass.LAUNCH_FAILED: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "none", "Check the command, its working folder and its limits; it never ran."
+    ),
+    FailureClass.EXIT_NONZERO: Meaning(
+        Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", "Read what the command said on stderr, and its exit code."
+    ),
+    FailureClass.KILLED_BY_SIGNAL: Meaning(
+        Fault.PROVIDER,
+        Retry.AFTER_CHANGE,
+        "depends",
+        "Look at the signal: a limit, a crash, or somebody who ended the command.",
+    ),
+    FailureClass.OUTPUT_TOO_LARGE: Meaning(Fault.PROVIDER, Retry.AFTER_CHANGE, "unknown", _LIMITS),
+    FailureClass.NODE_LOST: Meaning(
+        Fault.OPERATOR,
+        Retry.NEVER,
+        "depends",
+        "The node went away in the middle; find out what happened before you ask again.",
+    ),
+    FailureClass.STATUS_REFUSED: Meaning(
+        Fault.PROVIDER,
+        Retry.AFTER_CHANGE,
+        "depends",
+        "Look at the status and the body of the answer: a 429 or 5xx may pass by itself, others ask for a change.",
+    ),
+    FailureClass.CONTENT_TYPE_REFUSED: Meaning(
+        Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", "Check that the URL is one that answers with a stream."
+    ),
+    FailureClass.SUBPROTOCOL_REFUSED: Meaning(
+        Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", "Offer a subprotocol that the service speaks."
+    ),
+    FailureClass.FRAMING_FAILED: Meaning(Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", _SERVICE),
+    FailureClass.IDLE_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.PEER_LOST: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.CLOSE_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "depends", _SERVICE),
+    FailureClass.SCRIPT_INVALID: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "none", "Correct the script or its declarations; it never ran."
+    ),
+    FailureClass.SCRIPT_FAILED: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "depends", "Correct the script; its output says what happened."
+    ),
+    FailureClass.SCRIPT_LIMIT: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "depends", "Raise that limit of the intent, or have the script do less."
+    ),
+    FailureClass.SCRIPT_DENIED: Meaning(
+        Fault.CALLER,
+        Retry.AFTER_CHANGE,
+        "depends",
+        "Declare the action and have it allowed, or let the script do without; the evidence names what was refused.",
+    ),
+    FailureClass.SCENARIO_UNMATCHED: Meaning(
+        Fault.CALLER, Retry.AFTER_CHANGE, "none", "Add a rule to the scenario that answers this intent."
+    ),
+    FailureClass.EVIDENCE_UNWRITABLE: Meaning(
+        Fault.OPERATOR, Retry.LATER, "none", "Make the evidence sink writable again; nothing runs without evidence."
     ),
     FailureClass.CANCELLED: Meaning(Fault.CALLER, Retry.LATER, "depends", "Ask again if the call is still wanted."),
     FailureClass.LANE_FAILED: Meaning(

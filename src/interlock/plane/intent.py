@@ -3,7 +3,7 @@
 import re
 from abc import abstractmethod
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -31,6 +31,9 @@ RESERVED_HEADERS = frozenset(
     }
 )  # fmt: skip
 """Headers that the lane alone sets: they frame the message, or carry what only a credential may."""
+
+WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+"""The methods whose requests have a body, if only an empty one."""
 
 _FRAMING = RESERVED_HEADERS - {"authorization"}
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
@@ -97,35 +100,55 @@ class Intent(Contract):
     def total_ms(self) -> int:
         """The longest that the execution may take, in milliseconds."""
 
+    @classmethod
+    def contract_of(cls) -> str:
+        """The contract of this kind of intent, such as `interlock.http-intent/v1`."""
+        return cls.model_fields["contract"].default
 
-def _digest_of_body(fields: dict[str, Any]) -> str:
-    return digest_bytes(fields["body"])
+    @classmethod
+    def kinds(cls) -> "dict[str, type[Intent]]":
+        """The kinds of intents that this type stands for, by their contracts: itself, or all that derive from it."""
+        if "contract" in cls.model_fields:
+            return {cls.contract_of(): cls}
+        return {name: kind for child in cls.__subclasses__() for name, kind in child.kinds().items()}
+
+    @property
+    def contract_name(self) -> str:
+        """The contract of this intent."""
+        return self.contract_of()
+
+    @property
+    def has_body(self) -> bool:
+        """Whether all that travels beside the record is at hand."""
+        return True
+
+    @property
+    def collected(self) -> tuple[str, int] | None:
+        """For lanes that stream: which stream becomes the receipt's body when nobody follows, and at most how many bytes
+        of it. None for lanes that fill the body themselves."""
+        return None
 
 
-def _size_of_body(fields: dict[str, Any]) -> int:
-    return len(fields["body"])
+class WebRequest(Contract):
+    """What goes to a URL: with which headers and which secret, and to which hosts it may go at all."""
 
-
-class HttpIntent(Intent):
-    """One HTTP exchange. `body` travels beside the record, which holds only its digest and size; an intent that was
-    read back from its record knows them and has no body, so no node executes it."""
-
-    contract: Literal["interlock.http-intent/v1"] = "interlock.http-intent/v1"
-    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
-    body_digest: Digest = Field(default_factory=_digest_of_body)
-    body_size: Annotated[int, Field(ge=0)] = Field(default_factory=_size_of_body)
     credential: CredentialRef | None = None
     allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
-    timeouts: Timeouts = Timeouts()
-    max_response_bytes: Annotated[int, Field(ge=0, le=2**31)] = 8_388_608
+
+    own_headers: ClassVar[frozenset[str]] = RESERVED_HEADERS
+    """The headers that are not for the caller to set."""
+
+    @staticmethod
+    def read_url(url: str) -> Url:
+        """Where the request goes. Raises ValueError."""
+        return parse_url(url)
 
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        parse_url(url)
+        cls.read_url(url)
         return url
 
     @field_validator("headers")
@@ -136,7 +159,7 @@ class HttpIntent(Intent):
         for name, value in headers:
             if not HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name[:100]!r} is not a header name")
-            if name.lower() in RESERVED_HEADERS:
+            if name.lower() in cls.own_headers:
                 raise ValueError(f"the header {name!r} is set by the lane alone")
             if not HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"the header {name!r} has characters or a length that headers cannot have")
@@ -148,23 +171,68 @@ class HttpIntent(Intent):
             taken = self.credential.header.lower()
             if any(name.lower() == taken for name, _value in self.headers):
                 raise ValueError(f"the header {self.credential.header!r} is the credential's")
+            if taken in self.own_headers - RESERVED_HEADERS:
+                raise ValueError(f"a credential cannot stand in the header {self.credential.header!r}")
         return self
-
-    @property
-    def total_ms(self) -> int:
-        return self.timeouts.total_ms
 
     @cached_property
     def target(self) -> Url:
-        """The URL in parts."""
-        return parse_url(self.url)
+        """Where the request goes, in parts."""
+        return self.read_url(self.url)
 
     @property
     def host(self) -> str:
         """`host:port`, as leases and allowances write it."""
         return self.target.host_port
 
+
+class WebIntent(Intent, WebRequest):
+    """What all intents have in common that begin with one request to a URL."""
+
+
+def _digest_of_body(fields: dict[str, Any]) -> str:
+    return digest_bytes(fields["body"])
+
+
+def _size_of_body(fields: dict[str, Any]) -> int:
+    return len(fields["body"])
+
+
+class RequestIntent(WebIntent):
+    """A request with a body. `body` travels beside the record, which holds only its digest and size; an intent that was
+    read back from its record knows them and has no body, so no node executes it."""
+
+    body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
+    body_digest: Digest = Field(default_factory=_digest_of_body)
+    body_size: Annotated[int, Field(ge=0)] = Field(default_factory=_size_of_body)
+
     @property
     def has_body(self) -> bool:
         """Whether the body at hand is the one that the record speaks of."""
         return len(self.body) == self.body_size and digest_bytes(self.body) == self.body_digest
+
+
+class HttpIntent(RequestIntent):
+    """One HTTP exchange. In the request mode `stream` the body is what is sent in, to the end of the input; in the response
+    mode `stream` the answer's head and the pieces of its body are outputs, as they come, and the receipt has no body."""
+
+    contract: Literal["interlock.http-intent/v1"] = "interlock.http-intent/v1"
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    timeouts: Timeouts = Timeouts()
+    max_response_bytes: Annotated[int, Field(ge=0, le=2**31)] = 8_388_608
+    request_mode: Literal["whole", "stream"] = "whole"
+    response_mode: Literal["unary", "stream"] = "unary"
+
+    @model_validator(mode="after")
+    def _check_request_mode(self) -> Self:
+        if self.request_mode == "stream" and (self.body_size or self.method not in WITH_BODY):
+            raise ValueError("a streamed request is a POST, PUT or PATCH, and has no body beside its record")
+        return self
+
+    @property
+    def collected(self) -> tuple[str, int] | None:
+        return ("body", self.max_response_bytes) if self.response_mode == "stream" else None
+
+    @property
+    def total_ms(self) -> int:
+        return self.timeouts.total_ms

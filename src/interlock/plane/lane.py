@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 from interlock.kernel import Clock, Secret
+from interlock.plane.channel import Channel
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import CredentialRef, Intent
 from interlock.plane.receipt import Fact
@@ -31,6 +32,10 @@ class Exchange:
     body: bytes = b""
     peer: str | None = None
     notes: list[Note] = field(default_factory=list[Note])
+    facts: dict[str, Fact] = field(default_factory=dict[str, Fact])
+    """What the lane found out beside an answer's own parts: `exit_code`, `signal`, `close_code` …"""
+    channel: Channel | None = None
+    """How a lane that streams talks; the node always gives it one."""
     ends_at: float = math.inf
     """When the authority ends, by the monotonic clock."""
 

@@ -42,7 +42,8 @@ class Evidence(Contract):
 
 class Receipt(Contract):
     """What one execution came to. `headers` have lower-case names, without cookies and without what only framed the
-    message; `body` travels beside the record and is empty unless an answer was read to its end."""
+    message; `body` travels beside the record and is empty unless an answer was read to its end; `facts` are what the lane
+    found out besides (`exit_code`, `signal`, `close_code` …). `bytes_sent` is None if the node was lost."""
 
     contract: Literal["interlock.receipt/v1"] = "interlock.receipt/v1"
     intent_id: Name
@@ -58,7 +59,8 @@ class Receipt(Contract):
     body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
     body_digest: Digest = _NOTHING
     body_size: Annotated[int, Field(ge=0)] = 0
-    bytes_sent: Annotated[int, Field(ge=0)]
+    bytes_sent: Annotated[int, Field(ge=0)] | None
+    facts: dict[str, Fact] = Field(default_factory=dict)
     started_at: Moment
     finished_at: Moment
     evidence: tuple[Evidence, ...]

@@ -1,22 +1,25 @@
 """The plane's contracts as JSON Schema, for those who speak to it from elsewhere."""
 
-from interlock.kernel import JSON
-from interlock.plane.authority import AuthorityDecision
-from interlock.plane.contract import Contract
-from interlock.plane.intent import HttpIntent
-from interlock.plane.receipt import Receipt
-from interlock.plane.targets import Attestation, TargetDescriptor
+from collections.abc import Iterator
 
-CONTRACTS: tuple[type[Contract], ...] = (AuthorityDecision, Attestation, HttpIntent, Receipt, TargetDescriptor)
-"""Every versioned contract."""
+from interlock.kernel import JSON
+from interlock.plane.contract import Contract
 
 
 def json_schemas() -> dict[str, JSON]:
-    """Contract version (`interlock.receipt/v1`) to JSON Schema 2020-12 of its recorded form."""
+    """Contract version (`interlock.receipt/v1`) to JSON Schema 2020-12 of its recorded form; of every versioned contract
+    that this process has loaded."""
     return {
         contract.model_fields["contract"].default: {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             **contract.model_json_schema(mode="serialization"),
         }
-        for contract in CONTRACTS
+        for contract in sorted(_versioned(Contract), key=lambda contract: contract.__name__)
     }
+
+
+def _versioned(kind: type[Contract]) -> Iterator[type[Contract]]:
+    for derived in kind.__subclasses__():
+        if derived.__module__.startswith("interlock.") and "contract" in derived.model_fields:
+            yield derived
+        yield from _versioned(derived)

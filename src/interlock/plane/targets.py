@@ -2,16 +2,23 @@
 
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol, Self
+
+from pydantic import Field, StringConstraints, model_validator
 
 from interlock.kernel import Clock
-from interlock.plane.contract import Contract, Moment, Name
+from interlock.plane.classes import unproved
+from interlock.plane.contract import Contract, Hex, Moment, Name
 
 LOCAL_HTTP: Final = "local-http"
 """The class of HTTP effects from this very process."""
 
 SELF_ATTESTED: Final = "self"
 """`attested_by` of a host that speaks for itself: its word, and no more."""
+
+
+Version = Annotated[str, StringConstraints(pattern=r"^(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})$")]
+"""A semantic version without pre-release."""
 
 
 class Health(StrEnum):
@@ -23,24 +30,39 @@ class Health(StrEnum):
 
 
 class Attestation(Contract):
-    """What was proved of a target, by whom, and until when it counts."""
+    """What was proved of a target, by whom, and until when it counts. A class cannot be claimed without the properties that
+    it stands for. `nonce` is the challenge that it answers; `signature` is the attester's, over all the rest."""
 
     contract: Literal["interlock.attestation/v1"] = "interlock.attestation/v1"
+    target_id: Name | None = None
     target_class: Name
     properties: tuple[Name, ...]
     attested_by: Name
     attested_at: Moment
     expires_at: Moment
+    nonce: Hex | None = None
+    signature: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{86}==$")] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if missing := unproved(self.target_class, self.properties):
+            raise ValueError(f"{self.target_class} stands for {', '.join(missing)}, too")
+        return self
 
 
 class TargetDescriptor(Contract):
-    """A target as it is announced. It has no class of its own: a class is what the attestation proves."""
+    """A target as it is announced. It has no class of its own: a class is what the attestation proves. `reason` says why
+    it is not ready; `schemas` are the contracts that it speaks."""
 
     contract: Literal["interlock.target/v1"] = "interlock.target/v1"
     target_id: Name
     lane_id: Name
     attestation: Attestation
     health: Health
+    reason: str | None = None
+    version: Version = "0.0.0"
+    features: tuple[Name, ...] = Field(default=(), max_length=64)
+    schemas: tuple[Name, ...] = Field(default=(), max_length=64)
 
 
 class Target(Protocol):

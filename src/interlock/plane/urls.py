@@ -1,6 +1,7 @@
 """Addresses on the web, read strictly: what one parser takes for a host, no other may take for something else."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -71,6 +72,14 @@ def parse_url(text: str) -> Url:
     return Url(scheme, v6 or host, number, target)
 
 
+def parse_websocket_url(text: str) -> Url:
+    """Read a ws or wss URL, as the http or https URL that its handshake is sent to (RFC 6455 §3). Raises ValueError."""
+    if not text.startswith(("ws://", "wss://")):
+        raise ValueError("a WebSocket's URL begins with ws:// or wss://")
+    return parse_url(f"http{text.removeprefix('ws')}")
+
+
+@lru_cache(maxsize=256)  # every call asks, and there are few services
 def parse_base(text: str) -> Url:
     """Read where a service lives, below which its paths are: as `parse_url`, but people may write scheme and host in
     capitals and leave out the path, and there is no query. The target ends without a slash, and is empty for a whole

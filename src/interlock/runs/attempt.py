@@ -9,6 +9,7 @@ import anyio
 
 from interlock import sdk
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
+from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
@@ -34,10 +35,10 @@ class Ending:
     again: bool = False
 
 
-async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, *, deadline_at: datetime) -> Ending:
+async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> Ending:
     """Run the operation to its end. Raises StaleRun and OwnershipLapsed; cancellation passes through, and the caller then
     asks the sender what is known."""
-    ending = await _try(wiring, call, sender, facts, deadline_at)
+    ending = await _try(wiring, call, sender, facts, begun)
     match sender.stopped:
         case None:
             return ending
@@ -47,10 +48,13 @@ async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts
             raise lost
 
 
-async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, deadline_at: datetime) -> Ending:
+async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> Ending:
+    value: JSON = None
     try:
-        with anyio.fail_after((deadline_at - wiring.clock.now()).total_seconds()):
-            value = await _perform(wiring, call, sender, facts)
+        with anyio.move_on_after((begun.deadline_at - wiring.clock.now()).total_seconds()) as scope:
+            value = await _perform(wiring, call, sender, facts, begun)
+        if scope.cancelled_caught:
+            raise TimeoutError
         value = call.redactor.json(value)
         return _checked(call, value, effect="none" if call.operation.effect is sdk.Effect.READ else sender.effect())
     except TimeoutError:
@@ -61,16 +65,20 @@ async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, dea
         return judge(call, sender, _defect(call, error))
 
 
-async def _perform(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts) -> JSON:
+async def _perform(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> JSON:
     if call.operation.http is None:
         return await wiring.handlers.call(call.capability, call.value, sender)
-    return (await drive(sdk.program(call.operation, call.value, facts), sender)).value
+    program, request = begun.opening or (sdk.program(call.operation, call.value, facts), None)
+    return (await drive(program, sender, request)).value
 
 
-async def drive(program: Generator[sdk.HttpRequest, sdk.HttpResponse, T], http: sdk.Http) -> T:
-    """Run a program over a port until it returns. Raises what the program or the port raises."""
+async def drive(
+    program: Generator[sdk.HttpRequest, sdk.HttpResponse, T], http: sdk.Http, request: sdk.HttpRequest | None = None
+) -> T:
+    """Run a program over a port until it returns, from its start or from `request`, which it has yielded. Raises what the
+    program or the port raises."""
     try:
-        request = next(program)
+        request = request or next(program)
         while True:
             request = program.send(await http.request(request))
     except StopIteration as finished:

@@ -1,7 +1,8 @@
 """The rows of an attempt's beginning, drawn up to be committed before anything is sent."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from interlock import connections, sdk
 from interlock.runs import entries
@@ -11,6 +12,9 @@ from interlock.runs.journal import Records
 from interlock.runs.model import Attempt, AttemptState
 from interlock.runs.sender import Prepared, prepare
 from interlock.runs.wiring import Wiring
+
+Opening: TypeAlias = tuple[sdk.Program, sdk.HttpRequest]
+"""A program that waits for the answer to its first request, and that request."""
 
 LEASE_MARGIN = timedelta(seconds=60)
 """A lease that ends sooner than this after an attempt could is replaced for the next attempt."""
@@ -24,6 +28,8 @@ class Begun:
     lease: connections.Lease | None
     new_lease: bool
     prepared: Prepared | None
+    opening: Opening | None
+    """The program of an operation that is data, whose first request is `prepared`."""
     deadline_at: datetime
 
     def entries(self, call: Call) -> list[Entry]:
@@ -71,8 +77,17 @@ async def begin(
         finished_at=None,
         error=None,
     )
-    prepared = await _first(wiring, call, attempt, kept, facts, deadline_at) if send_first else None
-    return Begun(attempt=attempt, lease=kept, new_lease=kept is not lease, prepared=prepared, deadline_at=deadline_at)
+    prepared, opening = None, _open(call, facts) if send_first else None
+    if opening is not None:
+        prepared = await _first(wiring, call, attempt, kept, opening[1], deadline_at)
+    return Begun(
+        attempt=attempt,
+        lease=kept,
+        new_lease=kept is not lease,
+        prepared=prepared,
+        opening=opening,
+        deadline_at=deadline_at,
+    )
 
 
 def _lease(
@@ -87,21 +102,25 @@ def _lease(
     )
 
 
+def _open(call: Call, facts: sdk.Facts) -> Opening | None:
+    if call.operation.http is None:
+        return None
+    program = sdk.program(call.operation, call.value, facts)
+    return program, next(program)
+
+
 async def _first(
     wiring: Wiring,
     call: Call,
     attempt: Attempt,
     lease: connections.Lease | None,
-    facts: sdk.Facts,
+    request: sdk.HttpRequest,
     deadline_at: datetime,
-) -> Prepared | None:
+) -> Prepared:
     """The first send of an operation that is data."""
-    if call.operation.http is None:
-        return None
-    request = next(sdk.program(call.operation, call.value, facts))
     if call.revalidation is not None:
         request = await call.revalidation.condition(request)
-    prepared = prepare(
+    return prepare(
         wiring,
         call,
         attempt,
@@ -110,5 +129,5 @@ async def _first(
         number=1,
         target_class=call.request.targets[0],
         deadline_at=deadline_at,
+        at=attempt.started_at,
     )
-    return replace(prepared, send=replace(prepared.send, started_at=attempt.started_at))

@@ -1,15 +1,26 @@
 """One call with all that was looked up for it, before anything is written."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
+from typing import NamedTuple, cast
+
+import orjson
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
 from interlock.kernel import JSON, Caller, Redactor, canonical, check_json, digest_bytes
 from interlock.runs.errors import InputHoldsSecret
 from interlock.runs.request import Request
 from interlock.runs.revalidation import Revalidation
+
+
+class Given(NamedTuple):
+    """An input that fits its capability: its canonical text, its digest, and what is recorded and sent, which is that text
+    read back (canonical JSON has one spelling: 1.0 is 1)."""
+
+    value: Mapping[str, JSON]
+    text: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +32,40 @@ class Call:
     capability: catalog.Capability
     resolved: connections.Resolved | None
     redactor: Redactor
-    input_json: str
-    input_digest: str
+    given: Given
     revalidation: Revalidation | None = None
+    connection_id: str | None = field(init=False)
+    """The connection, if one is needed."""
+    subject: str | None = field(init=False)
+    """Whom the credential belongs to at the service."""
+    profile: sdk.AuthProfile = field(init=False)
+    """How the connection authenticates."""
+    base_url: str = field(init=False)
+    """Where the service lives, in normal form, without a slash at the end."""
+    host: str = field(init=False)
+    """`host:port` of the service."""
+    budget_call: budgets.Call = field(init=False)
+    """What budgets count."""
+
+    def __post_init__(self) -> None:
+        connection = None if self.resolved is None else self.resolved.connection
+        profile = _profile(self.capability, connection)
+        service = plane.parse_base((connection and connection.base_url) or profile.base_url)
+        put = object.__setattr__
+        put(self, "connection_id", connection and connection.connection_id)
+        put(self, "subject", connection and connection.subject)
+        put(self, "profile", profile)
+        put(self, "base_url", service.text)
+        put(self, "host", service.host_port)
+        counted = budgets.Call(
+            tenant_id=self.caller.tenant_id,
+            capability_id=self.capability.capability_id,
+            connector_id=self.capability.connector_id,
+            connection_id=self.connection_id,
+            effect=self.operation.effect.value,
+            environment=self.request.environment,
+        )
+        put(self, "budget_call", counted)
 
     @property
     def operation(self) -> sdk.Operation:
@@ -33,41 +75,17 @@ class Call:
     @property
     def value(self) -> Mapping[str, JSON]:
         """The input."""
-        return self.request.input
+        return self.given.value
 
     @property
-    def connection_id(self) -> str | None:
-        """The connection, if one is needed."""
-        return None if self.resolved is None else self.resolved.connection.connection_id
+    def input_json(self) -> str:
+        """The input's canonical text."""
+        return self.given.text
 
     @property
-    def subject(self) -> str | None:
-        """Whom the credential belongs to at the service."""
-        return None if self.resolved is None else self.resolved.connection.subject
-
-    @property
-    def profile(self) -> sdk.AuthProfile:
-        """How the connection authenticates."""
-        profiles = self.capability.manifest.auth
-        if self.resolved is None:
-            return profiles[0]
-        wanted = self.resolved.connection.profile_id
-        return next((profile for profile in profiles if profile.profile_id == wanted), profiles[0])
-
-    @property
-    def base_url(self) -> str:
-        """Where the service lives, in normal form, without a slash at the end."""
-        return self._service.text
-
-    @property
-    def host(self) -> str:
-        """`host:port` of the service."""
-        return self._service.host_port
-
-    @property
-    def _service(self) -> plane.Url:
-        own = None if self.resolved is None else self.resolved.connection.base_url
-        return plane.parse_base(own or self.profile.base_url)
+    def input_digest(self) -> str:
+        """The input's digest."""
+        return self.given.digest
 
     def facts(self, *, started_at: datetime, idempotency_key: str) -> sdk.Facts:
         """What a program knows besides its input. The key that goes to the service stays the same over all attempts."""
@@ -103,17 +121,6 @@ class Call:
             pressure=pressure,
         )
 
-    def budget_call(self) -> budgets.Call:
-        """What budgets count."""
-        return budgets.Call(
-            tenant_id=self.caller.tenant_id,
-            capability_id=self.capability.capability_id,
-            connector_id=self.capability.connector_id,
-            connection_id=self.connection_id,
-            effect=self.operation.effect.value,
-            environment=self.request.environment,
-        )
-
     def binding(self, *, role: str) -> approvals.Binding:
         """What an approval by that role is bound to: change any of it and the approval does not fit."""
         return approvals.Binding(
@@ -131,15 +138,26 @@ class Call:
         )
 
 
-def check_input(capability: catalog.Capability, value: Mapping[str, JSON], redactor: Redactor) -> tuple[str, str]:
-    """The input's canonical text and digest. Raises InvalidJson, catalog.InvalidInput and InputHoldsSecret."""
-    given = cast("JSON", value)
+def check_input(capability: catalog.Capability, value: Mapping[str, JSON]) -> Given:
+    """The input, if it may be asked for. Raises InvalidJson and catalog.InvalidInput."""
+    asked = cast("JSON", value)
     # Within limits first: a schema may not have any.
-    check_json(given)
-    capability.validate_input(given)
-    raw = canonical(given)
-    if redactor.finds(raw):
+    check_json(asked)
+    capability.validate_input(asked)
+    raw = canonical(asked)
+    return Given(cast("Mapping[str, JSON]", orjson.loads(raw)), raw.decode(), digest_bytes(raw))
+
+
+def refuse_secrets(capability: catalog.Capability, given: Given, redactor: Redactor) -> None:
+    """Raises InputHoldsSecret if the input would bring one of the redactor's secrets into the ledger."""
+    if redactor.finds(given.text.encode()):
         raise InputHoldsSecret(
             f"the input of {capability.capability_id} holds the connection's own credential; it would be kept in the ledger"
         )
-    return raw.decode(), digest_bytes(raw)
+
+
+def _profile(capability: catalog.Capability, connection: connections.Connection | None) -> sdk.AuthProfile:
+    profiles = capability.manifest.auth
+    if connection is None:
+        return profiles[0]
+    return next((profile for profile in profiles if profile.profile_id == connection.profile_id), profiles[0])

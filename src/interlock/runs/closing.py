@@ -118,7 +118,7 @@ class Closing:
             await wiring.connections.report_rejected(call.caller, call.resolved, "rejected_by_provider")
         if isinstance(error, sdk.RateLimited) and error.retry_after:
             until = wiring.clock.now() + timedelta(seconds=error.retry_after)
-            await wiring.budgets.block(call.budget_call(), until=until)
+            await wiring.budgets.block(call.budget_call, until=until)
         if call.revalidation is not None and error is None:
             await call.revalidation.keep()
 

@@ -58,7 +58,7 @@ class Execution:
             sender = self._sender(call, journal, begun)
             closing = Closing(wiring=self._wiring, call=call, journal=journal, attempt=begun.attempt, sender=sender)
             try:
-                ending = await self._attempt(call, journal, sender, facts, begun.deadline_at, left_open)
+                ending = await self._attempt(call, journal, sender, facts, begun, left_open)
                 following = await self._again(call, journal, begun, sender, ending, facts)
             except anyio.get_cancelled_exc_class():
                 if doubt is None:
@@ -87,7 +87,7 @@ class Execution:
         journal: Journal,
         sender: Sender,
         facts: sdk.Facts,
-        deadline_at: datetime,
+        begun: Begun,
         doubt: Doubt | None,
     ) -> Ending:
         wiring = self._wiring
@@ -99,7 +99,7 @@ class Execution:
                 return settled
         if doubt is not None and not doubt.may_send:
             return Ending(error=doubt.cause, effect="none")
-        ending = await attempts.carry_out(wiring, call, sender, facts, deadline_at=deadline_at)
+        ending = await attempts.carry_out(wiring, call, sender, facts, begun)
         if ending.effect == "unknown" and ending.error is not None:
             return await attempts.reconcile(
                 wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()

@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import cast
 
 from interlock import approvals, budgets, catalog, policy
-from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx, parse_json
+from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import begin
-from interlock.runs.call import Call, check_input
+from interlock.runs.call import Call, Given, check_input, refuse_secrets
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict, of_run
 from interlock.runs.execution import Execution
@@ -65,13 +65,13 @@ class Invoker:
         UnknownOutcome when nobody can tell whether a write happened.
         """
         capability = self._wiring.catalog.fetch(request.capability)
-        _, input_digest = check_input(capability, request.input, Redactor())
+        given = check_input(capability, request.input)
         await self._check_parent(caller, request)
         if request.idempotency_key is not None:
             known = await self._known(caller, request)
             if known is not None:
-                return await self._told_again(caller, request, input_digest, known)
-        call = await self.prepare(caller, request, capability)
+                return await self._told_again(caller, request, given.digest, known)
+        call = await self.prepare(caller, request, capability, given)
         verdict, pressure = await self.judge(call)
         judged = Judged(call=call, run_id=self._wiring.ids.new("run"), verdict=verdict, pressure=pressure)
         try:
@@ -84,49 +84,46 @@ class Invoker:
                     return await self._execute(judged)
         except _KeyTaken as taken:
             run = await self._reading.fetch(caller, taken.run_id)
-            return await self._told_again(caller, request, input_digest, run)
+            return await self._told_again(caller, request, given.digest, run)
 
-    async def prepare(self, caller: Caller, request: Request, capability: catalog.Capability) -> Call:
-        """Look up the connection. Raises catalog.InvalidInput, InputHoldsSecret, and as `connections.resolve`."""
-        resolved, redactor = None, Redactor()
+    async def prepare(
+        self, caller: Caller, request: Request, capability: catalog.Capability, given: Given | None = None
+    ) -> Call:
+        """Look up the connection. `given` is the request's input, if it was checked before. Raises catalog.InvalidInput,
+        InputHoldsSecret, and as `connections.resolve`."""
+        wiring, operation = self._wiring, capability.operation
+        given = given or check_input(capability, request.input)
+        resolved, redactor, revalidation = None, Redactor(), None
         if request.connection is not None or any(profile.type != NO_CONNECTION for profile in capability.manifest.auth):
-            resolved = await self._wiring.connections.resolve(
+            resolved = await wiring.connections.resolve(
                 caller,
                 connector_id=capability.connector_id,
-                scopes=frozenset(capability.operation.scopes),
+                scopes=frozenset(operation.scopes),
                 connection=request.connection,
             )
-            redactor = Redactor(await self._wiring.connections.secrets_of(resolved))
-        input_json, input_digest = check_input(capability, request.input, redactor)
-        # What is recorded is what is sent: canonical JSON has one spelling (1.0 is 1).
-        request = replace(request, input=cast("Mapping[str, JSON]", parse_json(input_json)))
-        call = Call(
+            redactor = Redactor(await wiring.connections.secrets_of(resolved))
+            refuse_secrets(capability, given, redactor)
+            if operation.http is not None and operation.http.conditional:
+                revalidation = Revalidation(
+                    wiring.validators,
+                    wiring.store,
+                    wiring.clock,
+                    tenant_id=caller.tenant_id,
+                    connection_id=resolved.connection.connection_id,
+                )
+        return Call(
             caller=caller,
             request=request,
             capability=capability,
             resolved=resolved,
             redactor=redactor,
-            input_json=input_json,
-            input_digest=input_digest,
-        )
-        http, connection_id = capability.operation.http, call.connection_id
-        if http is None or not http.conditional or connection_id is None:
-            return call
-        wiring = self._wiring
-        return replace(
-            call,
-            revalidation=Revalidation(
-                wiring.validators,
-                wiring.store,
-                wiring.clock,
-                tenant_id=caller.tenant_id,
-                connection_id=connection_id,
-            ),
+            given=given,
+            revalidation=revalidation,
         )
 
     async def judge(self, call: Call) -> tuple[policy.Decision, Mapping[str, float]]:
         """Ask policy, under the present pressure."""
-        pressure = {**self._wiring.pressure.readings(), **await self._wiring.budgets.pressure(call.budget_call())}
+        pressure = {**self._wiring.pressure.readings(), **await self._wiring.budgets.pressure(call.budget_call)}
         return self._wiring.policy.decide(call.policy_facts(pressure)), pressure
 
     async def _check_parent(self, caller: Caller, request: Request) -> None:
@@ -222,7 +219,7 @@ class Invoker:
     async def _carry_out(self, judged: Judged, approval_id: str | None) -> Outcome:
         wiring, call, run_id = self._wiring, judged.call, judged.run_id
         accepted, decided = self._draw(judged)
-        run = replace(accepted, state=State.RUNNING, attempt_count=1, approval_id=approval_id)
+        run = accepted.moved(state=State.RUNNING, attempt_count=1, approval_id=approval_id)
         at = run.created_at
         facts = call.facts(started_at=at, idempotency_key=run_id)
         begun = await begin(wiring, call, run_id=run_id, number=1, fence=run.fence, at=at, facts=facts)

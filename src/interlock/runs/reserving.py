@@ -20,7 +20,9 @@ async def reserved(
     wiring: Wiring, call: Call, *, holder: str
 ) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
     """The call's slots, for as long as the block lasts; given back however it ends. Or what is used up."""
-    taken = await shielded(wiring.budgets.reserve(call.budget_call(), holder=holder, cost=call.request.cost))
+    taken = wiring.budgets.reserve_uncounted(call.budget_call, holder=holder)
+    if taken is None:
+        taken = await shielded(wiring.budgets.reserve(call.budget_call, holder=holder, cost=call.request.cost))
     if isinstance(taken, budgets.Exhausted) or not taken:
         yield taken
         return

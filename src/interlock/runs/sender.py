@@ -19,6 +19,8 @@ from interlock.runs.model import Attempt, Delivery, Purpose, Send
 from interlock.runs.wiring import Wiring
 
 USER_AGENT = f"interlock/{VERSION}"
+_ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
+"""What a request says unless the connector says otherwise; the last of it only where there is a body."""
 READS = frozenset({"GET", "HEAD"})
 UNSURE = frozenset({408})
 """Client errors after which the service may have acted all the same, as after any 5xx."""
@@ -80,8 +82,10 @@ def prepare(
     number: int,
     target_class: str,
     deadline_at: datetime,
+    at: datetime,
 ) -> Prepared:
-    """Turn a connector's request into an intent and its row. Nothing is written."""
+    """Turn a connector's request into an intent and its row of that moment. Nothing is written."""
+    content = request.content
     intent = plane.HttpIntent(
         intent_id=wiring.ids.new("snd"),
         tenant_id=attempt.tenant_id,
@@ -90,8 +94,8 @@ def prepare(
         trace_id=call.request.trace_id or attempt.run_id,
         method=cast("Any", request.method),
         url=call.base_url + request.target,
-        headers=_headers(request),
-        body=request.content or b"",
+        headers=_headers(request, has_body=content is not None),
+        body=content or b"",
         credential=_credential(call, lease),
         allowed_hosts=(call.host,),
         timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
@@ -111,18 +115,16 @@ def prepare(
         intent_digest=intent.digest,
         delivery=Delivery.UNKNOWN,
         receipt_json=None,
-        started_at=wiring.clock.now(),
+        started_at=at,
         finished_at=None,
     )
     return Prepared(send=send, intent=intent, request=request)
 
 
-def _headers(request: sdk.HttpRequest) -> tuple[tuple[str, str], ...]:
+def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, str], ...]:
     given = {name for name, _ in request.headers}
-    always = {"user-agent": USER_AGENT, "accept": "application/json"}
-    if request.content is not None:
-        always["content-type"] = "application/json"
-    return (*request.headers, *((name, value) for name, value in always.items() if name not in given))
+    always = _ALWAYS if has_body else _ALWAYS[:2]
+    return (*request.headers, *[header for header in always if header[0] not in given])
 
 
 def _credential(call: Call, lease: connections.Lease | None) -> plane.CredentialRef | None:
@@ -156,7 +158,7 @@ class Sender:
         self._lease = lease
         self._deadline_at = deadline_at
         self._prepared = prepared
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._closed = False
         self.stopped: OwnershipLapsed | StaleRun | RunCancelled | None = None
         """Why this process must not go on with the run, whatever a handler makes of that error."""
@@ -211,6 +213,7 @@ class Sender:
             self._prepared = None
             self.sent.append(sent)
             return sent
+        at = self._wiring.clock.now()
         prepared = prepare(
             self._wiring,
             self._call,
@@ -220,8 +223,8 @@ class Sender:
             number=len(self.sent) + 1,
             target_class=target_class,
             deadline_at=self._deadline(request),
+            at=at,
         )
-        at = prepared.send.started_at
         told, end = self.settle(at)
         sent = Sent(prepared=prepared)
         await self._journal.write(

@@ -50,7 +50,7 @@ class Trust:
     def parse(cls, data: bytes, *, source: str = "trust file") -> "Trust":
         """Read a trust file. Raises InvalidTrust."""
         try:
-            value = parse_json(data, limits=_TRUST_LIMITS, what=source)
+            value = parse_json(data, limits=_TRUST_LIMITS, what=source, unique=True)
         except InvalidJson as error:
             raise InvalidTrust(error.message) from error
         if not isinstance(value, dict) or value.get("contract") != TRUST_CONTRACT:

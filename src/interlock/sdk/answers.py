@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Final, cast
+from typing import Final
 
 import orjson
 
-from interlock.kernel import JSON
+from interlock.kernel import JSON, read_json
 from interlock.sdk import pointer
 from interlock.sdk.errors import FAILURES, EffectState, OperationFailed, UnexpectedAnswer
 from interlock.sdk.manifest import Condition, Effect, ErrorRule, HttpOperation, Operation, RetryAfter
@@ -48,8 +48,8 @@ def read(operation: Operation, http: HttpOperation, response: HttpResponse, fact
     if not response.body.strip():
         return None
     try:
-        return cast("JSON", orjson.loads(response.body))
-    except orjson.JSONDecodeError as error:
+        return read_json(response.body)
+    except ValueError as error:
         raise UnexpectedAnswer(
             f"{operation.operation_id}: the service answered {response.status} with a body that is not JSON",
             effect="none" if operation.effect is Effect.READ else "happened",
@@ -136,8 +136,8 @@ def _date(text: str | None) -> datetime | None:
 
 def _lenient_json(body: bytes) -> JSON:
     try:
-        return cast("JSON", orjson.loads(body))
-    except orjson.JSONDecodeError:
+        return read_json(body)
+    except ValueError:
         return None
 
 

@@ -10,7 +10,7 @@ from interlock.sdk.check_operation import operation_problems, surface_problems
 from interlock.sdk.check_schema import header_problems, pointer_problems, schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import AuthProfile, Operation, Trigger
-from interlock.sdk.wire import check_path
+from interlock.sdk.wire import check_path, is_header_value
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _ADDRESS: Final = re.compile(
@@ -19,6 +19,8 @@ _ADDRESS: Final = re.compile(
 )
 # A credential's header may be Authorization, which connectors themselves never set.
 _CREDENTIAL_HEADER: Final = "authorization"
+_MAX_FIELD: Final = 40
+_MAX_TEMPLATE: Final = 200
 
 
 def manifest_problems(
@@ -75,14 +77,33 @@ def _profile_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
     else:
         if profile.header.lower() != _CREDENTIAL_HEADER:
             yield from header_problems(f"{path}.header", {profile.header: ""})
-        if sorted(template.holes(profile.template)) != sorted(profile.secret_fields):
-            yield Problem(path=f"{path}.template", problem="it must name each secret field once, and nothing else")
+        yield from _credential_problems(path, profile.secret_fields, profile.template)
     if profile.probe is not None:
         yield from pointer_problems(f"{path}.probe.subject", profile.probe.subject)
         try:
             check_path(profile.probe.path)
         except ValueError as error:
             yield Problem(path=f"{path}.probe.path", problem=str(error))
+
+
+def _credential_problems(path: str, fields: Sequence[str], text: str) -> Iterator[Problem]:
+    """Whether the plane can put the secret into the header when the call comes."""
+    if len(fields) > 1:
+        yield Problem(
+            path=f"{path}.secret_fields",
+            problem=f"a credential has one secret field, not {len(fields)}",
+            suggestion="let one field hold the whole text",
+        )
+    elif len(fields[0]) > _MAX_FIELD:
+        problem = f"{fields[0]!r} has {len(fields[0])} characters; the limit is {_MAX_FIELD}"
+        yield Problem(path=f"{path}.secret_fields", problem=problem)
+    if sorted(template.holes(text)) != sorted(fields):
+        yield Problem(path=f"{path}.template", problem="it must name each secret field once, and nothing else")
+    if len(text) > _MAX_TEMPLATE:
+        problem = f"it has {len(text)} characters; the limit is {_MAX_TEMPLATE}"
+        yield Problem(path=f"{path}.template", problem=problem)
+    elif not is_header_value(text):
+        yield Problem(path=f"{path}.template", problem="it has characters that cannot stand in a header")
 
 
 def _scope_problems(path: str, scopes: Sequence[str], auth: Sequence[AuthProfile]) -> Iterator[Problem]:

@@ -66,7 +66,8 @@ class Probe(_Model):
 
 
 class AuthProfile(_Model):
-    """One way to connect. `template` makes the header's value of the secret fields: `Bearer {token}`."""
+    """One way to connect. `template` makes the header's value of the secret field, of which there is one so far:
+    `Bearer {token}`."""
 
     profile_id: Name
     type: Literal["token", "none"]

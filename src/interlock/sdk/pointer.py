@@ -1,6 +1,7 @@
 """RFC 6901 JSON Pointers, and one extension: `*` stands for every element of an array."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, cast
 
 from interlock.kernel import JSON
@@ -31,7 +32,7 @@ def parts(pointer: str) -> list[str]:
 
 def get(value: JSON, pointer: str) -> JSON | Missing:
     """What the pointer leads to, or MISSING. With `*` the answer is a list of what is there for each element."""
-    return _walk(value, parts(pointer))
+    return _walk(value, _way(pointer))
 
 
 def put(target: dict[str, JSON], pointer: str, value: JSON) -> None:
@@ -46,9 +47,15 @@ def put(target: dict[str, JSON], pointer: str, value: JSON) -> None:
     target[last] = value
 
 
-def _walk(value: JSON, way: list[str]) -> JSON | Missing:
+@lru_cache(maxsize=1024)
+def _way(pointer: str) -> tuple[str, ...]:
+    """As `parts`. Connectors have few pointers, and every answer is read with all of them."""
+    return tuple(parts(pointer))
+
+
+def _walk(value: JSON, way: Sequence[str]) -> JSON | Missing:
     for index, part in enumerate(way):
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):  # a dict, as nearly always, is told without asking the ABC
             members = cast("Mapping[str, JSON]", value)
             if part not in members:
                 return MISSING

@@ -46,10 +46,10 @@ def project(schema: Schema, source: Source, *, effect: EffectState) -> JSON:
 
 def _project(schema: Schema, node: JSON, source: Source, root: Schema) -> JSON:
     schema = _resolved(schema, root)
-    if isinstance(node, Mapping) and "properties" in schema:
+    if "properties" in schema and isinstance(node, Mapping):
         return _object(schema, cast("Mapping[str, JSON]", node), source, root)
     items = schema.get("items")
-    if isinstance(node, Sequence) and not isinstance(node, str) and isinstance(items, dict):
+    if isinstance(items, dict) and isinstance(node, Sequence) and not isinstance(node, str):
         return [_project(cast("Schema", items), item, source, root) for item in cast("Sequence[JSON]", node)]
     return node
 
@@ -125,11 +125,11 @@ def _printable(value: JSON, depth: int) -> JSON:
         raise InvalidJson(f"the answer is nested deeper than {_LIMITS.max_depth} levels")
     if isinstance(value, str):
         return value if value.isprintable() else value.translate(_CONTROL)
+    if value is None or isinstance(value, int | float):
+        return value
     if isinstance(value, Mapping):
         return {
-            str(_printable(name, depth)): _printable(item, depth + 1)
+            name if name.isprintable() else name.translate(_CONTROL): _printable(item, depth + 1)
             for name, item in cast("Mapping[str, JSON]", value).items()
         }
-    if isinstance(value, Sequence):
-        return [_printable(item, depth + 1) for item in cast("Sequence[JSON]", value)]
-    return value
+    return [_printable(item, depth + 1) for item in value]

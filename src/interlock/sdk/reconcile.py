@@ -6,9 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, TypeAlias, cast
 
-import orjson
-
-from interlock.kernel import JSON, canonical, from_rfc3339
+from interlock.kernel import JSON, canonical, from_rfc3339, read_json
 from interlock.sdk import answers, pointer, requests, template
 from interlock.sdk.errors import OperationFailed, UnexpectedAnswer
 from interlock.sdk.functions import load_function
@@ -142,8 +140,8 @@ def _read(operation: Operation, rule: Reconcile, response: HttpResponse, facts: 
     if response.status != 200:
         raise answers.failure(operation, response, facts, effect="unknown")
     try:
-        return cast("JSON", orjson.loads(response.body))
-    except orjson.JSONDecodeError as error:
+        return read_json(response.body)
+    except ValueError as error:
         raise UnexpectedAnswer("the service's answer is not JSON", effect="unknown") from error
 
 

@@ -127,8 +127,13 @@ def check_header(name: str, value: str) -> None:
         raise ValueError(f"the header {name!r} belongs to the credential or to the connection")
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name[:50]!r} is no header name")
-    if len(value) > MAX_HEADER_VALUE or not _HEADER_VALUE.fullmatch(value):
+    if not is_header_value(value):
         raise ValueError(f"the value of the header {name!r} has characters or a length that headers cannot have")
+
+
+def is_header_value(text: str) -> bool:
+    """Whether a header may have this value: visible ASCII, blanks only inside."""
+    return len(text) <= MAX_HEADER_VALUE and _HEADER_VALUE.fullmatch(text) is not None
 
 
 def as_pairs(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

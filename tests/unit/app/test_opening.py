@@ -8,7 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from interlock import Interlock, catalog, testing
+from fix_plane import Intents
+from interlock import Interlock, app, catalog, plane, testing
+from interlock.app import assembly
+from interlock.kernel import ConnectionError_, Secret
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -36,3 +39,31 @@ def test_who_only_reads_owns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     anyio.run(read)
     assert owners == {0}
+
+
+def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
+    async def use() -> None:
+        lane = assembly.LateHttp(NoCredentials(), plane.AddressPolicy())
+        await lane.aclose()
+        with pytest.raises(plane.LaneFailure) as raised:
+            await lane.execute(intents.http(), plane.Exchange(intents.clock))
+        assert raised.value.failure.code == "lane_closed"
+
+    anyio.run(use)
+
+
+class NoCredentials:
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        raise ConnectionError_("there are none")
+
+
+def test_connectors_are_there_for_whoever_asks():
+    async def ask() -> None:
+        async with Interlock.open(":memory:", background=False) as il:
+            assert il.catalog.find_connector("github") is not None
+            assert "github" in [each.manifest.connector_id for each in il.discovery.connectors]
+        discovery, known = app.read_catalog(il.settings)
+        assert known.fetch("github.issue.create").manifest is known.find_connector("github")
+        assert discovery.problems == ()
+
+    anyio.run(ask)

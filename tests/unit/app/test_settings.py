@@ -98,3 +98,121 @@ def test_files_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
         provided.read_rules(settings, file)
     with pytest.raises(provided.FileUnreadable, match="manifest"):
         provided.read_manifests(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("INTERLOCK_STOER", "INTERLOCK_STORE"),
+        ("interlock_stoer", "INTERLOCK_STORE"),
+        ("INTERLOCK_STORE_URL", "INTERLOCK_STORE"),
+        ("INTERLOCK_STORE__URL", "INTERLOCK_STORE"),
+        ("INTERLOCK_ENV", "INTERLOCK_ENVIRONMENT"),
+        ("INTERLOCK_TENNANT", "INTERLOCK_TENANT"),
+        ("INTERLOCK_POLICY", "INTERLOCK_POLICY_FILE"),
+        ("INTERLOCK_KEYFILE", "INTERLOCK_KEY_FILE"),
+        ("INTERLOCK_EXECUTION_RETRY_WAIT", "INTERLOCK_EXECUTION__RETRY_WAIT"),
+        ("INTERLOCK_APROVALS__SELF_REVIEW", "INTERLOCK_APPROVALS__SELF_REVIEW"),
+    ],
+)
+def test_a_misspelt_variable_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(app.InvalidSettings) as caught:
+        app.load(None)
+    assert f"{name}: unknown setting; did you mean {meant!r}?" in caught.value.message
+    assert caught.value.details["problems"] == [{"path": name, "problem": "unknown setting", "suggestion": meant}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "INTERLOCK_KEY",
+        "INTERLOCK_KEY_FILE",
+        "INTERLOCK_DEBUG",
+        "INTERLOCK_LIVE_GITHUB_TOKEN",
+        "INTERLOCK_TESTING_CONTROL_SECRET",
+        "INTERLOCK_VERSION",  # an image's
+        "INTERLOCK_SERVICE_HOST",  # Kubernetes sets these three for a service that is called interlock
+        "INTERLOCK_PORT",
+        "INTERLOCK_PORT_8790_TCP_ADDR",
+        "INTERLOCKED_STORE",
+        "_INTERLOCK_COMPLETE",
+    ],
+)
+def test_other_variables_are_nobodys_business(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "x")
+    app.load(None)
+
+
+def test_a_whole_table_may_stand_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_EXECUTION", '{"retry_wait": 7}')
+    assert app.load(None).execution.retry_wait == 7
+
+
+def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_STOER", "")
+    app.load(None)
+
+
+def test_typos_of_all_sources_are_told_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_STOER", "x")
+    monkeypatch.setenv("INTERLOCK_EXECUTION__RETRYWAIT", "3")
+    with pytest.raises(app.InvalidSettings) as caught:
+        app.load(written(tmp_path, 'tenannt = "x"\n'))
+    told = caught.value.message
+    for expected in (
+        "tenannt: unknown setting",
+        "execution.retrywait: unknown setting",
+        "INTERLOCK_STOER: unknown setting",
+    ):
+        assert expected in told
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("INTERLOCK_ROLES", "admin", "INTERLOCK_ROLES: a JSON list is expected"),
+        (
+            "INTERLOCK_EXECUTION__EGRESS_ALLOW",
+            "127.0.0.1",
+            "INTERLOCK_EXECUTION__EGRESS_ALLOW: a JSON list is expected",
+        ),
+        ("INTERLOCK_EXECUTION__EGRESS_ALLOW", "[1]", "execution.egress_allow.0: "),
+        ("INTERLOCK_EXECUTION", "fast", "INTERLOCK_EXECUTION: a JSON object is expected"),
+        (
+            "INTERLOCK_EXECUTION",
+            '{"owner_leese": 3}',
+            "execution.owner_leese: unknown setting; did you mean 'owner_lease'?",
+        ),
+        ("INTERLOCK_EXECUTION", "[3]", "INTERLOCK_EXECUTION: a JSON object is expected"),
+        ("INTERLOCK_EXECUTION__OWNER_LEASE", "long", "execution.owner_lease: "),
+        ("INTERLOCK_OUTPUT", "loud", "output: "),
+    ],
+)
+def test_a_variable_of_the_wrong_kind_is_told(monkeypatch: pytest.MonkeyPatch, name: str, text: str, told: str) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(app.InvalidSettings) as caught:
+        app.load(None, {"tenant": "x"})
+    assert caught.value.message.startswith(told)
+    assert text not in caught.value.message.partition(":")[2]
+
+
+def test_sources_are_joined_setting_by_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = written(
+        tmp_path, "[execution]\nretry_wait = 1\nowner_lease = 2\ninline_bytes = 3\n[approvals]\nself_review = true\n"
+    )
+    monkeypatch.setenv("INTERLOCK_EXECUTION__RETRY_WAIT", "10")
+    monkeypatch.setenv("INTERLOCK_EXECUTION", '{"retry_wait": 20, "owner_lease": 30}')
+    monkeypatch.setenv("INTERLOCK_ROLES", '["approver", "auditor"]')
+    monkeypatch.setenv("INTERLOCK_APPROVALS__SELF_REVIEW", "false")
+    settings = app.load(file, {"execution": {"egress_allow": ["::1"]}})
+    assert settings.execution.model_dump() == {
+        "owner_lease": 30, "egress_allow": ("::1",), "inline_bytes": 3, "retry_wait": 10,
+    }  # fmt: skip
+    assert settings.roles == {"approver", "auditor"}
+    assert not settings.approvals.self_review
+
+
+def test_settings_that_are_made_by_hand_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_TENANT", "x")
+    assert app.Settings().tenant == "default"

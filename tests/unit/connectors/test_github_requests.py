@@ -40,8 +40,11 @@ def reads(generator: Generator[sdk.HttpRequest, sdk.HttpResponse, Any]) -> list[
         return requests
 
 
+FEW = settings(max_examples=settings().max_examples // 4)
+
+
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-@settings(max_examples=25)
+@FEW
 @given(data=st.data())
 def test_requests_are_as_described(operation_id: str, data: st.DataObject):
     operation = OPERATIONS[operation_id]
@@ -57,7 +60,7 @@ def test_requests_are_as_described(operation_id: str, data: st.DataObject):
 
 
 @pytest.mark.parametrize("operation_id", WRITES)
-@settings(max_examples=25)
+@FEW
 @given(data=st.data())
 def test_reads_that_settle_are_as_described(operation_id: str, data: st.DataObject):
     operation = OPERATIONS[operation_id]

@@ -1,12 +1,13 @@
 """JSON from outside: what is refused, and where it says the trouble is."""
 
+import json
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.kernel import JSON, InvalidJson, JsonLimits, canonical, check_json, parse_json
+from interlock.kernel import JSON, InvalidJson, JsonLimits, canonical, check_json, parse_json, read_json
 
 SMALL = JsonLimits(max_bytes=100, max_depth=3, max_nodes=10)
 
@@ -63,3 +64,83 @@ def test_what_passes_has_a_canonical_form_that_passes_again(value: JSON) -> None
         return
     data = canonical(value)
     assert canonical(parse_json(data)) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"a": 1, "b": 2, "a": 3}', "paper $: the key 'a' stands twice"),
+        ('{"x": [0, {"y": {"a": 1, "a": 1}}]}', "paper $.x[1].y: the key 'a' stands twice"),
+        ('[{"\\u0061": 1, "a": 2}]', "paper $[0]: the key 'a' stands twice"),
+        ('{"b": {"a": 1, "a": 2}, "b": {}}', "paper $: the key 'b' stands twice"),
+        ('{"a": ' + "[" * 500 + "]" * 500 + ', "a": 1}', "paper"),
+        ('{"a": ' + "[" * 1000 + "]" * 1000 + ', "a": 1}', "paper"),
+        ('{"\u00e9\\u001b": 1, "\u00e9\\u001b": 2}', "control character U+001B"),
+        ('{"' + "k" * 5000 + '": 1, "' + "k" * 5000 + '": 1}', "k' stands twice"),
+    ],
+)
+def test_a_key_that_stands_twice(text: str, told: str) -> None:
+    with pytest.raises(InvalidJson) as caught:
+        parse_json(text, what="paper", unique=True)
+    assert told in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers(-99, 99) | st.text('ab{}[]"\\:,', max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('ab"\\', max_size=2), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@given(TREES)
+def test_keys_that_stand_once_are_no_trouble(value: JSON) -> None:
+    assert parse_json(json.dumps(value), unique=True) == value
+
+
+NUMBERS = (
+    st.integers()
+    | st.integers(-(2**70), 2**70)
+    | st.integers(-(10**300), 10**300)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | NUMBERS | st.text() | NUMBERS.map(str),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_reading_gives_back_what_was_written(value: JSON) -> None:
+    """Also integers of any length: orjson alone makes floats of those beyond 64 bits."""
+    for raw in (json.dumps(value).encode(), json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")):
+        try:
+            told = read_json(raw)
+        except ValueError:  # a lone surrogate is no JSON text
+            assert "\\ud" in json.dumps(value)
+            continue
+        assert repr(told) == repr(value)
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63, 2**64 - 1, 2**64, 10**19, 10**21, 10**22, 10**30, 10**300])
+def test_an_integer_that_not_every_reader_keeps_exact_is_refused(number: int) -> None:
+    for text in (str(number), str(-number)):
+        with pytest.raises(InvalidJson, match=r"\$\.n: .* is beyond ±") as caught:
+            parse_json(f'{{"n": {text}}}')
+        assert len(caught.value.message) < 200
+
+
+@pytest.mark.parametrize("text", ["1e22", "1E+30", "-1.5e300", "0.1234567890123456789012345", "1e-30"])
+def test_floats_are_floats_however_large(text: str) -> None:
+    assert parse_json(text) == float(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1" + "0" * 400, "1e999", "NaN", "[12345678901234567890", "12345678901234567890]", "-"]
+)
+def test_no_number_is_guessed(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_json(text.encode())
+    with pytest.raises(InvalidJson):
+        parse_json(text)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -66,9 +67,24 @@ def test_json_is_cleaned_in_keys_and_values_at_any_depth(secret: str) -> None:
         assert cleaned["n"] == 5
 
 
-def test_without_secrets_nothing_changes() -> None:
-    value: JSON = {"token": "abc"}
+def slashed(secret: str) -> str:
+    """As JSON stands in a page."""
+    return json.dumps(secret).replace("/", "\\/")
+
+
+@given(SECRETS, st.sampled_from([str, json.dumps, quote, slashed]))
+def test_json_is_cleaned_as_its_texts_are(secret: str, encode: Callable[[str], str]) -> None:
+    redactor = Redactor([Secret(secret)])
+    text = f"said: {encode(secret)}"
+    assert redactor.json({"a": ["b", (text,)]}) == {
+        redactor.text("a"): [redactor.text("b"), [redactor.text(text)]],
+    }
+
+
+def test_where_no_secret_is_nothing_changes() -> None:
+    value: JSON = {"token": ["abc", 1, None]}
     assert Redactor().json(value) is value
+    assert Redactor([Secret(TOKEN)]).json(value) is value
     assert Redactor([Secret("short")]).text("short") == "short"
 
 

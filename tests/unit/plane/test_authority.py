@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,12 +15,19 @@ DIGEST = "sha256:" + "a" * 64
 OTHER = "sha256:" + "b" * 64
 
 
-def issue(authorizer: plane.Authorizer, ttl: float = 60.0) -> plane.AuthorityDecision:
+AnyAuthorizer = plane.Authorizer | plane.SignedAuthorizer
+
+
+def signed(intents: Intents, key_id: str = "key-1") -> plane.SignedAuthorizer:
+    return plane.SignedAuthorizer(key_id, Ed25519PrivateKey.generate(), clock=intents.clock)
+
+
+def issue(authorizer: AnyAuthorizer, ttl: float = 60.0) -> plane.AuthorityDecision:
     return authorizer.issue(DIGEST, audience="n", target_class="c", ttl=ttl)
 
 
 def code(
-    verifier: plane.MacVerifier,
+    verifier: plane.AuthorityVerifier,
     decision: plane.AuthorityDecision,
     *,
     intent_digest: str = DIGEST,
@@ -33,19 +41,19 @@ def code(
     return failure.code
 
 
-@pytest.fixture(name="authorizer")
-def _authorizer(intents: Intents) -> plane.Authorizer:
-    return plane.Authorizer(clock=intents.clock)
+@pytest.fixture(name="authorizer", params=["mac", "signature"])
+def _authorizer(request: pytest.FixtureRequest, intents: Intents) -> AnyAuthorizer:
+    return plane.Authorizer(clock=intents.clock) if request.param == "mac" else signed(intents)
 
 
-def test_serves_once(authorizer: plane.Authorizer):
+def test_serves_once(authorizer: AnyAuthorizer):
     verifier = authorizer.verifier()
     decision = issue(authorizer)
     assert code(verifier, decision) is None
     assert code(verifier, decision) == "authority_replayed"
 
 
-def test_serves_only_what_it_was_issued_for(authorizer: plane.Authorizer):
+def test_serves_only_what_it_was_issued_for(authorizer: AnyAuthorizer):
     verifier = authorizer.verifier()
     decision = issue(authorizer)
     assert code(verifier, decision, intent_digest=OTHER) == "authority_wrong_intent"
@@ -54,14 +62,14 @@ def test_serves_only_what_it_was_issued_for(authorizer: plane.Authorizer):
     assert code(verifier, decision) is None, "a refusal does not use it up"
 
 
-def test_expires(authorizer: plane.Authorizer, intents: Intents):
+def test_expires(authorizer: AnyAuthorizer, intents: Intents):
     verifier = authorizer.verifier()
     decision = issue(authorizer, ttl=10)
     intents.clock.advance(10)
     assert code(verifier, decision) == "authority_expired"
 
 
-def test_a_spent_nonce_is_kept_until_it_could_not_be_replayed(authorizer: plane.Authorizer, intents: Intents):
+def test_a_spent_nonce_is_kept_until_it_could_not_be_replayed(authorizer: AnyAuthorizer, intents: Intents):
     verifier = authorizer.verifier()
     long, short = issue(authorizer, ttl=100), issue(authorizer, ttl=1)
     assert code(verifier, long) is None
@@ -89,7 +97,29 @@ def test_room_is_made_by_expiry(intents: Intents):
     assert code(verifier, issue(authorizer)) is None
 
 
-def test_another_process_means_another_key(authorizer: plane.Authorizer, intents: Intents):
+def test_a_signature_counts_only_under_a_pinned_key(intents: Intents):
+    ours, theirs = signed(intents), signed(intents, "key-2")
+    forged = issue(signed(intents))
+    assert code(ours.verifier(), issue(theirs)) == "authority_unknown_key"
+    assert code(ours.verifier(), forged) == "authority_tampered", "another key under the same id"
+    assert code(ours.verifier(), issue(plane.Authorizer(clock=intents.clock))) == "authority_unknown_key"
+
+
+def test_one_proof_does_not_stand_for_the_other(intents: Intents):
+    ours = signed(intents)
+    decision = issue(ours).model_copy(update={"algorithm": "hmac-sha256"})
+    assert code(ours.verifier(), decision) == "authority_unknown_key"
+
+
+def test_a_life_that_no_issuer_may_give_is_refused(intents: Intents):
+    private, now = Ed25519PrivateKey.generate(), intents.clock.now()
+    ahead = testing.ManualClock(now + timedelta(seconds=61))
+    decision = issue(plane.SignedAuthorizer("key-1", private, clock=ahead), ttl=plane.MAX_TTL)
+    verifier = plane.SignatureVerifier({"key-1": private.public_key()}, clock=intents.clock)
+    assert code(verifier, decision) == "authority_too_long"
+
+
+def test_another_process_means_another_key(authorizer: AnyAuthorizer, intents: Intents):
     assert code(plane.Authorizer(clock=intents.clock).verifier(), issue(authorizer)) == "authority_unknown_key"
 
 
@@ -100,10 +130,11 @@ def test_another_process_means_another_key(authorizer: plane.Authorizer, intents
         {"audience": "m"},
         {"target_class": "d"},
         {"nonce": "0" * 32},
-        {"mac": "0" * 64},
+        {"proof": "0" * 64},
+        {"proof": "0" * 128},
     ],
 )
-def test_tampering_shows(authorizer: plane.Authorizer, change: dict[str, Any]):
+def test_tampering_shows(authorizer: AnyAuthorizer, change: dict[str, Any]):
     altered = issue(authorizer).model_copy(update=change)
     failure = authorizer.verifier().spend(
         altered, intent_digest=altered.intent_digest, audience=altered.audience, target_class=altered.target_class
@@ -122,7 +153,7 @@ def test_expiry_cannot_be_moved(seconds: float):
 
 
 @pytest.mark.parametrize("ttl", [0, -1, 301])
-def test_no_authority_lives_long(authorizer: plane.Authorizer, ttl: float):
+def test_no_authority_lives_long(authorizer: AnyAuthorizer, ttl: float):
     with pytest.raises(ValueError, match="300 seconds"):
         issue(authorizer, ttl)
 

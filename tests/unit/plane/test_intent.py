@@ -1,5 +1,6 @@
 """Intents: strict, frozen, and recorded without body and secret."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from fix_plane import Intents
 from interlock import plane
+
+SCHEMAS = Path(__file__).parents[3] / "schemas"
 
 
 def test_record_has_no_body(intents: Intents):
@@ -113,13 +116,17 @@ def test_a_template_is_not_filled_twice():
 
 def test_every_contract_exports_its_schema():
     schemas = plane.json_schemas()
-    assert set(schemas) == {
-        "interlock.authority/v1",
-        "interlock.attestation/v1",
-        "interlock.http-intent/v1",
-        "interlock.receipt/v1",
-        "interlock.target/v1",
-    }
+    committed = {f"interlock.{path.parent.name}/{path.stem}" for path in SCHEMAS.glob("*/v*.json")}
+    assert set(schemas) <= committed
+    assert {"interlock.authority/v1", "interlock.http-intent/v1", "interlock.receipt/v1"} <= set(schemas)
     intent: Any = schemas["interlock.http-intent/v1"]
     assert "body" not in intent["properties"]
     assert intent["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    "change", [{"method": "GET"}, {"method": "DELETE"}, {"method": "POST", "body": b"x"}, {"method": "OPTIONS"}]
+)
+def test_a_streamed_request_that_cannot_be(intents: Intents, change: dict[str, Any]):
+    with pytest.raises(ValidationError, match="streamed request"):
+        intents.http(request_mode="stream", **change)

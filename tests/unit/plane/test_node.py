@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import pytest
@@ -168,6 +168,8 @@ async def test_a_missing_lane_is_told(intents: Intents):
 
 async def test_a_lane_gets_only_what_it_carries(intents: Intents):
     class Other(plane.Intent):
+        contract: Literal["acme.other-intent/v1"] = "acme.other-intent/v1"
+
         @property
         def total_ms(self) -> int:
             return 1
@@ -301,3 +303,48 @@ async def test_closing_closes_the_lanes(intents: Intents):
     lane = FakeLane()
     await Bench(intents, lane).node.aclose()
     assert lane.closed
+
+
+class Shelf:
+    """A sink that can be made to fail."""
+
+    name = "shelf"
+
+    def __init__(self) -> None:
+        self.full = False
+        self.records: list[plane.EvidenceRecord] = []
+
+    async def emit(self, record: plane.EvidenceRecord) -> None:
+        await self.flush()
+        self.records.append(record)
+
+    async def flush(self) -> None:
+        if self.full:
+            raise OSError("no room")
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_while_evidence_cannot_be_kept_nothing_is_admitted_and_no_authority_is_used_up(intents: Intents):
+    lane, shelf = FakeLane(), Shelf()
+    authorizer = plane.Authorizer(clock=intents.clock)
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[lane],
+        targets=[target],
+        verifier=authorizer.verifier(),
+        clock=intents.clock,
+        sinks=plane.SinkSet([shelf]),
+    )
+    intent = intents.http()
+    authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+    shelf.full = True
+    refused = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    rejected(refused, plane.FailureClass.EVIDENCE_UNWRITABLE, "evidence_unwritable")
+    assert lane.executions == 0
+    shelf.full = False
+    done = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    assert done.failure is None
+    assert [record.receipt for record in shelf.records] == [refused, done], "what it was owed came first"

@@ -16,7 +16,10 @@ from interlock.runs.verdict import Problem
 from interlock.testing import SequentialIds
 
 ENTRIES = st.lists(
-    st.tuples(st.from_regex(r"[a-z_]{1,9}(\.[a-z_]{1,9})?", fullmatch=True), st.dictionaries(st.text(), fix_review.JSON_VALUES, max_size=3)),
+    st.tuples(
+        st.from_regex(r"[a-z_]{1,9}(\.[a-z_]{1,9})?", fullmatch=True),
+        st.dictionaries(st.text(), fix_review.JSON_VALUES, max_size=3),
+    ),
     min_size=1,
     max_size=5,
 )

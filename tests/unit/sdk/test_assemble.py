@@ -1,3 +1,4 @@
+import contextlib
 from typing import Any
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fix_connector as fix
-from interlock import sdk
+from interlock import plane, sdk
 
 
 def problems(**changes: Any) -> list[str]:
@@ -65,6 +66,44 @@ def test_every_manifest_survives_a_file(drafts: list[sdk.Draft], description: st
     assert sdk.load_manifest(text).digest == manifest.digest
     # JSON is YAML too; the comment makes it be read as such.
     assert sdk.load_manifest(f"# a file\n{text}").digest == manifest.digest
+
+
+def pair(template: str, *fields: str) -> sdk.Draft:
+    """A credential of these fields."""
+    return sdk.token_profile(template=template, secret_fields=fields, scopes=["repo"])
+
+
+def sendable(**changes: Any) -> None:
+    """A profile that the SDK accepts makes a credential that the plane takes."""
+    with contextlib.suppress(sdk.InvalidManifest):
+        kept = fix.connector(auth=[sdk.token_profile(scopes=["repo"], **changes)]).manifest.auth[0]
+        ref = plane.CredentialRef(handle="lse_1", header=kept.header or "", template=kept.template or "")
+        assert (ref.field,) == kept.secret_fields
+        assert "a-secret-value" in ref.render("a-secret-value")
+
+
+@given(
+    st.text(min_size=2, max_size=2) | st.text(st.characters(codec="ascii"), min_size=2, max_size=2), st.integers(1, 150)
+)
+def test_a_template_that_is_accepted_can_be_sent(ends: str, times: int) -> None:
+    sendable(template=f"{ends[0] * times}{{token}}{ends[1]}")
+
+
+@given(st.text(max_size=3) | st.sampled_from(["Cookie", "Host", "Proxy-Authorization", "X-Api-Key", "x" * 101]))
+def test_a_credentials_header_that_is_accepted_can_be_sent(header: str) -> None:
+    sendable(header=header)
+
+
+@given(st.from_regex(r"[a-z][a-z0-9_]{0,70}", fullmatch=True), st.booleans())
+def test_a_secret_field_that_is_accepted_can_be_sent(name: str, second: bool) -> None:
+    sendable(template=f"{{{name}}} {{x}}" if second else f"{{{name}}}", secret_fields=[name, "x"][: 1 + second])
+
+
+def test_all_problems_of_a_credential_are_reported_with_the_rest() -> None:
+    found = problems(version="1", auth=[pair("Básic {user}:{secret}", "user", "secret")])
+    assert [each.partition(":")[0] for each in found] == [
+        "version", "auth[token].secret_fields", "auth[token].template",
+    ]  # fmt: skip
 
 
 def test_all_problems_are_reported_at_once() -> None:
@@ -147,6 +186,13 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: problems(operations=fix.operations()[:1] * 2), "stands here 2 times"),
         (lambda: problems(auth=[]), "at least one profile"),
         (lambda: problems(auth=[sdk.token_profile(template="Bearer {secret}", scopes=["repo"])]), "name each secret field"),
+        (lambda: problems(auth=[pair("Basic {user}:{secret}", "user", "secret")]), "has one secret field, not 2"),
+        (lambda: problems(auth=[pair("{user}", "user", "secret")]), "has one secret field, not 2"),
+        (lambda: problems(auth=[pair("{secret} {secret}", "secret")]), "name each secret field once"),
+        (lambda: problems(auth=[pair("Bearér {token}", "token")]), "cannot stand in a header"),
+        (lambda: problems(auth=[pair(" {token}", "token")]), "cannot stand in a header"),
+        (lambda: problems(auth=[pair("x" * 200 + "{token}", "token")]), "has 207 characters; the limit is 200"),
+        (lambda: problems(auth=[pair("{" + "t" * 41 + "}", "t" * 41)]), "has 41 characters; the limit is 40"),
         (lambda: problems(auth=[sdk.token_profile(header="Host", scopes=["repo"])]), "belongs to the credential"),
         (lambda: problems(auth=[{**sdk.no_auth(), "scopes_offered": ["repo"]}]), "type none has no"),
         (lambda: problems(base_url="https://a:b@example.com"), "holds no credential"),

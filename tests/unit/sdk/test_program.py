@@ -219,3 +219,17 @@ def test_any_json_answer_gives_an_output_or_an_error_of_ours(body: object) -> No
         program.send(sdk.HttpResponse(status=200, body=json.dumps(body).encode()))
     ended = raised.value
     assert isinstance(ended, StopIteration) or ended.effect == "none"
+
+
+@pytest.mark.parametrize("number", [2**53, 2**64, 10**22, -(10**30)])
+def test_an_integer_in_an_answer_is_never_rounded(number: int) -> None:
+    """One that is kept is refused if not every reader keeps it exact; one that is dropped does no harm."""
+
+    def create(**changes: Any) -> sdk.Output:
+        program = sdk.program(fix.operation("ticket.create"), {"repo": "a/b", "title": "Leak"}, fix.FACTS)
+        return fix.drive(program, fix.answer({**fix.TICKET, **changes}, status=201))[1]
+
+    with pytest.raises(sdk.UnexpectedAnswer, match="beyond ±") as raised:
+        create(number=number)
+    assert raised.value.effect == "happened"
+    assert create(id=number).value == create().value

@@ -1,5 +1,6 @@
 """GitHub's description judges requests and answers."""
 
+import re
 from importlib import resources
 
 import pytest
@@ -94,6 +95,19 @@ def test_githubs_own_examples_are_good_answers(operation_id: str):
     examples = DESCRIPTION.operations[operation_id].examples["200"]
     assert examples
     assert [DESCRIPTION.check_answer(operation_id, 200, example) for example in examples] == [[]] * len(examples)
+
+
+def test_the_other_examples_are_wrong_only_in_what_they_lack():
+    """The prose was cut from them before the description came here, and four other members were missing as well."""
+    problems = [
+        problem
+        for operation_id, operation in DESCRIPTION.operations.items()
+        for status, examples in operation.examples.items()
+        for example in examples
+        for problem in DESCRIPTION.check_answer(operation_id, int(status), example)
+    ]
+    lacking = {re.sub(r'.*: "(\w+)" is a required property', r"\1", problem) for problem in problems}
+    assert lacking == {"description", "summary"} | {"contents_url", "language", "sha", "type"}
 
 
 def test_examples_are_never_mere_references():

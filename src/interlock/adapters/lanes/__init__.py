@@ -6,5 +6,11 @@ wire.
 """
 
 from interlock.adapters.lanes.http import HttpLane
+from interlock.adapters.lanes.jsonrpc import JsonRpcLane
+from interlock.adapters.lanes.process import ProcessLane
+from interlock.adapters.lanes.script import ScriptLane
+from interlock.adapters.lanes.sse import SseLane
+from interlock.adapters.lanes.tunnel import Proxy
+from interlock.adapters.lanes.websocket import WebSocketLane
 
-__all__ = ["HttpLane"]
+__all__ = ["HttpLane", "JsonRpcLane", "ProcessLane", "Proxy", "ScriptLane", "SseLane", "WebSocketLane"]

@@ -1,7 +1,6 @@
 """Reading an answer within limits, on the wire and after decompression."""
 
 import zlib
-from collections.abc import AsyncIterable
 from typing import Final
 
 from interlock import plane
@@ -9,25 +8,48 @@ from interlock import plane
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-async def read_body(chunks: AsyncIterable[bytes], *, coding: str, limit: int) -> bytes:
-    """The whole body, decoded. `coding` is the Content-Encoding; gzip is the only one that the lane asks for.
+class Body:
+    """A body as it arrives. `coding` is the Content-Encoding; gzip is the only one that the lane asks for.
 
     Raises plane.LaneFailure: `response_too_large` beyond `limit` bytes, encoded or decoded (a bomb is not unpacked
     first), `protocol_error` for a coding or a stream that cannot be read.
     """
-    if coding not in {"", "identity", "gzip", "x-gzip"}:
-        raise _unreadable(f"the content coding {coding[:40]!r}, which was not asked for")
-    inflater = _Inflater(limit) if coding.endswith("gzip") else None
-    parts: list[bytes] = []
-    received = 0
-    async for chunk in chunks:
-        received += len(chunk)
-        if received > limit:
-            raise too_large(limit)
-        parts.append(chunk if inflater is None else inflater.feed(chunk))
-    if inflater is not None and received:
-        inflater.finish()
-    return b"".join(parts)
+
+    def __init__(self, *, coding: str, limit: int) -> None:
+        if coding not in {"", "identity", "gzip", "x-gzip"}:
+            raise _unreadable(f"the content coding {coding[:40]!r}, which was not asked for")
+        self._inflater = _Inflater(limit) if coding.endswith("gzip") else None
+        self._limit = limit
+        self._received = 0
+        self._parts: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        self._received += len(data)
+        if self._received > self._limit:
+            raise too_large(self._limit)
+        self._parts.append(data if self._inflater is None else self._inflater.feed(data))
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether it may become larger than it arrives."""
+        return self._inflater is not None
+
+    def take(self) -> bytes:
+        """What is there, decoded; it is not kept."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+    def finish(self) -> None:
+        """Nothing more arrives: is it whole?"""
+        if self._inflater is not None and self._received:
+            self._inflater.finish()
+
+    def whole(self) -> bytes:
+        """All of it, decoded, once nothing more arrives."""
+        self.finish()
+        return self.take()
 
 
 def too_large(limit: int) -> plane.LaneFailure:

@@ -1,144 +1,221 @@
-"""The network under the HTTP lane: addresses are checked where they are used, and application bytes are counted."""
+"""The network under the HTTP lane: connections to addresses that were checked, told plainly what becomes of them."""
 
+import asyncio
 import os
 import select
 import socket
 import ssl
-from collections.abc import Iterable
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, cast
 
 import anyio
-import httpcore2
 
 from interlock import plane
+from interlock.adapters.lanes.tunnel import Proxy, open_tunnel
 
 MAX_ADDRESSES: Final = 8
 """How many of a host's addresses are tried."""
 
-SocketOption: TypeAlias = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+READ_AHEAD: Final = 262_144
+"""Bytes that may wait here to be read before the peer has to wait."""
 
 
-@dataclass(slots=True)
-class Flight:
-    """One exchange on the wire, and what its connection has seen."""
+class Wire(asyncio.Protocol):
+    """One connection. What arrives waits here until it is read, also when the connection breaks after it; one task may
+    read while another writes.
 
-    exchange: plane.Exchange
-    write_broke: bool = False
-    peer_closed: bool = False
+    This, and not a library's stream, since every call passes here twice: nothing is done for a wait but the wait.
+    """
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        """The address that is spoken to."""
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._received = bytearray()
+        self._ended = False
+        self._error: Exception | None = None
+        self._paused = False
+        self._full = False
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    async def write(self, data: bytes, limit: float) -> None:
+        """Hand the bytes to the system. Raises TimeoutError if it has not taken them after `limit` seconds, and
+        ConnectionError if the connection does not carry them any more."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+            await self._until(lambda: not self._full, limit)
+        if self._transport.is_closing():
+            raise ConnectionError("the connection is closed") from self._error
+
+    async def read(self, limit: float) -> bytes:
+        """What has arrived, at least a byte; nothing when the peer has ended. Raises TimeoutError after `limit` seconds
+        without any, and ConnectionError if the connection broke."""
+        await self._until(lambda: len(self._received) > 0, limit)
+        data = bytes(self._received)
+        self._received.clear()
+        if self._paused:
+            self._paused = False
+            self._transport.resume_reading()
+        if not data and self._error is not None:
+            raise ConnectionError("the connection broke") from self._error
+        return data
+
+    def is_idle(self) -> bool:
+        """Whether a next request may go here: nothing is under way in either direction, and the peer has not hung up."""
+        if self._ended or self._received or self._full or self._transport.is_closing():
+            return False
+        # Asked of the system itself: what the peer has just done may not have reached us yet.
+        return not _is_readable(self._transport.get_extra_info("socket"))
+
+    def end(self) -> None:
+        """Say that nothing more is sent, where the connection can: under TLS it cannot."""
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        """End it at once. It is gone after the event loop's next turn."""
+        self._transport.abort()
+
+    async def _until(self, done: Callable[[], bool], limit: float) -> None:
+        """Wait until that is so, or nothing will change any more. Raises TimeoutError."""
+        ends = self._loop.time() + limit
+        while not (done() or self._ended):
+            waiter = self._loop.create_future()
+            self._waiters.add(waiter)
+            timer = self._loop.call_at(ends, _expire, waiter)
+            try:
+                await waiter
+            finally:
+                timer.cancel()
+                self._waiters.discard(waiter)
+
+    def _changed(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # -- what the event loop tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(0)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if len(self._received) > READ_AHEAD and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        self._changed()
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self._changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended, self._error = True, exc
+        self._changed()
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._changed()
 
 
-FLIGHT: Final[ContextVar[Flight]] = ContextVar("interlock.http.flight")
-"""The exchange that the current task is carrying out. Pooled connections outlive exchanges, so their streams look here
-for whose bytes they carry; the pool does all its work in the task of the exchange."""
+class Dialler:
+    """Makes connections: resolves a host once, drops the addresses that the policy refuses, and connects to the very ones
+    that it has checked."""
 
-
-class GuardedBackend(httpcore2.AsyncNetworkBackend):
-    """Resolves a host once, drops the addresses that the policy refuses, and connects to the very ones it checked."""
-
-    def __init__(self, addresses: plane.AddressPolicy) -> None:
+    def __init__(self, addresses: plane.AddressPolicy, ssl_context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
         self._addresses = addresses
-        # The cast is for the checker: the class is a stub where anyio is missing, and anyio is ours.
-        self._inner = cast("httpcore2.AsyncNetworkBackend", httpcore2.AnyIOBackend())
+        self._ssl_context = ssl_context
+        self._proxy = proxy
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[SocketOption] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        del local_address, socket_options  # the pool is made without them
-        limit = timeout or 0.0
-        candidates = [literal] if (literal := _literal(host)) else await _resolve(host, port, limit)
-        return await self._connect(host, port, self._permitted(host, port, candidates), limit)
+    async def dial(self, url: plane.Url, limit: float) -> Wire:
+        """A connection to the URL's host. `limit` is in seconds, for the name lookup with the connection, and for the TLS
+        handshake. Raises LaneFailure."""
+        addresses = await self._find(url, limit)
+        if self._proxy is None:
+            connection, peer = await _connect(url, addresses, limit)
+        else:
+            proxy = self._proxy
+            connection, _ = await _connect(proxy.url, await self._find(proxy.url, limit), limit)
+            await open_tunnel(connection, proxy, addresses[0], url.port, limit)
+            peer = f"{addresses[0]} through {proxy.url.host_port}"
+        return await self._wire(url, connection, peer, limit)
 
-    def _permitted(self, host: str, port: int, candidates: list[str]) -> list[str]:
+    async def _find(self, url: plane.Url, limit: float) -> list[str]:
+        literal = _literal(url.host)
+        return self._permitted(url, [literal] if literal else await _resolve(url.host, url.port, limit))
+
+    def _permitted(self, url: plane.Url, candidates: list[str]) -> list[str]:
         permitted: list[str] = []
         reason = "it has no addresses"
         for address in candidates[:MAX_ADDRESSES]:
-            refusal = self._addresses.refusal(host, port, address)
+            refusal = self._addresses.refusal(url.host, url.port, address)
             if refusal is None:
                 permitted.append(address)
             else:
                 reason = refusal
         if not permitted:
-            message = f"connections to {host}:{port} are refused: {reason}"
+            message = f"connections to {url.host}:{url.port} are refused: {reason}"
             raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, message)
         return permitted
 
-    async def _connect(self, host: str, port: int, addresses: list[str], limit: float) -> "CountingStream":
-        """Try the addresses in turn, each with its share of the time that is left."""
-        deadline = anyio.current_time() + limit
-        failure = plane.LaneFailure(plane.FailureClass.CONNECT_FAILED, f"no connection to {host}:{port}")
-        for position, address in enumerate(addresses):
-            share = max(deadline - anyio.current_time(), 0.001) / (len(addresses) - position)
-            try:
-                return CountingStream(await self._inner.connect_tcp(address, port, timeout=share), address)
-            except httpcore2.ConnectTimeout:
-                message = f"no connection to {host}:{port} ({address}) within {limit:g} seconds"
-                failure = plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message)
-            except httpcore2.ConnectError as error:
-                message = f"no connection to {host}:{port} ({address}): {_reason(error)}"
-                failure = plane.LaneFailure(plane.FailureClass.CONNECT_FAILED, message)
-        raise failure
-
-
-class CountingStream(httpcore2.AsyncNetworkStream):
-    """A connection that counts application bytes before it hands them on: zero means that nothing can have left."""
-
-    def __init__(self, inner: httpcore2.AsyncNetworkStream, peer: str) -> None:
-        self._inner = inner
-        self._peer = peer
-        self._socket: socket.socket | None = inner.get_extra_info("socket")
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+    async def _wire(self, url: plane.Url, connection: socket.socket, peer: str, limit: float) -> Wire:
+        """The connected socket as a wire, under TLS where the URL says so."""
+        loop = asyncio.get_running_loop()
+        if url.scheme == "http":
+            return (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
         try:
-            data = await self._inner.read(max_bytes, timeout)
-        except ssl.SSLError as error:  # an alert or a damaged record, which anyio lets through
-            raise httpcore2.ReadError(error) from error
-        if not data:
-            FLIGHT.get().peer_closed = True
-        return data
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        flight = FLIGHT.get()
-        flight.peer_closed = False
-        flight.exchange.peer = self._peer
-        flight.exchange.leave(len(buffer))
-        try:
-            await self._inner.write(buffer, timeout)
-        except (httpcore2.WriteError, ssl.SSLError) as error:
-            # On this error the pool goes on to read: a peer that stops listening may have answered already.
-            flight.write_broke = True
-            raise httpcore2.WriteError(error) from error
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> httpcore2.AsyncNetworkStream:
-        try:
-            return CountingStream(await self._inner.start_tls(ssl_context, server_hostname, timeout), self._peer)
-        except httpcore2.ConnectTimeout as error:
-            message = f"no TLS handshake with {server_hostname} within {timeout or 0:g} seconds"
+            with anyio.fail_after(limit):
+                _, wire = await loop.create_connection(
+                    lambda: Wire(peer),
+                    sock=connection,
+                    ssl=self._ssl_context,
+                    server_hostname=url.host,
+                    ssl_handshake_timeout=limit + 60,  # the scope around it tells when, and says so
+                )
+        except TimeoutError as error:
+            message = f"no TLS handshake with {url.host} within {limit:g} seconds"
             raise plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message, code="tls_timeout") from error
-        except (httpcore2.ConnectError, OSError) as error:
-            message = f"no TLS with {server_hostname}: {_reason(error)}"
+        except OSError as error:
+            message = f"no TLS with {url.host}: {_reason(error)}"
             raise plane.LaneFailure(plane.FailureClass.TLS_FAILED, message) from error
+        return wire
 
-    def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._socket is not None:
-            # The pool asks this of every idle connection at every request; the way through anyio costs ten times as much.
-            return _is_readable(self._socket)
-        return self._inner.get_extra_info(info)
+
+async def _connect(url: plane.Url, addresses: list[str], limit: float) -> tuple[socket.socket, str]:
+    """Try the addresses in turn, each with its share of the time that is left."""
+    deadline = anyio.current_time() + limit
+    where = f"{url.host}:{url.port}"
+    failure = plane.LaneFailure(plane.FailureClass.CONNECT_FAILED, f"no connection to {where}")
+    for position, address in enumerate(addresses):
+        share = max(deadline - anyio.current_time(), 0.001) / (len(addresses) - position)
+        try:
+            with anyio.fail_after(share):
+                return await _open(address, url.port), address
+        except TimeoutError:
+            message = f"no connection to {where} ({address}) within {limit:g} seconds"
+            failure = plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message)
+        except OSError as error:
+            message = f"no connection to {where} ({address}): {_reason(error)}"
+            failure = plane.LaneFailure(plane.FailureClass.CONNECT_FAILED, message)
+    raise failure
+
+
+async def _open(address: str, port: int) -> socket.socket:
+    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(0)
+        await asyncio.get_running_loop().sock_connect(connection, (address, port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def _resolve(host: str, port: int, limit: float) -> list[str]:
@@ -152,6 +229,11 @@ async def _resolve(host: str, port: int, limit: float) -> list[str]:
         reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
         raise plane.LaneFailure(plane.FailureClass.DNS_FAILED, f"the name {host} has no address: {reason}") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _expire(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 def _is_readable(connection: socket.socket) -> bool:

@@ -16,13 +16,15 @@ from interlock.adapters.sql.composites import RowType, read_row_types
 from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable
 from interlock.adapters.sql.hot_session import HotSession
 from interlock.adapters.sql.lanes import Lanes
+from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.transaction import SqlTx, sql_tx
 from interlock.adapters.sql.waiting import Threads
 from interlock.kernel import Backoff, Clock, Tx
 
 T = TypeVar("T")
 
-_THREADS = 8
+_READERS = 4
+_WRITERS = 4
 _TRIES = 12
 _BACKOFF = Backoff(base=0.004, cap=0.25)
 _MIGRATION_LOCK = 0x494C4B31
@@ -37,14 +39,15 @@ class PostgresStore:
         self._engine = engine
         self._row_types = row_types
         self._lanes = Lanes(place, row_types, clock=clock)
-        self._threads = Threads(_THREADS, name="interlock-postgres", where=str(place))
+        self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
+        self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
 
     @property
     def latency_ms(self) -> float:
         return self._lanes.latency.milliseconds
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
-        return await self._threads.run(lambda: self._try(lambda: self._read(fn)))
+        return await self._readers.read(fn)
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         return await self._threads.run(lambda: self._try(lambda: self._write(fn)))
@@ -66,6 +69,7 @@ class PostgresStore:
 
     def close(self) -> None:
         self._lanes.close()
+        self._readers.close()
         self._threads.close()
         self._engine.dispose()
 
@@ -100,9 +104,25 @@ class PostgresStore:
                 raise
             return result
 
-    def _read(self, fn: Callable[[Tx], T]) -> T:
-        with self._engine.connect() as session:
-            return _in_tx(session.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), fn)
+
+class _Source:
+    """Reads the database."""
+
+    def __init__(self, place: PostgresDatabase, engine: Engine) -> None:
+        self._place = place
+        self._engine = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def connect(self) -> Connection:
+        return self._engine.connect()
+
+    def begin(self, session: Connection) -> None:
+        """The driver begins with the first statement."""
+
+    def end(self, session: Connection) -> None:
+        session.rollback()
+
+    def explain(self, error: Exception) -> Exception:
+        return postgres.explain(error, where=self._place)
 
 
 def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
@@ -115,7 +135,7 @@ def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
 
 def open_postgres(place: PostgresDatabase, *, clock: Clock, create: bool) -> PostgresStore:
     """Check the database, or fill it when it is empty and `create` is set. Raises StoreError."""
-    engine = postgres.engine(place, size=_THREADS)
+    engine = postgres.engine(place, size=_READERS + _WRITERS)
     try:
         with engine.connect() as session:
             try:

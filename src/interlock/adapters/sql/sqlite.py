@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import NullPool
 
 from interlock.adapters.sql import schema
 from interlock.adapters.sql.address import SqliteFile
@@ -84,17 +84,9 @@ def connect(place: SqliteFile, *, read_only: bool = False) -> sqlite3.Connection
     return raw
 
 
-def engine(place: SqliteFile, *, read_only: bool = False, size: int = 0) -> Engine:
-    """SQLAlchemy over `connect`, with a pool of `size` connections or none. Its own begin and commit reach no database:
-    the transactions are the caller's statements."""
-    if size:
-        return create_engine(
-            "sqlite://",
-            creator=lambda: connect(place, read_only=read_only),
-            poolclass=QueuePool,
-            pool_size=size,
-            max_overflow=0,
-        )
+def engine(place: SqliteFile, *, read_only: bool = False) -> Engine:
+    """SQLAlchemy over `connect`, without a pool. Its own begin and commit reach no database: the transactions are the
+    caller's statements."""
     return create_engine("sqlite://", creator=lambda: connect(place, read_only=read_only), poolclass=NullPool)
 
 

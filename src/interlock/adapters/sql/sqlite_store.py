@@ -1,15 +1,16 @@
 """The store on SQLite: one writing thread; for a file, reading threads beside it."""
 
+import sqlite3
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from interlock import runs
 from interlock.adapters.sql import hot_sqlite, sqlite
 from interlock.adapters.sql.address import SqliteFile
-from interlock.adapters.sql.transaction import SqlTx, sql_tx
-from interlock.adapters.sql.waiting import Threads
+from interlock.adapters.sql.readers import Readers
+from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
 from interlock.kernel import Clock, Tx
 
@@ -26,7 +27,9 @@ class SqliteStore:
         self._place = place
         in_place = {} if place.path is None else {"check_place": sqlite.same_file(place.path)}
         self._writer = Writer(session, where=str(place), clock=clock, **in_place)
-        self._readers = None if place.path is None else _Readers(place)
+        self._readers = (
+            None if place.path is None else Readers(_Source(place), size=_READERS, name="interlock-reader", where=place)
+        )
 
     @property
     def latency_ms(self) -> float:
@@ -78,35 +81,25 @@ def open_sqlite(place: SqliteFile, *, clock: Clock, create: bool) -> SqliteStore
         raise sqlite.explain(error, where=place) from error
 
 
-class _Readers:
-    """Threads with connections of their own that cannot write; WAL lets them read beside the writer."""
+class _Source:
+    """Reads the file; WAL lets that go on beside the writer."""
 
     def __init__(self, place: SqliteFile) -> None:
         self._place = place
-        self._engine: Engine = sqlite.engine(place, read_only=True, size=_READERS)
-        self._threads = Threads(_READERS, name="interlock-reader", where=str(place))
+        self._engine = sqlite.engine(place, read_only=True)
 
-    async def read(self, fn: Callable[[Tx], T]) -> T:
-        return await self._threads.run(lambda: self._read(fn))
+    def connect(self) -> Connection:
+        return self._engine.connect()
 
-    def _read(self, fn: Callable[[Tx], T]) -> T:
-        try:
-            with self._engine.connect() as session:
-                session.exec_driver_sql("BEGIN")
-                tx = SqlTx(session)
-                try:
-                    return fn(tx)
-                finally:
-                    tx.end()  # leaving the block rolls back
-        except Exception as error:
-            meaning = sqlite.explain(error, where=self._place)
-            if meaning is error:
-                raise
-            raise meaning from error
+    def begin(self, session: Connection) -> None:
+        cast("sqlite3.Connection", session.connection.driver_connection).execute("BEGIN")
 
-    def close(self) -> None:
-        self._threads.close()
-        self._engine.dispose()
+    def end(self, session: Connection) -> None:
+        cast("sqlite3.Connection", session.connection.driver_connection).execute("ROLLBACK")
+        session.rollback()  # SQLAlchemy's own bookkeeping
+
+    def explain(self, error: Exception) -> Exception:
+        return sqlite.explain(error, where=self._place)
 
 
 def _without_writing(tx: Tx, fn: Callable[[Tx], T]) -> T:

@@ -31,7 +31,7 @@ roles = ["approver"]     # nobody approves what they asked for themselves
 environment = "demo"
 
 [execution]
-owner_lease = 2.0        # seconds until a silent process counts as dead
+owner_lease = 4.0        # seconds until a silent process counts as dead
 egress_allow = ["{host}"]  # loopback is refused unless it is named
 
 [policy]

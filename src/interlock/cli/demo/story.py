@@ -18,7 +18,7 @@ SECOND = "Igniter is late"
 HELD_TIMEOUT = 60
 """Seconds until the other process must have sent its request."""
 RECOVERY_TIMEOUT = 30.0
-"""Seconds. The dead process's lease is two, and the sweep that finds it comes every two."""
+"""Seconds. The dead process's lease is four, and a sweep comes three times in that."""
 
 
 def connect(stage: Stage, il: sync.Interlock, environ: Mapping[str, str]) -> None:

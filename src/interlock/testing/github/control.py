@@ -68,7 +68,7 @@ class Control:
         """The matching requests, oldest first."""
         return [Exchange(**exchange) for exchange in self._call("requests", match=match)]
 
-    def wait_held(self, count: int = 1, *, timeout: float = 10.0) -> list[Exchange]:
+    def wait_held(self, count: int = 1, *, timeout: float = 60.0) -> list[Exchange]:
         """The requests that are held now, once they are so many. Raises TimeoutError after so many seconds."""
         return [Exchange(**exchange) for exchange in self._call("wait_held", count=count, timeout=timeout)]
 

@@ -1,0 +1,101 @@
+"""The lines of a lane: as many as may be open at once, and idle ones kept a while for the next exchange."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+import anyio
+import anyio.lowlevel
+
+from interlock import plane
+from interlock.adapters.lanes.line import Line
+
+KEEPALIVE_SECONDS: Final = 1.5
+"""How long an idle connection is kept. Shorter than any common server's own limit (gunicorn closes after 2 seconds), so
+that a write is practically never sent into a connection that the peer is just closing, which would leave it unknown."""
+
+Origin: TypeAlias = tuple[str, str, int]
+"""Scheme, host and port."""
+
+
+class Pool:
+    """Lends lines, at most `most` at a time; idle ones count until they are closed to make room."""
+
+    def __init__(self, dial: Callable[[plane.Url, float], Awaitable[Line]], *, most: int) -> None:
+        self._dial = dial
+        self._most = most
+        self._places = anyio.Semaphore(most)
+        self._lent: set[Line] = set()
+        self._idle: dict[Origin, dict[Line, asyncio.TimerHandle]] = {}
+        """With what will close each, the latest used last."""
+
+    async def take(self, url: plane.Url, timeouts: plane.Timeouts) -> Line:
+        """A line to the URL's origin, to be given back. Raises plane.LaneFailure."""
+        await self._place(timeouts.pool_ms / 1000)
+        try:
+            line = self._find(url.origin)
+            if line is None:
+                self._make_room()
+                line = await self._dial(url, timeouts.connect_ms / 1000)
+        except BaseException:
+            self._places.release()
+            raise
+        self._lent.add(line)
+        return line
+
+    def give_back(self, url: plane.Url, line: Line) -> None:
+        """Keep a line for the next exchange, if it can carry one; else close it."""
+        self._lent.remove(line)
+        self._places.release()
+        if line.renew():
+            timer = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._drop, url.origin, line)
+            self._idle.setdefault(url.origin, {})[line] = timer
+        else:
+            line.close()
+
+    async def aclose(self) -> None:
+        """Close all lines; exchanges under way end with what a broken connection means."""
+        for origin, lines in list(self._idle.items()):
+            for line in list(lines):
+                self._drop(origin, line)
+        for line in self._lent:
+            line.close()
+        await anyio.lowlevel.checkpoint()  # then they are gone
+
+    async def _place(self, patience: float) -> None:
+        try:
+            self._places.acquire_nowait()
+        except anyio.WouldBlock:
+            try:
+                with anyio.fail_after(patience):
+                    await self._places.acquire()
+            except TimeoutError as error:
+                message = "no connection of the lane became free in time"
+                raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, message) from error
+
+    def _find(self, origin: Origin) -> Line | None:
+        """The idle line that was used last, if any is still good."""
+        while lines := self._idle.get(origin):
+            line = next(reversed(lines))
+            if line.is_idle():
+                self._forget(origin, line)
+                return line
+            self._drop(origin, line)
+        return None
+
+    def _make_room(self) -> None:
+        """Close an idle line, if the one that is about to be made would be too many."""
+        taken = self._most - self._places.value
+        if taken + sum(map(len, self._idle.values())) > self._most:
+            origin, lines = next(iter(self._idle.items()))
+            self._drop(origin, next(iter(lines)))
+
+    def _drop(self, origin: Origin, line: Line) -> None:
+        self._forget(origin, line)
+        line.close()
+
+    def _forget(self, origin: Origin, line: Line) -> None:
+        lines = self._idle[origin]
+        lines.pop(line).cancel()
+        if not lines:
+            del self._idle[origin]

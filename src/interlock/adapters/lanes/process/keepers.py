@@ -1,0 +1,223 @@
+"""The keepers at hand, from the node's side: who starts commands for the lane, and what they tell of them."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+_PROGRAM: Final = str(Path(__file__).with_name("keeper.py"))
+_INLINE: Final = 65_536
+_IDLE: Final = 16
+_CLOSING: Final = 5.0
+
+
+class KeeperLost(Exception):
+    """The keeper went away: somebody killed it. What it kept is killed by its mother."""
+
+
+class NotStarted(Exception):
+    """The command does not run, and never did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a keeper is asked to start. `streams` are the command's first three descriptors, `fds` its others by number;
+    the caller keeps and closes its own copies. `groups` are files of control groups to be joined, `rlimits` values by
+    the limit's name."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(repr=False)
+    cwd: str
+    path: str
+    streams: tuple[int, int, int]
+    fds: Mapping[int, int]
+    terminal: bool
+    wrapped: bool
+    rlimits: Mapping[str, int]
+    groups: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: by itself with a code, or by a signal; the largest resident set of one of its processes, in
+    bytes; how many processes it left, which were killed."""
+
+    code: int | None
+    signal: int | None
+    max_rss: int
+    left: int
+
+
+class Keeper:
+    """One keeper, seen from the node."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+
+    def close(self) -> None:
+        """Let it go; it kills what it still keeps."""
+        self._control.close()
+
+    def send(self, order: Order) -> bool:
+        """Have a command started. False if the keeper is gone, and the order did not reach it."""
+        spec = {
+            "argv": list(order.argv),
+            "env": dict(order.env),
+            "cwd": order.cwd,
+            "path": order.path,
+            "fds": list(order.fds),
+            "terminal": order.terminal,
+            "wrapped": order.wrapped,
+            "rlimits": dict(order.rlimits),
+            "groups": list(order.groups),
+        }
+        data, fds = json.dumps(spec, ensure_ascii=False).encode(), [*order.streams, *order.fds.values()]
+        with contextlib.ExitStack() as stack:
+            if len(data) > _INLINE:
+                memory = stack.enter_context(os.fdopen(os.memfd_create("command"), "wb"))
+                memory.write(data)
+                memory.flush()
+                data, fds = b"M", [memory.fileno(), *fds]
+            else:
+                data = b"r" + data
+            try:
+                socket.send_fds(self._control, [data], fds)
+            except ConnectionError:
+                return False
+        return True
+
+    async def ended(self) -> Ended:
+        """Wait until nothing of the command is left. Raises NotStarted, KeeperLost."""
+        answer = await self._receive()
+        if answer.startswith("e"):
+            error, _, place = answer[1:].partition(" ")
+            raise NotStarted(_reason(int(error), place))
+        code, number, rss, left = answer[1:].split()
+        return Ended(
+            code=None if code == "-" else int(code),
+            signal=None if number == "-" else int(number),
+            max_rss=int(rss) * 1024,
+            left=int(left),
+        )
+
+    def signal(self, number: int, *, everything: bool = False) -> None:
+        """Send a signal to the command's process group, or to all that it started."""
+        self._tell(f"{'t' if everything else 'g'}{number}")
+
+    def kill(self) -> None:
+        """Kill all of it."""
+        self._tell("k")
+
+    def _tell(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # a keeper that is gone is seen by whoever waits for the end
+            self._control.send(text.encode())
+
+    async def _receive(self) -> str:
+        while True:
+            try:
+                data = self._control.recv(1024)
+            except BlockingIOError:
+                await anyio.wait_readable(self._control)
+                continue
+            except OSError as error:
+                raise KeeperLost(f"the keeper is gone: {error}") from error
+            if not data:
+                raise KeeperLost("the keeper is gone")
+            return data.decode()
+
+
+class Keepers:
+    """Keepers that wait for work. They are started when they are needed, and some are kept for the next command."""
+
+    def __init__(self) -> None:
+        self._idle: list[Keeper] = []
+        self._door: socket.socket | None = None
+        self._mother: subprocess.Popen[bytes] | None = None
+
+    def start(self, order: Order) -> Keeper:
+        """Have a command started, by whoever is left of those that waited or by a new one."""
+        while self._idle:
+            keeper = self._idle.pop()
+            if keeper.send(order):
+                return keeper
+            keeper.close()
+        keeper = self._new()
+        if not keeper.send(order):
+            raise KeeperLost("a keeper ended as it began")
+        return keeper
+
+    def give_back(self, keeper: Keeper) -> None:
+        """One whose command has ended."""
+        if self._door is None or len(self._idle) >= _IDLE:
+            keeper.close()
+        else:
+            self._idle.append(keeper)
+
+    async def aclose(self) -> None:
+        """Let all of them go. What commands are still running is killed."""
+        for keeper in self._idle:
+            keeper.close()
+        self._idle.clear()
+        if self._mother is None or self._door is None:
+            return
+        mother, self._mother = self._mother, None
+        self._door.close()
+        self._door = None
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_wait, mother)
+
+    def _new(self) -> Keeper:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(0)
+        with theirs:
+            try:
+                socket.send_fds(self._open(), [b"k"], [theirs.fileno()])
+            except OSError:  # the mother was killed: another one
+                self._forget()
+                socket.send_fds(self._open(), [b"k"], [theirs.fileno()])
+        return Keeper(ours)
+
+    def _open(self) -> socket.socket:
+        if self._door is None:
+            self._door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._mother = subprocess.Popen(  # noqa: S603 - our own program, by our own interpreter
+                    [sys.executable, "-I", "-S", _PROGRAM, str(theirs.fileno())],
+                    env={},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+        return self._door
+
+    def _forget(self) -> None:
+        mother, self._mother = self._mother, None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+        if mother is not None:
+            _wait(mother)
+
+
+def _wait(mother: subprocess.Popen[bytes]) -> None:
+    try:
+        mother.wait(_CLOSING)
+    except subprocess.TimeoutExpired:
+        mother.kill()
+        mother.wait()
+
+
+def _reason(number: int, place: str) -> str:
+    if place == "preparation":
+        return "its limits or its terminal could not be set"
+    return f"the {'working folder' if place == 'cwd' else 'command'} cannot be used: {os.strerror(number)}"

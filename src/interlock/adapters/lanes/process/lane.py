@@ -1,0 +1,220 @@
+"""The process lane: one command, started once, under limits, and ended whole."""
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Final
+
+from interlock import plane
+from interlock.adapters.lanes.process.groups import Groups
+from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
+from interlock.adapters.lanes.process.run import Run, name_of, secret_pipe
+from interlock.adapters.lanes.process.streams import Streams, pipes, terminal
+from interlock.kernel import InterlockError
+
+_RLIMITS: Final = {
+    "cpu_seconds": "RLIMIT_CPU",
+    "files": "RLIMIT_NOFILE",
+    "file_bytes": "RLIMIT_FSIZE",
+    "memory_bytes": "RLIMIT_AS",
+}
+_OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
+_INHERITED: Final = frozenset(
+    {plane.Restraint.CPU, plane.Restraint.MEMORY, plane.Restraint.FILES, plane.Restraint.FILE_SIZE}
+)
+
+
+class ProcessLane:
+    """Carries `plane.ProcessIntent`. Without a `confiner` it confines nothing and refuses whatever demands it; with one,
+    every command runs inside, and one without a sandbox profile is refused. Each confiner has a lane of its own."""
+
+    def __init__(
+        self,
+        *,
+        credentials: plane.CredentialResolver,
+        confiner: plane.Confiner | None = None,
+        lane_id: str = "process",
+    ) -> None:
+        self._credentials = credentials
+        self._confiner = confiner
+        self._lane_id = lane_id
+        self._keepers = Keepers()
+        self._groups = Groups()
+
+    @property
+    def lane_id(self) -> str:
+        return self._lane_id
+
+    @property
+    def carries(self) -> type[plane.ProcessIntent]:
+        return plane.ProcessIntent
+
+    @property
+    def enforces(self) -> frozenset[plane.Restraint]:
+        """What it can enforce on this host."""
+        if self._confiner is None:
+            return _OWN | _INHERITED | self._groups.offered
+        inherited = _INHERITED | self._groups.offered if self._confiner.inherits else frozenset[plane.Restraint]()
+        return _OWN | inherited | self._confiner.enforces
+
+    async def execute(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
+        self._check(intent)
+        async with AsyncExitStack() as stack:
+            env, fds = await self._secrets(intent, stack)
+            command = plane.Command(
+                argv=intent.argv,
+                env=env,
+                secret_env=frozenset(secret.env for secret in intent.secrets if secret.env is not None),
+                cwd=intent.cwd,
+                fds=tuple(fds),
+                terminal=intent.terminal is not None,
+            )
+            confinement = await stack.enter_async_context(self._confined(command, intent))
+            launch = confinement.launch if confinement is not None else None
+            streams = stack.enter_context(_streams(intent))
+            groups = stack.enter_context(self._limited(intent, launch))
+            order = _order(intent, command, launch, streams, fds, groups, inherits=self._inherits)
+            ended = await self._run(intent, exchange, order, streams)
+            reason = None if confinement is None else confinement.not_started()
+            if reason is not None:
+                exchange.bytes_sent = 0
+                exchange.facts.clear()
+                raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, reason, code="sandbox_not_started")
+            exchange.answered = True
+            _judge(ended)
+
+    async def aclose(self) -> None:
+        await self._keepers.aclose()
+
+    @property
+    def _inherits(self) -> bool:
+        return self._confiner is None or self._confiner.inherits
+
+    def _check(self, intent: plane.ProcessIntent) -> None:
+        confiner, profile = self._confiner, intent.sandbox
+        by = "local-process" if confiner is None else confiner.target_class
+        if confiner is not None:
+            if confiner.unavailable is not None:
+                raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, confiner.unavailable, code="no_sandbox")
+            if profile is None:
+                raise plane.LaneFailure(
+                    plane.FailureClass.SANDBOX_UNENFORCEABLE,
+                    f"{by} confines a command to a sandbox profile, and the intent has none",
+                    code="profile_missing",
+                )
+        demanded = intent.effective_limits.restraints | (
+            frozenset[plane.Restraint]() if profile is None else profile.restraints
+        )
+        if refused := plane.unenforceable(demanded, self.enforces, by=by):
+            raise plane.LaneFailure(refused.failure_class, refused.message)
+
+    async def _secrets(
+        self, intent: plane.ProcessIntent, stack: AsyncExitStack
+    ) -> tuple[dict[str, str], dict[int, int]]:
+        """The environment, and descriptors from which secrets are read."""
+        env, fds = dict(intent.env), dict[int, int]()
+        for secret in intent.secrets:
+            try:
+                value = await self._credentials.redeem(
+                    secret.ref, host=secret.host, tenant_id=intent.tenant_id, run_id=intent.run_id
+                )
+                text = value.reveal()
+                if secret.env is not None:
+                    if "\0" in text:
+                        raise ValueError("a variable cannot hold a NUL")
+                    env[secret.env] = text
+                elif secret.fd is not None:
+                    fds[secret.fd] = secret_pipe(text.encode())
+                    stack.callback(os.close, fds[secret.fd])
+            except (InterlockError, ValueError) as error:
+                code = error.code if isinstance(error, InterlockError) else "unusable_secret"
+                raise plane.LaneFailure(
+                    plane.FailureClass.CREDENTIAL_UNAVAILABLE, f"the credential was not given: {error}", code=code
+                ) from error
+        return env, fds
+
+    @asynccontextmanager
+    async def _confined(
+        self, command: plane.Command, intent: plane.ProcessIntent
+    ) -> AsyncGenerator[plane.Confinement | None]:
+        if self._confiner is None or intent.sandbox is None:
+            yield None
+        else:
+            async with self._confiner.confine(command, intent.sandbox, intent.effective_limits) as confinement:
+                yield confinement
+
+    @contextmanager
+    def _limited(self, intent: plane.ProcessIntent, launch: plane.Launch | None) -> Generator[list[str]]:
+        if not self._inherits:
+            yield []
+            return
+        extra = 0 if launch is None else launch.wrappers
+        with self._groups.limited(intent.effective_limits, extra=extra) as groups:
+            yield list(groups)
+
+    async def _run(
+        self, intent: plane.ProcessIntent, exchange: plane.Exchange, order: Order, streams: Streams
+    ) -> Ended:
+        exchange.leave(sum(len(argument.encode()) for argument in intent.argv) + len(intent.stdin))
+        try:
+            keeper = self._keepers.start(order)
+            run = Run(intent, exchange, streams, keeper)
+            try:
+                return await run.go()
+            finally:
+                if run.over:
+                    self._keepers.give_back(keeper)
+                else:
+                    keeper.close()
+        except NotStarted as error:
+            exchange.bytes_sent = 0
+            exchange.facts.clear()
+            raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, str(error)) from error
+        except KeeperLost as error:
+            raise plane.LaneFailure(plane.FailureClass.PEER_LOST, str(error), code="keeper_lost") from error
+
+
+def _order(
+    intent: plane.ProcessIntent,
+    command: plane.Command,
+    launch: plane.Launch | None,
+    streams: Streams,
+    fds: Mapping[int, int],
+    groups: list[str],
+    *,
+    inherits: bool,
+) -> Order:
+    limits = intent.effective_limits.model_dump(exclude_none=True) if inherits else {}
+    return Order(
+        argv=command.argv if launch is None else launch.argv,
+        env=command.env if launch is None else launch.env,
+        cwd=command.cwd if launch is None else launch.cwd,
+        path=command.env.get("PATH", plane.DEFAULT_PATH),
+        streams=streams.theirs,
+        fds=dict(fds) if launch is None else {**fds, **launch.fds},
+        terminal=intent.terminal is not None,
+        wrapped=launch is not None and launch.wrappers > 0,
+        rlimits={_RLIMITS[name]: value for name, value in limits.items() if name in _RLIMITS},
+        groups=groups,
+    )
+
+
+@contextmanager
+def _streams(intent: plane.ProcessIntent) -> Generator[Streams]:
+    try:
+        streams = pipes(intent) if intent.terminal is None else terminal(intent.terminal)
+    except OSError as error:
+        message = f"no streams for the command: {error.strerror}"
+        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code="no_streams") from error
+    with contextlib.closing(streams):
+        yield streams
+
+
+def _judge(ended: Ended) -> None:
+    if ended.signal is not None:
+        name = name_of(ended.signal)
+        raise plane.LaneFailure(plane.FailureClass.KILLED_BY_SIGNAL, f"the command was ended by {name}")
+    if ended.code:
+        message = f"the command ended with the code {ended.code}"
+        raise plane.LaneFailure(plane.FailureClass.EXIT_NONZERO, message)

@@ -1,0 +1,320 @@
+"""What JSON-RPC messages travel by: a connection of their own, another lane that streams, or a POST for each."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Final, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+
+from interlock import plane
+from interlock.adapters.lanes.wire import Wire
+
+_FOREVER: Final = 1_000_000.0
+"""Seconds; longer than any execution may take."""
+
+_WAYS_TO_LEAVE: Final = frozenset(
+    {
+        plane.FailureClass.CLOSE_TIMEOUT,
+        plane.FailureClass.EXIT_NONZERO,
+        plane.FailureClass.KILLED_BY_SIGNAL,
+        plane.FailureClass.PEER_LOST,
+    }
+)
+"""How a lane below may say that the peer has gone; what it means, the open requests tell."""
+
+
+class Link(Protocol):
+    """Carries whole texts both ways. Raises LaneFailure, and FramingError for what the peer sends."""
+
+    lingers: bool
+    """Whether the peer is given time to end, too, after our last word."""
+    broken: bool
+    """Whether a text could not be handed over because the peer takes no more."""
+
+    async def send(self, text: bytes, *, asks: bool) -> None:
+        """Hand a text over; it `asks` if an answer is due."""
+        ...
+
+    async def receive(self) -> bytes | None:
+        """The next text; None when the peer has ended."""
+        ...
+
+    async def end(self) -> None:
+        """That was the last word."""
+        ...
+
+
+class _Inflow:
+    """Texts out of a stream. What came whole before a fault is handed out before the fault is raised."""
+
+    def __init__(self, framing: plane.Framing, read: Callable[[], Awaitable[bytes]]) -> None:
+        self._framing = framing
+        self._read = read
+        self._whole: deque[bytes] = deque()
+        self._fault: plane.FramingError | None = None
+
+    async def next(self) -> bytes | None:
+        while not self._whole:
+            if self._fault is not None:
+                raise self._fault
+            data = await self._read()
+            if not data:
+                self._framing.finish()
+                return None
+            self._take(data)
+        return self._whole.popleft()
+
+    def _take(self, data: bytes) -> None:
+        try:
+            for text in self._framing.feed(data):
+                self._whole.append(text)
+        except plane.FramingError as fault:
+            self._fault = fault
+
+
+class TcpLink:
+    """Over a connection that is this conversation's alone."""
+
+    def __init__(
+        self, wire: Wire, transport: plane.TcpTransport, intent: plane.JsonRpcIntent, exchange: plane.Exchange
+    ) -> None:
+        self.lingers = intent.mode == "session" and not transport.tls  # TLS cannot end one direction alone
+        self.broken = False
+        self._wire = wire
+        self._exchange = exchange
+        self._write_seconds = intent.timeouts.write_ms / 1000
+        self._framing = plane.make_framing(transport.framing, max_bytes=intent.limits.max_message_bytes)
+        self._inflow = _Inflow(self._framing, self._read)
+
+    async def send(self, text: bytes, *, asks: bool) -> None:
+        data = self._framing.encode(text)
+        self._exchange.leave(len(data))
+        try:
+            await self._wire.write(data, self._write_seconds)
+        except TimeoutError as error:
+            raise _not_taken() from error
+        except ConnectionError:
+            self.broken = True  # read on: the peer may have answered before
+
+    async def receive(self) -> bytes | None:
+        return await self._inflow.next()
+
+    async def end(self) -> None:
+        self._wire.end()
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._wire.read(_FOREVER)
+        except ConnectionError as error:
+            raise plane.LaneFailure(plane.FailureClass.PEER_LOST, "the connection broke") from error
+
+
+class _Under(plane.Exchange):
+    """The exchange of a lane that carries for this one: what leaves there is counted here at the same moment."""
+
+    def __init__(self, outer: plane.Exchange, channel: plane.Channel | None = None) -> None:
+        super().__init__(outer.clock, notes=outer.notes, channel=channel, ends_at=outer.ends_at)
+        self._outer = outer
+        self._counted = 0
+
+    def leave(self, count: int) -> None:
+        self._outer.leave(count)
+        self._counted += count
+        self.bytes_sent += count
+
+    def settle(self) -> None:
+        """Tell what is known in the end, also if nothing left after all."""
+        outer = self._outer
+        outer.bytes_sent -= self._counted - self.bytes_sent
+        outer.peer, outer.status, outer.headers = self.peer, self.status, self.headers
+        outer.facts.update(self.facts)
+
+
+class _Pipe(plane.Channel):
+    """What a lane below talks through: one stream of it carries the messages, all else is for whoever follows."""
+
+    def __init__(self, stream: str, carry: MemoryObjectSendStream[bytes], exchange: plane.Exchange) -> None:
+        super().__init__(plane.EventLog("", exchange.clock), plane.Inbox())
+        self._stream = stream
+        self._carry = carry
+        self._outer = exchange.channel
+
+    async def output(self, stream: str, data: bytes, facts: Mapping[str, plane.Fact] | None = None) -> None:
+        if stream == self._stream:
+            await self._carry.send(data or b" ")  # an empty message is no end
+        elif self._outer is not None:
+            await self._outer.output(stream, data, facts)
+
+
+class _Whole:
+    """The framing of what comes in messages anyway."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def finish(self) -> None:
+        pass
+
+    def encode(self, message: bytes) -> bytes:
+        return message
+
+
+class LaneLink:
+    """Over an execution of another lane that streams. `stream` is the one that carries the messages; `framing` is None
+    where that lane knows messages itself."""
+
+    lingers = True
+
+    def __init__(
+        self,
+        lane: plane.Lane,
+        carrier: plane.Intent,
+        exchange: plane.Exchange,
+        *,
+        stream: str,
+        framing: plane.Framing | None,
+        write_ms: int,
+    ) -> None:
+        self.broken = False
+        self._lane = lane
+        self._carrier = carrier
+        self._carry, self._carried = anyio.create_memory_object_stream[bytes](0)
+        self._channel = _Pipe(stream, self._carry, exchange)
+        self._under = _Under(exchange, self._channel)
+        self._kind = plane.InputKind.TEXT if framing is None else plane.InputKind.DATA
+        self._framing: plane.Framing = framing or _Whole()
+        self._inflow = _Inflow(self._framing, self._read)
+        self._write_seconds = write_ms / 1000
+        self._failure: plane.LaneFailure | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["LaneLink"]:
+        """The link, while the lane below is at work; nothing of it is left afterwards."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._run)
+                yield self
+                tasks.cancel_scope.cancel()
+        finally:
+            self._carry.close()
+            self._carried.close()
+
+    async def _run(self) -> None:
+        try:
+            await self._lane.execute(self._carrier, self._under)
+        except plane.LaneFailure as failure:
+            self._failure = failure
+        finally:
+            self._under.settle()
+            self._channel.inbox.end()
+            self._carry.close()
+
+    async def send(self, text: bytes, *, asks: bool) -> None:
+        piece = plane.Input(kind=self._kind, data=self._framing.encode(text))
+        try:
+            with anyio.fail_after(self._write_seconds):
+                await self._channel.inbox.send(piece)
+        except TimeoutError as error:
+            raise _not_taken() from error
+        except plane.InputClosed:
+            self.broken = True
+
+    async def receive(self) -> bytes | None:
+        return await self._inflow.next()
+
+    async def end(self) -> None:
+        self._channel.inbox.end()
+
+    async def _read(self) -> bytes:
+        try:
+            return await self._carried.receive()
+        except anyio.EndOfStream:
+            if self._failure is not None and self._failure.failure.failure_class not in _WAYS_TO_LEAVE:
+                raise self._failure from None
+            return b""
+
+
+class HttpLink:
+    """A POST for each text, several at a time; its answer brings the texts of the peer."""
+
+    lingers = False
+    broken = False
+
+    def __init__(
+        self,
+        lane: plane.Lane,
+        transport: plane.HttpTransport,
+        intent: plane.JsonRpcIntent,
+        exchange: plane.Exchange,
+        tasks: TaskGroup,
+    ) -> None:
+        self._lane = lane
+        self._transport = transport
+        self._intent = intent
+        self._exchange = exchange
+        self._tasks = tasks
+        self._carry, self._carried = anyio.create_memory_object_stream[bytes](0)
+
+    def close(self) -> None:
+        """Let go of what nobody will read."""
+        self._carry.close()
+        self._carried.close()
+
+    async def send(self, text: bytes, *, asks: bool) -> None:
+        if asks:
+            self._tasks.start_soon(self._post, text, asks)
+        else:
+            await self._post(text, asks)
+
+    async def receive(self) -> bytes | None:
+        try:
+            return await self._carried.receive()
+        except anyio.EndOfStream:
+            return None
+
+    async def end(self) -> None:
+        self._carry.close()
+
+    async def _post(self, text: bytes, asks: bool) -> None:  # noqa: FBT001 - as a task it takes no keywords
+        under = _Under(self._exchange)
+        # An answer after the request's own time is not waited for: whoever asked is told so.
+        with anyio.move_on_after(self._intent.timeouts.request_ms / 1000) as scope:
+            try:
+                await self._lane.execute(self._transport.carrier(self._intent, text), under)
+            finally:
+                under.settle()
+        if not scope.cancelled_caught and (answer := self._judge(under, asks=asks)):
+            # Whoever sends what asks for nothing may be the very one who would have to take the answer.
+            if asks:
+                await self._deliver(answer)
+            else:
+                self._tasks.start_soon(self._deliver, answer)
+
+    async def _deliver(self, answer: bytes) -> None:
+        with suppress(anyio.ClosedResourceError):  # after the last word nobody listens
+            await self._carry.send(answer)
+
+    def _judge(self, under: plane.Exchange, *, asks: bool) -> bytes:
+        """The texts in the answer. Raises LaneFailure."""
+        status, body = under.status or 0, under.body
+        content_type = next((value for name, value in under.headers if name == "content-type"), "")
+        speaks_json = content_type.partition(";")[0].strip().lower() in {"application/json", "application/json-rpc"}
+        if body and speaks_json:
+            return body  # also under a status that tells of an error: what it means stands in it
+        self._exchange.answered = self._intent.mode == "call"
+        if not 200 <= status < 300:
+            message = f"the answer has the status {status} and no JSON"
+            raise plane.LaneFailure(plane.FailureClass.STATUS_REFUSED, message, code=f"status_{status}")
+        if body:
+            message = f"the answer is {content_type[:80]!r} and no JSON"
+            raise plane.LaneFailure(plane.FailureClass.CONTENT_TYPE_REFUSED, message)
+        if asks:
+            raise plane.LaneFailure(plane.FailureClass.FRAMING_FAILED, "the answer is empty", code="answer_missing")
+        return b""
+
+
+def _not_taken() -> plane.LaneFailure:
+    return plane.LaneFailure(plane.FailureClass.WRITE_TIMEOUT, "the peer did not take a message in time")

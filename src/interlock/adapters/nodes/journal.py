@@ -1,0 +1,140 @@
+"""A node's journal as a file of JSON lines: one line per acceptance and per receipt, on the disk before it counts."""
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+import orjson
+from pydantic import ValidationError
+
+from interlock import plane
+from interlock.kernel import Clock, Fault, Retry, StoreError, canonical
+
+T = TypeVar("T")
+
+_KEEP: Final = timedelta(days=7)
+
+
+class JournalBusy(StoreError):
+    """Another node writes to this journal."""
+
+    code = "journal_busy"
+    retry = Retry.LATER
+    fault = Fault.OPERATOR
+    next_step = "Give every node a journal of its own, or end the other node first."
+
+
+class JournalDamaged(StoreError):
+    """The journal holds something that no node wrote."""
+
+    code = "journal_damaged"
+    retry = Retry.AFTER_CHANGE
+    fault = Fault.OPERATOR
+    next_step = "Put the file aside and find out what its executions did before the node is started on a new one."
+
+
+class JournalUnavailable(StoreError):
+    """The journal cannot be read or written."""
+
+    code = "journal_unavailable"
+    retry = Retry.LATER
+    fault = Fault.OPERATOR
+    next_step = "Look at the disk and the rights of the file."
+
+
+class FileJournal:
+    """`plane.Journal` in one file, which one node at a time may hold."""
+
+    def __init__(self, path: Path, *, clock: Clock, keep: timedelta = _KEEP) -> None:
+        """Receipts older than `keep` are left out when the journal is loaded."""
+        self._path = path
+        self._clock = clock
+        self._keep = keep
+        self._file: int | None = None
+        self._one_at_a_time = anyio.CapacityLimiter(1)
+
+    async def accept(self, acceptance: plane.Acceptance) -> None:
+        """Raises JournalUnavailable."""
+        await self._thread(lambda: self._append(canonical({"accepted": acceptance.record()})))
+
+    async def finish(self, execution_id: str, receipt: plane.Receipt) -> None:
+        """Raises JournalUnavailable."""
+        line = canonical({"finished": execution_id, "receipt": receipt.record()})
+        await self._thread(lambda: self._append(line))
+
+    async def load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
+        """Takes hold of the file, too. Raises JournalBusy, JournalDamaged and JournalUnavailable."""
+        return await self._thread(self._load)
+
+    async def aclose(self) -> None:
+        """Let go of the file."""
+        await self._thread(self._close)
+
+    async def _thread(self, fn: Callable[[], T]) -> T:
+        try:
+            return await anyio.to_thread.run_sync(fn, limiter=self._one_at_a_time)
+        except OSError as error:
+            raise JournalUnavailable(f"the journal {self._path}: {error.strerror}") from error
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            raise JournalUnavailable(f"the journal {self._path} is not loaded")
+        _write_all(self._file, line + b"\n")
+        os.fdatasync(self._file)
+
+    def _load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
+        self._close()
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            whole = _whole_lines(self._path)
+            # A line without its end was never acknowledged: the node was lost while it wrote.
+            os.ftruncate(file, len(whole))
+            kept = self._read(whole)
+        except BlockingIOError as error:
+            os.close(file)
+            raise JournalBusy(f"the journal {self._path} is held by another node") from error
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        return kept
+
+    def _read(self, whole: bytes) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
+        found: dict[str, tuple[plane.Acceptance, plane.Receipt | None]] = {}
+        for number, line in enumerate(whole.splitlines(), start=1):
+            try:
+                value = orjson.loads(line)
+                if "accepted" in value:
+                    acceptance = plane.Acceptance.model_validate_json(orjson.dumps(value["accepted"]))
+                    found[acceptance.execution_id] = (acceptance, None)
+                else:
+                    receipt = plane.Receipt.model_validate_json(orjson.dumps(value["receipt"]))
+                    found[value["finished"]] = (found[value["finished"]][0], receipt)
+            except (orjson.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
+                raise JournalDamaged(
+                    f"the journal {self._path}, line {number}: this is no entry of a journal"
+                ) from error
+        since = self._clock.now() - self._keep
+        return [entry for entry in found.values() if entry[1] is None or entry[1].finished_at >= since]
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+def _whole_lines(path: Path) -> bytes:
+    data = path.read_bytes()
+    return data[: data.rfind(b"\n") + 1]
+
+
+def _write_all(file: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(file, data) :]

@@ -1,0 +1,100 @@
+"""local-bubblewrap: namespaces of its own for files, processes, network and users, by the program `bwrap`."""
+
+import shutil
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from interlock import plane
+from interlock.adapters.targets import descriptors, seccomp
+
+_ARGUMENTS, _FILTER, _STATUS = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
+_WRAPPERS: Final = 2
+_NAMESPACES: Final = (
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+    "--cap-drop", "ALL", "--die-with-parent",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Confined:
+    launch: plane.Launch
+    status: int
+
+    def not_started(self) -> str | None:
+        if b'"exit-code"' in descriptors.read_all(self.status):
+            return None
+        return "bwrap did not start the command; what it said is on stderr"
+
+
+class Bubblewrap:
+    """Confines by `bwrap`. In the sandbox there is an empty root with the profile's paths, a small /dev and a /proc of its
+    own; with the network `loopback`, a loopback of its own. Variables and paths go by descriptor, not by argument. The
+    command finds PWD set to its working folder."""
+
+    def __init__(self, program: str | None = None) -> None:
+        self._program = shutil.which(program or "bwrap", path=f"{plane.DEFAULT_PATH}:/usr/sbin")
+
+    @property
+    def target_class(self) -> str:
+        return plane.LOCAL_BUBBLEWRAP
+
+    @property
+    def inherits(self) -> bool:
+        return True
+
+    @property
+    def unavailable(self) -> str | None:
+        if self._program is None:
+            return "this host has no bwrap; install bubblewrap"
+        return None if seccomp.supported() else "this kind of machine has no seccomp filter here"
+
+    @property
+    def enforces(self) -> frozenset[plane.Restraint]:
+        if self.unavailable is not None:
+            return frozenset()
+        return frozenset(
+            {
+                plane.Restraint.READ,
+                plane.Restraint.WRITE,
+                plane.Restraint.NETWORK_NONE,
+                plane.Restraint.NETWORK_LOOPBACK,
+            }
+        )
+
+    @asynccontextmanager
+    async def confine(
+        self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
+    ) -> AsyncGenerator[plane.Confinement]:
+        del limits  # what the lane sets is inherited
+        assert self._program is not None
+        denied = seccomp.KERNEL if profile.network is plane.Network.LOOPBACK else seccomp.KERNEL | seccomp.SOCKETS
+        words = [*_NAMESPACES, *_mounts(profile), "--chdir", command.cwd, "--clearenv"]
+        for name, value in command.env.items():
+            words += ["--setenv", name, value]
+        words += ["--seccomp", str(_FILTER), "--json-status-fd", str(_STATUS)]
+        with ExitStack() as stack:
+            arguments = descriptors.holding(stack, b"".join(word.encode() + b"\0" for word in words))
+            rules = descriptors.holding(stack, seccomp.denying(denied))
+            ours, theirs = descriptors.report(stack)
+            path = command.env.get("PATH", plane.DEFAULT_PATH)
+            first = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=path)
+            launch = plane.Launch(
+                argv=(self._program, "--args", str(_ARGUMENTS), "--", first or command.argv[0], *command.argv[1:]),
+                env={},
+                cwd="/",
+                fds={_ARGUMENTS: arguments, _FILTER: rules, _STATUS: theirs},
+                wrappers=_WRAPPERS,
+            )
+            yield _Confined(launch, ours)
+
+
+def _mounts(profile: plane.SandboxProfile) -> Iterator[str]:
+    """Parents before what is in them, so that no mount hides another."""
+    yield from ("--proc", "/proc", "--dev", "/dev")
+    binds = [(path.rstrip("/") or "/", "--ro-bind-try") for path in profile.read]
+    binds += [(path.rstrip("/") or "/", "--bind") for path in profile.write]
+    for path, kind in sorted(binds, key=lambda bind: (bind[0].count("/"), bind[1] == "--bind")):
+        yield from (kind, path, path)
+    yield from ("--remount-ro", "/")

@@ -1,0 +1,209 @@
+"""container-runc and container-gvisor: one command in a container of its own, made from this host's files."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+
+from interlock import plane
+from interlock.adapters.targets import seccomp
+
+_PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
+_REMOVED_WITHIN: Final = 20.0
+_LIMITS: Final[Mapping[str, str]] = {
+    "cpu_seconds": "RLIMIT_CPU",
+    "files": "RLIMIT_NOFILE",
+    "file_bytes": "RLIMIT_FSIZE",
+    "memory_bytes": "RLIMIT_AS",
+}
+_BY_BOTH: Final = frozenset(
+    {plane.Restraint.READ, plane.Restraint.WRITE, plane.Restraint.NETWORK_NONE, plane.Restraint.FILES}
+)
+_BY_RUNC: Final = _BY_BOTH | {
+    plane.Restraint.NETWORK_LOOPBACK,
+    plane.Restraint.CPU,
+    plane.Restraint.MEMORY,
+    plane.Restraint.FILE_SIZE,
+    plane.Restraint.TOTAL_MEMORY,
+    plane.Restraint.PROCESSES,
+}
+_DEVICES: Final = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}
+_PROC: Final = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}
+_MASKED: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger", "/sys/firmware")
+
+
+@dataclass(frozen=True, slots=True)
+class _Confined:
+    launch: plane.Launch
+    pid_file: Path
+
+    def not_started(self) -> str | None:
+        if self.pid_file.exists():
+            return None
+        return "the container did not start the command; what its runtime said is on stderr"
+
+
+class Container:
+    """Confines by an OCI runtime: `runc`, or gVisor's `runsc`. The command is process 1 of its container.
+    The root is empty but for the profile's paths, and read-only;
+    the command has a network without any way out, no capabilities, and (by runc) control groups of its own. A container
+    takes neither terminals nor secret variables, which a runtime writes down; descriptors only as runc hands them on, 3
+    and up without gaps."""
+
+    def __init__(self, target_class: str, *, program: str | None = None) -> None:
+        """`target_class` is `plane.CONTAINER_RUNC` or `plane.CONTAINER_GVISOR`; `program` is another path of the runtime."""
+        self._class = target_class
+        self._is_runc = target_class == plane.CONTAINER_RUNC
+        self._name = program or ("runc" if self._is_runc else "runsc")
+        self._program = shutil.which(self._name, path=_PATH)
+
+    @property
+    def target_class(self) -> str:
+        return self._class
+
+    @property
+    def inherits(self) -> bool:
+        return False
+
+    @property
+    def unavailable(self) -> str | None:
+        if self._program is None:
+            return f"this host has no {self._name}"
+        if os.geteuid() != 0:
+            return f"{self._name} is run by root here: without it there are no control groups to hold the limits"
+        return None
+
+    @property
+    def enforces(self) -> frozenset[plane.Restraint]:
+        if self.unavailable is not None:
+            return frozenset()
+        return _BY_RUNC if self._is_runc else _BY_BOTH
+
+    @asynccontextmanager
+    async def confine(
+        self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
+    ) -> AsyncGenerator[plane.Confinement]:
+        assert self._program is not None
+        self._check(command)
+        first = _find(command, profile)
+        with tempfile.TemporaryDirectory(prefix=f"interlock-container-{os.getpid()}-") as name:
+            folder = Path(name)
+            container_id = folder.name
+            (folder / "rootfs").mkdir()
+            (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, container_id)))
+            words = [self._program, "--root", str(folder / "state")]
+            words += (
+                [] if self._is_runc else ["--network=none", "--ignore-cgroups", "--oci-seccomp", "--rootless=false"]
+            )
+            run = [*words, "run", "--bundle", name, "--pid-file", str(folder / "pid")]
+            if command.fds and self._is_runc:
+                run += ["--preserve-fds", str(len(command.fds))]
+            launch = plane.Launch(argv=(*run, container_id), env={"PATH": _PATH}, cwd="/", wrappers=1)
+            try:
+                yield _Confined(launch, folder / "pid")
+            finally:
+                if (folder / "state").exists() and any((folder / "state").iterdir()):
+                    with anyio.CancelScope(shield=True):
+                        await anyio.to_thread.run_sync(_remove, [*words, "delete", "--force", container_id])
+
+    def _check(self, command: plane.Command) -> None:
+        wrong = None
+        if command.terminal:
+            wrong = "a container has no terminal here"
+        elif command.secret_env:
+            wrong = "a container's runtime writes its variables down: hand secrets over by descriptor"
+        elif command.fds and (not self._is_runc or sorted(command.fds) != list(range(3, 3 + len(command.fds)))):
+            wrong = "these descriptors cannot be handed on into the container"
+        if wrong is not None:
+            raise plane.LaneFailure(plane.FailureClass.SANDBOX_UNENFORCEABLE, f"{self._class}: {wrong}")
+
+    def _config(
+        self,
+        command: plane.Command,
+        first: str,
+        profile: plane.SandboxProfile,
+        limits: plane.ResourceLimits,
+        container_id: str,
+    ) -> dict[str, Any]:
+        values = limits.model_dump(exclude_none=True)
+        linux: dict[str, Any] = {
+            "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network", "cgroup")],
+            "maskedPaths": list(_MASKED),
+            "seccomp": _seccomp(profile.network),
+        }
+        if self._is_runc:
+            resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
+            if limits.processes is not None:
+                resources["pids"] = {"limit": limits.processes}
+            if limits.total_memory_bytes is not None:
+                resources["memory"] = {"limit": limits.total_memory_bytes, "swap": limits.total_memory_bytes}
+            linux |= {"resources": resources, "cgroupsPath": f"/{container_id}"}
+        return {
+            "ociVersion": "1.0.2",
+            "hostname": "sandbox",
+            "root": {"path": "rootfs", "readonly": True},
+            "mounts": [_PROC, _DEVICES, *_mounts(profile)],
+            "process": {
+                "terminal": False,
+                "user": {"uid": os.geteuid(), "gid": os.getegid()},
+                "args": [first, *command.argv[1:]],
+                "env": [f"{name}={value}" for name, value in command.env.items()],
+                "cwd": command.cwd,
+                "noNewPrivileges": True,
+                "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
+                "rlimits": [
+                    {"type": _LIMITS[name], "soft": value, "hard": value + (name == "cpu_seconds")}
+                    for name, value in values.items()
+                    if name in _LIMITS
+                ],
+            },
+            "linux": linux,
+        }
+
+
+def _find(command: plane.Command, profile: plane.SandboxProfile) -> str:
+    """The command's file. Not all runtimes say so when they do not find it."""
+    name = command.argv[0]
+    found = name if "/" in name else shutil.which(name, path=command.env.get("PATH", plane.DEFAULT_PATH))
+    path = None if found is None else os.path.normpath(Path(command.cwd, found))
+    if path is None or not any(Path(path).is_relative_to(place) for place in (*profile.read, *profile.write)):
+        message = f"the command {name[:200]!r} is not in the paths of the sandbox"
+        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message)
+    if not os.access(path, os.X_OK):
+        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, f"the command {path[:200]!r} cannot be run")
+    return path
+
+
+def _mounts(profile: plane.SandboxProfile) -> list[dict[str, Any]]:
+    """Parents before what is in them. What is not there cannot be read."""
+    binds = [(os.path.realpath(path), path, "ro") for path in profile.read if Path(path).exists()]
+    binds += [(os.path.realpath(path), path, "rw") for path in profile.write]
+    return [
+        {"destination": path, "type": "bind", "source": source, "options": ["rbind", "nosuid", "nodev", mode]}
+        for source, path, mode in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[2]))
+    ]
+
+
+def _seccomp(network: plane.Network) -> dict[str, Any]:
+    denied = seccomp.KERNEL if network is plane.Network.LOOPBACK else seccomp.KERNEL | seccomp.SOCKETS
+    architectures = ["SCMP_ARCH_X86_64"] if seccomp.machine() == "x86_64" else ["SCMP_ARCH_AARCH64"]
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": architectures,
+        "syscalls": [{"names": sorted(denied), "action": "SCMP_ACT_ERRNO"}],
+    }
+
+
+def _remove(command: list[str]) -> None:
+    """What a container that was ended early leaves: its state, and its control groups."""
+    subprocess.run(  # noqa: S603 - our own words
+        command, env={"PATH": _PATH}, capture_output=True, timeout=_REMOVED_WITHIN, check=False
+    )

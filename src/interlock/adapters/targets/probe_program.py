@@ -1,0 +1,105 @@
+"""The program that a probe runs inside of a target, with the standard library alone: it tries what must not be, and tells
+what came of it. Its argument is a JSON text of what to try, its answer a JSON text of findings."""
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+_GET_NO_NEW_PRIVS = 39
+_CAPABILITY_VERSION = 0x20080522
+
+
+def main() -> None:
+    """Try everything."""
+    tries = json.loads(sys.argv[1])
+    found: dict[str, Any] = {
+        "variables": sorted(set(os.environ) - {"LC_CTYPE"}),  # Python itself sets that one
+        "descriptors": [fd for fd in range(3, 1024) if _works(lambda fd=fd: os.fstat(fd))],
+        "wrote": [path for path in tries["write"] if _works(lambda path=path: _write(path))],
+        "removed": [path for path in tries["remove"] if _works(lambda path=path: os.unlink(path))],
+        "read": [path for path in tries["read"] if _works(lambda path=path: _read(path))],
+        "allowed": _works(lambda: _write(tries["allowed"])) if tries["allowed"] else None,
+        "reached": [address for address in tries["connect"] if _works(lambda address=address: _connect(address))],
+        "saw": os.path.exists(f"/proc/{tries['process']}/stat"),
+        "touched": _works(lambda: os.kill(tries["process"], 0)),
+        "fixed": ctypes.CDLL(None).prctl(_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
+        "capabilities": _capabilities(),
+        "kernel": os.uname().release,
+    }
+    found["started"] = _start(tries["processes"])
+    found["took"] = _take(tries["memory"])
+    sys.stdout.write(json.dumps(found))
+
+
+def _works(attempt: Callable[[], object]) -> bool:
+    try:
+        attempt()
+    except OSError:
+        return False
+    return True
+
+
+def _write(path: str) -> None:
+    with open(path, "w") as file:
+        file.write("written from inside")
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _connect(address: list[Any]) -> None:
+    name: Any = tuple(address[1:]) if address[0] == "tcp" else "\0" + address[1]
+    family = socket.AF_UNIX if address[0] == "abstract" else socket.AF_INET6 if ":" in name[0] else socket.AF_INET
+    with socket.socket(family) as attempt:
+        attempt.settimeout(2)
+        attempt.connect(name)
+
+
+def _capabilities() -> int:
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()
+    if ctypes.CDLL(None).capget(ctypes.byref(header), ctypes.byref(sets)):
+        return -1
+    return sets[0] | sets[1] | sets[3] << 32 | sets[4] << 32  # effective and permitted
+
+
+def _start(most: int) -> int | None:
+    """How many children of that many can live at once; None if it was not asked."""
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for _ in range(most):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return len(children) if most else None
+
+
+def _take(size: int) -> bool | None:
+    """Whether that much memory can be used; None if it was not asked."""
+    if not size:
+        return None
+    child = os.fork()
+    if child == 0:
+        try:
+            block = bytearray(size)
+            block[::4096] = b"x" * len(block[::4096])
+        except MemoryError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+if __name__ == "__main__":
+    main()

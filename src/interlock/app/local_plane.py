@@ -1,0 +1,144 @@
+"""The execution plane by itself, in this process: every lane of this host, and the authority to use them.
+
+No store, no connections, no policy: whoever opens it holds all of its authority.
+"""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock import plane
+from interlock.kernel import Clock, IdSource, NotFoundError, Secret, SystemClock, Uuid7Ids
+
+if TYPE_CHECKING:
+    from interlock.adapters import lanes, targets
+
+NODE_ID: Final = "local"
+LOCAL_NET: Final = plane.LOCAL_HTTP
+"""The class of everything that leaves this very process over the network."""
+
+
+class NoCredentials(NotFoundError):
+    """The plane by itself keeps no credentials."""
+
+    code = "no_credentials"
+    next_step = "Invoke a capability over a connection instead: `interlock invoke`."
+
+
+class _Nobody:
+    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+        del host, tenant_id, run_id
+        raise NoCredentials(f"there is nobody to redeem {ref.handle}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPlane:
+    """What `open_local_plane` opened."""
+
+    node: plane.Node
+    executions: plane.Executions
+    authorizer: plane.Authorizer
+    sandboxes: "Sequence[targets.LocalSandbox]"
+    clock: Clock
+    ids: IdSource
+
+    async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
+        """Begin an execution under an authority of its own. Raises ExecutionRejected."""
+        authority = self.authorizer.issue(intent.digest, audience=self.node.node_id, target_class=target_class)
+        return await self.executions.start(intent, authority=authority, target_class=target_class)
+
+    def identity(self, *, seconds: float) -> dict[str, Any]:
+        """The fields that all intents share, for a new one that ends in so many seconds."""
+        intent_id = self.ids.new("snd")
+        return {
+            "intent_id": intent_id,
+            "tenant_id": "default",
+            "run_id": self.ids.new("run"),
+            "attempt_id": self.ids.new("att"),
+            "trace_id": intent_id,
+            "deadline_at": self.clock.now() + timedelta(seconds=seconds),
+        }
+
+
+def local_sandboxes(
+    clock: Clock, classes: Iterable[str] | None = None
+) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
+    """Every place for processes on this host, or those of these classes, each with its lane."""
+    from interlock.adapters import lanes, targets
+
+    confiners: list[plane.Confiner | None] = [
+        None,
+        targets.Landlock(),
+        targets.Bubblewrap(),
+        targets.Container(plane.CONTAINER_RUNC),
+        targets.Container(plane.CONTAINER_GVISOR),
+    ]
+    made: dict[targets.LocalSandbox, lanes.ProcessLane] = {}
+    for confiner in confiners:
+        name = plane.LOCAL_PROCESS if confiner is None else confiner.target_class
+        if classes is not None and name not in classes:
+            continue
+        lane = lanes.ProcessLane(credentials=_Nobody(), confiner=confiner, lane_id=name)
+        made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
+    return made
+
+
+@asynccontextmanager
+async def open_local_plane(
+    *, egress_allow: Sequence[str] = (), sandboxes: Iterable[str] | None = ()
+) -> AsyncGenerator[LocalPlane]:
+    """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. Raises
+    InvalidAllowance."""
+    from interlock.adapters import lanes
+
+    clock = SystemClock()
+    ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
+    addresses = plane.AddressPolicy(allow=tuple(egress_allow))
+    web = [
+        lanes.HttpLane(credentials=_Nobody(), addresses=addresses),
+        lanes.SseLane(credentials=_Nobody(), addresses=addresses),
+        lanes.WebSocketLane(credentials=_Nobody(), addresses=addresses),
+    ]
+    places = local_sandboxes(clock, sandboxes)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[*web, *places.values()],
+        targets=[
+            *(
+                plane.LocalTarget(lane.lane_id, target_class=LOCAL_NET, lane_id=lane.lane_id, clock=clock)
+                for lane in web
+            ),
+            *places,
+        ],
+        verifier=authorizer.verifier(),
+        clock=clock,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(node.aclose)
+        for place in places:
+            await place.attest()
+        executions = await stack.enter_async_context(plane.Executions(node, clock=clock, ids=ids))
+        yield LocalPlane(
+            node=node,
+            executions=executions,
+            authorizer=authorizer,
+            sandboxes=tuple(places),
+            clock=clock,
+            ids=ids,
+        )
+
+
+async def list_targets(*, probe: bool) -> list[plane.TargetDescriptor]:
+    """The places for processes on this host, as they are announced; `probe` them first."""
+    clock = SystemClock()
+    places = local_sandboxes(clock)
+    try:
+        if probe:
+            for place in places:
+                await place.attest()
+        return [place.describe() for place in places]
+    finally:
+        for lane in places.values():
+            await lane.aclose()

@@ -1,0 +1,398 @@
+"""`interlock plane`: the execution plane by itself, for commands and requests that are nobody's capability."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Collection, Generator
+from contextlib import aclosing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from interlock.cli.frame import command, group
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from interlock import app, plane
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+    from interlock.kernel import JSON
+
+_MAX_SHOWN = 8_388_608
+_PIECE = 65_536
+_ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
+"""The failures that are the command's own answer."""
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    plane = group(tree, "plane", "The execution plane by itself: commands and requests, run once, with a receipt.")
+    command(plane, "run")(run)
+    command(plane, "http")(http)
+    command(plane, "ws")(ws)
+    command(plane, "targets")(targets)
+    command(plane, "schemas")(schemas)
+
+
+Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
+Headers = Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="One more header.")]
+
+
+async def run(
+    desk: "Desk",
+    *,
+    argv: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments, after `--`.")],
+    sandbox: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")
+    ] = None,
+    read: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may read this (in a sandbox).")] = None,
+    write: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may write this, too.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
+    ] = None,
+    cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / in a sandbox.")] = None,
+    tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
+    seconds: Seconds = 60.0,
+) -> "Answer":
+    """Run a command under limits, and pass on its output and its exit code.
+
+    Its environment is empty unless you list variables. In a sandbox it reads and writes only the paths that you list, and
+    reaches no network.
+
+    Example:
+      interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
+    """
+    from interlock import app, plane
+
+    profile = None
+    if sandbox is not None and sandbox != plane.LOCAL_PROCESS:
+        profile = _made(plane.SandboxProfile, read=tuple(read or ()), write=tuple(write or ()))
+    where = sandbox or plane.LOCAL_PROCESS
+    _known(where, plane.CLASSES)
+    async with app.open_local_plane(sandboxes=[where]) as local:
+        intent = _made(
+            plane.ProcessIntent,
+            **local.identity(seconds=seconds),
+            argv=tuple(argv),
+            cwd=cwd or (os.getcwd() if profile is None else "/"),
+            env=tuple(_pair(each, "=", "--env") for each in env or ()),
+            interactive=True,
+            terminal=_terminal_size() if tty else None,
+            max_ms=int(seconds * 1000),
+            max_output_bytes=2**40,
+            sandbox=profile,
+        )
+        shown = _Shown(live=not desk.options.as_json)
+        with _raw_terminal() if tty else nullcontext():
+            receipt = await _converse(local, intent, where, shown, feed=_bytes_of_stdin)
+    if receipt.failure is not None and receipt.failure.failure_class not in _ENDED:
+        raise plane.EffectFailed.of(receipt.failure)
+    return shown.answer(receipt, _exit_code(receipt))
+
+
+async def http(
+    desk: "Desk",
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to.")],
+    header: Headers = None,
+    data: Annotated[str | None, typer.Option(metavar="FILE", help="The body; - is stdin.")] = None,
+    seconds: Seconds = 60.0,
+) -> "Answer":
+    """Send one HTTP request and pass on its answer.
+
+    Nothing is repeated and no redirect leads to another host. Private addresses have to be allowed:
+    `execution.egress_allow` in the settings. The exit code is 1 for the statuses 400 and above.
+
+    Example:
+      interlock plane http GET https://api.github.com/zen
+    """
+    from interlock import app, plane
+    from interlock.cli import files
+
+    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow) as local:
+        intent = _made(
+            plane.HttpIntent,
+            **local.identity(seconds=seconds),
+            method=method.upper(),
+            url=url,
+            headers=tuple(_pair(each, ":", "--header") for each in header or ()),
+            body=b"" if data is None else files.read(data, "body"),
+            allowed_hosts=(_host(url),),
+            timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
+            response_mode="stream",
+            max_response_bytes=2**31,
+        )
+        shown = _Shown(live=not desk.options.as_json)
+        receipt = await _converse(local, intent, app.LOCAL_NET, shown)
+    if receipt.failure is not None:
+        raise plane.EffectFailed.of(receipt.failure)
+    if desk.options.verbose:
+        sys.stderr.write(f"{receipt.status}\n")
+    return shown.answer(receipt, 1 if (receipt.status or 0) >= 400 else 0)
+
+
+async def ws(
+    desk: "Desk",
+    url: Annotated[str, typer.Argument(metavar="URL", help="ws:// or wss://")],
+    header: Headers = None,
+    subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Offer it; best first.")] = None,
+    seconds: Seconds = 3600.0,
+) -> "Answer":
+    """Speak over a WebSocket: lines of stdin go out as messages, messages come in as lines.
+
+    At the end of stdin the connection is closed.
+
+    Example:
+      interlock plane ws wss://echo.example.com
+    """
+    from interlock import app, plane
+
+    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow) as local:
+        intent = _made(
+            plane.WebSocketIntent,
+            **local.identity(seconds=seconds),
+            url=url,
+            headers=tuple(_pair(each, ":", "--header") for each in header or ()),
+            subprotocols=tuple(subprotocol or ()),
+            allowed_hosts=(_host(url.replace("ws", "http", 1)),),
+        )
+        shown = _Shown(live=not desk.options.as_json, end=b"\n")
+        receipt = await _converse(local, intent, app.LOCAL_NET, shown, feed=_lines_of_stdin)
+    if receipt.failure is not None:
+        raise plane.EffectFailed.of(receipt.failure)
+    return shown.answer(receipt, 0)
+
+
+async def targets(
+    desk: "Desk",
+    *,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try from inside what each one stops; takes some seconds.")
+    ] = False,
+) -> "Answer":
+    """Show where commands can run on this host, and what was proved of each place.
+
+    A class stands for what a probe showed from inside, and for nothing more.
+
+    Example:
+      interlock plane targets --probe
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+
+    del desk
+    found = await app.list_targets(probe=probe)
+
+    def show(paper: "Paper") -> None:
+        rows = [
+            (each.target_id, paper.state(each.health), " ".join(each.attestation.properties) or (each.reason or ""))
+            for each in found
+        ]
+        paper.table(("class", "health", "what was shown, or why it cannot be used"), rows)
+        if not probe:
+            paper.line(Ink("Prove it: `interlock plane targets --probe`", "faint"))
+
+    return Answer(document={"targets": [each.record() for each in found]}, show=show)
+
+
+def schemas(
+    desk: "Desk",
+    name: Annotated[str | None, typer.Argument(metavar="CONTRACT", help="One of them, such as receipt.")] = None,
+) -> "Answer":
+    """Show the plane's contracts as JSON Schemas.
+
+    Example:
+      interlock plane schemas receipt
+    """
+    from interlock import plane
+    from interlock.cli.desk import Answer
+
+    del desk
+    known = plane.json_schemas()
+    short = {each.removeprefix("interlock.").split("/")[0]: each for each in known}
+    if name is None:
+        return Answer(
+            document=dict(known),
+            show=lambda paper: paper.table(("name", "contract"), sorted(short.items())),
+        )
+    _known(name, short)
+    document = known[short[name]]
+    return Answer(document=document, show=lambda paper: paper.data(document))
+
+
+# -- a conversation
+
+
+class _Shown:
+    """What came out: passed on at once, or kept for the document."""
+
+    def __init__(self, *, live: bool, end: bytes = b"") -> None:
+        self._live = live
+        self._end = end
+        self._kept: dict[str, bytearray] = {}
+
+    def take(self, stream: str, data: bytes) -> None:
+        if self._live:
+            out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+            out.write(data + self._end)
+            out.flush()
+            return
+        kept = self._kept.setdefault(stream, bytearray())
+        kept += (data + self._end)[: _MAX_SHOWN - len(kept)]
+
+    def answer(self, receipt: "plane.Receipt", exit_code: int) -> "Answer":
+        from interlock.cli.desk import Answer
+
+        streams: dict[str, JSON] = {name: data.decode(errors="replace") for name, data in self._kept.items()}
+        return Answer(document={"receipt": receipt.record(), **streams}, show=lambda _: None, exit_code=exit_code)
+
+
+async def _converse(
+    local: "app.LocalPlane",
+    intent: "plane.Intent",
+    target_class: str,
+    shown: _Shown,
+    feed: "Callable[[], AsyncGenerator[plane.Input]] | None" = None,
+) -> "plane.Receipt":
+    """Carry it out, with what it says passed on as it comes."""
+    import anyio
+
+    ref = await local.start(intent, target_class=target_class)
+    async with anyio.create_task_group() as tasks:
+        if feed is not None:
+            tasks.start_soon(_feed, local, ref, feed)
+        async with aclosing(local.executions.subscribe(ref)) as events:
+            async for event in events:
+                if event.stream not in (None, "head"):
+                    shown.take(event.stream, event.data)
+        tasks.cancel_scope.cancel()
+    return await local.executions.wait(ref)
+
+
+async def _feed(
+    local: "app.LocalPlane", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]"
+) -> None:
+    from interlock import plane
+
+    try:
+        async with aclosing(feed()) as pieces:
+            async for piece in pieces:
+                await local.executions.send_input(ref, piece)
+        await local.executions.end_input(ref)
+    except plane.InputClosed:
+        return  # it ended before it had read all
+
+
+async def _bytes_of_stdin() -> "AsyncGenerator[plane.Input]":
+    from interlock import plane
+
+    while data := await _read_stdin():
+        yield plane.Input(data=data)
+
+
+async def _lines_of_stdin() -> "AsyncGenerator[plane.Input]":
+    from interlock import plane
+
+    rest = b""
+    while data := await _read_stdin():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield plane.Input(kind=plane.InputKind.TEXT, data=line)
+    if rest:
+        yield plane.Input(kind=plane.InputKind.TEXT, data=rest)
+
+
+async def _read_stdin() -> bytes:
+    import anyio.to_thread
+
+    try:
+        return await anyio.to_thread.run_sync(cast("BufferedReader", sys.stdin.buffer).read1, _PIECE, abandon_on_cancel=True)
+    except OSError:
+        return b""  # there is no stdin
+
+
+# -- reading what was asked for
+
+
+def _made(kind: "Callable[..., Any]", **fields: Any) -> Any:
+    """A contract of these fields. Raises Usage that names every field that is wrong."""
+    from pydantic import ValidationError
+
+    from interlock.cli.errors import Usage
+
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()]
+        raise Usage("; ".join(problems)) from error
+
+
+def _pair(text: str, mark: str, option: str) -> tuple[str, str]:
+    from interlock.cli.errors import Usage
+
+    name, found, value = text.partition(mark)
+    if not found:
+        raise Usage(f"{option} {text[:60]!r}: write NAME{mark}VALUE")
+    return name.strip(), value.strip() if mark == ":" else value
+
+
+def _known(name: str, names: Collection[str]) -> None:
+    from difflib import get_close_matches
+
+    from interlock.cli.errors import Usage
+
+    if name not in names:
+        near = get_close_matches(name, list(names), 1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(names))}"
+        raise Usage(f"there is no {name[:60]!r}; {hint}")
+
+
+def _host(url: str) -> str:
+    from interlock import plane
+    from interlock.cli.errors import Usage
+
+    try:
+        return plane.parse_url(url).host_port
+    except ValueError as error:
+        raise Usage(f"{url[:200]}: {error}") from error
+
+
+def _exit_code(receipt: "plane.Receipt") -> int:
+    """The command's own exit code, as a shell would tell it."""
+    import signal
+
+    code, name = receipt.facts.get("exit_code"), receipt.facts.get("signal")
+    if isinstance(name, str):
+        return 128 + signal.Signals[name].value
+    assert isinstance(code, int)
+    return code
+
+
+# -- the terminal
+
+
+def _terminal_size() -> "plane.TerminalSize":
+    import shutil
+
+    from interlock import plane
+
+    size = shutil.get_terminal_size()
+    return plane.TerminalSize(rows=size.lines, columns=size.columns)
+
+
+@contextmanager
+def _raw_terminal() -> Generator[None]:
+    """Keys go to the command as they are pressed."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -1,0 +1,69 @@
+"""Classes of targets: each name stands for properties that a probe showed from inside, and for nothing more."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
+
+
+class Property(StrEnum):
+    """Something that a probe inside of a target tried, and found to be so."""
+
+    ENVIRONMENT_LISTED = "environment-listed"
+    """Only the listed variables are there; a sandbox may add PWD and HOME, which tell where the command is."""
+    DESCRIPTORS_CLOSED = "descriptors-closed"
+    """Only the three standard streams are open."""
+    WRITES_CONFINED = "writes-confined"
+    """Nothing outside of the listed paths can be written, made or removed. Of modes and times it says nothing."""
+    READS_CONFINED = "reads-confined"
+    """Nothing outside of the listed paths can be read."""
+    NETWORK_NONE = "network-none"
+    """Neither the host's loopback, nor its other addresses, nor its abstract sockets can be reached."""
+    PROCESSES_HIDDEN = "processes-hidden"
+    """The host's processes cannot be seen."""
+    PROCESSES_UNTOUCHABLE = "processes-untouchable"
+    """The host's processes cannot be sent signals."""
+    PRIVILEGES_FIXED = "privileges-fixed"
+    """No program can gain privileges (no_new_privs), set-user-id or not."""
+    CAPABILITIES_NONE = "capabilities-none"
+    """There are no capabilities, neither in use nor to be gained, that count outside."""
+    PROCESSES_BOUNDED = "processes-bounded"
+    """It cannot start more processes than it was granted."""
+    MEMORY_BOUNDED = "memory-bounded"
+    """All of it together cannot use more memory than it was granted."""
+    KERNEL_APART = "kernel-apart"
+    """It does not talk to the host's own kernel."""
+
+
+LOCAL_PROCESS: Final = "local-process"
+LOCAL_LANDLOCK: Final = "local-landlock"
+LOCAL_BUBBLEWRAP: Final = "local-bubblewrap"
+CONTAINER_RUNC: Final = "container-runc"
+CONTAINER_GVISOR: Final = "container-gvisor"
+
+UNPROVEN: Final = "unproven"
+"""The class of a target of which nothing was shown. It takes no work."""
+
+_OWN: Final = frozenset({Property.ENVIRONMENT_LISTED, Property.DESCRIPTORS_CLOSED})
+_RESTRICTED: Final = _OWN | {
+    Property.WRITES_CONFINED,
+    Property.READS_CONFINED,
+    Property.NETWORK_NONE,
+    Property.PROCESSES_UNTOUCHABLE,
+    Property.PRIVILEGES_FIXED,
+    Property.CAPABILITIES_NONE,
+}
+_CONFINED: Final = _RESTRICTED | {Property.PROCESSES_HIDDEN}
+
+CLASSES: Final[Mapping[str, frozenset[Property]]] = {
+    LOCAL_PROCESS: _OWN,
+    LOCAL_LANDLOCK: _RESTRICTED,  # a path that cannot be read can still be seen to exist, and so can processes
+    LOCAL_BUBBLEWRAP: _CONFINED,
+    CONTAINER_RUNC: _CONFINED | {Property.PROCESSES_BOUNDED, Property.MEMORY_BOUNDED},
+    CONTAINER_GVISOR: _CONFINED | {Property.KERNEL_APART},
+}
+"""What must have been shown of a target before it bears the name."""
+
+
+def unproved(target_class: str, properties: Iterable[str]) -> tuple[str, ...]:
+    """What the class stands for and was not shown. Classes that are not in the table stand for nothing by themselves."""
+    return tuple(sorted(CLASSES.get(target_class, frozenset()) - frozenset(properties)))

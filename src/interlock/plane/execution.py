@@ -1,0 +1,127 @@
+"""One execution as it goes: what its receipt is made of."""
+
+from collections.abc import Mapping
+
+from interlock.kernel import Clock, digest_bytes
+from interlock.plane.authority import AuthorityDecision
+from interlock.plane.channel import Channel, EventLog, Inbox
+from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.intent import Intent
+from interlock.plane.lane import Exchange, LaneFailure
+from interlock.plane.planner import ExecutionRoute
+from interlock.plane.receipt import Delivery, EvidenceLog, Fact, Receipt
+from interlock.plane.targets import TargetDescriptor
+
+
+class Execution:
+    """From its intent to its one receipt."""
+
+    def __init__(self, node_id: str, intent: Intent, target_class: str, clock: Clock) -> None:
+        self.intent = intent
+        self.target_class = target_class
+        self.exchange = Exchange(clock)
+        self.started_at = clock.now()
+        self._node_id = node_id
+        self._clock = clock
+        self._target: TargetDescriptor | None = None
+        self._lane_id: str | None = None
+        self._evidence = EvidenceLog(intent.digest)
+
+    def admitted(self, authority: AuthorityDecision, target: TargetDescriptor, route: ExecutionRoute) -> None:
+        """The node accepts it, on this way."""
+        self._target, self._lane_id = target, route.lane_id
+        attestation = target.attestation
+        data: dict[str, Fact] = {
+            "node_id": self._node_id,
+            "authority_key_id": authority.key_id,
+            "authority_nonce": authority.nonce,
+            "target_id": target.target_id,
+            "target_class": attestation.target_class,
+            "properties": list(attestation.properties),
+            "attested_by": attestation.attested_by,
+            "attestation_digest": route.attestation_digest,
+            "lane_id": route.lane_id,
+        }
+        self._evidence.add("admitted", self.started_at, data)
+
+    @property
+    def target(self) -> TargetDescriptor | None:
+        """Where it was admitted to."""
+        return self._target
+
+    @property
+    def lane_id(self) -> str | None:
+        """The lane that carries it."""
+        return self._lane_id
+
+    def close(self, failure: Failure | None) -> Receipt:
+        """Its one receipt."""
+        exchange, target, finished_at = self.exchange, self._target, self._clock.now()
+        delivery = _delivery(exchange)
+        body = exchange.body if exchange.answered else b""
+        body_digest = digest_bytes(body)
+        for type_, at, data in exchange.notes:
+            self._evidence.add(type_, at, data)
+        outcome: dict[str, Fact] = {
+            "delivery": delivery.value,
+            "failure": None if failure is None else failure.code,
+            "status": exchange.status,
+            "bytes_sent": exchange.bytes_sent,
+            "body_digest": body_digest,
+            "peer": exchange.peer,
+            **exchange.facts,
+        }
+        self._evidence.add("rejected" if target is None else "finished", finished_at, outcome)
+        return Receipt(
+            intent_id=self.intent.intent_id,
+            intent_digest=self.intent.digest,
+            node_id=self._node_id,
+            target_class=self.target_class,
+            target_id=None if target is None else target.target_id,
+            lane_id=self._lane_id,
+            delivery=delivery,
+            failure=failure,
+            status=exchange.status,
+            headers=exchange.headers,
+            body=body,
+            body_digest=body_digest,
+            body_size=len(body),
+            bytes_sent=exchange.bytes_sent,
+            facts=exchange.facts,
+            started_at=self.started_at,
+            finished_at=finished_at,
+            evidence=self._evidence.links(),
+        )
+
+
+def _delivery(exchange: Exchange) -> Delivery:
+    if exchange.answered:
+        return Delivery.RESPONDED
+    return Delivery.UNKNOWN if exchange.bytes_sent else Delivery.NOT_SENT
+
+
+class Collector(Channel):
+    """The channel of an execution that nobody follows: one of its streams becomes the receipt's body. There is no input."""
+
+    def __init__(self, exchange: Exchange, stream: str | None, limit: int) -> None:
+        inbox = Inbox()
+        inbox.end()
+        super().__init__(EventLog("", exchange.clock), inbox)
+        self._exchange = exchange
+        self._stream = stream
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    async def output(self, stream: str, data: bytes, facts: Mapping[str, Fact] | None = None) -> None:
+        """Keep it if it is of the stream. Raises LaneFailure past the limit."""
+        if stream != self._stream:
+            return
+        self._size += len(data)
+        if self._size > self._limit:
+            raise LaneFailure(FailureClass.OUTPUT_TOO_LARGE, f"more than {self._limit} bytes of {stream}")
+        self._parts.append(data)
+
+    def finish(self) -> None:
+        """Put what was kept together."""
+        self._exchange.body = b"".join(self._parts)

@@ -1,0 +1,339 @@
+"""Executions that go on while their caller does other things, on a node in this process."""
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Literal, NoReturn, Protocol, Self
+
+import anyio
+from anyio.abc import TaskGroup
+
+from interlock.kernel import Clock, IdSource, StoreError, to_rfc3339
+from interlock.plane.authority import AuthorityDecision
+from interlock.plane.channel import Channel, EventLog, Inbox, Input
+from interlock.plane.client import (
+    ExecutionConflict,
+    ExecutionNotFound,
+    ExecutionRef,
+    ExecutionRejected,
+    ExecutionState,
+    ExecutionStatus,
+    StaleExecution,
+)
+from interlock.plane.contract import Contract, Digest, Hex, Moment, Name
+from interlock.plane.events import EventType, ExecutionEvent
+from interlock.plane.execution import Execution
+from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.intent import Intent
+from interlock.plane.lane import Lane
+from interlock.plane.node import Node
+from interlock.plane.receipt import Delivery, EvidenceLog, Receipt
+
+_log: Final = logging.getLogger(__name__)
+
+RETAIN: Final = timedelta(minutes=10)
+"""How long a node that keeps no journal of its own still answers for an execution that has ended."""
+
+
+class Acceptance(Contract):
+    """What a node writes down before it begins: enough to answer for the execution after a crash."""
+
+    contract: Literal["interlock.acceptance/v1"] = "interlock.acceptance/v1"
+    execution_id: Name
+    tenant_id: Name
+    key: Name
+    intent_id: Name
+    intent_digest: Digest
+    authority_nonce: Hex
+    target_class: Name
+    target_id: Name
+    lane_id: Name
+    accepted_at: Moment
+
+
+class Journal(Protocol):
+    """Where a node that stands alone keeps what it accepted. Durable when it returns."""
+
+    async def accept(self, acceptance: Acceptance) -> None:
+        """Keep an acceptance. Raises StoreError; then nothing is begun."""
+        ...
+
+    async def finish(self, execution_id: str, receipt: Receipt) -> None:
+        """Keep a receipt. Raises StoreError."""
+        ...
+
+    async def load(self) -> Sequence[tuple[Acceptance, Receipt | None]]:
+        """All that is kept, oldest first; without a receipt where the node was lost in the middle. Raises StoreError."""
+        ...
+
+
+@dataclass(slots=True)
+class _Held:
+    """One execution that this node answers for."""
+
+    acceptance: Acceptance
+    log: EventLog
+    inbox: Inbox
+    fence: int = 1
+    receipt: Receipt | None = None
+    ended: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def end(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.inbox.end()
+        self.log.end(receipt)
+        self.ended.set()
+
+    def status(self) -> ExecutionStatus:
+        kept, receipt = self.acceptance, self.receipt
+        return ExecutionStatus(
+            execution_id=kept.execution_id,
+            intent_id=kept.intent_id,
+            intent_digest=kept.intent_digest,
+            state=ExecutionState.RUNNING if receipt is None else ExecutionState.of(receipt),
+            fence=self.fence,
+            target_id=kept.target_id,
+            lane_id=kept.lane_id,
+            accepted_at=kept.accepted_at,
+            last_seq=self.log.last,
+            input_open=self.inbox.open,
+            receipt=receipt,
+        )
+
+
+class Executions:
+    """A `plane.Client` on a node in this process. Open it with `async with`: executions end when it closes."""
+
+    def __init__(
+        self,
+        node: Node,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        journal: Journal | None = None,
+        capacity: int = 4096,
+        retain: timedelta = RETAIN,
+    ) -> None:
+        """`capacity`: how many may run at once."""
+        self._node = node
+        self._clock = clock
+        self._ids = ids
+        self._journal = journal
+        self._capacity = capacity
+        self._retain = retain
+        self._held: dict[str, _Held] = {}
+        self._by_key: dict[tuple[str, str], _Held] = {}
+        self._ended: deque[tuple[datetime, _Held]] = deque()
+        self._running = 0
+        self._group: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._journal is not None:
+            for acceptance, receipt in await self._journal.load():
+                await self._recall(self._journal, acceptance, receipt)
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._group is not None
+        self._group.cancel_scope.cancel()
+        return await self._group.__aexit__(kind, error, trace)
+
+    async def start(self, intent: Intent, *, authority: AuthorityDecision | None, target_class: str) -> ExecutionRef:
+        if self._group is None:
+            raise RuntimeError("open the executions first: `async with plane.Executions(…)`")
+        execution = self._node.open(intent, target_class)
+        key = (intent.tenant_id, intent.idempotency_key or intent.intent_id)
+        known = self._by_key.get(key)
+        if known is None and self._running >= self._capacity:
+            full = f"{self._capacity} executions are running on this node"
+            await self._reject(execution, Failure.of(FailureClass.LANE_UNAVAILABLE, full, code="node_full"))
+        lane = await self._node.admit(execution, authority)
+        known = self._by_key.get(key)  # by now, another caller may have begun it
+        if known is not None:
+            return await self._again(known, execution, authority, lane)
+        if isinstance(lane, Failure):
+            await self._reject(execution, lane)
+        assert authority is not None
+        held = self._hold(self._accept(execution, authority, key))
+        self._running += 1
+        try:
+            if self._journal is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._journal.accept(held.acceptance)
+        except BaseException:
+            self._running -= 1
+            self._forget(held)
+            raise
+        execution.exchange.channel = Channel(held.log, held.inbox)
+        self._group.start_soon(self._carry_out, held, execution, lane)
+        return self._ref(held)
+
+    async def subscribe(self, ref: ExecutionRef, *, after: int = 0) -> AsyncGenerator[ExecutionEvent]:
+        async with aclosing(self._find(ref).log.follow(after)) as events:
+            async for event in events:
+                yield event
+
+    async def send_input(self, ref: ExecutionRef, piece: Input) -> None:
+        await self._steered(ref).inbox.send(piece)
+
+    async def end_input(self, ref: ExecutionRef) -> None:
+        held = self._steered(ref)
+        if held.inbox.open:
+            held.inbox.end()
+            await held.log.append(EventType.INPUT_CLOSED)
+
+    async def attach(self, ref: ExecutionRef) -> ExecutionRef:
+        held = self._find(ref)
+        held.fence += 1
+        return self._ref(held)
+
+    async def status(self, ref: ExecutionRef) -> ExecutionStatus:
+        return self._find(ref).status()
+
+    async def cancel(self, ref: ExecutionRef) -> ExecutionStatus:
+        held = self._steered(ref)
+        held.scope.cancel()
+        await held.ended.wait()
+        return held.status()
+
+    async def wait(self, ref: ExecutionRef) -> Receipt:
+        held = self._find(ref)
+        await held.ended.wait()
+        assert held.receipt is not None
+        return held.receipt
+
+    # -- finding
+
+    def _find(self, ref: ExecutionRef) -> _Held:
+        held = self._held.get(ref.execution_id) if ref.node_id == self._node.node_id else None
+        if held is None:
+            raise ExecutionNotFound(f"node {self._node.node_id} has no execution {ref.execution_id[:60]}")
+        return held
+
+    def _steered(self, ref: ExecutionRef) -> _Held:
+        held = self._find(ref)
+        if ref.fence != held.fence:
+            raise StaleExecution(f"{ref.execution_id} is steered under fence {held.fence}, not {ref.fence}")
+        return held
+
+    def _ref(self, held: _Held) -> ExecutionRef:
+        return ExecutionRef(node_id=self._node.node_id, execution_id=held.acceptance.execution_id, fence=held.fence)
+
+    # -- accepting
+
+    async def _again(
+        self, known: _Held, execution: Execution, authority: AuthorityDecision | None, lane: Lane | Failure
+    ) -> ExecutionRef:
+        """The execution that has the key, for whoever may start it: under a new authority, or under its own, whose use
+        was this very execution and whose answer was lost."""
+        own = authority is not None and authority.nonce == known.acceptance.authority_nonce
+        if isinstance(lane, Failure) and not (own and lane.code == "authority_replayed"):
+            await self._reject(execution, lane)
+        if execution.intent.digest != known.acceptance.intent_digest:
+            raise ExecutionConflict(f"the key {known.acceptance.key[:60]!r} belongs to another intent")
+        return self._ref(known)
+
+    def _accept(self, execution: Execution, authority: AuthorityDecision, key: tuple[str, str]) -> Acceptance:
+        target, lane_id = execution.target, execution.lane_id
+        assert target is not None
+        assert lane_id is not None
+        return Acceptance(
+            execution_id=self._ids.new("exe"),
+            tenant_id=key[0],
+            key=key[1],
+            intent_id=execution.intent.intent_id,
+            intent_digest=execution.intent.digest,
+            authority_nonce=authority.nonce,
+            target_class=execution.target_class,
+            target_id=target.target_id,
+            lane_id=lane_id,
+            accepted_at=execution.started_at,
+        )
+
+    def _hold(self, acceptance: Acceptance) -> _Held:
+        self._let_go(acceptance.accepted_at)
+        held = _Held(acceptance, EventLog(acceptance.execution_id, self._clock), Inbox())
+        self._held[acceptance.execution_id] = self._by_key[acceptance.tenant_id, acceptance.key] = held
+        return held
+
+    def _let_go(self, now: datetime) -> None:
+        """Forget those that ended long ago."""
+        while self._ended and self._ended[0][0] + self._retain <= now:
+            self._forget(self._ended.popleft()[1])
+
+    def _forget(self, held: _Held) -> None:
+        acceptance = held.acceptance
+        del self._held[acceptance.execution_id]
+        del self._by_key[acceptance.tenant_id, acceptance.key]
+
+    async def _reject(self, execution: Execution, failure: Failure) -> NoReturn:
+        raise ExecutionRejected(await self._node.finish(execution, failure))
+
+    # -- carrying out
+
+    async def _carry_out(self, held: _Held, execution: Execution, lane: Lane) -> None:
+        failure: Failure | None = Failure.of(FailureClass.CANCELLED, "the node stopped")
+        try:
+            with held.scope:
+                await held.log.append(EventType.STARTED, facts={"lane_id": lane.lane_id})
+                failure = await self._node.carry_out(execution, lane)
+            if held.scope.cancelled_caught:
+                failure = Failure.of(FailureClass.CANCELLED, "the execution was cancelled")
+        finally:
+            self._running -= 1
+            with anyio.CancelScope(shield=True):
+                receipt = await self._node.finish(execution, failure)
+                await self._record(held, receipt)
+                self._end(held, receipt)
+
+    def _end(self, held: _Held, receipt: Receipt) -> None:
+        held.end(receipt)
+        self._ended.append((receipt.finished_at, held))
+
+    async def _record(self, held: _Held, receipt: Receipt) -> None:
+        if self._journal is None:
+            return
+        try:
+            await self._journal.finish(held.acceptance.execution_id, receipt)
+        except StoreError as error:
+            # The receipt is told all the same; after a restart this node would call the execution ambiguous.
+            _log.error("%s: its receipt could not be kept: %s", held.acceptance.execution_id, error)
+
+    async def _recall(self, journal: Journal, acceptance: Acceptance, receipt: Receipt | None) -> None:
+        """Answer for what was accepted before this process began. What had not ended is never begun again."""
+        held = self._hold(acceptance)
+        if receipt is None:
+            receipt = _lost(acceptance, self._node.node_id, self._clock.now())
+            await journal.finish(acceptance.execution_id, receipt)
+        self._end(held, receipt)
+
+
+def _lost(acceptance: Acceptance, node_id: str, now: datetime) -> Receipt:
+    evidence = EvidenceLog(acceptance.intent_digest)
+    evidence.add("lost", now, {"node_id": node_id, "accepted_at": to_rfc3339(acceptance.accepted_at)})
+    message = "the node was lost after it had accepted the execution; whether it had any effect is unknown"
+    return Receipt(
+        intent_id=acceptance.intent_id,
+        intent_digest=acceptance.intent_digest,
+        node_id=node_id,
+        target_class=acceptance.target_class,
+        target_id=acceptance.target_id,
+        lane_id=acceptance.lane_id,
+        delivery=Delivery.UNKNOWN,
+        failure=Failure.of(FailureClass.NODE_LOST, message),
+        status=None,
+        headers=(),
+        bytes_sent=None,
+        started_at=acceptance.accepted_at,
+        finished_at=now,
+        evidence=evidence.links(),
+    )

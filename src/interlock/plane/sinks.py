@@ -1,0 +1,157 @@
+"""Evidence sinks: where receipts go besides the caller. While one of them cannot be written, nothing is admitted."""
+
+import base64
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Literal, Protocol
+
+import anyio
+
+from interlock.kernel import Redactor
+from interlock.plane.contract import Contract
+from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.receipt import Receipt
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Capture(StrEnum):
+    """How much of a body goes into a sink: nothing beside the digest and size in the receipt, its type too, its bytes without
+    the secrets that are known, or all of it."""
+
+    OFF = "off"
+    METADATA = "metadata"
+    REDACTED = "redacted"
+    FULL = "full"
+
+
+class CapturedBody(Contract):
+    """What is kept of a body beside the size and digest in its receipt: its type, and at the higher levels its bytes, in
+    base64. `truncated` if there was more than a record takes."""
+
+    media_type: str | None
+    base64: str | None = None
+    truncated: bool = False
+
+
+class EvidenceRecord(Contract):
+    """What a sink is given: a receipt, and of its body what the capture level says."""
+
+    contract: Literal["interlock.evidence-record/v1"] = "interlock.evidence-record/v1"
+    capture: Capture
+    receipt: Receipt
+    body: CapturedBody | None
+
+
+class EvidenceSink(Protocol):
+    """One place that keeps evidence."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    async def emit(self, record: EvidenceRecord) -> None:
+        """Keep a record, durably if the sink claims to be durable. Raises OSError or InterlockError if it could not; then
+        nothing of it is kept, and it may be given the record again."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until all that was emitted is kept, and see whether more could be. Raises as `emit`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what it holds. Again is harmless."""
+        ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """A sink, what it is still owed, and whether it took all that it was last given."""
+
+    sink: EvidenceSink
+    owed: deque[EvidenceRecord] = field(default_factory=deque[EvidenceRecord])
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    sound: bool = False
+
+
+class SinkSet:
+    """All sinks of a node. `check` comes before each admission and `record` after each receipt."""
+
+    def __init__(
+        self,
+        sinks: Iterable[EvidenceSink],
+        *,
+        capture: Capture = Capture.METADATA,
+        redactor: Redactor | None = None,
+        max_body_bytes: int = 65_536,
+    ) -> None:
+        """Raises ValueError for two sinks of one name, and for `redacted` without a redactor."""
+        self._lines = [_Line(sink) for sink in sinks]
+        if len({line.sink.name for line in self._lines}) < len(self._lines):
+            raise ValueError("two evidence sinks have one name")
+        if capture is Capture.REDACTED and redactor is None:
+            raise ValueError("to capture redacted bodies, the set needs a redactor")
+        self._capture = capture
+        self._redactor = redactor or Redactor()
+        self._max_body_bytes = max_body_bytes
+
+    async def check(self) -> Failure | None:
+        """Why nothing may be admitted now, or None. A sink that has not proved itself yet, or failed last time, is tried, and
+        given what it is owed first, so that one that recovers has no gap."""
+        for line in self._lines:
+            if not line.sound and not await self._pay(line, flush=True):
+                message = f"the evidence sink {line.sink.name} cannot be written"
+                return Failure.of(FailureClass.EVIDENCE_UNWRITABLE, message)
+        return None
+
+    async def record(self, receipt: Receipt) -> None:
+        """Give a receipt to all sinks. Never raises: what a sink could not take is owed, and stops the next admission. Is not
+        cut short by a cancellation."""
+        record = self._captured(receipt)
+        for line in self._lines:
+            line.owed.append(record)
+        with anyio.CancelScope(shield=True):
+            for line in self._lines:
+                await self._pay(line, flush=False)
+
+    async def aclose(self) -> None:
+        """Try once more to give each sink what it is owed, and close it."""
+        for line in self._lines:
+            if line.owed:
+                await self._pay(line, flush=False)
+            await line.sink.aclose()
+
+    async def _pay(self, line: _Line, *, flush: bool) -> bool:
+        async with line.lock:
+            line.sound = False
+            try:
+                while line.owed:
+                    await line.sink.emit(line.owed[0])
+                    line.owed.popleft()
+                if flush:
+                    await line.sink.flush()
+            except Exception as error:  # noqa: BLE001 - whatever a sink raises, it has not kept the evidence
+                _log.error("evidence sink %s: %s: %s", line.sink.name, type(error).__name__, error)
+                return False
+            line.sound = True
+        return True
+
+    def _captured(self, receipt: Receipt) -> EvidenceRecord:
+        if self._capture is Capture.OFF:
+            return EvidenceRecord(capture=self._capture, receipt=receipt, body=None)
+        media_type = next((value for name, value in receipt.headers if name == "content-type"), None)
+        kept: bytes | None = None
+        if self._capture is Capture.FULL:
+            kept = receipt.body
+        elif self._capture is Capture.REDACTED:
+            kept = self._redactor.data(receipt.body)
+        body = CapturedBody(
+            media_type=media_type,
+            base64=None if kept is None else base64.b64encode(kept[: self._max_body_bytes]).decode(),
+            truncated=kept is not None and len(kept) > self._max_body_bytes,
+        )
+        return EvidenceRecord(capture=self._capture, receipt=receipt, body=body)

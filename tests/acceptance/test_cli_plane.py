@@ -1,0 +1,108 @@
+"""`interlock plane`: the execution plane by itself, from the command line."""
+
+from pathlib import Path
+
+import pytest
+
+from fix_cli import Shell
+
+SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
+
+
+def test_output_and_exit_code_are_passed_on_as_they_are(bare_shell: Shell) -> None:
+    told = bare_shell.spawn("plane", "run", "--", "/bin/sh", "-c", "cat; echo wrong >&2; exit 7", stdin="one\ntwo")
+    assert (told.code, told.out, told.err) == (7, "one\ntwo", "wrong\n")
+
+
+def test_a_death_by_signal_is_told_as_a_shell_does(bare_shell: Shell) -> None:
+    assert bare_shell.run("plane", "run", "--", "/bin/sh", "-c", "kill -9 $$").code == 137
+
+
+def test_the_environment_is_what_was_listed(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--json", "--env", "LAMP=green", "--", "/usr/bin/env").json
+    assert told["stdout"] == "LAMP=green\n"
+    assert told["receipt"]["facts"]["exit_code"] == 0
+    assert told["receipt"]["target_class"] == "local-process"
+
+
+def test_too_long_is_an_error_of_its_own(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--timeout", "0.3", "--json", "--", "/bin/sleep", "60")
+    assert told.code == 1
+    assert told.error["details"]["failure_class"] == "total_timeout"
+
+
+def test_a_command_that_is_not_there(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--json", "--", "/no/such/command")
+    assert told.code == 1
+    assert told.error["details"]["failure_class"] == "launch_failed"
+
+
+def test_a_sandbox_keeps_the_command_inside(bare_shell: Shell, tmp_path: Path) -> None:
+    listed = {each["target_id"]: each for each in bare_shell.good("plane", "targets", "--probe")["targets"]}
+    landlock = listed["local-landlock"]
+    if landlock["health"] != "ready":
+        pytest.skip(f"no Landlock here: {landlock['reason']}")
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    script = f"echo yes > {inside}/file; echo no > {outside}"
+    told = bare_shell.run(
+        "plane", "run", "--sandbox", "local-landlock", *SYSTEM, "--write", str(inside), "--", "/bin/sh", "-c", script
+    )
+    assert told.code != 0
+    assert (inside / "file").read_text() == "yes\n"
+    assert not outside.exists()
+
+
+def test_every_place_says_what_was_shown_or_why_not(bare_shell: Shell) -> None:
+    listed = bare_shell.good("plane", "targets")["targets"]
+    assert {each["target_id"] for each in listed} >= {"local-process", "local-landlock", "container-gvisor"}
+    assert all(each["health"] == "unavailable" and each["reason"] for each in listed), "nothing is claimed unproved"
+
+
+def test_a_request_and_its_status(bare_shell: Shell) -> None:
+    url = bare_shell.service.url
+    told = bare_shell.run("plane", "http", "GET", f"{url}/repos/acme/rocket", "-H", "User-Agent: tests", "-v")
+    assert "401" in told.err
+    assert told.code == 1
+    document = bare_shell.run("plane", "http", "GET", f"{url}/zen", "-H", "User-Agent: tests", "--json").json
+    assert document["receipt"]["delivery"] == "responded"
+
+
+def test_a_private_address_is_refused_unless_it_is_allowed(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "http", "GET", "http://127.0.0.1:9/", "--json")
+    assert told.code == 1
+    assert told.error["details"]["failure_class"] == "address_refused"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--sandbox", "local-lanlock", "--", "id"],
+        ["run", "--env", "NOVALUE", "--", "id"],
+        ["run", "--env", "A=1", "--env", "A=2", "--", "id"],
+        ["run", "--sandbox", "local-landlock", "--read", "relative", "--", "id"],
+        ["run"],
+        ["http", "FETCH", "http://a.example/"],
+        ["http", "GET", "a.example"],
+        ["http", "GET", "http://a.example/", "-H", "no colon"],
+        ["ws", "http://a.example/"],
+        ["schemas", "recept"],
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(bare_shell: Shell, arguments: list[str]) -> None:
+    group, *rest = arguments
+    told = bare_shell.run("plane", group, "--json", *rest)
+    assert told.code == 2
+    assert told.error["code"] == "usage"
+    assert told.error["details"]["usage"].startswith("interlock plane")
+
+
+def test_the_contracts_are_shown_as_schemas(bare_shell: Shell) -> None:
+    known = bare_shell.good("plane", "schemas")
+    assert {"interlock.receipt/v1", "interlock.process-intent/v1", "interlock.route/v1"} <= set(known)
+    assert bare_shell.good("plane", "schemas", "receipt") == known["interlock.receipt/v1"]
+
+
+def test_a_terminal_is_given_when_asked_for(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--json", "--tty", "--", "/bin/sh", "-c", "test -t 1 && echo terminal").json
+    assert told["stdout"] == "terminal\r\n"

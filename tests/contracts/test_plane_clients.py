@@ -1,0 +1,263 @@
+"""What every client of a node does, near or far: start, follow, feed, steer, cancel, and answer for what it accepted."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_plane import NODE_ID, Intents, check_receipt
+from interlock import plane
+from interlock.adapters import nodes
+from interlock.testing import SequentialIds
+
+pytestmark = pytest.mark.anyio
+
+
+class EchoLane:
+    """Says back what it is told, to the end of the input; `stuck` never ends."""
+
+    lane_id = "echo"
+    carries: type[plane.Intent] = plane.HttpIntent
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.left = 0
+
+    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        self.begun += 1
+        exchange.leave(1)
+        try:
+            if intent.url.endswith("/stuck"):
+                await anyio.sleep_forever()
+            assert exchange.channel is not None
+            while (piece := await exchange.channel.inbox.receive()) is not None:
+                await exchange.channel.output("echo", piece.data, {"kind": piece.kind.value})
+            if intent.url.endswith("/broken"):
+                raise plane.LaneFailure(plane.FailureClass.READ_FAILED, "the line broke")
+            exchange.facts["exit_code"] = 0
+            exchange.answered = True
+        finally:
+            self.left += 1
+
+    async def aclose(self) -> None:
+        pass
+
+
+Opened = Callable[..., AbstractAsyncContextManager[plane.Client]]
+
+
+@dataclass
+class Bed:
+    """A node to reach, and what is needed to use it."""
+
+    intents: Intents
+    lane: EchoLane
+    authorizer: plane.Authorizer
+    node: plane.Node
+    journal: Path
+    opened: Opened
+    numbers: list[int] = field(default_factory=list[int])
+
+    def intent(self, url: str = "/echo", **fields: Any) -> plane.HttpIntent:
+        self.numbers.append(1)
+        named = {"intent_id": f"snd_{len(self.numbers)}", **fields}
+        return self.intents.http(url=f"https://api.acme.dev{url}", **named)
+
+    def authority(self, intent: plane.Intent) -> plane.AuthorityDecision:
+        return self.authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+
+    async def start(self, client: plane.Client, intent: plane.Intent) -> plane.ExecutionRef:
+        return await client.start(intent, authority=self.authority(intent), target_class=plane.LOCAL_HTTP)
+
+
+@pytest.fixture
+def bed(tmp_path: Path) -> Bed:
+    intents, lane = Intents(), EchoLane()
+    authorizer = plane.Authorizer(clock=intents.clock)
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="echo", clock=intents.clock)
+    node = plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=intents.clock)
+    ids = SequentialIds()
+
+    @asynccontextmanager
+    async def opened(path: Path = tmp_path / "journal", **options: Any) -> AsyncGenerator[plane.Client]:
+        async with (
+            aclosing(nodes.FileJournal(path, clock=intents.clock)) as journal,
+            plane.Executions(node, clock=intents.clock, ids=ids, journal=journal, **options) as executions,
+        ):
+            yield executions
+
+    return Bed(intents, lane, authorizer, node, tmp_path / "journal", opened)
+
+
+async def rest(client: plane.Client, ref: plane.ExecutionRef, after: int = 0) -> list[plane.ExecutionEvent]:
+    async with aclosing(client.subscribe(ref, after=after)) as events:
+        return [event async for event in events]
+
+
+async def test_what_is_sent_in_comes_out_and_the_receipt_is_last(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        for word in (b"one", b"two"):
+            await client.send_input(ref, plane.Input(data=word))
+        await client.end_input(ref)
+        events = await rest(client, ref)
+        receipt = await client.wait(ref)
+        status = await client.status(ref)
+    output = [event.data for event in events if event.type is plane.EventType.OUTPUT]
+    assert output == [b"one", b"two"]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert events[-1].receipt == receipt == status.receipt
+    assert receipt.facts == {"exit_code": 0}
+    assert status.state is plane.ExecutionState.COMPLETED
+    assert not status.input_open
+    check_receipt(receipt)
+
+
+async def test_a_reader_goes_on_from_its_cursor(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        await client.send_input(ref, plane.Input(data=b"one"))
+        async with aclosing(client.subscribe(ref)) as events:
+            seen = [await anext(events) for _ in range(2)]
+        await client.send_input(ref, plane.Input(data=b"two"))
+        await client.end_input(ref)
+        later = await rest(client, ref, after=seen[-1].seq)
+    assert seen[-1].data == b"one"
+    assert [event.data for event in later if event.type is plane.EventType.OUTPUT] == [b"two"]
+
+
+async def test_the_same_key_and_intent_are_begun_once(bed: Bed) -> None:
+    intent = bed.intent(idempotency_key="once")
+    async with bed.opened() as client:
+        authority = bed.authority(intent)
+        first = await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        again = await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        renewed = await bed.start(client, intent)
+        other = bed.intent("/other", idempotency_key="once")
+        with pytest.raises(plane.ExecutionConflict):
+            await bed.start(client, other)
+        await client.end_input(first)
+        await client.wait(first)
+        ended = await bed.start(client, intent)
+    assert first == again == renewed == ended
+    assert bed.lane.begun == 1
+
+
+async def test_without_authority_nothing_is_begun(bed: Bed) -> None:
+    async with bed.opened() as client:
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await client.start(bed.intent(), authority=None, target_class=plane.LOCAL_HTTP)
+        known = bed.intent(idempotency_key="once")
+        await bed.start(client, known)
+        with pytest.raises(plane.ExecutionRejected):
+            await client.start(known, authority=None, target_class=plane.LOCAL_HTTP)
+    assert rejected.value.failure.code == "authority_missing"
+    check_receipt(rejected.value.receipt)
+    assert bed.lane.begun == 1
+
+
+async def test_cancelling_ends_it_and_leaves_nothing(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent("/stuck"))
+        await anyio.wait_all_tasks_blocked()
+        statuses = [await client.cancel(ref), await client.cancel(ref)]
+        receipt = await client.wait(ref)
+    assert [status.state for status in statuses] == [plane.ExecutionState.CANCELLED] * 2
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.CANCELLED
+    assert bed.lane.begun == bed.lane.left == 1
+
+
+async def test_one_that_has_ended_stays_as_it_ended(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent("/broken"))
+        await client.end_input(ref)
+        before = await client.wait(ref)
+        status = await client.cancel(ref)
+        with pytest.raises(plane.InputClosed):
+            await client.send_input(ref, plane.Input(data=b"late"))
+    assert status.state is plane.ExecutionState.FAILED
+    assert status.receipt == before
+
+
+async def test_who_attaches_steers_and_the_earlier_only_reads(bed: Bed) -> None:
+    async with bed.opened() as client:
+        first = await bed.start(client, bed.intent())
+        second = await client.attach(first)
+        for steer in (client.send_input(first, plane.Input(data=b"x")), client.end_input(first), client.cancel(first)):
+            with pytest.raises(plane.StaleExecution):
+                await steer
+        await client.end_input(second)
+        assert (await client.wait(first)).failure is None
+
+
+async def test_an_execution_that_nobody_knows(bed: Bed) -> None:
+    nobody = plane.ExecutionRef(node_id=NODE_ID, execution_id="exe_nobody", fence=1)
+    elsewhere = plane.ExecutionRef(node_id="another", execution_id="exe_nobody", fence=1)
+    async with bed.opened() as client:
+        for ref in (nobody, elsewhere):
+            with pytest.raises(plane.ExecutionNotFound):
+                await client.status(ref)
+            with pytest.raises(plane.ExecutionNotFound):
+                await rest(client, ref)
+
+
+async def test_a_full_node_refuses_and_spends_no_authority(bed: Bed) -> None:
+    async with bed.opened(capacity=1) as client:
+        stuck = await bed.start(client, bed.intent("/stuck"))
+        intent = bed.intent()
+        authority = bed.authority(intent)
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        await client.cancel(stuck)
+        ref = await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        await client.end_input(ref)
+        assert (await client.wait(ref)).failure is None
+    assert rejected.value.failure.code == "node_full"
+
+
+async def test_what_a_node_accepted_before_it_was_lost_is_ambiguous_and_never_begun_again(bed: Bed) -> None:
+    done, lost = bed.intent(idempotency_key="done"), bed.intent("/stuck", idempotency_key="lost")
+    async with bed.opened() as client:
+        finished = await bed.start(client, done)
+        await client.end_input(finished)
+        receipt = await client.wait(finished)
+        unfinished = await bed.start(client, lost)
+        as_it_was = bed.journal.with_name("found after the crash")
+        as_it_was.write_bytes(bed.journal.read_bytes())
+    async with bed.opened(as_it_was) as client:
+        again = await bed.start(client, lost)
+        status = await client.status(again)
+        assert await client.wait(await bed.start(client, done)) == receipt
+    assert again.execution_id == unfinished.execution_id
+    assert status.state is plane.ExecutionState.AMBIGUOUS
+    assert status.receipt is not None
+    assert status.receipt.bytes_sent is None
+    assert plane.verify_evidence(status.receipt) is None
+    assert bed.lane.begun == 2
+
+
+async def test_closing_the_node_ends_what_runs(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent("/stuck"))
+        await anyio.wait_all_tasks_blocked()
+    async with bed.opened() as client:
+        status = await client.status(ref)
+    assert status.state is plane.ExecutionState.CANCELLED
+    assert bed.lane.left == 1
+
+
+async def test_executions_that_ended_long_ago_are_forgotten(bed: Bed) -> None:
+    async with bed.opened() as client:
+        old = await bed.start(client, bed.intent())
+        await client.end_input(old)
+        await client.wait(old)
+        bed.intents.clock.advance(plane.RETAIN.total_seconds() + 1)
+        new = await bed.start(client, bed.intent())
+        with pytest.raises(plane.ExecutionNotFound):
+            await client.status(old)
+        assert (await client.status(new)).state is plane.ExecutionState.RUNNING

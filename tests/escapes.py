@@ -1,0 +1,109 @@
+"""Attempts to get out of a sandbox, each a small program that says whether it worked. What it is to get at is made by
+`Prey`, which also looks from outside."""
+
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from fix_process import REAL_PYTHON, process, run
+from interlock import plane
+from interlock.adapters import lanes, targets
+
+_HEAD: Final = """
+import ctypes, os, signal, socket, sys
+outside, inside, pid, port, token = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+libc = ctypes.CDLL(None, use_errno=True)
+def call(result):
+    if result < 0: raise OSError(ctypes.get_errno(), "call")
+    return result
+def attempt():
+"""
+_TAIL: Final = """
+try:
+    attempt()
+except OSError as error:
+    print("stopped", error.errno)
+else:
+    print("escaped")
+"""
+
+ESCAPES: Final[dict[str, str]] = {
+    "write": "open(outside + '/file', 'w').write('changed')",
+    "create": "open(outside + '/new', 'w')",
+    "truncate": "os.truncate(outside + '/file', 0)",
+    "remove": "os.unlink(outside + '/file')",
+    "rename": "os.rename(outside + '/file', inside + '/file')",
+    "link": "os.link(outside + '/file', inside + '/file')",
+    "write-by-symlink": "os.symlink(outside, inside + '/way'); open(inside + '/way/file', 'w').write('changed')",
+    "read": "open(outside + '/file').read()",
+    "list": "os.listdir(outside)",
+    "read-environment": "open(f'/proc/{pid}/environ', 'rb').read()",
+    "read-memory": "open(f'/proc/{pid}/mem', 'rb').read(0)",
+    "root-of-another": "os.listdir(f'/proc/{pid}/root' + outside)",
+    "tcp": "socket.create_connection(('127.0.0.1', port), 5)",
+    "udp": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+    "abstract-socket": "socket.socket(socket.AF_UNIX).connect('\\0' + token)",
+    "socket-file": "socket.socket(socket.AF_UNIX).connect(inside + '/socket')",
+    "signal": "os.kill(pid, 0)",
+    "trace": "call(libc.ptrace(0x4206, pid, 0, 0))",
+    "user-namespace": "call(libc.unshare(0x10000000))",
+    "mount": "call(libc.mount(b'none', inside.encode(), b'tmpfs', 0, None))",
+    "bpf": "call(libc.syscall(321, 0, 0, 0))" if os.uname().machine == "x86_64" else "call(libc.syscall(280, 0, 0, 0))",
+    "io-uring": "call(libc.syscall(425, 1, ctypes.create_string_buffer(120)))",
+    "capabilities": "call(libc.prctl(24, 0, 0, 0, 0))",
+    "new-privileges": "assert libc.prctl(39, 0, 0, 0, 0) == 0 or call(-1) is None",
+}
+
+
+@dataclass(frozen=True)
+class Prey:
+    """What is there to be got at."""
+
+    outside: Path
+    inside: Path
+    port: int
+    token: str
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the outside is as it was."""
+        return [path.name for path in self.outside.iterdir()] == ["file"] and (
+            self.outside / "file"
+        ).read_text() == "kept"
+
+    async def tempt(self, lane: lanes.ProcessLane, name: str, *, confined: bool) -> bool:
+        """Try it there. Whether it worked."""
+        source = f"{_HEAD}    {ESCAPES[name]}\n{_TAIL}"
+        profile = plane.SandboxProfile(
+            read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])), write=(str(self.inside),)
+        )
+        arguments = (str(self.outside), str(self.inside), str(os.getpid()), str(self.port), self.token)
+        intent = process(REAL_PYTHON, "-I", "-S", "-c", source, *arguments, sandbox=profile if confined else None)
+        told = await run(lane, intent)
+        words = told.said().split()
+        assert words[:1] in ([b"stopped"], [b"escaped"]), (told, told.said("stderr"))
+        return words[0] == b"escaped"
+
+
+@contextmanager
+def prey(folder: Path) -> Generator[Prey]:
+    """Files, sockets and a process (our own) outside of the sandbox; a folder and a socket inside."""
+    outside, inside = folder / "outside", folder / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    (outside / "file").write_text("kept")
+    token = f"interlock-escape-{os.getpid()}"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_UNIX) as abstract,
+        socket.socket(socket.AF_UNIX) as file,
+    ):
+        abstract.bind("\0" + token)
+        abstract.listen()
+        file.bind(str(inside / "socket"))
+        file.listen()
+        yield Prey(outside, inside, tcp.getsockname()[1], token)

@@ -1,0 +1,183 @@
+"""bubblewrap, runc and gVisor: what each stops, what it was shown to be, and that nothing of it is left."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import anyio
+import pytest
+
+import escapes
+from fix_process import REAL_PYTHON, begun, nothing_left, process, program, run, whole_lane
+from interlock import plane
+from interlock.adapters import targets
+from interlock.kernel import SystemClock
+
+pytestmark = [pytest.mark.rig, pytest.mark.anyio]
+
+CONFINERS: dict[str, plane.Confiner] = {
+    each.target_class: each
+    for each in (
+        targets.Bubblewrap(),
+        targets.Container(plane.CONTAINER_RUNC),
+        targets.Container(plane.CONTAINER_GVISOR),
+    )
+}
+SHELL = plane.SandboxProfile(read=targets.SYSTEM)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=sorted(CONFINERS))
+def confiner(request: pytest.FixtureRequest) -> plane.Confiner:
+    found = CONFINERS[request.param]
+    if found.unavailable is not None:
+        pytest.skip(found.unavailable)
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(escapes.ESCAPES))
+async def test_it_stops(confiner: plane.Confiner, tmp_path: Path, name: str):
+    async with whole_lane(confiner=confiner) as lane:
+        with escapes.prey(tmp_path) as prey:
+            assert not await prey.tempt(lane, name, confined=True)
+            assert prey.untouched
+
+
+async def test_it_is_proved_from_inside(confiner: plane.Confiner):
+    async with whole_lane(confiner=confiner) as lane:
+        target = targets.LocalSandbox("box", lane=lane, clock=SystemClock(), confiner=confiner)
+        attestation = await target.attest()
+        assert attestation is not None, target.describe().reason
+        assert attestation.target_class == confiner.target_class
+
+
+async def test_a_command_is_a_command(confiner: plane.Confiner, tmp_path: Path):
+    profile = SHELL.model_copy(update={"write": (str(tmp_path),)})
+    async with whole_lane(confiner=confiner) as lane:
+        cat = await run(lane, process("cat", sandbox=profile, stdin=b"in" * 100_000))
+        assert (cat.failure, cat.said()) == (None, b"in" * 100_000)
+        code = await run(lane, process("sh", "-c", "echo out; echo err >&2; exit 9", sandbox=profile))
+        assert (code.code, code.facts["exit_code"]) == ("exit_nonzero", 9)
+        assert (code.said("stdout"), code.said("stderr")) == (b"out\n", b"err\n")
+        wrote = await run(lane, process("sh", "-c", "pwd > place", sandbox=profile, cwd=str(tmp_path)))
+        assert (wrote.failure, (tmp_path / "place").read_text()) == (None, f"{tmp_path}\n")
+        env = await run(lane, process("env", sandbox=profile, env=(("A", "1"),)))
+        assert b"A=1" in env.said().split()
+        assert {line.partition(b"=")[0] for line in env.said().split()} <= {b"A", b"PWD", b"HOME"}
+        missing = await run(lane, process("no-such-command", sandbox=profile))
+        assert missing.failure is not None
+        assert missing.failure.failure_class is plane.FailureClass.LAUNCH_FAILED
+        assert missing.exchange.bytes_sent == 0
+
+
+async def test_variables_are_never_arguments(tmp_path: Path):
+    bubblewrap = CONFINERS[plane.LOCAL_BUBBLEWRAP]
+    if bubblewrap.unavailable is not None:
+        pytest.skip(bubblewrap.unavailable)
+    secret = plane.ProcessSecret(handle="token", field="token", host="a.dev:443", env="TOKEN")
+    async with whole_lane(confiner=bubblewrap) as lane:
+        intent = process("sh", "-c", "echo up; read x; echo $TOKEN", sandbox=SHELL, secrets=(secret,), interactive=True)
+        async with begun(lane, intent) as (told, ear):
+            await ear.until(b"up")
+            assert "s3cr3t-value" not in arguments_of_all()
+            await ear.inbox.send(plane.Input(data=b"\n"))
+        assert told.said() == b"up\ns3cr3t-value\n"
+
+
+async def test_a_container_takes_no_secret_variables_and_no_terminal():
+    for target_class in (plane.CONTAINER_RUNC, plane.CONTAINER_GVISOR):
+        confiner = CONFINERS[target_class]
+        if confiner.unavailable is not None:
+            pytest.skip(confiner.unavailable)
+        secret = plane.ProcessSecret(handle="token", field="token", host="a.dev:443", env="TOKEN")
+        async with whole_lane(confiner=confiner) as lane:
+            for intent in (
+                process("true", sandbox=SHELL, secrets=(secret,)),
+                process("true", sandbox=SHELL, terminal=plane.TerminalSize()),
+            ):
+                told = await run(lane, intent)
+                assert (told.code, told.exchange.bytes_sent) == ("sandbox_unenforceable", 0)
+
+
+async def test_runc_hands_secrets_over_by_descriptor():
+    confiner = CONFINERS[plane.CONTAINER_RUNC]
+    if confiner.unavailable is not None:
+        pytest.skip(confiner.unavailable)
+    secret = plane.ProcessSecret(handle="token", field="token", host="a.dev:443", fd=3)
+    async with whole_lane(confiner=confiner) as lane:
+        assert (
+            await run(lane, process("sh", "-c", "cat <&3", sandbox=SHELL, secrets=(secret,)))
+        ).said() == b"s3cr3t-value"
+
+
+async def test_a_cancelled_command_leaves_nothing(confiner: plane.Confiner):
+    before = set(runtime_folders())
+    async with whole_lane(confiner=confiner) as lane:
+        line = "setsid sh -c 'trap \"\" TERM; while :; do sleep 600; done' & trap '' TERM; echo up; while :; do sleep 600; done"
+        with anyio.CancelScope() as scope:
+            async with begun(lane, process("sh", "-c", line, sandbox=SHELL, grace_ms=100)) as (_told, ear):
+                await ear.until(b"up")
+                scope.cancel()
+    assert set(runtime_folders()) == before
+
+
+async def test_limits_hold(confiner: plane.Confiner):
+    limits = plane.ResourceLimits(processes=8, total_memory_bytes=150_000_000)
+    source = (
+        "import os, time\nn = 0\ntry:\n    while n < 50:\n        if os.fork() == 0: time.sleep(600)\n        n += 1\n"
+        "except OSError: pass\nprint(n)"
+    )
+    profile = plane.SandboxProfile(read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])), limits=limits)
+    async with whole_lane(confiner=confiner) as lane:
+        intent = program(source, sandbox=profile)
+        told = await run(lane, intent.model_copy(update={"argv": (REAL_PYTHON, *intent.argv[1:])}))
+        if not limits.restraints <= lane.enforces:
+            assert (told.code, told.exchange.bytes_sent) == ("sandbox_unenforceable", 0)
+            return
+        assert 5 <= int(told.said()) <= 7
+        with nothing_left():
+            big = program("x = bytearray(400_000_000)", sandbox=profile)
+            eater = await run(lane, big.model_copy(update={"argv": (REAL_PYTHON, *big.argv[1:])}))
+        assert eater.failure is not None
+
+
+async def test_a_loopback_of_its_own(confiner: plane.Confiner):
+    profile = plane.SandboxProfile(
+        read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])), network=plane.Network.LOOPBACK
+    )
+    source = (
+        "import socket, sys\ns = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname())\n"
+        "print('inner'); socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); print('outer')"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as outer:
+        async with whole_lane(confiner=confiner) as lane:
+            intent = process(REAL_PYTHON, "-I", "-S", "-c", source, str(outer.getsockname()[1]), sandbox=profile)
+            told = await run(lane, intent)
+    if plane.Restraint.NETWORK_LOOPBACK not in plane.ENFORCED_BY[confiner.target_class]:
+        assert told.code == "sandbox_unenforceable"
+    else:
+        assert told.said() == b"inner\n"
+
+
+def arguments_of_all() -> str:
+    found: list[str] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append((folder / "cmdline").read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def runtime_folders() -> list[Path]:
+    """What a runtime may leave: control groups, its state, our bundles."""
+    places = [
+        (Path("/sys/fs/cgroup"), f"*/interlock-container-{os.getpid()}-*"),
+        (Path(tempfile.gettempdir()), f"interlock-container-{os.getpid()}-*"),
+    ]
+    return [path for place, pattern in places for path in place.glob(pattern)]
