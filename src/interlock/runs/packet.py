@@ -91,13 +91,14 @@ def build(material: Material, *, signer: signing.Signer, at: datetime) -> bytes:
         "tenant_id": run.tenant_id,
     }
     seal = canonical({**statement, "signature": signer.sign(canonical(statement))})
-    # One list and one join: the events of a long run are many megabytes, and each further copy would show.
-    links = [piece for event in material.events for piece in (',{"body":', event.body, ',"hash":"', event.hash, '"}')]
-    links[:1] = [comma[1:] for comma in links[:1]]
     parts = ",".join(f'"{name}":{records[name].decode()}' for name in sorted(records))
-    opening = f'{{"contract":"{CONTRACT}","events":['
-    closing = f'],"records":{{{parts}}},"seal":{seal.decode()}}}'
-    return "".join((opening, *links, closing)).encode()
+    # One list and one join: the events of a long run are many megabytes, and each further copy would show.
+    pieces = [f'{{"contract":"{CONTRACT}","events":[']
+    for event in material.events:
+        pieces += ('{"body":', event.body, ',"hash":"', event.hash, '"},')
+    pieces[-1] = pieces[-1].removesuffix(",")
+    pieces.append(f'],"records":{{{parts}}},"seal":{seal.decode()}}}')
+    return "".join(pieces).encode()
 
 
 def _records(material: Material, signer: signing.Signer) -> dict[str, JSON]:
