@@ -96,6 +96,7 @@ async def open_local_plane(
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
     addresses = plane.AddressPolicy(allow=tuple(egress_allow))
+    attestations = plane.AttestationVerifier({}, clock=clock)
     web = [
         lanes.HttpLane(credentials=_Nobody(), addresses=addresses),
         lanes.SseLane(credentials=_Nobody(), addresses=addresses),
@@ -114,11 +115,14 @@ async def open_local_plane(
         ],
         verifier=authorizer.verifier(),
         clock=clock,
+        attestations=attestations,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)
         for place in places:
-            await place.attest()
+            attestation = await place.attest(attestations.challenge(place.target_id))
+            if attestation is not None:
+                attestations.accept(attestation)
         executions = await stack.enter_async_context(plane.Executions(node, clock=clock, ids=ids))
         yield LocalPlane(
             node=node,

@@ -9,7 +9,9 @@ from typing import Final, TypeVar
 import anyio
 
 from interlock.kernel import Clock
+from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
+from interlock.plane.classes import CLASSES
 from interlock.plane.execution import Collector, Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
@@ -40,9 +42,11 @@ class Node:
         verifier: AuthorityVerifier,
         clock: Clock,
         sinks: SinkSet | None = None,
+        attestations: AttestationVerifier | None = None,
     ) -> None:
-        """While one of the `sinks` cannot be written, nothing is admitted. Raises ValueError if two lanes or two targets have
-        one name."""
+        """While one of the `sinks` cannot be written, nothing is admitted. With `attestations`, a target of a class that a
+        probe has to prove takes work only under an attestation that was accepted there and still holds. Raises
+        ValueError if two lanes or two targets have one name."""
         self.node_id = node_id
         self._lanes = _by_name("lane", ((lane.lane_id, lane) for lane in lanes))
         self._capabilities = [
@@ -52,6 +56,7 @@ class Node:
         self._verifier = verifier
         self._clock = clock
         self._sinks = sinks
+        self._attestations = attestations
 
     @property
     def target_classes(self) -> frozenset[str]:
@@ -112,13 +117,27 @@ class Node:
         )
         if denied is not None:
             return denied
-        descriptors = {target.target_id: target for target in map(_describe, self._targets.values())}
+        descriptors, unproved = self._attested(target_class)
         route = plan(intent, _one_class(target_class), descriptors.values(), self._capabilities, now=now)
         if isinstance(route, Failure):
-            return route
+            return unproved or route
         execution.admitted(authority, descriptors[route.target_id], route)
         execution.exchange.ends_at = self._clock.monotonic() + (authority.expires_at - now).total_seconds()
         return self._lanes[route.lane_id]
+
+    def _attested(self, target_class: str) -> tuple[dict[str, TargetDescriptor], Failure | None]:
+        """The targets as they are announced, without those whose proof does not hold; and why one of the class is left out."""
+        found: dict[str, TargetDescriptor] = {}
+        unproved: Failure | None = None
+        for target in self._targets.values():
+            descriptor = target.describe()
+            if self._attestations is not None and descriptor.attestation.target_class in CLASSES:
+                refused = self._attestations.holds(descriptor)
+                if refused is not None:
+                    unproved = refused if descriptor.attestation.target_class == target_class else unproved
+                    continue
+            found[descriptor.target_id] = descriptor
+        return found, unproved
 
     async def carry_out(self, execution: Execution, lane: Lane) -> Failure | None:
         """Hand it to the lane, once."""
@@ -153,10 +172,6 @@ class Node:
         if self._sinks is not None:
             await self._sinks.record(receipt)
         return receipt
-
-
-def _describe(target: Target) -> TargetDescriptor:
-    return target.describe()
 
 
 @lru_cache(maxsize=64)

@@ -65,6 +65,9 @@ class FixedTarget:
     def describe(self) -> plane.TargetDescriptor:
         return self._descriptor
 
+    def announce(self, attestation: plane.Attestation) -> None:
+        self._descriptor = self._descriptor.model_copy(update={"attestation": attestation})
+
 
 def rejected(receipt: plane.Receipt, failure_class: plane.FailureClass, code: str) -> None:
     assert receipt.failure is not None
@@ -348,3 +351,45 @@ async def test_while_evidence_cannot_be_kept_nothing_is_admitted_and_no_authorit
     done = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
     assert done.failure is None
     assert [record.receipt for record in shelf.records] == [refused, done], "what it was owed came first"
+
+
+async def test_an_attestation_is_checked_again_at_every_dispatch(intents: Intents):
+    lane = FakeLane()
+    authorizer, verifier = plane.Authorizer(clock=intents.clock), plane.AttestationVerifier({}, clock=intents.clock)
+    target = FixedTarget(intents)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[lane],
+        targets=[target],
+        verifier=authorizer.verifier(),
+        clock=intents.clock,
+        attestations=verifier,
+    )
+
+    async def execute() -> plane.Receipt:
+        intent = intents.http()
+        authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_PROCESS)
+        return await node.execute(intent, authority=authority, target_class=plane.LOCAL_PROCESS)
+
+    def attest(nonce: str | None) -> plane.Attestation:
+        attestation = plane.mint(
+            None,
+            target_id=target.target_id,
+            target_class=plane.LOCAL_PROCESS,
+            shown=frozenset(plane.CLASSES[plane.LOCAL_PROCESS]),
+            nonce=nonce,
+            now=intents.clock.now(),
+            life=timedelta(seconds=30),
+        )
+        target.announce(attestation)
+        return attestation
+
+    attest(None)
+    rejected(await execute(), plane.FailureClass.TARGET_UNAVAILABLE, "attestation_unknown")
+    assert verifier.accept(attest(verifier.challenge(target.target_id))) is None
+    assert (await execute()).failure is None
+    attest(verifier.challenge(target.target_id))
+    rejected(await execute(), plane.FailureClass.TARGET_UNAVAILABLE, "attestation_unknown")
+    intents.clock.advance(31)
+    rejected(await execute(), plane.FailureClass.TARGET_UNAVAILABLE, "attestation_unknown")
+    assert lane.executions == 1
