@@ -106,3 +106,9 @@ def test_the_contracts_are_shown_as_schemas(bare_shell: Shell) -> None:
 def test_a_terminal_is_given_when_asked_for(bare_shell: Shell) -> None:
     told = bare_shell.run("plane", "run", "--json", "--tty", "--", "/bin/sh", "-c", "test -t 1 && echo terminal").json
     assert told["stdout"] == "terminal\r\n"
+
+
+def test_the_node_of_this_process_is_described(bare_shell: Shell) -> None:
+    node = bare_shell.good("node", "describe")
+    assert {"http", "sse", "websocket", "local-process"} <= {lane["lane_id"] for lane in node["lanes"]}
+    assert all(each["reason"] for each in node["targets"] if each["health"] != "ready")

@@ -2,24 +2,20 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Collection, Generator
-from contextlib import aclosing, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.cli import conversing
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
-    from interlock import app, plane
+    from interlock import plane
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
-    from interlock.kernel import JSON
 
-_MAX_SHOWN = 8_388_608
-_PIECE = 65_536
 _ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
 """The failures that are the command's own answer."""
 
@@ -32,6 +28,7 @@ def register(tree: typer.Typer) -> None:
     command(plane, "ws")(ws)
     command(plane, "targets")(targets)
     command(plane, "schemas")(schemas)
+    command(group(tree, "node", "Nodes: where executions are carried out."), "describe")(describe)
 
 
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
@@ -77,14 +74,14 @@ async def run(
             cwd=cwd or (os.getcwd() if profile is None else "/"),
             env=tuple(_pair(each, "=", "--env") for each in env or ()),
             interactive=True,
-            terminal=_terminal_size() if tty else None,
+            terminal=conversing.terminal_size() if tty else None,
             max_ms=int(seconds * 1000),
             max_output_bytes=2**40,
             sandbox=profile,
         )
-        shown = _Shown(live=not desk.options.as_json)
-        with _raw_terminal() if tty else nullcontext():
-            receipt = await _converse(local, intent, where, shown, feed=_bytes_of_stdin)
+        shown = conversing.Shown(live=not desk.options.as_json)
+        with conversing.raw_terminal() if tty else nullcontext():
+            receipt = await conversing.converse(local, intent, where, shown, feed=conversing.bytes_of_stdin)
     if receipt.failure is not None and receipt.failure.failure_class not in _ENDED:
         raise plane.EffectFailed.of(receipt.failure)
     return shown.answer(receipt, _exit_code(receipt))
@@ -122,8 +119,8 @@ async def http(
             response_mode="stream",
             max_response_bytes=2**31,
         )
-        shown = _Shown(live=not desk.options.as_json)
-        receipt = await _converse(local, intent, app.LOCAL_NET, shown)
+        shown = conversing.Shown(live=not desk.options.as_json)
+        receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown)
     if receipt.failure is not None:
         raise plane.EffectFailed.of(receipt.failure)
     if desk.options.verbose:
@@ -156,8 +153,8 @@ async def ws(
             subprotocols=tuple(subprotocol or ()),
             allowed_hosts=(_host(url.replace("ws", "http", 1)),),
         )
-        shown = _Shown(live=not desk.options.as_json, end=b"\n")
-        receipt = await _converse(local, intent, app.LOCAL_NET, shown, feed=_lines_of_stdin)
+        shown = conversing.Shown(live=not desk.options.as_json, end=b"\n")
+        receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown, feed=conversing.lines_of_stdin)
     if receipt.failure is not None:
         raise plane.EffectFailed.of(receipt.failure)
     return shown.answer(receipt, 0)
@@ -221,95 +218,29 @@ def schemas(
     return Answer(document=document, show=lambda paper: paper.data(document))
 
 
-# -- a conversation
+async def describe(desk: "Desk") -> "Answer":
+    """Show the node of this process: its contracts, its lanes, and its targets as they were probed.
 
+    Example:
+      interlock node describe --json
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
 
-class _Shown:
-    """What came out: passed on at once, or kept for the document."""
+    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow, sandboxes=None) as local:
+        node = local.node.describe()
 
-    def __init__(self, *, live: bool, end: bytes = b"") -> None:
-        self._live = live
-        self._end = end
-        self._kept: dict[str, bytearray] = {}
+    def show(paper: "Paper") -> None:
+        paper.fields([("node", node.node_id), ("version", node.version), ("contracts", str(len(node.contracts)))])
+        paper.table(("lane", "carries"), [(lane.lane_id, " ".join(lane.carries)) for lane in node.lanes])
+        paper.line("")
+        rows = [
+            (each.target_id, each.lane_id, paper.state(each.health), each.reason or each.attestation.target_class)
+            for each in node.targets
+        ]
+        paper.table(("target", "lane", "health", "class, or why it takes no work"), rows)
 
-    def take(self, stream: str, data: bytes) -> None:
-        if self._live:
-            out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
-            out.write(data + self._end)
-            out.flush()
-            return
-        kept = self._kept.setdefault(stream, bytearray())
-        kept += (data + self._end)[: _MAX_SHOWN - len(kept)]
-
-    def answer(self, receipt: "plane.Receipt", exit_code: int) -> "Answer":
-        from interlock.cli.desk import Answer
-
-        streams: dict[str, JSON] = {name: data.decode(errors="replace") for name, data in self._kept.items()}
-        return Answer(document={"receipt": receipt.record(), **streams}, show=lambda _: None, exit_code=exit_code)
-
-
-async def _converse(
-    local: "app.LocalPlane",
-    intent: "plane.Intent",
-    target_class: str,
-    shown: _Shown,
-    feed: "Callable[[], AsyncGenerator[plane.Input]] | None" = None,
-) -> "plane.Receipt":
-    """Carry it out, with what it says passed on as it comes."""
-    import anyio
-
-    ref = await local.start(intent, target_class=target_class)
-    async with anyio.create_task_group() as tasks:
-        if feed is not None:
-            tasks.start_soon(_feed, local, ref, feed)
-        async with aclosing(local.executions.subscribe(ref)) as events:
-            async for event in events:
-                if event.stream not in (None, "head"):
-                    shown.take(event.stream, event.data)
-        tasks.cancel_scope.cancel()
-    return await local.executions.wait(ref)
-
-
-async def _feed(
-    local: "app.LocalPlane", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]"
-) -> None:
-    from interlock import plane
-
-    try:
-        async with aclosing(feed()) as pieces:
-            async for piece in pieces:
-                await local.executions.send_input(ref, piece)
-        await local.executions.end_input(ref)
-    except plane.InputClosed:
-        return  # it ended before it had read all
-
-
-async def _bytes_of_stdin() -> "AsyncGenerator[plane.Input]":
-    from interlock import plane
-
-    while data := await _read_stdin():
-        yield plane.Input(data=data)
-
-
-async def _lines_of_stdin() -> "AsyncGenerator[plane.Input]":
-    from interlock import plane
-
-    rest = b""
-    while data := await _read_stdin():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield plane.Input(kind=plane.InputKind.TEXT, data=line)
-    if rest:
-        yield plane.Input(kind=plane.InputKind.TEXT, data=rest)
-
-
-async def _read_stdin() -> bytes:
-    import anyio.to_thread
-
-    try:
-        return await anyio.to_thread.run_sync(cast("BufferedReader", sys.stdin.buffer).read1, _PIECE, abandon_on_cancel=True)
-    except OSError:
-        return b""  # there is no stdin
+    return Answer(document=node.record(), show=show)
 
 
 # -- reading what was asked for
@@ -367,32 +298,3 @@ def _exit_code(receipt: "plane.Receipt") -> int:
         return 128 + signal.Signals[name].value
     assert isinstance(code, int)
     return code
-
-
-# -- the terminal
-
-
-def _terminal_size() -> "plane.TerminalSize":
-    import shutil
-
-    from interlock import plane
-
-    size = shutil.get_terminal_size()
-    return plane.TerminalSize(rows=size.lines, columns=size.columns)
-
-
-@contextmanager
-def _raw_terminal() -> Generator[None]:
-    """Keys go to the command as they are pressed."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    import termios
-    import tty
-
-    before = termios.tcgetattr(0)
-    tty.setraw(0)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)

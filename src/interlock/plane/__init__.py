@@ -44,6 +44,8 @@ from interlock.plane.client import (
 )
 from interlock.plane.contract import Contract
 from interlock.plane.correlation import Correlation
+from interlock.plane.descriptor import NodeDescriptor
+from interlock.plane.direct import DirectUse
 from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance
 from interlock.plane.event_stream import EventStream, EventTooLarge, ServerEvent
 from interlock.plane.events import EventType, ExecutionEvent
@@ -79,7 +81,7 @@ from interlock.plane.jsonrpc import (
 )
 from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement, unfit
-from interlock.plane.node import Node, OnReceipt
+from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
 from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt, verify_evidence
@@ -169,6 +171,7 @@ __all__ = [
     "AttachGrant",
     "Attestation",
     "AttestationVerifier",
+    "Authority",
     "AuthorityDecision",
     "AuthorityVerifier",
     "Authorizer",
@@ -187,6 +190,7 @@ __all__ = [
     "CredentialResolver",
     "Delivery",
     "Denied",
+    "DirectUse",
     "Effect",
     "EffectFailed",
     "EventLog",
@@ -234,6 +238,7 @@ __all__ = [
     "Meaning",
     "Network",
     "Node",
+    "NodeDescriptor",
     "OnReceipt",
     "PostureKind",
     "ProcessIntent",

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from interlock.kernel import Clock, digest_bytes
 from interlock.plane.authority import AuthorityDecision
 from interlock.plane.channel import Channel, EventLog, Inbox
+from interlock.plane.direct import DirectUse
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Exchange, LaneFailure
@@ -27,14 +28,15 @@ class Execution:
         self._lane_id: str | None = None
         self._evidence = EvidenceLog(intent.digest)
 
-    def admitted(self, authority: AuthorityDecision, target: TargetDescriptor, route: ExecutionRoute) -> None:
+    def admitted(
+        self, authority: AuthorityDecision | DirectUse, target: TargetDescriptor, route: ExecutionRoute
+    ) -> None:
         """The node accepts it, on this way."""
         self._target, self._lane_id = target, route.lane_id
         attestation = target.attestation
         data: dict[str, Fact] = {
             "node_id": self._node_id,
-            "authority_key_id": authority.key_id,
-            "authority_nonce": authority.nonce,
+            **_provenance(authority),
             "target_id": target.target_id,
             "target_class": attestation.target_class,
             "properties": list(attestation.properties),
@@ -98,6 +100,12 @@ def _delivery(exchange: Exchange) -> Delivery:
     if exchange.answered:
         return Delivery.RESPONDED
     return Delivery.UNKNOWN if exchange.bytes_sent else Delivery.NOT_SENT
+
+
+def _provenance(authority: AuthorityDecision | DirectUse) -> dict[str, Fact]:
+    if isinstance(authority, DirectUse):
+        return {"direct_use_by": authority.owner}
+    return {"authority_key_id": authority.key_id, "authority_nonce": authority.nonce}
 
 
 class Collector(Channel):

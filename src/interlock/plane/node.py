@@ -4,26 +4,32 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import anyio
 
-from interlock.kernel import Clock
+from interlock.kernel import VERSION, Clock
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
 from interlock.plane.classes import CLASSES
+from interlock.plane.descriptor import NodeDescriptor
+from interlock.plane.direct import DirectUse
 from interlock.plane.execution import Collector, Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Lane, LaneFailure
 from interlock.plane.planner import AcceptableAttestation, LaneCapabilities, plan
 from interlock.plane.receipt import Receipt
+from interlock.plane.schemas import json_schemas
 from interlock.plane.sinks import SinkSet
 from interlock.plane.targets import Target, TargetDescriptor
 
 T = TypeVar("T")
 
 _log: Final = logging.getLogger(__name__)
+
+Authority: TypeAlias = AuthorityDecision | DirectUse
+"""Under what an execution is carried out."""
 
 OnReceipt = Callable[[Receipt], None]
 """Takes the one receipt of an execution. Must not raise."""
@@ -57,6 +63,27 @@ class Node:
         self._clock = clock
         self._sinks = sinks
         self._attestations = attestations
+        self._granted: set[DirectUse] = set()
+
+    def grant_direct(self, owner: str) -> DirectUse:
+        """Let the owner of a lane have executions carried out without a decision for each, until it is taken back."""
+        grant = DirectUse(owner)
+        self._granted.add(grant)
+        return grant
+
+    def take_back(self, grant: DirectUse) -> None:
+        """From now on the grant counts for nothing. Again is harmless."""
+        self._granted.discard(grant)
+
+    def describe(self) -> NodeDescriptor:
+        """The node as it is now."""
+        return NodeDescriptor(
+            node_id=self.node_id,
+            version=VERSION,
+            contracts=tuple(json_schemas()),
+            lanes=tuple(self._capabilities),
+            targets=tuple(target.describe() for target in self._targets.values()),
+        )
 
     @property
     def target_classes(self) -> frozenset[str]:
@@ -67,7 +94,7 @@ class Node:
         self,
         intent: Intent,
         *,
-        authority: AuthorityDecision | None,
+        authority: Authority | None,
         target_class: str,
         on_receipt: OnReceipt | None = None,
     ) -> Receipt:
@@ -103,7 +130,7 @@ class Node:
             raise ValueError(f"intent {intent.intent_id} was read from its record and has no body")
         return Execution(self.node_id, intent, target_class, self._clock)
 
-    async def admit(self, execution: Execution, authority: AuthorityDecision | None) -> Lane | Failure:
+    async def admit(self, execution: Execution, authority: Authority | None) -> Lane | Failure:
         """The lane that is to carry it out, or why none may. Authority first, so that whoever has none learns nothing of
         the node."""
         intent, target_class, now = execution.intent, execution.target_class, execution.started_at
@@ -112,9 +139,7 @@ class Node:
         # Before the authority is used up: it serves once the evidence can be written again.
         if self._sinks is not None and (unwritable := await self._sinks.check()) is not None:
             return unwritable
-        denied = self._verifier.spend(
-            authority, intent_digest=intent.digest, audience=self.node_id, target_class=target_class
-        )
+        denied = self._spend(authority, intent, target_class)
         if denied is not None:
             return denied
         descriptors, unproved = self._attested(target_class)
@@ -122,8 +147,19 @@ class Node:
         if isinstance(route, Failure):
             return unproved or route
         execution.admitted(authority, descriptors[route.target_id], route)
-        execution.exchange.ends_at = self._clock.monotonic() + (authority.expires_at - now).total_seconds()
+        if isinstance(authority, AuthorityDecision):
+            execution.exchange.ends_at = self._clock.monotonic() + (authority.expires_at - now).total_seconds()
         return self._lanes[route.lane_id]
+
+    def _spend(self, authority: Authority, intent: Intent, target_class: str) -> Failure | None:
+        if isinstance(authority, AuthorityDecision):
+            return self._verifier.spend(
+                authority, intent_digest=intent.digest, audience=self.node_id, target_class=target_class
+            )
+        if authority in self._granted:
+            return None
+        message = f"{authority.owner} was not granted direct use of this node, or no longer"
+        return Failure.of(FailureClass.AUTHORITY_DENIED, message, code="direct_use_not_granted")
 
     def _attested(self, target_class: str) -> tuple[dict[str, TargetDescriptor], Failure | None]:
         """The targets as they are announced, without those whose proof does not hold; and why one of the class is left out."""

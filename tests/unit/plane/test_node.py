@@ -393,3 +393,35 @@ async def test_an_attestation_is_checked_again_at_every_dispatch(intents: Intent
     intents.clock.advance(31)
     rejected(await execute(), plane.FailureClass.TARGET_UNAVAILABLE, "attestation_unknown")
     assert lane.executions == 1
+
+
+async def test_direct_use_is_granted_by_the_host_and_leaves_evidence(intents: Intents):
+    lane = FakeLane()
+    node, other = Bench(intents, lane).node, Bench(intents, FakeLane()).node
+    grant = node.grant_direct("the owner of the lane")
+    receipt = await node.execute(intents.http(), authority=grant, target_class=plane.LOCAL_HTTP)
+    assert receipt.failure is None
+    assert receipt.evidence[0].data["direct_use_by"] == "the owner of the lane"
+    assert "authority_nonce" not in receipt.evidence[0].data
+    check_receipt(receipt)
+
+    async def refused(by: plane.Node, authority: plane.Authority) -> None:
+        rejected(
+            await by.execute(intents.http(), authority=authority, target_class=plane.LOCAL_HTTP),
+            plane.FailureClass.AUTHORITY_DENIED,
+            "direct_use_not_granted",
+        )
+
+    await refused(node, plane.DirectUse("the owner of the lane"))
+    await refused(other, grant)
+    node.take_back(grant)
+    await refused(node, grant)
+    assert lane.executions == 1
+
+
+def test_a_node_says_what_it_has(intents: Intents):
+    described = Bench(intents, FakeLane()).node.describe()
+    assert (described.node_id, [lane.lane_id for lane in described.lanes]) == (NODE_ID, ["http"])
+    assert [target.target_id for target in described.targets] == ["here"]
+    assert "interlock.receipt/v1" in described.contracts
+    assert plane.NodeDescriptor.model_validate_json(described.canonical) == described
