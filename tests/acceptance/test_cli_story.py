@@ -111,6 +111,11 @@ def test_waiting_for_an_approval(shell: Shell, warm: Path):
     assert shell.service.effects("issues/create") == 1
 
 
+def test_waiting_for_an_approval_ends_with_the_timeout(shell: Shell):
+    told = shell.run(*create("nobody"), "--wait-approval", "--timeout", "0.3", "--json")
+    assert (told.code, told.json["state"]) == (4, "held")
+
+
 def test_a_cut_answer_is_settled_by_reading(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("cut_answer", match="issues/create")

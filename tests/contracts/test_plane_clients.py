@@ -1,17 +1,22 @@
 """What every client of a node does, near or far: start, follow, feed, steer, cancel, and answer for what it accepted."""
 
+import resource
+import signal
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fix_plane import NODE_ID, Intents, check_receipt
 from interlock import plane
 from interlock.adapters import nodes
+from interlock.kernel import StoreError
 from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +69,8 @@ class Bed:
 
     def intent(self, url: str = "/echo", **fields: Any) -> plane.HttpIntent:
         self.numbers.append(1)
-        named = {"intent_id": f"snd_{len(self.numbers)}", **fields}
+        later = self.intents.clock.now() + timedelta(days=1)
+        named = {"intent_id": f"snd_{len(self.numbers)}", "deadline_at": later, **fields}
         return self.intents.http(url=f"https://api.acme.dev{url}", **named)
 
     def authority(self, intent: plane.Intent) -> plane.AuthorityDecision:
@@ -261,3 +267,73 @@ async def test_executions_that_ended_long_ago_are_forgotten(bed: Bed) -> None:
         with pytest.raises(plane.ExecutionNotFound):
             await client.status(old)
         assert (await client.status(new)).state is plane.ExecutionState.RUNNING
+
+
+class Stubborn(nodes.FileJournal):
+    """A journal on a disk without room."""
+
+    async def accept(self, acceptance: plane.Acceptance) -> None:
+        await anyio.lowlevel.checkpoint()
+        raise nodes.JournalUnavailable("no room")
+
+
+async def test_what_could_not_be_accepted_is_begun_for_nobody_who_asked_meanwhile(bed: Bed, tmp_path: Path) -> None:
+    intent, errors = bed.intent(idempotency_key="once"), list[Exception]()
+    journal = Stubborn(tmp_path / "full", clock=bed.intents.clock)
+    async with plane.Executions(bed.node, clock=bed.intents.clock, ids=SequentialIds(), journal=journal) as client:
+
+        async def start() -> None:
+            try:
+                await bed.start(client, intent)
+            except StoreError as error:
+                errors.append(error)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(start)
+    await journal.aclose()
+    assert len(errors) == 3
+    assert bed.lane.begun == 0
+
+
+async def test_an_old_execution_that_is_forgotten_does_not_take_the_key_of_a_newer_one(bed: Bed) -> None:
+    """Both had the same key; the older one was forgotten before, and comes back with the journal."""
+    intent, retain = bed.intent("/stuck", idempotency_key="once"), plane.RETAIN.total_seconds()
+    async with bed.opened() as client:
+        long = await bed.start(client, bed.intent())
+        old = await bed.start(client, intent)
+        await client.cancel(old)
+        await client.end_input(long)
+        await client.wait(long)
+        bed.intents.clock.advance(retain + 1)
+        intent = bed.intent("/stuck", idempotency_key="once", intent_id="snd_9")
+        newer = await bed.start(client, intent)
+        as_it_was = bed.journal.with_name("found after the crash")
+        as_it_was.write_bytes(bed.journal.read_bytes())
+    async with bed.opened(as_it_was) as client:
+        bed.intents.clock.advance(retain - 1)
+        await bed.start(client, bed.intent())
+        again = await bed.start(client, intent)
+        assert (await client.status(again)).state is plane.ExecutionState.AMBIGUOUS
+    assert again.execution_id == newer.execution_id
+    assert bed.lane.begun == 4
+
+
+async def test_half_a_line_is_taken_back(bed: Bed, tmp_path: Path) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        kept = bed.journal.read_bytes()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 20, limits[1]))
+            with pytest.raises(nodes.JournalUnavailable):
+                await bed.start(client, bed.intent())
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        assert bed.journal.read_bytes() == kept
+        later = await bed.start(client, bed.intent())
+        await client.cancel(ref)
+    async with bed.opened() as client:
+        assert (await client.status(later)).state is plane.ExecutionState.CANCELLED

@@ -218,6 +218,7 @@ def _misspelt(given: str) -> str | None:
         return None
     near = difflib.get_close_matches(given, known, n=1, cutoff=0.7)
     near += [each for each in known if each.startswith(given) or given.startswith(f"{each}__")]
+    near += [each for each in known if each.endswith(f"__{given}") or sorted(each) == sorted(given)]
     return _PREFIX + near[0] if near else None
 
 

@@ -295,6 +295,7 @@ def _exit_code(receipt: "plane.Receipt") -> int:
 
     code, name = receipt.facts.get("exit_code"), receipt.facts.get("signal")
     if isinstance(name, str):
-        return 128 + signal.Signals[name].value
+        number = name.removeprefix("SIG")
+        return 128 + (int(number) if number.isdecimal() else signal.Signals[name].value)
     assert isinstance(code, int)
     return code

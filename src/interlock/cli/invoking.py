@@ -34,7 +34,7 @@ async def invoke(
     connection: Annotated[str | None, typer.Option(metavar="REF", help="The connection's id or name.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never acts twice.")] = None,
     wait_approval: Annotated[
-        bool, typer.Option("--wait-approval", help="If it is held, wait for the reviewer.")
+        bool, typer.Option("--wait-approval", help="If it is held, wait for the reviewer, up to --timeout.")
     ] = False,
     environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
     target: Annotated[
@@ -67,14 +67,15 @@ async def invoke(
                 timeout=seconds,
             )
             if wait_approval and outcome.approval_id is not None and outcome.state.value == "held":
-                outcome = await wait(il, outcome.run_id, outcome.approval_id)
+                outcome = await wait(il, outcome.run_id, outcome.approval_id, seconds=seconds)
         except InterlockError as error:
             raise await in_doubt(il, error) from error
     return answer(outcome)
 
 
-async def wait(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.Outcome":
-    """The outcome of a held run, once somebody has decided. Raises what it fails with, and ApprovalExpired."""
+async def wait(il: "app.Interlock", run_id: str, approval_id: str, *, seconds: float) -> "runs.Outcome":
+    """The outcome of a held run, once somebody has decided; if nobody has in that time, it is still held. Raises what it
+    fails with, and ApprovalExpired."""
     import anyio
 
     from interlock import approvals
@@ -82,9 +83,12 @@ async def wait(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.Outc
     sys.stderr.write(f"{run_id} waits for {approval_id}: `interlock approvals approve {approval_id}`\n")
     sys.stderr.flush()
     approval = await il.approvals.fetch(approval_id)
-    while approval.state is approvals.State.PENDING:
-        await anyio.sleep(_POLL_SECONDS)
-        approval = await il.approvals.fetch(approval_id)
+    with anyio.move_on_after(seconds):
+        while approval.state is approvals.State.PENDING:
+            await anyio.sleep(_POLL_SECONDS)
+            approval = await il.approvals.fetch(approval_id)
+    if approval.state is approvals.State.PENDING:
+        return await il.runs.outcome(run_id)
     if approval.state is approvals.State.EXPIRED:
         raise approvals.ApprovalExpired(f"nobody decided {approval_id} in time", run_id=run_id)
     if approval.state is approvals.State.APPROVED:

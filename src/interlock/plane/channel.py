@@ -56,6 +56,10 @@ class EventLog:
                 await self._changed.wait()
         self._add(type_, stream=stream, data=data, facts=facts or {}, receipt=None)
 
+    def note(self, type_: EventType) -> None:
+        """Add an event that must not wait for readers."""
+        self._add(type_, stream=None, data=b"", facts={}, receipt=None)
+
     def end(self, receipt: Receipt) -> None:
         """Add the receipt, the last event there is. Never waits."""
         self._ended = True

@@ -36,7 +36,7 @@ from interlock.plane.receipt import Delivery, EvidenceLog, Receipt
 _log: Final = logging.getLogger(__name__)
 
 RETAIN: Final = timedelta(minutes=10)
-"""How long a node that keeps no journal of its own still answers for an execution that has ended."""
+"""How long a node still answers for an execution that has ended, and holds its key, unless it is told otherwise."""
 
 
 class Acceptance(Contract):
@@ -82,6 +82,9 @@ class _Held:
     receipt: Receipt | None = None
     ended: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    accepted: anyio.Event = field(default_factory=anyio.Event)
+    refused: StoreError | None = None
+    """Why it was never begun: its acceptance could not be kept."""
 
     def end(self, receipt: Receipt) -> None:
         self.receipt = receipt
@@ -136,6 +139,7 @@ class Executions:
         if self._journal is not None:
             for acceptance, receipt in await self._journal.load():
                 await self._recall(self._journal, acceptance, receipt)
+            self._ended = deque(sorted(self._ended, key=lambda ended: ended[0]))
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         return self
@@ -152,6 +156,7 @@ class Executions:
             raise RuntimeError("open the executions first: `async with plane.Executions(…)`")
         execution = self._node.open(intent, target_class)
         key = (intent.tenant_id, intent.idempotency_key or intent.intent_id)
+        self._let_go(self._clock.now())
         known = self._by_key.get(key)
         if known is None and self._running >= self._capacity:
             full = f"{self._capacity} executions are running on this node"
@@ -169,10 +174,13 @@ class Executions:
             if self._journal is not None:
                 with anyio.CancelScope(shield=True):
                     await self._journal.accept(held.acceptance)
-        except BaseException:
+        except StoreError as error:
+            held.refused = error
             self._running -= 1
             self._forget(held)
             raise
+        finally:
+            held.accepted.set()
         execution.exchange.channel = Channel(held.log, held.inbox)
         self._group.start_soon(self._carry_out, held, execution, lane)
         return self._ref(held)
@@ -189,7 +197,7 @@ class Executions:
         held = self._steered(ref)
         if held.inbox.open:
             held.inbox.end()
-            await held.log.append(EventType.INPUT_CLOSED)
+            held.log.note(EventType.INPUT_CLOSED)
 
     async def attach(self, ref: ExecutionRef) -> ExecutionRef:
         held = self._find(ref)
@@ -240,6 +248,9 @@ class Executions:
             await self._reject(execution, lane)
         if execution.intent.digest != known.acceptance.intent_digest:
             raise ExecutionConflict(f"the key {known.acceptance.key[:60]!r} belongs to another intent")
+        await known.accepted.wait()
+        if known.refused is not None:
+            raise StoreError(known.refused.message) from known.refused
         return self._ref(known)
 
     def _accept(self, execution: Execution, authority: AuthorityDecision, key: tuple[str, str]) -> Acceptance:
@@ -260,7 +271,6 @@ class Executions:
         )
 
     def _hold(self, acceptance: Acceptance) -> _Held:
-        self._let_go(acceptance.accepted_at)
         held = _Held(acceptance, EventLog(acceptance.execution_id, self._clock), Inbox())
         self._held[acceptance.execution_id] = self._by_key[acceptance.tenant_id, acceptance.key] = held
         return held
@@ -271,9 +281,10 @@ class Executions:
             self._forget(self._ended.popleft()[1])
 
     def _forget(self, held: _Held) -> None:
-        acceptance = held.acceptance
-        del self._held[acceptance.execution_id]
-        del self._by_key[acceptance.tenant_id, acceptance.key]
+        key = (held.acceptance.tenant_id, held.acceptance.key)
+        del self._held[held.acceptance.execution_id]
+        if self._by_key.get(key) is held:  # else a later execution has the key
+            del self._by_key[key]
 
     async def _reject(self, execution: Execution, failure: Failure) -> NoReturn:
         raise ExecutionRejected(await self._node.finish(execution, failure))
@@ -311,6 +322,7 @@ class Executions:
     async def _recall(self, journal: Journal, acceptance: Acceptance, receipt: Receipt | None) -> None:
         """Answer for what was accepted before this process began. What had not ended is never begun again."""
         held = self._hold(acceptance)
+        held.accepted.set()
         if receipt is None:
             receipt = _lost(acceptance, self._node.node_id, self._clock.now())
             await journal.finish(acceptance.execution_id, receipt)

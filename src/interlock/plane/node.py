@@ -133,7 +133,7 @@ class Node:
     async def admit(self, execution: Execution, authority: Authority | None) -> Lane | Failure:
         """The lane that is to carry it out, or why none may. Authority first, so that whoever has none learns nothing of
         the node."""
-        intent, target_class, now = execution.intent, execution.target_class, execution.started_at
+        intent, target_class = execution.intent, execution.target_class
         if authority is None:
             return Failure.of(FailureClass.AUTHORITY_DENIED, "the execution has no authority", code="authority_missing")
         # Before the authority is used up: it serves once the evidence can be written again.
@@ -143,6 +143,9 @@ class Node:
         if denied is not None:
             return denied
         descriptors, unproved = self._attested(target_class)
+        now = (
+            self._clock.now()
+        )  # a sink may have taken its time, and a target may have renewed its attestation just now
         route = plan(intent, _one_class(target_class), descriptors.values(), self._capabilities, now=now)
         if isinstance(route, Failure):
             return unproved or route
@@ -181,7 +184,9 @@ class Node:
         collector = None
         if exchange.channel is None and intent.collected is not None:
             exchange.channel = collector = Collector(exchange, *intent.collected)
-        limit = min(intent.total_ms / 1000, (intent.deadline_at - execution.started_at).total_seconds())
+        limit = min(intent.total_ms / 1000, (intent.deadline_at - self._clock.now()).total_seconds())
+        if limit <= 0:
+            return Failure.of(FailureClass.DEADLINE_PASSED, "the deadline passed before the execution began")
         with anyio.move_on_after(limit) as scope:
             try:
                 await lane.execute(intent, exchange)

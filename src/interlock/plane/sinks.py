@@ -18,9 +18,14 @@ from interlock.plane.receipt import Receipt
 _log: Final = logging.getLogger(__name__)
 
 
+_PLAIN_HEADERS: Final = frozenset({"content-length", "content-type", "date", "etag", "last-modified", "retry-after"})
+"""The headers that are kept without looking for secrets in them."""
+
+
 class Capture(StrEnum):
-    """How much of a body goes into a sink: nothing beside the digest and size in the receipt, its type too, its bytes without
-    the secrets that are known, or all of it."""
+    """How much of an answer goes into a sink. `off`: nothing of its body beside the digest and size in the receipt, and only
+    headers that describe it; `metadata`: its type, too; `redacted`: all headers and its bytes, without the secrets that
+    are known; `full`: all of it as it came."""
 
     OFF = "off"
     METADATA = "metadata"
@@ -141,6 +146,7 @@ class SinkSet:
         return True
 
     def _captured(self, receipt: Receipt) -> EvidenceRecord:
+        receipt = self._cleaned(receipt)
         if self._capture is Capture.OFF:
             return EvidenceRecord(capture=self._capture, receipt=receipt, body=None)
         media_type = next((value for name, value in receipt.headers if name == "content-type"), None)
@@ -155,3 +161,19 @@ class SinkSet:
             truncated=kept is not None and len(kept) > self._max_body_bytes,
         )
         return EvidenceRecord(capture=self._capture, receipt=receipt, body=body)
+
+    def _cleaned(self, receipt: Receipt) -> Receipt:
+        """Without what a peer may have echoed of a secret. Evidence and facts hold none; headers and messages may."""
+        if self._capture is Capture.FULL:
+            return receipt
+        clean = self._redactor.text
+        headers = receipt.headers
+        if self._capture is not Capture.REDACTED:
+            headers = tuple((name, value) for name, value in headers if name in _PLAIN_HEADERS)
+        failure = receipt.failure
+        return receipt.model_copy(
+            update={
+                "headers": tuple((name, clean(value)) for name, value in headers),
+                "failure": failure and failure.model_copy(update={"message": clean(failure.message)}),
+            }
+        )

@@ -113,6 +113,8 @@ def test_files_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
         ("INTERLOCK_KEYFILE", "INTERLOCK_KEY_FILE"),
         ("INTERLOCK_EXECUTION_RETRY_WAIT", "INTERLOCK_EXECUTION__RETRY_WAIT"),
         ("INTERLOCK_APROVALS__SELF_REVIEW", "INTERLOCK_APPROVALS__SELF_REVIEW"),
+        ("INTERLOCK_KYE", "INTERLOCK_KEY"),
+        ("INTERLOCK_EGRESS_ALLOW", "INTERLOCK_EXECUTION__EGRESS_ALLOW"),
     ],
 )
 def test_a_misspelt_variable_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import anyio
@@ -425,3 +425,58 @@ def test_a_node_says_what_it_has(intents: Intents):
     assert [target.target_id for target in described.targets] == ["here"]
     assert "interlock.receipt/v1" in described.contracts
     assert plane.NodeDescriptor.model_validate_json(described.canonical) == described
+
+
+class Slow(Shelf):
+    """A sink that takes its time."""
+
+    def __init__(self, intents: Intents, seconds: float) -> None:
+        super().__init__()
+        self._intents, self._seconds = intents, seconds
+
+    async def flush(self) -> None:
+        self._intents.clock.advance(self._seconds)
+
+
+@pytest.mark.parametrize(("seconds", "code"), [(61, "authority_expired"), (45, "deadline_passed")])
+async def test_time_that_a_sink_takes_counts(intents: Intents, seconds: float, code: str):
+    lane = FakeLane()
+    authorizer = plane.Authorizer(clock=intents.clock)
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[lane],
+        targets=[target],
+        verifier=authorizer.verifier(),
+        clock=intents.clock,
+        sinks=plane.SinkSet([Slow(intents, seconds)]),
+    )
+    intent = intents.http(deadline_at=intents.clock.now() + timedelta(seconds=40))
+    authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+    receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    assert receipt.failure is not None
+    assert receipt.failure.code == code
+    assert lane.executions == 0
+
+
+class Running:
+    """A clock that goes on at every look."""
+
+    def __init__(self, intents: Intents) -> None:
+        self._clock = intents.clock
+        self.monotonic, self.sleep = self._clock.monotonic, self._clock.sleep
+
+    def now(self) -> datetime:
+        self._clock.advance(0.001)
+        return self._clock.now()
+
+
+async def test_a_target_that_renews_its_attestation_while_it_is_asked_serves(intents: Intents):
+    clock, lane = Running(intents), FakeLane()
+    authorizer = plane.Authorizer(clock=clock)
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=clock)
+    node = plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock)
+    intents.clock.advance(600)
+    intent = intents.http()
+    authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+    assert (await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)).failure is None

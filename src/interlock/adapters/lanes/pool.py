@@ -26,6 +26,7 @@ class Pool:
         self._most = most
         self._places = anyio.Semaphore(most)
         self._lent: set[Line] = set()
+        self._closed = False
         self._idle: dict[Origin, dict[Line, asyncio.TimerHandle]] = {}
         """With what will close each, the latest used last."""
 
@@ -33,10 +34,14 @@ class Pool:
         """A line to the URL's origin, to be given back. Raises plane.LaneFailure."""
         await self._place(timeouts.pool_ms / 1000)
         try:
+            await anyio.lowlevel.checkpoint_if_cancelled()  # with a line at hand nothing else would ask
             line = self._find(url.origin)
             if line is None:
                 self._make_room()
                 line = await self._dial(url, timeouts.connect_ms / 1000)
+                if self._closed:
+                    line.close()
+                    raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, "the lane was closed")
         except BaseException:
             self._places.release()
             raise
@@ -47,7 +52,7 @@ class Pool:
         """Keep a line for the next exchange, if it can carry one; else close it."""
         self._lent.remove(line)
         self._places.release()
-        if line.renew():
+        if line.renew() and not self._closed:
             timer = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._drop, url.origin, line)
             self._idle.setdefault(url.origin, {})[line] = timer
         else:
@@ -55,6 +60,7 @@ class Pool:
 
     async def aclose(self) -> None:
         """Close all lines; exchanges under way end with what a broken connection means."""
+        self._closed = True
         for origin, lines in list(self._idle.items()):
             for line in list(lines):
                 self._drop(origin, line)

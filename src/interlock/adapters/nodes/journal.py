@@ -84,8 +84,21 @@ class FileJournal:
     def _append(self, line: bytes) -> None:
         if self._file is None:
             raise JournalUnavailable(f"the journal {self._path} is not loaded")
-        _write_all(self._file, line + b"\n")
-        os.fdatasync(self._file)
+        size = os.fstat(self._file).st_size
+        try:
+            _write_all(self._file, line + b"\n")
+            os.fdatasync(self._file)
+        except OSError:
+            self._take_back(size)
+            raise
+
+    def _take_back(self, size: int) -> None:
+        """Cut off half a line; what cannot be cut off must not be written behind, so then the journal is let go."""
+        assert self._file is not None
+        try:
+            os.ftruncate(self._file, size)
+        except OSError:
+            self._close()
 
     def _load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
         self._close()

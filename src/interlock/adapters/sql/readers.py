@@ -19,7 +19,7 @@ from interlock.kernel import Tx
 T = TypeVar("T")
 
 _CAP = 8
-"""The most callers in one snapshot, so that nobody waits long behind a slow one."""
+"""The most callers in one snapshot, so that few wait behind a slow one."""
 
 
 class Source(Protocol):
@@ -80,23 +80,26 @@ class Readers:
         reader = _Reader(self._source)
         while batch := self._take():
             reader.serve(batch)
-            deliver(batch)
         reader.close()
 
     def _take(self) -> list[Waiter]:
-        """Those who wait, at least one; none at the end."""
-        item = self._queue.get()
+        """This thread's share of those who wait, at least one; none at the end."""
         batch: list[Waiter] = []
-        with suppress(Empty):
-            while item is not None:
-                if not item.gave_up:
-                    batch.append(item)
-                if len(batch) == _CAP:
-                    return batch
-                item = self._queue.get_nowait()
-        if item is None and batch:
-            self._queue.put(None)  # the end comes after these
-        return batch or ([] if item is None else self._take())
+        while not batch:
+            item = self._queue.get()
+            share = min(_CAP, 1 + self._queue.qsize() // len(self._threads))
+            with suppress(Empty):
+                while item is not None:
+                    if not item.gave_up:
+                        batch.append(item)
+                    if len(batch) >= share:
+                        return batch
+                    item = self._queue.get_nowait()
+            if item is None:
+                if batch:
+                    self._queue.put(None)  # the end comes after these
+                return batch
+        return batch
 
 
 class _Reader:
@@ -115,7 +118,7 @@ class _Reader:
                 session = self._snapshot()
                 while left:
                     self._answer(session, left[0])
-                    left.popleft()
+                    deliver([left.popleft()])
                 self._source.end(session)
             except BaseException as error:  # noqa: BLE001 - it belongs to one caller; the others have their turn
                 lost = isinstance(error, DBAPIError) and error.connection_invalidated
@@ -123,7 +126,8 @@ class _Reader:
                 if lost and again:  # it died while it lay idle: a read may be asked for again
                     again = False
                 elif left:
-                    left.popleft().fail(self._source.explain(error) if isinstance(error, Exception) else error)
+                    left[0].fail(self._source.explain(error) if isinstance(error, Exception) else error)
+                    deliver([left.popleft()])
 
     def close(self) -> None:
         session, self._session = self._session, None

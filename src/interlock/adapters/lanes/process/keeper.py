@@ -37,6 +37,10 @@ _LISTED: Final = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """Whether this kernel lists a process's children; else all processes are looked at."""
 
 
+_PATIENCE: Final = 2.0
+"""Seconds without a keeper's end, once all of them are to come to it."""
+
+
 def main() -> None:
     """The mother. Its one argument is the number of the door's descriptor."""
     door = _own(int(sys.argv[1]))
@@ -59,7 +63,10 @@ def main() -> None:
             os.close(fds[0])
             keepers.add(child)
     while keepers:  # the node is gone or closes, and so each keeper comes to its end
-        keepers.discard(os.wait()[0])
+        if not select.select([woken], [], [], _PATIENCE)[0]:
+            for keeper in keepers:  # its command has stopped it
+                _signal(keeper, signal.SIGKILL)
+        _drain(woken)
         _bury(keepers)
 
 
