@@ -6,7 +6,15 @@ only room that imports adapters and connectors; what it opens it closes.
 
 from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector, UnknownTarget
 from interlock.app.interlock import Interlock
-from interlock.app.local_plane import LOCAL_NET, LocalPlane, list_targets, open_local_plane
+from interlock.app.local_plane import (
+    LOCAL_NET,
+    LocalPlane,
+    list_targets,
+    local_sandboxes,
+    make_lane,
+    open_local_plane,
+    python_profile,
+)
 from interlock.app.provided import has_store
 from interlock.app.settings import (
     FILE_NAME,
@@ -39,8 +47,11 @@ __all__ = [
     "has_store",
     "list_targets",
     "load",
+    "local_sandboxes",
+    "make_lane",
     "migrate",
     "open_local_plane",
+    "python_profile",
     "read_catalog",
     "read_file",
 ]

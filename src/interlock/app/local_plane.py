@@ -3,6 +3,7 @@
 No store, no connections, no policy: whoever opens it holds all of its authority.
 """
 
+import sys
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -62,6 +63,16 @@ class LocalPlane:
         }
 
 
+def make_lane(lane_id: str, *, credentials: plane.CredentialResolver, addresses: plane.AddressPolicy) -> plane.Lane:
+    """A lane of ours by its name (`http`, `sse`, `websocket`, `process`), on its own. Raises KeyError."""
+    from interlock.adapters import lanes
+
+    if lane_id == "process":
+        return lanes.ProcessLane(credentials=credentials)
+    web = {"http": lanes.HttpLane, "sse": lanes.SseLane, "websocket": lanes.WebSocketLane}
+    return web[lane_id](credentials=credentials, addresses=addresses)
+
+
 def local_sandboxes(
     clock: Clock, classes: Iterable[str] | None = None
 ) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
@@ -83,6 +94,13 @@ def local_sandboxes(
         lane = lanes.ProcessLane(credentials=_Nobody(), confiner=confiner, lane_id=name)
         made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
     return made
+
+
+def python_profile(folder: str) -> plane.SandboxProfile:
+    """A sandbox in which this very Python runs, and writes only in that folder."""
+    from interlock.adapters import targets
+
+    return plane.SandboxProfile(read=(*targets.SYSTEM, sys.base_prefix), write=(folder,))
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from interlock.cli import (
     approving,
     artifacts,
     browsing,
+    conforming,
     connecting,
     demo,
     examining,
@@ -33,6 +34,7 @@ _MODULES = (
     artifacts,
     reviewing,
     executing,
+    conforming,
 )
 
 ABOUT = """Every effect of agents and apps is authorised before it happens, done once, and provable afterwards.

@@ -1,6 +1,7 @@
 """One execution as it goes: what its receipt is made of."""
 
 from collections.abc import Mapping
+from typing import TypeGuard, cast
 
 from interlock.kernel import Clock, digest_bytes
 from interlock.plane.authority import AuthorityDecision
@@ -59,11 +60,12 @@ class Execution:
     def close(self, failure: Failure | None) -> Receipt:
         """Its one receipt."""
         exchange, target, finished_at = self.exchange, self._target, self._clock.now()
+        facts = _flat(exchange.facts)
         delivery = _delivery(exchange)
         body = exchange.body if exchange.answered else b""
         body_digest = digest_bytes(body)
         for type_, at, data in exchange.notes:
-            self._evidence.add(type_, at, data)
+            self._evidence.add(type_, at, _flat(data))
         outcome: dict[str, Fact] = {
             "delivery": delivery.value,
             "failure": None if failure is None else failure.code,
@@ -71,7 +73,7 @@ class Execution:
             "bytes_sent": exchange.bytes_sent,
             "body_digest": body_digest,
             "peer": exchange.peer,
-            **exchange.facts,
+            **facts,
         }
         self._evidence.add("rejected" if target is None else "finished", finished_at, outcome)
         return Receipt(
@@ -89,7 +91,7 @@ class Execution:
             body_digest=body_digest,
             body_size=len(body),
             bytes_sent=exchange.bytes_sent,
-            facts=exchange.facts,
+            facts=facts,
             started_at=self.started_at,
             finished_at=finished_at,
             evidence=self._evidence.links(),
@@ -100,6 +102,17 @@ def _delivery(exchange: Exchange) -> Delivery:
     if exchange.answered:
         return Delivery.RESPONDED
     return Delivery.UNKNOWN if exchange.bytes_sent else Delivery.NOT_SENT
+
+
+def _flat(facts: Mapping[str, object]) -> dict[str, Fact]:
+    """The facts as evidence takes them. What a lane should not have noted is told by its type: a receipt there must be."""
+    return {str(name): value if _is_fact(value) else f"({type(value).__name__})" for name, value in facts.items()}
+
+
+def _is_fact(value: object) -> TypeGuard[Fact]:
+    if isinstance(value, list):
+        return all(type(each) is str for each in cast("list[object]", value))
+    return value is None or type(value) in (str, int)
 
 
 def _provenance(authority: AuthorityDecision | DirectUse) -> dict[str, Fact]:

@@ -480,3 +480,14 @@ async def test_a_target_that_renews_its_attestation_while_it_is_asked_serves(int
     intent = intents.http()
     authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
     assert (await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)).failure is None
+
+
+async def test_a_lane_that_notes_what_is_no_fact_still_leaves_a_receipt(intents: Intents):
+    async def careless(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        notes: dict[str, Any] = {"seconds": 0.5, "answer": {"a": 1}, "names": ["one"]}
+        exchange.note("odd", notes)
+        exchange.facts.update(notes)
+
+    receipt = await Bench(intents, FakeLane(careless)).execute(intents.http())
+    assert receipt.facts == {"seconds": "(float)", "answer": "(dict)", "names": ["one"]}
+    assert receipt.evidence[1].data == receipt.facts

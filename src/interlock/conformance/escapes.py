@@ -1,0 +1,80 @@
+"""Attempts to get out of a target, one for each property that a class may stand for."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from interlock import plane
+from interlock.conformance.checking import Broken
+from interlock.conformance.target_subject import TargetSubject
+from interlock.testing import peer as peers
+
+
+@dataclass(frozen=True, slots=True)
+class Escape:
+    """One attempt: a Python statement that raises OSError where it is stopped."""
+
+    title: str
+    statement: str
+
+
+ESCAPES: Final[Mapping[plane.Property, Escape]] = {
+    plane.Property.ENVIRONMENT_LISTED: Escape(
+        "no variables but the listed", "met(set(os.environ) - {'PWD', 'HOME', 'LC_CTYPE'})"
+    ),
+    plane.Property.DESCRIPTORS_CLOSED: Escape(
+        "no descriptors but the standard streams", "met([fd for fd in range(3, 256) if is_open(fd)])"
+    ),
+    plane.Property.WRITES_CONFINED: Escape("no file outside can be made", "open(outside + '/new', 'w').write('x')"),
+    plane.Property.READS_CONFINED: Escape("no file outside can be read", "open(outside + '/file').read()"),
+    plane.Property.NETWORK_NONE: Escape(
+        "the host's loopback cannot be reached", "socket.create_connection(('127.0.0.1', port), 5).send(b'x')"
+    ),
+    plane.Property.PROCESSES_HIDDEN: Escape("the host's processes cannot be seen", "os.stat(f'/proc/{pid}/stat')"),
+    plane.Property.PROCESSES_UNTOUCHABLE: Escape("the host's processes cannot be signalled", "os.kill(pid, 0)"),
+    plane.Property.PRIVILEGES_FIXED: Escape(
+        "no privileges can be gained", "met(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1)"
+    ),
+}
+"""Bounds on memory and processes, and a kernel apart, are left to the target's own probe."""
+
+_PROGRAM: Final = """
+import ctypes, os, socket, sys
+outside, inside, pid, port = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+def is_open(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+def met(found):
+    if not found:
+        raise OSError('nothing was there')
+open(inside + '/allowed', 'w').write('x')
+try:
+    {statement}
+except OSError:
+    print('stopped')
+else:
+    print('escaped')
+"""
+
+
+async def is_stopped(subject: TargetSubject, property_: plane.Property) -> bool:
+    """Try to break that promise. Raises Broken if the attempt itself could not be made."""
+    with tempfile.TemporaryDirectory(prefix="interlock-escape-") as folder:
+        outside, inside = Path(folder) / "outside", Path(folder) / "inside"
+        outside.mkdir()
+        inside.mkdir()
+        (outside / "file").write_text("kept")
+        async with peers.loopback_peer() as peer:
+            arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
+            source = _PROGRAM.replace("{statement}", ESCAPES[property_].statement)
+            said = await subject.run(source, arguments, folder=str(inside))
+            got_out = peer.connections > 0 or (outside / "new").exists()
+        if said.strip() not in (b"stopped", b"escaped"):
+            raise Broken(f"the program said {said[:200]!r}")
+        return said.strip() == b"stopped" and not got_out

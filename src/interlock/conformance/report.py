@@ -1,0 +1,73 @@
+"""What a suite found: one verdict for each of its checks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from interlock.kernel import JSON, VERSION
+
+COLUMNS: Final = ("check", "verdict", "what holds, or what does not")
+
+
+class Verdict(StrEnum):
+    """How a check ended. `skipped` says nothing for or against what was checked."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One check of one subject. `title` is what must hold; `detail` is what was seen, or why it was skipped."""
+
+    check_id: str
+    title: str
+    verdict: Verdict
+    detail: str
+
+    def record(self) -> dict[str, JSON]:
+        """As JSON."""
+        return {"id": self.check_id, "title": self.title, "verdict": self.verdict.value, "detail": self.detail}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All findings on one subject, in the order of the suite. `kind` is `lane` or `target`."""
+
+    kind: str
+    subject: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return all(finding.verdict is not Verdict.FAILED for finding in self.findings)
+
+    def finding(self, check_id: str) -> Finding:
+        """The finding of that check. Raises KeyError."""
+        return {each.check_id: each for each in self.findings}[check_id]
+
+    def count(self, verdict: Verdict) -> int:
+        """How many checks ended so."""
+        return sum(finding.verdict is verdict for finding in self.findings)
+
+    def record(self) -> dict[str, JSON]:
+        """As JSON, for a program or an archive."""
+        return {
+            "report": "interlock.conformance-report/v1",
+            "kind": self.kind,
+            "subject": self.subject,
+            "interlock": VERSION,
+            "passed": self.passed,
+            "counts": {verdict.value: self.count(verdict) for verdict in Verdict},
+            "checks": [finding.record() for finding in self.findings],
+        }
+
+    def rows(self) -> Sequence[tuple[str, Verdict, str]]:
+        """As a table, under `COLUMNS`."""
+        return [
+            (each.check_id, each.verdict, each.title if each.verdict is Verdict.PASSED else each.detail)
+            for each in self.findings
+        ]

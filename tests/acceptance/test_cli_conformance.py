@@ -1,0 +1,24 @@
+"""`interlock conformance`: the suites from the command line."""
+
+from fix_cli import Shell
+
+
+def test_a_lane_passes_and_the_report_is_a_document(bare_shell: Shell) -> None:
+    told = bare_shell.run("conformance", "lane", "sse", "--json")
+    assert told.code == 0, told.out
+    assert told.json["report"] == "interlock.conformance-report/v1"
+    assert {each["verdict"] for each in told.json["checks"]} == {"passed"}
+
+
+def test_a_target_passes_and_the_report_is_a_table(bare_shell: Shell) -> None:
+    told = bare_shell.run("conformance", "target", "local-process")
+    assert told.code == 0
+    assert "local-process does not promise it" in told.out
+    assert "0 failed" in told.out.splitlines()[-1]
+
+
+def test_an_unknown_name_is_told_with_the_known_ones(bare_shell: Shell) -> None:
+    for kind, known in (("lane", "websocket"), ("target", "local-landlock")):
+        told = bare_shell.run("conformance", kind, "nonesuch", "--json")
+        assert (told.code, told.error["code"]) == (2, "unknown_subject")
+        assert known in told.error["message"]
