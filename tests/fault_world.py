@@ -15,8 +15,9 @@ from interlock.app.settings import ExecutionSettings
 from interlock.kernel import JSON, Caller
 
 TOKEN = "ghp_a_token_for_the_fault_tests"
-LEASE = 300.0
-"""Seconds. Longer than any pause of a busy machine: where a lease is to lapse, clocks are moved, and nobody waits."""
+LEASE = 50.0
+"""Seconds. Longer than any pause of a busy machine: where a lease is to lapse, clocks are moved, and nobody waits. Shorter
+than what an operation may take, so that a frozen owner is stopped by its lease and not by its deadline."""
 
 SETTLE = 1.0
 

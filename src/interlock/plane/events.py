@@ -16,7 +16,6 @@ class EventType(StrEnum):
     STARTED = "started"
     OUTPUT = "output"
     INPUT_CLOSED = "input_closed"
-    STATUS = "status"
     GAP = "gap"
     RECEIPT = "receipt"
 

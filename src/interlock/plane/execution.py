@@ -67,13 +67,13 @@ class Execution:
         for type_, at, data in exchange.notes:
             self._evidence.add(type_, at, _flat(data))
         outcome: dict[str, Fact] = {
+            **facts,
             "delivery": delivery.value,
             "failure": None if failure is None else failure.code,
             "status": exchange.status,
             "bytes_sent": exchange.bytes_sent,
             "body_digest": body_digest,
             "peer": exchange.peer,
-            **facts,
         }
         self._evidence.add("rejected" if target is None else "finished", finished_at, outcome)
         return Receipt(

@@ -13,21 +13,18 @@ _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
 
 class TargetRequirement(Contract):
-    """What is asked of a target. `version` is the least; a higher one of the same major will do (of the same minor while
-    the major is 0). `schemas` are contracts that it must speak."""
+    """What is asked of a target besides its class. `version` is the least; a higher one of the same major will do (of the
+    same minor while the major is 0). `schemas` are contracts that it must speak."""
 
     contract: Literal["interlock.target-requirement/v1"] = "interlock.target-requirement/v1"
-    classes: tuple[Name, ...] = Field(min_length=1, max_length=16)
     version: Version | None = None
     features: tuple[Name, ...] = Field(default=(), max_length=64)
     schemas: tuple[Name, ...] = Field(default=(), max_length=64)
 
 
 def unfit(target: TargetDescriptor, requirement: TargetRequirement) -> Failure | None:
-    """Why the target does not do; None if it does. Whether its attestation holds is its verifier's to say."""
+    """Why the target does not do; None if it does. Its class and attestation are judged elsewhere (`plan`)."""
     name = target.target_id
-    if target.attestation.target_class not in requirement.classes:
-        return _unfit("target_class_unknown", f"target {name} is {target.attestation.target_class}")
     if target.health is not Health.READY:
         return _unfit("target_unhealthy", f"target {name} is {target.health}: {target.reason or 'no reason given'}")
     if requirement.version is not None and not _is_compatible(target.version, requirement.version):

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
-from interlock.plane.targets import Health, TargetDescriptor
+from interlock.plane.negotiation import TargetRequirement, unfit
+from interlock.plane.targets import TargetDescriptor
 
 
 class AcceptableAttestation(Contract):
@@ -41,6 +42,9 @@ class ExecutionRoute(Contract):
     ends_at: Moment
 
 
+_ANYTHING: Final = TargetRequirement()
+
+
 def plan(
     intent: Intent,
     acceptable: AcceptableAttestation,
@@ -48,6 +52,7 @@ def plan(
     lanes: Sequence[LaneCapabilities],
     *,
     now: datetime,
+    requirement: TargetRequirement = _ANYTHING,
 ) -> ExecutionRoute | Failure:
     """The best route: by the order of the acceptable classes, then by the order of the targets. One route and no second
     choice: to try another class after a failure is the caller's to decide."""
@@ -59,7 +64,7 @@ def plan(
         for target in announced:
             if target.attestation.target_class != wanted:
                 continue
-            problem = _unfit(intent, acceptable, target, lanes, now)
+            problem = _unfit(intent, acceptable, requirement, target, lanes, now)
             if problem is None:
                 return _route(intent, target, now)
             refused = problem
@@ -80,6 +85,7 @@ def _route(intent: Intent, target: TargetDescriptor, now: datetime) -> Execution
 def _unfit(
     intent: Intent,
     acceptable: AcceptableAttestation,
+    requirement: TargetRequirement,
     target: TargetDescriptor,
     lanes: Sequence[LaneCapabilities],
     now: datetime,
@@ -92,8 +98,8 @@ def _unfit(
             "attester_not_accepted",
             f"target {name} was attested by {attestation.attested_by}, whose word is not accepted",
         )
-    if target.health is not Health.READY:
-        return _unavailable("target_unhealthy", f"target {name} is {target.health}")
+    if (problem := unfit(target, requirement)) is not None:
+        return problem
     lane = next((lane for lane in lanes if lane.lane_id == target.lane_id), None)
     if lane is None:
         message = f"target {name} needs the lane {target.lane_id}, which this node does not have"

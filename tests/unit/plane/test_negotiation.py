@@ -11,7 +11,7 @@ from interlock import plane, testing
 def target(**change: Any) -> plane.TargetDescriptor:
     now = testing.ManualClock().now()
     attestation = plane.Attestation(
-        target_class=change.pop("target_class", "remote"),
+        target_class="remote",
         properties=(),
         attested_by="key-a",
         attested_at=now,
@@ -33,7 +33,6 @@ def target(**change: Any) -> plane.TargetDescriptor:
     ("asked", "announced", "code"),
     [
         ({}, {}, None),
-        ({}, {"target_class": "other"}, "target_class_unknown"),
         ({}, {"health": plane.Health.DRAINING}, "target_unhealthy"),
         ({"version": "1.4.2"}, {}, None),
         ({"version": "1.0.9"}, {}, None),
@@ -49,7 +48,7 @@ def target(**change: Any) -> plane.TargetDescriptor:
     ],
 )
 def test_a_target_does_or_says_why_not(asked: dict[str, Any], announced: dict[str, Any], code: str | None):
-    failure = plane.unfit(target(**announced), plane.TargetRequirement(classes=("remote",), **asked))
+    failure = plane.unfit(target(**announced), plane.TargetRequirement(**asked))
     assert (None if failure is None else failure.code) == code
 
 

@@ -486,8 +486,9 @@ async def test_a_lane_that_notes_what_is_no_fact_still_leaves_a_receipt(intents:
     async def careless(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
         notes: dict[str, Any] = {"seconds": 0.5, "answer": {"a": 1}, "names": ["one"]}
         exchange.note("odd", notes)
-        exchange.facts.update(notes)
+        exchange.facts.update(notes, delivery="not_sent")
 
     receipt = await Bench(intents, FakeLane(careless)).execute(intents.http())
-    assert receipt.facts == {"seconds": "(float)", "answer": "(dict)", "names": ["one"]}
-    assert receipt.evidence[1].data == receipt.facts
+    assert receipt.evidence[1].data == {"seconds": "(float)", "answer": "(dict)", "names": ["one"]}
+    assert receipt.facts == {**receipt.evidence[1].data, "delivery": "not_sent"}
+    assert receipt.evidence[-1].data["delivery"] == "responded", "a lane's fact does not stand for what the node found"

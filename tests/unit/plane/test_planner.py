@@ -79,6 +79,18 @@ def test_only_accepted_attesters_count():
     assert isinstance(planned(target("a"), attested_by=("key-1",)), plane.ExecutionRoute)
 
 
+def test_what_is_asked_of_a_target_besides_its_class_counts():
+    asked = plane.TargetRequirement(features=("gpu",))
+    acceptable = plane.AcceptableAttestation(classes=("strong",))
+    targets = [target("a"), target("b", features=("gpu",))]
+    route = plane.plan(Intents().http(), acceptable, targets, LANES, now=NOW, requirement=asked)
+    assert isinstance(route, plane.ExecutionRoute)
+    assert route.target_id == "b"
+    refused = plane.plan(Intents().http(), acceptable, targets[:1], LANES, now=NOW, requirement=asked)
+    assert isinstance(refused, plane.Failure)
+    assert refused.code == "target_features"
+
+
 def test_nothing_after_the_deadline():
     assert code(target("a"), deadline_at=NOW) == "deadline_passed"
 
