@@ -90,6 +90,19 @@ def test_a_target_class_that_is_unknown_is_refused(shell: Shell):
     assert message == "there is no target class 'local-htpp'; did you mean 'local-http'? there are: local-http"
 
 
+def test_a_sandbox_that_nothing_enforces_is_refused(shell: Shell):
+    message = refused(shell, *CREATE, "title=x", "--sandbox", "strict", code="sandbox_not_enforced")
+    assert "local-http lacks capabilities-none, " in message
+    assert "enforced by local-bubblewrap, container-runc, container-gvisor" in message
+    assert "none, standard, strict" in refused(shell, *CREATE, "title=x", "--sandbox", "hard", code="invalid_request")
+
+
+def test_a_sandbox_that_a_rule_demands_and_nothing_enforces_is_refused(shell: Shell):
+    settings = shell.folder / "interlock.toml"
+    settings.write_text(settings.read_text() + '[[policy.rules]]\nid = "walls"\nthen = "allow"\nsandbox = "standard"\n')
+    assert "level 'standard'" in refused(shell, *CREATE, "title=x", code="sandbox_not_enforced")
+
+
 @pytest.mark.parametrize(
     ("field", "said"),
     [("title", "is not a field"), ("=x", "is not a field"), ("repo=a/b", "given twice")],

@@ -36,7 +36,8 @@ class Binding:
     """Exactly what is consented to. If anything differs, it is another call, and needs another consent.
 
     `service` is where the call goes and `subject` whom the connection acts as there; `targets` are the acceptable target
-    classes in order; `role` is whose consent is asked for, so that one role's yes never serves where another's is needed.
+    classes in order, and `sandbox` the level that they have to enforce; `role` is whose consent is asked for, so that one
+    role's yes never serves where another's is needed.
     """
 
     tenant_id: str
@@ -50,6 +51,7 @@ class Binding:
     targets: tuple[str, ...]
     input_digest: str
     role: str
+    sandbox: str = "none"
 
     @property
     def digest(self) -> str:
@@ -70,6 +72,7 @@ class Binding:
             "targets": list(self.targets),
             "input_digest": self.input_digest,
             "role": self.role,
+            "sandbox": self.sandbox,
         }
 
 

@@ -40,6 +40,9 @@ async def invoke(
     target: Annotated[
         list[str] | None, typer.Option(metavar="CLASS", help="An acceptable target class; best first.")
     ] = None,
+    sandbox: Annotated[
+        str | None, typer.Option(metavar="LEVEL", help="The least isolation: none, standard or strict.")
+    ] = None,
     seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For the whole call.")] = 120.0,
 ) -> "Answer":
     """Ask for one effect on a service.
@@ -64,6 +67,7 @@ async def invoke(
                 idempotency_key=idempotency_key,
                 target=target or None,
                 environment=environment,
+                sandbox=sandbox,
                 timeout=seconds,
             )
             if wait_approval and outcome.approval_id is not None and outcome.state.value == "held":

@@ -28,8 +28,10 @@ from interlock.plane.classes import (
     LOCAL_BUBBLEWRAP,
     LOCAL_LANDLOCK,
     LOCAL_PROCESS,
+    SANDBOX_LEVELS,
     UNPROVEN,
     Property,
+    enforcing,
     unproved,
 )
 from interlock.plane.client import (
@@ -80,7 +82,7 @@ from interlock.plane.jsonrpc import (
     rpc_request,
 )
 from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
-from interlock.plane.negotiation import TargetRequirement, unfit
+from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
@@ -159,6 +161,7 @@ __all__ = [
     "OVERLOADED",
     "RESERVED_HEADERS",
     "RETAIN",
+    "SANDBOX_LEVELS",
     "SELF_ATTESTED",
     "SIMULATED",
     "TAKES_HANDLES",
@@ -293,6 +296,7 @@ __all__ = [
     "WebSocketTimeouts",
     "WebSocketTransport",
     "authorize_attach",
+    "enforcing",
     "fits_header",
     "json_schemas",
     "json_text",
@@ -309,6 +313,7 @@ __all__ = [
     "rpc_cancellation",
     "rpc_error",
     "rpc_request",
+    "sandboxed",
     "simulate",
     "unenforceable",
     "unfit",

@@ -64,6 +64,20 @@ CLASSES: Final[Mapping[str, frozenset[Property]]] = {
 """What must have been shown of a target before it bears the name."""
 
 
+SANDBOX_LEVELS: Final[Mapping[str, frozenset[Property]]] = {
+    "none": frozenset(),
+    "standard": _RESTRICTED,
+    "strict": _CONFINED,
+}
+"""What a level of sandbox asks of the target where a call is carried out, weakest first. A target enforces a level if all of
+this was shown of it; `local-http` is this very process, of which nothing of the kind can be shown."""
+
+
+def enforcing(level: str) -> tuple[str, ...]:
+    """The classes in the table that stand for all that the level asks."""
+    return tuple(name for name, properties in CLASSES.items() if properties >= SANDBOX_LEVELS[level])
+
+
 def unproved(target_class: str, properties: Iterable[str]) -> tuple[str, ...]:
     """What the class stands for and was not shown. Classes that are not in the table stand for nothing by themselves."""
     return tuple(sorted(CLASSES.get(target_class, frozenset()) - frozenset(properties)))

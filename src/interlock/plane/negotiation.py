@@ -1,10 +1,12 @@
 """Matching a target with what is asked of it, by what it announces. Pure."""
 
 import re
+from functools import lru_cache
 from typing import Final, Literal
 
 from pydantic import Field
 
+from interlock.plane.classes import SANDBOX_LEVELS
 from interlock.plane.contract import Contract, Name
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.targets import Health, TargetDescriptor, Version
@@ -14,12 +16,20 @@ _VERSION: Final = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
 class TargetRequirement(Contract):
     """What is asked of a target besides its class. `version` is the least; a higher one of the same major will do (of the
-    same minor while the major is 0). `schemas` are contracts that it must speak."""
+    same minor while the major is 0). `schemas` are contracts that it must speak, `properties` what its attestation must have
+    shown."""
 
     contract: Literal["interlock.target-requirement/v1"] = "interlock.target-requirement/v1"
     version: Version | None = None
     features: tuple[Name, ...] = Field(default=(), max_length=64)
     schemas: tuple[Name, ...] = Field(default=(), max_length=64)
+    properties: tuple[Name, ...] = Field(default=(), max_length=64)
+
+
+@lru_cache
+def sandboxed(level: str) -> TargetRequirement:
+    """What a level of `SANDBOX_LEVELS` asks of a target."""
+    return TargetRequirement(properties=tuple(sorted(SANDBOX_LEVELS[level])))
 
 
 def unfit(target: TargetDescriptor, requirement: TargetRequirement) -> Failure | None:
@@ -33,6 +43,8 @@ def unfit(target: TargetDescriptor, requirement: TargetRequirement) -> Failure |
         return _unfit("target_features", f"target {name} does not offer {', '.join(missing)}")
     if missing := sorted(set(requirement.schemas) - set(target.schemas)):
         return _unfit("target_schemas", f"target {name} does not speak {', '.join(missing)}")
+    if missing := sorted(set(requirement.properties) - set(target.attestation.properties)):
+        return _unfit("target_properties", f"target {name} was not shown to have {', '.join(missing)}")
     return None
 
 

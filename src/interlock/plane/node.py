@@ -18,7 +18,8 @@ from interlock.plane.execution import Collector, Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Lane, LaneFailure
-from interlock.plane.planner import AcceptableAttestation, LaneCapabilities, plan
+from interlock.plane.negotiation import TargetRequirement
+from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabilities, plan
 from interlock.plane.receipt import Receipt
 from interlock.plane.schemas import json_schemas
 from interlock.plane.sinks import SinkSet
@@ -96,9 +97,11 @@ class Node:
         *,
         authority: Authority | None,
         target_class: str,
+        requirement: TargetRequirement = ANYTHING,
         on_receipt: OnReceipt | None = None,
     ) -> Receipt:
-        """Carry out an intent on a target of that class. A failed effect is a receipt, never an exception.
+        """Carry out an intent on a target of that class that fits the requirement. A failed effect is a receipt, never an
+        exception.
 
         `on_receipt` is called exactly once with the receipt; when the caller is cancelled, that is before the
         cancellation goes on, and the only way to learn whether anything was sent. Raises ValueError for an intent
@@ -106,7 +109,7 @@ class Node:
         """
         execution = self.open(intent, target_class)
         try:
-            lane = await self.admit(execution, authority)
+            lane = await self.admit(execution, authority, requirement)
             failure = lane if isinstance(lane, Failure) else await self.carry_out(execution, lane)
         except anyio.get_cancelled_exc_class():
             await self.finish(
@@ -130,7 +133,9 @@ class Node:
             raise ValueError(f"intent {intent.intent_id} was read from its record and has no body")
         return Execution(self.node_id, intent, target_class, self._clock)
 
-    async def admit(self, execution: Execution, authority: Authority | None) -> Lane | Failure:
+    async def admit(
+        self, execution: Execution, authority: Authority | None, requirement: TargetRequirement = ANYTHING
+    ) -> Lane | Failure:
         """The lane that is to carry it out, or why none may. Authority first, so that whoever has none learns nothing of
         the node."""
         intent, target_class = execution.intent, execution.target_class
@@ -146,7 +151,14 @@ class Node:
         now = (
             self._clock.now()
         )  # a sink may have taken its time, and a target may have renewed its attestation just now
-        route = plan(intent, _one_class(target_class), descriptors.values(), self._capabilities, now=now)
+        route = plan(
+            intent,
+            _one_class(target_class),
+            descriptors.values(),
+            self._capabilities,
+            now=now,
+            requirement=requirement,
+        )
         if isinstance(route, Failure):
             return unproved or route
         execution.admitted(authority, descriptors[route.target_id], route)

@@ -42,7 +42,8 @@ class ExecutionRoute(Contract):
     ends_at: Moment
 
 
-_ANYTHING: Final = TargetRequirement()
+ANYTHING: Final = TargetRequirement()
+"""Any target of an acceptable class will do."""
 
 
 def plan(
@@ -52,7 +53,7 @@ def plan(
     lanes: Sequence[LaneCapabilities],
     *,
     now: datetime,
-    requirement: TargetRequirement = _ANYTHING,
+    requirement: TargetRequirement = ANYTHING,
 ) -> ExecutionRoute | Failure:
     """The best route: by the order of the acceptable classes, then by the order of the targets. One route and no second
     choice: to try another class after a failure is the caller's to decide."""

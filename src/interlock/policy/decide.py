@@ -106,6 +106,7 @@ class Policy:
         for column in self._columns:
             matching &= column.bits(values)
         asking: Rule | None = None
+        demanded: list[str] = []
         matched = False
         while matching:
             lowest = matching & -matching
@@ -115,6 +116,8 @@ class Policy:
                 continue
             matched = True
             reasons.append(reason)
+            if rule.sandbox is not None:
+                demanded.append(rule.sandbox)
             if asking is None and rule.then is Effect.ASK:
                 asking = rule
         if not matched:
@@ -126,7 +129,7 @@ class Policy:
             reasons=tuple(reasons),
             role=role,
             expires_after=expires_after,
-            sandbox=guard.sandbox_level(facts),
+            sandbox=guard.sandbox_level(facts, demanded),
             policy_digest=self.digest,
         )
 

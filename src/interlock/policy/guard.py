@@ -1,5 +1,6 @@
 """The guards: denials that no rule can switch off. Each answers None when it has nothing against the call."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from interlock.policy.model import SANDBOXES, Effect, Facts, Reason
@@ -20,12 +21,11 @@ def check(facts: Facts) -> list[Reason]:
     return reasons
 
 
-def sandbox_level(facts: Facts) -> str:
-    """The level to run at: the stricter of what is requested and what is demanded."""
-    requested = facts.sandbox
-    if requested is None or requested == facts.sandbox_floor or _weakness(facts):
-        return facts.sandbox_floor
-    return requested
+def sandbox_level(facts: Facts, demanded: Sequence[str]) -> str:
+    """The level to run at: the strictest of what is requested, what the operation demands, and what rules demand."""
+    requested, floor = facts.sandbox, facts.sandbox_floor
+    level = floor if requested is None or requested == floor or _weakness(facts) else requested
+    return max((level, *demanded), key=SANDBOXES.index) if demanded and level in SANDBOXES else level
 
 
 def _deny(name: str, text: str) -> Reason:

@@ -12,7 +12,7 @@ from interlock.policy.rule import MATCHERS, Rule, find_flaws, nearest
 
 _FILE_KEYS = ("policy", "budgets")
 _POLICY_KEYS = ("default", "reviewer", "rules")
-_RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "reason", "reviewer", "expires_after_s")
+_RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "sandbox", "reason", "reviewer", "expires_after_s")
 
 
 def from_document(document: Document) -> Policy:

@@ -17,7 +17,7 @@ ORIGINS = ("call", "trigger", "schedule", "submission")
 """Why a call exists."""
 
 SANDBOXES = ("none", "standard", "strict")
-"""Levels of isolation, weakest first."""
+"""Levels of isolation, weakest first; `plane.SANDBOX_LEVELS` says what each of them means."""
 
 PRESSURES = ("queue_age_s", "budget_left", "store_latency_ms")
 """Readings that other rooms feed: seconds, a fraction from 0 to 1, milliseconds."""
@@ -104,7 +104,8 @@ class Decision:
     """What becomes of a call and why.
 
     When the effect is `ask`, `role` is whom to ask and `expires_after` how long the answer may take (None: the usual
-    time). `sandbox` is the level to run at: the stricter of what was requested and what the operation demands.
+    time). `sandbox` is the level to run at: the strictest of what was requested, what the operation demands, and what the
+    rules that match demand.
     """
 
     effect: Effect

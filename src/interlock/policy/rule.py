@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, cast
 
 from interlock.kernel import JSON
 from interlock.policy.errors import InvalidPolicy, Problem
-from interlock.policy.model import EFFECTS, ORIGINS, PRESSURES, RUNTIME_CLASSES, Effect
+from interlock.policy.model import EFFECTS, ORIGINS, PRESSURES, RUNTIME_CLASSES, SANDBOXES, Effect
 
 MATCHERS = (
     "capability", "connector", "effect", "runtime_class", "tenant", "actor", "role", "environment", "connection",
@@ -33,8 +33,9 @@ class Rule:
 
     Text matchers are globs (`*` and `?`, case matters), of which one must match. `role` matches any of the actor's
     roles, `connection` the connection's id or name. `pressure` maps a reading to a condition such as `"<0.1"`; a
-    reading that nobody feeds fails its condition. For `ask`, `reviewer` is the role that must approve and
-    `expires_after_s` the seconds that it has; None leaves either to the policy. Raises InvalidPolicy.
+    reading that nobody feeds fails its condition. `sandbox` is the least level at which a call that matches is carried
+    out (None: the rule demands none); a rule that refuses has none. For `ask`, `reviewer` is the role that must approve
+    and `expires_after_s` the seconds that it has; None leaves either to the policy. Raises InvalidPolicy.
     """
 
     rule_id: str
@@ -50,6 +51,7 @@ class Rule:
     connection: tuple[str, ...] = ()
     origin: tuple[str, ...] = ()
     pressure: Mapping[str, str] = field(default_factory=dict[str, str])
+    sandbox: str | None = None
     reason: str | None = None
     reviewer: str | None = None
     expires_after_s: int | None = None
@@ -72,7 +74,7 @@ class Rule:
                 shape[name] = list(patterns)
         if self.pressure:
             shape["pressure"] = dict(self.pressure)
-        for name in ("reason", "reviewer", "expires_after_s"):
+        for name in ("sandbox", "reason", "reviewer", "expires_after_s"):
             if (value := getattr(self, name)) is not None:
                 shape[name] = value
         return shape
@@ -111,6 +113,7 @@ def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
     for name in MATCHERS:
         yield from _pattern_flaws(name, values.get(name, ()))
     yield from _pressure_flaws(values.get("pressure", {}))
+    yield from _sandbox_flaws(values)
     yield from _ask_flaws(values)
 
 
@@ -142,6 +145,16 @@ def _pressure_flaws(pressure: object) -> Iterator[Flaw]:
             )
         elif _split(condition) is None:
             yield ("pressure", name), f"{condition!r} is not a comparison such as '<0.1' or '>=30'", None
+
+
+def _sandbox_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
+    level = values.get("sandbox")
+    if level is None:
+        return
+    if level not in SANDBOXES:
+        yield ("sandbox",), f"{str(level)[:50]!r} is none of {', '.join(SANDBOXES)}", nearest(level, SANDBOXES)
+    if values.get("then") in (Effect.SHED, Effect.DENY):
+        yield ("sandbox",), "only a rule that allows or asks has this", None
 
 
 def _ask_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:

@@ -23,6 +23,7 @@ from interlock.runs.errors import (
     RunNotFound,
     RunNotHeld,
     RunNotWaiting,
+    SandboxNotEnforced,
     StaleRun,
 )
 from interlock.runs.execution import Execution
@@ -102,6 +103,7 @@ __all__ = [
     "RunNotFound",
     "RunNotHeld",
     "RunNotWaiting",
+    "SandboxNotEnforced",
     "Seen",
     "Send",
     "SendEnd",

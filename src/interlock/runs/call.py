@@ -34,6 +34,8 @@ class Call:
     redactor: Redactor
     given: Given
     revalidation: Revalidation | None = None
+    sandbox: str = "none"
+    """The level that its targets have to enforce; `confined` sets it, from the verdict."""
     connection_id: str | None = field(init=False)
     """The connection, if one is needed."""
     subject: str | None = field(init=False)
@@ -133,6 +135,7 @@ class Call:
             subject=self.subject,
             environment=self.request.environment,
             targets=self.request.targets,
+            sandbox=self.sandbox,
             input_digest=self.input_digest,
             role=role,
         )

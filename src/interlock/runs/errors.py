@@ -1,8 +1,9 @@
 """What can go wrong with a run."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
+from interlock import plane
 from interlock.kernel import (
     JSON,
     ConflictError,
@@ -44,6 +45,43 @@ class InputHoldsSecret(RequestError):
 
     code = "input_holds_secret"
     next_step = "Take the credential out of the input; Interlock adds it to the request by itself."
+
+
+class SandboxNotEnforced(RequestError):
+    """A sandbox is demanded, and no target class that the call accepts enforces it. Nothing was sent.
+
+    `details` has the `level`, what each accepted class `lacks` of it, and the classes that are `enforcing` it.
+    """
+
+    code = "sandbox_not_enforced"
+    retry = Retry.AFTER_CHANGE
+    next_step = (
+        "Accept a target class that enforces it and is on this node (`interlock node describe`), or demand less: the call's "
+        "`sandbox`, the rule's, or the operation's. docs/plane.md says what each level means."
+    )
+
+    def __init__(
+        self,
+        capability_id: str,
+        level: str,
+        *,
+        lacking: Mapping[str, Sequence[str]] | None = None,
+        handler: bool = False,
+    ) -> None:
+        by = plane.enforcing(level)
+        if handler:
+            why = "its handler is Python code in this process or in a child of it, and neither is confined"
+        else:
+            why = "; ".join(f"{name} lacks {', '.join(missing)}" for name, missing in (lacking or {}).items())
+        super().__init__(
+            f"{capability_id} is to run at sandbox level {level!r}, which no target class that it accepts enforces: {why} "
+            f"(enforced by {', '.join(by)})",
+            details={
+                "level": level,
+                "lacks": {name: list(missing) for name, missing in (lacking or {}).items()},
+                "enforcing": list(by),
+            },
+        )
 
 
 class ManifestChanged(RequestError):

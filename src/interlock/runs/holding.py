@@ -12,12 +12,13 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import OverBudget, RunNotHeld, of_run
 from interlock.runs.execution import Execution
-from interlock.runs.invoke import Invoker
+from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import Move, Records
 from interlock.runs.model import Decision, Run, State
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome
 from interlock.runs.reserving import reserved
+from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
 
@@ -71,8 +72,8 @@ class Holding:
         return denied
 
     async def execute(self, caller: Caller, run_id: str) -> Outcome:
-        """Execute a held run whose approval was given, spending it. Raises RunNotHeld, OverBudget, ManifestChanged, what
-        spending raises, and what the call fails with."""
+        """Execute a held run whose approval was given, spending it. Raises RunNotHeld, OverBudget, ManifestChanged,
+        SandboxNotEnforced, what spending raises, and what the call fails with."""
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.HELD or run.approval_id is None:
             raise RunNotHeld(f"{run_id} is {run.state}, not held", run_id=run_id)
@@ -82,8 +83,10 @@ class Holding:
         verdict, pressure = await self._invoker.judge(call)
         at = self._wiring.clock.now()
         decided = drawing.decision(call, run_id, last.number + 1, verdict, pressure, ids=self._wiring.ids, at=at)
-        if verdict.effect in (policy.Effect.DENY, policy.Effect.SHED):
+        if verdict.effect not in GOES_ON:
             return await self._refuse(run, approval, verdict, decided)
+        with of_run(run_id):
+            call = confined(call, verdict, self._wiring.node)
         async with reserved(self._wiring, call, holder=run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 raise OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)

@@ -21,11 +21,15 @@ from interlock.runs.releasing import release
 from interlock.runs.request import Outcome, Request
 from interlock.runs.reserving import reserved
 from interlock.runs.revalidation import Revalidation
+from interlock.runs.sandboxing import confined
 from interlock.runs.shield import shielded
 from interlock.runs.wiring import Wiring
 
 NO_CONNECTION = "none"
 """The type of an auth profile that needs no connection."""
+
+GOES_ON = frozenset({policy.Effect.ALLOW, policy.Effect.ASK})
+"""Verdicts under which the effect may come about."""
 
 _POLL = 0.05
 _GRACE = timedelta(seconds=5)
@@ -73,6 +77,8 @@ class Invoker:
                 return await self._told_again(caller, request, given.digest, known)
         call = await self.prepare(caller, request, capability, given)
         verdict, pressure = await self.judge(call)
+        if verdict.effect in GOES_ON:
+            call = confined(call, verdict, self._wiring.node)
         judged = Judged(call=call, run_id=self._wiring.ids.new("run"), verdict=verdict, pressure=pressure)
         try:
             match verdict.effect:

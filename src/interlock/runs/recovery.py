@@ -9,20 +9,21 @@ from typing import cast
 
 import anyio
 
-from interlock import budgets, policy, sdk
+from interlock import budgets, sdk
 from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
 from interlock.runs.errors import AttemptLost, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.invoke import Invoker
+from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import Attempt, AttemptState, Delivery, Purpose, Run, Send, State
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
+from interlock.runs.sandboxing import confined
 from interlock.runs.sender import READS
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
@@ -159,7 +160,9 @@ class Recovery:
             capability = self._wiring.catalog.fetch(run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
-            return await self._go_on(history, attempt, call, journal, lost)
+            verdict, _ = await self._invoker.judge(call)
+            call = confined(call, verdict, self._wiring.node)
+            return await self._go_on(history, attempt, call, journal, lost, allowed=verdict.effect in GOES_ON)
         except (StaleRun, OwnershipLapsed, StoreError):
             raise
         except InterlockError as error:
@@ -169,14 +172,14 @@ class Recovery:
             return self._report(journal.run, error)
 
     async def _go_on(
-        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost
+        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, *, allowed: bool
     ) -> Recovered | None:
         wiring, run = self._wiring, history.run
         async with reserved(wiring, call, holder=run.run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 _log.info("%s will be recovered later: %s", run.run_id, taken.text)
                 return None
-            doubt = await self._doubt(history, call, lost)
+            doubt = await self._doubt(history, call, lost, allowed=allowed)
             at = wiring.clock.now()
             facts = call.facts(
                 started_at=min((send.started_at for send in history.sends), default=run.created_at),
@@ -203,12 +206,11 @@ class Recovery:
             ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
         return self._report(journal.run, ending.error)
 
-    async def _doubt(self, history: History, call: Call, lost: AttemptLost) -> Doubt:
+    async def _doubt(self, history: History, call: Call, lost: AttemptLost, *, allowed: bool) -> Doubt:
         """What the lost attempt left open. It is sent again only if policy still lets it, and nobody asked to stop."""
         run = history.run
         doubtful = writes_in_doubt(history.sends) if call.operation.effect is not sdk.Effect.READ else ()
-        verdict, _ = await self._invoker.judge(call)
-        allowed = verdict.effect in (policy.Effect.ALLOW, policy.Effect.ASK) and not await self._asked_to_stop(run)
+        allowed = allowed and not await self._asked_to_stop(run)
         return Doubt(
             cause=lost,
             written_at=doubtful[-1].started_at if doubtful else None,

@@ -265,7 +265,11 @@ class Sender:
 
         try:
             receipt = await self._wiring.node.execute(
-                sent.prepared.intent, authority=authority, target_class=target_class, on_receipt=keep
+                sent.prepared.intent,
+                authority=authority,
+                target_class=target_class,
+                requirement=plane.sandboxed(self._call.sandbox),
+                on_receipt=keep,
             )
         except anyio.get_cancelled_exc_class() as gone:
             # Without the lane's frames: they hold the request as it left, credential and all.

@@ -15,6 +15,7 @@ from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
 from interlock.runs.recovery import writes_in_doubt
+from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
 
@@ -102,6 +103,9 @@ class Steering:
         capability = wiring.catalog.fetch(run.capability)
         rebuilding.same_contract(run, history.decisions[-1], capability)
         call = await self._invoker.prepare(requester, request, capability)
+        verdict, _ = await self._invoker.judge(call)
+        with of_run(run_id):
+            call = confined(call, verdict, wiring.node)
         facts = call.facts(
             started_at=min((send.started_at for send in history.sends), default=run.created_at),
             idempotency_key=run_id,

@@ -43,6 +43,7 @@ def target(**change: Any) -> plane.TargetDescriptor:
         ({"version": "0.3.1"}, {"version": "0.4.0"}, "target_version"),
         ({"features": ("pty",)}, {}, None),
         ({"features": ("pty", "gpu")}, {}, "target_features"),
+        ({"properties": ("reads-confined",)}, {}, "target_properties"),
         ({"schemas": ("interlock.process-intent/v1",)}, {}, None),
         ({"schemas": ("interlock.process-intent/v2",)}, {}, "target_schemas"),
     ],

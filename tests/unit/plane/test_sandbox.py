@@ -1,12 +1,13 @@
 """Sandbox profiles: what they demand, and that nothing of it is ignored."""
 
+import itertools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock import plane
+from interlock import plane, policy
 
 LIMITS: dict[str, int] = {
     "cpu_seconds": 5,
@@ -75,3 +76,15 @@ def test_limits_within_others_are_never_wider(limits: plane.ResourceLimits):
     assert within == other.within(limits)
     assert (within.files or 0) <= 50
     assert within.within(limits) == within
+
+
+def test_levels_grow_and_are_the_words_of_policy():
+    assert tuple(plane.SANDBOX_LEVELS) == policy.SANDBOXES
+    levels = list(plane.SANDBOX_LEVELS.values())
+    assert all(weaker < stricter for weaker, stricter in itertools.pairwise(levels))
+
+
+def test_classes_that_stand_for_a_level():
+    assert set(plane.enforcing("none")) == set(plane.CLASSES)
+    assert plane.enforcing("standard") == ("local-landlock", *plane.enforcing("strict"))
+    assert plane.enforcing("strict") == ("local-bubblewrap", "container-runc", "container-gvisor")

@@ -213,12 +213,31 @@ def test_the_stricter_sandbox_holds_or_the_call_is_denied(requested: str | None,
     assert requested is None or decision.effect is Effect.DENY or decision.sandbox == requested
 
 
+@given(
+    st.sampled_from([None, *policy.SANDBOXES]), st.lists(st.sampled_from(policy.SANDBOXES), max_size=3), st.booleans()
+)
+def test_the_strictest_that_any_matching_rule_demands_holds(requested: str | None, demanded: list[str], matches: bool):
+    capability = () if matches else ("another.one",)
+    rules = (
+        Rule(rule_id=f"r{index}", then=Effect.ALLOW, sandbox=level, capability=capability)
+        for index, level in enumerate(demanded)
+    )
+    decision = decide(*rules, facts=replace(FACTS, sandbox=requested))
+    assert decision.sandbox == max([requested or "none", *(demanded if matches else ())], key=policy.SANDBOXES.index)
+
+
+def test_a_level_that_nobody_knows_stays_denied_beside_rules_that_demand_one():
+    rules = Policy(rules=(Rule(rule_id="r", then=Effect.ALLOW, sandbox="strict"),))
+    assert rules.decide(replace(FACTS, sandbox="none", sandbox_floor="strickt")).effect is Effect.DENY
+
+
 def test_the_digest_pins_what_the_policy_says():
     rules = (Rule(rule_id="r", then=Effect.ALLOW, capability=("a",)),)
     assert Policy(rules=rules).digest == Policy(rules=rules).digest
     others = [Policy(), Policy(rules=rules, default=Effect.DENY), Policy(rules=rules, reviewer="lead")]
     others.append(Policy(rules=(replace(rules[0], capability=("b",)),)))
-    assert len({Policy(rules=rules).digest, *(other.digest for other in others)}) == 5
+    others.append(Policy(rules=(replace(rules[0], sandbox="strict"),)))
+    assert len({Policy(rules=rules).digest, *(other.digest for other in others)}) == 6
     assert Policy(rules=rules).decide(FACTS).policy_digest == Policy(rules=rules).digest
 
 

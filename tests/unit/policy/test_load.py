@@ -29,6 +29,7 @@ capability = ["github.*", "linear.*"]
 reason = "a person looks at writes"
 reviewer = "security"
 expires_after_s = 3600
+sandbox = "standard"
 
 [[policy.rules]]
 id = "busy"
@@ -51,6 +52,7 @@ policy:
       reason: a person looks at writes
       reviewer: security
       expires_after_s: 3600
+      sandbox: standard
     - id: busy
       then: shed
       pressure: {budget_left: "<0.1"}
@@ -78,6 +80,7 @@ def test_both_forms_give_the_same_policy_as_python():
             reason="a person looks at writes",
             reviewer="security",
             expires_after_s=3600,
+            sandbox="standard",
         ),
         policy.Rule(rule_id="busy", then=Effect.SHED, pressure={"budget_left": "<0.1"}),
     )
