@@ -288,6 +288,10 @@ class Process:
         for renewal in ownership.renewals:
             await renewal()
 
+    async def sweep(self) -> Sequence[runs.Recovered]:
+        """What `Recovery.keep` does once."""
+        return await self.parts.recovery.sweep()
+
     async def states(self) -> Sequence[str]:
         """The states of all runs, oldest first."""
         return [run.state.value for run in reversed(await self.il.runs.list())]

@@ -62,7 +62,7 @@ class NoStore:
     async def read(self, fn: object) -> object:
         raise AssertionError("the store was read")
 
-    async def write(self, fn: object) -> object:
+    async def write(self, fn: object, *, urgent: bool = False) -> object:
         raise AssertionError("the store was written")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fix_app import LEASE, Process, World, connector, operations
 from interlock import policy, runs, sdk
-from interlock.kernel import StoreError, UnknownOutcome
+from interlock.kernel import InterlockError, StoreError, UnknownOutcome
 from interlock.runs.recovery import MAX_ATTEMPTS
 from interlock.testing import ManualClock
 
@@ -117,6 +117,41 @@ async def test_a_live_process_is_left_alone(world: World):
             world.server.release()
         assert (await alive.last()).run.state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
+
+
+async def test_an_owner_that_lapsed_while_it_lived_overwrites_nothing_and_goes_on(world: World):
+    """It could not beat (its disk hung, say), and another process took its work over; its own answer comes after that."""
+    world.clock = clock = ManualClock(world.clock.now(), autojump=False)
+    async with world.process() as late, world.process() as other:
+        await late.connect(world.server.url)
+        world.server.fault("hold", match="issues/create")
+        told: list[InterlockError] = []
+        before, settled = late.parts.wiring.ownership.owner_id, list[runs.History]()
+
+        async def call() -> None:
+            with pytest.raises(InterlockError) as raised:
+                await late.create()
+            told.append(raised.value)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            assert await other.sweep() == []
+            clock.advance(LEASE + 1)
+            [recovered] = await other.sweep()
+            assert recovered.state is runs.State.COMPLETED
+            settled.append(await other.last())
+            await late.beat()
+            world.server.release()
+        assert told[0].code == "stale_run"
+        assert [await other.last()] == settled
+        assert world.server.effects("issues/create") == 1
+
+        assert (await late.create("Another")).state is runs.State.COMPLETED
+        [attempt] = (await late.last()).attempts
+        assert attempt.owner_id == late.parts.wiring.ownership.owner_id != before
+        assert await other.sweep() == await late.sweep() == []
+        assert world.server.effects("issues/create") == 2
 
 
 async def test_a_connection_that_was_revoked_meanwhile(world: World):

@@ -22,7 +22,8 @@ class Store(Protocol):
         """Run `fn` on one consistent snapshot. Raises StoreError."""
         ...
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run `fn` in a transaction and return after the commit. Raises StoreError, or what `fn` raised (then nothing
-        was written). A cancelled caller does not know the outcome."""
+        was written). A cancelled caller does not know the outcome. What is `urgent` waits for what is under way at most, and
+        not for what waits: a beat that comes too late counts as none."""
         ...

@@ -40,7 +40,7 @@ class Watch:
         return frozenset(dead)
 
     def undecided(self, owner_id: str, now: float) -> bool:
-        """Whether the owner may be dead or alive: it has not been seen to beat, or its next beat is overdue (it beats three
-        times per lease)."""
+        """Whether the owner may be dead or alive: it has not been seen to beat, or has been silent for half of its lease, in
+        which it beats more than once."""
         seen = self._seen.get(owner_id)
         return seen is not None and (not seen.has_beaten or now - seen.since > seen.lease / 2)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from interlock.kernel import StoreError
@@ -24,15 +26,20 @@ class Desk:
         self.writes = 0
         self.slow: Callable[[], None] | None = None
 
-    async def write(self, fn: Callable[[Any], T]) -> T:
+    async def write(self, fn: Callable[[Any], T], *, urgent: bool = False) -> T:
+        assert urgent or fn.__name__ != "beat"
         if self.fails:
             raise StoreError("busy")
         self.writes += 1
-        if self.slow is not None:
+        await anyio.lowlevel.checkpoint()
+        result = fn(None)
+        if self.slow is not None:  # the commit
             slow, self.slow = self.slow, None
             slow()
-        await anyio.lowlevel.checkpoint()
-        return fn(None)
+        return result
+
+    def has_written(self, times: int) -> bool:
+        return self.writes == times
 
     def renew_owner(self, tx: object, owner: Owner) -> None:
         self.owners[owner.owner_id] = owner
@@ -152,3 +159,73 @@ async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
     assert ownership.owner_id != old
     assert not ownership.holds(old)
     assert ownership.holds(ownership.owner_id)
+
+
+@pytest.fixture
+def slow_clock() -> ManualClock:
+    """One that only the test moves."""
+    return ManualClock(autojump=False)
+
+
+@pytest.fixture
+def slow_ownership(desk: Any, slow_clock: ManualClock) -> Ownership:
+    return Ownership(store=desk, ledger=desk, clock=slow_clock, ids=SequentialIds(), lease=timedelta(seconds=10))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(60):
+        while not condition():  # noqa: ASYNC110 - it comes about by itself
+            await anyio.sleep(0.001)
+
+
+async def test_beats_count_from_the_start_of_the_last(slow_ownership: Ownership, desk: Desk, slow_clock: ManualClock):
+    await slow_ownership.begin()
+    async with anyio.create_task_group() as group:
+        group.start_soon(slow_ownership.keep)
+        await until(lambda: desk.writes == 2)
+        for number in range(3, 20):
+            desk.slow = lambda: slow_clock.advance(1.5)  # of the two seconds between beats
+            slow_clock.advance(2 if number == 3 else 0.5)
+            await until(partial(desk.has_written, number))
+        group.cancel_scope.cancel()
+    assert desk.owners.keys() == {slow_ownership.owner_id}
+
+
+async def test_a_beat_waits_for_nothing_that_is_renewed_beside_it(
+    slow_ownership: Ownership, desk: Desk, slow_clock: ManualClock
+):
+    renewed: list[str] = []
+
+    async def stuck() -> None:
+        renewed.append("stuck")
+        await anyio.sleep_forever()
+
+    await slow_ownership.begin()
+    async with anyio.create_task_group() as group:
+        with slow_ownership.renewing(stuck):
+            group.start_soon(slow_ownership.keep)
+            await until(lambda: bool(renewed))
+            for number in range(3, 10):
+                slow_clock.advance(2)
+                await until(partial(desk.has_written, number))
+            group.cancel_scope.cancel()
+    assert renewed == ["stuck"]
+
+
+async def test_a_renewal_that_fails_does_not_keep_the_others(slow_ownership: Ownership, slow_clock: ManualClock):
+    renewed: list[str] = []
+
+    def named(name: str) -> Callable[[], Any]:
+        async def renewal() -> None:
+            renewed.append(name)
+            raise StoreError("busy")
+
+        return renewal
+
+    async with anyio.create_task_group() as group:
+        with slow_ownership.renewing(named("one")), slow_ownership.renewing(named("two")):
+            group.start_soon(slow_ownership.keep)
+            await until(lambda: sorted(renewed) == ["one", "two"])
+            slow_clock.advance(2)
+            await until(lambda: len(renewed) == 4)
+            group.cancel_scope.cancel()

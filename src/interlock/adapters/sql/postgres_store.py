@@ -41,6 +41,7 @@ class PostgresStore:
         self._lanes = Lanes(place, row_types, clock=clock)
         self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
         self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
+        self._urgent = Threads(1, name="interlock-urgent", where=str(place))
 
     @property
     def latency_ms(self) -> float:
@@ -49,8 +50,9 @@ class PostgresStore:
     async def read(self, fn: Callable[[Tx], T]) -> T:
         return await self._readers.read(fn)
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
-        return await self._threads.run(lambda: self._try(lambda: self._write(fn)))
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        threads = self._urgent if urgent else self._threads
+        return await threads.run(lambda: self._try(lambda: self._write(fn)))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         return cast("runs.Admitted", await self._lanes.submit(admission))
@@ -71,6 +73,7 @@ class PostgresStore:
         self._lanes.close()
         self._readers.close()
         self._threads.close()
+        self._urgent.close()
         self._engine.dispose()
 
     def _try(self, fn: Callable[[], T]) -> T:
@@ -135,7 +138,7 @@ def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
 
 def open_postgres(place: PostgresDatabase, *, clock: Clock, create: bool) -> PostgresStore:
     """Check the database, or fill it when it is empty and `create` is set. Raises StoreError."""
-    engine = postgres.engine(place, size=_READERS + _WRITERS)
+    engine = postgres.engine(place, size=_READERS + _WRITERS + 1)
     try:
         with engine.connect() as session:
             try:

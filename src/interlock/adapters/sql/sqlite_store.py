@@ -40,8 +40,8 @@ class SqliteStore:
             return cast("T", await self._writer.submit(lambda tx: _without_writing(tx, fn)))
         return await self._readers.read(fn)
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
-        return cast("T", await self._writer.submit(fn))
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        return cast("T", await self._writer.submit(fn, urgent=urgent))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         return cast("runs.Admitted", await self._writer.submit(admission))

@@ -21,8 +21,8 @@ class SqlStore(Protocol):
         """Run `fn` on one consistent snapshot. It may not write."""
         ...
 
-    async def write(self, fn: Callable[[Tx], T]) -> T:
-        """Run `fn` in a transaction and return after the commit."""
+    async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        """Run `fn` in a transaction and return after the commit. What is `urgent` goes before all that waits."""
         ...
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:

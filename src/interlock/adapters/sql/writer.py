@@ -1,14 +1,15 @@
 """The one thread that writes to a SQLite file: it puts the transactions of all waiting callers into one commit.
 
-There is no timer: while one commit goes to disk the next callers queue up, and they are the next batch. A caller whose
-work fails costs the others nothing: its part is rolled back to a savepoint.
+There is no timer: while one commit goes to disk the next callers queue up, and they are the next batch. What is urgent is
+the next commit, by itself, however many wait. A caller whose work fails costs the others nothing: its part is rolled back to
+a savepoint.
 """
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import cast
 
 from sqlalchemy import Connection
@@ -41,28 +42,29 @@ class Writer:
         self._check_place = check_place
         self._raw = cast("sqlite3.Connection", session.connection.driver_connection)
         self._where = where
-        self._queue: SimpleQueue[Waiter | None] = SimpleQueue()
+        self._queue: deque[Waiter] = deque()
+        self._urgent: deque[Waiter] = deque()
         self._closed = False
         self.latency = Latency(clock)
-        self._gate = threading.Lock()
+        self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="interlock-writer", daemon=True)
         self._thread.start()
 
-    async def submit(self, work: Work) -> object:
+    async def submit(self, work: Work, *, urgent: bool = False) -> object:
         """Have the work done and wait for its commit."""
         waiter = Waiter(work)
-        with self._gate:
+        with self._moved:
             if self._closed:
                 raise StoreClosed(f"{self._where} is closed")
-            self._queue.put(waiter)
+            (self._urgent if urgent else self._queue).append(waiter)
+            self._moved.notify()
         return await waiter.wait()
 
     def close(self) -> None:
         """Commit what was accepted, then end the thread and the connection."""
-        with self._gate:
-            first, self._closed = not self._closed, True
-        if first:
-            self._queue.put(None)
+        with self._moved:
+            self._closed = True
+            self._moved.notify()
         self._thread.join()
 
     def _work(self) -> None:
@@ -83,13 +85,9 @@ class Writer:
         """The connection is past use: nobody knows what became of the batch, and what waits behind it never begins."""
         lost = StoreUnavailable(f"{self._where} can no longer be written, what was under way is unknown: {error!r}")
         lost.__cause__ = error
-        with self._gate:
+        with self._moved:
             self._closed = True
-        waiting = [*batch]
-        with suppress(Empty):
-            while True:
-                if (waiter := self._queue.get_nowait()) is not None:
-                    waiting.append(waiter)
+            waiting = [*batch, *self._urgent, *self._queue]
         for waiter in waiting:
             waiter.fail(lost)
         deliver(waiting)
@@ -97,19 +95,16 @@ class Writer:
             self._session.invalidate()
 
     def _take(self) -> tuple[list[Waiter], bool]:
-        """All that wait by now, at least one; and whether the end was asked for."""
+        """What is urgent, or else all that wait by now; and whether that was the last."""
         batch: list[Waiter] = []
-        item = self._queue.get()
-        try:
-            while item is not None:
-                if not item.gave_up:
-                    batch.append(item)
-                if len(batch) == _CAP:
-                    break
-                item = self._queue.get_nowait()
-        except Empty:
-            pass
-        return batch, item is None
+        with self._moved:
+            while not (self._urgent or self._queue or self._closed):
+                self._moved.wait()
+            line = self._urgent or self._queue
+            while line and len(batch) < _CAP:
+                if not (waiter := line.popleft()).gave_up:
+                    batch.append(waiter)
+            return batch, self._closed and not (self._urgent or self._queue)
 
     def _commit(self, batch: Sequence[Waiter]) -> None:
         """Carry all of them out in one transaction; each has its result or its error afterwards."""
