@@ -80,6 +80,35 @@ def test_an_owner_that_freezes_between_its_admission_and_its_send(child: Child, 
     assert case.effects() == 1
 
 
+async def stop_it(case: Case) -> None:
+    """Ask for the run to be stopped: recovery then reads what happened, and sends nothing itself."""
+    async with case.watch(ManualClock(SystemClock().now())) as il:
+        [run] = await il.runs.list()
+        await il.runs.cancel(run.run_id)
+
+
+def test_an_owner_that_wakes_up_after_recovery_read_that_nothing_happened(child: Child, make_case: MakeCase) -> None:
+    """The hard race: "not there" is on record, and the send that would belie it is still about to be made."""
+    number = admission(child, make_case())
+    case = make_case()
+    if case.proxy is None:
+        child.start(case.order("create", signal=signal.SIGSTOP, when="after", commit=number))
+    else:
+        child.start(case.order("create"))
+        case.proxy.arm_statement(r"FROM leases\b", case.proxy.freeze(lambda: child.send(signal.SIGSTOP)))
+    child.go()
+    child.wait("stopped")
+    anyio.run(stop_it, case)
+    [run] = settle(case)[0]
+    assert (run.run.state, case.effects()) == (runs.State.FAILED, 0)
+    if case.proxy is not None:
+        case.proxy.thaw()
+    assert thaw(child) in TOO_LATE
+    [after] = settle(case)[0]
+    assert (after.run, after.attempts, after.sends) == (run.run, run.attempts, run.sends)
+    assert case.effects() == 0
+
+
 def test_an_owner_that_freezes_while_it_fetches_its_credential(child: Child, make_postgres_case: MakeCase) -> None:
     """The last moment before the request: its hold has been checked, and no byte has left."""
     case = make_postgres_case()

@@ -4,13 +4,14 @@ import gzip
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import anyio
 import pytest
 
 from fix_peer import Conversation, Script, closed_port, listen
-from fix_plane import Bench, Intents
+from fix_plane import Bench, Intents, check_receipt
 from interlock import kernel, plane
 from interlock.adapters.lanes import pool
 from interlock.adapters.lanes.http import HttpLane
@@ -332,6 +333,28 @@ async def test_a_peer_that_does_not_read(intents: Intents):
     async with listen(script, receive_buffer=4096) as peer, lane(intents) as call:
         receipt = await call(peer.url + "/", method="POST", body=b"x" * 16_000_000, timeouts=timeouts)
     failed(receipt, plane.FailureClass.WRITE_TIMEOUT, UNKNOWN)
+
+
+async def test_the_rest_of_a_request_stays_here_once_the_hold_is_lost(intents: Intents):
+    """Frozen in the middle of a body: what is still here must not complete the request when the process wakes up."""
+
+    async def script(peer: Conversation) -> None:
+        with pytest.raises(anyio.EndOfStream):
+            await peer.request()
+
+    asked = count(1)
+    async with listen(script) as peer, lane(intents) as call:
+        intent = call.intent(peer.url + "/", method="POST", body=b"x" * 16_000_000)
+        receipt = await call.bench.node.execute(
+            intent,
+            authority=call.bench.authority(intent),
+            target_class=plane.LOCAL_HTTP,
+            may_leave=lambda: next(asked) <= 100,
+        )
+    check_receipt(receipt)
+    assert failed(receipt, plane.FailureClass.CANCELLED, UNKNOWN).code == "hold_lost"
+    assert 0 < (receipt.bytes_sent or 0) < 16_000_000
+    assert peer.requests == []
 
 
 async def test_a_peer_that_stops_listening(intents: Intents):

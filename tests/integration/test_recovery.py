@@ -1,12 +1,14 @@
 """What dead processes leave: read about, sent again only when that is safe, never twice."""
 
+import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
 
 from fix_app import LEASE, Process, World, connector, operations
-from interlock import policy, runs, sdk
+from interlock import plane, policy, runs, sdk
 from interlock.kernel import InterlockError, StoreError, UnknownOutcome
 from interlock.runs.recovery import MAX_ATTEMPTS
 from interlock.testing import ManualClock
@@ -152,6 +154,59 @@ async def test_an_owner_that_lapsed_while_it_lived_overwrites_nothing_and_goes_o
         assert attempt.owner_id == late.parts.wiring.ownership.owner_id != before
         assert await other.sweep() == await late.sweep() == []
         assert world.server.effects("issues/create") == 2
+
+
+async def test_a_process_that_freezes_as_it_takes_its_authority_sends_nothing(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    """Its hold has been looked at, and lapses before the authority is made out, which would then outlive it."""
+    world = file_world
+    async with world.process(execution={"owner_lease": 20}) as process:
+        await process.connect(world.server.url)
+        authorizer = process.parts.wiring.authorizer
+        issue = authorizer.issue
+
+        def late(*args: Any, **kwargs: Any) -> plane.AuthorityDecision:
+            world.advance(21)
+            return issue(*args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(authorizer, "issue", late)
+            with pytest.raises(runs.OwnershipLapsed):
+                await process.create()
+        assert world.server.effects() == 0
+
+
+async def test_absence_counts_from_when_the_lost_process_could_last_have_sent(world: World):
+    """Not from its commit: it may have hung for nearly a lease before its bytes left, and they take their time to show."""
+    await connected(world)
+    await world.killed("hold_before", create())
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        waited = [
+            json.loads(event.body)["data"]["milliseconds"]
+            for event in await process.il.runs.events(recovered.run_id)
+            if event.type == "reconcile.waiting"
+        ]
+        settle_after = process.il.catalog.fetch("acme.issue.create").operation.settled_after
+        assert waited == [settle_after * 1000]
+
+
+async def test_a_process_that_ends_can_send_nothing_by_the_time_it_gives_its_work_up(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        ownership = process.parts.wiring.ownership
+        end = ownership.end
+
+        async def ending() -> None:
+            with pytest.raises(plane.EffectFailed, match="lane is closed"):
+                await process.create(max_attempts=1)
+            await end()
+
+        monkeypatch.setattr(ownership, "end", ending)
+    assert file_world.server.effects() == 0
 
 
 async def test_a_connection_that_was_revoked_meanwhile(world: World):

@@ -195,8 +195,8 @@ def _rooms(
 async def close(parts: Parts) -> None:
     """End what `assemble` opened."""
     try:
+        await parts.wiring.node.aclose()  # first: what this process gives up, others take over at once
         await parts.wiring.ownership.end()
-        await parts.wiring.node.aclose()
     finally:
         parts.store.close()
 

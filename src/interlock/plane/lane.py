@@ -1,7 +1,7 @@
 """The ports of a lane: itself, what it writes down while it works, and where secrets come from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
@@ -38,13 +38,20 @@ class Exchange:
     """How a lane that streams talks; the node always gives it one."""
     ends_at: float = math.inf
     """When the authority ends, by the monotonic clock."""
+    may_leave: Callable[[], bool] = field(default=lambda: True)
+    """Asked before any bytes leave, the first and the last: whether whoever sends is still the one to do so."""
 
     def leave(self, count: int) -> None:
         """Count bytes that are about to be handed to the connection. Raises LaneFailure if the first of them would leave
-        after the authority has ended: a process that was frozen on the way here may have been taken for dead."""
-        if not self.bytes_sent and self.clock.monotonic() >= self.ends_at:
+        after the authority has ended, or any of them after whoever sends has lost its hold: a process that was frozen on
+        the way here may have been taken for dead."""
+        held = self.may_leave()
+        if not self.bytes_sent and not (held and self.clock.monotonic() < self.ends_at):
             message = "the authority ended before the first byte left"
             raise LaneFailure(FailureClass.AUTHORITY_DENIED, message, code="authority_expired")
+        if not held:
+            message = "whoever sends lost its hold on the work; what had not left by then stayed here"
+            raise LaneFailure(FailureClass.CANCELLED, message, code="hold_lost")
         self.bytes_sent += count
 
     def note(self, type_: str, data: Mapping[str, Fact]) -> None:

@@ -98,16 +98,20 @@ class Node:
         authority: Authority | None,
         target_class: str,
         requirement: TargetRequirement = ANYTHING,
+        may_leave: Callable[[], bool] | None = None,
         on_receipt: OnReceipt | None = None,
     ) -> Receipt:
         """Carry out an intent on a target of that class that fits the requirement. A failed effect is a receipt, never an
         exception.
 
         `on_receipt` is called exactly once with the receipt; when the caller is cancelled, that is before the
-        cancellation goes on, and the only way to learn whether anything was sent. Raises ValueError for an intent
+        cancellation goes on, and the only way to learn whether anything was sent. `may_leave` is asked before any bytes
+        leave: no stops them, in the middle of a request, too. Raises ValueError for an intent
         without its body.
         """
         execution = self.open(intent, target_class)
+        if may_leave is not None:
+            execution.exchange.may_leave = may_leave
         try:
             lane = await self.admit(execution, authority, requirement)
             failure = lane if isinstance(lane, Failure) else await self.carry_out(execution, lane)
@@ -148,9 +152,9 @@ class Node:
         if denied is not None:
             return denied
         descriptors, unproved = self._attested(target_class)
-        now = (
-            self._clock.now()
-        )  # a sink may have taken its time, and a target may have renewed its attestation just now
+        # After the sinks, which may have taken their time; the moment before the time of day, so that a process that is
+        # frozen between the two has less time left, and not more.
+        moment, now = self._clock.monotonic(), self._clock.now()
         route = plan(
             intent,
             _one_class(target_class),
@@ -163,7 +167,7 @@ class Node:
             return unproved or route
         execution.admitted(authority, descriptors[route.target_id], route)
         if isinstance(authority, AuthorityDecision):
-            execution.exchange.ends_at = self._clock.monotonic() + (authority.expires_at - now).total_seconds()
+            execution.exchange.ends_at = moment + (authority.expires_at - now).total_seconds()
         return self._lanes[route.lane_id]
 
     def _spend(self, authority: Authority, intent: Intent, target_class: str) -> Failure | None:

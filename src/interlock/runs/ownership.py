@@ -17,6 +17,10 @@ from interlock.runs.model import Owner
 BEATS = 5
 """How often an owner beats in each lease: so a commit may take four fifths of one before the owner counts as dead."""
 
+MARGIN = 0.1
+"""The part of a lease, at its end, in which nothing more is sent: what a process may be held up between its last look at the
+clock and its bytes, and what clocks may differ in speed."""
+
 Renewal: TypeAlias = Callable[[], Awaitable[None]]
 
 _log = logging.getLogger(__name__)
@@ -26,8 +30,8 @@ class Ownership:
     """This process as an owner of attempts. `begin` before the first attempt, `keep` as a background task, `end` last.
 
     Nothing may be sent under a lease that has lapsed: by then another process may have taken the work over. So
-    `remaining` bounds the authority of every send, and a process that lets its lease lapse (it was frozen, say) comes
-    back under a new owner id: `holds` then says no for the attempts of the old one.
+    `may_send` bounds the authority of every send and is asked again before any bytes leave, and a process that lets its
+    lease lapse (it was frozen, say) comes back under a new owner id: `may_send` then says no for the attempts of the old one.
 
     It also knows which runs this process is really at work on (`working`): an attempt that the ledger says is running here,
     and that nobody here works on, was left behind by an error and may be recovered although the process lives.
@@ -67,9 +71,11 @@ class Ownership:
         """Seconds for which the hold is certain, by the clock that cannot jump. Not above zero: it has lapsed."""
         return self._lease.total_seconds() - (self._clock.monotonic() - self._renewed)
 
-    def holds(self, owner_id: str) -> bool:
-        """Whether attempts of that owner are still certainly this process's own."""
-        return owner_id == self._owner.owner_id and self.remaining() > 0
+    def may_send(self, owner_id: str) -> float:
+        """Seconds for which attempts of that owner may still send. Not above zero: they may not."""
+        if owner_id != self._owner.owner_id:
+            return 0.0
+        return self.remaining() - self._lease.total_seconds() * MARGIN
 
     # -- what this process does
 
@@ -171,8 +177,9 @@ class Ownership:
                 _log.warning("cannot renew a slot of %s: %s", self.owner_id, error)
 
     async def end(self) -> None:
-        """Give the lease up. Attempts that are still running then count as lapsed at once."""
+        """Give the lease up. Attempts that are still running then count as lapsed at once, so nothing may be sent from
+        now on, whatever becomes of the commit."""
         if self._begun:
-            await self._store.write(lambda tx: self._ledger.drop_owner(tx, self._owner.owner_id))
             self._begun = False
             self._renewed = self._clock.monotonic() - self._lease.total_seconds()
+            await self._store.write(lambda tx: self._ledger.drop_owner(tx, self._owner.owner_id))

@@ -213,7 +213,7 @@ class Recovery:
         allowed = allowed and not await self._asked_to_stop(run)
         return Doubt(
             cause=lost,
-            written_at=doubtful[-1].started_at if doubtful else None,
+            written_at=last_left(history, doubtful, self._wiring.clock.now()) if doubtful else None,
             may_send=allowed and run.attempt_count < MAX_ATTEMPTS,
         )
 
@@ -261,6 +261,13 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
+
+
+def last_left(history: History, doubtful: Sequence[Send], now: datetime) -> datetime:
+    """The latest moment at which one of them may have left. A process may send for as long as it has its lease, and it has
+    had that until its attempt was, or now is, recorded as lost."""
+    ended = {attempt.attempt_id: attempt.finished_at for attempt in history.attempts}
+    return max(send.finished_at or ended[send.attempt_id] or now for send in doubtful)
 
 
 def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:

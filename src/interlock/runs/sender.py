@@ -48,6 +48,8 @@ class Sent:
     status: int | None = None
     receipt_json: str | None = None
     settled: bool = False
+    left_at: datetime | None = None
+    """When the last of its bytes were let go."""
 
     @property
     def is_write(self) -> bool:
@@ -246,8 +248,8 @@ class Sender:
         if self._journal.cancel_requested:
             sent.delivery = Delivery.NOT_SENT
             raise RunCancelled(f"{self._attempt.run_id} was cancelled before its effect left")
-        remaining = ownership.remaining()
-        if remaining <= 0 or not ownership.holds(self._attempt.owner_id):
+        remaining = ownership.may_send(self._attempt.owner_id)
+        if remaining <= 0:
             # Committed and then frozen: another process may be recovering this very send.
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} before sending")
         authority = self._wiring.authorizer.issue(
@@ -256,6 +258,10 @@ class Sender:
             target_class=target_class,
             ttl=remaining,
         )
+
+        def may_leave() -> bool:
+            sent.left_at = self._wiring.clock.now()
+            return ownership.may_send(self._attempt.owner_id) > 0
 
         def keep(receipt: plane.Receipt) -> None:
             # Also called when the caller is cancelled, so that what is known is not lost.
@@ -269,12 +275,13 @@ class Sender:
                 authority=authority,
                 target_class=target_class,
                 requirement=plane.sandboxed(self._call.sandbox),
+                may_leave=may_leave,
                 on_receipt=keep,
             )
         except anyio.get_cancelled_exc_class() as gone:
             # Without the lane's frames: they hold the request as it left, credential and all.
             raise gone.with_traceback(None)  # noqa: B904 - it is the same one
-        if receipt.delivery is plane.Delivery.NOT_SENT and not ownership.holds(self._attempt.owner_id):
+        if receipt.delivery is plane.Delivery.NOT_SENT and ownership.may_send(self._attempt.owner_id) <= 0:
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} while it was about to send")
         return receipt
 
@@ -302,8 +309,8 @@ class Sender:
         return "unknown" if "unknown" in effects else "happened" if "happened" in effects else "none"
 
     def last_write(self) -> datetime:
-        """When the last write was committed to; without one, when the attempt began."""
-        writes = (sent.prepared.send.started_at for sent in reversed(self.sent) if sent.is_write)
+        """When the last write left, or was committed to; without one, when the attempt began."""
+        writes = (sent.left_at or sent.prepared.send.started_at for sent in reversed(self.sent) if sent.is_write)
         return next(writes, self._attempt.started_at)
 
     def close(self) -> None:

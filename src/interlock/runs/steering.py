@@ -14,7 +14,7 @@ from interlock.runs.invoke import Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
-from interlock.runs.recovery import writes_in_doubt
+from interlock.runs.recovery import last_left, writes_in_doubt
 from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
@@ -113,7 +113,7 @@ class Steering:
         doubtful = writes_in_doubt(history.sends)
         doubt = Doubt(
             cause=AttemptLost("the outcome of an earlier attempt is unknown", run_id=run_id),
-            written_at=doubtful[-1].started_at if doubtful else run.created_at,
+            written_at=last_left(history, doubtful, wiring.clock.now()) if doubtful else run.created_at,
             may_send=False,
         )
         at, number, fence = wiring.clock.now(), run.attempt_count + 1, run.fence + 1

@@ -1,12 +1,14 @@
 """Moments: aware, exact to the microsecond, the same after every round trip."""
 
+import sys
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interlock.kernel import from_micros, from_rfc3339, to_micros, to_rfc3339
+from interlock.kernel import SystemClock, from_micros, from_rfc3339, to_micros, to_rfc3339
 
 ZONES = st.timedeltas(timedelta(hours=-14), timedelta(hours=14)).map(
     lambda gap: timezone(timedelta(seconds=gap.total_seconds() // 60 * 60))
@@ -36,3 +38,9 @@ def test_naive_moments_are_refused() -> None:
         from_rfc3339("0001-01-01T00:00:00+23:59")
     with pytest.raises(ValueError, match="no time zone"):
         from_rfc3339("2026-01-01T00:00:00")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the clock that counts sleep has another name elsewhere")
+def test_the_machines_sleep_counts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(time, "clock_gettime", {time.CLOCK_BOOTTIME: 7.0}.__getitem__)
+    assert SystemClock().monotonic() == 7.0

@@ -471,6 +471,43 @@ class Running:
         return self._clock.now()
 
 
+class Stopping(plane.LocalTarget):
+    """A target that is the last to be asked before the process freezes, at its next look at the time of day."""
+
+    def __init__(self, intents: Intents) -> None:
+        super().__init__("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
+        self.clock = intents.clock
+        self.asked = False
+        self.monotonic, self.sleep = self.clock.monotonic, self.clock.sleep
+
+    def describe(self) -> plane.TargetDescriptor:
+        self.asked = True
+        return super().describe()
+
+    def now(self) -> datetime:
+        seen = self.clock.now()
+        if self.asked:
+            self.asked = False
+            self.clock.advance(61)
+        return seen
+
+
+async def test_a_process_that_freezes_while_it_is_admitted_sends_nothing(intents: Intents):
+    async def send(_intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        exchange.leave(1)
+
+    clock = Stopping(intents)
+    authorizer = plane.Authorizer(clock=intents.clock)
+    node = plane.Node(NODE_ID, lanes=[FakeLane(send)], targets=[clock], verifier=authorizer.verifier(), clock=clock)
+    intent = intents.http(deadline_at=intents.clock.now() + timedelta(seconds=600))
+    authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+    receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    assert (receipt.delivery, receipt.failure and receipt.failure.code) == (
+        plane.Delivery.NOT_SENT,
+        "authority_expired",
+    )
+
+
 async def test_a_target_that_renews_its_attestation_while_it_is_asked_serves(intents: Intents):
     clock, lane = Running(intents), FakeLane()
     authorizer = plane.Authorizer(clock=clock)

@@ -72,7 +72,7 @@ def ownership(desk: Any, clock: ManualClock) -> Ownership:
 
 
 async def test_nothing_is_held_before_the_beginning(ownership: Ownership):
-    assert not ownership.holds(ownership.owner_id)
+    assert ownership.may_send(ownership.owner_id) <= 0
     assert ownership.remaining() <= 0
 
 
@@ -82,10 +82,13 @@ async def test_begun_it_is_held_for_a_lease(ownership: Ownership, desk: Desk, cl
     assert desk.writes == 1
     owner = desk.owners[ownership.owner_id]
     assert (owner.host, owner.process, owner.beat, owner.lease) == ("here", "7", 1, timedelta(seconds=10))
-    clock.advance(9)
-    assert ownership.holds(ownership.owner_id)
+    clock.advance(8.5)
+    assert ownership.may_send(ownership.owner_id) == 0.5
+    clock.advance(0.5)
+    assert ownership.may_send(ownership.owner_id) == 0, "the last tenth is nobody's to send in"
+    assert ownership.remaining() == 1
     clock.advance(1)
-    assert not ownership.holds(ownership.owner_id)
+    assert ownership.remaining() == 0
 
 
 async def test_renewed_in_time_it_stays_the_same(ownership: Ownership, clock: ManualClock):
@@ -94,7 +97,7 @@ async def test_renewed_in_time_it_stays_the_same(ownership: Ownership, clock: Ma
     for _ in range(5):
         clock.advance(9)
         await ownership.renew()
-    assert ownership.holds(before)
+    assert ownership.may_send(before) > 0
 
 
 async def test_lapsed_it_comes_back_as_another(ownership: Ownership, clock: ManualClock):
@@ -103,8 +106,8 @@ async def test_lapsed_it_comes_back_as_another(ownership: Ownership, clock: Manu
     clock.advance(11)
     await ownership.begin()
     assert ownership.owner_id != before
-    assert not ownership.holds(before)
-    assert ownership.holds(ownership.owner_id)
+    assert ownership.may_send(before) <= 0
+    assert ownership.may_send(ownership.owner_id) > 0
 
 
 async def test_many_that_begin_at_once_agree(ownership: Ownership, desk: Desk, clock: ManualClock):
@@ -132,11 +135,19 @@ async def test_a_store_that_fails_does_not_stretch_it(ownership: Ownership, desk
     assert 0 < ownership.remaining() <= 4
 
 
+async def test_given_up_it_is_gone_whatever_the_store_says(ownership: Ownership, desk: Desk):
+    await ownership.begin()
+    desk.fails = True
+    with pytest.raises(StoreError):
+        await ownership.end()
+    assert ownership.may_send(ownership.owner_id) <= 0
+
+
 async def test_given_up_it_is_gone(ownership: Ownership, desk: Desk):
     await ownership.begin()
     await ownership.end()
     assert not desk.owners
-    assert not ownership.holds(ownership.owner_id)
+    assert ownership.may_send(ownership.owner_id) <= 0
 
 
 def test_what_it_is_at_work_on(ownership: Ownership):
@@ -157,8 +168,8 @@ async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
     desk.slow = lambda: clock.advance(9)
     await ownership.renew()
     assert ownership.owner_id != old
-    assert not ownership.holds(old)
-    assert ownership.holds(ownership.owner_id)
+    assert ownership.may_send(old) <= 0
+    assert ownership.may_send(ownership.owner_id) > 0
 
 
 @pytest.fixture
