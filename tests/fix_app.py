@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from interlock import connections, policy, runs, sdk
-from interlock.app import Interlock, Settings, SettingsFile, assembly
+from interlock.app import Interlock, Settings, assembly, parse_file
 from interlock.app.settings import ApprovalSettings, ConnectorSettings, ExecutionSettings
 from interlock.kernel import JSON, Caller, Clock, InterlockError, StoreError, Uuid7Ids
 from interlock.testing import ManualClock, github
@@ -208,7 +208,7 @@ class World:
         self, *, rules: str | None = None, manifest: sdk.Manifest | None = None, **changes: Any
     ) -> assembly.Parts:
         """The parts of a process. `rules` is the text of a settings file with policy and budgets."""
-        file = None if rules is None else SettingsFile(path=self.folder / "interlock.toml", text=rules, values={})
+        file = None if rules is None else parse_file(self.folder / "interlock.toml", rules)
         return await assembly.assemble(
             self.settings(**changes),
             file=file,

@@ -15,14 +15,15 @@ from interlock.app.local_plane import (
     open_local_plane,
     python_profile,
 )
+from interlock.app.mistakes import InvalidSettings
 from interlock.app.provided import has_store
 from interlock.app.settings import (
     FILE_NAME,
-    InvalidSettings,
     Settings,
     SettingsFile,
     find_file,
     load,
+    parse_file,
     read_file,
 )
 from interlock.app.upkeep import Check, Health, examine, migrate, read_catalog
@@ -51,6 +52,7 @@ __all__ = [
     "make_lane",
     "migrate",
     "open_local_plane",
+    "parse_file",
     "python_profile",
     "read_catalog",
     "read_file",

@@ -49,7 +49,7 @@ def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Po
         document = policy.parse_document(_read(path, "policy file"), source=str(path))
         judged = policy.from_policy_file(document)
     elif file is not None:
-        document = policy.parse_document(file.text, source=str(file.path))
+        document = file.document
         judged = policy.from_document(document)
     else:
         return policy.DEFAULT, ()

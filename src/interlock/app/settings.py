@@ -1,35 +1,59 @@
 """Settings: a flag, then `INTERLOCK_*`, then the nearest `interlock.toml`, then the default."""
 
-import difflib
 import getpass
 import os
-import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeGuard, get_origin
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
-from interlock.kernel import JSON, ConfigurationError, InvalidJson, parse_json
+from interlock import policy
+from interlock.app import mistakes, variables
+from interlock.app.mistakes import InvalidSettings
+from interlock.kernel import JSON
 
 FILE_NAME = "interlock.toml"
-_MAX_FILE = 1_048_576
-_PREFIX = "INTERLOCK_"
-_OTHER_VARIABLES = frozenset({"KEY", "KEY_FILE", "DEBUG"})
-"""Variables of ours that are no settings."""
-
-_Problem: TypeAlias = tuple[str, str, str | None]
-"""Where, what, and what may have been meant."""
-
-_OTHER_TABLES = frozenset({"policy", "budgets"})
+_OTHER_TABLES: Final = ("policy", "budgets")
 """Top-level tables of the file that their own rooms read, with their own messages."""
 
+_THEIR_NAMES: Final = (*_OTHER_TABLES, *(f"policy.{key}" for key in policy.KEYS))
 
-class InvalidSettings(ConfigurationError):
-    """A setting has a wrong name or value."""
 
-    code = "invalid_settings"
+def _name(text: str) -> str:
+    if not 0 < len(text) <= 200 or not text.isprintable():
+        raise ValueError("must be 1 to 200 printable characters")
+    return text
+
+
+def _address(text: str) -> str:
+    if not text or "\0" in text:
+        raise ValueError("must be a path or an address, without a zero character")
+    return text
+
+
+def _allowance(entry: str) -> str:
+    from interlock import plane  # here: most settings allow nothing
+
+    try:
+        plane.AddressPolicy(allow=[entry])
+    except plane.InvalidAllowance as error:
+        raise ValueError("must be host:port, [address]:port, an address or a network such as 10.0.0.0/8") from error
+    return entry
+
+
+_Name: TypeAlias = Annotated[str, AfterValidator(_name)]
+_Address: TypeAlias = Annotated[str, AfterValidator(_address)]
+_Allowance: TypeAlias = Annotated[str, AfterValidator(_allowance)]
 
 
 class Part(BaseModel):
@@ -42,8 +66,8 @@ class ConnectorSettings(Part):
     """What runs: `manifests` are files beside the settings file; `isolated` names connectors whose Python code runs in a
     child process."""
 
-    manifests: tuple[str, ...] = ()
-    isolated: tuple[str, ...] = ()
+    manifests: tuple[_Address, ...] = ()
+    isolated: tuple[_Name, ...] = ()
 
 
 class ApprovalSettings(Part):
@@ -59,28 +83,36 @@ class ExecutionSettings(Part):
     longest pause, in seconds, that a direct call makes between attempts."""
 
     owner_lease: Annotated[float, Field(ge=1, le=300)] = 10.0
-    egress_allow: tuple[str, ...] = ()
+    egress_allow: tuple[_Allowance, ...] = ()
     inline_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 65_536
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
 
 
 class Settings(Part):
     """Everything that an operator can set. `store` is a path or a database URL; `policy_file` replaces the `[policy]` and
-    `[[budgets]]` tables of the settings file."""
+    `[[budgets]]` tables of the settings file. Raises InvalidSettings, also where a program makes them by hand."""
 
-    store: str = ".interlock/interlock.db"
-    blobs: str | None = None
-    tenant: str = "default"
-    actor: str = Field(default_factory=lambda: f"local:{getpass.getuser()}")
-    roles: frozenset[str] = frozenset({"approver"})
-    environment: str = "dev"
-    policy_file: str | None = None
+    store: _Address = ".interlock/interlock.db"
+    blobs: _Address | None = None
+    tenant: _Name = "default"
+    actor: _Name = Field(default_factory=lambda: f"local:{getpass.getuser()}")
+    roles: frozenset[_Name] = frozenset({"approver"})
+    environment: _Name = "dev"
+    policy_file: _Address | None = None
     connectors: ConnectorSettings = ConnectorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_our_words(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(values)
+        except ValidationError as error:
+            raise InvalidSettings(mistakes.problems(cls, error.errors(), also=_THEIR_NAMES)) from error
 
     @property
     def store_url(self) -> str:
@@ -99,12 +131,17 @@ class Settings(Part):
         return ":memory:" if ":memory:" in self.store_url else str(_plain_path(self.store_url).parent / "blobs")
 
 
-class SettingsFile(Part):
-    """The settings file as read: its text is kept, because policy and budgets have parsers of their own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsFile:
+    """The settings file as read. Policy and budgets are in it too; they have parsers of their own."""
 
     path: Path
-    text: str
-    values: dict[str, Any]
+    document: policy.Document
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """Its top-level table."""
+        return self.document.value
 
 
 def find_file(start: Path) -> Path | None:
@@ -118,132 +155,53 @@ def find_file(start: Path) -> Path | None:
 def read_file(path: Path) -> SettingsFile:
     """Read a settings file. Raises InvalidSettings with the line of a syntax error."""
     try:
-        raw = path.read_bytes()
-        if len(raw) > _MAX_FILE:
-            raise InvalidSettings(f"{path} has {len(raw)} bytes; the limit is {_MAX_FILE}")
-        text = raw.decode()
-        return SettingsFile(path=path, text=text, values=tomllib.loads(text))
+        with path.open("rb") as file:
+            content = file.read(policy.MAX_BYTES + 1)
     except OSError as error:
-        raise InvalidSettings(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InvalidSettings(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidSettings(f"{path} is not TOML: {error}") from error
+        text = f"cannot be read: {error.strerror}"
+        raise InvalidSettings([policy.Problem(path=(), text=text, place=policy.Place(source=str(path)))]) from error
+    return parse_file(path, content)
+
+
+def parse_file(path: Path, content: str | bytes) -> SettingsFile:
+    """What a settings file at this path says. Raises InvalidSettings with the line of a syntax error."""
+    try:
+        return SettingsFile(path=path, document=policy.parse_document(content, source=str(path)))
+    except policy.InvalidPolicy as error:
+        raise InvalidSettings(error.problems) from error
 
 
 def load(file: SettingsFile | None, flags: Mapping[str, JSON] | None = None) -> Settings:
     """Put the sources together, setting by setting. `flags` are those that were given. Raises InvalidSettings naming every
-    problem."""
+    problem and where it stands."""
+    flags = flags or {}
+    told = variables.read(Settings, os.environ)
     values: dict[str, Any] = {}
     if file is not None:
         values = {name: value for name, value in file.values.items() if name not in _OTHER_TABLES}
         values["folder"] = file.path.parent
-    problems: list[_Problem] = []
-    values = _joined(_joined(values, _from_environment(os.environ, problems)), flags or {})
+
+    def place(problem: policy.Problem) -> policy.Problem:
+        if problem.path[0] in flags:
+            return replace(problem, place=policy.Place(source=f"--{problem.path[0]}"), path=problem.path[1:])
+        if (variable := told.found(problem.path)) is not None:
+            return replace(problem, place=variable[0], path=variable[1])
+        return problem if file is None else replace(problem, place=file.document.locate(problem.path))
+
+    problems = told.problems
     try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        problems = [*map(_problem, error.errors()), *problems]
+        settings = Settings(**variables.joined(variables.joined(values, told.values), flags))
+    except InvalidSettings as error:
+        problems = [*error.placed(place).problems, *problems]
     else:
         if not problems:
             return settings
-    raise _invalid(problems, file)
+    raise InvalidSettings(sorted(problems, key=_line))
 
 
-def _joined(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, and where both say something `over`."""
-    joined = {**under, **over}
-    for name in under.keys() & over.keys():
-        if isinstance(under[name], dict) and isinstance(over[name], dict):
-            joined[name] = {**under[name], **over[name]}
-    return joined
-
-
-def _from_environment(environ: Mapping[str, str], problems: list[_Problem]) -> dict[str, Any]:
-    """The settings among the variables. An empty one counts as not set."""
-    tables: dict[str, Any] = {}
-    values: dict[str, Any] = {}
-    for variable, text in environ.items():
-        given = variable.upper().removeprefix(_PREFIX)
-        if not text or given == variable.upper():
-            continue
-        name, _, inner = given.lower().partition("__")
-        field = Settings.model_fields.get(name)
-        if field is not None and _is_table(field.annotation):
-            if inner:
-                part = field.annotation.model_fields.get(inner)
-                inside = {inner: _read(variable, text, None if part is None else part.annotation, problems)}
-                values = _joined(values, {name: inside})
-            else:
-                tables[name] = _read(variable, text, field.annotation, problems)
-        elif field is not None and not inner:
-            values[name] = _read(variable, text, field.annotation, problems)
-        elif (near := _misspelt(given)) is not None:
-            problems.append((variable, "unknown setting", near))
-    return _joined(tables, values)
-
-
-def _read(variable: str, text: str, annotation: object, problems: list[_Problem]) -> Any:
-    """A variable's value: tables and lists are JSON."""
-    kind, wanted = (dict, "object") if _is_table(annotation) else (list, "list")
-    if kind is list and get_origin(annotation) not in (tuple, frozenset):
-        return text
-    with suppress(InvalidJson):
-        value = parse_json(text, what=variable, unique=True)
-        if isinstance(value, kind):
-            return value
-    problems.append((variable, f"a JSON {wanted} is expected", None))
-    return {} if kind is dict else []
-
-
-def _invalid(problems: Sequence[_Problem], file: SettingsFile | None) -> InvalidSettings:
-    lines = [f"{path}: {text}" + (f"; did you mean {near!r}?" if near else "") for path, text, near in problems]
-    where = f" in {file.path}, the environment or the flags" if file else " in the environment or the flags"
-    told: list[JSON] = [{"path": path, "problem": text, "suggestion": near} for path, text, near in problems]
-    return InvalidSettings("; ".join(lines) + where, details={"problems": told})
-
-
-def _problem(error: Mapping[str, Any]) -> _Problem:
-    path = ".".join(str(part) for part in error["loc"])
-    if error["type"] == "extra_forbidden":
-        return path, "unknown setting", _nearest(error["loc"])
-    return path, error["msg"], None
-
-
-def _misspelt(given: str) -> str | None:
-    """Which of our variables somebody may have meant. One that looks like none of them is another program's, or
-    Kubernetes' (INTERLOCK_PORT)."""
-    known = [*_variables(Settings), *_OTHER_VARIABLES]
-    if given in known:
-        return None
-    near = difflib.get_close_matches(given, known, n=1, cutoff=0.7)
-    near += [each for each in known if each.startswith(given) or given.startswith(f"{each}__")]
-    near += [each for each in known if each.endswith(f"__{given}") or sorted(each) == sorted(given)]
-    return _PREFIX + near[0] if near else None
-
-
-def _variables(model: type[BaseModel]) -> Iterator[str]:
-    """The names of all settings as variables, without the prefix."""
-    for name, field in model.model_fields.items():
-        if _is_table(field.annotation):
-            yield from (f"{name.upper()}__{inner}" for inner in _variables(field.annotation))
-        else:
-            yield name.upper()
-
-
-def _is_table(annotation: object) -> TypeGuard[type[BaseModel]]:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _nearest(location: tuple[int | str, ...]) -> str | None:
-    model: type[BaseModel] = Settings
-    for part in location[:-1]:
-        annotation = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
-        if not _is_table(annotation):
-            return None
-        model = annotation
-    near = difflib.get_close_matches(str(location[-1]), [*model.model_fields, *_OTHER_TABLES], n=1)
-    return near[0] if near else None
+def _line(problem: policy.Problem) -> int:
+    """Problems are told in the file's order, and then those of other places."""
+    return (problem.place and problem.place.line) or policy.MAX_BYTES
 
 
 def _plain_path(url: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.cli.paper import Paper
-from interlock.kernel import JSON, Caller, RequestError
+from interlock.kernel import JSON
 
 if TYPE_CHECKING:
     from interlock import app
@@ -65,10 +65,6 @@ class Desk:
         from interlock import app
 
         settings, file = self._load()
-        try:
-            Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
         async with app.Interlock.open(settings=settings, file=file, create=False, background=acting) as il:
             yield il
 

@@ -29,8 +29,6 @@ async def init(desk: "Desk") -> "Answer":
     Example:
       interlock init && interlock doctor
     """
-    import tomllib
-
     from interlock import app
     from interlock.cli import files, template
     from interlock.cli.desk import Answer
@@ -38,7 +36,7 @@ async def init(desk: "Desk") -> "Answer":
 
     path, kept = _place(desk.options.config or app.FILE_NAME)
     text = template.settings(store=desk.options.store)
-    file = app.read_file(path) if kept else app.SettingsFile(path=path, text=text, values=tomllib.loads(text))
+    file = app.read_file(path) if kept else app.parse_file(path, text)
     settings = app.load(file, desk.flags)
     if kept and app.has_store(settings):
         raise AlreadyInitialised(f"{path} and its store are there already")

@@ -7,9 +7,9 @@ policy's default, with a reason.
 """
 
 from interlock.policy.decide import DEFAULT, Policy
-from interlock.policy.document import Document, parse_document
+from interlock.policy.document import MAX_BYTES, Document, parse_document
 from interlock.policy.errors import InvalidPolicy, Place, Problem
-from interlock.policy.load import from_document, from_policy_file
+from interlock.policy.load import KEYS, from_document, from_policy_file
 from interlock.policy.model import (
     EFFECTS,
     ORIGINS,
@@ -26,6 +26,8 @@ from interlock.policy.rule import Rule
 __all__ = [
     "DEFAULT",
     "EFFECTS",
+    "KEYS",
+    "MAX_BYTES",
     "ORIGINS",
     "PRESSURES",
     "RUNTIME_CLASSES",

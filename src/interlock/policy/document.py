@@ -17,7 +17,7 @@ _Places: TypeAlias = dict[Path, tuple[int, int]]
 _NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
 _KEY = re.compile(rf"^\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
 _HEADER = re.compile(rf"^\s*(\[\[?)\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]\]?\s*(?:#.*)?$")
-_TOML_ERROR = re.compile(r"^(.*?) \(at line (\d+), column (\d+)\)$", re.DOTALL)
+_TOML_ERROR = re.compile(r"^(.*?) \(at (?:line (\d+), column (\d+)|end of document)\)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,8 @@ def _parse_toml(text: str, source: str) -> tuple[dict[str, Any], _Places]:
         found = _TOML_ERROR.match(str(error))
         if found is None:
             raise _invalid(source, f"not TOML: {error}") from error
+        if found[2] is None:
+            raise _invalid(source, f"not TOML: {found[1]}, at the end", len(text.splitlines())) from error
         raise _invalid(source, f"not TOML: {found[1]}", int(found[2]), int(found[3])) from error
     return value, _toml_places(text)
 
@@ -90,7 +92,8 @@ def _toml_places(text: str) -> _Places:
         column = len(line) - len(line.lstrip()) + 1
         if header := _HEADER.match(line):
             table = _enter(_split(header[2]), lengths, new_item=header[1] == "[[")
-            places.setdefault(table, (number, column))
+            for length in range(1, len(table) + 1):
+                places.setdefault(table[:length], (number, column))
         elif key := _KEY.match(line):
             path = table
             for name in _split(key[1]):
@@ -138,7 +141,7 @@ def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], _Places]:
     except yaml.YAMLError as error:
         raise _invalid(source, f"not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(value, dict):
-        raise _invalid(source, "the file must hold a table of keys", 1, 1)
+        raise _invalid(source, "the file must hold a table of keys, of which one is 'policy'", 1, 1)
     return cast("dict[str, Any]", value), places
 
 

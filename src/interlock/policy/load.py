@@ -11,7 +11,9 @@ from interlock.policy.model import Effect
 from interlock.policy.rule import MATCHERS, Rule, find_flaws, nearest
 
 _FILE_KEYS = ("policy", "budgets")
-_POLICY_KEYS = ("default", "reviewer", "rules")
+KEYS = ("default", "reviewer", "rules")
+"""What a policy consists of."""
+
 _RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "sandbox", "reason", "reviewer", "expires_after_s")
 
 
@@ -37,13 +39,17 @@ def from_policy_file(document: Document) -> Policy:
 
     The file has `policy` and may have `budgets`. Raises InvalidPolicy as `from_document`, and for any other key.
     """
-    problems = [
-        Problem(path=(key,), text="unknown key", suggestion=nearest(key, _FILE_KEYS), place=document.locate((key,)))
-        for key in document.value
-        if key not in _FILE_KEYS
-    ]
+    problems: list[Problem] = []
+    for key in document.value:
+        if key in KEYS:
+            text = "stands at the top of the file, and belongs below the key 'policy'"
+            problems.append(Problem(path=(key,), text=text, place=document.locate((key,))))
+        elif key not in _FILE_KEYS:
+            near = nearest(key, _FILE_KEYS)
+            problems.append(Problem(path=(key,), text="unknown key", suggestion=near, place=document.locate((key,))))
     if "policy" not in document.value:
-        problems.append(Problem(path=("policy",), text="the file has no such key", place=document.locate(())))
+        text = f"the file has no such key; {', '.join(KEYS)} stand below it"
+        problems.append(Problem(path=("policy",), text=text, place=document.locate(())))
     if problems:
         raise InvalidPolicy(problems)
     return from_document(document)
@@ -71,8 +77,8 @@ def _rules(table: dict[str, Any]) -> list[object]:
 
 def _table_problems(table: dict[str, Any]) -> Iterator[Problem]:
     for key in table:
-        if key not in _POLICY_KEYS:
-            yield Problem(path=(key,), text="unknown key", suggestion=nearest(key, _POLICY_KEYS))
+        if key not in KEYS:
+            yield Problem(path=(key,), text="unknown key", suggestion=nearest(key, KEYS))
     default, reviewer = table.get("default", Effect.ASK), table.get("reviewer", "approver")
     if not isinstance(default, str) or default not in tuple(Effect):
         words = tuple(effect.value for effect in Effect)

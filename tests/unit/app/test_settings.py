@@ -49,22 +49,59 @@ def test_all_typos_are_told_at_once_with_suggestions(tmp_path: Path) -> None:
     file = written(tmp_path, 'stor = "x"\n[execution]\nowner_leese = 3\nretry_wait = -1\n')
     with pytest.raises(app.InvalidSettings) as caught:
         app.load(file)
-    told = caught.value.message
-    assert "stor: unknown setting; did you mean 'store'?" in told
-    assert "execution.owner_leese: unknown setting; did you mean 'owner_lease'?" in told
-    assert "execution.retry_wait" in told
-    assert str(tmp_path) in told
+    path = tmp_path / app.FILE_NAME
+    assert caught.value.message.splitlines()[1:] == [
+        f"  {path}:1:1: stor: unknown setting; did you mean 'store'?",
+        f"  {path}:3:1: execution.owner_leese: unknown setting; did you mean 'owner_lease'?",
+        f"  {path}:4:1: execution.retry_wait: must be a number from 0 to 300, not -1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("tenant = 5", ":1:1: tenant: must be a text, not 5"),
+        ('roles = "admin"', ":1:1: roles: must be a list of texts"),
+        ('roles = ["admin", ""]', ":1:1: roles[1]: must be 1 to 200 printable"),
+        ('environment = ""', ":1:1: environment: must be 1 to 200 printable characters"),
+        ('actor = "a\\nb"', ":1:1: actor: must be 1 to 200 printable characters"),
+        ('store = "a\\u0000b"', ":1:1: store: must be a path or an address, without a zero character"),
+        ('output = "plian"', ":1:1: output: must be auto or plain; did you mean 'plain'?"),
+        ("approvals = 3", ":1:1: approvals: must be a table, not 3"),
+        ("[approvals]\nself_review = []", ":2:1: approvals.self_review: must be true or false, not a list"),
+        ("[approvals]\nexpires_after = 0", ": must be a number above 0 and at most 2592000, not 0"),
+        ("[execution]\nowner_lease = nan", ": must be a number from 1 to 300, not nan"),
+        ("[execution]\ninline_bytes = 0.5", ": must be a whole number from 0 to 1048576, not 0.5"),
+        (
+            '[execution]\negress_allow = [\n"::1", "a b"]',
+            ":2:1: execution.egress_allow[1]: must be host:port, [address]",
+        ),
+        ("owner_lease = 3", ":1:1: owner_lease: unknown setting; did you mean 'execution.owner_lease'?"),
+        ("[[rules]]\nid = 'x'", ":1:1: rules: unknown setting; did you mean 'policy.rules'?"),
+        ("[execution]\nself_review = true", ":2:1: execution.self_review: unknown setting; did you mean 'approvals"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_line_and_what_is_expected(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(app.InvalidSettings) as caught:
+        app.load(written(tmp_path, text))
+    assert told in caught.value.message
+    assert len(caught.value.problems) == 1
+
+
+def test_settings_that_are_made_by_hand_raise_no_foreign_error() -> None:
+    with pytest.raises(app.InvalidSettings, match="tenant: must be 1 to 200 printable characters"):
+        app.Settings(tenant="")
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"a = ", "is not TOML"), (b"\xff\xfe", "is not UTF-8"), (b"x" * 1_048_577, "the limit is 1048576")],
+    [(b"a = 1\nb = ", ":2: not TOML"), (b"\xff\xfe", "not UTF-8"), (b"x" * 262_145, "the limit is 262144")],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / app.FILE_NAME).write_bytes(content)
     with pytest.raises(app.InvalidSettings, match=told):
         app.read_file(tmp_path / app.FILE_NAME)
-    with pytest.raises(app.InvalidSettings, match="cannot read"):
+    with pytest.raises(app.InvalidSettings, match=r"missing\.toml: cannot be read: No such file"):
         app.read_file(tmp_path / "missing.toml")
 
 
@@ -122,7 +159,9 @@ def test_a_misspelt_variable_is_told_with_the_nearest(monkeypatch: pytest.Monkey
     with pytest.raises(app.InvalidSettings) as caught:
         app.load(None)
     assert f"{name}: unknown setting; did you mean {meant!r}?" in caught.value.message
-    assert caught.value.details["problems"] == [{"path": name, "problem": "unknown setting", "suggestion": meant}]
+    assert caught.value.details["problems"] == [
+        {"path": [], "source": name, "line": None, "column": None, "problem": "unknown setting", "suggestion": meant}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +203,7 @@ def test_typos_of_all_sources_are_told_together(tmp_path: Path, monkeypatch: pyt
     told = caught.value.message
     for expected in (
         "tenannt: unknown setting",
-        "execution.retrywait: unknown setting",
+        "INTERLOCK_EXECUTION__RETRYWAIT: unknown setting; did you mean 'retry_wait'?",
         "INTERLOCK_STOER: unknown setting",
     ):
         assert expected in told
@@ -173,29 +212,40 @@ def test_typos_of_all_sources_are_told_together(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("INTERLOCK_ROLES", "admin", "INTERLOCK_ROLES: a JSON list is expected"),
+        ("INTERLOCK_ROLES", "admin", "INTERLOCK_ROLES: must be a JSON list; the value is not JSON: unexpected char"),
+        ("INTERLOCK_EXECUTION__EGRESS_ALLOW", "127.0.0.1", "INTERLOCK_EXECUTION__EGRESS_ALLOW: must be a JSON list; "),
+        ("INTERLOCK_EXECUTION__EGRESS_ALLOW", "[1]", "INTERLOCK_EXECUTION__EGRESS_ALLOW: [0]: must be a text, not 1"),
+        ("INTERLOCK_EXECUTION", "fast", "INTERLOCK_EXECUTION: must be a JSON object; the value is not JSON"),
+        ("INTERLOCK_EXECUTION", "[3]", "INTERLOCK_EXECUTION: must be a JSON object"),
         (
-            "INTERLOCK_EXECUTION__EGRESS_ALLOW",
-            "127.0.0.1",
-            "INTERLOCK_EXECUTION__EGRESS_ALLOW: a JSON list is expected",
+            "INTERLOCK_EXECUTION",
+            '{"a":1,"a":2}',
+            "INTERLOCK_EXECUTION: must be a JSON object; value $: the key 'a' stands",
         ),
-        ("INTERLOCK_EXECUTION__EGRESS_ALLOW", "[1]", "execution.egress_allow.0: "),
-        ("INTERLOCK_EXECUTION", "fast", "INTERLOCK_EXECUTION: a JSON object is expected"),
         (
             "INTERLOCK_EXECUTION",
             '{"owner_leese": 3}',
-            "execution.owner_leese: unknown setting; did you mean 'owner_lease'?",
+            "INTERLOCK_EXECUTION: owner_leese: unknown setting; did you mean",
         ),
-        ("INTERLOCK_EXECUTION", "[3]", "INTERLOCK_EXECUTION: a JSON object is expected"),
-        ("INTERLOCK_EXECUTION__OWNER_LEASE", "long", "execution.owner_lease: "),
-        ("INTERLOCK_OUTPUT", "loud", "output: "),
+        (
+            "INTERLOCK_EXECUTION",
+            '{"owner_lease": 0}',
+            "INTERLOCK_EXECUTION: owner_lease: must be a number from 1 to 300",
+        ),
+        (
+            "INTERLOCK_EXECUTION__OWNER_LEASE",
+            "long",
+            "INTERLOCK_EXECUTION__OWNER_LEASE: must be a number from 1 to 300",
+        ),
+        ("INTERLOCK_OUTPUT", "loud", "INTERLOCK_OUTPUT: must be auto or plain"),
+        ("INTERLOCK_ENVIRONMENT", "a\nb", "INTERLOCK_ENVIRONMENT: must be 1 to 200 printable characters"),
     ],
 )
 def test_a_variable_of_the_wrong_kind_is_told(monkeypatch: pytest.MonkeyPatch, name: str, text: str, told: str) -> None:
     monkeypatch.setenv(name, text)
     with pytest.raises(app.InvalidSettings) as caught:
         app.load(None, {"tenant": "x"})
-    assert caught.value.message.startswith(told)
+    assert caught.value.message.partition("\n  ")[2].startswith(told)
     assert text not in caught.value.message.partition(":")[2]
 
 

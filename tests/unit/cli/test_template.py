@@ -1,6 +1,5 @@
 """The settings file that `init` writes is one that is read, and its policy says what its comments say."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from interlock.cli import template
 def test_it_is_read(store: str | None, tmp_path: Path):
     text = template.settings(store=store)
     assert "secret" not in text
-    file = app.SettingsFile(path=tmp_path / "interlock.toml", text=text, values=tomllib.loads(text))
+    file = app.parse_file(tmp_path / "interlock.toml", text)
     settings = app.load(file)
     assert settings.approvals.self_review
     if store is not None and "://" not in store:
@@ -51,6 +50,5 @@ def test_what_is_commented_out_is_right_too(tmp_path: Path):
     path.write_text("\n".join(lines))
     file = app.read_file(path)
     assert len(file.values["policy"]["rules"]) == 4
-    document = policy.parse_document(file.text, source=str(path))
-    policy.from_document(document)
-    assert len(budgets.parse_rules(document.value["budgets"], locate=document.locate)) == 1
+    policy.from_document(file.document)
+    assert len(budgets.parse_rules(file.values["budgets"], locate=file.document.locate)) == 1

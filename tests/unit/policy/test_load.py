@@ -110,7 +110,20 @@ def test_a_misspelt_policy_is_not_the_default():
         policy.from_policy_file(document)
     assert [str(problem) for problem in caught.value.problems] == [
         "p.yaml:1:1: polcy: unknown key; did you mean 'policy'?",
-        "p.yaml: policy: the file has no such key",
+        "p.yaml: policy: the file has no such key; default, reviewer, rules stand below it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "source"), [("default: deny\nrules: []\n", "p.yaml"), ('default = "deny"\nrules = []\n', "p.toml")]
+)
+def test_what_belongs_below_policy_is_told_so(text: str, source: str):
+    with pytest.raises(policy.InvalidPolicy) as caught:
+        policy.from_policy_file(policy.parse_document(text, source=source))
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"{source}:1:1: default: stands at the top of the file, and belongs below the key 'policy'",
+        f"{source}:2:1: rules: stands at the top of the file, and belongs below the key 'policy'",
+        f"{source}: policy: the file has no such key; default, reviewer, rules stand below it",
     ]
 
 

@@ -1,0 +1,77 @@
+"""What an operator writes wrongly: told all at once, in our words, with the place and what is expected there."""
+
+import pytest
+
+from fix_cli import Shell
+
+SETTINGS = """\
+stor = "x"
+tenant = 5
+
+[execution]
+owner_leese = 3
+owner_lease = "long"
+
+[approvls]
+self_review = true
+
+[policy]
+defualt = "deny"
+"""
+
+
+def lines(text: str) -> list[str]:
+    """What follows the first line of a complaint, up to the next step."""
+    return [line.strip() for line in text.partition("\nnext: ")[0].splitlines()[1:]]
+
+
+def test_all_that_is_wrong_with_the_settings_is_told_at_once(shell: Shell):
+    (shell.folder / "interlock.toml").write_text(SETTINGS)
+    environment = {
+        "INTERLOCK_STROE": "x",
+        "INTERLOCK_APPROVALS": '{"self_review": 1, "self_review": 2}',
+        "INTERLOCK_EXECUTION__RETRY_WAIT": "-1",
+    }
+    told = shell.run("runs", "list", environment=environment)
+    assert (told.code, told.out) == (2, "")
+    path = shell.folder / "interlock.toml"
+    assert lines(told.err) == [
+        f"{path}:1:1: stor: unknown setting; did you mean 'store'?",
+        f"{path}:2:1: tenant: must be a text, not 5",
+        f"{path}:5:1: execution.owner_leese: unknown setting; did you mean 'owner_lease'?",
+        f"{path}:6:1: execution.owner_lease: must be a number from 1 to 300",
+        f"{path}:8:1: approvls: unknown setting; did you mean 'approvals'?",
+        "INTERLOCK_EXECUTION__RETRY_WAIT: must be a number from 0 to 300",
+        "INTERLOCK_APPROVALS: must be a JSON object; value $: the key 'self_review' stands twice",
+        "INTERLOCK_STROE: unknown setting; did you mean 'INTERLOCK_STORE'?",
+    ]
+    # doctor reads the file's other part as well
+    found = {each["check"]: each for each in shell.run("doctor", "--json", environment=environment).json["checks"]}
+    assert found.keys() == {"settings", "policy"}
+    assert f"{path}:12:1: policy.defualt: unknown key; did you mean 'default'?" in found["policy"]["found"]
+
+
+def test_a_flag_that_cannot_be_is_told_by_its_name(shell: Shell):
+    told = shell.run("runs", "list", "--tenant", "", "--actor", "a\nb")
+    assert lines(told.err) == [
+        "--tenant: must be 1 to 200 printable characters",
+        "--actor: must be 1 to 200 printable characters",
+    ]
+    assert told.code == 2
+    assert shell.run("doctor", "--tenant", "", "--json").json["checks"][0]["check"] == "settings"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("default: allow\n", ":1:1: default: stands at the top of the file, and belongs below the key 'policy'"),
+        ("polcy: {default: allow}\n", ":1:1: polcy: unknown key; did you mean 'policy'?"),
+        ("- id: x\n", ":1:1: the file must hold a table of keys, of which one is 'policy'"),
+        ("", ": policy: the file has no such key; default, reviewer, rules stand below it"),
+    ],
+)
+def test_a_policy_file_without_policy_says_how_it_begins(shell: Shell, text: str, told: str):
+    (shell.folder / "rules.yaml").write_text(text)
+    answer = shell.run("runs", "list", environment={"INTERLOCK_POLICY_FILE": "rules.yaml"})
+    assert answer.code == 2
+    assert f"{shell.folder / 'rules.yaml'}{told}" in lines(answer.err)
