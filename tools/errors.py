@@ -38,9 +38,8 @@ def table() -> str:
     for branch in branches:
         own = sorted((error for error in found if _branch(error, branches) is branch), key=lambda error: error.code)
         rows = [_row(error) for error in (branch, *(error for error in own if error is not branch))]
-        lines = ["| code | meaning | retry | who acts | next step |", "|---|---|---|---|---|", *rows]
-        exit_code = complaint.exit_code(branch("as an example"))
-        parts.append("\n".join([f"## {branch.__name__} (exit code {exit_code})", "", *lines]))
+        lines = ["| code | exit code | meaning | retry | who acts | next step |", "|---|---|---|---|---|---|", *rows]
+        parts.append("\n".join([f"## {branch.__name__}", "", *lines]))
     return "\n\n".join([*parts, _failures()]) + "\n"
 
 
@@ -78,7 +77,8 @@ def _branch(error: type[kernel.InterlockError], branches: list[type[kernel.Inter
 
 def _row(error: type[kernel.InterlockError]) -> str:
     about = inspect.cleandoc(error.__doc__ or "").partition("\n\n")[0]
-    cells = (f"`{error.code}`", about, error.retry.value, error.fault.value, error.next_step)
+    exit_code = str(complaint.exit_code_of(error))
+    cells = (f"`{error.code}`", exit_code, about, error.retry.value, error.fault.value, error.next_step)
     return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 

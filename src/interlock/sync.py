@@ -15,11 +15,28 @@ T = TypeVar("T")
 Room = TypeVar("Room")
 
 
+class Door:
+    """The way to the loop's thread, for as long as it is open."""
+
+    def __init__(self, portal: BlockingPortal) -> None:
+        self._portal = portal
+        self.open = True
+
+    def call(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What the work answers. Raises Closed."""
+        try:
+            return self._portal.call(work)
+        except RuntimeError as error:
+            if self.open:
+                raise
+            raise app.Closed("this Interlock is closed") from error
+
+
 class Face(Generic[Room]):
     """A room of the facade whose methods wait instead of being awaited."""
 
-    def __init__(self, portal: BlockingPortal, room: Room) -> None:
-        self._portal = portal
+    def __init__(self, door: Door, room: Room) -> None:
+        self._door = door
         self._room = room
 
 
@@ -30,7 +47,7 @@ def waiting(
 
     @wraps(method)
     def wait(self: Face[Room], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._portal.call(partial(method, self._room, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+        return self._door.call(partial(method, self._room, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
 
     return wait
 
@@ -72,11 +89,11 @@ class Connections(Face[app.Connections]):
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
-    def __init__(self, portal: BlockingPortal, room: app.Interlock) -> None:
-        super().__init__(portal, room)
-        self.runs = Runs(portal, room.runs)
-        self.approvals = Approvals(portal, room.approvals)
-        self.connections = Connections(portal, room.connections)
+    def __init__(self, door: Door, room: app.Interlock) -> None:
+        super().__init__(door, room)
+        self.runs = Runs(door, room.runs)
+        self.approvals = Approvals(door, room.approvals)
+        self.connections = Connections(door, room.connections)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 
@@ -87,19 +104,22 @@ class Interlock(Face[app.Interlock]):
     def open(cls, url: str | None = None, **options: Any) -> Generator["Interlock"]:
         """As `app.Interlock.open`, with the same options and errors."""
         with start_blocking_portal("asyncio") as portal:
+            door = Door(portal)
             opened = portal.wrap_async_context_manager(app.Interlock.open(url, **options))
             interruption: KeyboardInterrupt | SystemExit | None = None
             with opened as room:
                 try:
-                    yield cls(portal, room)
+                    yield cls(door, room)
                 except (KeyboardInterrupt, SystemExit) as error:
                     interruption = error  # kept out of the loop's tasks, which would wrap it in a group
+                finally:
+                    door.open = False
         if interruption is not None:
             raise interruption
 
     def as_caller(self, caller: Caller) -> "Interlock":
         """The same Interlock, acting for somebody else."""
-        return Interlock(self._portal, self._room.as_caller(caller))
+        return Interlock(self._door, self._room.as_caller(caller))
 
     @property
     def settings(self) -> app.Settings:

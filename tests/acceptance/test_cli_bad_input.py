@@ -154,7 +154,7 @@ def test_an_input_that_is_no_object_or_not_there_is_refused(shell: Shell):
     assert "missing.json" in refused(shell, *CREATE, "--input", "missing.json", code="file_refused")
 
 
-@pytest.mark.parametrize("option", ["--connection=a\x07b", "--idempotency-key=", "--environment=a\nb", "--timeout=0"])
+@pytest.mark.parametrize("option", ["--connection=a\x07b", "--idempotency-key=", "--environment=", "--timeout=0"])
 def test_wrong_options_are_refused(shell: Shell, option: str):
     refused(shell, *CREATE, "title=x", option, code="invalid_request")
 
@@ -182,20 +182,20 @@ def test_another_tenants_run_and_approval_are_not_there(shell: Shell):
 
 def test_a_revoked_connection_does_not_serve(shell: Shell):
     shell.good("connections", "revoke", "github")
-    refused(shell, *CREATE, "title=x", "--connection", "github", code="connection_revoked", exit_code=1)
+    refused(shell, *CREATE, "title=x", "--connection", "github", code="connection_revoked")
 
 
 def test_an_expired_connection_does_not_serve(shell: Shell):
     with sqlite3.connect(shell.store) as session:
         session.execute("UPDATE credentials SET expires_at = 1")
     session.close()
-    message = refused(shell, *CREATE, "title=x", code="connection_expired", exit_code=1)
+    message = refused(shell, *CREATE, "title=x", code="connection_expired")
     assert "expired at 1970-01-01" in message
 
 
 def test_no_connection_says_how_to_connect(bare_shell: Shell):
     bare_shell.good("init")
-    refused(bare_shell, *CREATE, "title=x", code="no_connection", exit_code=1)
+    refused(bare_shell, *CREATE, "title=x", code="no_connection")
 
 
 def test_a_token_comes_from_somewhere(shell: Shell):

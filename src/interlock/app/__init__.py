@@ -4,7 +4,7 @@ Owns: settings, the wiring of adapters into rooms, `Interlock`. Refuses: rules o
 only room that imports adapters and connectors; what it opens it closes.
 """
 
-from interlock.app.faces import Approvals, Connections, Runs, UnknownConnector, UnknownTarget
+from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownConnector, UnknownTarget
 from interlock.app.interlock import Interlock
 from interlock.app.local_plane import (
     LOCAL_NET,
@@ -16,7 +16,7 @@ from interlock.app.local_plane import (
     python_profile,
 )
 from interlock.app.mistakes import InvalidSettings
-from interlock.app.provided import has_store
+from interlock.app.provided import has_store, show_store
 from interlock.app.settings import (
     FILE_NAME,
     Settings,
@@ -33,6 +33,7 @@ __all__ = [
     "LOCAL_NET",
     "Approvals",
     "Check",
+    "Closed",
     "Connections",
     "Health",
     "Interlock",
@@ -56,4 +57,5 @@ __all__ = [
     "python_profile",
     "read_catalog",
     "read_file",
+    "show_store",
 ]

@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from interlock.kernel import JSON, Caller, RequestError, Secret
+from interlock.app.arguments import checked
+from interlock.kernel import JSON, Caller, RequestError, Retry, Secret
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
     from interlock import approvals, connections, runs, sdk
@@ -35,6 +36,14 @@ class UnknownTarget(RequestError):
         )
 
 
+class Closed(RequestError):
+    """What was opened has been closed."""
+
+    code = "closed"
+    retry = Retry.NEVER
+    next_step = "Use it inside its `with` block, or open it again."
+
+
 class Runs:
     """`il.runs`: what happened, and what a person can do about it."""
 
@@ -42,10 +51,12 @@ class Runs:
         self._parts = parts
         self._caller = caller
 
+    @checked
     async def fetch(self, run_id: str) -> "runs.Run":
         """One run. Raises RunNotFound."""
         return await self._parts.reading.fetch(self._caller, run_id)
 
+    @checked
     async def list(
         self,
         *,
@@ -70,35 +81,43 @@ class Runs:
         )
         return await self._parts.reading.list_runs(query)
 
+    @checked
     async def history(self, run_id: str) -> "runs.History":
         """One run with attempts, sends, decisions, artifacts and approvals. Raises RunNotFound."""
         return await self._parts.reading.fetch_history(self._caller, run_id)
 
+    @checked
     async def events(self, run_id: str, *, after_seq: int = 0, limit: int = 1000) -> "Sequence[runs.Event]":
         """A run's events in order. Raises RunNotFound."""
         return await self._parts.reading.list_events(self._caller, run_id, after_seq=after_seq, limit=limit)
 
+    @checked
     async def outcome(self, run_id: str) -> "runs.Outcome":
         """How a run stands, as `invoke` would have told. Raises RunNotFound and what the run failed with."""
         return await self._parts.reading.outcome(await self.fetch(run_id))
 
+    @checked
     async def artifact(self, artifact_id: str) -> "tuple[runs.Artifact, bytes]":
         """An artifact with its content. Raises ArtifactNotFound, ArtifactDamaged."""
         return await self._parts.reading.fetch_artifact(self._caller, artifact_id)
 
+    @checked
     async def cancel(self, run_id: str, *, reason: str = "") -> "runs.Run":
         """Stop a run; one that is at work stops before its next send. Raises RunNotFound, NotCancellable."""
         return await self._parts.steering.cancel(self._caller, run_id, reason=reason)
 
+    @checked
     async def settle(self, run_id: str, *, seen: "runs.Seen | None" = None, note: str = "") -> "runs.Run":
         """Settle a run of unknown outcome: by what a person saw, or by reading once more. Raises RunNotFound,
         RunNotWaiting, UnknownOutcome."""
         return await self._parts.steering.settle(self._caller, run_id, seen=seen, note=note)
 
+    @checked
     async def recover(self) -> "Sequence[runs.Recovered]":
         """Take over what dead processes left, now. An open Interlock does so by itself from time to time."""
         return await self._parts.recovery.recover()
 
+    @checked
     async def packet(self, run_id: str) -> bytes:
         """The run's signed review packet, for `verify`. Raises RunNotFound."""
         return await self._parts.reading.export(self._caller, run_id)
@@ -111,6 +130,7 @@ class Approvals:
         self._parts = parts
         self._caller = caller
 
+    @checked
     async def list(
         self, *, states: "Sequence[approvals.State]" = (), cursor: str | None = None, limit: int = 50
     ) -> "Sequence[approvals.Approval]":
@@ -119,10 +139,12 @@ class Approvals:
             self._caller, states=tuple(states), cursor=cursor, limit=limit
         )
 
+    @checked
     async def fetch(self, approval_id: str) -> "approvals.Approval":
         """One approval. Raises ApprovalNotFound."""
         return await self._parts.wiring.approvals.fetch_approval(self._caller, approval_id)
 
+    @checked
     async def approve(
         self, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None
     ) -> "approvals.Approval":
@@ -130,6 +152,7 @@ class Approvals:
         ApprovalExpired, InvalidEdit, catalog.InvalidInput."""
         return await self._parts.holding.approve(self._caller, approval_id, edited_input=edited_input)
 
+    @checked
     async def execute(self, approval_id: str) -> "runs.Outcome":
         """Execute the held run of an approval that was given, spending it. Raises RunNotHeld, and as `invoke`."""
         approval = await self.fetch(approval_id)
@@ -137,6 +160,7 @@ class Approvals:
             raise RequestError(f"{approval_id} holds no run; it is spent by whoever asked for it")
         return await self._parts.holding.execute(self._caller, approval.run_id)
 
+    @checked
     async def deny(self, approval_id: str, *, reason: str) -> "approvals.Approval":
         """Say no; the held run is denied for good. Raises as `approve`."""
         return await self._parts.holding.deny(self._caller, approval_id, reason=reason)
@@ -149,6 +173,7 @@ class Connections:
         self._parts = parts
         self._caller = caller
 
+    @checked
     async def connect_token(
         self,
         connector: str,
@@ -193,6 +218,7 @@ class Connections:
         told = grant.scopes if probed.scopes is None else probed.scopes
         return await wiring.connections.connect_token(self._caller, replace(grant, subject=probed.subject, scopes=told))
 
+    @checked
     async def list(
         self, *, connector: str | None = None, cursor: str | None = None, limit: int = 100
     ) -> "Sequence[connections.Connection]":
@@ -201,10 +227,12 @@ class Connections:
             self._caller, connector_id=connector, cursor=cursor, limit=limit
         )
 
+    @checked
     async def fetch(self, ref: str) -> "connections.Connection":
         """One connection by id or name. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.fetch_connection(self._caller, ref)
 
+    @checked
     async def revoke(self, ref: str, *, reason: str = "") -> "connections.Connection":
         """Wipe every credential version and end every lease. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.revoke(self._caller, ref, reason)

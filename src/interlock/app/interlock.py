@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from interlock import catalog, policy, sdk
+from interlock.app import arguments
 from interlock.app import settings as configuration
 from interlock.app.faces import Approvals, Connections, Runs, UnknownTarget
 from interlock.app.settings import Settings, SettingsFile
@@ -102,6 +103,7 @@ class Interlock:
         """The same Interlock, acting for somebody else: an app's user, an agent."""
         return Interlock(self._parts, caller)
 
+    @arguments.checked
     async def invoke(
         self,
         capability: str,
@@ -132,11 +134,11 @@ class Interlock:
             raise RequestError(f"timeout must be above 0 and at most {MAX_TIMEOUT} seconds, not {timeout}")
         request = runs.Request(
             capability=capability,
-            input=input or {},
+            input={} if input is None else input,
             connection=connection,
             idempotency_key=idempotency_key,
             targets=self._targets(target),
-            environment=environment or self._parts.settings.environment,
+            environment=self._parts.settings.environment if environment is None else environment,
             trace_id=trace_id,
             sandbox=sandbox,
             allowed_operations=None if allowed_operations is None else frozenset(allowed_operations),

@@ -42,6 +42,13 @@ def has_store(settings: Settings) -> bool:
     return not any(isinstance(finding.error, sql.StoreMissing) for finding in sql.preflight(settings.store_url))
 
 
+def show_store(settings: Settings) -> str:
+    """The store's address for people, without a password. Raises InvalidStoreUrl."""
+    from interlock.adapters import sql
+
+    return sql.parse_address(settings.store_url).shown
+
+
 def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Policy, tuple[budgets.Rule, ...]]:
     """Policy and budgets from the policy file, else from the settings file. Raises InvalidPolicy, InvalidBudget."""
     if settings.policy_file is not None:

@@ -22,7 +22,11 @@ async def get(
     artifact_id: Annotated[
         str, typer.Argument(metavar="ARTIFACT", help="The artifact's id: `interlock runs show RUN`.")
     ],
-    output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there; - is stdout.")
+    ] = None,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> "Answer | None":
     """Get an artifact's content, compared with its digest first.
 
@@ -38,17 +42,19 @@ async def get(
     async with desk.open() as il:
         artifact, content = await il.runs.artifact(artifact_id)
     told = document(artifact)
-    if output is not None:
-        files.write(output, content, "artifact")
+    if output not in (None, "-"):
+        files.write(output, content, "artifact", force=force)
 
         def confirm(paper: "Paper") -> None:
-            if output != "-":
-                paper.line(f"{output}: {len(content)} bytes of {artifact.media_type}")
+            paper.line(f"{output}: {len(content)} bytes of {artifact.media_type}")
 
         return Answer(document={"artifact": told, "file": output}, show=confirm)
     if desk.options.as_json:
         return Answer(document={"artifact": told, "content": _readable(content)}, show=lambda _: None)
-    _print(content)
+    if output == "-":
+        files.write("-", content, "artifact")
+    else:
+        _print(content)
     return None
 
 

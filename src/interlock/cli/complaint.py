@@ -4,11 +4,13 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 
 from interlock.cli.errors import Usage
 from interlock.cli.text import clean, json_text
 from interlock.kernel import (
     ConfigurationError,
+    ConnectionError_,
     InterlockError,
     RequestError,
     StoreError,
@@ -28,17 +30,36 @@ _BRANCHES: tuple[tuple[type[InterlockError], int], ...] = (
     (UnknownOutcome, UNKNOWN),
     (RequestError, USAGE),
     (ConfigurationError, USAGE),
+    (ConnectionError_, USAGE),
 )
-_LEAVES = {"over_budget": DENIED, "interrupted": INTERRUPTED, UnknownOutcome.code: UNKNOWN}
+_LEAVES = {
+    "over_budget": DENIED,
+    "interrupted": INTERRUPTED,
+    # These were tried, or ended while a call was under way; of other connections nothing is asked before they change.
+    **dict.fromkeys(("probe_failed", "lease_expired", "lease_revoked", "lease_not_found", "host_not_leased"), FAILED),
+    "credential_damaged": STORE,
+}
+"""Errors that mean something else to a shell than their branch does."""
 
 
 def exit_code(error: InterlockError) -> int:
     """The exit code that an error means."""
     # A failure that is told again keeps its recorded code and loses its class.
-    recorded = _LEAVES.get(str(error.to_json()["code"]))
-    if recorded is not None:
-        return recorded
-    return next((code for branch, code in _BRANCHES if isinstance(error, branch)), FAILED)
+    code = str(error.to_json()["code"])
+    return exit_code_of(type(error) if code == error.code else next(_known(code, InterlockError), type(error)))
+
+
+def exit_code_of(kind: type[InterlockError]) -> int:
+    """The exit code that errors of a class mean."""
+    branch = next((code for branch, code in _BRANCHES if issubclass(kind, branch)), FAILED)
+    return _LEAVES.get(kind.code, branch)
+
+
+def _known(code: str, tree: type[InterlockError]) -> Iterator[type[InterlockError]]:
+    if tree.code == code:
+        yield tree
+    for each in tree.__subclasses__():
+        yield from _known(code, each)
 
 
 def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> None:

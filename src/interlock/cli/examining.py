@@ -48,7 +48,9 @@ async def doctor(desk: "Desk") -> "Answer":
 
 
 def migrate(desk: "Desk") -> "Answer":
-    """Bring the store up to date with this version of Interlock. Make a backup first.
+    """Bring the store up to date with this version of Interlock.
+
+    Make a backup first, unless it is still empty.
 
     Example:
       interlock migrate --store postgresql://db.internal/interlock

@@ -1,5 +1,7 @@
 """Files that the command line names, with errors that say which and why."""
 
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -24,25 +26,62 @@ def read(name: str, what: str) -> bytes:
     return content
 
 
-def write(name: str, content: bytes, what: str) -> None:
-    """Write a file, whole; its folder is made, and a file that is there is replaced. `-` is stdout. Raises FileRefused."""
+def write(name: str, content: bytes, what: str, *, force: bool = False) -> None:
+    """Write a file, whole or not at all, into a folder that is there. A file that is there is replaced only by `force`; a
+    device or a pipe takes what it gets. `-` is stdout. Raises FileRefused."""
+    if name == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(name)
     try:
-        if name == "-":
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+        require_folder(path, what)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_bytes(content)
         else:
-            Path(name).parent.mkdir(parents=True, exist_ok=True)
-            Path(name).write_bytes(content)
+            _place(path, content, force=force)
     except BrokenPipeError:
         raise
+    except FileExistsError as error:
+        next_step = "Choose another name, or replace the file with --force."
+        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step=next_step) from error
     except OSError as error:
         raise FileRefused(f"cannot write the {what} {name}: {error.strerror or error}") from error
 
 
-def create(name: str, content: bytes, what: str) -> None:
-    """Write a file that is not there yet. Raises FileRefused."""
+def require_folder(path: Path, what: str) -> None:
+    """Raises FileRefused if the folder that a file goes to is not there."""
+    if not path.parent.is_dir():
+        next_step = "Make the folder first, or correct the path."
+        raise FileRefused(f"cannot write the {what}: there is no folder {path.parent}", next_step=next_step)
+
+
+def make_folder(path: Path) -> None:
+    """A folder, if it is not there. Raises FileRefused."""
     try:
-        with Path(name).open("xb") as file:
-            file.write(content)
+        path.mkdir(exist_ok=True)
     except OSError as error:
-        raise FileRefused(f"cannot write the {what} {name}: {error.strerror or error}") from error
+        raise FileRefused(f"cannot make the folder {path}: {error.strerror or error}") from error
+
+
+def _place(path: Path, content: bytes, *, force: bool) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not force:
+        _create(path, content)
+        return
+    real = path.resolve()
+    draft = real.with_name(f".{real.name}.{os.getpid()}")  # what is there stays whole until all of this is written
+    _create(draft, content)
+    draft.replace(real)
+
+
+def _create(path: Path, content: bytes) -> None:
+    with path.open("xb", buffering=0) as file:
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            path.unlink()
+            raise

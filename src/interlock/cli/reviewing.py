@@ -37,6 +37,8 @@ async def export(
     desk: "Desk",
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")],
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> "Answer | None":
     """Write a run's review packet.
 
@@ -50,7 +52,7 @@ async def export(
 
     async with desk.open() as il:
         packet = await il.runs.packet(run_id)
-    files.write(output, packet, "packet")
+    files.write(output, packet, "packet", force=force)
     return _written(output, packet, {"run_id": run_id, "digest": digest_bytes(packet)}, "packet")
 
 
@@ -87,6 +89,8 @@ def verify(
 async def trust(
     desk: "Desk",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")] = "-",
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> "Answer | None":
     """Write this installation's trust file.
 
@@ -99,7 +103,7 @@ async def trust(
 
     async with desk.open() as il:
         keys = il.trust()
-    files.write(output, keys + b"\n", "trust file")
+    files.write(output, keys + b"\n", "trust file", force=force)
     return _written(output, keys, {}, "trust file")
 
 

@@ -23,8 +23,8 @@ async def init(desk: "Desk") -> "Answer":
     """Set Interlock up in this folder.
 
     It writes a commented interlock.toml, and makes a store, a key and a trust file. The key is made for this user and this
-    machine, away from the store. Nothing that is there is overwritten: in a folder with settings but without a store (a
-    fresh clone), only the rest is made.
+    machine, away from the store. Settings and a store that are there are left as they are: in a folder with settings but
+    without a store (a fresh clone), only the rest is made.
 
     Example:
       interlock init && interlock doctor
@@ -43,16 +43,21 @@ async def init(desk: "Desk") -> "Answer":
     async with app.Interlock.open(settings=settings, file=file, create=True, background=False) as il:
         keys = il.trust()
     trust = path.parent / TRUST_FILE
-    files.write(str(trust), keys + b"\n", "trust file")
+    files.make_folder(trust.parent)
+    files.write(str(trust), keys + b"\n", "trust file", force=True)  # of a store that is gone, if it is there
     if not kept:  # last: it stands for a folder that is set up
-        files.create(str(path), text.encode(), "settings file")
-    document = {"settings": str(path), "store": _shown(settings.store_url), "trust": str(trust)}
-    return Answer(document=document, show=lambda paper: _show(paper, path, settings.store_url, trust))
+        files.write(str(path), text.encode(), "settings file")
+    store = app.show_store(settings)
+    document = {"settings": str(path), "store": store, "trust": str(trust)}
+    return Answer(document=document, show=lambda paper: _show(paper, path, store, trust))
 
 
 def _place(name: str) -> tuple[Path, bool]:
-    """Where the settings file is or goes, and whether it is there."""
+    """Where the settings file is or goes, and whether it is there. Raises FileRefused."""
+    from interlock.cli import files
+
     path = Path(name).absolute()
+    files.require_folder(path, "settings file")
     return path, path.exists()
 
 
@@ -63,7 +68,7 @@ def _show(paper: "Paper", path: Path, store: str, trust: Path) -> None:
     paper.fields(
         [
             ("settings", f"{path}  policy is in there: read it"),
-            ("store", _shown(store)),
+            ("store", store),
             ("trust file", f"{trust}  give it to whoever verifies your packets"),
         ]
     )
@@ -75,13 +80,3 @@ def _show(paper: "Paper", path: Path, store: str, trust: Path) -> None:
         "interlock invoke github.repo.fetch repo=octocat/hello-world",
     ):
         paper.line(" ", Ink(step, "code"))
-
-
-def _shown(store: str) -> str:
-    """The store's address without a password."""
-    from urllib.parse import urlsplit
-
-    if "://" not in store:
-        return store
-    parts = urlsplit(store)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -47,7 +47,7 @@ EPILOG = """\b
 Exit codes:
   0  done
   1  failed: the service, the plane or Interlock could not do it
-  2  usage: wrong request, unknown name, conflict, wrong settings or key
+  2  usage: wrong request, unknown name, conflict, wrong settings, key or connection
   3  denied or shed by policy or a budget
   4  held: it waits for an approval
   5  unknown outcome: it may have happened; `interlock runs settle` settles it

@@ -1,6 +1,9 @@
 """Who asks."""
 
 from dataclasses import dataclass, field
+from typing import cast
+
+from interlock.kernel.errors import RequestError
 
 PLATFORM_TENANT = "-"
 """The tenant of rows that belong to the installation itself: owners, signing keys."""
@@ -9,13 +12,18 @@ PLATFORM_TENANT = "-"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """The identity under which everything in one call happens. It comes from the door (an API token, the embedding
-    program, the operating system's user), never from the request."""
+    program, the operating system's user), never from the request. Raises RequestError."""
 
     tenant_id: str = "default"
     actor: str
     roles: frozenset[str] = field(default_factory=frozenset[str])
 
     def __post_init__(self) -> None:
-        for name, value in (("tenant_id", self.tenant_id), ("actor", self.actor)):
-            if not value or len(value) > 200 or not value.isprintable():
-                raise ValueError(f"{name} must be 1 to 200 printable characters, not {value[:50]!r}")
+        roles = cast("object", self.roles)
+        if not isinstance(roles, frozenset | set):  # a text would be a set of its letters
+            raise RequestError(f"roles must be a set of texts, not {type(roles).__name__}")
+        names: list[tuple[str, object]] = [("tenant_id", self.tenant_id), ("actor", self.actor)]
+        names += [("roles", role) for role in self.roles]
+        for name, value in names:
+            if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
+                raise RequestError(f"{name} must be 1 to 200 printable characters, not {str(value)[:50]!r}")

@@ -12,6 +12,7 @@ from interlock.kernel.errors import RequestError, Retry
 
 _DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else code for code in range(256))
 _LONG: Final = b"0" * 19
+_EXACT: Final = "where not every JSON reader keeps it exactly; send it as text, if a text is accepted there"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +129,17 @@ def _check_unique(raw: bytes, limits: JsonLimits, what: str) -> None:
 def _check_scalar(item: object, path: str, what: str) -> None:
     if item is None or isinstance(item, bool):
         return
+    place = what if path == "$" else f"{what} {path}"
     if isinstance(item, int):
         if abs(item) > MAX_INTEGER:
-            raise InvalidJson(f"{what} {path}: {_short(item)} is beyond ±(2⁵³−1); send it as text")
+            raise InvalidJson(f"{place}: {_short(item)} is beyond ±(2⁵³−1), {_EXACT}")
     elif isinstance(item, float):
         if not math.isfinite(item):
-            raise InvalidJson(f"{what} {path}: {item} is not a JSON number")
+            raise InvalidJson(f"{place}: {item} is not a JSON number")
         if MAX_INTEGER < abs(item) < PLAIN_BELOW:
-            raise InvalidJson(f"{what} {path}: {item} would be written as an integer beyond ±(2⁵³−1); send it as text")
+            raise InvalidJson(f"{place}: {item} would be written as an integer beyond ±(2⁵³−1), {_EXACT}")
     else:
-        raise InvalidJson(f"{what} {path}: {type(item).__name__} is not a JSON value")
+        raise InvalidJson(f"{place}: {type(item).__name__} is not a JSON value")
 
 
 def _short(number: int) -> str:

@@ -60,21 +60,32 @@ class Request:
             **{f"allowed_operations[{index}]": name for index, name in enumerate(self.allowed_operations or ())},
         }
         for name, text in texts.items():
-            if text is not None and (not text or len(text) > MAX_TEXT or not text.isprintable()):
-                raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters, not {str(text)[:40]!r}")
+            if text is not None and (flaw := _flaw(text)) is not None:
+                raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters; {flaw}")
         if not 1 <= len(self.targets) <= MAX_TARGETS:
             raise RequestError(
                 f"targets must name 1 to {MAX_TARGETS} acceptable target classes, not {len(self.targets)}"
             )
         for unit, amount in self.cost.items():
-            if not unit.isidentifier() or not 0 <= amount <= MAX_COST:
-                raise RequestError(f"cost: {unit[:40]!r} must be a name, and its amount 0 to {MAX_COST}, not {amount}")
+            if not str(unit).isidentifier() or type(amount) is not int or not 0 <= amount <= MAX_COST:
+                what = f"{str(unit)[:40]!r} must be a name, and its amount a whole number from 0 to {MAX_COST}"
+                raise RequestError(f"cost: {what}, not {str(amount)[:40]}")
         if self.sandbox is not None and self.sandbox not in policy.SANDBOXES:
             raise RequestError(f"sandbox must be one of {', '.join(policy.SANDBOXES)}, not {self.sandbox!r}")
         if not 1 <= self.max_attempts <= 20:
             raise RequestError(f"max_attempts must be 1 to 20, not {self.max_attempts}")
         if not timedelta(0) < self.timeout <= timedelta(hours=1):
             raise RequestError(f"timeout must be above 0 and at most one hour, not {self.timeout}")
+
+
+def _flaw(text: str) -> str | None:
+    """What keeps a text from being a name."""
+    if not text or len(text) > MAX_TEXT:
+        return f"this has {len(text)}"
+    if text != text.strip():
+        return "this begins or ends with a blank"
+    hidden = next((each for each in text if not each.isprintable()), None)
+    return None if hidden is None else f"this holds U+{ord(hidden):04X}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+import errors
 from interlock import kernel, runs
-from interlock.cli import complaint
+from interlock.cli import complaint, tree
 from interlock.cli.errors import Interrupted, Usage
 
 
@@ -16,7 +17,7 @@ from interlock.cli.errors import Interrupted, Usage
         (kernel.NotFoundError("x"), 2),
         (kernel.ConflictError("x"), 2),
         (kernel.ConfigurationError("x"), 2),
-        (kernel.ConnectionError_("x"), 1),
+        (kernel.ConnectionError_("x"), 2),
         (kernel.ProviderError("x"), 1),
         (kernel.PlaneError("x"), 1),
         (kernel.InternalError("x"), 1),
@@ -26,11 +27,75 @@ from interlock.cli.errors import Interrupted, Usage
         (runs.OverBudget("x"), 3),
         (runs.RunFailed({"code": "unknown_outcome"}, run_id="run_1"), 5),
         (runs.RunFailed({"code": "rate_limited"}, run_id="run_1"), 1),
+        (runs.RunFailed({"code": "connection_revoked"}, run_id="run_1"), 2),
+        (runs.RunFailed({"code": "of_a_later_version"}, run_id="run_1"), 1),
         (Interrupted("x"), 130),
     ],
 )
 def test_exit_codes(error: kernel.InterlockError, code: int):
     assert complaint.exit_code(error) == code
+
+
+EXIT_CODES = {
+    1: """
+        attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed execution_rejected
+        handler_failed host_not_leased illegal_transition input_closed interlock_error internal_error
+        invalid_for_provider invalid_output lease_expired lease_not_found lease_revoked operation_failed
+        ownership_lapsed plane_error probe_failed provider_error provider_forbidden provider_unavailable
+        rate_limited resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run
+        unexpected unexpected_answer
+    """,
+    2: """
+        already_decided already_initialised already_spent ambiguous_connection approval_denied approval_expired
+        approval_not_found artifact_not_found binding_mismatch closed conflict connection_changed
+        connection_disabled connection_error connection_expired connection_installing connection_name_taken
+        connection_not_found connection_revoked connection_service_mismatch connection_subject_mismatch
+        demo_folder_taken demo_service_not_started driver_missing duplicate_connector execution_conflict
+        execution_not_found file_refused file_unreadable idempotency_conflict input_holds_secret
+        invalid_allowance invalid_budget invalid_configuration invalid_connection_transition invalid_edit
+        invalid_grant invalid_input invalid_json invalid_manifest invalid_path_value invalid_policy invalid_ref
+        invalid_request invalid_scenario invalid_settings invalid_store_url invalid_trust key_exposed
+        key_invalid key_missing manifest_changed missing_scopes no_connection no_credentials not_approved
+        not_cancellable not_found reauth_required role_missing run_not_found run_not_held run_not_waiting
+        self_review stale_execution subject_broken telemetry_missing token_missing unknown_capability
+        unknown_connector unknown_subject unknown_target usage wrong_connector wrong_key
+    """,
+    3: """
+        over_budget
+    """,
+    5: """
+        unknown_outcome
+    """,
+    6: """
+        verification_failed
+    """,
+    7: """
+        artifact_damaged blob_unavailable credential_damaged foreign_file journal_busy journal_damaged
+        journal_unavailable key_damaged key_not_found ledger_damaged migrations_pending schema_too_new
+        store_busy store_closed store_damaged store_error store_full store_missing store_read_only
+        store_unavailable
+    """,
+    130: """
+        interrupted
+    """,
+}
+"""Every error by the exit code that it means: scripts go by these, so a code never moves unnoticed."""
+
+
+def test_every_error_has_the_exit_code_of_the_table():
+    found: dict[int, set[str]] = {}
+    for error in errors.errors():
+        found.setdefault(complaint.exit_code_of(error), set()).add(error.code)
+    assert found == {code: set(listed.split()) for code, listed in EXIT_CODES.items()}
+
+
+def test_the_page_and_the_help_name_every_exit_code():
+    page, told = errors.PAGE.read_text(), tree.EPILOG
+    for code in range(8):
+        assert f"\n| {code} | " in page
+        assert f"\n  {code}  " in told
+    assert {*EXIT_CODES} <= {*range(8), complaint.INTERRUPTED}
+    assert f"| {complaint.INTERRUPTED}, {complaint.PIPE_CLOSED} |" in page
 
 
 def test_people_are_told_what_with_what_and_what_next(capsys: pytest.CaptureFixture[str]):

@@ -1,5 +1,7 @@
 """Errors leave Interlock in one shape; backoff and callers keep their bounds."""
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,15 @@ def test_backoff_doubles() -> None:
 
 @pytest.mark.parametrize("bad", ["", "x" * 201, "a\nb", "\x1b[31m"])
 def test_callers_have_printable_names(bad: str) -> None:
-    with pytest.raises(ValueError, match="printable"):
+    with pytest.raises(RequestError, match="printable"):
         Caller(actor=bad)
-    with pytest.raises(ValueError, match="printable"):
+    with pytest.raises(RequestError, match="printable"):
         Caller(actor="ok", tenant_id=bad)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"actor": 5}, {"tenant_id": None}, {"roles": "admin"}, {"roles": {5}}, {"roles": {""}}]
+)
+def test_callers_of_other_kinds_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match=next(iter(wrong))):
+        Caller(**cast("Any", {"actor": "ok", **wrong}))

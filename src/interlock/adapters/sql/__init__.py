@@ -5,6 +5,7 @@ of the rooms; it stores what they decide. Invariants: an answer is given only af
 costs no other caller anything; nothing is created or changed in a file or database that is not ours.
 """
 
+from interlock.adapters.sql.address import parse_address
 from interlock.adapters.sql.approvals import ApprovalRecords
 from interlock.adapters.sql.budgets import BudgetRecords
 from interlock.adapters.sql.connections import ConnectionRecords
@@ -60,6 +61,7 @@ __all__ = [
     "lock",
     "migrate",
     "open_store",
+    "parse_address",
     "preflight",
     "sweep",
 ]

@@ -10,6 +10,7 @@ from sqlalchemy.exc import ArgumentError
 from interlock.adapters.sql.errors import DriverMissing, InvalidStoreUrl
 
 _MEMORY = ":memory:"
+_SECRETS = ("password", "sslpassword")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,11 @@ class SqliteFile:
     def __str__(self) -> str:
         return "the in-memory store" if self.path is None else f"the store {self.path}"
 
+    @property
+    def shown(self) -> str:
+        """The address for people."""
+        return _MEMORY if self.path is None else str(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresDatabase:
@@ -29,7 +35,13 @@ class PostgresDatabase:
     url: URL
 
     def __str__(self) -> str:
-        return f"the store {self.url.set(drivername='postgresql').render_as_string(hide_password=True)}"
+        return f"the store {self.shown}"
+
+    @property
+    def shown(self) -> str:
+        """The address for people: without a password, also where libpq would read one from the query."""
+        public = self.url.set(drivername="postgresql").difference_update_query(_SECRETS)
+        return public.render_as_string(hide_password=True)
 
 
 def parse_address(url: str) -> SqliteFile | PostgresDatabase:

@@ -92,8 +92,8 @@ class StoreClosed(StoreError):
 
     code = "store_closed"
     retry = Retry.NEVER
-    fault = Fault.INTERLOCK
-    next_step = "Open the store again."
+    fault = Fault.CALLER
+    next_step = "Open the store again, and use it until it is closed."
 
 
 class RowRefused(InternalError):

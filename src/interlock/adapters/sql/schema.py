@@ -38,7 +38,10 @@ def check_revision(connection: Connection, *, where: str) -> None:
     if found == REVISIONS[-1]:
         return
     if found is None:
-        raise MigrationsPending(f"{where} has no Interlock tables yet (needs revision {REVISIONS[-1]})")
+        raise MigrationsPending(
+            f"{where} has no Interlock tables yet (needs revision {REVISIONS[-1]})",
+            next_step="Run `interlock migrate`: it makes Interlock's tables, and touches nothing else.",
+        )
     if found in REVISIONS:
         raise MigrationsPending(f"{where} is at revision {found}; this version needs {REVISIONS[-1]}")
     raise SchemaTooNew(f"{where} is at revision {found}, which this version does not know (it knows {REVISIONS[-1]})")

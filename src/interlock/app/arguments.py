@@ -1,0 +1,86 @@
+"""What a program hands to the facade: of the right kind, or refused before anything else looks at it."""
+
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from functools import wraps
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
+
+from interlock.kernel import RequestError, Secret
+
+P = ParamSpec("P")
+F = TypeVar("F")
+T = TypeVar("T")
+
+
+class _Kind(NamedTuple):
+    words: str
+    fits: Callable[[object], bool]
+
+
+def _of(kind: type | tuple[type, ...], words: str) -> _Kind:
+    def fits(value: object) -> bool:
+        return isinstance(value, kind) and not isinstance(value, bool)
+
+    return _Kind(words, fits)
+
+
+def _list_of(kind: type, words: str) -> _Kind:
+    def fits(value: object) -> bool:
+        listed = isinstance(value, list | tuple | AbstractSet)
+        return listed and all(isinstance(each, kind) for each in cast("Collection[object]", value))
+
+    return _Kind(words, fits)
+
+
+def _text_or_texts(value: object) -> bool:
+    return _TEXT.fits(value) or _TEXTS.fits(value)
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+_TEXT: Final = _of(str, "a text")
+_TEXTS: Final = _list_of(str, "a list of texts")
+_TABLE: Final = _of(Mapping, "a mapping from texts to values")
+_COUNT: Final = _of(int, "a whole number")
+
+KINDS: Final[Mapping[str, _Kind]] = {
+    **dict.fromkeys(
+        ("capability", "connection", "idempotency_key", "environment", "trace_id", "sandbox", "parent_run_id", "run_id",
+         "artifact_id", "approval_id", "connection_id", "actor", "cursor", "reason", "note", "connector", "name", "ref",
+         "base_url"),
+        _TEXT,
+    ),
+    **dict.fromkeys(("input", "edited_input", "cost", "extensions"), _TABLE),
+    **dict.fromkeys(("allowed_operations", "scopes"), _TEXTS),
+    **dict.fromkeys(("max_attempts", "after_seq"), _COUNT),
+    "target": _Kind("a text or a list of texts", _text_or_texts),
+    "timeout": _of((int, float), "a number of seconds"),
+    "limit": _Kind("a whole number above 0", _above_zero),
+    "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
+    "seen": _of(StrEnum, "a member of Seen"),
+    "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
+}  # fmt: skip
+"""What the facade's parameters are, by their name: one name means one thing everywhere."""
+
+
+def checked(
+    method: Callable[Concatenate[F, P], Awaitable[T]],
+) -> Callable[Concatenate[F, P], Coroutine[Any, Any, T]]:
+    """The method, which then raises RequestError for an argument of the wrong kind; None is for whoever has it as its
+    default."""
+    parameters = inspect.signature(method).parameters
+    names = tuple(parameters)[1:]
+    may_lack = {name for name, each in parameters.items() if each.default is None}
+
+    @wraps(method)
+    async def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
+            if (kind := KINDS.get(name)) and not kind.fits(value) and not (value is None and name in may_lack):
+                raise RequestError(f"{name} must be {kind.words}, not {type(value).__name__}")
+        return await method(self, *args, **kwargs)
+
+    return call

@@ -1,0 +1,82 @@
+"""What a program hands to the facade wrongly is told by an error of ours, from Python async and sync alike."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+from interlock import app, kernel
+from interlock.app import arguments
+from interlock.kernel import RequestError
+from interlock.sync import Interlock
+
+FACES: tuple[Any, ...] = (app.Interlock.invoke, *(
+    method
+    for face in (app.Runs, app.Approvals, app.Connections)
+    for name, method in vars(face).items()
+    if inspect.iscoroutinefunction(method) and not name.startswith("_")
+))  # fmt: skip
+
+
+PARAMETERS = [(method, name) for method in FACES for name in list(inspect.signature(method).parameters)[1:]]
+
+
+@pytest.mark.anyio
+async def test_an_argument_of_the_wrong_kind_is_named():
+    async with app.Interlock.open(":memory:") as il:
+        rooms: dict[str, object] = {"Runs": il.runs, "Approvals": il.approvals, "Connections": il.connections}
+        wrongs: tuple[object, ...] = (object(), b"x", [b""], True)
+        for method, name in PARAMETERS:
+            needed = [each for each in inspect.signature(method).parameters.values() if each.default is each.empty][1:]
+            room = rooms.get(method.__qualname__.partition(".")[0], il)
+            for wrong in wrongs:
+                given: dict[str, object] = {**{each.name: "x" for each in needed}, name: wrong}
+                with pytest.raises(RequestError, match=rf"{name} must be .*, not {type(wrong).__name__}$") as caught:
+                    await method(room, **given)
+                assert caught.value.fault is kernel.Fault.CALLER
+        assert await il.runs.list() == []
+
+
+def test_every_parameter_has_a_kind():
+    assert {name for _, name in PARAMETERS} <= arguments.KINDS.keys()
+
+
+ODD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"idempotency_key": "k" * 201}, "idempotency_key must be 1 to 200 printable characters; this has 201"),
+    ({"idempotency_key": ""}, "this has 0"),
+    ({"idempotency_key": "a\nb"}, r"this holds U\+000A"),
+    ({"idempotency_key": " a"}, "this begins or ends with a blank"),
+    ({"environment": ""}, "environment must be 1 to 200 printable characters; this has 0"),
+    ({"allowed_operations": "acme.issue.create"}, "allowed_operations must be a list of texts, not str"),
+    ({"cost": {"usd": 1.5}}, "cost: 'usd' must be a name, and its amount a whole number from 0"),
+    ({"cost": {"usd": True}}, "cost: 'usd' must be"),
+    ({"cost": {5: 5}}, "cost: '5' must be"),
+    ({"input": {"repo": 2**53}}, r"input \$\.repo: 9007199254740992 is beyond ±\(2⁵³−1\), where not every"),
+)
+
+
+@pytest.mark.anyio
+async def test_what_is_asked_for_oddly_is_told():
+    async with app.Interlock.open(":memory:") as il:
+        for wrong, told in ODD:
+            with pytest.raises(RequestError, match=told):
+                await il.invoke("github.repo.fetch", **wrong)
+        assert await il.runs.list() == []
+
+
+@pytest.mark.anyio
+async def test_what_was_closed_says_so():
+    async with app.Interlock.open(":memory:") as il:
+        pass
+    for use in (il.runs.list, il.connections.list, il.approvals.list, il.runs.recover):
+        with pytest.raises(kernel.InterlockError, match="is closed") as caught:
+            await use()
+        assert (caught.value.fault, caught.value.retry) == (kernel.Fault.CALLER, kernel.Retry.NEVER)
+
+
+def test_what_was_closed_says_so_without_a_loop_too():
+    with Interlock.open(":memory:") as il:
+        other = il.as_caller(kernel.Caller(actor="other"))
+    for use in (il.runs.list, other.connections.list, lambda: il.invoke("github.repo.fetch")):
+        with pytest.raises(app.Closed, match="is closed"):
+            use()
