@@ -99,7 +99,8 @@ class Policy:
         ]
 
     def decide(self, facts: Facts) -> Decision:
-        """Judge one call. All guards and all matching rules leave a reason; the strongest effect wins."""
+        """Judge one call. All guards and all matching rules leave a reason; the strongest effect wins, and its reasons
+        come first."""
         reasons = guard.check(facts)
         values = _values(facts)
         matching = (1 << len(self.rules)) - 1
@@ -122,7 +123,8 @@ class Policy:
                 asking = rule
         if not matched:
             reasons.append(self._default_reason)
-        effect = max((reason.effect for reason in reasons), key=_RANK.__getitem__)
+        reasons.sort(key=lambda reason: _RANK[reason.effect], reverse=True)  # stable: equals stay in the rules' order
+        effect = reasons[0].effect
         role, expires_after = self._review(asking) if effect is Effect.ASK else (None, None)
         return Decision(
             effect=effect,

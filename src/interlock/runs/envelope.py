@@ -39,8 +39,10 @@ class Opened:
 def unpack(data: bytes) -> Opened | Verdict:
     """The parts of a packet, each of the right type, or the verdict on a text that is no packet of this version.
 
-    Everything but the events' bodies is proven to be canonical. The bodies are proven by their hashes.
+    Everything but the events' bodies is proven to be canonical. The bodies are proven by their hashes. One line feed after
+    the end is no part of the packet: editors and shells add it, and it says nothing.
     """
+    data = data.removesuffix(b"\n")
     if len(data) > MAX_BYTES:
         return _refused("packet", f"it has {len(data)} bytes; the limit is {MAX_BYTES}")
     return _cut(data) or _parse(data)

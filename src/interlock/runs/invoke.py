@@ -219,7 +219,7 @@ class Invoker:
                 with ownership.working(judged.run_id):
                     return await self._carry_out(judged, approval_id)
         reason = policy.Reason(rule_id=f"budget:{taken.budget}", effect=policy.Effect.SHED, text=taken.text)
-        shed = replace(judged.verdict, effect=policy.Effect.SHED, reasons=(*judged.verdict.reasons, reason), role=None)
+        shed = replace(judged.verdict, effect=policy.Effect.SHED, reasons=(reason, *judged.verdict.reasons), role=None)
         return await self._refuse(replace(judged, verdict=shed))
 
     async def _carry_out(self, judged: Judged, approval_id: str | None) -> Outcome:

@@ -118,10 +118,10 @@ def test_a_call_without_a_connection_matches_no_connection_rule():
     assert ids(decide(Rule(rule_id="r", then=Effect.ALLOW, connection=("*",)), facts=facts)) == ["default"]
 
 
-def test_every_matching_rule_leaves_its_reason_in_order():
+def test_every_matching_rule_leaves_its_reason_the_strongest_first():
     rules = [Rule(rule_id=f"r{index}", then=effect) for index, effect in enumerate([*Effect, *Effect])]
     decision = decide(*rules)
-    assert ids(decision) == [f"r{index}" for index in range(8)]
+    assert ids(decision) == ["r3", "r7", "r2", "r6", "r1", "r5", "r0", "r4"]
     assert decision.effect is Effect.DENY
 
 

@@ -85,7 +85,18 @@ def test_any_changed_byte_is_found(at: int, byte: int) -> None:
 
 @given(at=st.integers(0, len(LARGE)), insert=st.binary(min_size=1, max_size=4))
 def test_any_inserted_bytes_are_found(at: int, insert: bytes) -> None:
-    assert verify(LARGE[:at] + insert + LARGE[at:]).status not in INTACT
+    harmless = at == len(LARGE) and insert == b"\n"
+    assert (verify(LARGE[:at] + insert + LARGE[at:]).status in INTACT) == harmless
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_one_line_feed_after_the_end_is_no_alteration(name: str) -> None:
+    assert verify(PACKETS[name] + b"\n", trust=TRUST) == verify(PACKETS[name], trust=TRUST)
+    for more in (b"\n\n", b"\r\n", b" ", b"\n ", b" \n", b"\0"):
+        assert verify(PACKETS[name] + more, trust=TRUST).status is Status.MALFORMED
+    assert verify(b"\n" + PACKETS[name], trust=TRUST).status is Status.MALFORMED
+    for byte in range(256):
+        assert (verify(PACKETS[name] + bytes([byte])).status in INTACT) == (byte == ord("\n"))
 
 
 @given(start=st.integers(0, len(LARGE) - 1), count=st.integers(1, 200))
@@ -246,13 +257,13 @@ def test_a_packet_beyond_the_limit_is_not_looked_at(monkeypatch: pytest.MonkeyPa
         (b',"hash"', b', "hash"', "event 1"),
         (b'"sends":[]', b'"sends":[ ]', "sends"),
         (b'"sends":[]', b'"sends":[],"sends":[]', "sends"),
-        (b'"}}', b'"}}\n', "seal"),
+        (b'"}}', b'"}}\n\n', "seal"),
     ],
 )
 def test_one_value_has_one_text(old: bytes, new: bytes, where: str) -> None:
     assert old in SMALL
     assert (
-        verify(SMALL.replace(old, new, 1) if old != b'"}}' else SMALL + b"\n", trust=TRUST).problems[0].where == where
+        verify(SMALL.replace(old, new, 1) if old != b'"}}' else SMALL + b"\n\n", trust=TRUST).problems[0].where == where
     )
 
 
