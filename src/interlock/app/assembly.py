@@ -1,5 +1,6 @@
 """The composition root: settings become adapters, adapters become rooms."""
 
+import logging
 import os
 import platform
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from interlock import approvals, budgets, catalog, connections, plane, policy, r
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import Clock, IdSource
+from interlock.kernel import Clock, IdSource, StoreError
+
+_log = logging.getLogger(__name__)
 
 NODE_ID = "node-local"
 LANE_ID = "http"
@@ -193,10 +196,13 @@ def _rooms(
 
 
 async def close(parts: Parts) -> None:
-    """End what `assemble` opened."""
+    """End what `assemble` opened. A lease that cannot be given up runs out by itself: what was done is done."""
     try:
         await parts.wiring.node.aclose()  # first: what this process gives up, others take over at once
-        await parts.wiring.ownership.end()
+        try:
+            await parts.wiring.ownership.end()
+        except StoreError as error:
+            _log.warning("this process's lease was not given up, and will run out: %s", error)
     finally:
         parts.store.close()
 

@@ -124,11 +124,14 @@ async def execute(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.O
 async def in_doubt(il: "app.Interlock", error: "InterlockError") -> "InterlockError":
     """The error, unless its run now waits because nobody knows whether it happened: then that is the news."""
     from interlock import runs
-    from interlock.kernel import UnknownOutcome
+    from interlock.kernel import InterlockError, UnknownOutcome
 
     if error.run_id is None or isinstance(error, UnknownOutcome):
         return error
-    run = await il.runs.fetch(error.run_id)
+    try:
+        run = await il.runs.fetch(error.run_id)
+    except InterlockError:
+        return error  # it was never admitted, or the store fails: the first error says why
     if run.state is not runs.State.WAITING:
         return error
     return UnknownOutcome(error.message, run_id=error.run_id, details=error.details)

@@ -14,6 +14,7 @@ from interlock.kernel import (
     RequestError,
     Retry,
     StoreError,
+    UnknownOutcome,
 )
 
 
@@ -186,6 +187,14 @@ class RunFailed(InterlockError):
     def to_json(self) -> dict[str, JSON]:
         """As recorded."""
         return {**super().to_json(), "code": self.recorded_code}
+
+
+class OutcomeUnsaved(UnknownOutcome):
+    """A write left, or may have, and the store failed before its outcome was recorded: sending it again may do it twice."""
+
+    code = "outcome_unsaved"
+    fault = Fault.OPERATOR
+    next_step = "Mend the store, then run `interlock runs recover`: it reads the service and settles the run."
 
 
 class ArtifactNotFound(NotFoundError):

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 import anyio
 
 from interlock import sdk
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, StoreError
 from interlock.runs import attempt as attempts
 from interlock.runs import entries
 from interlock.runs.attempt import Ending
 from interlock.runs.beginning import Begun, begin
 from interlock.runs.call import Call
 from interlock.runs.closing import Closing
+from interlock.runs.errors import OutcomeUnsaved
 from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import AttemptState
@@ -50,7 +51,8 @@ class Execution:
     ) -> Ending:
         """Go on from a committed beginning to the run's end. With a `doubt`, reading settles that first.
 
-        Raises StaleRun or OwnershipLapsed when the run is no longer this process's, and cancellation. A cancelled
+        Raises StaleRun or OwnershipLapsed when the run is no longer this process's, StoreError (OutcomeUnsaved, if a write
+        may have left) when the store fails, and cancellation. A cancelled
         recovery (one with a `doubt`) leaves its attempt open, for the next recovery; else the run ends with its caller.
         """
         left_open = doubt
@@ -60,14 +62,16 @@ class Execution:
             try:
                 ending = await self._attempt(call, journal, sender, facts, begun, left_open)
                 following = await self._again(call, journal, begun, sender, ending, facts)
+                if following is None:
+                    with anyio.CancelScope(shield=True):
+                        await closing.finish(ending)
+                    return ending
             except anyio.get_cancelled_exc_class():
                 if doubt is None:
                     await _abandon(closing)
                 raise
-            if following is None:
-                with anyio.CancelScope(shield=True):
-                    await closing.finish(ending)
-                return ending
+            except StoreError as error:
+                raise _unsaved(call, sender, error) from error
             begun, left_open = following, None
 
     def _sender(self, call: Call, journal: Journal, begun: Begun) -> Sender:
@@ -156,6 +160,14 @@ class Execution:
             records=replace(following.records(), attempt_end=end),
         )
         return following
+
+
+def _unsaved(call: Call, sender: Sender, error: StoreError) -> InterlockError:
+    """What the store's failure means to a caller, who must not send a write again that has left."""
+    if sender.effect() == "none":
+        return error
+    text = f"{call.capability.capability_id} left, and what became of it could not be recorded: {error.message}"
+    return OutcomeUnsaved(text, details={"cause": error.to_json()})
 
 
 async def _abandon(closing: Closing) -> None:

@@ -14,7 +14,7 @@ from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
-from interlock.runs.errors import AttemptLost, OwnershipLapsed, StaleRun
+from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
@@ -140,7 +140,7 @@ class Recovery:
                     return found
         except (StaleRun, OwnershipLapsed) as error:
             _log.info("left %s to another process: %s", attempt.run_id, error)
-        except StoreError as error:
+        except (StoreError, OutcomeUnsaved) as error:
             _log.warning("%s will be recovered later: %s", attempt.run_id, error)
         except Exception:  # noqa: BLE001 - one run that breaks recovery must not keep it from all others
             _log.exception("cannot recover %s", attempt.run_id)
@@ -163,7 +163,7 @@ class Recovery:
             verdict, _ = await self._invoker.judge(call)
             call = confined(call, verdict, self._wiring.node)
             return await self._go_on(history, attempt, call, journal, lost, allowed=verdict.effect in GOES_ON)
-        except (StaleRun, OwnershipLapsed, StoreError):
+        except (StaleRun, OwnershipLapsed, StoreError, OutcomeUnsaved):
             raise
         except InterlockError as error:
             # The connection or the connector is gone: nothing can be read, and nothing may be sent.

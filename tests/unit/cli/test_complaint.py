@@ -64,7 +64,7 @@ EXIT_CODES = {
         over_budget
     """,
     5: """
-        unknown_outcome
+        outcome_unsaved unknown_outcome
     """,
     6: """
         verification_failed

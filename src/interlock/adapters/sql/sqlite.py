@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import struct
 import threading
@@ -27,13 +28,15 @@ from interlock.adapters.sql.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, StoreError
 
 APPLICATION_ID: Final = 0x494C4B31
 """Stands in the header of every store ("ILK1"), so that no other program's database is ever taken for one."""
 
 BUSY_SECONDS = 10.0
 """How long a writer waits for another process before StoreBusy."""
+
+_INDEX_BYTES: Final = 65_536
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER = struct.Struct(">16sH6xII36xI20xI")
@@ -51,6 +54,16 @@ _ERRORS: dict[int, tuple[type[InterlockError], str]] = {
 }
 
 
+def _has_no_room(where: object) -> bool:
+    """Whether the disk is full: SQLite cannot tell, where it needs room for the index of its log."""
+    if not isinstance(where, SqliteFile) or where.path is None:
+        return False
+    try:
+        return shutil.disk_usage(where.path.parent).free < _INDEX_BYTES
+    except OSError:
+        return False
+
+
 def explain(error: Exception, *, where: object) -> Exception:
     """What a driver's error means for the caller, chained to it; any other exception as it is."""
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -58,6 +71,8 @@ def explain(error: Exception, *, where: object) -> Exception:
         return error
     code = getattr(cause, "sqlite_errorcode", 0)
     kind, what = _ERRORS.get(code & 0xFF, (RowRefused, "refused a statement"))
+    if code & 0xFF == sqlite3.SQLITE_IOERR and _has_no_room(where):
+        kind, what = _ERRORS[sqlite3.SQLITE_FULL]
     meaning = kind(f"{where} {what} ({cause})")
     meaning.__cause__ = error
     return meaning
@@ -162,7 +177,11 @@ def create_file(place: SqliteFile) -> None:
         draft.unlink(missing_ok=True)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
-            migrate_file(SqliteFile(draft))
+            try:
+                migrate_file(SqliteFile(draft))
+            except StoreError as error:
+                error.message = error.message.replace(draft.name, path.name)
+                raise
             with suppress(FileExistsError):
                 os.link(draft, path)
             _sync_directory(path.parent)
