@@ -194,6 +194,31 @@ def test_a_closed_pipe_is_no_error_to_talk_about(shell: Shell, warm: Path):
         assert (said, process.returncode) == ("", 141)
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("connections list > /dev/full", 1, "error: the answer could not be written: No space left on device\n"),
+        ("connections list --json > /dev/full", 1, "error: the answer could not be written: No space left on device\n"),
+        ("runs show run_x --json > /dev/full", 2, "error: there is no run 'run_x' in tenant 'default'\n"),
+        ("rums --json > /dev/full", 2, "error: No such command 'rums'."),
+        ("--help > /dev/full", 1, "error: the answer could not be written"),
+        ("runs show run_x 2> /dev/full", 2, ""),
+        ("connections list >&-", 0, ""),
+        ("runs show run_x 2>&-", 2, ""),
+        ("connections list <&- >&- 2>&-", 0, ""),
+        ("runs show run_x 2>&1 | true; exit ${PIPESTATUS[0]}", 2, ""),
+    ],
+)
+def test_an_output_that_takes_nothing_is_told_where_it_can_be(shell: Shell, line: str, code: int, said: str):
+    process = subprocess.run(
+        ["bash", "-c", f"{COMMAND} {line}"], cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert process.returncode == code, process.stderr
+    assert process.stderr.startswith(said)
+    assert "Traceback" not in process.stderr
+    assert "Exception ignored" not in process.stderr
+
+
 def test_an_interrupt_leaves_a_record_and_no_traceback(shell: Shell):
     shell.write_settings('[policy]\n[[policy.rules]]\nid = "free"\nthen = "allow"\n')
     shell.service.fault("hold", match="repos/get")

@@ -75,3 +75,32 @@ def test_a_policy_file_without_policy_says_how_it_begins(shell: Shell, text: str
     answer = shell.run("runs", "list", environment={"INTERLOCK_POLICY_FILE": "rules.yaml"})
     assert answer.code == 2
     assert f"{shell.folder / 'rules.yaml'}{told}" in lines(answer.err)
+
+
+MANIFEST = """\
+contract: interlock.connector/v1
+connector_id: Acme
+display_name: Acme
+operations:
+  - operation_id: issue.list
+    effect: reed
+    colour: red
+  - operation_id: issue.fetch
+"""
+
+
+def test_all_that_is_wrong_with_a_manifest_is_told_with_its_line(shell: Shell):
+    (shell.folder / "acme.yaml").write_text(MANIFEST)
+    environment = {"INTERLOCK_CONNECTORS__MANIFESTS": '["acme.yaml"]'}
+    told = shell.run("connectors", "list", environment=environment)
+    assert told.code == 2
+    found = lines(told.err)
+    assert "version: it is missing" in found
+    assert "line 2: connector_id: String should match pattern '^[a-z][a-z0-9_]{0,62}$'" in found
+    assert "line 5: operations[issue.list].description: it is missing" in found
+    assert "line 6: operations[issue.list].effect: must be 'read', 'create', 'update', 'delete' or 'execute'" in found
+    assert any(each.startswith("line 7: operations[issue.list].colour: there is no such key") for each in found)
+    assert "line 8: operations[issue.fetch].effect: it is missing" in found
+    (shell.folder / "acme.yaml").write_text("contract: x\nname: 'cut\n")
+    told = shell.run("connectors", "list", environment=environment)
+    assert lines(told.err) == ["$: line 3: it is not YAML: found unexpected end of stream"]

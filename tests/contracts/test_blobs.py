@@ -29,7 +29,7 @@ async def test_what_is_put_can_be_got(place: str) -> None:
 
 
 async def test_what_is_missing_is_one_clear_line(place: str) -> None:
-    with pytest.raises(blobs.BlobUnavailable, match="cannot read sha256/no/nothing") as caught:
+    with pytest.raises(blobs.BlobMissing, match="sha256/no/nothing is not in ") as caught:
         await blobs.ObjectBlobs(place).get("sha256/no/nothing")
     assert "\n" not in caught.value.message
 

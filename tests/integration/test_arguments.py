@@ -7,7 +7,7 @@ import pytest
 
 from interlock import app, kernel
 from interlock.app import arguments
-from interlock.kernel import RequestError
+from interlock.kernel import NotFoundError, RequestError
 from interlock.sync import Interlock
 
 FACES: tuple[Any, ...] = (app.Interlock.invoke, *(
@@ -80,3 +80,18 @@ def test_what_was_closed_says_so_without_a_loop_too():
     for use in (il.runs.list, other.connections.list, lambda: il.invoke("github.repo.fetch")):
         with pytest.raises(app.Closed, match="is closed"):
             use()
+
+
+@pytest.mark.anyio
+async def test_what_goes_on_record_is_a_text_that_can_be_read():
+    async with app.Interlock.open(":memory:") as il:
+        for remark in ("a\x1b[31m", "a\0b", "x" * 2001, "\ud800"):
+            for say in (il.runs.cancel, il.approvals.deny, il.connections.revoke):
+                with pytest.raises(RequestError, match="reason must be a text of at most 2000 characters"):
+                    await say("x", reason=remark)
+            with pytest.raises(RequestError, match="note must be a text"):
+                await il.runs.settle("x", note=remark)
+        with pytest.raises(RequestError, match="a denial needs a reason"):
+            await il.approvals.deny("x", reason=" ")
+        with pytest.raises(NotFoundError):
+            await il.runs.cancel("x", reason="wrong repository,\nnaïve 😀")

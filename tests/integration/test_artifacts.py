@@ -7,7 +7,7 @@ import pytest
 from fix_app import World
 from fix_parrot import Answer, Parrot
 from interlock import runs
-from interlock.kernel import InterlockError, StoreError, digest_bytes
+from interlock.kernel import InterlockError, Retry, StoreError, digest_bytes
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,9 @@ async def test_damaged_content_is_not_given_out(file_world: World, damage: str):
         else:
             blob.write_bytes(b'{"login":"somebody"}')
         expected = StoreError if damage == "gone" else runs.ArtifactDamaged
-        with pytest.raises(expected):
+        with pytest.raises(expected) as raised:
             await process.il.runs.artifact(artifact.artifact_id)
+        assert raised.value.retry is Retry.NEVER  # it does not come back by itself
         with pytest.raises(expected):
             await process.il.runs.outcome(outcome.run_id)
 

@@ -9,6 +9,9 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
 
 from interlock.kernel import RequestError, Secret
 
+MAX_REMARK: Final = 2000
+"""Characters that a reason or a note may have: it goes on record as it is."""
+
 P = ParamSpec("P")
 F = TypeVar("F")
 T = TypeVar("T")
@@ -34,6 +37,12 @@ def _list_of(kind: type, words: str) -> _Kind:
     return _Kind(words, fits)
 
 
+def _remark(value: object) -> bool:
+    if not isinstance(value, str) or len(value) > MAX_REMARK:
+        return False
+    return value.isprintable() or all(each.isprintable() or each in "\n\t" for each in value)
+
+
 def _text_or_texts(value: object) -> bool:
     return _TEXT.fits(value) or _TEXTS.fits(value)
 
@@ -50,7 +59,7 @@ _COUNT: Final = _of(int, "a whole number")
 KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(
         ("capability", "connection", "idempotency_key", "environment", "trace_id", "sandbox", "parent_run_id", "run_id",
-         "artifact_id", "approval_id", "connection_id", "actor", "cursor", "reason", "note", "connector", "name", "ref",
+         "artifact_id", "approval_id", "connection_id", "actor", "cursor", "connector", "name", "ref",
          "base_url"),
         _TEXT,
     ),
@@ -59,6 +68,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("max_attempts", "after_seq"), _COUNT),
     "target": _Kind("a text or a list of texts", _text_or_texts),
     "timeout": _of((int, float), "a number of seconds"),
+    **dict.fromkeys(("reason", "note"), _Kind(f"a text of at most {MAX_REMARK} characters, none of them a control", _remark)),
     "limit": _Kind("a whole number above 0", _above_zero),
     "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
     "seen": _of(StrEnum, "a member of Seen"),

@@ -162,7 +162,9 @@ class Approvals:
 
     @checked
     async def deny(self, approval_id: str, *, reason: str) -> "approvals.Approval":
-        """Say no; the held run is denied for good. Raises as `approve`."""
+        """Say no; the held run is denied for good. Raises as `approve`, and RequestError without a reason."""
+        if not reason.strip():
+            raise RequestError("a denial needs a reason: the requester and the record will see it")
         return await self._parts.holding.deny(self._caller, approval_id, reason=reason)
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import TextIO
 
 from interlock.cli.errors import Usage
 from interlock.cli.text import clean, json_text
@@ -67,9 +68,7 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
     if os.environ.get("INTERLOCK_DEBUG") == "1":
         traceback.print_exception(error)
     told = error.to_json()
-    if as_json:
-        sys.stdout.write(json_text({"error": told}) + "\n")
-        sys.stdout.flush()
+    if as_json and _written(json_text({"error": told}) + "\n"):
         return
     lines = [("error", error.message)]
     if isinstance(error, Usage) and "usage" in error.details:
@@ -80,7 +79,26 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
         lines += [("code", str(told["code"])), ("retry", str(told["retry"])), ("fault", str(told["fault"]))]
         lines += [("details", json.dumps(told["details"], ensure_ascii=False))] if told["details"] else []
     lines.append(("next", error.next_step))
-    _write(lines)
+    try:
+        _write(lines)
+    except OSError:  # nobody can be told
+        drop(sys.stderr)
+
+
+def drop(stream: TextIO) -> None:
+    """What is still buffered goes nowhere, so that the interpreter ends in peace."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _written(text: str) -> bool:
+    """Whether stdout took a text, or is not read; if it cannot be written, stderr may."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        drop(sys.stdout)
+        return isinstance(error, BrokenPipeError)
+    return True
 
 
 def _write(lines: list[tuple[str, str]]) -> None:

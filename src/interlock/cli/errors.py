@@ -1,6 +1,6 @@
 """What can be wrong with how a command is used."""
 
-from interlock.kernel import ConfigurationError, InterlockError, RequestError, Retry
+from interlock.kernel import ConfigurationError, Fault, InterlockError, RequestError, Retry
 
 
 class Usage(RequestError):
@@ -36,6 +36,15 @@ class AlreadyInitialised(ConfigurationError):
 
     code = "already_initialised"
     next_step = "Edit that file, or begin in another folder. `interlock doctor` checks what is there."
+
+
+class OutputLost(InterlockError):
+    """The command did its work, and its answer could not be written."""
+
+    code = "output_lost"
+    retry = Retry.NEVER
+    fault = Fault.OPERATOR
+    next_step = "Make room where the output goes; `interlock runs list` shows what was done."
 
 
 class Interrupted(InterlockError):

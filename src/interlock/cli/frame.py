@@ -5,7 +5,6 @@ returns an `Answer`. Heavy imports happen inside the functions, so that help is 
 """
 
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable, Generator
@@ -155,6 +154,8 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
         return 0 if answer is None else _hand_over(answer, desk)
     except BrokenPipeError:
         return _pipe_closed()
+    except _Unwritten as error:
+        return unwritten(error.error)
     except KeyboardInterrupt:
         from interlock.cli.errors import Interrupted
 
@@ -175,23 +176,46 @@ def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer 
 
 
 def _hand_over(answer: "Answer", desk: "Desk") -> int:
-    if desk.options.as_json:
-        from interlock.cli.text import json_text
+    try:
+        if desk.options.as_json:
+            from interlock.cli.text import json_text
 
-        sys.stdout.write(json_text(answer.document) + "\n")
-    else:
-        answer.show(desk.paper())
-    sys.stdout.flush()
+            sys.stdout.write(json_text(answer.document) + "\n")
+        else:
+            answer.show(desk.paper())
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _Unwritten(error) from error
     return answer.exit_code
+
+
+class _Unwritten(Exception):
+    """The answer could not be written, for a reason other than that nobody reads it."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def unwritten(error: OSError) -> int:
+    """Say on stderr that stdout takes nothing, and answer with the exit code."""
+    from interlock.cli.complaint import complain, drop, exit_code
+    from interlock.cli.errors import OutputLost
+
+    if isinstance(error, BrokenPipeError):
+        return _pipe_closed()
+    drop(sys.stdout)
+    lost = OutputLost(f"the answer could not be written: {error.strerror}")
+    complain(lost, as_json=False)
+    return exit_code(lost)
 
 
 def _fail(error: "InterlockError", options: "Options") -> int:
     from interlock.cli.complaint import complain, exit_code
 
-    try:
-        complain(error, as_json=options.as_json, verbose=options.verbose)
-    except BrokenPipeError:
-        _pipe_closed()
+    complain(error, as_json=options.as_json, verbose=options.verbose)
     return exit_code(error)
 
 
@@ -209,10 +233,11 @@ def _known(error: Exception) -> "InterlockError":
 
 
 def _pipe_closed() -> int:
-    """Nobody reads any more; what is still buffered goes nowhere, so that the interpreter ends in peace."""
-    from interlock.cli.complaint import PIPE_CLOSED
+    """Nobody reads any more."""
+    from interlock.cli.complaint import PIPE_CLOSED, drop
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    drop(sys.stdout)
+    drop(sys.stderr)
     return PIPE_CLOSED
 
 

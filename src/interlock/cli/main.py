@@ -1,16 +1,19 @@
 """From the shell's arguments to an exit code."""
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and answer with its exit code; `interlock --help` lists them."""
+    _open_closed()
     given = list(sys.argv[1:] if arguments is None else arguments)
     import typer
 
-    from interlock.cli.frame import misused
+    from interlock.cli.frame import misused, unwritten
     from interlock.cli.tree import tree
 
     for stream in (sys.stdout, sys.stderr):
@@ -25,4 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return misused(error, as_json="--json" in given)
     except typer.Abort:
         return 130
+    except OSError as error:  # of help; commands end their own
+        return unwritten(error)
     return code if isinstance(code, int) else 0
+
+
+def _open_closed() -> None:
+    """A stream that the shell closed leads nowhere, so that its number is not given to a file of ours."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for as long as the process lives

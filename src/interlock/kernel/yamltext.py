@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from interlock.kernel.jsonvalue import JsonLimits
@@ -15,69 +16,87 @@ class _Refused(ValueError):
     pass
 
 
-def parse_yaml(text: str, *, limits: JsonLimits, what: str) -> object:
+@dataclass(slots=True)
+class _Open:
+    """A mapping or list that has begun: its value, the key that waits for its own, and where it stands."""
+
+    value: dict[str, object] | list[object]
+    path: str
+    key: str | None = None
+
+    def place(self) -> str:
+        """Where its next value stands."""
+        if isinstance(self.value, list):
+            return f"{self.path}[{len(self.value)}]"
+        return f"{self.path}.{self.key}" if self.path else str(self.key)
+
+
+def parse_yaml(text: str, *, limits: JsonLimits, what: str, lines: dict[str, int] | None = None) -> object:
     """The value of a YAML text, read as JSON would be: no anchors, aliases or tags, no repeated keys, one document, and
-    `no`, `on` or dates are texts. Its depth is checked; size and values are for `check_json`. Raises ValueError, which
-    names the line."""
+    `no`, `on` or dates are texts. Its depth is checked; size and values are for `check_json`. `lines` takes the line of
+    every value under its path, such as `a.b[0]`. Raises ValueError, which names the line."""
     import yaml  # here, so that those who read none do not pay for it
 
     try:
         events = cast("Any", yaml).parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return _document(yaml, events, limits.max_depth, what)
+        return _document(yaml, events, limits.max_depth, what, {} if lines is None else lines)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1}: "
+        raise _Refused(f"{line}it is not YAML: {error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise _Refused(f"it is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _document(yaml: Any, events: Iterator[Any], max_depth: int, what: str) -> object:
+def _document(yaml: Any, events: Iterator[Any], max_depth: int, what: str, lines: dict[str, int]) -> object:
     """Builds the value from the parser's events: nothing is resolved that JSON does not have."""
-    stack: list[tuple[dict[str, object] | list[object], str | None]] = []
+    stack: list[_Open] = []
     result: list[object] = []
     for event in events:
-        place = f"line {event.start_mark.line + 1}"
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-            raise _Refused(f"{place}: anchors, aliases and tags are not used in a {what}")
+            raise _Refused(f"line {line}: anchors, aliases and tags are not used in a {what}")
         if isinstance(event, yaml.DocumentStartEvent) and result:
-            raise _Refused(f"{place}: a file holds one document")
+            raise _Refused(f"line {line}: a file holds one document")
         if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
             stack.pop()
         elif isinstance(event, yaml.ScalarEvent):
-            key_expected = bool(stack) and isinstance(stack[-1][0], dict) and stack[-1][1] is None
-            value = event.value if key_expected else _scalar(event.value, plain=event.implicit[0])
-            _place(stack, result, value, place, key=key_expected)
+            if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None:
+                _begin(stack[-1], event.value, line, lines)
+            else:
+                _place(stack, result, _scalar(event.value, plain=event.implicit[0]), line, lines)
         elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             inner: dict[str, object] | list[object] = [] if isinstance(event, yaml.SequenceStartEvent) else {}
-            _place(stack, result, inner, place, key=False)
-            stack.append((inner, None))
+            stack.append(_Open(inner, _place(stack, result, inner, line, lines)))
             if len(stack) > max_depth:
-                raise _Refused(f"{place}: it is nested deeper than {max_depth} levels")
+                raise _Refused(f"line {line}: it is nested deeper than {max_depth} levels")
     if not result:
         raise _Refused("it is empty")
     return result[0]
 
 
-def _place(
-    stack: list[tuple[dict[str, object] | list[object], str | None]],
-    result: list[object],
-    value: object,
-    place: str,
-    *,
-    key: bool,
-) -> None:
+def _begin(inside: _Open, key: str, line: int, lines: dict[str, int]) -> None:
+    if key in inside.value:
+        raise _Refused(f"line {line}: the key {key!r} stands twice")
+    inside.key = key
+    lines[inside.place()] = line
+
+
+def _place(stack: list[_Open], result: list[object], value: object, line: int, lines: dict[str, int]) -> str:
+    """Puts a value where it belongs, and says where that is."""
     if not stack:
         result.append(value)
-        return
-    inner, name = stack[-1]
-    if isinstance(inner, list):
-        inner.append(value)
-    elif key:
-        if value in inner:
-            raise _Refused(f"{place}: the key {value!r} stands twice")
-        stack[-1] = (inner, str(value))
-    elif name is None:
-        raise _Refused(f"{place}: a key is a text")
+        return ""
+    inside = stack[-1]
+    path = inside.place()
+    lines.setdefault(path, line)
+    if isinstance(inside.value, list):
+        inside.value.append(value)
+    elif inside.key is None:
+        raise _Refused(f"line {line}: a key is a text")
     else:
-        inner[name] = value
-        stack[-1] = (inner, None)
+        inside.value[inside.key] = value
+        inside.key = None
+    return path
 
 
 def _scalar(text: str, *, plain: bool) -> object:

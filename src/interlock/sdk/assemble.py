@@ -110,8 +110,10 @@ def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], k
     place = path
     for part in location:
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    if kind == "missing":
+        return Problem(path=place or "$", problem="it is missing")
     if kind != "extra_forbidden":
-        return Problem(path=place or "$", problem=message)
+        return Problem(path=place or "$", problem=message.replace("Input should be", "must be"))
     names = _fields_at(model, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     return Problem(

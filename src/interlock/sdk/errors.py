@@ -34,9 +34,11 @@ class Problem:
     path: str
     problem: str
     suggestion: str | None = None
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.problem}" + (f" ({self.suggestion})" if self.suggestion else "")
+        where = self.path if self.line is None else f"line {self.line}: {self.path}"
+        return f"{where}: {self.problem}" + (f" ({self.suggestion})" if self.suggestion else "")
 
 
 class InvalidManifest(ConfigurationError):
@@ -53,7 +55,7 @@ class InvalidManifest(ConfigurationError):
             details={
                 "source": source,
                 "problems": [
-                    {"path": each.path, "problem": each.problem, "suggestion": each.suggestion}
+                    {"path": each.path, "problem": each.problem, "suggestion": each.suggestion, "line": each.line}
                     for each in self.problems
                 ],
             },

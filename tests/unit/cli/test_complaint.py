@@ -40,7 +40,7 @@ EXIT_CODES = {
     1: """
         attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed execution_rejected
         handler_failed host_not_leased illegal_transition input_closed interlock_error internal_error
-        invalid_for_provider invalid_output lease_expired lease_not_found lease_revoked operation_failed
+        invalid_for_provider invalid_output output_lost lease_expired lease_not_found lease_revoked operation_failed
         ownership_lapsed plane_error probe_failed provider_error provider_forbidden provider_unavailable
         rate_limited resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run
         unexpected unexpected_answer
@@ -70,7 +70,7 @@ EXIT_CODES = {
         verification_failed
     """,
     7: """
-        artifact_damaged blob_unavailable credential_damaged foreign_file journal_busy journal_damaged
+        artifact_damaged blob_missing blob_unavailable credential_damaged foreign_file journal_busy journal_damaged
         journal_unavailable key_damaged key_not_found ledger_damaged migrations_pending schema_too_new
         store_busy store_closed store_damaged store_error store_full store_missing store_read_only
         store_unavailable

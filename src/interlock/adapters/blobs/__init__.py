@@ -4,6 +4,6 @@ Owns: bytes under a key. Refuses: knowing what they mean. Invariants: a key is w
 bounds every call.
 """
 
-from interlock.adapters.blobs.objects import BlobUnavailable, ObjectBlobs
+from interlock.adapters.blobs.objects import BlobMissing, BlobUnavailable, ObjectBlobs
 
-__all__ = ["BlobUnavailable", "ObjectBlobs"]
+__all__ = ["BlobMissing", "BlobUnavailable", "ObjectBlobs"]

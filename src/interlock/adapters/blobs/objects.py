@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from interlock.kernel import StoreError
+from interlock.kernel import Retry, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -19,6 +19,14 @@ class BlobUnavailable(StoreError):
 
     code = "blob_unavailable"
     next_step = "Check the `blobs` setting, and that the folder or bucket is there and writable."
+
+
+class BlobMissing(StoreError):
+    """The blob store is there, and the content is not."""
+
+    code = "blob_missing"
+    retry = Retry.NEVER
+    next_step = "The content was removed, or `blobs` leads elsewhere than when it was kept; restore it from a backup."
 
 
 class ObjectBlobs:
@@ -40,13 +48,15 @@ class ObjectBlobs:
             raise BlobUnavailable(f"cannot write {key} to {self._place}: {_first_line(error)}") from error
 
     async def get(self, key: str) -> bytes:
-        """The content. Raises BlobUnavailable."""
-        from obstore.exceptions import BaseError
+        """The content. Raises BlobMissing, BlobUnavailable."""
+        from obstore.exceptions import BaseError, NotFoundError
 
         try:
             with anyio.fail_after(DEADLINE):
                 result = await self._store().get_async(key)
                 return bytes(await result.bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise BlobMissing(f"{key} is not in {self._place}") from error
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             raise BlobUnavailable(f"cannot read {key} from {self._place}: {_first_line(error)}") from error
 
