@@ -48,11 +48,13 @@ class OutputLost(InterlockError):
 
 
 class Interrupted(InterlockError):
-    """Somebody pressed Ctrl-C."""
+    """Somebody pressed Ctrl-C. A write may have left before."""
 
     code = "interrupted"
-    retry = Retry.LATER
-    next_step = "`interlock runs list` shows where things stand; what was under way is recovered."
+    retry = Retry.NEVER
+    next_step = (
+        "`interlock runs list` shows where things stand; `interlock runs settle RUN` settles a write that had left."
+    )
 
 
 class Unexpected(InterlockError):

@@ -91,6 +91,8 @@ class Policy:
     def _problems(self) -> list[Problem]:
         if len(self.rules) > MAX_RULES:
             return [Problem(path=("rules",), text=f"{len(self.rules)} rules; the limit is {MAX_RULES}")]
+        if not isinstance(cast("object", self.default), Effect):
+            return [Problem(path=("default",), text=f"{self.default!r} is no Effect, such as Effect.ASK")]
         first: dict[str, int] = {}
         return [
             Problem(path=("rules", index, "id"), text=f"{rule.rule_id!r} is also the id of rule {first[rule.rule_id]}")

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -270,3 +270,8 @@ def test_two_rules_with_one_id_are_refused():
 def test_too_many_rules_are_refused():
     with pytest.raises(policy.InvalidPolicy, match="1001 rules"):
         Policy(rules=tuple(Rule(rule_id=f"r{index}", then=Effect.ALLOW) for index in range(1001)))
+
+
+def test_a_default_that_is_no_effect_is_told():
+    with pytest.raises(policy.InvalidPolicy, match=r"default: 'allow' is no Effect, such as Effect\.ASK"):
+        Policy(default=cast("Any", "allow"))

@@ -49,13 +49,13 @@ class ObjectBlobs:
 
     async def get(self, key: str) -> bytes:
         """The content. Raises BlobMissing, BlobUnavailable."""
-        from obstore.exceptions import BaseError, NotFoundError
+        from obstore.exceptions import BaseError
 
         try:
             with anyio.fail_after(DEADLINE):
                 result = await self._store().get_async(key)
                 return bytes(await result.bytes_async())
-        except (NotFoundError, FileNotFoundError) as error:
+        except FileNotFoundError as error:
             raise BlobMissing(f"{key} is not in {self._place}") from error
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             raise BlobUnavailable(f"cannot read {key} from {self._place}: {_first_line(error)}") from error
