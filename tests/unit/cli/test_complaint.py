@@ -46,6 +46,7 @@ EXIT_CODES = {
         unexpected unexpected_answer
     """,
     2: """
+        sandbox_not_enforced
         already_decided already_initialised already_spent ambiguous_connection approval_denied approval_expired
         approval_not_found artifact_not_found binding_mismatch closed conflict connection_changed
         connection_disabled connection_error connection_expired connection_installing connection_name_taken
