@@ -14,6 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from fix_plane import NODE_ID, Intents, check_receipt
+from fix_remote import dialled, served
 from interlock import plane
 from interlock.adapters import nodes
 from interlock.kernel import StoreError
@@ -80,8 +81,8 @@ class Bed:
         return await client.start(intent, authority=self.authority(intent), target_class=plane.LOCAL_HTTP)
 
 
-@pytest.fixture
-def bed(tmp_path: Path) -> Bed:
+@pytest.fixture(params=["local", "remote"])
+def bed(request: pytest.FixtureRequest, tmp_path: Path, node_keys: Path) -> Bed:
     intents, lane = Intents(), EchoLane()
     authorizer = plane.Authorizer(clock=intents.clock)
     target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="echo", clock=intents.clock)
@@ -94,7 +95,11 @@ def bed(tmp_path: Path) -> Bed:
             aclosing(nodes.FileJournal(path, clock=intents.clock)) as journal,
             plane.Executions(node, clock=intents.clock, ids=ids, journal=journal, **options) as executions,
         ):
-            yield executions
+            if request.param == "local":
+                yield executions
+            else:
+                async with served(node, executions, node_keys, intents.clock) as url, dialled(url, node_keys) as client:
+                    yield client
 
     return Bed(intents, lane, authorizer, node, tmp_path / "journal", opened)
 

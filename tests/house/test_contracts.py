@@ -21,6 +21,8 @@ SABOTAGE = [
     ("policy", "import interlock.budgets", LAYERS),
     ("runs", "import interlock.app", LAYERS),
     ("app", "import interlock.testing", LAYERS),
+    ("app", "import interlock.server", LAYERS),
+    ("server", "import interlock.testing", LAYERS),
     ("novelty", "", LAYERS),
     ("plane", "from interlock import Interlock", LAYERS),
     ("testing", "import interlock.adapters.sql", "Only app imports adapters and connectors"),
@@ -29,9 +31,21 @@ SABOTAGE = [
     ("connectors.github", "import httpx2", "Connectors know only sdk and kernel"),
     ("connectors.github", "import interlock.connectors.linear", "Connectors are strangers to each other"),
     ("adapters.lanes", "import interlock.adapters.keys", "Adapters are strangers to each other"),
-    ("adapters.keys", "import sqlalchemy", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
-    ("adapters.sql", "import httpx2", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
-    ("app", "from sqlalchemy import orm", "SQL is spoken only in adapters.sql, HTTP only in adapters.lanes"),
+    (
+        "adapters.keys",
+        "import sqlalchemy",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes and server",
+    ),
+    (
+        "adapters.sql",
+        "import httpx2",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes and server",
+    ),
+    (
+        "app",
+        "from sqlalchemy import orm",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes and server",
+    ),
     ("runs", "import starlette.responses", "Domain rooms know no web server and no terminal"),
     ("kernel.ids", "import interlock.kernel.clock", "No cycles among siblings, at any depth"),
 ]

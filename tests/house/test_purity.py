@@ -27,6 +27,7 @@ MAY_USE_CHANCE: dict[str, str] = {
     "interlock.plane.signed_authority": "nonces must be unforeseeable; tests inject theirs",
     "interlock.plane.attestation": "challenges must be unforeseeable; tests inject theirs",
     "interlock.adapters.targets": "what marks a probe must be unforeseeable; tests inject theirs",
+    "interlock.adapters.nodes": "no two readers or senders may have one name; tests inject theirs",
     "interlock.testing": "plays somebody else's service, which has a clock and dice of its own",
     "interlock.cli.demo": "makes the throwaway key of its own store",
 }

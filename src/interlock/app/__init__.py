@@ -17,6 +17,14 @@ from interlock.app.local_plane import (
 )
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.provided import has_store, show_store
+from interlock.app.remote_plane import (
+    RemotePlane,
+    StandingNode,
+    load_token_keys,
+    make_node_credentials,
+    open_remote_plane,
+    open_standing_node,
+)
 from interlock.app.settings import (
     FILE_NAME,
     Settings,
@@ -39,9 +47,11 @@ __all__ = [
     "Interlock",
     "InvalidSettings",
     "LocalPlane",
+    "RemotePlane",
     "Runs",
     "Settings",
     "SettingsFile",
+    "StandingNode",
     "UnknownConnector",
     "UnknownTarget",
     "examine",
@@ -49,10 +59,14 @@ __all__ = [
     "has_store",
     "list_targets",
     "load",
+    "load_token_keys",
     "local_sandboxes",
     "make_lane",
+    "make_node_credentials",
     "migrate",
     "open_local_plane",
+    "open_remote_plane",
+    "open_standing_node",
     "parse_file",
     "python_profile",
     "read_catalog",

@@ -52,15 +52,20 @@ class LocalPlane:
 
     def identity(self, *, seconds: float) -> dict[str, Any]:
         """The fields that all intents share, for a new one that ends in so many seconds."""
-        intent_id = self.ids.new("snd")
-        return {
-            "intent_id": intent_id,
-            "tenant_id": "default",
-            "run_id": self.ids.new("run"),
-            "attempt_id": self.ids.new("att"),
-            "trace_id": intent_id,
-            "deadline_at": self.clock.now() + timedelta(seconds=seconds),
-        }
+        return new_identity(self.ids, self.clock, seconds=seconds)
+
+
+def new_identity(ids: IdSource, clock: Clock, *, seconds: float) -> dict[str, Any]:
+    """The fields that all intents share, for a new one that ends in so many seconds."""
+    intent_id = ids.new("snd")
+    return {
+        "intent_id": intent_id,
+        "tenant_id": "default",
+        "run_id": ids.new("run"),
+        "attempt_id": ids.new("att"),
+        "trace_id": intent_id,
+        "deadline_at": clock.now() + timedelta(seconds=seconds),
+    }
 
 
 def make_lane(lane_id: str, *, credentials: plane.CredentialResolver, addresses: plane.AddressPolicy) -> plane.Lane:
@@ -109,10 +114,36 @@ async def open_local_plane(
 ) -> AsyncGenerator[LocalPlane]:
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. Raises
     InvalidAllowance."""
-    from interlock.adapters import lanes
-
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
+    async with (
+        open_node(
+            NODE_ID, verifier=authorizer.verifier(), clock=clock, egress_allow=egress_allow, sandboxes=sandboxes
+        ) as (node, places),
+        plane.Executions(node, clock=clock, ids=ids) as executions,
+    ):
+        yield LocalPlane(
+            node=node,
+            executions=executions,
+            authorizer=authorizer,
+            sandboxes=places,
+            clock=clock,
+            ids=ids,
+        )
+
+
+@asynccontextmanager
+async def open_node(
+    node_id: str,
+    *,
+    verifier: plane.AuthorityVerifier,
+    clock: Clock,
+    egress_allow: Sequence[str],
+    sandboxes: Iterable[str] | None,
+) -> "AsyncGenerator[tuple[plane.Node, Sequence[targets.LocalSandbox]]]":
+    """A node with the lanes of this host, and the places for processes that were probed and are offered."""
+    from interlock.adapters import lanes
+
     addresses = plane.AddressPolicy(allow=tuple(egress_allow))
     attestations = plane.AttestationVerifier({}, clock=clock)
     web = [
@@ -122,7 +153,7 @@ async def open_local_plane(
     ]
     places = local_sandboxes(clock, sandboxes)
     node = plane.Node(
-        NODE_ID,
+        node_id,
         lanes=[*web, *places.values()],
         targets=[
             *(
@@ -131,7 +162,7 @@ async def open_local_plane(
             ),
             *places,
         ],
-        verifier=authorizer.verifier(),
+        verifier=verifier,
         clock=clock,
         attestations=attestations,
     )
@@ -141,15 +172,7 @@ async def open_local_plane(
             attestation = await place.attest(attestations.challenge(place.target_id))
             if attestation is not None:
                 attestations.accept(attestation)
-        executions = await stack.enter_async_context(plane.Executions(node, clock=clock, ids=ids))
-        yield LocalPlane(
-            node=node,
-            executions=executions,
-            authorizer=authorizer,
-            sandboxes=tuple(places),
-            clock=clock,
-            ids=ids,
-        )
+        yield node, tuple(places)
 
 
 async def list_targets(*, probe: bool) -> list[plane.TargetDescriptor]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from io import BufferedReader
 
-    from interlock import app, plane
+    from interlock import plane
     from interlock.cli.desk import Answer
+    from interlock.cli.placing import Place
     from interlock.kernel import JSON
 
 _MAX_SHOWN = 8_388_608
@@ -41,7 +42,7 @@ class Shown:
 
 
 async def converse(
-    local: "app.LocalPlane",
+    local: "Place",
     intent: "plane.Intent",
     target_class: str,
     shown: Shown,
@@ -62,9 +63,7 @@ async def converse(
     return await local.executions.wait(ref)
 
 
-async def _feed(
-    local: "app.LocalPlane", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]"
-) -> None:
+async def _feed(local: "Place", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]") -> None:
     from interlock import plane
 
     try:

@@ -10,6 +10,7 @@ import typer
 
 from interlock.cli import conversing
 from interlock.cli.frame import command, group
+from interlock.cli.placing import Identity, Placement, open_place
 
 if TYPE_CHECKING:
     from interlock import plane
@@ -28,7 +29,6 @@ def register(tree: typer.Typer) -> None:
     command(plane, "ws")(ws)
     command(plane, "targets")(targets)
     command(plane, "schemas")(schemas)
-    command(group(tree, "node", "Nodes: where executions are carried out."), "describe")(describe)
 
 
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
@@ -47,8 +47,12 @@ async def run(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
     ] = None,
-    cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / in a sandbox.")] = None,
+    cwd: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / in a sandbox or elsewhere.")
+    ] = None,
     tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
+    placement: Placement = None,
+    identity: Identity = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Run a command under limits, and pass on its output and its exit code.
@@ -59,19 +63,19 @@ async def run(
     Example:
       interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
     """
-    from interlock import app, plane
+    from interlock import plane
 
     profile = None
     if sandbox is not None and sandbox != plane.LOCAL_PROCESS:
         profile = _made(plane.SandboxProfile, read=tuple(read or ()), write=tuple(write or ()))
     where = sandbox or plane.LOCAL_PROCESS
     _known(where, plane.CLASSES)
-    async with app.open_local_plane(sandboxes=[where]) as local:
+    async with open_place(desk, placement, identity, target_class=where) as local:
         intent = _made(
             plane.ProcessIntent,
             **local.identity(seconds=seconds),
             argv=tuple(argv),
-            cwd=cwd or (os.getcwd() if profile is None else "/"),
+            cwd=cwd or (os.getcwd() if profile is None and placement is None else "/"),
             env=tuple(_pair(each, "=", "--env") for each in env or ()),
             interactive=True,
             terminal=conversing.terminal_size() if tty else None,
@@ -216,31 +220,6 @@ def schemas(
     _known(name, short)
     document = known[short[name]]
     return Answer(document=document, show=lambda paper: paper.data(document))
-
-
-async def describe(desk: "Desk") -> "Answer":
-    """Show the node of this process: its contracts, its lanes, and its targets as they were probed.
-
-    Example:
-      interlock node describe --json
-    """
-    from interlock import app
-    from interlock.cli.desk import Answer
-
-    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow, sandboxes=None) as local:
-        node = local.node.describe()
-
-    def show(paper: "Paper") -> None:
-        paper.fields([("node", node.node_id), ("version", node.version), ("contracts", str(len(node.contracts)))])
-        paper.table(("lane", "carries"), [(lane.lane_id, " ".join(lane.carries)) for lane in node.lanes])
-        paper.line("")
-        rows = [
-            (each.target_id, each.lane_id, paper.state(each.health), each.reason or each.attestation.target_class)
-            for each in node.targets
-        ]
-        paper.table(("target", "lane", "health", "class, or why it takes no work"), rows)
-
-    return Answer(document=node.record(), show=show)
 
 
 # -- reading what was asked for

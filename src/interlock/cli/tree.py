@@ -18,6 +18,7 @@ from interlock.cli import (
     following,
     invoking,
     reviewing,
+    serving,
     starting,
 )
 from interlock.cli.frame import Group, share
@@ -34,6 +35,7 @@ _MODULES = (
     artifacts,
     reviewing,
     executing,
+    serving,
     conforming,
 )
 

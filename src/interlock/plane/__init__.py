@@ -20,7 +20,7 @@ from interlock.plane.attach import (
 )
 from interlock.plane.attestation import AttestationVerifier, Signer, mint
 from interlock.plane.authority import MAX_TTL, AuthorityDecision, AuthorityVerifier, Authorizer, MacVerifier
-from interlock.plane.channel import Channel, EventLog, Inbox, Input, InputKind
+from interlock.plane.channel import Channel, EventLog, Inbox, Input, InputKind, Reader
 from interlock.plane.classes import (
     CLASSES,
     CONTAINER_GVISOR,
@@ -48,7 +48,7 @@ from interlock.plane.contract import Contract
 from interlock.plane.correlation import Correlation
 from interlock.plane.descriptor import NodeDescriptor
 from interlock.plane.direct import DirectUse
-from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance
+from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance, InvalidPacket
 from interlock.plane.event_stream import EventStream, EventTooLarge, ServerEvent
 from interlock.plane.events import EventType, ExecutionEvent
 from interlock.plane.executions import RETAIN, Acceptance, Executions, Journal
@@ -84,6 +84,23 @@ from interlock.plane.jsonrpc import (
 from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
+from interlock.plane.packets import (
+    MAX_RECORD,
+    NODE_REQUEST,
+    AdmissionDecision,
+    ExecutionRequest,
+    InputPiece,
+    pack,
+    pack_event,
+    pack_request,
+    pack_status,
+    request_digest,
+    to_input,
+    unpack,
+    unpack_event,
+    unpack_request,
+    unpack_status,
+)
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
 from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt, verify_evidence
@@ -155,9 +172,11 @@ __all__ = [
     "LOCAL_HTTP",
     "LOCAL_LANDLOCK",
     "LOCAL_PROCESS",
+    "MAX_RECORD",
     "MAX_TTL",
     "MEANINGS",
     "METHOD_NOT_FOUND",
+    "NODE_REQUEST",
     "OVERLOADED",
     "RESERVED_HEADERS",
     "RETAIN",
@@ -171,6 +190,7 @@ __all__ = [
     "Acceptance",
     "ActionHost",
     "AddressPolicy",
+    "AdmissionDecision",
     "AttachGrant",
     "Attestation",
     "AttestationVerifier",
@@ -210,6 +230,7 @@ __all__ = [
     "ExecutionNotFound",
     "ExecutionRef",
     "ExecutionRejected",
+    "ExecutionRequest",
     "ExecutionRoute",
     "ExecutionState",
     "ExecutionStatus",
@@ -227,8 +248,10 @@ __all__ = [
     "Input",
     "InputClosed",
     "InputKind",
+    "InputPiece",
     "Intent",
     "InvalidAllowance",
+    "InvalidPacket",
     "InvalidScenario",
     "Journal",
     "JsonRpcIntent",
@@ -248,6 +271,7 @@ __all__ = [
     "ProcessSecret",
     "ProcessTransport",
     "Property",
+    "Reader",
     "Receipt",
     "RequestIntent",
     "ResourceLimits",
@@ -302,12 +326,17 @@ __all__ = [
     "json_text",
     "make_framing",
     "mint",
+    "pack",
+    "pack_event",
+    "pack_request",
+    "pack_status",
     "parse_base",
     "parse_scenario",
     "parse_url",
     "parse_websocket_url",
     "plan",
     "read_rpc",
+    "request_digest",
     "resolve_location",
     "rpc_batch",
     "rpc_cancellation",
@@ -315,8 +344,13 @@ __all__ = [
     "rpc_request",
     "sandboxed",
     "simulate",
+    "to_input",
     "unenforceable",
     "unfit",
+    "unpack",
+    "unpack_event",
+    "unpack_request",
+    "unpack_status",
     "unproved",
     "verify_evidence",
 ]

@@ -4,7 +4,7 @@ Both are bounded in bytes. Whoever is faster waits: a lane for the slowest reade
 """
 
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -18,6 +18,9 @@ from interlock.plane.receipt import Fact, Receipt
 
 WINDOW: Final = 1_048_576
 """Bytes of events that are kept for readers who come later, and the most that an attached reader may lag behind."""
+
+MAX_SENDERS: Final = 64
+"""How many may number their input to one execution."""
 
 _COST: Final = 256
 """What an event counts besides its data, so that empty ones are bounded, too."""
@@ -68,21 +71,35 @@ class EventLog:
     async def follow(self, after: int = 0) -> AsyncGenerator[ExecutionEvent]:
         """The events after that number, as they come, to the receipt. To leave early, close the generator: while it is
         open and not read, the execution waits."""
-        reader = object()
-        self._cursors[reader] = after
+        reader = self.attach(after)
         try:
-            while True:
-                for event in self._after(self._cursors[reader]):
+            while batch := await reader.more():
+                for event in batch:
                     yield event
-                    self._cursors[reader] = event.seq
-                    self._wake()
-                if self._ended and self._cursors[reader] >= self._last:
-                    return
-                if self._cursors[reader] >= self._last:
-                    await self._changed.wait()
+                    reader.acknowledge(event.seq)
         finally:
-            del self._cursors[reader]
-            self._wake()
+            reader.leave()
+
+    def attach(self, after: int = 0) -> "Reader":
+        """A reader of the events after that number. Until it leaves, the execution waits for it."""
+        reader = Reader(after, self._give, self._mark)
+        self._cursors[reader] = after
+        return reader
+
+    async def _give(self, after: int) -> list[ExecutionEvent]:
+        while True:
+            found = self._after(after)
+            if found or (self._ended and after >= self._last):
+                return found
+            await self._changed.wait()
+
+    def _mark(self, reader: object, seq: int | None) -> None:
+        """Note how far a reader has come; None: it has left."""
+        if seq is None:
+            self._cursors.pop(reader, None)
+        elif reader in self._cursors:
+            self._cursors[reader] = max(seq, self._cursors[reader])
+        self._wake()
 
     def _add(
         self, type_: EventType, *, stream: str | None, data: bytes, facts: Mapping[str, Fact], receipt: Receipt | None
@@ -138,6 +155,40 @@ class EventLog:
         changed.set()
 
 
+class Reader:
+    """One who reads an event log. What it was given and has not acknowledged is kept, so that it can go back."""
+
+    def __init__(
+        self,
+        after: int,
+        give: Callable[[int], Awaitable[list[ExecutionEvent]]],
+        mark: Callable[[object, int | None], None],
+    ) -> None:
+        """Only a log makes one: `EventLog.attach`."""
+        self._given = after
+        self._give = give
+        self._mark = mark
+
+    async def more(self) -> list[ExecutionEvent]:
+        """The events after those that were given, once there are some; none after the receipt."""
+        batch = await self._give(self._given)
+        if batch:
+            self._given = batch[-1].seq
+        return batch
+
+    def go_back(self, after: int) -> None:
+        """Have the events after that number given again; those that were acknowledged may be gone."""
+        self._given = after
+
+    def acknowledge(self, seq: int) -> None:
+        """What was given up to there has arrived, and need not be kept for this reader."""
+        self._mark(self, min(seq, self._given))
+
+    def leave(self) -> None:
+        """Read no more. Again is harmless."""
+        self._mark(self, None)
+
+
 class InputKind(StrEnum):
     """What is sent in: bytes; a text where the lane tells texts from bytes; a new size of the terminal (`rows`, `columns`);
     a signal by its name (`signal`)."""
@@ -166,6 +217,8 @@ class Inbox:
         self._bytes = 0
         self._open = True
         self._changed = anyio.Event()
+        self._numbers: dict[str, int] = {}
+        self._one_at_a_time = anyio.Lock()
 
     @property
     def open(self) -> bool:
@@ -181,6 +234,16 @@ class Inbox:
         self._waiting.append(piece)
         self._bytes += len(piece.data) + _COST
         self._wake()
+
+    async def send_once(self, sender: str, number: int, piece: Input) -> None:
+        """As `send`, unless that sender has sent this number or a later one before. Raises InputClosed."""
+        async with self._one_at_a_time:
+            if number <= self._numbers.get(sender, 0):
+                return
+            if sender not in self._numbers and len(self._numbers) >= MAX_SENDERS:
+                raise InputClosed(f"{MAX_SENDERS} senders have sent input to this execution")
+            await self.send(piece)
+            self._numbers[sender] = number
 
     def end(self) -> None:
         """No more input. What was sent is still read. Again is harmless."""

@@ -1,6 +1,6 @@
 """What the plane raises: wrong settings, and a failed effect where a caller wants an exception for it."""
 
-from interlock.kernel import ConfigurationError, Fault, PlaneError, Retry
+from interlock.kernel import ConfigurationError, Fault, PlaneError, RequestError, Retry
 from interlock.plane.failures import Failure
 
 
@@ -36,3 +36,10 @@ class InputClosed(PlaneError):
     retry = Retry.NEVER
     fault = Fault.CALLER
     next_step = "Start a new execution."
+
+
+class InvalidPacket(RequestError):
+    """What came over the wire is no packet of the contract that belongs there."""
+
+    code = "invalid_packet"
+    next_step = "Speak the contracts as `interlock plane schemas` shows them, of the versions that the node describes."

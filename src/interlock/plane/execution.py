@@ -18,7 +18,11 @@ from interlock.plane.targets import TargetDescriptor
 class Execution:
     """From its intent to its one receipt."""
 
-    def __init__(self, node_id: str, intent: Intent, target_class: str, clock: Clock) -> None:
+    def __init__(
+        self, node_id: str, intent: Intent, target_class: str, clock: Clock, *, asked_by: str | None = None
+    ) -> None:
+        """`asked_by`: as whom the client is known, where a node serves several."""
+        self._asked_by = asked_by
         self.intent = intent
         self.target_class = target_class
         self.exchange = Exchange(clock)
@@ -38,6 +42,7 @@ class Execution:
         data: dict[str, Fact] = {
             "node_id": self._node_id,
             **_provenance(authority),
+            **({} if self._asked_by is None else {"asked_by": self._asked_by}),
             "target_id": target.target_id,
             "target_class": attestation.target_class,
             "properties": list(attestation.properties),

@@ -7,14 +7,14 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Literal, NoReturn, Protocol, Self
+from typing import Final, Literal, NoReturn, Protocol, Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
 
 from interlock.kernel import Clock, IdSource, StoreError, to_rfc3339
 from interlock.plane.authority import AuthorityDecision
-from interlock.plane.channel import Channel, EventLog, Inbox, Input
+from interlock.plane.channel import Channel, EventLog, Inbox, Input, Reader
 from interlock.plane.client import (
     ExecutionConflict,
     ExecutionNotFound,
@@ -35,6 +35,9 @@ from interlock.plane.receipt import Delivery, EvidenceLog, Receipt
 
 _log: Final = logging.getLogger(__name__)
 
+Key: TypeAlias = tuple[str | None, str, str]
+"""Who asked, for which tenant, under which idempotency key."""
+
 RETAIN: Final = timedelta(minutes=10)
 """How long a node still answers for an execution that has ended, and holds its key, unless it is told otherwise."""
 
@@ -53,6 +56,12 @@ class Acceptance(Contract):
     target_id: Name
     lane_id: Name
     accepted_at: Moment
+    asked_by: Name | None = None
+
+    @property
+    def owned_key(self) -> Key:
+        """What no two executions of a node share."""
+        return (self.asked_by, self.tenant_id, self.key)
 
 
 class Journal(Protocol):
@@ -69,6 +78,10 @@ class Journal(Protocol):
     async def load(self) -> Sequence[tuple[Acceptance, Receipt | None]]:
         """All that is kept, oldest first; without a receipt where the node was lost in the middle. Raises StoreError."""
         ...
+
+
+_USED: Final = frozenset({"authority_replayed", "authority_expired"})
+"""What a verifier says of a genuine authority that was used, at once or later."""
 
 
 @dataclass(slots=True)
@@ -130,7 +143,7 @@ class Executions:
         self._capacity = capacity
         self._retain = retain
         self._held: dict[str, _Held] = {}
-        self._by_key: dict[tuple[str, str], _Held] = {}
+        self._by_key: dict[Key, _Held] = {}
         self._ended: deque[tuple[datetime, _Held]] = deque()
         self._running = 0
         self._group: TaskGroup | None = None
@@ -151,11 +164,19 @@ class Executions:
         self._group.cancel_scope.cancel()
         return await self._group.__aexit__(kind, error, trace)
 
-    async def start(self, intent: Intent, *, authority: AuthorityDecision | None, target_class: str) -> ExecutionRef:
+    async def start(
+        self,
+        intent: Intent,
+        *,
+        authority: AuthorityDecision | None,
+        target_class: str,
+        asked_by: str | None = None,
+    ) -> ExecutionRef:
+        """As `Client.start`. `asked_by`: as whom the client is known, where there are several; each has keys of its own."""
         if self._group is None:
             raise RuntimeError("open the executions first: `async with plane.Executions(…)`")
-        execution = self._node.open(intent, target_class)
-        key = (intent.tenant_id, intent.idempotency_key or intent.intent_id)
+        execution = self._node.open(intent, target_class, asked_by=asked_by)
+        key = (asked_by, intent.tenant_id, intent.idempotency_key or intent.intent_id)
         self._let_go(self._clock.now())
         known = self._by_key.get(key)
         if known is None and self._running >= self._capacity:
@@ -190,8 +211,21 @@ class Executions:
             async for event in events:
                 yield event
 
+    def attach_reader(self, ref: ExecutionRef, *, after: int = 0) -> Reader:
+        """A reader of the events after that number, for one who says himself what has arrived. Let it leave. Raises
+        ExecutionNotFound."""
+        return self._find(ref).log.attach(after)
+
+    def find_asker(self, ref: ExecutionRef) -> str | None:
+        """As whom the client is known that started it. Raises ExecutionNotFound."""
+        return self._find(ref).acceptance.asked_by
+
     async def send_input(self, ref: ExecutionRef, piece: Input) -> None:
         await self._steered(ref).inbox.send(piece)
+
+    async def send_numbered(self, ref: ExecutionRef, piece: Input, *, sender: str, number: int) -> None:
+        """As `send_input`, for one who sends again what may have been lost: each number of a sender counts once."""
+        await self._steered(ref).inbox.send_once(sender, number, piece)
 
     async def end_input(self, ref: ExecutionRef) -> None:
         held = self._steered(ref)
@@ -219,6 +253,14 @@ class Executions:
         assert held.receipt is not None
         return held.receipt
 
+    async def end_all(self) -> None:
+        """Cancel what runs, and wait until nothing of it is left."""
+        running = [held for held in self._held.values() if held.receipt is None]
+        for held in running:
+            held.scope.cancel()
+        for held in running:
+            await held.ended.wait()
+
     # -- finding
 
     def _find(self, ref: ExecutionRef) -> _Held:
@@ -244,7 +286,7 @@ class Executions:
         """The execution that has the key, for whoever may start it: under a new authority, or under its own, whose use
         was this very execution and whose answer was lost."""
         own = authority is not None and authority.nonce == known.acceptance.authority_nonce
-        if isinstance(lane, Failure) and not (own and lane.code == "authority_replayed"):
+        if isinstance(lane, Failure) and not (own and lane.code in _USED):
             await self._reject(execution, lane)
         if execution.intent.digest != known.acceptance.intent_digest:
             raise ExecutionConflict(f"the key {known.acceptance.key[:60]!r} belongs to another intent")
@@ -253,14 +295,14 @@ class Executions:
             raise StoreError(known.refused.message) from known.refused
         return self._ref(known)
 
-    def _accept(self, execution: Execution, authority: AuthorityDecision, key: tuple[str, str]) -> Acceptance:
+    def _accept(self, execution: Execution, authority: AuthorityDecision, key: Key) -> Acceptance:
         target, lane_id = execution.target, execution.lane_id
         assert target is not None
         assert lane_id is not None
         return Acceptance(
             execution_id=self._ids.new("exe"),
-            tenant_id=key[0],
-            key=key[1],
+            tenant_id=key[1],
+            key=key[2],
             intent_id=execution.intent.intent_id,
             intent_digest=execution.intent.digest,
             authority_nonce=authority.nonce,
@@ -268,11 +310,12 @@ class Executions:
             target_id=target.target_id,
             lane_id=lane_id,
             accepted_at=execution.started_at,
+            asked_by=key[0],
         )
 
     def _hold(self, acceptance: Acceptance) -> _Held:
         held = _Held(acceptance, EventLog(acceptance.execution_id, self._clock), Inbox())
-        self._held[acceptance.execution_id] = self._by_key[acceptance.tenant_id, acceptance.key] = held
+        self._held[acceptance.execution_id] = self._by_key[acceptance.owned_key] = held
         return held
 
     def _let_go(self, now: datetime) -> None:
@@ -281,7 +324,7 @@ class Executions:
             self._forget(self._ended.popleft()[1])
 
     def _forget(self, held: _Held) -> None:
-        key = (held.acceptance.tenant_id, held.acceptance.key)
+        key = held.acceptance.owned_key
         del self._held[held.acceptance.execution_id]
         if self._by_key.get(key) is held:  # else a later execution has the key
             del self._by_key[key]

@@ -123,6 +123,23 @@ class Intent(Contract):
         return True
 
     @property
+    def beside(self) -> bytes:
+        """What travels beside the record."""
+        return b""
+
+    def completed(self, beside: bytes) -> Self:
+        """This intent, with what travels beside its record. ValueError if the record speaks of something else."""
+        whole = self._with(beside)
+        if not whole.has_body:
+            raise ValueError(f"what came with intent {self.intent_id} is not what its record speaks of")
+        return whole
+
+    def _with(self, beside: bytes) -> Self:
+        if beside:
+            raise ValueError(f"nothing travels beside an {self.contract_name}")
+        return self
+
+    @property
     def collected(self) -> tuple[str, int] | None:
         """For lanes that stream: which stream becomes the receipt's body when nobody follows, and at most how many bytes
         of it. None for lanes that fill the body themselves."""
@@ -205,6 +222,13 @@ class RequestIntent(WebIntent):
     body: SkipJsonSchema[bytes] = Field(default=b"", exclude=True, repr=False)
     body_digest: Digest = Field(default_factory=_digest_of_body)
     body_size: Annotated[int, Field(ge=0)] = Field(default_factory=_size_of_body)
+
+    @property
+    def beside(self) -> bytes:
+        return self.body
+
+    def _with(self, beside: bytes) -> Self:
+        return self.model_copy(update={"body": beside})
 
     @property
     def has_body(self) -> bool:

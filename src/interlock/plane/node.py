@@ -131,11 +131,12 @@ class Node:
 
     # -- the four steps, for `execute` and for `Executions`
 
-    def open(self, intent: Intent, target_class: str) -> Execution:
-        """An execution that has not been admitted. Raises ValueError for an intent without its body."""
+    def open(self, intent: Intent, target_class: str, *, asked_by: str | None = None) -> Execution:
+        """An execution that has not been admitted. `asked_by`: as whom the client is known, for the evidence. Raises
+        ValueError for an intent without its body."""
         if not intent.has_body:
             raise ValueError(f"intent {intent.intent_id} was read from its record and has no body")
-        return Execution(self.node_id, intent, target_class, self._clock)
+        return Execution(self.node_id, intent, target_class, self._clock, asked_by=asked_by)
 
     async def admit(
         self, execution: Execution, authority: Authority | None, requirement: TargetRequirement = ANYTHING

@@ -127,6 +127,13 @@ class ProcessIntent(Intent):
         return "stdout", self.max_output_bytes
 
     @property
+    def beside(self) -> bytes:
+        return self.stdin
+
+    def _with(self, beside: bytes) -> Self:
+        return self.model_copy(update={"stdin": beside})
+
+    @property
     def has_body(self) -> bool:
         """Whether the input at hand is the one that the record speaks of."""
         return len(self.stdin) == self.stdin_size and digest_bytes(self.stdin) == self.stdin_digest

@@ -213,5 +213,12 @@ class JsonRpcIntent(Intent):
         return {name: getattr(self, name) for name in Intent.model_fields}
 
     @property
+    def beside(self) -> bytes:
+        return self.params
+
+    def _with(self, beside: bytes) -> Self:
+        return self.model_copy(update={"params": beside})
+
+    @property
     def has_body(self) -> bool:
         return len(self.params) == self.params_size and digest_bytes(self.params) == self.params_digest

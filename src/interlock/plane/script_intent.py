@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Protocol, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from interlock.kernel import JSON, InvalidJson, canonical, check_json, digest, digest_bytes
+from interlock.kernel import JSON, InvalidJson, canonical, check_json, digest, digest_bytes, read_json
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.intent import Intent, Milliseconds
 
@@ -113,6 +113,17 @@ class ScriptIntent(Intent):
     @property
     def total_ms(self) -> int:
         return self.limits.wall_ms
+
+    @property
+    def beside(self) -> bytes:
+        return canonical({"source": self.source, "input": self.input})
+
+    def _with(self, beside: bytes) -> Self:
+        match read_json(beside):
+            case {"source": source, "input": given, **rest} if not rest:
+                return self.model_copy(update={"source": source, "input": given})
+            case _:
+                raise ValueError("a source and an input travel beside a script's record, and nothing else")
 
     @property
     def has_body(self) -> bool:

@@ -1,8 +1,33 @@
-"""What nodes need of a machine: a journal on disk.
+"""What nodes need of a machine, and the way to nodes elsewhere.
 
-Owns: files that a node alone writes. Refuses: judging what is in them. Invariants: what was acknowledged is on the disk.
+Owns: files that a node alone writes, keys and certificates of nodes and their clients, the client of a node over HTTPS.
+Refuses: judging what is in them; deciding whether a lost execution is begun again. Invariants: what was acknowledged is on
+the disk; a lost link is never taken for an outcome.
 """
 
+from interlock.adapters.nodes.credentials import (
+    ClientIdentity,
+    CredentialsExist,
+    CredentialsUnusable,
+    load_identity,
+    load_public_keys,
+    make_credentials,
+)
 from interlock.adapters.nodes.journal import FileJournal, JournalBusy, JournalDamaged, JournalUnavailable
+from interlock.adapters.nodes.refusals import NodeRefused
+from interlock.adapters.nodes.remote import RemoteClient
 
-__all__ = ["FileJournal", "JournalBusy", "JournalDamaged", "JournalUnavailable"]
+__all__ = [
+    "ClientIdentity",
+    "CredentialsExist",
+    "CredentialsUnusable",
+    "FileJournal",
+    "JournalBusy",
+    "JournalDamaged",
+    "JournalUnavailable",
+    "NodeRefused",
+    "RemoteClient",
+    "load_identity",
+    "load_public_keys",
+    "make_credentials",
+]

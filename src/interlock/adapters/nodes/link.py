@@ -1,0 +1,225 @@
+"""The way to one node elsewhere: requests that are asked again until they are answered, on connections to checked addresses."""
+
+import base64
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import anyio
+import httpx2
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+
+from interlock import plane
+from interlock.adapters.nodes.refusals import refusal
+from interlock.kernel import Clock, digest_bytes
+
+MAX_MESSAGE: Final = 134_217_728
+"""Bytes of one packet that a node may send."""
+
+_QUEUE: Final = 8_192
+"""Events that wait here to be read. More than a node has out for one reader, so that its pings are always answered."""
+
+_TIMEOUT: Final = httpx2.Timeout(connect=10, write=30, read=45, pool=30)
+
+
+class Lost(Exception):
+    """The node was not reached, or its answer was lost. `left`: whether the request may have arrived."""
+
+    def __init__(self, failure_class: plane.FailureClass, reason: str, *, left: bool) -> None:
+        super().__init__(reason)
+        self.failure_class = failure_class
+        self.left = left
+
+
+class Link:
+    """Requests to one node."""
+
+    def __init__(
+        self,
+        url: plane.Url,
+        *,
+        node_id: str,
+        ssl_context: ssl.SSLContext,
+        addresses: plane.AddressPolicy,
+        clock: Clock,
+        tokens: plane.SignedAuthorizer | None,
+        delay: Callable[[int], float],
+        patience: float,
+    ) -> None:
+        """`tokens` signs requests for a node that knows its clients so. `delay`: how long to wait after so many failures, in
+        seconds. `patience`: for how many seconds a node that cannot be reached is asked again."""
+        self.node_id = node_id
+        self._url = url
+        self._ssl = ssl_context
+        self._addresses = addresses
+        self._clock = clock
+        self._tokens = tokens
+        self._delay = delay
+        self._patience = patience
+        self._turn = 0
+        self._http = httpx2.AsyncClient(
+            verify=ssl_context, trust_env=False, timeout=_TIMEOUT, follow_redirects=False, http2=False
+        )
+
+    async def ask(self, method: str, target: str, body: bytes = b"", *, patience: float = 0.0) -> httpx2.Response:
+        """The node's answer, asked for again while the link is lost. `patience` in seconds, if longer than the link's own.
+        Raises what the node refuses with, and EffectFailed when there is no answer."""
+        tries = self.tries(patience)
+        while True:
+            try:
+                answer = await self._ask_once(method, target, body)
+            except Lost as lost:
+                self._turn += 1
+                await tries.after(lost)
+                continue
+            if answer.is_success:
+                return answer
+            raise refusal(answer.status_code, answer.content)
+
+    @asynccontextmanager
+    async def listen(self, target: str) -> AsyncGenerator[ClientConnection]:
+        """A WebSocket. Raises what the node refuses with, and Lost."""
+        address = await self._find()
+        scheme = "wss" if self._url.scheme == "https" else "ws"
+        try:
+            channel = await connect(
+                f"{scheme}://{self._url.host_port}{target}",
+                additional_headers=self._headers("GET", target, b""),
+                user_agent_header=None,
+                compression=None,
+                proxy=None,
+                host=address,
+                port=self._url.port,
+                ssl=self._ssl,
+                server_hostname=self._url.host,
+                open_timeout=10,
+                ping_interval=10,
+                ping_timeout=10,
+                close_timeout=2,
+                max_size=MAX_MESSAGE,
+                max_queue=_QUEUE,
+            )
+        except InvalidStatus as error:
+            answer = error.response
+            raise refusal(answer.status_code, bytes(answer.body or b"")) from error
+        except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
+            self._turn += 1
+            raise _lost(error, left=False) from error
+        try:
+            yield channel
+        finally:
+            with anyio.CancelScope(shield=True):
+                await channel.close()
+
+    def tries(self, patience: float = 0.0) -> "Tries":
+        """What is still to be tried, beginning now."""
+        return Tries(self._clock, self._delay, max(patience, self._patience), self._url.host_port)
+
+    async def aclose(self) -> None:
+        """Close the connections. What was started goes on."""
+        await self._http.aclose()
+
+    async def _ask_once(self, method: str, target: str, body: bytes) -> httpx2.Response:
+        address = await self._find()
+        host = f"[{address}]" if ":" in address else address
+        try:
+            return await self._http.request(
+                method,
+                f"https://{host}:{self._url.port}{target}",
+                content=body,
+                headers={"Host": self._url.host_port, **self._headers(method, target, body)},
+                extensions={"sni_hostname": self._url.host},
+            )
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            raise _lost(error, left=False) from error
+        except httpx2.TransportError as error:
+            raise _lost(error, left=True) from error
+
+    def _headers(self, method: str, target: str, body: bytes) -> dict[str, str]:
+        if self._tokens is None:
+            return {}
+        digest = digest_bytes(body)
+        token = self._tokens.issue(
+            plane.request_digest(method, target, digest), audience=self.node_id, target_class=plane.NODE_REQUEST
+        )
+        text = base64.urlsafe_b64encode(orjson.dumps(token.record())).decode().rstrip("=")
+        raw = base64.b64encode(bytes.fromhex(digest.removeprefix("sha256:"))).decode()
+        return {"Authorization": f"Bearer {text}", "Content-Digest": f"sha-256=:{raw}:"}
+
+    async def _find(self) -> str:
+        """An address of the node that may be connected to. Raises Lost, and EffectFailed if none may."""
+        host, port = self._url.host, self._url.port
+        try:
+            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise Lost(plane.FailureClass.DNS_FAILED, f"the name {host} has no address", left=False) from error
+        permitted: list[str] = []
+        reason = "it has no addresses"
+        for address in dict.fromkeys(str(entry[4][0]) for entry in found):
+            refused = self._addresses.refusal(host, port, address)
+            if refused is None:
+                permitted.append(address)
+            else:
+                reason = refused
+        if permitted:
+            return permitted[self._turn % len(permitted)]
+        raise _failed(plane.FailureClass.ADDRESS_REFUSED, f"connections to {host}:{port} are refused: {reason}")
+
+
+class Tries:
+    """The tries of one request: when the next may come, and when there is none."""
+
+    def __init__(self, clock: Clock, delay: Callable[[int], float], patience: float, where: str) -> None:
+        self._clock = clock
+        self._delay = delay
+        self._where = where
+        self._patience = patience
+        self._left = False
+        self.begin()
+
+    def begin(self) -> None:
+        """There was contact: count from here."""
+        self._since = self._clock.monotonic()
+        self._failures = 0
+
+    async def after(self, lost: Lost) -> None:
+        """Wait for the next try. Raises EffectFailed when there is none: of the class `peer_lost` if something may have
+        arrived."""
+        self._left = self._left or lost.left
+        if lost.failure_class is plane.FailureClass.TLS_FAILED:
+            raise _failed(lost.failure_class, f"no trust between here and the node {self._where}: {lost}") from lost
+        if self._clock.monotonic() - self._since >= self._patience:
+            if self._left:
+                raise _failed(
+                    plane.FailureClass.PEER_LOST,
+                    f"the link to the node {self._where} was lost ({lost}); what it has done is unknown from here",
+                ) from lost
+            raise _failed(lost.failure_class, f"the node {self._where} cannot be reached: {lost}") from lost
+        self._failures += 1
+        await self._clock.sleep(self._delay(self._failures))
+
+
+def _failed(failure_class: plane.FailureClass, message: str) -> plane.EffectFailed:
+    return plane.EffectFailed.of(plane.Failure.of(failure_class, message))
+
+
+def _lost(error: BaseException, *, left: bool) -> Lost:
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Lost(plane.FailureClass.TLS_FAILED, cause.verify_message or "its certificate", left=False)
+        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
+            return Lost(plane.FailureClass.TLS_FAILED, (cause.reason or "").replace("_", " ").lower(), left=False)
+    if isinstance(error, httpx2.ConnectTimeout | TimeoutError):
+        return Lost(plane.FailureClass.CONNECT_TIMEOUT, "no connection in time", left=left)
+    root = [*_causes(error)][-1]
+    return Lost(plane.FailureClass.CONNECT_FAILED, str(root) or type(root).__name__, left=left)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,59 @@
+"""Where an execution is carried out: in this process, or on a node that an address leads to."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+if TYPE_CHECKING:
+    from interlock import app
+    from interlock.cli.desk import Desk
+
+    Place: TypeAlias = "app.LocalPlane | app.RemotePlane"
+
+Placement = Annotated[
+    str | None, typer.Option(metavar="URL", help="On another machine: https://HOST:PORT of a node there.")
+]
+Identity = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="The keys for that node: `interlock node init`.", envvar="INTERLOCK_IDENTITY"),
+]
+
+
+@asynccontextmanager
+async def open_place(
+    desk: "Desk", placement: str | None, identity: Path | None, *, target_class: str
+) -> "AsyncGenerator[Place]":
+    """The plane at that placement, with a place for processes of that class."""
+    from interlock import app
+    from interlock.cli.errors import Usage
+
+    if placement is None:
+        async with app.open_local_plane(sandboxes=[target_class]) as local:
+            yield local
+    elif placement.startswith("https://"):
+        async with open_node(desk, placement, identity) as remote:
+            yield remote
+    else:
+        raise Usage(f"--placement {placement[:60]!r}: write https://HOST:PORT")
+
+
+@asynccontextmanager
+async def open_node(desk: "Desk", url: str, identity: Path | None) -> "AsyncGenerator[app.RemotePlane]":
+    """The node at an https URL."""
+    from interlock import app, plane
+    from interlock.cli.errors import Usage
+
+    try:
+        parsed = plane.parse_base(url)
+    except ValueError as error:
+        raise Usage(f"{url[:200]}: {error}") from error
+    if parsed.scheme != "https" or parsed.target:
+        raise Usage(f"{url[:200]}: a node's address is https://HOST:PORT")
+    if identity is None:
+        raise Usage("--identity is missing: the folder with the keys for that node (`interlock node init` makes them)")
+    allow = desk.settings().execution.egress_allow
+    async with app.open_remote_plane(url, identity=identity, egress_allow=allow) as remote:
+        yield remote

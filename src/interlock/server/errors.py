@@ -1,0 +1,65 @@
+"""What a request over the network can be refused for, and how errors look on the way out."""
+
+from starlette.responses import JSONResponse
+
+from interlock import kernel, plane
+
+
+class Unauthenticated(kernel.RequestError):
+    """Nobody whom this node knows has sent the request."""
+
+    code = "unauthenticated"
+    next_step = "Show a client certificate that the node trusts, or a fresh token signed by a key that it knows."
+
+
+class RequestTooLarge(kernel.RequestError):
+    """The request has more bytes than the node takes."""
+
+    code = "request_too_large"
+    next_step = "Send less at once."
+
+
+class RequestTooSlow(kernel.RequestError):
+    """The request did not arrive, or its answer was not taken, in time."""
+
+    code = "request_too_slow"
+    retry = kernel.Retry.LATER
+    next_step = "Try again over a better link."
+
+
+class WrongHost(kernel.RequestError):
+    """The request names a host that this node is not."""
+
+    code = "wrong_host"
+    next_step = "Speak to the node by a name or address that stands in its certificate."
+
+
+class NodeClosing(kernel.PlaneError):
+    """The node is ending and accepts nothing more."""
+
+    code = "node_closing"
+    retry = kernel.Retry.LATER
+    fault = kernel.Fault.OPERATOR
+    next_step = "Ask again when the node is back, with the same idempotency key."
+
+
+_STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
+    (Unauthenticated, 401),
+    (RequestTooLarge, 413),
+    (RequestTooSlow, 408),
+    (WrongHost, 421),
+    (NodeClosing, 503),
+    (plane.InputClosed, 409),
+    (kernel.NotFoundError, 404),
+    (kernel.ConflictError, 409),
+    (kernel.RequestError, 400),
+    (kernel.StoreError, 503),
+)
+
+
+def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONResponse:
+    """The error as problem+json (RFC 9457), with the members that errors have everywhere."""
+    code = status or next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
+    told = {"type": "about:blank", "title": error.code.replace("_", " "), "status": code, **error.to_json()}
+    return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

@@ -1,0 +1,93 @@
+"""In front of every request: the host it names, who sends it, how long it may take, and how it ends when it goes wrong."""
+
+import logging
+import traceback
+from typing import Final
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from interlock import kernel
+from interlock.server.errors import RequestTooSlow, WrongHost, problem
+from interlock.server.identity import Clients, claimed_digest
+
+REQUEST_SECONDS: Final = 90.0
+"""How long a request may take from its head to the last byte of its answer."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Gate:
+    """Lets requests of known clients through, and tells all errors in one form, to WebSockets before they are opened."""
+
+    def __init__(self, app: ASGIApp, *, clients: Clients, hosts: frozenset[str] | None) -> None:
+        self._app = app
+        self._clients = clients
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            return
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            self._admit(scope)
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, note)
+                return
+            with anyio.fail_after(REQUEST_SECONDS):
+                await self._app(scope, receive, note)
+        except Exception as error:  # noqa: BLE001 - nothing of it may reach the client, or end the node
+            if begun:
+                _tell_operator(error)
+                raise ConnectionAbortedError from None  # the answer cannot be taken back: the connection ends
+            answer = _answer(error)
+            if scope["type"] == "websocket":
+                await WebSocket(scope, receive, send).send_denial_response(answer)
+            else:
+                await answer(scope, receive, send)
+
+    def _admit(self, scope: Scope) -> None:
+        connection = HTTPConnection(scope)
+        host = connection.headers.get("host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        if self._hosts is not None and name.lower().strip("[]") not in self._hosts:
+            raise WrongHost("this node is not the host that the request names")
+        scope["app"] = self  # routes then raise what does not fit them, and do not answer it themselves
+        state = scope["state"]
+        query = scope["query_string"].decode("latin-1")
+        promised = claimed_digest(connection.headers.get("content-digest"))
+        state["subject"] = self._clients.identify(
+            state.get("certificate"),
+            connection.headers.get("authorization"),
+            method=scope.get("method", "GET"),
+            target=scope["path"] + (f"?{query}" if query else ""),
+            body_digest=promised,
+        )
+        state["promised"] = None if state.get("certificate") is not None else promised
+
+
+def _answer(error: Exception) -> Response:
+    if isinstance(error, kernel.InterlockError):
+        return problem(error)
+    if isinstance(error, HTTPException):
+        return problem(kernel.RequestError("there is nothing of that kind here"), status=error.status_code)
+    if isinstance(error, TimeoutError):
+        return problem(RequestTooSlow("the request took too long"))
+    _tell_operator(error)
+    return problem(kernel.InternalError("this node has a defect; its log says more"))
+
+
+def _tell_operator(error: Exception) -> None:
+    if not isinstance(error, OSError | kernel.InterlockError | TimeoutError):
+        # Only the frames: the text may hold what a client has sent.
+        _log.error("a request broke:\n%s", "".join(traceback.format_tb(error.__traceback__)))

@@ -1,0 +1,162 @@
+"""Uvicorn around a node's endpoint: the listening socket, TLS, and an end in good order."""
+
+import ssl
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import uvicorn
+from anyio.abc import TaskStatus
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from interlock.kernel import ConfigurationError
+from interlock.server.endpoint import NodeEndpoint
+from interlock.server.wire import Wire
+
+PING_SECONDS: Final = 10.0
+"""How often a silent client is asked whether it is there, and how long it may take to say so."""
+
+MAX_HEAD: Final = 32_768
+"""Bytes of the head of a request."""
+
+MAX_MESSAGE: Final = 1_024
+"""Bytes of a WebSocket message from a client: they only acknowledge."""
+
+END_SECONDS: Final = 20.0
+"""How long executions may take to end when the node does, and their readers to read how."""
+
+
+class CannotServe(ConfigurationError):
+    """The node cannot listen there, or its certificates cannot be used."""
+
+    code = "cannot_serve"
+    next_step = (
+        "Check the address, and that the files hold a certificate, its key and the authorities of clients (PEM)."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """The node's certificate and key, and which clients' certificates it trusts: authorities, or single certificates.
+    Without `client_ca` no client shows one."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+    client_must_show: bool = True
+
+    def context(self) -> ssl.SSLContext:
+        """TLS 1.3. Raises CannotServe."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(self.cert, self.key)
+            if self.client_ca is not None:
+                context.load_verify_locations(self.client_ca)
+                context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # so that a single certificate can be trusted
+                context.verify_mode = ssl.CERT_REQUIRED if self.client_must_show else ssl.CERT_OPTIONAL
+        except OSError as error:
+            raise CannotServe(f"{self.cert}, {self.key}, {self.client_ca}: {error}") from error
+        return context
+
+    def names(self) -> frozenset[str]:
+        """By which the node may be spoken to: what stands in its certificate. Raises CannotServe."""
+        certificate = self._certificate()
+        try:
+            alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound as error:
+            raise CannotServe(f"{self.cert} names no host (subject alternative names)") from error
+        hosts = alternatives.get_values_for_type(x509.DNSName)
+        return frozenset({*map(str.lower, hosts), *map(str, alternatives.get_values_for_type(x509.IPAddress))})
+
+    def common_name(self) -> str | None:
+        """The common name in the certificate, for a node that was given no other. Raises CannotServe."""
+        found = self._certificate().subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return str(found[0].value) if found else None
+
+    def _certificate(self) -> x509.Certificate:
+        try:
+            return x509.load_pem_x509_certificate(self.cert.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CannotServe(f"{self.cert}: {error}") from error
+
+
+class NodeServer(uvicorn.Server):
+    """Uvicorn with an endpoint in it. Signals are left to whoever runs it."""
+
+    def __init__(self, endpoint: NodeEndpoint, tls: Tls, *, host: str, port: int, ping: float = PING_SECONDS) -> None:
+        context = tls.context()
+        self._ready = anyio.Event()
+        super().__init__(
+            uvicorn.Config(
+                endpoint.app,
+                host=host,
+                port=port,
+                http=Wire,
+                ws="websockets-sansio",
+                loop="asyncio",
+                lifespan="off",
+                log_config=None,
+                log_level="critical",  # who speaks no HTTP shall not fill the log
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                ssl_context_factory=lambda _config, _default: context,
+                ws_max_size=MAX_MESSAGE,
+                ws_ping_interval=ping,
+                ws_ping_timeout=ping,
+                ws_per_message_deflate=False,
+                timeout_keep_alive=30,
+                timeout_graceful_shutdown=5,
+                h11_max_incomplete_event_size=MAX_HEAD,
+            )
+        )
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.servers[0].sockets[0].getsockname()[1]
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready.set()
+
+    async def run_until_told(self, *, task_status: TaskStatus[None]) -> None:
+        """Serve until `should_exit`. Raises CannotServe."""
+        async with anyio.create_task_group() as group:
+
+            async def serve() -> None:
+                try:
+                    await self.serve()
+                except SystemExit as error:
+                    message = f"nothing can listen on {self.config.host}:{self.config.port}"
+                    raise CannotServe(
+                        message, next_step="Choose an address of this machine and a free port."
+                    ) from error
+
+            group.start_soon(serve)
+            await self._ready.wait()
+            task_status.started()
+
+
+@asynccontextmanager
+async def serve_node(endpoint: NodeEndpoint, tls: Tls, *, host: str, port: int) -> AsyncGenerator[NodeServer]:
+    """Serve inside the block. At its end, readers read what there is, and then the connections are closed."""
+    server = NodeServer(endpoint, tls, host=host, port=port)
+    async with anyio.create_task_group() as group:
+        await group.start(server.run_until_told)
+        try:
+            yield server
+        finally:
+            with anyio.move_on_after(END_SECONDS, shield=True):
+                await endpoint.close()
+            server.should_exit = True

@@ -1,0 +1,73 @@
+"""One connection of uvicorn's, with what uvicorn leaves out: the client's certificate, and patience that ends.
+
+Uvicorn (0.54) hands no certificate to the application and waits without end for the head of a request. Both are settled
+where a connection is made: what stands in `app_state` reaches every request on it, also one that becomes a WebSocket.
+"""
+
+import asyncio
+from typing import Final, cast
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from interlock import plane
+from interlock.server.errors import problem
+
+HEAD_SECONDS: Final = 10.0
+"""How long the head of a request may take to arrive."""
+
+MAX_CONNECTIONS: Final = 2_000
+"""Open at once, WebSockets included. Who comes when there are so many is not heard."""
+
+
+class Wire(H11Protocol):
+    """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one)."""
+
+    _impatience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        tls = transport.get_extra_info("ssl_object")
+        self.app_state = {**self.app_state, "certificate": tls.getpeercert(binary_form=True) if tls else None}
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._relax()
+        super().handle_websocket_upgrade(event)
+        self._upgraded = True
+
+    _upgraded = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._relax()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """As uvicorn does it, with the error in the form that all errors have here."""
+        answer = problem(plane.InvalidPacket("this is no HTTP request"))
+        head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
+        for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """Be impatient while there is no whole head; what comes after it is the application's to wait for."""
+        if self._upgraded:
+            return
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            self._relax()
+        elif self._impatience is None:
+            self._impatience = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _relax(self) -> None:
+        if self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None

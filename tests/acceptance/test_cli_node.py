@@ -1,0 +1,107 @@
+"""`interlock node` and `plane run --placement https://…`: a command on another machine, from the command line."""
+
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fix_cli import Shell
+
+
+@dataclass
+class Standing:
+    """A node as a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    keys: Path
+
+    @property
+    def client(self) -> str:
+        return str(self.keys / "client")
+
+    def run(self, *arguments: str) -> list[str]:
+        return ["plane", "run", "--placement", self.url, "--identity", self.client, *arguments]
+
+
+@contextmanager
+def standing_node(shell: Shell) -> Generator[Standing]:
+    """Start a node, and wait for its line."""
+    shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
+    keys = shell.folder / "keys"
+    shell.good("node", "init", str(keys), "--name", "127.0.0.1")
+    arguments = ["--keys", str(keys / "node"), "--bind", "127.0.0.1:0", "--sandbox", "local-process"]
+    with shell.start("node", "serve", *arguments) as process:
+        try:
+            assert process.stdout is not None
+            node_id, url = process.stdout.readline().split()
+            assert node_id == "node"
+            yield Standing(process, url, keys)
+        finally:
+            process.kill()
+
+
+def test_a_command_there_is_as_one_here(bare_shell: Shell) -> None:
+    with standing_node(bare_shell) as standing:
+        check_a_command(bare_shell, standing)
+        check_a_description(bare_shell, standing)
+        check_the_end(bare_shell, standing)
+
+
+def check_a_command(bare_shell: Shell, standing: Standing) -> None:
+    script = "cat; echo wrong >&2; exit 7"
+    told = bare_shell.spawn(*standing.run("--", "/bin/sh", "-c", script), stdin="one\ntwo")
+    assert (told.code, told.out, told.err) == (7, "one\ntwo", "wrong\n")
+    document = bare_shell.run(*standing.run("--json", "--", "/bin/pwd")).json
+    assert document["stdout"] == "/\n"
+    assert document["receipt"]["node_id"] == "node"
+    assert document["receipt"]["evidence"][0]["data"]["asked_by"] == "cert:CN=client"
+
+
+def check_a_description(bare_shell: Shell, standing: Standing) -> None:
+    told = bare_shell.good("node", "describe", standing.url, "--identity", standing.client)
+    assert told["node_id"] == "node"
+    assert "local-process" in {each["target_id"] for each in told["targets"]}
+
+
+def check_the_end(bare_shell: Shell, standing: Standing) -> None:
+    arguments = standing.run("--json", "--", "/bin/sleep", "600")
+    client = bare_shell.start(*arguments)
+    node = psutil.Process(standing.process.pid)
+    while not (sleeping := [each for each in node.children(recursive=True) if each.name() == "sleep"]):
+        assert client.poll() is None
+    standing.process.send_signal(signal.SIGTERM)
+    assert standing.process.wait(60) == 0
+    out, _ = client.communicate(timeout=60)
+    assert not any(each.is_running() for each in sleeping)
+    assert client.returncode == 1
+    assert '"failure_class": "cancelled"' in out
+    journal = (standing.keys / "node" / "journal.jsonl").read_text().splitlines()
+    assert len(journal) == 6
+    assert '"failure_class":"cancelled"' in journal[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--placement", "https://127.0.0.1:1"], "--identity is missing"),
+        (["--placement", "ftp://127.0.0.1:1"], "--placement"),
+        (["--placement", "https://127.0.0.1:1/path", "--identity", "."], "https://HOST:PORT"),
+        (["--placement", "https://127.0.0.1:1", "--identity", "."], "the client's keys"),
+    ],
+)
+def test_what_is_wrong_with_a_placement_is_said(bare_shell: Shell, arguments: list[str], words: str) -> None:
+    told = bare_shell.run("plane", "run", *arguments, "--", "/bin/true")
+    assert told.code == 2
+    assert words in told.err
+
+
+def test_keys_are_not_overwritten(bare_shell: Shell, tmp_path: Path) -> None:
+    told = bare_shell.run("node", "init", str(tmp_path), "--name", "localhost")
+    assert told.code == 2
+    assert "exists" in told.err
