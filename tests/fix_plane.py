@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import pytest
 
 from interlock import plane, testing
@@ -63,6 +64,36 @@ class Bench:
         assert seen == [receipt]
         check_receipt(receipt)
         return receipt
+
+
+class EchoLane:
+    """Says back what it is told, to the end of the input; `stuck` never ends."""
+
+    lane_id = "echo"
+    carries: type[plane.Intent] = plane.HttpIntent
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.left = 0
+
+    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+        self.begun += 1
+        exchange.leave(1)
+        try:
+            if intent.url.endswith("/stuck"):
+                await anyio.sleep_forever()
+            assert exchange.channel is not None
+            while (piece := await exchange.channel.inbox.receive()) is not None:
+                await exchange.channel.output("echo", piece.data, {"kind": piece.kind.value})
+            if intent.url.endswith("/broken"):
+                raise plane.LaneFailure(plane.FailureClass.READ_FAILED, "the line broke")
+            exchange.facts["exit_code"] = 0
+            exchange.answered = True
+        finally:
+            self.left += 1
+
+    async def aclose(self) -> None:
+        pass
 
 
 def check_receipt(receipt: plane.Receipt) -> None:

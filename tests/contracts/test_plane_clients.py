@@ -13,7 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from fix_plane import NODE_ID, Intents, check_receipt
+from fix_plane import NODE_ID, EchoLane, Intents, check_receipt
 from fix_remote import dialled, served
 from interlock import plane
 from interlock.adapters import nodes
@@ -21,36 +21,6 @@ from interlock.kernel import StoreError
 from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
-
-
-class EchoLane:
-    """Says back what it is told, to the end of the input; `stuck` never ends."""
-
-    lane_id = "echo"
-    carries: type[plane.Intent] = plane.HttpIntent
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.left = 0
-
-    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
-        self.begun += 1
-        exchange.leave(1)
-        try:
-            if intent.url.endswith("/stuck"):
-                await anyio.sleep_forever()
-            assert exchange.channel is not None
-            while (piece := await exchange.channel.inbox.receive()) is not None:
-                await exchange.channel.output("echo", piece.data, {"kind": piece.kind.value})
-            if intent.url.endswith("/broken"):
-                raise plane.LaneFailure(plane.FailureClass.READ_FAILED, "the line broke")
-            exchange.facts["exit_code"] = 0
-            exchange.answered = True
-        finally:
-            self.left += 1
-
-    async def aclose(self) -> None:
-        pass
 
 
 Opened = Callable[..., AbstractAsyncContextManager[plane.Client]]
@@ -139,6 +109,50 @@ async def test_a_reader_goes_on_from_its_cursor(bed: Bed) -> None:
         later = await rest(client, ref, after=seen[-1].seq)
     assert seen[-1].data == b"one"
     assert [event.data for event in later if event.type is plane.EventType.OUTPUT] == [b"two"]
+
+
+async def test_after_the_receipt_there_is_nothing(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        await client.end_input(ref)
+        events = await rest(client, ref)
+        assert await rest(client, ref, after=events[-1].seq) == []
+        assert await rest(client, ref, after=events[-2].seq) == events[-1:]
+
+
+async def test_a_reader_that_waits_holds_the_lane_up_and_misses_nothing(bed: Bed) -> None:
+    pieces, came = [bytes([number]) * 65_536 for number in range(40)], list[plane.ExecutionEvent]()
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        async with aclosing(client.subscribe(ref)) as events, anyio.create_task_group() as tasks:
+            assert (await anext(events)).type is plane.EventType.STARTED
+
+            async def feed() -> None:
+                for piece in pieces:
+                    await client.send_input(ref, plane.Input(data=piece))
+                await client.end_input(ref)
+
+            tasks.start_soon(feed)
+            while (await client.status(ref)).last_seq < 10:
+                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            assert (await client.status(ref)).last_seq < len(pieces)
+            came = [event async for event in events]
+    assert [event.data for event in came if event.type is plane.EventType.OUTPUT] == pieces
+
+
+async def test_one_who_leaves_early_holds_nobody_up(bed: Bed) -> None:
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent())
+        async with aclosing(client.subscribe(ref)) as events:
+            await anext(events)
+        for _ in range(40):
+            await client.send_input(ref, plane.Input(data=bytes(65_536)))
+        await client.end_input(ref)
+        assert (await client.wait(ref)).failure is None
+        gap, *later = await rest(client, ref, after=1)
+    assert gap.type is plane.EventType.GAP
+    assert [event.seq for event in later] == list(range(gap.seq + 1, later[-1].seq + 1))
 
 
 async def test_the_same_key_and_intent_are_begun_once(bed: Bed) -> None:

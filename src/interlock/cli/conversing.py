@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN = 8_388_608
 _PIECE = 65_536
+_LAST_WORD = 10.0
 
 
 class Shown:
@@ -52,15 +53,20 @@ async def converse(
     import anyio
 
     ref = await local.start(intent, target_class=target_class)
-    async with anyio.create_task_group() as tasks:
-        if feed is not None:
-            tasks.start_soon(_feed, local, ref, feed)
-        async with aclosing(local.executions.subscribe(ref)) as events:
-            async for event in events:
-                if event.stream not in (None, "head"):
-                    shown.take(event.stream, event.data)
-        tasks.cancel_scope.cancel()
-    return await local.executions.wait(ref)
+    try:
+        async with anyio.create_task_group() as tasks:
+            if feed is not None:
+                tasks.start_soon(_feed, local, ref, feed)
+            async with aclosing(local.executions.subscribe(ref)) as events:
+                async for event in events:
+                    if event.stream not in (None, "head"):
+                        shown.take(event.stream, event.data)
+            tasks.cancel_scope.cancel()
+        return await local.executions.wait(ref)
+    except anyio.get_cancelled_exc_class():
+        with anyio.move_on_after(_LAST_WORD, shield=True):
+            await local.executions.cancel(ref)  # elsewhere it would go on
+        raise
 
 
 async def _feed(local: "Place", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]") -> None:

@@ -86,6 +86,7 @@ from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.packets import (
     MAX_RECORD,
+    MAX_REQUEST,
     NODE_REQUEST,
     AdmissionDecision,
     ExecutionRequest,
@@ -173,6 +174,7 @@ __all__ = [
     "LOCAL_LANDLOCK",
     "LOCAL_PROCESS",
     "MAX_RECORD",
+    "MAX_REQUEST",
     "MAX_TTL",
     "MEANINGS",
     "METHOD_NOT_FOUND",

@@ -23,6 +23,9 @@ C = TypeVar("C", bound=Contract)
 NODE_REQUEST: Final = "node-request"
 """What stands in place of a target class in the authority of one request to a node: no execution can be begun with it."""
 
+MAX_REQUEST: Final = 33_554_432
+"""Bytes of a request to a node: a record, and what travels beside it."""
+
 MAX_RECORD: Final = 8_388_608
 """Bytes of one record, without what travels beside it."""
 

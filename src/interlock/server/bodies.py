@@ -5,6 +5,7 @@ from typing import Final
 import anyio
 from starlette.requests import ClientDisconnect, Request
 
+from interlock import plane
 from interlock.kernel import digest_bytes
 from interlock.server.errors import RequestTooLarge, RequestTooSlow, Unauthenticated
 
@@ -12,7 +13,7 @@ BODY_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def read_body(request: Request) -> bytes:
     """The body. Raises RequestTooLarge, RequestTooSlow; Unauthenticated if it is not the one that the token is for."""
     parts: list[bytes] = []
     size = 0
@@ -21,8 +22,8 @@ async def read_body(request: Request, most: int) -> bytes:
             async for part in request.stream():
                 parts.append(part)
                 size += len(part)
-                if size > most:
-                    raise RequestTooLarge(f"the request has more than {most} bytes")
+                if size > plane.MAX_REQUEST:
+                    raise RequestTooLarge(f"the request has more than {plane.MAX_REQUEST} bytes")
     except TimeoutError as error:
         raise RequestTooSlow(f"the request did not arrive within {BODY_SECONDS:g} seconds") from error
     except ClientDisconnect as error:

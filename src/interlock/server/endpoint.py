@@ -32,11 +32,8 @@ from interlock.server.readings import LINGER, Readings
 MAX_WAIT: Final = 20.0
 """Seconds for which one request is left open; who wants to wait longer asks again."""
 
-MAX_REQUEST: Final = 33_554_432
-"""Bytes of a request to start: the record, and what travels beside it."""
-
-MAX_PIECE: Final = 4_194_304
-"""Bytes of a piece of input with its record."""
+DRAIN_SECONDS: Final = 5.0
+"""How long readers may take to read how all ended when the node does."""
 
 LEFT: Final = 1000
 """The code with which a client closes that will not come back."""
@@ -78,7 +75,8 @@ class NodeEndpoint:
         """Accept nothing more, end what runs, and let readers read how it ended."""
         self._closing = True
         await self._executions.end_all()
-        await self._readings.drained()
+        with anyio.move_on_after(DRAIN_SECONDS):
+            await self._readings.drained()
 
     # -- requests
 
@@ -88,7 +86,7 @@ class NodeEndpoint:
     async def _start(self, request: Request) -> Response:
         if self._closing:
             raise NodeClosing("this node is ending")
-        asked = plane.unpack_request(await read_body(request, MAX_REQUEST))
+        asked = plane.unpack_request(await read_body(request))
         # Not cancelled half-way: an authority that was used and an execution that was not begun would be lost together.
         decision: plane.AdmissionDecision | None = None
         with anyio.CancelScope(shield=True):
@@ -121,7 +119,7 @@ class NodeEndpoint:
         return _packet(plane.pack(await self._executions.attach(await self._steering(request))))
 
     async def _input(self, request: Request) -> Response:
-        piece, data = plane.unpack(plane.InputPiece, await read_body(request, MAX_PIECE))
+        piece, data = plane.unpack(plane.InputPiece, await read_body(request))
         ref = self._named(request).model_copy(update={"fence": piece.fence})
         given = plane.to_input(piece, data)
         if given is None:
@@ -161,7 +159,7 @@ class NodeEndpoint:
     async def _steering(self, request: Request) -> plane.ExecutionRef:
         """The reference by which the client steers. Raises ExecutionNotFound, InvalidPacket."""
         known = self._named(request)
-        ref, _ = plane.unpack(plane.ExecutionRef, await read_body(request, MAX_PIECE))
+        ref, _ = plane.unpack(plane.ExecutionRef, await read_body(request))
         if (ref.node_id, ref.execution_id) != (known.node_id, known.execution_id):
             raise plane.InvalidPacket("the reference is not the one of the path")
         return ref

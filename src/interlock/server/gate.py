@@ -12,11 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from interlock import kernel
-from interlock.server.errors import RequestTooSlow, WrongHost, problem
+from interlock.server.errors import RequestTooLarge, RequestTooSlow, WrongHost, problem
 from interlock.server.identity import Clients, claimed_digest
 
 REQUEST_SECONDS: Final = 90.0
 """How long a request may take from its head to the last byte of its answer."""
+
+MAX_HEAD: Final = 32_768
+"""Bytes of the head of a request."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class Gate:
 
     def _admit(self, scope: Scope) -> None:
         connection = HTTPConnection(scope)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD:
+            raise RequestTooLarge(f"the head of the request has more than {MAX_HEAD} bytes")
         host = connection.headers.get("host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if self._hosts is not None and name.lower().strip("[]") not in self._hosts:
@@ -70,7 +75,7 @@ class Gate:
             state.get("certificate"),
             connection.headers.get("authorization"),
             method=scope.get("method", "GET"),
-            target=scope["path"] + (f"?{query}" if query else ""),
+            target=scope["raw_path"].decode("latin-1") + (f"?{query}" if query else ""),
             body_digest=promised,
         )
         state["promised"] = None if state.get("certificate") is not None else promised

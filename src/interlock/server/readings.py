@@ -26,6 +26,7 @@ class Reading:
 
     reader: plane.Reader
     connection: anyio.CancelScope
+    connected: bool = True
 
 
 class Readings:
@@ -55,14 +56,15 @@ class Readings:
         """The connection has ended; unless the reader has left for good, wait for it to come back."""
         if self._all.get(key) is not reading:
             return  # it is read over another connection by now
+        reading.connected = False
         if for_good:
             self._forget(key)
         else:
             tasks.start_soon(self._wait_for, key, reading)
 
     async def drained(self) -> None:
-        """Come back when nobody reads any more."""
-        while self._all:
+        """Come back when nobody is connected any more."""
+        while any(reading.connected for reading in self._all.values()):
             await self._clock.sleep(0.05)
 
     async def _wait_for(self, key: Key, reading: Reading) -> None:

@@ -15,19 +15,17 @@ from cryptography.x509.oid import NameOID
 
 from interlock.kernel import ConfigurationError
 from interlock.server.endpoint import NodeEndpoint
+from interlock.server.gate import MAX_HEAD
 from interlock.server.wire import Wire
 
 PING_SECONDS: Final = 10.0
 """How often a silent client is asked whether it is there, and how long it may take to say so."""
 
-MAX_HEAD: Final = 32_768
-"""Bytes of the head of a request."""
-
 MAX_MESSAGE: Final = 1_024
 """Bytes of a WebSocket message from a client: they only acknowledge."""
 
 END_SECONDS: Final = 20.0
-"""How long executions may take to end when the node does, and their readers to read how."""
+"""How long executions may take to end when the node does, with what follows."""
 
 
 class CannotServe(ConfigurationError):
@@ -136,7 +134,8 @@ class NodeServer(uvicorn.Server):
 
             async def serve() -> None:
                 try:
-                    await self.serve()
+                    with anyio.CancelScope(shield=True):  # cancelled half-way, it would leave its sockets open
+                        await self.serve()
                 except SystemExit as error:
                     message = f"nothing can listen on {self.config.host}:{self.config.port}"
                     raise CannotServe(

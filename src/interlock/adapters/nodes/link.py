@@ -5,9 +5,10 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
+import anyio.to_thread
 import httpx2
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +24,9 @@ MAX_MESSAGE: Final = 134_217_728
 _QUEUE: Final = 8_192
 """Events that wait here to be read. More than a node has out for one reader, so that its pings are always answered."""
 
+_SILENCE: Final = 2.0
+"""Seconds after which a node that says nothing has nothing against a client."""
+
 _TIMEOUT: Final = httpx2.Timeout(connect=10, write=30, read=45, pool=30)
 
 
@@ -33,6 +37,13 @@ class Lost(Exception):
         super().__init__(reason)
         self.failure_class = failure_class
         self.left = left
+
+
+class Answer(NamedTuple):
+    """What a node has answered."""
+
+    status: int
+    body: bytes
 
 
 class Link:
@@ -61,13 +72,18 @@ class Link:
         self._delay = delay
         self._patience = patience
         self._turn = 0
+        self._trusted = False
+        """Whether the node has ever answered here."""
         self._http = httpx2.AsyncClient(
             verify=ssl_context, trust_env=False, timeout=_TIMEOUT, follow_redirects=False, http2=False
         )
 
-    async def ask(self, method: str, target: str, body: bytes = b"", *, patience: float = 0.0) -> httpx2.Response:
+    async def ask(self, method: str, target: str, body: bytes = b"", *, patience: float = 0.0) -> Answer:
         """The node's answer, asked for again while the link is lost. `patience` in seconds, if longer than the link's own.
         Raises what the node refuses with, and EffectFailed when there is no answer."""
+        if len(body) > plane.MAX_REQUEST:
+            message = f"the request has {len(body)} bytes; a node takes {plane.MAX_REQUEST}"
+            raise _failed(plane.FailureClass.REQUEST_TOO_LARGE, message)
         tries = self.tries(patience)
         while True:
             try:
@@ -76,9 +92,10 @@ class Link:
                 self._turn += 1
                 await tries.after(lost)
                 continue
-            if answer.is_success:
+            self._trusted = True
+            if 200 <= answer.status < 300:
                 return answer
-            raise refusal(answer.status_code, answer.content)
+            raise refusal(answer.status, answer.body)
 
     @asynccontextmanager
     async def listen(self, target: str) -> AsyncGenerator[ClientConnection]:
@@ -108,7 +125,8 @@ class Link:
             raise refusal(answer.status_code, bytes(answer.body or b"")) from error
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
             self._turn += 1
-            raise _lost(error, left=False) from error
+            raise await self._told(address, _lost(error, left=False)) from error
+        self._trusted = True
         try:
             yield channel
         finally:
@@ -123,21 +141,55 @@ class Link:
         """Close the connections. What was started goes on."""
         await self._http.aclose()
 
-    async def _ask_once(self, method: str, target: str, body: bytes) -> httpx2.Response:
+    async def _ask_once(self, method: str, target: str, body: bytes) -> Answer:
         address = await self._find()
         host = f"[{address}]" if ":" in address else address
+        headers = {"Host": self._url.host_port, "Accept-Encoding": "identity", **self._headers(method, target, body)}
         try:
-            return await self._http.request(
+            async with self._http.stream(
                 method,
                 f"https://{host}:{self._url.port}{target}",
                 content=body,
-                headers={"Host": self._url.host_port, **self._headers(method, target, body)},
+                headers=headers,
                 extensions={"sni_hostname": self._url.host},
-            )
+            ) as response:
+                answer = bytearray()
+                async for part in response.aiter_raw():
+                    answer += part
+                    if len(answer) > MAX_MESSAGE:
+                        raise plane.InvalidPacket(f"the node answers with more than {MAX_MESSAGE} bytes")
+                return Answer(response.status_code, bytes(answer))
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
             raise _lost(error, left=False) from error
         except httpx2.TransportError as error:
-            raise _lost(error, left=True) from error
+            raise await self._told(address, _lost(error, left=True)) from error
+
+    async def _told(self, address: str, lost: Lost) -> Lost:
+        """Why it was lost. A node refuses a client's certificate after the handshake of TLS 1.3, when a request is on its way,
+        and asyncio then tells of the end only. So it is asked for, by connections that say nothing."""
+        if self._trusted or lost.failure_class is plane.FailureClass.TLS_FAILED:
+            return lost
+        for _ in range(2):  # once may be chance
+            if not await anyio.to_thread.run_sync(self._is_turned_away, address, abandon_on_cancel=True):
+                return lost
+        return Lost(plane.FailureClass.TLS_FAILED, "it does not take the client's certificate", left=False)
+
+    def _is_turned_away(self, address: str) -> bool:
+        """Whether the node ends a connection on which nothing was said, right after the handshake and without a word."""
+        try:
+            with (
+                socket.create_connection((address, self._url.port), timeout=_SILENCE) as plain,
+                self._ssl.wrap_socket(plain, server_hostname=self._url.host, suppress_ragged_eofs=False) as wrapped,
+            ):
+                try:
+                    wrapped.recv(1)
+                except ssl.SSLEOFError:
+                    return True
+                except ssl.SSLError as error:
+                    return _refused_by_tls(error) is not None
+        except OSError:
+            pass
+        return False
 
     def _headers(self, method: str, target: str, body: bytes) -> dict[str, str]:
         if self._tokens is None:
@@ -209,14 +261,21 @@ def _failed(failure_class: plane.FailureClass, message: str) -> plane.EffectFail
 
 def _lost(error: BaseException, *, left: bool) -> Lost:
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Lost(plane.FailureClass.TLS_FAILED, cause.verify_message or "its certificate", left=False)
-        if isinstance(cause, ssl.SSLError) and "ALERT" in (cause.reason or ""):
-            return Lost(plane.FailureClass.TLS_FAILED, (cause.reason or "").replace("_", " ").lower(), left=False)
+        if isinstance(cause, ssl.SSLError) and (refused := _refused_by_tls(cause)) is not None:
+            return refused
     if isinstance(error, httpx2.ConnectTimeout | TimeoutError):
         return Lost(plane.FailureClass.CONNECT_TIMEOUT, "no connection in time", left=left)
     root = [*_causes(error)][-1]
     return Lost(plane.FailureClass.CONNECT_FAILED, str(root) or type(root).__name__, left=left)
+
+
+def _refused_by_tls(error: ssl.SSLError) -> Lost | None:
+    """That one side does not trust the other; None for what may be better next time."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Lost(plane.FailureClass.TLS_FAILED, error.verify_message or "its certificate", left=False)
+    if "ALERT" in (error.reason or ""):
+        return Lost(plane.FailureClass.TLS_FAILED, (error.reason or "").replace("_", " ").lower(), left=False)
+    return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -23,6 +23,7 @@ GRACE: Final = 30.0
 """Seconds after the time of an execution is up for which a node that is not reached is still asked for its receipt."""
 
 _TAKEN: Final = 204
+_DONE: Final = 1000
 
 _ACKNOWLEDGED: Final = 131_072
 """Bytes of events after which the node is told that they have arrived."""
@@ -83,14 +84,14 @@ class RemoteClient:
     async def describe(self) -> plane.NodeDescriptor:
         """What the node says of itself."""
         answer = await self._link.ask("GET", "/v1/node")
-        return plane.unpack(plane.NodeDescriptor, answer.content)[0]
+        return plane.unpack(plane.NodeDescriptor, answer.body)[0]
 
     async def start(
         self, intent: plane.Intent, *, authority: plane.AuthorityDecision | None, target_class: str
     ) -> plane.ExecutionRef:
         request = plane.ExecutionRequest(intent=cast("Any", intent), authority=authority, target_class=target_class)
         answer = await self._link.ask("POST", "/v1/executions", plane.pack_request(request))
-        decision, _ = plane.unpack(plane.AdmissionDecision, answer.content)
+        decision, _ = plane.unpack(plane.AdmissionDecision, answer.body)
         if decision.rejection is not None:
             raise plane.ExecutionRejected(decision.rejection)
         assert decision.execution is not None
@@ -118,12 +119,24 @@ class RemoteClient:
                         if unacknowledged > _ACKNOWLEDGED:
                             await socket.send(str(after))
                             unacknowledged = 0
+                    if socket.close_code == _DONE:
+                        break
                 lost = Lost(plane.FailureClass.PEER_LOST, "the node closed the connection", left=True)
             except ConnectionClosed as error:
                 lost = Lost(plane.FailureClass.PEER_LOST, str(error), left=True)
             except Lost as error:
                 lost = error
             await tries.after(lost)
+        # There is nothing after that number. A node that was begun again has numbered anew, and tells the receipt only.
+        status = await self.status(ref)
+        if status.receipt is not None and status.last_seq < after:
+            yield plane.ExecutionEvent(
+                execution_id=ref.execution_id,
+                seq=after + 1,
+                type=plane.EventType.RECEIPT,
+                at=status.receipt.finished_at,
+                receipt=status.receipt,
+            )
 
     async def send_input(self, ref: plane.ExecutionRef, piece: plane.Input) -> None:
         await self._send(ref, piece.kind, dict(piece.facts), piece.data)
@@ -133,15 +146,15 @@ class RemoteClient:
 
     async def attach(self, ref: plane.ExecutionRef) -> plane.ExecutionRef:
         answer = await self._link.ask("POST", self._path(ref, "/attach"), plane.pack(ref))
-        return plane.unpack(plane.ExecutionRef, answer.content)[0]
+        return plane.unpack(plane.ExecutionRef, answer.body)[0]
 
     async def status(self, ref: plane.ExecutionRef) -> plane.ExecutionStatus:
-        return plane.unpack_status((await self._link.ask("GET", self._path(ref))).content)
+        return plane.unpack_status((await self._link.ask("GET", self._path(ref))).body)
 
     async def cancel(self, ref: plane.ExecutionRef) -> plane.ExecutionStatus:
         while True:
             answer = await self._link.ask("POST", self._path(ref, "/cancel"), plane.pack(ref))
-            status = plane.unpack_status(answer.content)
+            status = plane.unpack_status(answer.body)
             if status.receipt is not None:
                 return status
 
@@ -149,7 +162,7 @@ class RemoteClient:
         while True:
             target = f"{self._path(ref)}?wait={WAIT}"
             answer = await self._link.ask("GET", target, patience=self._patience(ref))
-            status = plane.unpack_status(answer.content)
+            status = plane.unpack_status(answer.body)
             if status.receipt is not None:
                 self._forget(ref)
                 return status.receipt
@@ -167,7 +180,7 @@ class RemoteClient:
                 fence=ref.fence, sender=self._sender, number=sending.number, kind=kind, facts=facts
             )
             packet, path = plane.pack(piece, data), self._path(ref, "/input")
-            while (await self._link.ask("POST", path, packet)).status_code != _TAKEN:
+            while (await self._link.ask("POST", path, packet)).status != _TAKEN:
                 pass  # the lane had no room for it so far
 
     def _path(self, ref: plane.ExecutionRef, what: str = "") -> str:
