@@ -176,7 +176,8 @@ async def _tell(socket: WebSocket, reader: plane.Reader) -> bool:
 
     async with anyio.create_task_group() as both:
         both.start_soon(listen)
-        with suppress(WebSocketDisconnect):
+        # uvicorn says by a RuntimeError that it has given a silent client up meanwhile.
+        with suppress(WebSocketDisconnect, RuntimeError):
             while batch := await reader.more():
                 for event in batch:
                     await socket.send_bytes(plane.pack_event(event))
