@@ -111,6 +111,23 @@ async def toy() -> AsyncGenerator[conformance.LaneSubject]:
     yield ToySubject()
 
 
+@asynccontextmanager
+async def toy_target() -> AsyncGenerator[conformance.TargetSubject]:
+    """As an entry point names it."""
+    yield ToyTarget()
+
+
+@asynccontextmanager
+async def toy_verifier() -> AsyncGenerator[conformance.VerifierSubject]:
+    """As an entry point names it."""
+
+    def make(clock: kernel.Clock) -> tuple[conformance.AuthorityIssuer, plane.AuthorityVerifier]:
+        issuer = plane.Authorizer(clock=clock)
+        return issuer, issuer.verifier()
+
+    yield conformance.AuthoritySubject(make)
+
+
 async def check_toy(kind: type[ToyLane], *only: str) -> conformance.Report:
     @asynccontextmanager
     async def opened() -> AsyncGenerator[conformance.LaneSubject]:

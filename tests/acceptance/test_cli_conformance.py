@@ -17,8 +17,13 @@ def test_a_target_passes_and_the_report_is_a_table(bare_shell: Shell) -> None:
     assert "0 failed" in told.out.splitlines()[-1]
 
 
+def test_a_verifier_passes(bare_shell: Shell) -> None:
+    told = bare_shell.run("conformance", "verifier", "authority-signature", "--json")
+    assert (told.code, told.json["kind"], told.json["passed"]) == (0, "verifier", True)
+
+
 def test_an_unknown_name_is_told_with_the_known_ones(bare_shell: Shell) -> None:
-    for kind, known in (("lane", "websocket"), ("target", "local-landlock")):
+    for kind, known in (("lane", "websocket"), ("target", "local-landlock"), ("verifier", "attestation")):
         told = bare_shell.run("conformance", kind, "nonesuch", "--json")
         assert (told.code, told.error["code"]) == (2, "unknown_subject")
         assert known in told.error["message"]

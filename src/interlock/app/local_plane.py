@@ -4,14 +4,14 @@ No store, no connections, no policy: whoever opens it holds all of its authority
 """
 
 import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock import plane
-from interlock.kernel import Clock, IdSource, NotFoundError, Secret, SystemClock, Uuid7Ids
+from interlock.kernel import JSON, Clock, IdSource, NotFoundError, Secret, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
     from interlock.adapters import lanes, targets
@@ -68,14 +68,51 @@ def new_identity(ids: IdSource, clock: Clock, *, seconds: float) -> dict[str, An
     }
 
 
-def make_lane(lane_id: str, *, credentials: plane.CredentialResolver, addresses: plane.AddressPolicy) -> plane.Lane:
-    """A lane of ours by its name (`http`, `sse`, `websocket`, `process`), on its own. Raises KeyError."""
+def make_lane(
+    lane_id: str,
+    *,
+    credentials: plane.CredentialResolver,
+    addresses: plane.AddressPolicy,
+    actions: plane.ActionHost | None = None,
+) -> plane.Lane:
+    """A lane of ours by its name (`http`, `sse`, `websocket`, `process`, `jsonrpc`, `script`), on its own. `actions`
+    carries out what scripts ask for. Raises KeyError."""
     from interlock.adapters import lanes
 
+    if lane_id == "script":
+        return lanes.ScriptLane(actions or _NoActions())
     if lane_id == "process":
         return lanes.ProcessLane(credentials=credentials)
+    if lane_id == "jsonrpc":
+        http, websocket, process = (
+            make_lane(name, credentials=credentials, addresses=addresses) for name in ("http", "websocket", "process")
+        )
+        lane = lanes.JsonRpcLane(addresses=addresses, http=http, websocket=websocket, process=process)
+        return _Riding(lane, http, websocket, process)
     web = {"http": lanes.HttpLane, "sse": lanes.SseLane, "websocket": lanes.WebSocketLane}
     return web[lane_id](credentials=credentials, addresses=addresses)
+
+
+class _NoActions:
+    async def perform(
+        self, action: str, arguments: Mapping[str, JSON], execution: plane.ScriptExecution
+    ) -> JSON | plane.Denied:
+        del arguments, execution
+        return plane.Denied(f"nobody carries out {action} here")
+
+
+class _Riding:
+    """A lane that rides on others, which are closed with it."""
+
+    def __init__(self, lane: plane.Lane, *below: plane.Lane) -> None:
+        self.lane_id = lane.lane_id
+        self.carries = lane.carries
+        self.execute = lane.execute
+        self._lanes = (lane, *below)
+
+    async def aclose(self) -> None:
+        for lane in self._lanes:
+            await lane.aclose()
 
 
 def local_sandboxes(

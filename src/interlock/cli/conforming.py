@@ -1,4 +1,4 @@
-"""`interlock conformance`: whether a lane or a target keeps what its port promises."""
+"""`interlock conformance`: whether a lane, a target or a verifier keeps what its port promises."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 def register(tree: typer.Typer) -> None:
     """Add the commands of this module."""
-    suites = group(tree, "conformance", "Try whether a lane or a target keeps what its port promises.")
+    suites = group(tree, "conformance", "Try whether a lane, a target or a verifier keeps its promises.")
     command(suites, "lane")(lane)
     command(suites, "target")(target)
+    command(suites, "verifier")(verifier)
 
 
 async def lane(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME", help="The lane.")]) -> "Answer":
@@ -30,11 +31,11 @@ async def lane(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME",
     from interlock import conformance
 
     del desk
-    return _answer(await conformance.check_lane(name, conformance.find_lane(name)))
+    return _answer(await conformance.check_lane(name, conformance.LANES.find(name)))
 
 
 async def target(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME", help="The target.")]) -> "Answer":
-    """Put a place for commands on this host through the suite.
+    """Put a place for commands through the suite: one of this host, or that of an installed package.
 
     It is probed, and then programs inside of it try what its class promises to stop.
 
@@ -44,7 +45,23 @@ async def target(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME
     from interlock import conformance
 
     del desk
-    return _answer(await conformance.check_target(name, conformance.find_target(name)))
+    return _answer(await conformance.check_target(name, conformance.TARGETS.find(name)))
+
+
+async def verifier(
+    desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME", help="The verifier.")]
+) -> "Answer":
+    """Put a verifier of authority or of attestations through the suite: ours, or that of an installed package.
+
+    It is given the true word, and then what is expired, altered, foreign, for something else, or used before.
+
+    Example:
+      interlock conformance verifier authority-signature
+    """
+    from interlock import conformance
+
+    del desk
+    return _answer(await conformance.check_verifier(name, conformance.VERIFIERS.find(name)))
 
 
 def _answer(report: "conformance.Report") -> "Answer":

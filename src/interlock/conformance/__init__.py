@@ -1,13 +1,14 @@
 """Suites for what others build upon ports of Interlock, and their reports.
 
-Owns: the suites for lanes and for targets, the report. Refuses: to name a subject conformant without having tried; tests
+Owns: the suites for lanes, targets and verifiers, the report. Refuses: to name a subject conformant without having tried; tests
 that need a test runner. Invariants: every check can fail, and a broken subject in our own tests fails each; a check that
 could not be made is shown as skipped, never as passed.
 """
 
 from interlock.conformance.lane import LANE_CHECKS, check_lane
-from interlock.conformance.lanes import GROUP, find_lane, lane_names
+from interlock.conformance.lanes import LANES
 from interlock.conformance.report import COLUMNS, Finding, Report, Verdict
+from interlock.conformance.shelf import Shelf
 from interlock.conformance.subject import (
     CREDENTIAL,
     HANDLE,
@@ -19,29 +20,45 @@ from interlock.conformance.subject import (
 )
 from interlock.conformance.target import TARGET_CHECKS, check_target
 from interlock.conformance.target_subject import OpenTargetSubject, TargetSubject
-from interlock.conformance.targets import find_target, target_names
+from interlock.conformance.targets import TARGETS
+from interlock.conformance.verifier import ATTESTATION_CHECKS, AUTHORITY_CHECKS, check_verifier
+from interlock.conformance.verifier_subject import (
+    AttestationSubject,
+    AuthorityIssuer,
+    AuthoritySubject,
+    OpenVerifierSubject,
+    VerifierSubject,
+)
+from interlock.conformance.verifiers import VERIFIERS
 
 __all__ = [
+    "ATTESTATION_CHECKS",
+    "AUTHORITY_CHECKS",
     "COLUMNS",
     "CREDENTIAL",
-    "GROUP",
     "HANDLE",
+    "LANES",
     "LANE_CHECKS",
+    "TARGETS",
     "TARGET_CHECKS",
+    "VERIFIERS",
+    "AttestationSubject",
+    "AuthorityIssuer",
+    "AuthoritySubject",
     "Case",
     "Finding",
     "LaneSubject",
     "OpenLaneSubject",
     "OpenTargetSubject",
+    "OpenVerifierSubject",
     "Report",
+    "Shelf",
     "SubjectBroken",
     "TargetSubject",
     "UnknownSubject",
     "Verdict",
+    "VerifierSubject",
     "check_lane",
     "check_target",
-    "find_lane",
-    "find_target",
-    "lane_names",
-    "target_names",
+    "check_verifier",
 ]

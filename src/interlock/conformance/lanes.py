@@ -1,26 +1,20 @@
-"""The lanes that can be put to the test by name: ours, and those of installed packages."""
+"""The lanes that can be put to the test by name: our six, each with a peer, and those of installed packages."""
 
 import tempfile
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
+
 from interlock import app, plane
-from interlock.conformance.subject import (
-    CREDENTIAL,
-    HANDLE,
-    Case,
-    LaneSubject,
-    OpenLaneSubject,
-    SubjectBroken,
-    UnknownSubject,
-)
+from interlock.conformance.shelf import Shelf
+from interlock.conformance.subject import CREDENTIAL, HANDLE, Case, LaneSubject
+from interlock.kernel import JSON
 from interlock.testing import peer as peers
 
-GROUP: Final = "interlock.lanes"
 _PIECE: Final = 65_536
 _SAYS: Final = 'printf x >> "$0/received"; '
 _COMMANDS: Final = {
@@ -28,6 +22,22 @@ _COMMANDS: Final = {
     Case.FAILING: _SAYS + "exit 7",
     Case.ENDLESS: _SAYS + "sleep 3600 & wait",
     Case.HUGE: _SAYS + 'while :; do head -c 65536 /dev/zero; printf x >> "$0/sent"; done',
+}
+_ANSWERS: Final = {
+    Case.GOOD: _SAYS + 'read -r asked; printf \'{"jsonrpc":"2.0","id":1,"result":"%s"}\\n\' "$1"',
+    Case.FAILING: _SAYS + "read -r asked; exit 7",
+    Case.ENDLESS: _SAYS + "sleep 3600 & wait",
+    Case.HUGE: _SAYS
+    + """while :; do
+        printf '{"jsonrpc":"2.0","method":"more","params":["%065536d"]}\\n' 0; printf x >> "$0/sent"
+    done""",
+}
+_SCRIPTS: Final = {
+    Case.GOOD: "tell(mark=input)\ninput",
+    Case.UNSENT: "this is no program",
+    Case.FAILING: "tell(mark=input)\n1 / 0",
+    Case.ENDLESS: "wait()",
+    Case.HUGE: "while True:\n    print('x' * 65535)\n    more()",
 }
 
 
@@ -77,6 +87,8 @@ class _Web:
 class _Commands:
     """The process lane without a sandbox, with small shell programs."""
 
+    lane_id = "process"
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         for name in ("received", "sent"):
@@ -84,7 +96,7 @@ class _Commands:
 
     def make_lane(self, credentials: plane.CredentialResolver) -> plane.Lane:
         """Unconfined."""
-        return app.make_lane("process", credentials=credentials, addresses=plane.AddressPolicy())
+        return app.make_lane(self.lane_id, credentials=credentials, addresses=plane.AddressPolicy())
 
     @property
     def received(self) -> int:
@@ -98,10 +110,68 @@ class _Commands:
 
     def intent(self, case: Case, *, identity: Mapping[str, Any], mark: str, total_ms: int) -> plane.Intent:
         """A command, or one that is not there."""
-        program = _COMMANDS.get(case)
+        command = self._command(_COMMANDS.get(case), mark)
+        return plane.ProcessIntent(**identity, **command, max_ms=total_ms, max_output_bytes=2**40)
+
+    def _command(self, program: str | None, mark: str) -> dict[str, Any]:
         argv = ("/no/such/command",) if program is None else ("/bin/sh", "-c", program, str(self._folder), mark)
         secret = plane.ProcessSecret(handle=HANDLE, field="token", host="conformance.invalid:443", env="TOKEN")
-        return plane.ProcessIntent(**identity, argv=argv, secrets=(secret,), max_ms=total_ms, max_output_bytes=2**40)
+        return {"argv": argv, "secrets": (secret,)}
+
+
+class _Servers(_Commands):
+    """The JSON-RPC lane over commands of its own, which answer a call, or talk without an end."""
+
+    lane_id = "jsonrpc"
+
+    def intent(self, case: Case, *, identity: Mapping[str, Any], mark: str, total_ms: int) -> plane.Intent:
+        """A call; where the peer talks, a session."""
+        command = self._command(_ANSWERS.get(case), mark)
+        session = case is Case.HUGE
+        return plane.JsonRpcIntent(
+            **identity,
+            transport=plane.ProcessTransport(framing="newline", **command),
+            mode="session" if session else "call",
+            method=None if session else "answer",
+            timeouts=plane.RpcTimeouts(total_ms=total_ms),
+        )
+
+
+class _Scripts:
+    """The script lane. Its peer is who carries out the actions, and holds whatever credentials they need: the lane has
+    none to lose."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """Actions that were asked for."""
+        self.sent = 0
+        """Bytes that were printed, up to the last one that was taken."""
+
+    def make_lane(self, credentials: plane.CredentialResolver) -> plane.Lane:
+        """With us as its host."""
+        return app.make_lane("script", credentials=credentials, addresses=plane.AddressPolicy(), actions=self)
+
+    def intent(self, case: Case, *, identity: Mapping[str, Any], mark: str, total_ms: int) -> plane.Intent:
+        """A small program, or no program at all."""
+        return plane.ScriptIntent(
+            **identity,
+            source=_SCRIPTS[case],
+            input=mark,
+            actions=tuple(plane.ScriptAction(name=name) for name in ("tell", "wait", "more")),
+            limits=plane.ScriptLimits(wall_ms=total_ms, output_bytes=2**26, max_actions=1000),
+        )
+
+    async def perform(
+        self, action: str, arguments: Mapping[str, JSON], execution: plane.ScriptExecution
+    ) -> JSON | plane.Denied:
+        """Count it; `wait` never ends."""
+        del arguments, execution
+        self.received += 1
+        if action == "more":
+            self.sent += _PIECE
+        elif action == "wait":
+            await anyio.sleep_forever()
+        return None
 
 
 @asynccontextmanager
@@ -111,46 +181,25 @@ async def _web(lane_id: str) -> AsyncGenerator[LaneSubject]:
 
 
 @asynccontextmanager
-async def _commands() -> AsyncGenerator[LaneSubject]:
+async def _commands(kind: type[_Commands]) -> AsyncGenerator[LaneSubject]:
     with tempfile.TemporaryDirectory(prefix="commands-") as folder:
-        yield _Commands(Path(folder))
-
-
-_OURS: Final[Mapping[str, OpenLaneSubject]] = {
-    "http": partial(_web, "http"),
-    "process": _commands,
-    "sse": partial(_web, "sse"),
-    "websocket": partial(_web, "websocket"),
-}
-
-
-def lane_names(*, entries: Iterable[EntryPoint] | None = None) -> tuple[str, ...]:
-    """Ours and those of installed packages, sorted. Nothing is loaded."""
-    return tuple(sorted({*_OURS, *(entry.name for entry in _installed(entries))}))
-
-
-def find_lane(name: str, *, entries: Iterable[EntryPoint] | None = None) -> OpenLaneSubject:
-    """The subject of that name; ours comes first. `entries` replaces what is installed. Raises UnknownSubject,
-    SubjectBroken."""
-    if name in _OURS:
-        return _OURS[name]
-    entry = next((entry for entry in _installed(entries) if entry.name == name), None)
-    if entry is None:
-        raise UnknownSubject(f"there is no lane {name[:60]!r} to test; known: {', '.join(lane_names(entries=entries))}")
-    return partial(_foreign, entry)
+        yield kind(Path(folder))
 
 
 @asynccontextmanager
-async def _foreign(entry: EntryPoint) -> AsyncGenerator[LaneSubject]:
-    async with AsyncExitStack() as stack:
-        try:
-            opened: OpenLaneSubject = entry.load()
-            subject = await stack.enter_async_context(opened())
-        except Exception as error:
-            problem = f"the entry point {entry.name} ({entry.value}): {type(error).__name__}: {error}"
-            raise SubjectBroken(problem[:500]) from error
-        yield subject
+async def _scripts() -> AsyncGenerator[LaneSubject]:
+    yield _Scripts()
 
 
-def _installed(entries: Iterable[EntryPoint] | None) -> list[EntryPoint]:
-    return sorted(entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name)
+LANES: Final[Shelf[LaneSubject]] = Shelf(
+    "lane",
+    {
+        "http": partial(_web, "http"),
+        "jsonrpc": partial(_commands, _Servers),
+        "process": partial(_commands, _Commands),
+        "script": _scripts,
+        "sse": partial(_web, "sse"),
+        "websocket": partial(_web, "websocket"),
+    },
+)
+"""Every lane that can be tried here."""

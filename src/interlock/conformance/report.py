@@ -34,7 +34,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All findings on one subject, in the order of the suite. `kind` is `lane` or `target`."""
+    """All findings on one subject, in the order of the suite. `kind` is `lane`, `target` or `verifier`."""
 
     kind: str
     subject: str

@@ -52,16 +52,15 @@ class LaneSubject(Protocol):
 
 
 OpenLaneSubject: TypeAlias = Callable[[], AbstractAsyncContextManager[LaneSubject]]
-"""Brings the peer up, and takes it down again. This is what an entry point of the group `interlock.lanes` names."""
+"""Brings the peer up, and takes it down again. This is what an entry point of the group
+`interlock.conformance.lanes` names."""
 
 
 class UnknownSubject(RequestError):
-    """There is no lane or target of that name to be put to the test."""
+    """There is no lane, target or verifier of that name to be put to the test."""
 
     code = "unknown_subject"
-    next_step = (
-        "Use one of the names in the message; a lane of yours needs an entry point in the group `interlock.lanes`."
-    )
+    next_step = "Use one of the names in the message; one of yours needs an entry point (docs/conformance.md)."
 
 
 class SubjectBroken(RequestError):

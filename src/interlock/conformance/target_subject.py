@@ -31,4 +31,5 @@ class TargetSubject(Protocol):
 
 
 OpenTargetSubject: TypeAlias = Callable[[], AbstractAsyncContextManager[TargetSubject]]
-"""Makes a target ready for the test, and takes it away again."""
+"""Makes a target ready for the test, and takes it away again. This is what an entry point of the group
+`interlock.conformance.targets` names."""

@@ -1,4 +1,5 @@
-"""The targets that can be put to the test by name: every place for processes on this host."""
+"""The targets that can be put to the test by name: every place for processes on this host, and those of installed
+packages."""
 
 import os
 import sys
@@ -9,8 +10,8 @@ from functools import partial
 from typing import Any, Final
 
 from interlock import app, plane
-from interlock.conformance.subject import UnknownSubject
-from interlock.conformance.target_subject import OpenTargetSubject, TargetSubject
+from interlock.conformance.shelf import Shelf
+from interlock.conformance.target_subject import TargetSubject
 from interlock.kernel import SystemClock
 
 _PYTHON: Final = os.path.realpath(sys.executable)
@@ -81,13 +82,13 @@ async def _local(name: str) -> AsyncGenerator[TargetSubject]:
         await lane.aclose()
 
 
-def target_names() -> tuple[str, ...]:
-    """Every class of place that this host might have, sorted."""
-    return tuple(sorted(plane.CLASSES))
+_CLASSES: Final = (
+    plane.CONTAINER_GVISOR,
+    plane.CONTAINER_RUNC,
+    plane.LOCAL_BUBBLEWRAP,
+    plane.LOCAL_LANDLOCK,
+    plane.LOCAL_PROCESS,
+)
 
-
-def find_target(name: str) -> OpenTargetSubject:
-    """The subject of that name. Raises UnknownSubject."""
-    if name not in plane.CLASSES:
-        raise UnknownSubject(f"there is no target {name[:60]!r} to test; known: {', '.join(target_names())}")
-    return partial(_local, name)
+TARGETS: Final[Shelf[TargetSubject]] = Shelf("target", {name: partial(_local, name) for name in _CLASSES})
+"""Every place for commands that this host might have, and those of installed packages."""
