@@ -75,9 +75,28 @@ def functions(module: Module) -> Iterator[tuple[str, ast.FunctionDef | ast.Async
     yield from walk(module.tree, module.name)
 
 
+LOOP_METHODS = frozenset(
+    {
+        "connect_accepted_socket",
+        "create_connection",
+        "create_datagram_endpoint",
+        "create_server",
+        "create_unix_connection",
+        "create_unix_server",
+        "sock_connect",
+        "sock_sendto",
+        "subprocess_exec",
+        "subprocess_shell",
+    }
+)
+"""What an event loop opens and starts: no import tells of it."""
+
+DYNAMIC = frozenset({"__import__", "eval", "exec"})
+
+
 def uses(module: Module) -> Iterator[tuple[str, int]]:
     """Every imported name that the module uses, written in full (`datetime.datetime.now`), with its line. Imports count
-    as uses."""
+    as uses, and so do words by which what was not imported can be had (`builtins.exec`, `?.create_connection`)."""
     known: dict[str, str] = {}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
@@ -94,6 +113,10 @@ def uses(module: Module) -> Iterator[tuple[str, int]]:
             first, _, rest = name.partition(".")
             if first in known:
                 yield f"{known[first]}.{rest}", node.lineno
+        if isinstance(node, ast.Attribute) and node.attr in LOOP_METHODS:
+            yield f"?.{node.attr}", node.lineno
+        if isinstance(node, ast.Name) and node.id in DYNAMIC and node.id not in known:
+            yield f"builtins.{node.id}", node.lineno
 
 
 def _dotted(node: ast.expr) -> str | None:

@@ -23,8 +23,19 @@ SABOTAGE = [
     ("app", "import interlock.testing", LAYERS),
     ("app", "import interlock.server", LAYERS),
     ("server", "import interlock.testing", LAYERS),
+    ("adapters.keys", "import interlock.app", LAYERS),
+    ("connectors.github", "import interlock.sync", LAYERS),
+    ("sync", "import interlock.testing", LAYERS),
+    ("testing", "import interlock.conformance", LAYERS),
+    ("conformance", "import interlock.cli", LAYERS),
+    ("cli", "import interlock.__main__", LAYERS),
+    ("connections", "import interlock.runs", LAYERS),
+    ("catalog", "import interlock.approvals", LAYERS),
+    ("approvals", "import interlock.connections", LAYERS),
+    ("budgets", "import interlock.catalog", LAYERS),
     ("novelty", "", LAYERS),
     ("plane", "from interlock import Interlock", LAYERS),
+    ("conformance", "import interlock.adapters.lanes", "Only app imports adapters and connectors"),
     ("testing", "import interlock.adapters.sql", "Only app imports adapters and connectors"),
     ("cli", "import interlock.connectors.github", "Only app imports adapters and connectors"),
     ("connectors.github", "import interlock.runs", "Connectors know only sdk and kernel"),
@@ -51,10 +62,15 @@ SABOTAGE = [
 ]
 
 
+def layers() -> list[list[str]]:
+    """The rooms that there are, line by line from the top."""
+    lines = next(contract["layers"] for contract in SETTINGS["contracts"] if contract["type"] == "layers")
+    names = [[name.strip() for name in line.split("|")] for line in lines]
+    return [there for line in names if (there := [name for name in line if not name.startswith("(")])]
+
+
 def rooms() -> list[str]:
-    layers = next(contract["layers"] for contract in SETTINGS["contracts"] if contract["type"] == "layers")
-    names = [name.strip() for line in layers for name in line.split("|")]
-    return [name for name in names if not name.startswith("(")]
+    return [name for line in layers() for name in line]
 
 
 @pytest.fixture
@@ -98,3 +114,13 @@ def test_a_forbidden_import_is_caught(house: Path, room: str, source: str, contr
     answer = lint(house)
     assert answer.returncode == 1
     assert f"{contract} BROKEN" in answer.stdout.replace("\n", " "), answer.stdout
+
+
+def test_every_room_has_its_sabotage():
+    """The uppermost line may import all the others."""
+    tried = {room.partition(".")[0] for room, _, contract in SABOTAGE if contract == LAYERS}
+    assert not {name for line in layers()[1:] for name in line} - tried
+
+
+def test_every_contract_has_its_sabotage():
+    assert {contract["name"] for contract in SETTINGS["contracts"]} == {contract for _, _, contract in SABOTAGE}

@@ -14,10 +14,17 @@ CHANCE = re.compile(
     r"|asyncio\.sleep|sqlalchemy\.func\.(now|current_timestamp|random))(\.|$)"
 )
 EFFECTS = re.compile(
-    r"(time\.sleep|socket|socketserver|subprocess|multiprocessing|pty|http\.client|urllib\.request|urllib3|requests|aiohttp|httpx2?"
-    r"|os\.(system|popen|fork|forkpty|posix_spawnp?|exec[lv]\w*|spawn[lv]\w*)"
+    r"(time\.sleep|_?socket|socketserver|subprocess|_posixsubprocess|multiprocessing|_multiprocessing|pty|ctypes|_ctypes|webbrowser"
+    r"|concurrent\.futures\.(process|ProcessPoolExecutor)|ssl\.(wrap_socket|get_server_certificate|SSLSocket)"
+    r"|http\.(client|server)|urllib\.request|urllib3|requests|aiohttp|httpx2?|httpcore2?|websockets|ftplib|smtplib|imaplib|poplib"
+    r"|xmlrpc|wsgiref|uvicorn|hypercorn|asyncssh|paramiko|grpc|mcp|obstore|psycopg|\?"
+    r"|os\.(system|popen|fork|forkpty|openpty|posix_spawnp?|posix_openpt|exec[lv]\w*|spawn[lv]\w*|startfile)"
     r"|asyncio\.(open_connection|open_unix_connection|start_server|start_unix_server|create_subprocess_\w+|subprocess)"
-    r"|anyio\.(open_process|run_process|connect_\w+|create_(tcp|unix|udp|connected)\w*|to_process))(\.|$)"
+    r"|anyio\.(open_process|run_process|connect_\w+|create_(tcp|unix|udp|connected)\w*|to_process|as_connectable"
+    r"|(TCP|UNIX)Connectable))(\.|$)"
+)
+DYNAMIC = re.compile(
+    r"(importlib\.(import_module|__import__|util|machinery)|imp|runpy|builtins\.(__import__|eval|exec))(\.|$)"
 )
 
 MAY_USE_CHANCE: dict[str, str] = {
@@ -35,6 +42,10 @@ MAY_HAVE_EFFECTS: dict[str, str] = {
     "interlock.adapters": "the outside world behind the rooms' ports",
     "interlock.testing": "plays somebody else's service, on loopback",
     "interlock.cli.demo": "kills a process of its own, and runs the service that it plays with",
+}
+MAY_LOAD_BY_NAME: dict[str, str] = {
+    "interlock.adapters": "asks whether a database driver is installed; may do it all anyway",
+    "interlock.sdk.functions": "loads the functions that a connector names, which the import contracts hold to sdk and kernel",
 }
 
 HEAVY = {
@@ -63,7 +74,11 @@ def found(module: sources.Module, pattern: re.Pattern[str]) -> list[str]:
 
 RULES = pytest.mark.parametrize(
     ("pattern", "exceptions"),
-    [pytest.param(CHANCE, MAY_USE_CHANCE, id="chance"), pytest.param(EFFECTS, MAY_HAVE_EFFECTS, id="effects")],
+    [
+        pytest.param(CHANCE, MAY_USE_CHANCE, id="chance"),
+        pytest.param(EFFECTS, MAY_HAVE_EFFECTS, id="effects"),
+        pytest.param(DYNAMIC, MAY_LOAD_BY_NAME, id="dynamic"),
+    ],
 )
 
 
@@ -97,6 +112,24 @@ def test_exceptions_are_still_needed(pattern: re.Pattern[str], exceptions: dict[
         (EFFECTS, "import anyio\nanyio.connect_tcp('x', 1)"),
         (EFFECTS, "import urllib.request"),
         (EFFECTS, "import os\nos.posix_spawn"),
+        (EFFECTS, "import os as o\no.execvpe('x', [], {})"),
+        (EFFECTS, "from os import fork"),
+        (EFFECTS, "import pty"),
+        (EFFECTS, "import ssl\nssl.get_server_certificate(('x', 1))"),
+        (EFFECTS, "import multiprocessing.pool"),
+        (EFFECTS, "from concurrent.futures import ProcessPoolExecutor"),
+        (EFFECTS, "import asyncio\nasyncio.open_connection('x', 1)"),
+        (EFFECTS, "import asyncio\nasyncio.get_running_loop().create_connection(f, 'x', 1)"),
+        (EFFECTS, "import anyio as a\na.open_process(['x'])"),
+        (EFFECTS, "def f():\n    from anyio import run_process"),
+        (EFFECTS, "from anyio import to_process"),
+        (EFFECTS, "import httpx2"),
+        (EFFECTS, "import websockets.asyncio.client"),
+        (EFFECTS, "import uvicorn"),
+        (EFFECTS, "import ctypes"),
+        (DYNAMIC, "from importlib import import_module"),
+        (DYNAMIC, "__import__('socket')"),
+        (DYNAMIC, "exec('import socket')"),
     ],
 )
 def test_the_patterns_catch(tmp_path: Path, pattern: re.Pattern[str], source: str):
@@ -109,7 +142,7 @@ def test_the_patterns_let_plain_code_pass(tmp_path: Path):
     path = tmp_path / "sample.py"
     path.write_text("import os\nfrom datetime import datetime\nclock.now()\nos.getpid()\ndatetime.fromisoformat('x')")
     module = sources.Module("interlock.runs.sample", path)
-    assert not [*found(module, CHANCE), *found(module, EFFECTS)]
+    assert not [*found(module, CHANCE), *found(module, EFFECTS), *found(module, DYNAMIC)]
 
 
 def loaded(program: str) -> set[str]:
