@@ -87,6 +87,10 @@ soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=1
 	$(BIN)/pytest -n $(WORKERS) -m soak --timeout=3600 tests/soak/soak_*.py $(ARGS)
 	$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz ## fuzz all that reads bytes from outside, led by coverage (FUZZ_SECONDS=20 each, ARGS="url packet")
+	$(BIN)/python tools/fuzz.py $(ARGS)
+
 .PHONY: schemas
 schemas: $(VENV)/.dev ## write schemas/ from the models
 	$(BIN)/python tools/schemas.py --write
@@ -96,6 +100,7 @@ lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--u
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -
 	$(LOCK) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --constraints requirements/dev.txt --output-file requirements/fuzz.txt --group fuzz
 
 # The three stages of the virtual environment. Each is done again when what it is made from changes.
 $(VENV)/.bootstrap: requirements/bootstrap.txt
@@ -112,4 +117,8 @@ $(VENV)/.run: $(VENV)/.bootstrap requirements/run.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(UV) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt
+	@$(UV) --require-hashes -r requirements/fuzz.txt
 	@touch $@

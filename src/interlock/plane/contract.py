@@ -5,7 +5,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Annotated, Any, Self, cast
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, StringConstraints, ValidationError
+from pydantic_core import InitErrorDetails
 
 from interlock.kernel import JSON, canonical, digest_bytes, to_rfc3339
 
@@ -31,6 +32,18 @@ class Contract(BaseModel):
     """A versioned value that crosses the plane's border. Unknown fields and silent conversions are refused."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
+        """As pydantic has it. A text whose value has no canonical form is refused, too: nobody could hash it, sign it or
+        keep it (an integer beyond ±(2⁵³−1), say)."""
+        value = super().model_validate_json(json_data, **options)
+        try:
+            assert value.canonical
+        except ValueError as error:
+            flaw = InitErrorDetails(type="value_error", ctx={"error": error}, input=None)
+            raise ValidationError.from_exception_data(cls.__name__, [flaw]) from error
+        return value
 
     def record(self) -> dict[str, JSON]:
         """The value as JSON, as it is stored and hashed."""

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
 from typing import NamedTuple
 from urllib.parse import urljoin
 
@@ -67,6 +68,8 @@ def parse_url(text: str) -> Url:
     number = int(port) if port else _DEFAULT_PORTS[scheme]
     if number > 65535:
         raise ValueError(f"port {number} does not exist")
+    if v6:
+        IPv6Address(v6)  # raises for what only looks like one
     if _DOTS.search(target.partition("?")[0]):
         raise ValueError("the URL's path has dot segments, which servers resolve to another path")
     return Url(scheme, v6 or host, number, target)

@@ -6,6 +6,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final, cast
 
@@ -72,7 +73,8 @@ class Wire(asyncio.Protocol):
     def end(self) -> None:
         """Say that nothing more is sent, where the connection can: under TLS it cannot."""
         if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+            with suppress(OSError):  # a peer that has hung up by now is told nothing; reading shows its end
+                self._transport.write_eof()
 
     def close(self) -> None:
         """End it at once. It is gone after the event loop's next turn."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,6 +18,8 @@ _PROGRAM: Final = str(Path(__file__).with_name("keeper.py"))
 _INLINE: Final = 65_536
 _IDLE: Final = 16
 _CLOSING: Final = 5.0
+_REFUSED: Final = re.compile(r"e([0-9]{1,5}) (command|cwd|preparation)")
+_ENDED: Final = re.compile(r"x(?:([0-9]{1,3}) -|- ([0-9]{1,3})) ([0-9]{1,15}) ([0-9]{1,9})")
 
 
 class KeeperLost(Exception):
@@ -97,13 +100,15 @@ class Keeper:
     async def ended(self) -> Ended:
         """Wait until nothing of the command is left. Raises NotStarted, KeeperLost."""
         answer = await self._receive()
-        if answer.startswith("e"):
-            error, _, place = answer[1:].partition(" ")
-            raise NotStarted(_reason(int(error), place))
-        code, number, rss, left = answer[1:].split()
+        if refused := _REFUSED.fullmatch(answer):
+            raise NotStarted(_reason(int(refused[1]), refused[2]))
+        ended = _ENDED.fullmatch(answer)
+        if ended is None:  # whoever speaks there, it is not the keeper alone
+            raise KeeperLost("the keeper's answer cannot be read")
+        code, number, rss, left = ended.groups()
         return Ended(
-            code=None if code == "-" else int(code),
-            signal=None if number == "-" else int(number),
+            code=None if code is None else int(code),
+            signal=None if number is None else int(number),
             max_rss=int(rss) * 1024,
             left=int(left),
         )
@@ -131,7 +136,7 @@ class Keeper:
                 raise KeeperLost(f"the keeper is gone: {error}") from error
             if not data:
                 raise KeeperLost("the keeper is gone")
-            return data.decode()
+            return data.decode("ascii", "replace")
 
 
 class Keepers:

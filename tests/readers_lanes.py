@@ -1,0 +1,197 @@
+"""Readers, continued (`readers.py`): lanes, whose peer on loopback says just these bytes and hangs up."""
+
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from websockets.frames import Opcode
+
+from fix_peer import Conversation, listen
+from fix_streams import LOOPBACK, Call, Vault, chunk, close, fields, frame, shake_hands
+from interlock import plane, testing
+from interlock.adapters import nodes
+from interlock.adapters.lanes import HttpLane, SseLane, WebSocketLane
+from interlock.adapters.lanes.process import keepers
+from interlock.adapters.lanes.tunnel import Proxy
+from readers import READERS, RECEIPT, reads
+from rpc_peers import rpc, rpc_lane, tcp
+
+_HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\n{}"
+_EVENTS: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\nid: 1\ndata: b\n\n"
+
+
+def _told(
+    data: bytes,
+    make: Callable[[Any, testing.ManualClock], Call],
+    *,
+    before: Callable[[Conversation], Any] | None = None,
+) -> bool:
+    """Have a lane talk to such a peer. It answers, or fails as lanes do, and what it says of the delivery is true."""
+
+    async def speak(peer: Conversation) -> None:
+        await (peer.request() if before is None else before(peer))
+        await peer.send(data)
+
+    async def talk() -> Call:
+        async with listen(speak) as peer:
+            call = make(peer, testing.ManualClock())
+            try:
+                return await call.run()
+            finally:
+                await call.lane.aclose()
+
+    call = anyio.run(talk)
+    assert call.exchange.bytes_sent, "the peer has heard something"
+    assert call.failure is None or call.failure.effect != "none", call.failure
+    assert call.failure is not None or call.exchange.answered
+    assert call.failure is None or call.failure.failure_class is not plane.FailureClass.LANE_FAILED, call.failure
+    return call.failure is None
+
+
+@reads(_HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"abc") + b"0\r\nT: x\r\n\r\n")
+def http_answer(data: bytes) -> bool:
+    def make(peer: Any, clock: testing.ManualClock) -> Call:
+        lane = HttpLane(credentials=Vault(), addresses=LOOPBACK)
+        values: dict[str, Any] = {"method": "GET", "max_response_bytes": 4096}
+        return Call(lane, plane.HttpIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
+
+    return _told(data, make)
+
+
+@reads(_EVENTS, _EVENTS.replace(b"data: b", b"event: x\ndata: b"))
+def sse_answer(data: bytes) -> bool:
+    def make(peer: Any, clock: testing.ManualClock) -> Call:
+        lane = SseLane(credentials=Vault(), addresses=LOOPBACK)
+        values: dict[str, Any] = {"max_event_bytes": 1024}
+        return Call(lane, plane.SseIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
+
+    return _told(data, make)
+
+
+@reads(frame(Opcode.TEXT, b"hi") + frame(Opcode.PING, b"p") + close(1000), close(3000, "enough"))
+def websocket_frames(data: bytes) -> bool:
+    def make(peer: Any, clock: testing.ManualClock) -> Call:
+        lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
+        values: dict[str, Any] = {"max_message_bytes": 1024}
+        return Call(lane, plane.WebSocketIntent(**fields(clock, f"ws://{peer.host}/", peer.host), **values), clock)
+
+    return _told(data, make, before=shake_hands)
+
+
+@reads(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+def websocket_handshake(data: bytes) -> bool:
+    """Nobody can know the key that the answer must prove, so no answer opens it."""
+
+    def make(peer: Any, clock: testing.ManualClock) -> Call:
+        lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
+        return Call(lane, plane.WebSocketIntent(**fields(clock, f"ws://{peer.host}/", peer.host)), clock)
+
+    assert not _told(data, make)
+    return True
+
+
+@reads(
+    b'{"jsonrpc":"2.0","id":1,"result":[1]}\n', b'{"jsonrpc":"2.0","method":"x"}\n{"jsonrpc":"2.0","id":1,"result":1}\n'
+)
+def rpc_answer(data: bytes) -> bool:
+    async def hear(peer: Conversation) -> None:
+        await peer.receive_until(b"\n")
+
+    async def speak(peer: Conversation) -> None:
+        await hear(peer)
+        await peer.send(data)
+
+    async def talk() -> Call:
+        async with listen(speak) as peer, rpc_lane() as lane:
+            return await rpc(lane, tcp(peer), method="ask").run()
+
+    call = anyio.run(talk)
+    assert call.exchange.bytes_sent
+    assert call.failure is None or call.failure.effect != "none"
+    assert call.failure is not None or call.exchange.answered
+    return call.failure is None
+
+
+@reads(b"HTTP/1.1 407 No\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nmore")
+def proxy_answer(data: bytes) -> bool:
+    """A proxy that says this and hangs up: nothing has left, whatever it was."""
+
+    async def speak(peer: Conversation) -> None:
+        await peer.request()
+        await peer.send(data)
+
+    async def talk() -> Call:
+        async with listen(speak) as peer:
+            clock = testing.ManualClock()
+            lane = HttpLane(
+                credentials=Vault(), addresses=LOOPBACK, proxy=Proxy(plane.parse_url(f"http://{peer.host}/"))
+            )
+            intent = plane.HttpIntent(**fields(clock, "http://127.0.0.1:1/", "127.0.0.1:1"), method="GET")
+            try:
+                return await Call(lane, intent, clock).run()
+            finally:
+                await lane.aclose()
+
+    call = anyio.run(talk)
+    assert call.failure is not None
+    assert call.failure.failure_class is not plane.FailureClass.LANE_FAILED
+    return True
+
+
+@reads(b"x0 - 1024 0", b"x- 9 1024 3", b"e2 command", b"e13 cwd", b"e0 preparation")
+def keeper_answer(data: bytes) -> bool:
+    """What the keeper of a command says: somebody may have got hold of it, so it is believed no more than that."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.send(data[:1024])
+        theirs.close()
+        try:
+            ended = anyio.run(keepers.Keeper(ours).ended)
+        except keepers.NotStarted:
+            return True
+        except keepers.KeeperLost:
+            return False
+        assert (ended.code is None) != (ended.signal is None)
+        return True
+
+
+_ACCEPTANCE: Final = plane.Acceptance(
+    execution_id="exe_1",
+    tenant_id="default",
+    key="k",
+    intent_id="snd_1",
+    intent_digest="sha256:" + "0" * 64,
+    authority_nonce="0" * 32,
+    target_class="class",
+    target_id="t",
+    lane_id="http",
+    accepted_at=testing.ManualClock().now(),
+).canonical.encode()
+_ACCEPTED: Final = b'{"accepted":' + _ACCEPTANCE + b"}\n"
+
+
+@reads(_ACCEPTED, _ACCEPTED + b'{"finished":"exe_1","receipt":' + RECEIPT + b"}\n")
+def journal(data: bytes) -> bool:
+    """A node's journal after who knows what: damaged, or the same when it is read again."""
+
+    async def load(path: Path) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
+        async with aclosing(nodes.FileJournal(path, clock=testing.ManualClock())) as opened:
+            return await opened.load()
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal"
+        path.write_bytes(data)
+        try:
+            found = anyio.run(load, path)
+        except nodes.JournalDamaged:
+            return False
+        assert anyio.run(load, path) == found
+        return bool(found)
+
+
+__all__ = ["READERS"]
