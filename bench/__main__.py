@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from bench import calls, database, ledger, machine, packets, parts, report, starting
+from bench import calls, database, flow, ledger, machine, packets, parts, report, starting
 from bench.place import Place
 from bench.timing import Pace
 
@@ -16,6 +16,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "ledger": ledger.run,
     "call": calls.run,
     "lane": calls.run_lane,
+    "flow": flow.run,
     "start": starting.run,
     "packet": packets.run,
     "parts": parts.run,

@@ -10,6 +10,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 BODY = b'{"number":7,"title":"Signal 7 fails","state":"open","user":{"login":"octo-agent"},"labels":["track"]}'
+STREAM = "/much"
+MUCH = 2**26
+"""Bytes that are at that path."""
 _ANSWER = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 _LENGTH = b"content-length:"
 
@@ -31,12 +34,16 @@ class _Peer(asyncio.Protocol):
             if len(self._received) < end + 4 + size:
                 return
             self._received = self._received[end + 4 + size :]
-            self._transport.write(_ANSWER)
+            if head.startswith(b"get /much "):
+                self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MUCH)
+                self._transport.write(bytes(MUCH))
+            else:
+                self._transport.write(_ANSWER)
 
 
 async def _serve() -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Peer, "127.0.0.1", 0)
+    server = await loop.create_server(_Peer, "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

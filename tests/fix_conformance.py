@@ -133,7 +133,7 @@ async def check_toy(kind: type[ToyLane], *only: str) -> conformance.Report:
     async def opened() -> AsyncGenerator[conformance.LaneSubject]:
         yield ToySubject(kind)
 
-    return await conformance.check_lane("toy", opened, only=only or None)
+    return await conformance.check_lane("toy", opened, only=only or None, settles_within=0.5)
 
 
 # -- one broken lane for each promise

@@ -8,7 +8,7 @@ import anyio
 from interlock import plane
 from interlock.conformance import lane_ends, lane_words
 from interlock.conformance.checking import Check, chosen, expect
-from interlock.conformance.leftovers import own_temporary_folder
+from interlock.conformance.leftovers import SETTLES_WITHIN, own_temporary_folder
 from interlock.conformance.report import Report
 from interlock.conformance.subject import Case, OpenLaneSubject
 from interlock.conformance.trial import LaneBench
@@ -19,14 +19,19 @@ _ON_ITS_WAY: Final = 0.1
 
 
 async def check_lane(
-    name: str, opened: OpenLaneSubject, *, clock: Clock | None = None, only: Iterable[str] | None = None
+    name: str,
+    opened: OpenLaneSubject,
+    *,
+    clock: Clock | None = None,
+    only: Iterable[str] | None = None,
+    settles_within: float = SETTLES_WITHIN,
 ) -> Report:
     """Put a lane through the suite, or through the checks of these ids. It takes some seconds. While it goes, it counts what
-    this process has open, so nothing else should happen in it."""
+    this process has open, so nothing else should happen in it; what is on its way out has `settles_within` seconds."""
     checks = chosen(LANE_CHECKS, only)
     with own_temporary_folder():
         async with opened() as subject:
-            bench = LaneBench(subject, clock or SystemClock())
+            bench = LaneBench(subject, clock or SystemClock(), settles_within)
             return Report(kind="lane", subject=name, findings=tuple([await check.run(bench) for check in checks]))
 
 

@@ -31,7 +31,7 @@ async def cancellation(bench: LaneBench) -> str:
         while number <= _MOST_AWAITS and await _cancelled_at(trial, number):
             number += 1
         await _cancel_endless(trial)
-        await _nothing_beyond(warm, f"after {number} cancelled executions there are")
+        await _nothing_beyond(bench, warm, f"after {number} cancelled executions there are")
         expect(
             (await trial.run(Case.GOOD)).receipt.failure is None, "after cancellations the lane does not work any more"
         )
@@ -131,7 +131,7 @@ async def close(bench: LaneBench) -> str:
     await _work_and_close(bench)  # what is made once per process is made now
     cold = await _settled()
     await _work_and_close(bench)
-    await _nothing_beyond(cold, "after it was closed there are")
+    await _nothing_beyond(bench, cold, "after it was closed there are")
     return "nothing is left"
 
 
@@ -148,8 +148,8 @@ async def _settled() -> Presence:
     return present()
 
 
-async def _nothing_beyond(before: Presence, otherwise: str) -> None:
-    left = await left_beyond(before)
+async def _nothing_beyond(bench: LaneBench, before: Presence, otherwise: str) -> None:
+    left = await left_beyond(before, within=bench.settles_within)
     expect(left is None, f"{otherwise} {left}")
 
 

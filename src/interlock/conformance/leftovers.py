@@ -12,7 +12,9 @@ from typing import Final
 import anyio
 
 _PROC: Final = Path("/proc")
-_SETTLES_WITHIN: Final = 5.0
+SETTLES_WITHIN: Final = 5.0
+"""Seconds that what is on its way out has to go."""
+
 _LOOK_EVERY: Final = 0.1
 
 COUNTABLE: Final = (_PROC / "self" / "fd").is_dir()
@@ -44,9 +46,9 @@ def present() -> Presence:
     return Presence(counts)
 
 
-async def left_beyond(before: Presence) -> str | None:
-    """What there still is more than before, once what is on its way out has had time to go."""
-    with anyio.move_on_after(_SETTLES_WITHIN):
+async def left_beyond(before: Presence, *, within: float) -> str | None:
+    """What there still is more than before, once what is on its way out has had so many seconds to go."""
+    with anyio.move_on_after(within):
         while present().beyond(before) is not None:  # noqa: ASYNC110 - the kernel tells nobody
             await anyio.sleep(_LOOK_EVERY)
     return present().beyond(before)

@@ -11,6 +11,7 @@ import anyio
 
 from interlock import plane
 from interlock.conformance.checking import Skipped
+from interlock.conformance.leftovers import SETTLES_WITHIN
 from interlock.conformance.subject import Case, LaneSubject
 from interlock.kernel import Clock, Secret
 
@@ -47,6 +48,7 @@ class LaneBench:
 
     subject: LaneSubject
     clock: Clock
+    settles_within: float = SETTLES_WITHIN
     canary: Canary = field(default_factory=Canary)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
