@@ -359,6 +359,7 @@ async def test_the_rest_of_a_request_stays_here_once_the_hold_is_lost(intents: I
 
 async def test_a_peer_that_stops_listening(intents: Intents):
     async def script(peer: Conversation) -> None:
+        await peer.receive()
         await peer.reset()
 
     async with listen(script) as peer, lane(intents) as call:

@@ -109,7 +109,7 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         "none",
         "Check the service's certificate and the trust store; nothing was sent.",
     ),
-    FailureClass.WRITE_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
+    FailureClass.WRITE_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "depends", _SERVICE),
     FailureClass.WRITE_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
     FailureClass.READ_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),
     FailureClass.READ_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),

@@ -79,9 +79,8 @@ class Conversation:
         while True:
             data, self._answers = b"".join(self._protocol.data_to_send()), 0
             if data:
-                self._exchange.leave(len(data))
                 try:
-                    await self._wire.write(data, self._intent.timeouts.write_ms / 1000)
+                    await self._wire.write(data, self._intent.timeouts.write_ms / 1000, self._exchange)
                 except TimeoutError:
                     self._break(plane.FailureClass.WRITE_TIMEOUT, "the peer did not take what was sent to it in time")
                     break

@@ -73,7 +73,6 @@ class JsonRpcLane:
         match transport:
             case plane.TcpTransport():
                 async with self._wire(transport, intent) as wire:
-                    exchange.peer = wire.peer
                     yield TcpLink(wire, transport, intent, exchange)
             case plane.ProcessTransport():
                 framing = plane.make_framing(transport.framing, max_bytes=intent.limits.max_message_bytes)

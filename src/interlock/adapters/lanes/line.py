@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
-import anyio
 import h11
 
 from interlock import plane
@@ -14,9 +13,6 @@ MAX_HEAD: Final = 102_400
 
 SWITCHED: Final = 101
 """The status of an informational answer after which both sides speak another protocol."""
-
-SLICE: Final = 16_384
-"""Bytes that are handed over at once: what is behind them leaves only if whoever sends may still do so by then."""
 
 Part: TypeAlias = h11.InformationalResponse | h11.Response | h11.Data | h11.EndOfMessage
 """What an answer consists of: its head, pieces of its body, its end. An informational head stands only where the peer
@@ -71,16 +67,14 @@ class Line:
             data = b"".join([self._http.send(event) or b"" for event in events])
         except h11.LocalProtocolError as error:
             raise _unfit() from error
-        exchange.peer = self._wire.peer
-        ends = anyio.current_time() + limit
         try:
-            for start in range(0, len(data), SLICE):
-                piece = data[start : start + SLICE]
-                exchange.leave(len(piece))
-                await self._wire.write(piece, ends - anyio.current_time())
+            await self._wire.write(data, limit, exchange)
         except TimeoutError as error:
             raise _failure(plane.FailureClass.WRITE_TIMEOUT, "the peer did not take the request in time") from error
-        except ConnectionError:
+        except ConnectionError as error:
+            if not exchange.bytes_sent:
+                message = "the connection broke before any of the request was sent"
+                raise _failure(plane.FailureClass.WRITE_FAILED, message) from error
             # Read on: a peer that stops listening may have answered already.
             self._write_broke = True
 

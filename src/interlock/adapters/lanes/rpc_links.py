@@ -91,9 +91,8 @@ class TcpLink:
 
     async def send(self, text: bytes, *, asks: bool) -> None:
         data = self._framing.encode(text)
-        self._exchange.leave(len(data))
         try:
-            await self._wire.write(data, self._write_seconds)
+            await self._wire.write(data, self._write_seconds, self._exchange)
         except TimeoutError as error:
             raise _not_taken() from error
         except ConnectionError:

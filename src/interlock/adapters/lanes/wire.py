@@ -13,20 +13,29 @@ from typing import Final, cast
 import anyio
 
 from interlock import plane
+from interlock.adapters.lanes.tls import Tls
 from interlock.adapters.lanes.tunnel import Proxy, open_tunnel
 
 MAX_ADDRESSES: Final = 8
 """How many of a host's addresses are tried."""
 
+_FOREVER: Final = 1_000_000.0
+"""Seconds; who waits so long has a limit around it."""
+
 READ_AHEAD: Final = 262_144
 """Bytes that may wait here to be read before the peer has to wait."""
+
+
+SLICE: Final = 16_384
+"""Bytes that are handed over at once: what is behind them leaves only if whoever sends may still do so by then."""
 
 
 class Wire(asyncio.Protocol):
     """One connection. What arrives waits here until it is read, also when the connection breaks after it; one task may
     read while another writes.
 
-    This, and not a library's stream, since every call passes here twice: nothing is done for a wait but the wait.
+    This, and not a library's stream, since every call passes here twice: nothing is done for a wait but the wait. TLS is
+    done here, too: behind another's layer nobody could tell what has left, and what has begun to arrive.
     """
 
     def __init__(self, peer: str) -> None:
@@ -34,6 +43,7 @@ class Wire(asyncio.Protocol):
         """The address that is spoken to."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._tls: Tls | None = None
         self._received = bytearray()
         self._ended = False
         self._error: Exception | None = None
@@ -41,14 +51,36 @@ class Wire(asyncio.Protocol):
         self._full = False
         self._waiters: set[asyncio.Future[None]] = set()
 
-    async def write(self, data: bytes, limit: float) -> None:
-        """Hand the bytes to the system. Raises TimeoutError if it has not taken them after `limit` seconds, and
-        ConnectionError if the connection does not carry them any more."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
-            await self._until(lambda: not self._full, limit)
-        if self._transport.is_closing():
-            raise ConnectionError("the connection is closed") from self._error
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """Speak TLS from now on, with a peer whose certificate names that host. Raises OSError."""
+        tls = Tls(context, host)
+        try:
+            while not tls.shake_hands():
+                self._transport.write(tls.take())
+                data = await self.read(_FOREVER)
+                if not data:
+                    raise ConnectionResetError
+                tls.feed(data)
+        finally:
+            self._transport.write(tls.take())  # the last of the handshake, or an alert that says what is wrong
+        self._tls = tls
+        self._decrypt(b"")
+
+    async def write(self, data: bytes, limit: float, exchange: plane.Exchange) -> None:
+        """Hand the bytes to the system, slice by slice, each counted in the exchange before, and taken back if none of it left.
+        Raises TimeoutError if it has not taken them after `limit` seconds, ConnectionError if the connection does not
+        carry them any more, and LaneFailure if they may not leave."""
+        exchange.peer = self.peer
+        ends = self._loop.time() + limit
+        for start in range(0, len(data), SLICE):
+            piece = data[start : start + SLICE]
+            exchange.leave(len(piece))
+            if self._hand_over(piece):
+                await self._until(lambda: not self._full, ends - self._loop.time())
+            else:
+                exchange.bytes_sent -= len(piece)
+            if self._transport.is_closing():
+                raise ConnectionError("the connection is closed") from self._error
 
     async def read(self, limit: float) -> bytes:
         """What has arrived, at least a byte; nothing when the peer has ended. Raises TimeoutError after `limit` seconds
@@ -67,12 +99,14 @@ class Wire(asyncio.Protocol):
         """Whether a next request may go here: nothing is under way in either direction, and the peer has not hung up."""
         if self._ended or self._received or self._full or self._transport.is_closing():
             return False
+        if self._tls is not None and self._tls.under_way:
+            return False
         # Asked of the system itself: what the peer has just done may not have reached us yet.
         return not _is_readable(self._transport.get_extra_info("socket"))
 
     def end(self) -> None:
         """Say that nothing more is sent, where the connection can: under TLS it cannot."""
-        if self._transport.can_write_eof() and not self._transport.is_closing():
+        if self._tls is None and not self._transport.is_closing():
             with suppress(OSError):  # a peer that has hung up by now is told nothing; reading shows its end
                 self._transport.write_eof()
 
@@ -98,6 +132,37 @@ class Wire(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _hand_over(self, data: bytes) -> bool:
+        """False if it is certain that not a byte has left: what the system is not even asked to take, or refuses at once."""
+        if self._transport.is_closing():
+            return False
+        if self._tls is not None:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:
+                self._error = error
+                self._transport.abort()
+                return False
+            data = self._tls.take()
+        was_empty = self._transport.get_write_buffer_size() == 0
+        self._transport.write(data)
+        return not (was_empty and self._transport.is_closing())
+
+    def _decrypt(self, data: bytes) -> None:
+        """Take records. What cannot be read ends all."""
+        tls = self._tls
+        assert tls is not None
+        try:
+            tls.feed(data)
+            self._received += tls.read()
+        except ssl.SSLError as error:
+            self._ended, self._error = True, error
+        self._ended = self._ended or tls.ended
+        if answer := tls.take():
+            self._transport.write(answer)
+        if self._ended:
+            self._transport.close()
+
     # -- what the event loop tells
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,7 +170,10 @@ class Wire(asyncio.Protocol):
         self._transport.set_write_buffer_limits(0)
 
     def data_received(self, data: bytes) -> None:
-        self._received += data
+        if self._tls is None:
+            self._received += data
+        else:
+            self._decrypt(data)
         if len(self._received) > READ_AHEAD and not self._paused:
             self._paused = True
             self._transport.pause_reading()
@@ -116,7 +184,7 @@ class Wire(asyncio.Protocol):
         self._changed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._ended, self._error = True, exc
+        self._ended, self._error = True, self._error or exc
         self._changed()
 
     def pause_writing(self) -> None:
@@ -170,23 +238,23 @@ class Dialler:
     async def _wire(self, url: plane.Url, connection: socket.socket, peer: str, limit: float) -> Wire:
         """The connected socket as a wire, under TLS where the URL says so."""
         loop = asyncio.get_running_loop()
+        wire = (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
         if url.scheme == "http":
-            return (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
+            return wire
         try:
             with anyio.fail_after(limit):
-                _, wire = await loop.create_connection(
-                    lambda: Wire(peer),
-                    sock=connection,
-                    ssl=self._ssl_context,
-                    server_hostname=url.host,
-                    ssl_handshake_timeout=limit + 60,  # the scope around it tells when, and says so
-                )
+                await wire.secure(self._ssl_context, url.host)
         except TimeoutError as error:
+            wire.close()
             message = f"no TLS handshake with {url.host} within {limit:g} seconds"
             raise plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message, code="tls_timeout") from error
         except OSError as error:
+            wire.close()
             message = f"no TLS with {url.host}: {_reason(error)}"
             raise plane.LaneFailure(plane.FailureClass.TLS_FAILED, message) from error
+        except BaseException:
+            wire.close()
+            raise
         return wire
 
 
