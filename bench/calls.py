@@ -95,7 +95,7 @@ async def run_lane(place: Place) -> list[Row]:
         url = stack.enter_context(peer.running())
         host = url.removeprefix("http://")
         client = await stack.enter_async_context(_client(url))
-        lane = lanes.HttpLane(credentials=_Known(), addresses=plane.AddressPolicy(allow=(host,)))
+        lane = lanes.HttpLane(credentials=_Known(), egress=lanes.Egress(addresses=plane.AddressPolicy(allow=(host,))))
         stack.push_async_callback(lane.aclose)
 
         async def ours() -> None:

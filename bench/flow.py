@@ -65,9 +65,8 @@ async def run(place: Place) -> list[Row]:
         client = await stack.enter_async_context(
             httpx2.AsyncClient(base_url=url, limits=limits, timeout=300, trust_env=False)
         )
-        lane = lanes.HttpLane(
-            credentials=_Nobody(), addresses=plane.AddressPolicy(allow=(host,)), max_connections=_AT_ONCE
-        )
+        egress = lanes.Egress(addresses=plane.AddressPolicy(allow=(host,)), max_connections=_AT_ONCE)
+        lane = lanes.HttpLane(credentials=_Nobody(), egress=egress)
         stack.push_async_callback(lane.aclose)
         http = _Through(lane)
         await stack.enter_async_context(http.executions)

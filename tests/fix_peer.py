@@ -5,6 +5,7 @@ import ssl
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -107,6 +108,10 @@ async def listen(
 
     async def serve(stream: anyio.abc.ByteStream) -> None:
         peer.connections += 1
+        # A stream that was accepted reads ahead without end until a `receive` has once had to wait: this one reads when
+        # its script does.
+        below: Any = stream.transport_stream if isinstance(stream, TLSStream) else stream
+        below._transport.pause_reading()
         async with stream:
             with suppress(*PEER_ERRORS):
                 await script(Conversation(peer, stream))

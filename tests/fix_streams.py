@@ -12,13 +12,14 @@ from websockets.utils import accept_key
 
 from fix_peer import Conversation
 from interlock import kernel, plane, testing
+from interlock.adapters.lanes import Egress
 
 TOKEN = "tok_0123456789abcdef"
 REF = plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}")
 PATIENCE = 100
 """Seconds after which something hangs: being slow fails no test."""
 
-LOOPBACK = plane.AddressPolicy(allow=("127.0.0.0/8",))
+LOOPBACK = Egress(addresses=plane.AddressPolicy(allow=("127.0.0.0/8",)))
 
 
 class Vault:

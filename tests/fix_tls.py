@@ -40,6 +40,11 @@ def certificate(folder: Path, *names: str, expired: bool = False) -> Path:
     return path
 
 
+def believed(path: Path) -> str:
+    """What a lane is to believe, so that it believes this certificate."""
+    return path.read_text()
+
+
 def server_side(path: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)

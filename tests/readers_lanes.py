@@ -2,6 +2,7 @@
 
 import socket
 import tempfile
+from dataclasses import replace
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -55,7 +56,7 @@ def _told(
 @reads(_HEAD, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"abc") + b"0\r\nT: x\r\n\r\n")
 def http_answer(data: bytes) -> bool:
     def make(peer: Any, clock: testing.ManualClock) -> Call:
-        lane = HttpLane(credentials=Vault(), addresses=LOOPBACK)
+        lane = HttpLane(credentials=Vault(), egress=LOOPBACK)
         values: dict[str, Any] = {"method": "GET", "max_response_bytes": 4096}
         return Call(lane, plane.HttpIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
 
@@ -65,7 +66,7 @@ def http_answer(data: bytes) -> bool:
 @reads(_EVENTS, _EVENTS.replace(b"data: b", b"event: x\ndata: b"))
 def sse_answer(data: bytes) -> bool:
     def make(peer: Any, clock: testing.ManualClock) -> Call:
-        lane = SseLane(credentials=Vault(), addresses=LOOPBACK)
+        lane = SseLane(credentials=Vault(), egress=LOOPBACK)
         values: dict[str, Any] = {"max_event_bytes": 1024}
         return Call(lane, plane.SseIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
 
@@ -75,7 +76,7 @@ def sse_answer(data: bytes) -> bool:
 @reads(frame(Opcode.TEXT, b"hi") + frame(Opcode.PING, b"p") + close(1000), close(3000, "enough"))
 def websocket_frames(data: bytes) -> bool:
     def make(peer: Any, clock: testing.ManualClock) -> Call:
-        lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
+        lane = WebSocketLane(credentials=Vault(), egress=LOOPBACK)
         values: dict[str, Any] = {"max_message_bytes": 1024}
         return Call(lane, plane.WebSocketIntent(**fields(clock, f"ws://{peer.host}/", peer.host), **values), clock)
 
@@ -87,7 +88,7 @@ def websocket_handshake(data: bytes) -> bool:
     """Nobody can know the key that the answer must prove, so no answer opens it."""
 
     def make(peer: Any, clock: testing.ManualClock) -> Call:
-        lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
+        lane = WebSocketLane(credentials=Vault(), egress=LOOPBACK)
         return Call(lane, plane.WebSocketIntent(**fields(clock, f"ws://{peer.host}/", peer.host)), clock)
 
     assert not _told(data, make)
@@ -127,9 +128,8 @@ def proxy_answer(data: bytes) -> bool:
     async def talk() -> Call:
         async with listen(speak) as peer:
             clock = testing.ManualClock()
-            lane = HttpLane(
-                credentials=Vault(), addresses=LOOPBACK, proxy=Proxy(plane.parse_url(f"http://{peer.host}/"))
-            )
+            proxy = Proxy(plane.parse_url(f"http://{peer.host}/"))
+            lane = HttpLane(credentials=Vault(), egress=replace(LOOPBACK, proxy=proxy))
             intent = plane.HttpIntent(**fields(clock, "http://127.0.0.1:1/", "127.0.0.1:1"), method="GET")
             try:
                 return await Call(lane, intent, clock).run()

@@ -96,8 +96,8 @@ def rpc_intent(transport: plane.RpcTransport, **fields: Any) -> plane.JsonRpcInt
 @asynccontextmanager
 async def rpc_lane(**options: Any) -> AsyncGenerator[lanes.JsonRpcLane]:
     """The lane, over TCP and HTTP on loopback."""
-    http = lanes.HttpLane(credentials=Vault(), addresses=LOOPBACK)
-    defaults: dict[str, Any] = {"addresses": LOOPBACK, "http": http}
+    http = lanes.HttpLane(credentials=Vault(), egress=LOOPBACK)
+    defaults: dict[str, Any] = {"egress": LOOPBACK, "http": http}
     lane = lanes.JsonRpcLane(**defaults | options)
     try:
         yield lane

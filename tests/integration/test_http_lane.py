@@ -4,6 +4,7 @@ import gzip
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from fix_peer import Conversation, Script, closed_port, listen
 from fix_plane import Bench, Intents, check_receipt
+from fix_streams import LOOPBACK
 from interlock import kernel, plane
-from interlock.adapters.lanes import pool
+from interlock.adapters.lanes import Egress, pool
 from interlock.adapters.lanes.http import HttpLane
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS
 
@@ -59,7 +61,7 @@ class Caller:
 
 @asynccontextmanager
 async def lane(intents: Intents, **settings: Any) -> AsyncGenerator[Caller]:
-    settings = {"credentials": Vault(), "addresses": plane.AddressPolicy(allow=("127.0.0.0/8",)), **settings}
+    settings = {"credentials": Vault(), "egress": LOOPBACK, **settings}
     caller = Caller(intents, HttpLane(**settings))
     try:
         yield caller
@@ -186,7 +188,11 @@ async def test_an_idle_connection_is_closed_after_a_while(intents: Intents, monk
 
 
 async def test_idle_connections_make_room_for_others(intents: Intents):
-    async with listen(script_patient) as one, listen(script_patient) as other, lane(intents, max_connections=1) as call:
+    async with (
+        listen(script_patient) as one,
+        listen(script_patient) as other,
+        lane(intents, egress=replace(LOOPBACK, max_connections=1)) as call,
+    ):
         assert (await call(one.url + "/")).failure is None
         assert (await call(other.url + "/")).failure is None
         await one.ended.wait()
@@ -441,7 +447,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "::1", "::ffff:127.0.0.1", "0.0.0.0"])
 async def test_a_name_that_leads_inside_is_refused(intents: Intents, monkeypatch: pytest.MonkeyPatch, address: str):
     resolves_to(monkeypatch, address)
-    async with lane(intents, addresses=plane.AddressPolicy()) as call:
+    async with lane(intents, egress=Egress(addresses=plane.AddressPolicy())) as call:
         receipt = await call("http://rebound.example/", credential=REF)
     failure = failed(receipt, plane.FailureClass.ADDRESS_REFUSED, NOT_SENT)
     assert address in failure.message
@@ -451,7 +457,7 @@ async def test_a_name_that_leads_inside_is_refused(intents: Intents, monkeypatch
     "url", ["http://127.0.0.1:1/", "http://[::1]:1/", "http://[::ffff:127.0.0.1]:1/", "http://0.0.0.0:1/"]
 )
 async def test_a_literal_inside_address_is_refused(intents: Intents, url: str):
-    async with lane(intents, addresses=plane.AddressPolicy()) as call:
+    async with lane(intents, egress=Egress(addresses=plane.AddressPolicy())) as call:
         failed(await call(url), plane.FailureClass.ADDRESS_REFUSED, NOT_SENT)
 
 
@@ -659,7 +665,11 @@ async def test_a_busy_pool_is_not_the_peers_fault(intents: Intents):
         reached.set()
         await anyio.sleep_forever()
 
-    async with listen(script) as peer, lane(intents, max_connections=1) as call, anyio.create_task_group() as tasks:
+    async with (
+        listen(script) as peer,
+        lane(intents, egress=replace(LOOPBACK, max_connections=1)) as call,
+        anyio.create_task_group() as tasks,
+    ):
         tasks.start_soon(call, peer.url + "/")
         await reached.wait()
         receipt = await call(peer.url + "/", timeouts=plane.Timeouts(pool_ms=20))
@@ -704,7 +714,7 @@ async def test_many_at_once_keep_their_own_counts(intents: Intents):
             await peer.answer(request.split(b" ")[1])
 
     receipts: dict[str, plane.Receipt] = {}
-    async with listen(script) as peer, lane(intents, max_connections=10) as call:
+    async with listen(script) as peer, lane(intents, egress=replace(LOOPBACK, max_connections=10)) as call:
 
         async def one(path: str) -> None:
             receipts[path] = await call(peer.url + path)

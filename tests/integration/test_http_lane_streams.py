@@ -29,7 +29,7 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.clock = testing.ManualClock()
-        self.lane = HttpLane(credentials=Vault(), addresses=LOOPBACK)
+        self.lane = HttpLane(credentials=Vault(), egress=LOOPBACK)
 
     def __call__(self, peer: Peer, channel: plane.Channel | None = None, **changes: Any) -> Call:
         values: dict[str, Any] = (

@@ -10,9 +10,9 @@ import pytest
 
 from fix_peer import Conversation, listen
 from fix_plane import Bench, Intents
-from fix_tls import certificate, server_side
+from fix_tls import believed, certificate, server_side
 from interlock import kernel, plane
-from interlock.adapters.lanes.http import HttpLane
+from interlock.adapters.lanes import Egress, HttpLane, egress
 
 pytestmark = pytest.mark.anyio
 
@@ -35,8 +35,9 @@ async def answering(peer: Conversation) -> None:
 async def call(
     intents: Intents, url: str, trusted: Path | None, allow: str = "127.0.0.0/8", **fields: Any
 ) -> plane.Receipt:
-    context = ssl.create_default_context(cafile=trusted) if trusted else None
-    lane = HttpLane(credentials=NoVault(), addresses=plane.AddressPolicy(allow=(allow,)), ssl_context=context)
+    authorities = believed(trusted) if trusted else None
+    way = Egress(addresses=plane.AddressPolicy(allow=(allow,)), authorities=authorities)
+    lane = HttpLane(credentials=NoVault(), egress=way)
     bench = Bench(intents, lane)
     try:
         intent = intents.http(url=url, allowed_hosts=(plane.parse_url(url).host_port,), **fields)
@@ -148,11 +149,19 @@ async def test_a_record_that_was_damaged_on_the_way(intents: Intents, tmp_path: 
     assert receipt.delivery is plane.Delivery.UNKNOWN
 
 
-@pytest.mark.parametrize("weakness", ["any name", "any certificate"])
-def test_a_context_that_does_not_verify_is_refused(weakness: str):
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    if weakness == "any certificate":
-        context.verify_mode = ssl.CERT_NONE
-    with pytest.raises(ValueError, match="must verify"):
-        HttpLane(credentials=NoVault(), addresses=plane.AddressPolicy(), ssl_context=context)
+@pytest.mark.parametrize("authorities", ["", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"])
+def test_authorities_that_are_none(authorities: str):
+    with pytest.raises(ValueError, match="not certificates"):
+        Egress(addresses=plane.AddressPolicy(), authorities=authorities)
+
+
+@pytest.mark.parametrize("authorities", [None, "own"])
+async def test_what_is_believed_is_not_for_the_environment_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authorities: str | None
+):
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    context = await egress.tls_context(authorities and believed(certificate(tmp_path, "127.0.0.1")), "test")
+    assert context.keylog_filename is None
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

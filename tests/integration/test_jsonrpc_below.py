@@ -40,8 +40,8 @@ async def lane() -> AsyncGenerator[lanes.JsonRpcLane]:
     """Over processes and WebSockets; nothing of them is left."""
     with nothing_left():
         process = lanes.ProcessLane(credentials=Leases(token=TOKEN))
-        socket = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
-        lane = lanes.JsonRpcLane(addresses=LOOPBACK, process=process, websocket=socket)
+        socket = WebSocketLane(credentials=Vault(), egress=LOOPBACK)
+        lane = lanes.JsonRpcLane(egress=LOOPBACK, process=process, websocket=socket)
         yield lane
         for each in (lane, process, socket):
             await each.aclose()

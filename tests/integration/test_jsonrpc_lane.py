@@ -1,7 +1,7 @@
 """The JSON-RPC lane over TCP and HTTP, against peers that speak well and peers that do not."""
 
-import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from fix_peer import closed_port
 from fix_plane import Bench, Intents
 from fix_streams import LOOPBACK, REF, TOKEN, Vault, running
-from fix_tls import certificate, server_side
+from fix_tls import believed, certificate, server_side
 from interlock import plane
 from interlock.adapters import lanes
 from rpc_peers import RpcPeer, post, rpc, rpc_intent, rpc_lane, rpc_peer, rpc_post, session, tcp
@@ -470,7 +470,7 @@ async def test_nobody_listens():
 
 
 async def test_addresses_are_checked():
-    async with rpc_peer(echo) as peer, rpc_lane(addresses=plane.AddressPolicy()) as lane:
+    async with rpc_peer(echo) as peer, rpc_lane(egress=lanes.Egress(addresses=plane.AddressPolicy())) as lane:
         call = await rpc(lane, tcp(peer), method="m").run()
         call.failed(F.ADDRESS_REFUSED)
         call = await rpc(lane, tcp(peer, allowed_hosts=("a.b:1",)), method="m").run()
@@ -480,8 +480,8 @@ async def test_addresses_are_checked():
 
 async def test_under_tls(tmp_path: Path):
     pem = certificate(tmp_path, "127.0.0.1")
-    trusting = ssl.create_default_context(cafile=str(pem))
-    async with rpc_peer(echo, tls=server_side(pem)) as peer, rpc_lane(ssl_context=trusting) as lane:
+    trusting = replace(LOOPBACK, authorities=believed(pem))
+    async with rpc_peer(echo, tls=server_side(pem)) as peer, rpc_lane(egress=trusting) as lane:
         call = await rpc(lane, tcp(peer, tls=True), method="m", params=b"[1]").run()
         call.succeeded()
         async with session(lane, tcp(peer, tls=True)) as (client, call):
@@ -540,7 +540,7 @@ def result(request: Any, value: Any = "ok") -> Any:
 
 async def test_a_call_by_post():
     vault = Vault()
-    http = lanes.HttpLane(credentials=vault, addresses=LOOPBACK)
+    http = lanes.HttpLane(credentials=vault, egress=LOOPBACK)
     async with rpc_post(lambda request: ("200 OK", result(request, request["params"]))) as peer:
         async with rpc_lane(http=http) as lane:
             call = await rpc(lane, post(peer, credential=REF), method="m", params=b"[1]").run()

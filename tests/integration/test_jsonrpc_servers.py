@@ -39,7 +39,7 @@ async def lane() -> AsyncGenerator[lanes.JsonRpcLane]:
     """The lane over processes, of which nothing is left."""
     with nothing_left():
         process = lanes.ProcessLane(credentials=Leases())
-        lane = lanes.JsonRpcLane(addresses=LOOPBACK, process=process)
+        lane = lanes.JsonRpcLane(egress=LOOPBACK, process=process)
         yield lane
         await lane.aclose()
         await process.aclose()

@@ -1,6 +1,6 @@
 """Lanes through a proxy: the address is checked here, and the proxy is told nothing else."""
 
-import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from fix_peer import PEER_ERRORS, Conversation, Peer, closed_port, listen
 from fix_streams import LOOPBACK, REF, TOKEN, Call, Vault, fields
-from fix_tls import certificate, server_side
+from fix_tls import believed, certificate, server_side
 from interlock import kernel, plane, testing
 from interlock.adapters.lanes.http import HttpLane
 from interlock.adapters.lanes.tunnel import Proxy
@@ -52,8 +52,8 @@ async def get(
 ) -> Call:
     place = plane.parse_url(proxy if isinstance(proxy, str) else f"{proxy.url}/")
     clock = testing.ManualClock()
-    settings = {"credentials": Vault(), "addresses": LOOPBACK, **settings}
-    lane = HttpLane(proxy=Proxy(place, authorization), **settings)
+    egress = replace(LOOPBACK, proxy=Proxy(place, authorization), **settings)
+    lane = HttpLane(credentials=Vault(), egress=egress)
     values: dict[str, Any] = {
         "method": "GET",
         "credential": REF,
@@ -86,9 +86,8 @@ async def test_a_tunnel():
 
 async def test_tls_is_spoken_with_the_service_itself(tmp_path: Path):
     path = certificate(tmp_path, "127.0.0.1")
-    context = ssl.create_default_context(cafile=path)
     async with listen(answering, tls=server_side(path)) as peer, listen(tunnelling) as proxy:
-        call = await get(f"https://{peer.host}/", proxy, ssl_context=context)
+        call = await get(f"https://{peer.host}/", proxy, authorities=believed(path))
     call.succeeded()
 
 

@@ -1,6 +1,7 @@
 """The lane for server-sent events against real sockets that misbehave."""
 
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ class Streams:
     def __init__(self) -> None:
         self.clock = testing.ManualClock()
         self.vault = Vault()
-        self.lane = SseLane(credentials=self.vault, addresses=LOOPBACK)
+        self.lane = SseLane(credentials=self.vault, egress=LOOPBACK)
 
     def __call__(self, peer: Peer | str, channel: plane.Channel | None = None, **changes: Any) -> Call:
         url = peer if isinstance(peer, str) else f"{peer.url}/events"
@@ -411,7 +412,7 @@ async def test_all_places_taken():
         await peer.request()
 
     streams = Streams()
-    streams.lane = SseLane(credentials=streams.vault, addresses=LOOPBACK, max_connections=1)
+    streams.lane = SseLane(credentials=streams.vault, egress=replace(LOOPBACK, max_connections=1))
     async with listen(script) as peer, anyio.create_task_group() as tasks:
         first = streams(peer)
         tasks.start_soon(first.run)
@@ -428,7 +429,7 @@ async def test_a_lane_that_closes_while_a_place_is_awaited():
         await peer.request()
 
     streams = Streams()
-    streams.lane = SseLane(credentials=streams.vault, addresses=LOOPBACK, max_connections=1)
+    streams.lane = SseLane(credentials=streams.vault, egress=replace(LOOPBACK, max_connections=1))
     async with listen(script) as peer:
         first, second = streams(peer), streams(peer)
         async with running(first):

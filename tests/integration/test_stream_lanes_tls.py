@@ -1,6 +1,6 @@
 """The lanes that stream, and certificates: verified against the host's name, before a byte of the request is sent."""
 
-import ssl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +8,7 @@ from websockets.frames import Opcode
 
 from fix_peer import Conversation, listen
 from fix_streams import END, HEAD, LOOPBACK, REF, Call, Vault, chunk, close, fields, frame, shake_hands
-from fix_tls import certificate, server_side
+from fix_tls import believed, certificate, server_side
 from interlock import plane, testing
 from interlock.adapters.lanes.sse import SseLane
 from interlock.adapters.lanes.websocket import WebSocketLane
@@ -36,15 +36,15 @@ async def messages(peer: Conversation) -> None:
 @pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", True), ("127.0.0.1", False), ("10.0.0.1", True)])
 async def test_certificates(tmp_path: Path, kind: str, name: str, *, trusted: bool):
     path = certificate(tmp_path, name)
-    context = ssl.create_default_context(cafile=path) if trusted else None
+    egress = replace(LOOPBACK, authorities=believed(path)) if trusted else LOOPBACK
     clock = testing.ManualClock()
     async with listen(events if kind == "sse" else messages, tls=server_side(path)) as peer:
         if kind == "sse":
-            lane = SseLane(credentials=Vault(), addresses=LOOPBACK, ssl_context=context)
+            lane = SseLane(credentials=Vault(), egress=egress)
             values = fields(clock, f"https://{peer.host}/", peer.host)
             call = await Call(lane, plane.SseIntent(**values, credential=REF), clock).run()
         else:
-            lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK, ssl_context=context)
+            lane = WebSocketLane(credentials=Vault(), egress=egress)
             values = fields(clock, f"wss://{peer.host}/", peer.host)
             call = await Call(lane, plane.WebSocketIntent(**values, credential=REF), clock).run()
         await lane.aclose()
@@ -55,11 +55,3 @@ async def test_certificates(tmp_path: Path, kind: str, name: str, *, trusted: bo
         call.failed(plane.FailureClass.TLS_FAILED)
         assert call.exchange.bytes_sent == 0
         assert peer.bytes_received == 0
-
-
-@pytest.mark.parametrize("lane", [SseLane, WebSocketLane])
-def test_a_context_that_does_not_verify_is_refused(lane: type[SseLane | WebSocketLane]):
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    with pytest.raises(ValueError, match="must verify"):
-        lane(credentials=Vault(), addresses=LOOPBACK, ssl_context=context)

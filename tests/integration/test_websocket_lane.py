@@ -32,7 +32,7 @@ class Sockets:
 
     def __init__(self) -> None:
         self.clock = testing.ManualClock()
-        self.lane = WebSocketLane(credentials=Vault(), addresses=LOOPBACK)
+        self.lane = WebSocketLane(credentials=Vault(), egress=LOOPBACK)
 
     def __call__(self, peer: Peer | str, channel: plane.Channel | None = None, **changes: Any) -> Call:
         url = peer if isinstance(peer, str) else f"ws://{peer.host}/chat?x=1"

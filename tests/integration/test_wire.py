@@ -1,8 +1,8 @@
 """What a connection knows of itself, in the clear and under TLS: what has left, and what has begun to arrive."""
 
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -12,7 +12,7 @@ from anyio.streams.tls import TLSStream
 
 from fix_peer import Conversation, Script, listen
 from fix_streams import LOOPBACK, PATIENCE
-from fix_tls import certificate, server_side
+from fix_tls import believed, certificate, server_side
 from interlock import plane, testing
 from interlock.adapters.lanes.wire import Dialler, Wire
 
@@ -31,7 +31,7 @@ async def wire_to(
     script: Script, folder: Path, *, tls: bool, receive_buffer: int | None = None
 ) -> AsyncGenerator[tuple[Wire, plane.Exchange]]:
     pem = certificate(folder, "127.0.0.1")
-    dialler = Dialler(LOOPBACK, ssl.create_default_context(cafile=pem))
+    dialler = Dialler(replace(LOOPBACK, authorities=believed(pem)))
     async with listen(script, tls=server_side(pem) if tls else None, receive_buffer=receive_buffer) as peer:
         wire = await dialler.dial(plane.parse_url(f"{peer.url}/"), PATIENCE)
         try:

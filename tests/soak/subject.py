@@ -179,8 +179,8 @@ async def run_many(kind: str, host: str, amount: int, gauge: Gauge) -> int:
     """The gauge's base is one execution's work."""
     make: Callable[[], plane.Intent]
     if kind == "many-http":
-        allow = plane.AddressPolicy(allow=(host,))
-        subject = Subject(lanes.HttpLane(credentials=Nobody(), addresses=allow, max_connections=amount))
+        egress = lanes.Egress(addresses=plane.AddressPolicy(allow=(host,)), max_connections=amount)
+        subject = Subject(lanes.HttpLane(credentials=Nobody(), egress=egress))
         times = plane.Timeouts(pool_ms=3_600_000, connect_ms=600_000, read_ms=600_000, total_ms=3_600_000)
         values: dict[str, Any] = web(host, method="GET", timeouts=times)
         make = lambda: plane.HttpIntent(**subject.identity(), **values)  # noqa: E731

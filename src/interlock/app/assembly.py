@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import anyio
+import anyio.to_thread
+
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
@@ -37,7 +40,7 @@ class Parts:
 
 
 class LateHttp:
-    """The HTTP lane, made for the first intent: reading the system's trust store takes longer than most commands."""
+    """The HTTP lane, made for the first intent, in a thread: to load it takes longer than most commands."""
 
     lane_id = LANE_ID
     carries = plane.HttpIntent
@@ -46,21 +49,30 @@ class LateHttp:
         self._credentials = credentials
         self._addresses = addresses
         self._lane: plane.Lane | None = None
+        self._making = anyio.Lock()
         self._closed = False
 
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
-        if self._lane is None:
-            from interlock.adapters import lanes
-
-            self._lane = lanes.HttpLane(credentials=self._credentials, addresses=self._addresses)
-            if self._closed:
-                await self._lane.aclose()
-        await self._lane.execute(intent, exchange)
+        lane = self._lane or await self._load()
+        await lane.execute(intent, exchange)
 
     async def aclose(self) -> None:
         self._closed = True
         if self._lane is not None:
             await self._lane.aclose()
+
+    async def _load(self) -> plane.Lane:
+        async with self._making:
+            if self._lane is None:
+                self._lane = await anyio.to_thread.run_sync(self._make)
+                if self._closed:
+                    await self._lane.aclose()
+            return self._lane
+
+    def _make(self) -> plane.Lane:
+        from interlock.adapters import lanes
+
+        return lanes.HttpLane(credentials=self._credentials, egress=lanes.Egress(addresses=self._addresses))
 
 
 async def assemble(

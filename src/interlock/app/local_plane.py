@@ -87,10 +87,10 @@ def make_lane(
         http, websocket, process = (
             make_lane(name, credentials=credentials, addresses=addresses) for name in ("http", "websocket", "process")
         )
-        lane = lanes.JsonRpcLane(addresses=addresses, http=http, websocket=websocket, process=process)
+        lane = lanes.JsonRpcLane(egress=lanes.Egress(addresses=addresses), http=http, websocket=websocket, process=process)
         return _Riding(lane, http, websocket, process)
     web = {"http": lanes.HttpLane, "sse": lanes.SseLane, "websocket": lanes.WebSocketLane}
-    return web[lane_id](credentials=credentials, addresses=addresses)
+    return web[lane_id](credentials=credentials, egress=lanes.Egress(addresses=addresses))
 
 
 class _NoActions:
@@ -181,12 +181,12 @@ async def open_node(
     """A node with the lanes of this host, and the places for processes that were probed and are offered."""
     from interlock.adapters import lanes
 
-    addresses = plane.AddressPolicy(allow=tuple(egress_allow))
+    egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
     web = [
-        lanes.HttpLane(credentials=_Nobody(), addresses=addresses),
-        lanes.SseLane(credentials=_Nobody(), addresses=addresses),
-        lanes.WebSocketLane(credentials=_Nobody(), addresses=addresses),
+        lanes.HttpLane(credentials=_Nobody(), egress=egress),
+        lanes.SseLane(credentials=_Nobody(), egress=egress),
+        lanes.WebSocketLane(credentials=_Nobody(), egress=egress),
     ]
     places = local_sandboxes(clock, sandboxes)
     node = plane.Node(

@@ -209,11 +209,6 @@ class Failure(Contract):
         return MEANINGS[self.failure_class]
 
     @property
-    def retryable(self) -> bool:
-        """Whether the same request may succeed later; whether it may be repeated at all depends on the effect."""
-        return self.meaning.retry is Retry.LATER
-
-    @property
     def owner(self) -> Fault:
         """Who has to act."""
         return self.meaning.owner

@@ -86,5 +86,5 @@ def test_a_failure_becomes_an_error_of_its_meaning(failure_class: plane.FailureC
     failure = plane.Failure.of(failure_class, "it broke", code="finer")
     error = plane.EffectFailed.of(failure, run_id="run_1")
     assert error.to_json()["details"] == {"failure_class": failure_class.value, "failure_code": "finer"}
-    assert (error.fault, error.next_step, error.run_id) == (failure.owner, failure.next_step, "run_1")
-    assert (error.retry is kernel.Retry.LATER) == failure.retryable
+    assert (error.fault, error.retry, error.run_id) == (failure.owner, failure.meaning.retry, "run_1")
+    assert error.next_step == failure.next_step

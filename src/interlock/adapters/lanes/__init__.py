@@ -5,6 +5,7 @@ facts; it keeps no cookies, reads no proxies or passwords from the environment, 
 wire.
 """
 
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.http import HttpLane
 from interlock.adapters.lanes.jsonrpc import JsonRpcLane
 from interlock.adapters.lanes.process import ProcessLane
@@ -13,4 +14,4 @@ from interlock.adapters.lanes.sse import SseLane
 from interlock.adapters.lanes.tunnel import Proxy
 from interlock.adapters.lanes.websocket import WebSocketLane
 
-__all__ = ["HttpLane", "JsonRpcLane", "ProcessLane", "Proxy", "ScriptLane", "SseLane", "WebSocketLane"]
+__all__ = ["Egress", "HttpLane", "JsonRpcLane", "ProcessLane", "Proxy", "ScriptLane", "SseLane", "WebSocketLane"]

@@ -8,19 +8,18 @@ import logging
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
 from interlock import plane
+from interlock.adapters.lanes.turns import SLICE
 from interlock.adapters.lanes.wire import Wire
 from interlock.kernel import Redactor
 
 _CONTROL: Final = 125
 """Bytes that a control frame may have: they do not count against a message that it interrupts."""
-
-_SLICE: Final = 16_384
-"""Bytes that are taken apart at once: each two of them may be a frame."""
 
 _UNSENT: Final = 65_536
 """Bytes of answers to pings after which nothing more is read before they have left."""
@@ -158,9 +157,9 @@ class Conversation:
                 return self._leave(
                     CloseCode.POLICY_VIOLATION, plane.FailureClass.RESPONSE_TOO_LARGE, message, "stream_too_large"
                 )
-            for start in range(0, len(data), _SLICE):
+            for start in range(0, len(data), SLICE):
                 before = len(self._protocol.writes)
-                self._protocol.receive_data(data[start : start + _SLICE])
+                self._protocol.receive_data(data[start : start + SLICE])
                 self._answers += sum(map(len, self._protocol.writes[before:]))
                 for event in self._protocol.events_received():
                     assert isinstance(event, Frame)
@@ -172,6 +171,7 @@ class Conversation:
                 if self._protocol.close_rcvd is not None:
                     return None
                 await self._keep_up()
+                await anyio.lowlevel.checkpoint()
             try:
                 data = await self._next()
             except TimeoutError:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio
 import h11
@@ -10,11 +10,9 @@ import h11
 from interlock import plane
 from interlock.adapters.lanes.body import Body
 from interlock.adapters.lanes.line import Line
+from interlock.adapters.lanes.turns import SLICE
 
 T = TypeVar("T")
-
-_SLICE: Final = 4_096
-"""Bytes that are decoded at once: they may become a thousand times as many."""
 
 
 async def while_uploading(
@@ -81,8 +79,9 @@ async def pass_on(line: Line, body: Body, exchange: plane.Exchange, *, limit: fl
     await channel.output("head", b"", {"status": exchange.status, "headers": headers})
     size, digest = 0, hashlib.sha256()
     while isinstance(part := await line.receive(limit=limit), h11.Data):
-        for start in range(0, len(part.data), _SLICE) if body.is_coded else (0,):
-            body.feed(bytes(part.data[start : start + _SLICE] if body.is_coded else part.data))
+        # What is coded is decoded step by step: it may become a thousand times as much.
+        for start in range(0, len(part.data), SLICE) if body.is_coded else (0,):
+            body.feed(bytes(part.data[start : start + SLICE] if body.is_coded else part.data))
             piece = body.take()
             if piece:
                 size += len(piece)

@@ -1,6 +1,5 @@
 """The HTTP lane: one request, one answer, HTTP/1.1, whole or as they come, on pooled connections to checked addresses."""
 
-import ssl
 from typing import Final
 
 import h11
@@ -8,13 +7,11 @@ import h11
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.body import Body
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.flow import pass_on, while_uploading
 from interlock.adapters.lanes.line import Line
-from interlock.adapters.lanes.lines import speaking_http
 from interlock.adapters.lanes.pool import Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
-from interlock.adapters.lanes.tunnel import Proxy
-from interlock.adapters.lanes.wire import Dialler
 
 _DEFAULTS: Final = (request.USER_AGENT, ("Accept", "*/*"), ("Accept-Encoding", "gzip"))
 _DECODED: Final = request.FRAMING | {"content-encoding", "content-length"}
@@ -30,23 +27,12 @@ class HttpLane:
         self,
         *,
         credentials: plane.CredentialResolver,
-        addresses: plane.AddressPolicy,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
-        max_connections: int = 200,
+        egress: Egress,
         max_request_bytes: int = 16_777_216,
     ) -> None:
-        """`ssl_context` replaces the system's trust store (for a company's own authority). ValueError if it does not
-        verify certificates and names."""
         self._credentials = credentials
         self._max_request_bytes = max_request_bytes
-        self._closed = False
-        dialler = Dialler(addresses, speaking_http(ssl_context), proxy)
-
-        async def dial(url: plane.Url, limit: float) -> Line:
-            return Line(await dialler.dial(url, limit))
-
-        self._pool = Pool(dial, most=max_connections)
+        self._pool = Pool(egress)
 
     @property
     def lane_id(self) -> str:
@@ -62,12 +48,9 @@ class HttpLane:
         await self._follow(intent, headers, exchange)
 
     async def aclose(self) -> None:
-        self._closed = True
         await self._pool.aclose()
 
     def _check(self, intent: plane.HttpIntent) -> None:
-        if self._closed:
-            raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, "the lane is closed", code="lane_closed")
         request.check_host(intent)
         if intent.body_size > self._max_request_bytes:
             message = f"the request has {intent.body_size} bytes; the limit is {self._max_request_bytes}"

@@ -1,6 +1,5 @@
 """The JSON-RPC lane: a call, or a conversation in both directions, over whatever carries its messages."""
 
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -8,7 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from interlock import plane
-from interlock.adapters.lanes.lines import verifying
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.rpc_links import HttpLink, LaneLink, Link, TcpLink
 from interlock.adapters.lanes.rpc_talk import Talk
 from interlock.adapters.lanes.wire import Dialler, Wire
@@ -26,16 +25,14 @@ class JsonRpcLane:
     def __init__(
         self,
         *,
-        addresses: plane.AddressPolicy,
-        ssl_context: ssl.SSLContext | None = None,
+        egress: Egress,
         http: plane.Lane | None = None,
         websocket: plane.Lane | None = None,
         process: plane.Lane | None = None,
         lane_id: str = "jsonrpc",
     ) -> None:
-        """It rides on other lanes, which are their owner's to close; it does not take intents for those it has not.
-        `ssl_context` replaces the system's trust store. ValueError if it does not verify certificates and names."""
-        self._dialler = Dialler(addresses, verifying(ssl_context))
+        """It rides on other lanes, which are their owner's to close; it does not take intents for those it has not."""
+        self._dialler = Dialler(egress)
         self._lanes = {"http": http, "websocket": websocket, "process": process}
         self._lane_id = lane_id
         self._wires: set[Wire] = set()

@@ -6,6 +6,7 @@ from typing import Final, TypeAlias
 import h11
 
 from interlock import plane
+from interlock.adapters.lanes.turns import Turns
 from interlock.adapters.lanes.wire import Wire
 
 MAX_HEAD: Final = 102_400
@@ -26,6 +27,7 @@ class Line:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
+        self._turns = Turns()
         self._write_broke = False
         self._peer_ended = False
 
@@ -86,6 +88,7 @@ class Line:
             raise self._told(error) from error
 
     async def _receive(self, limit: float) -> Part:
+        await self._turns.take()  # many small chunks may have come at once
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:

@@ -1,14 +1,17 @@
 """The lines of a lane: as many as may be open at once, and idle ones kept a while for the next exchange."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 
 import anyio
 import anyio.lowlevel
 
 from interlock import plane
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.line import Line
+from interlock.adapters.lanes.wire import Dialler
 
 KEEPALIVE_SECONDS: Final = 1.5
 """How long an idle connection is kept. Shorter than any common server's own limit (gunicorn closes after 2 seconds), so
@@ -19,12 +22,12 @@ Origin: TypeAlias = tuple[str, str, int]
 
 
 class Pool:
-    """Lends lines, at most `most` at a time; idle ones count until they are closed to make room."""
+    """Lends lines to checked addresses, at most `most` at a time; idle ones count until they are closed to make room."""
 
-    def __init__(self, dial: Callable[[plane.Url, float], Awaitable[Line]], *, most: int) -> None:
-        self._dial = dial
-        self._most = most
-        self._places = anyio.Semaphore(most)
+    def __init__(self, egress: Egress) -> None:
+        self._dialler = Dialler(egress, "http/1.1")
+        self._most = egress.max_connections
+        self._places = anyio.Semaphore(self._most)
         self._lent: set[Line] = set()
         self._closed = False
         self._idle: dict[Origin, dict[Line, asyncio.TimerHandle]] = {}
@@ -32,16 +35,19 @@ class Pool:
 
     async def take(self, url: plane.Url, timeouts: plane.Timeouts) -> Line:
         """A line to the URL's origin, to be given back. Raises plane.LaneFailure."""
+        self._check_open()
         await self._place(timeouts.pool_ms / 1000)
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()  # with a line at hand nothing else would ask
             line = self._find(url.origin)
             if line is None:
                 self._make_room()
-                line = await self._dial(url, timeouts.connect_ms / 1000)
-                if self._closed:
+                line = Line(await self._dialler.dial(url, timeouts.connect_ms / 1000))
+                try:
+                    self._check_open()
+                except plane.LaneFailure:
                     line.close()
-                    raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, "the lane was closed")
+                    raise
         except BaseException:
             self._places.release()
             raise
@@ -57,6 +63,15 @@ class Pool:
             self._idle.setdefault(url.origin, {})[line] = timer
         else:
             line.close()
+
+    @asynccontextmanager
+    async def lend(self, url: plane.Url, timeouts: plane.Timeouts) -> AsyncGenerator[Line]:
+        """A line to the URL's origin, while the block lasts. Raises LaneFailure."""
+        line = await self.take(url, timeouts)
+        try:
+            yield line
+        finally:
+            self.give_back(url, line)
 
     async def aclose(self) -> None:
         """Close all lines; exchanges under way end with what a broken connection means."""
@@ -78,6 +93,10 @@ class Pool:
             except TimeoutError as error:
                 message = "no connection of the lane became free in time"
                 raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, message) from error
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, "the lane is closed", code="lane_closed")
 
     def _find(self, origin: Origin) -> Line | None:
         """The idle line that was used last, if any is still good."""

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from interlock import plane
+from interlock.adapters.lanes.turns import Turns
 from interlock.adapters.lanes.wire import Wire
 
 _FOREVER: Final = 1_000_000.0
@@ -53,6 +54,7 @@ class _Inflow:
     def __init__(self, framing: plane.Framing, read: Callable[[], Awaitable[bytes]]) -> None:
         self._framing = framing
         self._read = read
+        self._turns = Turns()
         self._whole: deque[bytes] = deque()
         self._fault: plane.FramingError | None = None
 
@@ -65,6 +67,7 @@ class _Inflow:
                 self._framing.finish()
                 return None
             self._take(data)
+        await self._turns.take()
         return self._whole.popleft()
 
     def _take(self, data: bytes) -> None:

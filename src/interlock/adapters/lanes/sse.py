@@ -1,17 +1,18 @@
 """The lane for streams of server-sent events: one request, and another where the stream may be resumed."""
 
-import ssl
 from typing import Final
 
+import anyio.lowlevel
 import h11
 
 from interlock import plane
 from interlock.adapters.lanes import request
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.line import Line
-from interlock.adapters.lanes.lines import Lines
+from interlock.adapters.lanes.pool import Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
 from interlock.adapters.lanes.refusal import read_refusal
-from interlock.adapters.lanes.tunnel import Proxy
+from interlock.adapters.lanes.turns import SLICE
 
 _DEFAULTS: Final = (request.USER_AGENT, ("Accept", "text/event-stream"), ("Cache-Control", "no-store"))
 _BROKEN: Final = frozenset(
@@ -33,18 +34,9 @@ class SseLane:
     """Carries `plane.SseIntent`. Each event is an output of the stream `event`: its data, with its type and the last id. A
     GET follows redirects within its own origin."""
 
-    def __init__(
-        self,
-        *,
-        credentials: plane.CredentialResolver,
-        addresses: plane.AddressPolicy,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
-        max_connections: int = 1_000,
-    ) -> None:
-        """`ssl_context` replaces the system's trust store. ValueError if it does not verify certificates and names."""
+    def __init__(self, *, credentials: plane.CredentialResolver, egress: Egress) -> None:
         self._credentials = credentials
-        self._lines = Lines(addresses, ssl_context, proxy, most=max_connections)
+        self._pool = Pool(egress)
 
     @property
     def lane_id(self) -> str:
@@ -70,7 +62,7 @@ class SseLane:
             await following.pause()
 
     async def aclose(self) -> None:
-        await self._lines.aclose()
+        await self._pool.aclose()
 
     async def _connect(self, following: "_Following") -> None:
         """One connection, behind redirects if there are some, to its end."""
@@ -89,7 +81,7 @@ class SseLane:
         """One request, and its answer to the end. Returns where it redirects to, if it does."""
         intent, exchange, timeouts = following.intent, following.exchange, following.intent.timeouts
         exchange.answered = False
-        async with self._lines.lend(url, timeouts) as line:
+        async with self._pool.lend(url, timeouts) as line:
             await line.send(exchange, intent.method, url.target, headers, intent.body, limit=timeouts.write_ms / 1000)
             answer = await line.receive(limit=timeouts.read_ms / 1000)
             assert isinstance(answer, h11.Response)
@@ -147,12 +139,14 @@ class _Following:
                 message = f"the stream has more than {self.intent.max_bytes} bytes"
                 raise plane.LaneFailure(plane.FailureClass.RESPONSE_TOO_LARGE, message, code="stream_too_large")
             try:
-                await self._pass_on(stream, bytes(part.data))
+                for start in range(0, len(part.data), SLICE):
+                    await self._pass_on(stream, bytes(part.data[start : start + SLICE]))
+                    if self.done:
+                        return
+                    await anyio.lowlevel.checkpoint()
             except plane.EventTooLarge as error:
                 too_large = plane.FailureClass.RESPONSE_TOO_LARGE
                 raise plane.LaneFailure(too_large, str(error), code="event_too_large") from error
-            if self.done:
-                return
 
     async def _pass_on(self, stream: plane.EventStream, data: bytes) -> None:
         for event in stream.feed(data):

@@ -1,6 +1,5 @@
 """The WebSocket lane: messages in both directions over one connection, to the end of the closing handshake."""
 
-import ssl
 from http import HTTPStatus
 from typing import Final
 
@@ -10,10 +9,10 @@ from websockets.utils import accept_key, generate_key
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.conversation import Conversation
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.line import SWITCHED, Line
-from interlock.adapters.lanes.lines import Lines
+from interlock.adapters.lanes.pool import Pool
 from interlock.adapters.lanes.refusal import read_refusal
-from interlock.adapters.lanes.tunnel import Proxy
 from interlock.kernel import Redactor, Secret
 
 _DEFAULTS: Final = (request.USER_AGENT,)
@@ -23,18 +22,9 @@ class WebSocketLane:
     """Carries `plane.WebSocketIntent`. Each message from the peer is an output of the stream `message`, of the kind that an
     input of the same sort has. No extensions: what a peer compresses could unfold without limit."""
 
-    def __init__(
-        self,
-        *,
-        credentials: plane.CredentialResolver,
-        addresses: plane.AddressPolicy,
-        ssl_context: ssl.SSLContext | None = None,
-        proxy: Proxy | None = None,
-        max_connections: int = 1_000,
-    ) -> None:
-        """`ssl_context` replaces the system's trust store. ValueError if it does not verify certificates and names."""
+    def __init__(self, *, credentials: plane.CredentialResolver, egress: Egress) -> None:
         self._credentials = credentials
-        self._lines = Lines(addresses, ssl_context, proxy, most=max_connections)
+        self._pool = Pool(egress)
 
     @property
     def lane_id(self) -> str:
@@ -47,14 +37,14 @@ class WebSocketLane:
     async def execute(self, intent: plane.WebSocketIntent, exchange: plane.Exchange) -> None:
         request.check_host(intent)
         secret = await request.redeem(self._credentials, intent)
-        async with self._lines.lend(intent.target, intent.timeouts) as line:
+        async with self._pool.lend(intent.target, intent.timeouts) as line:
             await _shake_hands(line, intent, secret, exchange)
             wire, begun = line.release()
             redactor = Redactor(() if secret is None else (secret,))
             await Conversation(wire, intent, exchange, redactor).hold(begun)
 
     async def aclose(self) -> None:
-        await self._lines.aclose()
+        await self._pool.aclose()
 
 
 async def _shake_hands(

@@ -13,8 +13,9 @@ from typing import Final, cast
 import anyio
 
 from interlock import plane
+from interlock.adapters.lanes.egress import Egress, tls_context
 from interlock.adapters.lanes.tls import Tls
-from interlock.adapters.lanes.tunnel import Proxy, open_tunnel
+from interlock.adapters.lanes.tunnel import open_tunnel
 
 MAX_ADDRESSES: Final = 8
 """How many of a host's addresses are tried."""
@@ -199,19 +200,19 @@ class Dialler:
     """Makes connections: resolves a host once, drops the addresses that the policy refuses, and connects to the very ones
     that it has checked."""
 
-    def __init__(self, addresses: plane.AddressPolicy, ssl_context: ssl.SSLContext, proxy: Proxy | None = None) -> None:
-        self._addresses = addresses
-        self._ssl_context = ssl_context
-        self._proxy = proxy
+    def __init__(self, egress: Egress, *protocols: str) -> None:
+        """`protocols` are offered under TLS."""
+        self._egress = egress
+        self._protocols = protocols
 
     async def dial(self, url: plane.Url, limit: float) -> Wire:
         """A connection to the URL's host. `limit` is in seconds, for the name lookup with the connection, and for the TLS
         handshake. Raises LaneFailure."""
         addresses = await self._find(url, limit)
-        if self._proxy is None:
+        proxy = self._egress.proxy
+        if proxy is None:
             connection, peer = await _connect(url, addresses, limit)
         else:
-            proxy = self._proxy
             connection, _ = await _connect(proxy.url, await self._find(proxy.url, limit), limit)
             await open_tunnel(connection, proxy, addresses[0], url.port, limit)
             peer = f"{addresses[0]} through {proxy.url.host_port}"
@@ -225,7 +226,7 @@ class Dialler:
         permitted: list[str] = []
         reason = "it has no addresses"
         for address in candidates[:MAX_ADDRESSES]:
-            refusal = self._addresses.refusal(url.host, url.port, address)
+            refusal = self._egress.addresses.refusal(url.host, url.port, address)
             if refusal is None:
                 permitted.append(address)
             else:
@@ -243,7 +244,7 @@ class Dialler:
             return wire
         try:
             with anyio.fail_after(limit):
-                await wire.secure(self._ssl_context, url.host)
+                await wire.secure(await tls_context(self._egress.authorities, *self._protocols), url.host)
         except TimeoutError as error:
             wire.close()
             message = f"no TLS handshake with {url.host} within {limit:g} seconds"

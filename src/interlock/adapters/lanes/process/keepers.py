@@ -59,7 +59,7 @@ class Ended:
     left: int
 
 
-class Keeper:
+class KeeperClient:
     """One keeper, seen from the node."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -143,11 +143,11 @@ class Keepers:
     """Keepers that wait for work. They are started when they are needed, and some are kept for the next command."""
 
     def __init__(self) -> None:
-        self._idle: list[Keeper] = []
+        self._idle: list[KeeperClient] = []
         self._door: socket.socket | None = None
         self._mother: subprocess.Popen[bytes] | None = None
 
-    def start(self, order: Order) -> Keeper:
+    def start(self, order: Order) -> KeeperClient:
         """Have a command started, by whoever is left of those that waited or by a new one."""
         while self._idle:
             keeper = self._idle.pop()
@@ -159,7 +159,7 @@ class Keepers:
             raise KeeperLost("a keeper ended as it began")
         return keeper
 
-    def give_back(self, keeper: Keeper) -> None:
+    def give_back(self, keeper: KeeperClient) -> None:
         """One whose command has ended."""
         if self._door is None or len(self._idle) >= _IDLE:
             keeper.close()
@@ -179,7 +179,7 @@ class Keepers:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(_wait, mother)
 
-    def _new(self) -> Keeper:
+    def _new(self) -> KeeperClient:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(0)
         with theirs:
@@ -188,7 +188,7 @@ class Keepers:
             except OSError:  # the mother was killed: another one
                 self._forget()
                 socket.send_fds(self._open(), [b"k"], [theirs.fileno()])
-        return Keeper(ours)
+        return KeeperClient(ours)
 
     def _open(self) -> socket.socket:
         if self._door is None:

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from interlock import plane
-from interlock.adapters.lanes.process.keepers import Ended, Keeper, KeeperLost, NotStarted
+from interlock.adapters.lanes.process.keepers import Ended, KeeperClient, KeeperLost, NotStarted
 from interlock.adapters.lanes.process.streams import END_OF_INPUT, KEYS, Outlet, Streams, write
 
 _KILLED_WITHIN: Final = 10.0
@@ -17,7 +17,9 @@ _KILLED_WITHIN: Final = 10.0
 class Run:
     """Between the start of a command and its end."""
 
-    def __init__(self, intent: plane.ProcessIntent, exchange: plane.Exchange, streams: Streams, keeper: Keeper) -> None:
+    def __init__(
+        self, intent: plane.ProcessIntent, exchange: plane.Exchange, streams: Streams, keeper: KeeperClient
+    ) -> None:
         assert exchange.channel is not None
         self._intent = intent
         self._exchange = exchange
