@@ -2,15 +2,21 @@
 
 import gzip
 import hashlib
+import os
+import stat
+import tempfile
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fix_peer import Conversation, Peer, listen
 from fix_plane import Bench, Intents
-from fix_streams import LOOPBACK, REF, Call, Vault, chunk, fields, running
+from fix_streams import LOOPBACK, PATIENCE, REF, Call, Vault, chunk, fields, running
 from interlock import plane, testing
 from interlock.adapters.lanes.http import HttpLane
 
@@ -180,6 +186,65 @@ async def test_through_a_node(http: Exchanges):
         receipt = await Bench(Intents(), http.lane).execute(http(peer).intent)
     assert receipt.failure is None
     assert (receipt.status, receipt.body) == (200, b"ab")
+
+
+async def test_what_a_node_collects_waits_on_disk_without_a_name(
+    http: Exchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    piece, number = b"x" * 65_536, 40
+    sent, go_on = anyio.Event(), anyio.Event()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.send(CHUNKED)
+        for _ in range(number):
+            await peer.send(chunk(piece))
+        sent.set()
+        await go_on.wait()
+        await peer.send(b"0\r\n\r\n")
+
+    receipts: list[plane.Receipt] = []
+
+    async def execute(intent: plane.Intent) -> None:
+        receipts.append(await Bench(Intents(), http.lane).execute(intent))
+
+    async with listen(script) as peer, anyio.create_task_group() as tasks:
+        tasks.start_soon(execute, http(peer).intent)
+        await sent.wait()
+        with anyio.fail_after(PATIENCE):
+            while not (found := spooled(tmp_path)):
+                await anyio.lowlevel.checkpoint()
+        assert [stat.S_IMODE(each.st_mode) for each in found] == [0o600]
+        assert os.listdir(tmp_path) == []
+        go_on.set()
+    assert receipts[0].failure is None
+    assert receipts[0].body == piece * number
+    assert spooled(tmp_path) == []
+
+
+async def test_a_disk_that_does_not_take_what_is_collected(
+    http: Exchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.send(CHUNKED + chunk(b"x" * 2_000_000) + b"0\r\n\r\n")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "not there"))
+    async with listen(script) as peer:
+        receipt = await Bench(Intents(), http.lane).execute(http(peer).intent)
+    assert receipt.failure is not None
+    assert (receipt.failure.code, receipt.body) == ("output_not_kept", b"")
+
+
+def spooled(folder: Path) -> list[os.stat_result]:
+    """The open files of this process that were made in the folder, and have a size."""
+    found: list[os.stat_result] = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{number}").startswith(str(folder)):
+                found.append(os.stat(int(number)))
+    return [each for each in found if each.st_size]
 
 
 async def test_a_request_as_it_is_sent_in(http: Exchanges):

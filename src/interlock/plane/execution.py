@@ -1,7 +1,9 @@
 """One execution as it goes: what its receipt is made of."""
 
 from collections.abc import Mapping
-from typing import TypeGuard, cast
+from typing import Final, TypeGuard, cast
+
+import anyio
 
 from interlock.kernel import Clock, digest_bytes
 from interlock.plane.authority import AuthorityDecision
@@ -13,6 +15,9 @@ from interlock.plane.lane import Exchange, LaneFailure
 from interlock.plane.planner import ExecutionRoute
 from interlock.plane.receipt import Delivery, EvidenceLog, Fact, Receipt
 from interlock.plane.targets import TargetDescriptor
+
+IN_MEMORY: Final = 1_048_576
+"""Bytes of an execution's output that are collected in memory; what is beyond goes to disk."""
 
 
 class Execution:
@@ -127,7 +132,11 @@ def _provenance(authority: AuthorityDecision | DirectUse) -> dict[str, Fact]:
 
 
 class Collector(Channel):
-    """The channel of an execution that nobody follows: one of its streams becomes the receipt's body. There is no input."""
+    """The channel of an execution that nobody follows: one of its streams becomes the receipt's body. There is no input.
+
+    What is more than a little waits in a temporary file without a name, which its end or a kill leaves nothing of: many
+    executions that take long must not fill the memory.
+    """
 
     def __init__(self, exchange: Exchange, stream: str | None, limit: int) -> None:
         inbox = Inbox()
@@ -136,18 +145,32 @@ class Collector(Channel):
         self._exchange = exchange
         self._stream = stream
         self._limit = limit
-        self._parts: list[bytes] = []
+        self._kept = anyio.SpooledTemporaryFile[bytes](max_size=IN_MEMORY)
         self._size = 0
 
     async def output(self, stream: str, data: bytes, facts: Mapping[str, Fact] | None = None) -> None:
-        """Keep it if it is of the stream. Raises LaneFailure past the limit."""
+        """Keep it if it is of the stream. Raises LaneFailure past the limit, and if the disk does not take it."""
         if stream != self._stream:
             return
         self._size += len(data)
         if self._size > self._limit:
             raise LaneFailure(FailureClass.OUTPUT_TOO_LARGE, f"more than {self._limit} bytes of {stream}")
-        self._parts.append(data)
+        try:
+            await self._kept.write(data)
+        except OSError as error:
+            raise _not_kept(stream, error) from error
 
-    def finish(self) -> None:
-        """Put what was kept together."""
-        self._exchange.body = b"".join(self._parts)
+    async def finish(self) -> None:
+        """Put what was kept together, if there is a use for it. Raises LaneFailure if the disk does not give it back."""
+        try:
+            async with self._kept:
+                if self._exchange.answered:
+                    await self._kept.seek(0)
+                    self._exchange.body = await self._kept.read()
+        except OSError as error:
+            raise _not_kept(self._stream, error) from error
+
+
+def _not_kept(stream: str | None, error: OSError) -> LaneFailure:
+    message = f"the {stream} could not be kept in a temporary file: {error.strerror}"
+    return LaneFailure(FailureClass.OUTPUT_TOO_LARGE, message, code="output_not_kept")

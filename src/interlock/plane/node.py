@@ -204,21 +204,22 @@ class Node:
         limit = min(intent.total_ms / 1000, (intent.deadline_at - self._clock.now()).total_seconds())
         if limit <= 0:
             return Failure.of(FailureClass.DEADLINE_PASSED, "the deadline passed before the execution began")
+        failure = None
         with anyio.move_on_after(limit) as scope:
             try:
                 await lane.execute(intent, exchange)
             except LaneFailure as error:
-                return error.failure
+                failure = error.failure
             except Exception as error:  # noqa: BLE001 - a lane's defect must not lose what is known of the effect
                 # Only the frames: the text of a foreign exception may hold what the lane was given to send.
                 _log.error("lane %s broke:\n%s", lane.lane_id, "".join(traceback.format_tb(error.__traceback__)))
-                return Failure.of(FailureClass.LANE_FAILED, f"the lane {lane.lane_id} broke: {type(error).__name__}")
+                failure = Failure.of(FailureClass.LANE_FAILED, f"the lane {lane.lane_id} broke: {type(error).__name__}")
             finally:
                 if collector is not None:
-                    collector.finish()
+                    failure = await _finished(collector) or failure
         if scope.cancelled_caught:
             return Failure.of(FailureClass.TOTAL_TIMEOUT, f"not done within {limit:g} seconds")
-        return None
+        return failure
 
     async def finish(
         self, execution: Execution, failure: Failure | None, *, on_receipt: OnReceipt | None = None
@@ -230,6 +231,16 @@ class Node:
         if self._sinks is not None:
             await self._sinks.record(receipt)
         return receipt
+
+
+async def _finished(collector: Collector) -> Failure | None:
+    """Close it, also where the execution was cancelled. What went wrong, if something did."""
+    with anyio.CancelScope(shield=True):
+        try:
+            await collector.finish()
+        except LaneFailure as error:
+            return error.failure
+    return None
 
 
 @lru_cache(maxsize=64)
