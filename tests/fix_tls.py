@@ -41,11 +41,27 @@ def certificate(folder: Path, *names: str, expired: bool = False) -> Path:
 
 
 def believed(path: Path) -> str:
-    """What a lane is to believe, so that it believes this certificate."""
-    return path.read_text()
+    """What a lane is to believe, so that it believes this certificate; also the chain that a client shows."""
+    return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def server_side(path: Path) -> ssl.SSLContext:
+def private_key(path: Path, password: str | None = None) -> str:
+    """The private key of a certificate."""
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    sealing = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, sealing).decode()
+
+
+def digest_of(path: Path) -> str:
+    """The digest of a certificate, as evidence has it."""
+    return f"sha256:{x509.load_pem_x509_certificate(path.read_bytes()).fingerprint(hashes.SHA256()).hex()}"
+
+
+def server_side(path: Path, *, clients: Path | None = None) -> ssl.SSLContext:
+    """A server with that certificate, which demands that one of its clients."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path)
+    if clients is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(clients)
     return context

@@ -160,7 +160,8 @@ async def test_what_is_believed_is_not_for_the_environment_to_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, authorities: str | None
 ):
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    context = await egress.tls_context(authorities and believed(certificate(tmp_path, "127.0.0.1")), "test")
+    own = authorities and believed(certificate(tmp_path, "127.0.0.1"))
+    context = await egress.tls_context(Egress(addresses=plane.AddressPolicy(), authorities=own), None, "test")
     assert context.keylog_filename is None
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED

@@ -54,10 +54,9 @@ from interlock.plane.events import EventType, ExecutionEvent
 from interlock.plane.executions import RETAIN, Acceptance, Executions, Journal
 from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Meaning
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
+from interlock.plane.headers import RESERVED_HEADERS, CredentialRef
 from interlock.plane.intent import (
-    RESERVED_HEADERS,
     WITH_BODY,
-    CredentialRef,
     HttpIntent,
     Intent,
     RequestIntent,
@@ -160,6 +159,7 @@ from interlock.plane.targets import (
     Target,
     TargetDescriptor,
 )
+from interlock.plane.tls_options import ClientCertificate, TlsOptions
 from interlock.plane.urls import Url, parse_base, parse_url, parse_websocket_url, resolve_location
 
 __all__ = [
@@ -205,6 +205,7 @@ __all__ = [
     "CapturedBody",
     "Channel",
     "Client",
+    "ClientCertificate",
     "Command",
     "Confinement",
     "Confiner",
@@ -316,6 +317,7 @@ __all__ = [
     "TcpTransport",
     "TerminalSize",
     "Timeouts",
+    "TlsOptions",
     "Url",
     "WebIntent",
     "WebSocketIntent",

@@ -1,6 +1,5 @@
 """Intents: exactly what shall be done, before it is done. The recorded form holds neither body nor secret."""
 
-import re
 from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -10,33 +9,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import digest_bytes
 from interlock.plane.contract import Contract, Digest, Moment, Name
+from interlock.plane.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, RESERVED_HEADERS, CredentialRef
+from interlock.plane.tls_options import TlsOptions, check_tls, is_none
 from interlock.plane.urls import Url, parse_url
-
-MAX_HEADERS = 64
-"""Headers in one intent."""
-
-MAX_HEADER_VALUE = 8192
-"""Characters in one header value."""
-
-HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-"""A header's name (RFC 9110 §5.1)."""
-
-HEADER_VALUE = re.compile(rf"(?:[\x21-\x7e](?:[\t\x20-\x7e]{{0,{MAX_HEADER_VALUE - 2}}}[\x21-\x7e])?)?")
-"""A header's value: visible ASCII, tabs and spaces inside (RFC 9110 §5.5 without the obsolete octets)."""
-
-RESERVED_HEADERS = frozenset(
-    {
-        "authorization", "connection", "content-length", "cookie", "cookie2", "expect", "host", "keep-alive",
-        "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-    }
-)  # fmt: skip
-"""Headers that the lane alone sets: they frame the message, or carry what only a credential may."""
 
 WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """The methods whose requests have a body, if only an empty one."""
-
-_FRAMING = RESERVED_HEADERS - {"authorization"}
-_FIELD = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 HostPort = Annotated[
@@ -53,35 +31,6 @@ class Timeouts(Contract):
     read_ms: Milliseconds = 30_000
     pool_ms: Milliseconds = 10_000
     total_ms: Milliseconds = 60_000
-
-
-class CredentialRef(Contract):
-    """Which secret goes into which header, by reference. `handle` is a lease id; the template has exactly one
-    `{field}`, which names the part of the credential that replaces it."""
-
-    handle: Name
-    header: Name
-    template: Annotated[str, StringConstraints(max_length=200)]
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if not HEADER_NAME.fullmatch(self.header) or self.header.lower() in _FRAMING:
-            raise ValueError(f"a credential cannot stand in the header {self.header!r}")
-        if len(_FIELD.findall(self.template)) != 1 or not HEADER_VALUE.fullmatch(self.template):
-            raise ValueError("a credential template is header text with exactly one {field}")
-        return self
-
-    @property
-    def field(self) -> str:
-        """The name inside the braces."""
-        return _FIELD.findall(self.template)[0]
-
-    def render(self, value: str) -> str:
-        """The header's value with the secret in it. Raises ValueError, without the secret, if it cannot stand there."""
-        text = _FIELD.sub(lambda _match: value, self.template)
-        if not HEADER_VALUE.fullmatch(text):
-            raise ValueError(f"the credential's field {self.field!r} does not fit into a header")
-        return text
 
 
 class Intent(Contract):
@@ -147,11 +96,12 @@ class Intent(Contract):
 
 
 class WebRequest(Contract):
-    """What goes to a URL: with which headers and which secret, and to which hosts it may go at all."""
+    """What goes to a URL: with which headers and which secret, how under TLS, and to which hosts it may go at all."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     credential: CredentialRef | None = None
+    tls: TlsOptions | None = Field(default=None, exclude_if=is_none)
     allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
 
     own_headers: ClassVar[frozenset[str]] = RESERVED_HEADERS
@@ -190,6 +140,11 @@ class WebRequest(Contract):
                 raise ValueError(f"the header {self.credential.header!r} is the credential's")
             if taken in self.own_headers - RESERVED_HEADERS:
                 raise ValueError(f"a credential cannot stand in the header {self.credential.header!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        check_tls(self.tls, self.target)
         return self
 
     @cached_property

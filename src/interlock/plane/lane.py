@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypeAlias
 from interlock.kernel import Clock, Secret
 from interlock.plane.channel import Channel
 from interlock.plane.failures import Failure, FailureClass
-from interlock.plane.intent import CredentialRef, Intent
+from interlock.plane.headers import CredentialRef
+from interlock.plane.intent import Intent
 from interlock.plane.receipt import Fact
 
 Note: TypeAlias = tuple[str, datetime, Mapping[str, Fact]]

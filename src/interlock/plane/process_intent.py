@@ -8,7 +8,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import digest_bytes
 from interlock.plane.contract import Contract, Digest, Name
-from interlock.plane.intent import CredentialRef, HostPort, Intent, Milliseconds
+from interlock.plane.headers import CredentialRef
+from interlock.plane.intent import HostPort, Intent, Milliseconds
 from interlock.plane.sandbox import AbsolutePath, EnvName, ResourceLimits, SandboxProfile
 
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"

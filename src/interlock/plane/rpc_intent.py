@@ -9,8 +9,8 @@ from pydantic.json_schema import SkipJsonSchema
 from interlock.kernel import digest_bytes, read_json
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.framing import FramingName
+from interlock.plane.headers import RESERVED_HEADERS
 from interlock.plane.intent import (
-    RESERVED_HEADERS,
     HostPort,
     HttpIntent,
     Intent,
@@ -22,6 +22,7 @@ from interlock.plane.jsonrpc import MAX_ID, RpcBounds, RpcCancellation
 from interlock.plane.process_intent import MAX_ARGUMENTS, ProcessIntent, ProcessSecret, Text
 from interlock.plane.sandbox import AbsolutePath, EnvName, ResourceLimits, SandboxProfile
 from interlock.plane.stream_intents import MessageBytes, Token, Total, WebSocketIntent, WebSocketTimeouts
+from interlock.plane.tls_options import TlsOptions
 from interlock.plane.urls import Url, parse_url, parse_websocket_url
 
 MAX_MS: Final = 3_600_000
@@ -83,7 +84,7 @@ class TcpTransport(Contract):
 
     kind: Literal["tcp"] = "tcp"
     address: HostPort
-    tls: bool = True
+    tls: bool | TlsOptions = True
     framing: FramingName
     allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
 
@@ -121,6 +122,7 @@ class HttpTransport(WebRequest):
             headers=(*own.items(), *self.headers),
             body=message,
             credential=self.credential,
+            tls=self.tls,
             allowed_hosts=self.allowed_hosts,
             timeouts=Timeouts(
                 connect_ms=timeouts.connect_ms,

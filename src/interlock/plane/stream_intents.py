@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from interlock.plane.intent import RESERVED_HEADERS, Milliseconds, RequestIntent, Timeouts, WebIntent
+from interlock.plane.headers import RESERVED_HEADERS
+from interlock.plane.intent import Milliseconds, RequestIntent, Timeouts, WebIntent
 from interlock.plane.urls import Url, parse_websocket_url
 
 MAX_MESSAGE_BYTES = 67_108_864

@@ -7,7 +7,7 @@ import h11
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.body import Body
-from interlock.adapters.lanes.egress import Egress
+from interlock.adapters.lanes.egress import Egress, TlsUse
 from interlock.adapters.lanes.flow import pass_on, while_uploading
 from interlock.adapters.lanes.line import Line
 from interlock.adapters.lanes.pool import Pool
@@ -45,7 +45,8 @@ class HttpLane:
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
         self._check(intent)
         headers = await self._headers(intent)
-        await self._follow(intent, headers, exchange)
+        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
+        await self._follow(intent, headers, use, exchange)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -66,26 +67,19 @@ class HttpLane:
         secret = await request.redeem(self._credentials, intent)
         return request.header_lines(intent, secret, defaults=_DEFAULTS, own=own)
 
-    async def _follow(self, intent: plane.HttpIntent, headers: request.Lines, exchange: plane.Exchange) -> None:
+    async def _follow(
+        self, intent: plane.HttpIntent, headers: request.Lines, use: TlsUse | None, exchange: plane.Exchange
+    ) -> None:
         url = intent.target
         for _hop in range(MAX_REDIRECTS + 1):
-            location = await self._send(intent, url, headers, exchange)
+            exchange.answered, exchange.status, exchange.headers = False, None, ()
+            async with self._pool.lend(url, intent.timeouts, use) as line:
+                location = await _converse(line, intent, url, headers, exchange)
             exchange.answered = True
             if location is None:
                 return
             url = redirected(intent.method, url, location, exchange)
         raise too_many(exchange)
-
-    async def _send(
-        self, intent: plane.HttpIntent, url: plane.Url, headers: request.Lines, exchange: plane.Exchange
-    ) -> str | None:
-        """One request and its whole answer, noted in the exchange. Returns where it redirects to, if it does."""
-        exchange.answered, exchange.status, exchange.headers = False, None, ()
-        line = await self._pool.take(url, intent.timeouts)
-        try:
-            return await _converse(line, intent, url, headers, exchange)
-        finally:
-            self._pool.give_back(url, line)
 
 
 async def _converse(

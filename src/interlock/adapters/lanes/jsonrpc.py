@@ -7,6 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from interlock import plane
+from interlock.adapters.lanes import request
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.rpc_links import HttpLink, LaneLink, Link, TcpLink
 from interlock.adapters.lanes.rpc_talk import Talk
@@ -26,12 +27,15 @@ class JsonRpcLane:
         self,
         *,
         egress: Egress,
+        credentials: plane.CredentialResolver | None = None,
         http: plane.Lane | None = None,
         websocket: plane.Lane | None = None,
         process: plane.Lane | None = None,
         lane_id: str = "jsonrpc",
     ) -> None:
-        """It rides on other lanes, which are their owner's to close; it does not take intents for those it has not."""
+        """It rides on other lanes, which are their owner's to close; it does not take intents for those it has not.
+        `credentials` redeems the keys of client certificates for its own connections."""
+        self._credentials = credentials
         self._dialler = Dialler(egress)
         self._lanes = {"http": http, "websocket": websocket, "process": process}
         self._lane_id = lane_id
@@ -115,7 +119,9 @@ class JsonRpcLane:
         if transport.host not in transport.allowed_hosts:
             message = f"{transport.host} is not among the hosts that this call may reach"
             raise plane.LaneFailure(plane.FailureClass.HOST_NOT_ALLOWED, message)
-        wire = await self._dialler.dial(transport.target, intent.timeouts.connect_ms / 1000)
+        options = None if isinstance(transport.tls, bool) else transport.tls
+        use = await request.tls_use(self._credentials, intent, options, transport.host)
+        wire = await self._dialler.dial(transport.target, intent.timeouts.connect_ms / 1000, use)
         self._wires.add(wire)
         try:
             yield wire

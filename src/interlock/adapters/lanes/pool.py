@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 
 from interlock import plane
-from interlock.adapters.lanes.egress import Egress
+from interlock.adapters.lanes.egress import Egress, TlsUse
 from interlock.adapters.lanes.line import Line
 from interlock.adapters.lanes.wire import Dialler
 
@@ -17,8 +17,8 @@ KEEPALIVE_SECONDS: Final = 1.5
 """How long an idle connection is kept. Shorter than any common server's own limit (gunicorn closes after 2 seconds), so
 that a write is practically never sent into a connection that the peer is just closing, which would leave it unknown."""
 
-Origin: TypeAlias = tuple[str, str, int]
-"""Scheme, host and port."""
+Origin: TypeAlias = tuple[str, str, int, str | None]
+"""Scheme, host and port, and the digest of what was asked of TLS."""
 
 
 class Pool:
@@ -28,21 +28,24 @@ class Pool:
         self._dialler = Dialler(egress, "http/1.1")
         self._most = egress.max_connections
         self._places = anyio.Semaphore(self._most)
-        self._lent: set[Line] = set()
+        self._lent: dict[Line, Origin | None] = {}
+        """With where each is kept afterwards; None for one that serves no other."""
         self._closed = False
         self._idle: dict[Origin, dict[Line, asyncio.TimerHandle]] = {}
         """With what will close each, the latest used last."""
 
-    async def take(self, url: plane.Url, timeouts: plane.Timeouts) -> Line:
+    async def take(self, url: plane.Url, timeouts: plane.Timeouts, use: TlsUse | None = None) -> Line:
         """A line to the URL's origin, to be given back. Raises plane.LaneFailure."""
         self._check_open()
         await self._place(timeouts.pool_ms / 1000)
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()  # with a line at hand nothing else would ask
-            line = self._find(url.origin)
+            # Who has shown a certificate may have lost the right to it before the next request.
+            origin = None if use and use.key else (*url.origin, use and use.options.digest)
+            line = None if origin is None else self._find(origin)
             if line is None:
                 self._make_room()
-                line = Line(await self._dialler.dial(url, timeouts.connect_ms / 1000))
+                line = Line(await self._dialler.dial(url, timeouts.connect_ms / 1000, use))
                 try:
                     self._check_open()
                 except plane.LaneFailure:
@@ -51,27 +54,27 @@ class Pool:
         except BaseException:
             self._places.release()
             raise
-        self._lent.add(line)
+        self._lent[line] = origin
         return line
 
-    def give_back(self, url: plane.Url, line: Line) -> None:
+    def give_back(self, line: Line) -> None:
         """Keep a line for the next exchange, if it can carry one; else close it."""
-        self._lent.remove(line)
+        origin = self._lent.pop(line)
         self._places.release()
-        if line.renew() and not self._closed:
-            timer = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._drop, url.origin, line)
-            self._idle.setdefault(url.origin, {})[line] = timer
+        if origin is not None and line.renew() and not self._closed:
+            timer = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self._drop, origin, line)
+            self._idle.setdefault(origin, {})[line] = timer
         else:
             line.close()
 
     @asynccontextmanager
-    async def lend(self, url: plane.Url, timeouts: plane.Timeouts) -> AsyncGenerator[Line]:
+    async def lend(self, url: plane.Url, timeouts: plane.Timeouts, use: TlsUse | None = None) -> AsyncGenerator[Line]:
         """A line to the URL's origin, while the block lasts. Raises LaneFailure."""
-        line = await self.take(url, timeouts)
+        line = await self.take(url, timeouts, use)
         try:
             yield line
         finally:
-            self.give_back(url, line)
+            self.give_back(line)
 
     async def aclose(self) -> None:
         """Close all lines; exchanges under way end with what a broken connection means."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from interlock import plane
+from interlock.adapters.lanes.egress import TlsUse
 from interlock.kernel import VERSION, InterlockError, Secret
 
 Lines: TypeAlias = list[tuple[bytes, bytes]]
@@ -38,10 +39,26 @@ async def redeem(credentials: plane.CredentialResolver, intent: plane.WebIntent)
     """The intent's secret, if it needs one. Raises LaneFailure."""
     if intent.credential is None:
         return None
+    return await _redeem(credentials, intent.credential, intent, intent.host)
+
+
+async def tls_use(
+    credentials: plane.CredentialResolver | None, intent: plane.Intent, options: plane.TlsOptions | None, host: str
+) -> TlsUse | None:
+    """The options with the secret that they need, if they need one. Raises LaneFailure."""
+    if options is None or options.client is None:
+        return options and TlsUse(options)
+    if credentials is None:
+        message = "the lane has nobody to redeem the client certificate's key"
+        raise plane.LaneFailure(plane.FailureClass.CREDENTIAL_UNAVAILABLE, message)
+    return TlsUse(options, await _redeem(credentials, options.client.ref, intent, host))
+
+
+async def _redeem(
+    credentials: plane.CredentialResolver, ref: plane.CredentialRef, intent: plane.Intent, host: str
+) -> Secret:
     try:
-        return await credentials.redeem(
-            intent.credential, host=intent.host, tenant_id=intent.tenant_id, run_id=intent.run_id
-        )
+        return await credentials.redeem(ref, host=host, tenant_id=intent.tenant_id, run_id=intent.run_id)
     except InterlockError as error:
         message = f"no credential: {error.message}"
         raise plane.LaneFailure(plane.FailureClass.CREDENTIAL_UNAVAILABLE, message, code=error.code) from error

@@ -7,7 +7,7 @@ import h11
 
 from interlock import plane
 from interlock.adapters.lanes import request
-from interlock.adapters.lanes.egress import Egress
+from interlock.adapters.lanes.egress import Egress, TlsUse
 from interlock.adapters.lanes.line import Line
 from interlock.adapters.lanes.pool import Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
@@ -69,19 +69,22 @@ class SseLane:
         intent, exchange = following.intent, following.exchange
         secret = await request.redeem(self._credentials, intent)
         headers = request.header_lines(intent, secret, defaults=_DEFAULTS, own=following.headers())
+        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
         url = intent.target
         for _hop in range(MAX_REDIRECTS + 1):
-            location = await self._ask(following, url, headers)
+            location = await self._ask(following, url, headers, use)
             if location is None:
                 return
             url = redirected(intent.method, url, location, exchange)
         raise too_many(exchange)
 
-    async def _ask(self, following: "_Following", url: plane.Url, headers: request.Lines) -> str | None:
+    async def _ask(
+        self, following: "_Following", url: plane.Url, headers: request.Lines, use: TlsUse | None
+    ) -> str | None:
         """One request, and its answer to the end. Returns where it redirects to, if it does."""
         intent, exchange, timeouts = following.intent, following.exchange, following.intent.timeouts
         exchange.answered = False
-        async with self._pool.lend(url, timeouts) as line:
+        async with self._pool.lend(url, timeouts, use) as line:
             await line.send(exchange, intent.method, url.target, headers, intent.body, limit=timeouts.write_ms / 1000)
             answer = await line.receive(limit=timeouts.read_ms / 1000)
             assert isinstance(answer, h11.Response)

@@ -3,6 +3,9 @@
 import ssl
 from typing import Final
 
+from interlock import plane
+from interlock.kernel import digest_bytes
+
 _HEADER: Final = 5
 """Bytes before each record: its type, its version, its length (RFC 8446 §5.1)."""
 
@@ -67,6 +70,12 @@ class Tls:
         """Say that; `take` has it as it goes to the peer."""
         if data:
             self._object.write(data)
+
+    def facts(self) -> dict[str, plane.Fact]:
+        """What the handshake has shown: the version, and the digest of the peer's certificate."""
+        certificate = self._object.getpeercert(binary_form=True)
+        assert certificate is not None
+        return {"tls_version": self._object.version(), "peer_certificate": digest_bytes(certificate)}
 
     def take(self) -> bytes:
         """What is to go to the peer now."""

@@ -37,7 +37,8 @@ class WebSocketLane:
     async def execute(self, intent: plane.WebSocketIntent, exchange: plane.Exchange) -> None:
         request.check_host(intent)
         secret = await request.redeem(self._credentials, intent)
-        async with self._pool.lend(intent.target, intent.timeouts) as line:
+        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
+        async with self._pool.lend(intent.target, intent.timeouts, use) as line:
             await _shake_hands(line, intent, secret, exchange)
             wire, begun = line.release()
             redactor = Redactor(() if secret is None else (secret,))

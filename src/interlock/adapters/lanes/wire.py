@@ -13,7 +13,7 @@ from typing import Final, cast
 import anyio
 
 from interlock import plane
-from interlock.adapters.lanes.egress import Egress, tls_context
+from interlock.adapters.lanes.egress import Egress, TlsUse, tls_context
 from interlock.adapters.lanes.tls import Tls
 from interlock.adapters.lanes.tunnel import open_tunnel
 
@@ -45,6 +45,7 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._tls: Tls | None = None
+        self._facts: dict[str, plane.Fact] = {}
         self._received = bytearray()
         self._ended = False
         self._error: Exception | None = None
@@ -64,7 +65,7 @@ class Wire(asyncio.Protocol):
                 tls.feed(data)
         finally:
             self._transport.write(tls.take())  # the last of the handshake, or an alert that says what is wrong
-        self._tls = tls
+        self._tls, self._facts = tls, tls.facts()
         self._decrypt(b"")
 
     async def write(self, data: bytes, limit: float, exchange: plane.Exchange) -> None:
@@ -72,6 +73,7 @@ class Wire(asyncio.Protocol):
         Raises TimeoutError if it has not taken them after `limit` seconds, ConnectionError if the connection does not
         carry them any more, and LaneFailure if they may not leave."""
         exchange.peer = self.peer
+        exchange.facts.update(self._facts)
         ends = self._loop.time() + limit
         for start in range(0, len(data), SLICE):
             piece = data[start : start + SLICE]
@@ -205,9 +207,11 @@ class Dialler:
         self._egress = egress
         self._protocols = protocols
 
-    async def dial(self, url: plane.Url, limit: float) -> Wire:
-        """A connection to the URL's host. `limit` is in seconds, for the name lookup with the connection, and for the TLS
-        handshake. Raises LaneFailure."""
+    async def dial(self, url: plane.Url, limit: float, use: TlsUse | None = None) -> Wire:
+        """A connection to the URL's host, and under TLS if it says so. `limit` is in seconds, for the name lookup with the
+        connection, and for the TLS handshake. Raises LaneFailure."""
+        secure = url.scheme == "https"
+        context = await tls_context(self._egress, use, *self._protocols) if secure else None
         addresses = await self._find(url, limit)
         proxy = self._egress.proxy
         if proxy is None:
@@ -216,7 +220,11 @@ class Dialler:
             connection, _ = await _connect(proxy.url, await self._find(proxy.url, limit), limit)
             await open_tunnel(connection, proxy, addresses[0], url.port, limit)
             peer = f"{addresses[0]} through {proxy.url.host_port}"
-        return await self._wire(url, connection, peer, limit)
+        loop = asyncio.get_running_loop()
+        wire = (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
+        if context is not None:
+            await _secure(wire, context, (use and use.options.server_name) or url.host, limit)
+        return wire
 
     async def _find(self, url: plane.Url, limit: float) -> list[str]:
         literal = _literal(url.host)
@@ -236,27 +244,22 @@ class Dialler:
             raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, message)
         return permitted
 
-    async def _wire(self, url: plane.Url, connection: socket.socket, peer: str, limit: float) -> Wire:
-        """The connected socket as a wire, under TLS where the URL says so."""
-        loop = asyncio.get_running_loop()
-        wire = (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
-        if url.scheme == "http":
-            return wire
-        try:
-            with anyio.fail_after(limit):
-                await wire.secure(await tls_context(self._egress.authorities, *self._protocols), url.host)
-        except TimeoutError as error:
-            wire.close()
-            message = f"no TLS handshake with {url.host} within {limit:g} seconds"
-            raise plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message, code="tls_timeout") from error
-        except OSError as error:
-            wire.close()
-            message = f"no TLS with {url.host}: {_reason(error)}"
-            raise plane.LaneFailure(plane.FailureClass.TLS_FAILED, message) from error
-        except BaseException:
-            wire.close()
-            raise
-        return wire
+
+async def _secure(wire: Wire, context: ssl.SSLContext, host: str, limit: float) -> None:
+    try:
+        with anyio.fail_after(limit):
+            await wire.secure(context, host)
+    except TimeoutError as error:
+        wire.close()
+        message = f"no TLS handshake with {host} within {limit:g} seconds"
+        raise plane.LaneFailure(plane.FailureClass.CONNECT_TIMEOUT, message, code="tls_timeout") from error
+    except OSError as error:
+        wire.close()
+        message = f"no TLS with {host}: {_reason(error)}"
+        raise plane.LaneFailure(plane.FailureClass.TLS_FAILED, message) from error
+    except BaseException:
+        wire.close()
+        raise
 
 
 async def _connect(url: plane.Url, addresses: list[str], limit: float) -> tuple[socket.socket, str]:
