@@ -1,5 +1,6 @@
 """What every client of a node does, near or far: start, follow, feed, steer, cancel, and answer for what it accepted."""
 
+import fcntl
 import resource
 import signal
 from collections.abc import AsyncGenerator, Callable
@@ -336,6 +337,50 @@ async def test_an_old_execution_that_is_forgotten_does_not_take_the_key_of_a_new
         assert (await client.status(again)).state is plane.ExecutionState.AMBIGUOUS
     assert again.execution_id == newer.execution_id
     assert bed.lane.begun == 4
+
+
+async def test_what_ended_long_ago_leaves_the_journal_when_it_is_loaded(bed: Bed) -> None:
+    async with bed.opened() as client:
+        for number in range(5):
+            await client.cancel(await bed.start(client, bed.intent("/stuck", intent_id=f"old_{number}")))
+        bed.intents.clock.advance(plane.RETAIN.total_seconds() + 1)
+        young = await bed.start(client, bed.intent("/stuck", intent_id="young"))
+        await client.cancel(young)
+        lost = await bed.start(client, bed.intent("/stuck", intent_id="lost"))
+        as_it_was = bed.journal.with_name("found after the crash")
+        as_it_was.write_bytes(bed.journal.read_bytes())
+        before = bed.journal.stat().st_ino
+    for _ in range(2):  # what was compacted is a journal, too
+        async with bed.opened(as_it_was) as client:
+            assert (await client.status(young)).state is plane.ExecutionState.CANCELLED
+            assert (await client.status(lost)).state is plane.ExecutionState.AMBIGUOUS
+            with pytest.raises(nodes.JournalBusy):
+                async with bed.opened(as_it_was):
+                    pass
+        assert as_it_was.read_bytes().count(b"\n") == 4
+        assert b"old_" not in as_it_was.read_bytes()
+    assert not as_it_was.with_name(f"{as_it_was.name}.new").exists()
+    assert before != as_it_was.stat().st_ino
+    assert as_it_was.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_node_that_opened_the_journal_before_it_was_compacted_does_not_hold_it(
+    bed: Bed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would write into a file that has no name any more."""
+    async with bed.opened():
+        pass
+    lock = fcntl.flock
+
+    def late(file: int, how: int) -> None:
+        bed.journal.with_name("compacted").write_bytes(b"")
+        bed.journal.with_name("compacted").replace(bed.journal)
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(nodes.JournalBusy):
+        async with bed.opened():
+            pass
 
 
 async def test_half_a_line_is_taken_back(bed: Bed, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import base64
 from pathlib import Path
 from typing import Any, Self
 
+import anyio
+import anyio.lowlevel
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -140,6 +142,10 @@ async def test_a_probed_target_is_what_it_was_shown_to_be():
         assert attestation is not None
         assert verifier.accept(attestation) is None
         assert verifier.holds(target.describe()) is None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(target.attest)
+            await anyio.lowlevel.checkpoint()
+            assert target.describe().attestation == attestation  # until it is probed anew
     shown = set(attestation.properties)
     assert shown >= plane.CLASSES[plane.LOCAL_PROCESS]
     assert not shown & {

@@ -205,10 +205,7 @@ async def open_node(
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)
-        for place in places:
-            attestation = await place.attest(attestations.challenge(place.target_id))
-            if attestation is not None:
-                attestations.accept(attestation)
+        await node.prove()
         yield node, tuple(places)
 
 

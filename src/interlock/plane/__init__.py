@@ -104,6 +104,7 @@ from interlock.plane.packets import (
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
 from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt, verify_evidence
+from interlock.plane.renewal import ProvableTarget
 from interlock.plane.rpc_intent import (
     HttpTransport,
     JsonRpcIntent,
@@ -274,6 +275,7 @@ __all__ = [
     "ProcessSecret",
     "ProcessTransport",
     "Property",
+    "ProvableTarget",
     "Reader",
     "Receipt",
     "RequestIntent",

@@ -123,7 +123,8 @@ class _Held:
 
 
 class Executions:
-    """A `plane.Client` on a node in this process. Open it with `async with`: executions end when it closes."""
+    """A `plane.Client` on a node in this process. Open it with `async with`: executions end when it closes. While it
+    is open, the node's targets are kept proved."""
 
     def __init__(
         self,
@@ -155,6 +156,7 @@ class Executions:
             self._ended = deque(sorted(self._ended, key=lambda ended: ended[0]))
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
+        self._group.start_soon(self._node.keep_proved)
         return self
 
     async def __aexit__(

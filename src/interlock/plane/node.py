@@ -21,6 +21,7 @@ from interlock.plane.lane import Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement
 from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabilities, plan
 from interlock.plane.receipt import Receipt
+from interlock.plane.renewal import Renewal
 from interlock.plane.schemas import json_schemas
 from interlock.plane.sinks import SinkSet
 from interlock.plane.targets import Target, TargetDescriptor
@@ -52,7 +53,8 @@ class Node:
         attestations: AttestationVerifier | None = None,
     ) -> None:
         """While one of the `sinks` cannot be written, nothing is admitted. With `attestations`, a target of a class that a
-        probe has to prove takes work only under an attestation that was accepted there and still holds. Raises
+        probe has to prove takes work only under an attestation that was accepted there and still holds; a `ProvableTarget`
+        is probed by the node itself, in the background (`keep_proved`) and where an execution would need it. Raises
         ValueError if two lanes or two targets have one name."""
         self.node_id = node_id
         self._lanes = _by_name("lane", ((lane.lane_id, lane) for lane in lanes))
@@ -64,6 +66,7 @@ class Node:
         self._clock = clock
         self._sinks = sinks
         self._attestations = attestations
+        self._renewal = None if attestations is None else Renewal(self._targets.values(), attestations, clock=clock)
         self._granted: set[DirectUse] = set()
 
     def grant_direct(self, owner: str) -> DirectUse:
@@ -122,6 +125,16 @@ class Node:
             raise
         return await self.finish(execution, failure, on_receipt=on_receipt)
 
+    async def prove(self) -> None:
+        """Probe those targets that have to be proved, and are not."""
+        if self._renewal is not None:
+            await self._renewal.prove()
+
+    async def keep_proved(self) -> None:
+        """Probe them again and again, before their attestations end, until it is cancelled."""
+        if self._renewal is not None:
+            await self._renewal.run()
+
     async def aclose(self) -> None:
         """Close the lanes and the sinks."""
         for lane in self._lanes.values():
@@ -152,6 +165,8 @@ class Node:
         denied = self._spend(authority, intent, target_class)
         if denied is not None:
             return denied
+        if self._renewal is not None:
+            await self._renewal.prove(target_class)
         descriptors, unproved = self._attested(target_class)
         # After the sinks, which may have taken their time; the moment before the time of day, so that a process that is
         # frozen between the two has less time left, and not more.

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import anyio
 import anyio.to_thread
@@ -16,8 +16,6 @@ from interlock import plane
 from interlock.kernel import Clock, Fault, Retry, StoreError, canonical
 
 T = TypeVar("T")
-
-_KEEP: Final = timedelta(days=7)
 
 
 class JournalBusy(StoreError):
@@ -50,8 +48,9 @@ class JournalUnavailable(StoreError):
 class FileJournal:
     """`plane.Journal` in one file, which one node at a time may hold."""
 
-    def __init__(self, path: Path, *, clock: Clock, keep: timedelta = _KEEP) -> None:
-        """Receipts older than `keep` are left out when the journal is loaded."""
+    def __init__(self, path: Path, *, clock: Clock, keep: timedelta = plane.RETAIN) -> None:
+        """Executions that ended longer ago than `keep` are dropped when the journal is loaded; let it be no shorter than
+        the executions are retained."""
         self._path = path
         self._clock = clock
         self._keep = keep
@@ -60,12 +59,11 @@ class FileJournal:
 
     async def accept(self, acceptance: plane.Acceptance) -> None:
         """Raises JournalUnavailable."""
-        await self._thread(lambda: self._append(canonical({"accepted": acceptance.record()})))
+        await self._thread(lambda: self._append(_accepted(acceptance)))
 
     async def finish(self, execution_id: str, receipt: plane.Receipt) -> None:
         """Raises JournalUnavailable."""
-        line = canonical({"finished": execution_id, "receipt": receipt.record()})
-        await self._thread(lambda: self._append(line))
+        await self._thread(lambda: self._append(_finished(execution_id, receipt)))
 
     async def load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
         """Takes hold of the file, too. Raises JournalBusy, JournalDamaged and JournalUnavailable."""
@@ -103,23 +101,59 @@ class FileJournal:
     def _load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
         self._close()
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        self._file = self._hold(self._path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             whole = _whole_lines(self._path)
             # A line without its end was never acknowledged: the node was lost while it wrote.
-            os.ftruncate(file, len(whole))
-            kept = self._read(whole)
-        except BlockingIOError as error:
-            os.close(file)
-            raise JournalBusy(f"the journal {self._path} is held by another node") from error
+            os.ftruncate(self._file, len(whole))
+            found = self._read(whole)
+            since = self._clock.now() - self._keep
+            kept = [entry for entry in found if entry[1] is None or entry[1].finished_at >= since]
+            if len(kept) < len(found):
+                self._compact(kept)
+        except BaseException:
+            self._close()
+            raise
+        return kept
+
+    def _hold(self, path: Path) -> int:
+        """The file, which no other node holds or will hold. Raises JournalBusy."""
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever compacted it in between holds what is there by now.
+            free = os.path.samestat(os.fstat(file), path.stat())
+        except BlockingIOError:
+            free = False
         except BaseException:
             os.close(file)
             raise
-        self._file = file
-        return kept
+        if not free:
+            os.close(file)
+            raise JournalBusy(f"the journal {self._path} is held by another node")
+        return file
 
-    def _read(self, whole: bytes) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
+    def _compact(self, kept: Sequence[tuple[plane.Acceptance, plane.Receipt | None]]) -> None:
+        """Put a file in its place that holds only these. Whenever the node is lost, one of both is there, whole."""
+        path = self._path.with_name(f"{self._path.name}.new")
+        path.unlink(missing_ok=True)
+        file = self._hold(path)
+        try:
+            _write_all(file, b"".join(line + b"\n" for entry in kept for line in _lines(*entry)))
+            os.fsync(file)
+            path.replace(self._path)
+        except BaseException:
+            os.close(file)
+            raise
+        self._close()
+        self._file = file
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _read(self, whole: bytes) -> list[tuple[plane.Acceptance, plane.Receipt | None]]:
         found: dict[str, tuple[plane.Acceptance, plane.Receipt | None]] = {}
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
@@ -134,13 +168,25 @@ class FileJournal:
                 raise JournalDamaged(
                     f"the journal {self._path}, line {number}: this is no entry of a journal"
                 ) from error
-        since = self._clock.now() - self._keep
-        return [entry for entry in found.values() if entry[1] is None or entry[1].finished_at >= since]
+        return list(found.values())
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+
+def _accepted(acceptance: plane.Acceptance) -> bytes:
+    return canonical({"accepted": acceptance.record()})
+
+
+def _finished(execution_id: str, receipt: plane.Receipt) -> bytes:
+    return canonical({"finished": execution_id, "receipt": receipt.record()})
+
+
+def _lines(acceptance: plane.Acceptance, receipt: plane.Receipt | None) -> list[bytes]:
+    lines = [_accepted(acceptance)]
+    return lines if receipt is None else [*lines, _finished(acceptance.execution_id, receipt)]
 
 
 def _whole_lines(path: Path) -> bytes:

@@ -50,19 +50,11 @@ class LocalSandbox:
 
     async def attest(self, nonce: str | None = None) -> plane.Attestation | None:
         """Probe it, and attest to what was shown, in answer to a challenge. None if that is not what its class stands
-        for; `describe` then says why."""
-        self._attestation = None
-        if self._confiner is not None and self._confiner.unavailable is not None:
-            self._reason = self._confiner.unavailable
-            return None
-        mark = self._random_bytes(8).hex()
+        for; `describe` then says why. Until then it says what it said before."""
         try:
-            shown = await probe(self._lane, confined=self._confiner is not None, clock=self._clock, nonce=mark)
+            shown = await self._probe()
         except ProbeFailed as error:
-            self._reason = f"the probe failed: {error}"
-            return None
-        if missing := plane.unproved(self.target_class, shown):
-            self._reason = f"the probe did not show {', '.join(missing)}"
+            self._attestation, self._reason = None, str(error)
             return None
         self._attestation = plane.mint(
             self._signer,
@@ -74,6 +66,19 @@ class LocalSandbox:
             life=self._life,
         )
         return self._attestation
+
+    async def _probe(self) -> frozenset[plane.Property]:
+        """What it was shown to have, which is no less than its class stands for. Raises ProbeFailed."""
+        if self._confiner is not None and self._confiner.unavailable is not None:
+            raise ProbeFailed(self._confiner.unavailable)
+        mark = self._random_bytes(8).hex()
+        try:
+            shown = await probe(self._lane, confined=self._confiner is not None, clock=self._clock, nonce=mark)
+        except ProbeFailed as error:
+            raise ProbeFailed(f"the probe failed: {error}") from error
+        if missing := plane.unproved(self.target_class, shown):
+            raise ProbeFailed(f"the probe did not show {', '.join(missing)}")
+        return shown
 
     def describe(self) -> plane.TargetDescriptor:
         attestation = self._attestation
