@@ -199,6 +199,21 @@ def rpc_error(request_id: RpcId | None, error: RpcError) -> bytes:
     return json_text({"jsonrpc": "2.0", "id": request_id, "error": error._asdict()})
 
 
+def rpc_attributed(answer: bytes, question: bytes, *, bounds: RpcBounds) -> bytes:
+    """The answer with the id of the one request that the question is, where it is an error that names none: it is what
+    came back to this very question, and can speak of nothing else."""
+    try:
+        replies, asked = read_rpc(answer, bounds=bounds), read_rpc(question, bounds=bounds)
+    except FramingError:
+        return answer
+    value = read_json(answer)
+    if not isinstance(value, dict) or [each.kind for each in asked] != [RpcKind.REQUEST]:
+        return answer
+    if replies[0].kind is not RpcKind.RESPONSE or replies[0].error is None or replies[0].request_id is not None:
+        return answer
+    return json_text({**value, "id": asked[0].request_id})
+
+
 def rpc_batch(messages: Sequence[bytes]) -> bytes:
     """Several messages as one text."""
     return b"[" + b",".join(messages) + b"]"

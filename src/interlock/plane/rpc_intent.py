@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 from interlock.kernel import digest_bytes, read_json
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.framing import FramingName
-from interlock.plane.headers import RESERVED_HEADERS
+from interlock.plane.headers import HEADER_VALUE, RESERVED_HEADERS
 from interlock.plane.intent import (
     HostPort,
     HttpIntent,
@@ -22,11 +22,15 @@ from interlock.plane.jsonrpc import MAX_ID, RpcBounds, RpcCancellation
 from interlock.plane.process_intent import MAX_ARGUMENTS, ProcessIntent, ProcessSecret, Text
 from interlock.plane.sandbox import AbsolutePath, EnvName, ResourceLimits, SandboxProfile
 from interlock.plane.stream_intents import MessageBytes, Token, Total, WebSocketIntent, WebSocketTimeouts
-from interlock.plane.tls_options import TlsOptions
+from interlock.plane.tls_options import TlsOptions, is_none
 from interlock.plane.urls import Url, parse_url, parse_websocket_url
 
 MAX_MS: Final = 3_600_000
 """The longest time that intents under this one can be given, in milliseconds."""
+
+
+MAX_STREAM: Final = 2**31
+"""Bytes that all messages of one answer may have together; each by itself is bounded by the intent."""
 
 
 class RpcLimits(Contract):
@@ -105,16 +109,30 @@ class TcpTransport(Contract):
 
 
 class HttpTransport(WebRequest):
-    """A POST for each message; its answer brings what the peer has to say to it."""
+    """A POST for each message; its answer brings what the peer has to say to it, as JSON or, to a request, as a stream of
+    server-sent events, one for each message. What an answer says in the header `session_header`, later requests say, too:
+    with `mcp-session-id` this is MCP's Streamable HTTP, without the stream that a GET would open."""
 
     kind: Literal["http"] = "http"
+    session_header: Token | None = Field(default=None, exclude_if=is_none)
 
     own_headers: ClassVar[frozenset[str]] = RESERVED_HEADERS | {"accept", "accept-encoding", "content-type"}
 
-    def carrier(self, intent: "JsonRpcIntent", message: bytes) -> HttpIntent:
-        """The intent of the exchange that takes this message there."""
-        timeouts = intent.timeouts
-        own = {"Content-Type": "application/json", "Accept": "application/json"}
+    @model_validator(mode="after")
+    def _check_session_header(self) -> Self:
+        taken = {name.lower() for name, _value in self.headers} | self.own_headers
+        if self.credential is not None:
+            taken |= {self.credential.header.lower()}
+        if self.session_header is not None and self.session_header.lower() in taken:
+            raise ValueError(f"the header {self.session_header!r} cannot name the session: it says something else")
+        return self
+
+    def carrier(self, intent: "JsonRpcIntent", message: bytes, *, asks: bool, session: str | None) -> HttpIntent:
+        """The intent of the exchange that takes this message there; an answer to what `asks` may be long."""
+        timeouts, limit = intent.timeouts, intent.limits.max_message_bytes
+        own = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        if self.session_header is not None and session is not None and HEADER_VALUE.fullmatch(session):
+            own[self.session_header] = session
         return HttpIntent(
             **intent.whose,
             method="POST",
@@ -131,7 +149,8 @@ class HttpTransport(WebRequest):
                 pool_ms=timeouts.pool_ms,
                 total_ms=MAX_MS,
             ),
-            max_response_bytes=intent.limits.max_message_bytes,
+            max_response_bytes=MAX_STREAM if asks else limit,
+            response_mode="stream",
         )
 
 

@@ -9,7 +9,8 @@ import anyio.lowlevel
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.egress import Egress
-from interlock.adapters.lanes.rpc_links import HttpLink, LaneLink, Link, TcpLink
+from interlock.adapters.lanes.rpc_http import HttpLink
+from interlock.adapters.lanes.rpc_links import LaneLink, Link, TcpLink
 from interlock.adapters.lanes.rpc_talk import Talk
 from interlock.adapters.lanes.wire import Dialler, Wire
 

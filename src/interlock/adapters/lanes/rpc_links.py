@@ -2,11 +2,10 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 import anyio
-from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
 from interlock import plane
@@ -114,7 +113,7 @@ class TcpLink:
             raise plane.LaneFailure(plane.FailureClass.PEER_LOST, "the connection broke") from error
 
 
-class _Under(plane.Exchange):
+class Under(plane.Exchange):
     """The exchange of a lane that carries for this one: what leaves there is counted here at the same moment."""
 
     def __init__(self, outer: plane.Exchange, channel: plane.Channel | None = None) -> None:
@@ -185,7 +184,7 @@ class LaneLink:
         self._carrier = carrier
         self._carry, self._carried = anyio.create_memory_object_stream[bytes](0)
         self._channel = _Pipe(stream, self._carry, exchange)
-        self._under = _Under(exchange, self._channel)
+        self._under = Under(exchange, self._channel)
         self._kind = plane.InputKind.TEXT if framing is None else plane.InputKind.DATA
         self._framing: plane.Framing = framing or _Whole()
         self._inflow = _Inflow(self._framing, self._read)
@@ -237,85 +236,6 @@ class LaneLink:
             if self._failure is not None and self._failure.failure.failure_class not in _WAYS_TO_LEAVE:
                 raise self._failure from None
             return b""
-
-
-class HttpLink:
-    """A POST for each text, several at a time; its answer brings the texts of the peer."""
-
-    lingers = False
-    broken = False
-
-    def __init__(
-        self,
-        lane: plane.Lane,
-        transport: plane.HttpTransport,
-        intent: plane.JsonRpcIntent,
-        exchange: plane.Exchange,
-        tasks: TaskGroup,
-    ) -> None:
-        self._lane = lane
-        self._transport = transport
-        self._intent = intent
-        self._exchange = exchange
-        self._tasks = tasks
-        self._carry, self._carried = anyio.create_memory_object_stream[bytes](0)
-
-    def close(self) -> None:
-        """Let go of what nobody will read."""
-        self._carry.close()
-        self._carried.close()
-
-    async def send(self, text: bytes, *, asks: bool) -> None:
-        if asks:
-            self._tasks.start_soon(self._post, text, asks)
-        else:
-            await self._post(text, asks)
-
-    async def receive(self) -> bytes | None:
-        try:
-            return await self._carried.receive()
-        except anyio.EndOfStream:
-            return None
-
-    async def end(self) -> None:
-        self._carry.close()
-
-    async def _post(self, text: bytes, asks: bool) -> None:  # noqa: FBT001 - as a task it takes no keywords
-        under = _Under(self._exchange)
-        # An answer after the request's own time is not waited for: whoever asked is told so.
-        with anyio.move_on_after(self._intent.timeouts.request_ms / 1000) as scope:
-            try:
-                await self._lane.execute(self._transport.carrier(self._intent, text), under)
-            finally:
-                under.settle()
-        if not scope.cancelled_caught and (answer := self._judge(under, asks=asks)):
-            # Whoever sends what asks for nothing may be the very one who would have to take the answer.
-            if asks:
-                await self._deliver(answer)
-            else:
-                self._tasks.start_soon(self._deliver, answer)
-
-    async def _deliver(self, answer: bytes) -> None:
-        with suppress(anyio.ClosedResourceError):  # after the last word nobody listens
-            await self._carry.send(answer)
-
-    def _judge(self, under: plane.Exchange, *, asks: bool) -> bytes:
-        """The texts in the answer. Raises LaneFailure."""
-        status, body = under.status or 0, under.body
-        content_type = next((value for name, value in under.headers if name == "content-type"), "")
-        speaks_json = content_type.partition(";")[0].strip().lower() in {"application/json", "application/json-rpc"}
-        if body and speaks_json:
-            return body  # also under a status that tells of an error: what it means stands in it
-        self._exchange.answered = self._intent.mode == "call"
-        if not 200 <= status < 300:
-            message = f"the answer has the status {status} and no JSON"
-            raise plane.LaneFailure(plane.FailureClass.STATUS_REFUSED, message, code=f"status_{status}")
-        if body:
-            message = f"the answer is {content_type[:80]!r} and no JSON"
-            raise plane.LaneFailure(plane.FailureClass.CONTENT_TYPE_REFUSED, message)
-        if asks:
-            raise plane.LaneFailure(plane.FailureClass.FRAMING_FAILED, "the answer is empty", code="answer_missing")
-        return b""
 
 
 def _not_taken() -> plane.LaneFailure:
