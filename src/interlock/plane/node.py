@@ -168,8 +168,8 @@ class Node:
         if self._renewal is not None:
             await self._renewal.prove(target_class)
         descriptors, unproved = self._attested(target_class)
-        # After the sinks, which may have taken their time; the moment before the time of day, so that a process that is
-        # frozen between the two has less time left, and not more.
+        # After sinks and probes, which may have taken their time; the moment before the time of day, so that a process that
+        # is frozen between the two has less time left, and not more.
         moment, now = self._clock.monotonic(), self._clock.now()
         route = plan(
             intent,
