@@ -2,9 +2,9 @@
 
 import socket
 import tempfile
-from dataclasses import replace
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -151,7 +151,7 @@ def keeper_answer(data: bytes) -> bool:
         theirs.send(data[:1024])
         theirs.close()
         try:
-            ended = anyio.run(keepers.Keeper(ours).ended)
+            ended = anyio.run(keepers.KeeperClient(ours).ended)
         except keepers.NotStarted:
             return True
         except keepers.KeeperLost:

@@ -87,7 +87,9 @@ def make_lane(
         http, websocket, process = (
             make_lane(name, credentials=credentials, addresses=addresses) for name in ("http", "websocket", "process")
         )
-        lane = lanes.JsonRpcLane(egress=lanes.Egress(addresses=addresses), http=http, websocket=websocket, process=process)
+        lane = lanes.JsonRpcLane(
+            egress=lanes.Egress(addresses=addresses), http=http, websocket=websocket, process=process
+        )
         return _Riding(lane, http, websocket, process)
     web = {"http": lanes.HttpLane, "sse": lanes.SseLane, "websocket": lanes.WebSocketLane}
     return web[lane_id](credentials=credentials, egress=lanes.Egress(addresses=addresses))
