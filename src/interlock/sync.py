@@ -98,6 +98,7 @@ class Interlock(Face[app.Interlock]):
         self.caller = room.caller
 
     invoke = waiting(app.Interlock.invoke)
+    evidence = waiting(app.Interlock.evidence)
 
     @classmethod
     @contextmanager

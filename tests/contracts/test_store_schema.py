@@ -146,3 +146,19 @@ def test_a_database_that_does_not_exist(postgres_server: str) -> None:
     url = make_url(postgres_server).set(database="interlock_nowhere", drivername="postgresql")
     with pytest.raises(sql.StoreUnavailable, match="does not exist"):
         sql.open_store(url.render_as_string(hide_password=False), clock=SystemClock(), create=True)
+
+
+def test_a_store_of_the_first_schema_migrates(fresh_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    made = open_store(fresh_url)
+
+    def age(session: Connection) -> None:
+        session.execute(text("DROP TABLE evidence"))
+        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+
+    asyncio.run(made.write(lambda tx: age(sql.connection(tx))))
+    made.close()
+    with pytest.raises(sql.MigrationsPending):
+        sql.open_store(fresh_url, clock=SystemClock())
+    assert sql.migrate(fresh_url).applied == ("0002",)
+    again = open_store(fresh_url)
+    assert asyncio.run(again.read(lambda tx: differences(sql.connection(tx)))) == []

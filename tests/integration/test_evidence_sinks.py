@@ -22,6 +22,7 @@ from interlock.kernel import Redactor, Secret
 pytestmark = pytest.mark.anyio
 
 SECRET = "tok-0123456789abcdef"
+INTENT = Intents().http()
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ async def test_a_line_per_receipt_that_verifies(tmp_path: Path):
     assert await sinks.check() is None
     kept = [await receipt(), await receipt(failure={"class": "read_timeout"})]
     for each in kept:
-        await sinks.record(each)
+        await sinks.record(INTENT, each)
     read = lines(tmp_path / "evidence")
     back = [plane.Receipt.model_validate_json(json.dumps(line["receipt"])) for line in read]
     assert [each.canonical for each in back] == [each.canonical for each in kept]
@@ -84,12 +85,12 @@ async def test_a_line_per_receipt_that_verifies(tmp_path: Path):
 async def test_full_files_are_kept_and_numbered(tmp_path: Path):
     sinks = plane.SinkSet([FileSink(tmp_path, max_bytes=4_000)])
     for number in range(9):
-        await sinks.record(await receipt(str(number)))
+        await sinks.record(INTENT, await receipt(str(number)))
     assert (tmp_path / "evidence-000002.jsonl").exists()
     assert len(lines(tmp_path)) == 9
     await sinks.aclose()
     again = plane.SinkSet([FileSink(tmp_path, max_bytes=4_000)])
-    await again.record(await receipt())
+    await again.record(INTENT, await receipt())
     assert len(lines(tmp_path)) == 10
 
 
@@ -99,7 +100,7 @@ async def test_a_folder_has_one_writer(tmp_path: Path):
     failure = await second.check()
     assert failure is not None
     assert failure.failure_class is plane.FailureClass.EVIDENCE_UNWRITABLE
-    await second.record(await receipt())
+    await second.record(INTENT, await receipt())
     await first.aclose()
     assert await second.check() is None
     assert len(lines(tmp_path)) == 1
@@ -107,17 +108,17 @@ async def test_a_folder_has_one_writer(tmp_path: Path):
 
 async def test_a_line_that_a_crash_cut_off_is_no_line(tmp_path: Path):
     sinks = plane.SinkSet([FileSink(tmp_path)])
-    await sinks.record(await receipt())
+    await sinks.record(INTENT, await receipt())
     await sinks.aclose()
     with (tmp_path / "evidence.jsonl").open("a") as file:
         file.write('{"receipt": ' + "x" * 100_000)
-    await plane.SinkSet([FileSink(tmp_path)]).record(await receipt())
+    await plane.SinkSet([FileSink(tmp_path)]).record(INTENT, await receipt())
     assert len(lines(tmp_path)) == 2
 
 
 async def test_a_full_disk_leaves_no_half_line_and_stops_admission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     sinks = plane.SinkSet([FileSink(tmp_path)])
-    await sinks.record(await receipt())
+    await sinks.record(INTENT, await receipt())
     real, full = os.write, True
 
     def half(file: int, data: bytes) -> int:
@@ -129,7 +130,7 @@ async def test_a_full_disk_leaves_no_half_line_and_stops_admission(tmp_path: Pat
 
     calls = 0
     monkeypatch.setattr(os, "write", half)
-    await sinks.record(await receipt())
+    await sinks.record(INTENT, await receipt())
     failure = await sinks.check()
     assert failure is not None
     assert failure.failure_class is plane.FailureClass.EVIDENCE_UNWRITABLE
@@ -150,9 +151,9 @@ async def test_a_place_that_cannot_be_trusted_is_unwritable(tmp_path: Path, kind
         (folder / "evidence.jsonl").symlink_to(tmp_path / "elsewhere")
     else:
         assert await sinks.check() is None
-        await sinks.record(await receipt())
+        await sinks.record(INTENT, await receipt())
         (folder / "evidence.jsonl").write_text("")
-        await sinks.record(await receipt())
+        await sinks.record(INTENT, await receipt())
         assert await sinks.check() is None  # it looked again, and goes on from what is there
         assert len(lines(folder)) == 1
         return
@@ -165,7 +166,7 @@ async def test_many_at_once_are_whole_lines(tmp_path: Path):
     each = await receipt()
     async with anyio.create_task_group() as group:
         for _ in range(50):
-            group.start_soon(sinks.record, each)
+            group.start_soon(sinks.record, INTENT, each)
     assert len(lines(tmp_path)) == 50
 
 
@@ -178,13 +179,13 @@ async def test_a_sink_that_recovers_has_no_gap():
     failure = await sinks.check()
     assert failure is not None
     assert failure.effect == "none"
-    await sinks.record(await receipt("1"))
-    await sinks.record(await receipt("2"))
+    await sinks.record(INTENT, await receipt("1"))
+    await sinks.record(INTENT, await receipt("2"))
     assert await sinks.check() is not None
     sink.broken = False
     assert await sinks.check() is None
     assert len(sink.records) == 2
-    await sinks.record(await receipt("3"))
+    await sinks.record(INTENT, await receipt("3"))
     assert len(sink.records) == 3
 
 
@@ -193,7 +194,7 @@ async def test_evidence_is_kept_even_if_the_caller_is_gone(tmp_path: Path):
     kept = await receipt()
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await sinks.record(kept)
+        await sinks.record(INTENT, kept)
     assert len(lines(tmp_path)) == 1
 
 
@@ -209,8 +210,8 @@ async def test_evidence_is_kept_even_if_the_caller_is_gone(tmp_path: Path):
 async def test_bodies_are_kept_as_asked(capture: plane.Capture, expected: bytes | None):
     sink = BrokenSink()
     sink.broken = False
-    sinks = plane.SinkSet([sink], capture=capture, redactor=Redactor([Secret(SECRET)]))
-    await sinks.record(await receipt())
+    sinks = plane.SinkSet([sink], capture=capture, redactor=lambda: Redactor([Secret(SECRET)]))
+    await sinks.record(INTENT, await receipt())
     (record,) = sink.records
     assert (record.body is None) is (capture is plane.Capture.OFF)
     text = None if record.body is None or record.body.base64 is None else base64.b64decode(record.body.base64)
@@ -224,7 +225,7 @@ async def test_large_bodies_are_cut():
     sink = BrokenSink()
     sink.broken = False
     sinks = plane.SinkSet([sink], capture=plane.Capture.FULL, max_body_bytes=10)
-    await sinks.record(await receipt("x" * 11))
+    await sinks.record(INTENT, await receipt("x" * 11))
     body = sink.records[0].body
     assert body is not None
     assert body.truncated
@@ -248,8 +249,8 @@ async def test_a_receipt_is_a_span():
     sinks = plane.SinkSet([TelemetrySink(tracer=provider.get_tracer("test"))])
     good, bad = await receipt(), await receipt(failure={"class": "read_timeout"})
     assert await sinks.check() is None
-    await sinks.record(good)
-    await sinks.record(bad)
+    await sinks.record(INTENT, good)
+    await sinks.record(INTENT, bad)
     first, second = exporter.get_finished_spans()
     assert first.attributes is not None
     assert first.attributes["interlock.evidence_head"] == good.evidence_head

@@ -19,6 +19,7 @@ from interlock.kernel import Clock, IdSource, StoreError
 _log = logging.getLogger(__name__)
 
 NODE_ID = "node-local"
+ERRANDS_ID = "node-errands"
 LANE_ID = "http"
 
 
@@ -37,6 +38,9 @@ class Parts:
     discovery: catalog.Discovery
     pending: connections.Pending
     keyring: keys.Keyring
+    evidence: sql.LedgerSink
+    errands: plane.Node
+    """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
 class LateHttp:
@@ -97,12 +101,13 @@ async def assemble(
         await ring.check()
         desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids)
         pending = connections.Pending(desk)
+        lane = LateHttp(pending, plane.AddressPolicy(allow=settings.execution.egress_allow))
         wiring = _wire(
             settings,
             store=store,
             capabilities=capabilities,
             desk=desk,
-            pending=pending,
+            lane=lane,
             rules=rules or judged,
             limits=limits,
             signer=await ring.signer(),
@@ -112,7 +117,10 @@ async def assemble(
     except BaseException:
         store.close()
         raise
-    return _rooms(settings, store, wiring, discovery, pending, ring)
+    evidence = sql.LedgerSink(store)
+    sinks = plane.SinkSet([evidence], capture=plane.Capture.OFF, redactor=pending.redactor)
+    errands = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks)
+    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
 
 
 def _wire(
@@ -121,7 +129,7 @@ def _wire(
     store: sql.SqlStore,
     capabilities: catalog.Catalog,
     desk: connections.Connections,
-    pending: connections.Pending,
+    lane: plane.Lane,
     rules: policy.Policy,
     limits: Sequence[budgets.Rule],
     signer: runs.Signer,
@@ -138,7 +146,7 @@ def _wire(
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
         budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
-        node=_node(settings, pending, authorizer, clock),
+        node=_node(lane, authorizer, clock),
         authorizer=authorizer,
         signer=signer,
         blobs=blobs.ObjectBlobs(settings.blobs_url),
@@ -179,6 +187,8 @@ def _rooms(
     discovery: catalog.Discovery,
     pending: connections.Pending,
     ring: keys.Keyring,
+    evidence: sql.LedgerSink,
+    errands: plane.Node,
 ) -> Parts:
     reading = runs.Reading(
         store=store,
@@ -204,6 +214,8 @@ def _rooms(
         discovery=discovery,
         pending=pending,
         keyring=ring,
+        evidence=evidence,
+        errands=errands,
     )
 
 
@@ -211,6 +223,7 @@ async def close(parts: Parts) -> None:
     """End what `assemble` opened. A lease that cannot be given up runs out by itself: what was done is done."""
     try:
         await parts.wiring.node.aclose()  # first: what this process gives up, others take over at once
+        await parts.errands.aclose()
         try:
             await parts.wiring.ownership.end()
         except StoreError as error:
@@ -219,8 +232,13 @@ async def close(parts: Parts) -> None:
         parts.store.close()
 
 
-def _node(settings: Settings, pending: connections.Pending, authorizer: plane.Authorizer, clock: Clock) -> plane.Node:
-    addresses = plane.AddressPolicy(allow=settings.execution.egress_allow)
-    lane = LateHttp(pending, addresses)
+def _node(
+    lane: plane.Lane,
+    authorizer: plane.Authorizer,
+    clock: Clock,
+    *,
+    node_id: str = NODE_ID,
+    sinks: plane.SinkSet | None = None,
+) -> plane.Node:
     target = plane.LocalTarget("local-http", target_class=plane.LOCAL_HTTP, lane_id=LANE_ID, clock=clock)
-    return plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock)
+    return plane.Node(node_id, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock, sinks=sinks)

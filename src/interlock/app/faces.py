@@ -212,7 +212,7 @@ class Connections:
             base_url=grant.base_url or profile.base_url,
             tenant_id=self._caller.tenant_id,
             pending=self._parts.pending,
-            node=wiring.node,
+            node=self._parts.errands,
             authorizer=wiring.authorizer,
             clock=wiring.clock,
             ids=wiring.ids,

@@ -17,7 +17,7 @@ from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
-    from interlock import runs
+    from interlock import plane, runs
     from interlock.app import assembly
 
 MAX_TIMEOUT = 3600
@@ -149,6 +149,17 @@ class Interlock:
             max_attempts=max_attempts,
         )
         return await self._parts.invoker.invoke(self.caller, request)
+
+    async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
+        """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last
+        one. What a run sent is in its history and its packet."""
+        sink, tenant_id = self._parts.evidence, self.caller.tenant_id
+        return await self._parts.store.read(lambda tx: sink.list_records(tx, tenant_id, cursor=cursor, limit=limit))
+
+    @property
+    def evidence_sink(self) -> "plane.EvidenceSink":
+        """For a plane of your own: its evidence then goes to this store, and is read by `evidence`."""
+        return self._parts.evidence
 
     def _targets(self, target: str | Sequence[str] | None) -> tuple[str, ...]:
         """The acceptable target classes. Raises UnknownTarget for one that this node never has."""

@@ -149,15 +149,23 @@ def python_profile(folder: str) -> plane.SandboxProfile:
 
 @asynccontextmanager
 async def open_local_plane(
-    *, egress_allow: Sequence[str] = (), sandboxes: Iterable[str] | None = ()
+    *,
+    egress_allow: Sequence[str] = (),
+    sandboxes: Iterable[str] | None = (),
+    sinks: Sequence[plane.EvidenceSink] = (),
 ) -> AsyncGenerator[LocalPlane]:
-    """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. Raises
-    InvalidAllowance."""
+    """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
+    evidence of every execution, and are closed with it. Raises InvalidAllowance."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
     async with (
         open_node(
-            NODE_ID, verifier=authorizer.verifier(), clock=clock, egress_allow=egress_allow, sandboxes=sandboxes
+            NODE_ID,
+            verifier=authorizer.verifier(),
+            clock=clock,
+            egress_allow=egress_allow,
+            sandboxes=sandboxes,
+            sinks=sinks,
         ) as (node, places),
         plane.Executions(node, clock=clock, ids=ids) as executions,
     ):
@@ -179,6 +187,7 @@ async def open_node(
     clock: Clock,
     egress_allow: Sequence[str],
     sandboxes: Iterable[str] | None,
+    sinks: Sequence[plane.EvidenceSink] = (),
 ) -> "AsyncGenerator[tuple[plane.Node, Sequence[targets.LocalSandbox]]]":
     """A node with the lanes of this host, and the places for processes that were probed and are offered."""
     from interlock.adapters import lanes
@@ -204,6 +213,7 @@ async def open_node(
         verifier=verifier,
         clock=clock,
         attestations=attestations,
+        sinks=plane.SinkSet(sinks) if sinks else None,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)

@@ -39,6 +39,10 @@ class Pending:
         """Know them no more."""
         self._pending.pop(handle, None)
 
+    def redactor(self) -> Redactor:
+        """Knows the secrets that are being probed just now."""
+        return Redactor(secret for _, secrets in self._pending.values() for secret in secrets.values())
+
     async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """The secret for the lane. Raises as the stored ones do."""
         pending = self._pending.get(ref.handle)

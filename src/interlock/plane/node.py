@@ -244,7 +244,7 @@ class Node:
         if on_receipt is not None:
             on_receipt(receipt)
         if self._sinks is not None:
-            await self._sinks.record(receipt)
+            await self._sinks.record(execution.intent, receipt)
         return receipt
 
 

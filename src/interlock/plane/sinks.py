@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Protocol
@@ -11,8 +11,9 @@ from typing import Final, Literal, Protocol
 import anyio
 
 from interlock.kernel import Redactor
-from interlock.plane.contract import Contract
+from interlock.plane.contract import Contract, Name
 from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.intent import Intent
 from interlock.plane.receipt import Receipt
 
 _log: Final = logging.getLogger(__name__)
@@ -43,12 +44,29 @@ class CapturedBody(Contract):
 
 
 class EvidenceRecord(Contract):
-    """What a sink is given: a receipt, and of its body what the capture level says."""
+    """What a sink is given: whose execution it was, its receipt, and of its body what the capture level says."""
 
     contract: Literal["interlock.evidence-record/v1"] = "interlock.evidence-record/v1"
+    tenant_id: Name
+    run_id: Name
+    attempt_id: Name
     capture: Capture
     receipt: Receipt
     body: CapturedBody | None
+
+    @classmethod
+    def of(
+        cls, intent: Intent, receipt: Receipt, *, capture: Capture, body: CapturedBody | None = None
+    ) -> "EvidenceRecord":
+        """The record of that intent's execution."""
+        return cls(
+            tenant_id=intent.tenant_id,
+            run_id=intent.run_id,
+            attempt_id=intent.attempt_id,
+            capture=capture,
+            receipt=receipt,
+            body=body,
+        )
 
 
 class EvidenceSink(Protocol):
@@ -91,17 +109,18 @@ class SinkSet:
         sinks: Iterable[EvidenceSink],
         *,
         capture: Capture = Capture.METADATA,
-        redactor: Redactor | None = None,
+        redactor: Callable[[], Redactor] | None = None,
         max_body_bytes: int = 65_536,
     ) -> None:
-        """Raises ValueError for two sinks of one name, and for `redacted` without a redactor."""
+        """`redactor` knows the secrets of the moment, and is asked for each receipt. Raises ValueError for two sinks of one
+        name, and for `redacted` without a redactor."""
         self._lines = [_Line(sink) for sink in sinks]
         if len({line.sink.name for line in self._lines}) < len(self._lines):
             raise ValueError("two evidence sinks have one name")
         if capture is Capture.REDACTED and redactor is None:
             raise ValueError("to capture redacted bodies, the set needs a redactor")
         self._capture = capture
-        self._redactor = redactor or Redactor()
+        self._redactor = redactor or Redactor
         self._max_body_bytes = max_body_bytes
 
     async def check(self) -> Failure | None:
@@ -113,10 +132,10 @@ class SinkSet:
                 return Failure.of(FailureClass.EVIDENCE_UNWRITABLE, message)
         return None
 
-    async def record(self, receipt: Receipt) -> None:
-        """Give a receipt to all sinks. Never raises: what a sink could not take is owed, and stops the next admission. Is not
-        cut short by a cancellation."""
-        record = self._captured(receipt)
+    async def record(self, intent: Intent, receipt: Receipt) -> None:
+        """Give the receipt of an intent to all sinks. Never raises: what a sink could not take is owed, and stops the next
+        admission. Is not cut short by a cancellation."""
+        record = self._captured(intent, receipt)
         for line in self._lines:
             line.owed.append(record)
         with anyio.CancelScope(shield=True):
@@ -145,28 +164,29 @@ class SinkSet:
             line.sound = True
         return True
 
-    def _captured(self, receipt: Receipt) -> EvidenceRecord:
-        receipt = self._cleaned(receipt)
+    def _captured(self, intent: Intent, receipt: Receipt) -> EvidenceRecord:
+        redactor = self._redactor()
+        receipt = self._cleaned(receipt, redactor)
         if self._capture is Capture.OFF:
-            return EvidenceRecord(capture=self._capture, receipt=receipt, body=None)
+            return EvidenceRecord.of(intent, receipt, capture=self._capture)
         media_type = next((value for name, value in receipt.headers if name == "content-type"), None)
         kept: bytes | None = None
         if self._capture is Capture.FULL:
             kept = receipt.body
         elif self._capture is Capture.REDACTED:
-            kept = self._redactor.data(receipt.body)
+            kept = redactor.data(receipt.body)
         body = CapturedBody(
             media_type=media_type,
             base64=None if kept is None else base64.b64encode(kept[: self._max_body_bytes]).decode(),
             truncated=kept is not None and len(kept) > self._max_body_bytes,
         )
-        return EvidenceRecord(capture=self._capture, receipt=receipt, body=body)
+        return EvidenceRecord.of(intent, receipt, capture=self._capture, body=body)
 
-    def _cleaned(self, receipt: Receipt) -> Receipt:
+    def _cleaned(self, receipt: Receipt, redactor: Redactor) -> Receipt:
         """Without what a peer may have echoed of a secret. Evidence and facts hold none; headers and messages may."""
         if self._capture is Capture.FULL:
             return receipt
-        clean = self._redactor.text
+        clean = redactor.text
         headers = receipt.headers
         if self._capture is not Capture.REDACTED:
             headers = tuple((name, value) for name, value in headers if name in _PLAIN_HEADERS)

@@ -24,6 +24,7 @@ from interlock.adapters.sql.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from interlock.adapters.sql.evidence import LedgerSink
 from interlock.adapters.sql.housekeeping import sweep
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
@@ -43,6 +44,7 @@ __all__ = [
     "ForeignFile",
     "InvalidStoreUrl",
     "KeyRecords",
+    "LedgerSink",
     "MigrationReport",
     "MigrationsPending",
     "RowRefused",

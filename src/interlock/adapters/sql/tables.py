@@ -344,3 +344,13 @@ validators = Table(
     Column("updated_at", Moment, nullable=False),
     Index(None, "updated_at"),
 )
+
+# Of executions outside of runs: what a run sent is proven by its own sends.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("tenant_id", _Name, primary_key=True),
+    Column("finished_at", Moment, primary_key=True),
+    Column("digest", String(80), primary_key=True),
+    Column("record_json", Text, nullable=False),
+)
