@@ -205,7 +205,7 @@ class World:
         return Settings(**values)
 
     async def assemble(
-        self, *, rules: str | None = None, manifest: sdk.Manifest | None = None, **changes: Any
+        self, *, rules: str | None = None, manifest: sdk.Manifest | Sequence[sdk.Manifest] | None = None, **changes: Any
     ) -> assembly.Parts:
         """The parts of a process. `rules` is the text of a settings file with policy and budgets."""
         file = None if rules is None else parse_file(self.folder / "interlock.toml", rules)
@@ -216,7 +216,7 @@ class World:
             ids=Uuid7Ids(self.clock),
             create=True,
             rules=None if rules is not None and "[policy" in rules else self.law,
-            more_connectors=[manifest or self.manifest],
+            more_connectors=manifest if isinstance(manifest, Sequence) else [manifest or self.manifest],
         )
 
     @asynccontextmanager

@@ -37,7 +37,8 @@ async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(f
         for target in ("local-htpp", ["local-http", "local-htpp"]):
             with pytest.raises(app.UnknownTarget, match="'local-htpp'; did you mean 'local-http'") as raised:
                 await process.create(target=target)
-            assert raised.value.details == {"target": "local-htpp", "known": ["local-http"]}
+            known = ["local-http", runs.LOCAL_SCRIPT, *plane.CLASSES]
+            assert raised.value.details == {"target": "local-htpp", "known": sorted(known)}
         assert await process.states() == []
 
 

@@ -129,7 +129,7 @@ async def test_what_was_shed_may_be_asked_for_again_under_its_key(world: World):
         ({"sandbox": "strict\x00"}, "sandbox"),
         ({"allowed_operations": ["a" * 300]}, "allowed_operations"),
         ({"allowed_operations": [f"a.{n}" for n in range(1001)]}, "allowed_operations has 1001"),
-        ({"target": ["local-http"] * 21}, "targets must name 1 to 20"),
+        ({"target": ["local-http"] * 21}, "targets must name at most 20"),
     ],
 )
 async def test_what_comes_with_a_request_is_bounded(file_world: World, changes: dict[str, Any], told: str):

@@ -40,7 +40,7 @@ class Host:
 
     async def perform(
         self, action: str, arguments: Mapping[str, JSON], execution: plane.ScriptExecution
-    ) -> JSON | plane.Denied:
+    ) -> JSON | plane.Denied | plane.Held:
         self.performed.append((action, arguments, execution.seq))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -215,6 +215,22 @@ async def test_a_denial_that_is_not_caught_ends_it():
     receipt = await Scripts(Host(look=plane.Denied("not today"))).run("look()")
     assert failed(receipt) == ("script_denied", "script_denied")
     assert receipt.delivery is plane.Delivery.NOT_SENT
+
+
+async def test_an_action_that_waits_for_a_person_ends_it():
+    scripts = Scripts(Host(look=plane.Held("somebody has to look at it")))
+    receipt = await scripts.run("try:\n  look()\nexcept Exception:\n  pass\n1")
+    assert failed(receipt) == ("script_held", "script_held")
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+    assert "action_held" in [link.type for link in receipt.evidence]
+
+
+async def test_chance_and_time_can_be_given(scripts: Scripts):
+    source = "from datetime import datetime\nstr(datetime.now())"
+    moment = scripts.intents.clock.now() - timedelta(days=1)
+    first = await scripts.run(source, moment=moment, seed="s", input=1)
+    assert (await scripts.run(source, moment=moment, seed="s", input=2)).body == first.body
+    assert (await scripts.run(source, seed="s")).body != first.body
 
 
 async def test_an_action_that_fails_is_told_to_the_script():

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import anyio
-import anyio.to_thread
-
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
+from interlock.app.places import COMMAND_CLASSES, LateLane, LatePlace, LatePlaces
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import Clock, IdSource, StoreError
+from interlock.kernel import Caller, Clock, IdSource, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -43,42 +41,6 @@ class Parts:
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
-class LateHttp:
-    """The HTTP lane, made for the first intent, in a thread: to load it takes longer than most commands."""
-
-    lane_id = LANE_ID
-    carries = plane.HttpIntent
-
-    def __init__(self, credentials: plane.CredentialResolver, addresses: plane.AddressPolicy) -> None:
-        self._credentials = credentials
-        self._addresses = addresses
-        self._lane: plane.Lane | None = None
-        self._making = anyio.Lock()
-        self._closed = False
-
-    async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
-        lane = self._lane or await self._load()
-        await lane.execute(intent, exchange)
-
-    async def aclose(self) -> None:
-        self._closed = True
-        if self._lane is not None:
-            await self._lane.aclose()
-
-    async def _load(self) -> plane.Lane:
-        async with self._making:
-            if self._lane is None:
-                self._lane = await anyio.to_thread.run_sync(self._make)
-                if self._closed:
-                    await self._lane.aclose()
-            return self._lane
-
-    def _make(self) -> plane.Lane:
-        from interlock.adapters import lanes
-
-        return lanes.HttpLane(credentials=self._credentials, egress=lanes.Egress(addresses=self._addresses))
-
-
 async def assemble(
     settings: Settings,
     *,
@@ -101,13 +63,14 @@ async def assemble(
         await ring.check()
         desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids)
         pending = connections.Pending(desk)
-        lane = LateHttp(pending, plane.AddressPolicy(allow=settings.execution.egress_allow))
+        lane = _http_lane(settings, pending)
         wiring = _wire(
             settings,
             store=store,
             capabilities=capabilities,
             desk=desk,
             lane=lane,
+            pending=pending,
             rules=rules or judged,
             limits=limits,
             signer=await ring.signer(),
@@ -130,6 +93,7 @@ def _wire(
     capabilities: catalog.Catalog,
     desk: connections.Connections,
     lane: plane.Lane,
+    pending: connections.Pending,
     rules: policy.Policy,
     limits: Sequence[budgets.Rule],
     signer: runs.Signer,
@@ -137,7 +101,9 @@ def _wire(
     ids: IdSource,
 ) -> runs.Wiring:
     ledger, execution = sql.SqlLedger(store), settings.execution
-    authorizer = plane.Authorizer(clock=clock)
+    authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(clock)
+    attestations = plane.AttestationVerifier({}, clock=clock)
+    places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
     return runs.Wiring(
         store=store,
         ledger=ledger,
@@ -146,12 +112,14 @@ def _wire(
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
         budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
-        node=_node(lane, authorizer, clock),
+        node=_node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations),
         authorizer=authorizer,
         signer=signer,
         blobs=blobs.ObjectBlobs(settings.blobs_url),
         validators=sql.ValidatorRecords(),
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
+        actions=actions,
+        places=LatePlaces(places),
         ownership=runs.Ownership(
             store=store,
             ledger=ledger,
@@ -202,13 +170,15 @@ def _rooms(
     )
     execution = runs.Execution(wiring)
     invoker = runs.Invoker(wiring, reading, execution)
+    holding = runs.Holding(wiring, reading, execution, invoker)
+    wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
     return Parts(
         settings=settings,
         store=store,
         wiring=wiring,
         reading=reading,
         invoker=invoker,
-        holding=runs.Holding(wiring, reading, execution, invoker),
+        holding=holding,
         recovery=runs.Recovery(wiring, reading, execution, invoker),
         steering=runs.Steering(wiring, reading, execution, invoker),
         discovery=discovery,
@@ -232,13 +202,70 @@ async def close(parts: Parts) -> None:
         parts.store.close()
 
 
+def _http_lane(settings: Settings, pending: connections.Pending) -> plane.Lane:
+    """Reading the system's trust store takes longer than most commands."""
+    addresses = plane.AddressPolicy(allow=settings.execution.egress_allow)
+
+    def make() -> plane.Lane:
+        from interlock.adapters import lanes
+
+        return lanes.HttpLane(credentials=pending, addresses=addresses)
+
+    return LateLane(LANE_ID, plane.HttpIntent, make)
+
+
+def _script_lane(actions: runs.Actions) -> plane.Lane:
+    def make() -> plane.Lane:
+        from interlock.adapters import lanes
+
+        return lanes.ScriptLane(actions)
+
+    return LateLane(runs.LOCAL_SCRIPT, plane.ScriptIntent, make)
+
+
 def _node(
     lane: plane.Lane,
     authorizer: plane.Authorizer,
     clock: Clock,
     *,
     node_id: str = NODE_ID,
+    actions: runs.Actions | None = None,
+    places: Sequence[LatePlace] = (),
+    attestations: plane.AttestationVerifier | None = None,
     sinks: plane.SinkSet | None = None,
 ) -> plane.Node:
-    target = plane.LocalTarget("local-http", target_class=plane.LOCAL_HTTP, lane_id=LANE_ID, clock=clock)
-    return plane.Node(node_id, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=clock, sinks=sinks)
+    lanes, classes = [lane], {LANE_ID: plane.LOCAL_HTTP}
+    if actions is not None:
+        lanes.append(_script_lane(actions))
+        classes[runs.LOCAL_SCRIPT] = runs.LOCAL_SCRIPT
+    here = [
+        plane.LocalTarget(target_class, target_class=target_class, lane_id=lane_id, clock=clock)
+        for lane_id, target_class in classes.items()
+    ]
+    return plane.Node(
+        node_id,
+        lanes=[*lanes, *(place.lane for place in places)],
+        targets=[*here, *places],
+        verifier=authorizer.verifier(),
+        clock=clock,
+        sinks=sinks,
+        attestations=attestations,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """`runs.Doors`."""
+
+    invoker: runs.Invoker
+    holding: runs.Holding
+    desk: approvals.Approvals
+
+    async def invoke(self, caller: Caller, request: runs.Request) -> runs.Outcome:
+        return await self.invoker.invoke(caller, request)
+
+    async def execute(self, caller: Caller, run_id: str) -> runs.Outcome:
+        return await self.holding.execute(caller, run_id)
+
+    async def approval(self, caller: Caller, approval_id: str) -> approvals.Approval:
+        return await self.desk.fetch_approval(caller, approval_id)

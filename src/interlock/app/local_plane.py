@@ -118,7 +118,7 @@ class _Riding:
 
 
 def local_sandboxes(
-    clock: Clock, classes: Iterable[str] | None = None
+    clock: Clock, classes: Iterable[str] | None = None, *, credentials: plane.CredentialResolver | None = None
 ) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
     """Every place for processes on this host, or those of these classes, each with its lane."""
     from interlock.adapters import lanes, targets
@@ -135,7 +135,7 @@ def local_sandboxes(
         name = plane.LOCAL_PROCESS if confiner is None else confiner.target_class
         if classes is not None and name not in classes:
             continue
-        lane = lanes.ProcessLane(credentials=_Nobody(), confiner=confiner, lane_id=name)
+        lane = lanes.ProcessLane(credentials=credentials or _Nobody(), confiner=confiner, lane_id=name)
         made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
     return made
 

@@ -113,6 +113,10 @@ def _sends(paper: Paper, sends: Sequence[runs.Send]) -> None:
 
 def _request(send: runs.Send) -> str:
     intent = cast("Mapping[str, Any]", json.loads(send.intent_json))
+    if "argv" in intent:
+        return shorten(" ".join(intent["argv"]), 120)
+    if "source_digest" in intent:
+        return f"script {intent['source_digest'][:19]}"
     return shorten(f"{intent.get('method', '')} {intent.get('url', '')}", 120)
 
 

@@ -97,6 +97,7 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "reconcile.concluded": lambda data: f"read: {_VERDICTS.get(data['verdict'], data['verdict'])}",
     "run.cancel_requested": lambda data: f"{data['by']} asks to cancel" + (f": {data['reason']}" if data["reason"] else ""),
     "run.read_requested": lambda data: f"{data['by']} asks to read the service once more",
+    "run.again_requested": lambda data: f"{data['by']} has the script run again",
     "run.settled": lambda data: f"{data['by']} saw: {data['seen']}" + (f" ({data['note']})" if data["note"] else ""),
     "run.extended": lambda data: f"the request brings along: {', '.join(data['extensions'])}",
     "run.input_edited": lambda _: "the reviewer changed the input",

@@ -143,6 +143,7 @@ from interlock.plane.schemas import json_schemas
 from interlock.plane.script_intent import (
     ActionHost,
     Denied,
+    Held,
     ScriptAction,
     ScriptExecution,
     ScriptIntent,
@@ -247,6 +248,7 @@ __all__ = [
     "FramingError",
     "FramingName",
     "Health",
+    "Held",
     "HttpIntent",
     "HttpTransport",
     "Inbox",

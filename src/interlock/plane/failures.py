@@ -49,6 +49,7 @@ class FailureClass(StrEnum):
     SCRIPT_FAILED = "script_failed"
     SCRIPT_LIMIT = "script_limit"
     SCRIPT_DENIED = "script_denied"
+    SCRIPT_HELD = "script_held"
     SCENARIO_UNMATCHED = "scenario_unmatched"
     EVIDENCE_UNWRITABLE = "evidence_unwritable"
     CANCELLED = "cancelled"
@@ -177,6 +178,12 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         Retry.AFTER_CHANGE,
         "depends",
         "Declare the action and have it allowed, or let the script do without; the evidence names what was refused.",
+    ),
+    FailureClass.SCRIPT_HELD: Meaning(
+        Fault.CALLER,
+        Retry.AFTER_CHANGE,
+        "depends",
+        "Have the action approved, then run the script again: what was answered before is not done twice.",
     ),
     FailureClass.SCENARIO_UNMATCHED: Meaning(
         Fault.CALLER, Retry.AFTER_CHANGE, "none", "Add a rule to the scenario that answers this intent."

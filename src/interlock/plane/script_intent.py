@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import JSON, InvalidJson, canonical, check_json, digest, digest_bytes, read_json
-from interlock.plane.contract import Contract, Digest, Name
+from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.intent import Intent, Milliseconds
 
 MAX_SOURCE_BYTES: Final = 262_144
@@ -74,7 +74,8 @@ def _size_of_input(fields: dict[str, Any]) -> int:
 class ScriptIntent(Intent):
     """One run of a program in a subset of Python. It sees `input`, and the value of its last expression is the result,
     the receipt's body in canonical JSON. `source` and `input` travel beside the record, which holds their digests and
-    sizes."""
+    sizes. `moment` is the time that it sees and `seed` what its chance is drawn from (left out: when it begins, and the
+    intent's digest): a script that is run again under the same of both does the same again."""
 
     contract: Literal["interlock.script-intent/v1"] = "interlock.script-intent/v1"
     source: SkipJsonSchema[str] = Field(default="", exclude=True, repr=False)
@@ -85,6 +86,8 @@ class ScriptIntent(Intent):
     input_size: Annotated[int, Field(ge=0)] = Field(default_factory=_size_of_input)
     actions: tuple[ScriptAction, ...] = Field(default=(), max_length=100)
     limits: ScriptLimits = ScriptLimits()
+    moment: Moment | None = None
+    seed: Name | None = None
 
     @field_validator("source")
     @classmethod
@@ -147,6 +150,13 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """The answer to an action that waits for a person. It ends the script: nobody knows how long that takes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptExecution:
     """Which script asks, and for the how-many-th time (from 1): together they name one action for good."""
 
@@ -157,7 +167,9 @@ class ScriptExecution:
 class ActionHost(Protocol):
     """Who carries out what scripts ask for, each action admitted like any other effect."""
 
-    async def perform(self, action: str, arguments: Mapping[str, JSON], execution: ScriptExecution) -> JSON | Denied:
+    async def perform(
+        self, action: str, arguments: Mapping[str, JSON], execution: ScriptExecution
+    ) -> JSON | Denied | Held:
         """Carry out a declared action whose arguments fit their schema, and return its answer. An InterlockError is
         told to the script, which may go on. May be cancelled."""
         ...

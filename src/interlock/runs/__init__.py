@@ -47,16 +47,21 @@ from interlock.runs.model import (
     State,
 )
 from interlock.runs.ownership import Ownership
+from interlock.runs.placing import LOCAL_SCRIPT, PlaceRefused
 from interlock.runs.pressure import Pressure
 from interlock.runs.reading import History, Reading
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
 from interlock.runs.revalidation import Validator, Validators
+from interlock.runs.scripts import ActionHeld, Actions, Doors
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
-from interlock.runs.wiring import Blobs, HandlerHost, Limits, Wiring
+from interlock.runs.wiring import Blobs, HandlerHost, Limits, Places, Wiring
 
 __all__ = [
+    "LOCAL_SCRIPT",
+    "ActionHeld",
+    "Actions",
     "Admission",
     "Admitted",
     "Artifact",
@@ -71,6 +76,7 @@ __all__ = [
     "DeadlinePassed",
     "Decision",
     "Delivery",
+    "Doors",
     "Event",
     "Execution",
     "HandlerHost",
@@ -92,6 +98,8 @@ __all__ = [
     "Owner",
     "Ownership",
     "OwnershipLapsed",
+    "PlaceRefused",
+    "Places",
     "Pressure",
     "Purpose",
     "Reading",

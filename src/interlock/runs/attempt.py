@@ -11,9 +11,11 @@ from interlock import sdk
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
+from interlock.runs.carrying import carry
 from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Records
+from interlock.runs.scripts import ActionHeld
 from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
@@ -66,8 +68,10 @@ async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, beg
 
 
 async def _perform(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> JSON:
-    if call.operation.http is None:
+    if call.operation.handler is not None:
         return await wiring.handlers.call(call.capability, call.value, sender)
+    if call.operation.http is None:
+        return await carry(wiring.actions, call, sender, facts)
     program, request = begun.opening or (sdk.program(call.operation, call.value, facts), None)
     return (await drive(program, sender, request)).value
 
@@ -105,11 +109,13 @@ def _checked(call: Call, value: JSON, *, effect: sdk.EffectState) -> Ending:
 def judge(call: Call, sender: Sender, error: InterlockError) -> Ending:
     """What an error means for the effect, and whether another attempt is safe."""
     redacted(call, error)
+    if isinstance(error, ActionHeld):
+        return Ending(error=error, effect="unknown")
     if call.operation.effect is sdk.Effect.READ:
         return Ending(error=error, effect="none", again=error.retry is Retry.LATER)
     effect = sender.effect()
     # What the declaration says of an answer counts. A handler's word does not: what it sent, and was answered, does.
-    if isinstance(error, sdk.OperationFailed) and call.operation.http is not None:
+    if isinstance(error, sdk.OperationFailed) and call.operation.handler is None:
         if error.effect == "none":
             sender.refused()
             effect = sender.effect()

@@ -10,7 +10,7 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import Records
 from interlock.runs.model import Attempt, AttemptState
-from interlock.runs.sender import Prepared, prepare
+from interlock.runs.sender import Prepared, prepare, request_draft
 from interlock.runs.wiring import Wiring
 
 Opening: TypeAlias = tuple[sdk.Program, sdk.HttpRequest]
@@ -124,8 +124,7 @@ async def _first(
         wiring,
         call,
         attempt,
-        lease,
-        request,
+        request_draft(call, lease, request),
         number=1,
         target_class=call.request.targets[0],
         deadline_at=deadline_at,

@@ -95,7 +95,9 @@ class Execution:
         doubt: Doubt | None,
     ) -> Ending:
         wiring = self._wiring
-        if doubt is not None and doubt.written_at is not None:
+        # A script is settled by running it again, not by reading: what its actions did before is found by their keys.
+        reads = call.operation.script is None
+        if doubt is not None and doubt.written_at is not None and reads:
             settled = await attempts.reconcile(
                 wiring, call, journal, sender, facts, cause=doubt.cause, written_at=doubt.written_at
             )
@@ -104,7 +106,7 @@ class Execution:
         if doubt is not None and not doubt.may_send:
             return Ending(error=doubt.cause, effect="none")
         ending = await attempts.carry_out(wiring, call, sender, facts, begun)
-        if ending.effect == "unknown" and ending.error is not None:
+        if ending.effect == "unknown" and ending.error is not None and reads:
             return await attempts.reconcile(
                 wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
             )

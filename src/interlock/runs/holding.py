@@ -86,7 +86,7 @@ class Holding:
         if verdict.effect not in GOES_ON:
             return await self._refuse(run, approval, verdict, decided)
         with of_run(run_id):
-            call = confined(call, verdict, self._wiring.node)
+            call = confined(call, verdict, self._wiring)
         async with reserved(self._wiring, call, holder=run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 raise OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)

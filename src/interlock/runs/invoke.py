@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
-from interlock import approvals, budgets, catalog, policy
+from interlock import approvals, budgets, catalog, policy, sdk
 from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import begin
@@ -16,6 +16,7 @@ from interlock.runs.errors import IdempotencyConflict, of_run
 from interlock.runs.execution import Execution
 from interlock.runs.ledger import Admission
 from interlock.runs.model import Decision, Run, State
+from interlock.runs.placing import placed
 from interlock.runs.reading import Reading
 from interlock.runs.releasing import release
 from interlock.runs.request import Outcome, Request
@@ -78,7 +79,7 @@ class Invoker:
         call = await self.prepare(caller, request, capability, given)
         verdict, pressure = await self.judge(call)
         if verdict.effect in GOES_ON:
-            call = confined(call, verdict, self._wiring.node)
+            call = confined(call, verdict, self._wiring)
         judged = Judged(call=call, run_id=self._wiring.ids.new("run"), verdict=verdict, pressure=pressure)
         try:
             match verdict.effect:
@@ -96,9 +97,12 @@ class Invoker:
         self, caller: Caller, request: Request, capability: catalog.Capability, given: Given | None = None
     ) -> Call:
         """Look up the connection. `given` is the request's input, if it was checked before. Raises catalog.InvalidInput,
-        InputHoldsSecret, and as `connections.resolve`."""
+        InputHoldsSecret, PlaceRefused, sdk.InvalidArgument, and as `connections.resolve`."""
         wiring, operation = self._wiring, capability.operation
+        request = placed(request, operation)
         given = given or check_input(capability, request.input)
+        if operation.command is not None:
+            sdk.build_command(operation, operation.command, given.value)
         resolved, redactor, revalidation = None, Redactor(), None
         if request.connection is not None or any(profile.type != NO_CONNECTION for profile in capability.manifest.auth):
             resolved = await wiring.connections.resolve(

@@ -20,6 +20,9 @@ CANCEL_REQUESTED = "run.cancel_requested"
 READ_REQUESTED = "run.read_requested"
 """The event by which a person asks to find out what happened: from then on the run is read about, and sends no more."""
 
+AGAIN_REQUESTED = "run.again_requested"
+"""The event by which a person has a script run again."""
+
 REBUILDS = 5
 """How often a change is built again when another hand (a cancel request) has written to the same run in between."""
 

@@ -27,6 +27,7 @@ class Origin(StrEnum):
     TRIGGER = "trigger"
     SCHEDULE = "schedule"
     SUBMISSION = "submission"
+    SCRIPT = "script"
 
 
 class State(StrEnum):

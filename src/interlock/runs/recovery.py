@@ -5,7 +5,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
 
 import anyio
 
@@ -161,7 +160,7 @@ class Recovery:
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
             verdict, _ = await self._invoker.judge(call)
-            call = confined(call, verdict, self._wiring.node)
+            call = confined(call, verdict, self._wiring)
             return await self._go_on(history, attempt, call, journal, lost, allowed=verdict.effect in GOES_ON)
         except (StaleRun, OwnershipLapsed, StoreError, OutcomeUnsaved):
             raise
@@ -277,5 +276,5 @@ def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:
         for send in sends
         if send.purpose is not Purpose.RECONCILE
         and send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
-        and cast("str", json.loads(send.intent_json)["method"]) not in READS
+        and json.loads(send.intent_json).get("method") not in READS
     ]

@@ -20,9 +20,10 @@ MAX_OPERATIONS = 1000
 class Request:
     """One ask. It carries no identity and no secret: those come with the `Caller` and the connection.
 
-    `targets` are acceptable target classes, best first; `allowed_operations` narrows what this caller may do, whatever
-    policy says; `max_attempts` counts tries at an effect that is known not to have happened; `timeout` bounds the whole
-    call. `cost` is what the call takes from budgets of spend, by unit. `extensions` are recorded and otherwise ignored.
+    `targets` are acceptable target classes, best first (none: those of the operation); `allowed_operations` narrows what
+    this caller may do, whatever policy says; `max_attempts` counts tries at an effect that is known not to have happened;
+    `timeout` bounds the whole call. `cost` is what the call takes from budgets of spend, by unit. `extensions` are recorded
+    and otherwise ignored.
     """
 
     capability: str
@@ -30,7 +31,7 @@ class Request:
     connection: str | None = None
     environment: str = "dev"
     trace_id: str | None = None
-    targets: tuple[str, ...] = ("local-http",)
+    targets: tuple[str, ...] = ()
     sandbox: str | None = None
     allowed_operations: frozenset[str] | None = None
     idempotency_key: str | None = None
@@ -62,9 +63,9 @@ class Request:
         for name, text in texts.items():
             if text is not None and (flaw := _flaw(text)) is not None:
                 raise RequestError(f"{name} must be 1 to {MAX_TEXT} printable characters; {flaw}")
-        if not 1 <= len(self.targets) <= MAX_TARGETS:
+        if len(self.targets) > MAX_TARGETS:
             raise RequestError(
-                f"targets must name 1 to {MAX_TARGETS} acceptable target classes, not {len(self.targets)}"
+                f"targets must name at most {MAX_TARGETS} acceptable target classes, not {len(self.targets)}"
             )
         for unit, amount in self.cost.items():
             if not str(unit).isidentifier() or type(amount) is not int or not 0 <= amount <= MAX_COST:

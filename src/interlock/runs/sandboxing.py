@@ -6,9 +6,10 @@ from dataclasses import replace
 from interlock import plane, policy
 from interlock.runs.call import Call
 from interlock.runs.errors import SandboxNotEnforced
+from interlock.runs.wiring import Wiring
 
 
-def confined(call: Call, verdict: policy.Decision, node: plane.Node) -> Call:
+def confined(call: Call, verdict: policy.Decision, wiring: Wiring) -> Call:
     """The call at the level that the verdict demands, if a target class that it accepts enforces that.
 
     Those that do not are passed over, each as a rung on record, since the node refuses them. Raises SandboxNotEnforced.
@@ -16,17 +17,21 @@ def confined(call: Call, verdict: policy.Decision, node: plane.Node) -> Call:
     level = verdict.sandbox
     if not plane.SANDBOX_LEVELS[level]:
         return call
-    if call.operation.http is None:
+    if call.operation.handler is not None:
         raise SandboxNotEnforced(call.capability.capability_id, level, handler=True)
     needed = plane.sandboxed(level).properties
-    lacking = {name: _lacking(needed, node, name) for name in call.request.targets}
+    lacking = {name: _lacking(needed, wiring, name) for name in call.request.targets}
     if all(lacking.values()):
         raise SandboxNotEnforced(call.capability.capability_id, level, lacking=lacking)
     return replace(call, sandbox=level)
 
 
-def _lacking(needed: Collection[str], node: plane.Node, target_class: str) -> list[str]:
-    """What the best of the node's targets of that class was not shown to have."""
-    shown = [each.attestation for each in node.describe().targets if each.attestation.target_class == target_class]
-    found = [sorted(frozenset(needed) - frozenset(each.properties)) for each in shown]
+def _lacking(needed: Collection[str], wiring: Wiring, target_class: str) -> list[str]:
+    """What the best of the node's targets of that class was not shown to have. A place that is probed when it is needed is
+    taken for what its class stands for: at the dispatch it has been probed."""
+    targets = wiring.node.describe().targets
+    shown = [each.attestation.properties for each in targets if each.attestation.target_class == target_class]
+    if not shown and target_class in wiring.places.classes:
+        shown = [tuple(plane.CLASSES.get(target_class, ()))]
+    found = [sorted(frozenset(needed) - frozenset(each)) for each in shown]
     return min(found, key=len, default=sorted(needed))

@@ -1,8 +1,10 @@
 """The port of one attempt: every request through it is committed before it leaves and is settled after."""
 
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import anyio
@@ -18,16 +20,34 @@ from interlock.runs.ledger import SendEnd
 from interlock.runs.model import Attempt, Delivery, Purpose, Send
 from interlock.runs.wiring import Wiring
 
+T = TypeVar("T")
+
 USER_AGENT = f"interlock/{VERSION}"
 _ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
 """What a request says unless the connector says otherwise; the last of it only where there is a body."""
 READS = frozenset({"GET", "HEAD"})
 UNSURE = frozenset({408})
 """Client errors after which the service may have acted all the same, as after any 5xx."""
-MOVE_ON = frozenset({plane.FailureClass.TARGET_UNAVAILABLE, plane.FailureClass.LANE_UNAVAILABLE})
+MOVE_ON = frozenset(
+    {
+        plane.FailureClass.TARGET_UNAVAILABLE,
+        plane.FailureClass.LANE_UNAVAILABLE,
+        plane.FailureClass.SANDBOX_UNENFORCEABLE,
+    }
+)
 """Failures before dispatch that leave the next acceptable target class to be tried."""
 
 STOPPED = (OwnershipLapsed, StaleRun, RunCancelled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An effect that is to be sent: `draw` makes its intent, of the fields that all intents share.
+    `writes`: whether it may change something."""
+
+    draw: Callable[[dict[str, Any]], plane.Intent]
+    writes: bool
+    purpose: Purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +55,8 @@ class Prepared:
     """A send that is committed, or about to be, with the intent that will leave."""
 
     send: Send
-    intent: plane.HttpIntent
-    request: sdk.HttpRequest
+    intent: plane.Intent
+    writes: bool
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +66,7 @@ class Sent:
     prepared: Prepared
     delivery: Delivery = Delivery.UNKNOWN
     status: int | None = None
+    failed: bool = False
     receipt_json: str | None = None
     settled: bool = False
     left_at: datetime | None = None
@@ -54,15 +75,18 @@ class Sent:
     @property
     def is_write(self) -> bool:
         """Whether it may have changed something."""
-        return self.prepared.request.method not in READS
+        return self.prepared.writes
 
     @property
     def effect(self) -> sdk.EffectState:
         """What is known of it, if it is a write."""
         if self.delivery is Delivery.UNKNOWN:
             return "unknown"
-        if self.delivery is not Delivery.RESPONDED or self.status is None:
+        if self.delivery is not Delivery.RESPONDED:
             return "none"
+        if self.status is None:
+            # A command that failed may have done something first. What a script did, its actions' own runs say.
+            return "unknown" if self.failed and isinstance(self.prepared.intent, plane.ProcessIntent) else "happened"
         if self.status in UNSURE or self.status >= 500:
             return "unknown"
         return "none" if self.status >= 400 else "happened"
@@ -78,40 +102,31 @@ def prepare(
     wiring: Wiring,
     call: Call,
     attempt: Attempt,
-    lease: connections.Lease | None,
-    request: sdk.HttpRequest,
+    draft: Draft,
     *,
     number: int,
     target_class: str,
     deadline_at: datetime,
     at: datetime,
 ) -> Prepared:
-    """Turn a connector's request into an intent and its row of that moment. Nothing is written."""
-    content = request.content
-    intent = plane.HttpIntent(
-        intent_id=wiring.ids.new("snd"),
-        tenant_id=attempt.tenant_id,
-        run_id=attempt.run_id,
-        attempt_id=attempt.attempt_id,
-        trace_id=call.request.trace_id or attempt.run_id,
-        method=cast("Any", request.method),
-        url=call.base_url + request.target,
-        headers=_headers(request, has_body=content is not None),
-        body=content or b"",
-        credential=_credential(call, lease),
-        allowed_hosts=(call.host,),
-        timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
-        max_response_bytes=call.operation.max_response_bytes,
-        deadline_at=deadline_at,
-        idempotency_key=call.request.idempotency_key,
-    )
+    """Turn a draft into an intent and its row of that moment. Nothing is written."""
+    identity: dict[str, Any] = {
+        "intent_id": wiring.ids.new("snd"),
+        "tenant_id": attempt.tenant_id,
+        "run_id": attempt.run_id,
+        "attempt_id": attempt.attempt_id,
+        "trace_id": call.request.trace_id or attempt.run_id,
+        "deadline_at": deadline_at,
+        "idempotency_key": call.request.idempotency_key,
+    }
+    intent = draft.draw(identity)
     send = Send(
         send_id=intent.intent_id,
         run_id=attempt.run_id,
         attempt_id=attempt.attempt_id,
         tenant_id=attempt.tenant_id,
         number=number,
-        purpose=Purpose(request.purpose.value),
+        purpose=draft.purpose,
         target_class=target_class,
         intent_json=intent.canonical,
         intent_digest=intent.digest,
@@ -120,7 +135,27 @@ def prepare(
         started_at=at,
         finished_at=None,
     )
-    return Prepared(send=send, intent=intent, request=request)
+    return Prepared(send=send, intent=intent, writes=draft.writes)
+
+
+def request_draft(call: Call, lease: connections.Lease | None, request: sdk.HttpRequest) -> Draft:
+    """A connector's request, to be sent."""
+    content = request.content
+
+    def draw(identity: dict[str, Any]) -> plane.Intent:
+        return plane.HttpIntent(
+            **identity,
+            method=cast("Any", request.method),
+            url=call.base_url + request.target,
+            headers=_headers(request, has_body=content is not None),
+            body=content or b"",
+            credential=_credential(call, lease),
+            allowed_hosts=(call.host,),
+            timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
+            max_response_bytes=call.operation.max_response_bytes,
+        )
+
+    return Draft(draw=draw, writes=request.method not in READS, purpose=Purpose(request.purpose.value))
 
 
 def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, str], ...]:
@@ -157,7 +192,7 @@ class Sender:
         self._call = call
         self._journal = journal
         self._attempt = attempt
-        self._lease = lease
+        self.lease = lease
         self._deadline_at = deadline_at
         self._prepared = prepared
         self._turn = anyio.Lock(fast_acquire=True)
@@ -166,41 +201,67 @@ class Sender:
         """Why this process must not go on with the run, whatever a handler makes of that error."""
         self.sent: list[Sent] = []
 
+    @property
+    def run_id(self) -> str:
+        """The run that it sends for."""
+        return self._attempt.run_id
+
+    @property
+    def begun_at(self) -> datetime:
+        """When the run was made: the same for every attempt."""
+        return self._journal.run.created_at
+
     async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
-        """Send once, over the first acceptable target class that takes it; one request at a time. Raises
-        plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver."""
+        """Send a request once, as `carry` does."""
+        async with self._in_turn():
+            again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
+            conditioned = request
+            if again is not None and self._prepared is None:
+                conditioned = await again.condition(request)
+            draft = request_draft(self._call, self.lease, conditioned)
+            response = await self._carry(draft, self._response)
+            return response if again is None else again.answer(request, response)
+
+    async def carry(self, draft: Draft, read: Callable[[plane.Receipt], T | plane.Failure]) -> T:
+        """Send once, over the first acceptable target class that takes it; one at a time. `read` says what a receipt comes
+        to. Raises what it raises, plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver."""
+        async with self._in_turn():
+            return await self._carry(draft, read)
+
+    @asynccontextmanager
+    async def _in_turn(self) -> AsyncGenerator[None]:
         async with self._turn:
             if self._closed:
                 raise AttemptOver(f"{self._attempt.attempt_id} has ended; nothing more is sent for it")
             try:
-                return await self._request(request)
+                yield
             except STOPPED as error:
                 self.stopped = error
                 raise
 
-    async def _request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
-        again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
-        conditioned = request
-        if again is not None and self._prepared is None:
-            conditioned = await again.condition(request)
-        failure: plane.Failure | None = None
-        for target_class in self._call.request.targets:
-            told = await self._send(conditioned, target_class)
-            if isinstance(told, sdk.HttpResponse):
-                return told if again is None else again.answer(request, told)
-            failure = told
-            if failure is None or failure.failure_class not in MOVE_ON:
-                break
-        if failure is None:
-            raise plane.EffectFailed("the plane returned a receipt without an answer and without a failure")
-        raise plane.EffectFailed.of(failure)
+    async def _carry(self, draft: Draft, read: Callable[[plane.Receipt], T | plane.Failure]) -> T:
+        *others, last = self._call.request.targets
+        for target_class in others:
+            told = await self._send(draft, target_class, read)
+            if not isinstance(told, plane.Failure):
+                return told
+            if told.failure_class not in MOVE_ON:
+                raise plane.EffectFailed.of(told)
+        told = await self._send(draft, last, read)
+        if isinstance(told, plane.Failure):
+            raise plane.EffectFailed.of(told)
+        return told
 
-    async def _send(self, request: sdk.HttpRequest, target_class: str) -> sdk.HttpResponse | plane.Failure | None:
+    async def _send(
+        self, draft: Draft, target_class: str, read: Callable[[plane.Receipt], T | plane.Failure]
+    ) -> T | plane.Failure:
+        return read(await self._dispatch(await self._commit(draft, target_class), target_class))
+
+    def _response(self, receipt: plane.Receipt) -> sdk.HttpResponse | plane.Failure:
         """The answer, or the failure. Nothing is raised here for what the service said: a receipt may hold what a service
         repeats of our credential, and this frame would carry it into tracebacks."""
         redactor = self._call.redactor
-        receipt = await self._dispatch(await self._commit(request, target_class), target_class)
-        if receipt.delivery is not plane.Delivery.RESPONDED or receipt.failure is not None:
+        if receipt.failure is not None:
             return receipt.failure
         return sdk.HttpResponse(
             status=receipt.status or 0,
@@ -209,7 +270,7 @@ class Sender:
             received_at=receipt.finished_at,
         )
 
-    async def _commit(self, request: sdk.HttpRequest, target_class: str) -> Sent:
+    async def _commit(self, draft: Draft, target_class: str) -> Sent:
         if self._prepared is not None:
             sent = Sent(prepared=self._prepared)
             self._prepared = None
@@ -220,11 +281,10 @@ class Sender:
             self._wiring,
             self._call,
             self._attempt,
-            self._lease,
-            request,
+            draft,
             number=len(self.sent) + 1,
             target_class=target_class,
-            deadline_at=self._deadline(request),
+            deadline_at=self._deadline(draft),
             at=at,
         )
         told, end = self.settle(at)
@@ -237,9 +297,9 @@ class Sender:
         self.sent.append(sent)
         return sent
 
-    def _deadline(self, request: sdk.HttpRequest) -> datetime:
+    def _deadline(self, draft: Draft) -> datetime:
         """Reading what became of a write has time of its own: that the call's is over may be why it is needed."""
-        if request.purpose is not sdk.Purpose.RECONCILE:
+        if draft.purpose is not Purpose.RECONCILE:
             return self._deadline_at
         return self._wiring.clock.now() + timedelta(seconds=self._call.operation.timeout_seconds)
 
@@ -252,6 +312,7 @@ class Sender:
         if remaining <= 0:
             # Committed and then frozen: another process may be recovering this very send.
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} before sending")
+        await self._wiring.places.ready(target_class)
         authority = self._wiring.authorizer.issue(
             sent.prepared.intent.digest,
             audience=self._wiring.node.node_id,
@@ -267,6 +328,7 @@ class Sender:
             # Also called when the caller is cancelled, so that what is known is not lost.
             sent.delivery = Delivery(receipt.delivery.value)
             sent.status = receipt.status
+            sent.failed = receipt.failure is not None
             sent.receipt_json = self._call.redactor.text(receipt.canonical)
 
         try:

@@ -10,8 +10,8 @@ from interlock.runs.beginning import begin
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, of_run
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.invoke import Invoker
-from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Move
+from interlock.runs.invoke import GOES_ON, Invoker
+from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
 from interlock.runs.recovery import last_left, writes_in_doubt
@@ -68,10 +68,11 @@ class Steering:
         return journal.run
 
     async def settle(self, caller: Caller, run_id: str, *, seen: Seen | None = None, note: str = "") -> Run:
-        """Settle a run whose outcome is unknown: by what a person saw, or, without that, by reading once more.
+        """Settle a run whose outcome is unknown: by what a person saw, or, without that, by reading once more. A script is
+        run once more instead, and finds what its actions did before.
 
         What a person says counts like an approval, and takes the same role. Raises RunNotFound, RunNotWaiting,
-        approvals.RoleMissing, and UnknownOutcome if reading still cannot tell.
+        approvals.RoleMissing, UnknownOutcome if reading still cannot tell, and ActionHeld.
         """
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.WAITING:
@@ -105,16 +106,18 @@ class Steering:
         call = await self._invoker.prepare(requester, request, capability)
         verdict, _ = await self._invoker.judge(call)
         with of_run(run_id):
-            call = confined(call, verdict, wiring.node)
+            call = confined(call, verdict, wiring)
         facts = call.facts(
             started_at=min((send.started_at for send in history.sends), default=run.created_at),
             idempotency_key=run_id,
         )
         doubtful = writes_in_doubt(history.sends)
+        # A script goes on by being run again, if policy still lets it.
+        again = call.operation.script is not None and verdict.effect in GOES_ON
         doubt = Doubt(
             cause=AttemptLost("the outcome of an earlier attempt is unknown", run_id=run_id),
             written_at=last_left(history, doubtful, wiring.clock.now()) if doubtful else run.created_at,
-            may_send=False,
+            may_send=again,
         )
         at, number, fence = wiring.clock.now(), run.attempt_count + 1, run.fence + 1
         begun = await begin(
@@ -124,7 +127,7 @@ class Steering:
         changed, move = rebuilding.moved_on(run, capability)
         with wiring.ownership.working(run_id), of_run(run_id):
             await journal.write(
-                [(READ_REQUESTED, {"by": caller.actor}), *changed, *begun.entries(call)],
+                [(AGAIN_REQUESTED if again else READ_REQUESTED, {"by": caller.actor}), *changed, *begun.entries(call)],
                 at=at,
                 move=replace(move, state=State.RUNNING, fence=fence),
                 records=begun.records(),

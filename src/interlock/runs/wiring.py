@@ -13,6 +13,7 @@ from interlock.runs.model import Run
 from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
 from interlock.runs.revalidation import Validators
+from interlock.runs.scripts import Actions
 from interlock.runs.signing import Signer
 
 
@@ -33,6 +34,19 @@ class HandlerHost(Protocol):
 
     async def call(self, capability: catalog.Capability, value: Mapping[str, JSON], http: sdk.Http) -> JSON:
         """Run the capability's handler. Raises what the handler raised if that is an InterlockError, else HandlerFailed."""
+        ...
+
+
+class Places(Protocol):
+    """The places for commands."""
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The target classes that they may come to have."""
+        ...
+
+    async def ready(self, target_class: str) -> None:
+        """See to it that a place of that class is proven, if this host can have one. Never raises; quick if it is."""
         ...
 
 
@@ -63,6 +77,8 @@ class Wiring:
     blobs: Blobs
     validators: Validators
     handlers: HandlerHost
+    actions: Actions
+    places: Places
     ownership: Ownership
     pressure: Pressure
     sweep: Callable[[datetime], Awaitable[int]]

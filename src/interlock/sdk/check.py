@@ -38,6 +38,10 @@ def manifest_problems(
     for operation in operations:
         yield from operation_problems(operation)
         yield from _scope_problems(f"operations[{operation.operation_id}]", operation.scopes, auth)
+        for secret in () if operation.command is None else operation.command.secrets:
+            if not any(secret.field in profile.secret_fields for profile in auth):
+                path = f"operations[{operation.operation_id}].command.secrets"
+                yield Problem(path=path, problem=f"no auth profile has the secret field {secret.field!r}")
     for trigger in triggers:
         yield from _trigger_problems(f"triggers[{trigger.trigger_id}]", trigger, auth)
         yield from _scope_problems(f"triggers[{trigger.trigger_id}]", trigger.scopes, auth)

@@ -7,6 +7,8 @@ from interlock.sdk import template
 from interlock.sdk.check_schema import fields_of, header_problems, pointer_problems, schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import (
+    CommandOperation,
+    Confinement,
     Effect,
     HttpOperation,
     Idempotency,
@@ -20,13 +22,15 @@ from interlock.sdk.manifest import (
 from interlock.sdk.wire import check_path
 
 _MOST_PAGES: Final = 100
+_UNCONFINED: Final = "local-process"
 
 
 def operation_problems(operation: Operation) -> Iterator[Problem]:
     """What contradicts itself within one operation."""
     path = f"operations[{operation.operation_id}]"
-    if (operation.http is None) == (operation.handler is None):
-        yield Problem(path=path, problem="exactly one of http and handler is needed")
+    forms = (operation.http, operation.handler, operation.command, operation.script)
+    if sum(form is not None for form in forms) != 1:
+        yield Problem(path=path, problem="exactly one of http, handler, command and script is needed")
     yield from surface_problems(f"{path}.surface", operation.surface)
     yield from _policy_problems(f"{path}.schemas", operation.schemas, operation.surface)
     yield from schema_problems(f"{path}.input_schema", operation.input_schema, operation.schemas.input, closed=True)
@@ -37,6 +41,12 @@ def operation_problems(operation: Operation) -> Iterator[Problem]:
             yield from pointer_problems(f"{path}.errors[{index}].when.pointer", rule.when.pointer)
     if operation.http is not None:
         yield from _http_problems(f"{path}.http", operation, operation.http)
+    if operation.command is not None:
+        yield from _local_problems(f"{path}.command", operation)
+        yield from _command_problems(f"{path}.command", operation, operation.command)
+        yield from _confinement_problems(f"{path}.command", operation, operation.command)
+    if operation.script is not None:
+        yield from _local_problems(f"{path}.script", operation)
     if operation.pagination is not None:
         yield from _pagination_problems(f"{path}.pagination", operation, operation.pagination)
     if operation.reconcile is not None:
@@ -84,6 +94,50 @@ def _http_problems(path: str, operation: Operation, http: HttpOperation) -> Iter
     yield from path_problems(f"{path}.path", http.path, operation)
     yield from _field_problems(path, operation, http)
     yield from header_problems(f"{path}.headers", http.headers)
+
+
+def _local_problems(path: str, operation: Operation) -> Iterator[Problem]:
+    """What belongs to requests only."""
+    if operation.runtime_class is not RuntimeClass.DIRECT:
+        yield Problem(path=path, problem=f"it is direct, not {operation.runtime_class}")
+    if operation.idempotency is Idempotency.KEY:
+        yield Problem(path=path, problem="it has no header for an idempotency key")
+    if operation.reconcile is not None:
+        yield Problem(path=path, problem="reconcile is about the answers of a service")
+
+
+def _command_problems(path: str, operation: Operation, command: CommandOperation) -> Iterator[Problem]:
+    fields = fields_of(operation.input_schema)
+    for place, text in (*enumerate(command.argv), *command.env.items()):
+        for hole in template.fields_in(text):
+            if hole not in fields:
+                yield Problem(path=f"{path}[{place}]", problem=f"{{{hole}}} names no field of the input")
+    if template.fields_in(command.argv[0]):
+        yield Problem(path=f"{path}.argv[0]", problem="the command itself is fixed: no input may choose it")
+    if command.stdin is not None and command.stdin not in fields:
+        yield Problem(path=f"{path}.stdin", problem="the input has no such field")
+    for secret in command.secrets:
+        if (secret.env is None) == (secret.fd is None):
+            yield Problem(
+                path=f"{path}.secrets", problem="a secret goes into a variable or to a descriptor, one of both"
+            )
+    names = [*command.env, *(secret.env for secret in command.secrets if secret.env is not None)]
+    fds = [secret.fd for secret in command.secrets if secret.fd is not None]
+    if len(names) != len(set(names)) or len(fds) != len(set(fds)):
+        yield Problem(path=path, problem="a variable or a descriptor is given twice")
+
+
+def _confinement_problems(path: str, operation: Operation, command: CommandOperation) -> Iterator[Problem]:
+    open_ones = [target for target in command.targets if target == _UNCONFINED]
+    if command.confinement is None and len(open_ones) != len(command.targets):
+        yield Problem(path=f"{path}.confinement", problem="these targets confine what it lists; say what it may touch")
+    if command.confinement is not None and open_ones:
+        yield Problem(path=f"{path}.targets", problem=f"{_UNCONFINED} confines nothing, and there is a confinement")
+    if command.confinement is None and operation.sandbox != "none":
+        yield Problem(path=f"{path}.confinement", problem=f"the sandbox level {operation.sandbox} needs one")
+    for place in (*(command.confinement or Confinement()).read, *(command.confinement or Confinement()).write):
+        if ".." in place.split("/"):
+            yield Problem(path=f"{path}.confinement", problem=f"the path {place[:200]!r} goes up")
 
 
 def _field_problems(path: str, operation: Operation, http: HttpOperation) -> Iterator[Problem]:

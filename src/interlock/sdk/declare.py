@@ -179,6 +179,74 @@ def handler(
     return _operation(operation_id, input, output, {"handler": _reference(function), **operation})
 
 
+def command(
+    operation_id: str,
+    argv: Sequence[str],
+    *,
+    input: Shape,  # noqa: A002
+    output: Shape,
+    env: Mapping[str, str] | None = None,
+    secrets: Sequence[Draft] | None = None,
+    stdin: str | None = None,
+    cwd: str | None = None,
+    stdout: Literal["text", "json"] | None = None,
+    refusals: Mapping[int, str] | None = None,
+    targets: Sequence[str] | None = None,
+    confinement: Draft | None = None,
+    **operation: Unpack[Keywords],
+) -> Draft:
+    """An operation that is a command (`manifest.CommandOperation` tells what the keywords mean; `stdout` is its `output`).
+    Unless `effect` says otherwise it executes, and happens again when repeated."""
+    spoken = _given(
+        argv=list(argv),
+        env=env,
+        secrets=secrets,
+        stdin=stdin,
+        cwd=cwd,
+        output=stdout,
+        refusals=None if refusals is None else {str(code): meaning for code, meaning in refusals.items()},
+        targets=targets,
+        confinement=confinement,
+    )
+    return _operation(operation_id, input, output, {"effect": Effect.EXECUTE, "command": spoken, **operation})
+
+
+def confined(**confinement: Any) -> Draft:
+    """What a command may touch (`manifest.Confinement` tells what the keywords mean)."""
+    return confinement
+
+
+def secret(field: str, *, env: str | None = None, fd: int | None = None) -> Draft:
+    """How a command is handed the connection's secret."""
+    return _given(field=field, env=env, fd=fd)
+
+
+def script(
+    operation_id: str,
+    source: str,
+    *,
+    input: Shape,  # noqa: A002
+    output: Shape,
+    actions: Mapping[str, str] | None = None,
+    run_ms: int | None = None,
+    memory_bytes: int | None = None,
+    output_bytes: int | None = None,
+    max_actions: int | None = None,
+    **operation: Unpack[Keywords],
+) -> Draft:
+    """An operation that is a small program, which asks for other capabilities (`manifest.ScriptOperation` tells what the
+    keywords mean). Unless `effect` says otherwise it executes, and happens again when repeated."""
+    written = _given(
+        source=source,
+        actions=actions,
+        run_ms=run_ms,
+        memory_bytes=memory_bytes,
+        output_bytes=output_bytes,
+        max_actions=max_actions,
+    )
+    return _operation(operation_id, input, output, {"effect": Effect.EXECUTE, "script": written, **operation})
+
+
 def _operation(operation_id: str, input: Shape, output: Shape, rest: Mapping[str, Any]) -> Draft:  # noqa: A002
     given = dict(rest)
     return {

@@ -3,7 +3,8 @@
 ConfigurationError
 └── InvalidManifest          invalid_manifest
 RequestError
-└── InvalidPathValue         invalid_path_value
+├── InvalidPathValue         invalid_path_value
+└── InvalidArgument          invalid_argument
 ProviderError
 └── OperationFailed          every leaf says what became of the effect: none, unknown or happened
     ├── AuthFailed           auth_failed
@@ -66,6 +67,13 @@ class InvalidPathValue(RequestError):
     """An input value cannot stand in a URL path: empty, `.` or `..`."""
 
     code = "invalid_path_value"
+
+
+class InvalidArgument(RequestError):
+    """An input value cannot stand among a command's arguments: it would be an option, or it holds a NUL."""
+
+    code = "invalid_argument"
+    next_step = "Give another value; only the connector's author can let options through."
 
 
 class OperationFailed(ProviderError):

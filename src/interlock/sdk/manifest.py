@@ -120,6 +120,82 @@ class HttpOperation(_Model):
     conditional: bool = False
 
 
+FailureCode: TypeAlias = Literal[
+    "auth_failed",
+    "provider_forbidden",
+    "resource_not_found",
+    "resource_conflict",
+    "invalid_for_provider",
+    "rate_limited",
+    "provider_unavailable",
+    "unexpected_answer",
+]
+
+TargetClass: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
+Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+HostPath: TypeAlias = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+Argument: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+
+
+class CommandSecret(_Model):
+    """The secret field of the connection, as a variable or ready to be read from a file descriptor (3 to 63)."""
+
+    field: Name
+    env: Variable | None = None
+    fd: int | None = Field(default=None, ge=3, le=63)
+
+
+class Confinement(_Model):
+    """What a command may touch where it runs; all else is closed to it. Paths are the host's; `write` includes reading.
+    The limits are those of all its processes together (`total_memory_bytes`, `processes`) or of each (the others)."""
+
+    read: tuple[HostPath, ...] = ()
+    write: tuple[HostPath, ...] = ()
+    network: Literal["none", "loopback"] = "none"
+    total_memory_bytes: int | None = Field(default=None, ge=1_048_576, le=2**48)
+    processes: int | None = Field(default=None, ge=1, le=100_000)
+    memory_bytes: int | None = Field(default=None, ge=1_048_576, le=2**48)
+    cpu_seconds: int | None = Field(default=None, ge=1, le=86_400)
+    files: int | None = Field(default=None, ge=8, le=1_048_576)
+    file_bytes: int | None = Field(default=None, ge=0, le=2**48)
+
+
+class CommandOperation(_Model):
+    """One command as data; there is no shell.
+
+    Every `{field}` of `argv` and `env` is an input field; `stdin` names the field whose text the command reads. The
+    environment is `env` and `secrets`, and nothing else. `output` says what stdout is: `json`, or `text`, which becomes the
+    member `stdout`. `refusals` are the exit codes by which the command says that it did nothing; after any other but 0,
+    nobody knows. `targets` are the classes of place where it may run, best first, and `confinement` what it may touch there;
+    without a confinement it runs on `local-process` only, which confines nothing.
+    """
+
+    argv: tuple[Argument, ...] = Field(min_length=1, max_length=1000)
+    env: dict[Variable, Argument] = {}
+    secrets: tuple[CommandSecret, ...] = ()
+    stdin: Name | None = None
+    cwd: HostPath = "/"
+    output: Literal["text", "json"] = "text"
+    refusals: dict[Annotated[str, Field(pattern=r"^[1-9]\d{0,2}$")], FailureCode] = {}
+    targets: tuple[TargetClass, ...] = Field(
+        default=("local-bubblewrap", "container-runc", "local-landlock"), min_length=1, max_length=20
+    )
+    confinement: Confinement | None = None
+
+
+class ScriptOperation(_Model):
+    """A small program (docs/plane-scripts.md). It sees the operation's input as `input`, and the value of its last expression
+    is the output. `actions` are what it may ask for: the names that it calls, and the capabilities that they stand for. Each
+    call is a run of its own, under the policy for that capability."""
+
+    source: Annotated[str, Field(min_length=1, max_length=262_144)]
+    actions: dict[Name, Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*$", max_length=200)]] = {}
+    run_ms: int = Field(default=5_000, ge=1, le=600_000)
+    memory_bytes: int = Field(default=33_554_432, ge=1_048_576, le=2**30)
+    output_bytes: int = Field(default=65_536, ge=0, le=2**26)
+    max_actions: int = Field(default=100, ge=0, le=1000)
+
+
 class Condition(_Model):
     """What else must hold for an error rule: all that is given. `contains` ignores case; without `pointer` it looks at
     the whole body's text."""
@@ -137,18 +213,6 @@ class RetryAfter(_Model):
     header: Text | None = None
     reset_header: Text | None = None
     seconds: float | None = Field(default=None, ge=0, le=86_400)
-
-
-FailureCode: TypeAlias = Literal[
-    "auth_failed",
-    "provider_forbidden",
-    "resource_not_found",
-    "resource_conflict",
-    "invalid_for_provider",
-    "rate_limited",
-    "provider_unavailable",
-    "unexpected_answer",
-]
 
 
 class ErrorRule(_Model):
@@ -237,6 +301,8 @@ class Operation(_Model):
     output_schema: Schema
     http: HttpOperation | None = None
     handler: Function | None = None
+    command: CommandOperation | None = None
+    script: ScriptOperation | None = None
     idempotency: Idempotency
     idempotency_header: Text | None = None
     reconcile: Reconcile | None = None

@@ -15,6 +15,7 @@ from interlock.sdk.pointer import MISSING, Missing
 from interlock.sdk.wire import Facts
 
 _HOLE: Final = re.compile(r"\{([^{}]*)\}")
+_FIELD: Final = re.compile(r"\{([A-Za-z_]\w*)\}")
 _EXPRESSION: Final = re.compile(
     r"input\.(?P<field>\w+)(?:\|(?P<transform>\w+))?|(?P<subject>subject)|started_at(?:-(?P<seconds>\d{1,6})s)?"
 )
@@ -102,6 +103,16 @@ def path_of(template: str, schema: Schema, input: Mapping[str, JSON]) -> str:  #
         return "/".join(quote(segment, safe="") for segment in segments)
 
     return _HOLE.sub(fill, template)
+
+
+def fields_in(template: str) -> list[str]:
+    """The fields that a template of an argument names, in order. Braces around anything but a name are just braces."""
+    return _FIELD.findall(template)
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A template of an argument with these values in it. What a value holds is no template."""
+    return _FIELD.sub(lambda match: values[match[1]], template)
 
 
 def _value(hole: str, input: Mapping[str, JSON], facts: Facts) -> JSON | Missing:  # noqa: A002

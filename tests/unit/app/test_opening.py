@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,7 +11,8 @@ import pytest
 
 from fix_plane import Intents
 from interlock import Interlock, app, catalog, plane, testing
-from interlock.app import assembly
+from interlock.adapters import lanes
+from interlock.app import places
 from interlock.kernel import ConnectionError_, Secret
 
 
@@ -43,7 +45,8 @@ def test_who_only_reads_owns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
     async def use() -> None:
-        lane = assembly.LateHttp(NoCredentials(), plane.AddressPolicy())
+        made = partial(lanes.HttpLane, credentials=NoCredentials(), addresses=plane.AddressPolicy())
+        lane = places.LateLane("http", plane.HttpIntent, made)
         await lane.aclose()
         with pytest.raises(plane.LaneFailure) as raised:
             await lane.execute(intents.http(), plane.Exchange(intents.clock))

@@ -128,8 +128,8 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (lambda: broken(handler="a:b"), "exactly one of http and handler"),
-        (lambda: broken(http=None), "exactly one of http and handler"),
+        (lambda: broken(handler="a:b"), "exactly one of http, handler, command and script"),
+        (lambda: broken(http=None), "exactly one of http, handler, command and script"),
         (lambda: broken(effect="read", idempotency="none"), "a read is natural"),
         (lambda: broken(idempotency="key"), "goes with idempotency"),
         (lambda: broken(idempotency="key", idempotency_header="Authorization"), "belongs to the credential"),

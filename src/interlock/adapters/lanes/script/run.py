@@ -120,10 +120,14 @@ class ScriptRun:
             answer = await self._host.perform(name, arguments, plane.ScriptExecution(self._intent, seq))
         except InterlockError as error:
             self._exchange.note("action_failed", {"seq": seq, "action": name, "code": error.code})
-            return _raised("RuntimeError", f"{error.code}: {error.message}")
+            return _raised("RuntimeError", f"{error.to_json()['code']}: {error.message}")
         if isinstance(answer, plane.Denied):
             self._exchange.bytes_sent -= len(text)  # the host's word that nothing was done
             return self._refuse(name, answer.reason, code=answer.code)
+        if isinstance(answer, plane.Held):
+            self._exchange.bytes_sent -= len(text)
+            self._exchange.note("action_held", {"seq": seq, "action": name})
+            raise self._failure(plane.FailureClass.SCRIPT_HELD, answer.reason)
         try:
             self._schemas.check_answer(name, answer)
         except Misfit as error:

@@ -123,7 +123,11 @@ async def worker_for(
             "max_suspensions": limits.max_actions + MAX_LOOKUPS,
         },
         # One moment, and chance that follows from the intent: the same script does the same again.
-        os_policy={"datetime": exchange.clock.now(), "sleep": "call_host", "random_start": {"seed": intent.digest}},
+        os_policy={
+            "datetime": intent.moment or exchange.clock.now(),
+            "sleep": "call_host",
+            "random_start": {"seed": intent.seed or intent.digest},
+        },
     )
     worker, entered = Worker(session, limiter), ExitStack()
 

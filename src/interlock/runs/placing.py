@@ -1,0 +1,30 @@
+"""Where a call may be carried out: the operation's own places, or those of them that the caller names."""
+
+from dataclasses import replace
+
+from interlock import plane, sdk
+from interlock.kernel import RequestError
+from interlock.runs.request import Request
+
+LOCAL_SCRIPT = "local-script"
+"""The class of scripts that this very process has carried out."""
+
+
+class PlaceRefused(RequestError):
+    """The caller names a place where the operation must not run. Nothing was begun."""
+
+    code = "place_refused"
+    next_step = "Name a target class that the message lists, or none."
+
+
+def placed(request: Request, operation: sdk.Operation) -> Request:
+    """The request with its target classes, best first. Raises PlaceRefused for one where the operation must not run."""
+    if operation.command is None:
+        own = (plane.LOCAL_HTTP,) if operation.script is None else (LOCAL_SCRIPT,)
+        return request if request.targets else replace(request, targets=own)
+    own = operation.command.targets
+    asked = request.targets or own
+    strange = next((each for each in asked if each not in own), None)
+    if strange is not None:
+        raise PlaceRefused(f"{operation.operation_id} does not run on {strange!r}; it runs on: {', '.join(own)}")
+    return replace(request, targets=asked)
