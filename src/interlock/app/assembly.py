@@ -10,6 +10,7 @@ from datetime import timedelta
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
+from interlock.app.foreign import Foreign, offers
 from interlock.app.places import COMMAND_CLASSES, LateLane, LatePlace, LatePlaces
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import Caller, Clock, IdSource, StoreError
@@ -19,6 +20,8 @@ _log = logging.getLogger(__name__)
 NODE_ID = "node-local"
 ERRANDS_ID = "node-errands"
 LANE_ID = "http"
+OUR_CLASSES = (plane.LOCAL_HTTP, runs.LOCAL_SCRIPT, *COMMAND_CLASSES)
+"""Of the targets that every node here has; no package takes their place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,7 @@ def _wire(
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(clock)
     attestations = plane.AttestationVerifier({}, clock=clock)
     places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
+    node = _node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations)
     return runs.Wiring(
         store=store,
         ledger=ledger,
@@ -112,14 +116,14 @@ def _wire(
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
         budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
-        node=_node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations),
+        node=node,
         authorizer=authorizer,
         signer=signer,
         blobs=blobs.ObjectBlobs(settings.blobs_url),
         validators=sql.ValidatorRecords(),
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
         actions=actions,
-        places=LatePlaces(places),
+        places=LatePlaces(places, _foreign(settings, node, pending, clock)),
         ownership=runs.Ownership(
             store=store,
             ledger=ledger,
@@ -212,6 +216,12 @@ def _http_lane(settings: Settings, pending: connections.Pending) -> plane.Lane:
         return lanes.HttpLane(credentials=pending, addresses=addresses)
 
     return LateLane(LANE_ID, plane.HttpIntent, make)
+
+
+def _foreign(settings: Settings, node: plane.Node, pending: connections.Pending, clock: Clock) -> Foreign:
+    """What installed packages offer to that node."""
+    addresses = plane.AddressPolicy(allow=settings.execution.egress_allow)
+    return Foreign(node, offers(taken=OUR_CLASSES), credentials=pending, addresses=addresses, clock=clock)
 
 
 def _script_lane(actions: runs.Actions) -> plane.Lane:

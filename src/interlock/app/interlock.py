@@ -164,12 +164,12 @@ class Interlock:
     def _targets(self, target: str | Sequence[str] | None) -> tuple[str, ...]:
         """The acceptable target classes; none: those of the operation. Raises UnknownTarget for one that this node never has."""
         from interlock import plane
-        from interlock.app.places import COMMAND_CLASSES
 
         if target is None:
             return ()
         targets = (target,) if isinstance(target, str) else tuple(target)
-        known = (self._parts.wiring.node.target_classes | {*COMMAND_CLASSES}) - {plane.UNPROVEN}
+        wiring = self._parts.wiring
+        known = (wiring.node.target_classes | wiring.places.classes) - {plane.UNPROVEN}
         unknown = next((each for each in targets if each not in known), None)
         if unknown is not None:
             raise UnknownTarget(unknown, known)

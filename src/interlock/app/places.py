@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 
 from interlock import plane
+from interlock.app.foreign import Foreign
 from interlock.kernel import Clock
 
 if TYPE_CHECKING:
@@ -116,16 +117,19 @@ class LatePlace:
 
 
 class LatePlaces:
-    """`runs.Places`: those of this host."""
+    """`runs.Places`: those of this host, and those that installed packages offer."""
 
-    def __init__(self, places: Iterable[LatePlace]) -> None:
+    def __init__(self, places: Iterable[LatePlace], foreign: Foreign) -> None:
         self._places = {place.target_class: place for place in places}
+        self._foreign = foreign
 
     @property
     def classes(self) -> frozenset[str]:
-        return frozenset(self._places)
+        return self._foreign.classes | self._places.keys()
 
     async def ready(self, target_class: str) -> None:
         """See to it that the place of that class is proven, if it can be."""
         if target_class in self._places:
             await self._places[target_class].ready()
+        else:
+            self._foreign.ready(target_class)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from interlock import catalog, policy
-from interlock.app import provided
+from interlock.app import foreign, provided
 from interlock.app import settings as configuration
 from interlock.app.interlock import Interlock
 from interlock.app.settings import Settings, SettingsFile
@@ -57,6 +57,7 @@ async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
     checks.append(_settings(file))
     checks.append(_policy(settings, file))
     checks += _connectors(settings)
+    checks += _offers()
     checks.append(_key(settings))
     checks += _store(settings)
     if all(check.health is not Health.FAIL for check in checks):
@@ -140,6 +141,22 @@ def _connectors(settings: Settings) -> Iterator[Check]:
     for broken in discovery.problems:
         found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"
         yield Check(name=f"connector {broken.entry_point}", health=Health.WARN, found=found)
+
+
+def _offers() -> Iterator[Check]:
+    """Lanes and targets of installed packages."""
+    from interlock.app.assembly import OUR_CLASSES
+
+    for offer in foreign.offers(taken=OUR_CLASSES):
+        name = f"target {offer.target_class}"
+        try:
+            offer.load()
+        except Exception as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
+            found = f"is broken and left out ({offer.distribution}): {type(error).__name__}: {error}"[:500]
+            yield Check(name=name, health=Health.WARN, found=found)
+        else:
+            found = f"of {offer.distribution}; is trusted inside this process"
+            yield Check(name=name, health=Health.OK, found=found)
 
 
 def _key(settings: Settings) -> Check:

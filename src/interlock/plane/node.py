@@ -79,6 +79,20 @@ class Node:
         """From now on the grant counts for nothing. Again is harmless."""
         self._granted.discard(grant)
 
+    def register(self, target: Target, lane: Lane) -> None:
+        """Take on a target together with the lane that leads there; the node closes the lane with its own. Raises ValueError
+        if there is one of that name."""
+        descriptor = target.describe()
+        if descriptor.lane_id != lane.lane_id:
+            raise ValueError(
+                f"the target {target.target_id!r} is reached by {descriptor.lane_id!r}, not {lane.lane_id!r}"
+            )
+        # Both checked before either is there.
+        lanes = _by_name("lane", [*self._lanes.items(), (lane.lane_id, lane)])
+        self._targets = _by_name("target", [*self._targets.items(), (target.target_id, target)])
+        self._lanes = lanes
+        self._capabilities.append(LaneCapabilities(lane_id=lane.lane_id, carries=tuple(lane.carries.kinds())))
+
     def describe(self) -> NodeDescriptor:
         """The node as it is now."""
         return NodeDescriptor(
