@@ -213,7 +213,7 @@ def _http_lane(settings: Settings, pending: connections.Pending) -> plane.Lane:
     def make() -> plane.Lane:
         from interlock.adapters import lanes
 
-        return lanes.HttpLane(credentials=pending, addresses=addresses)
+        return lanes.HttpLane(credentials=pending, egress=lanes.Egress(addresses=addresses))
 
     return LateLane(LANE_ID, plane.HttpIntent, make)
 

@@ -45,7 +45,9 @@ def test_who_only_reads_owns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
     async def use() -> None:
-        made = partial(lanes.HttpLane, credentials=NoCredentials(), addresses=plane.AddressPolicy())
+        made = partial(
+            lanes.HttpLane, credentials=NoCredentials(), egress=lanes.Egress(addresses=plane.AddressPolicy())
+        )
         lane = places.LateLane("http", plane.HttpIntent, made)
         await lane.aclose()
         with pytest.raises(plane.LaneFailure) as raised:
