@@ -6,7 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
-from fix_app import Process, World, connector, operations
+from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import runs, sdk
 from interlock.app.settings import ConnectorSettings
 from interlock.kernel import InterlockError, UnknownOutcome
@@ -49,6 +49,12 @@ async def swallow(input, http):
 
 async def wrong_shape(input, http):
     return {"number": "one"}
+
+async def pretend_to_read(input, http):
+    purpose = sdk.Purpose(input.get("body") or "effect")
+    await http.request(sdk.HttpRequest(
+        method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}, purpose=purpose))
+    return {"number": 1}
 
 async def no_json(input, http):
     return {"number": 2**60}
@@ -148,6 +154,25 @@ async def test_a_write_in_doubt_waits_whatever_the_handler_says(
             await call(file_world, process)
         assert (await process.last()).run.state is runs.State.WAITING
         assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize(("effect", "purpose"), [("read", "effect"), ("create", "reconcile")])
+async def test_what_is_there_to_read_cannot_write(
+    file_world: World, isolated: tuple[str, ...], effect: str, purpose: str
+):
+    if isolated and purpose == "reconcile":
+        return  # what a child asks for is the effect
+    peek = sdk.handler(
+        "issue.peek", f"{CHILD}:pretend_to_read", effect=effect, input=IssueCreate, output=Told, scopes=["repo"]
+    )
+    manifest = connector(operations=[peek])
+    async with file_world.process(manifest=manifest, connectors=ConnectorSettings(isolated=isolated)) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.OperationFailed, match="a read does not POST"):
+            await process.il.invoke("acme.issue.peek", {**VALUE, "body": purpose})
+        history = await process.last()
+        assert (history.run.state, history.sends) == (runs.State.FAILED, [])
+        assert file_world.server.requests("issues/create") == []
 
 
 @pytest.mark.parametrize("name", ["wrong_shape", "no_json"])

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from fix_app import Process, World, run_of, shown
+from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
 from interlock import runs, sdk
 from interlock.kernel import UnknownOutcome
 
@@ -59,6 +59,30 @@ async def test_a_write_that_did_not_happen_is_tried_again(world: World, fault: s
         assert outcome.state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
         assert len((await process.last()).attempts) == 2
+
+
+async def test_a_post_that_is_declared_to_be_a_read_is_no_write_in_doubt(file_world: World):
+    search = sdk.post(
+        "issue.search",
+        "/repos/{repo}/issues",
+        effect="read",
+        safe=True,
+        idempotency="natural",
+        input=IssueCreate,
+        output=Issue,
+        scopes=["repo"],
+    )
+    value = {"repo": "acme/rocket", "title": "Door"}
+    file_world.manifest = connector(operations=[search])
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer", match="issues/create", apply=False)
+        await process.il.invoke("acme.issue.search", value)
+        assert len((await process.last()).attempts) == 2
+    await file_world.killed("hold_before", lambda process: process.il.invoke("acme.issue.search", value))
+    async with file_world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
 
 
 async def test_a_server_error_after_the_effect_is_no_reason_to_repeat(world: World):

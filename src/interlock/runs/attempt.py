@@ -1,7 +1,7 @@
 """One attempt: carry the operation out, and say what became of it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar, cast
 
@@ -56,7 +56,7 @@ async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, beg
         if scope.cancelled_caught:
             raise TimeoutError
         value = call.redactor.json(value)
-        return _checked(call, value, effect="none" if call.operation.effect is sdk.Effect.READ else sender.effect())
+        return _checked(call, value, effect=sender.effect())
     except TimeoutError:
         return judge(call, sender, DeadlinePassed(f"{call.capability.capability_id} took longer than its timeout"))
     except InterlockError as error:
@@ -105,11 +105,9 @@ def _checked(call: Call, value: JSON, *, effect: sdk.EffectState) -> Ending:
 def judge(call: Call, sender: Sender, error: InterlockError) -> Ending:
     """What an error means for the effect, and whether another attempt is safe."""
     redacted(call, error)
-    if call.operation.effect is sdk.Effect.READ:
-        return Ending(error=error, effect="none", again=error.retry is Retry.LATER)
     effect = sender.effect()
     # What the declaration says of an answer counts. A handler's word does not: what it sent, and was answered, does.
-    if isinstance(error, sdk.OperationFailed) and call.operation.http is not None:
+    if isinstance(error, sdk.OperationFailed) and call.operation.http is not None and sender.writes:
         if error.effect == "none":
             sender.refused()
             effect = sender.effect()
@@ -203,12 +201,22 @@ async def _read(
     return None, failure
 
 
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """A sender through which only settling reads go, whatever a connector's own function takes them for."""
+
+    sender: Sender
+
+    async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
+        return await self.sender.request(replace(request, purpose=sdk.Purpose.RECONCILE))
+
+
 async def _read_once(
     call: Call, sender: Sender, facts: sdk.Facts
 ) -> tuple[sdk.Reconciled | None, InterlockError | None]:
     try:
         with anyio.fail_after(call.operation.timeout_seconds * 2):
-            verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), sender)
+            verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), _Reads(sender))
     except TimeoutError:
         return None, DeadlinePassed("the reconciling read took too long")
     except (StaleRun, OwnershipLapsed):

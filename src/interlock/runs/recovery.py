@@ -19,12 +19,11 @@ from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Delivery, Purpose, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Delivery, Run, Send, State
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
 from interlock.runs.sandboxing import confined
-from interlock.runs.sender import READS
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
 
@@ -209,7 +208,7 @@ class Recovery:
     async def _doubt(self, history: History, call: Call, lost: AttemptLost, *, allowed: bool) -> Doubt:
         """What the lost attempt left open. It is sent again only if policy still lets it, and nobody asked to stop."""
         run = history.run
-        doubtful = writes_in_doubt(history.sends) if call.operation.effect is not sdk.Effect.READ else ()
+        doubtful = writes_in_doubt(history.sends, call.operation)
         allowed = allowed and not await self._asked_to_stop(run)
         return Doubt(
             cause=lost,
@@ -270,12 +269,17 @@ def last_left(history: History, doubtful: Sequence[Send], now: datetime) -> date
     return max(send.finished_at or ended[send.attempt_id] or now for send in doubtful)
 
 
-def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:
-    """The sends that may have changed something, as far as the ledger knows, oldest first."""
+def writes_in_doubt(sends: Sequence[Send], operation: sdk.Operation | None = None) -> Sequence[Send]:
+    """The sends that may have changed something, as far as the ledger knows, oldest first. Without the operation, a POST
+    counts as a write even if it was declared safe."""
+    may_write = _unsafe if operation is None else operation.may_write
     return [
         send
         for send in sends
-        if send.purpose is not Purpose.RECONCILE
-        and send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
-        and cast("str", json.loads(send.intent_json)["method"]) not in READS
+        if send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
+        and may_write(cast("str", json.loads(send.intent_json)["method"]))
     ]
+
+
+def _unsafe(method: str) -> bool:
+    return method not in sdk.SAFE_METHODS

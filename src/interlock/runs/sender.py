@@ -21,7 +21,6 @@ from interlock.runs.wiring import Wiring
 USER_AGENT = f"interlock/{VERSION}"
 _ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
 """What a request says unless the connector says otherwise; the last of it only where there is a body."""
-READS = frozenset({"GET", "HEAD"})
 UNSURE = frozenset({408})
 """Client errors after which the service may have acted all the same, as after any 5xx."""
 MOVE_ON = frozenset({plane.FailureClass.TARGET_UNAVAILABLE, plane.FailureClass.LANE_UNAVAILABLE})
@@ -50,11 +49,6 @@ class Sent:
     settled: bool = False
     left_at: datetime | None = None
     """When the last of its bytes were let go."""
-
-    @property
-    def is_write(self) -> bool:
-        """Whether it may have changed something."""
-        return self.prepared.request.method not in READS
 
     @property
     def effect(self) -> sdk.EffectState:
@@ -168,15 +162,27 @@ class Sender:
 
     async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
         """Send once, over the first acceptable target class that takes it; one request at a time. Raises
-        plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver."""
+        plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver, and HandlerFailed for a write where only a read may
+        be sent."""
         async with self._turn:
             if self._closed:
                 raise AttemptOver(f"{self._attempt.attempt_id} has ended; nothing more is sent for it")
+            self._check(request)
             try:
                 return await self._request(request)
             except STOPPED as error:
                 self.stopped = error
                 raise
+
+    def _check(self, request: sdk.HttpRequest) -> None:
+        """What is there to read sends nothing that may write: nobody approved that, and nothing would settle it."""
+        operation = self._call.operation
+        only_reads = operation.effect is sdk.Effect.READ or request.purpose is sdk.Purpose.RECONCILE
+        if only_reads and operation.may_write(request.method):
+            raise sdk.HandlerFailed(
+                f"{self._call.capability.capability_id}: a read does not {request.method} {request.path}; it was not sent",
+                effect="none",
+            )
 
     async def _request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
         again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
@@ -305,13 +311,19 @@ class Sender:
 
     def effect(self) -> sdk.EffectState:
         """What the sends alone say of the attempt's writes."""
-        effects = {sent.effect for sent in self.sent if sent.is_write}
+        effects = {sent.effect for sent in self.writes}
         return "unknown" if "unknown" in effects else "happened" if "happened" in effects else "none"
 
     def last_write(self) -> datetime:
         """When the last write left, or was committed to; without one, when the attempt began."""
-        writes = (sent.left_at or sent.prepared.send.started_at for sent in reversed(self.sent) if sent.is_write)
-        return next(writes, self._attempt.started_at)
+        last = self.writes[-1] if self.writes else None
+        return self._attempt.started_at if last is None else last.left_at or last.prepared.send.started_at
+
+    @property
+    def writes(self) -> list[Sent]:
+        """What may have changed something, by what was sent and not by what the operation says of itself."""
+        may_write = self._call.operation.may_write
+        return [sent for sent in self.sent if may_write(sent.prepared.request.method)]
 
     def close(self) -> None:
         """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""

@@ -110,7 +110,7 @@ class Steering:
             started_at=min((send.started_at for send in history.sends), default=run.created_at),
             idempotency_key=run_id,
         )
-        doubtful = writes_in_doubt(history.sends)
+        doubtful = writes_in_doubt(history.sends, capability.operation)
         doubt = Doubt(
             cause=AttemptLost("the outcome of an earlier attempt is unknown", run_id=run_id),
             written_at=last_left(history, doubtful, wiring.clock.now()) if doubtful else run.created_at,
