@@ -9,7 +9,7 @@ import pytest
 from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import runs, sdk
 from interlock.app.settings import ConnectorSettings
-from interlock.kernel import InterlockError, UnknownOutcome
+from interlock.kernel import InterlockError, Retry, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 VALUE = {"repo": "acme/rocket", "title": "Door"}
@@ -126,9 +126,26 @@ async def test_what_was_sent_counts_and_not_what_the_handler_says(
         with pytest.raises(InterlockError) as raised:
             await call(file_world, process)
         assert raised.value.run_id is not None
+        assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
         history = await process.last()
         assert len(history.attempts) == 1
         assert [send.delivery.value for send in history.sends] == ["responded"]
+        assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("fault", ["cut_before", "status:503"])
+async def test_an_error_after_the_effect_is_no_reason_to_ask_again(
+    file_world: World, isolated: tuple[str, ...], fault: str
+):
+    async with process_with(file_world, isolated, "file_issue") as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault(fault, match="GET *", times=9)
+        with pytest.raises(InterlockError) as raised:
+            await call(file_world, process)
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
+        assert "once more" in raised.value.next_step or raised.value.code == "handler_failed"
         assert file_world.server.effects("issues/create") == 1
 
 

@@ -23,6 +23,10 @@ READ_TRIES = 3
 """How often a failing reconciliation read is repeated before a person is asked."""
 
 
+ONCE = "It happened: look at the service before you ask for it again, for that would do it once more."
+"""What to do about an error that came after its effect."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt ended. Without an error it is done; with one, `effect` says what that means, and `again` whether a
@@ -33,6 +37,19 @@ class Ending:
     error: InterlockError | None = None
     effect: sdk.EffectState = "happened"
     again: bool = False
+
+    def __post_init__(self) -> None:
+        """The error says of the effect what the sends say, whoever raised it: who obeys it must not do twice what was
+        done."""
+        error = self.error
+        if error is None:
+            return
+        if "effect" in error.details or self.effect != "none":
+            error.details["effect"] = self.effect
+        if isinstance(error, sdk.OperationFailed):
+            error.effect = self.effect
+        if self.effect == "happened" and error.retry is not Retry.NEVER:
+            error.retry, error.next_step = Retry.NEVER, ONCE
 
 
 async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> Ending:
