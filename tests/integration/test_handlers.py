@@ -37,6 +37,16 @@ async def deny_after(input, http):
 async def break_before(input, http):
     raise KeyError("oops")
 
+async def surrogate_before(input, http):
+    raise ValueError(b"\\xff name \\0".decode("utf-8", "surrogateescape"))
+
+async def surrogate_after(input, http):
+    await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    raise sdk.ProviderUnavailable("\\udcff name")
+
+async def unfit_details(input, http):
+    raise sdk.ProviderUnavailable("x", details={"when": 2**60, "what": "\\udcff"}, retry_after=float("inf"))
+
 async def complain_before(input, http):
     raise sdk.ResourceNotFound("no such thing")
 
@@ -147,6 +157,27 @@ async def test_an_error_after_the_effect_is_no_reason_to_ask_again(
         assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
         assert "once more" in raised.value.next_step or raised.value.code == "handler_failed"
         assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "effects"),
+    [
+        ("surrogate_before", "\\udcff name", 0),
+        ("surrogate_after", "\\udcff name", 1),
+        ("unfit_details", "x", 0),
+    ],
+)
+async def test_an_error_that_has_no_text_form_ends_the_run(
+    every_world: World, isolated: tuple[str, ...], name: str, told: str, effects: int
+):
+    async with process_with(every_world, isolated, name) as process:
+        await process.connect(every_world.server.url)
+        with pytest.raises(sdk.OperationFailed) as raised:
+            await process.il.invoke("acme.issue.file", VALUE, max_attempts=1)
+        assert told in raised.value.message
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert every_world.server.effects("issues/create") == effects
 
 
 @pytest.mark.parametrize("name", ["break_before", "complain_before"])
