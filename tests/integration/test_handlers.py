@@ -9,7 +9,7 @@ import pytest
 from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import runs, sdk
 from interlock.app.settings import ConnectorSettings
-from interlock.kernel import InterlockError, Retry, UnknownOutcome
+from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 VALUE = {"repo": "acme/rocket", "title": "Door"}
@@ -231,6 +231,40 @@ async def test_a_wrong_result_fails_the_run(file_world: World, isolated: tuple[s
             await call(file_world, process)
         assert raised.value.code in ("invalid_output", "handler_failed")
         assert (await process.last()).run.state is runs.State.FAILED
+
+
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_known_of_a_send_outlasts_a_commit_that_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, applied: bool, times: int
+):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        ledger = process.parts.wiring.ledger
+        apply, commits = ledger.apply, 0
+
+        async def lose(change: runs.Change) -> None:
+            nonlocal commits
+            commits += 1
+            lost = 1 < commits <= 1 + times  # the first is for the POST, the second for the GET, the third ends the run
+            if applied or not lost:
+                await apply(change)
+            if lost:
+                raise StoreError("the connection to the database broke")
+
+        monkeypatch.setattr(ledger, "apply", lose)
+        with pytest.raises((StoreError, runs.OutcomeUnsaved)) as raised:
+            await call(world, process)
+        monkeypatch.undo()
+        if times == 2:
+            await process.il.runs.recover()
+        history = await process.last()
+        if times == 1:
+            assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
+            assert history.run.state is runs.State.FAILED
+        deliveries = [send.delivery.value for send in history.sends]
+        assert deliveries == ["unknown" if times == 2 and not applied else "responded", *["not_sent"] * applied]
+        assert world.server.effects("issues/create") == 1
 
 
 async def test_requests_at_once_go_one_after_the_other(file_world: World, isolated: tuple[str, ...]):

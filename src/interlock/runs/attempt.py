@@ -13,7 +13,6 @@ from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
-from interlock.runs.journal import Journal, Records
 from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
@@ -150,7 +149,6 @@ def _defect(call: Call, error: Exception) -> InterlockError:
 async def reconcile(
     wiring: Wiring,
     call: Call,
-    journal: Journal,
     sender: Sender,
     facts: sdk.Facts,
     *,
@@ -161,24 +159,17 @@ async def reconcile(
     happened (then `again`), or unclear, for a person."""
     if call.operation.reconcile is None:
         return _unclear(call, cause, "the operation has no way to find out by reading")
-    at = wiring.clock.now()
-    told, end = sender.settle(at)
-    await journal.write(
-        [*told, ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})],
-        at=at,
-        records=Records(send_end=end),
-    )
+    begun: Entry = ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})
+    await sender.record([begun], at=wiring.clock.now())
     verdict, failure = await _read(wiring, call, sender, facts)
     if verdict is not None and verdict.verdict is sdk.Verdict.ABSENT:
         # Absence counts only once the write had its time to show.
         at = wiring.clock.now()
         wait = max(0.0, call.operation.settled_after - (at - written_at).total_seconds())
-        told, end = sender.settle(at)
-        noted: Entry = ("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})
-        await journal.write([*told, noted], at=at, records=Records(send_end=end))
+        await sender.record([("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})], at=at)
         await wiring.clock.sleep(wait)
         verdict, failure = await _read(wiring, call, sender, facts)
-    await _conclude(wiring, journal, sender, verdict, failure)
+    await _conclude(wiring, sender, verdict, failure)
     if verdict is None:
         return _unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")
     if verdict.verdict is sdk.Verdict.HAPPENED:
@@ -191,16 +182,14 @@ async def reconcile(
 
 
 async def _conclude(
-    wiring: Wiring, journal: Journal, sender: Sender, verdict: sdk.Reconciled | None, failure: InterlockError | None
+    wiring: Wiring, sender: Sender, verdict: sdk.Reconciled | None, failure: InterlockError | None
 ) -> None:
-    at = wiring.clock.now()
-    told, end = sender.settle(at)
     data: dict[str, JSON] = {
         "verdict": "unread" if verdict is None else verdict.verdict.value,
         "matches": None if verdict is None else verdict.matches,
         "error": None if failure is None else failure.code,
     }
-    await journal.write([*told, ("reconcile.concluded", data)], at=at, records=Records(send_end=end))
+    await sender.record([("reconcile.concluded", data)], at=wiring.clock.now())
 
 
 async def _read(

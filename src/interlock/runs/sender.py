@@ -1,6 +1,7 @@
 """The port of one attempt: every request through it is committed before it leaves and is settled after."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from urllib.parse import quote
@@ -8,12 +9,12 @@ from urllib.parse import quote
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import VERSION, digest_bytes
+from interlock.kernel import VERSION, StoreError, digest_bytes
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
-from interlock.runs.journal import Journal, Records
+from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.ledger import SendEnd
 from interlock.runs.model import Attempt, Delivery, Purpose, Send
 from interlock.runs.wiring import Wiring
@@ -155,6 +156,8 @@ class Sender:
         self._deadline_at = deadline_at
         self._prepared = prepared
         self._turn = anyio.Lock(fast_acquire=True)
+        self._offered: Prepared | None = None
+        """A send whose commit failed: it did not leave, but it may stand in the ledger."""
         self._closed = False
         self.stopped: OwnershipLapsed | StaleRun | RunCancelled | None = None
         """Why this process must not go on with the run, whatever a handler makes of that error."""
@@ -221,6 +224,7 @@ class Sender:
             self._prepared = None
             self.sent.append(sent)
             return sent
+        await self._look_up()
         at = self._wiring.clock.now()
         prepared = prepare(
             self._wiring,
@@ -233,15 +237,13 @@ class Sender:
             deadline_at=self._deadline(request),
             at=at,
         )
-        told, end = self.settle(at)
-        sent = Sent(prepared=prepared)
-        await self._journal.write(
-            [*told, entries.send_intended(prepared.send)],
-            at=at,
-            records=Records(send=prepared.send, send_end=end),
-        )
-        self.sent.append(sent)
-        return sent
+        try:
+            await self.record([entries.send_intended(prepared.send)], at=at, records=Records(send=prepared.send))
+        except StoreError:
+            self._offered = prepared
+            raise
+        self.sent.append(Sent(prepared=prepared))
+        return self.sent[-1]
 
     def _deadline(self, request: sdk.HttpRequest) -> datetime:
         """Reading what became of a write has time of its own: that the call's is over may be why it is needed."""
@@ -291,18 +293,37 @@ class Sender:
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} while it was about to send")
         return receipt
 
-    def settle(self, at: datetime) -> tuple[list[Entry], SendEnd | None]:
-        """What is known of the last send and not yet written: its event and its row, for the next change."""
+    async def record(
+        self, told: Sequence[Entry], *, at: datetime, move: Move | None = None, records: Records | None = None
+    ) -> None:
+        """Write a change to the run, if there is one, with what is known of the last send and not yet written. Raises as
+        `Journal.write`; what is known then waits for the next change."""
+        await self._look_up()
         if self._prepared is not None:
             # Committed with the attempt, which ended before its turn came.
             self.sent.append(Sent(prepared=self._prepared, delivery=Delivery.NOT_SENT))
             self._prepared = None
-        if not self.sent or self.sent[-1].settled:
-            return [], None
-        last = self.sent[-1]
-        last.settled = True
-        end = last.end(at)
-        return [entries.send_settled(end)], end
+        last = self.sent[-1] if self.sent and not self.sent[-1].settled else None
+        if last is not None:
+            end = last.end(at)
+            told, records = [entries.send_settled(end), *told], replace(records or Records(), send_end=end)
+        if told:
+            await self._journal.write(told, at=at, move=move, records=records)
+        if last is not None:
+            last.settled = True
+
+    async def _look_up(self) -> None:
+        """Whether the send whose commit had no answer is in the ledger all the same, and with it what was told before."""
+        offered, attempt = self._offered, self._attempt
+        if offered is None:
+            return
+        ledger = self._wiring.ledger
+        sends = await self._wiring.store.read(lambda tx: ledger.list_sends(tx, attempt.tenant_id, attempt.run_id))
+        if any(each.send_id == offered.send.send_id for each in sends):
+            for before in self.sent:
+                before.settled = True
+            self.sent.append(Sent(prepared=offered, delivery=Delivery.NOT_SENT))
+        self._offered = None
 
     def refused(self) -> None:
         """The last answer proved that the service did nothing."""
