@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock.kernel import JSON, Backoff, Caller, Fault, InterlockError, RequestError, Retry, canonical
@@ -35,6 +35,7 @@ TEXT = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=5)
     ),
     st.none() | st.floats(),
 )
+@example("\udcff", {"when": 2**60}, float("inf"))
 def test_every_error_can_be_kept(text: str, details: dict[str, JSON], after: float | None) -> None:
     error = InterlockError(text, details=details, next_step=text, retry_after=after)
     assert canonical(error.to_json())
