@@ -9,7 +9,7 @@ import pytest
 
 from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
 from interlock import approvals, catalog, policy, runs, sdk
-from interlock.kernel import Caller
+from interlock.kernel import Caller, InvalidJson
 
 pytestmark = pytest.mark.anyio
 NO_WINDOWS = policy.Policy(
@@ -112,6 +112,20 @@ async def test_an_edit_changes_what_is_done(world: World):
         again = await process.create(idempotency_key="k")
         assert (again.run_id, again.replayed, shown(again)["title"]) == (run.run_id, True, "Window")
         assert world.server.effects("issues/create") == 1
+
+
+async def test_what_is_held_can_be_read_back(file_world: World):
+    """The limit counts the bytes that are kept, at the border and nowhere else."""
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        value = {"repo": "acme/rocket", "title": "Door"}
+        for text in ("é" * 600_000, '"' * 600_000):
+            with pytest.raises(InvalidJson):
+                await process.il.invoke("acme.issue.file", {**value, "body": text})
+        assert await process.states() == []
+        held = await process.il.invoke("acme.issue.file", {**value, "body": "é" * 524_000})
+        await process.reviewer.approvals.approve(asked(held))
+        assert (await process.il.approvals.execute(asked(held))).state is runs.State.COMPLETED
 
 
 @pytest.mark.parametrize("edited", [{"repo": "acme/rocket"}, {"repo": "acme/rocket", "title": "x", "titel": "y"}])

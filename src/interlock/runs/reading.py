@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from interlock import approvals, catalog, connections
-from interlock.kernel import JSON, Caller, Clock, JsonLimits, Store, Tx, UnknownOutcome, digest_bytes, parse_json
+from interlock.kernel import JSON, Caller, Clock, Store, Tx, UnknownOutcome, digest_bytes, read_json
 from interlock.runs import packet, signing
 from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
@@ -14,7 +14,6 @@ from interlock.runs.request import Outcome
 from interlock.runs.wiring import Blobs
 
 MAX_PAGE = 1000
-_OUTPUT_LIMITS = JsonLimits(max_bytes=128 * 1_048_576, max_nodes=10_000_000, max_depth=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +140,7 @@ class Reading:
         if run.state is State.COMPLETED:
             artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
             last = next((each for each in reversed(artifacts) if each.name == "output"), None)
-            output = None if last is None else parse_json(await self.content(last), limits=_OUTPUT_LIMITS)
+            output = None if last is None else read_json(await self.content(last))
         decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
         return Outcome(
             run_id=run.run_id,
@@ -168,7 +167,7 @@ class Reading:
         if run.approval_id is None:
             return run.input_digest
         first = await self._store.read(lambda tx: self._ledger.list_events(tx, run.tenant_id, run.run_id, limit=1))
-        body = cast("Mapping[str, Mapping[str, str]]", parse_json(first[0].body, what="event"))
+        body = cast("Mapping[str, Mapping[str, str]]", read_json(first[0].body.encode()))
         return body["data"]["input_digest"]
 
     async def export(self, caller: Caller, run_id: str) -> bytes:
