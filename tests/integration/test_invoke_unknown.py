@@ -4,7 +4,7 @@ import anyio
 import pytest
 
 from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
-from interlock import runs, sdk
+from interlock import plane, runs, sdk
 from interlock.kernel import UnknownOutcome
 
 pytestmark = pytest.mark.anyio
@@ -277,6 +277,35 @@ async def test_a_cancel_request_stops_the_next_send(file_world: World):
         history = await process.last()
         assert history.run.state is runs.State.CANCELLED
         assert [send.delivery.value for send in history.sends] == ["responded", "not_sent"]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_cancel_request_does_not_stop_the_read_that_settles(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, applied: bool
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer", match="issues/create", apply=applied)
+        ledger = process.parts.wiring.ledger
+        apply, asked = ledger.apply, False
+
+        async def cancel_first(change: runs.Change) -> None:
+            nonlocal asked
+            if not asked:
+                asked = True
+                await process.il.runs.cancel(change.before.run_id, reason="enough")
+            await apply(change)
+
+        monkeypatch.setattr(ledger, "apply", cancel_first)
+        if applied:
+            await process.create()
+        else:
+            with pytest.raises(plane.EffectFailed):
+                await process.create()
+        history = await process.last()
+        assert history.run.state is (runs.State.COMPLETED if applied else runs.State.FAILED)
+        assert {send.purpose.value for send in history.sends[1:]} == {"reconcile"}
+        assert len(file_world.server.requests("issues/create")) == 1
 
 
 async def test_a_frozen_process_does_not_send(file_world: World, monkeypatch: pytest.MonkeyPatch):

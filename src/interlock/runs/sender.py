@@ -163,6 +163,11 @@ class Sender:
         """Why this process must not go on with the run, whatever a handler makes of that error."""
         self.sent: list[Sent] = []
 
+    @property
+    def run_id(self) -> str:
+        """The run that it sends for."""
+        return self._attempt.run_id
+
     async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
         """Send once, over the first acceptable target class that takes it; one request at a time. Raises
         plane.EffectFailed, OwnershipLapsed, RunCancelled, AttemptOver, and HandlerFailed for a write where only a read may
@@ -253,7 +258,8 @@ class Sender:
 
     async def _dispatch(self, sent: Sent, target_class: str) -> plane.Receipt:
         ownership = self._wiring.ownership
-        if self._journal.cancel_requested:
+        reads = sent.prepared.request.purpose is sdk.Purpose.RECONCILE  # a stop forbids effects, not finding out
+        if self._journal.cancel_requested and not reads:
             sent.delivery = Delivery.NOT_SENT
             raise RunCancelled(f"{self._attempt.run_id} was cancelled before its effect left")
         remaining = ownership.may_send(self._attempt.owner_id)
