@@ -11,6 +11,7 @@ from interlock import sdk
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
+from interlock.runs.doubt import find_twin
 from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.sender import Sender
@@ -169,6 +170,11 @@ async def reconcile(
         await sender.record([("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})], at=at)
         await wiring.clock.sleep(wait)
         verdict, failure = await _read(wiring, call, sender, facts)
+    if verdict is not None and verdict.verdict is sdk.Verdict.HAPPENED:
+        twin = await find_twin(wiring, call, run_id=sender.run_id, started_at=facts.started_at)
+        if twin is not None:
+            why = f"it is there, but {twin} asked for the same and may be what did it"
+            verdict = replace(verdict, verdict=sdk.Verdict.UNCLEAR, reason=why)
     await _conclude(wiring, sender, verdict, failure)
     if verdict is None:
         return _unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")

@@ -1,25 +1,24 @@
 """Recovery: attempts whose owner is gone are settled by reading, or held for a person; never blindly repeated."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import cast
 
 import anyio
 
-from interlock import budgets, sdk
+from interlock import budgets
 from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
+from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Delivery, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Run, Send, State
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
@@ -260,26 +259,3 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
-
-
-def last_left(history: History, doubtful: Sequence[Send], now: datetime) -> datetime:
-    """The latest moment at which one of them may have left. A process may send for as long as it has its lease, and it has
-    had that until its attempt was, or now is, recorded as lost."""
-    ended = {attempt.attempt_id: attempt.finished_at for attempt in history.attempts}
-    return max(send.finished_at or ended[send.attempt_id] or now for send in doubtful)
-
-
-def writes_in_doubt(sends: Sequence[Send], operation: sdk.Operation | None = None) -> Sequence[Send]:
-    """The sends that may have changed something, as far as the ledger knows, oldest first. Without the operation, a POST
-    counts as a write even if it was declared safe."""
-    may_write = _unsafe if operation is None else operation.may_write
-    return [
-        send
-        for send in sends
-        if send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
-        and may_write(cast("str", json.loads(send.intent_json)["method"]))
-    ]
-
-
-def _unsafe(method: str) -> bool:
-    return method not in sdk.SAFE_METHODS

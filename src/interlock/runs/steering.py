@@ -7,6 +7,7 @@ from interlock import approvals
 from interlock.kernel import JSON, Caller, Tx
 from interlock.runs import entries, rebuilding, transitions
 from interlock.runs.beginning import begin
+from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, of_run
 from interlock.runs.execution import Doubt, Execution
@@ -14,7 +15,6 @@ from interlock.runs.invoke import Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
-from interlock.runs.recovery import last_left, writes_in_doubt
 from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
