@@ -61,6 +61,27 @@ async def test_a_write_that_did_not_happen_is_tried_again(world: World, fault: s
         assert len((await process.last()).attempts) == 2
 
 
+async def test_an_effect_that_shows_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It is not there when it is first looked for; absence counts only after the time that it may take."""
+    sleep, waits = world.clock.sleep, list[float]()
+
+    async def meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        await anyio.to_thread.run_sync(world.server.wait_held)
+        world.server.release()
+        await sleep(seconds)
+
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("late", match="issues/create")
+        monkeypatch.setattr(world.clock, "sleep", meanwhile)
+        outcome = await process.create()
+        monkeypatch.undo()
+        assert (outcome.state, waits) == (runs.State.COMPLETED, [30.0])
+        assert world.server.effects("issues/create") == 1
+        assert len(world.server.requests("issues/create")) == 1
+
+
 async def test_a_post_that_is_declared_to_be_a_read_is_no_write_in_doubt(file_world: World):
     search = sdk.post(
         "issue.search",
@@ -102,7 +123,7 @@ async def unclear(world: World, process: Process) -> UnknownOutcome:
     return raised.value
 
 
-async def test_without_a_way_to_read_a_person_is_asked(world: World):
+async def test_without_a_way_to_read_a_person_is_asked_and_may_give_up(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         error = await unclear(world, process)
@@ -113,8 +134,13 @@ async def test_without_a_way_to_read_a_person_is_asked(world: World):
         with pytest.raises(UnknownOutcome) as told:
             await process.il.runs.outcome(history.run.run_id)
         assert told.value.message == error.message
+        run = await process.il.runs.cancel(history.run.run_id, reason="it does not matter any more")
+        assert (run.state, run.reason, run.error) == (runs.State.CANCELLED, "given_up", history.run.error)
+        with pytest.raises(runs.RunCancelled, match="nobody knows whether it happened") as given_up:
+            await process.il.runs.outcome(run.run_id)
+        assert given_up.value.details["effect"] == "unknown"
         with pytest.raises(runs.NotCancellable):
-            await process.il.runs.cancel(history.run.run_id)
+            await process.il.runs.cancel(run.run_id)
 
 
 async def test_several_candidates_are_unclear(world: World):
@@ -253,6 +279,27 @@ async def test_an_answer_that_has_arrived_is_kept_although_the_caller_is_gone(
         with scope:
             await process.create()
         assert (await process.last()).run.state is runs.State.COMPLETED
+
+
+async def test_an_output_is_kept_although_the_caller_goes_while_it_is_put_away(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process(execution={"inline_bytes": 1}) as process:
+        await process.connect(file_world.server.url)
+        blobs = process.parts.wiring.blobs
+        put, scope = blobs.put, anyio.CancelScope()
+
+        async def cancel_first(key: str, content: bytes) -> None:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+            await put(key, content)
+
+        monkeypatch.setattr(blobs, "put", cancel_first)
+        with scope:
+            await process.create()
+        run = (await process.last()).run
+        assert run.state is runs.State.COMPLETED
+        assert shown(await process.il.runs.outcome(run.run_id))["title"] == "Door"
 
 
 async def test_a_cancel_request_stops_the_next_send(file_world: World):

@@ -14,6 +14,8 @@ from interlock.runs.request import Outcome
 from interlock.runs.wiring import Blobs
 
 MAX_PAGE = 1000
+GIVEN_UP = "given_up"
+"""Why a run is cancelled of which nobody found out whether it happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +131,13 @@ class Reading:
 
     async def outcome(self, run: Run) -> Outcome:
         """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows, or RunCancelled."""
+        if run.state is State.CANCELLED and run.reason == GIVEN_UP:
+            raise RunCancelled(
+                f"{run.run_id} was given up; nobody knows whether it happened",
+                next_step="Look at the service before you send the request again.",
+                details={"effect": "unknown", "cause": run.error},
+                run_id=run.run_id,
+            )
         if run.state is State.CANCELLED:
             raise RunCancelled(f"{run.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=run.run_id)
         error = cast("Mapping[str, JSON]", run.error or {})
