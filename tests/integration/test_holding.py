@@ -38,6 +38,8 @@ async def test_approved_it_is_done_once(world: World):
             await process.il.approvals.execute(asked(held))
         history = await process.last()
         assert [each.effect for each in history.decisions] == ["ask", "ask"]
+        told = [each for each in await process.events(held.run_id) if each.startswith("approval.")]
+        assert told == ["approval.requested", "approval.approved", "approval.spent"]
         [approval] = history.approvals
         assert (approval.state, approval.reviewer, approval.spent_by) == ("spent", "ada", held.run_id)
 
@@ -148,6 +150,9 @@ async def test_an_edit_is_judged_again(world: World):
             await process.reviewer.approvals.approve(
                 asked(held), edited_input={"repo": "acme/rocket", "title": "Window"}
             )
+        history = await process.last()
+        assert [(each.number, each.effect) for each in history.decisions] == [(1, "ask"), (2, "deny")]
+        assert history.run.state is runs.State.HELD
 
 
 async def test_a_denial_sticks(world: World):
@@ -209,6 +214,30 @@ async def test_a_held_run_can_be_cancelled(world: World):
         assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.CANCELLED
         with pytest.raises(runs.RunCancelled):
             await process.il.runs.outcome(held.run_id)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_run_that_goes_on_while_it_is_cancelled(world: World, monkeypatch: pytest.MonkeyPatch, executed: bool):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        reading, others = process.parts.reading, [True]
+        fetch = reading.fetch
+
+        async def overtaken(caller: Caller, run_id: str) -> runs.Run:
+            run = await fetch(caller, run_id)
+            if others:
+                others.clear()
+                if executed:
+                    await process.reviewer.approvals.approve(asked(held))
+                    await process.il.approvals.execute(asked(held))
+                else:
+                    await process.reviewer.approvals.deny(asked(held), reason="no")
+            return run
+
+        monkeypatch.setattr(reading, "fetch", overtaken)
+        with pytest.raises(runs.NotCancellable, match="completed" if executed else "denied"):
+            await process.il.runs.cancel(held.run_id)
 
 
 async def test_policy_that_has_changed_its_mind_denies(world: World):

@@ -336,6 +336,8 @@ async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(world: Wor
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.FAILED
         assert world.server.effects("issues/create") == 0
+        decisions = (await process.last()).decisions
+        assert [(each.number, each.effect) for each in decisions] == [(1, "allow"), (2, "deny")]
 
 
 async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(world: World):

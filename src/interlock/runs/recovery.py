@@ -9,7 +9,7 @@ import anyio
 
 from interlock import budgets
 from interlock.kernel import InterlockError, StoreError, Tx
-from interlock.runs import entries, rebuilding
+from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
 from interlock.runs.doubt import last_left, writes_in_doubt
@@ -18,7 +18,7 @@ from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Decision, Run, Send, State
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
@@ -158,9 +158,18 @@ class Recovery:
             capability = self._wiring.catalog.fetch(run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
-            verdict, _ = await self._invoker.judge(call)
+            verdict, pressure = await self._invoker.judge(call)
+            decided = drawing.decision(
+                replace(call, request=request),
+                run.run_id,
+                history.decisions[-1].number + 1,
+                verdict,
+                pressure,
+                ids=self._wiring.ids,
+                at=self._wiring.clock.now(),
+            )
             call = confined(call, verdict, self._wiring.node)
-            return await self._go_on(history, attempt, call, journal, lost, allowed=verdict.effect in GOES_ON)
+            return await self._go_on(history, attempt, call, journal, lost, decided)
         except (StaleRun, OwnershipLapsed, StoreError, OutcomeUnsaved):
             raise
         except InterlockError as error:
@@ -170,15 +179,15 @@ class Recovery:
             return self._report(journal.run, error)
 
     async def _go_on(
-        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, *, allowed: bool
+        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision
     ) -> Recovered | None:
         wiring, run = self._wiring, history.run
         async with reserved(wiring, call, holder=run.run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 _log.info("%s will be recovered later: %s", run.run_id, taken.text)
                 return None
-            doubt = await self._doubt(history, call, lost, allowed=allowed)
-            at = wiring.clock.now()
+            doubt = await self._doubt(history, call, lost, allowed=decided.effect in GOES_ON)
+            at = decided.at
             facts = call.facts(
                 started_at=min((send.started_at for send in history.sends), default=run.created_at),
                 idempotency_key=run.run_id,
@@ -196,10 +205,10 @@ class Recovery:
             end = self._lost(attempt, lost, at)
             changed, move = rebuilding.moved_on(run, call.capability)
             await journal.write(
-                [entries.attempt_ended(end), *changed, *begun.entries(call)],
+                [entries.attempt_ended(end), entries.policy_decided(decided), *changed, *begun.entries(call)],
                 at=at,
                 move=replace(move, fence=run.fence + 1),
-                records=replace(begun.records(), attempt_end=end),
+                records=replace(begun.records(), attempt_end=end, decisions=(decided,)),
             )
             ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
         return self._report(journal.run, ending.error)
