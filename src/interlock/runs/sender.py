@@ -193,7 +193,7 @@ class Sender:
             )
 
     async def _request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
-        again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
+        again = self._call.revalidation  # only of reads that are data: none of them is ever settled by reading
         conditioned = request
         if again is not None and self._prepared is None:
             conditioned = await again.condition(request)
