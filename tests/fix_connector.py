@@ -184,6 +184,7 @@ def operations() -> list[sdk.Draft]:
             "search",
             "/search",
             effect="read",
+            safe=True,
             input=SEARCH_SCHEMA,
             output=Found,
             body={"text": "/query/text"},

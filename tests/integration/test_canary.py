@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 
-from fix_app import TOKEN, Process, World, run_of
+from fix_app import STRANGER, TOKEN, Process, World, run_of
 from fix_parrot import Answer, Heard, Parrot
 from interlock import runs
 from interlock.kernel import InterlockError
@@ -112,6 +112,7 @@ async def everything(world: World, parrot: Parrot, listener: Listener) -> list[s
     async with world.process(execution={"egress_allow": (parrot.host,), "inline_bytes": 64}) as process:
         connection = await process.connect(parrot.url, scopes=["repo"])
         shown.append(repr(connection))
+        await probed(process, parrot, shown)
 
         async def attempt(capability: str, value: dict[str, Any]) -> None:
             try:
@@ -140,6 +141,24 @@ async def everything(world: World, parrot: Parrot, listener: Listener) -> list[s
         # Before the store is closed: its write-ahead log still holds the latest pages.
         shown.extend(path.read_bytes().decode("latin-1") for path in files(world.folder))
     return [*shown, *listener.lines]
+
+
+async def probed(process: Process, parrot: Parrot, shown: Shown) -> None:
+    """Connect to a service that repeats the credential when it is asked whose that is."""
+    desk = process.il.as_caller(STRANGER).connections
+    for index, form in enumerate(FORMS.values()):
+        whose = b'{"login": "' + form.encode() + b'"}'
+        for answer in (
+            Answer(whose, headers={"x-oauth-scopes": f"repo, {form}"}),
+            Answer(whose, 401, {"x-oauth-scopes": form}),
+            Answer(whose[:-1], 200),
+        ):
+            parrot.say = lambda heard, said=answer: said
+            try:
+                made = await desk.connect_token("acme", TOKEN, base_url=parrot.url, name=f"echo{index}")
+                shown.append(repr(made.record()))
+            except InterlockError as error:
+                shown.extend([json.dumps(error.to_json()), repr(error)])  # the token is a local of its frames
 
 
 async def cancelled(process: Process, parrot: Parrot) -> BaseException:

@@ -6,10 +6,10 @@ from typing import Any
 import anyio
 import pytest
 
-from fix_app import Process, World, connector, operations
+from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import runs, sdk
 from interlock.app.settings import ConnectorSettings
-from interlock.kernel import InterlockError, UnknownOutcome
+from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 VALUE = {"repo": "acme/rocket", "title": "Door"}
@@ -37,6 +37,16 @@ async def deny_after(input, http):
 async def break_before(input, http):
     raise KeyError("oops")
 
+async def surrogate_before(input, http):
+    raise ValueError(b"\\xff name \\0".decode("utf-8", "surrogateescape"))
+
+async def surrogate_after(input, http):
+    await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    raise sdk.ProviderUnavailable("\\udcff name")
+
+async def unfit_details(input, http):
+    raise sdk.ProviderUnavailable("x", details={"when": 2**60, "what": "\\udcff"}, retry_after=float("inf"))
+
 async def complain_before(input, http):
     raise sdk.ResourceNotFound("no such thing")
 
@@ -49,6 +59,12 @@ async def swallow(input, http):
 
 async def wrong_shape(input, http):
     return {"number": "one"}
+
+async def pretend_to_read(input, http):
+    purpose = sdk.Purpose(input.get("body") or "effect")
+    await http.request(sdk.HttpRequest(
+        method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}, purpose=purpose))
+    return {"number": 1}
 
 async def no_json(input, http):
     return {"number": 2**60}
@@ -120,10 +136,48 @@ async def test_what_was_sent_counts_and_not_what_the_handler_says(
         with pytest.raises(InterlockError) as raised:
             await call(file_world, process)
         assert raised.value.run_id is not None
+        assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
         history = await process.last()
         assert len(history.attempts) == 1
         assert [send.delivery.value for send in history.sends] == ["responded"]
         assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("fault", ["cut_before", "status:503"])
+async def test_an_error_after_the_effect_is_no_reason_to_ask_again(
+    file_world: World, isolated: tuple[str, ...], fault: str
+):
+    async with process_with(file_world, isolated, "file_issue") as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault(fault, match="GET *", times=9)
+        with pytest.raises(InterlockError) as raised:
+            await call(file_world, process)
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
+        assert "once more" in raised.value.next_step or raised.value.code == "handler_failed"
+        assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "effects"),
+    [
+        ("surrogate_before", "\\udcff name", 0),
+        ("surrogate_after", "\\udcff name", 1),
+        ("unfit_details", "x", 0),
+    ],
+)
+async def test_an_error_that_has_no_text_form_ends_the_run(
+    every_world: World, isolated: tuple[str, ...], name: str, told: str, effects: int
+):
+    async with process_with(every_world, isolated, name) as process:
+        await process.connect(every_world.server.url)
+        with pytest.raises(sdk.OperationFailed) as raised:
+            await process.il.invoke("acme.issue.file", VALUE, max_attempts=1)
+        assert told in raised.value.message
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert every_world.server.effects("issues/create") == effects
 
 
 @pytest.mark.parametrize("name", ["break_before", "complain_before"])
@@ -150,6 +204,25 @@ async def test_a_write_in_doubt_waits_whatever_the_handler_says(
         assert file_world.server.effects("issues/create") == 1
 
 
+@pytest.mark.parametrize(("effect", "purpose"), [("read", "effect"), ("create", "reconcile")])
+async def test_what_is_there_to_read_cannot_write(
+    file_world: World, isolated: tuple[str, ...], effect: str, purpose: str
+):
+    if isolated and purpose == "reconcile":
+        return  # what a child asks for is the effect
+    peek = sdk.handler(
+        "issue.peek", f"{CHILD}:pretend_to_read", effect=effect, input=IssueCreate, output=Told, scopes=["repo"]
+    )
+    manifest = connector(operations=[peek])
+    async with file_world.process(manifest=manifest, connectors=ConnectorSettings(isolated=isolated)) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.OperationFailed, match="a read does not POST"):
+            await process.il.invoke("acme.issue.peek", {**VALUE, "body": purpose})
+        history = await process.last()
+        assert (history.run.state, history.sends) == (runs.State.FAILED, [])
+        assert file_world.server.requests("issues/create") == []
+
+
 @pytest.mark.parametrize("name", ["wrong_shape", "no_json"])
 async def test_a_wrong_result_fails_the_run(file_world: World, isolated: tuple[str, ...], name: str):
     async with process_with(file_world, isolated, name) as process:
@@ -158,6 +231,40 @@ async def test_a_wrong_result_fails_the_run(file_world: World, isolated: tuple[s
             await call(file_world, process)
         assert raised.value.code in ("invalid_output", "handler_failed")
         assert (await process.last()).run.state is runs.State.FAILED
+
+
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_known_of_a_send_outlasts_a_commit_that_fails(
+    world: World, monkeypatch: pytest.MonkeyPatch, applied: bool, times: int
+):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        ledger = process.parts.wiring.ledger
+        apply, commits = ledger.apply, 0
+
+        async def lose(change: runs.Change) -> None:
+            nonlocal commits
+            commits += 1
+            lost = 1 < commits <= 1 + times  # the first is for the POST, the second for the GET, the third ends the run
+            if applied or not lost:
+                await apply(change)
+            if lost:
+                raise StoreError("the connection to the database broke")
+
+        monkeypatch.setattr(ledger, "apply", lose)
+        with pytest.raises((StoreError, runs.OutcomeUnsaved)) as raised:
+            await call(world, process)
+        monkeypatch.undo()
+        if times == 2:
+            await process.il.runs.recover()
+        history = await process.last()
+        if times == 1:
+            assert (raised.value.details["effect"], raised.value.retry) == ("happened", Retry.NEVER)
+            assert history.run.state is runs.State.FAILED
+        deliveries = [send.delivery.value for send in history.sends]
+        assert deliveries == ["unknown" if times == 2 and not applied else "responded", *["not_sent"] * applied]
+        assert world.server.effects("issues/create") == 1
 
 
 async def test_requests_at_once_go_one_after_the_other(file_world: World, isolated: tuple[str, ...]):

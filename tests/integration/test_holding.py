@@ -9,7 +9,7 @@ import pytest
 
 from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
 from interlock import approvals, catalog, policy, runs, sdk
-from interlock.kernel import Caller
+from interlock.kernel import Caller, InvalidJson
 
 pytestmark = pytest.mark.anyio
 NO_WINDOWS = policy.Policy(
@@ -38,6 +38,8 @@ async def test_approved_it_is_done_once(world: World):
             await process.il.approvals.execute(asked(held))
         history = await process.last()
         assert [each.effect for each in history.decisions] == ["ask", "ask"]
+        told = [each for each in await process.events(held.run_id) if each.startswith("approval.")]
+        assert told == ["approval.requested", "approval.approved", "approval.spent"]
         [approval] = history.approvals
         assert (approval.state, approval.reviewer, approval.spent_by) == ("spent", "ada", held.run_id)
 
@@ -114,6 +116,20 @@ async def test_an_edit_changes_what_is_done(world: World):
         assert world.server.effects("issues/create") == 1
 
 
+async def test_what_is_held_can_be_read_back(file_world: World):
+    """The limit counts the bytes that are kept, at the border and nowhere else."""
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        value = {"repo": "acme/rocket", "title": "Door"}
+        for text in ("é" * 600_000, '"' * 600_000):
+            with pytest.raises(InvalidJson):
+                await process.il.invoke("acme.issue.file", {**value, "body": text})
+        assert await process.states() == []
+        held = await process.il.invoke("acme.issue.file", {**value, "body": "é" * 524_000})
+        await process.reviewer.approvals.approve(asked(held))
+        assert (await process.il.approvals.execute(asked(held))).state is runs.State.COMPLETED
+
+
 @pytest.mark.parametrize("edited", [{"repo": "acme/rocket"}, {"repo": "acme/rocket", "title": "x", "titel": "y"}])
 async def test_an_edit_is_validated(file_world: World, edited: dict[str, Any]):
     async with file_world.process() as process:
@@ -134,6 +150,9 @@ async def test_an_edit_is_judged_again(world: World):
             await process.reviewer.approvals.approve(
                 asked(held), edited_input={"repo": "acme/rocket", "title": "Window"}
             )
+        history = await process.last()
+        assert [(each.number, each.effect) for each in history.decisions] == [(1, "ask"), (2, "deny")]
+        assert history.run.state is runs.State.HELD
 
 
 async def test_a_denial_sticks(world: World):
@@ -195,6 +214,30 @@ async def test_a_held_run_can_be_cancelled(world: World):
         assert (await process.il.approvals.fetch(asked(held))).state is approvals.State.CANCELLED
         with pytest.raises(runs.RunCancelled):
             await process.il.runs.outcome(held.run_id)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_run_that_goes_on_while_it_is_cancelled(world: World, monkeypatch: pytest.MonkeyPatch, executed: bool):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        reading, others = process.parts.reading, [True]
+        fetch = reading.fetch
+
+        async def overtaken(caller: Caller, run_id: str) -> runs.Run:
+            run = await fetch(caller, run_id)
+            if others:
+                others.clear()
+                if executed:
+                    await process.reviewer.approvals.approve(asked(held))
+                    await process.il.approvals.execute(asked(held))
+                else:
+                    await process.reviewer.approvals.deny(asked(held), reason="no")
+            return run
+
+        monkeypatch.setattr(reading, "fetch", overtaken)
+        with pytest.raises(runs.NotCancellable, match="completed" if executed else "denied"):
+            await process.il.runs.cancel(held.run_id)
 
 
 async def test_policy_that_has_changed_its_mind_denies(world: World):

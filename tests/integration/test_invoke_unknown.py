@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from fix_app import Process, World, run_of, shown
-from interlock import runs, sdk
+from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
+from interlock import plane, runs, sdk
 from interlock.kernel import UnknownOutcome
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +61,51 @@ async def test_a_write_that_did_not_happen_is_tried_again(world: World, fault: s
         assert len((await process.last()).attempts) == 2
 
 
+async def test_an_effect_that_shows_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It is not there when it is first looked for; absence counts only after the time that it may take."""
+    sleep, waits = world.clock.sleep, list[float]()
+
+    async def meanwhile(seconds: float) -> None:
+        waits.append(seconds)
+        await anyio.to_thread.run_sync(world.server.wait_held)
+        world.server.release()
+        await sleep(seconds)
+
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("late", match="issues/create")
+        monkeypatch.setattr(world.clock, "sleep", meanwhile)
+        outcome = await process.create()
+        monkeypatch.undo()
+        assert (outcome.state, waits) == (runs.State.COMPLETED, [30.0])
+        assert world.server.effects("issues/create") == 1
+        assert len(world.server.requests("issues/create")) == 1
+
+
+async def test_a_post_that_is_declared_to_be_a_read_is_no_write_in_doubt(file_world: World):
+    search = sdk.post(
+        "issue.search",
+        "/repos/{repo}/issues",
+        effect="read",
+        safe=True,
+        idempotency="natural",
+        input=IssueCreate,
+        output=Issue,
+        scopes=["repo"],
+    )
+    value = {"repo": "acme/rocket", "title": "Door"}
+    file_world.manifest = connector(operations=[search])
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer", match="issues/create", apply=False)
+        await process.il.invoke("acme.issue.search", value)
+        assert len((await process.last()).attempts) == 2
+    await file_world.killed("hold_before", lambda process: process.il.invoke("acme.issue.search", value))
+    async with file_world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+
+
 async def test_a_server_error_after_the_effect_is_no_reason_to_repeat(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
@@ -78,7 +123,7 @@ async def unclear(world: World, process: Process) -> UnknownOutcome:
     return raised.value
 
 
-async def test_without_a_way_to_read_a_person_is_asked(world: World):
+async def test_without_a_way_to_read_a_person_is_asked_and_may_give_up(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)
         error = await unclear(world, process)
@@ -89,8 +134,13 @@ async def test_without_a_way_to_read_a_person_is_asked(world: World):
         with pytest.raises(UnknownOutcome) as told:
             await process.il.runs.outcome(history.run.run_id)
         assert told.value.message == error.message
+        run = await process.il.runs.cancel(history.run.run_id, reason="it does not matter any more")
+        assert (run.state, run.reason, run.error) == (runs.State.CANCELLED, "given_up", history.run.error)
+        with pytest.raises(runs.RunCancelled, match="nobody knows whether it happened") as given_up:
+            await process.il.runs.outcome(run.run_id)
+        assert given_up.value.details["effect"] == "unknown"
         with pytest.raises(runs.NotCancellable):
-            await process.il.runs.cancel(history.run.run_id)
+            await process.il.runs.cancel(run.run_id)
 
 
 async def test_several_candidates_are_unclear(world: World):
@@ -231,6 +281,27 @@ async def test_an_answer_that_has_arrived_is_kept_although_the_caller_is_gone(
         assert (await process.last()).run.state is runs.State.COMPLETED
 
 
+async def test_an_output_is_kept_although_the_caller_goes_while_it_is_put_away(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process(execution={"inline_bytes": 1}) as process:
+        await process.connect(file_world.server.url)
+        blobs = process.parts.wiring.blobs
+        put, scope = blobs.put, anyio.CancelScope()
+
+        async def cancel_first(key: str, content: bytes) -> None:
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+            await put(key, content)
+
+        monkeypatch.setattr(blobs, "put", cancel_first)
+        with scope:
+            await process.create()
+        run = (await process.last()).run
+        assert run.state is runs.State.COMPLETED
+        assert shown(await process.il.runs.outcome(run.run_id))["title"] == "Door"
+
+
 async def test_a_cancel_request_stops_the_next_send(file_world: World):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)
@@ -253,6 +324,35 @@ async def test_a_cancel_request_stops_the_next_send(file_world: World):
         history = await process.last()
         assert history.run.state is runs.State.CANCELLED
         assert [send.delivery.value for send in history.sends] == ["responded", "not_sent"]
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_a_cancel_request_does_not_stop_the_read_that_settles(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, applied: bool
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer", match="issues/create", apply=applied)
+        ledger = process.parts.wiring.ledger
+        apply, asked = ledger.apply, False
+
+        async def cancel_first(change: runs.Change) -> None:
+            nonlocal asked
+            if not asked:
+                asked = True
+                await process.il.runs.cancel(change.before.run_id, reason="enough")
+            await apply(change)
+
+        monkeypatch.setattr(ledger, "apply", cancel_first)
+        if applied:
+            await process.create()
+        else:
+            with pytest.raises(plane.EffectFailed):
+                await process.create()
+        history = await process.last()
+        assert history.run.state is (runs.State.COMPLETED if applied else runs.State.FAILED)
+        assert {send.purpose.value for send in history.sends[1:]} == {"reconcile"}
+        assert len(file_world.server.requests("issues/create")) == 1
 
 
 async def test_a_frozen_process_does_not_send(file_world: World, monkeypatch: pytest.MonkeyPatch):

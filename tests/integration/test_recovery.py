@@ -38,6 +38,44 @@ async def test_a_write_that_was_applied_is_found(world: World):
         assert await process.il.runs.recover() == []
 
 
+async def test_what_another_run_made_is_not_taken_for_the_lost_ones(world: World):
+    """The same call was made again before recovery came: what is there may be the work of either."""
+    await connected(world)
+    await world.killed("hold_before", create())
+    async with world.process() as process:
+        again = await process.create()
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.WAITING
+        assert recovered.error is not None
+        assert again.run_id in recovered.error.message
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_what_a_run_at_work_made_is_not_taken_for_another_ones(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("hold", match="issues/create")
+        world.server.fault("cut_before", match="issues/create", apply=False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.create)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            with pytest.raises(UnknownOutcome, match="asked for the same"):
+                await process.create()
+            world.server.release()
+        assert sorted(await process.states()) == ["completed", "waiting"]
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_run_that_was_over_before_is_no_rival(world: World):
+    await connected(world)
+    async with world.process() as process:
+        await process.create()
+        world.advance(3600)
+        world.server.fault("cut_before", match="issues/create")
+        assert (await process.create()).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 2
+
+
 async def test_a_write_that_was_not_applied_is_sent_again(world: World):
     await connected(world)
     await world.killed("hold_before", create())
@@ -298,6 +336,8 @@ async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(world: Wor
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.FAILED
         assert world.server.effects("issues/create") == 0
+        decisions = (await process.last()).decisions
+        assert [(each.number, each.effect) for each in decisions] == [(1, "allow"), (2, "deny")]
 
 
 async def test_a_run_that_kills_its_processes_is_not_sent_for_ever(world: World):

@@ -108,7 +108,8 @@ def _read(probe: sdk.Probe, receipt: plane.Receipt, base_url: str, redactor: Red
     except InvalidJson as error:
         raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
     named = sdk.read_pointer(body, probe.subject)
-    stated = next((value for name, value in receipt.headers if name == (probe.scopes_header or "").lower()), None)
+    header = (probe.scopes_header or "").lower()
+    stated = next((redactor.text(value) for name, value in receipt.headers if name == header), None)
     return Probed(
         subject=named if isinstance(named, str) and named else None,
         scopes=None if stated is None else frozenset(part.strip() for part in stated.split(",") if part.strip()),

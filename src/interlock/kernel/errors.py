@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
 
-from interlock.kernel.canonical import JSON
+from interlock.kernel.canonical import JSON, MAX_INTEGER, canonical
 
 
 class Retry(StrEnum):
@@ -59,15 +59,18 @@ class InterlockError(Exception):
         run_id: str | None = None,
         details: Mapping[str, JSON] | None = None,
     ) -> None:
-        """`retry_after` is in seconds, where the other side named a time."""
-        super().__init__(message)
-        self.message = message
+        """`retry_after` is in seconds, where the other side named a time.
+
+        Every error can be kept: text and details that have no canonical JSON are replaced by what tells them.
+        """
+        self.message = _text(message)
+        super().__init__(self.message)
         self.retry = retry or type(self).retry
         self.fault = fault or type(self).fault
-        self.next_step = next_step or type(self).next_step
-        self.retry_after = retry_after
+        self.next_step = _text(next_step or type(self).next_step)
+        self.retry_after = retry_after if retry_after is not None and abs(retry_after) <= MAX_INTEGER else None
         self.run_id = run_id
-        self.details: dict[str, JSON] = dict(details or {})
+        self.details: dict[str, JSON] = _details(details) if details else {}
 
     def to_json(self) -> dict[str, JSON]:
         """The shape in which errors leave Interlock everywhere: CLI, HTTP, ledger."""
@@ -83,6 +86,19 @@ class InterlockError(Exception):
             "run_id": self.run_id,
             "details": details,
         }
+
+
+def _text(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _details(details: Mapping[str, JSON]) -> dict[str, JSON]:
+    kept = dict(details)
+    try:
+        canonical(kept)
+    except ValueError as unfit:
+        return {"left_out": _text(f"the details: {unfit}")}
+    return kept
 
 
 class RequestError(InterlockError):

@@ -155,4 +155,4 @@ def _check_text(text: str, path: str, what: str) -> int:
                 raise InvalidJson(f"{what} {path}: control character U+{code:04X}")
             if 0xD800 <= code <= 0xDFFF:
                 raise InvalidJson(f"{what} {path}: lone surrogate U+{code:04X}")
-    return len(text)
+    return len(text) if text.isascii() else len(text.encode())

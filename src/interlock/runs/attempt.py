@@ -1,7 +1,7 @@
 """One attempt: carry the operation out, and say what became of it."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar, cast
 
@@ -12,9 +12,9 @@ from interlock.kernel import JSON, InterlockError, InternalError, Retry, Unknown
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
 from interlock.runs.carrying import carry
+from interlock.runs.doubt import find_twin
 from interlock.runs.entries import Entry
 from interlock.runs.errors import DeadlinePassed, OwnershipLapsed, RunCancelled, StaleRun
-from interlock.runs.journal import Journal, Records
 from interlock.runs.scripts import ActionHeld
 from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 READ_TRIES = 3
 """How often a failing reconciliation read is repeated before a person is asked."""
+
+
+ONCE = "It happened: look at the service before you ask for it again, for that would do it once more."
+"""What to do about an error that came after its effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,19 @@ class Ending:
     error: InterlockError | None = None
     effect: sdk.EffectState = "happened"
     again: bool = False
+
+    def __post_init__(self) -> None:
+        """The error says of the effect what the sends say, whoever raised it: who obeys it must not do twice what was
+        done."""
+        error = self.error
+        if error is None:
+            return
+        if "effect" in error.details or self.effect != "none":
+            error.details["effect"] = self.effect
+        if isinstance(error, sdk.OperationFailed):
+            error.effect = self.effect
+        if self.effect == "happened" and error.retry is not Retry.NEVER:
+            error.retry, error.next_step = Retry.NEVER, ONCE
 
 
 async def carry_out(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun) -> Ending:
@@ -58,7 +75,7 @@ async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, beg
         if scope.cancelled_caught:
             raise TimeoutError
         value = call.redactor.json(value)
-        return _checked(call, value, effect="none" if call.operation.effect is sdk.Effect.READ else sender.effect())
+        return _checked(call, value, effect=sender.effect())
     except TimeoutError:
         return judge(call, sender, DeadlinePassed(f"{call.capability.capability_id} took longer than its timeout"))
     except InterlockError as error:
@@ -111,11 +128,9 @@ def judge(call: Call, sender: Sender, error: InterlockError) -> Ending:
     redacted(call, error)
     if isinstance(error, ActionHeld):
         return Ending(error=error, effect="unknown")
-    if call.operation.effect is sdk.Effect.READ:
-        return Ending(error=error, effect="none", again=error.retry is Retry.LATER)
     effect = sender.effect()
     # What the declaration says of an answer counts. A handler's word does not: what it sent, and was answered, does.
-    if isinstance(error, sdk.OperationFailed) and call.operation.handler is None:
+    if isinstance(error, sdk.OperationFailed) and call.operation.handler is None and sender.writes:
         if error.effect == "none":
             sender.refused()
             effect = sender.effect()
@@ -141,7 +156,6 @@ def _defect(call: Call, error: Exception) -> InterlockError:
 async def reconcile(
     wiring: Wiring,
     call: Call,
-    journal: Journal,
     sender: Sender,
     facts: sdk.Facts,
     *,
@@ -152,24 +166,22 @@ async def reconcile(
     happened (then `again`), or unclear, for a person."""
     if call.operation.reconcile is None:
         return _unclear(call, cause, "the operation has no way to find out by reading")
-    at = wiring.clock.now()
-    told, end = sender.settle(at)
-    await journal.write(
-        [*told, ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})],
-        at=at,
-        records=Records(send_end=end),
-    )
+    begun: Entry = ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})
+    await sender.record([begun], at=wiring.clock.now())
     verdict, failure = await _read(wiring, call, sender, facts)
     if verdict is not None and verdict.verdict is sdk.Verdict.ABSENT:
         # Absence counts only once the write had its time to show.
         at = wiring.clock.now()
         wait = max(0.0, call.operation.settled_after - (at - written_at).total_seconds())
-        told, end = sender.settle(at)
-        noted: Entry = ("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})
-        await journal.write([*told, noted], at=at, records=Records(send_end=end))
+        await sender.record([("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})], at=at)
         await wiring.clock.sleep(wait)
         verdict, failure = await _read(wiring, call, sender, facts)
-    await _conclude(wiring, journal, sender, verdict, failure)
+    if verdict is not None and verdict.verdict is sdk.Verdict.HAPPENED:
+        twin = await find_twin(wiring, call, run_id=sender.run_id, started_at=facts.started_at)
+        if twin is not None:
+            why = f"it is there, but {twin} asked for the same and may be what did it"
+            verdict = replace(verdict, verdict=sdk.Verdict.UNCLEAR, reason=why)
+    await _conclude(wiring, sender, verdict, failure)
     if verdict is None:
         return _unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")
     if verdict.verdict is sdk.Verdict.HAPPENED:
@@ -182,16 +194,14 @@ async def reconcile(
 
 
 async def _conclude(
-    wiring: Wiring, journal: Journal, sender: Sender, verdict: sdk.Reconciled | None, failure: InterlockError | None
+    wiring: Wiring, sender: Sender, verdict: sdk.Reconciled | None, failure: InterlockError | None
 ) -> None:
-    at = wiring.clock.now()
-    told, end = sender.settle(at)
     data: dict[str, JSON] = {
         "verdict": "unread" if verdict is None else verdict.verdict.value,
         "matches": None if verdict is None else verdict.matches,
         "error": None if failure is None else failure.code,
     }
-    await journal.write([*told, ("reconcile.concluded", data)], at=at, records=Records(send_end=end))
+    await sender.record([("reconcile.concluded", data)], at=wiring.clock.now())
 
 
 async def _read(
@@ -209,12 +219,22 @@ async def _read(
     return None, failure
 
 
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """A sender through which only settling reads go, whatever a connector's own function takes them for."""
+
+    sender: Sender
+
+    async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
+        return await self.sender.request(replace(request, purpose=sdk.Purpose.RECONCILE))
+
+
 async def _read_once(
     call: Call, sender: Sender, facts: sdk.Facts
 ) -> tuple[sdk.Reconciled | None, InterlockError | None]:
     try:
         with anyio.fail_after(call.operation.timeout_seconds * 2):
-            verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), sender)
+            verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), _Reads(sender))
     except TimeoutError:
         return None, DeadlinePassed("the reconciling read took too long")
     except (StaleRun, OwnershipLapsed):

@@ -8,10 +8,13 @@ from typing import NamedTuple, cast
 import orjson
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
-from interlock.kernel import JSON, Caller, Redactor, canonical, check_json, digest_bytes
+from interlock.kernel import JSON, Caller, InvalidJson, JsonLimits, Redactor, canonical, check_json, digest_bytes
 from interlock.runs.errors import InputHoldsSecret
 from interlock.runs.request import Request
 from interlock.runs.revalidation import Revalidation
+
+MOST_BYTES = JsonLimits().max_bytes
+"""How large an input may be, in the form in which it is kept."""
 
 
 class Given(NamedTuple):
@@ -148,6 +151,8 @@ def check_input(capability: catalog.Capability, value: Mapping[str, JSON]) -> Gi
     check_json(asked)
     capability.validate_input(asked)
     raw = canonical(asked)
+    if len(raw) > MOST_BYTES:
+        raise InvalidJson(f"the input has {len(raw)} bytes as canonical JSON; the limit is {MOST_BYTES}")
     return Given(cast("Mapping[str, JSON]", orjson.loads(raw)), raw.decode(), digest_bytes(raw))
 
 

@@ -11,7 +11,7 @@ from interlock.runs import entries
 from interlock.runs.attempt import Ending
 from interlock.runs.call import Call
 from interlock.runs.errors import RunCancelled
-from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import Artifact, Attempt, AttemptState, State
 from interlock.runs.sender import Sender, content_key
@@ -26,7 +26,6 @@ class Closing:
 
     wiring: Wiring
     call: Call
-    journal: Journal
     attempt: Attempt
     sender: Sender
 
@@ -35,7 +34,7 @@ class Closing:
         self.sender.close()
         error = ending.error
         if error is not None:
-            error.run_id = self.journal.run.run_id
+            error.run_id = self.attempt.run_id
         state, attempt_state = _states(ending)
         await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
         try:
@@ -75,12 +74,11 @@ class Closing:
             finished_at=at,
             error=None if error is None else error.to_json(),
         )
-        told, send_end = self.sender.settle(at)
-        await self.journal.write(
-            [*told, *map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
+        await self.sender.record(
+            [*map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
             at=at,
             move=Move(state=state, reason=reason, error=end.error),
-            records=Records(attempt_end=end, send_end=send_end, artifacts=artifacts),
+            records=Records(attempt_end=end, artifacts=artifacts),
         )
 
     def _artifact(self, name: str, content: bytes, blob_key: str | None, at: datetime) -> Artifact:

@@ -15,7 +15,7 @@ from interlock.runs.beginning import Begun, begin
 from interlock.runs.call import Call
 from interlock.runs.closing import Closing
 from interlock.runs.errors import OutcomeUnsaved
-from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.journal import Journal, Move
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import AttemptState
 from interlock.runs.sender import Sender
@@ -58,9 +58,9 @@ class Execution:
         left_open = doubt
         while True:
             sender = self._sender(call, journal, begun)
-            closing = Closing(wiring=self._wiring, call=call, journal=journal, attempt=begun.attempt, sender=sender)
+            closing = Closing(wiring=self._wiring, call=call, attempt=begun.attempt, sender=sender)
             try:
-                ending = await self._attempt(call, journal, sender, facts, begun, left_open)
+                ending = await self._attempt(call, sender, facts, begun, left_open)
                 following = await self._again(call, journal, begun, sender, ending, facts)
                 if following is None:
                     with anyio.CancelScope(shield=True):
@@ -88,7 +88,6 @@ class Execution:
     async def _attempt(
         self,
         call: Call,
-        journal: Journal,
         sender: Sender,
         facts: sdk.Facts,
         begun: Begun,
@@ -99,7 +98,7 @@ class Execution:
         reads = call.operation.script is None
         if doubt is not None and doubt.written_at is not None and reads:
             settled = await attempts.reconcile(
-                wiring, call, journal, sender, facts, cause=doubt.cause, written_at=doubt.written_at
+                wiring, call, sender, facts, cause=doubt.cause, written_at=doubt.written_at
             )
             if not settled.again:
                 return settled
@@ -108,12 +107,12 @@ class Execution:
         ending = await attempts.carry_out(wiring, call, sender, facts, begun)
         if ending.effect == "unknown" and ending.error is not None and reads:
             return await attempts.reconcile(
-                wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
+                wiring, call, sender, facts, cause=ending.error, written_at=sender.last_write()
             )
         if isinstance(ending.error, sdk.UnexpectedAnswer) and ending.effect == "happened":
             # It happened, and only the answer cannot be read: the record itself may say the same.
             read = await attempts.reconcile(
-                wiring, call, journal, sender, facts, cause=ending.error, written_at=sender.last_write()
+                wiring, call, sender, facts, cause=ending.error, written_at=sender.last_write()
             )
             return read if read.error is None else ending
         return ending
@@ -130,11 +129,7 @@ class Execution:
             return None
         if wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at:
             return None
-        at = wiring.clock.now()
-        told, send_end = sender.settle(at)
-        if told:
-            # What is known must not wait for the pause.
-            await journal.write(told, at=at, records=Records(send_end=send_end))
+        await sender.record([], at=wiring.clock.now())  # what is known must not wait for the pause
         await wiring.clock.sleep(delay)
         at = wiring.clock.now()
         try:

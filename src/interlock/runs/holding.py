@@ -36,19 +36,39 @@ class Holding:
     ) -> approvals.Approval:
         """Say yes, perhaps to an edited input, which is validated and judged before it is accepted.
 
-        Raises as `approvals.approve`, catalog.InvalidInput, and EditDenied if policy denies the edited call.
+        Raises as `approvals.approve`, catalog.InvalidInput, and approvals.InvalidEdit if policy denies the edited call, which
+        the run's chain then tells.
         """
         approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
-        if edited_input is not None and approval.run_id is not None:
-            run = await self._reading.fetch(caller, approval.run_id)
-            call, _ = await self._call(run, edited_input)
-            verdict, _ = await self._invoker.judge(call)
-            if verdict.effect is policy.Effect.DENY:
-                texts = "; ".join(each.text for each in verdict.reasons if each.effect is policy.Effect.DENY)
-                raise approvals.InvalidEdit(f"policy denies the edited input: {texts}")
-        return await self._wiring.approvals.approve(
-            caller, approval_id, edited_input=None if edited_input is None else dict(edited_input)
+        edit = None if edited_input is None else dict(edited_input)
+        run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
+        if run is None or run.state is not State.HELD:
+            return await self._wiring.approvals.approve(caller, approval_id, edited_input=edit)
+        if edit is not None:
+            await self._check_edit(run, edit)
+        approved = approval
+
+        def consent(tx: Tx) -> None:
+            nonlocal approved
+            approved = self._wiring.approvals.approve_in(tx, caller, approval_id=approval_id, edited_input=edit)
+
+        await self._wiring.journal(run).write(
+            lambda: [entries.approval_moved(approved)], at=self._wiring.clock.now(), beside=consent
         )
+        return approved
+
+    async def _check_edit(self, run: Run, edit: Mapping[str, JSON]) -> None:
+        call, last = await self._call(run, edit)
+        verdict, pressure = await self._invoker.judge(call)
+        if verdict.effect is not policy.Effect.DENY:
+            return
+        at, ids = self._wiring.clock.now(), self._wiring.ids
+        decided = drawing.decision(call, run.run_id, last.number + 1, verdict, pressure, ids=ids, at=at)
+        await self._wiring.journal(run).write(
+            [entries.policy_decided(decided)], at=at, records=Records(decisions=(decided,))
+        )
+        texts = "; ".join(each.text for each in verdict.reasons if each.effect is policy.Effect.DENY)
+        raise approvals.InvalidEdit(f"policy denies the edited input: {texts}", run_id=run.run_id)
 
     async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> approvals.Approval:
         """Say no: the held run is denied in the same transaction, for good. Raises as `approvals.deny`."""

@@ -82,6 +82,7 @@ class RunFilter:
     states: tuple[State, ...] = ()
     capability: str | None = None
     connection_id: str | None = None
+    input_digest: str | None = None
     actor: str | None = None
     parent_run_id: str | None = None
     trace_id: str | None = None

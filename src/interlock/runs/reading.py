@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from interlock import approvals, catalog, connections
-from interlock.kernel import JSON, Caller, Clock, JsonLimits, Store, Tx, UnknownOutcome, digest_bytes, parse_json
+from interlock.kernel import JSON, Caller, Clock, Store, Tx, UnknownOutcome, digest_bytes, read_json
 from interlock.runs import packet, signing
 from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
@@ -14,7 +14,8 @@ from interlock.runs.request import Outcome
 from interlock.runs.wiring import Blobs
 
 MAX_PAGE = 1000
-_OUTPUT_LIMITS = JsonLimits(max_bytes=128 * 1_048_576, max_nodes=10_000_000, max_depth=1000)
+GIVEN_UP = "given_up"
+"""Why a run is cancelled of which nobody found out whether it happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +131,13 @@ class Reading:
 
     async def outcome(self, run: Run) -> Outcome:
         """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows, or RunCancelled."""
+        if run.state is State.CANCELLED and run.reason == GIVEN_UP:
+            raise RunCancelled(
+                f"{run.run_id} was given up; nobody knows whether it happened",
+                next_step="Look at the service before you send the request again.",
+                details={"effect": "unknown", "cause": run.error},
+                run_id=run.run_id,
+            )
         if run.state is State.CANCELLED:
             raise RunCancelled(f"{run.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=run.run_id)
         error = cast("Mapping[str, JSON]", run.error or {})
@@ -141,7 +149,7 @@ class Reading:
         if run.state is State.COMPLETED:
             artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
             last = next((each for each in reversed(artifacts) if each.name == "output"), None)
-            output = None if last is None else parse_json(await self.content(last), limits=_OUTPUT_LIMITS)
+            output = None if last is None else read_json(await self.content(last))
         decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
         return Outcome(
             run_id=run.run_id,
@@ -168,7 +176,7 @@ class Reading:
         if run.approval_id is None:
             return run.input_digest
         first = await self._store.read(lambda tx: self._ledger.list_events(tx, run.tenant_id, run.run_id, limit=1))
-        body = cast("Mapping[str, Mapping[str, str]]", parse_json(first[0].body, what="event"))
+        body = cast("Mapping[str, Mapping[str, str]]", read_json(first[0].body.encode()))
         return body["data"]["input_digest"]
 
     async def export(self, caller: Caller, run_id: str) -> bytes:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import cast
 
 from interlock import catalog
-from interlock.kernel import JSON, Caller, parse_json
+from interlock.kernel import JSON, Caller, read_json
 from interlock.runs import entries
 from interlock.runs.entries import Entry
 from interlock.runs.errors import ManifestChanged
@@ -25,7 +25,7 @@ def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
     )
     request = Request(
         capability=run.capability,
-        input=cast("Mapping[str, JSON]", parse_json(run.input_json)),
+        input=cast("Mapping[str, JSON]", read_json(run.input_json.encode())),
         connection=run.connection_id,
         environment=run.environment,
         trace_id=run.trace_id,

@@ -1,6 +1,5 @@
 """Recovery: attempts whose owner is gone are settled by reading, or held for a person; never blindly repeated."""
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,22 +7,22 @@ from datetime import datetime
 
 import anyio
 
-from interlock import budgets, sdk
+from interlock import budgets
 from interlock.kernel import InterlockError, StoreError, Tx
-from interlock.runs import entries, rebuilding
+from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
+from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Delivery, Purpose, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Decision, Run, Send, State
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
 from interlock.runs.sandboxing import confined
-from interlock.runs.sender import READS
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
 
@@ -159,9 +158,18 @@ class Recovery:
             capability = self._wiring.catalog.fetch(run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
-            verdict, _ = await self._invoker.judge(call)
+            verdict, pressure = await self._invoker.judge(call)
+            decided = drawing.decision(
+                replace(call, request=request),
+                run.run_id,
+                history.decisions[-1].number + 1,
+                verdict,
+                pressure,
+                ids=self._wiring.ids,
+                at=self._wiring.clock.now(),
+            )
             call = confined(call, verdict, self._wiring)
-            return await self._go_on(history, attempt, call, journal, lost, allowed=verdict.effect in GOES_ON)
+            return await self._go_on(history, attempt, call, journal, lost, decided)
         except (StaleRun, OwnershipLapsed, StoreError, OutcomeUnsaved):
             raise
         except InterlockError as error:
@@ -171,15 +179,15 @@ class Recovery:
             return self._report(journal.run, error)
 
     async def _go_on(
-        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, *, allowed: bool
+        self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision
     ) -> Recovered | None:
         wiring, run = self._wiring, history.run
         async with reserved(wiring, call, holder=run.run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 _log.info("%s will be recovered later: %s", run.run_id, taken.text)
                 return None
-            doubt = await self._doubt(history, call, lost, allowed=allowed)
-            at = wiring.clock.now()
+            doubt = await self._doubt(history, call, lost, allowed=decided.effect in GOES_ON)
+            at = decided.at
             facts = call.facts(
                 started_at=min((send.started_at for send in history.sends), default=run.created_at),
                 idempotency_key=run.run_id,
@@ -197,10 +205,10 @@ class Recovery:
             end = self._lost(attempt, lost, at)
             changed, move = rebuilding.moved_on(run, call.capability)
             await journal.write(
-                [entries.attempt_ended(end), *changed, *begun.entries(call)],
+                [entries.attempt_ended(end), entries.policy_decided(decided), *changed, *begun.entries(call)],
                 at=at,
                 move=replace(move, fence=run.fence + 1),
-                records=replace(begun.records(), attempt_end=end),
+                records=replace(begun.records(), attempt_end=end, decisions=(decided,)),
             )
             ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
         return self._report(journal.run, ending.error)
@@ -208,7 +216,7 @@ class Recovery:
     async def _doubt(self, history: History, call: Call, lost: AttemptLost, *, allowed: bool) -> Doubt:
         """What the lost attempt left open. It is sent again only if policy still lets it, and nobody asked to stop."""
         run = history.run
-        doubtful = writes_in_doubt(history.sends) if call.operation.effect is not sdk.Effect.READ else ()
+        doubtful = writes_in_doubt(history.sends, call.operation)
         allowed = allowed and not await self._asked_to_stop(run)
         return Doubt(
             cause=lost,
@@ -260,21 +268,3 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
-
-
-def last_left(history: History, doubtful: Sequence[Send], now: datetime) -> datetime:
-    """The latest moment at which one of them may have left. A process may send for as long as it has its lease, and it has
-    had that until its attempt was, or now is, recorded as lost."""
-    ended = {attempt.attempt_id: attempt.finished_at for attempt in history.attempts}
-    return max(send.finished_at or ended[send.attempt_id] or now for send in doubtful)
-
-
-def writes_in_doubt(sends: Sequence[Send]) -> Sequence[Send]:
-    """The sends that may have changed something, as far as the ledger knows, oldest first."""
-    return [
-        send
-        for send in sends
-        if send.purpose is not Purpose.RECONCILE
-        and send.delivery in (Delivery.UNKNOWN, Delivery.RESPONDED)
-        and json.loads(send.intent_json).get("method") not in READS
-    ]

@@ -1,8 +1,8 @@
 """The port of one attempt: every request through it is committed before it leaves and is settled after."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -10,12 +10,12 @@ from urllib.parse import quote
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import VERSION, digest_bytes
+from interlock.kernel import VERSION, StoreError, digest_bytes
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
-from interlock.runs.journal import Journal, Records
+from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.ledger import SendEnd
 from interlock.runs.model import Attempt, Delivery, Purpose, Send
 from interlock.runs.wiring import Wiring
@@ -25,7 +25,6 @@ T = TypeVar("T")
 USER_AGENT = f"interlock/{VERSION}"
 _ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
 """What a request says unless the connector says otherwise; the last of it only where there is a body."""
-READS = frozenset({"GET", "HEAD"})
 UNSURE = frozenset({408})
 """Client errors after which the service may have acted all the same, as after any 5xx."""
 MOVE_ON = frozenset(
@@ -71,11 +70,6 @@ class Sent:
     settled: bool = False
     left_at: datetime | None = None
     """When the last of its bytes were let go."""
-
-    @property
-    def is_write(self) -> bool:
-        """Whether it may have changed something."""
-        return self.prepared.writes
 
     @property
     def effect(self) -> sdk.EffectState:
@@ -155,7 +149,7 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
             max_response_bytes=call.operation.max_response_bytes,
         )
 
-    return Draft(draw=draw, writes=request.method not in READS, purpose=Purpose(request.purpose.value))
+    return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
 
 
 def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, str], ...]:
@@ -196,6 +190,8 @@ class Sender:
         self._deadline_at = deadline_at
         self._prepared = prepared
         self._turn = anyio.Lock(fast_acquire=True)
+        self._offered: Prepared | None = None
+        """A send whose commit failed: it did not leave, but it may stand in the ledger."""
         self._closed = False
         self.stopped: OwnershipLapsed | StaleRun | RunCancelled | None = None
         """Why this process must not go on with the run, whatever a handler makes of that error."""
@@ -212,9 +208,10 @@ class Sender:
         return self._journal.run.created_at
 
     async def request(self, request: sdk.HttpRequest) -> sdk.HttpResponse:
-        """Send a request once, as `carry` does."""
+        """Send a request once, as `carry` does. Raises also HandlerFailed for a write where only a read may be sent."""
         async with self._in_turn():
-            again = self._call.revalidation if request.purpose is not sdk.Purpose.RECONCILE else None
+            self._check(request)
+            again = self._call.revalidation  # only of reads that are data: none of them is ever settled by reading
             conditioned = request
             if again is not None and self._prepared is None:
                 conditioned = await again.condition(request)
@@ -252,6 +249,16 @@ class Sender:
             raise plane.EffectFailed.of(told)
         return told
 
+    def _check(self, request: sdk.HttpRequest) -> None:
+        """What is there to read sends nothing that may write: nobody approved that, and nothing would settle it."""
+        operation = self._call.operation
+        only_reads = operation.effect is sdk.Effect.READ or request.purpose is sdk.Purpose.RECONCILE
+        if only_reads and operation.may_write(request.method):
+            raise sdk.HandlerFailed(
+                f"{self._call.capability.capability_id}: a read does not {request.method} {request.path}; it was not sent",
+                effect="none",
+            )
+
     async def _send(
         self, draft: Draft, target_class: str, read: Callable[[plane.Receipt], T | plane.Failure]
     ) -> T | plane.Failure:
@@ -276,6 +283,7 @@ class Sender:
             self._prepared = None
             self.sent.append(sent)
             return sent
+        await self._look_up()
         at = self._wiring.clock.now()
         prepared = prepare(
             self._wiring,
@@ -287,15 +295,13 @@ class Sender:
             deadline_at=self._deadline(draft),
             at=at,
         )
-        told, end = self.settle(at)
-        sent = Sent(prepared=prepared)
-        await self._journal.write(
-            [*told, entries.send_intended(prepared.send)],
-            at=at,
-            records=Records(send=prepared.send, send_end=end),
-        )
-        self.sent.append(sent)
-        return sent
+        try:
+            await self.record([entries.send_intended(prepared.send)], at=at, records=Records(send=prepared.send))
+        except StoreError:
+            self._offered = prepared
+            raise
+        self.sent.append(Sent(prepared=prepared))
+        return self.sent[-1]
 
     def _deadline(self, draft: Draft) -> datetime:
         """Reading what became of a write has time of its own: that the call's is over may be why it is needed."""
@@ -305,7 +311,8 @@ class Sender:
 
     async def _dispatch(self, sent: Sent, target_class: str) -> plane.Receipt:
         ownership = self._wiring.ownership
-        if self._journal.cancel_requested:
+        reads = sent.prepared.send.purpose is Purpose.RECONCILE  # a stop forbids effects, not finding out
+        if self._journal.cancel_requested and not reads:
             sent.delivery = Delivery.NOT_SENT
             raise RunCancelled(f"{self._attempt.run_id} was cancelled before its effect left")
         remaining = ownership.may_send(self._attempt.owner_id)
@@ -347,18 +354,37 @@ class Sender:
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} while it was about to send")
         return receipt
 
-    def settle(self, at: datetime) -> tuple[list[Entry], SendEnd | None]:
-        """What is known of the last send and not yet written: its event and its row, for the next change."""
+    async def record(
+        self, told: Sequence[Entry], *, at: datetime, move: Move | None = None, records: Records | None = None
+    ) -> None:
+        """Write a change to the run, if there is one, with what is known of the last send and not yet written. Raises as
+        `Journal.write`; what is known then waits for the next change."""
+        await self._look_up()
         if self._prepared is not None:
             # Committed with the attempt, which ended before its turn came.
             self.sent.append(Sent(prepared=self._prepared, delivery=Delivery.NOT_SENT))
             self._prepared = None
-        if not self.sent or self.sent[-1].settled:
-            return [], None
-        last = self.sent[-1]
-        last.settled = True
-        end = last.end(at)
-        return [entries.send_settled(end)], end
+        last = self.sent[-1] if self.sent and not self.sent[-1].settled else None
+        if last is not None:
+            end = last.end(at)
+            told, records = [entries.send_settled(end), *told], replace(records or Records(), send_end=end)
+        if told:
+            await self._journal.write(told, at=at, move=move, records=records)
+        if last is not None:
+            last.settled = True
+
+    async def _look_up(self) -> None:
+        """Whether the send whose commit had no answer is in the ledger all the same, and with it what was told before."""
+        offered, attempt = self._offered, self._attempt
+        if offered is None:
+            return
+        ledger = self._wiring.ledger
+        sends = await self._wiring.store.read(lambda tx: ledger.list_sends(tx, attempt.tenant_id, attempt.run_id))
+        if any(each.send_id == offered.send.send_id for each in sends):
+            for before in self.sent:
+                before.settled = True
+            self.sent.append(Sent(prepared=offered, delivery=Delivery.NOT_SENT))
+        self._offered = None
 
     def refused(self) -> None:
         """The last answer proved that the service did nothing."""
@@ -367,13 +393,18 @@ class Sender:
 
     def effect(self) -> sdk.EffectState:
         """What the sends alone say of the attempt's writes."""
-        effects = {sent.effect for sent in self.sent if sent.is_write}
+        effects = {sent.effect for sent in self.writes}
         return "unknown" if "unknown" in effects else "happened" if "happened" in effects else "none"
 
     def last_write(self) -> datetime:
         """When the last write left, or was committed to; without one, when the attempt began."""
-        writes = (sent.left_at or sent.prepared.send.started_at for sent in reversed(self.sent) if sent.is_write)
-        return next(writes, self._attempt.started_at)
+        last = self.writes[-1] if self.writes else None
+        return self._attempt.started_at if last is None else last.left_at or last.prepared.send.started_at
+
+    @property
+    def writes(self) -> list[Sent]:
+        """What may have changed something, by what was sent and not by what the operation says of itself."""
+        return [sent for sent in self.sent if sent.prepared.writes]
 
     def close(self) -> None:
         """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""

@@ -7,14 +7,14 @@ from interlock import approvals
 from interlock.kernel import JSON, Caller, Tx
 from interlock.runs import entries, rebuilding, transitions
 from interlock.runs.beginning import begin
+from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
-from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, of_run
+from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
-from interlock.runs.reading import Reading
-from interlock.runs.recovery import last_left, writes_in_doubt
+from interlock.runs.reading import GIVEN_UP, Reading
 from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
@@ -37,20 +37,29 @@ class Steering:
 
     async def cancel(self, caller: Caller, run_id: str, *, reason: str = "") -> Run:
         """Stop a run. One that is not at work ends at once. One that is at work stops before its next send: what has
-        left cannot be called back. Raises RunNotFound, NotCancellable."""
-        run = await self._reading.fetch(caller, run_id)
-        if run.state in transitions.FINAL:
-            raise NotCancellable(f"{run_id} has ended already: {run.state}", run_id=run_id)
-        if run.state is State.WAITING:
-            raise NotCancellable(
-                f"nobody knows whether {run_id} happened, so it cannot be cancelled",
-                run_id=run_id,
-                next_step="Look at the service and record what you saw: `interlock runs settle RUN`.",
-            )
+        left cannot be called back. One that waits is given up: whether it happened stays unknown. Raises RunNotFound,
+        NotCancellable."""
+        while True:
+            run = await self._reading.fetch(caller, run_id)
+            if run.state in transitions.FINAL:
+                raise NotCancellable(f"{run_id} has ended already: {run.state}", run_id=run_id)
+            try:
+                return await self._cancel(caller, run, reason)
+            except StaleRun:
+                # It went on meanwhile: what it has become decides.
+                if (await self._reading.fetch(caller, run_id)).state is run.state:
+                    raise
+
+    async def _cancel(self, caller: Caller, run: Run, reason: str) -> Run:
         journal, at = self._wiring.journal(run), self._wiring.clock.now()
         data: dict[str, JSON] = {"by": caller.actor, "reason": reason[:500]}
         if run.state is State.RUNNING:
             await journal.write([(CANCEL_REQUESTED, data)], at=at)
+            return journal.run
+        if run.state is State.WAITING:
+            await journal.write(
+                [(CANCEL_REQUESTED, data)], at=at, move=Move(state=State.CANCELLED, reason=GIVEN_UP, error=run.error)
+            )
             return journal.run
         gone: approvals.Approval | None = None
 
@@ -111,7 +120,7 @@ class Steering:
             started_at=min((send.started_at for send in history.sends), default=run.created_at),
             idempotency_key=run_id,
         )
-        doubtful = writes_in_doubt(history.sends)
+        doubtful = writes_in_doubt(history.sends, capability.operation)
         # A script goes on by being run again, if policy still lets it.
         again = call.operation.script is not None and verdict.effect in GOES_ON
         doubt = Doubt(

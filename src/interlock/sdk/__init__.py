@@ -98,12 +98,13 @@ from interlock.sdk.schemas import (
     slashes,
     subject,
 )
-from interlock.sdk.wire import FORBIDDEN_HEADERS, Facts, Http, HttpRequest, HttpResponse, Purpose
+from interlock.sdk.wire import FORBIDDEN_HEADERS, SAFE_METHODS, Facts, Http, HttpRequest, HttpResponse, Purpose
 
 __all__ = [
     "CONTRACT",
     "FAILURES",
     "FORBIDDEN_HEADERS",
+    "SAFE_METHODS",
     "AuthFailed",
     "AuthProfile",
     "Command",

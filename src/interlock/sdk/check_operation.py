@@ -85,6 +85,11 @@ def _http_problems(path: str, operation: Operation, http: HttpOperation) -> Iter
         yield Problem(path=path, problem=f"an HTTP operation is direct, not {operation.runtime_class}")
     if http.method == "GET" and operation.effect is not Effect.READ:
         yield Problem(path=f"{path}.method", problem=f"a GET reads; the effect is {operation.effect}")
+    if operation.effect is Effect.READ and operation.may_write(http.method):
+        only = "say `safe` if it only reads" if http.method == "POST" else None
+        yield Problem(path=f"{path}.method", problem=f"a {http.method} writes; the effect is read", suggestion=only)
+    if http.safe and (http.method != "POST" or operation.effect is not Effect.READ):
+        yield Problem(path=f"{path}.safe", problem="only a POST whose effect is read says it")
     if http.method == "GET" and (http.body or http.constants):
         yield Problem(path=f"{path}.body", problem="a GET has no body")
     if http.conditional and http.method != "GET":

@@ -137,12 +137,14 @@ def request(
     headers: Mapping[str, str] | None = None,
     success: Sequence[int] | None = None,
     conditional: bool | None = None,
+    safe: bool | None = None,
     **operation: Unpack[Keywords],
 ) -> Draft:
     """An operation that is one HTTP request (`manifest.HttpOperation` tells what the keywords mean).
 
     What the method usually means is taken for granted: GET reads, POST creates (again when repeated), PUT and PATCH
-    update and DELETE deletes (repeating changes nothing more). Say otherwise by `effect` and `idempotency`.
+    update and DELETE deletes (repeating changes nothing more). Say otherwise by `effect` and `idempotency`, and of a POST
+    that only reads, such as a search, by `effect="read"` and `safe=True`.
     """
     http = _given(
         method=method,
@@ -155,6 +157,7 @@ def request(
         headers=headers,
         success=success,
         conditional=conditional,
+        safe=safe,
     )
     return _operation(operation_id, input, output, {**_USUAL[method], "http": http, **operation})
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from interlock.kernel import JSON, Retry, digest
+from interlock.sdk.wire import SAFE_METHODS
 
 CONTRACT: Final = "interlock.connector/v1"
 
@@ -105,7 +106,8 @@ class HttpOperation(_Model):
     Every `{field}` of `path` is an input field. `query` and `body` map input fields to parameters and to members (or
     JSON pointers) of the body; the fields that neither path, query, `local` nor pagination take go into the body, or
     into the query for GET and DELETE, under their own names. `constants` are fixed members of the body; `encode` names
-    a transformation of a field on its way out.
+    a transformation of a field on its way out. `safe` says that a POST only reads, as a search does (RFC 9110 §9.2.1); a read
+    by another method than GET has to say so.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -118,6 +120,7 @@ class HttpOperation(_Model):
     headers: dict[str, Text] = {}
     success: tuple[Status, ...] = (200, 201, 204)
     conditional: bool = False
+    safe: bool = False
 
 
 FailureCode: TypeAlias = Literal[
@@ -317,6 +320,10 @@ class Operation(_Model):
     def settled_after(self) -> float:
         """Seconds after a write from which on a record that is not there proves that nothing happened."""
         return self.timeout_seconds if self.settle_seconds is None else self.settle_seconds
+
+    def may_write(self, method: str) -> bool:
+        """Whether a request of that method may change something, whatever the effect is said to be."""
+        return method not in SAFE_METHODS and not (self.http is not None and self.http.safe)
 
 
 class Polling(_Model):

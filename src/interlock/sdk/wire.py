@@ -23,7 +23,10 @@ FORBIDDEN_HEADERS: Final = frozenset(
 MAX_HEADER_VALUE: Final = 8192
 """Characters in one header value."""
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
+"""Methods that ask for no change (RFC 9110 §9.2.1), of those that connectors use."""
+
+_METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 # What the plane will take, so that a connector's mistake shows in the connector (RFC 3986 §3.3, RFC 9110 §5.1 and §5.5).
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9\-._~:/@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})*")
 _CLIMBS: Final = re.compile(r"/(?:\.|%2e){1,2}(?=/|$)", re.IGNORECASE)

@@ -3,10 +3,10 @@
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from interlock.kernel import Backoff, Caller, Fault, InterlockError, RequestError, Retry, canonical
+from interlock.kernel import JSON, Backoff, Caller, Fault, InterlockError, RequestError, Retry, canonical
 
 
 def test_the_shape() -> None:
@@ -21,6 +21,30 @@ def test_the_shape() -> None:
         "details": {"path": "$.a", "retry_after": 2.5},
     }
     canonical(error.to_json())
+
+
+TEXT = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=5)
+
+
+@given(
+    TEXT,
+    st.dictionaries(
+        st.text(max_size=3),
+        st.integers() | st.floats() | TEXT,
+        max_size=3,
+    ),
+    st.none() | st.floats(),
+)
+@example("\udcff", {"when": 2**60}, float("inf"))
+def test_every_error_can_be_kept(text: str, details: dict[str, JSON], after: float | None) -> None:
+    error = InterlockError(text, details=details, next_step=text, retry_after=after)
+    assert canonical(error.to_json())
+    assert str(error) == error.message
+    try:
+        canonical([text, details])
+    except ValueError:
+        return
+    assert (error.message, error.details) == (text, details)
 
 
 def test_one_instance_can_say_more_than_its_class() -> None:

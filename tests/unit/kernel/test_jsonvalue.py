@@ -28,6 +28,8 @@ SMALL = JsonLimits(max_bytes=100, max_depth=3, max_nodes=10)
         ({"a": [[["x"]]]}, "deeper than 3 levels"),
         (list(range(11)), "more than 10 values"),
         (["x" * 101], "larger than 100 bytes"),
+        (["é" * 51], "larger than 100 bytes"),
+        ({"é" * 51: 1}, "larger than 100 bytes"),
     ],
 )
 def test_what_is_refused_and_where(value: object, told: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from fix_ledger import Builder
@@ -99,6 +100,22 @@ async def test_a_change_that_stands_after_all_is_not_drawn_twice(journal: Journa
     ledger.lose_answer = True
     await journal.write([("x.noted", {})], at=ledger.run.created_at)
     assert [event.type for event in ledger.events] == ["x.noted"]
+
+
+async def test_a_caller_that_goes_in_the_middle_does_not_part_the_pen_from_the_ledger(
+    journal: Journal, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    apply, scope = ledger.apply, anyio.CancelScope()
+
+    async def take_a_while(change: runs.Change) -> None:
+        await apply(change)
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(ledger, "apply", take_a_while)
+    with scope:
+        await journal.write([("x.noted", {})], at=ledger.run.created_at)
+    assert journal.run == ledger.run
 
 
 async def test_a_note_keeps_reason_and_error(journal: Journal, ledger: Ledger):

@@ -172,6 +172,15 @@ async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
     assert ownership.may_send(ownership.owner_id) > 0
 
 
+async def test_a_renewal_that_takes_half_a_lease_counts_from_its_start(
+    ownership: Ownership, desk: Desk, clock: ManualClock
+):
+    await ownership.begin()
+    desk.slow = lambda: clock.advance(5)
+    await ownership.renew()
+    assert ownership.remaining() == 5
+
+
 @pytest.fixture
 def slow_clock() -> ManualClock:
     """One that only the test moves."""

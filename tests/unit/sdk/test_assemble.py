@@ -27,6 +27,10 @@ def http(**changes: Any) -> list[str]:
     return broken(http={"method": "POST", "path": "/x", **changes})
 
 
+def reads(**changes: Any) -> list[str]:
+    return broken(effect="read", idempotency="natural", http={"method": "POST", "path": "/x", **changes})
+
+
 def test_the_same_connector_has_the_same_digest_in_python_yaml_and_json() -> None:
     manifest = fix.connector().manifest
     text = yaml.safe_dump(manifest.to_json())
@@ -160,6 +164,13 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: broken(errors=[{"status": "40", "code": "auth_failed"}]), "errors[0].status"),
         (lambda: broken(operation_id="Bad Id"), "operation_id"),
         (lambda: http(method="GET"), "a GET reads"),
+        (lambda: reads(method="POST"), "a POST writes; the effect is read (say `safe` if it only reads)"),
+        (lambda: reads(method="PUT"), "a PUT writes"),
+        (lambda: reads(method="PATCH"), "a PATCH writes"),
+        (lambda: reads(method="DELETE"), "a DELETE writes"),
+        (lambda: reads(method="DELETE", safe=True), "only a POST"),
+        (lambda: reads(method="GET", safe=True), "only a POST"),
+        (lambda: http(safe=True), "whose effect is read"),
         (lambda: http(path="https://evil.example"), "exactly one slash"),
         (lambda: http(path="//evil.example"), "exactly one slash"),
         (lambda: http(path="/a/../b"), "climbs"),

@@ -54,6 +54,7 @@ class SqlLedger:
         equal = {
             table.capability: query.capability,
             table.connection_id: query.connection_id,
+            table.input_digest: query.input_digest,
             table.actor: query.actor,
             table.parent_run_id: query.parent_run_id,
             table.trace_id: query.trace_id,
