@@ -157,6 +157,22 @@ async def process_lane() -> AsyncGenerator[lanes.ProcessLane]:
         yield lane
 
 
+@pytest.fixture(params=["here", "guest"])
+async def any_lane(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[plane.Lane]:
+    """The same on this host, and in a guest."""
+    if request.param == "here":
+        async with whole_lane() as lane:
+            yield lane
+        return
+    from far_places import agent, placed_lane
+
+    with agent(tmp_path_factory.mktemp("guest")) as guest, nothing_left():
+        yield placed_lane(guest.place())
+        guest.wait()
+
+
 @asynccontextmanager
 async def whole_lane(**options: Any) -> AsyncGenerator[lanes.ProcessLane]:
     """A lane, and a check at its end that nothing of it is left."""

@@ -1,9 +1,11 @@
 """`interlock plane`: the execution plane by itself, from the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from far_places import agent
 from fix_cli import Shell
 
 SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
@@ -74,9 +76,51 @@ def test_a_private_address_is_refused_unless_it_is_allowed(bare_shell: Shell) ->
     assert told.error["details"]["failure_class"] == "address_refused"
 
 
+def test_a_command_runs_in_a_guest_of_the_settings(bare_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(bare_shell.run("plane", "guest-agent").out)
+    with agent(tmp_path) as guest:
+        place = {"url": guest.url, "token": str(guest.token)}
+        settings = {"INTERLOCK_EXECUTION__PLACES": json.dumps([place])}
+        script = ("--", "/bin/sh", "-c", "pwd; cat; echo wrong >&2; exit 7")
+        told = bare_shell.spawn("plane", "run", "--placement", guest.url, *script, stdin="in", environment=settings)
+        assert (told.code, told.out, told.err) == (7, "/\nin", "wrong\n")
+        listed = bare_shell.good("plane", "targets", "--probe", environment=settings)["targets"][-1]
+        assert (listed["target_id"], listed["health"]) == (guest.url, "ready")
+        assert listed["attestation"]["target_class"] == "guest-bridge"
+        guest.token.write_text("x" * 32)
+        told = bare_shell.run("plane", "run", "--json", "--placement", guest.url, *script, environment=settings)
+        assert (told.code, told.error["details"]["failure_class"]) == (1, "login_refused")
+
+
+def test_a_place_that_the_settings_do_not_list_is_not_gone_to(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--json", "--placement", "ssh://me@127.0.0.1:9", "--", "id")
+    assert (told.code, told.error["code"]) == (2, "unknown_place")
+    assert "execution.places" in told.error["next_step"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"url": "ssh://me@a.dev"},
+        {"url": "ssh://me@a.dev", "identity": "key"},
+        {"url": "ssh://me@a.dev", "identity": "key", "known_hosts": "k", "token": "t"},
+        {"url": "ssh://a.dev", "identity": "key", "known_hosts": "k"},
+        {"url": "ssh://-oProxyCommand=x@a.dev", "identity": "key", "known_hosts": "k"},
+        {"url": "guest://a.dev", "token": "t"},
+        {"url": "guest+unix:///s"},
+        {"url": "guest+unix:///s", "token": "t", "host_keys": ["SHA256:x"]},
+        {"url": "https://a.dev/", "token": "t"},
+    ],
+)
+def test_a_place_without_what_proves_it_is_no_setting(bare_shell: Shell, place: dict[str, object]) -> None:
+    told = bare_shell.run("plane", "targets", environment={"INTERLOCK_EXECUTION__PLACES": json.dumps([place])})
+    assert (told.code, "EXECUTION__PLACES: [0]" in told.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["run", "--sandbox", "local-landlock", "--placement", "ssh://me@a.dev", "--", "id"],
         ["run", "--sandbox", "local-lanlock", "--", "id"],
         ["run", "--env", "NOVALUE", "--", "id"],
         ["run", "--env", "A=1", "--env", "A=2", "--", "id"],

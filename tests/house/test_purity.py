@@ -33,6 +33,9 @@ MAY_USE_CHANCE: dict[str, str] = {
     "interlock.plane.authority": "the per-process key must be unforeseeable; tests inject theirs",
     "interlock.plane.signed_authority": "nonces must be unforeseeable; tests inject theirs",
     "interlock.plane.attestation": "challenges must be unforeseeable; tests inject theirs",
+    "interlock.adapters.lanes.places.outpost": "runs on another host, alone, with that host's clock",
+    "interlock.adapters.lanes.places.guest_agent": "runs on another host, alone, with that host's clock and dice",
+    "interlock.adapters.lanes.places.guest": "nonces must be unforeseeable; tests inject theirs",
     "interlock.adapters.targets": "what marks a probe must be unforeseeable; tests inject theirs",
     "interlock.adapters.nodes": "no two readers or senders may have one name; tests inject theirs",
     "interlock.testing": "plays somebody else's service, which has a clock and dice of its own",
@@ -50,7 +53,7 @@ MAY_LOAD_BY_NAME: dict[str, str] = {
 }
 
 HEAVY = {
-    "alembic", "anyio", "asyncio", "cryptography", "fastapi", "h11", "httpx2", "jsonschema_rs", "mcp", "obstore",
+    "alembic", "anyio", "asyncio", "asyncssh", "cryptography", "fastapi", "h11", "httpx2", "jsonschema_rs", "mcp", "obstore",
     "opentelemetry", "psycopg", "pydantic", "pydantic_monty", "rich", "sqlalchemy", "starlette", "typer",
     "uvicorn", "websockets", "yaml",
 }  # fmt: skip

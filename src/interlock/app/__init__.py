@@ -9,6 +9,7 @@ from interlock.app.interlock import Interlock
 from interlock.app.local_plane import (
     LOCAL_NET,
     LocalPlane,
+    guest_agent,
     list_targets,
     local_sandboxes,
     make_lane,
@@ -16,6 +17,7 @@ from interlock.app.local_plane import (
     python_profile,
 )
 from interlock.app.mistakes import InvalidSettings
+from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.provided import has_store, show_store
 from interlock.app.remote_plane import (
     RemotePlane,
@@ -47,16 +49,21 @@ __all__ = [
     "Interlock",
     "InvalidSettings",
     "LocalPlane",
+    "Placed",
     "RemotePlane",
     "Runs",
     "Settings",
     "SettingsFile",
     "StandingNode",
     "UnknownConnector",
+    "UnknownPlace",
     "UnknownTarget",
     "examine",
     "find_file",
+    "find_placed",
+    "guest_agent",
     "has_store",
+    "list_placed",
     "list_targets",
     "load",
     "load_token_keys",

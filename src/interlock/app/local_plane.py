@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock import plane
+from interlock.app.placing import Placed, make_placed
 from interlock.kernel import JSON, Clock, IdSource, NotFoundError, Secret, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ class LocalPlane:
     node: plane.Node
     executions: plane.Executions
     authorizer: plane.Authorizer
-    sandboxes: "Sequence[targets.LocalSandbox]"
     clock: Clock
     ids: IdSource
 
@@ -140,6 +140,13 @@ def local_sandboxes(
     return made
 
 
+def guest_agent() -> str:
+    """The program of the guest agent, in one text."""
+    from interlock.adapters import lanes
+
+    return lanes.agent_program()
+
+
 def python_profile(folder: str) -> plane.SandboxProfile:
     """A sandbox in which this very Python runs, and writes only in that folder."""
     from interlock.adapters import targets
@@ -153,11 +160,14 @@ async def open_local_plane(
     egress_allow: Sequence[str] = (),
     sandboxes: Iterable[str] | None = (),
     sinks: Sequence[plane.EvidenceSink] = (),
+    placed: Placed | None = None,
 ) -> AsyncGenerator[LocalPlane]:
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
-    evidence of every execution, and are closed with it. Raises InvalidAllowance."""
+    evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first. Raises
+    InvalidAllowance, and EffectFailed if the place is not reached."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
+    others = [] if placed is None else [make_placed(placed, clock=clock, ids=ids, credentials=_Nobody())]
     async with (
         open_node(
             NODE_ID,
@@ -166,14 +176,14 @@ async def open_local_plane(
             egress_allow=egress_allow,
             sandboxes=sandboxes,
             sinks=sinks,
-        ) as (node, places),
+            others=dict(others),
+        ) as node,
         plane.Executions(node, clock=clock, ids=ids) as executions,
     ):
         yield LocalPlane(
             node=node,
             executions=executions,
             authorizer=authorizer,
-            sandboxes=places,
             clock=clock,
             ids=ids,
         )
@@ -188,8 +198,10 @@ async def open_node(
     egress_allow: Sequence[str],
     sandboxes: Iterable[str] | None,
     sinks: Sequence[plane.EvidenceSink] = (),
-) -> "AsyncGenerator[tuple[plane.Node, Sequence[targets.LocalSandbox]]]":
-    """A node with the lanes of this host, and the places for processes that were probed and are offered."""
+    others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
+) -> AsyncGenerator[plane.Node]:
+    """A node with the lanes of this host, and the places for processes that were probed and are offered. Raises
+    EffectFailed if one of the `others` is not reached."""
     from interlock.adapters import lanes
 
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
@@ -199,7 +211,7 @@ async def open_node(
         lanes.SseLane(credentials=_Nobody(), egress=egress),
         lanes.WebSocketLane(credentials=_Nobody(), egress=egress),
     ]
-    places = local_sandboxes(clock, sandboxes)
+    places = {**local_sandboxes(clock, sandboxes), **(others or {})}
     node = plane.Node(
         node_id,
         lanes=[*web, *places.values()],
@@ -218,18 +230,24 @@ async def open_node(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)
         await node.prove()
-        yield node, tuple(places)
+        for place in others or ():
+            if place.failure is not None:
+                raise plane.EffectFailed.of(place.failure)
+        yield node
 
 
-async def list_targets(*, probe: bool) -> list[plane.TargetDescriptor]:
-    """The places for processes on this host, as they are announced; `probe` them first."""
+async def list_targets(*, probe: bool, placed: Sequence[Placed] = ()) -> list[plane.TargetDescriptor]:
+    """The places for processes on this host, and those that are `placed` somewhere else, as they are announced; `probe`
+    them first."""
     clock = SystemClock()
+    ids = Uuid7Ids(clock)
     places = local_sandboxes(clock)
+    others = [make_placed(place, clock=clock, ids=ids, credentials=_Nobody())[0] for place in placed]
     try:
         if probe:
-            for place in places:
+            for place in (*places, *others):
                 await place.attest()
-        return [place.describe() for place in places]
+        return [place.describe() for place in (*places, *others)]
     finally:
         for lane in places.values():
             await lane.aclose()

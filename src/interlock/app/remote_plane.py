@@ -84,7 +84,7 @@ async def open_standing_node(
     clock = SystemClock()
     verifier = plane.SignatureVerifier(nodes.load_public_keys(trust), clock=clock)
     async with (
-        open_node(node_id, verifier=verifier, clock=clock, egress_allow=egress_allow, sandboxes=sandboxes) as (node, _),
+        open_node(node_id, verifier=verifier, clock=clock, egress_allow=egress_allow, sandboxes=sandboxes) as node,
         aclosing(nodes.FileJournal(journal, clock=clock)) as kept,
         plane.Executions(node, clock=clock, ids=Uuid7Ids(clock), journal=kept) as executions,
     ):

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from interlock import policy
+from interlock import plane, policy
 from interlock.app import mistakes, variables
 from interlock.app.mistakes import InvalidSettings
 from interlock.kernel import JSON
@@ -77,13 +77,35 @@ class ApprovalSettings(Part):
     expires_after: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0
 
 
+class PlaceSettings(Part):
+    """Somewhere else where commands may run. `url`: `ssh://user@host:port`, `guest://host:port` or `guest+unix:///path`. By
+    SSH: `identity` is the file of our private key, `host_keys` are fingerprints or public keys that the host may show, and
+    `known_hosts` is a file of them. A guest: `token` is the file of the token that both hold."""
+
+    url: str
+    identity: str | None = None
+    host_keys: tuple[str, ...] = ()
+    known_hosts: str | None = None
+    token: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if plane.parse_place(self.url).scheme == "ssh":
+            if self.identity is None or self.token is not None or not (self.host_keys or self.known_hosts):
+                raise ValueError("a place by SSH has an `identity`, and `host_keys` or `known_hosts`")
+        elif self.token is None or self.identity is not None or self.host_keys or self.known_hosts is not None:
+            raise ValueError("a guest has a `token`, and nothing else")
+        return self
+
+
 class ExecutionSettings(Part):
     """`owner_lease`: seconds after which a silent process counts as dead. `egress_allow`: host:port, addresses or CIDRs that
-    may be reached although they are private. `inline_bytes`: larger artifacts go to the blob store. `retry_wait`: the
-    longest pause, in seconds, that a direct call makes between attempts."""
+    may be reached although they are private. `places`: where else commands may run. `inline_bytes`: larger artifacts go to the
+    blob store. `retry_wait`: the longest pause, in seconds, that a direct call makes between attempts."""
 
     owner_lease: Annotated[float, Field(ge=1, le=300)] = 10.0
     egress_allow: tuple[_Allowance, ...] = ()
+    places: tuple[PlaceSettings, ...] = ()
     inline_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 65_536
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
 

@@ -10,7 +10,7 @@ import typer
 
 from interlock.cli import conversing
 from interlock.cli.frame import command, group
-from interlock.cli.placing import Identity, Placement, open_place
+from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
 if TYPE_CHECKING:
     from interlock import plane
@@ -29,6 +29,7 @@ def register(tree: typer.Typer) -> None:
     command(plane, "ws")(ws)
     command(plane, "targets")(targets)
     command(plane, "schemas")(schemas)
+    command(plane, "guest-agent")(guest_agent)
 
 
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
@@ -47,9 +48,7 @@ async def run(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
     ] = None,
-    cwd: Annotated[
-        str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / in a sandbox or elsewhere.")
-    ] = None,
+    cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / elsewhere.")] = None,
     tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
     placement: Placement = None,
     identity: Identity = None,
@@ -58,7 +57,8 @@ async def run(
     """Run a command under limits, and pass on its output and its exit code.
 
     Its environment is empty unless you list variables. In a sandbox it reads and writes only the paths that you list, and
-    reaches no network.
+    reaches no network. A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in
+    the settings (ssh://user@host:port, guest+unix:///path, guest://host:port).
 
     Example:
       interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
@@ -68,7 +68,7 @@ async def run(
     profile = None
     if sandbox is not None and sandbox != plane.LOCAL_PROCESS:
         profile = _made(plane.SandboxProfile, read=tuple(read or ()), write=tuple(write or ()))
-    where = sandbox or plane.LOCAL_PROCESS
+    where = class_of_place(desk, placement, sandbox)
     _known(where, plane.CLASSES)
     async with open_place(desk, placement, identity, target_class=where) as local:
         intent = _made(
@@ -173,7 +173,8 @@ async def targets(
 ) -> "Answer":
     """Show where commands can run on this host, and what was proved of each place.
 
-    A class stands for what a probe showed from inside, and for nothing more.
+    A class stands for what a probe showed from inside, and for nothing more. Hosts by SSH and guests are shown when they
+    stand in `execution.places` of the settings.
 
     Example:
       interlock plane targets --probe
@@ -182,15 +183,14 @@ async def targets(
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
-    del desk
-    found = await app.list_targets(probe=probe)
+    found = await app.list_targets(probe=probe, placed=app.list_placed(desk.settings()))
 
     def show(paper: "Paper") -> None:
         rows = [
             (each.target_id, paper.state(each.health), " ".join(each.attestation.properties) or (each.reason or ""))
             for each in found
         ]
-        paper.table(("class", "health", "what was shown, or why it cannot be used"), rows)
+        paper.table(("target", "health", "what was shown, or why it cannot be used"), rows)
         if not probe:
             paper.line(Ink("Prove it: `interlock plane targets --probe`", "faint"))
 
@@ -220,6 +220,24 @@ def schemas(
     _known(name, short)
     document = known[short[name]]
     return Answer(document=document, show=lambda paper: paper.data(document))
+
+
+def guest_agent(desk: "Desk") -> "Answer":
+    """Print the program that runs in a guest: one file for a python3 with nothing but its standard library.
+
+    Example:
+      interlock plane guest-agent > agent.py
+    """
+    from interlock import app
+    from interlock.cli.desk import Answer
+
+    del desk
+    program = app.guest_agent()
+
+    def show(_paper: "Paper") -> None:
+        sys.stdout.write(program)
+
+    return Answer(document={"program": program}, show=show)
 
 
 # -- reading what was asked for

@@ -14,12 +14,28 @@ if TYPE_CHECKING:
     Place: TypeAlias = "app.LocalPlane | app.RemotePlane"
 
 Placement = Annotated[
-    str | None, typer.Option(metavar="URL", help="On another machine: https://HOST:PORT of a node there.")
+    str | None, typer.Option(metavar="URL", help="Elsewhere: https://HOST:PORT of a node, or a place of the settings.")
 ]
 Identity = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="The keys for that node: `interlock node init`.", envvar="INTERLOCK_IDENTITY"),
 ]
+
+
+def class_of_place(desk: "Desk", placement: str | None, sandbox: str | None) -> str:
+    """The class of the targets where it is to be carried out. Raises Usage, UnknownPlace."""
+    from interlock import app, plane
+    from interlock.cli.errors import Usage
+
+    if placement is None or placement.startswith("https://"):
+        return sandbox or plane.LOCAL_PROCESS
+    try:
+        plane.parse_place(placement)
+    except ValueError as error:
+        raise Usage(f"--placement {placement[:60]!r}: write https://HOST:PORT of a node; or {error}") from error
+    if sandbox is not None:
+        raise Usage("--sandbox and --placement go together for nodes only: a host or a guest confines nothing for us")
+    return app.find_placed(desk.settings(), placement).target_class
 
 
 @asynccontextmanager
@@ -28,7 +44,6 @@ async def open_place(
 ) -> "AsyncGenerator[Place]":
     """The plane at that placement, with a place for processes of that class."""
     from interlock import app
-    from interlock.cli.errors import Usage
 
     if placement is None:
         async with app.open_local_plane(sandboxes=[target_class]) as local:
@@ -37,7 +52,8 @@ async def open_place(
         async with open_node(desk, placement, identity) as remote:
             yield remote
     else:
-        raise Usage(f"--placement {placement[:60]!r}: write https://HOST:PORT")
+        async with app.open_local_plane(placed=app.find_placed(desk.settings(), placement)) as local:
+            yield local
 
 
 @asynccontextmanager

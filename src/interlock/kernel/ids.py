@@ -10,7 +10,7 @@ from interlock.kernel.clock import Clock, to_micros
 
 PREFIXES = frozenset(
     {
-        "run", "att", "snd", "evt", "art", "dec", "con", "crd", "lse", "ins", "apr", "own", "key", "exe",
+        "run", "att", "snd", "evt", "art", "dec", "con", "crd", "lse", "ins", "apr", "own", "key", "exe", "bnd", "grt",
         "dlv", "rte", "trg", "sch", "tok", "ags", "mem",
     }
 )  # fmt: skip

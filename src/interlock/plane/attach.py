@@ -4,6 +4,8 @@ A target has a posture: how it comes by credentials, if at all. Whoever attaches
 posture, grant and envelope speak of the same target, session and workspace, and that the posture allows what is brought.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -12,6 +14,8 @@ from pydantic import Field
 
 from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.intent import Intent
+from interlock.plane.receipt import Fact
 
 
 class SessionState(StrEnum):
@@ -112,6 +116,38 @@ class ExecutionIntentEnvelope(Contract):
     grant_id: Name
     handles: tuple[CredentialHandleRef, ...] = Field(default=(), max_length=32)
     deadline_at: Moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A target as it is attached to: its posture, and the grant and the session under which it is used."""
+
+    posture: TargetPosture
+    grant: AttachGrant
+    session: BoundarySessionDescriptor
+
+    @property
+    def note(self) -> dict[str, Fact]:
+        """It, as evidence names it."""
+        return {
+            "grant_id": self.grant.grant_id,
+            "session_id": self.session.session_id,
+            "posture_digest": self.posture.digest,
+        }
+
+    def refusal(self, intent: Intent, handles: Iterable[CredentialHandleRef], *, now: datetime) -> Failure | None:
+        """Why the intent may not go to the target with these credentials; None if it may."""
+        envelope = ExecutionIntentEnvelope(
+            intent_digest=intent.digest,
+            tenant_id=intent.tenant_id,
+            session_id=self.session.session_id,
+            target_id=self.posture.target_id,
+            workspace=self.grant.workspace,
+            grant_id=self.grant.grant_id,
+            handles=tuple(handles),
+            deadline_at=intent.deadline_at,
+        )
+        return authorize_attach(self.posture, self.grant, envelope, self.session, now=now)
 
 
 def authorize_attach(

@@ -32,6 +32,9 @@ class Property(StrEnum):
     """All of it together cannot use more memory than it was granted."""
     KERNEL_APART = "kernel-apart"
     """It does not talk to the host's own kernel."""
+    PEER_PROVED = "peer-proved"
+    """Whoever answers there has proved to hold what was pinned for it: a host's key, or the token of a guest. Of what it does
+    with a command, it says nothing."""
 
 
 LOCAL_PROCESS: Final = "local-process"
@@ -39,6 +42,9 @@ LOCAL_LANDLOCK: Final = "local-landlock"
 LOCAL_BUBBLEWRAP: Final = "local-bubblewrap"
 CONTAINER_RUNC: Final = "container-runc"
 CONTAINER_GVISOR: Final = "container-gvisor"
+
+SSH_PINNED: Final = "ssh-pinned"
+GUEST_BRIDGE: Final = "guest-bridge"
 
 UNPROVEN: Final = "unproven"
 """The class of a target of which nothing was shown. It takes no work."""
@@ -60,8 +66,13 @@ CLASSES: Final[Mapping[str, frozenset[Property]]] = {
     LOCAL_BUBBLEWRAP: _CONFINED,
     CONTAINER_RUNC: _CONFINED | {Property.PROCESSES_BOUNDED, Property.MEMORY_BOUNDED},
     CONTAINER_GVISOR: _CONFINED | {Property.KERNEL_APART},
+    SSH_PINNED: frozenset({Property.PEER_PROVED}),
+    GUEST_BRIDGE: frozenset({Property.PEER_PROVED}),
 }
 """What must have been shown of a target before it bears the name."""
+
+PLACED: Final = frozenset({SSH_PINNED, GUEST_BRIDGE})
+"""The classes of places that are somewhere else, and there only where an operator has set them up."""
 
 
 SANDBOX_LEVELS: Final[Mapping[str, frozenset[Property]]] = {

@@ -24,6 +24,8 @@ class FailureClass(StrEnum):
     CONNECT_FAILED = "connect_failed"
     CONNECT_TIMEOUT = "connect_timeout"
     TLS_FAILED = "tls_failed"
+    IDENTITY_REFUSED = "identity_refused"
+    LOGIN_REFUSED = "login_refused"
     WRITE_FAILED = "write_failed"
     WRITE_TIMEOUT = "write_timeout"
     READ_FAILED = "read_failed"
@@ -109,6 +111,18 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         Retry.AFTER_CHANGE,
         "none",
         "Check the service's certificate and the trust store; nothing was sent.",
+    ),
+    FailureClass.IDENTITY_REFUSED: Meaning(
+        Fault.OPERATOR,
+        Retry.AFTER_CHANGE,
+        "none",
+        "Find out why the far side is not the one that is pinned, before anything is pinned anew; nothing was sent.",
+    ),
+    FailureClass.LOGIN_REFUSED: Meaning(
+        Fault.OPERATOR,
+        Retry.AFTER_CHANGE,
+        "none",
+        "Check the user, and the key or the token, that the far side is to let in.",
     ),
     FailureClass.WRITE_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "depends", _SERVICE),
     FailureClass.WRITE_TIMEOUT: Meaning(Fault.PROVIDER, Retry.LATER, "unknown", _SERVICE),

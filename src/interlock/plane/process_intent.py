@@ -7,6 +7,7 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import digest_bytes
+from interlock.plane.attach import CredentialHandleRef
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.headers import CredentialRef
 from interlock.plane.intent import HostPort, Intent, Milliseconds
@@ -122,6 +123,16 @@ class ProcessIntent(Intent):
     def effective_limits(self) -> ResourceLimits:
         """Its own limits within those of its sandbox."""
         return self.limits if self.sandbox is None else self.limits.within(self.sandbox.limits)
+
+    @property
+    def handles(self) -> tuple[CredentialHandleRef, ...]:
+        """Its secrets, as whoever attaches to a target names them: of the kind `env` or `descriptor`, for their host."""
+        return tuple(
+            CredentialHandleRef(
+                handle=secret.handle, kind="descriptor" if secret.env is None else "env", audience=secret.host
+            )
+            for secret in self.secrets
+        )
 
     @property
     def collected(self) -> tuple[str, int]:

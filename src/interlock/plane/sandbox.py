@@ -115,7 +115,7 @@ _RESTRAINTS: Final = {
     "file_bytes": Restraint.FILE_SIZE,
 }
 
-_BY_THE_LANE: Final = frozenset(
+_INHERITED: Final = frozenset(
     {
         Restraint.ENVIRONMENT,
         Restraint.TIME,
@@ -123,10 +123,9 @@ _BY_THE_LANE: Final = frozenset(
         Restraint.MEMORY,
         Restraint.FILES,
         Restraint.FILE_SIZE,
-        Restraint.TOTAL_MEMORY,
-        Restraint.PROCESSES,
     }
 )
+_BY_THE_LANE: Final = _INHERITED | {Restraint.TOTAL_MEMORY, Restraint.PROCESSES}
 _PATHS: Final = frozenset({Restraint.READ, Restraint.WRITE})
 
 ENFORCED_BY: Final[Mapping[str, frozenset[Restraint]]] = {
@@ -137,6 +136,8 @@ ENFORCED_BY: Final[Mapping[str, frozenset[Restraint]]] = {
     "container-gvisor": frozenset({Restraint.ENVIRONMENT, Restraint.TIME, Restraint.FILES})
     | _PATHS
     | {Restraint.NETWORK_NONE},
+    "ssh-pinned": _INHERITED,
+    "guest-bridge": _INHERITED,
 }
 """The most that each class of target can enforce. A host may offer less: `processes` and `total-memory` need control
 groups that the node may write, and a backend says what it has."""

@@ -13,6 +13,12 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?))"
     r"(?::(?P<port>[1-9][0-9]{0,4}))?(?P<target>/(?:[A-Za-z0-9\-._~:/?@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})*)"
 )
+_PLACE = re.compile(
+    r"(?:(?P<scheme>ssh|guest)://(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9._-]{0,63})@)?"
+    r"(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<host>[a-z0-9](?:[a-z0-9._-]{0,252}[a-z0-9])?))(?::(?P<port>[1-9][0-9]{0,4}))?"
+    r"|guest\+unix://(?P<path>/[^\x00-\x20\x7f]{1,106}))"
+)
+_SSH_PORT = 22
 _DOTS = re.compile(r"/(?:\.|%2e){1,2}(?=[/?]|$)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -53,6 +59,40 @@ class Url(NamedTuple):
     @property
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+class PlaceUrl(NamedTuple):
+    """Where commands run that do not run here: a host by SSH, or a guest behind a port or a socket file (`path`)."""
+
+    text: str
+    scheme: str
+    user: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def target(self) -> Url:
+        """The host and the port, as connections are made to."""
+        return Url(self.scheme, self.host, self.port, "")
+
+
+def parse_place(text: str) -> PlaceUrl:
+    """Read `ssh://user@host[:port]`, `guest://host:port` or `guest+unix:///path`. Raises ValueError."""
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise ValueError("a place is ssh://user@host:port, guest://host:port or guest+unix:///path")
+    scheme, user, v6, host, port, path = match.groups()
+    if path is not None:
+        return PlaceUrl(text, "guest+unix", "", "", 0, path)
+    if (scheme == "ssh") is not bool(user):
+        raise ValueError("a place by SSH names the user, and a guest has none")
+    if scheme == "guest" and port is None:
+        raise ValueError("a guest's place names the port")
+    number = int(port) if port else _SSH_PORT
+    if number > 65535:
+        raise ValueError(f"port {number} does not exist")
+    return PlaceUrl(text, scheme, user or "", v6 or host, number, "")
 
 
 def parse_url(text: str) -> Url:

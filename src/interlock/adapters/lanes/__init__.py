@@ -8,10 +8,26 @@ wire.
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.http import HttpLane
 from interlock.adapters.lanes.jsonrpc import JsonRpcLane
+from interlock.adapters.lanes.places import CAPABILITIES, GuestPlace, Place, PlacedLane, SshPlace, agent_program
 from interlock.adapters.lanes.process import ProcessLane
 from interlock.adapters.lanes.script import ScriptLane
 from interlock.adapters.lanes.sse import SseLane
 from interlock.adapters.lanes.tunnel import Proxy
 from interlock.adapters.lanes.websocket import WebSocketLane
 
-__all__ = ["Egress", "HttpLane", "JsonRpcLane", "ProcessLane", "Proxy", "ScriptLane", "SseLane", "WebSocketLane"]
+__all__ = [
+    "CAPABILITIES",
+    "Egress",
+    "GuestPlace",
+    "HttpLane",
+    "JsonRpcLane",
+    "Place",
+    "PlacedLane",
+    "ProcessLane",
+    "Proxy",
+    "ScriptLane",
+    "SseLane",
+    "SshPlace",
+    "WebSocketLane",
+    "agent_program",
+]

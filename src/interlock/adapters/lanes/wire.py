@@ -212,12 +212,12 @@ class Dialler:
         connection, and for the TLS handshake. Raises LaneFailure."""
         secure = url.scheme == "https"
         context = await tls_context(self._egress, use, *self._protocols) if secure else None
-        addresses = await self._find(url, limit)
+        addresses = await _find(self._egress.addresses, url, limit)
         proxy = self._egress.proxy
         if proxy is None:
             connection, peer = await _connect(url, addresses, limit)
         else:
-            connection, _ = await _connect(proxy.url, await self._find(proxy.url, limit), limit)
+            connection, _ = await _connect(proxy.url, await _find(self._egress.addresses, proxy.url, limit), limit)
             await open_tunnel(connection, proxy, addresses[0], url.port, limit)
             peer = f"{addresses[0]} through {proxy.url.host_port}"
         loop = asyncio.get_running_loop()
@@ -225,24 +225,6 @@ class Dialler:
         if context is not None:
             await _secure(wire, context, (use and use.options.server_name) or url.host, limit)
         return wire
-
-    async def _find(self, url: plane.Url, limit: float) -> list[str]:
-        literal = _literal(url.host)
-        return self._permitted(url, [literal] if literal else await _resolve(url.host, url.port, limit))
-
-    def _permitted(self, url: plane.Url, candidates: list[str]) -> list[str]:
-        permitted: list[str] = []
-        reason = "it has no addresses"
-        for address in candidates[:MAX_ADDRESSES]:
-            refusal = self._egress.addresses.refusal(url.host, url.port, address)
-            if refusal is None:
-                permitted.append(address)
-            else:
-                reason = refusal
-        if not permitted:
-            message = f"connections to {url.host}:{url.port} are refused: {reason}"
-            raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, message)
-        return permitted
 
 
 async def _secure(wire: Wire, context: ssl.SSLContext, host: str, limit: float) -> None:
@@ -260,6 +242,31 @@ async def _secure(wire: Wire, context: ssl.SSLContext, host: str, limit: float) 
     except BaseException:
         wire.close()
         raise
+
+
+async def open_tcp(addresses: plane.AddressPolicy, url: plane.Url, limit: float) -> tuple[socket.socket, str]:
+    """A socket that is connected to the URL's host, and the address. `limit` is in seconds. Raises LaneFailure."""
+    return await _connect(url, await _find(addresses, url, limit), limit)
+
+
+async def _find(addresses: plane.AddressPolicy, url: plane.Url, limit: float) -> list[str]:
+    literal = _literal(url.host)
+    return _permitted(addresses, url, [literal] if literal else await _resolve(url.host, url.port, limit))
+
+
+def _permitted(addresses: plane.AddressPolicy, url: plane.Url, candidates: list[str]) -> list[str]:
+    permitted: list[str] = []
+    reason = "it has no addresses"
+    for address in candidates[:MAX_ADDRESSES]:
+        refusal = addresses.refusal(url.host, url.port, address)
+        if refusal is None:
+            permitted.append(address)
+        else:
+            reason = refusal
+    if not permitted:
+        message = f"connections to {url.host}:{url.port} are refused: {reason}"
+        raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, message)
+    return permitted
 
 
 async def _connect(url: plane.Url, addresses: list[str], limit: float) -> tuple[socket.socket, str]:

@@ -1,4 +1,4 @@
-"""Targets: places on this host where commands run, each with what was proved of it from inside.
+"""Targets: places where commands run, each with what was proved of it from inside.
 
 Owns: the compilation of sandbox profiles for Landlock, bubblewrap and container runtimes, and the probe. Refuses: to name
 a class that the probe did not show, and to ignore what a backend cannot enforce. Invariants: secrets and variables go to a
@@ -9,6 +9,16 @@ from interlock.adapters.targets.bubblewrap import Bubblewrap
 from interlock.adapters.targets.container import Container
 from interlock.adapters.targets.landlock import Landlock
 from interlock.adapters.targets.probing import SYSTEM, ProbedLane, ProbeFailed, probe
-from interlock.adapters.targets.target import LocalSandbox
+from interlock.adapters.targets.target import LocalSandbox, PlacedTarget
 
-__all__ = ["SYSTEM", "Bubblewrap", "Container", "Landlock", "LocalSandbox", "ProbeFailed", "ProbedLane", "probe"]
+__all__ = [
+    "SYSTEM",
+    "Bubblewrap",
+    "Container",
+    "Landlock",
+    "LocalSandbox",
+    "PlacedTarget",
+    "ProbeFailed",
+    "ProbedLane",
+    "probe",
+]

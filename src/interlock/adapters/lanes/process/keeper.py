@@ -26,16 +26,16 @@ import socket
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 _SUBREAPER: Final = 36
 _HIGH: Final = 200
 _FLAGS: Final = socket.MSG_CMSG_CLOEXEC
 _PACKET: Final = 262_144
+_INLINE: Final = 65_536
 _LISTED: Final = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 """Whether this kernel lists a process's children; else all processes are looked at."""
-
 
 _PATIENCE: Final = 2.0
 """Seconds without a keeper's end, once all of them are to come to it."""
@@ -43,34 +43,33 @@ _PATIENCE: Final = 2.0
 
 def main() -> None:
     """The mother. Its one argument is the number of the door's descriptor."""
-    door = _own(int(sys.argv[1]))
-    woken = _prepare()
+    door = own(int(sys.argv[1]))
+    woken = prepare()
     keepers: set[int] = set()
     while True:
         ready, _, _ = select.select([door, woken], [], [])
         if woken in ready:
-            _drain(woken)
-            _bury(keepers)
+            drain(woken)
+            bury(keepers)
         if door in ready:
             _data, fds, _flags, _peer = socket.recv_fds(door, 1, 1, _FLAGS)
             if not fds:
                 break
-            child = os.fork()
-            if child == 0:
-                door.close()
-                Keeper(_own(fds[0])).serve()
-                os._exit(0)
-            os.close(fds[0])
-            keepers.add(child)
-    while keepers:  # the node is gone or closes, and so each keeper comes to its end
+            keepers.add(fork_keeper(fds[0], without=[door.fileno()]))
+    see_off(keepers, woken)
+
+
+def see_off(keepers: set[int], woken: socket.socket) -> None:
+    """Wait for the end of keepers whose sockets have closed, and kill what they did not."""
+    while keepers:
         if not select.select([woken], [], [], _PATIENCE)[0]:
             for keeper in keepers:  # its command has stopped it
                 _signal(keeper, signal.SIGKILL)
-        _drain(woken)
-        _bury(keepers)
+        drain(woken)
+        bury(keepers)
 
 
-def _bury(keepers: set[int]) -> None:
+def bury(keepers: set[int]) -> None:
     """Take note of keepers that ended, and kill what came down from one that was killed."""
     with contextlib.suppress(ChildProcessError):
         while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
@@ -81,12 +80,39 @@ def _bury(keepers: set[int]) -> None:
                     _signal(orphan, signal.SIGKILL)
 
 
+def fork_keeper(control: int, *, without: Iterable[int] = ()) -> int:
+    """A keeper in a process of its own, behind that descriptor, which is closed here; the descriptors `without` are
+    closed there. Its process id."""
+    child = os.fork()
+    if child == 0:
+        for fd in without:
+            os.close(fd)
+        Keeper(own(control)).serve()
+        os._exit(0)
+    os.close(control)
+    return child
+
+
+def hand_over(control: socket.socket, spec: Mapping[str, Any], fds: Sequence[int]) -> None:
+    """Send a keeper the order `r`. Raises ConnectionError if it is gone."""
+    data = json.dumps(spec, ensure_ascii=False).encode()
+    with contextlib.ExitStack() as stack:
+        if len(data) > _INLINE:
+            memory = stack.enter_context(os.fdopen(os.memfd_create("command"), "wb"))
+            memory.write(data)
+            memory.flush()
+            data, fds = b"M", [memory.fileno(), *fds]
+        else:
+            data = b"r" + data
+        socket.send_fds(control, [data], fds)
+
+
 class Keeper:
     """Runs one command at a time."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._woken = _prepare()
+        self._woken = prepare()
         self._main = 0
         self._wrapped = False
 
@@ -152,7 +178,7 @@ class Keeper:
         while True:
             for fd, _event in poll.poll():
                 if fd == self._woken.fileno():
-                    _drain(self._woken)
+                    drain(self._woken)
                 elif not self._obey():
                     self._kill_all()
                     return False
@@ -322,7 +348,7 @@ def _children(pid: int) -> Iterator[int]:
                 yield int(child)
 
 
-def _prepare() -> socket.socket:
+def prepare() -> socket.socket:
     """Become a subreaper, deaf to signals that are meant for others, and woken when a child ends."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_SUBREAPER, 1, 0, 0, 0):
@@ -330,7 +356,7 @@ def _prepare() -> socket.socket:
     woken, waker = socket.socketpair()
     for end in (woken, waker):
         end.settimeout(0)
-    kept = [_own(end.detach()) for end in (woken, waker)]
+    kept = [own(end.detach()) for end in (woken, waker)]
     signal.set_wakeup_fd(kept[1].fileno(), warn_on_full_buffer=False)
     _KEPT.append(kept[1])
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -347,14 +373,14 @@ def _ignore(_number: int, _frame: object) -> None:
     """A handler, not SIG_IGN: a command would inherit that."""
 
 
-def _own(fd: int) -> socket.socket:
+def own(fd: int) -> socket.socket:
     """The socket behind the descriptor, at a number that no command asks for."""
     high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _HIGH)
     os.close(fd)
     return socket.socket(fileno=high)
 
 
-def _drain(woken: socket.socket) -> None:
+def drain(woken: socket.socket) -> None:
     with contextlib.suppress(BlockingIOError):
         while woken.recv(4096):
             pass

@@ -1,7 +1,6 @@
 """The keepers at hand, from the node's side: who starts commands for the lane, and what they tell of them."""
 
 import contextlib
-import json
 import os
 import re
 import socket
@@ -14,8 +13,9 @@ from typing import Final
 
 import anyio
 
+from interlock.adapters.lanes.process.keeper import hand_over
+
 _PROGRAM: Final = str(Path(__file__).with_name("keeper.py"))
-_INLINE: Final = 65_536
 _IDLE: Final = 16
 _CLOSING: Final = 5.0
 _REFUSED: Final = re.compile(r"e([0-9]{1,5}) (command|cwd|preparation)")
@@ -59,6 +59,22 @@ class Ended:
     left: int
 
 
+def read_end(answer: str) -> Ended:
+    """What a keeper told of a command's end. Raises NotStarted, and ValueError for what no keeper says."""
+    if refused := _REFUSED.fullmatch(answer):
+        raise NotStarted(_reason(int(refused[1]), refused[2]))
+    ended = _ENDED.fullmatch(answer)
+    if ended is None:
+        raise ValueError("the keeper's answer cannot be read")
+    code, number, rss, left = ended.groups()
+    return Ended(
+        code=None if code is None else int(code),
+        signal=None if number is None else int(number),
+        max_rss=int(rss) * 1024,
+        left=int(left),
+    )
+
+
 class KeeperClient:
     """One keeper, seen from the node."""
 
@@ -82,36 +98,18 @@ class KeeperClient:
             "rlimits": dict(order.rlimits),
             "groups": list(order.groups),
         }
-        data, fds = json.dumps(spec, ensure_ascii=False).encode(), [*order.streams, *order.fds.values()]
-        with contextlib.ExitStack() as stack:
-            if len(data) > _INLINE:
-                memory = stack.enter_context(os.fdopen(os.memfd_create("command"), "wb"))
-                memory.write(data)
-                memory.flush()
-                data, fds = b"M", [memory.fileno(), *fds]
-            else:
-                data = b"r" + data
-            try:
-                socket.send_fds(self._control, [data], fds)
-            except ConnectionError:
-                return False
+        try:
+            hand_over(self._control, spec, [*order.streams, *order.fds.values()])
+        except ConnectionError:
+            return False
         return True
 
     async def ended(self) -> Ended:
         """Wait until nothing of the command is left. Raises NotStarted, KeeperLost."""
-        answer = await self._receive()
-        if refused := _REFUSED.fullmatch(answer):
-            raise NotStarted(_reason(int(refused[1]), refused[2]))
-        ended = _ENDED.fullmatch(answer)
-        if ended is None:  # whoever speaks there, it is not the keeper alone
-            raise KeeperLost("the keeper's answer cannot be read")
-        code, number, rss, left = ended.groups()
-        return Ended(
-            code=None if code is None else int(code),
-            signal=None if number is None else int(number),
-            max_rss=int(rss) * 1024,
-            left=int(left),
-        )
+        try:
+            return read_end(await self._receive())
+        except ValueError as error:  # whoever speaks there, it is not the keeper alone
+            raise KeeperLost(str(error)) from error
 
     def signal(self, number: int, *, everything: bool = False) -> None:
         """Send a signal to the command's process group, or to all that it started."""

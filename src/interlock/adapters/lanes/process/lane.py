@@ -9,20 +9,12 @@ from typing import Final
 from interlock import plane
 from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
-from interlock.adapters.lanes.process.run import Run, name_of, secret_pipe
-from interlock.adapters.lanes.process.streams import Streams, pipes, terminal
-from interlock.kernel import InterlockError
+from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
+from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits
+from interlock.adapters.lanes.process.run import Run, judge
+from interlock.adapters.lanes.process.streams import LocalStreams, pipes, terminal
 
-_RLIMITS: Final = {
-    "cpu_seconds": "RLIMIT_CPU",
-    "files": "RLIMIT_NOFILE",
-    "file_bytes": "RLIMIT_FSIZE",
-    "memory_bytes": "RLIMIT_AS",
-}
 _OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
-_INHERITED: Final = frozenset(
-    {plane.Restraint.CPU, plane.Restraint.MEMORY, plane.Restraint.FILES, plane.Restraint.FILE_SIZE}
-)
 
 
 class ProcessLane:
@@ -54,8 +46,8 @@ class ProcessLane:
     def enforces(self) -> frozenset[plane.Restraint]:
         """What it can enforce on this host."""
         if self._confiner is None:
-            return _OWN | _INHERITED | self._groups.offered
-        inherited = _INHERITED | self._groups.offered if self._confiner.inherits else frozenset[plane.Restraint]()
+            return _OWN | INHERITED | self._groups.offered
+        inherited = INHERITED | self._groups.offered if self._confiner.inherits else frozenset[plane.Restraint]()
         return _OWN | inherited | self._confiner.enforces
 
     async def execute(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
@@ -82,7 +74,7 @@ class ProcessLane:
                 exchange.facts.clear()
                 raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, reason, code="sandbox_not_started")
             exchange.answered = True
-            _judge(ended)
+            judge(ended)
 
     async def aclose(self) -> None:
         await self._keepers.aclose()
@@ -113,25 +105,11 @@ class ProcessLane:
         self, intent: plane.ProcessIntent, stack: AsyncExitStack
     ) -> tuple[dict[str, str], dict[int, int]]:
         """The environment, and descriptors from which secrets are read."""
-        env, fds = dict(intent.env), dict[int, int]()
-        for secret in intent.secrets:
-            try:
-                value = await self._credentials.redeem(
-                    secret.ref, host=secret.host, tenant_id=intent.tenant_id, run_id=intent.run_id
-                )
-                text = value.reveal()
-                if secret.env is not None:
-                    if "\0" in text:
-                        raise ValueError("a variable cannot hold a NUL")
-                    env[secret.env] = text
-                elif secret.fd is not None:
-                    fds[secret.fd] = secret_pipe(text.encode())
-                    stack.callback(os.close, fds[secret.fd])
-            except (InterlockError, ValueError) as error:
-                code = error.code if isinstance(error, InterlockError) else "unusable_secret"
-                raise plane.LaneFailure(
-                    plane.FailureClass.CREDENTIAL_UNAVAILABLE, f"the credential was not given: {error}", code=code
-                ) from error
+        env, values = await redeemed(intent, self._credentials)
+        fds = dict[int, int]()
+        for number, value in values.items():
+            fds[number] = secret_pipe(value.encode())
+            stack.callback(os.close, fds[number])
         return env, fds
 
     @asynccontextmanager
@@ -154,7 +132,7 @@ class ProcessLane:
             yield list(groups)
 
     async def _run(
-        self, intent: plane.ProcessIntent, exchange: plane.Exchange, order: Order, streams: Streams
+        self, intent: plane.ProcessIntent, exchange: plane.Exchange, order: Order, streams: LocalStreams
     ) -> Ended:
         exchange.leave(sum(len(argument.encode()) for argument in intent.argv) + len(intent.stdin))
         try:
@@ -179,13 +157,12 @@ def _order(
     intent: plane.ProcessIntent,
     command: plane.Command,
     launch: plane.Launch | None,
-    streams: Streams,
+    streams: LocalStreams,
     fds: Mapping[int, int],
     groups: list[str],
     *,
     inherits: bool,
 ) -> Order:
-    limits = intent.effective_limits.model_dump(exclude_none=True) if inherits else {}
     return Order(
         argv=command.argv if launch is None else launch.argv,
         env=command.env if launch is None else launch.env,
@@ -195,13 +172,13 @@ def _order(
         fds=dict(fds) if launch is None else {**fds, **launch.fds},
         terminal=intent.terminal is not None,
         wrapped=launch is not None and launch.wrappers > 0,
-        rlimits={_RLIMITS[name]: value for name, value in limits.items() if name in _RLIMITS},
+        rlimits=rlimits(intent.effective_limits) if inherits else {},
         groups=groups,
     )
 
 
 @contextmanager
-def _streams(intent: plane.ProcessIntent) -> Generator[Streams]:
+def _streams(intent: plane.ProcessIntent) -> Generator[LocalStreams]:
     try:
         streams = pipes(intent) if intent.terminal is None else terminal(intent.terminal)
     except OSError as error:
@@ -209,12 +186,3 @@ def _streams(intent: plane.ProcessIntent) -> Generator[Streams]:
         raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code="no_streams") from error
     with contextlib.closing(streams):
         yield streams
-
-
-def _judge(ended: Ended) -> None:
-    if ended.signal is not None:
-        name = name_of(ended.signal)
-        raise plane.LaneFailure(plane.FailureClass.KILLED_BY_SIGNAL, f"the command was ended by {name}")
-    if ended.code:
-        message = f"the command ended with the code {ended.code}"
-        raise plane.LaneFailure(plane.FailureClass.EXIT_NONZERO, message)

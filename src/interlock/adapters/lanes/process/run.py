@@ -1,25 +1,38 @@
 """One command as it goes: its output out, its input in, and its end, all of it bounded."""
 
-import os
 import signal
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
 from interlock import plane
-from interlock.adapters.lanes.process.keepers import Ended, KeeperClient, KeeperLost, NotStarted
-from interlock.adapters.lanes.process.streams import END_OF_INPUT, KEYS, Outlet, Streams, write
+from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, NotStarted
+from interlock.adapters.lanes.process.streams import END_OF_INPUT, KEYS, Outlet, Streams
 
 _KILLED_WITHIN: Final = 10.0
 """Seconds within which the kernel ends what was killed; a process that waits for a dead disk may take longer."""
 
 
+class Keeper(Protocol):
+    """Who holds a command and all that it starts, here or somewhere else."""
+
+    async def ended(self) -> Ended:
+        """Wait until nothing of the command is left. Raises NotStarted, KeeperLost."""
+        ...
+
+    def signal(self, number: int, *, everything: bool = False) -> None:
+        """Send a signal to the command's process group, or to all that it started."""
+        ...
+
+    def kill(self) -> None:
+        """Kill all of it."""
+        ...
+
+
 class Run:
     """Between the start of a command and its end."""
 
-    def __init__(
-        self, intent: plane.ProcessIntent, exchange: plane.Exchange, streams: Streams, keeper: KeeperClient
-    ) -> None:
+    def __init__(self, intent: plane.ProcessIntent, exchange: plane.Exchange, streams: Streams, keeper: Keeper) -> None:
         assert exchange.channel is not None
         self._intent = intent
         self._exchange = exchange
@@ -27,7 +40,9 @@ class Run:
         self._streams = streams
         self._keeper = keeper
         lines = intent.output == "lines"
-        self._outlets = {name: Outlet(name, fd, exchange.channel, lines=lines) for name, fd in streams.output.items()}
+        self._outlets = {
+            name: Outlet(name, source, exchange.channel, lines=lines) for name, source in streams.output.items()
+        }
         self._fed = anyio.CancelScope()
         self._failure: Exception | None = None
         self._ended: Ended | None = None
@@ -108,11 +123,10 @@ class Run:
         await self._end_input()
 
     async def _write(self, data: bytes) -> None:
-        if self._streams.input is not None:
-            try:
-                await write(self._streams.input, data)
-            except OSError:  # it reads no more, which is its right
-                self._streams.end_input()
+        try:
+            await self._streams.write(data)
+        except OSError:  # it reads no more, which is its right
+            self._streams.end_input()
 
     async def _end_input(self) -> None:
         if self._streams.terminal:
@@ -123,8 +137,8 @@ class Run:
         """End it: TERM to all of it, time to obey, KILL. What it still says is read, so that it can obey, and dropped."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
-                for name, fd in self._streams.output.items():
-                    tasks.start_soon(_drop, Outlet(name, fd, None, lines=False))
+                for name, source in self._streams.output.items():
+                    tasks.start_soon(_drop, Outlet(name, source, None, lines=False))
                 if self._intent.grace_ms:
                     self._keeper.signal(signal.SIGTERM, everything=True)
                     with anyio.move_on_after(self._intent.grace_ms / 1000):
@@ -156,6 +170,16 @@ class Run:
             facts["left_over"] = self._ended.left
 
 
+def judge(ended: Ended) -> None:
+    """Raises LaneFailure if it did not end well."""
+    if ended.signal is not None:
+        name = name_of(ended.signal)
+        raise plane.LaneFailure(plane.FailureClass.KILLED_BY_SIGNAL, f"the command was ended by {name}")
+    if ended.code:
+        message = f"the command ended with the code {ended.code}"
+        raise plane.LaneFailure(plane.FailureClass.EXIT_NONZERO, message)
+
+
 def name_of(number: int) -> str:
     """`SIGTERM` for 15; signals without a name have their number."""
     try:
@@ -167,18 +191,3 @@ def name_of(number: int) -> str:
 async def _drop(outlet: Outlet) -> None:
     while await outlet.read():
         pass
-
-
-def secret_pipe(value: bytes) -> int:
-    """A descriptor from which the value can be read once. Raises ValueError if it is too long for a pipe."""
-    theirs, ours = os.pipe()
-    try:
-        os.set_blocking(ours, False)
-        if value and os.write(ours, value) < len(value):
-            raise ValueError("a secret by descriptor has at most 65536 bytes")
-    except BaseException:
-        os.close(theirs)
-        raise
-    finally:
-        os.close(ours)
-    return theirs

@@ -1,13 +1,14 @@
-"""A command's streams on the node's side: pipes or a pseudo-terminal, read and written without blocking."""
+"""A command's streams on the node's side: pipes or a pseudo-terminal, read and written without blocking. What a run needs of
+them is a port, since a command may also be somewhere else."""
 
 import fcntl
 import hashlib
 import os
 import struct
 import termios
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 
@@ -22,40 +23,113 @@ KEYS: Final = {"SIGINT": b"\x03", "SIGQUIT": b"\x1c", "SIGTSTP": b"\x1a"}
 """The keys by which a terminal sends a signal to whoever is in its foreground."""
 
 
+class Source(Protocol):
+    """Where one stream of a command's output comes from."""
+
+    async def next(self) -> bytes:
+        """What comes next; nothing at the end."""
+        ...
+
+    def over(self) -> None:
+        """The command has ended: what is there now is all that comes."""
+        ...
+
+
+class Streams(Protocol):
+    """All streams of one command."""
+
+    @property
+    def output(self) -> Mapping[str, Source]:
+        """By name."""
+        ...
+
+    @property
+    def terminal(self) -> bool:
+        """Whether they are one pseudo-terminal."""
+        ...
+
+    def given(self) -> None:
+        """The command has its ends."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Hand all of it to the command, as fast as it reads. Raises OSError if it reads no more."""
+        ...
+
+    def end_input(self) -> None:
+        """Nothing more is written. Again is harmless."""
+        ...
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the command, by its terminal, of another size."""
+        ...
+
+
+class Descriptor:
+    """A source behind a descriptor of ours."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._waiting = anyio.CancelScope()
+        self._over = False
+
+    def over(self) -> None:
+        self._over = True
+        self._waiting.cancel()
+
+    async def next(self) -> bytes:
+        while True:
+            try:
+                return os.read(self.fd, _CHUNK)
+            except BlockingIOError:
+                if self._over:
+                    return b""
+            except OSError:  # a terminal that nobody has open any more
+                return b""
+            with anyio.CancelScope() as self._waiting:
+                await anyio.wait_readable(self.fd)
+
+
 @dataclass(slots=True)
-class Streams:
+class LocalStreams:
     """The node's ends, and the command's three, which are closed once it has them."""
 
     theirs: tuple[int, int, int]
-    output: dict[str, int]
+    output: dict[str, Descriptor]
     input: int | None
     terminal: bool
 
     def given(self) -> None:
-        """The command has its ends: close them here."""
         _close(set(self.theirs))
         self.theirs = (-1, -1, -1)
 
+    async def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and self.input is not None:
+            try:
+                view = view[os.write(self.input, view) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self.input)
+
     def end_input(self) -> None:
-        """Nothing more is written."""
         if self.input is not None and not self.terminal:
             os.close(self.input)
         self.input = None
 
     def resize(self, rows: int, columns: int) -> None:
-        """Tell the command, by its terminal, of another size."""
         if self.terminal:
-            fcntl.ioctl(self.output["stdout"], termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            size = struct.pack("HHHH", rows, columns, 0, 0)
+            fcntl.ioctl(self.output["stdout"].fd, termios.TIOCSWINSZ, size)
 
     def close(self) -> None:
         """Close all."""
         self.given()
         self.end_input()
-        _close(set(self.output.values()))
+        _close({source.fd for source in self.output.values()})
         self.output = {}
 
 
-def pipes(intent: plane.ProcessIntent) -> Streams:
+def pipes(intent: plane.ProcessIntent) -> LocalStreams:
     """Pipes. Without input to come, the command reads from nothing."""
     if intent.stdin or intent.interactive:
         theirs_in, ours_in = os.pipe()
@@ -68,40 +142,29 @@ def pipes(intent: plane.ProcessIntent) -> Streams:
         output["stderr"], theirs_err = os.pipe()
     for fd in output.values():
         os.set_blocking(fd, False)
-    return Streams((theirs_in, theirs_out, theirs_err), output, ours_in, terminal=False)
+    sources = {name: Descriptor(fd) for name, fd in output.items()}
+    return LocalStreams((theirs_in, theirs_out, theirs_err), sources, ours_in, terminal=False)
 
 
-def terminal(size: plane.TerminalSize) -> Streams:
+def terminal(size: plane.TerminalSize) -> LocalStreams:
     """A pseudo-terminal of that size. Raises OSError where there is none to be had."""
     ours, theirs = os.openpty()
     os.set_blocking(ours, False)
-    streams = Streams((theirs, theirs, theirs), {"stdout": ours}, ours, terminal=True)
+    streams = LocalStreams((theirs, theirs, theirs), {"stdout": Descriptor(ours)}, ours, terminal=True)
     streams.resize(size.rows, size.columns)
     return streams
-
-
-async def write(fd: int, data: bytes) -> None:
-    """Write all of it, as fast as the command reads. Raises OSError if it reads no more."""
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            await anyio.wait_writable(fd)
 
 
 class Outlet:
     """One stream of output on its way to the channel: counted, digested, and cut into lines if they are asked for."""
 
-    def __init__(self, name: str, fd: int, channel: plane.Channel | None, *, lines: bool) -> None:
+    def __init__(self, name: str, source: Source, channel: plane.Channel | None, *, lines: bool) -> None:
         self.size = 0
         self._name = name
-        self._fd = fd
+        self._source = source
         self._channel = channel
         self._lines = Lines() if lines else None
         self._hash = hashlib.sha256()
-        self._waiting = anyio.CancelScope()
-        self._over = False
 
     @property
     def digest(self) -> str:
@@ -109,13 +172,12 @@ class Outlet:
         return f"sha256:{self._hash.hexdigest()}"
 
     def over(self) -> None:
-        """The command has ended: what is in the pipe now is all that comes, whoever else may hold its other end."""
-        self._over = True
-        self._waiting.cancel()
+        """The command has ended: what is there now is all that comes, whoever else may hold the other end of its pipe."""
+        self._source.over()
 
     async def read(self) -> int:
         """Pass on what comes next. The number of bytes; 0 at the end."""
-        data = await self._next()
+        data = await self._source.next()
         self.size += len(data)
         self._hash.update(data)
         if self._channel is not None:
@@ -128,18 +190,6 @@ class Outlet:
             yield from self._lines.feed(data) if data else self._lines.finish()
         elif data:
             yield data
-
-    async def _next(self) -> bytes:
-        while True:
-            try:
-                return os.read(self._fd, _CHUNK)
-            except BlockingIOError:
-                if self._over:
-                    return b""
-            except OSError:  # a terminal that nobody has open any more
-                return b""
-            with anyio.CancelScope() as self._waiting:
-                await anyio.wait_readable(self._fd)
 
 
 def _close(fds: set[int]) -> None:

@@ -1,0 +1,139 @@
+"""The guest agent: it lets nodes in that hold its token, and runs one command for each connection, as an outpost does.
+Standard library alone, so that it runs in any root file system with a python3.
+
+It may grant less than a node asks for, and never more. With itself ends nothing that runs: each command has a process of its
+own above it, which ends with its connection."""
+
+import argparse
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from typing import Any, Final
+
+from interlock.adapters.lanes.places.frames import BadFrame, Frames
+from interlock.adapters.lanes.places.handshake import PROOF, VERSION, agrees, prove, read_token
+from interlock.adapters.lanes.places.outpost import CAPABILITIES, serve
+from interlock.adapters.lanes.process.keeper import bury, drain, prepare
+
+_PATIENCE: Final = 10.0
+"""Seconds that a node has to prove itself."""
+
+_NONCE: Final = 32
+
+
+class _Refused(Exception):
+    """The node is not let in. The words are for it to read."""
+
+
+def main() -> None:
+    """Serve until a signal ends it."""
+    options = _options()
+    with open(options.token_file, "rb") as file:
+        token = read_token(file.read())
+    granted = tuple(name for name in CAPABILITIES if name not in options.without)
+    with _listen(options.listen) as listener:
+        woken = prepare()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        sessions: set[int] = set()
+        while True:
+            ready, _, _ = select.select([listener, woken], [], [])
+            if woken in ready:
+                drain(woken)
+                bury(sessions)
+            if listener in ready:
+                connection, _ = listener.accept()
+                with connection:
+                    if len(sessions) < options.sessions:
+                        sessions.add(_fork(listener, connection, token, granted, options.name))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Runs commands for nodes that hold its token.")
+    parser.add_argument("--listen", required=True, help="/path of a socket file, or host:port")
+    parser.add_argument("--token-file", required=True, help="the file with the token, of 32 bytes or more")
+    parser.add_argument("--name", default=socket.gethostname(), help="what it calls itself")
+    parser.add_argument("--without", action="append", default=[], choices=CAPABILITIES, help="do not grant this")
+    parser.add_argument("--sessions", type=int, default=64, help="how many commands at once")
+    return parser.parse_args()
+
+
+def _listen(where: str) -> socket.socket:
+    if where.startswith("/"):
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(where)
+        finally:
+            os.umask(mask)
+        listener.listen()
+        return listener
+    host, _, port = where.rpartition(":")
+    host = host.strip("[]")
+    return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+
+def _fork(listener: socket.socket, connection: socket.socket, token: bytes, granted: tuple[str, ...], name: str) -> int:
+    child = os.fork()
+    if child:
+        return child
+    listener.close()
+    try:
+        frames = Frames()
+        allowed = _greet(connection, frames, token, granted, name)
+        both = connection.detach()
+        serve(both, both, frames, allowed)
+    except (_Refused, BadFrame, OSError, ValueError) as error:
+        sys.stderr.write(f"interlock: {type(error).__name__}: {error}\n")
+    os._exit(0)
+
+
+def _greet(
+    connection: socket.socket, frames: Frames, token: bytes, offered: tuple[str, ...], name: str
+) -> tuple[str, ...]:
+    """What the node may ask for. Raises _Refused, BadFrame, OSError."""
+    hello = json.dumps({"guest": name[:200], "versions": [VERSION], "nonce": os.urandom(_NONCE).hex()}).encode()
+    connection.settimeout(_PATIENCE)
+    connection.sendall(frames.encode(b"g", hello))
+    kind, data = _next(connection, frames)
+    proof, text = data[:PROOF], data[PROOF:]
+    try:
+        if kind != b"a" or not agrees(proof, token, b"node", hello, text):
+            raise _Refused("token")
+        granted = _grant(json.loads(text), offered)
+    except _Refused as refused:
+        connection.sendall(frames.encode(b"f", json.dumps({"reason": str(refused)}).encode()))
+        raise
+    answer = json.dumps({"granted": granted}).encode()
+    connection.sendall(frames.encode(b"b", prove(token, b"guest", hello, text, answer) + answer))
+    said = hello, text, answer
+    frames.seal(ours=prove(token, b"guest frames", *said), theirs=prove(token, b"node frames", *said))
+    return granted
+
+
+def _grant(asked: "dict[str, Any]", offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Never more than is asked for, nor than is offered. Raises _Refused."""
+    if asked["version"] != VERSION:
+        raise _Refused("version")
+    required, wanted = set(asked["required"]), set(asked["required"]) | set(asked["optional"])
+    if required - set(offered):
+        raise _Refused("capability " + ", ".join(sorted(required - set(offered))))
+    return tuple(name for name in offered if name in wanted)
+
+
+def _next(connection: socket.socket, frames: Frames) -> "tuple[bytes, bytes]":
+    """The next frame. Raises OSError if it does not come in time."""
+    ends = time.monotonic() + _PATIENCE
+    while True:
+        connection.settimeout(max(0.001, ends - time.monotonic()))
+        data = connection.recv(4096)
+        if not data:
+            raise ConnectionError("the node left")
+        for frame in frames.feed(data):
+            return frame
