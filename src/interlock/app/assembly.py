@@ -56,8 +56,7 @@ async def assemble(
 ) -> Parts:
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
-    discovery = catalog.discover()
-    capabilities = catalog.Catalog([*provided.read_manifests(settings), *more_connectors], installed=discovery)
+    discovery, capabilities = provided.read_catalog(settings, more_connectors)
     # Before the store: a missing key must not leave an empty store behind.
     root = provided.load_root(settings, create=create)
     store = sql.open_store(settings.store_url, clock=clock, create=create)

@@ -34,7 +34,8 @@ def list_connectors(desk: "Desk") -> "Answer":
     from interlock.cli.paper import Ink
     from interlock.kernel import JSON
 
-    discovery, known = app.read_catalog(desk.settings())
+    settings = desk.settings()
+    discovery, known = app.read_catalog(settings)
     installed = {each.manifest.connector_id: each for each in discovery.connectors}
     documents: list[JSON] = [
         {
@@ -45,7 +46,7 @@ def list_connectors(desk: "Desk") -> "Answer":
             "operations": len(each.operations),
             "maturity": each.maturity,
             "distribution": installed[each.connector_id].distribution if each.connector_id in installed else None,
-            "trusted_in_process": each.connector_id in installed,
+            "trusted_in_process": app.trusts(settings, discovery, each),
         }
         for each in known.connectors
     ]
