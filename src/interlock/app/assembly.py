@@ -169,6 +169,7 @@ def _rooms(
         connections=wiring.connections,
         catalog=wiring.catalog,
         signer=wiring.signer,
+        keys=ring,
         clock=wiring.clock,
     )
     execution = runs.Execution(wiring)

@@ -185,8 +185,10 @@ class Interlock:
         """The connectors that are installed, and those that are broken."""
         return self._parts.discovery
 
-    def trust(self) -> bytes:
-        """The trust file for this installation's packets: its public signing keys. Hand it to whoever verifies."""
+    @arguments.checked
+    async def trust(self) -> bytes:
+        """The trust file for this installation's packets: its public signing keys as they stand now. Hand it to whoever
+        verifies."""
         from interlock import runs
 
-        return runs.Trust(self._parts.wiring.signer.public_keys()).dump()
+        return runs.Trust(await self._parts.keyring.public_keys()).dump()

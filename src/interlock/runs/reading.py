@@ -42,6 +42,7 @@ class Reading:
         connections: connections.Connections,
         catalog: catalog.Catalog,
         signer: signing.Signer,
+        keys: signing.PublicKeys,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -51,6 +52,7 @@ class Reading:
         self._connections = connections
         self._catalog = catalog
         self._signer = signer
+        self._keys = keys
         self._clock = clock
 
     async def fetch(self, caller: Caller, run_id: str) -> Run:
@@ -172,7 +174,7 @@ class Reading:
         return body["data"]["input_digest"]
 
     async def export(self, caller: Caller, run_id: str) -> bytes:
-        """The run's review packet, signed. Raises RunNotFound."""
+        """The run's review packet, signed. Raises RunNotFound, LedgerDamaged."""
         run = await self.fetch(caller, run_id)
         connection = None
         if run.connection_id is not None:
@@ -192,7 +194,8 @@ class Reading:
             )
 
         material = await self._store.read(read)
-        return packet.build(material, signer=self._signer, at=self._clock.now())
+        public = await self._keys.public_keys()  # after the rows: what signed them is there by now
+        return packet.build(material, signer=self._signer, keys=public, at=self._clock.now())
 
 
 def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:

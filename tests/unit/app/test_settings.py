@@ -134,7 +134,7 @@ def test_files_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(provided.FileUnreadable, match="policy file"):
         provided.read_rules(settings, file)
     with pytest.raises(provided.FileUnreadable, match="manifest"):
-        provided.read_manifests(settings)
+        provided.read_catalog(settings)
 
 
 @pytest.mark.parametrize(
