@@ -107,6 +107,7 @@ def _wire(
     attestations = plane.AttestationVerifier({}, clock=clock)
     places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
     node = _node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations)
+    lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
         store=store,
         ledger=ledger,
@@ -114,7 +115,13 @@ def _wire(
         connections=desk,
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
-        budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
+        budgets=budgets.Budgets(
+            store,
+            sql.BudgetRecords(),
+            clock=clock,
+            rules=tuple(limits),
+            slot_ttl=max(budgets.SLOT_TTL, lease),  # it is renewed at the lease's beats
+        ),
         node=node,
         authorizer=authorizer,
         signer=signer,
@@ -128,7 +135,7 @@ def _wire(
             ledger=ledger,
             clock=clock,
             ids=ids,
-            lease=timedelta(seconds=execution.owner_lease),
+            lease=lease,
             host=platform.node(),
             process=str(os.getpid()),
         ),
