@@ -1,6 +1,7 @@
 """Budgets bind direct calls, and what a call takes comes back however it ends."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import anyio
 import pytest
@@ -40,6 +41,7 @@ async def test_a_slot_outlives_the_lease_at_whose_beats_it_is_renewed(file_world
     async with file_world.process(rules=ONE_AT_A_TIME, execution=lease) as one:
         await one.connect(file_world.server.url)
         file_world.server.fault("hold", match="issues/create")
+        taken: Mapping[str, datetime] = {}
         async with anyio.create_task_group() as group:
             group.start_soon(lambda: one.create(timeout=3600))
             await anyio.to_thread.run_sync(file_world.server.wait_held)
@@ -48,7 +50,7 @@ async def test_a_slot_outlives_the_lease_at_whose_beats_it_is_renewed(file_world
             almost = file_world.clock.now() + timedelta(seconds=299)
             taken = await one.parts.store.read(lambda tx: sql.BudgetRecords().list_slots(tx, place, almost))
             file_world.server.release()
-    assert len(taken) == 1
+        assert len(taken) == 1
 
 
 async def test_what_is_beyond_the_spend_is_shed(world: World):

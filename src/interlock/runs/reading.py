@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import cast
 
 from interlock import approvals, catalog, connections
-from interlock.kernel import JSON, Caller, Clock, JsonLimits, Store, Tx, UnknownOutcome, digest_bytes, parse_json
+from interlock.kernel import (
+    JSON,
+    Caller,
+    Clock,
+    JsonLimits,
+    RequestError,
+    Store,
+    Tx,
+    UnknownOutcome,
+    digest_bytes,
+    is_id,
+    parse_json,
+)
 from interlock.runs import packet, signing
 from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
@@ -57,13 +69,19 @@ class Reading:
 
     async def fetch(self, caller: Caller, run_id: str) -> Run:
         """One run. Raises RunNotFound."""
-        run = await self._store.read(lambda tx: self._ledger.find_run(tx, caller.tenant_id, run_id))
+        return await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+
+    def _fetch(self, tx: Tx, tenant_id: str, run_id: str) -> Run:
+        # What no id can be is not asked for: a database may refuse such text.
+        run = self._ledger.find_run(tx, tenant_id, run_id) if is_id(run_id, "run") else None
         if run is None:
-            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {caller.tenant_id!r}")
+            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
         return run
 
     async def list_runs(self, query: RunFilter) -> Sequence[Run]:
-        """Runs, newest first; go on with `cursor` = the last run id."""
+        """Runs, newest first; go on with `cursor` = the last run id. Raises RequestError for a cursor that is none."""
+        if query.cursor is not None and not is_id(query.cursor, "run"):
+            raise RequestError("the cursor is not a run id: send back the one from the last page")
         return await self._store.read(lambda tx: self._ledger.list_runs(tx, query))
 
     async def fetch_history(self, caller: Caller, run_id: str) -> History:
@@ -75,11 +93,8 @@ class Reading:
         ledger = self._ledger
 
         def read(tx: Tx) -> History:
-            run = ledger.find_run(tx, tenant_id, run_id)
-            if run is None:
-                raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
             return History(
-                run=run,
+                run=(run := self._fetch(tx, tenant_id, run_id)),
                 attempts=ledger.list_attempts(tx, tenant_id, run_id),
                 sends=ledger.list_sends(tx, tenant_id, run_id),
                 decisions=ledger.list_decisions(tx, tenant_id, run_id),
@@ -116,7 +131,9 @@ class Reading:
 
     async def fetch_artifact(self, caller: Caller, artifact_id: str) -> tuple[Artifact, bytes]:
         """An artifact and its content, compared with its digest. Raises ArtifactNotFound, ArtifactDamaged, StoreError."""
-        artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
+        artifact = None
+        if is_id(artifact_id, "art"):
+            artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
         if artifact is None:
             raise ArtifactNotFound(f"there is no artifact {artifact_id[:60]!r} in tenant {caller.tenant_id!r}")
         return artifact, await self.content(artifact)
