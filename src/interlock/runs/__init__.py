@@ -30,7 +30,7 @@ from interlock.runs.errors import (
 from interlock.runs.execution import Execution
 from interlock.runs.holding import Holding
 from interlock.runs.invoke import Invoker
-from interlock.runs.ledger import Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
+from interlock.runs.ledger import WRITTEN, Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
 from interlock.runs.model import (
     Artifact,
     Attempt,
@@ -62,6 +62,7 @@ __all__ = [
     "LOCAL_SCRIPT",
     "ActionHeld",
     "Actions",
+    "WRITTEN",
     "Admission",
     "Admitted",
     "Artifact",
