@@ -60,9 +60,9 @@ from interlock.runs.wiring import Blobs, HandlerHost, Limits, Places, Wiring
 
 __all__ = [
     "LOCAL_SCRIPT",
+    "WRITTEN",
     "ActionHeld",
     "Actions",
-    "WRITTEN",
     "Admission",
     "Admitted",
     "Artifact",

@@ -112,7 +112,7 @@ class Invoker:
                 connection=request.connection,
             )
             redactor = Redactor(await wiring.connections.secrets_of(resolved))
-            refuse_secrets(capability, given, redactor)
+            refuse_secrets(request, given, redactor)
             if operation.http is not None and operation.http.conditional:
                 revalidation = Revalidation(
                     wiring.validators,

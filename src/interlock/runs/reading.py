@@ -9,7 +9,9 @@ from interlock.kernel import (
     JSON,
     Caller,
     Clock,
+    ConnectionError_,
     JsonLimits,
+    Redactor,
     RequestError,
     Store,
     Tx,
@@ -77,6 +79,18 @@ class Reading:
         if run is None:
             raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
         return run
+
+    async def without_secrets(self, caller: Caller, run: Run, text: str) -> str:
+        """The text as it may go on the run's record: with the secrets of its connection taken out. Raises StoreError."""
+        if not text or run.connection_id is None or run.connector_id is None:
+            return text
+        try:
+            resolved = await self._connections.resolve(
+                caller, connector_id=run.connector_id, scopes=frozenset(), connection=run.connection_id
+            )
+            return Redactor(await self._connections.secrets_of(resolved)).text(text)
+        except (ConnectionError_, connections.CredentialDamaged):
+            return text  # it serves no more, and what it held cannot be read
 
     async def list_runs(self, query: RunFilter) -> Sequence[Run]:
         """Runs, newest first; go on with `cursor` = the last run id. Raises RequestError for a cursor that is none."""
