@@ -112,10 +112,13 @@ class Catalog:
         page = tuple(found[:limit])
         return Page(capabilities=page, next_cursor=page[-1].capability_id if len(found) > limit else None)
 
-    def search(self, text: str, *, limit: int = 20) -> tuple[Capability, ...]:
-        """The capabilities in which every word occurs, best first: in the id, then in the names, then in the text."""
+    def search(self, text: str, filter: Filter | None = None, *, limit: int = 20) -> tuple[Capability, ...]:  # noqa: A002
+        """The capabilities that fit and in which every word occurs, best first: in the id, then in the names, then in the
+        text. Raises RequestError for a text or a filter that is none."""
+        wanted = _filter(filter)
         words = _text("text", text).lower().split()[:20]
-        scored = [(score, each) for each in self._all() if (score := _score(each, words)) > 0]
+        fitting = [each for each in self._all() if wanted.fits(each)]
+        scored = [(score, each) for each in fitting if (score := _score(each, words)) > 0]
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
 
 

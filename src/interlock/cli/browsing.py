@@ -121,6 +121,7 @@ def list_capabilities(
     from interlock import app, catalog, sdk
     from interlock.cli.desk import Answer
     from interlock.cli.words import states
+    from interlock.kernel import RequestError
 
     _, known = app.read_catalog(desk.settings())
     wanted = catalog.Filter(connector_id=connector, effect=None if effect is None else states([effect], sdk.Effect)[0])
@@ -129,7 +130,9 @@ def list_capabilities(
         page = known.list_capabilities(wanted, cursor=cursor, limit=limit)
         found, more = page.capabilities, page.next_cursor
     else:
-        found = tuple(each for each in known.search(search, limit=limit) if wanted.fits(each))
+        if cursor is not None:
+            raise RequestError("a search has no pages, the best come first: leave --cursor out, or raise --limit")
+        found = known.search(search, wanted, limit=limit)
 
     def show(paper: "Paper") -> None:
         rows = [(each.capability_id, each.operation.effect.value, each.operation.description) for each in found]
