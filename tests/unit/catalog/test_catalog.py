@@ -85,5 +85,5 @@ def test_a_search_counts_only_what_fits(full: catalog.Catalog) -> None:
     every = full.search("ticket")
     last = every[-1]
     wanted = catalog.Filter(connector_id=last.connector_id, effect=last.operation.effect)
-    assert [each for each in every if wanted.fits(each)][0] == full.search("ticket", wanted, limit=1)[0]
+    assert next(each for each in every if wanted.fits(each)) == full.search("ticket", wanted, limit=1)[0]
     assert every[0].connector_id != last.connector_id or every[0].operation.effect is not last.operation.effect
