@@ -115,13 +115,7 @@ def _wire(
         connections=desk,
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
-        budgets=budgets.Budgets(
-            store,
-            sql.BudgetRecords(),
-            clock=clock,
-            rules=tuple(limits),
-            slot_ttl=max(budgets.SLOT_TTL, lease),  # it is renewed at the lease's beats
-        ),
+        budgets=_budgets(store, clock, limits, lease),
         node=node,
         authorizer=authorizer,
         signer=signer,
@@ -145,6 +139,11 @@ def _wire(
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
     )
+
+
+def _budgets(store: sql.SqlStore, clock: Clock, limits: Sequence[budgets.Rule], lease: timedelta) -> budgets.Budgets:
+    ttl = max(budgets.SLOT_TTL, lease)  # slots are renewed at the lease's beats
+    return budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits), slot_ttl=ttl)
 
 
 def _approvals(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> approvals.Approvals:
