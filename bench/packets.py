@@ -24,14 +24,14 @@ async def run(place: Place) -> list[Row]:
         url = await stack.enter_async_context(place.store("sqlite"))
         wiring = (subject := await stack.enter_async_context(rooms(url, place.new()))).wiring
         finished = await Paperwork(subject).long_run(EVENTS)
-        trust = runs.Trust(wiring.signer.public_keys())
+        trust = runs.Trust(keys := await subject.parts.keyring.public_keys())
 
         def read(tx: Tx) -> packet.Material:
             return packet.read(wiring.ledger, tx, finished)
 
         material = await wiring.store.read(read)
         stored = [event.body.encode() for event in material.events]
-        data = packet.build(material, signer=wiring.signer, at=wiring.clock.now())
+        data = packet.build(material, signer=wiring.signer, keys=keys, at=wiring.clock.now())
         verdict = verify.verify(data, trust=trust)
         assert (verdict.status, verdict.events) == ("verified", EVENTS), verdict
 
@@ -41,7 +41,7 @@ async def run(place: Place) -> list[Row]:
         contestants = [
             _plain(lambda: [sha256(body).hexdigest() for body in stored]),
             _plain(lambda: [(sha256(body).hexdigest(), orjson.loads(body)) for body in stored]),
-            _plain(lambda: packet.build(material, signer=wiring.signer, at=wiring.clock.now())),
+            _plain(lambda: packet.build(material, signer=wiring.signer, keys=keys, at=wiring.clock.now())),
             _plain(lambda: verify.verify(data, trust=trust)),
             Contestant(export),
         ]

@@ -306,7 +306,7 @@ class Process:
 
     async def prove(self) -> None:
         """Every run's packet verifies, and no ended run has an open attempt."""
-        trust = runs.Trust.parse(self.il.trust())
+        trust = runs.Trust.parse(await self.il.trust())
         for run in await self.il.runs.list(limit=1000):
             verdict = runs.verify.verify(await self.il.runs.packet(run.run_id), trust=trust)
             assert verdict.ok, (verdict.status, verdict.problems)

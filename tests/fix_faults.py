@@ -218,7 +218,7 @@ class Settled:
 
 async def look(il: Interlock) -> list[Settled]:
     """Every run of the store, with its packet verified."""
-    trust = runs.Trust.parse(il.trust())
+    trust = runs.Trust.parse(await il.trust())
     found: list[Settled] = []
     for run in await il.runs.list():
         history = await il.runs.history(run.run_id)

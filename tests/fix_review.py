@@ -252,7 +252,7 @@ class Story:
 
     def packet(self, **changes: Any) -> bytes:
         """The packet of the run as it stands."""
-        return packet.build(self.material(**changes), signer=self.signer, at=EXPORT)
+        return packet.build(self.material(**changes), signer=self.signer, keys=self.signer.public_keys(), at=EXPORT)
 
 
 def completed(**options: Any) -> Story:

@@ -99,6 +99,7 @@ class Interlock(Face[app.Interlock]):
 
     invoke = waiting(app.Interlock.invoke)
     evidence = waiting(app.Interlock.evidence)
+    trust = waiting(app.Interlock.trust)
 
     @classmethod
     @contextmanager
@@ -131,7 +132,3 @@ class Interlock(Face[app.Interlock]):
     def discovery(self) -> catalog.Discovery:
         """The connectors that are installed, and those that are broken."""
         return self._room.discovery
-
-    def trust(self) -> bytes:
-        """The trust file for this installation's packets."""
-        return self._room.trust()

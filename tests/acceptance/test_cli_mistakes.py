@@ -104,3 +104,33 @@ def test_all_that_is_wrong_with_a_manifest_is_told_with_its_line(shell: Shell):
     (shell.folder / "acme.yaml").write_text("contract: x\nname: 'cut\n")
     told = shell.run("connectors", "list", environment=environment)
     assert lines(told.err) == ["$: line 3: it is not YAML: found unexpected end of stream"]
+
+
+HANDLED = """\
+contract: interlock.connector/v1
+connector_id: acme
+version: 1.0.0
+display_name: Acme
+description: Of a file, with code.
+auth: [{ profile_id: none, type: none, base_url: "https://example.com" }]
+operations:
+  - operation_id: thing.go
+    display_name: Go
+    description: Go.
+    effect: read
+    input_schema: { type: object, additionalProperties: false, properties: {} }
+    output_schema: { type: object, properties: {} }
+    handler: code_of_acme:go
+"""
+
+
+def test_a_file_that_names_code_is_not_called_data(shell: Shell):
+    (shell.folder / "acme.yaml").write_text(HANDLED)
+    environment = {"INTERLOCK_CONNECTORS__MANIFESTS": '["acme.yaml"]'}
+    listed = shell.good("connectors", "list", environment=environment)["connectors"]
+    assert {each["connector_id"]: each["trusted_in_process"] for each in listed} == {"acme": True, "github": True}
+    found = {each["check"]: each for each in shell.run("doctor", "--json", environment=environment).json["checks"]}
+    assert found["connector acme"]["found"] == "1.0.0, 1 operations; is trusted inside this process"
+    isolated = {**environment, "INTERLOCK_CONNECTORS__ISOLATED": '["acme"]'}
+    found = {each["check"]: each for each in shell.run("doctor", "--json", environment=isolated).json["checks"]}
+    assert found["connector acme"]["found"] == "1.0.0, 1 operations; its handlers run in a child process"

@@ -60,8 +60,12 @@ async def test_a_packet_from_the_store_is_the_packet_of_the_run(store: sql.SqlSt
         assert run is not None
         return packet.read(ledger, tx, run)
 
-    read_back = packet.build(await store.read(read), signer=story.signer, at=fix_review.EXPORT)
+    read_back = packet.build(
+        await store.read(read), signer=story.signer, keys=story.signer.public_keys(), at=fix_review.EXPORT
+    )
     assert read_back == story.packet(connection=None, capability=None)
     assert verify(read_back, trust=signing.Trust(story.signer.public_keys())).ok
     changed = replace(await store.read(read), decisions=())
-    assert verify(packet.build(changed, signer=story.signer, at=fix_review.EXPORT)).problems
+    assert verify(
+        packet.build(changed, signer=story.signer, keys=story.signer.public_keys(), at=fix_review.EXPORT)
+    ).problems

@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from fault_proxy import Proxy
 from fix_faults import Case, Child, Report, settle
 from interlock import runs
 from interlock.adapters import sql
@@ -102,6 +103,35 @@ def test_a_connection_that_breaks_at_every_commit(child: Child, make_postgres_ca
         assert (states, case.effects()) in (([], 0), (["held"], 0), (["completed"], 1)), (name, states, report)
         if "came_to" in report.said:
             assert states == ["completed"], (name, report)
+
+
+def test_an_admission_whose_answer_is_lost_for_good(child: Child, make_postgres_case: MakeCase) -> None:
+    """The caller must not take it for a call that was not made: recovery carries it out."""
+    dry = make_postgres_case()
+    assert dry.proxy is not None
+    child.start(dry.order("create"))
+    dry.proxy.arm()
+    child.go()
+    child.finish()
+    number = dry.proxy.seen.index("admit run") + 1
+    for when, states in (("before", list[str]()), ("after", ["completed"])):
+        case = make_postgres_case()
+        proxy = case.proxy
+        assert proxy is not None
+        child.start(case.order("create"))
+
+        def go_away(proxy: Proxy = proxy) -> bool:
+            proxy.refusing = True
+            proxy.cut()
+            return False
+
+        proxy.arm(when, number, go_away)
+        child.go()
+        report = child.finish()
+        proxy.refusing = False
+        found = [each.run.state.value for each in settle(case)[0]]
+        assert (found, case.effects()) == (states, len(states)), (when, report)
+        assert report.said["error"] == "outcome_unsaved", report  # nobody can tell the two apart from here
 
 
 @pytest.mark.parametrize("loss", ["removed", "replaced", "damaged"])

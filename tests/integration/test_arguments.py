@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fix_app import World
 from interlock import app, kernel
 from interlock.app import arguments
 from interlock.kernel import NotFoundError, RequestError
@@ -95,3 +96,60 @@ async def test_what_goes_on_record_is_a_text_that_can_be_read():
             await il.approvals.deny("x", reason=" ")
         with pytest.raises(NotFoundError):
             await il.runs.cancel("x", reason="wrong repository,\nnaïve 😀")
+
+
+UNFIT = ("run_\udcff", "run_\0", "x", "")
+"""Texts that name nothing, of which databases refuse some."""
+
+
+@pytest.mark.anyio
+async def test_a_text_that_no_store_takes_names_nothing(world: World):
+    async with world.process() as process:
+        il = process.il
+        asks = (
+            *(il.runs.fetch, il.runs.history, il.runs.events, il.runs.outcome, il.runs.cancel, il.runs.settle),
+            *(il.runs.packet, il.runs.artifact, il.connections.fetch),
+            *(il.approvals.fetch, il.approvals.approve, il.approvals.execute),
+        )
+        for text in UNFIT:
+            for ask in asks:
+                with pytest.raises(NotFoundError):
+                    await ask(text)
+            with pytest.raises(NotFoundError):
+                await il.approvals.deny(text, reason="no")
+            for listed in (il.runs.list, il.approvals.list, il.connections.list):
+                with pytest.raises(RequestError, match=r"cursor is not an? (run|approval|connection) id"):
+                    await listed(cursor=text)
+        for text in UNFIT[:2]:
+            for name in ("capability", "connection_id", "actor"):
+                given: dict[str, Any] = {name: text}
+                with pytest.raises(RequestError, match=f"{name} must be a text of printable characters, not 'run_"):
+                    await il.runs.list(**given)
+            with pytest.raises(RequestError, match="connector must be a text of printable characters"):
+                await il.connections.list(connector=text)
+
+
+@pytest.mark.anyio
+async def test_the_catalog_and_opening_say_what_they_expect():
+    async with app.Interlock.open(":memory:") as il:
+        catalog: Any = il.catalog
+        for ask in (catalog.fetch, catalog.find, catalog.find_connector, catalog.search):
+            for wrong in (5, None, ["x"]):
+                with pytest.raises(RequestError, match=f"must be a text, not {type(wrong).__name__}"):
+                    ask(wrong)
+        with pytest.raises(RequestError, match="cursor must be a text, not int"):
+            catalog.list_capabilities(cursor=5)
+        with pytest.raises(RequestError, match="filter must be a Filter, not str"):
+            catalog.list_capabilities("github")
+    wrongs: dict[str, object] = {
+        "url": 5,
+        "settings": {},
+        "file": "x.toml",
+        "policy": "allow",
+        "connectors": ["github"],
+    }
+    for name, wrong in wrongs.items():
+        given: dict[str, Any] = {name: wrong}
+        with pytest.raises(RequestError, match=f"{name} must be "):
+            async with app.Interlock.open(**given):
+                pass

@@ -1,10 +1,14 @@
 """Budgets bind direct calls, and what a call takes comes back however it ends."""
 
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
 import anyio
 import pytest
 
 from fix_app import LEASE, World, asked
-from interlock import runs, sdk
+from interlock import budgets, runs, sdk
+from interlock.adapters import sql
 from interlock.kernel import InterlockError, RequestError, SystemClock, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +34,23 @@ async def test_what_is_beyond_the_concurrency_is_shed(world: World):
             world.server.release()
         assert (await two.create(title="Window")).state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 2
+
+
+async def test_a_slot_outlives_the_lease_at_whose_beats_it_is_renewed(file_world: World):
+    lease = {"owner_lease": 300}
+    async with file_world.process(rules=ONE_AT_A_TIME, execution=lease) as one:
+        await one.connect(file_world.server.url)
+        file_world.server.fault("hold", match="issues/create")
+        taken: Mapping[str, datetime] = {}
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: one.create(timeout=3600))
+            await anyio.to_thread.run_sync(file_world.server.wait_held)
+            [connection] = await one.il.connections.list()
+            place = budgets.Key(tenant_id="default", budget="one", subject=connection.connection_id)
+            almost = file_world.clock.now() + timedelta(seconds=299)
+            taken = await one.parts.store.read(lambda tx: sql.BudgetRecords().list_slots(tx, place, almost))
+            file_world.server.release()
+        assert len(taken) == 1
 
 
 async def test_what_is_beyond_the_spend_is_shed(world: World):

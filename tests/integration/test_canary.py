@@ -14,7 +14,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 
-from fix_app import STRANGER, TOKEN, Process, World, run_of
+from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, run_of
 from fix_parrot import Answer, Heard, Parrot
 from interlock import runs
 from interlock.kernel import InterlockError
@@ -219,3 +219,24 @@ async def test_the_canary_would_be_found(file_world: World, parrot: Parrot):
         assert word.encode() in packet
         assert any(word.encode() in path.read_bytes() for path in files(file_world.folder))
         assert isinstance(await process.last(), runs.History)
+
+
+async def test_what_is_said_of_a_call_is_recorded_without_the_secret(file_world: World):
+    file_world.law = ASK_WRITES
+    said = f"the token {TOKEN} was used"
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        for name in ("idempotency_key", "trace_id", "environment"):
+            asked_with: dict[str, Any] = {name: TOKEN}
+            with pytest.raises(runs.InputHoldsSecret, match=f"the {name} of acme"):
+                await process.create(**asked_with)
+        with pytest.raises(runs.InputHoldsSecret, match="the allowed_operations of acme"):
+            await process.create(allowed_operations=["acme.issue.create", TOKEN])
+        assert await process.il.runs.list() == []
+        denied = await process.create()
+        await process.reviewer.approvals.deny(asked(denied), reason=said)
+        stopped = await process.create(title="Window")
+        await process.il.runs.cancel(stopped.run_id, reason=said)
+        for each in (denied, stopped):
+            assert b"the token" in await process.il.runs.packet(each.run_id)
+    assert not any(finds(path.read_bytes()) for path in files(file_world.folder))

@@ -18,7 +18,7 @@ from interlock.app.local_plane import (
 )
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
-from interlock.app.provided import has_store, show_store
+from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
@@ -36,7 +36,7 @@ from interlock.app.settings import (
     parse_file,
     read_file,
 )
-from interlock.app.upkeep import Check, Health, examine, migrate, read_catalog
+from interlock.app.upkeep import Check, Health, examine, migrate
 
 __all__ = [
     "FILE_NAME",
@@ -79,4 +79,5 @@ __all__ = [
     "read_catalog",
     "read_file",
     "show_store",
+    "trusts",
 ]

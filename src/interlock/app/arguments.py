@@ -7,6 +7,8 @@ from enum import StrEnum
 from functools import wraps
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
 
+from interlock import policy, sdk
+from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import RequestError, Secret
 
 MAX_REMARK: Final = 2000
@@ -43,6 +45,10 @@ def _remark(value: object) -> bool:
     return value.isprintable() or all(each.isprintable() or each in "\n\t" for each in value)
 
 
+def _printable(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
 def _text_or_texts(value: object) -> bool:
     return _TEXT.fits(value) or _TEXTS.fits(value)
 
@@ -52,17 +58,18 @@ def _above_zero(value: object) -> bool:
 
 
 _TEXT: Final = _of(str, "a text")
+_NAME: Final = _Kind("a text of printable characters", _printable)
 _TEXTS: Final = _list_of(str, "a list of texts")
 _TABLE: Final = _of(Mapping, "a mapping from texts to values")
 _COUNT: Final = _of(int, "a whole number")
 
 KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(
-        ("capability", "connection", "idempotency_key", "environment", "trace_id", "sandbox", "parent_run_id", "run_id",
-         "artifact_id", "approval_id", "connection_id", "actor", "cursor", "connector", "name", "ref",
-         "base_url"),
+        ("connection", "idempotency_key", "environment", "sandbox", "run_id", "artifact_id", "approval_id", "cursor", "name",
+         "ref", "base_url"),
         _TEXT,
     ),
+    **dict.fromkeys(("capability", "connection_id", "actor", "connector", "trace_id", "parent_run_id"), _NAME),
     **dict.fromkeys(("input", "edited_input", "cost", "extensions"), _TABLE),
     **dict.fromkeys(("allowed_operations", "scopes"), _TEXTS),
     **dict.fromkeys(("max_attempts", "after_seq"), _COUNT),
@@ -75,6 +82,23 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip
 """What the facade's parameters are, by their name: one name means one thing everywhere."""
+
+
+_OPENING: Final[Mapping[str, _Kind]] = {
+    "url": _TEXT,
+    "settings": _of(Settings, "Settings, such as those of `load`"),
+    "file": _of(SettingsFile, "a SettingsFile, such as that of `read_file`"),
+    "policy": _of(policy.Policy, "a Policy"),
+    "connectors": _list_of(sdk.Manifest, "a list of Manifests: a connector's `manifest`"),
+}
+
+
+def check_opening(**given: object) -> None:
+    """Raises RequestError for an argument of `Interlock.open` that is of the wrong kind."""
+    for name, value in given.items():
+        kind = _OPENING[name]
+        if value is not None and not kind.fits(value):
+            raise RequestError(f"{name} must be {kind.words}, not {type(value).__name__}")
 
 
 def checked(
@@ -90,7 +114,8 @@ def checked(
     async def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if (kind := KINDS.get(name)) and not kind.fits(value) and not (value is None and name in may_lack):
-                raise RequestError(f"{name} must be {kind.words}, not {type(value).__name__}")
+                shown = repr(value[:60]) if kind is _NAME and isinstance(value, str) else type(value).__name__
+                raise RequestError(f"{name} must be {kind.words}, not {shown}")
         return await method(self, *args, **kwargs)
 
     return call

@@ -56,8 +56,7 @@ async def assemble(
 ) -> Parts:
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
-    discovery = catalog.discover()
-    capabilities = catalog.Catalog([*provided.read_manifests(settings), *more_connectors], installed=discovery)
+    discovery, capabilities = provided.read_catalog(settings, more_connectors)
     # Before the store: a missing key must not leave an empty store behind.
     root = provided.load_root(settings, create=create)
     store = sql.open_store(settings.store_url, clock=clock, create=create)
@@ -108,6 +107,7 @@ def _wire(
     attestations = plane.AttestationVerifier({}, clock=clock)
     places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
     node = _node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations)
+    lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
         store=store,
         ledger=ledger,
@@ -115,7 +115,7 @@ def _wire(
         connections=desk,
         policy=rules,
         approvals=_approvals(settings, store, clock, ids),
-        budgets=budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits)),
+        budgets=_budgets(store, clock, limits, lease),
         node=node,
         authorizer=authorizer,
         signer=signer,
@@ -129,7 +129,7 @@ def _wire(
             ledger=ledger,
             clock=clock,
             ids=ids,
-            lease=timedelta(seconds=execution.owner_lease),
+            lease=lease,
             host=platform.node(),
             process=str(os.getpid()),
         ),
@@ -139,6 +139,11 @@ def _wire(
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
     )
+
+
+def _budgets(store: sql.SqlStore, clock: Clock, limits: Sequence[budgets.Rule], lease: timedelta) -> budgets.Budgets:
+    ttl = max(budgets.SLOT_TTL, lease)  # slots are renewed at the lease's beats
+    return budgets.Budgets(store, sql.BudgetRecords(), clock=clock, rules=tuple(limits), slot_ttl=ttl)
 
 
 def _approvals(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> approvals.Approvals:
@@ -170,6 +175,7 @@ def _rooms(
         connections=wiring.connections,
         catalog=wiring.catalog,
         signer=wiring.signer,
+        keys=ring,
         clock=wiring.clock,
     )
     execution = runs.Execution(wiring)

@@ -104,12 +104,14 @@ class Runs:
     @checked
     async def cancel(self, run_id: str, *, reason: str = "") -> "runs.Run":
         """Stop a run; one that is at work stops before its next send. Raises RunNotFound, NotCancellable."""
+        reason = await _recordable(self._parts, self._caller, run_id, reason)
         return await self._parts.steering.cancel(self._caller, run_id, reason=reason)
 
     @checked
     async def settle(self, run_id: str, *, seen: "runs.Seen | None" = None, note: str = "") -> "runs.Run":
         """Settle a run of unknown outcome: by what a person saw, or by reading once more. Raises RunNotFound,
         RunNotWaiting, UnknownOutcome."""
+        note = await _recordable(self._parts, self._caller, run_id, note)
         return await self._parts.steering.settle(self._caller, run_id, seen=seen, note=note)
 
     @checked
@@ -165,6 +167,8 @@ class Approvals:
         """Say no; the held run is denied for good. Raises as `approve`, and RequestError without a reason."""
         if not reason.strip():
             raise RequestError("a denial needs a reason: the requester and the record will see it")
+        run_id = (await self.fetch(approval_id)).run_id
+        reason = reason if run_id is None else await _recordable(self._parts, self._caller, run_id, reason)
         return await self._parts.holding.deny(self._caller, approval_id, reason=reason)
 
 
@@ -254,3 +258,10 @@ class Connections:
             return token
         secret = token if isinstance(token, Secret) else Secret(token)
         return dict.fromkeys(profile.secret_fields[:1], secret)
+
+
+async def _recordable(parts: "Parts", caller: Caller, run_id: str, remark: str) -> str:
+    """A person's remark on a run, without the secrets of the run's connection. Raises RunNotFound."""
+    if not remark:
+        return remark
+    return await parts.reading.without_secrets(caller, await parts.reading.fetch(caller, run_id), remark)

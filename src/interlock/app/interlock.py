@@ -62,8 +62,9 @@ class Interlock:
         the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
         While it is open, it renews this process's hold on its attempts, once it has any, and recovers what dead processes
         left, unless `background` is off.
-        Raises ConfigurationError and StoreError.
+        Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
+        arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
         from interlock.app import assembly  # here, so that whoever opens nothing loads no adapter
 
         if settings is None:
@@ -185,8 +186,10 @@ class Interlock:
         """The connectors that are installed, and those that are broken."""
         return self._parts.discovery
 
-    def trust(self) -> bytes:
-        """The trust file for this installation's packets: its public signing keys. Hand it to whoever verifies."""
+    @arguments.checked
+    async def trust(self) -> bytes:
+        """The trust file for this installation's packets: its public signing keys as they stand now. Hand it to whoever
+        verifies."""
         from interlock import runs
 
-        return runs.Trust(self._parts.wiring.signer.public_keys()).dump()
+        return runs.Trust(await self._parts.keyring.public_keys()).dump()

@@ -1,10 +1,11 @@
 """What the operator provides beside the settings: the root key, policy and budgets, manifest files."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock import budgets, policy, sdk
+from interlock import budgets, catalog, policy, sdk
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import ConfigurationError
 
@@ -16,6 +17,13 @@ class FileUnreadable(ConfigurationError):
     """The policy file or a manifest that the settings name cannot be read."""
 
     code = "file_unreadable"
+
+
+class CannotIsolate(ConfigurationError):
+    """A connector that is to be isolated names Python that would run inside this process all the same."""
+
+    code = "cannot_isolate"
+    next_step = "Declare how its writes are settled as data (`path`), or take it off `connectors.isolated`."
 
 
 def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
@@ -64,10 +72,29 @@ def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Po
     return judged, limits
 
 
-def read_manifests(settings: Settings) -> list[sdk.Manifest]:
-    """The connectors that the settings name as files. Raises FileUnreadable, sdk.InvalidManifest."""
+def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple[catalog.Discovery, catalog.Catalog]:
+    """What is installed, and the capabilities; no store is needed. Raises FileUnreadable, sdk.InvalidManifest,
+    DuplicateConnector, CannotIsolate."""
+    discovery = catalog.discover()
     paths = [settings.folder / name for name in settings.connectors.manifests]
-    return [sdk.load_manifest(_read(path, "manifest"), source=str(path)) for path in paths]
+    manifests = [sdk.load_manifest(_read(path, "manifest"), source=str(path)) for path in paths]
+    known = catalog.Catalog([*manifests, *more], installed=discovery)
+    for name in settings.connectors.isolated:
+        found = known.find_connector(name)
+        if found is not None and found.settled_by_code:
+            raise CannotIsolate(
+                f"the connector {name!r} cannot be isolated: Python functions settle {', '.join(found.settled_by_code)}, "
+                "and they run inside this process"
+            )
+    return discovery, known
+
+
+def trusts(settings: Settings, discovery: catalog.Discovery, manifest: sdk.Manifest) -> bool:
+    """Whether Python of this connector runs inside this process, where it can do whatever the process can: that of its
+    declaration, if it is installed, and what it names, unless that is isolated."""
+    if manifest.connector_id in discovery.names:
+        return True
+    return manifest.names_code and manifest.connector_id not in settings.connectors.isolated
 
 
 def _read(path: Path, what: str) -> str:

@@ -110,6 +110,9 @@ class ExecutionSettings(Part):
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
 
 
+_SQLITE: Final = "sqlite:///"
+
+
 class Settings(Part):
     """Everything that an operator can set. `store` is a path or a database URL; `policy_file` replaces the `[policy]` and
     `[[budgets]]` tables of the settings file. Raises InvalidSettings, also where a program makes them by hand."""
@@ -139,18 +142,24 @@ class Settings(Part):
     @property
     def store_url(self) -> str:
         """The store with a relative path resolved against `folder`."""
-        if "://" in self.store or self.store == ":memory:":
+        path = self.store.removeprefix(_SQLITE)
+        if "://" in path or path == ":memory:":
             return self.store
-        return str(self.folder / self.store)
+        return self.store.removesuffix(path) + str(self.folder / path)
 
     @property
     def blobs_url(self) -> str:
         """The blob store: as set, else a folder beside an embedded store."""
         if self.blobs is not None:
-            return self.blobs if "://" in self.blobs else str(self.folder / self.blobs)
+            whole = "://" in self.blobs or self.blobs == ":memory:"
+            return self.blobs if whole else str(self.folder / self.blobs)
         if self.store_url.startswith(("postgresql://", "postgres://")):
             return str(self.folder / ".interlock" / "blobs")
-        return ":memory:" if ":memory:" in self.store_url else str(_plain_path(self.store_url).parent / "blobs")
+        return (
+            ":memory:"
+            if ":memory:" in self.store_url
+            else str(Path(self.store_url.removeprefix(_SQLITE)).parent / "blobs")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +233,3 @@ def load(file: SettingsFile | None, flags: Mapping[str, JSON] | None = None) -> 
 def _line(problem: policy.Problem) -> int:
     """Problems are told in the file's order, and then those of other places."""
     return (problem.place and problem.place.line) or policy.MAX_BYTES
-
-
-def _plain_path(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from interlock import catalog, policy
+from interlock import policy
 from interlock.app import foreign, provided
 from interlock.app import settings as configuration
 from interlock.app.interlock import Interlock
@@ -72,13 +72,6 @@ def migrate(settings: Settings) -> "sql.MigrationReport":
     return sql.migrate(settings.store_url)
 
 
-def read_catalog(settings: Settings) -> tuple[catalog.Discovery, catalog.Catalog]:
-    """What is installed, and the capabilities; no store is needed. Raises FileUnreadable, sdk.InvalidManifest,
-    DuplicateConnector."""
-    discovery = catalog.discover()
-    return discovery, catalog.Catalog(provided.read_manifests(settings), installed=discovery)
-
-
 def _failed(name: str, error: InterlockError) -> Check:
     return Check(name=name, health=Health.FAIL, found=error.message, error=error)
 
@@ -105,7 +98,7 @@ def _useless(settings: Settings, judged: policy.Policy) -> list[str]:
     """Rules that name capabilities or connectors of which none is installed: most likely a typo, and then the rule protects
     nothing."""
     try:
-        _, known = read_catalog(settings)
+        _, known = provided.read_catalog(settings)
     except InterlockError:
         return []  # said by another check
     names = {
@@ -127,16 +120,16 @@ def _useless(settings: Settings, judged: policy.Policy) -> list[str]:
 
 def _connectors(settings: Settings) -> Iterator[Check]:
     try:
-        discovery, known = read_catalog(settings)
+        discovery, known = provided.read_catalog(settings)
     except InterlockError as error:
         yield _failed("connectors", error)
         return
-    trusted = {each.manifest.connector_id for each in discovery.connectors if each.trusted_in_process}
     for manifest in known.connectors:
-        runs_in = "is trusted inside this process" if manifest.connector_id in trusted else "is data only"
-        if manifest.connector_id in settings.connectors.isolated:
-            runs_in = "is declared inside this process; its handlers run in a child process"
-        found = f"{manifest.version}, {len(manifest.operations)} operations; {runs_in}"
+        trust = "is trusted inside this process" if provided.trusts(settings, discovery, manifest) else "is data only"
+        if manifest.connector_id in settings.connectors.isolated and manifest.names_code:
+            declared = "is declared inside this process; " if manifest.connector_id in discovery.names else ""
+            trust = f"{declared}its handlers run in a child process"
+        found = f"{manifest.version}, {len(manifest.operations)} operations; {trust}"
         yield Check(name=f"connector {manifest.connector_id}", health=Health.OK, found=found)
     for broken in discovery.problems:
         found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"

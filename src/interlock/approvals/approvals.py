@@ -19,7 +19,7 @@ from interlock.approvals.errors import (
 )
 from interlock.approvals.model import ALLOWED, Approval, Binding, State
 from interlock.approvals.records import Query, Records
-from interlock.kernel import JSON, Caller, Clock, ConflictError, IdSource, Store, Tx
+from interlock.kernel import JSON, Caller, Clock, ConflictError, IdSource, RequestError, Store, Tx
 
 MAX_PAGE = 500
 _MAX_REASON = 2000
@@ -181,7 +181,10 @@ class Approvals:
     async def list_approvals(
         self, caller: Caller, *, states: tuple[State, ...] = (), cursor: str | None = None, limit: int = 50
     ) -> tuple[Approval, ...]:
-        """Approvals of the caller's tenant, newest first, at most 500. `cursor` is the last id of the page before."""
+        """Approvals of the caller's tenant, newest first, at most 500. `cursor` is the last id of the page before. Raises
+        RequestError for a cursor that is none."""
+        if cursor is not None and not kernel.is_id(cursor, "apr"):
+            raise RequestError("the cursor is not an approval id: send back the one from the last page")
         now = self._clock.now()
         size = max(1, min(limit, MAX_PAGE))
         query = Query(tenant_id=caller.tenant_id, now=now, states=states, cursor=cursor, limit=size)
@@ -189,7 +192,8 @@ class Approvals:
         return tuple(approval.as_of(now) for approval in found)
 
     def _fetch(self, tx: Tx, tenant_id: str, approval_id: str, now: datetime) -> Approval:
-        found = self._records.find(tx, tenant_id, approval_id)
+        # What no id can be is not asked for: a database may refuse such text.
+        found = self._records.find(tx, tenant_id, approval_id) if kernel.is_id(approval_id, "apr") else None
         if found is None:
             raise ApprovalNotFound(f"there is no approval {approval_id[:60]!r}")
         return found.as_of(now)

@@ -6,13 +6,14 @@ nothing, in one transaction; no limit is passed, over any number of processes; a
 a late one frees nobody else's; a call that no rule matches asks no store.
 """
 
-from interlock.budgets.budgets import Budgets
+from interlock.budgets.budgets import SLOT_TTL, Budgets
 from interlock.budgets.errors import InvalidBudget
 from interlock.budgets.load import parse_rules
 from interlock.budgets.model import Call, Exhausted, Key, Limit, Per, Rate, Reservation, Rule, Spend
 from interlock.budgets.records import Records
 
 __all__ = [
+    "SLOT_TTL",
     "Budgets",
     "Call",
     "Exhausted",

@@ -12,6 +12,9 @@ from interlock.kernel import Clock, Store, Tx, to_micros
 SLOT_RETRY_S = 1.0
 """When to ask again for a slot: nobody knows when the next one comes free, and mostly it is soon."""
 
+SLOT_TTL = timedelta(seconds=60)
+"""How long a slot outlives a holder that dies, unless told otherwise."""
+
 MAX_BLOCK = timedelta(hours=1)
 """The longest that a service's word closes a connection: as long as common rate limits' windows. One that means longer says
 so again when it is asked, and one that errs (or is in a stranger's hands) does not close a connection for days."""
@@ -35,7 +38,7 @@ class Budgets:
         *,
         clock: Clock,
         rules: tuple[Rule, ...] = (),
-        slot_ttl: timedelta = timedelta(seconds=60),
+        slot_ttl: timedelta = SLOT_TTL,
     ) -> None:
         self._store = store
         self._records = records

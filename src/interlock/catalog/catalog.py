@@ -80,13 +80,15 @@ class Catalog:
         return tuple(sorted(self._connectors.values(), key=lambda each: each.connector_id))
 
     def find_connector(self, connector_id: str) -> sdk.Manifest | None:
-        """The manifest of that id."""
+        """The manifest of that id. Raises RequestError for what is no text."""
+        connector_id = _text("connector_id", connector_id)
         if connector_id not in self._connectors and (found := self._installed.find(connector_id)) is not None:
             self._add(found.manifest)
         return self._connectors.get(connector_id)
 
     def find(self, capability_id: str) -> Capability | None:
-        """The capability of that id."""
+        """The capability of that id. Raises RequestError for what is no text."""
+        capability_id = _text("capability_id", capability_id)
         if capability_id not in self._capabilities:
             self.find_connector(capability_id.partition(".")[0])
         return self._capabilities.get(capability_id)
@@ -100,19 +102,36 @@ class Catalog:
         return found
 
     def list_capabilities(self, filter: Filter | None = None, *, cursor: str | None = None, limit: int = 50) -> Page:  # noqa: A002
-        """A page of the capabilities that fit. `cursor` is the last id seen. Raises RequestError for a bad limit."""
+        """A page of the capabilities that fit. `cursor` is the last id seen. Raises RequestError for a bad limit,
+        filter or cursor."""
         if not 1 <= limit <= _MOST:
             raise RequestError(f"limit must be 1 to {_MOST}, not {limit}")
-        wanted = filter or Filter()
-        found = [each for each in self._all() if each.capability_id > (cursor or "") and wanted.fits(each)]
+        wanted = _filter(filter)
+        after = "" if cursor is None else _text("cursor", cursor)
+        found = [each for each in self._all() if each.capability_id > after and wanted.fits(each)]
         page = tuple(found[:limit])
         return Page(capabilities=page, next_cursor=page[-1].capability_id if len(found) > limit else None)
 
-    def search(self, text: str, *, limit: int = 20) -> tuple[Capability, ...]:
-        """The capabilities in which every word occurs, best first: in the id, then in the names, then in the text."""
-        words = text.lower().split()[:20]
-        scored = [(score, each) for each in self._all() if (score := _score(each, words)) > 0]
+    def search(self, text: str, filter: Filter | None = None, *, limit: int = 20) -> tuple[Capability, ...]:  # noqa: A002
+        """The capabilities that fit and in which every word occurs, best first: in the id, then in the names, then in the
+        text. Raises RequestError for a text or a filter that is none."""
+        wanted = _filter(filter)
+        words = _text("text", text).lower().split()[:20]
+        fitting = [each for each in self._all() if wanted.fits(each)]
+        scored = [(score, each) for each in fitting if (score := _score(each, words)) > 0]
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise RequestError(f"{name} must be a text, not {type(value).__name__}")
+    return value
+
+
+def _filter(value: object) -> Filter:
+    if value is not None and not isinstance(value, Filter):
+        raise RequestError(f"filter must be a Filter, not {type(value).__name__}")
+    return value or Filter()
 
 
 def _score(capability: Capability, words: list[str]) -> int:

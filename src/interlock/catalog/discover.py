@@ -13,14 +13,13 @@ GROUP: Final = "interlock.connectors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
-    """A connector and where it came from. `trusted_in_process`: its Python runs inside this process, whether handlers or
-    only its declaration; such code can do whatever the process can."""
+    """A connector and where it came from. Its declaration is Python that ran inside this process, so it is trusted: such
+    code can do whatever the process can."""
 
     manifest: sdk.Manifest
     entry_point: str
     distribution: str | None = None
     distribution_version: str | None = None
-    trusted_in_process: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,8 @@ def list_connectors(desk: "Desk") -> "Answer":
     from interlock.cli.paper import Ink
     from interlock.kernel import JSON
 
-    discovery, known = app.read_catalog(desk.settings())
+    settings = desk.settings()
+    discovery, known = app.read_catalog(settings)
     installed = {each.manifest.connector_id: each for each in discovery.connectors}
     documents: list[JSON] = [
         {
@@ -45,7 +46,7 @@ def list_connectors(desk: "Desk") -> "Answer":
             "operations": len(each.operations),
             "maturity": each.maturity,
             "distribution": installed[each.connector_id].distribution if each.connector_id in installed else None,
-            "trusted_in_process": each.connector_id in installed,
+            "trusted_in_process": app.trusts(settings, discovery, each),
         }
         for each in known.connectors
     ]
@@ -120,6 +121,7 @@ def list_capabilities(
     from interlock import app, catalog, sdk
     from interlock.cli.desk import Answer
     from interlock.cli.words import states
+    from interlock.kernel import RequestError
 
     _, known = app.read_catalog(desk.settings())
     wanted = catalog.Filter(connector_id=connector, effect=None if effect is None else states([effect], sdk.Effect)[0])
@@ -128,7 +130,9 @@ def list_capabilities(
         page = known.list_capabilities(wanted, cursor=cursor, limit=limit)
         found, more = page.capabilities, page.next_cursor
     else:
-        found = tuple(each for each in known.search(search, limit=limit) if wanted.fits(each))
+        if cursor is not None:
+            raise RequestError("a search has no pages, the best come first: leave --cursor out, or raise --limit")
+        found = known.search(search, wanted, limit=limit)
 
     def show(paper: "Paper") -> None:
         rows = [(each.capability_id, each.operation.effect.value, each.operation.description) for each in found]

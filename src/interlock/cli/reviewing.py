@@ -102,7 +102,7 @@ async def trust(
     from interlock.cli import files
 
     async with desk.open() as il:
-        keys = il.trust()
+        keys = await il.trust()
     files.write(output, keys + b"\n", "trust file", force=force)
     return _written(output, keys, {}, "trust file")
 

@@ -41,7 +41,7 @@ async def init(desk: "Desk") -> "Answer":
     if kept and app.has_store(settings):
         raise AlreadyInitialised(f"{path} and its store are there already")
     async with app.Interlock.open(settings=settings, file=file, create=True, background=False) as il:
-        keys = il.trust()
+        keys = await il.trust()
     trust = path.parent / TRUST_FILE
     files.make_folder(trust.parent)
     files.write(str(trust), keys + b"\n", "trust file", force=True)  # of a store that is gone, if it is there

@@ -30,7 +30,7 @@ from interlock.runs.errors import (
 from interlock.runs.execution import Execution
 from interlock.runs.holding import Holding
 from interlock.runs.invoke import Invoker
-from interlock.runs.ledger import Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
+from interlock.runs.ledger import WRITTEN, Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
 from interlock.runs.model import (
     Artifact,
     Attempt,
@@ -60,6 +60,7 @@ from interlock.runs.wiring import Blobs, HandlerHost, Limits, Places, Wiring
 
 __all__ = [
     "LOCAL_SCRIPT",
+    "WRITTEN",
     "ActionHeld",
     "Actions",
     "Admission",

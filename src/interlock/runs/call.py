@@ -156,12 +156,20 @@ def check_input(capability: catalog.Capability, value: Mapping[str, JSON]) -> Gi
     return Given(cast("Mapping[str, JSON]", orjson.loads(raw)), raw.decode(), digest_bytes(raw))
 
 
-def refuse_secrets(capability: catalog.Capability, given: Given, redactor: Redactor) -> None:
-    """Raises InputHoldsSecret if the input would bring one of the redactor's secrets into the ledger."""
-    if redactor.finds(given.text.encode()):
-        raise InputHoldsSecret(
-            f"the input of {capability.capability_id} holds the connection's own credential; it would be kept in the ledger"
-        )
+def refuse_secrets(request: Request, given: Given, redactor: Redactor) -> None:
+    """Raises InputHoldsSecret if what is recorded of the request would bring one of the redactor's secrets into the ledger."""
+    recorded = {
+        "input": given.text,
+        "idempotency_key": request.idempotency_key or "",
+        "trace_id": request.trace_id or "",
+        "environment": request.environment,
+        "allowed_operations": "\n".join(request.allowed_operations or ()),
+    }
+    for name, text in recorded.items():
+        if redactor.finds(text.encode()):
+            raise InputHoldsSecret(
+                f"the {name} of {request.capability} holds the connection's own credential; it would be kept in the ledger"
+            )
 
 
 def _profile(capability: catalog.Capability, connection: connections.Connection | None) -> sdk.AuthProfile:

@@ -42,10 +42,10 @@ class IdempotencyConflict(ConflictError):
 
 
 class InputHoldsSecret(RequestError):
-    """The input holds the very credential that the connection keeps secret."""
+    """The input, or another text of the request that is recorded, holds the very credential that the connection keeps secret."""
 
     code = "input_holds_secret"
-    next_step = "Take the credential out of the input; Interlock adds it to the request by itself."
+    next_step = "Take the credential out; Interlock adds it to the request by itself."
 
 
 class SandboxNotEnforced(RequestError):

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import cast
 
 from interlock import approvals, budgets, catalog, policy, sdk
-from interlock.kernel import JSON, Caller, Redactor, StoreError, Tx
+from interlock.kernel import JSON, Caller, InterlockError, Redactor, StoreError, Tx
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call, Given, check_input, refuse_secrets
 from interlock.runs.entries import Entry
-from interlock.runs.errors import IdempotencyConflict, of_run
+from interlock.runs.errors import IdempotencyConflict, OutcomeUnsaved, of_run
 from interlock.runs.execution import Execution
-from interlock.runs.ledger import Admission
+from interlock.runs.ledger import WRITTEN, Admission
 from interlock.runs.model import Decision, Run, State
 from interlock.runs.placing import placed
 from interlock.runs.reading import Reading
@@ -112,7 +112,7 @@ class Invoker:
                 connection=request.connection,
             )
             redactor = Redactor(await wiring.connections.secrets_of(resolved))
-            refuse_secrets(capability, given, redactor)
+            refuse_secrets(request, given, redactor)
             if operation.http is not None and operation.http.conditional:
                 revalidation = Revalidation(
                     wiring.validators,
@@ -252,7 +252,10 @@ class Invoker:
 
         # A store that fails may have admitted the run all the same; any other error says that there is none.
         with of_run(run_id, only=StoreError):
-            run = await (self._commit(draw([])) if approval_id is None else shielded(wiring.store.write(spend)))
+            try:
+                run = await (self._commit(draw([])) if approval_id is None else shielded(wiring.store.write(spend)))
+            except StoreError as error:
+                raise _unanswered(judged, error) from error
         journal = wiring.journal(run)
         with of_run(run_id):
             ending = await self._execution.run(call, journal, begun, facts)
@@ -300,3 +303,18 @@ class Invoker:
         if admitted.run_id != admission.run.run_id:
             raise _KeyTaken(admitted.run_id)
         return admission.run
+
+
+def _unanswered(judged: Judged, error: StoreError) -> InterlockError:
+    """What the store's failure means to a caller, who must not ask again for a write that recovery may carry out."""
+    call = judged.call
+    if error.details.get(WRITTEN) != "unknown" or call.operation.effect is sdk.Effect.READ:
+        return error
+    return OutcomeUnsaved(
+        f"whether {call.capability.capability_id} was admitted is unknown, and if it was, recovery carries it out: "
+        f"{error.message}",
+        next_step="Mend the store, then run `interlock runs recover`. If `interlock runs show RUN` knows no such run, it was "
+        "not admitted, and may be asked for again.",
+        run_id=judged.run_id,
+        details={"cause": error.to_json()},
+    )

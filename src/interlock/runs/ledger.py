@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from interlock import connections
 from interlock.kernel import JSON, Tx
@@ -90,6 +90,11 @@ class RunFilter:
     until: datetime | None = None
     cursor: str | None = None
     limit: int = 50
+
+
+WRITTEN: Final = "written"
+"""The detail of a StoreError that is "unknown" if the answer to a commit was lost, so that what was being written may be there
+all the same, or may yet come."""
 
 
 class Ledger(Protocol):

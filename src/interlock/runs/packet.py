@@ -60,7 +60,9 @@ def read(
 ) -> Material:
     """Gather a run's records on one snapshot."""
     events: list[Event] = []
-    while page := ledger.list_events(tx, run.tenant_id, run.run_id, after_seq=len(events), limit=_PAGE):
+    while page := ledger.list_events(
+        tx, run.tenant_id, run.run_id, after_seq=events[-1].seq if events else 0, limit=_PAGE
+    ):
         events.extend(page)
     return Material(
         run=run,
@@ -75,13 +77,14 @@ def read(
     )
 
 
-def build(material: Material, *, signer: signing.Signer, at: datetime) -> bytes:
-    """The packet, sealed by `signer` at the moment `at`. Raises LedgerDamaged if a stored text has no canonical JSON.
+def build(material: Material, *, signer: signing.Signer, keys: Mapping[str, str], at: datetime) -> bytes:
+    """The packet, sealed by `signer` at the moment `at`; `keys` are all public ones by their ids. Raises LedgerDamaged if a
+    stored text has no canonical JSON, or if the key that signed the head is gone: without it nobody could verify.
 
     A run whose records contradict its events gets its packet all the same: to say so is the verifier's task.
     """
     run = material.run
-    records = {name: _canonical(value, name) for name, value in _records(material, signer).items()}
+    records = {name: _canonical(value, name) for name, value in _records(material, signer.key_id, keys).items()}
     statement: dict[str, JSON] = {
         "contract": SEAL_CONTRACT,
         "digests": {name: digest_bytes(record) for name, record in records.items()},
@@ -101,9 +104,11 @@ def build(material: Material, *, signer: signing.Signer, at: datetime) -> bytes:
     return "".join(pieces).encode()
 
 
-def _records(material: Material, signer: signing.Signer) -> dict[str, JSON]:
-    run, public = material.run, signer.public_keys()
-    key_ids = {signer.key_id, run.signing_key_id or signer.key_id}
+def _records(material: Material, sealed_by: str, keys: Mapping[str, str]) -> dict[str, JSON]:
+    run = material.run
+    key_ids = {sealed_by, run.signing_key_id or sealed_by}
+    if lost := key_ids - keys.keys():
+        raise LedgerDamaged(f"the store has no signing key {', '.join(sorted(lost))[:100]}, which signed {run.run_id}")
     return {
         "run": _run(run),
         "attempts": _attempts(material),
@@ -119,7 +124,7 @@ def _records(material: Material, signer: signing.Signer) -> dict[str, JSON]:
             "key_id": run.signing_key_id,
             "signature": run.signature,
         },
-        "keys": signing.key_list({key_id: public[key_id] for key_id in key_ids if key_id in public}),
+        "keys": signing.key_list({key_id: keys[key_id] for key_id in key_ids}),
         "projection": project(
             run, attempts=material.attempts, events=material.events, artifacts=material.artifacts
         ).to_json(),

@@ -5,7 +5,20 @@ from dataclasses import dataclass
 from typing import cast
 
 from interlock import approvals, catalog, connections
-from interlock.kernel import JSON, Caller, Clock, Store, Tx, UnknownOutcome, digest_bytes, read_json
+from interlock.kernel import (
+    JSON,
+    Caller,
+    Clock,
+    ConnectionError_,
+    Redactor,
+    RequestError,
+    Store,
+    Tx,
+    UnknownOutcome,
+    digest_bytes,
+    is_id,
+    read_json,
+)
 from interlock.runs import packet, signing
 from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
@@ -43,6 +56,7 @@ class Reading:
         connections: connections.Connections,
         catalog: catalog.Catalog,
         signer: signing.Signer,
+        keys: signing.PublicKeys,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -52,17 +66,36 @@ class Reading:
         self._connections = connections
         self._catalog = catalog
         self._signer = signer
+        self._keys = keys
         self._clock = clock
 
     async def fetch(self, caller: Caller, run_id: str) -> Run:
         """One run. Raises RunNotFound."""
-        run = await self._store.read(lambda tx: self._ledger.find_run(tx, caller.tenant_id, run_id))
+        return await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+
+    def _fetch(self, tx: Tx, tenant_id: str, run_id: str) -> Run:
+        # What no id can be is not asked for: a database may refuse such text.
+        run = self._ledger.find_run(tx, tenant_id, run_id) if is_id(run_id, "run") else None
         if run is None:
-            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {caller.tenant_id!r}")
+            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
         return run
 
+    async def without_secrets(self, caller: Caller, run: Run, text: str) -> str:
+        """The text as it may go on the run's record: with the secrets of its connection taken out. Raises StoreError."""
+        if not text or run.connection_id is None or run.connector_id is None:
+            return text
+        try:
+            resolved = await self._connections.resolve(
+                caller, connector_id=run.connector_id, scopes=frozenset(), connection=run.connection_id
+            )
+            return Redactor(await self._connections.secrets_of(resolved)).text(text)
+        except (ConnectionError_, connections.CredentialDamaged):
+            return text  # it serves no more, and what it held cannot be read
+
     async def list_runs(self, query: RunFilter) -> Sequence[Run]:
-        """Runs, newest first; go on with `cursor` = the last run id."""
+        """Runs, newest first; go on with `cursor` = the last run id. Raises RequestError for a cursor that is none."""
+        if query.cursor is not None and not is_id(query.cursor, "run"):
+            raise RequestError("the cursor is not a run id: send back the one from the last page")
         return await self._store.read(lambda tx: self._ledger.list_runs(tx, query))
 
     async def fetch_history(self, caller: Caller, run_id: str) -> History:
@@ -74,11 +107,8 @@ class Reading:
         ledger = self._ledger
 
         def read(tx: Tx) -> History:
-            run = ledger.find_run(tx, tenant_id, run_id)
-            if run is None:
-                raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
             return History(
-                run=run,
+                run=(run := self._fetch(tx, tenant_id, run_id)),
                 attempts=ledger.list_attempts(tx, tenant_id, run_id),
                 sends=ledger.list_sends(tx, tenant_id, run_id),
                 decisions=ledger.list_decisions(tx, tenant_id, run_id),
@@ -115,7 +145,9 @@ class Reading:
 
     async def fetch_artifact(self, caller: Caller, artifact_id: str) -> tuple[Artifact, bytes]:
         """An artifact and its content, compared with its digest. Raises ArtifactNotFound, ArtifactDamaged, StoreError."""
-        artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
+        artifact = None
+        if is_id(artifact_id, "art"):
+            artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
         if artifact is None:
             raise ArtifactNotFound(f"there is no artifact {artifact_id[:60]!r} in tenant {caller.tenant_id!r}")
         return artifact, await self.content(artifact)
@@ -180,7 +212,7 @@ class Reading:
         return body["data"]["input_digest"]
 
     async def export(self, caller: Caller, run_id: str) -> bytes:
-        """The run's review packet, signed. Raises RunNotFound."""
+        """The run's review packet, signed. Raises RunNotFound, LedgerDamaged."""
         run = await self.fetch(caller, run_id)
         connection = None
         if run.connection_id is not None:
@@ -200,7 +232,8 @@ class Reading:
             )
 
         material = await self._store.read(read)
-        return packet.build(material, signer=self._signer, at=self._clock.now())
+        public = await self._keys.public_keys()  # after the rows: what signed them is there by now
+        return packet.build(material, signer=self._signer, keys=public, at=self._clock.now())
 
 
 def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:

@@ -17,19 +17,23 @@ _TRUST_LIMITS = JsonLimits(max_bytes=1_048_576, max_depth=4, max_nodes=10_000)
 
 
 class Signer(Protocol):
-    """Holds this installation's signing keys. The current one signs; retired ones are still shown."""
+    """Signs under one of this installation's keys, the one that was current when the process started."""
 
     @property
     def key_id(self) -> str:
-        """The id of the key that signs now."""
+        """The id of the key that signs."""
         ...
 
     def sign(self, data: bytes) -> str:
-        """The Ed25519 signature of the data under the current key, in base64."""
+        """The Ed25519 signature of the data under that key, in base64."""
         ...
 
-    def public_keys(self) -> Mapping[str, str]:
-        """Every public key by key id, the retired ones too: the 32 raw bytes in base64."""
+
+class PublicKeys(Protocol):
+    """Tells this installation's public keys as they stand now: another process may have made one since this one started."""
+
+    async def public_keys(self) -> Mapping[str, str]:
+        """Every public key by key id, the retired ones too: the 32 raw bytes in base64. Raises StoreError."""
         ...
 
 

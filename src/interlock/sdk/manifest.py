@@ -383,6 +383,17 @@ class Manifest(_Model):
         """Which classes its operations have, sorted."""
         return tuple(sorted({operation.runtime_class for operation in self.operations}))
 
+    @property
+    def names_code(self) -> bool:
+        """Whether it names Python to run: a handler, or a function that settles. A manifest without is data only."""
+        return bool(self.settled_by_code) or any(each.handler is not None for each in self.operations)
+
+    @property
+    def settled_by_code(self) -> tuple[str, ...]:
+        """The ids of the operations whose unknown outcomes a Python function settles."""
+        rules = ((each.operation_id, each.reconcile) for each in self.operations)
+        return tuple(name for name, rule in rules if rule is not None and rule.function is not None)
+
     def to_json(self) -> dict[str, JSON]:
         """The plain data, without what equals the contract's defaults (they are fixed for `v1`)."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -134,7 +134,7 @@ def test_files_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(provided.FileUnreadable, match="policy file"):
         provided.read_rules(settings, file)
     with pytest.raises(provided.FileUnreadable, match="manifest"):
-        provided.read_manifests(settings)
+        provided.read_catalog(settings)
 
 
 @pytest.mark.parametrize(
@@ -268,3 +268,16 @@ def test_sources_are_joined_setting_by_setting(tmp_path: Path, monkeypatch: pyte
 def test_settings_that_are_made_by_hand_read_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERLOCK_TENANT", "x")
     assert app.Settings().tenant == "default"
+
+
+def test_every_spelling_of_a_relative_store_starts_at_the_settings_file(tmp_path: Path) -> None:
+    plain = app.load(written(tmp_path, 'store = "data/x.db"\n'))
+    spelled = app.load(written(tmp_path, 'store = "sqlite:///data/x.db"\nblobs = ":memory:"\n'))
+    assert spelled.store_url == f"sqlite:///{plain.store_url}" == f"sqlite:///{tmp_path}/data/x.db"
+    assert plain.blobs_url == f"{tmp_path}/data/blobs"
+    assert spelled.blobs_url == ":memory:"
+    whole = app.load(written(tmp_path, 'store = "sqlite:////var/x.db"\n'))
+    assert (whole.store_url, whole.blobs_url) == ("sqlite:////var/x.db", "/var/blobs")
+    for memory in (":memory:", "sqlite:///:memory:"):
+        settings = app.load(written(tmp_path, f'store = "{memory}"\n'))
+        assert (settings.store_url, settings.blobs_url) == (memory, ":memory:")

@@ -79,3 +79,11 @@ def test_search_wants_every_word_and_ranks_ids_first(full: catalog.Catalog) -> N
 def test_two_connectors_with_one_id_are_refused() -> None:
     with pytest.raises(catalog.DuplicateConnector, match="acme"):
         catalog.Catalog([fix.connector().manifest, fix.connector(version="2.0.0").manifest])
+
+
+def test_a_search_counts_only_what_fits(full: catalog.Catalog) -> None:
+    every = full.search("ticket")
+    last = every[-1]
+    wanted = catalog.Filter(connector_id=last.connector_id, effect=last.operation.effect)
+    assert next(each for each in every if wanted.fits(each)) == full.search("ticket", wanted, limit=1)[0]
+    assert every[0].connector_id != last.connector_id or every[0].operation.effect is not last.operation.effect

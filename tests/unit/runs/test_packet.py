@@ -115,6 +115,13 @@ def test_the_keys_of_head_and_seal_are_there_and_no_others() -> None:
     assert [key["key_id"] for key in _records(story)["keys"]] == ["key_" + "1" * 32, "key_" + "2" * 32]
 
 
+def test_a_packet_that_could_not_verify_is_not_sealed() -> None:
+    story = fix_review.completed(signer=fix_review.Signer(2, "key_" + "2" * 32))
+    story.signer = fix_review.Signer()
+    with pytest.raises(LedgerDamaged, match="no signing key key_2222"):
+        story.packet()
+
+
 DAMAGED: dict[str, Callable[[Story], Any]] = {
     "input": lambda story: {"run": replace(story.run, input_json="{")},
     "receipt": lambda story: {"sends": [replace(story.sends[0], receipt_json="nope")]},

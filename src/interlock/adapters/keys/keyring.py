@@ -1,5 +1,6 @@
 """The keys of a store: made when first needed, wrapped under the root key, kept unwrapped in memory only."""
 
+import base64
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,12 +78,15 @@ class Keyring:
         )
 
     async def signer(self) -> Signer:
-        """The active signing key, which is made if there is none, with all public keys as they stand now."""
-        await self._ensure(PLATFORM_TENANT, Purpose.SIGNING)
+        """The active signing key, which is made if there is none."""
+        stored = await self._ensure(PLATFORM_TENANT, Purpose.SIGNING)
+        return Signer(stored.key_id, Ed25519PrivateKey.from_private_bytes(self._unwrap(stored)))
+
+    async def public_keys(self) -> dict[str, str]:
+        """The public halves of all signing keys that were ever active, by key id, as base64 of the 32 raw bytes."""
         stored = await self._list(PLATFORM_TENANT, Purpose.SIGNING)
-        private = {key.key_id: Ed25519PrivateKey.from_private_bytes(self._unwrap(key)) for key in stored}
-        active = next(key.key_id for key in stored if key.active)
-        return Signer(active, private[active], {key_id: key.public_key() for key_id, key in private.items()})
+        # From the private halves: a row's own word for its public one might have been altered.
+        return {key.key_id: base64.b64encode(_public_half(self._unwrap(key))).decode() for key in stored}
 
     async def rotate(self, tenant_id: str, purpose: Purpose) -> str:
         """Retire the active key and make a new one, whose id is returned.

@@ -1,5 +1,6 @@
 """What can go wrong with a store. A driver's own errors never leave this room."""
 
+from interlock import runs
 from interlock.kernel import ConfigurationError, Fault, InterlockError, InternalError, Retry, StoreError
 
 
@@ -100,6 +101,13 @@ class RowRefused(InternalError):
     """The database refused a value or a reference. That caller's transaction was not written; others were."""
 
     code = "row_refused"
+
+
+def unanswered(error: Exception) -> Exception:
+    """The error of a commit whose answer was lost: it says so, since what was being written may be there all the same."""
+    if isinstance(error, StoreUnavailable):
+        error.details[runs.WRITTEN] = "unknown"
+    return error
 
 
 def refusal(error: Exception, *, where: object) -> InterlockError:

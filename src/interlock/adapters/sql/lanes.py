@@ -16,7 +16,7 @@ from interlock import runs
 from interlock.adapters.sql import hot_postgres, postgres
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.composites import RowType
-from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal
+from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
 from interlock.adapters.sql.hot_session import HotSession
 from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.waiting import Waiter, deliver
@@ -25,6 +25,9 @@ from interlock.kernel import Clock
 _LANES = 2
 _CAP = 256
 """The most callers in one statement."""
+
+_LOSSES = 2
+"""How many connections may be lost under a caller before it hears of it."""
 
 
 class Lanes:
@@ -138,7 +141,7 @@ class _Lane:
         lost = StoreUnavailable(f"{self._place} failed, what was under way is unknown: {error!r}")
         lost.__cause__ = error
         for waiter in batch:
-            waiter.fail(lost)
+            waiter.fail(unanswered(lost))
         with suppress(Exception):
             self.close()
 
@@ -147,26 +150,28 @@ class _Lane:
         if hot is not None:
             hot.session.close()
 
-    def _settle(self, waiters: Sequence[Waiter], *, again: bool = True) -> None:
-        """All in one statement, or, when that fails, each by itself."""
+    def _settle(self, waiters: Sequence[Waiter], *, losses: int = 0) -> None:
+        """All in one statement, or, when that fails, each by itself. `losses`: connections that were lost under them, any of
+        which may have written them."""
         try:
             hot = self._connected()
         except psycopg.Error as error:
-            self._fail(waiters, error)
+            self._fail(waiters, error, losses)
             return
         try:
             answers = _run(hot, waiters)
         except Exception as error:  # noqa: BLE001 - it belongs to one caller
             lost = hot.session.broken or hot.session.closed
             if lost:
+                losses += 1
                 self.close()
             if len(waiters) > 1:
                 for waiter in waiters:
-                    self._settle([waiter])
-            elif lost and again:  # both kinds may be asked for again, whatever became of the first time
-                self._settle(waiters, again=False)
+                    self._settle([waiter], losses=losses)
+            elif lost and losses < _LOSSES:  # both kinds may be asked for again, whatever became of the first time
+                self._settle(waiters, losses=losses)
             else:
-                self._fail(waiters, error)
+                self._fail(waiters, error, losses)
         else:
             for waiter, answer in zip(waiters, answers, strict=True):
                 waiter.succeed(answer)
@@ -176,9 +181,10 @@ class _Lane:
             self._hot = HotSession(postgres.connect_lane(self._place), self._row_types, prepare=True)
         return self._hot
 
-    def _fail(self, waiters: Sequence[Waiter], error: Exception) -> None:
+    def _fail(self, waiters: Sequence[Waiter], error: Exception, losses: int) -> None:
         for waiter in waiters:
-            waiter.fail(refusal(postgres.explain(error, where=self._place), where=self._place))
+            meaning = refusal(postgres.explain(error, where=self._place), where=self._place)
+            waiter.fail(unanswered(meaning) if losses else meaning)
 
 
 def _run(hot: HotSession, waiters: Sequence[Waiter]) -> Sequence[object]:

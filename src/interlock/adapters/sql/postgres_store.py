@@ -13,7 +13,7 @@ from interlock import runs
 from interlock.adapters.sql import hot_postgres, postgres, schema
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.composites import RowType, read_row_types
-from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable
+from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable, unanswered
 from interlock.adapters.sql.hot_session import HotSession
 from interlock.adapters.sql.lanes import Lanes
 from interlock.adapters.sql.readers import Readers
@@ -101,8 +101,8 @@ class PostgresStore:
                 transaction.commit()
             except DBAPIError as error:
                 if error.connection_invalidated:  # not to be tried again: it may have been written
-                    raise StoreUnavailable(
-                        f"{self._place} went away during a commit; its outcome is unknown"
+                    raise unanswered(
+                        StoreUnavailable(f"{self._place} went away during a commit; its outcome is unknown")
                     ) from error
                 raise
             return result

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from interlock import runs
 from interlock.adapters.sql import hot_sqlite
-from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal
+from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
 from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.sqlite import explain
 from interlock.adapters.sql.transaction import SqlTx
@@ -89,7 +89,7 @@ class Writer:
             self._closed = True
             waiting = [*batch, *self._urgent, *self._queue]
         for waiter in waiting:
-            waiter.fail(lost)
+            waiter.fail(unanswered(lost))
         deliver(waiting)
         with suppress(Exception):
             self._session.invalidate()
@@ -108,11 +108,13 @@ class Writer:
 
     def _commit(self, batch: Sequence[Waiter]) -> None:
         """Carry all of them out in one transaction; each has its result or its error afterwards."""
+        ending = False
         try:
             self._raw.execute("BEGIN IMMEDIATE")
             for part in _parts(batch):
                 self._carry_out(part)
             self._check_place()
+            ending = True
             self._raw.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - every caller hears of it
             if self._raw.in_transaction:
@@ -121,7 +123,7 @@ class Writer:
                 for waiter in batch:
                     self._commit([waiter])
             else:
-                self._fail(batch, error.__cause__ if isinstance(error, _TransactionLost) else error)
+                self._fail(batch, error.__cause__ if isinstance(error, _TransactionLost) else error, ending=ending)
         finally:
             if self._session.in_transaction():
                 self._session.rollback()  # SQLAlchemy's own bookkeeping: the database has already committed
@@ -166,13 +168,15 @@ class Writer:
         finally:
             tx.end()
 
-    def _fail(self, waiters: Sequence[Waiter], error: BaseException | None) -> None:
+    def _fail(self, waiters: Sequence[Waiter], error: BaseException | None, *, ending: bool = False) -> None:
+        """`ending`: it failed in the commit itself, which may have reached the disk before that."""
         assert error is not None
         for waiter in waiters:
             if not isinstance(error, Exception):
                 waiter.fail(error)
                 continue
             meaning = explain(error, where=self._where)
+            meaning = unanswered(meaning) if ending else meaning
             waiter.fail(meaning if callable(waiter.work) else refusal(meaning, where=self._where))
 
 

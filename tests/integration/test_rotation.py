@@ -1,0 +1,24 @@
+"""A signing key is rotated while processes are open: what each of them exports verifies."""
+
+import pytest
+
+from fix_app import World
+from interlock import runs
+from interlock.adapters import keys
+from interlock.kernel import PLATFORM_TENANT
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_process_older_than_the_key_exports_what_verifies(file_world: World):
+    async with file_world.process() as old:
+        await old.connect(file_world.server.url)
+        before = await old.il.trust()
+        await old.parts.keyring.rotate(PLATFORM_TENANT, keys.Purpose.SIGNING)
+        async with file_world.process() as new:
+            outcome = await new.create()
+        trust = runs.Trust.parse(await old.il.trust())
+        assert len(trust.keys) == len(runs.Trust.parse(before).keys) + 1
+        verdict = runs.verify.verify(await old.il.runs.packet(outcome.run_id), trust=trust)
+        assert verdict.ok, verdict.problems
+        assert set(verdict.signers) == set(trust.keys)
