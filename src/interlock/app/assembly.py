@@ -124,21 +124,19 @@ def _wire(
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
         actions=actions,
         places=LatePlaces(places, _foreign(settings, node, pending, clock)),
-        ownership=runs.Ownership(
-            store=store,
-            ledger=ledger,
-            clock=clock,
-            ids=ids,
-            lease=lease,
-            host=platform.node(),
-            process=str(os.getpid()),
-        ),
+        ownership=_owner(store, ledger, clock, ids, lease),
         pressure=runs.Pressure(),
         sweep=lambda now: sql.sweep(store, now),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
     )
+
+
+def _owner(store: sql.SqlStore, ledger: sql.SqlLedger, clock: Clock, ids: IdSource, lease: timedelta) -> runs.Ownership:
+    """This process, as the owner of its attempts."""
+    host, process = platform.node(), str(os.getpid())
+    return runs.Ownership(store=store, ledger=ledger, clock=clock, ids=ids, lease=lease, host=host, process=process)
 
 
 def _budgets(store: sql.SqlStore, clock: Clock, limits: Sequence[budgets.Rule], lease: timedelta) -> budgets.Budgets:
