@@ -19,10 +19,6 @@ SHARED = "interlock-postgres-"
 """In the command lines of the database server, which all processes of the suite share: whoever is last ends it."""
 
 
-FOREIGN = "runtime-"
-"""What `platformdirs` makes for itself when the database server is imported."""
-
-
 @dataclass(frozen=True)
 class Traces:
     """What is there now of a process and its descendants, by names that tell a reader where it came from. Temporary files
@@ -68,8 +64,6 @@ class Traces:
 
     def _files(self) -> Iterator[str]:
         for path in self.folder.iterdir():
-            if path.name.startswith(FOREIGN):
-                continue
             kind = "container" if path.name.startswith("interlock-container-") else "temporary file"
             yield f"{kind} {path}"
 
