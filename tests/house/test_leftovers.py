@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fix_leftovers import Traces
+from fix_store import embedded_postgres
 
 TESTS = Path(__file__).parents[1]
 CARELESS = """
@@ -125,3 +126,8 @@ def test_a_suite_that_leaves_something_fails_and_says_what(tmp_path: Path) -> No
     told = answer.stdout.partition("the tests left behind:")[2]
     assert "# forgotten" in told
     assert "interlock-forgotten-" in told
+
+
+def test_one_worker_at_a_time_starts_the_database() -> None:
+    lock = embedded_postgres().PostgresServer.lock_path
+    assert not lock.is_relative_to(tempfile.gettempdir()), "each worker has a lock of its own"

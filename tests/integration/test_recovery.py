@@ -125,7 +125,12 @@ async def test_two_processes_recover_one_run_once(world: World):
         found: list[runs.Recovered] = []
 
         async def sweep(process: Process) -> None:
-            found.extend(await process.il.runs.recover())
+            found.extend(await process.sweep())
+
+        # Both know the owner for dead, and wait for nobody: a pause of the one moves the clock past the other's deadline.
+        await sweep(one)
+        await sweep(two)
+        world.advance(LEASE)
 
         async with anyio.create_task_group() as group:
             for process in (one, two, one, two):
