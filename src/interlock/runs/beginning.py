@@ -10,7 +10,7 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import Records
 from interlock.runs.model import Attempt, AttemptState
-from interlock.runs.sender import Prepared, prepare, request_draft
+from interlock.runs.sending import Prepared, prepare, request_draft
 from interlock.runs.wiring import Wiring
 
 Opening: TypeAlias = tuple[sdk.Program, sdk.HttpRequest]

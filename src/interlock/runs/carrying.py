@@ -7,7 +7,8 @@ from interlock.kernel import JSON
 from interlock.runs.call import Call
 from interlock.runs.model import Purpose
 from interlock.runs.scripts import Actions
-from interlock.runs.sender import Draft, Sender
+from interlock.runs.sender import Sender
+from interlock.runs.sending import Draft
 
 _LIMITS = ("total_memory_bytes", "processes", "memory_bytes", "cpu_seconds", "files", "file_bytes")
 

@@ -2,31 +2,26 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import quote
 
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import VERSION, StoreError, digest_bytes
+from interlock.kernel import StoreError, digest_bytes
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Move, Records
-from interlock.runs.ledger import SendEnd
-from interlock.runs.model import Attempt, Delivery, Purpose, Send
+from interlock.runs.model import Attempt, Delivery, Purpose
+from interlock.runs.sending import Draft, Prepared, Sent, prepare, request_draft
 from interlock.runs.wiring import Wiring
 
 T = TypeVar("T")
 
-USER_AGENT = f"interlock/{VERSION}"
-_ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
-"""What a request says unless the connector says otherwise; the last of it only where there is a body."""
-UNSURE = frozenset({408})
-"""Client errors after which the service may have acted all the same, as after any 5xx."""
 MOVE_ON = frozenset(
     {
         plane.FailureClass.TARGET_UNAVAILABLE,
@@ -37,131 +32,6 @@ MOVE_ON = frozenset(
 """Failures before dispatch that leave the next acceptable target class to be tried."""
 
 STOPPED = (OwnershipLapsed, StaleRun, RunCancelled)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """An effect that is to be sent: `draw` makes its intent, of the fields that all intents share.
-    `writes`: whether it may change something."""
-
-    draw: Callable[[dict[str, Any]], plane.Intent]
-    writes: bool
-    purpose: Purpose
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """A send that is committed, or about to be, with the intent that will leave."""
-
-    send: Send
-    intent: plane.Intent
-    writes: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Sent:
-    """What an attempt has sent so far, and what is known of it."""
-
-    prepared: Prepared
-    delivery: Delivery = Delivery.UNKNOWN
-    status: int | None = None
-    failed: bool = False
-    receipt_json: str | None = None
-    settled: bool = False
-    left_at: datetime | None = None
-    """When the last of its bytes were let go."""
-
-    @property
-    def effect(self) -> sdk.EffectState:
-        """What is known of it, if it is a write."""
-        if self.delivery is Delivery.UNKNOWN:
-            return "unknown"
-        if self.delivery is not Delivery.RESPONDED:
-            return "none"
-        if self.status is None:
-            # A command that failed may have done something first. What a script did, its actions' own runs say.
-            return "unknown" if self.failed and isinstance(self.prepared.intent, plane.ProcessIntent) else "happened"
-        if self.status in UNSURE or self.status >= 500:
-            return "unknown"
-        return "none" if self.status >= 400 else "happened"
-
-    def end(self, at: datetime) -> SendEnd:
-        """What is known now, as the ledger keeps it."""
-        return SendEnd(
-            send_id=self.prepared.send.send_id, delivery=self.delivery, receipt_json=self.receipt_json, finished_at=at
-        )
-
-
-def prepare(
-    wiring: Wiring,
-    call: Call,
-    attempt: Attempt,
-    draft: Draft,
-    *,
-    number: int,
-    target_class: str,
-    deadline_at: datetime,
-    at: datetime,
-) -> Prepared:
-    """Turn a draft into an intent and its row of that moment. Nothing is written."""
-    identity: dict[str, Any] = {
-        "intent_id": wiring.ids.new("snd"),
-        "tenant_id": attempt.tenant_id,
-        "run_id": attempt.run_id,
-        "attempt_id": attempt.attempt_id,
-        "trace_id": call.request.trace_id or attempt.run_id,
-        "deadline_at": deadline_at,
-        "idempotency_key": call.request.idempotency_key,
-    }
-    intent = draft.draw(identity)
-    send = Send(
-        send_id=intent.intent_id,
-        run_id=attempt.run_id,
-        attempt_id=attempt.attempt_id,
-        tenant_id=attempt.tenant_id,
-        number=number,
-        purpose=draft.purpose,
-        target_class=target_class,
-        intent_json=intent.canonical,
-        intent_digest=intent.digest,
-        delivery=Delivery.UNKNOWN,
-        receipt_json=None,
-        started_at=at,
-        finished_at=None,
-    )
-    return Prepared(send=send, intent=intent, writes=draft.writes)
-
-
-def request_draft(call: Call, lease: connections.Lease | None, request: sdk.HttpRequest) -> Draft:
-    """A connector's request, to be sent."""
-    content = request.content
-
-    def draw(identity: dict[str, Any]) -> plane.Intent:
-        return plane.HttpIntent(
-            **identity,
-            method=cast("Any", request.method),
-            url=call.base_url + request.target,
-            headers=_headers(request, has_body=content is not None),
-            body=content or b"",
-            credential=_credential(call, lease),
-            allowed_hosts=(call.host,),
-            timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
-            max_response_bytes=call.operation.max_response_bytes,
-        )
-
-    return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
-
-
-def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, str], ...]:
-    given = {name for name, _ in request.headers}
-    always = _ALWAYS if has_body else _ALWAYS[:2]
-    return (*request.headers, *[header for header in always if header[0] not in given])
-
-
-def _credential(call: Call, lease: connections.Lease | None) -> plane.CredentialRef | None:
-    if lease is None or call.profile.header is None or call.profile.template is None:
-        return None
-    return plane.CredentialRef(handle=lease.lease_id, header=call.profile.header, template=call.profile.template)
 
 
 class Sender:
