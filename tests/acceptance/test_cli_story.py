@@ -260,7 +260,8 @@ def test_init_takes_a_store_of_its_own(bare_shell: Shell):
     deeper.mkdir()
     bare_shell.folder = deeper
     assert bare_shell.good("runs", "list")["runs"] == []
-    assert bare_shell.good("migrate") == {"before": "0001", "after": "0001", "applied": []}
+    migrated = bare_shell.good("migrate")
+    assert (migrated["before"], migrated["applied"]) == (migrated["after"], [])
 
 
 def test_the_trust_file_can_be_exported(shell: Shell):

@@ -27,6 +27,10 @@ _CAP = 256
 """The most callers in one commit, so that the first of them does not wait for thousands."""
 
 
+_NOT_WRITTEN = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE})
+"""Errors of a commit after which it is not in the file: its last page, without which the others do not count, was refused."""
+
+
 class _TransactionLost(Exception):
     """SQLite rolled the whole transaction back (disk full, I/O error), so the others' work went with it."""
 
@@ -123,6 +127,7 @@ class Writer:
                 for waiter in batch:
                     self._commit([waiter])
             else:
+                ending = ending and getattr(error, "sqlite_errorcode", None) not in _NOT_WRITTEN
                 self._fail(batch, error.__cause__ if isinstance(error, _TransactionLost) else error, ending=ending)
         finally:
             if self._session.in_transaction():
