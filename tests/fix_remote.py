@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,11 +82,21 @@ def dialled(url: str, keys: Path, **options: Any) -> nodes.RemoteClient:
     return nodes.RemoteClient(plane.parse_base(url), **fields | options)
 
 
+class Ahead(SystemClock):
+    """A clock that a test can put ahead."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 @dataclass
 class Yard:
     """A node on loopback with signed authority, its only lane, and whatever a test needs of it."""
 
     keys: Path
+    clock: Ahead
     lane: EchoLane
     intents: Intents
     node: plane.Node
@@ -115,7 +125,7 @@ _NUMBERS = itertools.count(1)
 @asynccontextmanager
 async def yard(keys: Path, **options: Any) -> AsyncGenerator[Yard]:
     """Serve a node that echoes."""
-    clock, lane, intents = SystemClock(), EchoLane(), Intents()
+    clock, lane, intents = Ahead(), EchoLane(), Intents()
     intents.clock = clock  # pyright: ignore[reportAttributeAccessIssue] - what is signed elsewhere goes by real time
     node = plane.Node(
         NODE_ID,
@@ -126,7 +136,7 @@ async def yard(keys: Path, **options: Any) -> AsyncGenerator[Yard]:
     )
     identity = nodes.load_identity(keys / "client", clock=clock)
     async with plane.Executions(node, clock=clock, ids=Uuid7Ids(clock)) as executions:
-        made = Yard(keys, lane, intents, node, executions, identity)
+        made = Yard(keys, clock, lane, intents, node, executions, identity)
         async with served(node, executions, keys, clock, **options) as made.url:
             yield made
 

@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from fix_plane import NODE_ID
 from fix_remote import Cutter, Yard, dialled, yard
-from interlock import plane
-from interlock.kernel import SystemClock
+from interlock import app, plane
+from interlock.cli import conversing
+from interlock.kernel import Uuid7Ids
 
 pytestmark = pytest.mark.anyio
 
@@ -129,10 +132,9 @@ async def test_a_start_whose_answer_was_lost_is_the_same_execution(there: Yard, 
 async def test_an_authority_that_expired_while_the_answer_was_lost_still_leads_to_its_execution(there: Yard) -> None:
     intent = there.intent()
     async with dialled(there.url, there.keys) as client:
-        authority = there.authority(intent, ttl=0.2)
+        authority = there.authority(intent, ttl=300)
         first = await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
-        while SystemClock().now() <= authority.expires_at:
-            await anyio.lowlevel.checkpoint()
+        there.clock.ahead = timedelta(seconds=301)
         again = await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
         other = there.intent()
         stale = authority.model_copy(update={"intent_digest": other.digest})
@@ -177,6 +179,37 @@ async def test_a_request_that_may_have_arrived_is_lost_and_not_refused(there: Ya
         cutter.refusing = True
         cutter.cut()
     assert raised[0].details["failure_class"] == "peer_lost"
+
+
+async def test_who_was_told_the_end_needs_the_node_no_more(
+    there: Yard, cutter: Cutter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dialled(cutter.url, there.keys) as client:
+        subscribe = client.subscribe
+
+        async def to_the_end(ref: plane.ExecutionRef) -> AsyncGenerator[plane.ExecutionEvent]:
+            async with aclosing(subscribe(ref)) as events:
+                async for event in events:
+                    if event.receipt is not None:
+                        cutter.refusing = True
+                        cutter.cut()
+                    yield event
+
+        async def hello() -> AsyncGenerator[plane.Input]:
+            yield plane.Input(data=b"hello")
+
+        monkeypatch.setattr(client, "subscribe", to_the_end)
+        place = app.RemotePlane(
+            node_id=NODE_ID,
+            executions=client,
+            authorizer=there.identity.authorizer,
+            clock=there.clock,
+            ids=Uuid7Ids(there.clock),
+        )
+        shown = conversing.Shown(live=False)
+        receipt = await conversing.converse(place, there.intent(), plane.LOCAL_HTTP, shown, feed=hello)
+    assert cutter.refusing
+    assert receipt.failure is None
 
 
 async def test_nobody_listens_there(node_keys: Path, there: Yard) -> None:

@@ -53,16 +53,19 @@ async def converse(
     import anyio
 
     ref = await local.start(intent, target_class=target_class)
+    receipt: plane.Receipt | None = None
     try:
         async with anyio.create_task_group() as tasks:
             if feed is not None:
                 tasks.start_soon(_feed, local, ref, feed)
             async with aclosing(local.executions.subscribe(ref)) as events:
                 async for event in events:
+                    receipt = event.receipt or receipt
                     if event.stream not in (None, "head"):
                         shown.take(event.stream, event.data)
             tasks.cancel_scope.cancel()
-        return await local.executions.wait(ref)
+        # Who has been told how it ended need not ask again: a node that is ending may be gone by now.
+        return receipt or await local.executions.wait(ref)
     except anyio.get_cancelled_exc_class():
         with anyio.move_on_after(_LAST_WORD, shield=True):
             await local.executions.cancel(ref)  # elsewhere it would go on
