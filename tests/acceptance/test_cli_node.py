@@ -70,17 +70,15 @@ def check_a_description(bare_shell: Shell, standing: Standing) -> None:
 
 
 def check_the_end(bare_shell: Shell, standing: Standing) -> None:
-    arguments = standing.run("--json", "--", "/bin/sleep", "600")
-    client = bare_shell.start(*arguments)
-    node = psutil.Process(standing.process.pid)
-    while not (sleeping := [each for each in node.children(recursive=True) if each.name() == "sleep"]):
-        assert client.poll() is None
-    standing.process.send_signal(signal.SIGTERM)
-    assert standing.process.wait(60) == 0
-    out, _ = client.communicate(timeout=60)
-    assert not any(each.is_running() for each in sleeping)
+    with bare_shell.start(*standing.run("--", "/bin/sh", "-c", "echo $$; exec sleep 600")) as client:
+        assert client.stdout is not None
+        sleeping = psutil.Process(int(client.stdout.readline()))  # the client listens: it will be told the end
+        standing.process.send_signal(signal.SIGTERM)
+        _, err = client.communicate()
+    assert standing.process.wait() == 0
+    assert not sleeping.is_running()
     assert client.returncode == 1
-    assert '"failure_class": "cancelled"' in out
+    assert err.startswith("error: the execution was cancelled\n")
     journal = (standing.keys / "node" / "journal.jsonl").read_text().splitlines()
     assert len(journal) == 6
     assert '"failure_class":"cancelled"' in journal[-1]
