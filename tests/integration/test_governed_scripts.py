@@ -8,7 +8,7 @@ import pytest
 
 from fix_app import ACME, ALLOW, LEASE, Process, World, run_of, shown
 from interlock import plane, policy, runs, sdk
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,12 @@ ASK_CREATE = policy.Policy(
 DENY_CREATE = policy.Policy(
     rules=(
         policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("acme.issue.create",), reason="not today"),
+        policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
+    )
+)
+DENY_SCRIPT = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("routines.open",), reason="no more"),
         policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
     )
 )
@@ -237,3 +243,43 @@ async def test_the_lane_serves_no_stranger(file_world: World):
         receipt = await wiring.node.execute(intent, authority=authority, target_class=runs.LOCAL_SCRIPT)
         assert receipt.failure is not None
         assert receipt.failure.failure_class is plane.FailureClass.SCRIPT_DENIED
+
+
+async def test_one_that_may_not_run_again_stays_in_doubt_after_a_crash(world: World):
+    manifests = [ACME, routines(OPEN_TWO)]
+    async with world.process(manifest=manifests) as process:
+        await process.connect(world.server.url)
+    await world.killed("hold", run, match="issues/create", manifest=manifests)
+    async with world.process(manifest=manifests) as process:
+        [script] = [each for each in await process.il.runs.list() if each.parent_run_id is None]
+        await process.il.runs.cancel(script.run_id)
+        await process.il.runs.recover()
+        left = await process.il.runs.fetch(script.run_id)
+        assert (left.state, left.reason) == (runs.State.WAITING, "unknown_outcome")
+        assert left.error is not None
+        assert left.error["retry"] == "never"
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_waiting_one_that_policy_now_denies_goes_on_waiting(file_world: World):
+    file_world.law = ASK_CREATE
+    manifests = [ACME, routines(OPEN_TWO)]
+    async with file_world.process(manifest=manifests) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.ActionHeld) as first:
+            await run(process)
+        run_id = run_of(first.value)
+        await process.reviewer.approvals.approve(str(first.value.details["approval_id"]))
+        with pytest.raises(runs.ActionHeld) as second:
+            await process.il.runs.settle(run_id)
+        await process.reviewer.approvals.approve(str(second.value.details["approval_id"]))
+    file_world.law = DENY_SCRIPT
+    async with file_world.process(manifest=manifests) as process:
+        with pytest.raises(UnknownOutcome):
+            await process.il.runs.settle(run_id)
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.WAITING
+        assert file_world.server.effects("issues/create") == 1
+    file_world.law = ASK_CREATE
+    async with file_world.process(manifest=manifests) as process:
+        assert (await process.il.runs.settle(run_id)).state is runs.State.COMPLETED
+        assert file_world.server.effects("issues/create") == 2
