@@ -24,6 +24,12 @@ DENY_CREATE = policy.Policy(
         policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
     )
 )
+ASK_WHO = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="who", then=policy.Effect.ASK, capability=("acme.account.fetch",), origin=("script",)),
+        policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
+    )
+)
 DENY_SCRIPT = policy.Policy(
     rules=(
         policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("routines.open",), reason="no more"),
@@ -256,7 +262,7 @@ async def test_one_that_may_not_run_again_stays_in_doubt_after_a_crash(world: Wo
         await process.il.runs.recover()
         left = await process.il.runs.fetch(script.run_id)
         assert (left.state, left.reason) == (runs.State.WAITING, "unknown_outcome")
-        assert left.error is not None
+        assert isinstance(left.error, dict)
         assert left.error["retry"] == "never"
         assert world.server.effects("issues/create") == 1
 
@@ -283,3 +289,27 @@ async def test_a_waiting_one_that_policy_now_denies_goes_on_waiting(file_world: 
     async with file_world.process(manifest=manifests) as process:
         assert (await process.il.runs.settle(run_id)).state is runs.State.COMPLETED
         assert file_world.server.effects("issues/create") == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "actions"),
+    [
+        ('who()\nopen_issue(repo=input["repo"], title="one")\n{"said": "done"}', {}),
+        (None, {"actions": {"open_issue": "acme.issue.create", "who": "acme.issue.create"}}),
+    ],
+    ids=["another source", "other actions"],
+)
+async def test_another_program_does_not_go_on_in_its_place(file_world: World, source: str | None, actions: Any):
+    file_world.law = ASK_WHO
+    first = 'open_issue(repo=input["repo"], title="one")\nwho()\n{"said": "done"}'
+    async with file_world.process(manifest=[ACME, routines(first)]) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+    file_world.law = ALLOW
+    async with file_world.process(manifest=[ACME, routines(source or first, **actions)]) as process:
+        with pytest.raises(runs.ManifestChanged, match="another program") as raised:
+            await process.il.runs.settle(run_of(held.value))
+        assert "settle" in raised.value.next_step
+        assert (await process.il.runs.fetch(run_of(held.value))).state is runs.State.WAITING
+        assert file_world.server.effects("issues/create") == 1
