@@ -313,3 +313,21 @@ async def test_another_program_does_not_go_on_in_its_place(file_world: World, so
         assert "settle" in raised.value.next_step
         assert (await process.il.runs.fetch(run_of(held.value))).state is runs.State.WAITING
         assert file_world.server.effects("issues/create") == 1
+
+
+async def test_what_was_done_long_ago_is_not_done_again(world: World):
+    """The key of an action has no end: neither its own time nor housekeeping takes it away."""
+    source = 'open_issue(repo=input["repo"], title="one")\nwho()\n{"said": "done"}'
+    world.law = ASK_WHO
+    async with world.process(manifest=[ACME, routines(source)]) as process:
+        await process.connect(world.server.url)
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+        await process.reviewer.approvals.approve(str(held.value.details["approval_id"]))
+        await process.il.approvals.execute(str(held.value.details["approval_id"]))
+        world.advance(400 * 86_400.0)
+        await process.beat()
+        wiring = process.parts.wiring
+        await wiring.sweep(wiring.clock.now())
+        assert (await process.il.runs.settle(run_of(held.value))).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
