@@ -331,3 +331,14 @@ async def test_what_was_done_long_ago_is_not_done_again(world: World):
         await wiring.sweep(wiring.clock.now())
         assert (await process.il.runs.settle(run_of(held.value))).state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
+
+
+async def test_one_that_is_declared_a_read_writes_nothing(file_world: World):
+    source = CAREFUL.replace("try:", "who()\ntry:", 1)
+    async with file_world.process(manifest=[ACME, routines(source, effect=sdk.Effect.READ)]) as process:
+        await process.connect(file_world.server.url)
+        outcome = await run(process)
+        assert shown(outcome)["said"] == "routines.open is a read, and acme.issue.create is not"
+        assert file_world.server.effects("issues/create") == 0
+        children = [each.capability for each in await process.il.runs.list() if each.parent_run_id is not None]
+        assert children == ["acme.account.fetch"]
