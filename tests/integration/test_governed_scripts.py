@@ -147,6 +147,8 @@ async def test_a_held_action_ends_it_and_it_goes_on_when_approved(world: World):
             await run(process)
         run_id = run_of(first.value)
         assert (await process.il.runs.fetch(run_id)).state is runs.State.WAITING
+        [send] = (await process.il.runs.history(run_id)).sends
+        assert send.delivery.value == "not_sent"
         # Not approved yet: it waits for the same.
         with pytest.raises(runs.ActionHeld) as again:
             await process.il.runs.settle(run_id)
@@ -197,6 +199,8 @@ async def test_an_action_of_unknown_outcome_is_settled_first(file_world: World):
             await run(process)
         child = str(held.value.details["run_id"])
         assert (await process.il.runs.fetch(child)).state is runs.State.WAITING
+        [send] = (await process.il.runs.history(run_of(held.value))).sends
+        assert send.delivery.value == "responded"  # something may have been done
         await process.reviewer.runs.settle(child, seen=runs.Seen.NOT_HAPPENED)
         settled = await process.il.runs.settle(run_of(held.value))
         assert "may or may not" in shown(await process.il.runs.outcome(settled.run_id))["said"]

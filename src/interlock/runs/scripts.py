@@ -112,7 +112,7 @@ class Actions:
                 return plane.Denied("; ".join(outcome.reasons) or f"it was {state}", code=f"action_{state}")
             case state:
                 at_work.held = _held(action, request.capability, outcome.run_id, outcome.approval_id)
-                return plane.Held(f"the action {action} is {state}")
+                return plane.Held(f"the action {action} is {state}", nothing_done=state is State.HELD)
 
     async def _approved(self, caller: Caller, outcome: Outcome, doors: Doors) -> Outcome:
         """What was held before, executed if it has been approved in the meantime."""
