@@ -8,7 +8,7 @@ import pytest
 
 from fix_app import ACME, ALLOW, LEASE, Process, World, run_of, shown
 from interlock import plane, policy, runs, sdk
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +21,18 @@ ASK_CREATE = policy.Policy(
 DENY_CREATE = policy.Policy(
     rules=(
         policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("acme.issue.create",), reason="not today"),
+        policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
+    )
+)
+ASK_WHO = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="who", then=policy.Effect.ASK, capability=("acme.account.fetch",), origin=("script",)),
+        policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
+    )
+)
+DENY_SCRIPT = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("routines.open",), reason="no more"),
         policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
     )
 )
@@ -135,6 +147,8 @@ async def test_a_held_action_ends_it_and_it_goes_on_when_approved(world: World):
             await run(process)
         run_id = run_of(first.value)
         assert (await process.il.runs.fetch(run_id)).state is runs.State.WAITING
+        [send] = (await process.il.runs.history(run_id)).sends
+        assert send.delivery.value == "not_sent"
         # Not approved yet: it waits for the same.
         with pytest.raises(runs.ActionHeld) as again:
             await process.il.runs.settle(run_id)
@@ -185,6 +199,8 @@ async def test_an_action_of_unknown_outcome_is_settled_first(file_world: World):
             await run(process)
         child = str(held.value.details["run_id"])
         assert (await process.il.runs.fetch(child)).state is runs.State.WAITING
+        [send] = (await process.il.runs.history(run_of(held.value))).sends
+        assert send.delivery.value == "responded"  # something may have been done
         await process.reviewer.runs.settle(child, seen=runs.Seen.NOT_HAPPENED)
         settled = await process.il.runs.settle(run_of(held.value))
         assert "may or may not" in shown(await process.il.runs.outcome(settled.run_id))["said"]
@@ -237,3 +253,96 @@ async def test_the_lane_serves_no_stranger(file_world: World):
         receipt = await wiring.node.execute(intent, authority=authority, target_class=runs.LOCAL_SCRIPT)
         assert receipt.failure is not None
         assert receipt.failure.failure_class is plane.FailureClass.SCRIPT_DENIED
+
+
+async def test_one_that_may_not_run_again_stays_in_doubt_after_a_crash(world: World):
+    manifests = [ACME, routines(OPEN_TWO)]
+    async with world.process(manifest=manifests) as process:
+        await process.connect(world.server.url)
+    await world.killed("hold", run, match="issues/create", manifest=manifests)
+    async with world.process(manifest=manifests) as process:
+        [script] = [each for each in await process.il.runs.list() if each.parent_run_id is None]
+        await process.il.runs.cancel(script.run_id)
+        await process.il.runs.recover()
+        left = await process.il.runs.fetch(script.run_id)
+        assert (left.state, left.reason) == (runs.State.WAITING, "unknown_outcome")
+        assert isinstance(left.error, dict)
+        assert left.error["retry"] == "never"
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_waiting_one_that_policy_now_denies_goes_on_waiting(file_world: World):
+    file_world.law = ASK_CREATE
+    manifests = [ACME, routines(OPEN_TWO)]
+    async with file_world.process(manifest=manifests) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.ActionHeld) as first:
+            await run(process)
+        run_id = run_of(first.value)
+        await process.reviewer.approvals.approve(str(first.value.details["approval_id"]))
+        with pytest.raises(runs.ActionHeld) as second:
+            await process.il.runs.settle(run_id)
+        await process.reviewer.approvals.approve(str(second.value.details["approval_id"]))
+    file_world.law = DENY_SCRIPT
+    async with file_world.process(manifest=manifests) as process:
+        with pytest.raises(UnknownOutcome):
+            await process.il.runs.settle(run_id)
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.WAITING
+        assert file_world.server.effects("issues/create") == 1
+    file_world.law = ASK_CREATE
+    async with file_world.process(manifest=manifests) as process:
+        assert (await process.il.runs.settle(run_id)).state is runs.State.COMPLETED
+        assert file_world.server.effects("issues/create") == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "actions"),
+    [
+        ('who()\nopen_issue(repo=input["repo"], title="one")\n{"said": "done"}', {}),
+        (None, {"actions": {"open_issue": "acme.issue.create", "who": "acme.issue.create"}}),
+    ],
+    ids=["another source", "other actions"],
+)
+async def test_another_program_does_not_go_on_in_its_place(file_world: World, source: str | None, actions: Any):
+    file_world.law = ASK_WHO
+    first = 'open_issue(repo=input["repo"], title="one")\nwho()\n{"said": "done"}'
+    async with file_world.process(manifest=[ACME, routines(first)]) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+    file_world.law = ALLOW
+    async with file_world.process(manifest=[ACME, routines(source or first, **actions)]) as process:
+        with pytest.raises(runs.ManifestChanged, match="another program") as raised:
+            await process.il.runs.settle(run_of(held.value))
+        assert "settle" in raised.value.next_step
+        assert (await process.il.runs.fetch(run_of(held.value))).state is runs.State.WAITING
+        assert file_world.server.effects("issues/create") == 1
+
+
+async def test_what_was_done_long_ago_is_not_done_again(world: World):
+    """The key of an action has no end: neither its own time nor housekeeping takes it away."""
+    source = 'open_issue(repo=input["repo"], title="one")\nwho()\n{"said": "done"}'
+    world.law = ASK_WHO
+    async with world.process(manifest=[ACME, routines(source)]) as process:
+        await process.connect(world.server.url)
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+        await process.reviewer.approvals.approve(str(held.value.details["approval_id"]))
+        await process.il.approvals.execute(str(held.value.details["approval_id"]))
+        world.advance(400 * 86_400.0)
+        await process.beat()
+        wiring = process.parts.wiring
+        await wiring.sweep(wiring.clock.now())
+        assert (await process.il.runs.settle(run_of(held.value))).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_one_that_is_declared_a_read_writes_nothing(file_world: World):
+    source = CAREFUL.replace("try:", "who()\ntry:", 1)
+    async with file_world.process(manifest=[ACME, routines(source, effect=sdk.Effect.READ)]) as process:
+        await process.connect(file_world.server.url)
+        outcome = await run(process)
+        assert shown(outcome)["said"] == "routines.open is a read, and acme.issue.create is not"
+        assert file_world.server.effects("issues/create") == 0
+        children = [each.capability for each in await process.il.runs.list() if each.parent_run_id is not None]
+        assert children == ["acme.account.fetch"]

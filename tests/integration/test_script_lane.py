@@ -217,11 +217,14 @@ async def test_a_denial_that_is_not_caught_ends_it():
     assert receipt.delivery is plane.Delivery.NOT_SENT
 
 
-async def test_an_action_that_waits_for_a_person_ends_it():
-    scripts = Scripts(Host(look=plane.Held("somebody has to look at it")))
+@pytest.mark.parametrize(
+    ("nothing_done", "delivery"), [(True, plane.Delivery.NOT_SENT), (False, plane.Delivery.RESPONDED)]
+)
+async def test_an_action_that_waits_for_a_person_ends_it(nothing_done: bool, delivery: plane.Delivery):
+    scripts = Scripts(Host(look=plane.Held("somebody has to look at it", nothing_done=nothing_done)))
     receipt = await scripts.run("try:\n  look()\nexcept Exception:\n  pass\n1")
     assert failed(receipt) == ("script_held", "script_held")
-    assert receipt.delivery is plane.Delivery.NOT_SENT
+    assert receipt.delivery is delivery
     assert "action_held" in [link.type for link in receipt.evidence]
 
 

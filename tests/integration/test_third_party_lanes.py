@@ -1,6 +1,7 @@
 """Lanes and targets of other packages carry governed calls; they are loaded when they are asked for, and not before."""
 
 import sys
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -37,6 +38,18 @@ class Parrot:
         self.closed = True
 
 
+class Loser(Parrot):
+    """Lets the request go, and says only then that it was not there."""
+
+    async def execute(self, intent, exchange):
+        exchange.leave(len(intent.url))
+        raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, "the line fell")
+
+
+def loser(*, credentials, addresses):
+    return Loser("loser")
+
+
 def lane(*, credentials, addresses):
     return Parrot("parrot")
 
@@ -58,6 +71,7 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]
     monkeypatch.delitem(sys.modules, "acme_parrot", raising=False)
     found = [
         EntryPoint("parrot", "acme_parrot:lane", foreign.LANES),
+        EntryPoint("loser", "acme_parrot:loser", foreign.LANES),
         EntryPoint("broken", "acme_parrot:broken", foreign.LANES),
         EntryPoint("absent", "no_such_module:lane", foreign.LANES),
         EntryPoint("moon-base", "acme_parrot:target", foreign.TARGETS),
@@ -122,3 +136,14 @@ async def test_a_node_has_each_name_once(file_world: World):
         target = plane.LocalTarget("local-http", target_class="x", lane_id="http", clock=file_world.clock)
         with pytest.raises(ValueError, match="local-http"):
             node.register(target, plane.simulate('{"contract": "interlock.scenario/v1", "name": "x", "rules": []}'))
+
+
+async def test_what_may_have_left_does_not_fall_back(file_world: World, entries: list[EntryPoint]):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with suppress(InterlockError):
+            await process.create(target=["loser", "local-http"])
+        history = await process.last()
+        writes = [send for send in history.sends if send.purpose is runs.Purpose.EFFECT]
+        assert [(send.target_class, send.delivery.value) for send in writes] == [("loser", "unknown")]
+        assert file_world.server.effects("issues/create") == 0

@@ -103,7 +103,7 @@ def _wire(
     ids: IdSource,
 ) -> runs.Wiring:
     ledger, execution = sql.SqlLedger(store), settings.execution
-    authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(clock)
+    authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
     attestations = plane.AttestationVerifier({}, clock=clock)
     places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
     node = _node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations)

@@ -53,16 +53,20 @@ class Capability:
 
     @cached_property
     def contract_digest(self) -> str:
-        """What must stay equal for a run of another connector version to go on: schemas, effect and scopes."""
+        """What must stay equal for a run of another connector version to go on: schemas, effect and scopes, and the program
+        that is run again. What a request's operation has no part of is left out: the digests of waiting runs are stored."""
         operation = self.operation
-        return digest(
-            {
-                "effect": operation.effect.value,
-                "input_schema": operation.input_schema,
-                "output_schema": operation.output_schema,
-                "scopes": sorted(operation.scopes),
-            }
-        )
+        contract: dict[str, JSON] = {
+            "effect": operation.effect.value,
+            "input_schema": operation.input_schema,
+            "output_schema": operation.output_schema,
+            "scopes": sorted(operation.scopes),
+        }
+        if operation.script is not None:
+            contract["script"] = {"source": operation.script.source, "actions": {**operation.script.actions}}
+        if operation.command is not None:
+            contract["command"] = {"argv": operation.command.argv}
+        return digest(contract)
 
     # Compiling a schema costs more than a call, so it happens once, when it is first needed.
     @cached_property

@@ -151,9 +151,11 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The answer to an action that waits for a person. It ends the script: nobody knows how long that takes."""
+    """The answer to an action that waits for a person. It ends the script: nobody knows how long that takes.
+    `nothing_done` is the host's word that the action did nothing so far."""
 
     reason: str
+    nothing_done: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ async def reconcile(
     """Settle a write of that moment, whose outcome is unknown, by reading. It ends done, with a proof that nothing
     happened (then `again`), or unclear, for a person."""
     if call.operation.reconcile is None:
-        return _unclear(call, cause, "the operation has no way to find out by reading")
+        return unclear(call, cause, "the operation has no way to find out by reading")
     begun: Entry = ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})
     await sender.record([begun], at=wiring.clock.now())
     verdict, failure = await _read(wiring, call, sender, facts)
@@ -183,14 +183,14 @@ async def reconcile(
             verdict = replace(verdict, verdict=sdk.Verdict.UNCLEAR, reason=why)
     await _conclude(wiring, sender, verdict, failure)
     if verdict is None:
-        return _unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")
+        return unclear(call, cause, f"reading failed: {failure.message if failure else 'no answer'}")
     if verdict.verdict is sdk.Verdict.HAPPENED:
         ending = _checked(call, call.redactor.json(verdict.output), effect="happened")
         # A record may have less than the write's own answer had; that it is there is what was asked.
         return Ending(output=ending.output, content=ending.content)
     if verdict.verdict is sdk.Verdict.ABSENT:
         return Ending(error=cause, effect="none", again=True)
-    return _unclear(call, cause, f"{verdict.reason}")
+    return unclear(call, cause, f"{verdict.reason}")
 
 
 async def _conclude(
@@ -246,7 +246,8 @@ async def _read_once(
     return verdict, None if verdict.failure is None else redacted(call, verdict.failure)
 
 
-def _unclear(call: Call, cause: InterlockError, why: str) -> Ending:
+def unclear(call: Call, cause: InterlockError, why: str) -> Ending:
+    """The end that waits for a person, who is told why nobody knows."""
     unknown = UnknownOutcome(
         f"{call.capability.capability_id} may or may not have happened ({cause.message}); {why}",
         details={"cause": cause.to_json()},

@@ -1,7 +1,7 @@
 """Rows drawn from a call. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from interlock import policy
 from interlock.kernel import JSON, IdSource
@@ -10,13 +10,16 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import sealed
 from interlock.runs.ledger import Admission
-from interlock.runs.model import Decision, Run, State
+from interlock.runs.model import Decision, Origin, Run, State
 
 EXTENDED = "run.extended"
 """The event that records what a request carried beside what Interlock knows."""
 
 KEY_LIFE = timedelta(days=30)
 """How long an idempotency key answers with its run."""
+
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""When the key of a script's action ends: the script may be run again however long it waited."""
 
 
 def new_run(call: Call, run_id: str, at: datetime) -> Run:
@@ -96,8 +99,12 @@ def admission(
         run=sealed(run, extension, signer),
         events=extension.events,
         decisions=(decided,),
-        key_expires_at=run.created_at + KEY_LIFE if keyed else None,
+        key_expires_at=_key_end(run) if keyed else None,
     )
+
+
+def _key_end(run: Run) -> datetime:
+    return NEVER if run.origin is Origin.SCRIPT else run.created_at + KEY_LIFE
 
 
 def leading(verdict: policy.Decision, effect: policy.Effect) -> str | None:

@@ -90,7 +90,10 @@ class ManifestChanged(RequestError):
 
     code = "manifest_changed"
     retry = Retry.AFTER_CHANGE
-    next_step = "Send the request again under the connector's present version."
+    next_step = (
+        "If the run waits, look at what it did and record what you saw (`interlock runs settle RUN --happened`); else send "
+        "the request again under the connector's present version."
+    )
 
 
 class DeadlinePassed(InterlockError):

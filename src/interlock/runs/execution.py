@@ -103,6 +103,8 @@ class Execution:
             if not settled.again:
                 return settled
         if doubt is not None and not doubt.may_send:
+            if doubt.written_at is not None and not reads:
+                return attempts.unclear(call, doubt.cause, "only running it again would tell, and it may not run again")
             return Ending(error=doubt.cause, effect="none")
         ending = await attempts.carry_out(wiring, call, sender, facts, begun)
         if ending.effect == "unknown" and ending.error is not None and reads:

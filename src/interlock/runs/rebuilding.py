@@ -62,11 +62,11 @@ def moved_on(run: Run, capability: catalog.Capability) -> tuple[list[Entry], Mov
 
 
 def same_contract(run: Run, decision: Decision, capability: catalog.Capability) -> None:
-    """Raises ManifestChanged unless the operation still has the schemas, effect and scopes that were admitted."""
+    """Raises ManifestChanged unless the operation still has the schemas, effect, scopes and program that were admitted."""
     facts = cast("Mapping[str, JSON]", decision.facts)
     if run.manifest_digest != capability.manifest_digest and facts.get("contract_digest") != capability.contract_digest:
         raise ManifestChanged(
             f"{run.capability} was admitted under version {run.connector_version} of its connector; version "
-            f"{capability.connector_version} has other schemas, scopes or another effect",
+            f"{capability.connector_version} has other schemas or scopes, another effect or another program",
             run_id=run.run_id,
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from interlock import approvals, plane
+from interlock import approvals, catalog, plane, sdk
 from interlock.kernel import JSON, Caller, Clock, Fault, InterlockError, Retry, UnknownOutcome
 from interlock.runs.call import Call
 from interlock.runs.model import Origin, State
@@ -55,7 +55,8 @@ class Actions:
     asks for. The n-th action of a script has one key for good, so that a script which is run again finds what was done
     before, and does it no second time."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, capabilities: catalog.Catalog, clock: Clock) -> None:
+        self._catalog = capabilities
         self._clock = clock
         self._open: dict[str, _Open] = {}
         self.doors: Doors | None = None
@@ -84,8 +85,11 @@ class Actions:
         if at_work is None or at_work.call.operation.script is None or self.doors is None:
             return plane.Denied("no run of this process asks for it")
         call, run_id = at_work.call, execution.intent.run_id
+        asked = self._catalog.fetch(at_work.call.operation.script.actions[action])
+        if call.operation.effect is sdk.Effect.READ and asked.operation.effect is not sdk.Effect.READ:
+            return plane.Denied(f"{call.capability.capability_id} is a read, and {asked.capability_id} is not")
         request = Request(
-            capability=at_work.call.operation.script.actions[action],
+            capability=asked.capability_id,
             input=arguments,
             environment=call.request.environment,
             trace_id=call.request.trace_id or run_id,
@@ -108,7 +112,7 @@ class Actions:
                 return plane.Denied("; ".join(outcome.reasons) or f"it was {state}", code=f"action_{state}")
             case state:
                 at_work.held = _held(action, request.capability, outcome.run_id, outcome.approval_id)
-                return plane.Held(f"the action {action} is {state}")
+                return plane.Held(f"the action {action} is {state}", nothing_done=state is State.HELD)
 
     async def _approved(self, caller: Caller, outcome: Outcome, doors: Doors) -> Outcome:
         """What was held before, executed if it has been approved in the meantime."""

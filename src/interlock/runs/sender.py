@@ -112,7 +112,8 @@ class Sender:
             told = await self._send(draft, target_class, read)
             if not isinstance(told, plane.Failure):
                 return told
-            if told.failure_class not in MOVE_ON:
+            # A lane's word for the failure is not enough: the receipt says whether anything had left.
+            if told.failure_class not in MOVE_ON or self.sent[-1].delivery is not Delivery.NOT_SENT:
                 raise plane.EffectFailed.of(told)
         told = await self._send(draft, last, read)
         if isinstance(told, plane.Failure):

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 import fix_connector as fix
 from interlock import catalog, sdk
-from interlock.kernel import RequestError
+from interlock.kernel import RequestError, digest
 
 
 def other(connector_id: str = "zeta") -> sdk.Manifest:
@@ -30,6 +32,43 @@ def test_a_capability_pins_version_and_digest(full: catalog.Catalog) -> None:
     assert [each.connector_id for each in full.connectors] == ["acme", "zeta"]
     assert full.find("acme.nothing") is None
     assert full.find_connector("acme") == manifest
+
+
+def contract(draft: sdk.Draft) -> str:
+    """The contract of an operation, in a connector of its own."""
+    manifest = sdk.Connector(
+        "tools",
+        version="1.0.0",
+        description="T.",
+        base_url="https://tools.example",
+        auth=[sdk.no_auth()],
+        operations=[draft],
+    ).manifest
+    return catalog.Capability(manifest, manifest.operations[0]).contract_digest
+
+
+def test_the_contract_of_a_request_is_its_schemas_effect_and_scopes(full: catalog.Catalog) -> None:
+    found = full.fetch("acme.ticket.create")
+    stored = {
+        "effect": found.operation.effect.value,
+        "input_schema": found.operation.input_schema,
+        "output_schema": found.operation.output_schema,
+        "scopes": sorted(found.operation.scopes),
+    }
+    assert found.contract_digest == digest(stored)  # of runs that wait in stores: it stays as it is
+
+
+def test_the_contract_of_a_program_holds_what_it_does() -> None:
+    shape: dict[str, Any] = {"input": fix.Search, "output": fix.Found}
+    scripts = [
+        sdk.script("s", source, actions=actions, **shape)
+        for source in ("1", "2")
+        for actions in ({}, {"look": "acme.ticket.fetch"}, {"look": "acme.ticket.search"})
+    ]
+    commands = [
+        sdk.command("s", argv, targets=["local-process"], **shape) for argv in (["/bin/true"], ["/bin/true", "-v"])
+    ]
+    assert len({contract(each) for each in [*scripts, *commands]}) == 8
 
 
 def test_an_unknown_capability_comes_with_the_nearest_names(full: catalog.Catalog) -> None:

@@ -125,7 +125,8 @@ class ScriptRun:
             self._exchange.bytes_sent -= len(text)  # the host's word that nothing was done
             return self._refuse(name, answer.reason, code=answer.code)
         if isinstance(answer, plane.Held):
-            self._exchange.bytes_sent -= len(text)
+            if answer.nothing_done:
+                self._exchange.bytes_sent -= len(text)
             self._exchange.note("action_held", {"seq": seq, "action": name})
             raise self._failure(plane.FailureClass.SCRIPT_HELD, answer.reason)
         try:
