@@ -57,7 +57,7 @@ async def served(
         endpoint = server.NodeEndpoint(
             node,
             executions,
-            clients=server.Clients(node.node_id, token_keys=token_keys or {}, clock=clock),
+            clients=server.Clients(node.node_id, listed=tls.listed(), token_keys=token_keys or {}, clock=clock),
             tasks=tasks,
             clock=SystemClock(),
             hosts=tls.names(),
