@@ -363,11 +363,29 @@ async def test_who_trickles_is_not_waited_for(there: Yard, monkeypatch: pytest.M
     assert answer.count(b"HTTP/1.1 200") == 1
 
 
-async def test_too_many_connections_are_not_heard(there: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_when_there_are_too_many_is_asked_to_come_again(
+    there: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(wire, "MAX_CONNECTIONS", 0)
-    with pytest.raises(plane.EffectFailed):
-        await check_it_lives(there)
-    monkeypatch.undo()
+    async with dialled(there.url, there.keys, patience=0.0) as client:
+        with pytest.raises(plane.EffectFailed) as told:
+            await client.describe()
+        with pytest.raises(plane.EffectFailed) as events:
+            await anext(client.subscribe(plane.ExecutionRef(node_id=NODE_ID, execution_id="exe_1", fence=1)))
+    assert told.value.details["failure_class"] == events.value.details["failure_class"] == "connect_failed"
+    answer = await say(there, b"")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"node_busy" in answer
+    tried = anyio.Event()
+
+    def soon(_failures: int) -> float:
+        tried.set()
+        return 0.01
+
+    async with dialled(there.url, there.keys, delay=soon) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.describe)
+        await tried.wait()
+        monkeypatch.undo()
     await check_it_lives(there)
 
 
