@@ -221,13 +221,15 @@ class SshHost:
         path.unlink(missing_ok=True)
         return found
 
-    def place(self, *, user: str = "me", port: int | None = None, **options: Any) -> lanes.SshPlace:
+    def place(
+        self, *, user: str = "me", name: str = "127.0.0.1", port: int | None = None, **options: Any
+    ) -> lanes.SshPlace:
         defaults: dict[str, Any] = {
             "addresses": FREE,
             "identity": self.identity,
             "host_keys": (self.host_key.get_fingerprint(),),
         }
-        return lanes.SshPlace(plane.parse_place(f"ssh://{user}@127.0.0.1:{port or self.port}"), **defaults | options)
+        return lanes.SshPlace(plane.parse_place(f"ssh://{user}@{name}:{port or self.port}"), **defaults | options)
 
     def wait(self) -> None:
         """Until nothing runs there."""

@@ -57,7 +57,7 @@ async def served(
         endpoint = server.NodeEndpoint(
             node,
             executions,
-            clients=server.Clients(node.node_id, token_keys=token_keys or {}, clock=clock),
+            clients=server.Clients(node.node_id, listed=tls.listed(), token_keys=token_keys or {}, clock=clock),
             tasks=tasks,
             clock=SystemClock(),
             hosts=tls.names(),
@@ -145,7 +145,7 @@ class Cutter:
     """A TCP relay that can lose the link: what is under way is lost, and for a while nothing gets through."""
 
     def __init__(self, target: int) -> None:
-        self._target = target
+        self.target = target
         self._pairs: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.refusing = False
@@ -178,7 +178,7 @@ class Cutter:
         if self.refusing:
             writer.transport.abort()
             return
-        near, far = await asyncio.open_connection("127.0.0.1", self._target)
+        near, far = await asyncio.open_connection("127.0.0.1", self.target)
         self._pairs |= {writer, far}
         try:
             async with anyio.create_task_group() as both:

@@ -60,7 +60,7 @@ def check_a_command(bare_shell: Shell, standing: Standing) -> None:
     document = bare_shell.run(*standing.run("--json", "--", "/bin/pwd")).json
     assert document["stdout"] == "/\n"
     assert document["receipt"]["node_id"] == "node"
-    assert document["receipt"]["evidence"][0]["data"]["asked_by"] == "cert:CN=client"
+    assert document["receipt"]["evidence"][0]["data"]["asked_by"] == "cert:CN=client; CN=node keys"
 
 
 def check_a_description(bare_shell: Shell, standing: Standing) -> None:

@@ -14,8 +14,9 @@ import anyio
 import httpx2
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
@@ -96,7 +97,8 @@ async def test_a_single_certificate_can_be_pinned(node_keys: Path, tmp_path: Pat
         context.load_cert_chain(tmp_path / "k/client/cert.pem", tmp_path / "k/client/key.pem")
         async with dialled(there.url, node_keys, ssl_context=context) as client:
             ref = await there.start(client)
-            assert there.executions.find_asker(ref) == "cert:CN=bob"
+            shown = x509.load_pem_x509_certificate(pinned.read_bytes()).fingerprint(hashes.SHA256())
+            assert there.executions.find_asker(ref) == f"cert:sha256:{shown.hex()}"
         async with dialled(there.url, node_keys) as other:  # signed by the authority that is not listed here
             with pytest.raises(plane.EffectFailed):
                 await other.describe()
@@ -361,11 +363,29 @@ async def test_who_trickles_is_not_waited_for(there: Yard, monkeypatch: pytest.M
     assert answer.count(b"HTTP/1.1 200") == 1
 
 
-async def test_too_many_connections_are_not_heard(there: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_comes_when_there_are_too_many_is_asked_to_come_again(
+    there: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(wire, "MAX_CONNECTIONS", 0)
-    with pytest.raises(plane.EffectFailed):
-        await check_it_lives(there)
-    monkeypatch.undo()
+    async with dialled(there.url, there.keys, patience=0.0) as client:
+        with pytest.raises(plane.EffectFailed) as told:
+            await client.describe()
+        with pytest.raises(plane.EffectFailed) as events:
+            await anext(client.subscribe(plane.ExecutionRef(node_id=NODE_ID, execution_id="exe_1", fence=1)))
+    assert told.value.details["failure_class"] == events.value.details["failure_class"] == "connect_failed"
+    answer = await say(there, b"")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"node_busy" in answer
+    tried = anyio.Event()
+
+    def soon(_failures: int) -> float:
+        tried.set()
+        return 0.01
+
+    async with dialled(there.url, there.keys, delay=soon) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.describe)
+        await tried.wait()
+        monkeypatch.undo()
     await check_it_lives(there)
 
 
@@ -394,20 +414,76 @@ def test_garbage_at_every_endpoint_harms_nobody(node_keys: Path, data: st.DataOb
     anyio.run(run)
 
 
-def test_a_certificate_without_a_name_is_known_by_its_fingerprint() -> None:
+def certified(
+    subject: str | None, issuer: str = "keys", key: Ed25519PrivateKey = TOKENS, *, days: int = 1
+) -> x509.Certificate:
+    """A certificate of that name, by an authority of that name with that key."""
     start = SystemClock().now()
-    built = (
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)] if each else []) for each in (subject, issuer)]
+    return (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([]))
-        .issuer_name(x509.Name([]))
-        .public_key(TOKENS.public_key())
+        .subject_name(names[0])
+        .issuer_name(names[1])
+        .public_key(TOKENS.public_key() if subject != issuer else key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=1))
-        .sign(TOKENS, None)
+        .not_valid_after(start + timedelta(days=days))
+        .sign(key, None)
     )
-    der = built.public_bytes(serialization.Encoding.DER)
-    assert identity.subject_of(der) == f"cert:{digest_bytes(der)}"
+
+
+def known_as(certificate: x509.Certificate, *listed: x509.Certificate) -> str:
+    return identity.Names(listed).name(certificate.public_bytes(serialization.Encoding.DER))
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    return f"cert:{digest_bytes(certificate.public_bytes(serialization.Encoding.DER))}"
+
+
+def test_a_name_counts_only_beside_the_authority_that_has_vouched_for_it() -> None:
+    other = Ed25519PrivateKey.generate()
+    first, second = certified("keys", "keys"), certified("others", "others", other)
+    ann = known_as(certified("ann"), first, second)
+    assert ann == "cert:CN=ann; CN=keys"
+    assert ann == known_as(certified("ann", days=2), first, certified("keys", "keys", days=2)), "renewed"
+    assert ann != known_as(certified("ann", "others", other), first, second)
+    trick, honest = (certified("ann; CN=x", "keys"), certified("ann", "x; CN=keys"))
+    assert known_as(trick, first) != known_as(honest, certified("x; CN=keys", "x; CN=keys"))
+
+
+def test_a_certificate_that_nobody_listed_has_vouched_for_is_known_by_its_fingerprint() -> None:
+    other = Ed25519PrivateKey.generate()
+    authority, ann = certified("keys", "keys"), certified("ann")
+    own = [certified("ci", "ci"), certified("ci", "ci", other)]
+    for each in own:
+        assert known_as(each, authority, *own) == known_as(each, authority, each) == fingerprint(each)
+    assert known_as(ann, authority, ann) == fingerprint(ann), "listed itself"
+    claimed = certified("ann", "keys", other)
+    assert known_as(claimed, authority, claimed) == known_as(claimed, authority) == fingerprint(claimed)
+    below = certified("ann", "below")
+    assert known_as(below, authority) == fingerprint(below)
+    assert known_as(ann, authority, certified("keys", "keys", other)) == fingerprint(ann), "two of that name"
+    nameless = certified(None)
+    assert known_as(nameless, authority) == fingerprint(nameless)
+
+
+async def test_two_clients_that_call_themselves_the_same_are_two(node_keys: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "listed.pem"
+    contexts: list[ssl.SSLContext] = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        nodes.make_credentials(folder, node_id="x", names=["127.0.0.1"], client="ci", clock=SystemClock())
+        contexts.append(trusting(node_keys))
+        contexts[-1].load_cert_chain(folder / "client/cert.pem", folder / "client/key.pem")
+        with listed.open("ab") as file:
+            file.write((folder / "client/cert.pem").read_bytes())
+    async with (
+        yard(node_keys, tls=tls_of(node_keys, client_ca=listed)) as there,
+        dialled(there.url, node_keys, ssl_context=contexts[0]) as one,
+        dialled(there.url, node_keys, ssl_context=contexts[1]) as two,
+    ):
+        ref = await there.start(one)
+        with pytest.raises(plane.ExecutionNotFound):
+            await two.status(ref)
 
 
 @pytest.mark.parametrize("message", ["x", "-1", "9" * 20, b"7", "1" * 2_000])

@@ -1,5 +1,6 @@
 """A node on the other side of a link that breaks: nothing is lost, doubled, begun twice or made up."""
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
@@ -12,8 +13,9 @@ import pytest
 from fix_plane import NODE_ID
 from fix_remote import Cutter, Yard, dialled, yard
 from interlock import app, plane
+from interlock.adapters import nodes
 from interlock.cli import conversing
-from interlock.kernel import Uuid7Ids
+from interlock.kernel import SystemClock, Uuid7Ids
 
 pytestmark = pytest.mark.anyio
 
@@ -210,6 +212,46 @@ async def test_who_was_told_the_end_needs_the_node_no_more(
         receipt = await conversing.converse(place, there.intent(), plane.LOCAL_HTTP, shown, feed=hello)
     assert cutter.refusing
     assert receipt.failure is None
+
+
+async def test_a_request_that_may_have_arrived_is_lost_also_when_another_node_answers_later(
+    there: Yard, cutter: Cutter, tmp_path: Path
+) -> None:
+    nodes.make_credentials(tmp_path / "k", node_id=NODE_ID, names=["127.0.0.1"], client="ann", clock=SystemClock())
+    raised: list[plane.EffectFailed] = []
+    async with (
+        yard(tmp_path / "k") as other,
+        dialled(cutter.url, there.keys, patience=0.2) as client,
+        anyio.create_task_group() as tasks,
+    ):
+
+        async def start() -> None:
+            try:
+                await there.start(client)
+            except plane.EffectFailed as error:
+                raised.append(error)
+
+        await client.describe()
+        cutter.hold_answers = True
+        tasks.start_soon(start)
+        while not there.lane.begun:
+            await anyio.lowlevel.checkpoint()
+        cutter.hold_answers = False
+        cutter.target = int(other.url.rpartition(":")[2])
+        cutter.cut()
+    assert raised[0].details["failure_class"] == "peer_lost"
+    assert "certificate" in raised[0].message, "which is why there was no later try"
+
+
+async def test_a_client_that_the_node_does_not_take_has_sent_nothing(there: Yard, tmp_path: Path) -> None:
+    """The node refuses the certificate when the request is on its way: what is then on its way has no effect."""
+    nodes.make_credentials(tmp_path / "k", node_id=NODE_ID, names=["127.0.0.1"], client="ann", clock=SystemClock())
+    context = ssl.create_default_context(cafile=there.keys / "client" / "ca.pem")
+    context.load_cert_chain(tmp_path / "k/client/cert.pem", tmp_path / "k/client/key.pem")
+    async with dialled(there.url, there.keys, ssl_context=context) as client:
+        with pytest.raises(plane.EffectFailed) as raised:
+            await there.start(client)
+    assert raised.value.details["failure_class"] == "tls_failed"
 
 
 async def test_nobody_listens_there(node_keys: Path, there: Yard) -> None:

@@ -127,6 +127,24 @@ async def test_the_ways_to_pin_a_key(host: SshHost, tmp_path: Path):
     )
 
 
+async def test_a_key_is_pinned_for_a_name_and_not_for_where_the_name_leads(host: SshHost, tmp_path: Path):
+    whole = host.host_key.export_public_key().decode()
+    known = tmp_path / "known_hosts"
+    named = host.place(name="localhost", host_keys=(), known_hosts=known)
+    by_address = [f"[127.0.0.1]:{host.port}", "127.0.0.1", "127.0.0.0/8", "elsewhere,127.0.0.1"]
+    for address in by_address:
+        known.write_text(f"{address} {whole}")
+        await refused(named, by=plane.FailureClass.IDENTITY_REFUSED, code="host_key_unknown")
+    known.write_text(f"[localhost]:{host.port} {whole}")
+    assert (await run(placed_lane(named), process("true"))).failure is None
+    for revoked in (
+        f"[localhost]:{host.port} {whole}@revoked [127.0.0.1]:{host.port} {whole}",
+        f"localhost {whole}[127.0.0.1]:{host.port} {whole}@revoked localhost {whole}",
+    ):
+        known.write_text(revoked)
+        await refused(named, by=plane.FailureClass.IDENTITY_REFUSED, code="host_key_changed")
+
+
 async def test_who_is_not_let_in(host: SshHost, tmp_path: Path):
     stranger = tmp_path / "stranger"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(str(stranger))

@@ -162,7 +162,7 @@ async def _run(
         endpoint = server.NodeEndpoint(
             standing.node,
             standing.executions,
-            clients=server.Clients(node_id, token_keys=token_keys, clock=standing.clock),
+            clients=server.Clients(node_id, listed=tls.listed(), token_keys=token_keys, clock=standing.clock),
             tasks=tasks,
             clock=standing.clock,
             hosts=tls.names() | {host},

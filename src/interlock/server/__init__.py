@@ -6,13 +6,14 @@ node or another client.
 """
 
 from interlock.server.endpoint import NodeEndpoint
-from interlock.server.errors import NodeClosing, RequestTooLarge, RequestTooSlow, Unauthenticated, WrongHost
+from interlock.server.errors import NodeBusy, NodeClosing, RequestTooLarge, RequestTooSlow, Unauthenticated, WrongHost
 from interlock.server.identity import Clients
 from interlock.server.serving import CannotServe, NodeServer, Tls, serve_node
 
 __all__ = [
     "CannotServe",
     "Clients",
+    "NodeBusy",
     "NodeClosing",
     "NodeEndpoint",
     "NodeServer",

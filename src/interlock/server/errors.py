@@ -43,11 +43,21 @@ class NodeClosing(kernel.PlaneError):
     next_step = "Ask again when the node is back, with the same idempotency key."
 
 
+class NodeBusy(kernel.PlaneError):
+    """The node has as many connections as it holds, and has not heard the request."""
+
+    code = "node_busy"
+    retry = kernel.Retry.LATER
+    fault = kernel.Fault.OPERATOR
+    next_step = "Ask again in a while."
+
+
 _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (Unauthenticated, 401),
     (RequestTooLarge, 413),
     (RequestTooSlow, 408),
     (WrongHost, 421),
+    (NodeBusy, 503),
     (NodeClosing, 503),
     (plane.InputClosed, 409),
     (kernel.NotFoundError, 404),
@@ -60,6 +70,8 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
 def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONResponse:
     """The error as problem+json (RFC 9457), with the members that errors have everywhere."""
     code = status or next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if code == 401 else {}
+    if isinstance(error, NodeBusy):
+        headers["Retry-After"] = "1"
     told = {"type": "about:blank", "title": error.code.replace("_", " "), "status": code, **error.to_json()}
     return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

@@ -62,6 +62,15 @@ class Tls:
             raise CannotServe(f"{self.cert}, {self.key}, {self.client_ca}: {error}") from error
         return context
 
+    def listed(self) -> list[x509.Certificate]:
+        """The certificates in `client_ca`. Raises CannotServe."""
+        if self.client_ca is None:
+            return []
+        try:
+            return x509.load_pem_x509_certificates(self.client_ca.read_bytes())
+        except (OSError, ValueError) as error:
+            raise CannotServe(f"{self.client_ca}: {error}") from error
+
     def names(self) -> frozenset[str]:
         """By which the node may be spoken to: what stands in its certificate. Raises CannotServe."""
         certificate = self._certificate()

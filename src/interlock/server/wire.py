@@ -11,13 +11,14 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from interlock import plane
-from interlock.server.errors import problem
+from interlock.kernel import InterlockError
+from interlock.server.errors import NodeBusy, problem
 
 HEAD_SECONDS: Final = 10.0
 """How long the head of a request may take to arrive."""
 
 MAX_CONNECTIONS: Final = 2_000
-"""Open at once, WebSockets included. Who comes when there are so many is not heard."""
+"""Open at once, WebSockets included. Who comes when there are so many is told so, and not heard."""
 
 
 class Wire(H11Protocol):
@@ -28,6 +29,7 @@ class Wire(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
         if len(self.connections) > MAX_CONNECTIONS:
+            self._answer(NodeBusy(f"this node has {MAX_CONNECTIONS} connections"))
             transport.abort()
             return
         tls = transport.get_extra_info("ssl_object")
@@ -51,11 +53,14 @@ class Wire(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """As uvicorn does it, with the error in the form that all errors have here."""
-        answer = problem(plane.InvalidPacket("this is no HTTP request"))
+        self._answer(plane.InvalidPacket("this is no HTTP request"))
+        self.transport.close()
+
+    def _answer(self, error: InterlockError) -> None:
+        answer = problem(error)
         head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
 
     def _watch(self) -> None:
         """Be impatient while there is no whole head; what comes after it is the application's to wait for."""

@@ -3,7 +3,7 @@
 import base64
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -26,6 +26,8 @@ _QUEUE: Final = 8_192
 
 _SILENCE: Final = 2.0
 """Seconds after which a node that says nothing has nothing against a client."""
+
+_BUSY: Final = "it hears nobody more for now"
 
 _TIMEOUT: Final = httpx2.Timeout(connect=10, write=30, read=45, pool=30)
 
@@ -87,12 +89,13 @@ class Link:
         tries = self.tries(patience)
         while True:
             try:
+                if not self._trusted:
+                    await self._greet()
                 answer = await self._ask_once(method, target, body)
             except Lost as lost:
                 self._turn += 1
                 await tries.after(lost)
                 continue
-            self._trusted = True
             if 200 <= answer.status < 300:
                 return answer
             raise refusal(answer.status, answer.body)
@@ -122,6 +125,9 @@ class Link:
             )
         except InvalidStatus as error:
             answer = error.response
+            if _is_busy(answer.status_code, answer.headers):
+                self._turn += 1
+                raise Lost(plane.FailureClass.CONNECT_FAILED, _BUSY, left=False) from error
             raise refusal(answer.status_code, bytes(answer.body or b"")) from error
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
             self._turn += 1
@@ -141,6 +147,15 @@ class Link:
         """Close the connections. What was started goes on."""
         await self._http.aclose()
 
+    async def _greet(self) -> None:
+        """Ask for what has no effect. A node that refuses the client's certificate says so only when a request is on its
+        way, and this one may get lost."""
+        try:
+            await self._ask_once("GET", "/v1/node", b"")
+        except Lost as lost:
+            raise Lost(lost.failure_class, str(lost), left=False) from lost
+        self._trusted = True
+
     async def _ask_once(self, method: str, target: str, body: bytes) -> Answer:
         address = await self._find()
         host = f"[{address}]" if ":" in address else address
@@ -153,6 +168,8 @@ class Link:
                 headers=headers,
                 extensions={"sni_hostname": self._url.host},
             ) as response:
+                if _is_busy(response.status_code, response.headers):
+                    raise Lost(plane.FailureClass.CONNECT_FAILED, _BUSY, left=False)
                 answer = bytearray()
                 async for part in response.aiter_raw():
                     answer += part
@@ -172,7 +189,7 @@ class Link:
         for _ in range(2):  # once may be chance
             if not await anyio.to_thread.run_sync(self._is_turned_away, address, abandon_on_cancel=True):
                 return lost
-        return Lost(plane.FailureClass.TLS_FAILED, "it does not take the client's certificate", left=False)
+        return Lost(plane.FailureClass.TLS_FAILED, "it does not take the client's certificate", left=lost.left)
 
     def _is_turned_away(self, address: str) -> bool:
         """Whether the node ends a connection on which nothing was said, right after the handshake and without a word."""
@@ -186,7 +203,7 @@ class Link:
                 except ssl.SSLEOFError:
                     return True
                 except ssl.SSLError as error:
-                    return _refused_by_tls(error) is not None
+                    return _distrust(error) is not None
         except OSError:
             pass
         return False
@@ -240,9 +257,9 @@ class Tries:
 
     async def after(self, lost: Lost) -> None:
         """Wait for the next try. Raises EffectFailed when there is none: of the class `peer_lost` if something may have
-        arrived."""
+        arrived, whatever came of later tries."""
         self._left = self._left or lost.left
-        if lost.failure_class is plane.FailureClass.TLS_FAILED:
+        if lost.failure_class is plane.FailureClass.TLS_FAILED and not self._left:
             raise _failed(lost.failure_class, f"no trust between here and the node {self._where}: {lost}") from lost
         if self._clock.monotonic() - self._since >= self._patience:
             if self._left:
@@ -261,21 +278,26 @@ def _failed(failure_class: plane.FailureClass, message: str) -> plane.EffectFail
 
 def _lost(error: BaseException, *, left: bool) -> Lost:
     for cause in _causes(error):
-        if isinstance(cause, ssl.SSLError) and (refused := _refused_by_tls(cause)) is not None:
-            return refused
+        if isinstance(cause, ssl.SSLError) and (reason := _distrust(cause)) is not None:
+            return Lost(plane.FailureClass.TLS_FAILED, reason, left=left)
     if isinstance(error, httpx2.ConnectTimeout | TimeoutError):
         return Lost(plane.FailureClass.CONNECT_TIMEOUT, "no connection in time", left=left)
     root = [*_causes(error)][-1]
     return Lost(plane.FailureClass.CONNECT_FAILED, str(root) or type(root).__name__, left=left)
 
 
-def _refused_by_tls(error: ssl.SSLError) -> Lost | None:
-    """That one side does not trust the other; None for what may be better next time."""
+def _distrust(error: ssl.SSLError) -> str | None:
+    """Why one side does not trust the other; None for what may be better next time."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Lost(plane.FailureClass.TLS_FAILED, error.verify_message or "its certificate", left=False)
+        return error.verify_message or "its certificate"
     if "ALERT" in (error.reason or ""):
-        return Lost(plane.FailureClass.TLS_FAILED, (error.reason or "").replace("_", " ").lower(), left=False)
+        return (error.reason or "").replace("_", " ").lower()
     return None
+
+
+def _is_busy(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether a node has not heard the request, and may hear it later."""
+    return status == 503 and "Retry-After" in headers
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

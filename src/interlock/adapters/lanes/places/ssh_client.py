@@ -52,9 +52,11 @@ def read_pins(host_keys: Sequence[str], known_hosts: Path | None, url: plane.Pla
         revoked: Sequence[asyncssh.SSHKey] = ()
         if known_hosts is not None:
             port = None if url.port == _DEFAULT_PORT else url.port
-            found = asyncssh.read_known_hosts(str(known_hosts)).match(url.host, peer, port)
-            keys += found[0]
-            revoked = found[2]
+            known = asyncssh.read_known_hosts(str(known_hosts))
+            # By the name alone: whoever steers the name lookup could else show the key of any address in the file.
+            named = known.match(url.host, "", port)
+            keys += named[0]
+            revoked = [*named[2], *known.match(url.host, peer, port)[2]]
     except (OSError, ValueError) as error:
         message = f"the pinned host keys of {url.text} cannot be read: {error}"
         raise plane.LaneFailure(plane.FailureClass.IDENTITY_REFUSED, message, code="host_keys_unreadable") from error
