@@ -42,6 +42,15 @@ async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(f
         assert await process.states() == []
 
 
+@pytest.mark.parametrize("target_class", sorted({*plane.CLASSES, runs.LOCAL_SCRIPT} - plane.PLACED))
+async def test_a_request_goes_to_no_target_for_commands(file_world: World, target_class: str):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.PlaceRefused, match=f"'{target_class}'; it runs on: local-http"):
+            await process.create(target=["local-http", target_class])
+        assert await process.states() == []
+
+
 @pytest.mark.parametrize("target_class", sorted(plane.PLACED))
 async def test_a_place_elsewhere_is_no_target_here(file_world: World, target_class: str):
     async with file_world.process() as process:
