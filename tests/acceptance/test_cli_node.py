@@ -99,6 +99,13 @@ def test_what_is_wrong_with_a_placement_is_said(bare_shell: Shell, arguments: li
     assert words in told.err
 
 
+def test_a_place_elsewhere_is_nothing_that_a_node_offers(bare_shell: Shell) -> None:
+    bare_shell.good("node", "init", "keys", "--name", "127.0.0.1")
+    told = bare_shell.run("node", "serve", "--keys", "keys/node", "--sandbox", "ssh-pinned")
+    assert told.code == 2
+    assert "there is no sandbox 'ssh-pinned'; known: container-gvisor," in told.err
+
+
 def test_keys_are_not_overwritten(bare_shell: Shell, tmp_path: Path) -> None:
     told = bare_shell.run("node", "init", str(tmp_path), "--name", "localhost")
     assert told.code == 2

@@ -37,9 +37,43 @@ async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(f
         for target in ("local-htpp", ["local-http", "local-htpp"]):
             with pytest.raises(app.UnknownTarget, match="'local-htpp'; did you mean 'local-http'") as raised:
                 await process.create(target=target)
-            known = ["local-http", runs.LOCAL_SCRIPT, *plane.CLASSES]
+            known = ["local-http", runs.LOCAL_SCRIPT, *(plane.CLASSES.keys() - plane.PLACED)]
             assert raised.value.details == {"target": "local-htpp", "known": sorted(known)}
         assert await process.states() == []
+
+
+@pytest.mark.parametrize("target_class", sorted({*plane.CLASSES, runs.LOCAL_SCRIPT} - plane.PLACED))
+async def test_a_request_goes_to_no_target_for_commands(file_world: World, target_class: str):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.PlaceRefused, match=f"'{target_class}'; it runs on: local-http"):
+            await process.create(target=["local-http", target_class])
+        assert await process.states() == []
+
+
+@pytest.mark.parametrize("target_class", sorted(plane.PLACED))
+async def test_a_place_elsewhere_is_no_target_here(file_world: World, target_class: str):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(app.UnknownTarget, match=target_class):
+            await process.create(target=target_class)
+        assert await process.states() == []
+
+
+async def test_a_package_that_is_slow_to_load_is_waited_for_before_anything_is_committed(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+
+        async def ready(target_class: str) -> None:
+            raise RuntimeError(f"{target_class} broke")
+
+        monkeypatch.setattr(process.parts.wiring.places, "ready", ready)
+        with pytest.raises(RuntimeError, match="local-http broke"):
+            await process.create()
+        assert await process.states() == []
+        assert file_world.server.effects("issues/create") == 0
 
 
 async def test_without_any_target_nothing_is_sent(file_world: World):

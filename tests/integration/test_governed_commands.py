@@ -211,6 +211,37 @@ async def test_below_the_sandbox_level_nothing_runs(file_world: World, author: A
 
 
 @landlocked
+@pytest.mark.parametrize("elsewhere", sorted(plane.PLACED))
+async def test_a_place_elsewhere_is_passed_over(file_world: World, elsewhere: str):
+    wide = say(targets=[elsewhere, "local-landlock"], confinement=LANDLOCK["confinement"])
+    async with file_world.process(manifest=tools(wide)) as process:
+        assert shown(await speak(process)) == {"stdout": "--|hello|"}
+        sends = (await process.last()).sends
+        assert [(send.target_class, send.delivery.value) for send in sends] == [
+            (elsewhere, "not_sent"),
+            ("local-landlock", "responded"),
+        ]
+
+
+async def test_a_run_that_is_cancelled_while_its_target_is_made_ready(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    async with file_world.process(manifest=tools(say(f"touch {tmp_path}/done"))) as process:
+        places = process.parts.wiring.places
+        really = places.ready
+
+        async def ready(target_class: str) -> None:
+            await really(target_class)
+            await process.il.runs.cancel((await process.last()).run.run_id)
+
+        monkeypatch.setattr(places, "ready", ready)
+        with pytest.raises(runs.RunCancelled):
+            await speak(process)
+        assert await process.states() == ["cancelled"]
+        assert not (tmp_path / "done").exists()
+
+
+@landlocked
 async def test_a_place_below_the_level_is_passed_over(file_world: World):
     wide = say(targets=["moon-base", "local-landlock"], confinement=LANDLOCK["confinement"])
     async with file_world.process(manifest=tools(wide)) as process:

@@ -1,6 +1,7 @@
 """Lanes and targets of other packages carry governed calls; they are loaded when they are asked for, and not before."""
 
 import sys
+import threading
 from contextlib import suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -15,9 +16,12 @@ from interlock.kernel import InterlockError
 pytestmark = pytest.mark.anyio
 
 PACKAGE = '''
+import threading
 from datetime import timedelta
 
 from interlock import plane
+
+LOADED_BY = threading.get_ident()
 
 
 class Parrot:
@@ -96,6 +100,7 @@ async def test_it_carries_a_call(file_world: World, entries: list[EntryPoint], t
         assert send.target_class == target_class
         assert send.receipt_json is not None
         assert plane.Receipt.model_validate_json(send.receipt_json).lane_id == lane
+        assert threading.get_ident() != sys.modules["acme_parrot"].LOADED_BY  # others' calls go on meanwhile
         assert file_world.server.effects("issues/create") == 0
 
 

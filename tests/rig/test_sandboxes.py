@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 
 import escapes
@@ -181,3 +182,20 @@ def runtime_folders() -> list[Path]:
         (Path(tempfile.gettempdir()), f"interlock-container-{os.getpid()}-*"),
     ]
     return [path for place, pattern in places for path in place.glob(pattern)]
+
+
+async def test_a_sandbox_that_is_killed_says_nothing_of_its_command(tmp_path: Path):
+    """The command had begun: only the sandbox, which would have told, is gone."""
+    bubblewrap = CONFINERS[plane.LOCAL_BUBBLEWRAP]
+    if bubblewrap.unavailable is not None:
+        pytest.skip(bubblewrap.unavailable)
+    profile = SHELL.model_copy(update={"write": (str(tmp_path),)})
+    intent = process("sh", "-c", f"touch {tmp_path}/done; echo begun; sleep 60", sandbox=profile)
+    async with whole_lane(confiner=bubblewrap) as lane, begun(lane, intent) as (told, channel):
+        await channel.until(b"begun")
+        outer = [each for each in psutil.Process().children(recursive=True) if each.name() == "bwrap"]
+        outer[0].kill()
+        channel.inbox.end()
+    assert (tmp_path / "done").exists()
+    assert told.code == "killed_by_signal", told
+    assert told.exchange.bytes_sent > 0

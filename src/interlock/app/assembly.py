@@ -11,7 +11,7 @@ from interlock import approvals, budgets, catalog, connections, plane, policy, r
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
 from interlock.app.foreign import Foreign, offers
-from interlock.app.places import COMMAND_CLASSES, LateLane, LatePlace, LatePlaces
+from interlock.app.places import COMMAND_CLASSES, LateLane, LatePlace
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import Caller, Clock, IdSource, StoreError
 
@@ -20,8 +20,8 @@ _log = logging.getLogger(__name__)
 NODE_ID = "node-local"
 ERRANDS_ID = "node-errands"
 LANE_ID = "http"
-OUR_CLASSES = (plane.LOCAL_HTTP, runs.LOCAL_SCRIPT, *COMMAND_CLASSES)
-"""Of the targets that every node here has; no package takes their place."""
+OUR_CLASSES = (plane.LOCAL_HTTP, runs.LOCAL_SCRIPT, *plane.CLASSES)
+"""Of the targets whose meaning is ours; no package takes their place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +104,8 @@ def _wire(
 ) -> runs.Wiring:
     ledger, execution = sql.SqlLedger(store), settings.execution
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
-    attestations = plane.AttestationVerifier({}, clock=clock)
-    places = [LatePlace(each, credentials=pending, attestations=attestations, clock=clock) for each in COMMAND_CLASSES]
-    node = _node(lane, authorizer, clock, actions=actions, places=places, attestations=attestations)
+    places = [LatePlace(each, credentials=pending, clock=clock) for each in COMMAND_CLASSES]
+    node = _node(lane, authorizer, clock, actions=actions, places=places)
     lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
         store=store,
@@ -123,7 +122,7 @@ def _wire(
         validators=sql.ValidatorRecords(),
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
         actions=actions,
-        places=LatePlaces(places, _foreign(settings, node, pending, clock)),
+        places=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
         pressure=runs.Pressure(),
         sweep=lambda now: sql.sweep(store, now),
@@ -245,7 +244,6 @@ def _node(
     node_id: str = NODE_ID,
     actions: runs.Actions | None = None,
     places: Sequence[LatePlace] = (),
-    attestations: plane.AttestationVerifier | None = None,
     sinks: plane.SinkSet | None = None,
 ) -> plane.Node:
     lanes, classes = [lane], {LANE_ID: plane.LOCAL_HTTP}
@@ -263,7 +261,7 @@ def _node(
         verifier=authorizer.verifier(),
         clock=clock,
         sinks=sinks,
-        attestations=attestations,
+        attestations=plane.AttestationVerifier({}, clock=clock),
     )
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final, Protocol, TypeAlias, cast
 
+import anyio
+import anyio.to_thread
+
 from interlock import plane
 from interlock.kernel import Clock
 
@@ -67,7 +70,7 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
 
 
 class Foreign:
-    """Brings what is offered to a node, when its class is first asked for."""
+    """`runs.Places`: brings what is offered to a node, when its class is first asked for."""
 
     def __init__(
         self,
@@ -83,25 +86,30 @@ class Foreign:
         self._credentials = credentials
         self._addresses = addresses
         self._clock = clock
+        self._turn = anyio.Lock()
         self.classes = frozenset(self._waiting)
 
-    def ready(self, target_class: str) -> None:
+    async def ready(self, target_class: str) -> None:
         """Have it on the node, if it is offered and works; why it does not goes to the log."""
-        offer = self._waiting.pop(target_class, None)
-        if offer is None:
+        if target_class not in self._waiting:
             return
-        try:
-            target, lane = self._make(offer)
-            self._node.register(target, lane)
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the class is then not there
-            _log.warning(
-                "%s of %s cannot be used: %s: %s", target_class, offer.distribution, type(error).__name__, error
-            )
+        async with self._turn:
+            offer = self._waiting.get(target_class)
+            if offer is None:
+                return
+            try:
+                target, lane = self._make(offer, await anyio.to_thread.run_sync(offer.load))
+                self._node.register(target, lane)
+            except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the class is then not there
+                _log.warning(
+                    "%s of %s cannot be used: %s: %s", target_class, offer.distribution, type(error).__name__, error
+                )
+            del self._waiting[target_class]  # not before: whoever asks meanwhile waits for it
 
-    def _make(self, offer: Offer) -> Made:
+    def _make(self, offer: Offer, loaded: object) -> Made:
         if offer.group == TARGETS:
-            make = cast("MakeTarget", offer.load())
+            make = cast("MakeTarget", loaded)
             return make(clock=self._clock, credentials=self._credentials, addresses=self._addresses)
-        lane = cast("MakeLane", offer.load())(credentials=self._credentials, addresses=self._addresses)
+        lane = cast("MakeLane", loaded)(credentials=self._credentials, addresses=self._addresses)
         name = offer.target_class
         return plane.LocalTarget(name, target_class=name, lane_id=lane.lane_id, clock=self._clock), lane

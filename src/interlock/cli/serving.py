@@ -128,9 +128,10 @@ async def serve(
     )
     if tls.client_ca is None and token_key is None:
         raise Usage("nobody could use the node: give --client-ca or --token-key")
+    known = plane.CLASSES.keys() - plane.PLACED
     for each in sandbox or ():
-        if each not in plane.CLASSES:
-            raise Usage(f"there is no sandbox {each[:60]!r}; known: {', '.join(sorted(plane.CLASSES))}")
+        if each not in known:
+            raise Usage(f"there is no sandbox {each[:60]!r}; known: {', '.join(sorted(known))}")
     async with app.open_standing_node(
         node_id or tls.common_name() or "node",
         trust=paths.find(trust, "trust.pem", "--trust"),

@@ -92,6 +92,8 @@ class Node:
         self._targets = _by_name("target", [*self._targets.items(), (target.target_id, target)])
         self._lanes = lanes
         self._capabilities.append(LaneCapabilities(lane_id=lane.lane_id, carries=tuple(lane.carries.kinds())))
+        if self._renewal is not None:
+            self._renewal.add(target)
 
     def describe(self) -> NodeDescriptor:
         """The node as it is now."""
@@ -105,8 +107,9 @@ class Node:
 
     @property
     def target_classes(self) -> frozenset[str]:
-        """The classes of its targets, whether they take work now or not."""
-        return frozenset(target.describe().attestation.target_class for target in self._targets.values())
+        """The classes of its targets, whether they take work now or not, and those that they would prove."""
+        provable = frozenset[str]() if self._renewal is None else self._renewal.classes
+        return provable | frozenset(target.describe().attestation.target_class for target in self._targets.values())
 
     async def execute(
         self,
@@ -139,10 +142,10 @@ class Node:
             raise
         return await self.finish(execution, failure, on_receipt=on_receipt)
 
-    async def prove(self) -> None:
-        """Probe those targets that have to be proved, and are not."""
+    async def prove(self, target_class: str | None = None) -> None:
+        """Probe those targets, of that class or all, that have to be proved and are not, unless that has just failed."""
         if self._renewal is not None:
-            await self._renewal.prove()
+            await self._renewal.prove(target_class)
 
     async def keep_proved(self) -> None:
         """Probe them again and again, before their attestations end, until it is cancelled."""

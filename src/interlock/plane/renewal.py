@@ -36,10 +36,22 @@ class Renewal:
     """Probes the targets of one node, each once at a time."""
 
     def __init__(self, targets: Iterable[Target], verifier: AttestationVerifier, *, clock: Clock) -> None:
-        self._targets = {target: anyio.Lock() for target in targets if isinstance(target, ProvableTarget)}
+        self._targets: dict[ProvableTarget, anyio.Lock] = {}
+        for target in targets:
+            self.add(target)
         self._verifier = verifier
         self._clock = clock
         self._failed: dict[str, float] = {}
+
+    def add(self, target: Target) -> None:
+        """One more, if it has to be proved."""
+        if isinstance(target, ProvableTarget):
+            self._targets[target] = anyio.Lock()
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The classes that its targets would prove."""
+        return frozenset(target.target_class for target in self._targets)
 
     async def run(self) -> None:
         """Go on for ever: probe each target when a third of its attestation's time is left. Returns if there is none."""
@@ -51,7 +63,7 @@ class Renewal:
 
     async def prove(self, target_class: str | None = None) -> None:
         """Probe the targets of that class, or all, that have no attestation which holds, unless that has just failed."""
-        for target in self._targets:
+        for target in tuple(self._targets):  # more may be added meanwhile
             if target_class in (None, target.target_class) and not self._holds(target):
                 await self._prove(target)
 

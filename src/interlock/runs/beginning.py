@@ -10,7 +10,7 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import Records
 from interlock.runs.model import Attempt, AttemptState
-from interlock.runs.sending import Prepared, prepare, request_draft
+from interlock.runs.sending import Prepared, prepare, ready, request_draft
 from interlock.runs.wiring import Wiring
 
 Opening: TypeAlias = tuple[sdk.Program, sdk.HttpRequest]
@@ -118,6 +118,7 @@ async def _first(
     deadline_at: datetime,
 ) -> Prepared:
     """The first send of an operation that is data."""
+    await ready(wiring, call.request.targets[0])
     if call.revalidation is not None:
         request = await call.revalidation.condition(request)
     return prepare(

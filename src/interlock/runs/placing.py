@@ -1,6 +1,7 @@
 """Where a call may be carried out: the operation's own places, or those of them that the caller names."""
 
 from dataclasses import replace
+from typing import Final
 
 from interlock import plane, sdk
 from interlock.kernel import RequestError
@@ -8,6 +9,9 @@ from interlock.runs.request import Request
 
 LOCAL_SCRIPT = "local-script"
 """The class of scripts that this very process has carried out."""
+
+_OURS: Final = frozenset({plane.LOCAL_HTTP, LOCAL_SCRIPT, *plane.CLASSES})
+"""The classes of which we know what they carry; what those of installed packages carry, their lanes say."""
 
 
 class PlaceRefused(RequestError):
@@ -19,12 +23,12 @@ class PlaceRefused(RequestError):
 
 def placed(request: Request, operation: sdk.Operation) -> Request:
     """The request with its target classes, best first. Raises PlaceRefused for one where the operation must not run."""
-    if operation.command is None:
+    if operation.command is not None:
+        own = operation.command.targets
+        strange = next((each for each in request.targets if each not in own), None)
+    else:
         own = (plane.LOCAL_HTTP,) if operation.script is None else (LOCAL_SCRIPT,)
-        return request if request.targets else replace(request, targets=own)
-    own = operation.command.targets
-    asked = request.targets or own
-    strange = next((each for each in asked if each not in own), None)
+        strange = next((each for each in request.targets if each in _OURS and each not in own), None)
     if strange is not None:
         raise PlaceRefused(f"{operation.operation_id} does not run on {strange!r}; it runs on: {', '.join(own)}")
-    return replace(request, targets=asked)
+    return request if request.targets else replace(request, targets=own)

@@ -27,11 +27,11 @@ def confined(call: Call, verdict: policy.Decision, wiring: Wiring) -> Call:
 
 
 def _lacking(needed: Collection[str], wiring: Wiring, target_class: str) -> list[str]:
-    """What the best of the node's targets of that class was not shown to have. A place that is probed when it is needed is
-    taken for what its class stands for: at the dispatch it has been probed."""
+    """What the best of the node's targets of that class was not shown to have. One that is probed when it is needed is taken
+    for what its class stands for: at the dispatch it has been probed."""
     targets = wiring.node.describe().targets
     shown = [each.attestation.properties for each in targets if each.attestation.target_class == target_class]
-    if not shown and target_class in wiring.places.classes:
+    if not shown and target_class in wiring.node.target_classes | wiring.places.classes:
         shown = [tuple(plane.CLASSES.get(target_class, ()))]
     found = [sorted(frozenset(needed) - frozenset(each)) for each in shown]
     return min(found, key=len, default=sorted(needed))

@@ -17,7 +17,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.model import Attempt, Delivery, Purpose
-from interlock.runs.sending import Draft, Prepared, Sent, prepare, request_draft
+from interlock.runs.sending import Draft, Prepared, Sent, prepare, ready, request_draft
 from interlock.runs.wiring import Wiring
 
 T = TypeVar("T")
@@ -133,6 +133,7 @@ class Sender:
     async def _send(
         self, draft: Draft, target_class: str, read: Callable[[plane.Receipt], T | plane.Failure]
     ) -> T | plane.Failure:
+        await ready(self._wiring, target_class)
         return read(await self._dispatch(await self._commit(draft, target_class), target_class))
 
     def _response(self, receipt: plane.Receipt) -> sdk.HttpResponse | plane.Failure:
@@ -190,7 +191,6 @@ class Sender:
         if remaining <= 0:
             # Committed and then frozen: another process may be recovering this very send.
             raise OwnershipLapsed(f"this process lost its hold on {self._attempt.run_id} before sending")
-        await self._wiring.places.ready(target_class)
         authority = self._wiring.authorizer.issue(
             sent.prepared.intent.digest,
             audience=self._wiring.node.node_id,

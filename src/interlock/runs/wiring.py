@@ -38,7 +38,7 @@ class HandlerHost(Protocol):
 
 
 class Places(Protocol):
-    """The places beside the node's own: for commands, and those that installed packages offer."""
+    """The targets beside the node's own, which installed packages offer."""
 
     @property
     def classes(self) -> frozenset[str]:
@@ -46,8 +46,7 @@ class Places(Protocol):
         ...
 
     async def ready(self, target_class: str) -> None:
-        """See to it that a place of that class is on the node and proven, if this host can have one. Never raises; quick if
-        it is."""
+        """See to it that a target of that class is on the node, if one is offered and works. Never raises; quick if it is."""
         ...
 
 

@@ -209,3 +209,24 @@ async def test_a_node_whose_targets_need_no_proof_has_nothing_to_keep(intents: I
         attestations=plane.AttestationVerifier({}, clock=intents.clock),
     )
     await node.keep_proved()
+
+
+async def test_a_target_that_is_registered_is_proved_like_those_from_the_start(intents: Intents):
+    clock = intents.clock = testing.ManualClock()
+    authorizer = plane.Authorizer(clock=clock)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[],
+        targets=[],
+        verifier=authorizer.verifier(),
+        clock=clock,
+        attestations=plane.AttestationVerifier({}, clock=clock),
+    )
+    box = Box(clock)
+    node.register(box, Answering())
+    assert plane.LOCAL_PROCESS in node.target_classes
+    intent = intents.http()
+    authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_PROCESS)
+    receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_PROCESS)
+    assert receipt.failure is None
+    assert box.probes == 1

@@ -68,7 +68,8 @@ class ProcessLane:
             groups = stack.enter_context(self._limited(intent, launch))
             order = _order(intent, command, launch, streams, fds, groups, inherits=self._inherits)
             ended = await self._run(intent, exchange, order, streams)
-            reason = None if confinement is None else confinement.not_started()
+            # A sandbox that was killed could not report whether the command had begun.
+            reason = None if confinement is None or ended.signal is not None else confinement.not_started()
             if reason is not None:
                 exchange.bytes_sent = 0
                 exchange.facts.clear()
