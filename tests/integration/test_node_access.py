@@ -389,6 +389,30 @@ async def test_who_comes_when_there_are_too_many_is_asked_to_come_again(
     await check_it_lives(there)
 
 
+async def test_strangers_lock_nobody_out(by_token: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(wire, "MAX_STRANGERS", 2)
+    port = int(by_token.url.rpartition(":")[2])
+    signer = plane.SignedAuthorizer("bob", TOKENS, clock=SystemClock())
+    async with AsyncExitStack() as stack:
+        strangers = [
+            await stack.enter_async_context(
+                await anyio.connect_tcp(
+                    "127.0.0.1", port, ssl_context=trusting(by_token.keys), tls_standard_compatible=False
+                )
+            )
+            for _ in range(2)
+        ]
+        options: dict[str, Any] = {"ssl_context": trusting(by_token.keys), "tokens": signer, "patience": 0.0}
+        clients = [await stack.enter_async_context(dialled(by_token.url, by_token.keys, **options)) for _ in range(3)]
+        for client in clients:
+            await client.describe()
+        for stranger in strangers:
+            assert (await stranger.receive()).startswith(b"HTTP/1.1 503")
+        for client in clients:
+            await client.describe()
+
+
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_garbage_at_every_endpoint_harms_nobody(node_keys: Path, data: st.DataObject) -> None:
