@@ -25,7 +25,7 @@ from fix_plane import NODE_ID
 from fix_remote import Yard, dialled, tls_of, yard
 from interlock import plane, server
 from interlock.adapters import nodes
-from interlock.kernel import SystemClock, digest_bytes
+from interlock.kernel import SystemClock, Uuid7Ids, digest_bytes
 from interlock.server import identity, readings, wire
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +149,25 @@ async def test_the_executions_of_others_do_not_exist(node_keys: Path, tmp_path: 
         own = await there.start(bob, intent)
         assert own.execution_id != ref.execution_id, "each client has keys of its own"
         assert (await ann.status(ref)).input_open
+
+
+async def test_one_client_does_not_fill_the_node(there: Yard) -> None:
+    executions = plane.Executions(there.node, clock=SystemClock(), ids=Uuid7Ids(SystemClock()), capacity=8)
+
+    async def start(asked_by: str) -> plane.ExecutionRef:
+        intent = there.intent()
+        authority = there.authority(intent)
+        return await executions.start(intent, authority=authority, target_class=plane.LOCAL_HTTP, asked_by=asked_by)
+
+    async with executions:
+        first = await start("ann")
+        await start("ann")
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await start("ann")
+        await start("bob")
+        await executions.cancel(first)
+        await start("ann")
+    assert rejected.value.failure.code == "client_full"
 
 
 # -- tokens
