@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import sys
+import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -386,6 +387,19 @@ async def test_output_beyond_what_was_asked_for_is_not_kept():
     link.close()
 
 
+def test_what_comes_when_all_is_over_is_not_kept():
+    async def run() -> int:
+        link = Link(silence=60)
+        tracemalloc.start()
+        for _ in range(40):
+            link.data_received(bytes(100_000))
+        kept, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return kept
+
+    assert anyio.run(run) < 1_000_000
+
+
 class Node:
     """Plays a node, frame by frame."""
 
@@ -459,6 +473,17 @@ class Node:
 def guest(tmp_path: Path) -> Generator[Agent]:
     with agent(tmp_path) as found:
         yield found
+
+
+@pytest.mark.parametrize("asked", ["[]", "{}", "5", '{"version": 1, "required": 5, "optional": []}'])
+def test_a_node_that_asks_for_nonsense_is_told(guest: Agent, asked: str):
+    with Node(guest) as node:
+        greeting = node.hear()
+        assert greeting is not None
+        proof = handshake.prove(TOKEN.encode(), b"node", greeting[1], asked.encode())
+        node.say(b"a", proof + asked.encode())
+        [(kind, reason)] = node.hear_all()
+    assert (kind, json.loads(reason)) == (b"f", {"reason": "no request for capabilities"})
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

@@ -25,7 +25,7 @@ from fix_plane import NODE_ID
 from fix_remote import Yard, dialled, tls_of, yard
 from interlock import plane, server
 from interlock.adapters import nodes
-from interlock.kernel import SystemClock, digest_bytes
+from interlock.kernel import SystemClock, Uuid7Ids, digest_bytes
 from interlock.server import identity, readings, wire
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +149,25 @@ async def test_the_executions_of_others_do_not_exist(node_keys: Path, tmp_path: 
         own = await there.start(bob, intent)
         assert own.execution_id != ref.execution_id, "each client has keys of its own"
         assert (await ann.status(ref)).input_open
+
+
+async def test_one_client_does_not_fill_the_node(there: Yard) -> None:
+    executions = plane.Executions(there.node, clock=SystemClock(), ids=Uuid7Ids(SystemClock()), capacity=8)
+
+    async def start(asked_by: str) -> plane.ExecutionRef:
+        intent = there.intent()
+        authority = there.authority(intent)
+        return await executions.start(intent, authority=authority, target_class=plane.LOCAL_HTTP, asked_by=asked_by)
+
+    async with executions:
+        first = await start("ann")
+        await start("ann")
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await start("ann")
+        await start("bob")
+        await executions.cancel(first)
+        await start("ann")
+    assert rejected.value.failure.code == "client_full"
 
 
 # -- tokens
@@ -387,6 +406,30 @@ async def test_who_comes_when_there_are_too_many_is_asked_to_come_again(
         await tried.wait()
         monkeypatch.undo()
     await check_it_lives(there)
+
+
+async def test_strangers_lock_nobody_out(by_token: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(wire, "MAX_STRANGERS", 2)
+    port = int(by_token.url.rpartition(":")[2])
+    signer = plane.SignedAuthorizer("bob", TOKENS, clock=SystemClock())
+    async with AsyncExitStack() as stack:
+        strangers = [
+            await stack.enter_async_context(
+                await anyio.connect_tcp(
+                    "127.0.0.1", port, ssl_context=trusting(by_token.keys), tls_standard_compatible=False
+                )
+            )
+            for _ in range(2)
+        ]
+        options: dict[str, Any] = {"ssl_context": trusting(by_token.keys), "tokens": signer, "patience": 0.0}
+        clients = [await stack.enter_async_context(dialled(by_token.url, by_token.keys, **options)) for _ in range(3)]
+        for client in clients:
+            await client.describe()
+        for stranger in strangers:
+            assert (await stranger.receive()).startswith(b"HTTP/1.1 503")
+        for client in clients:
+            await client.describe()
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,7 +1,7 @@
 """Executions that go on while their caller does other things, on a node in this process."""
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -136,7 +136,7 @@ class Executions:
         capacity: int = 4096,
         retain: timedelta = RETAIN,
     ) -> None:
-        """`capacity`: how many may run at once."""
+        """`capacity`: how many may run at once; a quarter of them for any one client, where there are several."""
         self._node = node
         self._clock = clock
         self._ids = ids
@@ -146,7 +146,7 @@ class Executions:
         self._held: dict[str, _Held] = {}
         self._by_key: dict[Key, _Held] = {}
         self._ended: deque[tuple[datetime, _Held]] = deque()
-        self._running = 0
+        self._running = Counter[str | None]()
         self._group: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -181,9 +181,8 @@ class Executions:
         key = (asked_by, intent.tenant_id, intent.idempotency_key or intent.intent_id)
         self._let_go(self._clock.now())
         known = self._by_key.get(key)
-        if known is None and self._running >= self._capacity:
-            full = f"{self._capacity} executions are running on this node"
-            await self._reject(execution, Failure.of(FailureClass.LANE_UNAVAILABLE, full, code="node_full"))
+        if known is None and (full := self._full_for(asked_by)) is not None:
+            await self._reject(execution, full)
         lane = await self._node.admit(execution, authority)
         known = self._by_key.get(key)  # by now, another caller may have begun it
         if known is not None:
@@ -192,14 +191,14 @@ class Executions:
             await self._reject(execution, lane)
         assert authority is not None
         held = self._hold(self._accept(execution, authority, key))
-        self._running += 1
+        self._running[asked_by] += 1
         try:
             if self._journal is not None:
                 with anyio.CancelScope(shield=True):
                     await self._journal.accept(held.acceptance)
         except StoreError as error:
             held.refused = error
-            self._running -= 1
+            self._leave(held)
             self._forget(held)
             raise
         finally:
@@ -297,6 +296,22 @@ class Executions:
             raise StoreError(known.refused.message) from known.refused
         return self._ref(known)
 
+    def _full_for(self, asked_by: str | None) -> Failure | None:
+        share = self._capacity if asked_by is None else max(1, self._capacity // 4)
+        if self._running.total() >= self._capacity:
+            full, code = f"{self._capacity} executions are running on this node", "node_full"
+        elif self._running[asked_by] >= share:
+            full, code = f"{share} executions of this client are running on this node", "client_full"
+        else:
+            return None
+        return Failure.of(FailureClass.LANE_UNAVAILABLE, full, code=code)
+
+    def _leave(self, held: _Held) -> None:
+        asked_by = held.acceptance.asked_by
+        self._running[asked_by] -= 1
+        if not self._running[asked_by]:
+            del self._running[asked_by]
+
     def _accept(self, execution: Execution, authority: AuthorityDecision, key: Key) -> Acceptance:
         target, lane_id = execution.target, execution.lane_id
         assert target is not None
@@ -345,7 +360,7 @@ class Executions:
             if held.scope.cancelled_caught:
                 failure = Failure.of(FailureClass.CANCELLED, "the execution was cancelled")
         finally:
-            self._running -= 1
+            self._leave(held)
             with anyio.CancelScope(shield=True):
                 receipt = await self._node.finish(execution, failure)
                 await self._record(held, receipt)

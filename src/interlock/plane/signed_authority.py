@@ -54,9 +54,9 @@ class SignatureVerifier:
     the node lives: a new one has forgotten which nonces were spent."""
 
     def __init__(self, trusted: Mapping[str, "Ed25519PublicKey"], *, clock: Clock, max_open: int = 200_000) -> None:
-        """`trusted`: public keys by key id."""
+        """`trusted`: public keys by key id. `max_open`: how many spent nonces are kept; each key has an equal share."""
         self._trusted = dict(trusted)
-        self._book = Nonces(clock, max_open=max_open)
+        self._books = {key_id: Nonces(clock, max_open=max_open // len(trusted)) for key_id in trusted}
 
     def spend(
         self, decision: AuthorityDecision, *, intent_digest: str, audience: str, target_class: str
@@ -71,4 +71,5 @@ class SignatureVerifier:
             key.verify(bytes.fromhex(decision.proof), decision.statement)
         except (InvalidSignature, ValueError):
             return denied("authority_tampered", "the authority was altered after it was issued")
-        return self._book.spend(decision, intent_digest=intent_digest, audience=audience, target_class=target_class)
+        book = self._books[decision.key_id]
+        return book.spend(decision, intent_digest=intent_digest, audience=audience, target_class=target_class)

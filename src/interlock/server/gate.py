@@ -78,6 +78,7 @@ class Gate:
             target=scope["raw_path"].decode("latin-1") + (f"?{query}" if query else ""),
             body_digest=promised,
         )
+        state["known"]()
         state["promised"] = None if state.get("certificate") is not None else promised
 
 

@@ -5,6 +5,8 @@ where a connection is made: what stands in `app_state` reaches every request on 
 """
 
 import asyncio
+import resource
+from contextlib import suppress
 from typing import Final, cast
 
 import h11
@@ -17,24 +19,34 @@ from interlock.server.errors import NodeBusy, problem
 HEAD_SECONDS: Final = 10.0
 """How long the head of a request may take to arrive."""
 
-MAX_CONNECTIONS: Final = 2_000
-"""Open at once, WebSockets included. Who comes when there are so many is told so, and not heard."""
+_OPEN_FILES: Final = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+MAX_CONNECTIONS: Final = 2_000 if _OPEN_FILES == resource.RLIM_INFINITY else min(2_000, _OPEN_FILES // 2)
+"""Open at once, WebSockets included: half of the files that the process may open at most, since executions need some, too."""
+
+MAX_STRANGERS: Final = MAX_CONNECTIONS // 4
+"""How many of them may be of those who have not said yet who they are."""
 
 
 class Wire(H11Protocol):
-    """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one)."""
+    """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one), and with
+    `known`, to be called when it is clear who is asking. When there are too many connections, the one goes that has been a
+    stranger for longest, or else the newest; it is told so."""
+
+    stranger_since: float | None = None
+    """By the loop's clock; None when it is known who is there."""
 
     _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            self._answer(NodeBusy(f"this node has {MAX_CONNECTIONS} connections"))
-            transport.abort()
-            return
         tls = transport.get_extra_info("ssl_object")
-        self.app_state = {**self.app_state, "certificate": tls.getpeercert(binary_form=True) if tls else None}
+        certificate = tls.getpeercert(binary_form=True) if tls else None
+        self.app_state = {**self.app_state, "certificate": certificate, "known": self._know}
+        if certificate is None:
+            self.stranger_since = self.loop.time()
         self._watch()
+        self._make_room()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -61,6 +73,22 @@ class Wire(H11Protocol):
         head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
+
+    def _know(self) -> None:
+        self.stranger_since = None
+
+    def _make_room(self) -> None:
+        waiting = [(each.stranger_since, each) for each in self.connections if isinstance(each, Wire)]
+        strangers = [(since, each) for since, each in waiting if since is not None]
+        if len(self.connections) > MAX_CONNECTIONS or len(strangers) > MAX_STRANGERS:
+            min(strangers, key=lambda each: each[0], default=(None, self))[1].turn_away()
+
+    def turn_away(self) -> None:
+        """End it at once; whoever is there is asked to come again."""
+        with suppress(h11.LocalProtocolError):  # when it is being answered something else
+            self._answer(NodeBusy("this node has as many connections as it holds"))
+        self.transport.abort()
+        self.connections.discard(self)
 
     def _watch(self) -> None:
         """Be impatient while there is no whole head; what comes after it is the application's to wait for."""

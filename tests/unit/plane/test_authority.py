@@ -97,6 +97,16 @@ def test_room_is_made_by_expiry(intents: Intents):
     assert code(verifier, issue(authorizer)) is None
 
 
+def test_one_key_does_not_use_up_the_memory_of_another(intents: Intents):
+    keys = {name: Ed25519PrivateKey.generate() for name in ("a", "b")}
+    a, b = (plane.SignedAuthorizer(name, key, clock=intents.clock) for name, key in keys.items())
+    trusted = {name: key.public_key() for name, key in keys.items()}
+    verifier = plane.SignatureVerifier(trusted, clock=intents.clock, max_open=2)
+    assert code(verifier, issue(a)) is None
+    assert code(verifier, issue(a)) == "authority_backlog"
+    assert code(verifier, issue(b)) is None
+
+
 def test_a_signature_counts_only_under_a_pinned_key(intents: Intents):
     ours, theirs = signed(intents), signed(intents, "key-2")
     forged = issue(signed(intents))

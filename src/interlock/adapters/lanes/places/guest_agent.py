@@ -119,9 +119,13 @@ def _greet(
 
 def _grant(asked: "dict[str, Any]", offered: tuple[str, ...]) -> tuple[str, ...]:
     """Never more than is asked for, nor than is offered. Raises _Refused."""
-    if asked["version"] != VERSION:
+    try:
+        version, required, optional = asked["version"], set(asked["required"]), set(asked["optional"])
+    except (KeyError, TypeError) as error:
+        raise _Refused("no request for capabilities") from error
+    if version != VERSION:
         raise _Refused("version")
-    required, wanted = set(asked["required"]), set(asked["required"]) | set(asked["optional"])
+    wanted = required | optional
     if required - set(offered):
         raise _Refused("capability " + ", ".join(sorted(required - set(offered))))
     return tuple(name for name in offered if name in wanted)

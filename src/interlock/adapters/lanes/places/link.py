@@ -70,6 +70,8 @@ class Link(asyncio.Protocol):
         if self._running:
             self._parse(data)
             return
+        if self._failure is not None:
+            return  # nobody reads it any more
         self._early += data
         if len(self._early) > MAX_FRAME:
             self.lose(_garbled("it says more than a greeting"))
