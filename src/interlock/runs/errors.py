@@ -168,6 +168,15 @@ class RunNotWaiting(ConflictError):
     next_step = "Look at where the run stands: `interlock runs show RUN`."
 
 
+class NotHappened(InterlockError):
+    """A person looked at the service, and the effect had not happened."""
+
+    code = "not_happened"
+    retry = Retry.AFTER_CHANGE
+    fault = Fault.PROVIDER
+    next_step = "If it is still wanted, send it again under a new idempotency key: this one tells this answer."
+
+
 class RunFailed(InterlockError):
     """A run that failed in an earlier call, told again. `code` and the rest are those of the recorded error."""
 
