@@ -119,7 +119,7 @@ class RunCancelled(InterlockError):
     code = "run_cancelled"
     retry = Retry.NEVER
     fault = Fault.CALLER
-    next_step = "Send the request again if it is still wanted."
+    next_step = "Send the request again if it is still wanted, under a new key if it had an idempotency key."
 
 
 class NotCancellable(ConflictError):
