@@ -133,12 +133,31 @@ def test_what_nobody_can_find_out_waits_for_a_person(shell: Shell):
     shell.service.fault("status:404", match="GET *", times=50)
     told = shell.run(*create("doubt", "--json"))
     assert (told.code, told.error["code"]) == (5, "unknown_outcome")
+    assert "runs settle RUN --happened` or `--not-happened`" in told.error["next_step"]
     run_id = told.error["run_id"]
     assert f"interlock runs settle {run_id}" in shell.run("runs", "show", run_id).out
     assert shell.run("runs", "settle", run_id, "--json").code == 5
     settled = shell.good("runs", "settle", run_id, "--happened", "--note", "I saw it")
     assert settled["run"]["state"] == "completed"
     assert "saw: happened (I saw it)" in shell.run("runs", "events", run_id).out
+
+
+def test_what_a_person_did_not_see_is_told_under_its_key(shell: Shell):
+    shell.write_settings(FREE)
+    shell.service.fault("cut_answer", match="issues/create")
+    shell.service.fault("status:404", match="GET *", times=50)
+    told = shell.run(*create("doubt", "--json", "--idempotency-key", "k1"))
+    assert told.code == 5
+    run_id = told.error["run_id"]
+    shell.good("runs", "settle", run_id, "--not-happened", "--note", "no such issue")
+    told = shell.run(*create("doubt", "--json", "--idempotency-key", "k1"))
+    assert (told.code, told.error["code"], told.error["run_id"]) == (1, "not_happened", run_id)
+    assert "saw that github.issue.create did not happen: no such issue" in told.error["message"]
+    assert "under a new idempotency key" in told.error["next_step"]
+    assert told.error["details"]["effect"] == "not_happened"
+    assert told.error["details"]["cause"]["code"] == "unknown_outcome"
+    assert "did not happen: no such issue (not_happened)" in " ".join(shell.run("runs", "show", run_id).out.split())
+    shell.good(*create("doubt", "--idempotency-key", "k2"))
 
 
 def test_a_killed_command_is_recovered(shell: Shell):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from interlock.cli.demo import tell
+from interlock.cli.demo.folder import Folder
 from interlock.testing import github
 
 PROGRAM = [sys.executable, "-c", "from interlock.cli import main; raise SystemExit(main())"]
@@ -166,3 +167,21 @@ def test_the_service_can_be_had_alone(room: Path):
     process.stdout.close()
     assert_nobody_is_left(process.pid)
     assert list(room.iterdir()) == []
+
+
+def test_its_environment_replaces_what_the_shell_had_set(room: Path):
+    place = Folder.at(room / "demo")
+    place.make(host="127.0.0.1:8791", key=bytes(range(32)))
+    before = {
+        "INTERLOCK_EXECUTION__EGRESS_ALLOW": '["127.0.0.1:8790"]', "INTERLOCK_STORE": "a b.db", "INTERLOCK_KEY": "mine",
+        "OTHER": "stays", "PATH": os.environ["PATH"],
+    }  # fmt: skip
+    shell = subprocess.run(
+        ["/bin/sh", "-euc", ". ./env && env"], cwd=place.path, env=before, capture_output=True, text=True, check=True
+    )
+    after = dict(line.split("=", 1) for line in shell.stdout.splitlines())
+    assert {name: value for name, value in after.items() if name.startswith("INTERLOCK_")} == {
+        "INTERLOCK_KEY_FILE": str(place.path / "root.key")
+    }
+    assert after["OTHER"] == "stays"
+    assert shell.stderr == ""

@@ -9,6 +9,7 @@ import pytest
 
 from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
 from interlock import approvals, catalog, policy, runs, sdk
+from interlock.cli.portrait import next_steps
 from interlock.kernel import Caller, InvalidJson
 
 pytestmark = pytest.mark.anyio
@@ -203,6 +204,19 @@ async def test_an_approval_that_expires_ends_the_run(world: World):
         run = (await process.last()).run
         assert (run.state, run.reason) == (runs.State.CANCELLED, "approval_expired")
         assert world.server.effects() == 0
+
+
+async def test_an_approval_that_expired_is_offered_no_more(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create(idempotency_key="k")
+        assert (await process.create(idempotency_key="k")).state is runs.State.HELD
+        assert "approve" in next_steps(await process.last())[0][0]
+        world.advance(25 * 3600)
+        with pytest.raises(runs.RunCancelled, match=f"{asked(held)} expired") as raised:
+            await process.create(idempotency_key="k")
+        assert "under a new key" in raised.value.next_step
+        assert next_steps(await process.last()) == [("interlock runs recover", "its approval expired; this ends it")]
 
 
 async def test_a_held_run_can_be_cancelled(world: World):

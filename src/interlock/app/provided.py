@@ -1,5 +1,6 @@
 """What the operator provides beside the settings: the root key, policy and budgets, manifest files."""
 
+import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ class FileUnreadable(ConfigurationError):
 
 
 class CannotIsolate(ConfigurationError):
-    """A connector that is to be isolated names Python that would run inside this process all the same."""
+    """A connector that is to be isolated is not there, or names Python that would run inside this process all the same."""
 
     code = "cannot_isolate"
     next_step = "Declare how its writes are settled as data (`path`), or take it off `connectors.isolated`."
@@ -81,6 +82,15 @@ def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple
     known = catalog.Catalog([*manifests, *more], installed=discovery)
     for name in settings.connectors.isolated:
         found = known.find_connector(name)
+        # A broken one is no typo: it runs nothing, and stays isolated when it is mended.
+        if found is None and name not in discovery.names:
+            there = [each.connector_id for each in known.connectors]
+            near = difflib.get_close_matches(name, there, n=1)
+            raise CannotIsolate(
+                f"connectors.isolated: there is no connector {name!r}; "
+                + (f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(there)}"),
+                next_step="Correct the name, or take it off `connectors.isolated`.",
+            )
         if found is not None and found.settled_by_code:
             raise CannotIsolate(
                 f"the connector {name!r} cannot be isolated: Python functions settle {', '.join(found.settled_by_code)}, "

@@ -51,6 +51,8 @@ def next_steps(history: runs.History) -> list[tuple[str, str]]:
             step = f"interlock approvals approve {run.approval_id}"
             if approval is not None and approval.state is approvals.State.APPROVED:
                 return [(step, f"{approval.reviewer} approved it; this executes it")]
+            if approval is not None and approval.state is approvals.State.EXPIRED:
+                return [("interlock runs recover", "its approval expired; this ends it")]
             return [(step, "or `deny`: it waits for a reviewer")]
         case runs.State.WAITING:
             return [

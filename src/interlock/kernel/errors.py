@@ -164,7 +164,9 @@ class UnknownOutcome(InterlockError):
     code = "unknown_outcome"
     retry = Retry.NEVER
     fault = Fault.PROVIDER
-    next_step = "Look at the service, then record what you saw: `interlock runs settle RUN`."
+    next_step = (
+        "Look at the service, then record what you saw: `interlock runs settle RUN --happened` or `--not-happened`."
+    )
 
 
 class VerificationError(InterlockError):

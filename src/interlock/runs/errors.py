@@ -119,7 +119,7 @@ class RunCancelled(InterlockError):
     code = "run_cancelled"
     retry = Retry.NEVER
     fault = Fault.CALLER
-    next_step = "Send the request again if it is still wanted."
+    next_step = "Send the request again if it is still wanted, under a new key if it had an idempotency key."
 
 
 class NotCancellable(ConflictError):
@@ -166,6 +166,15 @@ class RunNotWaiting(ConflictError):
 
     code = "run_not_waiting"
     next_step = "Look at where the run stands: `interlock runs show RUN`."
+
+
+class NotHappened(InterlockError):
+    """A person looked at the service, and the effect had not happened."""
+
+    code = "not_happened"
+    retry = Retry.AFTER_CHANGE
+    fault = Fault.PROVIDER
+    next_step = "If it is still wanted, send it again under a new idempotency key: this one tells this answer."
 
 
 class RunFailed(InterlockError):

@@ -170,6 +170,8 @@ class Reading:
                 details={"effect": "unknown", "cause": run.error},
                 run_id=run.run_id,
             )
+        if await self._asked_too_long(run):
+            raise RunCancelled(f"{run.run_id} was not approved in time: {run.approval_id} expired", run_id=run.run_id)
         if run.state is State.CANCELLED:
             raise RunCancelled(f"{run.run_id} was cancelled: {run.reason or 'no reason given'}", run_id=run.run_id)
         error = cast("Mapping[str, JSON]", run.error or {})
@@ -191,6 +193,16 @@ class Reading:
             reasons=(*await self._refusal(run), *reasons(decisions)),
             approval_id=run.approval_id,
         )
+
+    async def _asked_too_long(self, run: Run) -> bool:
+        """Whether a held run's approval has expired. It can go on no more, though it ends only when recovery comes by."""
+        approval_id = run.approval_id
+        if run.state is not State.HELD or approval_id is None:
+            return False
+        found = await self._store.read(
+            lambda tx: self._approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
+        )
+        return found is not None and found.state is approvals.State.EXPIRED
 
     async def _refusal(self, run: Run) -> tuple[str, ...]:
         """What the reviewer said who refused, if one did."""

@@ -9,7 +9,7 @@ from interlock.runs import entries, rebuilding, transitions
 from interlock.runs.beginning import begin
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
-from interlock.runs.errors import AttemptLost, NotCancellable, RunNotWaiting, StaleRun, of_run
+from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
@@ -95,13 +95,18 @@ class Steering:
             )
         journal = self._wiring.journal(run)
         happened = seen is Seen.HAPPENED
+        absent = NotHappened(
+            f"{caller.actor} saw that {run.capability} did not happen" + (f": {note[:500]}" if note else ""),
+            run_id=run_id,
+            details={"effect": "not_happened", "cause": run.error},
+        )
         await journal.write(
             [("run.settled", {"by": caller.actor, "note": note[:500], "seen": seen.value})],
             at=self._wiring.clock.now(),
             move=Move(
                 state=State.COMPLETED if happened else State.FAILED,
                 reason="settled_by_person",
-                error=None if happened else run.error,
+                error=None if happened else absent.to_json(),
             ),
         )
         return journal.run

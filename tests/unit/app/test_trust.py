@@ -76,3 +76,22 @@ def test_what_settles_in_the_process_is_not_isolated(tmp_path: Path):
         anyio.run(use)
     with pytest.raises(provided.CannotIsolate):
         app.read_catalog(chosen)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("fled", "did you mean 'filed'[?]"), ("quite-else", r"installed: .*filed, github")]
+)
+def test_a_misspelt_name_isolates_nothing_and_is_refused(tmp_path: Path, name: str, hint: str):
+    chosen = settings(tmp_path, HANDLED, isolated=[name])
+
+    async def use() -> None:
+        async with Interlock.open(settings=chosen):
+            pass
+
+    with pytest.raises(provided.CannotIsolate, match=rf"there is no connector '{name}'; {hint}"):
+        anyio.run(use)
+    file = tmp_path / app.FILE_NAME
+    file.write_text(f'store = ":memory:"\n[connectors]\nmanifests = ["filed.json"]\nisolated = ["{name}"]\n')
+    [check] = [check for check in anyio.run(app.examine, file, {}) if check.name == "connectors"]
+    assert check.health is app.Health.FAIL
+    assert f"there is no connector '{name}'" in check.found

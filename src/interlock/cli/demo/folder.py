@@ -133,6 +133,8 @@ class Folder(NamedTuple):
         programs = shlex.quote(str(Path(sys.executable).parent))
         return (
             f"# For your shell: `. {shlex.quote(self.name)}/env`. A key of your own should not lie beside its store.\n"
+            # As in `environment`: what the shell had set would go before the demo's own settings.
+            "unset $(env | sed -n 's/^\\(INTERLOCK_[A-Za-z0-9_]*\\)=.*/\\1/p') INTERLOCK_KEY_FILE\n"
             f"export INTERLOCK_KEY_FILE={shlex.quote(str(self.path / 'root.key'))}\n"
             f"export {VARIABLE}={TOKEN}\n"
             f'command -v interlock >/dev/null || export PATH={programs}:"$PATH"\n'
