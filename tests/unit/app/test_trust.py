@@ -92,6 +92,6 @@ def test_a_misspelt_name_isolates_nothing_and_is_refused(tmp_path: Path, name: s
         anyio.run(use)
     file = tmp_path / app.FILE_NAME
     file.write_text(f'store = ":memory:"\n[connectors]\nmanifests = ["filed.json"]\nisolated = ["{name}"]\n')
-    [check] = [check for check in anyio.run(app.examine, file, {}) if check.name == "connectors"]
+    [check] = [check for check in anyio.run(app.examine, file, dict[str, JSON]()) if check.name == "connectors"]
     assert check.health is app.Health.FAIL
     assert f"there is no connector '{name}'" in check.found
