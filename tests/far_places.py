@@ -15,25 +15,14 @@ import anyio.lowlevel
 import asyncssh
 import psutil
 
-from fix_process import Leases
+from fix_process import SPAWN_ESCAPED, Leases
 from interlock import plane
 from interlock.adapters import lanes
 from interlock.kernel import SystemClock
 
 TOKEN = "a-token-that-nobody-guesses-0123456789"
-ESCAPED = """
-import os, sys, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        os.setsid()
-        print("away", flush=True)
-        time.sleep(600)
-    os._exit(0)
-os.wait()
-time.sleep(600)
-"""
-"""Detaches a grandchild twice over, says so, and stays."""
+ESCAPED = f"{SPAWN_ESCAPED}\ntime.sleep(600)"
+"""As that one, and stays."""
 FREE = plane.AddressPolicy(allow=("127.0.0.0/8",))
 
 

@@ -10,24 +10,12 @@ import anyio
 import psutil
 import pytest
 
-from fix_process import PYTHON, Told, alive, begun, cancelled, process, program, run
+from fix_process import PYTHON, SPAWN_ESCAPED, Told, alive, begun, cancelled, process, program, run
 from interlock import plane
 from interlock.adapters import lanes
 from interlock.kernel import SystemClock
 
 pytestmark = pytest.mark.anyio
-
-SPAWN_ESCAPED = """
-import os, sys, time
-if os.fork() == 0:
-    os.setsid()
-    if os.fork() == 0:
-        os.setsid()
-        print("away", flush=True)
-        time.sleep(600)
-    os._exit(0)
-os.wait()
-"""
 
 
 @pytest.fixture

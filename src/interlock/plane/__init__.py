@@ -63,7 +63,6 @@ from interlock.plane.intent import (
     WITH_BODY,
     HttpIntent,
     Intent,
-    RequestIntent,
     Timeouts,
     WebIntent,
 )
@@ -89,7 +88,6 @@ from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.packets import (
-    MAX_RECORD,
     MAX_REQUEST,
     NODE_REQUEST,
     AdmissionDecision,
@@ -189,7 +187,6 @@ __all__ = [
     "LOCAL_HTTP",
     "LOCAL_LANDLOCK",
     "LOCAL_PROCESS",
-    "MAX_RECORD",
     "MAX_REQUEST",
     "MAX_TTL",
     "MEANINGS",
@@ -298,7 +295,6 @@ __all__ = [
     "ProvableTarget",
     "Reader",
     "Receipt",
-    "RequestIntent",
     "ResourceLimits",
     "Restraint",
     "RpcBounds",

@@ -1,7 +1,7 @@
 """Which network addresses effects may go to: the public internet, and what the operator allows beyond it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
@@ -29,6 +29,8 @@ _SPECIAL: Final = (
 )  # fmt: skip
 """What IANA's special-purpose registries keep off the public internet, with what was retired from them. Spelled out, since
 the answers of `ipaddress` differ from one patch release of Python to the next."""
+_MAX_ADDRESSES: Final = 8
+"""How many of a host's addresses are tried."""
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _HOST_SERVICES: Final = frozenset({IPv4Address("168.63.129.16")})
@@ -63,6 +65,14 @@ class AddressPolicy:
             self._networks.append(ip_network(entry))
         except ValueError as error:
             raise InvalidAllowance(f"allowed address {entry[:100]!r} cannot be read: {error}") from error
+
+    def permitted(self, host: str, port: int, candidates: Sequence[str]) -> tuple[list[str], str]:
+        """Those of the first eight addresses that `host` resolved to which may be connected to; and, for when there are none,
+        why."""
+        refusals = {address: self.refusal(host, port, address) for address in candidates[:_MAX_ADDRESSES]}
+        reason = next((refused for refused in reversed(refusals.values()) if refused), "it has no addresses")
+        allowed = [address for address, refused in refusals.items() if refused is None]
+        return allowed, f"connections to {host}:{port} are refused: {reason}"
 
     def refusal(self, host: str, port: int, address: str) -> str | None:
         """Why a connection to `address`, which `host` resolved to, is refused; None if it is allowed."""

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
 from interlock import sdk
 from interlock.kernel import REDACTED, InterlockError, StoreError, UnknownOutcome, digest_bytes
@@ -14,7 +15,7 @@ from interlock.runs.errors import RunCancelled
 from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import Artifact, Attempt, AttemptState, State
-from interlock.runs.sender import Sender, content_key
+from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
 _log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Closing:
         """Where large content was put. None: it stays in the ledger, because it is small or the blob store is down."""
         if len(content) <= self.wiring.limits.inline_bytes:
             return None
-        key = content_key(self.attempt.tenant_id, content)
+        key = _content_key(self.attempt.tenant_id, content)
         try:
             await self.wiring.blobs.put(key, content)
         except StoreError as error:
@@ -129,3 +130,9 @@ def _states(ending: Ending) -> tuple[State, AttemptState]:
     if isinstance(ending.error, RunCancelled):
         return State.CANCELLED, AttemptState.CANCELLED
     return State.FAILED, AttemptState.FAILED
+
+
+def _content_key(tenant_id: str, content: bytes) -> str:
+    """Where a tenant's content lies in a blob store: tenants share no content, so each can be removed by itself."""
+    name = digest_bytes(content).removeprefix("sha256:")
+    return f"tenant-{quote(tenant_id, safe='')}/sha256/{name[:2]}/{name}"

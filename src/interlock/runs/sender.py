@@ -5,12 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
-from urllib.parse import quote
 
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import StoreError, digest_bytes
+from interlock.kernel import StoreError
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
@@ -280,9 +279,3 @@ class Sender:
     def close(self) -> None:
         """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""
         self._closed = True
-
-
-def content_key(tenant_id: str, content: bytes) -> str:
-    """Where a tenant's content lies in a blob store: tenants share no content, so each can be removed by itself."""
-    name = digest_bytes(content).removeprefix("sha256:")
-    return f"tenant-{quote(tenant_id, safe='')}/sha256/{name[:2]}/{name}"

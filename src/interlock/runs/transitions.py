@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from interlock.kernel import InternalError
-from interlock.runs.model import AttemptState, State
+from interlock.runs.model import State
 
 ALLOWED: Mapping[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.RUNNING, State.QUEUED, State.HELD, State.CANCELLED, State.FAILED}),
@@ -35,8 +35,6 @@ ALLOWED: Mapping[State, frozenset[State]] = {
 
 FINAL = frozenset(state for state, following in ALLOWED.items() if not following) | {State.DEAD}
 """States in which a run's chain is closed and its head signed."""
-
-ATTEMPT_ENDS = frozenset(AttemptState) - {AttemptState.RUNNING}
 
 
 class IllegalTransition(InternalError):

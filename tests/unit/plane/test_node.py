@@ -308,6 +308,21 @@ async def test_closing_closes_the_lanes(intents: Intents):
     assert lane.closed
 
 
+def watched(intents: Intents, lane: FakeLane, sink: plane.EvidenceSink) -> tuple[plane.Node, plane.Authorizer]:
+    """A node whose evidence goes to that sink, and who authorises for it."""
+    authorizer = plane.Authorizer(clock=intents.clock)
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[lane],
+        targets=[target],
+        verifier=authorizer.verifier(),
+        clock=intents.clock,
+        sinks=plane.SinkSet([sink]),
+    )
+    return node, authorizer
+
+
 class Shelf:
     """A sink that can be made to fail."""
 
@@ -331,16 +346,7 @@ class Shelf:
 
 async def test_while_evidence_cannot_be_kept_nothing_is_admitted_and_no_authority_is_used_up(intents: Intents):
     lane, shelf = FakeLane(), Shelf()
-    authorizer = plane.Authorizer(clock=intents.clock)
-    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
-    node = plane.Node(
-        NODE_ID,
-        lanes=[lane],
-        targets=[target],
-        verifier=authorizer.verifier(),
-        clock=intents.clock,
-        sinks=plane.SinkSet([shelf]),
-    )
+    node, authorizer = watched(intents, lane, shelf)
     intent = intents.http()
     authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
     shelf.full = True
@@ -441,16 +447,7 @@ class Slow(Shelf):
 @pytest.mark.parametrize(("seconds", "code"), [(61, "authority_expired"), (45, "deadline_passed")])
 async def test_time_that_a_sink_takes_counts(intents: Intents, seconds: float, code: str):
     lane = FakeLane()
-    authorizer = plane.Authorizer(clock=intents.clock)
-    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
-    node = plane.Node(
-        NODE_ID,
-        lanes=[lane],
-        targets=[target],
-        verifier=authorizer.verifier(),
-        clock=intents.clock,
-        sinks=plane.SinkSet([Slow(intents, seconds)]),
-    )
+    node, authorizer = watched(intents, lane, Slow(intents, seconds))
     intent = intents.http(deadline_at=intents.clock.now() + timedelta(seconds=40))
     authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
     receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)

@@ -17,9 +17,6 @@ from interlock.adapters.lanes.egress import Egress, TlsUse, tls_context
 from interlock.adapters.lanes.tls import Tls
 from interlock.adapters.lanes.tunnel import open_tunnel
 
-MAX_ADDRESSES: Final = 8
-"""How many of a host's addresses are tried."""
-
 _FOREVER: Final = 1_000_000.0
 """Seconds; who waits so long has a limit around it."""
 
@@ -251,21 +248,10 @@ async def open_tcp(addresses: plane.AddressPolicy, url: plane.Url, limit: float)
 
 async def _find(addresses: plane.AddressPolicy, url: plane.Url, limit: float) -> list[str]:
     literal = _literal(url.host)
-    return _permitted(addresses, url, [literal] if literal else await _resolve(url.host, url.port, limit))
-
-
-def _permitted(addresses: plane.AddressPolicy, url: plane.Url, candidates: list[str]) -> list[str]:
-    permitted: list[str] = []
-    reason = "it has no addresses"
-    for address in candidates[:MAX_ADDRESSES]:
-        refusal = addresses.refusal(url.host, url.port, address)
-        if refusal is None:
-            permitted.append(address)
-        else:
-            reason = refusal
+    candidates = [literal] if literal else await _resolve(url.host, url.port, limit)
+    permitted, refusal = addresses.permitted(url.host, url.port, candidates)
     if not permitted:
-        message = f"connections to {url.host}:{url.port} are refused: {reason}"
-        raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, message)
+        raise plane.LaneFailure(plane.FailureClass.ADDRESS_REFUSED, refusal)
     return permitted
 
 

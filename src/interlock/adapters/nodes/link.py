@@ -27,6 +27,9 @@ _QUEUE: Final = 8_192
 _SILENCE: Final = 2.0
 """Seconds after which a node that says nothing has nothing against a client."""
 
+_LOOK_UP: Final = 10.0
+"""Seconds for finding the addresses of a name."""
+
 _BUSY: Final = "it hears nobody more for now"
 
 _TIMEOUT: Final = httpx2.Timeout(connect=10, write=30, read=45, pool=30)
@@ -223,20 +226,15 @@ class Link:
         """An address of the node that may be connected to. Raises Lost, and EffectFailed if none may."""
         host, port = self._url.host, self._url.port
         try:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+            with anyio.fail_after(_LOOK_UP):
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:  # a TimeoutError is an OSError
             raise Lost(plane.FailureClass.DNS_FAILED, f"the name {host} has no address", left=False) from error
-        permitted: list[str] = []
-        reason = "it has no addresses"
-        for address in dict.fromkeys(str(entry[4][0]) for entry in found):
-            refused = self._addresses.refusal(host, port, address)
-            if refused is None:
-                permitted.append(address)
-            else:
-                reason = refused
-        if permitted:
-            return permitted[self._turn % len(permitted)]
-        raise _failed(plane.FailureClass.ADDRESS_REFUSED, f"connections to {host}:{port} are refused: {reason}")
+        candidates = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        permitted, refusal = self._addresses.permitted(host, port, candidates)
+        if not permitted:
+            raise _failed(plane.FailureClass.ADDRESS_REFUSED, refusal)
+        return permitted[self._turn % len(permitted)]
 
 
 class Tries:
