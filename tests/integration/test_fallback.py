@@ -46,7 +46,7 @@ async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(f
 async def test_a_request_goes_to_no_target_for_commands(file_world: World, target_class: str):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)
-        with pytest.raises(runs.PlaceRefused, match=f"'{target_class}'; it runs on: local-http"):
+        with pytest.raises(runs.TargetRefused, match=f"'{target_class}'; it runs on: local-http"):
             await process.create(target=["local-http", target_class])
         assert await process.states() == []
 
@@ -69,7 +69,7 @@ async def test_a_package_that_is_slow_to_load_is_waited_for_before_anything_is_c
         async def ready(target_class: str) -> None:
             raise RuntimeError(f"{target_class} broke")
 
-        monkeypatch.setattr(process.parts.wiring.places, "ready", ready)
+        monkeypatch.setattr(process.parts.wiring.offered, "ready", ready)
         with pytest.raises(RuntimeError, match="local-http broke"):
             await process.create()
         assert await process.states() == []

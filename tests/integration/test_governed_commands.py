@@ -227,14 +227,14 @@ async def test_a_run_that_is_cancelled_while_its_target_is_made_ready(
     file_world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     async with file_world.process(manifest=tools(say(f"touch {tmp_path}/done"))) as process:
-        places = process.parts.wiring.places
-        really = places.ready
+        offered = process.parts.wiring.offered
+        really = offered.ready
 
         async def ready(target_class: str) -> None:
             await really(target_class)
             await process.il.runs.cancel((await process.last()).run.run_id)
 
-        monkeypatch.setattr(places, "ready", ready)
+        monkeypatch.setattr(offered, "ready", ready)
         with pytest.raises(runs.RunCancelled):
             await speak(process)
         assert await process.states() == ["cancelled"]
@@ -251,7 +251,7 @@ async def test_a_place_below_the_level_is_passed_over(file_world: World):
 
 async def test_a_place_that_the_author_does_not_name_is_refused(file_world: World):
     async with file_world.process(manifest=tools(say(**LANDLOCK))) as process:
-        with pytest.raises(runs.PlaceRefused, match="local-landlock"):
+        with pytest.raises(runs.TargetRefused, match="local-landlock"):
             await speak(process, target="local-process")
 
 

@@ -9,15 +9,15 @@ import pytest
 from fix_process import Leases
 from interlock import plane
 from interlock.app import local_plane
-from interlock.app.places import COMMAND_CLASSES, LatePlace
+from interlock.app.late import COMMAND_CLASSES, LateTarget
 from interlock.kernel import SystemClock
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def late() -> LatePlace:
-    return LatePlace(plane.LOCAL_PROCESS, credentials=Leases(), clock=SystemClock())
+def late() -> LateTarget:
+    return LateTarget(plane.LOCAL_PROCESS, credentials=Leases(), clock=SystemClock())
 
 
 def test_each_class_that_a_host_may_have_can_be_made():
@@ -25,7 +25,7 @@ def test_each_class_that_a_host_may_have_can_be_made():
     assert [target.target_class for target in made] == list(COMMAND_CLASSES)
 
 
-async def test_what_was_probed_and_carried_nothing_is_closed(late: LatePlace):
+async def test_what_was_probed_and_carried_nothing_is_closed(late: LateTarget):
     before = {each.pid for each in psutil.Process().children()}
     assert isinstance(late, plane.ProvableTarget)
     assert await late.attest() is not None
@@ -35,7 +35,7 @@ async def test_what_was_probed_and_carried_nothing_is_closed(late: LatePlace):
     assert {each.pid for each in psutil.Process().children()} == before
 
 
-async def test_it_is_made_once_and_in_a_thread(late: LatePlace, monkeypatch: pytest.MonkeyPatch):
+async def test_it_is_made_once_and_in_a_thread(late: LateTarget, monkeypatch: pytest.MonkeyPatch):
     threads: list[int] = []
     really = local_plane.local_sandboxes
 

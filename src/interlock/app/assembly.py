@@ -11,7 +11,7 @@ from interlock import approvals, budgets, catalog, connections, plane, policy, r
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided
 from interlock.app.foreign import Foreign, offers
-from interlock.app.places import COMMAND_CLASSES, LateLane, LatePlace
+from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import Caller, Clock, IdSource, StoreError
 
@@ -104,8 +104,8 @@ def _wire(
 ) -> runs.Wiring:
     ledger, execution = sql.SqlLedger(store), settings.execution
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
-    places = [LatePlace(each, credentials=pending, clock=clock) for each in COMMAND_CLASSES]
-    node = _node(lane, authorizer, clock, actions=actions, places=places)
+    commands = [LateTarget(each, credentials=pending, clock=clock) for each in COMMAND_CLASSES]
+    node = _node(lane, authorizer, clock, actions=actions, commands=commands)
     lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
         store=store,
@@ -122,7 +122,7 @@ def _wire(
         validators=sql.ValidatorRecords(),
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
         actions=actions,
-        places=_foreign(settings, node, pending, clock),
+        offered=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
         pressure=runs.Pressure(),
         sweep=lambda now: sql.sweep(store, now),
@@ -243,7 +243,7 @@ def _node(
     *,
     node_id: str = NODE_ID,
     actions: runs.Actions | None = None,
-    places: Sequence[LatePlace] = (),
+    commands: Sequence[LateTarget] = (),
     sinks: plane.SinkSet | None = None,
 ) -> plane.Node:
     lanes, classes = [lane], {LANE_ID: plane.LOCAL_HTTP}
@@ -256,8 +256,8 @@ def _node(
     ]
     return plane.Node(
         node_id,
-        lanes=[*lanes, *(place.lane for place in places)],
-        targets=[*here, *places],
+        lanes=[*lanes, *(target.lane for target in commands)],
+        targets=[*here, *commands],
         verifier=authorizer.verifier(),
         clock=clock,
         sinks=sinks,

@@ -70,7 +70,7 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
 
 
 class Foreign:
-    """`runs.Places`: brings what is offered to a node, when its class is first asked for."""
+    """`runs.OfferedTargets`: brings what is offered to a node, when its class is first asked for."""
 
     def __init__(
         self,

@@ -170,7 +170,7 @@ class Interlock:
             return ()
         targets = (target,) if isinstance(target, str) else tuple(target)
         wiring = self._parts.wiring
-        known = (wiring.node.target_classes | wiring.places.classes) - {plane.UNPROVEN}
+        known = (wiring.node.target_classes | wiring.offered.classes) - {plane.UNPROVEN}
         unknown = next((each for each in targets if each not in known), None)
         if unknown is not None:
             raise UnknownTarget(unknown, known)

@@ -120,7 +120,7 @@ class _Riding:
 def local_sandboxes(
     clock: Clock, classes: Iterable[str] | None = None, *, credentials: plane.CredentialResolver | None = None
 ) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
-    """Every place for processes on this host, or those of these classes, each with its lane."""
+    """Every target for processes on this host, or those of these classes, each with its lane."""
     from interlock.adapters import lanes, targets
 
     confiners: list[plane.Confiner | None] = [
@@ -200,7 +200,7 @@ async def open_node(
     sinks: Sequence[plane.EvidenceSink] = (),
     others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
 ) -> AsyncGenerator[plane.Node]:
-    """A node with the lanes of this host, and the places for processes that were probed and are offered. Raises
+    """A node with the lanes of this host, and the targets for processes that were probed and are offered. Raises
     EffectFailed if one of the `others` is not reached."""
     from interlock.adapters import lanes
 
@@ -211,16 +211,16 @@ async def open_node(
         lanes.SseLane(credentials=_Nobody(), egress=egress),
         lanes.WebSocketLane(credentials=_Nobody(), egress=egress),
     ]
-    places = {**local_sandboxes(clock, sandboxes), **(others or {})}
+    commands = {**local_sandboxes(clock, sandboxes), **(others or {})}
     node = plane.Node(
         node_id,
-        lanes=[*web, *places.values()],
+        lanes=[*web, *commands.values()],
         targets=[
             *(
                 plane.LocalTarget(lane.lane_id, target_class=LOCAL_NET, lane_id=lane.lane_id, clock=clock)
                 for lane in web
             ),
-            *places,
+            *commands,
         ],
         verifier=verifier,
         clock=clock,
@@ -230,24 +230,24 @@ async def open_node(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)
         await node.prove()
-        for place in others or ():
-            if place.failure is not None:
-                raise plane.EffectFailed.of(place.failure)
+        for target in others or ():
+            if target.failure is not None:
+                raise plane.EffectFailed.of(target.failure)
         yield node
 
 
 async def list_targets(*, probe: bool, placed: Sequence[Placed] = ()) -> list[plane.TargetDescriptor]:
-    """The places for processes on this host, and those that are `placed` somewhere else, as they are announced; `probe`
+    """The targets for processes on this host, and those that are `placed` somewhere else, as they are announced; `probe`
     them first."""
     clock = SystemClock()
     ids = Uuid7Ids(clock)
-    places = local_sandboxes(clock)
+    sandboxes = local_sandboxes(clock)
     others = [make_placed(place, clock=clock, ids=ids, credentials=_Nobody())[0] for place in placed]
     try:
         if probe:
-            for place in (*places, *others):
-                await place.attest()
-        return [place.describe() for place in (*places, *others)]
+            for target in (*sandboxes, *others):
+                await target.attest()
+        return [target.describe() for target in (*sandboxes, *others)]
     finally:
-        for lane in places.values():
+        for lane in sandboxes.values():
             await lane.aclose()

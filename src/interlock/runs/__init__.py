@@ -10,13 +10,11 @@ from interlock.runs import packet, refs, verify
 from interlock.runs.errors import (
     ArtifactDamaged,
     ArtifactNotFound,
-    AttemptLost,
     DeadlinePassed,
     IdempotencyConflict,
     InputHoldsSecret,
     ManifestChanged,
     NotCancellable,
-    NotHappened,
     OutcomeUnsaved,
     OverBudget,
     OwnershipLapsed,
@@ -48,7 +46,6 @@ from interlock.runs.model import (
     State,
 )
 from interlock.runs.ownership import Ownership
-from interlock.runs.placing import LOCAL_SCRIPT, PlaceRefused
 from interlock.runs.pressure import Pressure
 from interlock.runs.reading import History, Reading
 from interlock.runs.recovery import Recovered, Recovery
@@ -57,7 +54,8 @@ from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions, Doors
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
-from interlock.runs.wiring import Blobs, HandlerHost, Limits, Places, Wiring
+from interlock.runs.targets import LOCAL_SCRIPT, TargetRefused
+from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
     "LOCAL_SCRIPT",
@@ -71,7 +69,6 @@ __all__ = [
     "ArtifactNotFound",
     "Attempt",
     "AttemptEnd",
-    "AttemptLost",
     "AttemptState",
     "Blobs",
     "Change",
@@ -93,7 +90,7 @@ __all__ = [
     "Limits",
     "ManifestChanged",
     "NotCancellable",
-    "NotHappened",
+    "OfferedTargets",
     "Origin",
     "Outcome",
     "OutcomeUnsaved",
@@ -101,8 +98,6 @@ __all__ = [
     "Owner",
     "Ownership",
     "OwnershipLapsed",
-    "PlaceRefused",
-    "Places",
     "Pressure",
     "Purpose",
     "Reading",
@@ -124,6 +119,7 @@ __all__ = [
     "StaleRun",
     "State",
     "Steering",
+    "TargetRefused",
     "Trust",
     "Validator",
     "Validators",

@@ -16,7 +16,6 @@ from interlock.runs.errors import IdempotencyConflict, OutcomeUnsaved, of_run
 from interlock.runs.execution import Execution
 from interlock.runs.ledger import WRITTEN, Admission
 from interlock.runs.model import Decision, Run, State
-from interlock.runs.placing import placed
 from interlock.runs.reading import Reading
 from interlock.runs.releasing import release
 from interlock.runs.request import Outcome, Request
@@ -24,6 +23,7 @@ from interlock.runs.reserving import reserved
 from interlock.runs.revalidation import Revalidation
 from interlock.runs.sandboxing import confined
 from interlock.runs.shield import shielded
+from interlock.runs.targets import targeted
 from interlock.runs.wiring import Wiring
 
 NO_CONNECTION = "none"
@@ -97,9 +97,9 @@ class Invoker:
         self, caller: Caller, request: Request, capability: catalog.Capability, given: Given | None = None
     ) -> Call:
         """Look up the connection. `given` is the request's input, if it was checked before. Raises catalog.InvalidInput,
-        InputHoldsSecret, PlaceRefused, sdk.InvalidArgument, and as `connections.resolve`."""
+        InputHoldsSecret, TargetRefused, sdk.InvalidArgument, and as `connections.resolve`."""
         wiring, operation = self._wiring, capability.operation
-        request = placed(request, operation)
+        request = targeted(request, operation)
         given = given or check_input(capability, request.input)
         if operation.command is not None:
             sdk.build_command(operation, operation.command, given.value)

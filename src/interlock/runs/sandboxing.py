@@ -31,7 +31,7 @@ def _lacking(needed: Collection[str], wiring: Wiring, target_class: str) -> list
     for what its class stands for: at the dispatch it has been probed."""
     targets = wiring.node.describe().targets
     shown = [each.attestation.properties for each in targets if each.attestation.target_class == target_class]
-    if not shown and target_class in wiring.node.target_classes | wiring.places.classes:
+    if not shown and target_class in wiring.node.target_classes | wiring.offered.classes:
         shown = [tuple(plane.CLASSES.get(target_class, ()))]
     found = [sorted(frozenset(needed) - frozenset(each)) for each in shown]
     return min(found, key=len, default=sorted(needed))

@@ -75,7 +75,7 @@ class Sent:
 async def ready(wiring: Wiring, target_class: str) -> None:
     """Have a target of that class there and proven, if one can be. Before the send is committed: it may take its time, and
     what is committed counts as sent."""
-    await wiring.places.ready(target_class)
+    await wiring.offered.ready(target_class)
     await wiring.node.prove(target_class)
 
 

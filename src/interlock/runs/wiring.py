@@ -37,7 +37,7 @@ class HandlerHost(Protocol):
         ...
 
 
-class Places(Protocol):
+class OfferedTargets(Protocol):
     """The targets beside the node's own, which installed packages offer."""
 
     @property
@@ -78,7 +78,7 @@ class Wiring:
     validators: Validators
     handlers: HandlerHost
     actions: Actions
-    places: Places
+    offered: OfferedTargets
     ownership: Ownership
     pressure: Pressure
     sweep: Callable[[datetime], Awaitable[int]]

@@ -12,7 +12,7 @@ import pytest
 from fix_plane import Intents
 from interlock import Interlock, app, catalog, plane, testing
 from interlock.adapters import lanes
-from interlock.app import places
+from interlock.app import late
 from interlock.kernel import ConnectionError_, Secret
 
 
@@ -48,7 +48,7 @@ def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
         made = partial(
             lanes.HttpLane, credentials=NoCredentials(), egress=lanes.Egress(addresses=plane.AddressPolicy())
         )
-        lane = places.LateLane("http", plane.HttpIntent, made)
+        lane = late.LateLane("http", plane.HttpIntent, made)
         await lane.aclose()
         with pytest.raises(plane.LaneFailure) as raised:
             await lane.execute(intents.http(), plane.Exchange(intents.clock))

@@ -46,7 +46,7 @@ class LateLane:
             return self._lane
 
 
-class LatePlace:
+class LateTarget:
     """A target for commands on this host, `plane.ProvableTarget`, and its lane: both are made for the first probe."""
 
     def __init__(self, target_class: str, *, credentials: plane.CredentialResolver, clock: Clock) -> None:

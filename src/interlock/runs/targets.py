@@ -1,4 +1,4 @@
-"""Where a call may be carried out: the operation's own places, or those of them that the caller names."""
+"""Where a call may be carried out: on targets of the operation's own classes, or of those that the caller names."""
 
 from dataclasses import replace
 from typing import Final
@@ -14,15 +14,15 @@ _OURS: Final = frozenset({plane.LOCAL_HTTP, LOCAL_SCRIPT, *plane.CLASSES})
 """The classes of which we know what they carry; what those of installed packages carry, their lanes say."""
 
 
-class PlaceRefused(RequestError):
-    """The caller names a place where the operation must not run. Nothing was begun."""
+class TargetRefused(RequestError):
+    """The caller names a class of targets on which the operation must not run. Nothing was begun."""
 
-    code = "place_refused"
+    code = "target_refused"
     next_step = "Name a target class that the message lists, or none."
 
 
-def placed(request: Request, operation: sdk.Operation) -> Request:
-    """The request with its target classes, best first. Raises PlaceRefused for one where the operation must not run."""
+def targeted(request: Request, operation: sdk.Operation) -> Request:
+    """The request with its target classes, best first. Raises TargetRefused for one on which the operation must not run."""
     if operation.command is not None:
         own = operation.command.targets
         strange = next((each for each in request.targets if each not in own), None)
@@ -30,5 +30,5 @@ def placed(request: Request, operation: sdk.Operation) -> Request:
         own = (plane.LOCAL_HTTP,) if operation.script is None else (LOCAL_SCRIPT,)
         strange = next((each for each in request.targets if each in _OURS and each not in own), None)
     if strange is not None:
-        raise PlaceRefused(f"{operation.operation_id} does not run on {strange!r}; it runs on: {', '.join(own)}")
+        raise TargetRefused(f"{operation.operation_id} does not run on {strange!r}; it runs on: {', '.join(own)}")
     return request if request.targets else replace(request, targets=own)
