@@ -7,7 +7,7 @@ that has neither expired nor been revoked, for a host that the lease names; a re
 every version.
 """
 
-from interlock.connections.connections import MAX_PAGE, Connections, CredentialRef
+from interlock.connections.connections import Connections, CredentialRef
 from interlock.connections.errors import (
     AmbiguousConnection,
     ConnectionChanged,
@@ -41,7 +41,6 @@ from interlock.connections.transitions import ALLOWED, USABLE
 __all__ = [
     "ALLOWED",
     "MAX_LEASE",
-    "MAX_PAGE",
     "USABLE",
     "AmbiguousConnection",
     "Cipher",

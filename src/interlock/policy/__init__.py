@@ -13,7 +13,6 @@ from interlock.policy.load import KEYS, from_document, from_policy_file
 from interlock.policy.model import (
     EFFECTS,
     ORIGINS,
-    PRESSURES,
     RUNTIME_CLASSES,
     SANDBOXES,
     Decision,
@@ -29,7 +28,6 @@ __all__ = [
     "KEYS",
     "MAX_BYTES",
     "ORIGINS",
-    "PRESSURES",
     "RUNTIME_CLASSES",
     "SANDBOXES",
     "Decision",

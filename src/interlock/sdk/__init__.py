@@ -58,7 +58,7 @@ from interlock.sdk.errors import (
     ResourceNotFound,
     UnexpectedAnswer,
 )
-from interlock.sdk.functions import call_handler, load_function
+from interlock.sdk.functions import call_handler
 from interlock.sdk.load import load_manifest
 from interlock.sdk.manifest import (
     CONTRACT,
@@ -176,7 +176,6 @@ __all__ = [
     "handler",
     "header",
     "link_pages",
-    "load_function",
     "load_manifest",
     "local",
     "messages",

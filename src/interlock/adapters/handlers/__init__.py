@@ -5,6 +5,6 @@ over, however it ended; its environment is empty but for what Python needs.
 """
 
 from interlock.adapters.handlers.child import ChildHost
-from interlock.adapters.handlers.hosts import Hosts, InProcessHost
+from interlock.adapters.handlers.hosts import Hosts
 
-__all__ = ["ChildHost", "Hosts", "InProcessHost"]
+__all__ = ["ChildHost", "Hosts"]

@@ -17,8 +17,8 @@ from interlock.adapters.keys.errors import (
     WrongKey,
 )
 from interlock.adapters.keys.keyring import Keyring
-from interlock.adapters.keys.model import Purpose, Records, StoredKey
-from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_root
+from interlock.adapters.keys.model import Purpose, Records
+from interlock.adapters.keys.root import RootKey, fleeting_root, load_root
 from interlock.adapters.keys.signer import Signer
 
 __all__ = [
@@ -34,9 +34,7 @@ __all__ = [
     "Records",
     "RootKey",
     "Signer",
-    "StoredKey",
     "WrongKey",
     "fleeting_root",
-    "generated_path",
     "load_root",
 ]

@@ -8,7 +8,7 @@ wire.
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.http import HttpLane
 from interlock.adapters.lanes.jsonrpc import JsonRpcLane
-from interlock.adapters.lanes.places import CAPABILITIES, GuestPlace, Place, PlacedLane, SshPlace, agent_program
+from interlock.adapters.lanes.places import GuestPlace, Place, PlacedLane, SshPlace, agent_program
 from interlock.adapters.lanes.process import ProcessLane
 from interlock.adapters.lanes.script import ScriptLane
 from interlock.adapters.lanes.sse import SseLane
@@ -16,7 +16,6 @@ from interlock.adapters.lanes.tunnel import Proxy
 from interlock.adapters.lanes.websocket import WebSocketLane
 
 __all__ = [
-    "CAPABILITIES",
     "Egress",
     "GuestPlace",
     "HttpLane",

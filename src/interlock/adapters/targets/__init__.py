@@ -8,7 +8,7 @@ sandbox by descriptor, never by argument; what is made for one command is gone a
 from interlock.adapters.targets.bubblewrap import Bubblewrap
 from interlock.adapters.targets.container import Container
 from interlock.adapters.targets.landlock import Landlock
-from interlock.adapters.targets.probing import SYSTEM, ProbedLane, ProbeFailed, probe
+from interlock.adapters.targets.probing import SYSTEM, ProbeFailed, probe
 from interlock.adapters.targets.target import LocalSandbox, PlacedTarget
 
 __all__ = [
@@ -19,6 +19,5 @@ __all__ = [
     "LocalSandbox",
     "PlacedTarget",
     "ProbeFailed",
-    "ProbedLane",
     "probe",
 ]

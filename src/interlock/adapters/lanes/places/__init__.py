@@ -2,8 +2,8 @@
 
 from interlock.adapters.lanes.places.guest import GuestPlace
 from interlock.adapters.lanes.places.lane import PlacedLane
-from interlock.adapters.lanes.places.place import CAPABILITIES, Place
+from interlock.adapters.lanes.places.place import Place
 from interlock.adapters.lanes.places.program import agent_program
 from interlock.adapters.lanes.places.ssh import SshPlace
 
-__all__ = ["CAPABILITIES", "GuestPlace", "Place", "PlacedLane", "SshPlace", "agent_program"]
+__all__ = ["GuestPlace", "Place", "PlacedLane", "SshPlace", "agent_program"]
