@@ -6,6 +6,7 @@ failure taxonomy, the rule for outgoing addresses. Refuses: policy, retries, fal
 bound to it and then used up; every execution ends in exactly one receipt; `not_sent` is a proof.
 """
 
+from interlock.plane.acceptance import Acceptance, Journal
 from interlock.plane.addresses import AddressPolicy
 from interlock.plane.attach import (
     TAKES_HANDLES,
@@ -55,7 +56,7 @@ from interlock.plane.direct import DirectUse
 from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance, InvalidPacket
 from interlock.plane.event_stream import EventStream, EventTooLarge, ServerEvent
 from interlock.plane.events import EventType, ExecutionEvent
-from interlock.plane.executions import RETAIN, Acceptance, Executions, Journal
+from interlock.plane.executions import RETAIN, Executions
 from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Meaning
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
 from interlock.plane.headers import RESERVED_HEADERS, CredentialRef

@@ -1,125 +1,43 @@
 """Executions that go on while their caller does other things, on a node in this process."""
 
 import logging
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
-from typing import Final, Literal, NoReturn, Protocol, Self, TypeAlias
+from typing import Final, NoReturn, Self
 
 import anyio
 from anyio.abc import TaskGroup
 
-from interlock.kernel import Clock, IdSource, StoreError, to_rfc3339
+from interlock.kernel import Clock, IdSource, StoreError
+from interlock.plane.acceptance import Acceptance, Journal, Key, lost
 from interlock.plane.authority import AuthorityDecision
-from interlock.plane.channel import Channel, EventLog, Inbox, Input, Reader
+from interlock.plane.channel import Channel, Input, Reader
 from interlock.plane.client import (
     ExecutionConflict,
     ExecutionNotFound,
     ExecutionRef,
     ExecutionRejected,
-    ExecutionState,
     ExecutionStatus,
     StaleExecution,
 )
-from interlock.plane.contract import Contract, Digest, Hex, Moment, Name
 from interlock.plane.events import EventType, ExecutionEvent
 from interlock.plane.execution import Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Lane
 from interlock.plane.node import Node
-from interlock.plane.receipt import Delivery, EvidenceLog, Receipt
+from interlock.plane.receipt import Receipt
+from interlock.plane.roster import Held, Roster
 
 _log: Final = logging.getLogger(__name__)
-
-Key: TypeAlias = tuple[str | None, str, str]
-"""Who asked, for which tenant, under which idempotency key."""
 
 RETAIN: Final = timedelta(minutes=10)
 """How long a node still answers for an execution that has ended, and holds its key, unless it is told otherwise."""
 
-
-class Acceptance(Contract):
-    """What a node writes down before it begins: enough to answer for the execution after a crash."""
-
-    contract: Literal["interlock.acceptance/v1"] = "interlock.acceptance/v1"
-    execution_id: Name
-    tenant_id: Name
-    key: Name
-    intent_id: Name
-    intent_digest: Digest
-    authority_nonce: Hex
-    target_class: Name
-    target_id: Name
-    lane_id: Name
-    accepted_at: Moment
-    asked_by: Name | None = None
-
-    @property
-    def owned_key(self) -> Key:
-        """What no two executions of a node share."""
-        return (self.asked_by, self.tenant_id, self.key)
-
-
-class Journal(Protocol):
-    """Where a node that stands alone keeps what it accepted. Durable when it returns."""
-
-    async def accept(self, acceptance: Acceptance) -> None:
-        """Keep an acceptance. Raises StoreError; then nothing is begun."""
-        ...
-
-    async def finish(self, execution_id: str, receipt: Receipt) -> None:
-        """Keep a receipt. Raises StoreError."""
-        ...
-
-    async def load(self) -> Sequence[tuple[Acceptance, Receipt | None]]:
-        """All that is kept, oldest first; without a receipt where the node was lost in the middle. Raises StoreError."""
-        ...
-
-
 _USED: Final = frozenset({"authority_replayed", "authority_expired"})
 """What a verifier says of a genuine authority that was used, at once or later."""
-
-
-@dataclass(slots=True)
-class _Held:
-    """One execution that this node answers for."""
-
-    acceptance: Acceptance
-    log: EventLog
-    inbox: Inbox
-    fence: int = 1
-    receipt: Receipt | None = None
-    ended: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    accepted: anyio.Event = field(default_factory=anyio.Event)
-    refused: StoreError | None = None
-    """Why it was never begun: its acceptance could not be kept."""
-
-    def end(self, receipt: Receipt) -> None:
-        self.receipt = receipt
-        self.inbox.end()
-        self.log.end(receipt)
-        self.ended.set()
-
-    def status(self) -> ExecutionStatus:
-        kept, receipt = self.acceptance, self.receipt
-        return ExecutionStatus(
-            execution_id=kept.execution_id,
-            intent_id=kept.intent_id,
-            intent_digest=kept.intent_digest,
-            state=ExecutionState.RUNNING if receipt is None else ExecutionState.of(receipt),
-            fence=self.fence,
-            target_id=kept.target_id,
-            lane_id=kept.lane_id,
-            accepted_at=kept.accepted_at,
-            last_seq=self.log.last,
-            input_open=self.inbox.open,
-            receipt=receipt,
-        )
 
 
 class Executions:
@@ -141,19 +59,13 @@ class Executions:
         self._clock = clock
         self._ids = ids
         self._journal = journal
-        self._capacity = capacity
-        self._retain = retain
-        self._held: dict[str, _Held] = {}
-        self._by_key: dict[Key, _Held] = {}
-        self._ended: deque[tuple[datetime, _Held]] = deque()
-        self._running = Counter[str | None]()
+        self._roster = Roster(clock, capacity=capacity, retain=retain)
         self._group: TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
         if self._journal is not None:
             for acceptance, receipt in await self._journal.load():
                 await self._recall(self._journal, acceptance, receipt)
-            self._ended = deque(sorted(self._ended, key=lambda ended: ended[0]))
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._node.keep_proved)
@@ -179,27 +91,27 @@ class Executions:
             raise RuntimeError("open the executions first: `async with plane.Executions(…)`")
         execution = self._node.open(intent, target_class, asked_by=asked_by)
         key = (asked_by, intent.tenant_id, intent.idempotency_key or intent.intent_id)
-        self._let_go(self._clock.now())
-        known = self._by_key.get(key)
-        if known is None and (full := self._full_for(asked_by)) is not None:
+        self._roster.let_go()
+        known = self._roster.find_by_key(key)
+        if known is None and (full := self._roster.full_for(asked_by)) is not None:
             await self._reject(execution, full)
         lane = await self._node.admit(execution, authority)
-        known = self._by_key.get(key)  # by now, another caller may have begun it
+        known = self._roster.find_by_key(key)  # by now, another caller may have begun it
         if known is not None:
             return await self._again(known, execution, authority, lane)
         if isinstance(lane, Failure):
             await self._reject(execution, lane)
         assert authority is not None
-        held = self._hold(self._accept(execution, authority, key))
-        self._running[asked_by] += 1
+        held = self._roster.hold(self._accept(execution, authority, key))
+        self._roster.enter(held)
         try:
             if self._journal is not None:
                 with anyio.CancelScope(shield=True):
                     await self._journal.accept(held.acceptance)
         except StoreError as error:
             held.refused = error
-            self._leave(held)
-            self._forget(held)
+            self._roster.leave(held)
+            self._roster.forget(held)
             raise
         finally:
             held.accepted.set()
@@ -256,7 +168,7 @@ class Executions:
 
     async def end_all(self) -> None:
         """Cancel what runs, and wait until nothing of it is left."""
-        running = [held for held in self._held.values() if held.receipt is None]
+        running = self._roster.unended()
         for held in running:
             held.scope.cancel()
         for held in running:
@@ -264,25 +176,25 @@ class Executions:
 
     # -- finding
 
-    def _find(self, ref: ExecutionRef) -> _Held:
-        held = self._held.get(ref.execution_id) if ref.node_id == self._node.node_id else None
+    def _find(self, ref: ExecutionRef) -> Held:
+        held = self._roster.find(ref.execution_id) if ref.node_id == self._node.node_id else None
         if held is None:
             raise ExecutionNotFound(f"node {self._node.node_id} has no execution {ref.execution_id[:60]}")
         return held
 
-    def _steered(self, ref: ExecutionRef) -> _Held:
+    def _steered(self, ref: ExecutionRef) -> Held:
         held = self._find(ref)
         if ref.fence != held.fence:
             raise StaleExecution(f"{ref.execution_id} is steered under fence {held.fence}, not {ref.fence}")
         return held
 
-    def _ref(self, held: _Held) -> ExecutionRef:
+    def _ref(self, held: Held) -> ExecutionRef:
         return ExecutionRef(node_id=self._node.node_id, execution_id=held.acceptance.execution_id, fence=held.fence)
 
     # -- accepting
 
     async def _again(
-        self, known: _Held, execution: Execution, authority: AuthorityDecision | None, lane: Lane | Failure
+        self, known: Held, execution: Execution, authority: AuthorityDecision | None, lane: Lane | Failure
     ) -> ExecutionRef:
         """The execution that has the key, for whoever may start it: under a new authority, or under its own, whose use
         was this very execution and whose answer was lost."""
@@ -295,22 +207,6 @@ class Executions:
         if known.refused is not None:
             raise StoreError(known.refused.message) from known.refused
         return self._ref(known)
-
-    def _full_for(self, asked_by: str | None) -> Failure | None:
-        share = self._capacity if asked_by is None else max(1, self._capacity // 4)
-        if self._running.total() >= self._capacity:
-            full, code = f"{self._capacity} executions are running on this node", "node_full"
-        elif self._running[asked_by] >= share:
-            full, code = f"{share} executions of this client are running on this node", "client_full"
-        else:
-            return None
-        return Failure.of(FailureClass.LANE_UNAVAILABLE, full, code=code)
-
-    def _leave(self, held: _Held) -> None:
-        asked_by = held.acceptance.asked_by
-        self._running[asked_by] -= 1
-        if not self._running[asked_by]:
-            del self._running[asked_by]
 
     def _accept(self, execution: Execution, authority: AuthorityDecision, key: Key) -> Acceptance:
         target, lane_id = execution.target, execution.lane_id
@@ -330,28 +226,12 @@ class Executions:
             asked_by=key[0],
         )
 
-    def _hold(self, acceptance: Acceptance) -> _Held:
-        held = _Held(acceptance, EventLog(acceptance.execution_id, self._clock), Inbox())
-        self._held[acceptance.execution_id] = self._by_key[acceptance.owned_key] = held
-        return held
-
-    def _let_go(self, now: datetime) -> None:
-        """Forget those that ended long ago."""
-        while self._ended and self._ended[0][0] + self._retain <= now:
-            self._forget(self._ended.popleft()[1])
-
-    def _forget(self, held: _Held) -> None:
-        key = held.acceptance.owned_key
-        del self._held[held.acceptance.execution_id]
-        if self._by_key.get(key) is held:  # else a later execution has the key
-            del self._by_key[key]
-
     async def _reject(self, execution: Execution, failure: Failure) -> NoReturn:
         raise ExecutionRejected(await self._node.finish(execution, failure))
 
     # -- carrying out
 
-    async def _carry_out(self, held: _Held, execution: Execution, lane: Lane) -> None:
+    async def _carry_out(self, held: Held, execution: Execution, lane: Lane) -> None:
         failure: Failure | None = Failure.of(FailureClass.CANCELLED, "the node stopped")
         try:
             with held.scope:
@@ -360,17 +240,13 @@ class Executions:
             if held.scope.cancelled_caught:
                 failure = Failure.of(FailureClass.CANCELLED, "the execution was cancelled")
         finally:
-            self._leave(held)
+            self._roster.leave(held)
             with anyio.CancelScope(shield=True):
                 receipt = await self._node.finish(execution, failure)
                 await self._record(held, receipt)
-                self._end(held, receipt)
+                self._roster.end(held, receipt)
 
-    def _end(self, held: _Held, receipt: Receipt) -> None:
-        held.end(receipt)
-        self._ended.append((receipt.finished_at, held))
-
-    async def _record(self, held: _Held, receipt: Receipt) -> None:
+    async def _record(self, held: Held, receipt: Receipt) -> None:
         if self._journal is None:
             return
         try:
@@ -381,31 +257,9 @@ class Executions:
 
     async def _recall(self, journal: Journal, acceptance: Acceptance, receipt: Receipt | None) -> None:
         """Answer for what was accepted before this process began. What had not ended is never begun again."""
-        held = self._hold(acceptance)
+        held = self._roster.hold(acceptance)
         held.accepted.set()
         if receipt is None:
-            receipt = _lost(acceptance, self._node.node_id, self._clock.now())
+            receipt = lost(acceptance, self._node.node_id, self._clock.now())
             await journal.finish(acceptance.execution_id, receipt)
-        self._end(held, receipt)
-
-
-def _lost(acceptance: Acceptance, node_id: str, now: datetime) -> Receipt:
-    evidence = EvidenceLog(acceptance.intent_digest)
-    evidence.add("lost", now, {"node_id": node_id, "accepted_at": to_rfc3339(acceptance.accepted_at)})
-    message = "the node was lost after it had accepted the execution; whether it had any effect is unknown"
-    return Receipt(
-        intent_id=acceptance.intent_id,
-        intent_digest=acceptance.intent_digest,
-        node_id=node_id,
-        target_class=acceptance.target_class,
-        target_id=acceptance.target_id,
-        lane_id=acceptance.lane_id,
-        delivery=Delivery.UNKNOWN,
-        failure=Failure.of(FailureClass.NODE_LOST, message),
-        status=None,
-        headers=(),
-        bytes_sent=None,
-        started_at=acceptance.accepted_at,
-        finished_at=now,
-        evidence=evidence.links(),
-    )
+        self._roster.end(held, receipt)
