@@ -11,32 +11,34 @@ from interlock.sdk.commands import Command, command_output, command_refusal, scr
 from interlock.sdk.commands import command as build_command
 from interlock.sdk.declare import (
     Connector,
-    Draft,
     Keywords,
     Shape,
     command,
+    delete,
+    get,
+    handler,
+    patch,
+    post,
+    put,
+    request,
+    script,
+    trigger,
+)
+from interlock.sdk.drafts import (
+    Draft,
     common,
     confined,
     cursor_pages,
-    delete,
     error,
     find,
-    get,
-    handler,
     link_pages,
     local,
     no_auth,
-    patch,
-    post,
     probe,
-    put,
-    request,
     same,
-    script,
     secret,
     settle_by,
     token_profile,
-    trigger,
     wait,
     when,
 )
@@ -59,31 +61,24 @@ from interlock.sdk.errors import (
     UnexpectedAnswer,
 )
 from interlock.sdk.functions import call_handler
+from interlock.sdk.kinds import CommandOperation, CommandSecret, Confinement, HttpOperation, ScriptOperation
 from interlock.sdk.load import load_manifest
 from interlock.sdk.manifest import (
     CONTRACT,
     AuthProfile,
-    CommandOperation,
-    CommandSecret,
-    Confinement,
     Effect,
-    ErrorRule,
-    HttpOperation,
     Idempotency,
     Manifest,
     Operation,
-    Pagination,
     Probe,
-    Reconcile,
     RuntimeClass,
-    Schema,
-    ScriptOperation,
     Surface,
     Trigger,
 )
 from interlock.sdk.pointer import get as read_pointer
 from interlock.sdk.program import Output, Program, program
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
+from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.schemas import (
     Input,
     Page,
@@ -98,6 +93,7 @@ from interlock.sdk.schemas import (
     slashes,
     subject,
 )
+from interlock.sdk.terms import Schema
 from interlock.sdk.wire import FORBIDDEN_HEADERS, SAFE_METHODS, Facts, Http, HttpRequest, HttpResponse, Purpose
 
 __all__ = [

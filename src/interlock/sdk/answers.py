@@ -11,7 +11,9 @@ import orjson
 from interlock.kernel import JSON, read_json
 from interlock.sdk import pointer
 from interlock.sdk.errors import FAILURES, EffectState, OperationFailed, UnexpectedAnswer
-from interlock.sdk.manifest import Condition, Effect, ErrorRule, HttpOperation, Operation, RetryAfter
+from interlock.sdk.kinds import HttpOperation
+from interlock.sdk.manifest import Effect, Operation
+from interlock.sdk.rules import Condition, ErrorRule, RetryAfter
 from interlock.sdk.wire import Facts, HttpResponse
 
 _BUILT_IN: Final = tuple(

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from interlock.kernel import InvalidJson, JsonLimits, check_json
 from interlock.sdk import check
 from interlock.sdk.errors import InvalidManifest, Problem
-from interlock.sdk.manifest import AuthProfile, ErrorRule, Manifest, Operation, Trigger
+from interlock.sdk.manifest import AuthProfile, Manifest, Operation, Trigger
+from interlock.sdk.rules import ErrorRule
 
 M = TypeVar("M", bound=BaseModel)
 

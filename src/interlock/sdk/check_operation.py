@@ -6,19 +6,9 @@ from typing import Final
 from interlock.sdk import template
 from interlock.sdk.check_schema import fields_of, header_problems, pointer_problems, schema_problems
 from interlock.sdk.errors import Problem
-from interlock.sdk.manifest import (
-    CommandOperation,
-    Confinement,
-    Effect,
-    HttpOperation,
-    Idempotency,
-    Operation,
-    Pagination,
-    Reconcile,
-    RuntimeClass,
-    SchemaPolicy,
-    Surface,
-)
+from interlock.sdk.kinds import CommandOperation, Confinement, HttpOperation
+from interlock.sdk.manifest import Effect, Idempotency, Operation, RuntimeClass, SchemaPolicy, Surface
+from interlock.sdk.rules import Pagination, Reconcile
 from interlock.sdk.wire import check_path
 
 _MOST_PAGES: Final = 100

@@ -5,8 +5,9 @@ from typing import Any, Final, cast
 
 from interlock.sdk import pointer
 from interlock.sdk.errors import Problem
-from interlock.sdk.manifest import Schema, SchemaMode
+from interlock.sdk.manifest import SchemaMode
 from interlock.sdk.projection import SOURCES
+from interlock.sdk.terms import Schema
 from interlock.sdk.wire import check_header
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from interlock.kernel import JSON, read_json
 from interlock.sdk import requests, template
 from interlock.sdk.errors import FAILURES, EffectState, InvalidArgument, OperationFailed, UnexpectedAnswer
-from interlock.sdk.manifest import CommandOperation, Effect, Operation
+from interlock.sdk.kinds import CommandOperation
+from interlock.sdk.manifest import Effect, Operation
 from interlock.sdk.projection import Source, project
 from interlock.sdk.wire import Facts
 

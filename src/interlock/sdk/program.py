@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 from interlock.kernel import JSON
 from interlock.sdk import answers, pointer, requests
 from interlock.sdk.errors import EffectState, UnexpectedAnswer
-from interlock.sdk.manifest import Effect, HttpOperation, Operation
+from interlock.sdk.kinds import HttpOperation
+from interlock.sdk.manifest import Effect, Operation
 from interlock.sdk.projection import Source, project
 from interlock.sdk.wire import Facts, HttpRequest, HttpResponse, Purpose
 

@@ -7,8 +7,8 @@ from typing import Final, cast
 from interlock.kernel import JSON, InvalidJson, JsonLimits, check_json
 from interlock.sdk import pointer
 from interlock.sdk.errors import EffectState, UnexpectedAnswer
-from interlock.sdk.manifest import Schema
 from interlock.sdk.pointer import MISSING, Missing
+from interlock.sdk.terms import Schema
 
 SOURCES: Final = ("x-from", "x-from-header", "x-from-next", "x-from-input", "x-from-subject", "x-const")
 """The annotations that say where a property comes from; at most one stands on a property."""

@@ -10,10 +10,11 @@ from interlock.kernel import JSON, canonical, from_rfc3339, read_json
 from interlock.sdk import answers, pointer, requests, template
 from interlock.sdk.errors import OperationFailed, UnexpectedAnswer
 from interlock.sdk.functions import load_function
-from interlock.sdk.manifest import Match, Operation, Reconcile
+from interlock.sdk.manifest import Operation
 from interlock.sdk.pointer import Missing
 from interlock.sdk.program import next_query
 from interlock.sdk.projection import Source, project
+from interlock.sdk.rules import Match, Reconcile
 from interlock.sdk.wire import Facts, HttpRequest, HttpResponse, Purpose, as_pairs
 
 CLOCK_MARGIN: Final = timedelta(seconds=2)

@@ -5,8 +5,10 @@ from typing import cast
 
 from interlock.kernel import JSON
 from interlock.sdk import pointer
-from interlock.sdk.manifest import HttpOperation, Idempotency, Operation, Schema
+from interlock.sdk.kinds import HttpOperation
+from interlock.sdk.manifest import Idempotency, Operation
 from interlock.sdk.template import TRANSFORMS, holes, path_of, text_of
+from interlock.sdk.terms import Schema
 from interlock.sdk.wire import Facts, HttpRequest, Purpose, as_pairs
 
 

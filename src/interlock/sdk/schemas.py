@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from interlock.kernel import JSON
-from interlock.sdk.manifest import Schema
+from interlock.sdk.terms import Schema
 
 
 class Input(BaseModel):

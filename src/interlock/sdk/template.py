@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from interlock.kernel import JSON, canonical
 from interlock.sdk.errors import InvalidPathValue
-from interlock.sdk.manifest import Schema
 from interlock.sdk.pointer import MISSING, Missing
+from interlock.sdk.terms import Schema
 from interlock.sdk.wire import Facts
 
 _HOLE: Final = re.compile(r"\{([^{}]*)\}")

@@ -1,0 +1,31 @@
+"""What all parts of a manifest are made of."""
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Schema: TypeAlias = dict[str, Any]
+"""A JSON Schema (2020-12) of an object."""
+
+Text: TypeAlias = Annotated[str, Field(min_length=1, max_length=2000)]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+DottedName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", max_length=100)]
+Function: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
+Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
+
+FailureCode: TypeAlias = Literal[
+    "auth_failed",
+    "provider_forbidden",
+    "resource_not_found",
+    "resource_conflict",
+    "invalid_for_provider",
+    "rate_limited",
+    "provider_unavailable",
+    "unexpected_answer",
+]
+
+
+class Part(BaseModel):
+    """A part of a manifest: frozen data that takes nothing for something else, and no member that it does not know."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
