@@ -3,7 +3,8 @@
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.lanes.places.link import FarStreams, Link, LinkLost
+from interlock.adapters.lanes.places.far_streams import FarStreams
+from interlock.adapters.lanes.places.link import Link, LinkLost
 from interlock.adapters.lanes.places.place import LIMITS, RUN, SECRETS, TERMINAL, Place
 from interlock.adapters.lanes.process.keepers import Ended, NotStarted
 from interlock.adapters.lanes.process.redeeming import redeemed

@@ -20,7 +20,6 @@ from interlock.kernel import InvalidJson, JsonLimits, parse_json
 
 _LIMITS: Final = JsonLimits(max_bytes=4096, max_depth=3, max_nodes=256)
 _LARGEST: Final = 2**53
-_NAMES: Final = {OUT: "stdout", ERR: "stderr"}
 
 
 class LinkLost(KeeperLost):
@@ -250,40 +249,6 @@ class Output:
         self._waiting.clear()
         self._link.say(b"c", struct.pack("!BI", self._stream, len(data)))
         return data
-
-
-class FarStreams:
-    """All streams of a far command."""
-
-    def __init__(self, link: Link, *, terminal: bool) -> None:
-        self._link = link
-        self._input_ended = False
-        self.terminal = terminal
-        self.output = {_NAMES[stream]: source for stream, source in link.sources.items()}
-
-    def given(self) -> None:
-        """There is nothing to be closed here."""
-
-    async def write(self, data: bytes) -> None:
-        """As fast as the far command reads. Raises BrokenPipeError if it has ended."""
-        view = memoryview(data)
-        while view and not self._input_ended:
-            if not await self._link.input_wanted():
-                raise BrokenPipeError
-            size = min(self._link.credit, CHUNK, len(view))
-            self._link.credit -= size
-            self._link.say(b"i", bytes(view[:size]))
-            view = view[size:]
-
-    def end_input(self) -> None:
-        """Nothing more is written. Again is harmless."""
-        if not self._input_ended and not self.terminal:
-            self._link.say(b"z")
-        self._input_ended = True
-
-    def resize(self, rows: int, columns: int) -> None:
-        """Another size of the terminal."""
-        self._link.say(b"t", struct.pack("!HH", rows, columns))
 
 
 def told_by(data: bytes) -> dict[str, Any]:
