@@ -55,6 +55,12 @@ def _is_foreign(name: str) -> bool:
     return name.startswith("INTERLOCK_") or name in FOREIGN or name.lower().endswith("_proxy")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Everything runs on asyncio."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nobody() -> Iterator[Path]:
     """Run as nobody in particular: the user's settings, keys and proxies are out of reach, also for child processes,

@@ -192,9 +192,3 @@ async def outcomes(calls: Iterable[Awaitable[T]], *, cancel: Iterable[int] = ())
         for number in cancel:
             scopes[number].cancel()
     return found
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Everything runs on asyncio."""
-    return "asyncio"

@@ -229,7 +229,8 @@ async def test_a_single_operator_may_decide_and_it_is_recorded(house: House):
 
 async def test_another_tenant_sees_nothing(house: House):
     asked = await house.request()
-    assert await house.service.find_approval(STRANGER, asked.approval_id) is None
+    with pytest.raises(approvals.ApprovalNotFound):
+        await house.service.fetch_approval(STRANGER, asked.approval_id)
     assert await house.service.list_approvals(STRANGER) == ()
     with pytest.raises(approvals.ApprovalNotFound) as theirs:
         await house.service.approve(STRANGER, asked.approval_id)

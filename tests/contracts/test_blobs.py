@@ -9,11 +9,6 @@ from interlock.adapters import blobs
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(params=["memory", "folder", "file_url"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return {"memory": ":memory:", "folder": str(tmp_path / "blobs"), "file_url": f"file://{tmp_path}/blobs"}[

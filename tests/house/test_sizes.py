@@ -4,7 +4,7 @@ import ast
 
 import sources
 
-MODULE_LINES = 500
+MODULE_LINES = 400
 FUNCTION_LINES = 50
 CONFTEST_LINES = 150
 

@@ -14,11 +14,6 @@ PASSED, FAILED, SKIPPED = conformance.Verdict.PASSED, conformance.Verdict.FAILED
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def not_passed(report: conformance.Report) -> list[str]:
     return [f"{each.check_id}: {each.detail}" for each in report.findings if each.verdict is not PASSED]
 

@@ -25,11 +25,6 @@ SECRET = "tok-0123456789abcdef"
 INTENT = Intents().http()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def receipt(text: str = f"hello {SECRET}", **answer: Any) -> plane.Receipt:
     intents = Intents()
     made = {"status": 200, "headers": {"content-type": "text/plain"}, "text": text, **answer}

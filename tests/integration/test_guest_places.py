@@ -34,11 +34,6 @@ TWO_SECRETS = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def gone(marker: str) -> None:
     while alive(marker):
         await anyio.lowlevel.checkpoint()

@@ -25,11 +25,6 @@ TOKEN = "tok_0123456789abcdef"
 REF = plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Vault:
     """Gives out one token, or refuses."""
 

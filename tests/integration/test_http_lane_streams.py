@@ -25,11 +25,6 @@ pytestmark = pytest.mark.anyio
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Exchanges:
     """Makes calls of one lane."""
 

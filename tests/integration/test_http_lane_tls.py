@@ -17,11 +17,6 @@ from interlock.adapters.lanes import Egress, HttpLane, egress
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class NoVault:
     async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         return kernel.Secret("tok_0123456789abcdef")

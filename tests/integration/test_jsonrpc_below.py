@@ -31,11 +31,6 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def lane() -> AsyncGenerator[lanes.JsonRpcLane]:
     """Over processes and WebSockets; nothing of them is left."""
     with nothing_left():

@@ -27,11 +27,6 @@ HOUR = timedelta(hours=1)
 PATIENT = plane.RpcTimeouts(request_ms=60_000, close_ms=20_000)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def event(value: object, name: str = "message") -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + orjson.dumps(value) + b"\n\n"
 

@@ -25,11 +25,6 @@ SHORT = plane.RpcTimeouts(request_ms=50, close_ms=50)
 F = plane.FailureClass
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """No connection outlives its test."""

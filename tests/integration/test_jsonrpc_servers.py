@@ -29,11 +29,6 @@ HOUR = timedelta(hours=1)
 PATIENT = plane.RpcTimeouts(request_ms=60_000, close_ms=20_000)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def lane() -> AsyncGenerator[lanes.JsonRpcLane]:
     """The lane over processes, of which nothing is left."""

@@ -17,11 +17,6 @@ from interlock.adapters.lanes.tunnel import Proxy
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def tunnelling(peer: Conversation) -> None:
     """A proxy."""
     head = (await peer.request()).decode()

@@ -20,11 +20,6 @@ MANY = 20_000
 IN_A_ROW = 2_100
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Counting(plane.Channel):
     """Takes at once what it is told."""
 

@@ -18,11 +18,6 @@ from interlock.kernel import SystemClock
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_it_says_what_the_command_said(any_lane: plane.Lane):
     told = await run(any_lane, process("printf", "one\\ntwo"))
     assert told.failure is None

@@ -34,11 +34,6 @@ NEEDS_PRIVILEGE = {
 """Attempts that a plain process may be too weak for: nobody stops them here, and yet they can fail."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("name", sorted(set(escapes.ESCAPES) - NEEDS_PRIVILEGE))
 async def test_a_plain_process_stops_nothing(tmp_path: Path, name: str):
     async with whole_lane() as lane:

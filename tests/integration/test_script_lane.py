@@ -25,11 +25,6 @@ pytestmark = pytest.mark.anyio
 CLASS = "script"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Host:
     """Answers actions: with what it was given, or as told."""
 

@@ -16,11 +16,6 @@ from interlock.adapters.lanes.sse import SseLane
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Streams:
     """Makes calls of one lane."""
 

@@ -28,11 +28,6 @@ SECRETS = (
 )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[SshHost]:
     found = SshHost(tmp_path_factory.mktemp("host"))

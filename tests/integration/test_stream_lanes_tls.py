@@ -16,11 +16,6 @@ from interlock.adapters.lanes.websocket import WebSocketLane
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def events(peer: Conversation) -> None:
     await peer.request()
     await peer.send(HEAD + chunk(b"data: x\n\n") + END)

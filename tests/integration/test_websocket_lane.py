@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 SHORT = plane.WebSocketTimeouts(close_ms=50, idle_ms=5_000)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Sockets:
     """Makes calls of one lane."""
 

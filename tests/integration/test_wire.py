@@ -21,11 +21,6 @@ pytestmark = pytest.mark.anyio
 BOTH = pytest.mark.parametrize("tls", [False, True])
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def wire_to(
     script: Script, folder: Path, *, tls: bool, receive_buffer: int | None = None

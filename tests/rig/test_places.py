@@ -28,11 +28,6 @@ SSHD = shutil.which("sshd", path=PATH)
 RUNC = shutil.which("runc", path=PATH)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def gone(marker: str) -> None:
     while alive(marker):
         await anyio.lowlevel.checkpoint()

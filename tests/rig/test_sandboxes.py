@@ -28,11 +28,6 @@ CONFINERS: dict[str, plane.Confiner] = {
 SHELL = plane.SandboxProfile(read=targets.SYSTEM)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(params=sorted(CONFINERS))
 def confiner(request: pytest.FixtureRequest) -> plane.Confiner:
     found = CONFINERS[request.param]

@@ -10,11 +10,6 @@ from interlock.adapters import lanes
 pytestmark = [pytest.mark.soak, pytest.mark.anyio]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_command_that_stops_its_keeper_is_gone_once_the_lane_is_closed(
     process_lane: lanes.ProcessLane, marker: str
 ):

@@ -29,11 +29,6 @@ MOST_WITH_MESSAGES = 64_000_000
 """The same where a message is a megabyte, and there are some copies of it on its way."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def subject(kind: str, host: str, amount: int) -> dict[str, Any]:
     """What the node's process says in the end."""
     program = str(Path(__file__).with_name("subject.py"))

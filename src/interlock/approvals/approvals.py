@@ -168,11 +168,6 @@ class Approvals:
         """Refuse, for good. Raises ApprovalNotFound, AlreadyDecided, ApprovalExpired, RoleMissing and SelfReview."""
         return await self._store.write(lambda tx: self.deny_in(tx, caller, approval_id=approval_id, reason=reason))
 
-    async def find_approval(self, caller: Caller, approval_id: str) -> Approval | None:
-        """The approval, if the caller's tenant has it."""
-        found = await self._store.read(lambda tx: self._records.find(tx, caller.tenant_id, approval_id))
-        return found and found.as_of(self._clock.now())
-
     async def fetch_approval(self, caller: Caller, approval_id: str) -> Approval:
         """The approval. Raises ApprovalNotFound, also for another tenant's."""
         now = self._clock.now()

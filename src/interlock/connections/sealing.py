@@ -46,7 +46,7 @@ def unpack(plaintext: bytes, fields: tuple[str, ...]) -> dict[str, Secret]:
         values = cast("dict[str, object]", orjson.loads(plaintext))
     except orjson.JSONDecodeError:
         values = {}
-    secrets = {name: Secret(values[name]) for name in fields if isinstance(values.get(name), str)}  # pyright: ignore[reportArgumentType]
+    secrets = {name: Secret(value) for name in fields if isinstance(value := values.get(name), str)}
     if len(secrets) != len(fields):
         raise CredentialDamaged("a sealed credential does not hold the fields that its row names")
     return secrets

@@ -13,11 +13,6 @@ from interlock.plane.authority import Nonces
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def check(subject: conformance.VerifierSubject, *only: str) -> conformance.Report:
     @asynccontextmanager
     async def opened() -> AsyncGenerator[conformance.VerifierSubject]:

@@ -1,46 +1,15 @@
 """Which connection serves a call, and why another does not."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from fix_connections import CONNECTION, CREDENTIAL, NOW
 from interlock import connections
 from interlock.connections import choose
 from interlock.connections.model import Connection, Credential, State
 from interlock.kernel import InterlockError
-
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
-CONNECTION = Connection(
-    connection_id="con_1",
-    tenant_id="t1",
-    connector_id="acme",
-    profile_id="token",
-    name="work",
-    subject="octo",
-    state=State.CONNECTED,
-    reason=None,
-    base_url=None,
-    scopes=frozenset({"read", "write"}),
-    current_credential_id="crd_1",
-    revision=1,
-    created_by="ann",
-    created_at=NOW,
-    updated_at=NOW,
-)
-CREDENTIAL = Credential(
-    credential_id="crd_1",
-    connection_id="con_1",
-    tenant_id="t1",
-    version=1,
-    key_id="key_1",
-    nonce=b"n",
-    ciphertext=b"c",
-    fields=("token",),
-    expires_at=None,
-    revoked_at=None,
-    created_at=NOW,
-)
 
 
 def standing(name: str, state: State) -> connections.Standing:

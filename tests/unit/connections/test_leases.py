@@ -2,49 +2,19 @@
 
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fix_connections import CONNECTION, CREDENTIAL, NOW
 from interlock import connections
 from interlock.connections import leases
-from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
+from interlock.connections.model import MAX_LEASE, Lease, Resolved, State
 from interlock.kernel import InterlockError
 
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
 HOST = "api.acme.dev:443"
-CONNECTION = Connection(
-    connection_id="con_1",
-    tenant_id="t1",
-    connector_id="acme",
-    profile_id="token",
-    name="work",
-    subject="octo",
-    state=State.CONNECTED,
-    reason=None,
-    base_url=None,
-    scopes=frozenset({"read", "write"}),
-    current_credential_id="crd_1",
-    revision=1,
-    created_by="ann",
-    created_at=NOW,
-    updated_at=NOW,
-)
-CREDENTIAL = Credential(
-    credential_id="crd_1",
-    connection_id="con_1",
-    tenant_id="t1",
-    version=1,
-    key_id="key_1",
-    nonce=b"n",
-    ciphertext=b"c",
-    fields=("token",),
-    expires_at=None,
-    revoked_at=None,
-    created_at=NOW,
-)
 
 
 def issue(

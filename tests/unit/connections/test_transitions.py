@@ -1,38 +1,22 @@
 """The machine of a connection's states, over every pair of states."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fix_connections import CONNECTION, NOW
 from interlock import connections
 from interlock.connections import transitions
 from interlock.connections.model import Connection, State
 
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
 
 
 def connection(state: State) -> Connection:
-    return Connection(
-        connection_id="con_00000000000000000000000000000001",
-        tenant_id="t1",
-        connector_id="acme",
-        profile_id="token",
-        name="acme",
-        subject="octo",
-        state=state,
-        reason="before",
-        base_url=None,
-        scopes=frozenset({"read"}),
-        current_credential_id="crd_00000000000000000000000000000001",
-        revision=7,
-        created_by="ann",
-        created_at=NOW,
-        updated_at=NOW,
-    )
+    return replace(CONNECTION, state=state, reason="before", revision=7)
 
 
 @pytest.mark.parametrize("target", State)

@@ -14,11 +14,6 @@ from interlock import plane
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 Behaviour = Callable[[plane.HttpIntent, plane.Exchange], Awaitable[None]]
 
 

@@ -22,11 +22,6 @@ class Answering:
         pass
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(name="receipt")
 async def _receipt(intents: Intents) -> plane.Receipt:
     return await Bench(intents, Answering()).execute(intents.http())

@@ -15,11 +15,6 @@ pytestmark = pytest.mark.anyio
 LIFE = timedelta(minutes=15)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Box:
     """A target whose probes a test steers."""
 

@@ -18,11 +18,6 @@ from interlock.plane.simulation import _fits_text
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def scenario(*rules: Any, **fields: Any) -> plane.Scenario:
     made = {"contract": "interlock.scenario/v1", "name": "test", "rules": list(rules), **fields}
     return plane.parse_scenario(json.dumps(made))

@@ -17,8 +17,6 @@ from interlock.kernel import JSON, InterlockError
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 """What a child may know of our environment. No secret is among them."""
 
-MAX_STDERR = 65_536
-
 
 class ChildHost:
     """Runs each call in a process group of its own, which is killed when the call is over."""
