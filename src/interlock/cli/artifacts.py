@@ -1,10 +1,10 @@
 """`interlock artifacts`: content that runs left."""
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import streams
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _print(content: bytes) -> None:
     from interlock.cli.errors import Usage
     from interlock.cli.text import clean
 
-    if not sys.stdout.isatty():
+    if not streams.answers().isatty():
         files.write("-", content, "artifact")
         return
     try:
@@ -80,4 +80,4 @@ def _print(content: bytes) -> None:
     except UnicodeDecodeError:
         raise Usage("the artifact is not text", next_step="Write it to a file: `-o FILE`.") from None
     for line in text.splitlines():
-        sys.stdout.write(clean(line, multiline=True) + "\n")
+        streams.answers().write(clean(line, multiline=True) + "\n")

@@ -1,9 +1,12 @@
 """One execution of the plane at the terminal: what it says goes out as it comes, what is typed goes in."""
 
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, cast
+
+from interlock.cli import streams
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -28,7 +31,7 @@ class Shown:
 
     def take(self, stream: str, data: bytes) -> None:
         if self._live:
-            out = sys.stderr.buffer if stream == "stderr" else sys.stdout.buffer
+            out = sys.stderr.buffer if stream == "stderr" else streams.answers().buffer
             out.write(data + self._end)
             out.flush()
             return
@@ -115,12 +118,13 @@ async def _read_stdin() -> bytes:
 
 
 def terminal_size() -> "plane.TerminalSize":
-    import shutil
-
     from interlock import plane
 
-    size = shutil.get_terminal_size()
-    return plane.TerminalSize(rows=size.lines, columns=size.columns)
+    try:
+        columns, rows = os.get_terminal_size(streams.answers().fileno())
+    except OSError:
+        columns, rows = 80, 24
+    return plane.TerminalSize(rows=rows, columns=columns)
 
 
 @contextmanager

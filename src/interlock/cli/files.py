@@ -5,6 +5,7 @@ import os
 import sys
 from pathlib import Path
 
+from interlock.cli import streams
 from interlock.cli.errors import FileRefused
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -30,8 +31,9 @@ def write(name: str, content: bytes, what: str, *, force: bool = False) -> None:
     """Write a file, whole or not at all, into a folder that is there. A file that is there is replaced only by `force`; a
     device or a pipe takes what it gets. `-` is stdout. Raises FileRefused."""
     if name == "-":
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        out = streams.answers().buffer
+        out.write(content)
+        out.flush()
         return
     path = Path(name)
     try:

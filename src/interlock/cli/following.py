@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import streams
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -237,24 +238,22 @@ def _show_events(paper: "Paper", found: "Sequence[runs.Event]") -> None:
 
 
 async def _follow(desk: "Desk", face: "app.Runs", run_id: str, after: int) -> None:
-    import sys
-
     import anyio
 
     from interlock import runs
     from interlock.cli.documents import document
     from interlock.kernel import canonical
 
-    paper = desk.paper()
+    paper, out = desk.paper(), streams.answers()
     standing = {runs.State.ACCEPTED, runs.State.QUEUED, runs.State.RUNNING, runs.State.RETRY_SCHEDULED}
     while True:
         run = await face.fetch(run_id)
         while page := await face.events(run_id, after_seq=after, limit=_PAGE):
             if desk.options.as_json:
-                sys.stdout.writelines(canonical(document(event)).decode() + "\n" for event in page)
+                out.writelines(canonical(document(event)).decode() + "\n" for event in page)
             else:
                 _show_events(paper, page)
-            sys.stdout.flush()
+            out.flush()
             after = page[-1].seq
         if run.state not in standing:
             return

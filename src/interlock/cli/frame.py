@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from interlock.cli import streams
+
 if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk, Options
     from interlock.cli.errors import Usage
@@ -154,7 +156,7 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
         return 0 if answer is None else _hand_over(answer, desk)
     except BrokenPipeError:
         return _pipe_closed()
-    except _Unwritten as error:
+    except streams.Unwritten as error:
         return unwritten(error.error)
     except KeyboardInterrupt:
         from interlock.cli.errors import Interrupted
@@ -168,11 +170,12 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
 
 
 def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer | None":
-    if not inspect.iscoroutinefunction(function):
-        return function(desk, **own)
-    import anyio
+    with streams.set_aside():
+        if not inspect.iscoroutinefunction(function):
+            return function(desk, **own)
+        import anyio
 
-    return anyio.run(partial(function, desk, **own))
+        return anyio.run(partial(function, desk, **own))
 
 
 def _hand_over(answer: "Answer", desk: "Desk") -> int:
@@ -187,16 +190,8 @@ def _hand_over(answer: "Answer", desk: "Desk") -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _Unwritten(error) from error
+        raise streams.Unwritten(error) from error
     return answer.exit_code
-
-
-class _Unwritten(Exception):
-    """The answer could not be written, for a reason other than that nobody reads it."""
-
-    def __init__(self, error: OSError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 def unwritten(error: OSError) -> int:

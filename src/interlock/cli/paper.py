@@ -2,10 +2,10 @@
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
+from interlock.cli import streams
 from interlock.cli.text import clean, json_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Paper:
     then); elsewhere a row is a line, whatever its length, so that `grep` and `cut` find what they look for."""
 
     def __init__(self, out: TextIO | None = None, *, plain: bool = False) -> None:
-        self._out = out or sys.stdout
+        self._out = out or streams.answers()
         self.plain = plain or not self._out.isatty() or os.environ.get("TERM") == "dumb"
 
     def line(self, *parts: Words) -> None:

@@ -1,11 +1,11 @@
 """`interlock node`: nodes, which carry out executions for clients elsewhere."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import streams
 from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity
 
@@ -179,8 +179,9 @@ def _announce(desk: "Desk", node_id: str, url: str) -> None:
     import json
 
     line = json.dumps({"node_id": node_id, "url": url}) if desk.options.as_json else f"{node_id} {url}"
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    out = streams.answers()
+    out.write(f"{line}\n")
+    out.flush()
 
 
 class _Paths:

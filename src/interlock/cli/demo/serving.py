@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from interlock.cli import streams
 from interlock.cli.demo.folder import LOGIN, REPO, TOKEN, VARIABLE, Folder
 from interlock.cli.paper import Paper
 from interlock.cli.text import json_text
@@ -59,12 +60,12 @@ def _announce(url: str, place: Folder | None, paper: Paper | None) -> None:
     commands = [allow, connect, _TRY] if place is None else [f"cd {shlex.quote(str(place.path))} && . ./env", _TRY]
     if paper is None:
         document: dict[str, JSON] = {"url": url, "next": commands}
-        sys.stdout.write(json_text(document) + "\n")
+        streams.answers().write(json_text(document) + "\n")
     else:
         paper.line(f"A service shaped like GitHub answers at {url} until Ctrl-C. Nothing is kept. In another shell:")
         for each in commands:
             paper.line(f"  {each}")
-    sys.stdout.flush()
+    streams.answers().flush()
 
 
 def _last_line(service: subprocess.Popen[str]) -> str:
