@@ -4,7 +4,7 @@ Owns: settings, the wiring of adapters into rooms, `Interlock`. Refuses: rules o
 only room that imports adapters and connectors; what it opens it closes.
 """
 
-from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownConnector, UnknownTarget
+from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
 from interlock.app.interlock import Interlock
 from interlock.app.local_plane import (
     LOCAL_NET,
@@ -55,7 +55,6 @@ __all__ = [
     "Settings",
     "SettingsFile",
     "StandingNode",
-    "UnknownConnector",
     "UnknownPlace",
     "UnknownTarget",
     "examine",

@@ -13,13 +13,6 @@ if TYPE_CHECKING:  # and late in the functions: a command that only looks capabi
     from interlock.app.assembly import Parts
 
 
-class UnknownConnector(RequestError):
-    """No such connector is installed."""
-
-    code = "unknown_connector"
-    next_step = "`interlock connectors list` shows what is installed."
-
-
 class UnknownTarget(RequestError):
     """No target of this class is there; `details.known` has those that are."""
 
@@ -192,8 +185,8 @@ class Connections:
         """Connect a service with a token, after asking the service whose it is.
 
         The same name again gives the connection a new credential version. `scopes` are those that the service grants
-        where it does not tell itself. Raises UnknownConnector, ProbeFailed, InvalidGrant, NameTaken,
-        SubjectMismatch, ServiceMismatch.
+        where it does not tell itself. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
+        NameTaken, SubjectMismatch, ServiceMismatch.
         """
         from interlock import connections
 
@@ -244,10 +237,7 @@ class Connections:
         return await self._parts.wiring.connections.revoke(self._caller, ref, reason)
 
     def _profile(self, connector: str) -> "sdk.AuthProfile":
-        manifest = self._parts.wiring.catalog.find_connector(connector)
-        if manifest is None:
-            known = ", ".join(each.connector_id for each in self._parts.wiring.catalog.connectors)
-            raise UnknownConnector(f"there is no connector {connector[:60]!r}; installed: {known}")
+        manifest = self._parts.wiring.catalog.fetch_connector(connector)
         profile = next((each for each in manifest.auth if each.type == "token"), None)
         if profile is None:
             raise RequestError(f"{connector} does not connect by token")

@@ -9,13 +9,22 @@ and never repeats a text.
 from interlock.catalog.capability import Capability
 from interlock.catalog.catalog import Catalog, Filter, Page
 from interlock.catalog.discover import GROUP, Broken, Discovery, Installed, discover
-from interlock.catalog.errors import DuplicateConnector, InvalidInput, InvalidOutput, Mismatch, UnknownCapability
+from interlock.catalog.errors import (
+    ConnectorBroken,
+    DuplicateConnector,
+    InvalidInput,
+    InvalidOutput,
+    Mismatch,
+    UnknownCapability,
+    UnknownConnector,
+)
 
 __all__ = [
     "GROUP",
     "Broken",
     "Capability",
     "Catalog",
+    "ConnectorBroken",
     "Discovery",
     "DuplicateConnector",
     "Filter",
@@ -25,5 +34,6 @@ __all__ = [
     "Mismatch",
     "Page",
     "UnknownCapability",
+    "UnknownConnector",
     "discover",
 ]

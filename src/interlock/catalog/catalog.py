@@ -8,7 +8,7 @@ from typing import Final
 from interlock import sdk
 from interlock.catalog.capability import Capability
 from interlock.catalog.discover import Discovery
-from interlock.catalog.errors import DuplicateConnector, UnknownCapability
+from interlock.catalog.errors import ConnectorBroken, DuplicateConnector, UnknownCapability, UnknownConnector
 from interlock.kernel import RequestError
 
 _MOST: Final = 200
@@ -86,6 +86,14 @@ class Catalog:
             self._add(found.manifest)
         return self._connectors.get(connector_id)
 
+    def fetch_connector(self, connector_id: str) -> sdk.Manifest:
+        """The manifest of that id. Raises UnknownConnector with the nearest name, and ConnectorBroken."""
+        found = self.find_connector(connector_id)
+        if found is None:
+            self._refuse_broken(connector_id)
+            raise UnknownConnector(connector_id, [each.connector_id for each in self.connectors])
+        return found
+
     def find(self, capability_id: str) -> Capability | None:
         """The capability of that id. Raises RequestError for what is no text."""
         capability_id = _text("capability_id", capability_id)
@@ -94,12 +102,18 @@ class Catalog:
         return self._capabilities.get(capability_id)
 
     def fetch(self, capability_id: str) -> Capability:
-        """The capability of that id. Raises UnknownCapability with the nearest names."""
+        """The capability of that id. Raises UnknownCapability with the nearest names, and ConnectorBroken."""
         found = self.find(capability_id)
         if found is None:
+            self._refuse_broken(capability_id.partition(".")[0])
             asked, known = capability_id[:100], [each.capability_id for each in self._all()]
             raise UnknownCapability(asked, difflib.get_close_matches(asked, known, n=3, cutoff=0.5))
         return found
+
+    def _refuse_broken(self, connector_id: str) -> None:
+        """Raises ConnectorBroken, if a connector of that id is there."""
+        if (broken := self._installed.find_broken(connector_id)) is not None:
+            raise ConnectorBroken(connector_id, distribution=broken.distribution, problem=broken.problem)
 
     def list_capabilities(self, filter: Filter | None = None, *, cursor: str | None = None, limit: int = 50) -> Page:  # noqa: A002
         """A page of the capabilities that fit. `cursor` is the last id seen. Raises RequestError for a bad limit,

@@ -56,6 +56,11 @@ class Discovery:
         found = self._load(connector_id) if connector_id in self._entries else None
         return found if isinstance(found, Installed) else None
 
+    def find_broken(self, connector_id: str) -> Broken | None:
+        """Why the connector of that id does not work, if it is there and broken."""
+        found = self._load(connector_id) if connector_id in self._entries else None
+        return found if isinstance(found, Broken) else None
+
     @property
     def connectors(self) -> tuple[Installed, ...]:
         """Every connector that works."""
@@ -83,7 +88,7 @@ def _load(entry: EntryPoint) -> Installed | Broken:
         manifest = _manifest(entry.load())
     except InterlockError as error:
         code, problem = error.code, error.message
-    except Exception as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
         code, problem = "connector_broken", f"{type(error).__name__}: {error}"[:500]
     else:
         if manifest.connector_id == entry.name:

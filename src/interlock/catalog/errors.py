@@ -1,15 +1,18 @@
 """What goes wrong when capabilities are looked up and called.
 
 NotFoundError
-└── UnknownCapability    unknown_capability
+├── UnknownCapability    unknown_capability
+└── UnknownConnector     unknown_connector
 RequestError
 └── InvalidInput         invalid_input
 ProviderError
 └── InvalidOutput        invalid_output
 ConfigurationError
+├── ConnectorBroken      connector_broken
 └── DuplicateConnector   duplicate_connector
 """
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,6 +52,22 @@ class UnknownCapability(NotFoundError):
         )
 
 
+class UnknownConnector(NotFoundError):
+    """No such connector is installed; `details.known` has those that are."""
+
+    code = "unknown_connector"
+    next_step = "`interlock connectors list` shows what is installed."
+
+    def __init__(self, connector_id: str, known: Sequence[str]) -> None:
+        shown = connector_id[:60]
+        near = difflib.get_close_matches(shown, known, n=1, cutoff=0.75)  # gitlab is no misspelt github
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(
+            f"there is no connector {shown!r}; {hint}installed: {', '.join(known)}",
+            details={"connector": shown, "known": list(known)},
+        )
+
+
 class InvalidInput(RequestError):
     """The input is not what the capability's schema expects. All mismatches are listed."""
 
@@ -76,6 +95,19 @@ class InvalidOutput(ProviderError):
         super().__init__(
             f"the output of {capability_id} is wrong: {_joined(mismatches)}",
             details={"capability": capability_id, "mismatches": [each.to_json() for each in mismatches]},
+        )
+
+
+class ConnectorBroken(ConfigurationError):
+    """The connector is installed, and gave no connector when it was loaded; the message says why."""
+
+    code = "connector_broken"
+    next_step = "Mend, update or uninstall the package that the message names; `interlock doctor` looks again."
+
+    def __init__(self, connector_id: str, *, distribution: str | None, problem: str) -> None:
+        super().__init__(
+            f"the connector {connector_id!r} of {distribution or 'an unknown package'} is installed and broken: {problem}",
+            details={"connector": connector_id, "distribution": distribution, "problem": problem},
         )
 
 

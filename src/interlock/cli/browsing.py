@@ -61,7 +61,10 @@ def list_connectors(desk: "Desk") -> "Answer":
         ]
         paper.table(("connector", "version", "operations", "about"), rows)
         for each in discovery.problems:
-            paper.line(Ink("broken:", "bad"), each.entry_point, Ink(f"({each.distribution})", "faint"), each.problem)
+            first, *rest = each.problem.splitlines() or ("",)
+            paper.line(Ink("broken:", "bad"), each.entry_point, Ink(f"({each.distribution})", "faint"), first)
+            for line in rest:
+                paper.line(line)
 
     return Answer(document={"connectors": documents, "broken": broken}, show=show)
 
@@ -78,12 +81,7 @@ def show_connector(
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
-    _, known = app.read_catalog(desk.settings())
-    found = known.find_connector(connector)
-    if found is None:
-        raise app.UnknownConnector(
-            f"there is no connector {connector[:60]!r}; installed: {', '.join(each.connector_id for each in known.connectors)}"
-        )
+    found = app.read_catalog(desk.settings())[1].fetch_connector(connector)
 
     def show(paper: "Paper") -> None:
         paper.line(Ink(found.display_name, "strong"), found.version, Ink(found.digest, "faint"))
@@ -124,6 +122,8 @@ def list_capabilities(
     from interlock.kernel import RequestError
 
     _, known = app.read_catalog(desk.settings())
+    if connector is not None:
+        known.fetch_connector(connector)
     wanted = catalog.Filter(connector_id=connector, effect=None if effect is None else states([effect], sdk.Effect)[0])
     more: str | None = None
     if search is None:

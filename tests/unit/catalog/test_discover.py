@@ -66,6 +66,14 @@ def test_a_broken_entry_hides_nothing(acme: sdk.Manifest) -> None:
     assert "the connector is called 'acme', its entry point 'tiny'" in found.problems[1].problem
 
 
+def test_one_that_ends_the_process_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def __getattr__(name: str) -> object:  # noqa: N807 - a module's own hook
+        raise SystemExit(3)
+
+    monkeypatch.setattr(fix, "__getattr__", __getattr__, raising=False)
+    assert catalog.discover(entries=[entry("bad", "fix_connector:bad")]).problems[0].problem == "SystemExit: 3"
+
+
 def test_a_contradictory_declaration_is_a_problem_with_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def __getattr__(name: str) -> object:  # noqa: N807 - a module's own hook
         return fix.connector(version="one")
@@ -113,8 +121,12 @@ def test_one_that_is_broken_has_no_capabilities(many: catalog.Discovery) -> None
         entries=[entry("broken", "no_such_module:connector"), entry("many_one", "many_one:connector")]
     )
     full = catalog.Catalog(installed=broken)
-    with pytest.raises(catalog.UnknownCapability):
-        full.fetch("broken.thing.fetch")
+    for ask in (lambda: full.fetch("broken.thing.fetch"), lambda: full.fetch_connector("broken")):
+        with pytest.raises(catalog.ConnectorBroken, match=r"'broken' .* is installed and broken: .*no_such_module"):
+            ask()
+    with pytest.raises(catalog.UnknownConnector, match=r"no connector 'many_on'; did you mean 'many_one'\?"):
+        full.fetch_connector("many_on")
+    assert full.fetch_connector("many_one").connector_id == "many_one"
     assert [each.connector_id for each in full.connectors] == ["many_one"]
 
 

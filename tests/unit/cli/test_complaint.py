@@ -51,10 +51,10 @@ EXIT_CODES = {
         approval_expired approval_not_found artifact_not_found binding_mismatch cannot_isolate cannot_serve
         closed conflict connection_changed connection_disabled connection_error connection_expired
         connection_installing connection_name_taken connection_not_found connection_revoked
-        connection_service_mismatch connection_subject_mismatch credentials_exist credentials_unusable
-        demo_folder_taken demo_service_not_started driver_missing duplicate_connector execution_conflict
-        execution_not_found file_refused file_unreadable idempotency_conflict input_holds_secret
-        invalid_allowance invalid_argument invalid_budget invalid_configuration
+        connection_service_mismatch connection_subject_mismatch connector_broken credentials_exist
+        credentials_unusable demo_folder_taken demo_service_not_started driver_missing duplicate_connector
+        execution_conflict execution_not_found file_refused file_unreadable idempotency_conflict
+        input_holds_secret invalid_allowance invalid_argument invalid_budget invalid_configuration
         invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
         invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario
         invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing
