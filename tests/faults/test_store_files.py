@@ -4,8 +4,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from fix_ledger import Builder
+from fix_rights import unprivileged
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql import sqlite
@@ -198,41 +198,107 @@ async def test_a_full_disk_under_a_crowd(path: Path, open_store: Callable[[str],
     assert stored == 150 + len(kept)
 
 
-@pytest.fixture
-def everyones_folder() -> Iterator[Path]:
-    """A folder that another user can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="interlock-"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder)
+def protected(
+    path: Path, folder: Path, *, suffixes: Sequence[str] = ("",), file_mode: int = 0o444, folder_mode: int = 0o555
+) -> Path:
+    """A copy of a store's files in the folder, with rights as given."""
+    for suffix in suffixes:
+        there = folder / f"store.db{suffix}"
+        shutil.copy(path.with_name(path.name + suffix), there)
+        there.chmod(file_mode)
+    folder.chmod(folder_mode)
+    return folder / "store.db"
+
+
+COUNT = text("SELECT count(*) FROM runs")
+
+
+async def count(store: sql.SqlStore) -> int:
+    return await store.read(lambda tx: sql.connection(tx).execute(COUNT).scalar_one())
+
+
+@pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o777), (0o666, 0o555)])
+async def test_a_store_that_may_not_be_written_is_read(
+    path: Path, everyones_folder: Path, file_mode: int, folder_mode: int
+) -> None:
+    copy = protected(path, everyones_folder, file_mode=file_mode, folder_mode=folder_mode)
+    with unprivileged():
+        store = sql.open_store(str(copy), clock=CLOCK)
+        try:
+            assert await count(store) == 150
+            for refused in (sql.SqlLedger(store).admit(Builder(prefix=1).admission()), store.write(lambda tx: None)):
+                with pytest.raises(sql.StoreReadOnly, match="may not be written by this user: it can be read"):
+                    await refused
+        finally:
+            store.close()
+        with pytest.raises(sql.StoreReadOnly):
+            sql.migrate(str(copy))
+        finding = sql.preflight(str(copy))[-1]
+        assert isinstance(finding.error, sql.StoreReadOnly)
+    assert os.listdir(everyones_folder) == ["store.db"]
+
+
+def test_a_store_that_may_not_be_read(path: Path, everyones_folder: Path) -> None:
+    copy = protected(path, everyones_folder, file_mode=0)
+    with unprivileged():
+        assert isinstance(failure(copy), sql.StoreReadOnly)
+
+
+@pytest.mark.parametrize("index", [True, False])
+async def test_what_a_killed_process_left_in_the_log_is_read_from_a_store_that_may_not_be_written(
+    path: Path, everyones_folder: Path, index: bool
+) -> None:
+    store = sql.open_store(str(path), clock=CLOCK)
+    try:
+        await sql.SqlLedger(store).admit(Builder(prefix=1).admission())
+        copy = protected(path, everyones_folder, suffixes=("", "-wal", "-shm") if index else ("", "-wal"))
+    finally:
+        store.close()
+    with unprivileged():
+        left = sql.open_store(str(copy), clock=CLOCK)
+        try:
+            assert await count(left) == 151
+        finally:
+            left.close()
 
 
 @contextmanager
-def nobody() -> Generator[None]:
-    """As a user whom file permissions bind, which they do not bind root."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
+def reading(path: Path) -> Generator[sql.SqlStore]:
+    """The store, opened by somebody who may not write to it; others may."""
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    with unprivileged():
+        store = sql.open_store(str(path), clock=CLOCK)
+    path.chmod(0o644)
+    path.parent.chmod(0o755)
     try:
-        yield
+        yield store
     finally:
-        if root:
-            os.seteuid(0)
+        store.close()
 
 
-@pytest.mark.parametrize(("file_mode", "folder_mode"), [(0o444, 0o777), (0o666, 0o555), (0o000, 0o777)])
-def test_a_store_that_may_not_be_written(path: Path, everyones_folder: Path, file_mode: int, folder_mode: int) -> None:
-    copy = everyones_folder / "store.db"
-    shutil.copy(path, copy)
-    copy.chmod(file_mode)
-    everyones_folder.chmod(folder_mode)
-    with nobody():
-        assert isinstance(failure(copy), sql.StoreReadOnly)
+async def test_a_store_that_may_not_be_written_is_read_beside_those_who_write(
+    path: Path, everyones_folder: Path
+) -> None:
+    path = Path(shutil.copy(path, everyones_folder))
+    with reading(path) as store:
+        assert await count(store) == 150
+        writer = sql.open_store(str(path), clock=CLOCK)
+        try:
+            await sql.SqlLedger(writer).admit(Builder(prefix=1).admission())
+            with pytest.raises(sql.StoreBusy, match="while it was read"):  # nothing was there to lock
+                await count(store)
+            with reading(path) as again:
+                assert await count(again) == 151
+                await sql.SqlLedger(writer).admit(Builder(prefix=2).admission())
+                assert await count(again) == 152
+        finally:
+            writer.close()
 
 
 def test_a_folder_where_no_store_can_be_made(everyones_folder: Path) -> None:
     everyones_folder.chmod(0o555)
-    with nobody():
+    with unprivileged():
         for path in (everyones_folder / "store.db", everyones_folder / "deep" / "store.db"):
             assert isinstance(failure(path, create=True), sql.StoreReadOnly)
 

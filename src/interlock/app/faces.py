@@ -190,6 +190,8 @@ class Connections:
         """
         from interlock import connections
 
+        if (refusal := self._parts.store.refusal) is not None:
+            raise refusal  # before the service is asked
         profile = self._profile(connector)
         secrets = self._secrets(profile, token)
         wiring = self._parts.wiring

@@ -61,7 +61,7 @@ class Interlock:
         `url` is a path, `:memory:` or a database URL; without it, and without `settings`, the nearest `interlock.toml`,
         the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
         While it is open, it renews this process's hold on its attempts, once it has any, and recovers what dead processes
-        left, unless `background` is off.
+        left, unless `background` is off or the store may only be read.
         Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
         arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
@@ -86,7 +86,7 @@ class Interlock:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(parts.wiring.ownership.keep)
-                if background:
+                if background and parts.store.refusal is None:
                     tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease / 3))
                 try:
                     yield cls(parts, caller)

@@ -12,7 +12,8 @@ def open_store(url: str, *, clock: Clock, create: bool = False) -> SqlStore:
     """The store at that address, ready for use; call `close()` in the end.
 
     Without `create` nothing is ever created, and with it only a store that is not there at all: an existing file or a
-    database with tables is never touched before `migrate`. A store in memory is always new.
+    database with tables is never touched before `migrate`. A store in memory is always new. A file that may only be read
+    is opened all the same: its store reads, and raises StoreReadOnly instead of writing.
 
     Raises InvalidStoreUrl or a StoreError leaf (StoreMissing, ForeignFile, StoreDamaged, MigrationsPending,
     SchemaTooNew, StoreReadOnly, StoreUnavailable, StoreBusy). Blocks for some milliseconds; call it before the loop
@@ -31,6 +32,7 @@ def migrate(url: str) -> MigrationReport:
     place = parse_address(url)
     if isinstance(place, SqliteFile):
         sqlite.check_file(place)
+        sqlite.check_writable(place)
         return sqlite.migrate_file(place)
     from interlock.adapters.sql.postgres_store import migrate_postgres
 

@@ -44,6 +44,10 @@ class PostgresStore:
         self._urgent = Threads(1, name="interlock-urgent", where=str(place))
 
     @property
+    def refusal(self) -> None:
+        return None
+
+    @property
     def latency_ms(self) -> float:
         return self._lanes.latency.milliseconds
 

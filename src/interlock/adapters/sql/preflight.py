@@ -50,10 +50,15 @@ def preflight(url: str) -> tuple[Finding, ...]:
 def _sqlite_checks(place: SqliteFile) -> Iterator[tuple[str, Callable[[], None]]]:
     if place.path is None:
         return
-    yield "file", partial(sqlite.check_file, place)
+    yield "file", partial(_check_file, place)
     yield "schema", partial(_on_sqlite, place, partial(sqlite.check_session, place=place))
     yield "content", partial(_on_sqlite, place, partial(_check_content, place=place))
     yield "writing", partial(_on_sqlite, place, partial(_check_room, path=place.path))
+
+
+def _check_file(place: SqliteFile) -> None:
+    sqlite.check_file(place)
+    sqlite.check_writable(place)
 
 
 def _on_sqlite(place: SqliteFile, check: Callable[[Connection], None]) -> None:

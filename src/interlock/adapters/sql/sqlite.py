@@ -102,14 +102,19 @@ def connect(place: SqliteFile, *, read_only: bool = False) -> sqlite3.Connection
 def engine(place: SqliteFile, *, read_only: bool = False) -> Engine:
     """SQLAlchemy over `connect`, without a pool. Its own begin and commit reach no database: the transactions are the
     caller's statements."""
-    return create_engine("sqlite://", creator=lambda: connect(place, read_only=read_only), poolclass=NullPool)
+    return engine_over(lambda: connect(place, read_only=read_only))
+
+
+def engine_over(connecting: Callable[[], sqlite3.Connection]) -> Engine:
+    """As `engine`, over connections of another making."""
+    return create_engine("sqlite://", creator=connecting, poolclass=NullPool)
 
 
 def check_file(place: SqliteFile) -> None:
     """Judge the file by its header, before SQLite touches it.
 
-    Raises StoreMissing, StoreUnavailable, StoreReadOnly, ForeignFile or StoreDamaged. An empty file is damaged, not
-    new: stores are created whole, under another name, and then linked into place.
+    Raises StoreMissing, StoreUnavailable, ForeignFile or StoreDamaged, and StoreReadOnly for one that may not even be read.
+    An empty file is damaged, not new: stores are created whole, under another name, and then linked into place.
     """
     path = place.path
     assert path is not None
@@ -126,7 +131,6 @@ def check_file(place: SqliteFile) -> None:
     # Between checkpoints the write-ahead log may hold the missing pages; with none, nothing can.
     if changes == valid_for and size < expected and not (wal.exists() and wal.stat().st_size):
         raise StoreDamaged(f"{path} is cut off: {size} bytes of {expected}")
-    _check_writable(path)
 
 
 def same_file(path: Path) -> Callable[[], None]:
@@ -159,7 +163,10 @@ def _read_header(path: Path) -> tuple[bytes, int]:
         raise StoreUnavailable(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _check_writable(path: Path) -> None:
+def check_writable(place: SqliteFile) -> None:
+    """Raises StoreReadOnly, for a disk, a file or a folder that takes no writing."""
+    path = place.path
+    assert path is not None
     # SQLite writes the log and its index beside the file, so the directory counts as well.
     for what in (path, path.parent):
         if not os.access(what, os.W_OK, effective_ids=os.access in os.supports_effective_ids):

@@ -4,12 +4,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from interlock import runs
-from interlock.adapters.sql import hot_sqlite, sqlite
+from interlock.adapters.sql import hot_sqlite, schema, sqlite
 from interlock.adapters.sql.address import SqliteFile
+from interlock.adapters.sql.errors import StoreReadOnly
 from interlock.adapters.sql.readers import Readers
+from interlock.adapters.sql.sqlite_still import NoWriter, Still, StillReaders
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
 from interlock.kernel import Clock, Tx
@@ -22,14 +24,14 @@ _READERS = 4
 class SqliteStore:
     """A `SqlStore` on one file, or in memory, where the writer's connection is the only one and reads too."""
 
-    def __init__(self, place: SqliteFile, session: Connection, *, clock: Clock) -> None:
-        """`session` is on a checked and migrated database, and becomes the writer's."""
-        self._place = place
-        in_place = {} if place.path is None else {"check_place": sqlite.same_file(place.path)}
-        self._writer = Writer(session, where=str(place), clock=clock, **in_place)
-        self._readers = (
-            None if place.path is None else Readers(_Source(place), size=_READERS, name="interlock-reader", where=place)
-        )
+    def __init__(self, writer: Writer | NoWriter, readers: Readers | StillReaders | None) -> None:
+        """Without readers, what writes reads too."""
+        self._writer = writer
+        self._readers = readers
+
+    @property
+    def refusal(self) -> StoreReadOnly | None:
+        return None if isinstance(self._writer, Writer) else self._writer.refusal
 
     @property
     def latency_ms(self) -> float:
@@ -62,31 +64,58 @@ class SqliteStore:
 
 
 def open_sqlite(place: SqliteFile, *, clock: Clock, create: bool) -> SqliteStore:
-    """Check the file, or create it when it is missing and `create` is set. Raises StoreError."""
-    if place.path is not None:
-        if create and not place.path.exists():
-            sqlite.create_file(place)
-        sqlite.check_file(place)
+    """Check the file, or create it when it is missing and `create` is set. One that may only be read is opened for that.
+    Raises StoreError."""
+    if place.path is None:
+        return _open(place, clock)
+    if create and not place.path.exists():
+        sqlite.create_file(place)
+    sqlite.check_file(place)
+    try:
+        sqlite.check_writable(place)
+    except StoreReadOnly as refusal:
+        return _open_still(place, clock, refusal)
+    return _open(place, clock)
+
+
+def _open(place: SqliteFile, clock: Clock) -> SqliteStore:
     session: Connection | None = None
     try:
         session = sqlite.engine(place).connect()
         if place.path is None:
             sqlite.migrate_session(session, where=str(place))
-        else:
-            sqlite.check_session(session, place)
-        return SqliteStore(place, session, clock=clock)
+            return SqliteStore(Writer(session, where=str(place), clock=clock), None)
+        sqlite.check_session(session, place)
+        writer = Writer(session, where=str(place), clock=clock, check_place=sqlite.same_file(place.path))
+        return SqliteStore(writer, _readers(place, sqlite.engine(place, read_only=True)))
     except Exception as error:
         if session is not None:
             session.close()
         raise sqlite.explain(error, where=place) from error
 
 
+def _open_still(place: SqliteFile, clock: Clock, refusal: StoreReadOnly) -> SqliteStore:
+    still = Still(place)
+    engine = sqlite.engine_over(still.connect)
+    try:
+        with engine.connect() as session:
+            schema.check_revision(session, where=str(place))
+    except Exception as error:
+        still.check()
+        raise sqlite.explain(error, where=place) from error
+    return SqliteStore(NoWriter(refusal, clock), StillReaders(still, _readers(place, engine)))
+
+
+def _readers(place: SqliteFile, engine: Engine) -> Readers:
+    return Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
+
+
 class _Source:
     """Reads the file; WAL lets that go on beside the writer."""
 
-    def __init__(self, place: SqliteFile) -> None:
+    def __init__(self, place: SqliteFile, engine: Engine) -> None:
         self._place = place
-        self._engine = sqlite.engine(place, read_only=True)
+        self._engine = engine
 
     def connect(self) -> Connection:
         return self._engine.connect()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from interlock import runs
+from interlock.adapters.sql.errors import StoreReadOnly
 from interlock.kernel import Tx
 
 T = TypeVar("T")
@@ -11,6 +12,11 @@ T = TypeVar("T")
 
 class SqlStore(Protocol):
     """A `kernel.Store`, with the hot path that the ledger needs. Errors are StoreError leaves."""
+
+    @property
+    def refusal(self) -> StoreReadOnly | None:
+        """What writing raises, if the store was opened for reading only."""
+        ...
 
     @property
     def latency_ms(self) -> float:

@@ -1,0 +1,100 @@
+"""Reading a SQLite file that may not be written: nothing is made beside it, and nothing in its log is left unread."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeVar
+from urllib.parse import quote
+
+from interlock.adapters.sql import sqlite
+from interlock.adapters.sql.address import SqliteFile
+from interlock.adapters.sql.errors import StoreBusy, StoreReadOnly
+from interlock.adapters.sql.latency import Latency
+from interlock.adapters.sql.readers import Readers
+from interlock.adapters.sql.waiting import Work
+from interlock.kernel import Clock, Tx
+
+T = TypeVar("T")
+
+_SHARED: Final = "mode=ro"
+_LONE_LOG: Final = "mode=ro&vfs=unix-none"
+_NO_LOG: Final = "immutable=1"
+
+
+class Still:
+    """The file as it lies there, and how it is read.
+
+    With a log and the log's index, SQLite reads beside those who write. A log without an index (a copy, a backup) has nobody
+    who writes, and its index is made in memory. Without a log the file is all there is. In the latter two nothing locks, so
+    what was read counts only if `check` passes afterwards.
+    """
+
+    def __init__(self, place: SqliteFile) -> None:
+        assert place.path is not None
+        self._place, self._path = place, place.path
+        self._parts = [self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        self._before = self._look()
+        _, log, index, journal = self._before
+        # A journal is half of a change that has to be taken back, which is left to SQLite, and fails.
+        self._opening = _SHARED if index or journal else _NO_LOG if log is None else _LONE_LOG
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection that cannot write."""
+        uri = f"file:{quote(str(self._path.absolute()))}?{self._opening}"
+        raw = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=sqlite.BUSY_SECONDS)
+        if self._opening == _LONE_LOG:
+            raw.execute("PRAGMA locking_mode = EXCLUSIVE").close()  # first, so that the index is kept in memory
+        raw.execute("PRAGMA temp_store = MEMORY")
+        raw.execute("PRAGMA query_only = ON")
+        return raw
+
+    def check(self) -> None:
+        """Raises StoreBusy if somebody has written to it."""
+        if self._opening != _SHARED and self._look() != self._before:
+            raise StoreBusy(f"{self._place} was written by another process while it was read", next_step="Ask again.")
+
+    def _look(self) -> list[tuple[int, ...] | None]:
+        found = [part.stat() if part.exists() else None for part in self._parts]
+        return [each and (each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
+
+
+class StillReaders:
+    """`Readers` of a still file, whose answers count only if it stayed so."""
+
+    def __init__(self, still: Still, readers: Readers) -> None:
+        self._still = still
+        self._readers = readers
+
+    async def read(self, fn: Callable[[Tx], T]) -> T:
+        """What `fn` returns or raises. Raises StoreBusy if somebody wrote meanwhile."""
+
+        def checked(tx: Tx) -> T:
+            try:
+                return fn(tx)
+            finally:
+                self._still.check()
+
+        return await self._readers.read(checked)
+
+    def close(self) -> None:
+        """Let everything accepted finish."""
+        self._readers.close()
+
+
+class NoWriter:
+    """In the place of a `Writer`: it refuses."""
+
+    def __init__(self, refusal: StoreReadOnly, clock: Clock) -> None:
+        self._message = refusal.message
+        self.latency = Latency(clock)
+
+    @property
+    def refusal(self) -> StoreReadOnly:
+        """What it raises."""
+        return StoreReadOnly(f"{self._message}: it can be read, and nothing was done")
+
+    async def submit(self, work: Work, *, urgent: bool = False) -> NoReturn:
+        """Raises StoreReadOnly."""
+        raise self.refusal
+
+    def close(self) -> None:
+        """There is nothing to finish."""
