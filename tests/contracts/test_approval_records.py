@@ -120,6 +120,18 @@ async def test_of_many_spenders_at_once_one_wins(house: House):
     assert (await house.service.fetch_approval(REVIEWER, approved.approval_id)).spent_by == won[0]
 
 
+async def test_what_was_spent_for_nothing_is_given_back_once(house: House):
+    approved = await house.service.approve(REVIEWER, (await house.request()).approval_id)
+    spent = await house.spend(approved)
+    back = await house.store.write(lambda tx: house.service.give_back(tx, spent))
+    assert back == approved == await house.service.fetch_approval(REVIEWER, approved.approval_id)
+    with pytest.raises(approvals.AlreadyDecided):
+        await house.store.write(lambda tx: house.service.give_back(tx, spent))
+    await house.spend(approved)
+    with pytest.raises(approvals.AlreadySpent):
+        await house.spend(approved)
+
+
 async def test_two_processes_spend_it_once(store_url: str, open_store: Callable[[str], sql.SqlStore]):
     stores = [open_store(store_url), open_store(store_url)]
     clock, ids = ManualClock(), SequentialIds()

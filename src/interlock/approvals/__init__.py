@@ -1,9 +1,9 @@
 """Approvals: a person's consent to one precisely described call.
 
 Owns: the binding of a consent, its life, and who may give it. Refuses: to know what a call does, to validate an edited
-input, to run anything. Invariants: an approval covers exactly its binding; it is spent at most once, by
-compare-and-set; the reviewer has the role and, unless the installation says otherwise, is not the requester; what is
-denied, spent, expired or cancelled stays so.
+input, to run anything. Invariants: an approval covers exactly its binding; it is spent once, by compare-and-set, and given
+back only to the run that asked for it, with the proof that nothing left; the reviewer has the role and, unless the
+installation says otherwise, is not the requester; what is denied, expired or cancelled stays so.
 """
 
 from interlock.approvals.approvals import Approvals

@@ -113,6 +113,14 @@ class Approvals:
             raise _unspendable(self._fetch(tx, tenant_id, approval_id, now))
         return after
 
+    def give_back(self, tx: Tx, spent: Approval) -> Approval:
+        """Let the run that asked for the approval, and has spent it, spend it again: for a caller that has the proof that
+        nothing left, in the transaction that puts the proof on record. Raises AlreadyDecided if it has moved on."""
+        after = spent.given_back()
+        if not self._records.replace(tx, spent, after):
+            raise _decided(self._fetch(tx, spent.tenant_id, spent.approval_id, self._clock.now()))
+        return after
+
     def approve_in(self, tx: Tx, caller: Caller, *, approval_id: str, edited_input: JSON = None) -> Approval:
         """As `approve`, inside the caller's transaction."""
         before = self._reviewable(tx, caller, approval_id)

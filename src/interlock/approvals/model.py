@@ -24,11 +24,11 @@ ALLOWED: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.CANCELLED}),
     State.APPROVED: frozenset({State.SPENT, State.EXPIRED, State.CANCELLED}),
     State.DENIED: frozenset(),
-    State.SPENT: frozenset(),
+    State.SPENT: frozenset({State.APPROVED}),
     State.EXPIRED: frozenset(),
     State.CANCELLED: frozenset(),
 }
-"""Which state may follow which. States without followers are final."""
+"""Which state may follow which. States without followers are final; what was spent for nothing may be given back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +116,12 @@ class Approval:
         if now >= self.expires_at and State.EXPIRED in ALLOWED[self.state]:
             return replace(self, state=State.EXPIRED)
         return self
+
+    def given_back(self) -> "Approval":
+        """The approval as it is when the run that asked for it has spent it for nothing."""
+        assert self.run_id is not None
+        assert self.run_id == self.spent_by
+        return replace(self, state=State.APPROVED, spent_at=None, spent_by=None)
 
     def to_json(self) -> dict[str, JSON]:
         """The approval for people, programs and packets."""

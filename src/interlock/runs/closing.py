@@ -37,7 +37,11 @@ class Closing:
         if error is not None:
             error.run_id = self.attempt.run_id
         state, attempt_state = _states(ending)
-        await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
+        run, nothing_left = self.sender.run, self.sender.nothing_left
+        if error is not None and state is State.FAILED and nothing_left and run.approval_id is not None:
+            await self._end_unsent(run.approval_id, error)
+        else:
+            await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
         try:
             await self._feed_back(error)
         except InterlockError as failed:
@@ -58,6 +62,37 @@ class Closing:
         )
         await self._write(State.WAITING, AttemptState.FAILED, "caller_gone", unknown)
 
+    async def _end_unsent(self, approval_id: str, error: InterlockError) -> None:
+        """An approved call failed before anything left: the run is held again, and its approval is as if unspent."""
+        wiring, run = self.wiring, self.sender.run
+        at = wiring.clock.now()
+        spent = await wiring.store.read(
+            lambda tx: wiring.approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
+        )
+        if spent is None or not spent.run_id == spent.spent_by == run.run_id or spent.expires_at <= at:
+            error.next_step += f" Nothing was sent, but the approval {approval_id} is used up: ask for another."
+            await self._write(State.FAILED, AttemptState.FAILED, error.code, error)
+            return
+        step = f"`interlock approvals approve {approval_id}` then executes it."
+        error.next_step += f" Nothing was sent, so the approval still holds: {step}"
+        end = self._end(AttemptState.FAILED, error, at)
+        await self.sender.record(
+            [entries.attempt_ended(end), entries.approval_moved(spent.given_back())],
+            at=at,
+            # A new fence, so that nothing of this attempt can write to the run any more.
+            move=Move(state=State.HELD, reason=error.code, error=end.error, fence=run.fence + 1),
+            records=Records(attempt_end=end),
+            beside=lambda tx: wiring.approvals.give_back(tx, spent),
+        )
+
+    def _end(self, state: AttemptState, error: InterlockError | None, at: datetime) -> AttemptEnd:
+        return AttemptEnd(
+            attempt_id=self.attempt.attempt_id,
+            state=state,
+            finished_at=at,
+            error=None if error is None else error.to_json(),
+        )
+
     async def _write(
         self,
         state: State,
@@ -69,12 +104,7 @@ class Closing:
         blob_key = None if output is None else await self._blob(output)
         at = self.wiring.clock.now()
         artifacts = () if output is None else (self._artifact("output", output, blob_key, at),)
-        end = AttemptEnd(
-            attempt_id=self.attempt.attempt_id,
-            state=attempt_state,
-            finished_at=at,
-            error=None if error is None else error.to_json(),
-        )
+        end = self._end(attempt_state, error, at)
         await self.sender.record(
             [*map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
             at=at,

@@ -113,7 +113,7 @@ class Journal:
         at: datetime,
         move: Move | None = None,
         records: Records | None = None,
-        beside: Callable[[Tx], None] | None = None,
+        beside: Callable[[Tx], object] | None = None,
     ) -> None:
         """Commit a change; under a shield, for what happened must be saved even when nobody waits for it any more.
 
@@ -138,7 +138,7 @@ class Journal:
     def _still(self) -> Move:
         return Move(reason=self.run.reason, error=self.run.error)
 
-    async def _apply(self, draw: Callable[[], Change], beside: Callable[[Tx], None] | None) -> Run:
+    async def _apply(self, draw: Callable[[], Change], beside: Callable[[Tx], object] | None) -> Run:
         if beside is None:
             change = draw()
             try:

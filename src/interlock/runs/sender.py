@@ -9,13 +9,13 @@ from typing import TypeVar
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import StoreError
+from interlock.kernel import StoreError, Tx
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Move, Records
-from interlock.runs.model import Attempt, Delivery, Purpose
+from interlock.runs.model import Attempt, Delivery, Purpose, Run
 from interlock.runs.sending import Draft, Prepared, Sent, prepare, ready, request_draft
 from interlock.runs.wiring import Wiring
 
@@ -70,6 +70,11 @@ class Sender:
     def run_id(self) -> str:
         """The run that it sends for."""
         return self._attempt.run_id
+
+    @property
+    def run(self) -> Run:
+        """The run as last committed."""
+        return self._journal.run
 
     @property
     def begun_at(self) -> datetime:
@@ -225,7 +230,13 @@ class Sender:
         return receipt
 
     async def record(
-        self, told: Sequence[Entry], *, at: datetime, move: Move | None = None, records: Records | None = None
+        self,
+        told: Sequence[Entry],
+        *,
+        at: datetime,
+        move: Move | None = None,
+        records: Records | None = None,
+        beside: Callable[[Tx], object] | None = None,
     ) -> None:
         """Write a change to the run, if there is one, with what is known of the last send and not yet written. Raises as
         `Journal.write`; what is known then waits for the next change."""
@@ -239,7 +250,7 @@ class Sender:
             end = last.end(at)
             told, records = [entries.send_settled(end), *told], replace(records or Records(), send_end=end)
         if told:
-            await self._journal.write(told, at=at, move=move, records=records)
+            await self._journal.write(told, at=at, move=move, records=records, beside=beside)
         if last is not None:
             last.settled = True
 
@@ -275,6 +286,12 @@ class Sender:
     def writes(self) -> list[Sent]:
         """What may have changed something, by what was sent and not by what the operation says of itself."""
         return [sent for sent in self.sent if sent.prepared.writes]
+
+    @property
+    def nothing_left(self) -> bool:
+        """Whether something was about to leave in this attempt, and nothing did: proven for every send."""
+        begun = self._prepared is not None or bool(self.sent)
+        return begun and all(sent.delivery is Delivery.NOT_SENT for sent in self.sent)
 
     def close(self) -> None:
         """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""

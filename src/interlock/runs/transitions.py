@@ -12,6 +12,7 @@ ALLOWED: Mapping[State, frozenset[State]] = {
     State.RUNNING: frozenset(
         {
             State.RUNNING,
+            State.HELD,
             State.WAITING,
             State.RETRY_SCHEDULED,
             State.COMPLETED,

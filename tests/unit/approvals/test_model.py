@@ -66,11 +66,11 @@ def test_the_machine_knows_every_state_and_final_states_are_final():
     assert set(ALLOWED) == set(State)
     assert {state for state, after in ALLOWED.items() if not after} == {
         State.DENIED,
-        State.SPENT,
         State.EXPIRED,
         State.CANCELLED,
     }
     assert {state for state, after in ALLOWED.items() if State.SPENT in after} == {State.APPROVED}
+    assert ALLOWED[State.SPENT] == {State.APPROVED}, "given back, and nothing else"
 
 
 @given(st.sampled_from(list(State)), st.integers(-5, 5))

@@ -133,4 +133,4 @@ async def test_the_end_is_signed_and_dated(journal: Journal, ledger: Ledger):
 
 def test_an_illegal_move_is_not_even_drawn(journal: Journal):
     with pytest.raises(IllegalTransition):
-        journal.draft([], move=Move(state=runs.State.HELD), records=Records(), at=journal.run.created_at)
+        journal.draft([], move=Move(state=runs.State.DENIED), records=Records(), at=journal.run.created_at)

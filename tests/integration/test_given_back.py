@@ -1,0 +1,90 @@
+"""An approval whose call provably never left serves its run again; any other spending is for good."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from fix_app import ASK_WRITES, World, asked, run_of
+from interlock import approvals, kernel, plane, runs
+
+pytestmark = pytest.mark.anyio
+
+CLOSED: Mapping[str, Any] = {"execution": {"egress_allow": ()}}
+"""A process that may not connect to where the service is."""
+
+
+@pytest.fixture(autouse=True)
+def asking(request: pytest.FixtureRequest) -> None:
+    for name in ("world", "file_world"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).law = ASK_WRITES
+
+
+async def test_a_refusal_before_anything_left_keeps_the_approval(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create(idempotency_key="k")
+        await process.reviewer.approvals.approve(asked(held))
+    async with world.process(**CLOSED) as process:
+        with pytest.raises(plane.EffectFailed) as refused:
+            await process.il.approvals.execute(asked(held))
+        assert refused.value.details["failure_code"] == "address_refused"
+        assert f"interlock approvals approve {held.approval_id}" in refused.value.next_step
+        told = await process.last()
+        assert (told.run.state, told.run.reason) == (runs.State.HELD, "effect_failed")
+        assert [each.delivery for each in told.sends] == [runs.Delivery.NOT_SENT]
+        [approval] = told.approvals
+        assert (approval.state, approval.reviewer, approval.spent_by) == (approvals.State.APPROVED, "ada", None)
+        assert (await process.create(idempotency_key="k")).state is runs.State.HELD
+    assert world.server.effects() == 0
+    async with world.process() as process:
+        done = await process.il.approvals.execute(asked(held))
+        assert (done.state, done.run_id) == (runs.State.COMPLETED, held.run_id)
+        with pytest.raises(runs.RunNotHeld):
+            await process.il.approvals.execute(asked(held))
+        told = await process.last()
+        assert told.run.error is None
+        assert [each.state for each in told.attempts] == [runs.AttemptState.FAILED, runs.AttemptState.COMPLETED]
+    assert world.server.effects("issues/create") == 1
+
+
+async def test_what_the_service_refused_has_used_the_approval_up(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.il.invoke("acme.issue.create", {"repo": "acme/nowhere", "title": "Door"})
+        await process.reviewer.approvals.approve(asked(held))
+        with pytest.raises(kernel.InterlockError) as refused:
+            await process.il.approvals.execute(asked(held))
+        assert refused.value.details.get("effect", "none") == "none"
+        told = await process.last()
+        assert (told.run.state, told.approvals[0].state) == (runs.State.FAILED, approvals.State.SPENT)
+
+
+async def test_an_approval_that_expired_meanwhile_is_not_given_back(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    async with file_world.process(**CLOSED) as process:
+        with pytest.raises(plane.EffectFailed):
+            await process.il.approvals.execute(asked(held))
+        file_world.advance(100_000)
+        await process.sweep()
+        told = await process.last()
+        assert (told.run.state, told.approvals[0].state) == (runs.State.CANCELLED, approvals.State.EXPIRED)
+
+
+async def test_another_runs_approval_is_used_up_and_the_error_says_so(file_world: World):
+    """The run that asked for it has ended with that; its record says for whom."""
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    async with file_world.process(**CLOSED) as process:
+        with pytest.raises(plane.EffectFailed, match="refused") as refused:
+            await process.create()
+        assert "used up" in refused.value.next_step
+        told = await process.il.runs.history(run_of(refused.value))
+        assert told.run.run_id != held.run_id
+        assert (told.run.state, (await process.il.approvals.fetch(asked(held))).state) == ("failed", "spent")
