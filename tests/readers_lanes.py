@@ -18,7 +18,7 @@ from interlock.adapters import nodes
 from interlock.adapters.lanes import HttpLane, SseLane, WebSocketLane
 from interlock.adapters.lanes.process import keepers
 from interlock.adapters.lanes.tunnel import Proxy
-from readers import READERS, RECEIPT, reads
+from readers_forms import READERS, RECEIPT, reads
 from rpc_peers import rpc, rpc_lane, tcp
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\n{}"

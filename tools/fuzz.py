@@ -1,6 +1,6 @@
 """Fuzz all that reads bytes from outside, led by coverage (Atheris): `make fuzz`, or `make fuzz ARGS="url packet"`.
 
-Each reader of `tests/readers.py` gets `FUZZ_SECONDS` (20) in a process of its own, and begins with its seeds. An input that
+Each reader of `tests/readers*.py` gets `FUZZ_SECONDS` (20) in a process of its own, and begins with its seeds. An input that
 shows a fault is left in `tests/faulty_inputs/NAME/`, where the ordinary tests try it from then on: mend the reader, and
 commit both.
 """

@@ -33,7 +33,7 @@ def test_nothing_points_at_a_registry_or_a_machine(pattern: re.Pattern[str]):
         content = path.read_bytes()
         if b"\0" in content:
             continue
-        for number, line in enumerate(content.decode().splitlines(), 1):
+        for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
             if match := pattern.search(line):
                 hits.append(f"{path.relative_to(sources.ROOT)}:{number}: {match[0]}")
     assert not hits

@@ -470,7 +470,16 @@ def guest(tmp_path: Path) -> Generator[Agent]:
         yield found
 
 
-@pytest.mark.parametrize("asked", ["[]", "{}", "5", '{"version": 1, "required": 5, "optional": []}'])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "[]",
+        "{}",
+        "5",
+        '{"version": 1, "required": 5, "optional": []}',
+        '{"version": 1, "required": [7], "optional": []}',
+    ],
+)
 def test_a_node_that_asks_for_nonsense_is_told(guest: Agent, asked: str):
     with Node(guest) as node:
         greeting = node.hear()

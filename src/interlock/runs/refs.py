@@ -33,7 +33,7 @@ def parse(ref: str) -> tuple[str, str]:
     """Kind and id of a reference. Raises InvalidRef unless the text is exactly what `derive` gives."""
     kind, _, tail = ref.removeprefix(_SCHEME).partition("/")
     id_ = unquote(tail)
-    if not kind.isidentifier() or not 0 < len(id_) <= _MAX_ID or ref != derive(kind, id_):
+    if not (ref.isascii() and kind.isidentifier() and 0 < len(id_) <= _MAX_ID) or ref != derive(kind, id_):
         raise InvalidRef(f"{ref[:100]!r} is not a reference")
     return kind, id_
 

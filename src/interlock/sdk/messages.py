@@ -7,12 +7,11 @@ child → parent   result    {value}     or     error {code, message, retry, fau
 """
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias, cast
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from interlock.kernel import JSON
 from interlock.sdk.errors import HandlerFailed
@@ -80,7 +79,7 @@ def request_from(content: JSON) -> HttpRequest:
         return HttpRequest(
             method=given.method, path=given.path, query=given.query, headers=given.headers, json_body=given.body
         )
-    except (ValidationError, ValueError) as error:
+    except (TypeError, ValueError) as error:  # TypeError: too deep to be written
         raise HandlerFailed(f"the handler asked for a request that cannot be sent: {error}") from error
 
 
@@ -95,7 +94,7 @@ def response_from(content: JSON) -> HttpResponse:
     try:
         given = _Response.model_validate_json(orjson.dumps(content))
         body = base64.b64decode(given.body, validate=True)
-    except (ValidationError, binascii.Error) as error:
+    except (TypeError, ValueError) as error:
         raise HandlerFailed(f"a response line is malformed: {error}") from error
     return HttpResponse(status=given.status, headers=given.headers, body=body)
 

@@ -112,7 +112,7 @@ class GuestPlace:
         if kind != b"b" or not agrees(proof, token, b"guest", hello, asked, answer):
             message = f"whoever answers at {self.url} did not prove that it holds the token"
             raise plane.LaneFailure(plane.FailureClass.IDENTITY_REFUSED, message, code="guest_unproved")
-        granted = set(_list(told_by(answer), "granted"))
+        granted = {str(each) for each in _list(told_by(answer), "granted")}
         if not needs <= granted <= (needs or CAPABILITIES):
             message = f"{self.url} grants something else than it was asked for"
             raise plane.LaneFailure(plane.FailureClass.FRAMING_FAILED, message, code="grant_widened")

@@ -121,13 +121,14 @@ def _grant(asked: "dict[str, Any]", offered: tuple[str, ...]) -> tuple[str, ...]
     """Never more than is asked for, nor than is offered. Raises _Refused."""
     try:
         version, required, optional = asked["version"], set(asked["required"]), set(asked["optional"])
+        lacking = ", ".join(sorted(required - set(offered)))
     except (KeyError, TypeError) as error:
         raise _Refused("no request for capabilities") from error
     if version != VERSION:
         raise _Refused("version")
     wanted = required | optional
-    if required - set(offered):
-        raise _Refused("capability " + ", ".join(sorted(required - set(offered))))
+    if lacking:
+        raise _Refused(f"capability {lacking}")
     return tuple(name for name in offered if name in wanted)
 
 

@@ -1,0 +1,295 @@
+"""Readers, continued (`readers.py`): what programs, people and far sides hand in, piece by piece or in one text."""
+
+import asyncio
+import base64
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+
+import fix_connector
+from far_places import TOKEN
+from fix_peer import Conversation, listen
+from fix_plane import Intents
+from fix_streams import LOOPBACK
+from interlock import app, plane, runs, sdk, testing
+from interlock.adapters.lanes import GuestPlace
+from interlock.adapters.lanes.places.frames import BadFrame, Frames
+from interlock.adapters.lanes.places.handshake import prove
+from interlock.adapters.lanes.places.link import Link, LinkLost
+from interlock.adapters.lanes.process.keepers import NotStarted
+from interlock.cli import inputs
+from interlock.cli.errors import Usage
+from interlock.kernel import InvalidJson, from_rfc3339, to_rfc3339
+from interlock.runs import signing
+from interlock.server import identity
+from interlock.server.errors import Unauthenticated
+from readers import READERS, RECEIPT, pieces, reads, text_of
+
+# -- texts
+
+
+@reads(b"interlock://v1/run/run_1", b"interlock://v1/target/a%2Fb%20c%3F", b"interlock://v1/event/%C3%A4")
+def reference(data: bytes) -> bool:
+    try:
+        kind, found = runs.refs.parse(text_of(data))
+    except runs.refs.InvalidRef:
+        return False
+    assert runs.refs.derive(kind, found) == text_of(data)
+    return True
+
+
+@reads(b"2026-11-20T11:25:09.000001Z", b"2026-11-20T12:25:09+01:00")
+def moment(data: bytes) -> bool:
+    """A time in an event, a packet or a file."""
+    try:
+        found = from_rfc3339(text_of(data))
+    except ValueError:
+        return False
+    assert from_rfc3339(to_rfc3339(found)) == found
+    return True
+
+
+@reads(b'title=It broke\nnumber=7\nlabels:=["a"]', b"body=\nnumber=x")
+def fields(data: bytes) -> bool:
+    """A capability's input on the command line, one argument a line."""
+    schema = {"properties": {"number": {"type": "integer"}, "labels": {"type": "array"}, "body": {"type": "string"}}}
+    try:
+        found = inputs.parse_pairs(text_of(data).split("\n"), schema)
+    except (Usage, InvalidJson):
+        return False
+    assert isinstance(found.get("body", ""), str)
+    return True
+
+
+# -- files that people write
+
+
+@reads(signing.Trust({"k": "A" * 43 + "="}).dump())
+def trust_file(data: bytes) -> bool:
+    try:
+        trust = signing.Trust.parse(data)
+    except signing.InvalidTrust:
+        return False
+    assert signing.Trust.parse(trust.dump()) == trust
+    return True
+
+
+@reads(
+    b'tenant = "acme"\n[execution]\nretry_wait = 1.5\n[[execution.places]]\nurl = "guest+unix:///run/g"\ntoken = "t"\n'
+)
+def settings_file(data: bytes) -> bool:
+    try:
+        app.load(app.parse_file(Path("/etc/interlock.toml"), data))
+    except app.InvalidSettings:
+        return False
+    return True
+
+
+# -- what a service, a handler and a client say
+
+
+@reads(
+    b'201\nlocation: /x\n\n{"number":7,"title":"Leak","body":null,"user":{"login":"octo"},"labels":[]}',
+    b"429\nretry-after: 7\nx-ratelimit-reset: 9\ndate: Sun, 01 Mar 2026 12:00:00 GMT\n\n{}",
+    b'422\n\n{"code":"taken","message":"no"}',
+)
+def service_answer(data: bytes) -> bool:
+    """A connector's operation, answered so: an output, or a failure with a wait of bounded length."""
+    head, _, body = data.partition(b"\n\n")
+    status, *lines = head.decode("latin-1").split("\n")
+    if not (status.isascii() and status.isdigit() and 100 <= int(status[:9]) <= 599):
+        return False
+    named = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    program = sdk.program(_CREATE, {"repo": "a/b", "title": "T"}, fix_connector.FACTS)
+    next(program)
+    wait: float | None = None
+    try:
+        program.send(sdk.HttpResponse(status=int(status[:9]), headers=named, body=body))
+    except sdk.OperationFailed as failed:
+        wait = failed.retry_after
+    except StopIteration:
+        pass
+    assert wait is None or 0 <= wait <= 7 * 86_400
+    return True
+
+
+_CREATE: Final = fix_connector.operation("ticket.create")
+
+
+@reads(
+    b'{"request":{"method":"POST","path":"/x","query":[["a","b"]],"headers":[],"body":{"a":[1]}}}\n',
+    b'{"call":{"handler":"m:f","input":{}}}\n',
+    b'{"response":{"status":200,"headers":[["a","b"]],"body":"aGk="}}\n',
+)
+def handler_line(data: bytes) -> bool:
+    """A line of a handler in a child process, in either direction: as it was meant, or refused."""
+    try:
+        kind, content = sdk.messages.decode(data)
+        if kind == "request":
+            asked = sdk.messages.request_from(content)
+            assert sdk.messages.request_from(sdk.messages.request_content(asked)) == asked
+        elif kind == "response":
+            told = sdk.messages.response_from(content)
+            assert sdk.messages.response_from(sdk.messages.response_content(told)) == told
+        elif kind == "call":
+            sdk.messages.call_from(content)
+    except sdk.HandlerFailed:
+        return False
+    return True
+
+
+_INTENT: Final = Intents().http(body=b"{}", method="POST")
+_AUTHORITY: Final = plane.Authorizer(clock=testing.ManualClock(), random_bytes=lambda size: b"k" * size).issue(
+    _INTENT.digest, audience="node", target_class="class"
+)
+_REQUEST: Final = plane.ExecutionRequest(intent=_INTENT, authority=_AUTHORITY, target_class="class")
+_EVENT: Final = plane.ExecutionEvent(
+    execution_id="exe_1",
+    seq=1,
+    type=plane.EventType.OUTPUT,
+    at=testing.ManualClock().now(),
+    stream="stdout",
+    size=2,
+    data=b"hi",
+)
+
+
+@reads(plane.pack_request(_REQUEST), plane.pack_event(_EVENT))
+def node_packet(data: bytes) -> bool:
+    """What a node and its client send each other, with the bytes that travel beside a record."""
+    taken = False
+    for unpack, pack in (
+        (plane.unpack_request, plane.pack_request),
+        (plane.unpack_event, plane.pack_event),
+        (plane.unpack_status, plane.pack_status),
+    ):
+        try:
+            found: Any = unpack(data)
+        except plane.InvalidPacket:
+            continue
+        assert unpack(pack(found)) == found
+        taken = True
+    return taken
+
+
+_TOKEN: Final = b"Bearer " + base64.urlsafe_b64encode(_AUTHORITY.canonical.encode()).rstrip(b"=")
+
+
+@reads(_TOKEN, b"Bearer e30\nsha-256=:" + b"A" * 43 + b"=:")
+def client_token(data: bytes) -> bool:
+    """The headers by which a client says who it is: this node trusts no key, so it knows nobody."""
+    authorization, _, digest = text_of(data).partition("\n")
+    clients = identity.Clients("node", listed=(), token_keys={}, clock=testing.ManualClock())
+    try:
+        claimed = identity.claimed_digest(digest or None)
+        clients.identify(None, authorization, method="GET", target="/v1/node", body_digest=claimed)
+    except Unauthenticated:
+        return True
+    raise AssertionError("nobody is trusted")
+
+
+# -- far sides of placements
+
+
+def _sealed(side: str) -> Frames:
+    frames, (ours, theirs) = Frames(), (b"n" * 32, b"f" * 32) if side == "near" else (b"f" * 32, b"n" * 32)
+    frames.seal(ours=ours, theirs=theirs)
+    return frames
+
+
+_SAID: Final = Frames().encode(b"h", b'{"protocol":1}') + Frames().encode(b"d", b"\x01hi")
+
+
+@reads(_SAID, _sealed("far").encode(b"d", b"\x01hi"))
+def place_frames(data: bytes) -> bool:
+    """Any split gives the same; and under keys that its maker does not have, nothing is taken."""
+
+    def read(frames: Frames, parts: Sequence[bytes]) -> tuple[list[tuple[bytes, bytes]], bool]:
+        found = list[tuple[bytes, bytes]]()
+        try:
+            for part in parts:
+                for frame in frames.feed(part):
+                    found.append(frame)
+        except BadFrame:
+            return found, False
+        return found, True
+
+    said, whole = read(Frames(), [data])
+    assert (said, whole) == read(Frames(), [*pieces(data)])
+    told, _ = read(_sealed("near"), [data])
+    assert told in ([], [(b"d", b"\x01hi")])
+    return whole
+
+
+_ENDED: Final = Frames().encode(b"x", b"0 - 1024 0")
+
+
+@reads(_SAID + _ENDED, _SAID + Frames().encode(b"c", b"\0\0\0\0") + Frames().encode(b"e", b"2 command"))
+def far_side(data: bytes) -> bool:
+    """A greeting, and what comes of a command."""
+
+    async def speak(peer: Conversation) -> None:
+        await peer.send(data)
+
+    async def talk() -> bool:
+        async with listen(speak) as peer:
+            link = Link(silence=60)
+            transport, _ = await asyncio.get_running_loop().create_connection(lambda: link, "127.0.0.1", peer.port)
+            try:
+                await _follow(link)
+            except (plane.LaneFailure, LinkLost):
+                return False
+            except NotStarted:
+                return True
+            finally:
+                link.close()
+                transport.abort()
+                await anyio.lowlevel.checkpoint()
+            return True
+
+    return anyio.run(talk)
+
+
+async def _follow(link: Link) -> None:
+    await link.hello()
+    link.order({"merged": False, "terminal": None})
+    for source in link.sources.values():
+        while await source.next():
+            pass
+    await link.ended()
+
+
+@reads(b'{"guest":"g","versions":[1]}\0{"granted":["run"]}', b'{"versions":[1]}\0{"granted":[]}')
+def guest_words(data: bytes) -> bool:
+    """What a guest says of itself and grants. It holds the token, and may be hostile all the same."""
+    hello, _, answer = data.partition(b"\0")
+    token = TOKEN.encode()
+
+    async def speak(peer: Conversation) -> None:
+        frames = Frames()
+        await peer.send(frames.encode(b"g", hello[:60_000]))
+        asked = (await peer.receive())[4 + 1 + 32 :]
+        proof = prove(token, b"guest", hello[:60_000], asked, answer[:60_000])
+        await peer.send(frames.encode(b"b", proof + answer[:60_000]))
+
+    async def talk(file: Path) -> str:
+        async with listen(speak) as peer:
+            url = plane.parse_place(f"guest://127.0.0.1:{peer.port}")
+            place = GuestPlace(url, addresses=LOOPBACK.addresses, token=file)
+            try:
+                async with place.reach(plane.Exchange(testing.ManualClock()), frozenset()):
+                    raise AssertionError("it never said that it is ready")
+            except plane.LaneFailure as failure:
+                return failure.failure.code
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "token"
+        file.write_bytes(token)
+        return anyio.run(talk, file) == "far_side_left"
+
+
+__all__ = ["READERS", "RECEIPT", "reads"]
