@@ -35,7 +35,7 @@ async def lane(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME",
 
 
 async def target(desk: "Desk", name: Annotated[str, typer.Argument(metavar="NAME", help="The target.")]) -> "Answer":
-    """Put a place for commands through the suite: one of this host, or that of an installed package.
+    """Put a target for commands through the suite: one of this host, or that of an installed package.
 
     It is probed, and then programs inside of it try what its class promises to stop.
 

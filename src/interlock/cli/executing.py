@@ -171,7 +171,7 @@ async def targets(
         bool, typer.Option("--probe", help="Try from inside what each one stops; takes some seconds.")
     ] = False,
 ) -> "Answer":
-    """Show where commands can run on this host, and what was proved of each place.
+    """Show the targets for commands on this host, and what was proved of each.
 
     A class stands for what a probe showed from inside, and for nothing more. Hosts by SSH and guests are shown when they
     stand in `execution.places` of the settings.

@@ -42,7 +42,7 @@ def class_of_place(desk: "Desk", placement: str | None, sandbox: str | None) -> 
 async def open_place(
     desk: "Desk", placement: str | None, identity: Path | None, *, target_class: str
 ) -> "AsyncGenerator[Place]":
-    """The plane at that placement, with a place for processes of that class."""
+    """The plane at that placement, with a target for processes of that class."""
     from interlock import app
 
     if placement is None:

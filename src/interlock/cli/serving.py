@@ -103,7 +103,7 @@ async def serve(
         Path | None, typer.Option(metavar="FILE", help="Public keys whose authority counts (Ed25519, PEM).")
     ] = None,
     journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Where it writes down what it accepts.")] = None,
-    sandbox: Annotated[list[str] | None, typer.Option(metavar="CLASS", help="A place for commands to offer.")] = None,
+    sandbox: Annotated[list[str] | None, typer.Option(metavar="CLASS", help="Offer targets of this class.")] = None,
     node_id: Annotated[
         str | None, typer.Option(metavar="ID", help="What it is called, if not as in its certificate.")
     ] = None,

@@ -19,7 +19,7 @@ _PYTHON: Final = os.path.realpath(sys.executable)
 
 
 class _Local:
-    """A place on this host, with its own lane."""
+    """A target on this host, with its own lane."""
 
     def __init__(self, target: Any, lane: plane.Lane) -> None:
         self._target = target
@@ -91,4 +91,4 @@ _CLASSES: Final = (
 )
 
 TARGETS: Final[Shelf[TargetSubject]] = Shelf("target", {name: partial(_local, name) for name in _CLASSES})
-"""Every place for commands that this host might have, and those of installed packages."""
+"""Every target for commands that this host might have, and those of installed packages."""

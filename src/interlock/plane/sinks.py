@@ -70,7 +70,7 @@ class EvidenceRecord(Contract):
 
 
 class EvidenceSink(Protocol):
-    """One place that keeps evidence."""
+    """Something that keeps evidence."""
 
     @property
     def name(self) -> str:

@@ -64,7 +64,7 @@ class CommandOperation(Part):
     Every `{field}` of `argv` and `env` is an input field; `stdin` names the field whose text the command reads. The
     environment is `env` and `secrets`, and nothing else. `output` says what stdout is: `json`, or `text`, which becomes the
     member `stdout`. `refusals` are the exit codes by which the command says that it did nothing; after any other but 0,
-    nobody knows. `targets` are the classes of place where it may run, best first, and `confinement` what it may touch there;
+    nobody knows. `targets` are the classes of targets on which it may run, best first, and `confinement` what it may touch there;
     without a confinement it runs on `local-process` only, which confines nothing.
     """
 

@@ -1,4 +1,4 @@
-"""Targets: places where commands run, each with what was proved of it from inside.
+"""Targets of commands, each with what was proved of it from inside.
 
 Owns: the compilation of sandbox profiles for Landlock, bubblewrap and container runtimes, and the probe. Refuses: to name
 a class that the probe did not show, and to ignore what a backend cannot enforce. Invariants: secrets and variables go to a

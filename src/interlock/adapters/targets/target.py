@@ -101,7 +101,7 @@ class ProbedTarget(ABC):
 
 
 class LocalSandbox(ProbedTarget):
-    """A place where this host runs processes: `local-process` without a confiner, else the confiner's class."""
+    """A target on this host for processes: `local-process` without a confiner, else the confiner's class."""
 
     def __init__(
         self,
