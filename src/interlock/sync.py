@@ -47,7 +47,7 @@ def waiting(
 
     @wraps(method)
     def wait(self: Face[Room], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._door.call(partial(method, self._room, *args, **kwargs))  # pyright: ignore[reportPrivateUsage]
+        return self._door.call(partial(method, self._room, *args, **kwargs))  # pyright: ignore[reportPrivateUsage] - a method
 
     return wait
 
