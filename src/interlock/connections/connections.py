@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from interlock.connections import choose, errors, leases, sealing, transitions
+from interlock.connections import choose, errors, granted, leases, sealing, transitions
 from interlock.connections.grant import TokenGrant, is_text
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
@@ -211,10 +211,10 @@ class Connections:
     ) -> Connection | None:
         """The connection with its new credential version; None if it is no longer what `standing` says."""
         if standing is None:
-            connection, before, version = self._fresh(caller, grant, now), None, 1
+            connection, before, version = granted.begun(grant, self._ids.new("con"), caller, at=now), None, 1
         else:
             found, last = standing
-            connection, before = _renewed(found, grant, now), found.revision
+            connection, before = granted.renewed(found, grant, at=now), found.revision
             version = 1 if last is None else last.version + 1
         connection = replace(connection, current_credential_id=self._ids.new("crd"))
         # Sealed before the transaction: the cipher may have to read or make a key.
@@ -228,25 +228,6 @@ class Connections:
             return True
 
         return connection if await self._store.write(write) else None
-
-    def _fresh(self, caller: Caller, grant: TokenGrant, now: datetime) -> Connection:
-        return Connection(
-            connection_id=self._ids.new("con"),
-            tenant_id=caller.tenant_id,
-            connector_id=grant.connector_id,
-            profile_id=grant.profile_id,
-            name=grant.connection_name,
-            subject=grant.subject,
-            state=State.CONNECTED,
-            reason=None,
-            base_url=grant.base_url,
-            scopes=grant.scopes,
-            current_credential_id=None,
-            revision=1,
-            created_by=caller.actor,
-            created_at=now,
-            updated_at=now,
-        )
 
     async def _seal(self, connection: Connection, grant: TokenGrant, version: int, now: datetime) -> Credential:
         assert connection.current_credential_id is not None
@@ -279,33 +260,6 @@ class Connections:
         sealed = Sealed(key_id=credential.key_id, nonce=credential.nonce, ciphertext=credential.ciphertext)
         plaintext = await self._cipher.open(credential.tenant_id, sealed, aad=sealing.binding_of(credential))
         return sealing.unpack(plaintext, credential.fields)
-
-
-def _renewed(connection: Connection, grant: TokenGrant, now: datetime) -> Connection:
-    """The connection with the grant's facts. Raises NameTaken, SubjectMismatch, ServiceMismatch."""
-    if connection.connector_id != grant.connector_id:
-        raise errors.NameTaken(f"the name {connection.name!r} belongs to a connection for {connection.connector_id!r}")
-    if connection.state is not State.REVOKED:
-        _check_same(connection, grant)
-    return replace(
-        transitions.connect(connection, at=now),
-        profile_id=grant.profile_id,
-        subject=grant.subject,
-        scopes=grant.scopes,
-        base_url=grant.base_url,
-    )
-
-
-def _check_same(connection: Connection, grant: TokenGrant) -> None:
-    # Runs are approved for an account at an address: the name must not slip to another one while it is in use.
-    if connection.subject != grant.subject:
-        was, now = (
-            f"the account {who!r}" if who else "an unknown account" for who in (connection.subject, grant.subject)
-        )
-        raise errors.SubjectMismatch(f"connection {connection.name!r} is {was}, and the token is for {now}")
-    if connection.base_url != grant.base_url:
-        was, now = (where or "the service's usual address" for where in (connection.base_url, grant.base_url))
-        raise errors.ServiceMismatch(f"connection {connection.name!r} leads to {was}, not to {now}")
 
 
 def _line(text: str) -> str:
