@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from math import ceil
 
 import anyio
 import pytest
@@ -146,10 +147,8 @@ async def test_spend_counts_its_own_unit(house: House):
     service = house.budgets(SPEND)
     assert isinstance(await service.reserve(CALL, holder="run_1", cost={"tokens": 60, "usd_micros": 999}), Reservation)
     answer = await refused(service, cost={"tokens": 41})
-    assert (answer.limit, answer.text) == (
-        Limit.SPEND,
-        "budget 'spend' for acme: spend: 60 of 100 per 3600 s are used, 41 more are asked for",
-    )
+    used = "budget 'spend' for acme: spend: 60 of 100 per 3600 s are used, 41 more are asked for"
+    assert (answer.limit, answer.text) == (Limit.SPEND, f"{used}; try again in {ceil(answer.retry_after)} s")
     assert isinstance(await service.reserve(CALL, holder="run_2", cost={"tokens": 40}), Reservation)
     with pytest.raises(ValueError, match="negative"):
         await service.reserve(CALL, holder="run_3", cost={"tokens": -1})

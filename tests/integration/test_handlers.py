@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from fix_app import IssueCreate, Process, Told, World, connector, operations
-from interlock import runs, sdk
+from interlock import plane, runs, sdk
 from interlock.app.settings import ConnectorSettings
 from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
@@ -178,6 +178,24 @@ async def test_an_error_that_has_no_text_form_ends_the_run(
         run = (await process.last()).run
         assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
         assert every_world.server.effects("issues/create") == effects
+
+
+async def test_what_the_plane_refuses_is_told_as_it_is(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "file_issue") as process:
+        await process.connect(file_world.server.url)
+    changes: dict[str, Any] = {
+        "manifest": connector(operations=operations(f"{CHILD}:file_issue")),
+        "connectors": ConnectorSettings(isolated=isolated),
+        "execution": {"egress_allow": ()},
+    }
+    async with file_world.process(**changes) as process:
+        with pytest.raises(
+            plane.EffectFailed, match=f"{file_world.host} are refused: 127.0.0.1 is a loopback"
+        ) as raised:
+            await call(file_world, process)
+        assert raised.value.details["failure_code"] == "address_refused"
+        assert "egress_allow" in raised.value.next_step
+        assert "{" not in raised.value.message
 
 
 @pytest.mark.parametrize("name", ["break_before", "complain_before"])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
+from math import ceil
 
 from interlock.budgets.model import Call, Exhausted, Key, Limit, Rate, Reservation, Rule, block_key, seconds_until
 from interlock.budgets.records import Records
@@ -206,12 +207,12 @@ def _check_open(place: Key, blocked_until: datetime | None, now: datetime) -> No
                 budget=Limit.BLOCKED.value,
                 limit=Limit.BLOCKED,
                 subject=place.subject,
-                retry_after=seconds_until(blocked_until, now),
-                text=f"{place.subject} is blocked: its service said to come back later",
+                retry_after=(left := seconds_until(blocked_until, now)),
+                text=f"{place.subject} is blocked: its service said to come back in {ceil(left)} s",
             )
         )
 
 
 def _refuse(key: Key, limit: Limit, retry_after: float, why: str) -> _Refused:
-    text = f"budget {key.budget!r} for {key.subject}: {limit.value}: {why}"
+    text = f"budget {key.budget!r} for {key.subject}: {limit.value}: {why}; try again in {ceil(retry_after)} s"
     return _Refused(Exhausted(budget=key.budget, limit=limit, subject=key.subject, retry_after=retry_after, text=text))

@@ -5,11 +5,13 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import TextIO
+from math import ceil
+from typing import TextIO, cast
 
 from interlock.cli.errors import Usage
 from interlock.cli.text import clean, json_text
 from interlock.kernel import (
+    JSON,
     ConfigurationError,
     ConnectionError_,
     InterlockError,
@@ -78,6 +80,8 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
     if verbose:
         lines += [("code", str(told["code"])), ("retry", str(told["retry"])), ("fault", str(told["fault"]))]
         lines += [("details", json.dumps(told["details"], ensure_ascii=False))] if told["details"] else []
+    if isinstance(after := cast("dict[str, JSON]", told["details"]).get("retry_after"), int | float):
+        lines.append(("wait", f"{ceil(after)} s"))
     lines.append(("next", error.next_step))
     try:
         _write(lines)

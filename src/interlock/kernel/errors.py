@@ -147,7 +147,7 @@ class ProviderError(InterlockError):
     code = "provider_error"
     retry = Retry.LATER
     fault = Fault.PROVIDER
-    next_step = "Look at the service's answer in the run's artifacts: `interlock runs show RUN`."
+    next_step = "Look at what was sent and what came back: `interlock runs show RUN`."
 
 
 class PlaneError(InterlockError):

@@ -101,7 +101,8 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         Fault.OPERATOR,
         Retry.AFTER_CHANGE,
         "none",
-        "If the address is meant, allow its host:port or network in the egress settings.",
+        "If the address is meant, add its host:port to `egress_allow` under [execution] in interlock.toml, or to "
+        "INTERLOCK_EXECUTION__EGRESS_ALLOW, which is a JSON list.",
     ),
     FailureClass.DNS_FAILED: Meaning(Fault.OPERATOR, Retry.LATER, "none", _NETWORK),
     FailureClass.CONNECT_FAILED: Meaning(Fault.PROVIDER, Retry.LATER, "none", _NETWORK),

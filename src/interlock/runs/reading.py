@@ -166,7 +166,8 @@ class Reading:
         if run.state is State.CANCELLED and run.reason == GIVEN_UP:
             raise RunCancelled(
                 f"{run.run_id} was given up; nobody knows whether it happened",
-                next_step="Look at the service before you send the request again.",
+                next_step="Look at the service. If it did not happen and is still wanted, send the request again, under a new "
+                "idempotency key if it had one: that one tells this answer.",
                 details={"effect": "unknown", "cause": run.error},
                 run_id=run.run_id,
             )

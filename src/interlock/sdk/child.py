@@ -35,7 +35,7 @@ class PipePort:
             kind, content = await anyio.to_thread.run_sync(self._exchange, line)
         if kind == "response":
             return messages.response_from(content)
-        raise OperationFailed(f"there was no answer: {content}"[:500])
+        raise OperationFailed(messages.refusal_from(content))
 
     def _exchange(self, line: bytes) -> tuple[str, JSON]:
         self._writer.write(line)

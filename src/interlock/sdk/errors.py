@@ -163,7 +163,10 @@ class UnexpectedAnswer(OperationFailed):
 
     code = "unexpected_answer"
     retry = Retry.NEVER
-    next_step = "Compare the answer in the run's artifacts with the connector's declaration; it may need an update."
+    next_step = (
+        "Compare the service's documentation, and the answer's status (`interlock runs show RUN`), with the connector's "
+        "declaration: it may need an update."
+    )
 
 
 class HandlerFailed(OperationFailed):

@@ -99,6 +99,12 @@ def response_from(content: JSON) -> HttpResponse:
     return HttpResponse(status=given.status, headers=given.headers, body=body)
 
 
+def refusal_from(content: JSON) -> str:
+    """Why there was no answer."""
+    message = content.get("message") if isinstance(content, Mapping) else None
+    return message if isinstance(message, str) else "there was no answer"
+
+
 def call_from(content: JSON) -> tuple[str, Mapping[str, JSON]]:
     """Handler and input of a call line. Raises HandlerFailed."""
     if isinstance(content, Mapping):

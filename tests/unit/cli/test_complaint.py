@@ -5,7 +5,7 @@ import json
 import pytest
 
 import errors
-from interlock import kernel, runs
+from interlock import kernel, runs, sdk
 from interlock.cli import complaint, tree
 from interlock.cli.errors import Interrupted, Usage
 
@@ -110,6 +110,11 @@ def test_people_are_told_what_with_what_and_what_next(capsys: pytest.CaptureFixt
     assert captured.err == "error: it is\n  wrong \\x1b[31m\nrun: run_1\nnext: Do it right.\n"
     complaint.complain(error, as_json=False, verbose=True)
     assert 'code: usage\nretry: after_change\nfault: caller\ndetails: {"a": 1}\n' in capsys.readouterr().err
+
+
+def test_people_are_told_how_long_to_wait(capsys: pytest.CaptureFixture[str]):
+    complaint.complain(sdk.RateLimited("the limit is used up", retry_after=41.2), as_json=False)
+    assert capsys.readouterr().err.splitlines()[1] == "wait: 42 s"
 
 
 def test_programs_get_the_same_on_stdout(capsys: pytest.CaptureFixture[str]):

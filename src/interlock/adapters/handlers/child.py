@@ -44,16 +44,18 @@ async def _converse(process: Process, handler: str, value: Mapping[str, JSON], h
     if process.stdin is None or process.stdout is None:
         raise sdk.HandlerFailed("the child has no pipes", effect="none")
     incoming = BufferedByteReceiveStream(process.stdout)
+    refused: InterlockError | None = None
     try:
         await process.stdin.send(sdk.messages.encode("call", {"handler": handler, "input": dict(value)}))
         while True:
             kind, content = sdk.messages.decode(await incoming.receive_until(b"\n", sdk.messages.MAX_LINE))
             if kind == "request":
-                await process.stdin.send(await _answer(content, http))
+                line, refused = await _answer(content, http)
+                await process.stdin.send(line)
             elif kind == "result":
                 return cast("Mapping[str, JSON]", content)["value"]
             elif kind == "error":
-                raise _failure(content)
+                raise _failure(content, refused)
             else:
                 raise sdk.HandlerFailed(f"a child does not send a {kind}")
     except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
@@ -64,19 +66,23 @@ async def _converse(process: Process, handler: str, value: Mapping[str, JSON], h
         ) from error
 
 
-async def _answer(content: JSON, http: sdk.Http) -> bytes:
+async def _answer(content: JSON, http: sdk.Http) -> tuple[bytes, InterlockError | None]:
+    """The line that answers a request, and why there is no answer, if there is none."""
     request = sdk.messages.request_from(content)
     try:
         response = await http.request(request)
     except InterlockError as error:
-        return sdk.messages.encode("failed", {"message": error.message})
-    return sdk.messages.encode("response", sdk.messages.response_content(response))
+        return sdk.messages.encode("failed", {"message": error.message}), error
+    return sdk.messages.encode("response", sdk.messages.response_content(response)), None
 
 
-def _failure(content: JSON) -> sdk.OperationFailed:
-    """The child's last word. It may choose among the known meanings; what it claims beyond that is its message only."""
+def _failure(content: JSON, refused: InterlockError | None) -> InterlockError:
+    """The child's last word. It may choose among the known meanings; what it claims beyond that is its message only. When it
+    only passes on that its last request had no answer, the error is that one."""
     told: Mapping[str, JSON] = cast("Mapping[str, JSON]", content) if isinstance(content, Mapping) else {}
     code, message = str(told.get("code")), str(told.get("message"))[:2000]
+    if refused is not None and (code, message) == (sdk.OperationFailed.code, refused.message[:2000]):
+        return refused
     known = sdk.FAILURES.get(code)
     return sdk.HandlerFailed(f"{code}: {message}") if known is None else known(message, effect="none")
 
