@@ -5,7 +5,7 @@ import pytest
 
 from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
 from interlock import plane, runs, sdk
-from interlock.kernel import UnknownOutcome
+from interlock.kernel import PROGRESS, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -61,8 +61,11 @@ async def test_a_write_that_did_not_happen_is_tried_again(world: World, fault: s
         assert len((await process.last()).attempts) == 2
 
 
-async def test_an_effect_that_shows_late_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch):
+async def test_an_effect_that_shows_late_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
     """It is not there when it is first looked for; absence counts only after the time that it may take."""
+    caplog.set_level("INFO", PROGRESS)
     sleep, waits = world.clock.sleep, list[float]()
 
     async def meanwhile(seconds: float) -> None:
@@ -78,6 +81,10 @@ async def test_an_effect_that_shows_late_is_waited_for(world: World, monkeypatch
         outcome = await process.create()
         monkeypatch.undo()
         assert (outcome.state, waits) == (runs.State.COMPLETED, [30.0])
+        told = [record.getMessage() for record in caplog.records if record.name == PROGRESS]
+        assert [each.split(": ")[0] for each in told] == ["acme.issue.create"] * 2
+        assert "reading the service" in told[0]
+        assert "30 s" in told[1]
         assert world.server.effects("issues/create") == 1
         assert len(world.server.requests("issues/create")) == 1
 
@@ -139,6 +146,7 @@ async def test_without_a_way_to_read_a_person_is_asked_and_may_give_up(world: Wo
         with pytest.raises(runs.RunCancelled, match="nobody knows whether it happened") as given_up:
             await process.il.runs.outcome(run.run_id)
         assert given_up.value.details["effect"] == "unknown"
+        assert "under a new idempotency key" in given_up.value.next_step.replace("\n", " ")
         with pytest.raises(runs.NotCancellable):
             await process.il.runs.cancel(run.run_id)
 

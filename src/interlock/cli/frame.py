@@ -237,15 +237,18 @@ def _pipe_closed() -> int:
 
 
 def _listen(*, verbose: bool) -> None:
-    """Log records go to stderr as lines that are safe to show."""
+    """Log records go to stderr as lines that are safe to show; on a terminal also what is being waited for."""
     import logging
 
     from interlock.cli.text import clean
+    from interlock.kernel import PROGRESS
 
     class Line(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
-            return f"{record.levelname.lower()}: {clean(record.getMessage())}"
+            label = "waiting" if record.name == PROGRESS else record.levelname.lower()
+            return f"{label}: {clean(record.getMessage())}"
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line())
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger(PROGRESS).setLevel(logging.INFO if sys.stderr.isatty() else logging.NOTSET)

@@ -26,6 +26,7 @@ from interlock.kernel.errors import (
 )
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
+from interlock.kernel.progress import PROGRESS
 from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
 from interlock.kernel.secret import Secret
 from interlock.kernel.store import Store, Tx
@@ -37,6 +38,7 @@ __all__ = [
     "MIN_SECRET_LENGTH",
     "PLATFORM_TENANT",
     "PREFIXES",
+    "PROGRESS",
     "REDACTED",
     "VERSION",
     "Backoff",

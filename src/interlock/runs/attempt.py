@@ -1,5 +1,6 @@
 """One attempt: carry the operation out, and say what became of it."""
 
+import logging
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -8,7 +9,7 @@ from typing import TypeVar, cast
 import anyio
 
 from interlock import sdk
-from interlock.kernel import JSON, InterlockError, InternalError, Retry, UnknownOutcome, canonical
+from interlock.kernel import JSON, PROGRESS, InterlockError, InternalError, Retry, UnknownOutcome, canonical
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
 from interlock.runs.carrying import carry
@@ -20,6 +21,8 @@ from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
 T = TypeVar("T")
+
+_progress = logging.getLogger(PROGRESS)
 
 READ_TRIES = 3
 """How often a failing reconciliation read is repeated before a person is asked."""
@@ -166,13 +169,18 @@ async def reconcile(
     happened (then `again`), or unclear, for a person."""
     if call.operation.reconcile is None:
         return unclear(call, cause, "the operation has no way to find out by reading")
-    begun: Entry = ("reconcile.started", {"capability": call.capability.capability_id, "cause": cause.code})
+    capability_id = call.capability.capability_id
+    _progress.info("%s: it is unknown whether it happened (%s); reading the service", capability_id, cause.code)
+    begun: Entry = ("reconcile.started", {"capability": capability_id, "cause": cause.code})
     await sender.record([begun], at=wiring.clock.now())
     verdict, failure = await _read(wiring, call, sender, facts)
     if verdict is not None and verdict.verdict is sdk.Verdict.ABSENT:
         # Absence counts only once the write had its time to show.
         at = wiring.clock.now()
         wait = max(0.0, call.operation.settled_after - (at - written_at).total_seconds())
+        _progress.info(
+            "%s: not there yet; what shows late is there in %.0f s, then it is read again", capability_id, wait
+        )
         await sender.record([("reconcile.waiting", {"milliseconds": int(wait * 1000), "verdict": "absent"})], at=at)
         await wiring.clock.sleep(wait)
         verdict, failure = await _read(wiring, call, sender, facts)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import anyio
 
 from interlock import sdk
-from interlock.kernel import InterlockError, StoreError
+from interlock.kernel import PROGRESS, InterlockError, StoreError
 from interlock.runs import attempt as attempts
 from interlock.runs import entries
 from interlock.runs.attempt import Ending
@@ -22,6 +22,7 @@ from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
 _log = logging.getLogger(__name__)
+_progress = logging.getLogger(PROGRESS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,8 @@ class Execution:
         if wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at:
             return None
         await sender.record([], at=wiring.clock.now())  # what is known must not wait for the pause
+        if delay >= 1:
+            _progress.info("%s: %s; trying again in %.0f s", call.capability.capability_id, error.message, delay)
         await wiring.clock.sleep(delay)
         at = wiring.clock.now()
         try:

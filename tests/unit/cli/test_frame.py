@@ -1,6 +1,8 @@
 """How functions become commands."""
 
+import logging
 import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -9,7 +11,7 @@ import typer
 
 from interlock.cli import desk as desks
 from interlock.cli import frame
-from interlock.kernel import StoreError
+from interlock.kernel import PROGRESS, StoreError
 
 
 def run(arguments: Sequence[str], *more: str) -> int:
@@ -28,6 +30,8 @@ def run(arguments: Sequence[str], *more: str) -> int:
         Example:
           inner show x
         """
+        if word == "waits":
+            logging.getLogger(PROGRESS).info("github.issue.create: not there\x1b yet")
         if word == "breaks":
             raise StoreError("no disk")
         if word == "surprises":
@@ -49,6 +53,19 @@ def test_own_and_shared_options(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().out == "{'word': 'w', 'loud': True, 'tenant': 'b', 'store': None}\n"
     assert run(["--json", "inner", "show", "w", "--store", "x.db"]) == 0
     assert f'"store": "{os.getcwd()}/x.db"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_what_is_waited_for_is_told_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+):
+    run(["inner", "show", "waits", *arguments])
+    quiet = capsys.readouterr()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    run(["inner", "show", "waits", *arguments])
+    told = capsys.readouterr()
+    assert (quiet.err, told.err) == ("", "waiting: github.issue.create: not there\\x1b yet\n")
+    assert told.out == quiet.out != ""
 
 
 @pytest.mark.parametrize("store", [":memory:", "sqlite:///x.db", "postgresql://host/db"])
