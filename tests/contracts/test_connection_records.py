@@ -16,7 +16,7 @@ from interlock.adapters.sql.connections import ConnectionRecords
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.rows import pack_set
 from interlock.connections import Connection, Connections, State, TokenGrant
-from interlock.kernel import Caller, InterlockError, RequestError, Secret, Tx, canonical
+from interlock.kernel import REDACTED, Caller, InterlockError, RequestError, Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
 
@@ -375,6 +375,13 @@ async def test_no_secret_is_stored_in_the_clear(desk: Connections, store: sql.Sq
     assert TOKEN not in content
     assert "token" in content
     assert TOKEN not in repr(await resolve(desk))
+
+
+async def test_a_reason_that_quotes_the_secret_is_kept_without_it(desk: Connections):
+    await desk.connect_token(ANN, GRANT)
+    revoked = await desk.revoke(ANN, "acme", f"found {TOKEN} in a log")
+    assert revoked.reason == f"found {REDACTED} in a log"
+    assert (await desk.revoke(ANN, "acme", "again")).reason == revoked.reason
 
 
 async def test_the_same_name_connected_by_many_at_once_is_one_connection(

@@ -9,7 +9,7 @@ import pytest
 
 from fix_app import LEASE, Process, World, connector, operations
 from interlock import plane, policy, runs, sdk
-from interlock.kernel import InterlockError, StoreError, UnknownOutcome
+from interlock.kernel import InterlockError, StoreError, Tx, UnknownOutcome
 from interlock.runs.recovery import MAX_ATTEMPTS
 from interlock.testing import ManualClock
 
@@ -331,6 +331,32 @@ async def test_a_cancel_request_keeps_recovery_from_sending(world: World):
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.FAILED
         assert world.server.effects("issues/create") == 0
+
+
+async def test_processes_that_left_nothing_are_forgotten_in_one_commit(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    await connected(file_world)
+    for number in range(3):
+        async with file_world.doomed() as process:
+            await process.create(title=f"Door {number}")
+    async with file_world.process() as process:
+        wiring, writes = process.parts.wiring, list[object]()
+        write = wiring.store.write
+
+        async def counted(fn: Callable[[Tx], object], *, urgent: bool = False) -> object:
+            writes.append(fn)
+            return await write(fn, urgent=urgent)
+
+        await process.sweep()
+        monkeypatch.setattr(wiring.store, "write", counted)
+        await process.sweep()
+        idle = len(writes)
+        file_world.advance(LEASE + 1)
+        await process.sweep()
+        monkeypatch.undo()
+        assert len(writes) - idle == idle + 1
+        assert await wiring.store.read(wiring.ledger.list_owners) == []
 
 
 async def test_policy_that_forbids_it_now_keeps_recovery_from_sending(world: World):

@@ -177,7 +177,7 @@ def _rooms(
     )
     execution = runs.Execution(wiring)
     invoker = runs.Invoker(wiring, reading, execution)
-    holding = runs.Holding(wiring, reading, execution, invoker)
+    holding = runs.Holding(wiring, reading, execution)
     wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
     return Parts(
         settings=settings,
@@ -186,8 +186,8 @@ def _rooms(
         reading=reading,
         invoker=invoker,
         holding=holding,
-        recovery=runs.Recovery(wiring, reading, execution, invoker),
-        steering=runs.Steering(wiring, reading, execution, invoker),
+        recovery=runs.Recovery(wiring, reading, execution),
+        steering=runs.Steering(wiring, reading, execution),
         discovery=discovery,
         pending=pending,
         keyring=ring,

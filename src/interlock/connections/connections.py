@@ -10,7 +10,7 @@ from interlock.connections import choose, errors, granted, leases, sealing, tran
 from interlock.connections.grant import TokenGrant, is_text
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
-from interlock.kernel import Caller, Clock, IdSource, RequestError, Secret, Store, Tx, is_id
+from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, Tx, is_id
 
 MAX_PAGE: Final = 500
 _MAX_REASON: Final = 200
@@ -148,11 +148,13 @@ class Connections:
         return None if found is None else found[0]
 
     async def revoke(self, caller: Caller, ref: str, reason: str) -> Connection:
-        """End the connection: every secret version is erased, every lease is revoked. Revoked twice is revoked.
+        """End the connection: every secret version is erased, every lease is revoked. Revoked twice is revoked. The reason is
+        kept without the connection's own secrets.
 
         Raises ConnectionNotFound.
         """
         now = self._clock.now()
+        reason = (await self._redactor(caller, ref)).text(reason)
 
         def change(standing: Standing) -> Connection:
             connection = standing[0]
@@ -198,6 +200,16 @@ class Connections:
             if (changed := await self._store.write(write)) is not None:
                 return changed
         raise errors.ConnectionChanged(f"connection {ref!r} is being changed by others")
+
+    async def _redactor(self, caller: Caller, ref: str) -> Redactor:
+        """Knows the connection's present secrets, as far as they can still be read."""
+        found = await self._find(caller, ref)
+        if found is None or found[1] is None:
+            return Redactor()
+        try:
+            return Redactor((await self._open(found[1])).values())
+        except (errors.LeaseRevoked, errors.CredentialDamaged):
+            return Redactor()
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
         return await self._store.read(lambda tx: self._look_up(tx, caller, ref))

@@ -12,9 +12,9 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.errors import OverBudget, RunNotHeld, of_run
 from interlock.runs.execution import Execution
-from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import Move, Records
 from interlock.runs.model import Decision, Run, State
+from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome
 from interlock.runs.reserving import reserved
@@ -25,11 +25,10 @@ from interlock.runs.wiring import Wiring
 class Holding:
     """What happens to held runs."""
 
-    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution) -> None:
         self._wiring = wiring
         self._reading = reading
         self._execution = execution
-        self._invoker = invoker
 
     async def approve(
         self, caller: Caller, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None
@@ -59,7 +58,7 @@ class Holding:
 
     async def _check_edit(self, run: Run, edit: Mapping[str, JSON]) -> None:
         call, last = await self._call(run, edit)
-        verdict, pressure = await self._invoker.judge(call)
+        verdict, pressure = await judge(self._wiring, call)
         if verdict.effect is not policy.Effect.DENY:
             return
         at, ids = self._wiring.clock.now(), self._wiring.ids
@@ -100,7 +99,7 @@ class Holding:
         approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)
         edited = cast("Mapping[str, JSON] | None", approval.edited_input)
         call, last = await self._call(run, edited)
-        verdict, pressure = await self._invoker.judge(call)
+        verdict, pressure = await judge(self._wiring, call)
         at = self._wiring.clock.now()
         decided = drawing.decision(call, run_id, last.number + 1, verdict, pressure, ids=self._wiring.ids, at=at)
         if verdict.effect not in GOES_ON:
@@ -196,4 +195,4 @@ class Holding:
         rebuilding.same_contract(run, decisions[-1], capability)
         if edited is not None:
             request = replace(request, input=edited)
-        return await self._invoker.prepare(requester, request, capability), decisions[-1]
+        return await prepare(self._wiring, requester, request, capability), decisions[-1]

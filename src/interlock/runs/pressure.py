@@ -1,6 +1,9 @@
 """Readings of how strained the installation is, which policy may judge."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from interlock.kernel import Clock
 
 SMOOTHING = 0.2
 """The weight of the newest reading in the moving average."""
@@ -20,6 +23,15 @@ class Pressure:
         """Take a reading into a moving average."""
         before = self._readings.get(name, value)
         self._readings[name] = before + SMOOTHING * (value - before)
+
+    @contextmanager
+    def timing(self, name: str, clock: Clock) -> Generator[None]:
+        """Take how long the block lasts, in milliseconds, into a moving average; also of one that fails."""
+        before = clock.monotonic()
+        try:
+            yield
+        finally:
+            self.average(name, (clock.monotonic() - before) * 1000)
 
     def readings(self) -> Mapping[str, float]:
         """All readings as of now."""

@@ -15,10 +15,10 @@ from interlock.runs.call import Call
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import Attempt, AttemptState, Decision, Run, Send, State
+from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
@@ -57,11 +57,10 @@ class Recovered:
 class Recovery:
     """Takes over what dead processes left. Safe to run in any number of processes at any time: the fence decides."""
 
-    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution) -> None:
         self._wiring = wiring
         self._reading = reading
         self._execution = execution
-        self._invoker = invoker
         self._watch = Watch()
         self._undecided: float = 0.0
         """Seconds until it can be known of every busy owner whether it is alive. Zero: it is known."""
@@ -121,8 +120,8 @@ class Recovery:
         others = (busy & known.keys()) - dead - {mine}
         silent = [known[name].lease for name in others if self._watch.undecided(name, clock.monotonic())]
         self._undecided = max((lease.total_seconds() / 4 for lease in silent), default=0.0)
-        for owner_id in dead - busy - {mine}:
-            await self._wiring.store.write(lambda tx, owner_id=owner_id: ledger.drop_owner(tx, owner_id))
+        if idle := sorted(dead - busy - {mine}):  # in one order, so that two who recover do not wait for each other
+            await self._wiring.store.write(lambda tx: [ledger.drop_owner(tx, owner_id) for owner_id in idle])
         gone, now = busy - known.keys(), clock.monotonic()
         self._later = {attempt_id: due for attempt_id, due in self._later.items() if due > now}
         size = BATCH + len(ownership.at_work) + len(self._later)
@@ -157,8 +156,8 @@ class Recovery:
             requester, request = rebuilding.asked(run, history.decisions[-1])
             capability = self._wiring.catalog.fetch(run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
-            call = await self._invoker.prepare(requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
-            verdict, pressure = await self._invoker.judge(call)
+            call = await prepare(self._wiring, requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
+            verdict, pressure = await judge(self._wiring, call)
             decided = drawing.decision(
                 replace(call, request=request),
                 run.run_id,

@@ -11,9 +11,9 @@ from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.invoke import GOES_ON, Invoker
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
+from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
 from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
@@ -29,11 +29,10 @@ class Seen(StrEnum):
 class Steering:
     """Cancels and settles runs."""
 
-    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution, invoker: Invoker) -> None:
+    def __init__(self, wiring: Wiring, reading: Reading, execution: Execution) -> None:
         self._wiring = wiring
         self._reading = reading
         self._execution = execution
-        self._invoker = invoker
 
     async def cancel(self, caller: Caller, run_id: str, *, reason: str = "") -> Run:
         """Stop a run. One that is not at work ends at once. One that is at work stops before its next send: what has
@@ -117,8 +116,8 @@ class Steering:
         requester, request = rebuilding.asked(run, history.decisions[-1])
         capability = wiring.catalog.fetch(run.capability)
         rebuilding.same_contract(run, history.decisions[-1], capability)
-        call = await self._invoker.prepare(requester, request, capability)
-        verdict, _ = await self._invoker.judge(call)
+        call = await prepare(self._wiring, requester, request, capability)
+        verdict, _ = await judge(self._wiring, call)
         with of_run(run_id):
             call = confined(call, verdict, wiring)
         facts = call.facts(

@@ -1,0 +1,62 @@
+"""From a request to a verdict: what the call needs is looked up, policy is asked, and nothing is written."""
+
+from collections.abc import Mapping
+
+from interlock import catalog, policy, sdk
+from interlock.kernel import Caller, Redactor
+from interlock.runs.call import Call, Given, check_input, refuse_secrets
+from interlock.runs.request import Request
+from interlock.runs.revalidation import Revalidation
+from interlock.runs.targets import targeted
+from interlock.runs.wiring import Wiring
+
+NO_CONNECTION = "none"
+"""The type of an auth profile that needs no connection."""
+
+GOES_ON = frozenset({policy.Effect.ALLOW, policy.Effect.ASK})
+"""Verdicts under which the effect may come about."""
+
+
+async def prepare(
+    wiring: Wiring, caller: Caller, request: Request, capability: catalog.Capability, given: Given | None = None
+) -> Call:
+    """Look up the connection. `given` is the request's input, if it was checked before. Raises catalog.InvalidInput,
+    InputHoldsSecret, TargetRefused, sdk.InvalidArgument, and as `connections.resolve`."""
+    operation = capability.operation
+    request = targeted(request, operation)
+    given = given or check_input(capability, request.input)
+    if operation.command is not None:
+        sdk.build_command(operation, operation.command, given.value)
+    resolved, redactor, revalidation = None, Redactor(), None
+    if request.connection is not None or any(profile.type != NO_CONNECTION for profile in capability.manifest.auth):
+        resolved = await wiring.connections.resolve(
+            caller,
+            connector_id=capability.connector_id,
+            scopes=frozenset(operation.scopes),
+            connection=request.connection,
+        )
+        redactor = Redactor(await wiring.connections.secrets_of(resolved))
+        refuse_secrets(request, given, redactor)
+        if operation.http is not None and operation.http.conditional:
+            revalidation = Revalidation(
+                wiring.validators,
+                wiring.store,
+                wiring.clock,
+                tenant_id=caller.tenant_id,
+                connection_id=resolved.connection.connection_id,
+            )
+    return Call(
+        caller=caller,
+        request=request,
+        capability=capability,
+        resolved=resolved,
+        redactor=redactor,
+        given=given,
+        revalidation=revalidation,
+    )
+
+
+async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, Mapping[str, float]]:
+    """Ask policy, under the present pressure."""
+    pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
+    return wiring.policy.decide(call.policy_facts(pressure)), pressure
