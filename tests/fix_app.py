@@ -17,6 +17,7 @@ from typing import Any, cast
 import anyio
 import pytest
 
+import shapes
 from interlock import connections, policy, runs, sdk
 from interlock.app import Interlock, Settings, assembly, parse_file
 from interlock.app.settings import ApprovalSettings, ConnectorSettings, ExecutionSettings
@@ -305,11 +306,13 @@ class Process:
         return [event.type for event in await self.il.runs.events(run_id)]
 
     async def prove(self) -> None:
-        """Every run's packet verifies, and no ended run has an open attempt."""
+        """Every run's packet verifies and has the published shape, and no ended run has an open attempt."""
         trust = runs.Trust.parse(await self.il.trust())
         for run in await self.il.runs.list(limit=1000):
-            verdict = runs.verify.verify(await self.il.runs.packet(run.run_id), trust=trust)
+            packet = await self.il.runs.packet(run.run_id)
+            verdict = runs.verify.verify(packet, trust=trust)
             assert verdict.ok, (verdict.status, verdict.problems)
+            assert not shapes.flaws("packet", packet)
             history = await self.il.runs.history(run.run_id)
             if run.state is not runs.State.RUNNING:
                 assert all(each.state is not runs.AttemptState.RUNNING for each in history.attempts), run.state

@@ -19,13 +19,15 @@ from pydantic import BaseModel
 import interlock
 
 FOLDER = Path(__file__).parents[1] / "schemas"
+ASIDE = ("runs.shapes",)
+"""Modules with contracts that no door exports."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def contracts() -> dict[str, type[BaseModel]]:
     """Every contract of every room, by name and version."""
-    for room in pkgutil.iter_modules(interlock.__path__):
-        importlib.import_module(f"interlock.{room.name}")
+    for room in (*(room.name for room in pkgutil.iter_modules(interlock.__path__)), *ASIDE):
+        importlib.import_module(f"interlock.{room}")
     found: dict[str, type[BaseModel]] = {}
     for model in _derived(BaseModel):
         if model.__module__.startswith("interlock.") and "contract" in model.model_fields:
