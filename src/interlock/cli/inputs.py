@@ -1,6 +1,7 @@
 """A capability's input from the command line: `key=value` pairs, read as the schema says, on top of a file."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
@@ -19,7 +20,8 @@ def collect(pairs: Iterable[str], source: str | None, schema: Mapping[str, Any])
 
 def read_object(source: str) -> dict[str, JSON]:
     """A file (`-`: stdin) that holds one JSON object. Raises InvalidJson, FileRefused, Usage."""
-    value = parse_json(files.read(source, "input file"), what=f"input file {source}", unique=True)
+    content = files.read(source, "input file").removeprefix(BOM_UTF8)  # some editors begin every file with it
+    value = parse_json(content, what=f"input file {source}", unique=True)
     if not isinstance(value, dict):
         raise Usage(f"the input file {source} does not hold a JSON object", next_step="Write one: {…}.")
     return value
@@ -34,6 +36,7 @@ def parse_pairs(pairs: Iterable[str], schema: Mapping[str, Any]) -> dict[str, JS
         if found is None:
             raise Usage(f"{pair[:60]!r} is not a field", next_step=_HOW)
         name, how, text = found[1], found[2], found[3]
+        _check_text(name, text)
         if name in parsed:
             raise Usage(f"the field {name[:60]!r} is given twice", next_step=_HOW)
         if how == ":=":
@@ -41,6 +44,18 @@ def parse_pairs(pairs: Iterable[str], schema: Mapping[str, Any]) -> dict[str, JS
         else:
             parsed[name] = _read(name, text, schemas.kinds(properties.get(name, {}), schema))
     return parsed
+
+
+def _check_text(name: str, text: str) -> None:
+    """Raises Usage for bytes of the shell that are no UTF-8."""
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError as error:
+        byte = ord(error.object[error.start]) & 0xFF  # as Python passes on what it cannot decode
+        raise Usage(
+            f"the field {name[:60]!a} is not UTF-8: byte 0x{byte:02x}",
+            next_step="Write it in UTF-8, or put the input into a file of UTF-8: `--input FILE`.",
+        ) from error
 
 
 def _read(name: str, text: str, kinds: frozenset[str]) -> JSON:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -12,6 +13,8 @@ from interlock.kernel.errors import RequestError, Retry
 
 _DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else code for code in range(256))
 _LONG: Final = b"0" * 19
+_NO_NUMBER: Final = re.compile(r"-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_FINITE: Final = "is no number of JSON; send a finite one, or null where that is accepted"
 _EXACT: Final = "where not every JSON reader keeps it exactly; send it as text, if a text is accepted there"
 
 
@@ -44,7 +47,7 @@ def parse_json(
     try:
         value = read_json(raw)
     except ValueError as error:
-        raise InvalidJson(f"the {what} is not JSON: {error}") from error
+        raise InvalidJson(f"the {what} is not JSON: {_why(raw, error)}") from error
     check_json(value, limits=limits, what=what)
     if unique:
         _check_unique(raw, limits, what)
@@ -61,6 +64,21 @@ def read_json(raw: bytes) -> JSON:
         return json.loads(raw.decode())
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
+
+
+def _why(raw: bytes, error: ValueError) -> str:
+    """What is wrong with a text, and where, if it is what happens in good faith: another encoding, another language's
+    numbers."""
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as wrong:
+        at, line = wrong.start, raw.count(b"\n", 0, wrong.start) + 1
+        return f"byte 0x{raw[at]:02x} in line {line} (at {at} from the start) is not UTF-8; save the text as UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        at = error.pos - (text[error.pos - 1 : error.pos] == "-")  # the sign is read as that of a number
+        if found := _NO_NUMBER.match(text, at):
+            return f"{found[0]} at line {error.lineno}, column {error.colno - error.pos + at} {_FINITE}"
+    return str(error)
 
 
 def check_json(value: object, *, limits: JsonLimits | None = None, what: str = "input") -> None:
@@ -135,7 +153,7 @@ def _check_scalar(item: object, path: str, what: str) -> None:
             raise InvalidJson(f"{place}: {_short(item)} is beyond ±(2⁵³−1), {_EXACT}")
     elif isinstance(item, float):
         if not math.isfinite(item):
-            raise InvalidJson(f"{place}: {item} is not a JSON number")
+            raise InvalidJson(f"{place}: {item} {_FINITE}")
         if MAX_INTEGER < abs(item) < PLAIN_BELOW:
             raise InvalidJson(f"{place}: {item} would be written as an integer beyond ±(2⁵³−1), {_EXACT}")
     else:
@@ -154,5 +172,5 @@ def _check_text(text: str, path: str, what: str) -> int:
             if (code < 0x20 and character not in "\t\n\r") or code == 0x7F:
                 raise InvalidJson(f"{what} {path}: control character U+{code:04X}")
             if 0xD800 <= code <= 0xDFFF:
-                raise InvalidJson(f"{what} {path}: lone surrogate U+{code:04X}")
+                raise InvalidJson(f"{what} {path}: U+{code:04X} is half a character (a lone surrogate)")
     return len(text) if text.isascii() else len(text.encode())

@@ -57,6 +57,18 @@ def test_pairs(pair: str, value: object):
     assert list(inputs.parse_pairs([pair], SCHEMA).values()) == [value]
 
 
+@pytest.mark.parametrize("how", ["=", ":="])
+def test_what_is_not_utf_8_is_told_with_its_field_and_byte(how: str):
+    with pytest.raises(Usage, match=r"^the field 'text' is not UTF-8: byte 0xe9$") as caught:
+        inputs.parse_pairs([b'text%s"Andr\xe9"'.replace(b"%s", how.encode()).decode(errors="surrogateescape")], SCHEMA)
+    assert "--input FILE" in caught.value.next_step
+
+
+def test_a_file_may_begin_with_the_mark_of_utf_8(tmp_path: Path):
+    (tmp_path / "input.json").write_bytes(b'\xef\xbb\xbf{"text": "a"}')
+    assert inputs.read_object(str(tmp_path / "input.json")) == {"text": "a"}
+
+
 @given(st.text())
 def test_text_stays_text(text: str):
     assert inputs.parse_pairs([f"text={text}"], SCHEMA) == {"text": text}

@@ -15,14 +15,14 @@ SMALL = JsonLimits(max_bytes=100, max_depth=3, max_nodes=10)
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ({"a": math.nan}, "$.a: nan is not a JSON number"),
-        ({"a": [1, math.inf]}, "$.a[1]: inf is not a JSON number"),
+        ({"a": math.nan}, "$.a: nan is no number of JSON; send a finite one, or null where that is accepted"),
+        ({"a": [1, math.inf]}, "$.a[1]: inf is no number of JSON"),
         ({"a": 2**53}, "beyond ±"),
         ({"a": 1e16}, "send it as text"),
         ({"a": "x\x00"}, "$.a: control character U+0000"),
         ({"a": "\x1b[31m"}, "control character U+001B"),
         ({"a\x7f": 1}, "control character U+007F"),
-        ({"a": "\ud800"}, "lone surrogate U+D800"),
+        ({"a": "\ud800"}, "$.a: U+D800 is half a character (a lone surrogate)"),
         ({1: "a"}, "the key 1 is not text"),
         ({"a": {1, 2}}, "set is not a JSON value"),
         ({"a": [[["x"]]]}, "deeper than 3 levels"),
@@ -46,6 +46,28 @@ def test_line_breaks_and_tabs_are_text() -> None:
 def test_texts_that_are_not_json(text: str | bytes) -> None:
     with pytest.raises(InvalidJson):
         parse_json(text)
+
+
+FINITE = "is no number of JSON; send a finite one, or null where that is accepted"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("NaN", f"NaN at line 1, column 1 {FINITE}"),
+        ('{"a": 1,\n  "é": -Infinity}', f"-Infinity at line 2, column 8 {FINITE}"),
+        ("[1, Infinity]", f"Infinity at line 1, column 5 {FINITE}"),
+        ("[nan]", f"nan at line 1, column 2 {FINITE}"),
+        (b'{\n"name": "Andr\xe9"}', "byte 0xe9 in line 2 (at 15 from the start) is not UTF-8; save the text as UTF-8"),
+        (b"\xff\xfe{\x00}\x00", "byte 0xff in line 1 (at 0 from the start) is not UTF-8; save the text as UTF-8"),
+        ("[1, x]", "line 1 column 5"),
+    ],
+)
+def test_a_text_that_is_not_json_says_where_and_what_is_accepted(text: str | bytes, told: str) -> None:
+    with pytest.raises(InvalidJson) as caught:
+        parse_json(text, what="paper")
+    assert caught.value.message.startswith("the paper is not JSON: ")
+    assert told in caught.value.message
 
 
 def test_size_is_judged_before_parsing() -> None:

@@ -216,7 +216,7 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: http(headers={"Keep-Alive": "a"}), "belongs to the credential"),
         (lambda: problems(runtime_classes=["stream"]), "the operations have direct"),
         (lambda: problems(errors=[4], operations=[4]), "errors[0]"),
-        (lambda: problems(description=float("nan")), "not a JSON number"),
+        (lambda: problems(description=float("nan")), "nan is no number of JSON"),
     ],
 )  # fmt: skip
 def test_what_is_refused(found: Any, words: str) -> None:
