@@ -393,6 +393,11 @@ def policy_toml(data: bytes) -> bool:
     return _policy(data, "policy.toml")
 
 
+@reads(b'{"policy": {"default": "deny", "rules": [{"id": "a", "then": "ask", "effect": ["read"]}]}, "budgets": []}')
+def policy_json(data: bytes) -> bool:
+    return _policy(data, "policy.json")
+
+
 @reads(b"policy:\n  default: deny\n  rules:\n  - {id: a, then: ask, connector: 'git*'}\nbudgets: []\n")
 def policy_yaml(data: bytes) -> bool:
     return _policy(data, "policy.yaml")

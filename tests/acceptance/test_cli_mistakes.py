@@ -17,6 +17,10 @@ self_review = true
 
 [policy]
 defualt = "deny"
+[[budgets]]
+nmae = "few"
+per = "tenat"
+concurrency = 1
 """
 
 
@@ -41,14 +45,27 @@ def test_all_that_is_wrong_with_the_settings_is_told_at_once(shell: Shell):
         f"{path}:5:1: execution.owner_leese: unknown setting; did you mean 'owner_lease'?",
         f"{path}:6:1: execution.owner_lease: must be a number from 1 to 300",
         f"{path}:8:1: approvls: unknown setting; did you mean 'approvals'?",
+        f"{path}:12:1: policy.defualt: unknown key; did you mean 'default'?",
+        f"{path}:14:1: budgets[0].nmae: unknown key; did you mean 'name'?",
+        f"{path}:15:1: budgets[0].per: 'tenat' is not one of connection, tenant, capability; did you mean 'tenant'?",
         "INTERLOCK_EXECUTION__RETRY_WAIT: must be a number from 0 to 300",
         "INTERLOCK_APPROVALS: must be a JSON object; value $: the key 'self_review' stands twice",
         "INTERLOCK_STROE: unknown setting; did you mean 'INTERLOCK_STORE'?",
     ]
-    # doctor reads the file's other part as well
-    found = {each["check"]: each for each in shell.run("doctor", "--json", environment=environment).json["checks"]}
-    assert found.keys() == {"settings", "policy"}
-    assert f"{path}:12:1: policy.defualt: unknown key; did you mean 'default'?" in found["policy"]["found"]
+    doctor = shell.run("doctor", environment=environment)
+    assert [each for each in doctor.out.splitlines() if each.startswith("  ")] == [
+        f"  {each}" for each in lines(told.err)
+    ]
+
+
+def test_policy_and_budgets_that_are_both_wrong_are_told_at_once(shell: Shell):
+    shell.write_settings('[policy]\ndefualt = "deny"\n[[budgets]]\nname = "few"\nper = "tenat"\nconcurrency = 1\n')
+    told = shell.run("runs", "list")
+    assert told.code == 2
+    assert [each.partition(": ")[2] for each in lines(told.err)] == [
+        "policy.defualt: unknown key; did you mean 'default'?",
+        "budgets[0].per: 'tenat' is not one of connection, tenant, capability; did you mean 'tenant'?",
+    ]
 
 
 def test_a_flag_that_cannot_be_is_told_by_its_name(shell: Shell):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock import budgets, catalog, policy, sdk
+from interlock.app import rules
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import ConfigurationError
 
@@ -59,18 +60,12 @@ def show_store(settings: Settings) -> str:
 
 
 def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Policy, tuple[budgets.Rule, ...]]:
-    """Policy and budgets from the policy file, else from the settings file. Raises InvalidPolicy, InvalidBudget."""
+    """Policy and budgets from the policy file, else from the settings file. Raises FileUnreadable, and as
+    `rules.read`."""
     if settings.policy_file is not None:
         path = settings.folder / settings.policy_file
-        document = policy.parse_document(_read(path, "policy file"), source=str(path))
-        judged = policy.from_policy_file(document)
-    elif file is not None:
-        document = file.document
-        judged = policy.from_document(document)
-    else:
-        return policy.DEFAULT, ()
-    limits = budgets.parse_rules(document.value.get("budgets", []), locate=document.locate)
-    return judged, limits
+        return rules.read(policy.parse_document(_read(path, "policy file"), source=str(path)), alone=True)
+    return (policy.DEFAULT, ()) if file is None else rules.read(file.document)
 
 
 def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple[catalog.Discovery, catalog.Catalog]:

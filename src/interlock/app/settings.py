@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from interlock import plane, policy
-from interlock.app import mistakes, variables
+from interlock.app import mistakes, rules, variables
 from interlock.app.mistakes import InvalidSettings
 from interlock.kernel import JSON
 
@@ -204,7 +204,7 @@ def parse_file(path: Path, content: str | bytes) -> SettingsFile:
 
 def load(file: SettingsFile | None, flags: Mapping[str, JSON] | None = None) -> Settings:
     """Put the sources together, setting by setting. `flags` are those that were given. Raises InvalidSettings naming every
-    problem and where it stands."""
+    problem and where it stands, those of the file's policy and budgets among them."""
     flags = flags or {}
     told = variables.read(Settings, os.environ)
     values: dict[str, Any] = {}
@@ -219,14 +219,16 @@ def load(file: SettingsFile | None, flags: Mapping[str, JSON] | None = None) -> 
             return replace(problem, place=variable[0], path=variable[1])
         return problem if file is None else replace(problem, place=file.document.locate(problem.path))
 
-    problems = told.problems
+    problems, merged = told.problems, variables.joined(variables.joined(values, told.values), flags)
     try:
-        settings = Settings(**variables.joined(variables.joined(values, told.values), flags))
+        settings = Settings(**merged)
     except InvalidSettings as error:
         problems = [*error.placed(place).problems, *problems]
     else:
         if not problems:
             return settings
+    if file is not None and merged.get("policy_file") is None:
+        problems = [*problems, *rules.problems(file.document)]
     raise InvalidSettings(sorted(problems, key=_line))
 
 

@@ -46,14 +46,11 @@ async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
     """Check settings, policy, connectors, key and store, in that order. `path` is the settings file, None if there is
     none. Never raises for what is wrong; what depends on something that failed is left out."""
     checks: list[Check] = []
-    file = None
     try:
         file = None if path is None else configuration.read_file(path)
         settings = configuration.load(file, flags)
     except InterlockError as error:
-        checks.append(_failed("settings", error))
-        rules = _policy(Settings(), file)  # those in the same file are worth reading, whatever the settings are
-        return [*checks, rules] if rules.health is Health.FAIL else checks
+        return [_failed("settings", error)]
     checks.append(_settings(file))
     checks.append(_policy(settings, file))
     checks += _connectors(settings)

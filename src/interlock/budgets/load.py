@@ -1,12 +1,11 @@
 """Budgets from the operator's file. All problems are reported at once, each with its place."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, cast
 
-from interlock.budgets.errors import InvalidBudget
+from interlock.budgets.errors import Flaw, InvalidBudget, Path
 from interlock.budgets.model import Per, Rate, Rule, Spend
-from interlock.kernel import JSON
 
 MAX_RULES = 200
 _MATCHERS = ("capability", "connector", "effect", "environment")
@@ -14,9 +13,6 @@ _KEYS = ("name", "per", *_MATCHERS, "concurrency", "rate", "spend")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_COUNT = 2**53 - 1
 _MAX_WINDOW_S = 366 * 86_400
-
-Path: TypeAlias = tuple[str | int, ...]
-_Flaw: TypeAlias = tuple[Path, str, str | None]
 
 
 def parse_rules(tables: object, *, locate: Callable[[Path], object] = lambda _: "budgets") -> tuple[Rule, ...]:
@@ -27,7 +23,7 @@ def parse_rules(tables: object, *, locate: Callable[[Path], object] = lambda _: 
     if not isinstance(tables, list) or len(cast("list[object]", tables)) > MAX_RULES:
         raise _invalid([((), f"must be a list of at most {MAX_RULES} tables: [[budgets]]", None)], locate)
     tables = cast("list[object]", tables)
-    flaws: list[_Flaw] = []
+    flaws: list[Flaw] = []
     first: dict[object, int] = {}
     for index, table in enumerate(tables):
         flaws += [((index, *path), text, hint) for path, text, hint in _rule_flaws(table)]
@@ -39,58 +35,65 @@ def parse_rules(tables: object, *, locate: Callable[[Path], object] = lambda _: 
     return tuple(_rule(cast("dict[str, Any]", table)) for table in tables)
 
 
-def _invalid(flaws: list[_Flaw], locate: Callable[[Path], object]) -> InvalidBudget:
-    problems: list[dict[str, JSON]] = []
-    for path, text, suggestion in flaws:
-        full = ("budgets", *path)
-        dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in full).lstrip(".")
-        problems.append({"where": str(locate(full)), "path": dotted, "problem": text, "suggestion": suggestion})
-    return InvalidBudget(problems)
+def _invalid(flaws: list[Flaw], locate: Callable[[Path], object]) -> InvalidBudget:
+    return InvalidBudget([(("budgets", *path), text, suggestion) for path, text, suggestion in flaws], locate)
 
 
-def _rule_flaws(table: object) -> Iterator[_Flaw]:
+def _rule_flaws(table: object) -> Iterator[Flaw]:
     if not isinstance(table, dict):
         yield (), "must be a table", None
         return
     table = cast("dict[str, object]", table)
-    yield from _unknown(table, _KEYS)
-    name = table.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        yield ("name",), f"{name!r} is not a name: 1 to 64 letters, digits, '_', '-', '.'", None
-    per = table.get("per")
-    if not isinstance(per, str) or per not in tuple(Per):
-        words = tuple(item.value for item in Per)
-        yield ("per",), f"{per!r} is none of {', '.join(words)}", _nearest(per, words)
+    unknown = list(_unknown(table, _KEYS))
+    yield from unknown
+    given = {*table, *(hint for _, _, hint in unknown)}  # what is misspelt is not missing as well
+    if not _is_name(table.get("name")):
+        yield from _unfit(table, given, "name", "a name of 1 to 64 letters, digits, '_', '-', '.'")
+    per, words = table.get("per"), tuple(item.value for item in Per)
+    if not isinstance(per, str) or per not in words:
+        yield from _unfit(table, given, "per", f"one of {', '.join(words)}", _nearest(per, words))
     for key in _MATCHERS:
         patterns = table.get(key, "*")
         if not all(isinstance(item, str) and 0 < len(item) <= 200 for item in _as_list(patterns)):
             yield (key,), f"{str(patterns)[:50]!r} is not a text or a list of texts", None
-    if not {"concurrency", "rate", "spend"} & table.keys():
+    if not {"concurrency", "rate", "spend"} & given:
         yield (), "limits nothing: give it concurrency, rate or spend", None
     if "concurrency" in table and not _is_count(table["concurrency"], 100_000):
-        yield ("concurrency",), f"{table['concurrency']!r} is not a number from 1 to 100000", None
-    yield from _window_flaws(table, "rate", ("limit", "per_seconds"))
-    yield from _window_flaws(table, "spend", ("limit", "per_seconds", "unit"))
+        yield from _unfit(table, given, "concurrency", "a number from 1 to 100000")
+    yield from _window_flaws(table, "rate", "{ limit = 30, per_seconds = 60 }")
+    yield from _window_flaws(table, "spend", "{ limit = 5_000_000, per_seconds = 86_400, unit = 'usd_micros' }")
 
 
-def _window_flaws(table: dict[str, object], key: str, keys: tuple[str, ...]) -> Iterator[_Flaw]:
+def _window_flaws(table: dict[str, object], key: str, example: str) -> Iterator[Flaw]:
     if key not in table:
         return
     window = table[key]
     if not isinstance(window, dict):
-        yield (key,), f"must be a table with {', '.join(keys)}", None
+        yield (key,), f"must be a table such as {example}", None
         return
     window = cast("dict[str, object]", window)
-    for path, text, hint in _unknown(window, keys):
-        yield (key, *path), text, hint
+    unknown = list(_unknown(window, ("limit", "per_seconds", *(["unit"] if key == "spend" else []))))
+    flaws = [*unknown]
+    given = {*window, *(hint for _, _, hint in unknown)}
     for name, most in (("limit", _MAX_COUNT), ("per_seconds", _MAX_WINDOW_S)):
         if not _is_count(window.get(name), most):
-            yield (key, name), f"{window.get(name)!r} is not a number from 1 to {most}", None
-    if "unit" in keys and not (isinstance(unit := window.get("unit"), str) and _NAME.fullmatch(unit)):
-        yield (key, "unit"), f"{window.get('unit')!r} is not the name of a unit such as 'usd_micros'", None
+            flaws += _unfit(window, given, name, f"a number from 1 to {most}")
+    if key == "spend" and not _is_name(window.get("unit")):
+        flaws += _unfit(window, given, "unit", "the name of a unit such as 'usd_micros'")
+    yield from (((key, *path), text, hint) for path, text, hint in flaws)
 
 
-def _unknown(table: dict[str, object], keys: tuple[str, ...]) -> Iterator[_Flaw]:
+def _unfit(
+    table: dict[str, object], given: Collection[str | None], key: str, wanted: str, near: str | None = None
+) -> Iterator[Flaw]:
+    """What is wrong with the value of a key: that it is not there, or that it is not what is wanted."""
+    if key in table:
+        yield (key,), f"{repr(table[key])[:60]} is not {wanted}", near
+    elif key not in given:
+        yield (key,), f"is missing: {wanted}", None
+
+
+def _unknown(table: dict[str, object], keys: tuple[str, ...]) -> Iterator[Flaw]:
     for key in table:
         if key not in keys:
             yield (key,), "unknown key", _nearest(key, keys)
@@ -99,7 +102,11 @@ def _unknown(table: dict[str, object], keys: tuple[str, ...]) -> Iterator[_Flaw]
 def _nearest(word: object, options: tuple[str, ...]) -> str | None:
     import difflib  # here, because only mistakes need it
 
-    return next(iter(difflib.get_close_matches(str(word)[:200], options, n=1)), None)
+    return next(iter(difflib.get_close_matches(str(word)[:200].lower(), options, n=1)), None)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def _is_count(value: object, most: int) -> bool:

@@ -37,9 +37,11 @@ async def doctor(desk: "Desk") -> "Answer":
     def show(paper: "Paper") -> None:
         paper.table(
             ("check", "", "found"),
-            [(check.name, paper.state(check.health.value), check.found.replace("\n", " ")) for check in checks],
+            [(check.name, paper.state(check.health.value), check.found.partition("\n")[0]) for check in checks],
         )
         for error in failed:
+            for line in error.message.splitlines()[1:]:
+                paper.line(line)
             paper.line(Ink("next:", "code"), error.next_step)
 
     documents: list[JSON] = [check.to_json() for check in checks]

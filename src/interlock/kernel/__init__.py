@@ -25,6 +25,7 @@ from interlock.kernel.errors import (
     VerificationError,
 )
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
+from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
 from interlock.kernel.progress import PROGRESS
 from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
@@ -74,6 +75,7 @@ __all__ = [
     "from_micros",
     "from_rfc3339",
     "is_id",
+    "json_places",
     "parse_json",
     "parse_yaml",
     "read_json",

@@ -7,7 +7,7 @@ values that come by. A decision is then the intersection of at most ten columns,
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from fnmatch import translate
@@ -19,7 +19,7 @@ from interlock.kernel import JSON
 from interlock.policy import guard
 from interlock.policy.errors import InvalidPolicy, Problem
 from interlock.policy.model import Decision, Effect, Facts, Reason
-from interlock.policy.rule import MATCHERS, Rule
+from interlock.policy.rule import MATCHERS, Rule, is_role
 
 MAX_RULES = 1000
 _RANK = {effect: rank for rank, effect in enumerate(Effect)}
@@ -68,7 +68,7 @@ class _Prepared(NamedTuple):
 class Policy:
     """Rules in order, what becomes of a call that none matches, and whom to ask when a rule does not say.
 
-    Raises InvalidPolicy when two rules share an id.
+    Raises InvalidPolicy with all that is wrong, such as two rules that share an id.
     """
 
     rules: tuple[Rule, ...] = ()
@@ -88,17 +88,25 @@ class Policy:
         object.__setattr__(self, "_columns", tuple(_columns(self.rules)))
         object.__setattr__(self, "digest", kernel.digest(self.to_json()))
 
-    def _problems(self) -> list[Problem]:
-        if len(self.rules) > MAX_RULES:
-            return [Problem(path=("rules",), text=f"{len(self.rules)} rules; the limit is {MAX_RULES}")]
+    def _problems(self) -> Iterator[Problem]:
         if not isinstance(cast("object", self.default), Effect):
-            return [Problem(path=("default",), text=f"{self.default!r} is no Effect, such as Effect.ASK")]
+            yield Problem(path=("default",), text=f"{self.default!r} is no Effect, such as Effect.ASK")
+        if not is_role(self.reviewer):
+            yield Problem(path=("reviewer",), text=f"{str(self.reviewer)[:50]!r} is not the name of a role")
+        rules = cast("object", self.rules)
+        if not isinstance(rules, tuple | list):
+            yield Problem(path=("rules",), text=f"{str(rules)[:50]} is no tuple of Rules")
+            return
+        rules = cast("Sequence[object]", rules)
+        if len(rules) > MAX_RULES:
+            yield Problem(path=("rules",), text=f"{len(rules)} rules; the limit is {MAX_RULES}")
         first: dict[str, int] = {}
-        return [
-            Problem(path=("rules", index, "id"), text=f"{rule.rule_id!r} is also the id of rule {first[rule.rule_id]}")
-            for index, rule in enumerate(self.rules)
-            if first.setdefault(rule.rule_id, index) != index
-        ]
+        for index, rule in enumerate(rules[:MAX_RULES]):
+            if not isinstance(rule, Rule):
+                yield Problem(path=("rules", index), text=f"{str(rule)[:50]} is no Rule")
+            elif first.setdefault(rule.rule_id, index) != index:
+                text = f"{rule.rule_id!r} is also the id of rule {first[rule.rule_id]}"
+                yield Problem(path=("rules", index, "id"), text=text)
 
     def decide(self, facts: Facts) -> Decision:
         """Judge one call. All guards and all matching rules leave a reason; the strongest effect wins, and its reasons

@@ -1,15 +1,18 @@
 """The operator's file as a value, with the place of every key, so that an error can say where to look."""
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+from interlock import kernel
 from interlock.policy.errors import InvalidPolicy, Place, Problem
 
 MAX_BYTES = 262_144
 _MAX_DEPTH = 20
+_JSON_LIMITS = kernel.JsonLimits(max_bytes=MAX_BYTES, max_depth=_MAX_DEPTH)
 
 Path: TypeAlias = tuple[str | int, ...]
 _Places: TypeAlias = dict[Path, tuple[int, int]]
@@ -37,9 +40,9 @@ class Document:
 
 
 def parse_document(text: str | bytes, *, source: str) -> Document:
-    """Parse a TOML file, or a YAML file if `source` ends in `.yaml` or `.yml`.
+    """Parse a TOML file, or what else the ending of `source` says: `.yaml`, `.yml` or `.json`.
 
-    At most 256 KiB; YAML without anchors, aliases, tags and repeated keys. Raises InvalidPolicy with the line.
+    At most 256 KiB; YAML without anchors, aliases, tags, and no repeated keys. Raises InvalidPolicy with the line.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
@@ -51,6 +54,8 @@ def parse_document(text: str | bytes, *, source: str) -> Document:
     try:
         if source.endswith((".yaml", ".yml")):
             value, places = _parse_yaml(text, source)
+        elif source.endswith(".json"):
+            value, places = _parse_json(text, source)
         else:
             value, places = _parse_toml(text, source)
     except RecursionError as error:
@@ -73,6 +78,16 @@ def _parse_toml(text: str, source: str) -> tuple[dict[str, Any], _Places]:
             raise _invalid(source, f"not TOML: {found[1]}, at the end", len(text.splitlines())) from error
         raise _invalid(source, f"not TOML: {found[1]}", int(found[2]), int(found[3])) from error
     return value, _toml_places(text)
+
+
+def _parse_json(text: str, source: str) -> tuple[dict[str, Any], _Places]:
+    try:
+        value = kernel.parse_json(text, limits=_JSON_LIMITS, what="file", unique=True)
+    except kernel.InvalidJson as error:
+        wrong = error.__cause__
+        place = (wrong.lineno, wrong.colno) if isinstance(wrong, json.JSONDecodeError) else (None, None)
+        raise _invalid(source, error.message, *place) from error
+    return _table(value, source), kernel.json_places(text)
 
 
 def _toml_places(text: str) -> _Places:
@@ -140,9 +155,13 @@ def _parse_yaml(text: str, source: str) -> tuple[dict[str, Any], _Places]:
         raise _invalid(source, f"not YAML: {error.problem or error.context}", line, column) from error
     except yaml.YAMLError as error:
         raise _invalid(source, f"not YAML: {str(error).splitlines()[0]}") from error
+    return _table(value, source), places
+
+
+def _table(value: object, source: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _invalid(source, "the file must hold a table of keys, of which one is 'policy'", 1, 1)
-    return cast("dict[str, Any]", value), places
+    return cast("dict[str, Any]", value)
 
 
 def _check_events(text: str, source: str) -> None:

@@ -8,7 +8,7 @@ from interlock.policy.decide import DEFAULT, Policy
 from interlock.policy.document import Document
 from interlock.policy.errors import InvalidPolicy, Problem
 from interlock.policy.model import Effect
-from interlock.policy.rule import MATCHERS, Rule, find_flaws, nearest
+from interlock.policy.rule import MATCHERS, Rule, find_flaws, is_role, nearest
 
 _FILE_KEYS = ("policy", "budgets")
 KEYS = ("default", "reviewer", "rules")
@@ -50,9 +50,14 @@ def from_policy_file(document: Document) -> Policy:
     if "policy" not in document.value:
         text = f"the file has no such key; {', '.join(KEYS)} stand below it"
         problems.append(Problem(path=("policy",), text=text, place=document.locate(())))
-    if problems:
-        raise InvalidPolicy(problems)
-    return from_document(document)
+    try:
+        judged = from_document(document)
+    except InvalidPolicy as error:
+        problems += error.problems
+    else:
+        if not problems:
+            return judged
+    raise InvalidPolicy(problems)
 
 
 def _build(table: dict[str, Any]) -> Policy:
@@ -84,7 +89,7 @@ def _table_problems(table: dict[str, Any]) -> Iterator[Problem]:
         words = tuple(effect.value for effect in Effect)
         text = f"{default!r} is none of {', '.join(words)}"
         yield Problem(path=("default",), text=text, suggestion=nearest(default, words))
-    if not (isinstance(reviewer, str) and 0 < len(reviewer) <= 200 and reviewer.isprintable()):
+    if not is_role(reviewer):
         yield Problem(path=("reviewer",), text=f"{str(reviewer)[:50]!r} is not the name of a role")
     if not isinstance(table.get("rules", []), list):
         yield Problem(path=("rules",), text="must be a list of tables: [[policy.rules]]")
@@ -111,10 +116,14 @@ def _rule_problems(raw: object, values: dict[str, Any], index: int) -> Iterator[
     if not isinstance(raw, dict):
         yield Problem(path=("rules", index), text="must be a table")
         return
+    meant: set[str | None] = set()
     for key in cast("dict[str, object]", raw):
         if key not in _RULE_KEYS:
-            yield Problem(path=("rules", index, key), text="unknown key", suggestion=nearest(key, _RULE_KEYS))
+            meant.add(near := nearest(key, _RULE_KEYS))
+            yield Problem(path=("rules", index, key), text="unknown key", suggestion=near)
     for path, text, suggestion in find_flaws(values):
         if (missing := path[0]) in ("id", "then") and missing not in raw:
+            if missing in meant:
+                continue  # it is there, and misspelt
             text, suggestion = f"a rule needs the key {missing!r}", None
         yield Problem(path=("rules", index, *path), text=text, suggestion=suggestion)

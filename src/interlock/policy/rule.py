@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, cast
 
 from interlock.kernel import JSON
-from interlock.policy.errors import InvalidPolicy, Problem
+from interlock.policy.errors import InvalidPolicy, Place, Problem
 from interlock.policy.model import EFFECTS, ORIGINS, PRESSURES, RUNTIME_CLASSES, SANDBOXES, Effect
 
 MATCHERS = (
@@ -59,7 +59,10 @@ class Rule:
     def __post_init__(self) -> None:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         if flaws := list(find_flaws(values)):
-            raise InvalidPolicy([Problem(path=path, text=text, suggestion=hint) for path, text, hint in flaws])
+            place = Place(source=f"rule {str(self.rule_id)[:64]!r}")
+            raise InvalidPolicy(
+                [Problem(path=path, text=text, suggestion=hint, place=place) for path, text, hint in flaws]
+            )
 
     def conditions(self) -> tuple[tuple[str, str, float], ...]:
         """The pressure conditions, taken apart: reading, operator, threshold."""
@@ -98,7 +101,12 @@ def nearest(word: object, options: tuple[str, ...]) -> str | None:
     """The option that is probably meant."""
     import difflib  # here, because only mistakes need it
 
-    return next(iter(difflib.get_close_matches(str(word)[:_MAX_TEXT], options, n=1)), None)
+    return next(iter(difflib.get_close_matches(str(word)[:_MAX_TEXT].lower(), options, n=1)), None)
+
+
+def is_role(value: object) -> bool:
+    """Whether it can be the name of a role."""
+    return _is_text(value)
 
 
 def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
@@ -110,6 +118,8 @@ def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
     if not isinstance(then, str) or then not in tuple(Effect):
         options = tuple(effect.value for effect in Effect)
         yield ("then",), f"{then!r} is none of {', '.join(options)}", nearest(then, options)
+    elif not isinstance(then, Effect):  # of Python: a file's word has become one
+        yield ("then",), f"{then!r} is no Effect, such as Effect.{then.upper()}", None
     for name in MATCHERS:
         yield from _pattern_flaws(name, values.get(name, ()))
     yield from _pressure_flaws(values.get("pressure", {}))
@@ -119,17 +129,21 @@ def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
 
 def _pattern_flaws(name: str, patterns: object) -> Iterator[Flaw]:
     if not isinstance(patterns, tuple):
-        yield (name,), f"{patterns!r} is not a list of texts", None
+        yield (name,), f"{repr(patterns)[:50]} is not a list of texts (in Python a tuple, such as ('read',))", None
         return
     patterns = cast("tuple[object, ...]", patterns)
     if len(patterns) > _MAX_PATTERNS:
         yield (name,), f"{len(patterns)} patterns; the limit is {_MAX_PATTERNS}", None
         return
     for pattern in patterns:
-        if not isinstance(pattern, str) or not 0 < len(pattern) <= _MAX_TEXT or not pattern.isprintable():
+        if not isinstance(pattern, str) or not _is_text(pattern):
             yield (name,), f"{str(pattern)[:50]!r} is not 1 to {_MAX_TEXT} printable characters", None
         elif (words := _VOCABULARIES.get(name)) and not any(fnmatchcase(word, pattern) for word in words):
             yield (name,), f"{pattern!r} is none of {', '.join(words)}", nearest(pattern, words)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()
 
 
 def _pressure_flaws(pressure: object) -> Iterator[Flaw]:
@@ -160,7 +174,7 @@ def _sandbox_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
 def _ask_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
     for name in ("reason", "reviewer"):
         value = values.get(name)
-        if value is not None and not (isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable()):
+        if value is not None and not _is_text(value):
             yield (name,), f"{str(value)[:50]!r} is not 1 to {_MAX_TEXT} printable characters", None
     seconds = values.get("expires_after_s")
     whole = isinstance(seconds, int) and not isinstance(seconds, bool)

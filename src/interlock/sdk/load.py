@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
-from interlock.kernel import InvalidJson, parse_json, parse_yaml
+from interlock.kernel import InvalidJson, json_places, parse_json, parse_yaml
 from interlock.sdk.assemble import LIMITS, assemble
 from interlock.sdk.errors import InvalidManifest, Problem
 from interlock.sdk.manifest import Manifest
@@ -40,6 +40,7 @@ def load_manifest(file: Path | str | bytes, *, source: str | None = None) -> Man
     try:
         return assemble(raw, source=source)
     except InvalidManifest as error:
+        lines = _json_lines(text) if is_json else lines
         placed = [replace(each, line=_line(each.path, raw, lines)) for each in error.problems]
         raise InvalidManifest(source, sorted(placed, key=lambda each: each.line or 0)) from error
 
@@ -55,6 +56,15 @@ def _line(path: str, raw: object, lines: Mapping[str, int]) -> int | None:
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path)
+
+
+def _json_lines(text: str) -> dict[str, int]:
+    """The line of every value under its path, such as `a.b[0]`."""
+    return {
+        "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip("."): line
+        for path, (line, _) in json_places(text).items()
+        if path
+    }
 
 
 def _from_json(text: str) -> object:

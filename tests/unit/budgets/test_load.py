@@ -65,21 +65,31 @@ spend = { limit = 3, per_seconds = 60 }
 name = "a:b"
 per = "tenant"
 rate = 7
+
+[[budgets]]
+nmae = "x"
+rate = { per_seconds = 60 }
+
+[[budgets]]
+per = "tenant"
 """
     count = "9007199254740991"
     assert problems(text) == [
         ("budgets[0].concurency", "unknown key", "concurrency"),
-        ("budgets[0].per", "'conection' is none of connection, tenant, capability", "connection"),
+        ("budgets[0].per", "'conection' is not one of connection, tenant, capability", "connection"),
         ("budgets[0].capability", "'[1]' is not a text or a list of texts", None),
-        ("budgets[0]", "limits nothing: give it concurrency, rate or spend", None),
         ("budgets[1].concurrency", "0 is not a number from 1 to 100000", None),
         ("budgets[1].rate.limt", "unknown key", "limit"),
-        ("budgets[1].rate.limit", f"None is not a number from 1 to {count}", None),
         ("budgets[1].rate.per_seconds", "True is not a number from 1 to 31622400", None),
-        ("budgets[1].spend.unit", "None is not the name of a unit such as 'usd_micros'", None),
+        ("budgets[1].spend.unit", "is missing: the name of a unit such as 'usd_micros'", None),
         ("budgets[1].name", "'one' is also the name of budget 0", None),
-        ("budgets[2].name", "'a:b' is not a name: 1 to 64 letters, digits, '_', '-', '.'", None),
-        ("budgets[2].rate", "must be a table with limit, per_seconds", None),
+        ("budgets[2].name", "'a:b' is not a name of 1 to 64 letters, digits, '_', '-', '.'", None),
+        ("budgets[2].rate", "must be a table such as { limit = 30, per_seconds = 60 }", None),
+        ("budgets[3].nmae", "unknown key", "name"),
+        ("budgets[3].per", "is missing: one of connection, tenant, capability", None),
+        ("budgets[3].rate.limit", f"is missing: a number from 1 to {count}", None),
+        ("budgets[4].name", "is missing: a name of 1 to 64 letters, digits, '_', '-', '.'", None),
+        ("budgets[4]", "limits nothing: give it concurrency, rate or spend", None),
     ]
 
 

@@ -272,6 +272,15 @@ def test_too_many_rules_are_refused():
         Policy(rules=tuple(Rule(rule_id=f"r{index}", then=Effect.ALLOW) for index in range(1001)))
 
 
-def test_a_default_that_is_no_effect_is_told():
-    with pytest.raises(policy.InvalidPolicy, match=r"default: 'allow' is no Effect, such as Effect\.ASK"):
-        Policy(default=cast("Any", "allow"))
+def test_all_that_is_wrong_with_a_policy_of_python_is_told_at_once():
+    rules: Any = (Rule(rule_id="r", then=Effect.ALLOW), "r", Rule(rule_id="r", then=Effect.DENY))
+    with pytest.raises(policy.InvalidPolicy) as caught:
+        Policy(rules=rules, default=cast("Any", "allow"), reviewer=cast("Any", 5))
+    assert [str(problem) for problem in caught.value.problems] == [
+        "default: 'allow' is no Effect, such as Effect.ASK",
+        "reviewer: '5' is not the name of a role",
+        "rules[1]: r is no Rule",
+        "rules[2].id: 'r' is also the id of rule 0",
+    ]
+    with pytest.raises(policy.InvalidPolicy, match="rules: 5 is no tuple of Rules"):
+        Policy(rules=cast("Any", 5))

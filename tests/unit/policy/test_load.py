@@ -59,6 +59,24 @@ policy:
 """
 
 
+JSON = """\
+{
+  "policy": {
+    "default": "deny",
+    "reviewer": "lead",
+    "rules": [
+      {"id": "reads", "then": "allow", "effect": "read"},
+      {
+        "id": "writes", "then": "ask", "capability": ["github.*", "linear.*"],
+        "reason": "a person looks at writes", "reviewer": "security", "expires_after_s": 3600, "sandbox": "standard"
+      },
+      {"id": "busy", "then": "shed", "pressure": {"budget_left": "<0.1"}}
+    ]
+  }
+}
+"""
+
+
 def load(text: str | bytes, source: str = "interlock.toml") -> policy.Policy:
     return policy.from_document(policy.parse_document(text, source=source))
 
@@ -85,7 +103,7 @@ def test_both_forms_give_the_same_policy_as_python():
         policy.Rule(rule_id="busy", then=Effect.SHED, pressure={"budget_left": "<0.1"}),
     )
     written = policy.Policy(rules=rules, default=Effect.DENY, reviewer="lead")
-    assert load(TOML) == load(YAML, "policy.yaml") == load(YAML, "policy.yml") == written
+    assert load(TOML) == load(YAML, "policy.yaml") == load(YAML, "policy.yml") == load(JSON, "policy.json") == written
     assert load(TOML).digest == load(YAML, "policy.yaml").digest == written.digest
 
 
@@ -111,6 +129,16 @@ def test_a_misspelt_policy_is_not_the_default():
     assert [str(problem) for problem in caught.value.problems] == [
         "p.yaml:1:1: polcy: unknown key; did you mean 'policy'?",
         "p.yaml: policy: the file has no such key; default, reviewer, rules stand below it",
+    ]
+
+
+def test_what_is_wrong_at_the_top_hides_nothing_below():
+    document = policy.parse_document("policy: {defualt: deny}\nbudget: []\n", source="p.yaml")
+    with pytest.raises(policy.InvalidPolicy) as caught:
+        policy.from_policy_file(document)
+    assert [str(problem) for problem in caught.value.problems] == [
+        "p.yaml:2:1: budget: unknown key; did you mean 'budgets'?",
+        "p.yaml:1:10: policy.defualt: unknown key; did you mean 'default'?",
     ]
 
 
@@ -168,6 +196,16 @@ pressure = { queue_age = ">1" }
     ]
 
 
+def test_a_misspelt_key_is_not_missed_as_well():
+    text = "policy:\n  rules:\n    - ID: a\n      thn: ask\n    - tehn: deny\n"
+    assert problems(text, "p.yaml") == [
+        (3, 7, "unknown key", "id"),
+        (4, 7, "unknown key", "then"),
+        (5, 7, "unknown key", "then"),
+        (5, 7, "a rule needs the key 'id'", None),
+    ]
+
+
 def test_the_message_reads_well():
     with pytest.raises(policy.InvalidPolicy) as caught:
         load('[policy]\nrules = [{ id = "a", then = "allow", capabilty = "x" }]\n')
@@ -184,6 +222,32 @@ def test_yaml_problems_have_line_and_column():
         (4, 7, "'alow' is none of allow, ask, shed, deny", "allow"),
         (6, 7, "must be a table", None),
     ]
+
+
+def test_json_problems_have_line_and_column():
+    text = '{"policy": {\n  "rules": [\n    {"id": "a", "efect": "read",\n     "then": "alow"}\n    , 7]}}'
+    assert problems(text, "p.json") == [
+        (3, 17, "unknown key", "effect"),
+        (4, 6, "'alow' is none of allow, ask, shed, deny", "allow"),
+        (5, 7, "must be a table", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ('{"policy":\n {"a" 1}}', 2, "not JSON"),
+        ('{"policy":\n NaN}', 2, "NaN at line 2, column 2 is no number of JSON"),
+        ('{"policy": 1,\n "policy": 2}', None, "$: the key 'policy' stands twice"),
+        ('{"policy": ' + "[" * 30 + "]" * 30 + "}", None, "nested deeper than 20 levels"),
+        ("[]", 1, "table of keys"),
+        ('{"policy": "\\u0007"}', None, "control character"),
+    ],
+)
+def test_bad_json_is_refused(text: str, line: int | None, message: str):
+    ((at, _, problem, _),) = problems(text, "p.json")
+    assert at == line
+    assert message in str(problem)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,15 @@ def test_all_problems_are_reported_at_once():
     assert caught.value.code == "invalid_policy"
 
 
+def test_a_rule_of_python_is_named_and_its_types_are_explained():
+    with pytest.raises(policy.InvalidPolicy) as caught:
+        Rule(rule_id="no-deletes", then="deny", effect="delete")  # pyright: ignore[reportArgumentType]
+    assert caught.value.message.splitlines()[1:] == [
+        "  rule 'no-deletes': then: 'deny' is no Effect, such as Effect.DENY",
+        "  rule 'no-deletes': effect: 'delete' is not a list of texts (in Python a tuple, such as ('read',))",
+    ]
+
+
 @pytest.mark.parametrize("pattern", ["*ate", "re?d", "*"])
 def test_a_glob_over_a_vocabulary_may_match_any_word(pattern: str):
     assert Rule(rule_id="r", then=Effect.ALLOW, effect=(pattern,)).effect == (pattern,)

@@ -69,6 +69,14 @@ def test_what_is_refused(text: str, words: str) -> None:
     assert words in raised.value.message
 
 
+def test_problems_of_json_have_their_line() -> None:
+    text = '{\n "connector_id": "Acme",\n "operations": [\n  {"operation_id": "a.b",\n   "effect": "reed"}]\n}'
+    with pytest.raises(sdk.InvalidManifest) as raised:
+        sdk.load_manifest(text)
+    placed = {each.path: each.line for each in raised.value.problems}
+    assert (placed["connector_id"], placed["operations[a.b].effect"], placed["version"]) == (2, 5, None)
+
+
 def test_a_missing_file_is_a_problem_with_its_name(tmp_path: Path) -> None:
     with pytest.raises(sdk.InvalidManifest, match=r"nothing\.yaml"):
         sdk.load_manifest(tmp_path / "nothing.yaml")
