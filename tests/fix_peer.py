@@ -22,6 +22,9 @@ class Conversation:
         self._stream = stream
         self._buffer = b""
 
+    async def open(self) -> None:
+        """What a peer of this kind says before it is asked."""
+
     async def request(self) -> bytes:
         """Read one whole request; raises EndOfStream when there is none."""
         while b"\r\n\r\n" not in self._buffer:
@@ -66,6 +69,30 @@ class Conversation:
         lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
         await self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
+    async def body(self) -> bytes:
+        """The body of a request that comes in chunks, without their framing."""
+        await self.request()
+        found = b""
+        while size := int(await self.receive_until(b"\r\n"), 16):
+            while len(self._buffer) < size + 2:
+                self._buffer += await self._receive()
+            found, self._buffer = found + self._buffer[:size], self._buffer[size + 2 :]
+        await self.receive_until(b"\r\n")
+        return found
+
+    async def begin(self, status: str = "200 OK", *headers: str) -> None:
+        """The head of an answer whose body follows by `say`, to its `end`."""
+        lines = [f"HTTP/1.1 {status}", "Transfer-Encoding: chunked", *headers]
+        await self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+
+    async def say(self, data: bytes) -> None:
+        """A piece of an answer's body."""
+        await self.send(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def end(self) -> None:
+        """The end of an answer's body."""
+        await self.send(b"0\r\n\r\n")
+
     async def garble(self) -> None:
         """Send a TLS record that no key decrypts."""
         assert isinstance(self._stream, TLSStream)
@@ -96,7 +123,11 @@ class Peer:
 
 @asynccontextmanager
 async def listen(
-    script: Script, *, tls: ssl.SSLContext | None = None, receive_buffer: int | None = None
+    script: Callable[[Any], Awaitable[None]],
+    *,
+    tls: ssl.SSLContext | None = None,
+    receive_buffer: int | None = None,
+    speaks: type[Conversation] = Conversation,
 ) -> AsyncGenerator[Peer]:
     """Serve every connection with the script, until the block ends. `receive_buffer` is the kernel's, in bytes."""
     plain = await anyio.create_tcp_listener(local_host="127.0.0.1")
@@ -114,7 +145,9 @@ async def listen(
         below._transport.pause_reading()
         async with stream:
             with suppress(*PEER_ERRORS):
-                await script(Conversation(peer, stream))
+                conversation = speaks(peer, stream)
+                await conversation.open()
+                await script(conversation)
         peer.ended.set()
 
     listener = plain if tls is None else TLSListener(plain, tls, standard_compatible=False)

@@ -9,10 +9,20 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 from websockets.frames import Opcode
 
 from fix_peer import Conversation, listen
 from fix_streams import LOOPBACK, Call, Vault, chunk, close, fields, frame, shake_hands
+from http2_peer import Talk
 from interlock import plane, testing
 from interlock.adapters import nodes
 from interlock.adapters.lanes import HttpLane, SseLane, WebSocketLane
@@ -22,6 +32,7 @@ from readers_forms import READERS, RECEIPT, reads
 from rpc_peers import rpc, rpc_lane, tcp
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\n{}"
+_TWO_HEAD: Final = HeadersFrame(1, b"\x88", flags=["END_HEADERS"])
 _EVENTS: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: a\n\nid: 1\ndata: b\n\n"
 
 
@@ -30,6 +41,7 @@ def _told(
     make: Callable[[Any, testing.ManualClock], Call],
     *,
     before: Callable[[Conversation], Any] | None = None,
+    speaks: type[Conversation] = Conversation,
 ) -> bool:
     """Have a lane talk to such a peer. It answers, or fails as lanes do, and what it says of the delivery is true."""
 
@@ -38,7 +50,7 @@ def _told(
         await peer.send(data)
 
     async def talk() -> Call:
-        async with listen(speak) as peer:
+        async with listen(speak, speaks=speaks) as peer:
             call = make(peer, testing.ManualClock())
             try:
                 return await call.run()
@@ -61,6 +73,46 @@ def http_answer(data: bytes) -> bool:
         return Call(lane, plane.HttpIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
 
     return _told(data, make)
+
+
+def _two(peer: Any, clock: testing.ManualClock) -> Call:
+    lane = HttpLane(credentials=Vault(), egress=LOOPBACK)
+    values: dict[str, Any] = {"method": "GET", "max_response_bytes": 4096, "http_versions": ("2",)}
+    return Call(lane, plane.HttpIntent(**fields(clock, f"{peer.url}/", peer.host), **values), clock)
+
+
+@reads(
+    _TWO_HEAD.serialize() + DataFrame(1, b"abc", flags=["END_STREAM"]).serialize(),
+    PingFrame(0, b"12345678").serialize() + _TWO_HEAD.serialize() + DataFrame(1, b"", flags=["END_STREAM"]).serialize(),
+    HeadersFrame(1, b"\x88", flags=["END_STREAM"]).serialize()
+    + ContinuationFrame(1, flags=["END_HEADERS"]).serialize(),
+    GoAwayFrame(0, last_stream_id=1).serialize()
+    + HeadersFrame(1, b"\x88", flags=["END_HEADERS", "END_STREAM"]).serialize()
+    + RstStreamFrame(1).serialize(),
+)
+def http2_answer(data: bytes) -> bool:
+    return _told(data, _two, speaks=Talk)
+
+
+@reads(SettingsFrame(0, {3: 100}).serialize() + _TWO_HEAD.serialize(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+def http2_greeting(data: bytes) -> bool:
+    """What a peer says before it is asked. It is not asked unless it speaks HTTP/2."""
+
+    async def speak(peer: Conversation) -> None:
+        await peer.send(data)
+
+    async def talk() -> Call:
+        async with listen(speak) as peer:
+            call = _two(peer, testing.ManualClock())
+            try:
+                return await call.run()
+            finally:
+                await call.lane.aclose()
+
+    call = anyio.run(talk)
+    assert call.failure is None or call.failure.failure_class is not plane.FailureClass.LANE_FAILED, call.failure
+    assert call.failure is None or call.failure.effect != "none" or not call.exchange.bytes_sent
+    return True
 
 
 @reads(_EVENTS, _EVENTS.replace(b"data: b", b"event: x\ndata: b"))

@@ -5,19 +5,17 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from itertools import count
 from typing import Any
 
 import anyio
 import pytest
 
 from fix_peer import Conversation, Script, closed_port, listen
-from fix_plane import Bench, Intents, check_receipt
+from fix_plane import Bench, Intents
 from fix_streams import LOOPBACK
 from interlock import kernel, plane
 from interlock.adapters.lanes import Egress, pool
 from interlock.adapters.lanes.http import HttpLane
-from interlock.adapters.lanes.redirects import MAX_REDIRECTS
 
 pytestmark = pytest.mark.anyio
 
@@ -104,58 +102,6 @@ async def test_one_exchange(intents: Intents):
     assert vault.asked == [("lse_1", peer.host, "default", "run_1")]
 
 
-@pytest.mark.parametrize("status", ["200 OK", "404 Not Found", "429 Too Many Requests", "500 Internal Server Error"])
-async def test_a_status_is_no_failure(intents: Intents, status: str):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.answer(b"{}", status)
-
-    async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/")
-    assert receipt.failure is None
-    assert receipt.status == int(status[:3])
-
-
-async def test_the_secret_stays_on_the_wire(intents: Intents, caplog: pytest.LogCaptureFixture):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort")
-
-    with caplog.at_level("DEBUG"):
-        async with listen(script) as peer, lane(intents) as call:
-            receipt = await call(peer.url + "/", credential=REF)
-    failed(receipt, plane.FailureClass.READ_FAILED, UNKNOWN)
-    assert TOKEN.encode() in peer.requests[0]
-    assert TOKEN not in caplog.text + repr(receipt) + receipt.canonical
-
-
-async def test_connections_are_reused_and_no_cookie_is_kept(intents: Intents):
-    async def script(peer: Conversation) -> None:
-        while True:
-            await peer.request()
-            await peer.answer(b"{}", "200 OK", "Set-Cookie: session=1; Path=/")
-
-    async with listen(script) as peer, lane(intents) as call:
-        for _ in range(3):
-            assert (await call(peer.url + "/")).failure is None
-    assert peer.connections == 1
-    assert not any(b"cookie" in request.lower() for request in peer.requests)
-
-
-async def test_an_idle_connection_that_the_peer_closed_is_not_used(intents: Intents):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.answer()
-
-    async with listen(script) as peer, lane(intents) as call:
-        assert (await call(peer.url + "/")).failure is None
-        await peer.ended.wait()
-        await anyio.wait_all_tasks_blocked()
-        assert (await call(peer.url + "/", method="POST", body=b"x")).failure is None
-    assert peer.connections == 2
-    assert pool.KEEPALIVE_SECONDS < 2
-
-
 async def test_what_follows_an_answer_is_no_answer_to_the_next_request(intents: Intents):
     async def script(peer: Conversation) -> None:
         await peer.request()
@@ -180,28 +126,6 @@ async def test_an_idle_connection_is_closed_after_a_while(intents: Intents, monk
     async with listen(script_patient) as peer, lane(intents) as call:
         assert (await call(peer.url + "/")).failure is None
         await peer.ended.wait()
-
-
-async def test_idle_connections_make_room_for_others(intents: Intents):
-    async with (
-        listen(script_patient) as one,
-        listen(script_patient) as other,
-        lane(intents, egress=replace(LOOPBACK, max_connections=1)) as call,
-    ):
-        assert (await call(one.url + "/")).failure is None
-        assert (await call(other.url + "/")).failure is None
-        await one.ended.wait()
-
-
-async def test_an_answer_longer_than_what_is_read_ahead(intents: Intents):
-    long = bytes(range(256)) * 16_384
-
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.answer(long)
-
-    async with listen(script) as peer, lane(intents) as call:
-        assert (await call(peer.url + "/")).body == long
 
 
 async def script_cut_before(peer: Conversation) -> None:
@@ -302,62 +226,6 @@ async def test_interim_answers_are_skipped(intents: Intents):
         assert (await call(peer.url + "/")).status == 200
 
 
-async def test_a_peer_that_says_nothing(intents: Intents):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await anyio.sleep_forever()
-
-    async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", timeouts=plane.Timeouts(read_ms=30))
-    failed(receipt, plane.FailureClass.READ_TIMEOUT, UNKNOWN)
-
-
-async def test_a_peer_that_trickles_is_bounded_by_the_total(intents: Intents):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
-        while True:
-            await peer.send(b".")
-            await anyio.sleep(0.005)
-
-    async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", timeouts=plane.Timeouts(read_ms=60_000, total_ms=2_000))
-    failed(receipt, plane.FailureClass.TOTAL_TIMEOUT, UNKNOWN)
-    assert receipt.status == 200
-
-
-async def test_a_peer_that_does_not_read(intents: Intents):
-    async def script(_peer: Conversation) -> None:
-        await anyio.sleep_forever()
-
-    timeouts = plane.Timeouts(write_ms=50)
-    async with listen(script, receive_buffer=4096) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", method="POST", body=b"x" * 16_000_000, timeouts=timeouts)
-    failed(receipt, plane.FailureClass.WRITE_TIMEOUT, UNKNOWN)
-
-
-async def test_the_rest_of_a_request_stays_here_once_the_hold_is_lost(intents: Intents):
-    """Frozen in the middle of a body: what is still here must not complete the request when the process wakes up."""
-
-    async def script(peer: Conversation) -> None:
-        with pytest.raises(anyio.EndOfStream):
-            await peer.request()
-
-    asked = count(1)
-    async with listen(script) as peer, lane(intents) as call:
-        intent = call.intent(peer.url + "/", method="POST", body=b"x" * 16_000_000)
-        receipt = await call.bench.node.execute(
-            intent,
-            authority=call.bench.authority(intent),
-            target_class=plane.LOCAL_HTTP,
-            may_leave=lambda: next(asked) <= 100,
-        )
-    check_receipt(receipt)
-    assert failed(receipt, plane.FailureClass.CANCELLED, UNKNOWN).code == "hold_lost"
-    assert 0 < (receipt.bytes_sent or 0) < 16_000_000
-    assert peer.requests == []
-
-
 async def test_a_peer_that_stops_listening(intents: Intents):
     async def script(peer: Conversation) -> None:
         await peer.receive()
@@ -366,20 +234,6 @@ async def test_a_peer_that_stops_listening(intents: Intents):
     async with listen(script) as peer, lane(intents) as call:
         receipt = await call(peer.url + "/", method="POST", body=b"x" * 8_000_000)
     failed(receipt, plane.FailureClass.WRITE_FAILED, UNKNOWN)
-
-
-async def test_an_early_answer_is_read(intents: Intents):
-    """A peer that refuses a long body answers before it has read it."""
-
-    async def script(peer: Conversation) -> None:
-        await peer.answer(b"too much", "413 Content Too Large", "Connection: close")
-        with anyio.move_on_after(60):
-            await peer.request()
-
-    async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", method="POST", body=b"x" * 100_000)
-    assert receipt.failure is None
-    assert receipt.status == 413
 
 
 async def test_nobody_listens(intents: Intents):
@@ -522,19 +376,6 @@ async def test_a_huge_answer_stops_at_the_limit(intents: Intents, framing: str):
     failed(receipt, plane.FailureClass.RESPONSE_TOO_LARGE, UNKNOWN)
 
 
-async def test_gzip_is_unpacked(intents: Intents):
-    packed = gzip.compress(b"a" * 1000) + gzip.compress(b"b")
-
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.answer(packed, "200 OK", "Content-Encoding: gzip")
-
-    async with listen(script) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", max_response_bytes=1001)
-    assert receipt.body == b"a" * 1000 + b"b"
-    assert receipt.headers == ()
-
-
 async def test_a_gzip_bomb_is_not_unpacked(intents: Intents):
     bomb = gzip.compress(b"\0" * 50_000_000)
 
@@ -615,20 +456,6 @@ async def test_a_redirect_elsewhere_is_refused(intents: Intents, location: str, 
     assert len(peer.requests) == 1
 
 
-async def test_a_write_is_never_sent_again(intents: Intents):
-    async with listen(redirecting("/new")) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/old", method="POST", body=b"x")
-    assert failed(receipt, plane.FailureClass.REDIRECT_REFUSED, RESPONDED).code == "redirect_of_write"
-    assert len(peer.requests) == 1
-
-
-async def test_redirects_end(intents: Intents):
-    async with listen(redirecting(*["/again"] * 10)) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/old")
-    assert failed(receipt, plane.FailureClass.REDIRECT_REFUSED, RESPONDED).code == "redirect_loop"
-    assert len(peer.requests) == MAX_REDIRECTS + 1
-
-
 async def test_a_redirect_into_nothing_has_no_status(intents: Intents):
     async def script(peer: Conversation) -> None:
         await peer.request()
@@ -650,26 +477,6 @@ async def test_what_leads_nowhere_is_an_answer(intents: Intents, status: str):
     async with listen(script) as peer, lane(intents) as call:
         receipt = await call(peer.url + "/")
     assert (receipt.failure, receipt.status) == (None, int(status[:3]))
-
-
-async def test_a_busy_pool_is_not_the_peers_fault(intents: Intents):
-    reached = anyio.Event()
-
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        reached.set()
-        await anyio.sleep_forever()
-
-    async with (
-        listen(script) as peer,
-        lane(intents, egress=replace(LOOPBACK, max_connections=1)) as call,
-        anyio.create_task_group() as tasks,
-    ):
-        tasks.start_soon(call, peer.url + "/")
-        await reached.wait()
-        receipt = await call(peer.url + "/", timeouts=plane.Timeouts(pool_ms=20))
-        failed(receipt, plane.FailureClass.LANE_UNAVAILABLE, NOT_SENT)
-        tasks.cancel_scope.cancel()
 
 
 async def test_a_cancelled_call_closes_its_connection(intents: Intents):

@@ -143,35 +143,6 @@ async def test_a_body_that_is_cut_off(http: Exchanges):
     assert (call.exchange.answered, call.facts) == (False, {"streamed_bytes": 5})
 
 
-async def test_a_slow_reader_holds_the_peer(http: Exchanges):
-    sent = 0
-
-    async def script(peer: Conversation) -> None:
-        nonlocal sent
-        await peer.request()
-        await peer.send(CHUNKED)
-        for _ in range(400):
-            await peer.send(chunk(b"x" * 65_536))
-            sent += 1
-        await peer.send(b"0\r\n\r\n")
-
-    log = plane.EventLog("exe_1", http.clock)
-    async with listen(script) as peer:
-        call = http(peer, plane.Channel(log, plane.Inbox()), max_response_bytes=2**30)
-        async with running(call):
-            events = log.follow()
-            await anext(events)
-            before = -1
-            while before != sent:  # as long as the peer gets rid of more
-                before = sent
-                with anyio.move_on_after(0.1):
-                    await call.ended.wait()
-            assert sent < 350
-            await events.aclose()
-    call.succeeded()
-    assert call.facts["streamed_bytes"] == 400 * 65_536
-
-
 async def test_through_a_node(http: Exchanges):
     async def script(peer: Conversation) -> None:
         await peer.request()
@@ -290,33 +261,6 @@ async def test_both_directions_at_once(http: Exchanges):
     assert call.ear.data == [b"", *(chunk(b"%d" % number) for number in range(5))]
 
 
-async def test_an_answer_before_the_end_of_the_request(http: Exchanges):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.answer(b"too much", "413 Content Too Large")
-        await peer.receive()
-
-    async with listen(script) as peer:
-        call = http.upload(peer)
-        async with running(call):
-            await say(call, b"x")
-    call.succeeded()
-    assert call.ear.data == [b"", b"too much"]
-
-
-async def test_no_answer_after_the_request(http: Exchanges):
-    async def script(peer: Conversation) -> None:
-        await body_of(peer)
-        await peer.receive()
-
-    async with listen(script) as peer:
-        call = http.upload(peer, timeouts=plane.Timeouts(read_ms=50))
-        await say(call, b"x")
-        call.ear.inbox.end()
-        await call.run()
-    call.failed(plane.FailureClass.READ_TIMEOUT)
-
-
 async def test_time_to_answer_begins_with_the_end_of_the_request(http: Exchanges):
     async def script(peer: Conversation) -> None:
         await body_of(peer)
@@ -331,31 +275,6 @@ async def test_time_to_answer_begins_with_the_end_of_the_request(http: Exchanges
             assert not call.ended.is_set()
             call.ear.inbox.end()
     call.succeeded()
-
-
-async def test_a_peer_that_does_not_read(http: Exchanges):
-    held = anyio.Event()
-
-    async def script(peer: Conversation) -> None:
-        await held.wait()
-
-    async with listen(script, receive_buffer=4096) as peer:
-        call = http.upload(peer, timeouts=plane.Timeouts(write_ms=100))
-        async with running(call):
-            await say(call, b"x" * 20_000_000)
-        held.set()
-    call.failed(plane.FailureClass.WRITE_TIMEOUT)
-
-
-async def test_a_peer_that_breaks_off(http: Exchanges):
-    async def script(peer: Conversation) -> None:
-        await peer.request()
-        await peer.reset()
-
-    async with listen(script) as peer:
-        call = await http.upload(peer).run()
-    call.failed(plane.FailureClass.READ_FAILED)
-    assert not call.exchange.answered
 
 
 async def test_cancelled(http: Exchanges):

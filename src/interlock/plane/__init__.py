@@ -61,8 +61,10 @@ from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Me
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
 from interlock.plane.headers import RESERVED_HEADERS, CredentialRef
 from interlock.plane.intent import (
+    HTTP_1_1,
     WITH_BODY,
     HttpIntent,
+    HttpVersion,
     Intent,
     Timeouts,
     WebIntent,
@@ -183,6 +185,7 @@ __all__ = [
     "DEFAULT_PATH",
     "ENFORCED_BY",
     "GUEST_BRIDGE",
+    "HTTP_1_1",
     "INVALID_REQUEST",
     "LOCAL_BUBBLEWRAP",
     "LOCAL_HTTP",
@@ -265,6 +268,7 @@ __all__ = [
     "Held",
     "HttpIntent",
     "HttpTransport",
+    "HttpVersion",
     "Inbox",
     "Input",
     "InputClosed",

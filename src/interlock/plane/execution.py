@@ -111,7 +111,9 @@ class Execution:
 def _delivery(exchange: Exchange) -> Delivery:
     if exchange.answered:
         return Delivery.RESPONDED
-    return Delivery.UNKNOWN if exchange.bytes_sent else Delivery.NOT_SENT
+    if not exchange.bytes_sent:
+        return Delivery.NOT_SENT
+    return Delivery.REJECTED if exchange.rejected else Delivery.UNKNOWN
 
 
 def _flat(facts: Mapping[str, object]) -> dict[str, Fact]:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -162,6 +162,16 @@ class WebIntent(Intent, WebRequest):
     """What all intents have in common that begin with one request to a URL."""
 
 
+HttpVersion = Literal["1.1", "2"]
+
+HTTP_1_1: Final[tuple[HttpVersion, ...]] = ("1.1",)
+"""What is spoken where an intent does not say."""
+
+
+def _is_1_1(versions: object) -> bool:
+    return versions == HTTP_1_1
+
+
 def _digest_of_body(fields: dict[str, Any]) -> str:
     return digest_bytes(fields["body"])
 
@@ -193,7 +203,11 @@ class RequestIntent(WebIntent):
 
 class HttpIntent(RequestIntent):
     """One HTTP exchange. In the request mode `stream` the body is what is sent in, to the end of the input; in the response
-    mode `stream` the answer's head and the pieces of its body are outputs, as they come, and the receipt has no body."""
+    mode `stream` the answer's head and the pieces of its body are outputs, as they come, and the receipt has no body.
+
+    `http_versions` are those that may be spoken. With both, the peer chooses under TLS (ALPN), and without TLS it is 1.1; with
+    "2" alone nothing else is, without TLS by prior knowledge (RFC 9113 §3.3). It is 1.1 unless an intent says otherwise, so
+    that the same intent means the same on every node: HTTP/2 is an extra, and shares a connection between executions."""
 
     contract: Literal["interlock.http-intent/v1"] = "interlock.http-intent/v1"
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -201,6 +215,14 @@ class HttpIntent(RequestIntent):
     max_response_bytes: Annotated[int, Field(ge=0, le=2**31)] = 8_388_608
     request_mode: Literal["whole", "stream"] = "whole"
     response_mode: Literal["unary", "stream"] = "unary"
+    http_versions: tuple[HttpVersion, ...] = Field(default=HTTP_1_1, min_length=1, exclude_if=_is_1_1)
+
+    @field_validator("http_versions")
+    @classmethod
+    def _check_http_versions(cls, versions: tuple[HttpVersion, ...]) -> tuple[HttpVersion, ...]:
+        if versions != tuple(sorted({*versions})):
+            raise ValueError("the HTTP versions stand in their order, each once")
+        return versions
 
     @model_validator(mode="after")
     def _check_request_mode(self) -> Self:

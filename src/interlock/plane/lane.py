@@ -22,12 +22,14 @@ class Exchange:
     """What is known so far of one execution. The lane keeps it true at every moment, since it may be cancelled at any.
 
     `bytes_sent` counts application bytes and is raised *before* they are handed to the connection, so that zero proves
-    that nothing left. `answered` is set when an answer was read to its end. `peer` is the address that was spoken to.
+    that nothing left. `answered` is set when an answer was read to its end; `rejected`, when the protocol itself says that the
+    peer did nothing with what it got (RFC 9113 §8.7). `peer` is the address that was spoken to.
     """
 
     clock: Clock
     bytes_sent: int = 0
     answered: bool = False
+    rejected: bool = False
     status: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""

@@ -20,10 +20,11 @@ Fact: TypeAlias = str | int | list[str] | None
 
 
 class Delivery(StrEnum):
-    """What is known of the other side: `not_sent` is a proof, `responded` is an answer read to its end, and everything
-    else is `unknown`."""
+    """What is known of the other side: `not_sent` is a proof, `rejected` is the peer's own word that it did nothing with what
+    it got, `responded` is an answer read to its end, and everything else is `unknown`."""
 
     NOT_SENT = "not_sent"
+    REJECTED = "rejected"
     UNKNOWN = "unknown"
     RESPONDED = "responded"
 

@@ -9,14 +9,14 @@ import h11
 
 from interlock import plane
 from interlock.adapters.lanes.body import Body
-from interlock.adapters.lanes.line import Line
+from interlock.adapters.lanes.pool import HttpLine
 from interlock.adapters.lanes.turns import SLICE
 
 T = TypeVar("T")
 
 
 async def while_uploading(
-    line: Line, intent: plane.HttpIntent, exchange: plane.Exchange, answer: Callable[[], Awaitable[T]]
+    line: HttpLine, intent: plane.HttpIntent, exchange: plane.Exchange, answer: Callable[[], Awaitable[T]]
 ) -> T:
     """Send the input as the request's body, while `answer` reads, since an answer may come before the body's end. Raises
     LaneFailure."""
@@ -38,7 +38,7 @@ async def while_uploading(
 class _Upload:
     """A request's body, piece by piece."""
 
-    def __init__(self, line: Line, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
+    def __init__(self, line: HttpLine, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
         assert exchange.channel is not None
         self.failure: plane.LaneFailure | None = None
         self._line = line
@@ -70,7 +70,7 @@ class _Upload:
         self._line.close()
 
 
-async def pass_on(line: Line, body: Body, exchange: plane.Exchange, *, limit: float) -> None:
+async def pass_on(line: HttpLine, body: Body, exchange: plane.Exchange, *, limit: float) -> None:
     """The answer's head and then its body, piece by piece, as outputs. `limit` is for one wait, in seconds. Raises
     LaneFailure."""
     channel = exchange.channel

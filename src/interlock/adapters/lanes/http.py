@@ -1,4 +1,4 @@
-"""The HTTP lane: one request, one answer, HTTP/1.1, whole or as they come, on pooled connections to checked addresses."""
+"""The HTTP lane: one request, one answer, whole or as they come, on pooled connections to checked addresses."""
 
 from typing import Final
 
@@ -9,8 +9,7 @@ from interlock.adapters.lanes import request
 from interlock.adapters.lanes.body import Body
 from interlock.adapters.lanes.egress import Egress, TlsUse
 from interlock.adapters.lanes.flow import pass_on, while_uploading
-from interlock.adapters.lanes.line import Line
-from interlock.adapters.lanes.pool import Pool
+from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
 
 _DEFAULTS: Final = (request.USER_AGENT, ("Accept", "*/*"), ("Accept-Encoding", "gzip"))
@@ -73,7 +72,7 @@ class HttpLane:
         url = intent.target
         for _hop in range(MAX_REDIRECTS + 1):
             exchange.answered, exchange.status, exchange.headers = False, None, ()
-            async with self._pool.lend(url, intent.timeouts, use) as line:
+            async with self._pool.lend(url, intent.timeouts, use, intent.http_versions) as line:
                 location = await _converse(line, intent, url, headers, exchange)
             exchange.answered = True
             if location is None:
@@ -83,7 +82,7 @@ class HttpLane:
 
 
 async def _converse(
-    line: Line, intent: plane.HttpIntent, url: plane.Url, headers: request.Lines, exchange: plane.Exchange
+    line: HttpLine, intent: plane.HttpIntent, url: plane.Url, headers: request.Lines, exchange: plane.Exchange
 ) -> str | None:
     limit = intent.timeouts.write_ms / 1000
     if intent.request_mode == "stream":
@@ -94,12 +93,14 @@ async def _converse(
     return await _answer(line, intent, exchange, intent.timeouts.read_ms / 1000)
 
 
-async def _answer(line: Line, intent: plane.HttpIntent, exchange: plane.Exchange, patience: float) -> str | None:
+async def _answer(line: HttpLine, intent: plane.HttpIntent, exchange: plane.Exchange, patience: float) -> str | None:
     """The whole answer, whose head is there within `patience` seconds. Returns where it redirects to, if it does."""
     limit = intent.timeouts.read_ms / 1000
     response = await line.receive(limit=patience)
     assert isinstance(response, h11.Response)
     exchange.status = response.status_code
+    if intent.http_versions != plane.HTTP_1_1:
+        exchange.facts["http_version"] = response.http_version.decode()
     received = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers]
     coding = ", ".join(value.strip().lower() for name, value in received if name == "content-encoding")
     dropped = _DECODED if coding else request.FRAMING
@@ -112,7 +113,7 @@ async def _answer(line: Line, intent: plane.HttpIntent, exchange: plane.Exchange
             body.feed(bytes(part.data))
         exchange.body = body.whole()
     if response.status_code not in REDIRECTS:
-        if _ends_by_close(intent.method, response.status_code, received):
+        if response.http_version != b"2" and _ends_by_close(intent.method, response.status_code, received):
             exchange.note("ended_by_close", {})
         return None
     return next((value for name, value in received if name == "location"), None)

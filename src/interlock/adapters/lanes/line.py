@@ -119,17 +119,33 @@ class Line:
         """The connection, once its peer has switched to another protocol, and what it has already said in that."""
         return self._wire, self._http.trailing_data[0]
 
-    def renew(self) -> bool:
+    # -- as the pool knows a connection: it carries one exchange at a time
+
+    def has_room(self) -> bool:
+        """Whether the connection is still there, and silent."""
+        return self._wire.is_idle()
+
+    @property
+    def shares(self) -> bool:
+        """Whether others may have a line over the connection at the same time."""
+        return False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether exchanges are under way: the pool asks only when none is."""
+        return False
+
+    def line(self) -> "Line":
+        """For the next exchange."""
+        return self
+
+    def take_back(self, line: object) -> bool:
         """Make ready for a next exchange. False if the last one has left something behind."""
         http = self._http
         if http.our_state is not h11.DONE or http.their_state is not h11.DONE or http.trailing_data[0]:
             return False
         http.start_next_cycle()
         return True
-
-    def is_idle(self) -> bool:
-        """Whether the connection is still there, and silent."""
-        return self._wire.is_idle()
 
     def close(self) -> None:
         """End the connection at once."""

@@ -7,13 +7,13 @@ import h11
 
 from interlock import plane
 from interlock.adapters.lanes.body import Body
-from interlock.adapters.lanes.line import Line
+from interlock.adapters.lanes.pool import HttpLine
 
 MAX_REFUSAL_BYTES: Final = 65_536
 """How much of it is read."""
 
 
-async def read_refusal(line: Line, exchange: plane.Exchange, *, limit: float) -> None:
+async def read_refusal(line: HttpLine, exchange: plane.Exchange, *, limit: float) -> None:
     """Read the body of an answer that is not what was asked for, since it may say why: if it is short and is there within
     `limit` seconds. Its head is in the exchange already."""
     try:

@@ -8,8 +8,7 @@ import h11
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.egress import Egress, TlsUse
-from interlock.adapters.lanes.line import Line
-from interlock.adapters.lanes.pool import Pool
+from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
 from interlock.adapters.lanes.refusal import read_refusal
 from interlock.adapters.lanes.turns import SLICE
@@ -131,7 +130,7 @@ class _Following:
             lines.append(("Last-Event-ID", self._last_event_id))
         return lines
 
-    async def read(self, line: Line) -> None:
+    async def read(self, line: HttpLine) -> None:
         """Pass on what comes, to the end of this connection or of the stream. Raises LaneFailure."""
         self._began = True
         stream = plane.EventStream(max_event_bytes=self.intent.max_event_bytes, last_event_id=self._last_event_id)
@@ -165,7 +164,7 @@ class _Following:
         if stream.retry_ms is not None:
             self._wait_ms = stream.retry_ms
 
-    async def _receive(self, line: Line) -> object:
+    async def _receive(self, line: HttpLine) -> object:
         try:
             return await line.receive(limit=self.intent.timeouts.idle_ms / 1000)
         except plane.LaneFailure as error:

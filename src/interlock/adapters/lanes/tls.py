@@ -71,6 +71,11 @@ class Tls:
         if data:
             self._object.write(data)
 
+    @property
+    def protocol(self) -> str | None:
+        """What the peer chose of the protocols that it was offered."""
+        return self._object.selected_alpn_protocol()
+
     def facts(self) -> dict[str, plane.Fact]:
         """What the handshake has shown: the version, and the digest of the peer's certificate."""
         certificate = self._object.getpeercert(binary_form=True)

@@ -11,7 +11,7 @@ from interlock.adapters.lanes import request
 from interlock.adapters.lanes.conversation import Conversation
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.line import SWITCHED, Line
-from interlock.adapters.lanes.pool import Pool
+from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.refusal import read_refusal
 from interlock.kernel import Redactor, Secret
 
@@ -40,6 +40,7 @@ class WebSocketLane:
         use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
         async with self._pool.lend(intent.target, intent.timeouts, use) as line:
             await _shake_hands(line, intent, secret, exchange)
+            assert isinstance(line, Line)  # which alone can switch
             wire, begun = line.release()
             redactor = Redactor(() if secret is None else (secret,))
             await Conversation(wire, intent, exchange, redactor).hold(begun)
@@ -49,7 +50,7 @@ class WebSocketLane:
 
 
 async def _shake_hands(
-    line: Line, intent: plane.WebSocketIntent, secret: Secret | None, exchange: plane.Exchange
+    line: HttpLine, intent: plane.WebSocketIntent, secret: Secret | None, exchange: plane.Exchange
 ) -> None:
     """The opening handshake (RFC 6455 §4.1). Raises LaneFailure."""
     key = generate_key()

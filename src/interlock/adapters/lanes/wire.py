@@ -16,6 +16,7 @@ from interlock import plane
 from interlock.adapters.lanes.egress import Egress, TlsUse, tls_context
 from interlock.adapters.lanes.tls import Tls
 from interlock.adapters.lanes.tunnel import open_tunnel
+from interlock.adapters.lanes.waiting import Waiting
 
 _FOREVER: Final = 1_000_000.0
 """Seconds; who waits so long has a limit around it."""
@@ -39,6 +40,8 @@ class Wire(asyncio.Protocol):
     def __init__(self, peer: str) -> None:
         self.peer = peer
         """The address that is spoken to."""
+        self.protocol: str | None = None
+        """What the peer chose under TLS of the protocols that it was offered."""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._tls: Tls | None = None
@@ -48,7 +51,8 @@ class Wire(asyncio.Protocol):
         self._error: Exception | None = None
         self._paused = False
         self._full = False
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiting = Waiting()
+        self._hear: Callable[[], None] | None = None
 
     async def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Speak TLS from now on, with a peer whose certificate names that host. Raises OSError."""
@@ -63,20 +67,20 @@ class Wire(asyncio.Protocol):
         finally:
             self._transport.write(tls.take())  # the last of the handshake, or an alert that says what is wrong
         self._tls, self._facts = tls, tls.facts()
+        self.protocol = tls.protocol
         self._decrypt(b"")
 
     async def write(self, data: bytes, limit: float, exchange: plane.Exchange) -> None:
         """Hand the bytes to the system, slice by slice, each counted in the exchange before, and taken back if none of it left.
         Raises TimeoutError if it has not taken them after `limit` seconds, ConnectionError if the connection does not
         carry them any more, and LaneFailure if they may not leave."""
-        exchange.peer = self.peer
-        exchange.facts.update(self._facts)
+        self.introduce(exchange)
         ends = self._loop.time() + limit
         for start in range(0, len(data), SLICE):
             piece = data[start : start + SLICE]
             exchange.leave(len(piece))
-            if self._hand_over(piece):
-                await self._until(lambda: not self._full, ends - self._loop.time())
+            if self.hand_over(piece):
+                await self.drained(ends - self._loop.time())
             else:
                 exchange.bytes_sent -= len(piece)
             if self._transport.is_closing():
@@ -85,15 +89,56 @@ class Wire(asyncio.Protocol):
     async def read(self, limit: float) -> bytes:
         """What has arrived, at least a byte; nothing when the peer has ended. Raises TimeoutError after `limit` seconds
         without any, and ConnectionError if the connection broke."""
-        await self._until(lambda: len(self._received) > 0, limit)
+        await self._waiting.until(lambda: len(self._received) > 0 or self._ended, limit)
+        data = self.take()
+        if not data and self._error is not None:
+            raise ConnectionError("the connection broke") from self._error
+        return data
+
+    # -- for whoever carries several exchanges at once, each of which reads and writes when it likes
+
+    def listen(self, hear: Callable[[], None]) -> None:
+        """Call that from now on whenever something has arrived, has left or has ended, instead of having it read."""
+        self._hear = hear
+        hear()
+
+    def take(self) -> bytes:
+        """What has arrived, if only nothing."""
         data = bytes(self._received)
         self._received.clear()
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        if not data and self._error is not None:
-            raise ConnectionError("the connection broke") from self._error
         return data
+
+    @property
+    def ended(self) -> bool:
+        """Whether the peer has ended, or the connection has broken."""
+        return self._ended
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the connection broke, if it did."""
+        return self._error
+
+    @property
+    def full(self) -> bool:
+        """Whether something waits for the system to take it."""
+        return self._full
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the system has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def introduce(self, exchange: plane.Exchange) -> None:
+        """Say in the exchange whom it is with."""
+        exchange.peer = self.peer
+        exchange.facts.update(self._facts)
+
+    async def drained(self, limit: float) -> None:
+        """Wait until the system has taken what was handed over, or never will. Raises TimeoutError after `limit` seconds."""
+        await self._waiting.until(lambda: not self._full or self._ended, limit)
 
     def is_idle(self) -> bool:
         """Whether a next request may go here: nothing is under way in either direction, and the peer has not hung up."""
@@ -114,26 +159,14 @@ class Wire(asyncio.Protocol):
         """End it at once. It is gone after the event loop's next turn."""
         self._transport.abort()
 
-    async def _until(self, done: Callable[[], bool], limit: float) -> None:
-        """Wait until that is so, or nothing will change any more. Raises TimeoutError."""
-        ends = self._loop.time() + limit
-        while not (done() or self._ended):
-            waiter = self._loop.create_future()
-            self._waiters.add(waiter)
-            timer = self._loop.call_at(ends, _expire, waiter)
-            try:
-                await waiter
-            finally:
-                timer.cancel()
-                self._waiters.discard(waiter)
-
     def _changed(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._waiting.look()
+        if self._hear is not None:
+            self._hear()
 
-    def _hand_over(self, data: bytes) -> bool:
-        """False if it is certain that not a byte has left: what the system is not even asked to take, or refuses at once."""
+    def hand_over(self, data: bytes) -> bool:
+        """Give it to the system, or have it wait for that. False if it is certain that not a byte has left: what the system is
+        not even asked to take, or refuses at once."""
         if self._transport.is_closing():
             return False
         if self._tls is not None:
@@ -199,16 +232,14 @@ class Dialler:
     """Makes connections: resolves a host once, drops the addresses that the policy refuses, and connects to the very ones
     that it has checked."""
 
-    def __init__(self, egress: Egress, *protocols: str) -> None:
-        """`protocols` are offered under TLS."""
+    def __init__(self, egress: Egress) -> None:
         self._egress = egress
-        self._protocols = protocols
 
-    async def dial(self, url: plane.Url, limit: float, use: TlsUse | None = None) -> Wire:
-        """A connection to the URL's host, and under TLS if it says so. `limit` is in seconds, for the name lookup with the
-        connection, and for the TLS handshake. Raises LaneFailure."""
+    async def dial(self, url: plane.Url, limit: float, use: TlsUse | None = None, *protocols: str) -> Wire:
+        """A connection to the URL's host, and under TLS if it says so, where these protocols are offered. `limit` is in
+        seconds, for the name lookup with the connection, and for the TLS handshake. Raises LaneFailure."""
         secure = url.scheme == "https"
-        context = await tls_context(self._egress, use, *self._protocols) if secure else None
+        context = await tls_context(self._egress, use, *protocols) if secure else None
         addresses = await _find(self._egress.addresses, url, limit)
         proxy = self._egress.proxy
         if proxy is None:
@@ -296,11 +327,6 @@ async def _resolve(host: str, port: int, limit: float) -> list[str]:
         reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
         raise plane.LaneFailure(plane.FailureClass.DNS_FAILED, f"the name {host} has no address: {reason}") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _expire(waiter: "asyncio.Future[None]") -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())
 
 
 def _is_readable(connection: socket.socket) -> bool:
