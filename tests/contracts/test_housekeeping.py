@@ -52,6 +52,27 @@ async def test_keys_go_when_they_expire(store: sql.SqlStore) -> None:
     assert await store.read(lambda tx: rows(tx, tables.idempotency_keys, "key")) == {"lasts"}
 
 
+async def test_keys_of_a_scripts_actions_go_long_after_its_end(store: sql.SqlStore, builder: Builder) -> None:
+    ended, waits, buried = (builder.admission() for _ in range(3))
+    for script in (ended, waits, buried):
+        await store.admit(script)
+        for seq in (1, 2):
+            child = builder.admission(
+                key=f"{script.run.run_id}:{seq}", origin=runs.Origin.SCRIPT, parent_run_id=script.run.run_id
+            )
+            await store.admit(replace(child, key_expires_at=runs.NEVER))
+    for script, state in ((ended, runs.State.COMPLETED), (buried, runs.State.DEAD)):
+        change = builder.completion(script, state=state)
+        await store.apply(change)
+    end = START + timedelta(minutes=1) + runs.KEY_LIFE
+    assert await sql.sweep(store, START) == 0
+    assert await sql.sweep(store, end - timedelta(minutes=2)) == 0
+    assert await sql.sweep(store, end) == 2
+    left = await store.read(lambda tx: rows(tx, tables.idempotency_keys, "key"))
+    # A dead letter may be replayed.
+    assert left == {f"{script.run.run_id}:{seq}" for script in (waits, buried) for seq in (1, 2)}
+
+
 async def test_leases_go_long_after_their_end(store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder) -> None:
     lease = await store.write(builder.connect)
     admission = builder.admission(key="k", lease=lease)

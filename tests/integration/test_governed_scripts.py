@@ -176,6 +176,29 @@ async def test_a_held_action_that_is_denied_is_told_to_the_script(file_world: Wo
         assert "too many doors" in shown(await process.il.runs.outcome(settled.run_id))["said"]
 
 
+async def test_a_held_action_that_is_cancelled_is_told_to_the_script(file_world: World):
+    file_world.law = ASK_CREATE
+    async with file_world.process(manifest=[ACME, routines(CAREFUL)]) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+        await process.il.runs.cancel(str(held.value.details["run_id"]))
+        settled = await process.il.runs.settle(run_of(held.value))
+        assert settled.state is runs.State.COMPLETED
+        assert "was cancelled" in shown(await process.il.runs.outcome(settled.run_id))["said"]
+
+
+async def test_an_action_that_was_given_up_is_told_to_the_script(file_world: World):
+    source = CAREFUL.replace('open_issue(repo=input["repo"], title=input["title"])', 'say(repo=input["repo"])')
+    saying = routines(source, actions={"say": "routines.mute"}, more=[MUTE])
+    async with file_world.process(manifest=[saying]) as process:
+        with pytest.raises(runs.ActionHeld) as held:
+            await run(process)
+        await process.il.runs.cancel(str(held.value.details["run_id"]))
+        settled = await process.il.runs.settle(run_of(held.value))
+        assert "nobody knows whether it happened" in shown(await process.il.runs.outcome(settled.run_id))["said"]
+
+
 async def test_a_killed_process_repeats_no_action(world: World):
     manifests = [ACME, routines(OPEN_TWO)]
     async with world.process(manifest=manifests) as process:

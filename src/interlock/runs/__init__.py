@@ -7,6 +7,7 @@ drawn from; every record is covered by the run's hash chain, and the chain of an
 """
 
 from interlock.runs import packet, refs, verify
+from interlock.runs.drawing import KEY_LIFE, NEVER
 from interlock.runs.errors import (
     ArtifactDamaged,
     ArtifactNotFound,
@@ -58,7 +59,9 @@ from interlock.runs.targets import LOCAL_SCRIPT, TargetRefused
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
+    "KEY_LIFE",
     "LOCAL_SCRIPT",
+    "NEVER",
     "WRITTEN",
     "ActionHeld",
     "Actions",

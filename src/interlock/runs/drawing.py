@@ -19,7 +19,7 @@ KEY_LIFE = timedelta(days=30)
 """How long an idempotency key answers with its run."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
-"""When the key of a script's action ends: the script may be run again however long it waited."""
+"""When the key of a script's action ends, as long as the script may be run again: however long it waits."""
 
 
 def new_run(call: Call, run_id: str, at: datetime) -> Run:

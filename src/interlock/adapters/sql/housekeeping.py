@@ -7,12 +7,27 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Delete, and_, delete, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Delete,
+    Update,
+    and_,
+    delete,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
+from interlock import runs
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import idempotency_keys as keys
 from interlock.adapters.sql.tables import leases, validators
+from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.transaction import connection
 from interlock.kernel import Store, Tx
 
@@ -34,6 +49,9 @@ SLOT_KEPT = timedelta(days=1)
 WINDOW_KEPT = timedelta(days=366)
 """The longest window that a budget can have."""
 
+ACTION_KEPT_US = runs.KEY_LIFE // timedelta(microseconds=1)
+"""How long the keys of a script's actions outlive the script's run: any process that still holds it has lost it by then."""
+
 _NO_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
 """Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go."""
 
@@ -44,18 +62,43 @@ async def sweep(store: Store, now: datetime) -> int:
     Safe at any time and from any number of processes. At most BATCH x MOST_BATCHES rows of a table go at once. Raises
     StoreError.
     """
-    swept = 0
-    for statement in _statements(now):
-        for _ in range(MOST_BATCHES):
-            gone = await store.write(lambda tx, each=statement: _count(tx, each))
-            swept += gone
-            if gone < BATCH:
-                break
-    return swept
+    await _repeat(store, _end_action_keys())
+    return sum([await _repeat(store, statement) for statement in _statements(now)])
 
 
-def _count(tx: Tx, statement: Delete) -> int:
+async def _repeat(store: Store, statement: Delete | Update) -> int:
+    """Until there is nothing left to do, or for this sweep enough. How many rows it touched."""
+    touched = 0
+    for _ in range(MOST_BATCHES):
+        rows = await store.write(lambda tx: _count(tx, statement))
+        touched += rows
+        if rows < BATCH:
+            break
+    return touched
+
+
+def _count(tx: Tx, statement: Delete | Update) -> int:
     return connection(tx).execute(statement).rowcount
+
+
+def _end_action_keys() -> Update:
+    """Give the keys of a script's actions an end, once the script's run has one and can be run no more. Those without an
+    end stay few, and are found by the index that finds what is over."""
+    action, script = run_rows.alias("action"), run_rows.alias("script")
+    both = action.join(script, script.c.run_id == action.c.parent_run_id)
+    over = and_(script.c.finished_at.is_not(None), script.c.state != runs.State.DEAD.value)
+    chosen = (
+        select(*keys.primary_key)
+        .join_from(keys, both, action.c.run_id == keys.c.run_id)
+        .where(keys.c.expires_at == runs.NEVER, over)
+        .limit(BATCH)
+    )
+    end = select(type_coerce(script.c.finished_at, BigInteger) + ACTION_KEPT_US).select_from(both)
+    return (
+        update(keys)
+        .values(expires_at=end.where(action.c.run_id == keys.c.run_id).scalar_subquery())
+        .where(tuple_(*keys.primary_key).in_(chosen))
+    )
 
 
 def _statements(now: datetime) -> Sequence[Delete]:
