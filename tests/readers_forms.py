@@ -53,7 +53,7 @@ def moment(data: bytes) -> bool:
     return True
 
 
-@reads(b'title=It broke\nnumber=7\nlabels:=["a"]', b"body=\nnumber=x")
+@reads(b'title=It broke\nnumber=7\nlabels:=["a"]', b"body=7\nnumber=x")
 def fields(data: bytes) -> bool:
     """A capability's input on the command line, one argument a line."""
     schema = {"properties": {"number": {"type": "integer"}, "labels": {"type": "array"}, "body": {"type": "string"}}}
@@ -75,6 +75,7 @@ def trust_file(data: bytes) -> bool:
     except signing.InvalidTrust:
         return False
     assert signing.Trust.parse(trust.dump()) == trust
+    assert all(base64.b64encode(base64.b64decode(key)).decode() == key for key in trust.keys.values())
     return True
 
 
@@ -95,6 +96,7 @@ def settings_file(data: bytes) -> bool:
 @reads(
     b'201\nlocation: /x\n\n{"number":7,"title":"Leak","body":null,"user":{"login":"octo"},"labels":[]}',
     b"429\nretry-after: 7\nx-ratelimit-reset: 9\ndate: Sun, 01 Mar 2026 12:00:00 GMT\n\n{}",
+    b"503\nretry-after: 99999999\n\n",
     b'422\n\n{"code":"taken","message":"no"}',
 )
 def service_answer(data: bytes) -> bool:
@@ -172,6 +174,7 @@ def node_packet(data: bytes) -> bool:
         except plane.InvalidPacket:
             continue
         assert unpack(pack(found)) == found
+        assert not isinstance(found, plane.ExecutionEvent) or found.receipt or found.size == len(found.data)
         taken = True
     return taken
 
