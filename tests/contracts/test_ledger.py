@@ -332,6 +332,6 @@ async def test_owners_and_their_open_attempts(store: sql.SqlStore, ledger: sql.S
     def open_of(*names: str, limit: int = 10) -> Callable[[Tx], list[str]]:
         return lambda tx: [attempt.owner_id for attempt in ledger.list_open(tx, names, limit)]
 
-    assert await store.read(open_of("own_gone", "own_late", "own_done")) == ["own_late", "own_gone"]
-    assert await store.read(open_of("own_gone", "own_late", limit=1)) == ["own_late"]
+    assert await store.read(open_of("own_gone", "own_late", "own_done")) == ["own_gone", "own_late"]
+    assert await store.read(open_of("own_gone", "own_late", limit=1)) == ["own_gone"]
     assert await store.read(open_of()) == []

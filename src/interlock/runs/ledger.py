@@ -172,5 +172,6 @@ class Ledger(Protocol):
         ...
 
     def list_open(self, tx: Tx, owner_ids: Collection[str], limit: int) -> Sequence[Attempt]:
-        """Running attempts of these owners, oldest first, of every tenant."""
+        """Running attempts of these owners, of every tenant; newest first, so that what others wait for is there before
+        them."""
         ...

@@ -1,7 +1,7 @@
 """Recovery: attempts whose owner is gone are settled by reading, or held for a person; never blindly repeated."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -83,7 +83,6 @@ class Recovery:
     async def sweep(self) -> Sequence[Recovered]:
         """Recover what is known to be left behind by now. Raises StoreError."""
         await self._expire_approvals()
-        left_behind = await self._left_behind()
         recovered: list[Recovered] = []
         places = anyio.CapacityLimiter(AT_ONCE)
 
@@ -92,9 +91,10 @@ class Recovery:
                 if (found := await self._recover(attempt)) is not None:
                     recovered.append(found)
 
-        async with anyio.create_task_group() as sweep:
-            for attempt in left_behind:
-                sweep.start_soon(one, attempt)
+        for turn in await self._left_behind():
+            async with anyio.create_task_group() as sweep:
+                for attempt in turn:
+                    sweep.start_soon(one, attempt)
         return recovered
 
     async def keep(self, *, every: float) -> None:
@@ -110,8 +110,9 @@ class Recovery:
                 _log.warning("recovery will try again: %s", error)
             await self._wiring.clock.sleep(every)
 
-    async def _left_behind(self) -> Sequence[Attempt]:
-        """Attempts of dead processes, and those of this one that an error (a commit whose answer was lost) left open."""
+    async def _left_behind(self) -> Sequence[Sequence[Attempt]]:
+        """Attempts of dead processes, and those of this one that an error (a commit whose answer was lost) left open. In
+        turns: a run comes after those that it asked for, since it is to go on with what became of them."""
         ledger, ownership, clock = self._wiring.ledger, self._wiring.ownership, self._wiring.clock
         asked_at = clock.monotonic()
         owners, busy = await self._wiring.store.read(lambda tx: (ledger.list_owners(tx), ledger.list_busy(tx)))
@@ -128,7 +129,13 @@ class Recovery:
         found = await self._wiring.store.read(lambda tx: ledger.list_open(tx, {*dead, *gone, mine}, size))
         # Asked after the read: what is in the read, and is not worked on now, has no one left who could end it.
         free = [attempt for attempt in found if attempt.run_id not in ownership.at_work]
-        return [attempt for attempt in free if attempt.attempt_id not in self._later][:BATCH]
+        due = [attempt for attempt in free if attempt.attempt_id not in self._later][:BATCH]
+        if not due:
+            return []
+        runs = await self._wiring.store.read(
+            lambda tx: [ledger.find_run(tx, each.tenant_id, each.run_id) for each in due]
+        )
+        return list(turns(due, {run.run_id: run.parent_run_id for run in runs if run is not None}))
 
     async def _recover(self, attempt: Attempt) -> Recovered | None:
         try:
@@ -267,3 +274,13 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
+
+
+def turns(attempts: Sequence[Attempt], parents: Mapping[str, str | None]) -> Iterator[Sequence[Attempt]]:
+    """The attempts of runs that no other run among these was asked for by, then those that are free now, and so on."""
+    left = list(attempts)
+    while left:
+        asking = {parents.get(each.run_id) for each in left}
+        turn = [each for each in left if each.run_id not in asking] or left
+        yield turn
+        left = [each for each in left if each not in turn]

@@ -138,7 +138,7 @@ class SqlLedger:
         chosen = (
             select(attempts)
             .where(attempts.c.state == runs.AttemptState.RUNNING.value, attempts.c.owner_id.in_(owner_ids))
-            .order_by(attempts.c.started_at, attempts.c.attempt_id)
+            .order_by(attempts.c.started_at.desc(), attempts.c.attempt_id.desc())
             .limit(limit)
         )
         return [rows.attempt_from(record) for record in _all(tx, chosen)]
