@@ -5,7 +5,7 @@ import pytest
 
 from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
 from interlock import plane, runs, sdk
-from interlock.kernel import PROGRESS, UnknownOutcome
+from interlock.kernel import PROGRESS, Retry, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -380,6 +380,7 @@ async def test_a_frozen_process_does_not_send(file_world: World, monkeypatch: py
             await process.create(timeout=3600)
         monkeypatch.undo()
         assert raised.value.run_id is not None
+        assert raised.value.retry is Retry.NEVER, "recovery goes on with it"
         assert file_world.server.requests("issues/create") == []
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.COMPLETED

@@ -109,8 +109,10 @@ class OwnershipLapsed(InternalError):
     """This process let its lease lapse; another one may have taken its runs over."""
 
     code = "ownership_lapsed"
-    retry = Retry.LATER
-    next_step = "Nothing was sent. Recovery goes on with the run; `interlock runs show RUN` tells."
+    retry = Retry.NEVER
+    next_step = (
+        "Do not ask again: recovery goes on with the run, and `interlock runs show RUN` tells what became of it."
+    )
 
 
 class RunCancelled(InterlockError):

@@ -52,8 +52,8 @@ class Execution:
     ) -> Ending:
         """Go on from a committed beginning to the run's end. With a `doubt`, reading settles that first.
 
-        Raises StaleRun or OwnershipLapsed when the run is no longer this process's, StoreError (OutcomeUnsaved, if a write
-        may have left) when the store fails, and cancellation. A cancelled
+        Raises StaleRun or OwnershipLapsed when the run is no longer this process's, StoreError (OutcomeUnsaved, of a write)
+        when the store fails, and cancellation. A cancelled
         recovery (one with a `doubt`) leaves its attempt open, for the next recovery; else the run ends with its caller.
         """
         left_open = doubt
@@ -165,10 +165,16 @@ class Execution:
 
 
 def _unsaved(call: Call, sender: Sender, error: StoreError) -> InterlockError:
-    """What the store's failure means to a caller, who must not send a write again that has left."""
-    if sender.effect() == "none":
+    """What the store's failure means to a caller, who must not send a write again that has left, or that recovery, to which
+    the run is still open, will send."""
+    if call.operation.effect is sdk.Effect.READ:
         return error
-    text = f"{call.capability.capability_id} left, and what became of it could not be recorded: {error.message}"
+    what = (
+        "has not happened, and goes on in recovery, for that"
+        if sender.effect() == "none"
+        else "left, and what became of it"
+    )
+    text = f"{call.capability.capability_id} {what} could not be recorded: {error.message}"
     return OutcomeUnsaved(text, details={"cause": error.to_json()})
 
 

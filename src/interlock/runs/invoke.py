@@ -20,6 +20,11 @@ from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
 
 
+class _GoneMeanwhile(Exception):
+    """The approval that was to be spent is no longer there: another call was first, or it was withdrawn. Nothing was
+    admitted; the call is asked about by itself."""
+
+
 class Invoker:
     """Admits requests and carries them out."""
 
@@ -67,8 +72,7 @@ class Invoker:
             lambda tx: wiring.approvals.find_usable(tx, tenant_id=binding.tenant_id, binding_digest=binding.digest)
         )
         if usable is not None:
-            # Another call may spend it first: then this one is asked about by itself.
-            with suppress(approvals.AlreadySpent, approvals.ApprovalExpired):
+            with suppress(_GoneMeanwhile):
                 return await self._execute(judged, approval_id=usable.approval_id)
         return _value(await self._admitting.hold(judged), judged)
 
@@ -89,7 +93,10 @@ class Invoker:
         at = run.created_at
         facts = call.facts(started_at=at, idempotency_key=run_id)
         begun = await begin(self._wiring, call, run_id=run_id, number=1, fence=run.fence, at=at, facts=facts)
-        journal = self._wiring.journal(await self._admitting.begin(judged, run, decided, begun))
+        try:
+            journal = self._wiring.journal(await self._admitting.begin(judged, run, decided, begun))
+        except (approvals.AlreadySpent, approvals.ApprovalExpired, approvals.ApprovalDenied) as error:
+            raise _GoneMeanwhile from error
         with of_run(run_id):
             ending = await self._execution.run(call, journal, begun, facts)
             if ending.error is not None:
