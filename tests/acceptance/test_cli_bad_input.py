@@ -365,13 +365,37 @@ def test_a_trust_file_that_is_none_is_refused(shell: Shell, packet: Path, conten
     assert (told.code, told.error["code"]) == (2, "invalid_trust")
 
 
-def test_a_rule_that_protects_nothing_is_pointed_out(shell: Shell):
-    shell.write_settings(
-        '[policy]\ndefault = "allow"\n[[policy.rules]]\nid = "x"\nthen = "deny"\ncapability = "github.git.ref.delte"\n'
+ASTRAY = """\
+[policy]
+default = "allow"
+[[policy.rules]]
+id = "x"
+then = "deny"
+capability = "github.git.ref.delte"
+"""
+TOLD = "rule 'x': capability: no capability that is installed is 'github.git.ref.delte'; did you mean 'github.git.ref.delete'?"
+
+
+def test_a_misspelt_rule_lets_nothing_through(shell: Shell):
+    shell.write_settings(ASTRAY)
+    message = refused(
+        shell, "invoke", "github.git.ref.delete", f"repo={REPOSITORY}", "ref=refs/heads/main", code="rule_astray"
     )
+    assert TOLD in message
+    assert TOLD in shell.run("doctor").out
+    assert shell.run("doctor").code == 2
+    assert shell.good("runs", "list")["runs"] == []
+    shell.write_settings(ASTRAY + "ahead = true\n")
+    assert shell.run("doctor").code == 0
+    assert shell.good("invoke", "github.repo.fetch", f"repo={REPOSITORY}")["state"] == "completed"
+
+
+def test_a_rule_for_what_is_not_installed_is_pointed_out(shell: Shell):
+    shell.write_settings(ASTRAY.replace("github.git.ref.delte", "linear.*"))
     told = shell.run("doctor")
     assert told.code == 0
-    assert "no installed capability is 'github.git.ref.delte'; did you mean 'github.git.ref.delete'?" in told.out
+    assert "rule 'x': capability: no capability that is installed is 'linear.*'" in told.out
+    assert shell.good("invoke", "github.repo.fetch", f"repo={REPOSITORY}")["state"] == "completed"
 
 
 def test_a_token_that_was_pasted_for_a_name_is_not_said_again(shell: Shell):

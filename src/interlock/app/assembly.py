@@ -113,6 +113,7 @@ def _wire(
         catalog=capabilities,
         connections=desk,
         policy=rules,
+        straying=runs.Straying(rules, capabilities),
         approvals=_approvals(settings, store, clock, ids),
         budgets=_budgets(store, clock, limits, lease),
         node=node,

@@ -1,12 +1,10 @@
 """An installation's health and age: examine everything without changing anything, and bring the store up to date."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from interlock import policy
 from interlock.app import foreign, provided
@@ -84,35 +82,25 @@ def _policy(settings: Settings, file: SettingsFile | None) -> Check:
         judged, limits = provided.read_rules(settings, file)
     except InterlockError as error:
         return _failed("policy", error)
-    if useless := _useless(settings, judged):
-        return Check(name="policy", health=Health.WARN, found="; ".join(useless))
+    strays = _strays(settings, judged)
+    if problems := [each.problem() for each in strays if each.protects_nothing]:
+        return _failed("policy", policy.RuleAstray(problems))
+    if strays:
+        return Check(name="policy", health=Health.WARN, found="; ".join(str(each.problem()) for each in strays))
     review = "; requesters may approve their own calls" if settings.approvals.self_review else ""
     found = f"{len(judged.rules)} rules, {len(limits)} budgets; what no rule matches: {judged.default}{review}"
     return Check(name="policy", health=Health.OK, found=found)
 
 
-def _useless(settings: Settings, judged: policy.Policy) -> list[str]:
-    """Rules that name capabilities or connectors of which none is installed: most likely a typo, and then the rule protects
-    nothing."""
+def _strays(settings: Settings, judged: policy.Policy) -> list[policy.Stray]:
+    """Patterns of rules that match nothing that is installed."""
     try:
         _, known = provided.read_catalog(settings)
     except InterlockError:
         return []  # said by another check
-    names = {
-        "capability": [
-            f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in each.operations
-        ],
-        "connector": [each.connector_id for each in known.connectors],
-    }
-    found: list[str] = []
-    for rule in judged.rules:
-        for field, there in names.items():
-            for pattern in cast("tuple[str, ...]", getattr(rule, field)):
-                if not any(fnmatchcase(name, pattern) for name in there):
-                    near = difflib.get_close_matches(pattern, there, n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
-                    found.append(f"rule {rule.rule_id!r}: no installed {field} is {pattern!r}{hint}")
-    return found
+    there = [f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in each.operations]
+    loaded = {each.connector_id for each in known.connectors}
+    return list(policy.find_strays(judged.rules, there, elsewhere=known.connector_ids - loaded))
 
 
 def _connectors(settings: Settings) -> Iterator[Check]:

@@ -79,6 +79,11 @@ class Catalog:
         self._all()
         return tuple(sorted(self._connectors.values(), key=lambda each: each.connector_id))
 
+    @property
+    def connector_ids(self) -> frozenset[str]:
+        """The ids of all connectors, the broken ones among them. Nothing is loaded."""
+        return frozenset((*self._connectors, *self._installed.names))
+
     def find_connector(self, connector_id: str) -> sdk.Manifest | None:
         """The manifest of that id. Raises RequestError for what is no text."""
         connector_id = _text("connector_id", connector_id)

@@ -8,7 +8,7 @@ policy's default, with a reason.
 
 from interlock.policy.decide import DEFAULT, Policy
 from interlock.policy.document import MAX_BYTES, Document, parse_document
-from interlock.policy.errors import InvalidPolicy, Place, Problem
+from interlock.policy.errors import InvalidPolicy, Place, Problem, RuleAstray
 from interlock.policy.load import KEYS, from_document, from_policy_file
 from interlock.policy.model import (
     EFFECTS,
@@ -21,6 +21,7 @@ from interlock.policy.model import (
     Reason,
 )
 from interlock.policy.rule import Rule
+from interlock.policy.stray import Stray, find_strays
 
 __all__ = [
     "DEFAULT",
@@ -40,6 +41,9 @@ __all__ = [
     "Problem",
     "Reason",
     "Rule",
+    "RuleAstray",
+    "Stray",
+    "find_strays",
     "from_document",
     "from_policy_file",
     "parse_document",

@@ -57,3 +57,13 @@ class InvalidPolicy(ConfigurationError):
             details={"problems": [problem.to_json() for problem in problems]},
         )
         self.problems = tuple(problems)
+
+
+class RuleAstray(InvalidPolicy):
+    """A rule that denies, sheds or asks names what is not there, and nearly what is: it would let through what it was
+    probably meant for, so the calls of that connector are refused."""
+
+    code = "rule_astray"
+    next_step = (
+        "Correct the name; or, if the rule is there before what it names, give it `ahead = true`. Nothing was sent."
+    )

@@ -14,7 +14,7 @@ _FILE_KEYS = ("policy", "budgets")
 KEYS = ("default", "reviewer", "rules")
 """What a policy consists of."""
 
-_RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "sandbox", "reason", "reviewer", "expires_after_s")
+_RULE_KEYS = ("id", "then", *MATCHERS, "pressure", "sandbox", "reason", "reviewer", "expires_after_s", "ahead")
 
 
 def from_document(document: Document) -> Policy:

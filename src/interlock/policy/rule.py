@@ -35,7 +35,9 @@ class Rule:
     roles, `connection` the connection's id or name. `pressure` maps a reading to a condition such as `"<0.1"`; a
     reading that nobody feeds fails its condition. `sandbox` is the least level at which a call that matches is carried
     out (None: the rule demands none); a rule that refuses has none. For `ask`, `reviewer` is the role that must approve
-    and `expires_after_s` the seconds that it has; None leaves either to the policy. Raises InvalidPolicy.
+    and `expires_after_s` the seconds that it has; None leaves either to the policy. `ahead` says that
+    the rule is there before what it names, which is not installed yet; else a name that is nearly one of a connector's
+    refuses that connector's calls. Raises InvalidPolicy.
     """
 
     rule_id: str
@@ -55,6 +57,7 @@ class Rule:
     reason: str | None = None
     reviewer: str | None = None
     expires_after_s: int | None = None
+    ahead: bool = False
 
     def __post_init__(self) -> None:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -80,6 +83,8 @@ class Rule:
         for name in ("sandbox", "reason", "reviewer", "expires_after_s"):
             if (value := getattr(self, name)) is not None:
                 shape[name] = value
+        if self.ahead:
+            shape["ahead"] = True
         return shape
 
     def text(self) -> str:
@@ -125,6 +130,8 @@ def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
     yield from _pressure_flaws(values.get("pressure", {}))
     yield from _sandbox_flaws(values)
     yield from _ask_flaws(values)
+    if not isinstance(ahead := values.get("ahead", False), bool):
+        yield ("ahead",), f"{repr(ahead)[:50]} is not true or false", None
 
 
 def _pattern_flaws(name: str, patterns: object) -> Iterator[Flaw]:

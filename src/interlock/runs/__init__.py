@@ -55,6 +55,7 @@ from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions, Doors
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
+from interlock.runs.straying import Straying
 from interlock.runs.targets import LOCAL_SCRIPT, TargetRefused
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
@@ -122,6 +123,7 @@ __all__ = [
     "StaleRun",
     "State",
     "Steering",
+    "Straying",
     "TargetRefused",
     "Trust",
     "Validator",

@@ -57,6 +57,7 @@ async def prepare(
 
 
 async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, Mapping[str, float]]:
-    """Ask policy, under the present pressure."""
+    """Ask policy, under the present pressure. Raises policy.RuleAstray."""
+    wiring.straying.check(call.capability)
     pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
     return wiring.policy.decide(call.policy_facts(pressure)), pressure

@@ -15,6 +15,7 @@ from interlock.runs.pressure import Pressure
 from interlock.runs.revalidation import Validators
 from interlock.runs.scripts import Actions
 from interlock.runs.signing import Signer
+from interlock.runs.straying import Straying
 
 
 class Blobs(Protocol):
@@ -69,6 +70,7 @@ class Wiring:
     catalog: catalog.Catalog
     connections: connections.Connections
     policy: policy.Policy
+    straying: Straying
     approvals: approvals.Approvals
     budgets: budgets.Budgets
     node: plane.Node

@@ -30,6 +30,7 @@ reason = "a person looks at writes"
 reviewer = "security"
 expires_after_s = 3600
 sandbox = "standard"
+ahead = true
 
 [[policy.rules]]
 id = "busy"
@@ -53,6 +54,7 @@ policy:
       reviewer: security
       expires_after_s: 3600
       sandbox: standard
+      ahead: true
     - id: busy
       then: shed
       pressure: {budget_left: "<0.1"}
@@ -68,7 +70,8 @@ JSON = """\
       {"id": "reads", "then": "allow", "effect": "read"},
       {
         "id": "writes", "then": "ask", "capability": ["github.*", "linear.*"],
-        "reason": "a person looks at writes", "reviewer": "security", "expires_after_s": 3600, "sandbox": "standard"
+        "reason": "a person looks at writes", "reviewer": "security", "expires_after_s": 3600, "sandbox": "standard",
+        "ahead": true
       },
       {"id": "busy", "then": "shed", "pressure": {"budget_left": "<0.1"}}
     ]
@@ -99,6 +102,7 @@ def test_both_forms_give_the_same_policy_as_python():
             reviewer="security",
             expires_after_s=3600,
             sandbox="standard",
+            ahead=True,
         ),
         policy.Rule(rule_id="busy", then=Effect.SHED, pressure={"budget_left": "<0.1"}),
     )

@@ -1,0 +1,70 @@
+"""Rules whose names are not there: typos are told from what is not installed yet."""
+
+from typing import Any
+
+import pytest
+
+from interlock import policy
+from interlock.policy import Effect
+
+THERE = ("github.issue.create", "github.issue.list", "github.git.ref.delete", "github.repo.fetch")
+
+
+def strays(then: Effect = Effect.DENY, elsewhere: tuple[str, ...] = (), **matchers: Any) -> list[policy.Stray]:
+    rule = policy.Rule(rule_id="r", then=then, **matchers)
+    return list(policy.find_strays([rule], THERE, elsewhere=elsewhere))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("github.isue.create", "github.issue.create"),
+        ("github.isue.*", "github.issue.*"),
+        ("githb.issue.*", "github.issue.*"),
+        ("githb.*", "github.*"),
+        ("githb.isue.creat", "github.issue.create"),
+        ("*.isue.create", "*.issue.create"),
+        ("github.git.ref.delte", "github.git.ref.delete"),
+        ("github.issues.*", "github.issue.*"),
+        ("github.issue.delete", None),
+        ("github.wiki.*", None),
+        ("gitlab.issue.create", None),
+        ("linear.*", None),
+        ("github.issue.create.now", None),
+        ("github", None),
+    ],
+)
+def test_a_typo_is_told_from_another_name(pattern: str, near: str | None):
+    (found,) = strays(capability=(pattern,))
+    assert (found.pattern, found.near, found.protects_nothing) == (pattern, near, near is not None)
+
+
+@pytest.mark.parametrize("pattern", ["*", "github.*", "*.delete", "github.issue.c*", "gith?b.issue.list"])
+def test_what_matches_is_no_stray(pattern: str):
+    assert strays(capability=(pattern,)) == []
+
+
+def test_connectors_are_looked_at_too():
+    assert strays(connector=("github", "git*")) == []
+    assert [(each.pattern, each.near) for each in strays(connector=("githb", "linear"))] == [
+        ("githb", "github"),
+        ("linear", None),
+    ]
+
+
+def test_what_is_elsewhere_is_not_judged():
+    assert strays(elsewhere=("githb",), capability=("githb.issue.*",), connector=("githb",)) == []
+    assert strays(elsewhere=("other",), capability=("*.isue.create",)) == []
+
+
+def test_a_rule_that_is_written_ahead_says_so():
+    assert strays(capability=("github.isue.*",), ahead=True) == []
+
+
+def test_a_rule_that_only_allows_lets_nothing_through_by_mistake():
+    (found,) = strays(Effect.ALLOW, capability=("github.isue.*",))
+    assert (found.near, found.protects_nothing) == ("github.issue.*", False)
+    assert [strays(then, capability=("github.isue.*",))[0].protects_nothing for then in (Effect.ASK, Effect.SHED)] == [
+        True,
+        True,
+    ]
