@@ -1,8 +1,10 @@
 """Looking capabilities up."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from interlock import sdk
@@ -12,6 +14,8 @@ from interlock.catalog.errors import ConnectorBroken, DuplicateConnector, Unknow
 from interlock.kernel import RequestError
 
 _MOST: Final = 200
+_ALIKE: Final = 0.8
+_PARTS: Final = re.compile(r"[a-z0-9]{3,}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,11 +137,12 @@ class Catalog:
 
     def search(self, text: str, filter: Filter | None = None, *, limit: int = 20) -> tuple[Capability, ...]:  # noqa: A002
         """The capabilities that fit and in which every word occurs, best first: in the id, then in the names, then in the
-        text. Raises RequestError for a text or a filter that is none."""
+        text. If there are none, those in which every word occurs or nearly does. Raises RequestError for a text or a
+        filter that is none."""
         wanted = _filter(filter)
         words = _text("text", text).lower().split()[:20]
         fitting = [each for each in self._all() if wanted.fits(each)]
-        scored = [(score, each) for each in fitting if (score := _score(each, words)) > 0]
+        scored = _scored(fitting, words) or _scored(fitting, words, forgiving=True)
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
 
 
@@ -153,14 +158,35 @@ def _filter(value: object) -> Filter:
     return value or Filter()
 
 
-def _score(capability: Capability, words: list[str]) -> int:
+def _scored(fitting: list[Capability], words: list[str], *, forgiving: bool = False) -> list[tuple[int, Capability]]:
+    return [(score, each) for each in fitting if (score := _score(each, words, forgiving=forgiving)) > 0]
+
+
+def _score(capability: Capability, words: list[str], *, forgiving: bool) -> int:
     operation, manifest = capability.operation, capability.manifest
     names = f"{operation.display_name} {operation.surface.normalized_id or ''} {manifest.display_name}".lower()
     rest = " ".join([operation.description, manifest.description, manifest.category, *manifest.tags]).lower()
     total = 0
     for word in words:
-        weight = 4 if word in capability.capability_id else 2 if word in names else 1 if word in rest else 0
+        places = (capability.capability_id, names, rest)
+        weight = next((16 >> place for place, text in enumerate(places) if word in text), 0)
+        if weight == 0 and forgiving:
+            weight = 2 if _nearly_in(word, f"{capability.capability_id} {names}") else _nearly_in(word, rest)
         if weight == 0:
             return 0
         total += weight
     return total
+
+
+def _nearly_in(word: str, text: str) -> bool:
+    return any(_nearly(word, part) for part in _PARTS.findall(text))
+
+
+@lru_cache(maxsize=8192)
+def _nearly(word: str, part: str) -> bool:
+    """Whether one is probably the other, with a slip or two of the keyboard; the first letter is seldom one."""
+    return (
+        word[0] == part[0]
+        and abs(len(word) - len(part)) <= 2
+        and difflib.SequenceMatcher(None, word, part).ratio() >= _ALIKE
+    )

@@ -103,7 +103,9 @@ def show_connector(
 
 def list_capabilities(
     desk: "Desk",
-    search: Annotated[str | None, typer.Option(metavar="WORDS", help="Only those in which all words occur.")] = None,
+    search: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="Only those with all these words; typos are forgiven.")
+    ] = None,
     connector: Annotated[str | None, typer.Option(metavar="ID", help="Only of this connector.")] = None,
     effect: Annotated[
         str | None, typer.Option(metavar="EFFECT", help="read, create, update, delete or execute.")

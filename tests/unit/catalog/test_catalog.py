@@ -115,6 +115,30 @@ def test_search_wants_every_word_and_ranks_ids_first(full: catalog.Catalog) -> N
     assert full.search("") == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("tikcet create", "acme.ticket.create"),
+        ("TICKT create", "acme.ticket.create"),
+        ("ticket crate", "acme.ticket.create"),
+        ("ticket craete", "acme.ticket.create"),
+        ("paymnt", "acme.payment.create"),
+    ],
+)
+def test_a_search_forgives_a_typo(full: catalog.Catalog, text: str, first: str) -> None:
+    assert full.search(text)[0].capability_id == first
+
+
+def test_what_has_the_words_hides_what_has_them_nearly(full: catalog.Catalog) -> None:
+    found = ["ticket" in each.capability_id for each in full.search("tickt")]
+    assert found == sorted(found, reverse=True)  # an id goes before a text
+    assert found[0]
+    exact = full.search("ticket.list")
+    assert [each.capability_id for each in exact] == ["acme.ticket.list"]
+    assert full.search("tkt") == ()
+    assert full.search("tickt nonsense") == ()
+
+
 def test_two_connectors_with_one_id_are_refused() -> None:
     with pytest.raises(catalog.DuplicateConnector, match="acme"):
         catalog.Catalog([fix.connector().manifest, fix.connector(version="2.0.0").manifest])
