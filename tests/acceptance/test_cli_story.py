@@ -187,6 +187,15 @@ def test_following_a_run(shell: Shell):
     assert lines[-1]["type"] == "run.completed"
 
 
+def test_a_held_run_says_until_when_it_waits(shell: Shell):
+    run_id, approval_id = shell.hold("waits")
+    until = next(line for line in shell.run("runs", "show", run_id).out.splitlines() if "waits until" in line)
+    expires = next(line for line in shell.run("approvals", "show", approval_id).out.splitlines() if "expires" in line)
+    assert until.split()[2:] == expires.split()[1:]
+    shell.good("approvals", "approve", approval_id)
+    assert "waits until" not in shell.run("runs", "show", run_id).out
+
+
 def test_lists_have_pages_and_filters(shell: Shell):
     ids = [shell.hold(f"issue {number}")[0] for number in range(3)]
     first = shell.good("runs", "list", "--limit", "2", "--connection", "github")
@@ -196,6 +205,12 @@ def test_lists_have_pages_and_filters(shell: Shell):
     shell.good("runs", "cancel", ids[0], "--reason", "mistake")
     assert [each["run_id"] for each in shell.good("runs", "list", "--state", "cancelled")["runs"]] == [ids[0]]
     assert shell.good("runs", "list", "--by", "nobody")["runs"] == []
+    assert len(shell.good("runs", "list", "--since", "1h")["runs"]) == len(ids)
+    assert shell.good("runs", "list", "--until", "1h")["runs"] == []
+    assert shell.good("runs", "list", "--parent", ids[0])["runs"] == []
+    trace = shell.good("runs", "show", ids[1])["run"]["trace_id"]
+    assert [each["run_id"] for each in shell.good("runs", "list", "--trace", trace)["runs"]] == [ids[1]]
+    assert "--since: 'yesterday' is no time" in shell.run("runs", "list", "--since", "yesterday").err
     assert shell.good("approvals", "list", "--state", "cancelled")["approvals"][0]["run_id"] == ids[0]
 
 

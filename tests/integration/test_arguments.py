@@ -1,6 +1,7 @@
 """What a program hands to the facade wrongly is told by an error of ours, from Python async and sync alike."""
 
 import inspect
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -66,6 +67,16 @@ async def test_what_is_asked_for_oddly_is_told():
 
 
 @pytest.mark.anyio
+async def test_a_time_has_a_zone():
+    async with app.Interlock.open(":memory:") as il:
+        wrongs: tuple[dict[str, Any], ...] = ({"since": datetime(2026, 3, 1)}, {"until": "2026-03-01"})
+        for wrong in wrongs:
+            with pytest.raises(RequestError, match="must be a datetime with a time zone"):
+                await il.runs.list(**wrong)
+        assert await il.runs.list(since=datetime(2026, 3, 1, tzinfo=UTC)) == []
+
+
+@pytest.mark.anyio
 async def test_what_was_closed_says_so():
     async with app.Interlock.open(":memory:") as il:
         pass
@@ -121,7 +132,7 @@ async def test_a_text_that_no_store_takes_names_nothing(world: World):
                 with pytest.raises(RequestError, match=r"cursor is not an? (run|approval|connection) id"):
                     await listed(cursor=text)
         for text in UNFIT[:2]:
-            for name in ("capability", "connection_id", "actor"):
+            for name in ("capability", "connection_id", "actor", "trace_id", "parent_run_id"):
                 given: dict[str, Any] = {name: text}
                 with pytest.raises(RequestError, match=f"{name} must be a text of printable characters, not 'run_"):
                     await il.runs.list(**given)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from enum import StrEnum
 from functools import wraps
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
@@ -53,6 +54,10 @@ def _text_or_texts(value: object) -> bool:
     return _TEXT.fits(value) or _TEXTS.fits(value)
 
 
+def _aware(value: object) -> bool:
+    return isinstance(value, datetime) and value.tzinfo is not None
+
+
 def _above_zero(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -76,6 +81,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "target": _Kind("a text or a list of texts", _text_or_texts),
     "timeout": _of((int, float), "a number of seconds"),
     **dict.fromkeys(("reason", "note"), _Kind(f"a text of at most {MAX_REMARK} characters, none of them a control", _remark)),
+    **dict.fromkeys(("since", "until"), _Kind("a datetime with a time zone", _aware)),
     "limit": _Kind("a whole number above 0", _above_zero),
     "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
     "seen": _of(StrEnum, "a member of Seen"),

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
@@ -57,10 +58,15 @@ class Runs:
         capability: str | None = None,
         connection_id: str | None = None,
         actor: str | None = None,
+        trace_id: str | None = None,
+        parent_run_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> "Sequence[runs.Run]":
-        """Runs of this tenant, newest first; go on with `cursor` = the last run id."""
+        """Runs of this tenant, newest first; go on with `cursor` = the last run id. They were asked for at `since` or later,
+        and before `until`."""
         from interlock import runs
 
         query = runs.RunFilter(
@@ -69,6 +75,10 @@ class Runs:
             capability=capability,
             connection_id=connection_id,
             actor=actor,
+            trace_id=trace_id,
+            parent_run_id=parent_run_id,
+            since=since,
+            until=until,
             cursor=cursor,
             limit=limit,
         )

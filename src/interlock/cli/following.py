@@ -38,52 +38,46 @@ async def list_runs(
     capability: Annotated[str | None, typer.Option(metavar="ID", help="Only of this capability.")] = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="Only over this connection.")] = None,
     by: Annotated[str | None, typer.Option(metavar="ACTOR", help="Only asked for by this actor.")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only asked for since: 2h, 7d, 2026-01-31 …")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only asked for before then.")] = None,
+    trace: Annotated[str | None, typer.Option(metavar="ID", help="Only of this trace.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="RUN", help="Only asked for by this run.")] = None,
     cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this run.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 50,
 ) -> "Answer":
     """List runs, newest first.
 
     Example:
-      interlock runs list --state held,waiting
+      interlock runs list --state held,waiting --since 7d
     """
     from interlock import runs
     from interlock.cli.desk import Answer
     from interlock.cli.documents import document, page
-    from interlock.cli.paper import Ink
-    from interlock.cli.text import moment
+    from interlock.cli.times import parse_moment
     from interlock.cli.words import states
+    from interlock.kernel import SystemClock
 
-    wanted = states(state or (), runs.State)
+    wanted, now = states(state or (), runs.State), SystemClock().now()
     async with desk.open() as il:
         found = await il.runs.list(
             states=wanted,
             capability=capability,
             connection_id=None if connection is None else (await il.connections.fetch(connection)).connection_id,
             actor=by,
+            trace_id=trace,
+            parent_run_id=parent,
+            since=None if since is None else parse_moment(since, option="--since", now=now),
+            until=None if until is None else parse_moment(until, option="--until", now=now),
             cursor=cursor,
             limit=limit,
         )
 
-    def show_page(paper: "Paper") -> None:
-        if not found:
-            paper.line("No runs.")
-            return
-        rows = [
-            (
-                each.run_id,
-                paper.state(each.state.value),
-                each.capability,
-                each.actor,
-                moment(each.created_at),
-                each.reason or "",
-            )
-            for each in found
-        ]
-        paper.table(("run", "state", "capability", "actor", "asked", "reason"), rows)
-        if len(found) >= limit:
-            paper.line(Ink(f"more: --cursor {found[-1].run_id}", "faint"))
-
-    return Answer(document=page("runs", [document(each) for each in found], limit=limit, key="run_id"), show=show_page)
+    return Answer(
+        document=page("runs", [document(each) for each in found], limit=limit, key="run_id"),
+        show=lambda paper: _show_page(paper, found, limit),
+    )
 
 
 async def show(desk: "Desk", run_id: _Id) -> "Answer":
@@ -228,6 +222,29 @@ def _moved(run: "runs.Run") -> "Answer":
             paper.line("  it stops before its next send")
 
     return Answer(document={"run": document(run)}, show=show_run)
+
+
+def _show_page(paper: "Paper", found: "Sequence[runs.Run]", limit: int) -> None:
+    from interlock.cli.paper import Ink
+    from interlock.cli.text import moment
+
+    if not found:
+        paper.line("No runs.")
+        return
+    rows = [
+        (
+            each.run_id,
+            paper.state(each.state.value),
+            each.capability,
+            each.actor,
+            moment(each.created_at),
+            each.reason or "",
+        )
+        for each in found
+    ]
+    paper.table(("run", "state", "capability", "actor", "asked", "reason"), rows)
+    if len(found) >= limit:
+        paper.line(Ink(f"more: --cursor {found[-1].run_id}", "faint"))
 
 
 def _show_events(paper: "Paper", found: "Sequence[runs.Event]") -> None:

@@ -18,7 +18,7 @@ _STATES = {"send.settled": "delivery", "policy.decided": "effect", "attempt.ende
 
 def draw(paper: Paper, history: runs.History, events: Sequence[runs.Event]) -> None:
     """The whole page."""
-    _head(paper, history.run)
+    _head(paper, history)
     _decisions(paper, history.decisions)
     paper.heading("Timeline")
     for event in events:
@@ -47,7 +47,7 @@ def next_steps(history: runs.History) -> list[tuple[str, str]]:
     run = history.run
     match run.state:
         case runs.State.HELD:
-            approval = next((each for each in history.approvals if each.approval_id == run.approval_id), None)
+            approval = _approval(history)
             step = f"interlock approvals approve {run.approval_id}"
             if approval is not None and approval.state is approvals.State.APPROVED:
                 return [(step, f"{approval.reviewer} approved it; this executes it")]
@@ -65,7 +65,14 @@ def next_steps(history: runs.History) -> list[tuple[str, str]]:
             return []
 
 
-def _head(paper: Paper, run: runs.Run) -> None:
+def _approval(history: runs.History) -> approvals.Approval | None:
+    """The one that the run waits for, or waited for."""
+    return next((each for each in history.approvals if each.approval_id == history.run.approval_id), None)
+
+
+def _head(paper: Paper, history: runs.History) -> None:
+    run, approval = history.run, _approval(history)
+    until = approval.expires_at if approval is not None and run.state is runs.State.HELD else None
     paper.line(paper.state(run.state.value), Ink(run.capability, "strong"), Ink(run.run_id, "faint"))
     error = cast("Mapping[str, Any] | None", run.error)
     paper.fields(
@@ -79,6 +86,7 @@ def _head(paper: Paper, run: runs.Run) -> None:
             ("connector", f"{run.connector_id} {run.connector_version}" if run.connector_id else None),
             ("key", run.idempotency_key),
             ("approval", run.approval_id),
+            ("waits until", moment(until) or None),
             ("input", shorten(run.input_json, 300)),
         ]
     )
