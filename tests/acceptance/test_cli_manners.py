@@ -85,7 +85,8 @@ def test_help_teaches(bare_shell: Shell):
     assert told.code == 0
     for line in ("0  done", "4  held", "5  unknown outcome", "6  not verified", "7  store"):
         assert line in told.out
-    assert bare_shell.run().out == told.out
+    assert bare_shell.run().out == bare_shell.run("-h").out == told.out
+    assert bare_shell.run("runs", "list", "-h").out == bare_shell.run("runs", "list", "--help").out
     assert "Commands:" in bare_shell.run("runs").out
 
 

@@ -51,6 +51,7 @@ def _blamed(ctx: Any) -> Generator[None]:
         raise
 
 
+_SETTINGS = {"help_option_names": ["--help", "-h"]}
 _EXAMPLE = re.compile(r"(?<!\x08\n)^Example:\n", re.MULTILINE)
 
 _SHARED: dict[str, tuple[Any, Any]] = {
@@ -76,7 +77,7 @@ def command(parent: typer.Typer, name: str) -> Callable[[F], F]:
 
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         _dress(carried, function.__doc__, [context, *(each.replace(kind=context.kind) for each in own), *_parameters()])
-        parent.command(name, cls=_Command)(carried)
+        parent.command(name, cls=_Command, context_settings=_SETTINGS)(carried)
         return function
 
     return register
@@ -102,7 +103,7 @@ def share(tree: typer.Typer, about: str, *more: inspect.Parameter, epilog: str |
 
     context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     _dress(callback, about, [context, *_parameters(), *more])
-    tree.callback(epilog=epilog, invoke_without_command=True)(callback)
+    tree.callback(epilog=epilog, invoke_without_command=True, context_settings=_SETTINGS)(callback)
 
 
 def _parameters() -> list[inspect.Parameter]:

@@ -1,7 +1,6 @@
 """What commands print on: tables and colours for a terminal, plain lines for everything else."""
 
 import os
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
@@ -69,20 +68,25 @@ class Paper:
             self.line(Ink(f"  {name.ljust(width)}", "faint"), value)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Words]]) -> None:
-        """Rows under a line of headings; `fields` of one row each are read better as such."""
+        """Rows under a line of headings; `fields` of one row each are read better as such. On a terminal columns of texts give
+        way, and where that is not enough, each row is as many lines as it has columns."""
         if self.plain:
             self._plain_table(columns, rows)
+            return
+        console = self._console()
+        contents = [[_text(cell) for cell in cells] for cells in zip(columns, *rows, strict=True)]
+        least = [_least(cells) for cells in contents]
+        if sum(least) + 2 * len(least) > console.width:
+            self._blocks(columns, rows)
             return
         from rich.table import Table
 
         drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for index, column in enumerate(columns):
-            # An id that is broken over lines cannot be copied: other columns give way.
-            has_ids = any(_ID.fullmatch(_text(row[index])) for row in rows)
-            drawn.add_column(column, overflow="fold", no_wrap=has_ids, min_width=_ID_WIDTH if has_ids else None)
+        for column, cells, width in zip(columns, contents, least, strict=True):
+            drawn.add_column(column, overflow="fold", no_wrap=not _is_text(cells), min_width=width)
         for row in rows:
             drawn.add_row(*(_rich(cell) for cell in row))
-        self._console().print(drawn)
+        console.print(drawn)
 
     def data(self, value: object) -> None:
         """A JSON value for people to read."""
@@ -93,6 +97,13 @@ class Paper:
         """A state's name in its colour, with its symbol on a terminal."""
         symbol, style = _STATES.get(name, ("•", "faint"))
         return Ink(name if self.plain else f"{symbol} {name}", style)
+
+    def _blocks(self, columns: Sequence[str], rows: Sequence[Sequence[Words]]) -> None:
+        for row in rows:
+            self.line(row[0])
+            self.fields(
+                [(name, cell if _text(cell) else None) for name, cell in zip(columns[1:], row[1:], strict=True)]
+            )
 
     def _plain_table(self, columns: Sequence[str], rows: Sequence[Sequence[Words]]) -> None:
         cells = [[column.upper() for column in columns], *([_text(cell) for cell in row] for row in rows)]
@@ -107,8 +118,18 @@ class Paper:
         return Console(file=self._out, highlight=False, markup=False, emoji=False)
 
 
-_ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
-_ID_WIDTH = 36
+_LEAST = 24
+"""Characters in which a text can be read."""
+
+
+def _least(cells: Sequence[str]) -> int:
+    """How wide a column has to be: a name or an id that is broken over lines cannot be copied."""
+    width = max(len(each) for each in cells)
+    return min(width, _LEAST) if _is_text(cells) else width
+
+
+def _is_text(cells: Sequence[str]) -> bool:
+    return any(" " in each for each in cells)
 
 
 def _text(words: Words) -> str:

@@ -25,7 +25,10 @@ def only_one(candidates: Sequence[Standing], *, connector_id: str) -> Standing:
     Raises NoConnection, AmbiguousConnection.
     """
     if not candidates:
-        raise errors.NoConnection(f"this tenant has no connection for {connector_id!r}")
+        raise errors.NoConnection(
+            f"this tenant has no connection for {connector_id!r}",
+            next_step=f"Connect the service first: `interlock connect {connector_id} --token-env NAME`.",
+        )
     usable = [standing for standing in candidates if standing[0].state in USABLE]
     if len(usable) > 1:
         raise errors.AmbiguousConnection(connector_id, (connection.name for connection, _ in usable))

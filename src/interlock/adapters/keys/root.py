@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Never
 
-from interlock.adapters.keys.errors import KeyExposed, KeyInvalid, KeyMissing
+from interlock.adapters.keys.errors import MAKE, KeyExposed, KeyInvalid, KeyMissing
 
 _BYTES: Final = 32
 _MAX_FILE: Final = 4096
@@ -146,4 +146,7 @@ def _generate(path: Path, raw: bytes) -> None:
         finally:
             Path(draft).unlink()
     except OSError as error:
-        raise KeyMissing(f"there is no root key, and {path} cannot be written: {error.strerror}") from error
+        raise KeyMissing(
+            f"there is no root key, and {path} cannot be written: {error.strerror}",
+            next_step=f"Let that folder be written, or set INTERLOCK_KEY to the output of: {MAKE}",
+        ) from error
