@@ -63,7 +63,7 @@ class Paperwork:
         verdict = wiring.policy.decide(call.policy_facts({}))
         assert verdict.effect is policy.Effect.ALLOW
         decided = drawing.decision(call, run_id, 1, verdict, {}, ids=wiring.ids, at=at)
-        run = replace(drawing.new_run(call, run_id, at), state=runs.State.RUNNING, attempt_count=1)
+        run = drawing.new_run(call, run_id, at).moved(state=runs.State.RUNNING, attempt_count=1)
         scopes, hosts = frozenset(call.operation.scopes), frozenset({call.host})
         lease = wiring.connections.lease(call.resolved, scopes=scopes, hosts=hosts, run_id=run_id)
         attempt = runs.Attempt(

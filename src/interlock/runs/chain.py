@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from interlock.kernel import JSON, IdSource, canonical, digest_bytes, to_rfc3339
+from interlock.kernel import IdSource, canonical, digest_bytes, to_rfc3339
 from interlock.runs.entries import Entry
 from interlock.runs.model import Event, Run
 from interlock.runs.verdict import Problem
@@ -30,34 +30,33 @@ def append(run: Run, entries: Iterable[Entry], *, ids: IdSource, at: datetime) -
     The head is taken from the run and not read again: the ledger's compare-and-set on it is the lock. Raises ValueError
     if an entry's data has no canonical JSON.
     """
-    seq, head, moment = run.head_seq, run.head_hash, to_rfc3339(at)
+    told = list(entries)
+    run_id, head, moment = run.run_id, run.head_hash, to_rfc3339(at)
     events: list[Event] = []
-    for kind, data in entries:
-        seq += 1
-        event_id = ids.new("evt")
-        body = _body(moment, data, event_id, head, run.run_id, seq, kind)
-        head = digest_bytes(body)
+    for seq, ((kind, data), event_id) in enumerate(
+        zip(told, ids.several("evt", len(told)), strict=True), start=run.head_seq + 1
+    ):
+        if not (kind.isascii() and kind.replace(".", "_").isidentifier()):
+            raise ValueError(f"an event's type is a dotted name, not {kind!r}")
+        # In canonical JSON. Only the data is unknown: all else is ours, plain ASCII, and is put in its place.
+        body = (
+            f'{{"at":"{moment}","data":{canonical(data).decode()},"event_id":"{event_id}","prev":"{head}",'
+            f'"run_id":"{run_id}","seq":{seq},"type":"{kind}"}}'
+        )
+        head = digest_bytes(body.encode())
         events.append(
             Event(
                 event_id=event_id,
-                run_id=run.run_id,
+                run_id=run_id,
                 tenant_id=run.tenant_id,
                 seq=seq,
                 type=kind,
                 at=at,
-                body=body.decode(),
+                body=body,
                 hash=head,
             )
         )
-    return Extension(tuple(events), seq, head)
-
-
-def _body(at: str, data: JSON, event_id: str, prev: str, run_id: str, seq: int, kind: str) -> bytes:
-    """The event in canonical JSON. Only the data is unknown: all else is ours, plain ASCII, and is put in its place."""
-    if not kind.replace(".", "_").isidentifier():
-        raise ValueError(f"an event's type is a dotted name, not {kind!r}")
-    around = f'"event_id":"{event_id}","prev":"{prev}","run_id":"{run_id}","seq":{seq},"type":"{kind}"}}'
-    return b'{"at":"%b","data":%b,%b' % (at.encode(), canonical(data), around.encode("ascii"))
+    return Extension(tuple(events), run.head_seq + len(events), head)
 
 
 def check(

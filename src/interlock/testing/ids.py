@@ -16,3 +16,7 @@ class SequentialIds:
         if prefix not in PREFIXES:
             raise ValueError(f"unknown id prefix {prefix!r}")
         return f"{prefix}_{0x7 << 76 | 0b10 << 62 | next(self._count):032x}"
+
+    def several(self, prefix: str, count: int) -> list[str]:
+        """The next ids. Raises as `new`."""
+        return [self.new(prefix) for _ in range(count)]

@@ -45,13 +45,23 @@ def test_ids_grow_even_when_the_clock_goes_back(moments: list[datetime]) -> None
     made: list[str] = []
     for moment in moments:
         clock.moment = moment
-        made += [ids.new("run"), ids.new("run")]
+        made += [ids.new("run"), *ids.several("run", 3), ids.new("run")]
     assert made == sorted(set(made))
 
 
+@given(MOMENTS, st.integers(0, 200))
+def test_several_at_once_are_as_good_as_one_by_one(moment: datetime, count: int) -> None:
+    made = Uuid7Ids(Stopped(moment)).several("evt", count)
+    assert len(set(made)) == count
+    assert all(is_id(each, "evt") and uuid.UUID(each[4:]).version == 7 for each in made)
+    assert len({each[-16:] for each in made}) == count, "the random parts differ, too"
+
+
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(ValueError, match="unknown id prefix 'foo'"):
-        Uuid7Ids(Stopped(datetime(2026, 1, 1, tzinfo=UTC))).new("foo")
+    ids = Uuid7Ids(Stopped(datetime(2026, 1, 1, tzinfo=UTC)))
+    for made in (lambda: ids.new("foo"), lambda: ids.several("foo", 2)):
+        with pytest.raises(ValueError, match="unknown id prefix 'foo'"):
+            made()
 
 
 @pytest.mark.parametrize(
