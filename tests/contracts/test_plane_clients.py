@@ -289,6 +289,64 @@ async def test_executions_that_ended_long_ago_are_forgotten(bed: Bed) -> None:
         assert (await client.status(new)).state is plane.ExecutionState.RUNNING
 
 
+class Shelf:
+    """A sink in memory."""
+
+    name = "shelf"
+
+    def __init__(self) -> None:
+        self.records: list[plane.EvidenceRecord] = []
+
+    async def emit(self, record: plane.EvidenceRecord) -> None:
+        self.records.append(record)
+
+    async def flush(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@asynccontextmanager
+async def begun_again(bed: Bed, path: Path, sinks: plane.SinkSet | None = None) -> AsyncGenerator[plane.Executions]:
+    """The node as another process has it: with the journal, and with no memory of its own."""
+    target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="echo", clock=bed.intents.clock)
+    verifier, clock = bed.authorizer.verifier(), bed.intents.clock
+    node = plane.Node(NODE_ID, lanes=[bed.lane], targets=[target], verifier=verifier, clock=clock, sinks=sinks)
+    async with (
+        aclosing(nodes.FileJournal(path, clock=clock)) as journal,
+        plane.Executions(node, clock=clock, ids=SequentialIds(), journal=journal) as executions,
+    ):
+        yield executions
+
+
+async def test_the_receipt_of_a_lost_execution_is_evidence_once(bed: Bed, tmp_path: Path) -> None:
+    intent, shelf, crashed = bed.intent("/stuck"), Shelf(), tmp_path / "found after the crash"
+    async with bed.opened() as client:
+        ref = await bed.start(client, intent)
+        crashed.write_bytes(bed.journal.read_bytes())
+    for _ in range(2):
+        async with begun_again(bed, crashed, plane.SinkSet([shelf])) as executions:
+            receipt = await executions.wait(ref)
+    [record] = shelf.records
+    assert record.receipt == receipt
+    assert (record.tenant_id, record.run_id, record.attempt_id) == (intent.tenant_id, intent.run_id, intent.attempt_id)
+
+
+async def test_an_authority_that_was_used_before_the_node_was_lost_serves_nobody(bed: Bed, tmp_path: Path) -> None:
+    """Not another client either, in whose name it would be another execution."""
+    intent, crashed = bed.intent("/stuck"), tmp_path / "found after the crash"
+    authority = bed.authority(intent)
+    async with begun_again(bed, bed.journal) as first:
+        ref = await first.start(intent, authority=authority, target_class=plane.LOCAL_HTTP, asked_by="ann")
+        crashed.write_bytes(bed.journal.read_bytes())
+    async with begun_again(bed, crashed) as second:
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await second.start(intent, authority=authority, target_class=plane.LOCAL_HTTP, asked_by="bob")
+        again = await second.start(intent, authority=authority, target_class=plane.LOCAL_HTTP, asked_by="ann")
+    assert rejected.value.failure.code == "authority_replayed"
+    assert again.execution_id == ref.execution_id
+    assert bed.lane.begun == 1
+
+
 class Stubborn(nodes.FileJournal):
     """A journal on a disk without room."""
 
@@ -383,7 +441,7 @@ async def test_a_node_that_opened_the_journal_before_it_was_compacted_does_not_h
             pass
 
 
-async def test_half_a_line_is_taken_back(bed: Bed, tmp_path: Path) -> None:
+async def test_half_a_line_is_taken_back(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
     async with bed.opened() as client:
         ref = await bed.start(client, bed.intent())
         kept = bed.journal.read_bytes()
@@ -391,11 +449,15 @@ async def test_half_a_line_is_taken_back(bed: Bed, tmp_path: Path) -> None:
         before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 20, limits[1]))
-            with pytest.raises(nodes.JournalUnavailable):
+            with pytest.raises(nodes.JournalUnavailable) as raised:
                 await bed.start(client, bed.intent())
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
             signal.signal(signal.SIGXFSZ, before)
+        # Where the journal lies is not for those elsewhere.
+        near = isinstance(client, plane.Executions)
+        assert (str(bed.journal.parent) in repr(raised.value.to_json())) is near
+        assert near or str(bed.journal) in caplog.text
         assert bed.journal.read_bytes() == kept
         later = await bed.start(client, bed.intent())
         await client.cancel(ref)

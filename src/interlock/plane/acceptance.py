@@ -19,6 +19,8 @@ class Acceptance(Contract):
     contract: Literal["interlock.acceptance/v1"] = "interlock.acceptance/v1"
     execution_id: Name
     tenant_id: Name
+    run_id: Name
+    attempt_id: Name
     key: Name
     intent_id: Name
     intent_digest: Digest

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from interlock.kernel import Clock, IdSource, StoreError
 from interlock.plane.acceptance import Acceptance, Journal, Key, lost
-from interlock.plane.authority import AuthorityDecision
+from interlock.plane.authority import AuthorityDecision, denied
 from interlock.plane.channel import Channel, Input, Reader
 from interlock.plane.client import (
     ExecutionConflict,
@@ -102,6 +102,8 @@ class Executions:
         if isinstance(lane, Failure):
             await self._reject(execution, lane)
         assert authority is not None
+        if self._roster.knows_nonce(authority.nonce):  # its verifier may be younger than what the journal knows
+            await self._reject(execution, denied("authority_replayed", "the authority was used before"))
         held = self._roster.hold(self._accept(execution, authority, key))
         self._roster.enter(held)
         try:
@@ -215,6 +217,8 @@ class Executions:
         return Acceptance(
             execution_id=self._ids.new("exe"),
             tenant_id=key[1],
+            run_id=execution.intent.run_id,
+            attempt_id=execution.intent.attempt_id,
             key=key[2],
             intent_id=execution.intent.intent_id,
             intent_digest=execution.intent.digest,
@@ -261,5 +265,7 @@ class Executions:
         held.accepted.set()
         if receipt is None:
             receipt = lost(acceptance, self._node.node_id, self._clock.now())
+            # Evidence first: if this process is lost, too, the next one makes the same of it.
+            await self._node.record(acceptance, receipt)
             await journal.finish(acceptance.execution_id, receipt)
         self._roster.end(held, receipt)

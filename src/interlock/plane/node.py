@@ -23,7 +23,7 @@ from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabil
 from interlock.plane.receipt import Receipt
 from interlock.plane.renewal import Renewal
 from interlock.plane.schemas import json_schemas
-from interlock.plane.sinks import SinkSet
+from interlock.plane.sinks import SinkSet, Whose
 from interlock.plane.targets import Target, TargetDescriptor
 
 T = TypeVar("T")
@@ -260,9 +260,13 @@ class Node:
         receipt = execution.close(failure)
         if on_receipt is not None:
             on_receipt(receipt)
-        if self._sinks is not None:
-            await self._sinks.record(execution.intent, receipt)
+        await self.record(execution.intent, receipt)
         return receipt
+
+    async def record(self, whose: Whose, receipt: Receipt) -> None:
+        """Give the sinks a receipt. Never raises, as `SinkSet.record`."""
+        if self._sinks is not None:
+            await self._sinks.record(whose, receipt)
 
 
 async def _finished(collector: Collector) -> Failure | None:

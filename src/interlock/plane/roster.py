@@ -64,6 +64,7 @@ class Roster:
         self._retain = retain
         self._held: dict[str, Held] = {}
         self._by_key: dict[Key, Held] = {}
+        self._nonces: set[str] = set()
         self._ended: list[tuple[datetime, str]] = []
         """A heap: when each ended, and which."""
         self._running = Counter[str | None]()
@@ -75,6 +76,10 @@ class Roster:
     def find_by_key(self, key: Key) -> Held | None:
         """The one that has the key."""
         return self._by_key.get(key)
+
+    def knows_nonce(self, nonce: str) -> bool:
+        """Whether one was accepted under an authority with that nonce."""
+        return nonce in self._nonces
 
     def unended(self) -> list[Held]:
         """Those without a receipt."""
@@ -95,6 +100,7 @@ class Roster:
         """Answer for it from here on. The key is its own now."""
         held = Held(acceptance, EventLog(acceptance.execution_id, self._clock), Inbox())
         self._held[acceptance.execution_id] = self._by_key[acceptance.owned_key] = held
+        self._nonces.add(acceptance.authority_nonce)
         return held
 
     def enter(self, held: Held) -> None:
@@ -123,5 +129,6 @@ class Roster:
         """Answer for it no more, and free its key unless a later execution has it."""
         key = held.acceptance.owned_key
         del self._held[held.acceptance.execution_id]
+        self._nonces.discard(held.acceptance.authority_nonce)
         if self._by_key.get(key) is held:
             del self._by_key[key]

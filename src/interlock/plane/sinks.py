@@ -13,7 +13,6 @@ import anyio
 from interlock.kernel import Redactor
 from interlock.plane.contract import Contract, Name
 from interlock.plane.failures import Failure, FailureClass
-from interlock.plane.intent import Intent
 from interlock.plane.receipt import Receipt
 
 _log: Final = logging.getLogger(__name__)
@@ -43,6 +42,17 @@ class CapturedBody(Contract):
     truncated: bool = False
 
 
+class Whose(Protocol):
+    """What says for whom something was executed: an intent, or what a node wrote down of one."""
+
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def attempt_id(self) -> str: ...
+
+
 class EvidenceRecord(Contract):
     """What a sink is given: whose execution it was, its receipt, and of its body what the capture level says."""
 
@@ -56,13 +66,13 @@ class EvidenceRecord(Contract):
 
     @classmethod
     def of(
-        cls, intent: Intent, receipt: Receipt, *, capture: Capture, body: CapturedBody | None = None
+        cls, whose: Whose, receipt: Receipt, *, capture: Capture, body: CapturedBody | None = None
     ) -> "EvidenceRecord":
-        """The record of that intent's execution."""
+        """The record of an execution for them."""
         return cls(
-            tenant_id=intent.tenant_id,
-            run_id=intent.run_id,
-            attempt_id=intent.attempt_id,
+            tenant_id=whose.tenant_id,
+            run_id=whose.run_id,
+            attempt_id=whose.attempt_id,
             capture=capture,
             receipt=receipt,
             body=body,
@@ -132,10 +142,10 @@ class SinkSet:
                 return Failure.of(FailureClass.EVIDENCE_UNWRITABLE, message)
         return None
 
-    async def record(self, intent: Intent, receipt: Receipt) -> None:
-        """Give the receipt of an intent to all sinks. Never raises: what a sink could not take is owed, and stops the next
+    async def record(self, whose: Whose, receipt: Receipt) -> None:
+        """Give a receipt to all sinks. Never raises: what a sink could not take is owed, and stops the next
         admission. Is not cut short by a cancellation."""
-        record = self._captured(intent, receipt)
+        record = self._captured(whose, receipt)
         for line in self._lines:
             line.owed.append(record)
         with anyio.CancelScope(shield=True):
@@ -164,11 +174,11 @@ class SinkSet:
             line.sound = True
         return True
 
-    def _captured(self, intent: Intent, receipt: Receipt) -> EvidenceRecord:
+    def _captured(self, whose: Whose, receipt: Receipt) -> EvidenceRecord:
         redactor = self._redactor()
         receipt = self._cleaned(receipt, redactor)
         if self._capture is Capture.OFF:
-            return EvidenceRecord.of(intent, receipt, capture=self._capture)
+            return EvidenceRecord.of(whose, receipt, capture=self._capture)
         media_type = next((value for name, value in receipt.headers if name == "content-type"), None)
         kept: bytes | None = None
         if self._capture is Capture.FULL:
@@ -180,7 +190,7 @@ class SinkSet:
             base64=None if kept is None else base64.b64encode(kept[: self._max_body_bytes]).decode(),
             truncated=kept is not None and len(kept) > self._max_body_bytes,
         )
-        return EvidenceRecord.of(intent, receipt, capture=self._capture, body=body)
+        return EvidenceRecord.of(whose, receipt, capture=self._capture, body=body)
 
     def _cleaned(self, receipt: Receipt, redactor: Redactor) -> Receipt:
         """Without what a peer may have echoed of a secret. Evidence and facts hold none; headers and messages may."""

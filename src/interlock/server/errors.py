@@ -1,5 +1,7 @@
 """What a request over the network can be refused for, and how errors look on the way out."""
 
+from typing import Final
+
 from starlette.responses import JSONResponse
 
 from interlock import kernel, plane
@@ -66,6 +68,13 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (kernel.StoreError, 503),
 )
 
+_NO_JOURNAL: Final[dict[str, kernel.JSON]] = {
+    "message": "this node cannot write down what it accepts; its log says why",
+    "next_step": "Ask again later, with the same idempotency key, or tell the node's operator.",
+    "details": {},
+}
+"""What clients are told of a StoreError: where a node keeps what, and what its disk said, is for its operator."""
+
 
 def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONResponse:
     """The error as problem+json (RFC 9457), with the members that errors have everywhere."""
@@ -74,4 +83,6 @@ def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONR
     if isinstance(error, NodeBusy):
         headers["Retry-After"] = "1"
     told = {"type": "about:blank", "title": error.code.replace("_", " "), "status": code, **error.to_json()}
+    if isinstance(error, kernel.StoreError):
+        told |= _NO_JOURNAL
     return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

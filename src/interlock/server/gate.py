@@ -83,6 +83,8 @@ class Gate:
 
 
 def _answer(error: Exception) -> Response:
+    if isinstance(error, kernel.StoreError):
+        _log.error("the node's journal: %s", error)
     if isinstance(error, kernel.InterlockError):
         return problem(error)
     if isinstance(error, HTTPException):
