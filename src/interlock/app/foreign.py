@@ -1,4 +1,5 @@
-"""Lanes and targets of installed packages, by their entry points. They run in this process and are trusted like it."""
+"""Lanes and targets of installed packages, by their entry points. They run in this process and are trusted like it; what
+makes them is called in a thread."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -98,7 +99,7 @@ class Foreign:
             if offer is None:
                 return
             try:
-                target, lane = self._make(offer, await anyio.to_thread.run_sync(offer.load))
+                target, lane = await anyio.to_thread.run_sync(self._make, offer)
                 self._node.register(target, lane)
             except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the class is then not there
                 _log.warning(
@@ -106,7 +107,9 @@ class Foreign:
                 )
             del self._waiting[target_class]  # not before: whoever asks meanwhile waits for it
 
-    def _make(self, offer: Offer, loaded: object) -> Made:
+    def _make(self, offer: Offer) -> Made:
+        """In a thread: nobody knows how long foreign code takes."""
+        loaded = offer.load()
         if offer.group == TARGETS:
             make = cast("MakeTarget", loaded)
             return make(clock=self._clock, credentials=self._credentials, addresses=self._addresses)

@@ -60,8 +60,9 @@ class Interlock:
 
         `url` is a path, `:memory:` or a database URL; without it, and without `settings`, the nearest `interlock.toml`,
         the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
-        While it is open, it renews this process's hold on its attempts, once it has any, and recovers what dead processes
-        left, unless `background` is off or the store may only be read.
+        While it is open, it renews this process's hold on its attempts, once it has any, and, unless `background` is off or
+        the store may only be read, recovers what dead processes left and has the places for commands that it used probed
+        again before their attestations end.
         Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
         arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
@@ -88,6 +89,7 @@ class Interlock:
                 tasks.start_soon(parts.wiring.ownership.keep)
                 if background and parts.store.refusal is None:
                     tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease / 3))
+                    tasks.start_soon(parts.wiring.node.keep_proved)
                 try:
                     yield cls(parts, caller)
                 except Exception as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another

@@ -77,21 +77,43 @@ def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple
     known = catalog.Catalog([*manifests, *more], installed=discovery)
     for name in settings.connectors.isolated:
         found = known.find_connector(name)
-        # A broken one is no typo: it runs nothing, and stays isolated when it is mended.
-        if found is None and name not in discovery.names:
-            there = [each.connector_id for each in known.connectors]
-            near = difflib.get_close_matches(name, there, n=1)
-            raise CannotIsolate(
-                f"connectors.isolated: there is no connector {name!r}; "
-                + (f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(there)}"),
-                next_step="Correct the name, or take it off `connectors.isolated`.",
-            )
         if found is not None and found.settled_by_code:
             raise CannotIsolate(
                 f"the connector {name!r} cannot be isolated: Python functions settle {', '.join(found.settled_by_code)}, "
                 "and they run inside this process"
             )
+    absent = absent_isolated(settings, discovery, known)
+    there = [each.connector_id for each in known.connectors]
+    for name in absent:
+        near = difflib.get_close_matches(name, there, n=1)
+        if near or _runs_handlers_here(settings, known):
+            raise CannotIsolate(
+                f"connectors.isolated: there is no connector {name!r}; "
+                + (f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(there)}"),
+                next_step="Correct the name, or take it off `connectors.isolated`.",
+            )
     return discovery, known
+
+
+def absent_isolated(settings: Settings, discovery: catalog.Discovery, known: catalog.Catalog) -> Sequence[str]:
+    """The names in `connectors.isolated` that no connector here has. A broken one is here: it runs nothing, and stays
+    isolated when it is mended."""
+    return [
+        name
+        for name in settings.connectors.isolated
+        if known.find_connector(name) is None and name not in discovery.names
+    ]
+
+
+def _runs_handlers_here(settings: Settings, known: catalog.Catalog) -> bool:
+    """Whether there is a connector that a name may have been meant for. If there is none, nothing is exposed: it may be one
+    that another program passes from Python."""
+    return any(
+        operation.handler is not None
+        for each in known.connectors
+        if each.connector_id not in settings.connectors.isolated
+        for operation in each.operations
+    )
 
 
 def trusts(settings: Settings, discovery: catalog.Discovery, manifest: sdk.Manifest) -> bool:

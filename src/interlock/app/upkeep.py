@@ -116,6 +116,9 @@ def _connectors(settings: Settings) -> Iterator[Check]:
             trust = f"{declared}its handlers run in a child process"
         found = f"{manifest.version}, {len(manifest.operations)} operations; {trust}"
         yield Check(name=f"connector {manifest.connector_id}", health=Health.OK, found=found)
+    for name in provided.absent_isolated(settings, discovery, known):
+        found = "is to be isolated, and is not here: a program may pass it from Python"
+        yield Check(name=f"connector {name}", health=Health.WARN, found=found)
     for broken in discovery.problems:
         found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"
         yield Check(name=f"connector {broken.entry_point}", health=Health.WARN, found=found)

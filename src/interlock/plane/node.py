@@ -148,7 +148,7 @@ class Node:
             await self._renewal.prove(target_class)
 
     async def keep_proved(self) -> None:
-        """Probe them again and again, before their attestations end, until it is cancelled."""
+        """Probe those that were probed once again and again, before their attestations end, until it is cancelled."""
         if self._renewal is not None:
             await self._renewal.run()
 

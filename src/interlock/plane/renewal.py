@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from math import inf
 from typing import Final, Protocol, runtime_checkable
 
 import anyio
@@ -42,6 +43,8 @@ class Renewal:
         self._verifier = verifier
         self._clock = clock
         self._failed: dict[str, float] = {}
+        self._asked: set[ProvableTarget] = set()
+        self._more = anyio.Event()
 
     def add(self, target: Target) -> None:
         """One more, if it has to be proved."""
@@ -54,12 +57,29 @@ class Renewal:
         return frozenset(target.target_class for target in self._targets)
 
     async def run(self) -> None:
-        """Go on for ever: probe each target when a third of its attestation's time is left. Returns if there is none."""
-        while self._targets:
-            await self._clock.sleep(max(min(map(self._seconds_left, self._targets)), 0.0))
+        """Go on until cancelled: probe each target that was probed before when a third of its attestation's time is left. One
+        that nobody has asked for is left alone."""
+        while True:
+            await self._due()
             async with anyio.create_task_group() as tasks:
-                for target in self._targets:
+                for target in self._asked:
                     tasks.start_soon(self._prove, target)
+
+    async def _due(self) -> None:
+        """Wait until one is to be probed, also if that one is asked for only meanwhile."""
+        while True:
+            more, left = self._more, min(map(self._seconds_left, self._asked), default=inf)
+            if left <= 0:
+                return
+            async with anyio.create_task_group() as either:
+                if left < inf:
+                    either.start_soon(self._sleep, left, either.cancel_scope)
+                await more.wait()
+                either.cancel_scope.cancel()
+
+    async def _sleep(self, seconds: float, then: anyio.CancelScope) -> None:
+        await self._clock.sleep(seconds)
+        then.cancel()
 
     async def prove(self, target_class: str | None = None) -> None:
         """Probe the targets of that class, or all, that have no attestation which holds, unless that has just failed."""
@@ -68,6 +88,10 @@ class Renewal:
                 await self._prove(target)
 
     async def _prove(self, target: ProvableTarget) -> None:
+        if target not in self._asked:
+            self._asked.add(target)
+            more, self._more = self._more, anyio.Event()
+            more.set()
         async with self._targets[target]:
             if self._seconds_left(target) > 0:
                 return

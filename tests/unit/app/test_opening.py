@@ -43,6 +43,29 @@ def test_who_only_reads_owns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert owners == {0}
 
 
+def test_what_was_probed_once_is_probed_again_while_it_is_open():
+    clock = testing.ManualClock(autojump=False)
+
+    async def use() -> None:
+        async with Interlock.open(":memory:", clock=clock) as il:
+            node = il._parts.wiring.node
+
+            def place() -> plane.TargetDescriptor:
+                return next(each for each in node.describe().targets if each.target_id == plane.LOCAL_PROCESS)
+
+            await anyio.wait_all_tasks_blocked()
+            assert place().health is plane.Health.UNAVAILABLE  # nobody has asked for it
+            await node.prove(plane.LOCAL_PROCESS)
+            first = place().attestation
+            clock.advance((first.expires_at - first.attested_at).total_seconds() * 2 / 3 + 1)
+            with anyio.fail_after(60):
+                while place().attestation.attested_at == first.attested_at:  # noqa: ASYNC110 - a task of Interlock's does it
+                    await anyio.sleep(0.001)
+            assert place().health is plane.Health.READY
+
+    anyio.run(use)
+
+
 def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
     async def use() -> None:
         made = partial(

@@ -95,3 +95,14 @@ def test_a_misspelt_name_isolates_nothing_and_is_refused(tmp_path: Path, name: s
     [check] = [check for check in anyio.run(app.examine, file, dict[str, JSON]()) if check.name == "connectors"]
     assert check.health is app.Health.FAIL
     assert f"there is no connector '{name}'" in check.found
+
+
+def test_one_that_is_passed_from_python_may_be_named_where_it_is_not(tmp_path: Path):
+    """Nothing here could have been meant: no handler runs inside this process."""
+    chosen = settings(tmp_path, HANDLED, isolated=["filed", "passed"])
+    app.read_catalog(chosen)
+    file = tmp_path / app.FILE_NAME
+    file.write_text('store = ":memory:"\n[connectors]\nmanifests = ["filed.json"]\nisolated = ["filed", "passed"]\n')
+    found = {check.name: check for check in anyio.run(app.examine, file, dict[str, JSON]())}
+    assert found["connector passed"].health is app.Health.WARN
+    assert found["connector filed"].health is app.Health.OK

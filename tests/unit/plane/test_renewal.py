@@ -193,17 +193,17 @@ async def test_what_failed_is_tried_again_in_the_background():
         assert world.box.describe().health is plane.Health.READY
 
 
-async def test_a_node_whose_targets_need_no_proof_has_nothing_to_keep(intents: Intents):
-    here = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
-    node = plane.Node(
-        NODE_ID,
-        lanes=[Answering()],
-        targets=[here],
-        verifier=plane.Authorizer(clock=intents.clock).verifier(),
-        clock=intents.clock,
-        attestations=plane.AttestationVerifier({}, clock=intents.clock),
-    )
-    await node.keep_proved()
+async def test_one_that_nobody_asked_for_is_not_probed():
+    world = World(autojump=False)
+    async with world.kept():
+        world.clock.advance(LIFE.total_seconds())
+        await anyio.wait_all_tasks_blocked()
+        assert world.box.probes == 0
+        assert await world.execute() is None
+        await anyio.wait_all_tasks_blocked()
+        assert world.box.probes == 1
+        world.clock.advance(LIFE.total_seconds() * 2 / 3 + 1)
+        await world.probed(2)
 
 
 async def test_a_target_that_is_registered_is_proved_like_those_from_the_start(intents: Intents):
