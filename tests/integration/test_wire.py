@@ -1,5 +1,6 @@
 """What a connection knows of itself, in the clear and under TLS: what has left, and what has begun to arrive."""
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -122,3 +123,10 @@ async def test_a_line_with_half_a_record_is_not_idle(tmp_path: Path):
         await stirred(wire)
         await anyio.wait_all_tasks_blocked()  # now it has been read
         assert not wire.is_idle()
+
+
+@BOTH
+async def test_small_pieces_do_not_wait_for_acknowledgements(tmp_path: Path, *, tls: bool):
+    async with wire_to(echo, tmp_path, tls=tls) as (wire, _exchange):
+        raw: socket.socket = wire._transport.get_extra_info("socket")
+        assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -306,7 +306,9 @@ async def _connect(url: plane.Url, addresses: list[str], limit: float) -> tuple[
 
 
 async def _open(address: str, port: int) -> socket.socket:
-    connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # With its protocol, or the event loop takes it for none of TCP's, and leaves small pieces to wait for acknowledgements.
+    connection = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         connection.settimeout(0)
         await asyncio.get_running_loop().sock_connect(connection, (address, port))
