@@ -1,16 +1,23 @@
 """A peer on loopback that speaks HTTP/2, well or badly: `listen(script, speaks=Talk)`."""
 
+import os
+import socket
 import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 import anyio.abc
+from anyio.from_thread import start_blocking_portal
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
+from hypercorn import asyncio as hypercorn_asyncio
+from hypercorn.config import Config
 from hyperframe.frame import Frame
 
 from fix_peer import Conversation, Peer
@@ -31,6 +38,56 @@ def offering(pem: Path, *protocols: str) -> ssl.SSLContext:
     if protocols:
         context.set_alpn_protocols([*protocols])
     return context
+
+
+@contextmanager
+def hypercorn(pem: Path | None = None, *, clients: Path | None = None) -> Generator[str]:
+    """A server that others made, in a thread: it says the version, the method, and how much it was sent, and sends as much as
+    the query asks for. Its `host:port`."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        config = Config()
+        config.bind = [f"fd://{os.dup(listening.fileno())}"]
+        config.errorlog = config.accesslog = None
+        config.shutdown_timeout = config.graceful_timeout = 0.1
+        if pem is not None:
+            config.certfile = config.keyfile = str(pem)
+        if clients is not None:
+            config.ca_certs, config.verify_mode = str(clients), ssl.CERT_REQUIRED
+        with start_blocking_portal() as portal:
+            stop = portal.call(anyio.Event)
+            served = portal.start_task_soon(_serve, config, stop)
+            try:
+                yield f"127.0.0.1:{listening.getsockname()[1]}"
+            finally:
+                portal.call(stop.set)
+                served.result(timeout=60)
+
+
+async def _serve(config: Config, stop: anyio.Event) -> None:
+    await hypercorn_asyncio.serve(_answer, config, shutdown_trigger=stop.wait)
+
+
+async def _answer(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": message["type"] + ".complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    left = int(scope["query_string"] or 0)
+    while left:
+        piece = b"x" * min(left, 65_536)
+        left -= len(piece)
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    told = f"HTTP/{scope['http_version']} {scope['method']} {size}"
+    await send({"type": "http.response.body", "body": told.encode()})
 
 
 class Talk(Conversation):

@@ -7,6 +7,8 @@ import pytest
 
 from far_places import agent
 from fix_cli import Shell
+from fix_tls import certificate, private_key
+from http2_peer import hypercorn
 
 SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
 
@@ -68,6 +70,52 @@ def test_a_request_and_its_status(bare_shell: Shell) -> None:
     assert told.code == 1
     document = bare_shell.run("plane", "http", "GET", f"{url}/zen", "-H", "User-Agent: tests", "--json").json
     assert document["receipt"]["delivery"] == "responded"
+
+
+def test_a_request_by_http_2_under_tls_of_ones_own(bare_shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "client").mkdir()
+    server, client = certificate(tmp_path, "service.example"), certificate(tmp_path / "client", "me.example")
+    key = tmp_path / "client.key"
+    key.write_text(private_key(client))
+    with hypercorn(server, clients=client) as host:
+        allow = {"INTERLOCK_EXECUTION__EGRESS_ALLOW": json.dumps([host])}
+        believe = ("--cacert", str(server), "--server-name", "service.example")
+        us = ("--cert", str(client), "--key", str(key), "--tls-min", "1.3")
+        request = ("plane", "http", "GET", f"https://{host}/", *believe)
+        told = bare_shell.run(*request, *us, "--http2", "--json", environment=allow).json
+        plain = bare_shell.run(*request, *us, "--json", environment=allow).json
+        stranger = bare_shell.run(*request, "--json", environment=allow)
+    assert (told["body"], plain["body"]) == ("HTTP/2 GET 0", "HTTP/1.1 GET 0")
+    assert told["receipt"]["facts"]["http_version"] == "2"
+    assert told["receipt"]["facts"]["tls_version"] == "TLSv1.3"
+    assert stranger.code == 1
+    assert "PRIVATE" not in json.dumps(told)
+
+
+def test_http_2_without_tls_is_known_before(bare_shell: Shell) -> None:
+    with hypercorn() as host:
+        allow = {"INTERLOCK_EXECUTION__EGRESS_ALLOW": json.dumps([host])}
+        told = bare_shell.run("plane", "http", "GET", f"http://{host}/", "--http2", environment=allow)
+    assert (told.code, told.out) == (0, "HTTP/2 GET 0")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--cert", "FILE"), "--cert and --key go together"),
+        (("--cacert", "FILE"), "no certificate"),
+        (("--cacert", "none"), "cannot read"),
+        (("--tls-min", "1.1"), "minimum_version"),
+        (("--server-name", "No Name"), "server_name"),
+    ],
+)
+@pytest.mark.parametrize("request_", [("http", "GET", "https://127.0.0.1:9/"), ("ws", "wss://127.0.0.1:9/")])
+def test_tls_that_cannot_be_spoken(
+    bare_shell: Shell, tmp_path: Path, request_: tuple[str, ...], options: tuple[str, str], words: str
+) -> None:
+    (tmp_path / "file").write_text("nothing")
+    told = bare_shell.run("plane", *request_, options[0], options[1].replace("FILE", str(tmp_path / "file")))
+    assert (told.code, words in told.err) == (2, True), told.err
 
 
 def test_a_private_address_is_refused_unless_it_is_allowed(bare_shell: Shell) -> None:

@@ -16,7 +16,7 @@ from fix_peer import Conversation, Peer, Script, closed_port, listen
 from fix_plane import Bench, Intents, check_receipt
 from fix_streams import LOOPBACK, PATIENCE, REF, TOKEN, Call, Vault, fields, running
 from fix_tls import believed, certificate
-from http2_peer import VERSIONS, offering, speaking
+from http2_peer import VERSIONS, hypercorn, offering, speaking
 from interlock import plane, testing
 from interlock.adapters.lanes import Egress, HttpLane, pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS
@@ -634,3 +634,31 @@ def test_an_intent_says_which_versions(intents: Intents):
     for wrong in ((), ("2", "1.1"), ("2", "2"), ("3",)):
         with pytest.raises(ValueError, match="http_versions"):
             intents.http(http_versions=wrong)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_a_server_that_others_made(tmp_path: Path, secure: bool):
+    pem = certificate(tmp_path, "127.0.0.1")
+    much = 8_000_000
+    with hypercorn(pem if secure else None) as host:
+        web = Web("2")
+        web.egress = Egress(addresses=LOOPBACK.addresses, authorities=believed(pem))
+        url = f"{'https' if secure else 'http'}://{host}/"
+        receipts: list[plane.Receipt] = []
+
+        async def one(**values: Any) -> None:
+            receipts.append(await web(url, **values))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(one)
+        up = await web(url, method="POST", body=b"x" * much)
+        down = await web(f"{url}?{much}", max_response_bytes=much + 100)
+        gone = await web(f"{url}?{10**8}", max_response_bytes=1000)
+        after = await web(url)
+        await web.aclose()
+    assert [receipt.body for receipt in (*receipts, after)] == [b"HTTP/2 GET 0"] * 11
+    assert up.body == b"HTTP/2 POST %d" % much
+    assert down.body == b"x" * much + b"HTTP/2 GET 0"
+    failed(gone, plane.FailureClass.RESPONSE_TOO_LARGE, UNKNOWN)
+    assert all(receipt.facts["http_version"] == "2" for receipt in (*receipts, up, down, after))

@@ -161,10 +161,12 @@ async def open_local_plane(
     sandboxes: Iterable[str] | None = (),
     sinks: Sequence[plane.EvidenceSink] = (),
     placed: Placed | None = None,
+    credentials: plane.CredentialResolver | None = None,
 ) -> AsyncGenerator[LocalPlane]:
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
-    evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first. Raises
-    InvalidAllowance, and EffectFailed if the place is not reached."""
+    evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first.
+    `credentials`: who redeems the secrets that requests name. Raises InvalidAllowance, and EffectFailed if the place is not
+    reached."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
     others = [] if placed is None else [make_placed(placed, clock=clock, ids=ids, credentials=_Nobody())]
@@ -177,6 +179,7 @@ async def open_local_plane(
             sandboxes=sandboxes,
             sinks=sinks,
             others=dict(others),
+            credentials=credentials,
         ) as node,
         plane.Executions(node, clock=clock, ids=ids) as executions,
     ):
@@ -199,6 +202,7 @@ async def open_node(
     sandboxes: Iterable[str] | None,
     sinks: Sequence[plane.EvidenceSink] = (),
     others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
+    credentials: plane.CredentialResolver | None = None,
 ) -> AsyncGenerator[plane.Node]:
     """A node with the lanes of this host, and the targets for processes that were probed and are offered. Raises
     EffectFailed if one of the `others` is not reached."""
@@ -206,10 +210,11 @@ async def open_node(
 
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
+    redeemer = credentials or _Nobody()
     web = [
-        lanes.HttpLane(credentials=_Nobody(), egress=egress),
-        lanes.SseLane(credentials=_Nobody(), egress=egress),
-        lanes.WebSocketLane(credentials=_Nobody(), egress=egress),
+        lanes.HttpLane(credentials=redeemer, egress=egress),
+        lanes.SseLane(credentials=redeemer, egress=egress),
+        lanes.WebSocketLane(credentials=redeemer, egress=egress),
     ]
     commands = {**local_sandboxes(clock, sandboxes), **(others or {})}
     node = plane.Node(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import conversing
+from interlock.cli import conversing, securing
 from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
@@ -95,8 +95,17 @@ async def http(
     desk: "Desk",
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …")],
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to.")],
+    *,
     header: Headers = None,
     data: Annotated[str | None, typer.Option(metavar="FILE", help="The body; - is stdin.")] = None,
+    http2: Annotated[
+        bool, typer.Option("--http2", help="Speak HTTP/2 if the peer does; to http:// in any case.")
+    ] = False,
+    cacert: securing.Authorities = None,
+    cert: securing.Certificate = None,
+    key: securing.Key = None,
+    tls_min: securing.Minimum = None,
+    server_name: securing.ServerName = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Send one HTTP request and pass on its answer.
@@ -110,7 +119,12 @@ async def http(
     from interlock import app, plane
     from interlock.cli import files
 
-    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow) as local:
+    versions = plane.HTTP_1_1
+    if http2:
+        versions = ("2",) if url.startswith("http:") else ("1.1", "2")
+    tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
+    allow = desk.settings().execution.egress_allow
+    async with app.open_local_plane(egress_allow=allow, credentials=tls) as local:
         intent = _made(
             plane.HttpIntent,
             **local.identity(seconds=seconds),
@@ -122,6 +136,8 @@ async def http(
             timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
             response_mode="stream",
             max_response_bytes=2**31,
+            http_versions=versions,
+            tls=tls.options or None,
         )
         shown = conversing.Shown(live=not desk.options.as_json)
         receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown)
@@ -137,6 +153,11 @@ async def ws(
     url: Annotated[str, typer.Argument(metavar="URL", help="ws:// or wss://")],
     header: Headers = None,
     subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Offer it; best first.")] = None,
+    cacert: securing.Authorities = None,
+    cert: securing.Certificate = None,
+    key: securing.Key = None,
+    tls_min: securing.Minimum = None,
+    server_name: securing.ServerName = None,
     seconds: Seconds = 3600.0,
 ) -> "Answer":
     """Speak over a WebSocket: lines of stdin go out as messages, messages come in as lines.
@@ -148,7 +169,9 @@ async def ws(
     """
     from interlock import app, plane
 
-    async with app.open_local_plane(egress_allow=desk.settings().execution.egress_allow) as local:
+    tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
+    allow = desk.settings().execution.egress_allow
+    async with app.open_local_plane(egress_allow=allow, credentials=tls) as local:
         intent = _made(
             plane.WebSocketIntent,
             **local.identity(seconds=seconds),
@@ -156,6 +179,7 @@ async def ws(
             headers=tuple(_pair(each, ":", "--header") for each in header or ()),
             subprotocols=tuple(subprotocol or ()),
             allowed_hosts=(_host(url.replace("ws", "http", 1)),),
+            tls=tls.options or None,
         )
         shown = conversing.Shown(live=not desk.options.as_json, end=b"\n")
         receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown, feed=conversing.lines_of_stdin)

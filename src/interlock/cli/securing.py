@@ -1,0 +1,70 @@
+"""How a command of the plane speaks TLS: whom it believes, and who it is."""
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from interlock.cli import files
+from interlock.cli.errors import Usage
+from interlock.kernel import Secret
+
+if TYPE_CHECKING:
+    from interlock import plane
+
+_HANDLE: Final = "command-line"
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+Authorities = Annotated[
+    str | None, typer.Option("--cacert", metavar="FILE", help="Believe the authorities in it (PEM), not the system's.")
+]
+Certificate = Annotated[
+    str | None, typer.Option("--cert", metavar="FILE", help="Show this certificate, with those it hangs on (PEM).")
+]
+Key = Annotated[str | None, typer.Option("--key", metavar="FILE", help="Its private key (PEM, without a password).")]
+Minimum = Annotated[str | None, typer.Option("--tls-min", metavar="VERSION", help="Speak no TLS below it: 1.2 or 1.3.")]
+ServerName = Annotated[
+    str | None, typer.Option("--server-name", metavar="NAME", help="Whom the peer's certificate must name.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """What was asked for: the fields of the intent's TLS options, and the private key, if there is one."""
+
+    options: dict[str, Any]
+    key: Secret | None
+
+    async def redeem(self, ref: "plane.CredentialRef", *, host: str, tenant_id: str, run_id: str) -> Secret:
+        """The private key. It is the only secret that a command of the plane has."""
+        del ref, host, tenant_id, run_id
+        assert self.key is not None
+        return self.key
+
+
+def read_tls(
+    *, cacert: str | None, cert: str | None, key: str | None, tls_min: str | None, server_name: str | None
+) -> Tls:
+    """Read what the options name. Raises Usage and FileRefused."""
+    if (cert is None) is not (key is None):
+        raise Usage("--cert and --key go together")
+    options: dict[str, Any] = {"minimum_version": tls_min, "server_name": server_name}
+    if cacert is not None:
+        options["authorities"] = _certificates(cacert, "--cacert")
+    if cert is not None:
+        options["client"] = {"chain": _certificates(cert, "--cert"), "handle": _HANDLE}
+    secret = None if key is None else Secret(_text(key, "private key"))
+    return Tls({name: value for name, value in options.items() if value is not None}, secret)
+
+
+def _certificates(name: str, option: str) -> str:
+    """The certificates of a file, without what else stands in it."""
+    found = _CERTIFICATE.findall(_text(name, "certificate"))
+    if not found:
+        raise Usage(f"{option} {name[:100]}: there is no certificate in PEM in it")
+    return "".join(f"{each.replace(chr(13), '')}\n" for each in found)
+
+
+def _text(name: str, what: str) -> str:
+    return files.read(name, what).decode("utf-8", "replace")
