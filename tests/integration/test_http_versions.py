@@ -16,7 +16,7 @@ from fix_peer import Conversation, Peer, Script, closed_port, listen
 from fix_plane import Bench, Intents, check_receipt
 from fix_streams import LOOPBACK, PATIENCE, REF, TOKEN, Call, Vault, fields, running
 from fix_tls import believed, certificate
-from http2_peer import VERSIONS, hypercorn, offering, speaking
+from http2_peer import VERSIONS, hypercorn, nghttp2, offering, speaking
 from interlock import plane, testing
 from interlock.adapters.lanes import Egress, HttpLane, pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS
@@ -662,3 +662,21 @@ async def test_a_server_that_others_made(tmp_path: Path, secure: bool):
     assert down.body == b"x" * much + b"HTTP/2 GET 0"
     failed(gone, plane.FailureClass.RESPONSE_TOO_LARGE, UNKNOWN)
     assert all(receipt.facts["http_version"] == "2" for receipt in (*receipts, up, down, after))
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_a_server_in_another_language(tmp_path: Path, secure: bool):
+    pem = certificate(tmp_path, "127.0.0.1")
+    with nghttp2(pem if secure else None) as host:
+        web = Web("2")
+        web.egress = Egress(addresses=LOOPBACK.addresses, authorities=believed(pem))
+        url = f"{'https' if secure else 'http'}://{host}"
+        counted = await web(f"{url}/", method="POST", body=b"x" * 4_000_000)
+        echoed = await web(f"{url}/echo", method="POST", body=b"x" * 200_000)
+        trailed = await web(f"{url}/trailers")
+        refused = await web(f"{url}/refused", method="POST", body=b"x")
+        after = await web(f"{url}/")
+        await web.aclose()
+    assert (counted.body, echoed.body, trailed.body, after.body) == (b"4000000", b"x" * 200_000, b"0", b"0")
+    assert counted.headers[0] == ("x-method", "POST")
+    assert failed(refused, plane.FailureClass.WRITE_FAILED, plane.Delivery.REJECTED).code == "stream_refused"

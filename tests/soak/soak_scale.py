@@ -16,6 +16,7 @@ from websockets.frames import Opcode
 
 from fix_peer import Conversation, Script, listen
 from fix_streams import END, HEAD, chunk, close, frame, shake_hands
+from http2_peer import nghttp2
 
 pytestmark = [pytest.mark.soak, pytest.mark.anyio, pytest.mark.timeout(3600)]
 
@@ -62,6 +63,13 @@ async def test_http_both_ways_at_once() -> None:
         await peer.send(END)
 
     found = await told("http", script)
+    assert (found["failure"], found["carried"] >= 2 * BYTES) == (None, True), found
+    assert found["growth"] < MOST, found
+
+
+async def test_http_2_both_ways_at_once() -> None:
+    with nghttp2() as host:
+        found = await subject("http2", host, BYTES)
     assert (found["failure"], found["carried"] >= 2 * BYTES) == (None, True), found
     assert found["growth"] < MOST, found
 

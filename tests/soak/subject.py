@@ -1,6 +1,6 @@
 """One node in a process of its own, whose memory is watched: `python subject.py LANE HOST AMOUNT`.
 
-`http`, `sse`, `websocket`, `jsonrpc` and `process` carry AMOUNT bytes each way that they have, through one execution.
+`http`, `http2`, `sse`, `websocket`, `jsonrpc` and `process` carry AMOUNT bytes each way that they have, through one execution.
 `many-http` and `many-processes` have AMOUNT executions under way at once. Prints what it carried and what memory it took.
 """
 
@@ -126,12 +126,15 @@ def made(lane_id: str, host: str) -> Subject:
     return Subject(app.make_lane(lane_id, credentials=Nobody(), addresses=plane.AddressPolicy(allow=(host,))))
 
 
-async def stream(lane_id: str, host: str, amount: int, gauge: Gauge) -> plane.Receipt:
+async def stream(kind: str, host: str, amount: int, gauge: Gauge) -> plane.Receipt:
+    lane_id = "http" if kind == "http2" else kind
     subject = made(lane_id, host)
     whose, hour, piece, pieces = subject.identity(), 3_600_000, PIECE, -(-amount // len(PIECE))
     intent: plane.Intent
-    if lane_id == "http":
+    if kind in {"http", "http2"}:
         modes: dict[str, Any] = {"method": "POST", "request_mode": "stream", "response_mode": "stream"}
+        if kind == "http2":
+            modes |= {"http_versions": ("2",), "url": f"http://{host}/echo"}
         times = plane.Timeouts(total_ms=hour)
         intent = plane.HttpIntent(**whose, **web(host, **modes, timeouts=times, max_response_bytes=2**31))
     elif lane_id == "sse":
