@@ -230,4 +230,5 @@ class Talk(Conversation):
     async def abort(self, code: ErrorCodes) -> None:
         """Break off the exchange."""
         self.http.reset_stream(self.stream, code)
+        self._whole = [number for number in self._whole if number != self.stream]  # it may have come with its head
         await self.flush()

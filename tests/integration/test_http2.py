@@ -429,9 +429,7 @@ async def test_a_flood_ends_the_connection(web: Web, flood: str):
     async with serving(script) as peer:
         receipt = await web(peer)
         await peer.ended.wait()
-    assert receipt.failure is not None
-    assert receipt.failure.failure_class is plane.FailureClass.PROTOCOL_ERROR
-    assert receipt.delivery is UNKNOWN
+    failed(receipt, plane.FailureClass.PROTOCOL_ERROR, UNKNOWN, "frame_flood")
 
 
 def test_answers_to_a_peer_that_does_not_listen_are_bounded():
