@@ -184,7 +184,7 @@ AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
 def settings(url: str, server_url: str) -> Settings:
     return Settings(
         store=url,
-        blobs=":memory:",
+        blobs="unused",
         actor="operator",
         execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=LEASE),
     )

@@ -68,6 +68,14 @@ def test_policy_and_budgets_that_are_both_wrong_are_told_at_once(shell: Shell):
     ]
 
 
+def test_a_store_that_ends_with_the_command_is_refused(shell: Shell):
+    for command in ("init --config new.toml", "migrate", "runs list", "approvals approve apr_1", "invoke github.repo.fetch repo=a/b"):
+        for store in (":memory:", "sqlite:///:memory:"):
+            told = shell.run("--store", store, *command.split(), "--json")
+            assert (told.code, told.json["error"]["code"]) == (2, "store_not_kept"), command
+    assert not (shell.folder / "new.toml").exists()
+
+
 def test_a_flag_that_cannot_be_is_told_by_its_name(shell: Shell):
     told = shell.run("runs", "list", "--tenant", "", "--actor", "a\nb")
     assert lines(told.err) == [

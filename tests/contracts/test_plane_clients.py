@@ -246,6 +246,27 @@ async def test_a_full_node_refuses_and_spends_no_authority(bed: Bed) -> None:
     assert rejected.value.failure.code == "node_full"
 
 
+async def test_a_durable_intent_is_for_nodes_that_keep_a_journal(bed: Bed) -> None:
+    clock, refused = bed.intents.clock, list[plane.Receipt]()
+    async with bed.opened() as client:
+        ref = await bed.start(client, bed.intent("/stuck", durable=True))
+        await client.cancel(ref)
+    intent = bed.intent(durable=True)
+    authority = bed.authority(intent)
+    async with plane.Executions(bed.node, clock=clock, ids=SequentialIds()) as forgetful:
+        with pytest.raises(plane.ExecutionRejected) as rejected:
+            await forgetful.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        refused.append(rejected.value.receipt)
+    refused.append(await bed.node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP))
+    for receipt in refused:
+        check_receipt(receipt)
+        assert receipt.failure is not None
+        assert (receipt.failure.code, receipt.delivery) == ("no_journal", plane.Delivery.NOT_SENT)
+    assert bed.lane.begun == 1
+    async with bed.opened() as client:  # and its authority is unused
+        await client.cancel(await client.start(intent, authority=authority, target_class=plane.LOCAL_HTTP))
+
+
 async def test_what_a_node_accepted_before_it_was_lost_is_ambiguous_and_never_begun_again(bed: Bed) -> None:
     done, lost = bed.intent(idempotency_key="done"), bed.intent("/stuck", idempotency_key="lost")
     async with bed.opened() as client:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock import budgets, catalog, policy, sdk
 from interlock.app import rules
-from interlock.app.settings import Settings, SettingsFile
+from interlock.app.settings import Settings, SettingsFile, is_memory
 from interlock.kernel import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
     """The root key; one made on the spot for a store in memory. Raises KeyMissing, KeyInvalid, KeyExposed."""
     from interlock.adapters import keys
 
-    if ":memory:" in settings.store_url:
+    if is_memory(settings.store):
         return keys.fleeting_root()
     shared = settings.store_url.startswith(("postgresql://", "postgres://"))
     try:

@@ -14,6 +14,8 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -111,6 +113,12 @@ class ExecutionSettings(Part):
 
 
 _SQLITE: Final = "sqlite:///"
+_MEMORY: Final = ":memory:"
+
+
+def is_memory(store: str) -> bool:
+    """Whether a store at that address ends with its process."""
+    return store.removeprefix(_SQLITE) == _MEMORY
 
 
 class Settings(Part):
@@ -131,6 +139,13 @@ class Settings(Part):
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""
 
+    @field_validator("blobs")
+    @classmethod
+    def _check_blobs(cls, blobs: str | None, given: ValidationInfo) -> str | None:
+        if blobs == _MEMORY and not is_memory(given.data.get("store", _MEMORY)):
+            raise ValueError("must outlive the process as the store does, whose rows would name what is gone")
+        return blobs
+
     @model_validator(mode="wrap")
     @classmethod
     def _in_our_words(cls, values: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -143,7 +158,7 @@ class Settings(Part):
     def store_url(self) -> str:
         """The store with a relative path resolved against `folder`."""
         path = self.store.removeprefix(_SQLITE)
-        if "://" in path or path == ":memory:":
+        if "://" in path or path == _MEMORY:
             return self.store
         return self.store.removesuffix(path) + str(self.folder / path)
 
@@ -151,15 +166,13 @@ class Settings(Part):
     def blobs_url(self) -> str:
         """The blob store: as set, else a folder beside an embedded store."""
         if self.blobs is not None:
-            whole = "://" in self.blobs or self.blobs == ":memory:"
+            whole = "://" in self.blobs or self.blobs == _MEMORY
             return self.blobs if whole else str(self.folder / self.blobs)
         if self.store_url.startswith(("postgresql://", "postgres://")):
             return str(self.folder / ".interlock" / "blobs")
-        return (
-            ":memory:"
-            if ":memory:" in self.store_url
-            else str(Path(self.store_url.removeprefix(_SQLITE)).parent / "blobs")
-        )
+        if is_memory(self.store):
+            return _MEMORY
+        return str(Path(self.store_url.removeprefix(_SQLITE)).parent / "blobs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,6 +57,15 @@ class Desk:
         """What is in force. Raises InvalidSettings."""
         return self._load()[0]
 
+    def kept(self, settings: "app.Settings") -> "app.Settings":
+        """These settings, if the next command finds what this one leaves. Raises StoreNotKept."""
+        from interlock import app
+        from interlock.cli.errors import StoreNotKept
+
+        if app.is_memory(settings.store):
+            raise StoreNotKept("the store is in memory: what this command does would be gone when it ends")
+        return settings
+
     @asynccontextmanager
     async def open(self, *, acting: bool = False) -> AsyncGenerator["app.Interlock"]:
         """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
@@ -65,7 +74,7 @@ class Desk:
         from interlock import app
 
         settings, file = self._load()
-        async with app.Interlock.open(settings=settings, file=file, create=False, background=acting) as il:
+        async with app.Interlock.open(settings=self.kept(settings), file=file, create=False, background=acting) as il:
             yield il
 
     def paper(self) -> Paper:

@@ -31,6 +31,13 @@ class TokenMissing(RequestError):
     next_step = "Put the token into an environment variable and name it: `--token-env NAME`; or `--token-file FILE`."
 
 
+class StoreNotKept(ConfigurationError):
+    """The store would end with the command, and each command is a process of its own."""
+
+    code = "store_not_kept"
+    next_step = "Name a file or a Postgres database: `--store`, or `store` in interlock.toml. A store in memory is for programs."
+
+
 class AlreadyInitialised(ConfigurationError):
     """The folder has a settings file already; it is left as it is."""
 

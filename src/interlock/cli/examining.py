@@ -60,7 +60,7 @@ def migrate(desk: "Desk") -> "Answer":
     from interlock import app
     from interlock.cli.desk import Answer
 
-    report = app.migrate(desk.settings())
+    report = app.migrate(desk.kept(desk.settings()))
 
     def show(paper: "Paper") -> None:
         if report.applied:

@@ -37,7 +37,7 @@ async def init(desk: "Desk") -> "Answer":
     path, kept = _place(desk.options.config or app.FILE_NAME)
     text = template.settings(store=desk.options.store)
     file = app.read_file(path) if kept else app.parse_file(path, text)
-    settings = app.load(file, desk.flags)
+    settings = desk.kept(app.load(file, desk.flags))
     if kept and app.has_store(settings):
         raise AlreadyInitialised(f"{path} and its store are there already")
     async with app.Interlock.open(settings=settings, file=file, create=True, background=False) as il:

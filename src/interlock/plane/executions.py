@@ -27,7 +27,7 @@ from interlock.plane.execution import Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Lane
-from interlock.plane.node import Node
+from interlock.plane.node import Node, not_durable
 from interlock.plane.receipt import Receipt
 from interlock.plane.roster import Held, Roster
 
@@ -95,6 +95,8 @@ class Executions:
         known = self._roster.find_by_key(key)
         if known is None and (full := self._roster.full_for(asked_by)) is not None:
             await self._reject(execution, full)
+        if intent.durable and self._journal is None:
+            await self._reject(execution, not_durable(self._node.node_id))
         lane = await self._node.admit(execution, authority)
         known = self._roster.find_by_key(key)  # by now, another caller may have begun it
         if known is not None:

@@ -1,5 +1,6 @@
 """Intents: exactly what shall be done, before it is done. The recorded form holds neither body nor secret."""
 
+import operator
 from abc import abstractmethod
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
@@ -34,7 +35,8 @@ class Timeouts(Contract):
 
 
 class Intent(Contract):
-    """What all intents have in common: whose they are, and until when they may begin and run."""
+    """What all intents have in common: whose they are, and until when they may begin and run. One that is `durable` is
+    carried out only by a node that writes down what it accepts, so that it answers for it after a crash."""
 
     intent_id: Name
     tenant_id: Name
@@ -43,6 +45,7 @@ class Intent(Contract):
     trace_id: Name
     deadline_at: Moment
     idempotency_key: Name | None = None
+    durable: bool = Field(default=False, exclude_if=operator.not_)
 
     @property
     @abstractmethod

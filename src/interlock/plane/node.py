@@ -133,7 +133,7 @@ class Node:
         if may_leave is not None:
             execution.exchange.may_leave = may_leave
         try:
-            lane = await self.admit(execution, authority, requirement)
+            lane = not_durable(self.node_id) if intent.durable else await self.admit(execution, authority, requirement)
             failure = lane if isinstance(lane, Failure) else await self.carry_out(execution, lane)
         except anyio.get_cancelled_exc_class():
             await self.finish(
@@ -277,6 +277,12 @@ async def _finished(collector: Collector) -> Failure | None:
         except LaneFailure as error:
             return error.failure
     return None
+
+
+def not_durable(node_id: str) -> Failure:
+    """Why an intent that is durable has no place where nothing is written down."""
+    message = f"the intent is durable, and the node {node_id} keeps no journal"
+    return Failure.of(FailureClass.LANE_UNAVAILABLE, message, code="no_journal")
 
 
 @lru_cache(maxsize=64)

@@ -268,12 +268,19 @@ def test_settings_that_are_made_by_hand_read_no_environment(monkeypatch: pytest.
     assert app.Settings().tenant == "default"
 
 
+@pytest.mark.parametrize("store", ["x.db", "sqlite:///x.db", "postgresql://host/db"])
+def test_blobs_in_memory_are_for_a_store_in_memory(tmp_path: Path, store: str) -> None:
+    with pytest.raises(app.InvalidSettings, match="blobs: must outlive the process as the store does"):
+        app.load(written(tmp_path, f'store = "{store}"\nblobs = ":memory:"\n'))
+    assert app.load(written(tmp_path, 'store = ":memory:"\nblobs = ":memory:"\n')).blobs_url == ":memory:"
+
+
 def test_every_spelling_of_a_relative_store_starts_at_the_settings_file(tmp_path: Path) -> None:
     plain = app.load(written(tmp_path, 'store = "data/x.db"\n'))
-    spelled = app.load(written(tmp_path, 'store = "sqlite:///data/x.db"\nblobs = ":memory:"\n'))
+    spelled = app.load(written(tmp_path, 'store = "sqlite:///data/x.db"\nblobs = "elsewhere"\n'))
     assert spelled.store_url == f"sqlite:///{plain.store_url}" == f"sqlite:///{tmp_path}/data/x.db"
     assert plain.blobs_url == f"{tmp_path}/data/blobs"
-    assert spelled.blobs_url == ":memory:"
+    assert spelled.blobs_url == f"{tmp_path}/elsewhere"
     whole = app.load(written(tmp_path, 'store = "sqlite:////var/x.db"\n'))
     assert (whole.store_url, whole.blobs_url) == ("sqlite:////var/x.db", "/var/blobs")
     for memory in (":memory:", "sqlite:///:memory:"):
