@@ -69,7 +69,13 @@ def test_policy_and_budgets_that_are_both_wrong_are_told_at_once(shell: Shell):
 
 
 def test_a_store_that_ends_with_the_command_is_refused(shell: Shell):
-    for command in ("init --config new.toml", "migrate", "runs list", "approvals approve apr_1", "invoke github.repo.fetch repo=a/b"):
+    for command in (
+        "init --config new.toml",
+        "migrate",
+        "runs list",
+        "approvals approve apr_1",
+        "invoke github.repo.fetch repo=a/b",
+    ):
         for store in (":memory:", "sqlite:///:memory:"):
             told = shell.run("--store", store, *command.split(), "--json")
             assert (told.code, told.json["error"]["code"]) == (2, "store_not_kept"), command
