@@ -1,5 +1,5 @@
-"""Suite `flow`: much at once. A thousand exchanges at the same time through a node, against httpx2; and 64 MiB through the
-lanes that stream, against httpx2 and anyio reading the same."""
+"""Suite `flow`: much at once. A thousand exchanges and two hundred commands at the same time through a node, against httpx2
+and anyio; and 64 MiB through the lanes that stream, against both reading the same."""
 
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -19,6 +19,8 @@ from interlock.kernel import Secret, SystemClock, Uuid7Ids
 
 _AT_ONCE: Final = 1_000
 _CLASS: Final = "bench"
+_COMMANDS: Final = 200
+_TRUE: Final = ("/bin/true",)
 _HEAD: Final = ("/usr/bin/head", "-c", str(peer.MUCH), "/dev/zero")
 
 
@@ -81,7 +83,7 @@ async def run(place: Place) -> list[Row]:
 
         crowd = [Contestant(each, _AT_ONCE, count=_AT_ONCE) for each in (bare, ours)]
         alone, measured = await race(crowd, pace)
-        rows = [compare("HTTP through a node, 1,000 at once", measured, "httpx2", alone)]
+        rows = [compare("HTTP through a node, 1,000 at once", measured, "httpx2", alone, key="flow-http-1000")]
 
         async def bare_stream() -> None:
             async with client.stream("GET", peer.STREAM) as answer:
@@ -91,17 +93,34 @@ async def run(place: Place) -> list[Row]:
             mode: dict[str, Any] = {"response_mode": "stream", "max_response_bytes": peer.MUCH}
             await http.carry(plane.HttpIntent, peer.MUCH, url=f"{url}{peer.STREAM}", **web, **mode)
 
-        rows.append(await _stream(pace, "64 MiB by HTTP, streamed", our_stream, "httpx2", bare_stream))
+        rows.append(
+            await _stream(pace, "64 MiB by HTTP, streamed", our_stream, "httpx2", bare_stream, "flow-http-stream")
+        )
         process = lanes.ProcessLane(credentials=_Nobody())
         stack.push_async_callback(process.aclose)
         commands = _Through(process)
         await stack.enter_async_context(commands.executions)
 
+        async def our_true() -> None:
+            await commands.carry(plane.ProcessIntent, 0, argv=_TRUE)
+
+        crowd = [Contestant(each, _COMMANDS, count=_COMMANDS) for each in (_bare_true, our_true)]
+        alone, measured = await race(crowd, pace)
+        rows.append(compare("commands through a node, 200 at once", measured, "anyio", alone, key="flow-process-200"))
+
         async def our_command() -> None:
             await commands.carry(plane.ProcessIntent, peer.MUCH, argv=_HEAD, max_output_bytes=2**40)
 
-        rows.append(await _stream(pace, "64 MiB of a command, streamed", our_command, "anyio", _bare_command))
+        rows.append(
+            await _stream(
+                pace, "64 MiB of a command, streamed", our_command, "anyio", _bare_command, "flow-process-stream"
+            )
+        )
     return rows
+
+
+async def _bare_true() -> None:
+    assert (await anyio.run_process(_TRUE)).returncode == 0
 
 
 async def _bare_command() -> None:
@@ -110,6 +129,6 @@ async def _bare_command() -> None:
         assert sum([len(data) async for data in process.stdout]) == peer.MUCH
 
 
-async def _stream(pace: Pace, what: str, ours: Once, baseline: str, bare: Once) -> Row:
+async def _stream(pace: Pace, what: str, ours: Once, baseline: str, bare: Once, key: str) -> Row:
     alone, measured = await race([Contestant(bare, count=2), Contestant(ours, count=2)], pace)
-    return compare(what, measured, baseline, alone)
+    return compare(what, measured, baseline, alone, key=key)

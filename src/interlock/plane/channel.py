@@ -56,6 +56,8 @@ class EventLog:
         """Add an event, once the slowest attached reader has room for it."""
         while self._bytes > self._window and self._cursors:
             if not self._let_go():
+                if min(self._cursors.values()) >= self._last:
+                    break  # all is read: what is left is one event that is larger than the window
                 await self._changed.wait()
         self._add(type_, stream=stream, data=data, facts=facts or {}, receipt=None)
 

@@ -55,6 +55,24 @@ async def test_a_reader_gets_every_event_once_and_in_order_from_its_cursor() -> 
     assert events[-1].receipt == receipt()
 
 
+async def test_an_event_that_is_larger_than_the_window_holds_nobody_up_once_it_is_read() -> None:
+    told, seen = log(window=1024), list[int]()
+    reader = told.attach()
+
+    async def follow() -> None:
+        while batch := await reader.more():
+            seen.extend(event.size for event in batch)
+            reader.acknowledge(batch[-1].seq)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            for size in (0, 5000, 3, 5000, 5000):
+                await told.append(EventType.OUTPUT, stream="message", data=bytes(size))
+            told.end(receipt())
+    assert seen == [0, 5000, 3, 5000, 5000, 0]
+
+
 async def test_two_readers_follow_at_their_own_pace() -> None:
     told, seen = log(), list[list[int]]()
 

@@ -7,6 +7,7 @@ import os
 import struct
 import termios
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -16,6 +17,9 @@ from interlock import plane
 from interlock.adapters.lanes.process.lines import Lines
 
 _CHUNK: Final = 262_144
+_PIPE: Final = 65_536
+"""What a pipe holds unless it is told otherwise."""
+
 END_OF_INPUT: Final = b"\x04"
 """What a terminal takes for the end of input, at the beginning of a line."""
 
@@ -72,6 +76,7 @@ class Descriptor:
         self.fd = fd
         self._waiting = anyio.CancelScope()
         self._over = False
+        self._roomy = False
 
     def over(self) -> None:
         self._over = True
@@ -80,14 +85,25 @@ class Descriptor:
     async def next(self) -> bytes:
         while True:
             try:
-                return os.read(self.fd, _CHUNK)
+                data = os.read(self.fd, _CHUNK)
             except BlockingIOError:
                 if self._over:
                     return b""
             except OSError:  # a terminal that nobody has open any more
                 return b""
+            else:
+                if len(data) >= _PIPE and not self._roomy:
+                    self._make_room()
+                return data
             with anyio.CancelScope() as self._waiting:
                 await anyio.wait_readable(self.fd)
+
+    def _make_room(self) -> None:
+        """The command writes faster than it is read: what it waits for then is mostly the other side's waking up."""
+        self._roomy = True
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):  # a terminal, or the user has many pipes of that size
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _CHUNK)
 
 
 @dataclass(slots=True)
