@@ -4,6 +4,7 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -12,8 +13,11 @@ import orjson
 import pytest
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
+from mcp_types import JSONRPCMessage
+from starlette.types import Message, Receive, Scope, Send
 
-from fix_peer import Conversation, listen
+from fix_peer import Conversation, Peer, listen
 from fix_streams import END, HEAD, LOOPBACK, PATIENCE, Vault, chunk
 from interlock import kernel, plane
 from interlock.adapters import lanes
@@ -135,6 +139,136 @@ def test_a_header_that_says_something_else_cannot_name_the_session(name: str):
         )
 
 
+# -- a session that is heard, resumed and ended
+
+INIT: dict[str, Any] = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "tests", "version": "1"},
+}
+NAMED = HEAD.replace(b"\r\n\r\n", b"\r\nSession-Id: abc\r\n\r\n")
+
+
+def heard(peer: Peer, **fields: Any) -> plane.HttpTransport:
+    return post(peer, session_header="Session-Id", listens=True, **fields)
+
+
+def told_event(value: object, event_id: str = "", retry: int | None = 1) -> bytes:
+    """One event with its id."""
+    lines = b"" if retry is None else b"retry: %d\n" % retry
+    return lines + (b"id: " + event_id.encode() + b"\n" if event_id else b"") + event(value)
+
+
+class Told:
+    """A peer whose answers a test gives, request by request: by its first line."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.by_line: dict[str, list[bytes]] = {}
+
+    async def serve(self, peer: Conversation) -> None:
+        while True:
+            request = await peer.request()
+            head, _, body = request.partition(b"\r\n\r\n")
+            method = head.split(b" ", 1)[0].decode()
+            last = next((line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"last-event-id: ")), b"")
+            self.seen.append((method, last.decode()))
+            waiting = self.by_line.get(method, [])
+            answer = waiting.pop(0) if waiting else None
+            if answer is None:
+                if method == "GET":
+                    await peer.send(HEAD)
+                    await peer.receive()  # the stream stays open until the client leaves
+                    return
+                await peer.answer(b"", "202 Accepted" if body else "200 OK")
+                continue
+            await peer.send(answer)
+            if not answer.endswith(END):
+                return  # the link breaks
+
+
+async def test_the_session_is_heard_by_itself_resumed_and_ended():
+    told = Told()
+    reply = {"jsonrpc": "2.0", "id": 1, "result": "hello"}
+    told.by_line = {
+        "POST": [NAMED + chunk(event(reply)) + END],
+        "GET": [
+            HEAD + chunk(told_event(notice("first"), "e1")) + END,  # a proper end is none of the session
+            HEAD + chunk(told_event(notice("second"), "e2") + b"data: half"),  # and here the link breaks
+            b"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n" + END,
+        ],
+    }
+    async with listen(told.serve) as peer, rpc_lane() as lane, session(lane, heard(peer)) as (client, call):
+        await client.ask(1, "initialize")
+        assert (await client.next())[1] == reply
+        assert ("GET", "") not in told.seen
+        await client.tell("notifications/initialized")
+        assert (await client.next())[1]["method"] == "first"
+        assert (await client.next())[1]["method"] == "second"
+        with anyio.fail_after(PATIENCE):
+            while [each for each in told.seen if each[0] == "GET"] != [
+                ("GET", ""), ("GET", "e1"), ("GET", "e2"), ("GET", "e2"),
+            ]:  # fmt: skip
+                await anyio.lowlevel.checkpoint()
+    call.succeeded()
+    assert told.seen[-1] == ("DELETE", "")
+    assert all(b"Session-Id: abc" in request for request in peer.requests[1:])
+
+
+@pytest.mark.parametrize("status", [b"405 No", b"404 Gone", b"200 OK"])
+async def test_a_peer_that_says_nothing_by_itself_is_asked_once(status: bytes):
+    told = Told()
+    told.by_line = {
+        "POST": [NAMED + chunk(event({"jsonrpc": "2.0", "id": 1, "result": 1})) + END],
+        "GET": [b"HTTP/1.1 " + status + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + END],
+    }
+    async with listen(told.serve) as peer, rpc_lane() as lane, session(lane, heard(peer)) as (client, call):
+        await client.ask(1, "initialize")
+        await client.next()
+        await client.tell("notifications/initialized")
+        with anyio.fail_after(PATIENCE):
+            while ("GET", "") not in told.seen:
+                await anyio.lowlevel.checkpoint()
+        await client.tell("more")
+    call.succeeded()
+    assert [method for method, _last in told.seen] in (
+        ["POST", "POST", "GET", "POST", "DELETE"],
+        ["POST", "GET", "POST", "POST", "DELETE"],
+    )
+    assert call.exchange.status == 202
+
+
+@pytest.mark.parametrize("end", [END, b""])
+async def test_an_answer_that_breaks_off_is_resumed_after_its_last_event(end: bytes):
+    told = Told()
+    reply = {"jsonrpc": "2.0", "id": 1, "result": "late"}
+    told.by_line = {
+        "POST": [NAMED + chunk(told_event(notice("progress"), "p1")) + end],
+        "GET": [HEAD + chunk(told_event(notice("more"), "p2")) + END, HEAD + chunk(told_event(reply, "p3")) + END],
+    }
+    async with listen(told.serve) as peer, rpc_lane() as lane:
+        call = await rpc(lane, heard(peer), method="m").run()
+    call.succeeded()
+    assert call.exchange.body == b'"late"'
+    assert told.seen == [("POST", ""), ("GET", "p1"), ("GET", "p2"), ("DELETE", "")]
+
+
+async def test_an_answer_that_the_peer_has_no_more_is_as_it_was():
+    told = Told()
+    told.by_line = {
+        "POST": [NAMED + chunk(told_event(notice("progress"), "p1"))],
+        "GET": [b"HTTP/1.1 404 Gone\r\nTransfer-Encoding: chunked\r\n\r\n" + END],
+    }
+    async with listen(told.serve) as peer, rpc_lane() as lane:
+        call = await rpc(lane, heard(peer), method="m").run()
+    call.failed(F.READ_FAILED, "answer_cut_off")
+
+
+def test_what_listens_names_its_session():
+    with pytest.raises(ValueError, match="say in which header"):
+        plane.HttpTransport(url="https://a.example/", allowed_hosts=("a.example:443",), listens=True)
+
+
 def mcp_server() -> MCPServer:
     server = MCPServer("tests")
 
@@ -150,14 +284,57 @@ def mcp_server() -> MCPServer:
             await ctx.report_progress(step + 1, to)
         return "done"
 
+    @server.tool()
+    async def shout(ctx: Context) -> str:
+        """Says something that belongs to no request."""
+        await ctx.session.send_tool_list_changed()
+        return "shouted"
+
+    @server.tool()
+    async def hang_up(ctx: Context) -> str:
+        """Ends the connections, and goes on."""
+        await ctx.close_sse_stream()
+        await ctx.close_standalone_sse_stream()
+        await ctx.session.send_tool_list_changed()
+        return "still here"
+
     return server
 
 
+class Kept(EventStore):
+    """What was said, so that it can be said again."""
+
+    def __init__(self) -> None:
+        self._said: list[tuple[str, JSONRPCMessage | None]] = []
+
+    async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
+        self._said.append((stream_id, message))
+        return str(len(self._said))
+
+    async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
+        stream_id = self._said[int(last_event_id) - 1][0]
+        for number, (stream, message) in enumerate(self._said[int(last_event_id) :], int(last_event_id) + 1):
+            if stream == stream_id and message is not None:
+                await send_callback(EventMessage(message, str(number)))
+        return stream_id
+
+
 @asynccontextmanager
-async def serving(*, stateless: bool) -> AsyncGenerator[str]:
-    """A real MCP server at a real port; its `host:port`."""
-    app = mcp_server().streamable_http_app(stateless_http=stateless)
-    config = uvicorn.Config(app, log_config=None, lifespan="on")
+async def serving(
+    *, stateless: bool, kept: EventStore | None = None, opened: anyio.Event | None = None
+) -> AsyncGenerator[str]:
+    """A real MCP server at a real port; its `host:port`. `opened` is set when a GET is answered."""
+    app = mcp_server().streamable_http_app(stateless_http=stateless, event_store=kept, retry_interval=1)
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            await send(message)
+            if opened is not None and scope["method"] == "GET":
+                opened.set()
+
+        await app(scope, receive, tell if scope["type"] == "http" else send)
+
+    config = uvicorn.Config(watched, log_config=None, lifespan="on")
     server = uvicorn.Server(config)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -168,6 +345,34 @@ async def serving(*, stateless: bool) -> AsyncGenerator[str]:
                     await anyio.lowlevel.checkpoint()
             yield f"127.0.0.1:{listening.getsockname()[1]}"
             server.should_exit = True
+
+
+async def test_an_mcp_server_that_speaks_by_itself_and_hangs_up():
+    """A session with all that Streamable HTTP has: the GET stream, resumption of both kinds, DELETE."""
+    version = ("MCP-Protocol-Version", INIT["protocolVersion"])
+    opened = anyio.Event()
+    async with serving(stateless=False, kept=Kept(), opened=opened) as host, rpc_lane() as lane:
+        there: dict[str, Any] = {"url": f"http://{host}/mcp", "allowed_hosts": (host,), "headers": (version,)}
+        transport = plane.HttpTransport(**there, session_header="mcp-session-id", listens=True)
+        async with session(lane, transport, timeouts=PATIENT) as (client, call):
+            await client.ask(0, "initialize", INIT)
+            assert (await client.next())[1]["id"] == 0
+            await client.tell("notifications/initialized")
+            await opened.wait()
+            for number, tool in enumerate(("shout", "hang_up"), 1):
+                await client.ask(number, "tools/call", {"name": tool, "arguments": {}})
+                said = [(await client.next())[1] for _ in range(2)]  # in whatever order
+                [answer] = [each for each in said if each.get("id") == number]
+                assert answer["result"]["isError"] is False
+                assert [each.get("method") for each in said if each is not answer] == [
+                    "notifications/tools/list_changed"
+                ]
+            [named] = [value for name, value in call.exchange.headers if name == "mcp-session-id"]
+        call.succeeded()
+        plain = {"session_header": None, "listens": False, "headers": (version, ("mcp-session-id", named))}
+        late = transport.model_copy(update=plain)
+        gone = await rpc(lane, late, method="tools/list").run()
+        assert gone.exchange.status == 404
 
 
 @pytest.mark.parametrize("stateless", [False, True])
@@ -195,7 +400,7 @@ async def test_an_mcp_server(*, stateless: bool):
         authority = authorizer.issue(intent.digest, audience="node", target_class="local-rpc")
         ref = await executions.start(intent, authority=authority, target_class="local-rpc")
         async with mcp.Client(plane_streams(executions, ref)) as client:
-            assert {tool.name for tool in (await client.list_tools()).tools} == {"add", "count"}
+            assert {tool.name for tool in (await client.list_tools()).tools} >= {"add", "count"}
             answer = await client.call_tool("add", {"a": 2, "b": 40})
             assert (answer.is_error, answer.structured_content) == (False, {"result": 42})
             await client.call_tool("count", {"to": 3}, progress_callback=on_progress)

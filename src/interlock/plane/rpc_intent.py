@@ -1,5 +1,6 @@
 """Intents that speak JSON-RPC 2.0: one call, or a conversation, over a stream or over requests."""
 
+import operator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeAlias
 
@@ -111,12 +112,19 @@ class TcpTransport(Contract):
 class HttpTransport(WebRequest):
     """A POST for each message; its answer brings what the peer has to say to it, as JSON or, to a request, as a stream of
     server-sent events, one for each message. What an answer says in the header `session_header`, later requests say, too:
-    with `mcp-session-id` this is MCP's Streamable HTTP, without the stream that a GET would open."""
+    with `mcp-session-id` this is MCP's Streamable HTTP. Where it `listens`, a session is also heard by itself, on the stream
+    that a GET opens; any stream that breaks is resumed after its last event; and a DELETE ends the session."""
 
     kind: Literal["http"] = "http"
     session_header: Token | None = Field(default=None, exclude_if=is_none)
+    listens: bool = Field(default=False, exclude_if=operator.not_)
 
-    own_headers: ClassVar[frozenset[str]] = RESERVED_HEADERS | {"accept", "accept-encoding", "content-type"}
+    own_headers: ClassVar[frozenset[str]] = RESERVED_HEADERS | {
+        "accept",
+        "accept-encoding",
+        "content-type",
+        "last-event-id",
+    }
 
     @model_validator(mode="after")
     def _check_session_header(self) -> Self:
@@ -125,20 +133,43 @@ class HttpTransport(WebRequest):
             taken |= {self.credential.header.lower()}
         if self.session_header is not None and self.session_header.lower() in taken:
             raise ValueError(f"the header {self.session_header!r} cannot name the session: it says something else")
+        if self.listens and self.session_header is None:
+            raise ValueError("what `listens` names its session: say in which header")
         return self
 
     def carrier(self, intent: "JsonRpcIntent", message: bytes, *, asks: bool, session: str | None) -> HttpIntent:
         """The intent of the exchange that takes this message there; an answer to what `asks` may be long."""
-        timeouts, limit = intent.timeouts, intent.limits.max_message_bytes
         own = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        return self._exchange(intent, "POST", own, session, most=MAX_STREAM if asks else None, body=message)
+
+    def listener(self, intent: "JsonRpcIntent", *, session: str | None, after: str) -> HttpIntent:
+        """The intent of the exchange that hears the session's own stream, or one that broke after that event."""
+        own = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        return self._exchange(intent, "GET", own, session, most=MAX_STREAM)
+
+    def farewell(self, intent: "JsonRpcIntent", *, session: str) -> HttpIntent:
+        """The intent of the exchange that ends the session."""
+        return self._exchange(intent, "DELETE", {}, session)
+
+    def _exchange(
+        self,
+        intent: "JsonRpcIntent",
+        method: Literal["GET", "POST", "DELETE"],
+        own: dict[str, str],
+        session: str | None,
+        *,
+        most: int | None = None,
+        body: bytes = b"",
+    ) -> HttpIntent:
+        timeouts = intent.timeouts
         if self.session_header is not None and session is not None and HEADER_VALUE.fullmatch(session):
-            own[self.session_header] = session
+            own = {**own, self.session_header: session}
         return HttpIntent(
             **intent.whose,
-            method="POST",
+            method=method,
             url=self.url,
             headers=(*own.items(), *self.headers),
-            body=message,
+            body=body,
             credential=self.credential,
             tls=self.tls,
             allowed_hosts=self.allowed_hosts,
@@ -149,8 +180,8 @@ class HttpTransport(WebRequest):
                 pool_ms=timeouts.pool_ms,
                 total_ms=MAX_MS,
             ),
-            max_response_bytes=MAX_STREAM if asks else limit,
-            response_mode="stream",
+            max_response_bytes=intent.limits.max_message_bytes if most is None else most,
+            response_mode="unary" if method == "DELETE" else "stream",
         )
 
 

@@ -107,6 +107,7 @@ class JsonRpcLane:
                         tasks.cancel_scope.cancel()
                     finally:
                         link.close()
+                        await link.leave()
 
     def _below(self, name: str) -> plane.Lane:
         lane = self._lanes[name]

@@ -129,9 +129,13 @@ class Under(plane.Exchange):
     def settle(self) -> None:
         """Tell what is known in the end, also if nothing left after all."""
         outer = self._outer
-        outer.bytes_sent -= self._counted - self.bytes_sent
+        self.uncount()
         outer.peer, outer.status, outer.headers = self.peer, self.status, self.headers
         outer.facts.update(self.facts)
+
+    def uncount(self) -> None:
+        """Only that: what did not leave after all does not count."""
+        self._outer.bytes_sent -= self._counted - self.bytes_sent
 
 
 class _Pipe(plane.Channel):
