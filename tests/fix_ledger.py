@@ -137,7 +137,7 @@ class Builder:
             "number": 1,
             "effect": "allow",
             "reasons": [{"rule": "reads", "text": "reads are allowed"}],
-            "facts": {"actor": run.actor, "capability": run.capability, "scopes": ["repo"]},
+            "facts_json": canonical({"actor": run.actor, "capability": run.capability, "scopes": ["repo"]}).decode(),
             "policy_digest": digest("policy"),
             "at": self.now(),
         }

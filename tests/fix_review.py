@@ -98,7 +98,7 @@ class Story:
             number=len(self.decisions) + 1,
             effect=effect,
             reasons=[{"rule_id": "default", "effect": effect, "text": "no rule says otherwise"}],
-            facts={"capability_id": "github.issue.create", "effect": "create", "pressure": {"budget_left": 0.5}},
+            facts_json='{"capability_id":"github.issue.create","effect":"create","pressure":{"budget_left":0.5}}',
             policy_digest=digest("policy"),
             at=self.now,
         )

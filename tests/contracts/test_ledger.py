@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from fix_ledger import START, Builder
 from interlock import runs
@@ -300,6 +301,13 @@ async def test_filters_and_pages(store: sql.SqlStore, ledger: sql.SqlLedger, bui
     assert await numbers(parent_run_id="run_parent") == [3, 2, 1, 0]
     assert await numbers(connection_id="con_1") == [9, 8, 7, 6]
     assert await numbers(trace_id="trace0") == [4, 3, 2, 1, 0]
+    assert await numbers(trace_id=made[9].run_id) == []
+    first = builder.run()
+    made.append(replace(first, trace_id=first.run_id))
+    await ledger.admit(builder_admission(builder, made[-1]))
+    made.append(builder.run(trace_id=first.run_id))
+    await ledger.admit(builder_admission(builder, made[-1]))
+    assert await numbers(trace_id=first.run_id) == [11, 10]
     assert await numbers(since=made[3].created_at, until=made[6].created_at) == [5, 4, 3]
 
 
@@ -335,3 +343,29 @@ async def test_owners_and_their_open_attempts(store: sql.SqlStore, ledger: sql.S
     assert await store.read(open_of("own_gone", "own_late", "own_done")) == ["own_gone", "own_late"]
     assert await store.read(open_of("own_gone", "own_late", limit=1)) == ["own_gone"]
     assert await store.read(open_of()) == []
+
+
+async def test_sqlite_finds_by_index_what_is_asked_for_often(memory_store: sql.SqlStore) -> None:
+    """An index over some rows serves only a query that says so in the index's own words."""
+    ledger = sql.SqlLedger(memory_store)
+    asked: list[tuple[str, Any]] = []
+
+    def note(_session: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    def plans(tx: Tx) -> list[str]:
+        session = sql.connection(tx)
+        event.listen(session, "before_cursor_execute", note)
+        ledger.list_runs(tx, runs.RunFilter(tenant_id="default", states=(runs.State.HELD,)))
+        ledger.list_runs(tx, runs.RunFilter(tenant_id="default", trace_id="trace"))
+        ledger.list_busy(tx)
+        ledger.list_open(tx, ["own_1"], 10)
+        event.remove(session, "before_cursor_execute", note)
+        found = [session.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", each) for statement, each in list(asked)]
+        return [" ".join(str(row[3]) for row in rows) for rows in found]
+
+    states, trace, busy, held = await memory_store.read(plans)
+    assert "ix_runs_tenant_id_state_run_id" in states
+    assert "ix_runs_trace_id" in trace
+    assert "ix_attempts_owner_id" in busy
+    assert "ix_attempts_owner_id" in held

@@ -12,10 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql import schema, tables
-from interlock.kernel import SystemClock
+from interlock.kernel import SystemClock, Tx
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -148,17 +149,40 @@ def test_a_database_that_does_not_exist(postgres_server: str) -> None:
         sql.open_store(url.render_as_string(hide_password=False), clock=SystemClock(), create=True)
 
 
-def test_a_store_of_the_first_schema_migrates(fresh_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
-    made = open_store(fresh_url)
+FIRST_SCHEMA = (
+    "DROP TABLE evidence",
+    "ALTER TABLE decisions RENAME COLUMN facts_json TO facts",
+    "DROP INDEX ix_runs_trace_id",
+    "CREATE INDEX ix_runs_trace_id ON runs (trace_id)",
+    "DROP INDEX ix_runs_tenant_id_state_run_id",
+    "CREATE INDEX ix_runs_tenant_id_state_run_id ON runs (tenant_id, state, run_id)",
+    "DROP INDEX ix_attempts_owner_id",
+    "CREATE INDEX ix_attempts_state_owner_id ON attempts (state, owner_id)",
+    f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'",
+)
+"""What makes a store of today into one of the first schema, but for the trees in which SQLite kept its events."""
+
+
+def test_a_store_of_the_first_schema_migrates(
+    fresh_url: str, open_store: Callable[[str], sql.SqlStore], builder: Builder
+) -> None:
+    made, admission = open_store(fresh_url), builder.admission()
 
     def age(session: Connection) -> None:
-        session.execute(text("DROP TABLE evidence"))
-        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0001'"))
+        for statement in FIRST_SCHEMA:
+            session.execute(text(statement))
 
+    def read(tx: Tx) -> object:
+        run, ledger = admission.run, sql.SqlLedger(again)
+        rows = [getattr(ledger, f"list_{kind}")(tx, run.tenant_id, run.run_id) for kind in ("events", "decisions")]
+        return [ledger.find_run(tx, run.tenant_id, run.run_id), *map(tuple, rows)]
+
+    asyncio.run(made.admit(admission))
     asyncio.run(made.write(lambda tx: age(sql.connection(tx))))
     made.close()
     with pytest.raises(sql.MigrationsPending):
         sql.open_store(fresh_url, clock=SystemClock())
-    assert sql.migrate(fresh_url).applied == ("0002",)
+    assert sql.migrate(fresh_url).applied == schema.REVISIONS[1:]
     again = open_store(fresh_url)
     assert asyncio.run(again.read(lambda tx: differences(sql.connection(tx)))) == []
+    assert asyncio.run(again.read(read)) == [admission.run, admission.events, admission.decisions]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from interlock import policy
-from interlock.kernel import JSON, IdSource
+from interlock.kernel import JSON, IdSource, canonical
 from interlock.runs import chain, entries, rebuilding, signing
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
@@ -71,7 +71,11 @@ def decision(
     at: datetime,
 ) -> Decision:
     """What policy said, as a row."""
-    facts = call.policy_facts(pressure).to_json()
+    facts = {
+        **call.policy_facts(pressure).to_json(),
+        "contract_digest": call.capability.contract_digest,
+        "request": rebuilding.kept(call.request),
+    }
     return Decision(
         decision_id=ids.new("dec"),
         run_id=run_id,
@@ -79,7 +83,7 @@ def decision(
         number=number,
         effect=verdict.effect.value,
         reasons=verdict.reasons_json(),
-        facts={**facts, "contract_digest": call.capability.contract_digest, "request": rebuilding.kept(call.request)},
+        facts_json=canonical(facts).decode(),
         policy_digest=verdict.policy_digest,
         at=at,
     )

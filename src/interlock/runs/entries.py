@@ -72,7 +72,7 @@ def policy_decided(decision: Decision) -> Entry:
         "number": decision.number,
         "effect": decision.effect,
         "reasons": decision.reasons,
-        "facts_digest": digest(decision.facts),
+        "facts_digest": digest_bytes(decision.facts_json.encode()),
         "policy_digest": decision.policy_digest,
     }
 

@@ -199,7 +199,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What policy said, with every reason and the facts it judged."""
+    """What policy said, with every reason and the facts it judged, which are canonical JSON."""
 
     decision_id: str
     run_id: str
@@ -207,7 +207,7 @@ class Decision:
     number: int
     effect: str
     reasons: JSON
-    facts: JSON
+    facts_json: str
     policy_digest: str
     at: datetime
 

@@ -202,7 +202,11 @@ def _artifact(artifact: Artifact) -> JSON:
 
 
 def _decision(decision: Decision) -> JSON:
-    return {**entries.policy_decided(decision)[1], "at": to_rfc3339(decision.at), "facts": decision.facts}
+    return {
+        **entries.policy_decided(decision)[1],
+        "at": to_rfc3339(decision.at),
+        "facts": _parse(decision.facts_json, f"decision {decision.decision_id}"),
+    }
 
 
 def _approval(approval: approvals.Approval) -> JSON:

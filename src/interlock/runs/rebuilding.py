@@ -17,7 +17,7 @@ from interlock.runs.request import Request
 
 def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
     """Who asked for what. The narrowing that came with the request stands in the facts that policy judged."""
-    facts = cast("Mapping[str, JSON]", decision.facts)
+    facts = cast("Mapping[str, JSON]", read_json(decision.facts_json.encode()))
     stored = cast("Mapping[str, JSON]", facts["request"])
     allowed = cast("Sequence[str] | None", facts.get("allowed_operations"))
     caller = Caller(
@@ -63,7 +63,7 @@ def moved_on(run: Run, capability: catalog.Capability) -> tuple[list[Entry], Mov
 
 def same_contract(run: Run, decision: Decision, capability: catalog.Capability) -> None:
     """Raises ManifestChanged unless the operation still has the schemas, effect, scopes and program that were admitted."""
-    facts = cast("Mapping[str, JSON]", decision.facts)
+    facts = cast("Mapping[str, JSON]", read_json(decision.facts_json.encode()))
     if run.manifest_digest != capability.manifest_digest and facts.get("contract_digest") != capability.contract_digest:
         raise ManifestChanged(
             f"{run.capability} was admitted under version {run.connector_version} of its connector; version "

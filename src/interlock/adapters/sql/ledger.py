@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, Table, delete, select
+from sqlalchemy import Select, Table, delete, literal, select
 
 from interlock import runs
-from interlock.adapters.sql import rows
+from interlock.adapters.sql import rows, tables
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
 from interlock.adapters.sql.tables import runs as run_table
@@ -57,13 +57,19 @@ class SqlLedger:
             table.input_digest: query.input_digest,
             table.actor: query.actor,
             table.parent_run_id: query.parent_run_id,
-            table.trace_id: query.trace_id,
         }
         for column, wanted in equal.items():
             if wanted is not None:
                 chosen = chosen.where(column == wanted)
+        if query.trace_id is not None:
+            # The run that begins a trace gives it its id, and is not in the index.
+            later = select(table.run_id).where(tables.TRACED, table.trace_id == query.trace_id).correlate(None)
+            members = later.union_all(select(literal(query.trace_id)))
+            chosen = chosen.where(table.trace_id == query.trace_id, table.run_id.in_(members))
         if query.states:
             chosen = chosen.where(table.state.in_([state.value for state in query.states]))
+            if runs.State.COMPLETED not in query.states:
+                chosen = chosen.where(tables.NOT_COMPLETED)
         if query.since is not None:
             chosen = chosen.where(table.created_at >= query.since)
         if query.until is not None:
@@ -131,13 +137,13 @@ class SqlLedger:
         ]
 
     def list_busy(self, tx: Tx) -> frozenset[str]:
-        running = select(attempts.c.owner_id).where(attempts.c.state == runs.AttemptState.RUNNING.value).distinct()
+        running = select(attempts.c.owner_id).where(tables.RUNNING).distinct()
         return frozenset(connection(tx).execute(running).scalars())
 
     def list_open(self, tx: Tx, owner_ids: Collection[str], limit: int) -> Sequence[runs.Attempt]:
         chosen = (
             select(attempts)
-            .where(attempts.c.state == runs.AttemptState.RUNNING.value, attempts.c.owner_id.in_(owner_ids))
+            .where(tables.RUNNING, attempts.c.owner_id.in_(owner_ids))
             .order_by(attempts.c.started_at.desc(), attempts.c.attempt_id.desc())
             .limit(limit)
         )

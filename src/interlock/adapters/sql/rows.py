@@ -196,14 +196,14 @@ def decision_row(decision: runs.Decision) -> SqlRow:
         decision.number,
         decision.effect,
         pack(decision.reasons),
-        pack(decision.facts),
+        decision.facts_json,
         decision.policy_digest,
         to_micros(decision.at),
     )
 
 
 def decision_from(record: Record) -> runs.Decision:
-    return runs.Decision(**_read(record, reasons=unpack(record["reasons"]), facts=unpack(record["facts"])))
+    return runs.Decision(**_read(record, reasons=unpack(record["reasons"])))
 
 
 def lease_row(lease: connections.Lease) -> SqlRow:
