@@ -22,6 +22,7 @@ _array_head = Struct("!iiIii").pack  # dimensions, has nulls, element type, leng
 _word = Struct("!i").pack
 _head = Struct("!Ii").pack  # field type, length
 _int8 = Struct("!Iiq").pack
+_element = Struct("!iq").pack
 _int4 = Struct("!Iii").pack
 _bool = Struct("!Ii?").pack
 
@@ -38,8 +39,8 @@ class RowType:
     """A table's row type as this database has it: its columns may stand in another order than in `tables`."""
 
     type_id: int
-    fields: tuple[tuple[int, int], ...]
-    """Type of each column and where it stands in a `SqlRow`."""
+    fields: tuple[tuple[int, int, bytes], ...]
+    """Of each column: its type, where it stands in a `SqlRow`, and what stands for no value."""
 
     def array(self, lines: Sequence[SqlRow]) -> bytes:
         """The rows as one value for a parameter `$n::table[]`."""
@@ -54,10 +55,10 @@ class RowType:
     def _record(self, line: SqlRow) -> bytes:
         pieces = [_word(len(self.fields))]
         add = pieces.append
-        for kind, place in self.fields:
+        for kind, place, nothing in self.fields:
             value = line[place]
             if value is None:
-                add(_head(kind, -1))
+                add(nothing)
             elif type(value) is str:
                 data = value.encode()
                 add(_head(kind, len(data)))
@@ -78,10 +79,10 @@ class RowType:
 def read_row_types(session: psycopg.Connection) -> dict[str, RowType]:
     """The row types of the hot path's tables, by table name."""
     wanted = {table.name: table for table in HOT}
-    found: dict[str, tuple[int, list[tuple[int, int]]]] = {}
+    found: dict[str, tuple[int, list[tuple[int, int, bytes]]]] = {}
     for name, type_id, column, kind in session.execute(_CATALOGUE, [list(wanted)]):
         places = {column.name: place for place, column in enumerate(wanted[name].columns)}
-        found.setdefault(name, (type_id, []))[1].append((kind, places[column]))
+        found.setdefault(name, (type_id, []))[1].append((kind, places[column], _head(kind, -1)))
     return {name: RowType(type_id, tuple(fields)) for name, (type_id, fields) in found.items()}
 
 
@@ -94,6 +95,11 @@ def text_array(values: Sequence[str]) -> bytes:
         data = value.encode()
         pieces += (_word(len(data)), data)
     return b"".join(pieces)
+
+
+def int8_array(values: Sequence[int]) -> bytes:
+    """The values as one parameter `$n::int8[]`. At least one."""
+    return _array_head(1, 0, _INT8, len(values), 1) + b"".join([_element(8, value) for value in values])
 
 
 def int8(value: int) -> bytes:

@@ -11,7 +11,7 @@ from sqlalchemy import Table
 
 from interlock import runs
 from interlock.adapters.sql import rows, tables
-from interlock.adapters.sql.composites import int8, text_array
+from interlock.adapters.sql.composites import int8, int8_array, text_array
 from interlock.adapters.sql.errors import StoreBusy
 from interlock.adapters.sql.hot_session import HotSession
 from interlock.kernel import to_micros
@@ -67,23 +67,25 @@ _SET: Final = ", ".join(
 _APPLY: Final = f"""
 WITH moved AS (
   UPDATE runs t SET {_SET}
-  FROM unnest($1::runs[]) x JOIN unnest($2::runs[]) b USING (run_id)
-  WHERE t.run_id = ANY ($3::text[]) AND t.run_id = x.run_id AND t.tenant_id = b.tenant_id AND t.fence = b.fence
+  FROM unnest($1::runs[]) x
+    JOIN unnest($2::text[], $3::text[], $4::int8[], $5::int8[], $6::text[]) b (run_id, tenant_id, fence, head_seq, head_hash)
+    USING (run_id)
+  WHERE t.run_id = ANY ($2::text[]) AND t.run_id = x.run_id AND t.tenant_id = b.tenant_id AND t.fence = b.fence
     AND t.head_seq = b.head_seq AND t.head_hash = b.head_hash
   RETURNING t.run_id
 ), attempt_ends AS (
-  SELECT y.* FROM unnest($4::attempts[]) y JOIN moved USING (run_id)
+  SELECT y.* FROM unnest($7::attempts[]) y JOIN moved USING (run_id)
 ), ended_attempts AS (
   UPDATE attempts t SET state = y.state, finished_at = y.finished_at, error = y.error
-  FROM attempt_ends y WHERE t.attempt_id = ANY ($5::text[]) AND t.attempt_id = y.attempt_id AND t.run_id = y.run_id
+  FROM attempt_ends y WHERE t.attempt_id = ANY ($8::text[]) AND t.attempt_id = y.attempt_id AND t.run_id = y.run_id
   RETURNING 1
 ), send_ends AS (
-  SELECT y.* FROM unnest($6::sends[]) y JOIN moved USING (run_id)
+  SELECT y.* FROM unnest($9::sends[]) y JOIN moved USING (run_id)
 ), ended_sends AS (
   UPDATE sends t SET delivery = y.delivery, receipt_json = y.receipt_json, finished_at = y.finished_at
-  FROM send_ends y WHERE t.send_id = ANY ($7::text[]) AND t.send_id = y.send_id AND t.run_id = y.run_id
+  FROM send_ends y WHERE t.send_id = ANY ($10::text[]) AND t.send_id = y.send_id AND t.run_id = y.run_id
   RETURNING 1
-){_inserts(8, "moved")}
+){_inserts(11, "moved")}
 SELECT run_id, 1 / (
   (SELECT count(*) FROM attempt_ends) = (SELECT count(*) FROM ended_attempts)
   AND (SELECT count(*) FROM send_ends) = (SELECT count(*) FROM ended_sends)
@@ -143,16 +145,20 @@ def apply(hot: HotSession, changes: Sequence[runs.Change]) -> list[bool]:
     A change that was there before (its head is the run's head) counts, so that it may be asked for again. No two of
     them may be of the same run. Raises psycopg.Error.
     """
-    ids = text_array([change.before.run_id for change in changes])
+    before = [change.before for change in changes]
+    ids = text_array([run.run_id for run in before])
     after = hot.array(tables.runs, [_moved(change) for change in changes])
-    attempt_ends = [_attempt_end(change) for change in changes if change.attempt_end]
-    send_ends = [_send_end(change) for change in changes if change.send_end]
+    attempt_ends = [_attempt_end(rows.attempt_end_row(change)) for change in changes if change.attempt_end]
+    send_ends = [_send_end(rows.send_end_row(change)) for change in changes if change.send_end]
     answer = hot.execute(
         _APPLY,
         [
             after,
-            hot.array(tables.runs, [_expected(change.before) for change in changes]),
             ids,
+            text_array([run.tenant_id for run in before]),
+            int8_array([run.fence for run in before]),
+            int8_array([run.head_seq for run in before]),
+            text_array([run.head_hash for run in before]),
             hot.array(tables.attempts, attempt_ends),
             text_array([cast("str", end[0]) for end in attempt_ends]),
             hot.array(tables.sends, send_ends),
@@ -166,44 +172,28 @@ def apply(hot: HotSession, changes: Sequence[runs.Change]) -> list[bool]:
     return [change.before.run_id in there for change in changes]
 
 
-def _partial(table: Table) -> Callable[..., rows.SqlRow]:
-    """Makes rows of a table with only some columns, by name."""
-    names = [column.name for column in table.columns]
+def _partial(table: Table, *names: str) -> Callable[[rows.SqlRow], rows.SqlRow]:
+    """Makes rows of a table out of the values of some columns, or of the first few of those."""
+    columns = [column.name for column in table.columns]
+    places = [columns.index(name) for name in names]
 
-    def row(**values: str | int | bytes | None) -> rows.SqlRow:
-        return tuple(values.get(name) for name in names)
+    def row(values: rows.SqlRow) -> rows.SqlRow:
+        line: list[str | int | bytes | bool | None] = [None] * len(columns)
+        for place, value in zip(places, values, strict=False):
+            line[place] = value
+        return tuple(line)
 
     return row
 
 
-_run_row = _partial(tables.runs)
-_attempt_row = _partial(tables.attempts)
-_send_row = _partial(tables.sends)
-
-
-def _expected(run: runs.Run) -> rows.SqlRow:
-    return _run_row(
-        run_id=run.run_id, tenant_id=run.tenant_id, fence=run.fence, head_seq=run.head_seq, head_hash=run.head_hash
-    )
+_moved_run = _partial(tables.runs, "run_id", "tenant_id", *rows.MOVING, *rows.EDITABLE)
+_attempt_end = _partial(tables.attempts, "state", "finished_at", "error", "attempt_id", "run_id")
+_send_end = _partial(tables.sends, "delivery", "receipt_json", "finished_at", "send_id", "run_id")
 
 
 def _moved(change: runs.Change) -> rows.SqlRow:
     run = change.after
-    moving = dict(zip(rows.MOVING, rows.moving_row(run), strict=True))
-    edited = dict(zip(rows.EDITABLE, rows.editable_row(change) or (), strict=False))
-    return _run_row(run_id=run.run_id, tenant_id=run.tenant_id, **moving, **edited)
-
-
-def _attempt_end(change: runs.Change) -> rows.SqlRow:
-    state, finished_at, error, attempt_id, run_id = rows.attempt_end_row(change)
-    return _attempt_row(attempt_id=attempt_id, run_id=run_id, state=state, finished_at=finished_at, error=error)
-
-
-def _send_end(change: runs.Change) -> rows.SqlRow:
-    delivery, receipt_json, finished_at, send_id, run_id = rows.send_end_row(change)
-    return _send_row(
-        send_id=send_id, run_id=run_id, delivery=delivery, receipt_json=receipt_json, finished_at=finished_at
-    )
+    return _moved_run((run.run_id, run.tenant_id, *rows.moving_row(run), *(rows.editable_row(change) or ())))
 
 
 def _dependants(hot: HotSession, items: Sequence[runs.Admission | runs.Change]) -> list[bytes]:
