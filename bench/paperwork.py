@@ -60,9 +60,9 @@ class Paperwork:
         wiring, call = self._wiring, self._call
         assert call.resolved is not None
         at, run_id = wiring.clock.now(), wiring.ids.new("run")
-        verdict = wiring.policy.decide(call.policy_facts({}))
+        verdict = wiring.policy.decide(facts := call.policy_facts({}))
         assert verdict.effect is policy.Effect.ALLOW
-        decided = drawing.decision(call, run_id, 1, verdict, {}, ids=wiring.ids, at=at)
+        decided = drawing.decision(call, run_id, 1, verdict, facts, ids=wiring.ids, at=at)
         run = drawing.new_run(call, run_id, at).moved(state=runs.State.RUNNING, attempt_count=1)
         scopes, hosts = frozenset(call.operation.scopes), frozenset({call.host})
         lease = wiring.connections.lease(call.resolved, scopes=scopes, hosts=hosts, run_id=run_id)

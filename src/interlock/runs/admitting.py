@@ -1,6 +1,6 @@
 """A judged call becomes a run, in one commit: denied, shed, held, or at work with its first attempt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from interlock import policy, sdk
@@ -35,7 +35,7 @@ class Judged:
     call: Call
     run_id: str
     verdict: policy.Decision
-    pressure: Mapping[str, float]
+    facts: policy.Facts
 
 
 class Admitting:
@@ -53,7 +53,7 @@ class Admitting:
         """The run as it is accepted, and the decision on it."""
         at = self._wiring.clock.now()
         decided = drawing.decision(
-            judged.call, judged.run_id, 1, judged.verdict, judged.pressure, ids=self._wiring.ids, at=at
+            judged.call, judged.run_id, 1, judged.verdict, judged.facts, ids=self._wiring.ids, at=at
         )
         return drawing.new_run(judged.call, judged.run_id, at), decided
 

@@ -1,6 +1,6 @@
 """Rows drawn from a call. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from interlock import policy
@@ -65,14 +65,14 @@ def decision(
     run_id: str,
     number: int,
     verdict: policy.Decision,
-    pressure: Mapping[str, float],
+    judged: policy.Facts,
     *,
     ids: IdSource,
     at: datetime,
 ) -> Decision:
-    """What policy said, as a row."""
+    """What policy said of these facts, as a row."""
     facts = {
-        **call.policy_facts(pressure).to_json(),
+        **judged.to_json(),
         "contract_digest": call.capability.contract_digest,
         "request": rebuilding.kept(call.request),
     }

@@ -58,11 +58,11 @@ class Holding:
 
     async def _check_edit(self, run: Run, edit: Mapping[str, JSON]) -> None:
         call, last = await self._call(run, edit)
-        verdict, pressure = await judge(self._wiring, call)
+        verdict, facts = await judge(self._wiring, call)
         if verdict.effect is not policy.Effect.DENY:
             return
         at, ids = self._wiring.clock.now(), self._wiring.ids
-        decided = drawing.decision(call, run.run_id, last.number + 1, verdict, pressure, ids=ids, at=at)
+        decided = drawing.decision(call, run.run_id, last.number + 1, verdict, facts, ids=ids, at=at)
         await self._wiring.journal(run).write(
             [entries.policy_decided(decided)], at=at, records=Records(decisions=(decided,))
         )
@@ -99,9 +99,9 @@ class Holding:
         approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)
         edited = cast("Mapping[str, JSON] | None", approval.edited_input)
         call, last = await self._call(run, edited)
-        verdict, pressure = await judge(self._wiring, call)
+        verdict, facts = await judge(self._wiring, call)
         at = self._wiring.clock.now()
-        decided = drawing.decision(call, run_id, last.number + 1, verdict, pressure, ids=self._wiring.ids, at=at)
+        decided = drawing.decision(call, run_id, last.number + 1, verdict, facts, ids=self._wiring.ids, at=at)
         if verdict.effect not in GOES_ON:
             return await self._refuse(run, approval, verdict, decided)
         with of_run(run_id):

@@ -49,10 +49,10 @@ class Invoker:
         if (known := await find_known(wiring, caller, request)) is not None:
             return await tell_again(wiring, self._reading, caller, request, given.digest, known)
         call = await prepare(wiring, caller, request, capability, given)
-        verdict, pressure = await judge(wiring, call)
+        verdict, facts = await judge(wiring, call)
         if verdict.effect in GOES_ON:
             call = confined(call, verdict, wiring)
-        judged = Judged(call=call, run_id=wiring.ids.new("run"), verdict=verdict, pressure=pressure)
+        judged = Judged(call=call, run_id=wiring.ids.new("run"), verdict=verdict, facts=facts)
         try:
             match verdict.effect:
                 case policy.Effect.DENY | policy.Effect.SHED:

@@ -1,7 +1,5 @@
 """From a request to a verdict: what the call needs is looked up, policy is asked, and nothing is written."""
 
-from collections.abc import Mapping
-
 from interlock import catalog, policy, sdk
 from interlock.kernel import Caller, Redactor
 from interlock.runs.call import Call, Given, check_input, refuse_secrets
@@ -56,8 +54,9 @@ async def prepare(
     )
 
 
-async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, Mapping[str, float]]:
-    """Ask policy, under the present pressure. Raises policy.RuleAstray."""
+async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, policy.Facts]:
+    """Ask policy, under the present pressure; and what it judged. Raises policy.RuleAstray."""
     wiring.straying.check(call.capability)
     pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
-    return wiring.policy.decide(call.policy_facts(pressure)), pressure
+    facts = call.policy_facts(pressure)
+    return wiring.policy.decide(facts), facts

@@ -164,13 +164,13 @@ class Recovery:
             capability = self._wiring.catalog.fetch(run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await prepare(self._wiring, requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
-            verdict, pressure = await judge(self._wiring, call)
+            verdict, facts = await judge(self._wiring, call)
             decided = drawing.decision(
                 replace(call, request=request),
                 run.run_id,
                 history.decisions[-1].number + 1,
                 verdict,
-                pressure,
+                facts,
                 ids=self._wiring.ids,
                 at=self._wiring.clock.now(),
             )
