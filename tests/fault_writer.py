@@ -7,12 +7,11 @@ import anyio
 
 from fix_ledger import Builder
 from interlock.adapters import sql
-from interlock.kernel import SystemClock
 
 
 def write(url: str, prefix: int, callers: int, keys: bool, answers: Connection) -> None:
     """For ever. Each answer that it gets is sent on as words, the first thing of all being `ready`."""
-    ledger, builder = sql.SqlLedger(sql.open_store(url, clock=SystemClock())), Builder(prefix=prefix)
+    ledger, builder = sql.SqlLedger(sql.open_store(url)), Builder(prefix=prefix)
     answers.send(("ready",))
 
     async def caller(number: int) -> None:

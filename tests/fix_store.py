@@ -28,7 +28,6 @@ from psycopg.sql import SQL, Identifier
 
 from databases import Database, address
 from interlock.adapters import sql
-from interlock.kernel import SystemClock
 
 T = TypeVar("T")
 
@@ -113,7 +112,7 @@ def empty_postgres_url(postgres_server: str) -> Iterator[str]:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated, empty store to copy."""
     path = tmp_path_factory.mktemp("template") / "store.db"
-    sql.open_store(str(path), clock=SystemClock(), create=True).close()
+    sql.open_store(str(path), create=True).close()
     return path
 
 
@@ -142,7 +141,7 @@ def open_store() -> Iterator[Callable[[str], sql.SqlStore]]:
     opened: list[sql.SqlStore] = []
 
     def opener(url: str) -> sql.SqlStore:
-        opened.append(sql.open_store(url, clock=SystemClock(), create=True))
+        opened.append(sql.open_store(url, create=True))
         return opened[-1]
 
     yield opener

@@ -16,7 +16,7 @@ from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql import schema, tables
-from interlock.kernel import SystemClock, Tx
+from interlock.kernel import Tx
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -55,21 +55,19 @@ def test_the_list_of_revisions_is_the_folders() -> None:
 
 
 def test_create_migrate_and_open_again(fresh_url: str) -> None:
-    clock = SystemClock()
     with pytest.raises((sql.StoreMissing, sql.MigrationsPending)):
-        sql.open_store(fresh_url, clock=clock)
-    sql.open_store(fresh_url, clock=clock, create=True).close()
-    sql.open_store(fresh_url, clock=clock).close()
+        sql.open_store(fresh_url)
+    sql.open_store(fresh_url, create=True).close()
+    sql.open_store(fresh_url).close()
     report = sql.migrate(fresh_url)
     assert report == sql.MigrationReport(before=schema.REVISIONS[-1], after=schema.REVISIONS[-1], applied=())
 
 
 def test_many_creators_at_once(fresh_url: str) -> None:
-    clock = SystemClock()
 
     async def main() -> list[sql.SqlStore]:
         def opener() -> sql.SqlStore:
-            return sql.open_store(fresh_url, clock=clock, create=True)
+            return sql.open_store(fresh_url, create=True)
 
         found = await outcomes(asyncio.to_thread(opener) for _ in range(4))
         return [store for store in found if not isinstance(store, BaseException)]
@@ -106,7 +104,7 @@ def test_tables_of_others_are_left_alone(empty_postgres_url: str) -> None:
         session.execute(text("CREATE TABLE runs (a int)"))
     for attempt in (
         lambda: sql.migrate(empty_postgres_url),
-        lambda: sql.open_store(empty_postgres_url, clock=SystemClock(), create=True),
+        lambda: sql.open_store(empty_postgres_url, create=True),
     ):
         with pytest.raises(sql.ForeignFile):
             attempt()
@@ -121,7 +119,7 @@ def test_a_database_of_a_later_version(own_postgres_url: str) -> None:
         session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(sql.SchemaTooNew):
-        sql.open_store(own_postgres_url, clock=SystemClock(), create=True)
+        sql.open_store(own_postgres_url, create=True)
     with pytest.raises(sql.SchemaTooNew):
         sql.migrate(own_postgres_url)
 
@@ -138,7 +136,7 @@ def test_a_read_only_database(own_postgres_url: str) -> None:
 
 def test_a_server_that_is_not_there_and_a_password_that_stays_hidden() -> None:
     with pytest.raises(sql.StoreUnavailable) as caught:
-        sql.open_store("postgresql://me:hunter22secret@127.0.0.1:1/nothing", clock=SystemClock())
+        sql.open_store("postgresql://me:hunter22secret@127.0.0.1:1/nothing")
     assert "hunter22secret" not in str(caught.value)
     assert "127.0.0.1:1" in str(caught.value)
 
@@ -146,7 +144,7 @@ def test_a_server_that_is_not_there_and_a_password_that_stays_hidden() -> None:
 def test_a_database_that_does_not_exist(postgres_server: str) -> None:
     url = make_url(postgres_server).set(database="interlock_nowhere", drivername="postgresql")
     with pytest.raises(sql.StoreUnavailable, match="does not exist"):
-        sql.open_store(url.render_as_string(hide_password=False), clock=SystemClock(), create=True)
+        sql.open_store(url.render_as_string(hide_password=False), create=True)
 
 
 FIRST_SCHEMA = (
@@ -181,7 +179,7 @@ def test_a_store_of_the_first_schema_migrates(
     asyncio.run(made.write(lambda tx: age(sql.connection(tx))))
     made.close()
     with pytest.raises(sql.MigrationsPending):
-        sql.open_store(fresh_url, clock=SystemClock())
+        sql.open_store(fresh_url)
     assert sql.migrate(fresh_url).applied == schema.REVISIONS[1:]
     again = open_store(fresh_url)
     assert asyncio.run(again.read(lambda tx: differences(sql.connection(tx)))) == []

@@ -27,7 +27,7 @@ CLOCK = SystemClock()
 def path(tmp_path: Path) -> Path:
     """A store with some hundred runs, closed."""
     path = tmp_path / "store.db"
-    store = sql.open_store(str(path), clock=CLOCK, create=True)
+    store = sql.open_store(str(path), create=True)
     ledger, builder = sql.SqlLedger(store), Builder()
 
     asyncio.run(outcomes(ledger.admit(builder.admission()) for _ in range(150)))
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 def failure(path: Path | str, *, create: bool = False) -> StoreError:
     with pytest.raises(StoreError) as caught:
-        sql.open_store(str(path), clock=CLOCK, create=create)
+        sql.open_store(str(path), create=create)
     assert caught.value.next_step
     assert str(Path(path).parent) in caught.value.message
     return caught.value
@@ -50,10 +50,10 @@ def test_a_missing_store_is_not_created_unasked(tmp_path: Path) -> None:
 
 def test_a_new_store_is_private_and_leaves_no_drafts(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "new.db"
-    sql.open_store(str(path), clock=CLOCK, create=True).close()
+    sql.open_store(str(path), create=True).close()
     assert path.stat().st_mode & 0o777 == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["new.db"]
-    sql.open_store(str(path), clock=CLOCK, create=True).close()
+    sql.open_store(str(path), create=True).close()
 
 
 @pytest.mark.parametrize("create", [False, True])
@@ -113,7 +113,7 @@ def test_damage_inside_is_found_by_the_preflight(path: Path) -> None:
 
 
 async def test_damage_found_while_working_is_named(path: Path) -> None:
-    store = sql.open_store(str(path), clock=CLOCK)
+    store = sql.open_store(str(path))
     try:
         spoil(path, keep=2)
         with pytest.raises(sql.StoreDamaged):
@@ -131,7 +131,7 @@ def test_the_schema_of_a_later_version(path: Path) -> None:
 
 def test_pending_migrations(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    sql.open_store(str(path), clock=CLOCK, create=True).close()
+    sql.open_store(str(path), create=True).close()
     session = sqlite3.connect(path)
     for (name,) in session.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
         session.execute(f"DROP TABLE {name}")
@@ -140,7 +140,7 @@ def test_pending_migrations(tmp_path: Path) -> None:
     assert isinstance(failure(path, create=True), sql.MigrationsPending)
     report = sql.migrate(str(path))
     assert (report.before, report.applied[-1]) == (None, report.after)
-    sql.open_store(str(path), clock=CLOCK).close()
+    sql.open_store(str(path)).close()
     assert sql.migrate(str(path)).applied == ()
 
 
@@ -155,7 +155,7 @@ def test_a_lost_journal_mode(path: Path) -> None:
     session = sqlite3.connect(path)
     session.execute("PRAGMA journal_mode = DELETE")
     session.close()
-    sql.open_store(str(path), clock=CLOCK).close()
+    sql.open_store(str(path)).close()
     session = sqlite3.connect(path)
     assert session.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     session.close()
@@ -223,7 +223,7 @@ async def test_a_store_that_may_not_be_written_is_read(
 ) -> None:
     copy = protected(path, everyones_folder, file_mode=file_mode, folder_mode=folder_mode)
     with unprivileged():
-        store = sql.open_store(str(copy), clock=CLOCK)
+        store = sql.open_store(str(copy))
         try:
             assert await count(store) == 150
             for refused in (sql.SqlLedger(store).admit(Builder(prefix=1).admission()), store.write(lambda tx: None)):
@@ -248,14 +248,14 @@ def test_a_store_that_may_not_be_read(path: Path, everyones_folder: Path) -> Non
 async def test_what_a_killed_process_left_in_the_log_is_read_from_a_store_that_may_not_be_written(
     path: Path, everyones_folder: Path, index: bool
 ) -> None:
-    store = sql.open_store(str(path), clock=CLOCK)
+    store = sql.open_store(str(path))
     try:
         await sql.SqlLedger(store).admit(Builder(prefix=1).admission())
         copy = protected(path, everyones_folder, suffixes=("", "-wal", "-shm") if index else ("", "-wal"))
     finally:
         store.close()
     with unprivileged():
-        left = sql.open_store(str(copy), clock=CLOCK)
+        left = sql.open_store(str(copy))
         try:
             assert await count(left) == 151
         finally:
@@ -268,7 +268,7 @@ def reading(path: Path) -> Generator[sql.SqlStore]:
     path.chmod(0o444)
     path.parent.chmod(0o555)
     with unprivileged():
-        store = sql.open_store(str(path), clock=CLOCK)
+        store = sql.open_store(str(path))
     path.chmod(0o644)
     path.parent.chmod(0o755)
     try:
@@ -283,7 +283,7 @@ async def test_a_store_that_may_not_be_written_is_read_beside_those_who_write(
     path = Path(shutil.copy(path, everyones_folder))
     with reading(path) as store:
         assert await count(store) == 150
-        writer = sql.open_store(str(path), clock=CLOCK)
+        writer = sql.open_store(str(path))
         try:
             await sql.SqlLedger(writer).admit(Builder(prefix=1).admission())
             with pytest.raises(sql.StoreBusy, match="while it was read"):  # nothing was there to lock
@@ -307,7 +307,7 @@ def test_another_process_that_holds_the_lock(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    store = sql.open_store(str(path), clock=CLOCK)
+    store = sql.open_store(str(path))
     try:
         with pytest.raises(sql.StoreBusy):
             asyncio.run(sql.SqlLedger(store).admit(Builder(prefix=1).admission()))

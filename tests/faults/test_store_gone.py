@@ -13,7 +13,6 @@ from fault_proxy import Proxy
 from fix_faults import Case, Child, Report, settle
 from interlock import runs
 from interlock.adapters import sql
-from interlock.kernel import SystemClock
 
 MakeCase = Callable[[], Case]
 
@@ -158,4 +157,4 @@ def test_a_store_file_that_is_lost_while_it_is_open(
     assert report.said.get("error") == "outcome_unsaved", report
     if loss != "replaced":
         with pytest.raises((sql.StoreMissing, sql.StoreDamaged, sql.ForeignFile)):
-            sql.open_store(case.url, clock=SystemClock())
+            sql.open_store(case.url)

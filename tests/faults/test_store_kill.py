@@ -21,7 +21,7 @@ import fault_writer
 from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
-from interlock.kernel import SystemClock, Tx
+from interlock.kernel import Tx
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fault_writer"])
@@ -53,7 +53,7 @@ class Worker:
 
 def check_store(url: str, workers: list[Worker]) -> None:
     """Every acknowledged row is there; every run is whole."""
-    store = sql.open_store(url, clock=SystemClock())
+    store = sql.open_store(url)
     ledger = sql.SqlLedger(store)
 
     def check(tx: Tx) -> None:

@@ -59,7 +59,7 @@ async def assemble(
     discovery, capabilities = provided.read_catalog(settings, more_connectors)
     # Before the store: a missing key must not leave an empty store behind.
     root = provided.load_root(settings, create=create)
-    store = sql.open_store(settings.store_url, clock=clock, create=create)
+    store = sql.open_store(settings.store_url, create=create)
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids)
         await ring.check()

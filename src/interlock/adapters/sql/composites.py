@@ -5,7 +5,7 @@ client less than any generic adaptation.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
 
@@ -39,8 +39,13 @@ class RowType:
     """A table's row type as this database has it: its columns may stand in another order than in `tables`."""
 
     type_id: int
-    fields: tuple[tuple[int, int, bytes], ...]
-    """Of each column: its type, where it stands in a `SqlRow`, and what stands for no value."""
+    fields: tuple[tuple[int, int], ...]
+    """Type of each column and where it stands in a `SqlRow`."""
+    _nothing: dict[int, bytes] = field(init=False, repr=False, compare=False)
+    """What stands for no value, by type."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_nothing", {kind: _head(kind, -1) for kind, _ in self.fields})
 
     def array(self, lines: Sequence[SqlRow]) -> bytes:
         """The rows as one value for a parameter `$n::table[]`."""
@@ -55,10 +60,11 @@ class RowType:
     def _record(self, line: SqlRow) -> bytes:
         pieces = [_word(len(self.fields))]
         add = pieces.append
-        for kind, place, nothing in self.fields:
+        nothing = self._nothing
+        for kind, place in self.fields:
             value = line[place]
             if value is None:
-                add(nothing)
+                add(nothing[kind])
             elif type(value) is str:
                 data = value.encode()
                 add(_head(kind, len(data)))
@@ -79,10 +85,10 @@ class RowType:
 def read_row_types(session: psycopg.Connection) -> dict[str, RowType]:
     """The row types of the hot path's tables, by table name."""
     wanted = {table.name: table for table in HOT}
-    found: dict[str, tuple[int, list[tuple[int, int, bytes]]]] = {}
+    found: dict[str, tuple[int, list[tuple[int, int]]]] = {}
     for name, type_id, column, kind in session.execute(_CATALOGUE, [list(wanted)]):
         places = {column.name: place for place, column in enumerate(wanted[name].columns)}
-        found.setdefault(name, (type_id, []))[1].append((kind, places[column], _head(kind, -1)))
+        found.setdefault(name, (type_id, []))[1].append((kind, places[column]))
     return {name: RowType(type_id, tuple(fields)) for name, (type_id, fields) in found.items()}
 
 

@@ -18,9 +18,7 @@ from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.composites import RowType
 from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
 from interlock.adapters.sql.hot_session import HotSession
-from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.waiting import Waiter, deliver
-from interlock.kernel import Clock
 
 _LANES = 2
 _CAP = 256
@@ -33,14 +31,13 @@ _LOSSES = 2
 class Lanes:
     """Owns two connections and their threads. `submit` from any event loop; `close` waits for what was accepted."""
 
-    def __init__(self, place: PostgresDatabase, row_types: dict[str, RowType], *, clock: Clock) -> None:
+    def __init__(self, place: PostgresDatabase, row_types: dict[str, RowType]) -> None:
         self._place = place
         self._row_types = row_types
         self._queue: deque[Waiter] = deque()
         self._under_way = 0
         self._closed = False
         self._moved = threading.Condition()
-        self.latency = Latency(clock)
         self._threads = [
             threading.Thread(target=self._work, name=f"interlock-lane-{number}", daemon=True)
             for number in range(_LANES)
@@ -74,8 +71,7 @@ class Lanes:
         lane = _Lane(self._place, self._row_types)
         while (batch := self._take()) is not None:
             try:
-                with self.latency.measured():
-                    lane.carry_out(batch)
+                lane.carry_out(batch)
             except BaseException as error:  # noqa: BLE001 - a lane that ended would leave all its callers waiting
                 lane.abandon(batch, error)
             deliver(batch)

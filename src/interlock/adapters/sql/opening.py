@@ -5,10 +5,9 @@ from interlock.adapters.sql.address import SqliteFile, parse_address
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.sqlite_store import open_sqlite
 from interlock.adapters.sql.store import SqlStore
-from interlock.kernel import Clock
 
 
-def open_store(url: str, *, clock: Clock, create: bool = False) -> SqlStore:
+def open_store(url: str, *, create: bool = False) -> SqlStore:
     """The store at that address, ready for use; call `close()` in the end.
 
     Without `create` nothing is ever created, and with it only a store that is not there at all: an existing file or a
@@ -21,10 +20,10 @@ def open_store(url: str, *, clock: Clock, create: bool = False) -> SqlStore:
     """
     place = parse_address(url)
     if isinstance(place, SqliteFile):
-        return open_sqlite(place, clock=clock, create=create)
+        return open_sqlite(place, create=create)
     from interlock.adapters.sql.postgres_store import open_postgres  # the driver is an extra
 
-    return open_postgres(place, clock=clock, create=create)
+    return open_postgres(place, create=create)
 
 
 def migrate(url: str) -> MigrationReport:

@@ -19,7 +19,7 @@ from interlock.adapters.sql.lanes import Lanes
 from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.transaction import SqlTx, sql_tx
 from interlock.adapters.sql.waiting import Threads
-from interlock.kernel import Backoff, Clock, Tx
+from interlock.kernel import Backoff, Tx
 
 T = TypeVar("T")
 
@@ -33,12 +33,12 @@ _MIGRATION_LOCK = 0x494C4B31
 class PostgresStore:
     """A `SqlStore` on one database, shared with any number of other processes."""
 
-    def __init__(self, place: PostgresDatabase, engine: Engine, row_types: dict[str, RowType], *, clock: Clock) -> None:
+    def __init__(self, place: PostgresDatabase, engine: Engine, row_types: dict[str, RowType]) -> None:
         """`engine` is on a checked and migrated database with these row types, and becomes the store's."""
         self._place = place
         self._engine = engine
         self._row_types = row_types
-        self._lanes = Lanes(place, row_types, clock=clock)
+        self._lanes = Lanes(place, row_types)
         self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
         self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
         self._urgent = Threads(1, name="interlock-urgent", where=str(place))
@@ -46,10 +46,6 @@ class PostgresStore:
     @property
     def refusal(self) -> None:
         return None
-
-    @property
-    def latency_ms(self) -> float:
-        return self._lanes.latency.milliseconds
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         return await self._readers.read(fn)
@@ -140,7 +136,7 @@ def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
         tx.end()
 
 
-def open_postgres(place: PostgresDatabase, *, clock: Clock, create: bool) -> PostgresStore:
+def open_postgres(place: PostgresDatabase, *, create: bool) -> PostgresStore:
     """Check the database, or fill it when it is empty and `create` is set. Raises StoreError."""
     engine = postgres.engine(place, size=_READERS + _WRITERS + 1)
     try:
@@ -154,7 +150,7 @@ def open_postgres(place: PostgresDatabase, *, clock: Clock, create: bool) -> Pos
                 _upgrade(session, where=str(place))
             row_types = read_row_types(cast("psycopg.Connection", session.connection.driver_connection))
             session.rollback()
-        return PostgresStore(place, engine, row_types, clock=clock)
+        return PostgresStore(place, engine, row_types)
     except Exception as error:
         engine.dispose()
         meaning = postgres.explain(error, where=place)

@@ -8,10 +8,9 @@ from urllib.parse import quote
 from interlock.adapters.sql import sqlite
 from interlock.adapters.sql.address import SqliteFile
 from interlock.adapters.sql.errors import StoreBusy, StoreReadOnly
-from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.waiting import Work
-from interlock.kernel import Clock, Tx
+from interlock.kernel import Tx
 
 T = TypeVar("T")
 
@@ -83,9 +82,8 @@ class StillReaders:
 class NoWriter:
     """In the place of a `Writer`: it refuses."""
 
-    def __init__(self, refusal: StoreReadOnly, clock: Clock) -> None:
+    def __init__(self, refusal: StoreReadOnly) -> None:
         self._message = refusal.message
-        self.latency = Latency(clock)
 
     @property
     def refusal(self) -> StoreReadOnly:

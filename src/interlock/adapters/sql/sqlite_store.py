@@ -14,7 +14,7 @@ from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.sqlite_still import NoWriter, Still, StillReaders
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
-from interlock.kernel import Clock, Tx
+from interlock.kernel import Tx
 
 T = TypeVar("T")
 
@@ -32,10 +32,6 @@ class SqliteStore:
     @property
     def refusal(self) -> StoreReadOnly | None:
         return None if isinstance(self._writer, Writer) else self._writer.refusal
-
-    @property
-    def latency_ms(self) -> float:
-        return self._writer.latency.milliseconds
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         if self._readers is None:
@@ -63,30 +59,30 @@ class SqliteStore:
         self._writer.close()
 
 
-def open_sqlite(place: SqliteFile, *, clock: Clock, create: bool) -> SqliteStore:
+def open_sqlite(place: SqliteFile, *, create: bool) -> SqliteStore:
     """Check the file, or create it when it is missing and `create` is set. One that may only be read is opened for that.
     Raises StoreError."""
     if place.path is None:
-        return _open(place, clock)
+        return _open(place)
     if create and not place.path.exists():
         sqlite.create_file(place)
     sqlite.check_file(place)
     try:
         sqlite.check_writable(place)
     except StoreReadOnly as refusal:
-        return _open_still(place, clock, refusal)
-    return _open(place, clock)
+        return _open_still(place, refusal)
+    return _open(place)
 
 
-def _open(place: SqliteFile, clock: Clock) -> SqliteStore:
+def _open(place: SqliteFile) -> SqliteStore:
     session: Connection | None = None
     try:
         session = sqlite.engine(place).connect()
         if place.path is None:
             sqlite.migrate_session(session, where=str(place))
-            return SqliteStore(Writer(session, where=str(place), clock=clock), None)
+            return SqliteStore(Writer(session, where=str(place)), None)
         sqlite.check_session(session, place)
-        writer = Writer(session, where=str(place), clock=clock, check_place=sqlite.same_file(place.path))
+        writer = Writer(session, where=str(place), check_place=sqlite.same_file(place.path))
         return SqliteStore(writer, _readers(place, sqlite.engine(place, read_only=True)))
     except Exception as error:
         if session is not None:
@@ -94,7 +90,7 @@ def _open(place: SqliteFile, clock: Clock) -> SqliteStore:
         raise sqlite.explain(error, where=place) from error
 
 
-def _open_still(place: SqliteFile, clock: Clock, refusal: StoreReadOnly) -> SqliteStore:
+def _open_still(place: SqliteFile, refusal: StoreReadOnly) -> SqliteStore:
     still = Still(place)
     engine = sqlite.engine_over(still.connect)
     try:
@@ -103,7 +99,7 @@ def _open_still(place: SqliteFile, clock: Clock, refusal: StoreReadOnly) -> Sqli
     except Exception as error:
         still.check()
         raise sqlite.explain(error, where=place) from error
-    return SqliteStore(NoWriter(refusal, clock), StillReaders(still, _readers(place, engine)))
+    return SqliteStore(NoWriter(refusal), StillReaders(still, _readers(place, engine)))
 
 
 def _readers(place: SqliteFile, engine: Engine) -> Readers:

@@ -18,11 +18,6 @@ class SqlStore(Protocol):
         """What writing raises, if the store was opened for reading only."""
         ...
 
-    @property
-    def latency_ms(self) -> float:
-        """How long commits of the hot path take at present: a moving average, 0 before the first."""
-        ...
-
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` on one consistent snapshot. It may not write."""
         ...

@@ -17,11 +17,10 @@ from sqlalchemy import Connection
 from interlock import runs
 from interlock.adapters.sql import hot_sqlite
 from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
-from interlock.adapters.sql.latency import Latency
 from interlock.adapters.sql.sqlite import explain
 from interlock.adapters.sql.transaction import SqlTx
 from interlock.adapters.sql.waiting import Waiter, Work, deliver
-from interlock.kernel import Clock, Tx
+from interlock.kernel import Tx
 
 _CAP = 256
 """The most callers in one commit, so that the first of them does not wait for thousands."""
@@ -38,9 +37,7 @@ class _TransactionLost(Exception):
 class Writer:
     """Owns one connection. `submit` from any event loop; `close` waits for what was accepted."""
 
-    def __init__(
-        self, session: Connection, *, where: str, clock: Clock, check_place: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, session: Connection, *, where: str, check_place: Callable[[], None] = lambda: None) -> None:
         """`check_place` raises before a commit that would go to a file that is no longer in its place."""
         self._session = session
         self._check_place = check_place
@@ -49,7 +46,6 @@ class Writer:
         self._queue: deque[Waiter] = deque()
         self._urgent: deque[Waiter] = deque()
         self._closed = False
-        self.latency = Latency(clock)
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="interlock-writer", daemon=True)
         self._thread.start()
@@ -77,8 +73,7 @@ class Writer:
             while not ending:
                 batch, ending = self._take()
                 if batch:
-                    with self.latency.measured():
-                        self._commit(batch)
+                    self._commit(batch)
                     deliver(batch)
         except BaseException as error:  # noqa: BLE001 - a thread that ended without a word would leave its callers waiting
             self._abandon(batch, error)
