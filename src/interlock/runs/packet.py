@@ -95,13 +95,11 @@ def build(material: Material, *, signer: signing.Signer, keys: Mapping[str, str]
     }
     seal = canonical({**statement, "signature": signer.sign(canonical(statement))})
     parts = ",".join(f'"{name}":{records[name].decode()}' for name in sorted(records))
-    # One list and one join: the events of a long run are many megabytes, and each further copy would show.
-    pieces = [f'{{"contract":"{CONTRACT}","events":[']
-    for event in material.events:
-        pieces += ('{"body":', event.body, ',"hash":"', event.hash, '"},')
-    pieces[-1] = pieces[-1].removesuffix(",")
-    pieces.append(f'],"records":{{{parts}}},"seal":{seal.decode()}}}')
-    return "".join(pieces).encode()
+    # One join: the events of a long run are many megabytes, and each further copy of them all would show.
+    pieces = [f'{{"body":{event.body},"hash":"{event.hash}"}}' for event in material.events] or [""]
+    pieces[0] = f'{{"contract":"{CONTRACT}","events":[{pieces[0]}'
+    pieces[-1] += f'],"records":{{{parts}}},"seal":{seal.decode()}}}'
+    return ",".join(pieces).encode()
 
 
 def _records(material: Material, sealed_by: str, keys: Mapping[str, str]) -> dict[str, JSON]:
