@@ -45,6 +45,11 @@ ESCAPES: Final[dict[str, str]] = {
     "read-memory": "open(f'/proc/{pid}/mem', 'rb').read(0)",
     "root-of-another": "os.listdir(f'/proc/{pid}/root' + outside)",
     "tcp": "socket.create_connection(('127.0.0.1', port), 5)",
+    "udp-outwards": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
+    "raw-packets": "socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
+    "kernel-socket": "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+    "virtual-machine-socket": "socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).connect((2, port))",
+    "name": "socket.getaddrinfo('localhost.acme.dev', 80)",
     "udp": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
     "abstract-socket": "socket.socket(socket.AF_UNIX).connect('\\0' + token)",
     "socket-file": "socket.socket(socket.AF_UNIX).connect(inside + '/socket')",
@@ -75,11 +80,14 @@ class Prey:
             self.outside / "file"
         ).read_text() == "kept"
 
-    async def tempt(self, lane: lanes.ProcessLane, name: str, *, confined: bool) -> bool:
-        """Try it there. Whether it worked."""
+    async def tempt(self, lane: lanes.ProcessLane, name: str, *, confined: bool, hosts: tuple[str, ...] = ()) -> bool:
+        """Try it there, where these hosts are listed. Whether it worked."""
         source = f"{_HEAD}    {ESCAPES[name]}\n{_TAIL}"
         profile = plane.SandboxProfile(
-            read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])), write=(str(self.inside),)
+            read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])),
+            write=(str(self.inside),),
+            network=plane.Network.HOSTS if hosts else plane.Network.NONE,
+            hosts=hosts,
         )
         arguments = (str(self.outside), str(self.inside), str(os.getpid()), str(self.port), self.token)
         intent = process(REAL_PYTHON, "-I", "-S", "-c", source, *arguments, sandbox=profile if confined else None)

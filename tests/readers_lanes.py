@@ -26,7 +26,7 @@ from http2_peer import Talk
 from interlock import plane, testing
 from interlock.adapters import nodes
 from interlock.adapters.lanes import HttpLane, SseLane, WebSocketLane
-from interlock.adapters.lanes.process import keepers
+from interlock.adapters.lanes.process import asking, keepers
 from interlock.adapters.lanes.tunnel import Proxy
 from readers_forms import READERS, RECEIPT, reads
 from rpc_peers import rpc, rpc_lane, tcp
@@ -192,6 +192,33 @@ def proxy_answer(data: bytes) -> bool:
     assert call.failure is not None
     assert call.failure.failure_class is not plane.FailureClass.LANE_FAILED
     return True
+
+
+@reads(
+    b"CONNECT acme.dev:443 HTTP/1.1\r\nHost: acme.dev:443\r\n\r\nrest",
+    b"GET http://acme.dev/p?q HTTP/1.1\r\nHost: acme.dev\r\n\r\n",
+    b"\x05\x01\x00\x05\x01\x00\x03\x08acme.dev\x01\xbb",
+    b"\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x01\xbb",
+)
+def sandbox_asks(data: bytes) -> bool:
+    """What a hostile command says to the proxy of its sandbox, and hangs up."""
+
+    async def hear(ours: socket.socket) -> asking.Asked | None:
+        try:
+            return await asking.listen(ours)
+        except OSError:
+            return None
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.sendall(data[:65_536])
+        theirs.shutdown(socket.SHUT_WR)
+        asked = anyio.run(hear, ours)
+        if asked is None:
+            return False
+        assert asking.normal(asking.normal(asked.host_port)) == asking.normal(asked.host_port)
+        return True
 
 
 @reads(b"x0 - 1024 0", b"x- 9 1024 3", b"e2 command", b"e13 cwd", b"e0 preparation")

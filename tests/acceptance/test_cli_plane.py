@@ -57,6 +57,13 @@ def test_a_sandbox_keeps_the_command_inside(bare_shell: Shell, tmp_path: Path) -
     assert not outside.exists()
 
 
+def test_listed_hosts_are_refused_where_they_cannot_be_held(bare_shell: Shell) -> None:
+    told = bare_shell.run(
+        "plane", "run", "--json", "--sandbox", "local-landlock", "--host", "a.dev:443", "--", "/bin/id"
+    )
+    assert told.error["details"]["failure_class"] in ("sandbox_unenforceable", "target_unavailable"), told
+
+
 def test_every_place_says_what_was_shown_or_why_not(bare_shell: Shell) -> None:
     listed = bare_shell.good("plane", "targets")["targets"]
     assert {each["target_id"] for each in listed} >= {"local-process", "local-landlock", "container-gvisor"}
@@ -173,6 +180,9 @@ def test_a_place_without_what_proves_it_is_no_setting(bare_shell: Shell, place: 
         ["run", "--env", "NOVALUE", "--", "id"],
         ["run", "--env", "A=1", "--env", "A=2", "--", "id"],
         ["run", "--sandbox", "local-landlock", "--read", "relative", "--", "id"],
+        ["run", "--sandbox", "local-landlock", "--host", "no port", "--", "id"],
+        ["run", "--read", "/usr", "--", "id"],
+        ["run", "--sandbox", "local-process", "--host", "acme.dev:443", "--", "id"],
         ["run"],
         ["http", "FETCH", "http://a.example/"],
         ["http", "GET", "a.example"],

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def late() -> LateTarget:
-    return LateTarget(plane.LOCAL_PROCESS, credentials=Leases(), clock=SystemClock())
+    return LateTarget(plane.LOCAL_PROCESS, credentials=Leases(), clock=SystemClock(), egress_allow=())
 
 
 def test_each_class_that_a_host_may_have_can_be_made():

@@ -30,6 +30,10 @@ NEEDS_PRIVILEGE = {
     "read-memory",
     "root-of-another",
     "io-uring",
+    "raw-packets",
+    "udp-outwards",
+    "virtual-machine-socket",
+    "name",
 }
 """Attempts that a plain process may be too weak for: nobody stops them here, and yet they can fail."""
 

@@ -1,8 +1,12 @@
 """bubblewrap, runc and gVisor: what each stops, what it was shown to be, and that nothing of it is left."""
 
 import os
+import shutil
 import socket
 import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -10,9 +14,12 @@ import psutil
 import pytest
 
 import escapes
+from fix_peer import Conversation, listen
 from fix_process import REAL_PYTHON, begun, nothing_left, process, program, run, whole_lane
 from interlock import plane
 from interlock.adapters import targets
+from interlock.adapters.lanes import Egress
+from interlock.adapters.lanes.process import asking
 from interlock.kernel import SystemClock
 
 pytestmark = [pytest.mark.rig, pytest.mark.anyio]
@@ -26,6 +33,8 @@ CONFINERS: dict[str, plane.Confiner] = {
     )
 }
 SHELL = plane.SandboxProfile(read=targets.SYSTEM)
+PYTHONS = (*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1]))
+LOOPBACK = Egress(addresses=plane.AddressPolicy(allow=("127.0.0.0/8",)))
 
 
 @pytest.fixture(params=sorted(CONFINERS))
@@ -44,12 +53,119 @@ async def test_it_stops(confiner: plane.Confiner, tmp_path: Path, name: str):
             assert prey.untouched
 
 
+@pytest.mark.parametrize("name", sorted(set(escapes.ESCAPES) - {"udp"}))  # which its own loopback takes
+async def test_it_stops_with_listed_hosts_too(confiner: plane.Confiner, tmp_path: Path, name: str):
+    """The listener that the attempts go for is itself on the list: it is reached through the proxy, and not otherwise."""
+    async with whole_lane(confiner=confiner, egress=LOOPBACK) as lane:
+        with escapes.prey(tmp_path) as prey:
+            assert not await prey.tempt(lane, name, confined=True, hosts=(f"127.0.0.1:{prey.port}",))
+            assert prey.untouched
+
+
+FETCH = """
+import sys, urllib.request
+for url in sys.argv[1:]:
+    try: print(urllib.request.urlopen(url, timeout=30).read().decode())
+    except Exception as error: print(type(error).__name__, getattr(error, "code", ""))
+"""
+
+
+async def test_listed_hosts_alone_are_reached(confiner: plane.Confiner):
+    """By programs that know nothing of it but the usual variables."""
+
+    async def answer(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer(b"hello")
+
+    async with (
+        listen(answer) as peer,
+        listen(answer) as other,
+        whole_lane(confiner=confiner, egress=LOOPBACK) as lane,
+    ):
+        profile = plane.SandboxProfile(read=PYTHONS, network=plane.Network.HOSTS, hosts=(peer.host,))
+        told = await run(lane, process(REAL_PYTHON, "-I", "-S", "-c", FETCH, peer.url, other.url, sandbox=profile))
+        assert told.said() == b"hello\nHTTPError 403\n", (told, told.said("stderr"))
+        if (curl := shutil.which("curl")) is not None:
+            for proxy in ((), ("--proxytunnel",), ("--proxy", "socks5h://127.0.0.1:1080")):
+                curled = await run(lane, process(curl, "-sS", *proxy, peer.url, sandbox=profile))
+                assert curled.said() == b"hello", (curled, curled.said("stderr"))
+    assert other.connections == 0
+    reached = [dict(facts) for kind, _at, facts in told.exchange.notes if kind == "host_reached"]
+    assert [(facts["host"], facts["peer"]) for facts in reached] == [(peer.host, "127.0.0.1")]
+    assert (told.facts["hosts_reached"], told.facts["hosts_refused"]) == (1, 1)
+
+
+async def test_without_a_way_out_listed_hosts_are_refused(confiner: plane.Confiner):
+    profile = plane.SandboxProfile(read=PYTHONS, network=plane.Network.HOSTS, hosts=("acme.dev:443",))
+    async with whole_lane(confiner=confiner) as lane:
+        told = await run(lane, process("true", sandbox=profile))
+    assert (told.code, told.exchange.bytes_sent) == ("sandbox_unenforceable", 0)
+
+
 async def test_it_is_proved_from_inside(confiner: plane.Confiner):
     async with whole_lane(confiner=confiner) as lane:
         target = targets.LocalSandbox("box", lane=lane, clock=SystemClock(), confiner=confiner)
         attestation = await target.attest()
         assert attestation is not None, target.describe().reason
         assert attestation.target_class == confiner.target_class
+        assert plane.Property.NETWORK_HOSTS not in attestation.properties
+        assert plane.Restraint.NETWORK_HOSTS not in target.describe().features
+
+
+async def test_listed_hosts_are_proved_from_inside(confiner: plane.Confiner):
+    """Under an operator's policy that allows no such address: what a probe of ours listens at is its own."""
+    async with whole_lane(confiner=confiner, egress=Egress(addresses=plane.AddressPolicy())) as lane:
+        target = targets.LocalSandbox("box", lane=lane, clock=SystemClock(), confiner=confiner)
+        attestation = await target.attest()
+        assert attestation is not None, target.describe().reason
+        assert plane.Property.NETWORK_HOSTS in attestation.properties
+        assert plane.Restraint.NETWORK_HOSTS in target.describe().features
+
+
+@dataclass
+class Beside:
+    """A confinement whose command is started in the network of the host."""
+
+    inner: plane.Confinement
+
+    @property
+    def launch(self) -> plane.Launch:
+        words = self.inner.launch.argv
+        return replace(self.inner.launch, argv=words[next(i for i, word in enumerate(words) if "bwrap" in word) :])
+
+    def not_started(self) -> str | None:
+        return self.inner.not_started()
+
+
+class Leaky(targets.Bubblewrap):
+    """Its network with listed hosts is no network of its own."""
+
+    @asynccontextmanager
+    async def confine(
+        self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
+    ) -> AsyncGenerator[plane.Confinement]:
+        async with super().confine(command, profile, limits) as inner:
+            yield inner if inner.launch.way_out is None else Beside(inner)
+
+
+def anywhere(host_port: str) -> str:
+    return host_port[:0]
+
+
+@pytest.mark.parametrize("leak", ["network", "proxy"])
+async def test_a_network_that_leaks_is_found_out(leak: str, monkeypatch: pytest.MonkeyPatch):
+    """What was not shown is not attested to, and so what needs it is not sent there; the class stands for less."""
+    confiner = Leaky() if leak == "network" else targets.Bubblewrap()
+    if confiner.unavailable is not None:
+        pytest.skip(confiner.unavailable)
+    if leak == "proxy":
+        monkeypatch.setattr(asking, "normal", anywhere)
+    async with whole_lane(confiner=confiner, egress=LOOPBACK) as lane:
+        target = targets.LocalSandbox("box", lane=lane, clock=SystemClock(), confiner=confiner)
+        attestation = await target.attest()
+    assert attestation is not None
+    assert plane.Property.NETWORK_HOSTS not in attestation.properties
+    assert plane.Restraint.NETWORK_HOSTS not in target.describe().features
 
 
 async def test_a_command_is_a_command(confiner: plane.Confiner, tmp_path: Path):
@@ -148,7 +264,11 @@ async def test_a_loopback_of_its_own(confiner: plane.Confiner):
     )
     source = (
         "import socket, sys\ns = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname())\n"
-        "print('inner'); socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); print('outer')"
+        "print('inner')\n"
+        "for family in (1, 16, 40):\n"  # of files, of the kernel, of virtual machines: none of them is a loopback
+        "    try: socket.socket(family, socket.SOCK_DGRAM); print('open')\n"
+        "    except OSError: pass\n"
+        "socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); print('outer')"
     )
     with socket.create_server(("127.0.0.1", 0)) as outer:
         async with whole_lane(confiner=confiner) as lane:

@@ -104,7 +104,10 @@ def _wire(
 ) -> runs.Wiring:
     ledger, execution = sql.SqlLedger(store), settings.execution
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
-    commands = [LateTarget(each, credentials=pending, clock=clock) for each in COMMAND_CLASSES]
+    commands = [
+        LateTarget(each, credentials=pending, clock=clock, egress_allow=execution.egress_allow)
+        for each in COMMAND_CLASSES
+    ]
     node = _node(lane, authorizer, clock, actions=actions, commands=commands)
     lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(

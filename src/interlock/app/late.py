@@ -1,6 +1,6 @@
 """Lanes and targets that are made when they are first needed: most programs need few of them, and making one takes time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -49,11 +49,14 @@ class LateLane:
 class LateTarget:
     """A target for commands on this host, `plane.ProvableTarget`, and its lane: both are made for the first probe."""
 
-    def __init__(self, target_class: str, *, credentials: plane.CredentialResolver, clock: Clock) -> None:
+    def __init__(
+        self, target_class: str, *, credentials: plane.CredentialResolver, clock: Clock, egress_allow: Sequence[str]
+    ) -> None:
         self.target_id = self.target_class = target_class
         self.lane = LateLane(target_class, plane.ProcessIntent, self._make)
         self._credentials = credentials
         self._clock = clock
+        self._egress_allow = egress_allow
         self._sandbox: targets.LocalSandbox | None = None
         now = clock.now()
         self._descriptor = plane.TargetDescriptor(
@@ -82,6 +85,8 @@ class LateTarget:
     def _make(self) -> plane.Lane:
         from interlock.app.local_plane import local_sandboxes
 
-        made = local_sandboxes(self._clock, [self.target_class], credentials=self._credentials)
+        made = local_sandboxes(
+            self._clock, [self.target_class], credentials=self._credentials, egress_allow=self._egress_allow
+        )
         [(self._sandbox, lane)] = made.items()
         return lane

@@ -118,9 +118,14 @@ class _Riding:
 
 
 def local_sandboxes(
-    clock: Clock, classes: Iterable[str] | None = None, *, credentials: plane.CredentialResolver | None = None
+    clock: Clock,
+    classes: Iterable[str] | None = None,
+    *,
+    credentials: plane.CredentialResolver | None = None,
+    egress_allow: Sequence[str] = (),
 ) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
-    """Every target for processes on this host, or those of these classes, each with its lane."""
+    """Every target for processes on this host, or those of these classes, each with its lane. `egress_allow` is for the
+    hosts that sandboxes list. Raises InvalidAllowance."""
     from interlock.adapters import lanes, targets
 
     confiners: list[plane.Confiner | None] = [
@@ -130,12 +135,13 @@ def local_sandboxes(
         targets.Container(plane.CONTAINER_RUNC),
         targets.Container(plane.CONTAINER_GVISOR),
     ]
+    egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     made: dict[targets.LocalSandbox, lanes.ProcessLane] = {}
     for confiner in confiners:
         name = plane.LOCAL_PROCESS if confiner is None else confiner.target_class
         if classes is not None and name not in classes:
             continue
-        lane = lanes.ProcessLane(credentials=credentials or _Nobody(), confiner=confiner, lane_id=name)
+        lane = lanes.ProcessLane(credentials=credentials or _Nobody(), confiner=confiner, egress=egress, lane_id=name)
         made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
     return made
 
@@ -216,7 +222,7 @@ async def open_node(
         lanes.SseLane(credentials=redeemer, egress=egress),
         lanes.WebSocketLane(credentials=redeemer, egress=egress),
     ]
-    commands = {**local_sandboxes(clock, sandboxes), **(others or {})}
+    commands = {**local_sandboxes(clock, sandboxes, egress_allow=egress_allow), **(others or {})}
     node = plane.Node(
         node_id,
         lanes=[*web, *commands.values()],

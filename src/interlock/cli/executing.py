@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +45,9 @@ async def run(
     ] = None,
     read: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may read this (in a sandbox).")] = None,
     write: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may write this, too.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
     ] = None,
@@ -57,7 +60,7 @@ async def run(
     """Run a command under limits, and pass on its output and its exit code.
 
     Its environment is empty unless you list variables. In a sandbox it reads and writes only the paths that you list, and
-    reaches no network. A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in
+    reaches only the hosts that you list. A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in
     the settings (ssh://user@host:port, guest+unix:///path, guest://host:port).
 
     Example:
@@ -65,9 +68,7 @@ async def run(
     """
     from interlock import plane
 
-    profile = None
-    if sandbox is not None and sandbox != plane.LOCAL_PROCESS:
-        profile = _made(plane.SandboxProfile, read=tuple(read or ()), write=tuple(write or ()))
+    profile = _profile(sandbox, read=read or (), write=write or (), hosts=host or ())
     where = class_of_place(desk, placement, sandbox)
     _known(where, plane.CLASSES)
     async with open_place(desk, placement, identity, target_class=where) as local:
@@ -89,6 +90,20 @@ async def run(
     if receipt.failure is not None and receipt.failure.failure_class not in _ENDED:
         raise plane.EffectFailed.of(receipt.failure)
     return shown.answer(receipt, _exit_code(receipt))
+
+
+def _profile(
+    sandbox: str | None, *, read: Sequence[str], write: Sequence[str], hosts: Sequence[str]
+) -> "plane.SandboxProfile | None":
+    from interlock import plane
+    from interlock.cli.errors import Usage
+
+    if sandbox is None or sandbox == plane.LOCAL_PROCESS:
+        if read or write or hosts:
+            raise Usage("--read, --write and --host confine nothing without a sandbox: name one with --sandbox")
+        return None
+    network = plane.Network.HOSTS if hosts else plane.Network.NONE
+    return _made(plane.SandboxProfile, read=tuple(read), write=tuple(write), network=network, hosts=tuple(hosts))
 
 
 async def http(

@@ -46,7 +46,8 @@ async def open_place(
     from interlock import app
 
     if placement is None:
-        async with app.open_local_plane(sandboxes=[target_class]) as local:
+        allow = desk.settings().execution.egress_allow
+        async with app.open_local_plane(egress_allow=allow, sandboxes=[target_class]) as local:
             yield local
     elif placement.startswith("https://"):
         async with open_node(desk, placement, identity) as remote:

@@ -9,7 +9,8 @@ class Property(StrEnum):
     """Something that a probe inside of a target tried, and found to be so."""
 
     ENVIRONMENT_LISTED = "environment-listed"
-    """Only the listed variables are there; a sandbox may add PWD and HOME, which tell where the command is."""
+    """Only the listed variables are there; a sandbox may add PWD and HOME, which tell where the command is, and where
+    hosts are listed, those that name the proxy."""
     DESCRIPTORS_CLOSED = "descriptors-closed"
     """Only the three standard streams are open."""
     WRITES_CONFINED = "writes-confined"
@@ -18,6 +19,8 @@ class Property(StrEnum):
     """Nothing outside of the listed paths can be read."""
     NETWORK_NONE = "network-none"
     """Neither the host's loopback, nor its other addresses, nor its abstract sockets can be reached."""
+    NETWORK_HOSTS = "network-hosts"
+    """Where hosts are listed, those are reached through the sandbox's own proxy, and nothing else at all."""
     PROCESSES_HIDDEN = "processes-hidden"
     """The host's processes cannot be seen."""
     PROCESSES_UNTOUCHABLE = "processes-untouchable"

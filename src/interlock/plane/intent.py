@@ -70,6 +70,11 @@ class Intent(Contract):
         return self.contract_of()
 
     @property
+    def needs(self) -> frozenset[str]:
+        """What must have been shown of its target beyond what the class stands for."""
+        return frozenset()
+
+    @property
     def has_body(self) -> bool:
         """Whether all that travels beside the record is at hand."""
         return True

@@ -101,6 +101,9 @@ def _unfit(
         )
     if (problem := unfit(target, requirement)) is not None:
         return problem
+    if missing := sorted(intent.needs - frozenset(attestation.properties)):
+        message = f"target {name} was not shown to have {', '.join(missing)}"
+        return Failure.of(FailureClass.SANDBOX_UNENFORCEABLE, message)
     lane = next((lane for lane in lanes if lane.lane_id == target.lane_id), None)
     if lane is None:
         message = f"target {name} needs the lane {target.lane_id}, which this node does not have"

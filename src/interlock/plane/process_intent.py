@@ -8,10 +8,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import digest_bytes
 from interlock.plane.attach import CredentialHandleRef
+from interlock.plane.classes import Property
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.headers import CredentialRef
 from interlock.plane.intent import HostPort, Intent, Milliseconds
-from interlock.plane.sandbox import AbsolutePath, EnvName, ResourceLimits, SandboxProfile
+from interlock.plane.sandbox import AbsolutePath, EnvName, Network, ResourceLimits, SandboxProfile
 
 DEFAULT_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 """Where a command without a slash is looked up when the intent lists no PATH. The command itself is not told of it."""
@@ -123,6 +124,11 @@ class ProcessIntent(Intent):
     def effective_limits(self) -> ResourceLimits:
         """Its own limits within those of its sandbox."""
         return self.limits if self.sandbox is None else self.limits.within(self.sandbox.limits)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        reaches = self.sandbox is not None and self.sandbox.network is Network.HOSTS
+        return frozenset({Property.NETWORK_HOSTS}) if reaches else frozenset()
 
     @property
     def handles(self) -> tuple[CredentialHandleRef, ...]:

@@ -127,15 +127,16 @@ _INHERITED: Final = frozenset(
 )
 _BY_THE_LANE: Final = _INHERITED | {Restraint.TOTAL_MEMORY, Restraint.PROCESSES}
 _PATHS: Final = frozenset({Restraint.READ, Restraint.WRITE})
+_NETWORKS: Final = frozenset({Restraint.NETWORK_NONE, Restraint.NETWORK_LOOPBACK, Restraint.NETWORK_HOSTS})
 
 ENFORCED_BY: Final[Mapping[str, frozenset[Restraint]]] = {
     "local-process": _BY_THE_LANE,
     "local-landlock": _BY_THE_LANE | _PATHS | {Restraint.NETWORK_NONE},
-    "local-bubblewrap": _BY_THE_LANE | _PATHS | {Restraint.NETWORK_NONE, Restraint.NETWORK_LOOPBACK},
-    "container-runc": _BY_THE_LANE | _PATHS | {Restraint.NETWORK_NONE, Restraint.NETWORK_LOOPBACK},
+    "local-bubblewrap": _BY_THE_LANE | _PATHS | _NETWORKS,
+    "container-runc": _BY_THE_LANE | _PATHS | _NETWORKS,
     "container-gvisor": frozenset({Restraint.ENVIRONMENT, Restraint.TIME, Restraint.FILES})
     | _PATHS
-    | {Restraint.NETWORK_NONE},
+    | {Restraint.NETWORK_NONE, Restraint.NETWORK_HOSTS},
     "ssh-pinned": _INHERITED,
     "guest-bridge": _INHERITED,
 }
@@ -171,13 +172,15 @@ class Launch:
     command; the first of them is spared the signals that are meant for the command, and a death by signal reaches the
     lane as the code 128 + n.
     `fds` are the descriptors that it finds open besides the command's own, number to the one at hand; the confinement
-    closes its end of them."""
+    closes its end of them. From `way_out`, a socket, comes the listener at which the command asks for listed
+    hosts: whoever launches it serves there a proxy that leads to them and nowhere else."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     cwd: str
     fds: Mapping[int, int] = field(default_factory=dict[int, int])
     wrappers: int = 0
+    way_out: int | None = None
 
 
 class Confiner(Protocol):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fix_plane import Intents
+from fix_process import process
 from interlock import plane
 
 LANES = (plane.LaneCapabilities(lane_id="http", carries=("interlock.http-intent/v1",)),)
@@ -72,6 +73,26 @@ def test_a_target_that_will_not_do(change: dict[str, Any], expected: str):
     route = planned(target("a", **change), target("b", "weak"))
     assert isinstance(route, plane.ExecutionRoute), "the next acceptable class serves"
     assert route.target_id == "b"
+
+
+def test_what_an_intent_needs_must_have_been_shown():
+    """Not by the class, which stands for less."""
+    lanes = (plane.LaneCapabilities(lane_id="process", carries=("interlock.process-intent/v1",)),)
+    profile = plane.SandboxProfile(network=plane.Network.HOSTS, hosts=("acme.dev:443",))
+    plain = process("true", deadline_at=NOW + timedelta(seconds=60))
+    intent = plain.model_copy(update={"sandbox": profile})
+    box = target("box", lane_id="process")
+    acceptable = plane.AcceptableAttestation(classes=("strong",))
+    refused = plane.plan(intent, acceptable, [box], lanes, now=NOW)
+    assert isinstance(refused, plane.Failure)
+    assert (refused.code, refused.message) == (
+        "sandbox_unenforceable",
+        "target box was not shown to have network-hosts",
+    )
+    shown = box.attestation.model_copy(update={"properties": (plane.Property.NETWORK_HOSTS,)})
+    proved = box.model_copy(update={"attestation": shown})
+    assert isinstance(plane.plan(intent, acceptable, [box, proved], lanes, now=NOW), plane.ExecutionRoute)
+    assert isinstance(plane.plan(plain, acceptable, [box], lanes, now=NOW), plane.ExecutionRoute)
 
 
 def test_only_accepted_attesters_count():

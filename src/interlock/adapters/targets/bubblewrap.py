@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.targets import descriptors, seccomp
+from interlock.adapters.targets import descriptors, network, seccomp
 
 _ARGUMENTS, _FILTER, _STATUS = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
 _WRAPPERS: Final = 2
 _NAMESPACES: Final = (
-    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
     "--cap-drop", "ALL", "--die-with-parent",
 )  # fmt: skip
 
@@ -30,7 +30,7 @@ class _Confined:
 
 class Bubblewrap:
     """Confines by `bwrap`. In the sandbox there is an empty root with the profile's paths, a small /dev and a /proc of its
-    own; with the network `loopback`, a loopback of its own. Variables and paths go by descriptor, not by argument. The
+    own; with the network `loopback` or `hosts`, a loopback of its own. Variables and paths go by descriptor, not by argument. The
     command finds PWD set to its working folder."""
 
     def __init__(self, program: str | None = None) -> None:
@@ -60,6 +60,7 @@ class Bubblewrap:
                 plane.Restraint.WRITE,
                 plane.Restraint.NETWORK_NONE,
                 plane.Restraint.NETWORK_LOOPBACK,
+                plane.Restraint.NETWORK_HOSTS,
             }
         )
 
@@ -69,14 +70,15 @@ class Bubblewrap:
     ) -> AsyncGenerator[plane.Confinement]:
         del limits  # what the lane sets is inherited
         assert self._program is not None
-        denied = seccomp.KERNEL if profile.network is plane.Network.LOOPBACK else seccomp.KERNEL | seccomp.SOCKETS
-        words = [*_NAMESPACES, *_mounts(profile), "--chdir", command.cwd, "--clearenv"]
-        for name, value in command.env.items():
+        is_open = profile.network is plane.Network.HOSTS  # then the network is made before bwrap is
+        words = [*_NAMESPACES, *([] if is_open else ["--unshare-net"]), *_mounts(profile)]
+        words += ["--chdir", command.cwd, "--clearenv"]
+        for name, value in network.variables(command, profile).items():
             words += ["--setenv", name, value]
         words += ["--seccomp", str(_FILTER), "--json-status-fd", str(_STATUS)]
         with ExitStack() as stack:
             arguments = descriptors.holding(stack, b"".join(word.encode() + b"\0" for word in words))
-            rules = descriptors.holding(stack, seccomp.denying(denied))
+            rules = descriptors.holding(stack, seccomp.program(profile.network))
             ours, theirs = descriptors.report(stack)
             path = command.env.get("PATH", plane.DEFAULT_PATH)
             first = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=path)
@@ -87,7 +89,7 @@ class Bubblewrap:
                 fds={_ARGUMENTS: arguments, _FILTER: rules, _STATUS: theirs},
                 wrappers=_WRAPPERS,
             )
-            yield _Confined(launch, ours)
+            yield _Confined(network.opened(stack, launch) if is_open else launch, ours)
 
 
 def _mounts(profile: plane.SandboxProfile) -> Iterator[str]:

@@ -5,8 +5,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +14,7 @@ from typing import Any, Final
 import anyio
 
 from interlock import plane
-from interlock.adapters.targets import seccomp
+from interlock.adapters.targets import network, seccomp
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 _REMOVED_WITHIN: Final = 20.0
@@ -25,7 +25,13 @@ _LIMITS: Final[Mapping[str, str]] = {
     "memory_bytes": "RLIMIT_AS",
 }
 _BY_BOTH: Final = frozenset(
-    {plane.Restraint.READ, plane.Restraint.WRITE, plane.Restraint.NETWORK_NONE, plane.Restraint.FILES}
+    {
+        plane.Restraint.READ,
+        plane.Restraint.WRITE,
+        plane.Restraint.NETWORK_NONE,
+        plane.Restraint.NETWORK_HOSTS,
+        plane.Restraint.FILES,
+    }
 )
 _BY_RUNC: Final = _BY_BOTH | {
     plane.Restraint.NETWORK_LOOPBACK,
@@ -53,10 +59,9 @@ class _Confined:
 
 class Container:
     """Confines by an OCI runtime: `runc`, or gVisor's `runsc`. The command is process 1 of its container.
-    The root is empty but for the profile's paths, and read-only;
-    the command has a network without any way out, no capabilities, and (by runc) control groups of its own. A container
-    takes neither terminals nor secret variables, which a runtime writes down; descriptors only as runc hands them on, 3
-    and up without gaps."""
+    The root is empty but for the profile's paths, and read-only; the command has a network whose only way out is to
+    listed hosts, no capabilities, and (by runc) control groups of its own. A container takes neither terminals nor secret
+    variables, which a runtime writes down; descriptors only as runc hands them on, 3 and up without gaps."""
 
     def __init__(self, target_class: str, *, program: str | None = None) -> None:
         """`target_class` is `plane.CONTAINER_RUNC` or `plane.CONTAINER_GVISOR`; `program` is another path of the runtime."""
@@ -100,15 +105,17 @@ class Container:
             (folder / "rootfs").mkdir()
             (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, container_id)))
             words = [self._program, "--root", str(folder / "state")]
-            words += (
-                [] if self._is_runc else ["--network=none", "--ignore-cgroups", "--oci-seccomp", "--rootless=false"]
-            )
+            is_open = profile.network is plane.Network.HOSTS  # then the runtime is started in that network
+            if not self._is_runc:
+                words += [f"--network={'host' if is_open else 'none'}", "--ignore-cgroups", "--oci-seccomp"]
+                words.append("--rootless=false")
             run = [*words, "run", "--bundle", name, "--pid-file", str(folder / "pid")]
             if command.fds and self._is_runc:
                 run += ["--preserve-fds", str(len(command.fds))]
             launch = plane.Launch(argv=(*run, container_id), env={"PATH": _PATH}, cwd="/", wrappers=1)
             try:
-                yield _Confined(launch, folder / "pid")
+                with ExitStack() as stack:
+                    yield _Confined(network.opened(stack, launch) if is_open else launch, folder / "pid")
             finally:
                 if (folder / "state").exists() and any((folder / "state").iterdir()):
                     with anyio.CancelScope(shield=True):
@@ -135,9 +142,9 @@ class Container:
     ) -> dict[str, Any]:
         values = limits.model_dump(exclude_none=True)
         linux: dict[str, Any] = {
-            "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "network", "cgroup")],
+            "namespaces": [{"type": kind} for kind in _namespaces(profile.network)],
             "maskedPaths": list(_MASKED),
-            "seccomp": _seccomp(profile.network),
+            "seccomp": seccomp.rules(profile.network),
         }
         if self._is_runc:
             resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
@@ -155,7 +162,7 @@ class Container:
                 "terminal": False,
                 "user": {"uid": os.geteuid(), "gid": os.getegid()},
                 "args": [first, *command.argv[1:]],
-                "env": [f"{name}={value}" for name, value in command.env.items()],
+                "env": [f"{name}={value}" for name, value in network.variables(command, profile).items()],
                 "cwd": command.cwd,
                 "noNewPrivileges": True,
                 "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
@@ -192,14 +199,10 @@ def _mounts(profile: plane.SandboxProfile) -> list[dict[str, Any]]:
     ]
 
 
-def _seccomp(network: plane.Network) -> dict[str, Any]:
-    denied = seccomp.KERNEL if network is plane.Network.LOOPBACK else seccomp.KERNEL | seccomp.SOCKETS
-    architectures = ["SCMP_ARCH_X86_64"] if seccomp.machine() == "x86_64" else ["SCMP_ARCH_AARCH64"]
-    return {
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": architectures,
-        "syscalls": [{"names": sorted(denied), "action": "SCMP_ACT_ERRNO"}],
-    }
+def _namespaces(network_: plane.Network) -> Iterator[str]:
+    yield from ("pid", "mount", "ipc", "uts", "cgroup")
+    if network_ is not plane.Network.HOSTS:
+        yield "network"
 
 
 def _remove(command: list[str]) -> None:

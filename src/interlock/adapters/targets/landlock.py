@@ -68,7 +68,7 @@ class Landlock:
             "read": list(profile.read),
             "write": list(profile.write),
             "network": False,
-            "filter": base64.b64encode(seccomp.denying(seccomp.KERNEL | seccomp.SOCKETS)).decode(),
+            "filter": base64.b64encode(seccomp.program(plane.Network.NONE)).decode(),
         }
         with ExitStack() as stack:
             orders = descriptors.holding(stack, json.dumps(spec, ensure_ascii=False).encode())

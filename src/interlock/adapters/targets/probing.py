@@ -6,7 +6,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,6 +19,9 @@ SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.s
 
 _PROGRAM: Final = Path(__file__).with_name("probe_program.py")
 _LISTED: Final = "INTERLOCK_PROBE"
+_LOOPBACK: Final = "127.0.0.1"
+_FAMILIES: Final = (1, 16, 17, 40)
+"""Sockets that know no network, or another one: of files, of the kernel, of raw packets, of virtual machines' hosts."""
 _PROCESSES: Final = 24
 _MEMORY: Final = 268_435_456
 _LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=4, max_nodes=4096)
@@ -26,11 +29,15 @@ _LARGEST_ANSWER: Final = 65_536
 
 
 class ProbedLane(plane.Lane, Protocol):
-    """A lane of processes, which says what it can enforce."""
+    """A lane of processes, which says what it can enforce, and lets commands reach the listener of a probe while it lasts."""
 
     @property
     def enforces(self) -> frozenset[plane.Restraint]:
         """What it can enforce on this host; it may find out when it is asked first."""
+        ...
+
+    def baited(self, host_port: str) -> AbstractContextManager[None]:
+        """While a sandbox that lists this loopback address reaches it, whatever the operator's policy says."""
         ...
 
 
@@ -42,21 +49,33 @@ async def probe(lane: ProbedLane, *, confined: bool, clock: Clock, nonce: str) -
     """Run the probe by that lane, and say what it showed. `nonce` marks what is this probe's. Raises ProbeFailed."""
     with ExitStack() as stack:
         bait = _Bait(stack, nonce, confined=confined)
-        exchange = plane.Exchange(clock)
-        exchange.channel = ear = _Ear(exchange)
-        intent = bait.intent(lane.enforces, clock)
-        try:
-            await lane.execute(intent, exchange)
-        except plane.LaneFailure as error:
-            said = b"".join(ear.errors)[-300:].decode(errors="replace")
-            raise ProbeFailed(f"{error.failure.code}: {error.failure.message} {said}".strip()) from error
-        try:
-            found = parse_json(b"".join(ear.parts), limits=_LIMITS, what="probe's answer")
-        except InvalidJson as error:
-            raise ProbeFailed(error.message) from error
-        if not isinstance(found, dict):
-            raise ProbeFailed("the probe's answer is no object")
-        return bait.shown(found)
+        shown = bait.shown(await _answer(lane, bait.intent(lane.enforces, clock), clock))
+        if plane.Restraint.NETWORK_HOSTS not in lane.enforces:
+            return shown
+        with lane.baited(bait.listed):
+            try:
+                found = await _answer(lane, bait.hosts_intent(clock), clock)
+            except ProbeFailed:  # hosts that are listed cannot be reached here, and all else holds
+                return shown
+        return shown | bait.hosts_shown(found)
+
+
+async def _answer(lane: ProbedLane, intent: plane.ProcessIntent, clock: Clock) -> Mapping[str, JSON]:
+    """What the probe's program found. Raises ProbeFailed."""
+    exchange = plane.Exchange(clock)
+    exchange.channel = ear = _Ear(exchange)
+    try:
+        await lane.execute(intent, exchange)
+    except plane.LaneFailure as error:
+        said = b"".join(ear.errors)[-300:].decode(errors="replace")
+        raise ProbeFailed(f"{error.failure.code}: {error.failure.message} {said}".strip()) from error
+    try:
+        found = parse_json(b"".join(ear.parts), limits=_LIMITS, what="probe's answer")
+    except InvalidJson as error:
+        raise ProbeFailed(error.message) from error
+    if not isinstance(found, dict):
+        raise ProbeFailed("the probe's answer is no object")
+    return found
 
 
 class _Bait:
@@ -71,7 +90,11 @@ class _Bait:
         self._canary.write_text(nonce)
         self._outside = [folder / "new", self._canary, *(Path(place) / f".probe-{nonce}" for place in _places())]
         self._nonce = nonce
-        self._addresses = [["tcp", *_listen(stack, host)] for host in _own_addresses()]
+        listeners = [_listen(stack, host) for host in (_LOOPBACK, *_own_addresses())]
+        self._listeners = listeners[:2]
+        self.listed, self._unlisted = (f"{_LOOPBACK}:{each.getsockname()[1]}" for each in self._listeners)
+        """Addresses of ours, of which the sandbox is to reach the one and not the other."""
+        self._addresses = [["tcp", *each.getsockname()] for each in listeners]
         self._addresses.append(["abstract", f"interlock-probe-{nonce}"])
         hidden = stack.enter_context(socket.socket(socket.AF_UNIX))
         hidden.bind(f"\0interlock-probe-{nonce}")
@@ -79,7 +102,6 @@ class _Bait:
 
     def intent(self, enforced: frozenset[plane.Restraint], clock: Clock) -> plane.ProcessIntent:
         """The probe as a command, under as much as the lane can enforce."""
-        python = os.path.realpath(sys.executable)
         self._counts = plane.Restraint.PROCESSES in enforced
         self._weighs = plane.Restraint.TOTAL_MEMORY in enforced
         limits = plane.ResourceLimits(
@@ -96,6 +118,23 @@ class _Bait:
             "memory": _MEMORY * 2 if self._weighs else 0,
         }
         profile = plane.SandboxProfile(read=(*SYSTEM, sys.base_prefix), write=(str(self._inside),), limits=limits)
+        return self._intent(tries, clock, profile if self._confined else None, limits)
+
+    def hosts_intent(self, clock: Clock) -> plane.ProcessIntent:
+        """Tries the network where the sandbox lists one host."""
+        profile = plane.SandboxProfile(
+            read=(*SYSTEM, sys.base_prefix), network=plane.Network.HOSTS, hosts=(self.listed,)
+        )
+        tries = {"hosts": [self.listed, self._unlisted], "connect": self._addresses, "families": _FAMILIES}
+        return self._intent(tries, clock, profile, plane.ResourceLimits())
+
+    def _intent(
+        self,
+        tries: Mapping[str, object],
+        clock: Clock,
+        profile: plane.SandboxProfile | None,
+        limits: plane.ResourceLimits,
+    ) -> plane.ProcessIntent:
         return plane.ProcessIntent(
             intent_id="probe",
             tenant_id="default",
@@ -103,13 +142,20 @@ class _Bait:
             attempt_id="probe",
             trace_id=self._nonce,
             deadline_at=clock.now() + timedelta(minutes=1),
-            argv=(python, "-I", "-S", "-c", _PROGRAM.read_text(), json.dumps(tries)),
+            argv=(os.path.realpath(sys.executable), "-I", "-S", "-c", _PROGRAM.read_text(), json.dumps(tries)),
             env=((_LISTED, "1"),),
             max_ms=60_000,
             max_output_bytes=_LARGEST_ANSWER,
             limits=limits,
-            sandbox=profile if self._confined else None,
+            sandbox=profile,
         )
+
+    def hosts_shown(self, found: Mapping[str, JSON]) -> frozenset[plane.Property]:
+        """As `shown`, of the network with one listed host."""
+        said = found.get("through") == [self.listed] and found.get("reached") == [] and found.get("sockets") == []
+        if said and [_was_reached(each) for each in self._listeners] == [True, False]:
+            return frozenset({plane.Property.NETWORK_HOSTS})
+        return frozenset()
 
     def shown(self, found: Mapping[str, JSON]) -> frozenset[plane.Property]:
         """What the findings show. Where the outside can be asked as well, both must agree."""
@@ -171,10 +217,19 @@ def _own_addresses() -> list[str]:
         try:
             asking.connect(("192.0.2.1", 9))
         except OSError:
-            return ["127.0.0.1"]
-        return ["127.0.0.1", asking.getsockname()[0]]
+            return [_LOOPBACK]
+        return [_LOOPBACK, asking.getsockname()[0]]
 
 
-def _listen(stack: ExitStack, host: str) -> tuple[str, int]:
-    listener = stack.enter_context(socket.create_server((host, 0)))
-    return host, listener.getsockname()[1]
+def _listen(stack: ExitStack, host: str) -> socket.socket:
+    return stack.enter_context(socket.create_server((host, 0)))
+
+
+def _was_reached(listener: socket.socket) -> bool:
+    """Whether somebody has connected."""
+    listener.setblocking(False)  # noqa: FBT003 - it takes no name
+    try:
+        listener.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True

@@ -1,9 +1,11 @@
-"""A seccomp filter as the kernel reads it: which system calls a confined command is not let."""
+"""A seccomp filter as the kernel reads it, and as container runtimes do: which system calls a confined command is not let."""
 
 import platform
 import struct
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+
+from interlock import plane
 
 _ALLOW: Final = 0x7FFF0000
 _KILL: Final = 0x80000000
@@ -44,11 +46,13 @@ _NUMBERS: Final[Mapping[str, tuple[int, Mapping[str, int]]]] = {
     ),
 }  # fmt: skip
 
-SOCKETS: Final = frozenset({"socket", "io_uring_setup"})
-"""What opens a socket. A pair of sockets that are connected with each other is not among them."""
+_SOCKET: Final = "socket"
+_INET: Final = (2, 10)
+"""IPv4 and IPv6. Other sockets know no network namespace, or reach whoever listens at a file."""
 
-KERNEL: Final = frozenset(_NUMBERS["x86_64"][1]) - SOCKETS - {"clone", "clone3"}
-"""What reaches into other processes, changes what a process sees, or asks the kernel for more than programs need."""
+_DENIED: Final = frozenset(_NUMBERS["x86_64"][1]) - {_SOCKET, "clone", "clone3"}
+"""What reaches into other processes, changes what a process sees, or asks the kernel for more than programs need: also
+rings, by which a socket could be opened unseen. A pair of sockets that are connected with each other is not among them."""
 
 
 def machine() -> str:
@@ -61,12 +65,13 @@ def supported() -> bool:
     return machine() in _NUMBERS
 
 
-def denying(names: frozenset[str]) -> bytes:
-    """A filter that answers these calls with EPERM, and with them any call that makes a namespace; calls of another
-    architecture end the process."""
+def program(network: plane.Network) -> bytes:
+    """A filter that answers these calls with EPERM, and with them any call that makes a namespace, and any socket but,
+    with a network, one of the internet's; calls of another architecture end the process."""
     arch, numbers = _NUMBERS[machine()]
-    denied = [numbers[name] for name in sorted(names)]
-    program = [
+    denied = [numbers[name] for name in sorted(_DENIED)]
+    families = () if network is plane.Network.NONE else _INET
+    steps = [
         _statement(_LOAD, _ARCH),
         _jump(_EQUAL, arch, 1, 0),
         _statement(_RETURN, _KILL),
@@ -81,11 +86,34 @@ def denying(names: frozenset[str]) -> bytes:
         _jump(_ANY_BIT, _NEW_NAMESPACES & ~0xFF, 0, 1),
         _statement(_RETURN, _ERRNO | _EPERM),
         _statement(_RETURN, _ALLOW),
+        _jump(_EQUAL, numbers[_SOCKET], 0, 3 + len(families)),
+        _statement(_LOAD, _FIRST_ARGUMENT),
+        *(_jump(_EQUAL, family, len(families) - index, 0) for index, family in enumerate(families)),
+        _statement(_RETURN, _ERRNO | _EPERM),
+        _statement(_RETURN, _ALLOW),
     ]
     for index, number in enumerate(denied):
-        program.append(_jump(_EQUAL, number, len(denied) - index, 0))
-    program += [_statement(_RETURN, _ALLOW), _statement(_RETURN, _ERRNO | _EPERM)]
-    return b"".join(program)
+        steps.append(_jump(_EQUAL, number, len(denied) - index, 0))
+    steps += [_statement(_RETURN, _ALLOW), _statement(_RETURN, _ERRNO | _EPERM)]
+    return b"".join(steps)
+
+
+def rules(network: plane.Network) -> dict[str, Any]:
+    """The same for a container's runtime, which adds its own for namespaces."""
+    refused: list[dict[str, Any]] = [{"names": sorted(_DENIED), "action": "SCMP_ACT_ERRNO"}]
+    if network is plane.Network.NONE:
+        refused[0]["names"].append(_SOCKET)
+    else:
+        # One rule each: runtimes differ in what several conditions on one argument mean.
+        others = [*((number, "SCMP_CMP_EQ") for number in range(max(_INET)) if number not in _INET)]
+        for number, comparison in (*others, (max(_INET), "SCMP_CMP_GT")):
+            condition = {"index": 0, "value": number, "op": comparison}
+            refused.append({"names": [_SOCKET], "action": "SCMP_ACT_ERRNO", "args": [condition]})
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64" if machine() == "x86_64" else "SCMP_ARCH_AARCH64"],
+        "syscalls": refused,
+    }
 
 
 def _statement(code: int, value: int) -> bytes:

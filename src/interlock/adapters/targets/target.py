@@ -133,7 +133,8 @@ class LocalSandbox(ProbedTarget):
             raise ProbeFailed(f"the probe failed: {error}") from error
 
     def _features(self) -> frozenset[str]:
-        return frozenset(self._lane.enforces)
+        shown = self._attestation is not None and plane.Property.NETWORK_HOSTS in self._attestation.properties
+        return frozenset(self._lane.enforces) - (frozenset() if shown else {plane.Restraint.NETWORK_HOSTS})
 
 
 class PlacedLane(plane.Lane, Protocol):

@@ -7,6 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from interlock import plane
+from interlock.adapters.lanes.egress import Egress
+from interlock.adapters.lanes.process.gate import dialler_for, gated
 from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
 from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
@@ -26,10 +28,14 @@ class ProcessLane:
         *,
         credentials: plane.CredentialResolver,
         confiner: plane.Confiner | None = None,
+        egress: Egress | None = None,
         lane_id: str = "process",
     ) -> None:
+        """`egress` is how commands get to the hosts that their sandbox lists; without it there are none."""
         self._credentials = credentials
         self._confiner = confiner
+        self._egress = egress
+        self._baits: dict[str, plane.AddressPolicy] = {}
         self._lane_id = lane_id
         self._keepers = Keepers()
         self._groups = Groups()
@@ -48,7 +54,17 @@ class ProcessLane:
         if self._confiner is None:
             return _OWN | INHERITED | self._groups.offered
         inherited = INHERITED | self._groups.offered if self._confiner.inherits else frozenset[plane.Restraint]()
-        return _OWN | inherited | self._confiner.enforces
+        unserved = frozenset({plane.Restraint.NETWORK_HOSTS} if self._egress is None else ())
+        return _OWN | inherited | self._confiner.enforces - unserved
+
+    @contextmanager
+    def baited(self, host_port: str) -> Generator[None]:
+        """While a probe of our own listens there: the operator's address policy does not speak of it."""
+        self._baits[host_port] = plane.AddressPolicy(allow=(host_port,))
+        try:
+            yield
+        finally:
+            del self._baits[host_port]
 
     async def execute(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
         self._check(intent)
@@ -67,7 +83,7 @@ class ProcessLane:
             streams = stack.enter_context(_streams(intent))
             groups = stack.enter_context(self._limited(intent, launch))
             order = _order(intent, command, launch, streams, fds, groups, inherits=self._inherits)
-            ended = await self._run(intent, exchange, order, streams)
+            ended = await self._run(intent, exchange, order, streams, None if launch is None else launch.way_out)
             # A sandbox that was killed could not report whether the command had begun.
             reason = None if confinement is None or ended.signal is not None else confinement.not_started()
             if reason is not None:
@@ -133,6 +149,23 @@ class ProcessLane:
             yield list(groups)
 
     async def _run(
+        self,
+        intent: plane.ProcessIntent,
+        exchange: plane.Exchange,
+        order: Order,
+        streams: LocalStreams,
+        way_out: int | None,
+    ) -> Ended:
+        async def go() -> Ended:
+            return await self._keep(intent, exchange, order, streams)
+
+        if way_out is None:
+            return await go()
+        assert intent.sandbox is not None
+        assert self._egress is not None
+        return await gated(go, way_out, intent.sandbox.hosts, exchange, dialler_for(self._egress, self._baits))
+
+    async def _keep(
         self, intent: plane.ProcessIntent, exchange: plane.Exchange, order: Order, streams: LocalStreams
     ) -> Ended:
         exchange.leave(sum(len(argument.encode()) for argument in intent.argv) + len(intent.stdin))
