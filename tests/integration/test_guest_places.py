@@ -6,7 +6,7 @@ import socket
 import sys
 import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -48,6 +48,30 @@ async def test_a_wrong_token_is_refused_and_proves_that_nothing_was_sent(tmp_pat
     with agent(tmp_path) as guest:
         told = await run(placed_lane(guest.place(token=wrong)), process("true"))
     assert (told.code, told.exchange.bytes_sent, told.exchange.answered) == ("login_refused", 0, False)
+
+
+async def test_strangers_take_nobodys_session(tmp_path: Path):
+    """Whoever says nothing is there for a while, and not among more than 64: then the oldest has to go."""
+    with agent(tmp_path, None, "--sessions", "1") as guest, ExitStack() as stack:
+        strangers = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(66)]
+        for each in strangers:
+            each.settimeout(60)
+            each.connect(str(tmp_path / "guest.sock"))
+            assert each.recv(1), "it is greeted"
+        for each in strangers[:2]:
+            while each.recv(4096):  # to the end of the connection
+                pass
+        assert len(guest.sessions) == 64
+        lane = placed_lane(guest.place())
+        assert (await run(lane, process("echo", "in"))).said() == b"in\n"
+        async with begun(lane, process("sh", "-c", "echo up; read x", interactive=True)) as (_told, channel):
+            await channel.until(b"up")
+            full = await run(lane, process("true"))
+            assert (full.code, full.exchange.bytes_sent) == ("guest_busy", 0)
+            await channel.inbox.send(plane.Input(data=b"\n"))
+        while (again := await run(lane, process("true"))).code == "guest_busy":
+            pass  # until the first one's session has been buried
+        assert again.failure is None
 
 
 async def test_a_token_that_is_missing_or_short_is_never_used(tmp_path: Path):

@@ -5,7 +5,7 @@ import json
 import shutil
 import ssl
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from fix_remote import Yard, dialled, tls_of, yard
 from interlock import plane, server
 from interlock.adapters import nodes
 from interlock.kernel import SystemClock, Uuid7Ids, digest_bytes
-from interlock.server import identity, readings, wire
+from interlock.server import doorstep, identity, readings, wire
 
 pytestmark = pytest.mark.anyio
 
@@ -430,6 +430,27 @@ async def test_strangers_lock_nobody_out(by_token: Yard, monkeypatch: pytest.Mon
             assert (await stranger.receive()).startswith(b"HTTP/1.1 503")
         for client in clients:
             await client.describe()
+
+
+async def test_handshakes_that_never_end_are_few_and_do_end(there: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_STRANGERS", 2)
+    port = int(there.url.rpartition(":")[2])
+    async with AsyncExitStack() as stack:
+        silent = [await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port)) for _ in range(4)]
+        for each in silent[:2]:  # the oldest make room
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await each.receive()
+        await check_it_lives(there)
+        monkeypatch.setattr(doorstep, "HANDSHAKE_SECONDS", 0.05)
+        for words in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
+            late = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+            if words:
+                await late.send(words)
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                while True:
+                    await late.receive()
+        monkeypatch.undo()
+        await check_it_lives(there)
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])

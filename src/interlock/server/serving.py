@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from interlock.kernel import ConfigurationError
+from interlock.server.doorstep import Doorstep, listening
 from interlock.server.endpoint import NodeEndpoint
 from interlock.server.gate import MAX_HEAD
 from interlock.server.wire import Wire
@@ -134,22 +135,28 @@ class NodeServer(uvicorn.Server):
         return self.servers[0].sockets[0].getsockname()[1]
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
+        doorsteps = [each for each in sockets or () if isinstance(each, Doorstep)]
+
+        def shaken(number: int) -> None:
+            for each in doorsteps:
+                each.shaken(number)
+
+        self.lifespan.state["shaken"] = shaken
         await super().startup(sockets)
         self._ready.set()
 
     async def run_until_told(self, *, task_status: TaskStatus[None]) -> None:
         """Serve until `should_exit`. Raises CannotServe."""
+        try:
+            doorsteps = listening(self.config.host, self.config.port)
+        except OSError as error:
+            message = f"nothing can listen on {self.config.host}:{self.config.port}"
+            raise CannotServe(message, next_step="Choose an address of this machine and a free port.") from error
         async with anyio.create_task_group() as group:
 
             async def serve() -> None:
-                try:
-                    with anyio.CancelScope(shield=True):  # cancelled half-way, it would leave its sockets open
-                        await self.serve()
-                except SystemExit as error:
-                    message = f"nothing can listen on {self.config.host}:{self.config.port}"
-                    raise CannotServe(
-                        message, next_step="Choose an address of this machine and a free port."
-                    ) from error
+                with anyio.CancelScope(shield=True):  # cancelled half-way, it would leave its sockets open
+                    await self.serve([*doorsteps])
 
             group.start_soon(serve)
             await self._ready.wait()

@@ -6,6 +6,7 @@ where a connection is made: what stands in `app_state` reaches every request on 
 
 import asyncio
 import resource
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, cast
 
@@ -30,8 +31,8 @@ MAX_STRANGERS: Final = MAX_CONNECTIONS // 4
 
 class Wire(H11Protocol):
     """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one), and with
-    `known`, to be called when it is clear who is asking. When there are too many connections, the one goes that has been a
-    stranger for longest, or else the newest; it is told so."""
+    `known`, to be called when it is clear who is asking. It tells `shaken` when its TLS handshake is over. When there are
+    too many connections, the one goes that has been a stranger for longest, or else the newest; it is told so."""
 
     stranger_since: float | None = None
     """By the loop's clock; None when it is known who is there."""
@@ -40,6 +41,8 @@ class Wire(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn has it
         super().connection_made(transport)
+        shaken = cast("Callable[[int], None]", self.app_state["shaken"])
+        shaken(transport.get_extra_info("socket").fileno())
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert(binary_form=True) if tls else None
         self.app_state = {**self.app_state, "certificate": certificate, "known": self._know}

@@ -126,6 +126,9 @@ class GuestPlace:
         if what == "token":
             message = f"{self.url} does not let us in by the token {self._token.name}"
             return plane.LaneFailure(plane.FailureClass.LOGIN_REFUSED, message)
+        if what == "sessions":
+            message = f"{self.url} runs as many commands as it does at once"
+            return plane.LaneFailure(plane.FailureClass.TARGET_UNAVAILABLE, message, code="guest_busy")
         message = f"{self.url} does not grant {which}" if what == "capability" else f"{self.url} refuses: {reason}"
         return plane.LaneFailure(plane.FailureClass.TARGET_UNAVAILABLE, message, code="capability_missing")
 

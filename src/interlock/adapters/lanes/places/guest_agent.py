@@ -5,6 +5,7 @@ It may grant less than a node asks for, and never more. With itself ends nothing
 own above it, which ends with its connection."""
 
 import argparse
+import contextlib
 import json
 import os
 import select
@@ -22,7 +23,11 @@ from interlock.adapters.lanes.process.keeper import bury, drain, prepare
 _PATIENCE: Final = 10.0
 """Seconds that a node has to prove itself."""
 
+_MOST_STRANGERS: Final = 64
+"""How many may be at it at once; then the one that was the first has to go."""
+
 _NONCE: Final = 32
+_YES: Final = b"y"
 
 
 class _Refused(Exception):
@@ -41,17 +46,67 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        sessions: set[int] = set()
+        doorman = _Doorman(listener, options.sessions)
         while True:
-            ready, _, _ = select.select([listener, woken], [], [])
+            ready, _, _ = select.select([listener, woken, *doorman.strangers], [], [])
             if woken in ready:
                 drain(woken)
-                bury(sessions)
+                doorman.bury()
+            for door in set(doorman.strangers) & set(ready):
+                doorman.answer(door)
             if listener in ready:
                 connection, _ = listener.accept()
                 with connection:
-                    if len(sessions) < options.sessions:
-                        sessions.add(_fork(listener, connection, token, granted, options.name))
+                    doorman.let_in(connection, token, granted, options.name)
+
+
+class _Doorman:
+    """Who is at the agent: strangers, each behind a door of its own by which it asks for a session, and nodes."""
+
+    def __init__(self, listener: socket.socket, sessions: int) -> None:
+        self._listener = listener
+        self._most = sessions
+        self._children: set[int] = set()
+        self._nodes: set[int] = set()
+        self.strangers: dict[socket.socket, int] = {}
+        """By their doors, the first that came first."""
+
+    def bury(self) -> None:
+        """Take note of those that ended."""
+        bury(self._children)
+        self._nodes &= self._children
+
+    def let_in(self, connection: socket.socket, token: bytes, granted: tuple[str, ...], name: str) -> None:
+        """Have somebody greeted, by a process of its own."""
+        if len(self.strangers) >= _MOST_STRANGERS:
+            door, first = next(iter(self.strangers.items()))
+            os.kill(first, signal.SIGKILL)
+            self._forget(door)
+        ours, theirs = socket.socketpair()
+        child = os.fork()
+        if child:
+            theirs.close()
+            self._children.add(child)
+            self.strangers[ours] = child
+            return
+        for each in (self._listener, ours, *self.strangers):
+            each.close()
+        _attend(connection, theirs, token, granted, name)
+
+    def answer(self, door: socket.socket) -> None:
+        """Give a session to whoever has proved to be a node, if there is one left."""
+        child = self.strangers[door]
+        with contextlib.suppress(OSError):
+            if door.recv(1):
+                is_free = len(self._nodes) < self._most
+                if is_free:
+                    self._nodes.add(child)
+                door.sendall(_YES if is_free else b"n")
+        self._forget(door)
+
+    def _forget(self, door: socket.socket) -> None:
+        del self.strangers[door]
+        door.close()
 
 
 def _options() -> argparse.Namespace:
@@ -60,7 +115,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--token-file", required=True, help="the file with the token, of 32 bytes or more")
     parser.add_argument("--name", default=socket.gethostname(), help="what it calls itself")
     parser.add_argument("--without", action="append", default=[], choices=CAPABILITIES, help="do not grant this")
-    parser.add_argument("--sessions", type=int, default=64, help="how many commands at once")
+    parser.add_argument(
+        "--sessions", type=int, default=64, help="how many commands at once, of nodes that hold the token"
+    )
     return parser.parse_args()
 
 
@@ -79,14 +136,12 @@ def _listen(where: str) -> socket.socket:
     return socket.create_server((host, int(port)), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
 
 
-def _fork(listener: socket.socket, connection: socket.socket, token: bytes, granted: tuple[str, ...], name: str) -> int:
-    child = os.fork()
-    if child:
-        return child
-    listener.close()
+def _attend(connection: socket.socket, door: socket.socket, token: bytes, granted: tuple[str, ...], name: str) -> None:
+    """Greet somebody, and serve them. It ends this process."""
     try:
         frames = Frames()
-        allowed = _greet(connection, frames, token, granted, name)
+        allowed = _greet(connection, door, frames, token, granted, name)
+        door.close()
         both = connection.detach()
         serve(both, both, frames, allowed)
     except (_Refused, BadFrame, OSError, ValueError) as error:
@@ -95,7 +150,12 @@ def _fork(listener: socket.socket, connection: socket.socket, token: bytes, gran
 
 
 def _greet(
-    connection: socket.socket, frames: Frames, token: bytes, offered: tuple[str, ...], name: str
+    connection: socket.socket,
+    door: socket.socket,
+    frames: Frames,
+    token: bytes,
+    offered: tuple[str, ...],
+    name: str,
 ) -> tuple[str, ...]:
     """What the node may ask for. Raises _Refused, BadFrame, OSError."""
     hello = json.dumps({"guest": name[:200], "versions": [VERSION], "nonce": os.urandom(_NONCE).hex()}).encode()
@@ -107,6 +167,9 @@ def _greet(
         if kind != b"a" or not agrees(proof, token, b"node", hello, text):
             raise _Refused("token")
         granted = _grant(json.loads(text), offered)
+        door.sendall(b"?")
+        if door.recv(1) != _YES:
+            raise _Refused("sessions")
     except _Refused as refused:
         connection.sendall(frames.encode(b"f", json.dumps({"reason": str(refused)}).encode()))
         raise
