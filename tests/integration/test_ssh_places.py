@@ -127,11 +127,13 @@ async def test_a_key_is_pinned_for_a_name_and_not_for_where_the_name_leads(host:
     known = tmp_path / "known_hosts"
     named = host.place(name="localhost", host_keys=(), known_hosts=known)
     by_address = [f"[127.0.0.1]:{host.port}", "127.0.0.1", "127.0.0.0/8", "elsewhere,127.0.0.1"]
+    by_address += ["elsewhere,", ",elsewhere", "elsewhere,,there", "*.elsewhere,", ","]  # no name is nobody's name
     for address in by_address:
         known.write_text(f"{address} {whole}")
         await refused(named, by=plane.FailureClass.IDENTITY_REFUSED, code="host_key_unknown")
-    known.write_text(f"[localhost]:{host.port} {whole}")
-    assert (await run(placed_lane(named), process("true"))).failure is None
+    for name in (f"[localhost]:{host.port}", "localhost,", f"elsewhere,,[localhost]:{host.port},"):
+        known.write_text(f"{name} {whole}@revoked elsewhere, {whole}")
+        assert (await run(placed_lane(named), process("true"))).failure is None
     for revoked in (
         f"[localhost]:{host.port} {whole}@revoked [127.0.0.1]:{host.port} {whole}",
         f"localhost {whole}[127.0.0.1]:{host.port} {whole}@revoked localhost {whole}",

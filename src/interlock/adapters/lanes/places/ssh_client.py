@@ -52,7 +52,7 @@ def read_pins(host_keys: Sequence[str], known_hosts: Path | None, url: plane.Pla
         revoked: Sequence[asyncssh.SSHKey] = ()
         if known_hosts is not None:
             port = None if url.port == _DEFAULT_PORT else url.port
-            known = asyncssh.read_known_hosts(str(known_hosts))
+            known = asyncssh.import_known_hosts("\n".join(map(_named, known_hosts.read_text().splitlines())))
             # By the name alone: whoever steers the name lookup could else show the key of any address in the file.
             named = known.match(url.host, "", port)
             keys += named[0]
@@ -69,6 +69,16 @@ def read_pins(host_keys: Sequence[str], known_hosts: Path | None, url: plane.Pla
         message = f"no host key is pinned for {url.text}"
         raise plane.LaneFailure(plane.FailureClass.IDENTITY_REFUSED, message, code="host_key_unknown")
     return pins
+
+
+def _named(line: str) -> str:
+    """The line without empty names, as a comma too many makes them: the library takes them for those of every host."""
+    words = line.split(None, 2)
+    at = 1 if line.lstrip().startswith("@") else 0
+    if len(words) <= at or line.lstrip().startswith("#"):
+        return line
+    words[at] = ",".join(name for name in words[at].split(",") if name)
+    return " ".join(words) if words[at] else ""
 
 
 class _Client(asyncssh.SSHClient):
