@@ -435,11 +435,13 @@ class Node:
     def __exit__(self, *_error: object) -> None:
         self._socket.close()
 
-    def raw(self, data: bytes) -> None:
+    def raw(self, data: bytes) -> bool:
+        """False if it has left already."""
         try:
             self._socket.sendall(data)
         except OSError:
-            return  # it has left already
+            return False
+        return True
 
     def say(self, kind: bytes, data: bytes = b"") -> None:
         self.raw(self.frames.encode(kind, data))
@@ -524,6 +526,17 @@ def test_a_node_that_talks_garbage_is_left(guest: Agent, data: bytes, attached: 
         assert all(kind in b"gfp" for kind, _ in node.hear_all())
     guest.wait()
     assert guest.process.poll() is None
+
+
+def test_whoever_told_the_end_stays_until_the_node_hangs_up(guest: Agent):
+    """A node that still says something to nobody is told so by its own system, and may hear no more of what was told it
+    before: the end."""
+    with Node(guest) as node:
+        node.attach(["run"])
+        node.say(b"r", json.dumps(Node.order(argv=["echo", "hi"])).encode())
+        assert [kind for kind, _data in node.hear_all()] == [b"d", b"x"]
+        assert node.raw(node.frames.encode(b"c", b"\x01\x00\x00\x00\x03"))
+    guest.wait()
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ class Outpost:
         self._heard = time.monotonic()
 
     def run(self) -> None:
-        """Until the end is told."""
+        """Until the end is told, and the node has hung up."""
         hello = {"protocol": PROTOCOL, "python": ".".join(map(str, sys.version_info[:3]))}
         self._say(b"h", json.dumps(hello).encode())
         while not self._told or self._unsent:
@@ -125,8 +125,27 @@ class Outpost:
                 self._told = True
                 self._say(*self._end)
             self._send()
+        self._leave()
 
     # -- waiting
+
+    def _leave(self) -> None:
+        """Say that this was all, and stay until the node hangs up, or for as long as it may be silent. Were it still to say
+        something to nobody, its system would tell it so, and the end might go unread."""
+        if self._sink == self._source:
+            with socket.socket(fileno=os.dup(self._sink)) as both:
+                both.shutdown(socket.SHUT_WR)
+        else:
+            os.close(self._sink)
+        ends = time.monotonic() + self._silence
+        poll = select.poll()
+        poll.register(self._source, select.POLLIN)
+        while (left := ends - time.monotonic()) > 0 and poll.poll(left * 1000):
+            try:
+                if not os.read(self._source, WINDOW):
+                    return
+            except BlockingIOError:
+                continue
 
     def _wait(self) -> "set[int]":
         """Which descriptors are ready. Raises _Gone after too long a silence."""
