@@ -1,6 +1,7 @@
 """`interlock plane`: the execution plane by itself, from the command line."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,27 @@ def test_a_sandbox_keeps_the_command_inside(bare_shell: Shell, tmp_path: Path) -
     assert told.code != 0
     assert (inside / "file").read_text() == "yes\n"
     assert not outside.exists()
+
+
+SHOW = ("/bin/sh", "-c", "echo $TOKEN $OTHER; tr '\\0' ' ' < /proc/$PPID/cmdline; tr '\\0' ' ' < /proc/self/cmdline")
+
+
+@pytest.mark.parametrize("where", ["here", "guest"])
+def test_secrets_come_from_a_variable_or_a_file(bare_shell: Shell, tmp_path: Path, where: str) -> None:
+    """And stand in no argument, no record and no settings."""
+    (tmp_path / "secret").write_text("s3cr3t-of-a-file\n")
+    given = ("--secret", "TOKEN", "--secret", f"OTHER={tmp_path}/secret")
+    environment = {"TOKEN": "s3cr3t-of-a-variable"}
+    with ExitStack() as stack:
+        if where == "guest":
+            guest = stack.enter_context(agent(tmp_path))
+            places = [{"url": guest.url, "token": str(guest.token)}]
+            given = (*given, "--placement", guest.url)
+            environment["INTERLOCK_EXECUTION__PLACES"] = json.dumps(places)
+        told = bare_shell.run("plane", "run", "--json", *given, "--", *SHOW, environment=environment).json
+    assert told["stdout"].startswith("s3cr3t-of-a-variable s3cr3t-of-a-file\n")
+    assert told["stdout"].count("s3cr3t") == 2
+    assert "s3cr3t" not in json.dumps(told["receipt"])
 
 
 def test_listed_hosts_are_refused_where_they_cannot_be_held(bare_shell: Shell) -> None:
@@ -182,6 +204,10 @@ def test_a_place_without_what_proves_it_is_no_setting(bare_shell: Shell, place: 
         ["run", "--sandbox", "local-landlock", "--read", "relative", "--", "id"],
         ["run", "--sandbox", "local-landlock", "--host", "no port", "--", "id"],
         ["run", "--read", "/usr", "--", "id"],
+        ["run", "--secret", "NO_SUCH_VARIABLE", "--", "id"],
+        ["run", "--secret", "no name=/dev/null", "--", "id"],
+        ["run", "--secret", "A=/dev/null", "--secret", "A=/dev/null", "--", "id"],
+        ["run", "--secret", "A=/dev/null", "--placement", "https://127.0.0.1:9", "--", "id"],
         ["run", "--sandbox", "local-process", "--host", "acme.dev:443", "--", "id"],
         ["run"],
         ["http", "FETCH", "http://a.example/"],

@@ -11,8 +11,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock import plane
+from interlock.app.given import Given
 from interlock.app.placing import Placed, make_placed
-from interlock.kernel import JSON, Clock, IdSource, NotFoundError, Secret, SystemClock, Uuid7Ids
+from interlock.kernel import JSON, Clock, IdSource, Secret, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
     from interlock.adapters import lanes, targets
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 NODE_ID: Final = "local"
 LOCAL_NET: Final = plane.LOCAL_HTTP
 """The class of everything that leaves this very process over the network."""
-
-
-class NoCredentials(NotFoundError):
-    """The plane by itself keeps no credentials."""
-
-    code = "no_credentials"
-    next_step = "Invoke a capability over a connection instead: `interlock invoke`."
-
-
-class _Nobody:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
-        del host, tenant_id, run_id
-        raise NoCredentials(f"there is nobody to redeem {ref.handle}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +32,8 @@ class LocalPlane:
     authorizer: plane.Authorizer
     clock: Clock
     ids: IdSource
+    secrets: tuple[plane.ProcessSecret, ...]
+    """Those that were handed over, for intents to list."""
 
     async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
         """Begin an execution under an authority of its own. Raises ExecutionRejected."""
@@ -141,7 +131,7 @@ def local_sandboxes(
         name = plane.LOCAL_PROCESS if confiner is None else confiner.target_class
         if classes is not None and name not in classes:
             continue
-        lane = lanes.ProcessLane(credentials=credentials or _Nobody(), confiner=confiner, egress=egress, lane_id=name)
+        lane = lanes.ProcessLane(credentials=credentials or Given({}), confiner=confiner, egress=egress, lane_id=name)
         made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
     return made
 
@@ -168,14 +158,16 @@ async def open_local_plane(
     sinks: Sequence[plane.EvidenceSink] = (),
     placed: Placed | None = None,
     credentials: plane.CredentialResolver | None = None,
+    secrets: Mapping[str, Secret] | None = None,
 ) -> AsyncGenerator[LocalPlane]:
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
     evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first.
-    `credentials`: who redeems the secrets that requests name. Raises InvalidAllowance, and EffectFailed if the place is not
-    reached."""
+    `credentials`: who redeems the secrets that requests name. `secrets`: for commands, by the variables that they become.
+    Raises InvalidAllowance, and EffectFailed if the place is not reached."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
-    others = [] if placed is None else [make_placed(placed, clock=clock, ids=ids, credentials=_Nobody())]
+    given = Given(secrets or {})
+    others = [] if placed is None else [make_placed(placed, clock=clock, ids=ids, given=given)]
     async with (
         open_node(
             NODE_ID,
@@ -186,6 +178,7 @@ async def open_local_plane(
             sinks=sinks,
             others=dict(others),
             credentials=credentials,
+            given=given,
         ) as node,
         plane.Executions(node, clock=clock, ids=ids) as executions,
     ):
@@ -195,6 +188,7 @@ async def open_local_plane(
             authorizer=authorizer,
             clock=clock,
             ids=ids,
+            secrets=given.variables,
         )
 
 
@@ -209,6 +203,7 @@ async def open_node(
     sinks: Sequence[plane.EvidenceSink] = (),
     others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
     credentials: plane.CredentialResolver | None = None,
+    given: Given | None = None,
 ) -> AsyncGenerator[plane.Node]:
     """A node with the lanes of this host, and the targets for processes that were probed and are offered. Raises
     EffectFailed if one of the `others` is not reached."""
@@ -216,13 +211,14 @@ async def open_node(
 
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
-    redeemer = credentials or _Nobody()
+    redeemer = credentials or Given({})
     web = [
         lanes.HttpLane(credentials=redeemer, egress=egress),
         lanes.SseLane(credentials=redeemer, egress=egress),
         lanes.WebSocketLane(credentials=redeemer, egress=egress),
     ]
-    commands = {**local_sandboxes(clock, sandboxes, egress_allow=egress_allow), **(others or {})}
+    local = local_sandboxes(clock, sandboxes, credentials=given, egress_allow=egress_allow)
+    commands = {**local, **(others or {})}
     node = plane.Node(
         node_id,
         lanes=[*web, *commands.values()],
@@ -253,7 +249,7 @@ async def list_targets(*, probe: bool, placed: Sequence[Placed] = ()) -> list[pl
     clock = SystemClock()
     ids = Uuid7Ids(clock)
     sandboxes = local_sandboxes(clock)
-    others = [make_placed(place, clock=clock, ids=ids, credentials=_Nobody())[0] for place in placed]
+    others = [make_placed(place, clock=clock, ids=ids, given=Given({}))[0] for place in placed]
     try:
         if probe:
             for target in (*sandboxes, *others):

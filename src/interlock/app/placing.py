@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock import plane
+from interlock.app.given import AUDIENCE, Given
 from interlock.app.settings import PlaceSettings, Settings
 from interlock.kernel import Clock, ConfigurationError, IdSource
 
@@ -49,13 +50,13 @@ def find_placed(settings: Settings, url: str) -> Placed:
 
 
 def make_placed(
-    placed: Placed, *, credentials: plane.CredentialResolver, clock: Clock, ids: IdSource
+    placed: Placed, *, given: Given, clock: Clock, ids: IdSource
 ) -> "tuple[targets.PlacedTarget, lanes.PlacedLane]":
-    """A target and its lane. Commands there get no credentials."""
+    """A target and its lane. Commands there get the credentials that are given, and no others."""
     from interlock.adapters import lanes, targets
 
     place, url = _place(placed), placed.settings.url
-    lane = lanes.PlacedLane(place, credentials=credentials, attachment=_attachment(url, clock, ids), lane_id=url)
+    lane = lanes.PlacedLane(place, credentials=given, attachment=_attachment(url, given, clock, ids), lane_id=url)
     return targets.PlacedTarget(url, target_class=place.target_class, lane=lane, clock=clock), lane
 
 
@@ -79,9 +80,18 @@ def _place(placed: Placed) -> "lanes.Place":
     )
 
 
-def _attachment(target_id: str, clock: Clock, ids: IdSource) -> plane.Attachment:
+def _attachment(target_id: str, given: Given, clock: Clock, ids: IdSource) -> plane.Attachment:
     """For whoever opens the plane by itself, and so holds all of its authority: the posture is their own decision."""
+    handles = tuple(secret.handle for secret in given.variables)
     posture = plane.TargetPosture(target_id=target_id, kind=plane.PostureKind.NO_CREDENTIAL)
+    if handles:
+        posture = plane.TargetPosture(
+            target_id=target_id,
+            kind=plane.PostureKind.INJECT_ENV,
+            audiences=(AUDIENCE,),
+            handle_kinds=("env",),
+            max_handles=len(handles),
+        )
     ends = clock.now() + _SESSION
     session = plane.BoundarySessionDescriptor(
         session_id=ids.new("bnd"),
@@ -98,6 +108,7 @@ def _attachment(target_id: str, clock: Clock, ids: IdSource) -> plane.Attachment
         target_id=target_id,
         posture_digest=posture.digest,
         workspace=session.workspace,
+        handles=handles,
         expires_at=ends,
     )
     return plane.Attachment(posture=posture, grant=grant, session=session)

@@ -25,6 +25,8 @@ class RemotePlane:
     authorizer: plane.SignedAuthorizer
     clock: Clock
     ids: IdSource
+    secrets: tuple[plane.ProcessSecret, ...] = ()
+    """None: a node redeems them by itself."""
 
     async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
         """Begin an execution under an authority of its own. Raises ExecutionRejected."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from interlock import plane
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
+    from interlock.kernel import Secret
 
 _ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
 """The failures that are the command's own answer."""
@@ -51,6 +52,9 @@ async def run(
     env: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
     ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[=FILE]", help="A secret variable: your own, or what is in a file.")
+    ] = None,
     cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / elsewhere.")] = None,
     tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
     placement: Placement = None,
@@ -59,9 +63,10 @@ async def run(
 ) -> "Answer":
     """Run a command under limits, and pass on its output and its exit code.
 
-    Its environment is empty unless you list variables. In a sandbox it reads and writes only the paths that you list, and
-    reaches only the hosts that you list. A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in
-    the settings (ssh://user@host:port, guest+unix:///path, guest://host:port).
+    Its environment is empty unless you list variables; `--secret TOKEN` hands on one of yours, and `--secret TOKEN=FILE` what
+    is in a file. In a sandbox it reads and writes only the paths that you list, and reaches only the hosts that you list.
+    A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in the settings
+    (ssh://user@host:port, guest+unix:///path, guest://host:port).
 
     Example:
       interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
@@ -71,13 +76,14 @@ async def run(
     profile = _profile(sandbox, read=read or (), write=write or (), hosts=host or ())
     where = class_of_place(desk, placement, sandbox)
     _known(where, plane.CLASSES)
-    async with open_place(desk, placement, identity, target_class=where) as local:
+    async with open_place(desk, placement, identity, target_class=where, secrets=_secrets(secret or ())) as local:
         intent = _made(
             plane.ProcessIntent,
             **local.identity(seconds=seconds),
             argv=tuple(argv),
             cwd=cwd or (os.getcwd() if profile is None and placement is None else "/"),
             env=tuple(_pair(each, "=", "--env") for each in env or ()),
+            secrets=local.secrets,
             interactive=True,
             terminal=conversing.terminal_size() if tty else None,
             max_ms=int(seconds * 1000),
@@ -104,6 +110,27 @@ def _profile(
         return None
     network = plane.Network.HOSTS if hosts else plane.Network.NONE
     return _made(plane.SandboxProfile, read=tuple(read), write=tuple(write), network=network, hosts=tuple(hosts))
+
+
+def _secrets(asked: "Sequence[str]") -> "dict[str, Secret]":
+    """By variables. Raises Usage, FileRefused."""
+    from interlock.cli import files
+    from interlock.cli.errors import Usage
+    from interlock.kernel import Secret
+
+    found: dict[str, Secret] = {}
+    for each in asked:
+        name, is_file, file = each.partition("=")
+        if name in found or not (name.isascii() and name.isidentifier()):
+            raise Usage(f"--secret {name[:200]} is given twice, or is no name of a variable")
+        if not is_file and name not in os.environ:
+            raise Usage(f"--secret {name[:200]}: there is no such variable here; set it, or write NAME=FILE")
+        try:
+            text = files.read(file, "secret").decode().removesuffix("\n") if is_file else os.environ[name]
+        except UnicodeDecodeError as error:
+            raise Usage(f"--secret {name[:200]}: the file is not text in UTF-8") from error
+        found[name] = Secret(text)
+    return found
 
 
 async def http(

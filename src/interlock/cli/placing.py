@@ -1,6 +1,6 @@
 """Where an execution is carried out: in this process, or on a node that an address leads to."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -10,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from interlock import app
     from interlock.cli.desk import Desk
+    from interlock.kernel import Secret
 
     Place: TypeAlias = "app.LocalPlane | app.RemotePlane"
 
@@ -40,20 +41,31 @@ def class_of_place(desk: "Desk", placement: str | None, sandbox: str | None) -> 
 
 @asynccontextmanager
 async def open_place(
-    desk: "Desk", placement: str | None, identity: Path | None, *, target_class: str
+    desk: "Desk",
+    placement: str | None,
+    identity: Path | None,
+    *,
+    target_class: str,
+    secrets: "Mapping[str, Secret] | None" = None,
 ) -> "AsyncGenerator[Place]":
-    """The plane at that placement, with a target for processes of that class."""
+    """The plane at that placement, with a target for processes of that class, and secrets for them. Raises Usage."""
     from interlock import app
+    from interlock.cli.errors import Usage
 
     if placement is None:
         allow = desk.settings().execution.egress_allow
-        async with app.open_local_plane(egress_allow=allow, sandboxes=[target_class]) as local:
+        async with app.open_local_plane(egress_allow=allow, sandboxes=[target_class], secrets=secrets) as local:
             yield local
     elif placement.startswith("https://"):
+        if secrets:
+            raise Usage(
+                "--secret: a node redeems secrets by itself, and takes none; bring them to a place or keep them here"
+            )
         async with open_node(desk, placement, identity) as remote:
             yield remote
     else:
-        async with app.open_local_plane(placed=app.find_placed(desk.settings(), placement)) as local:
+        placed = app.find_placed(desk.settings(), placement)
+        async with app.open_local_plane(placed=placed, secrets=secrets) as local:
             yield local
 
 

@@ -37,7 +37,7 @@ class Tls:
     key: Secret | None
 
     async def redeem(self, ref: "plane.CredentialRef", *, host: str, tenant_id: str, run_id: str) -> Secret:
-        """The private key. It is the only secret that a command of the plane has."""
+        """The private key. It is the only secret that a request from the command line has."""
         del ref, host, tenant_id, run_id
         assert self.key is not None
         return self.key
