@@ -24,6 +24,7 @@ from interlock import plane
 from interlock.adapters import lanes, targets
 from interlock.adapters.lanes.places import frames, handshake
 from interlock.adapters.lanes.places.link import Link, LinkLost
+from interlock.adapters.lanes.process.groups import Groups
 from interlock.kernel import SystemClock
 
 pytestmark = pytest.mark.anyio
@@ -117,9 +118,42 @@ async def test_what_does_not_go_with_the_grant_never_gets_to_the_guest(
 
 async def test_what_a_guest_cannot_enforce_is_refused(tmp_path: Path):
     place = lanes.GuestPlace(plane.parse_place("guest+unix:///never/asked"), addresses=FREE, token=tmp_path / "token")
-    for fields in ({"sandbox": plane.SandboxProfile()}, {"limits": plane.ResourceLimits(processes=3)}):
-        told = await run(placed_lane(place), process("true", **fields))
+    told = await run(placed_lane(place), process("true", sandbox=plane.SandboxProfile()))
+    assert (told.code, told.exchange.bytes_sent) == ("sandbox_unenforceable", 0)
+
+
+def orphaned_groups() -> set[Path]:
+    """Control groups whose makers are gone."""
+    found = Path("/sys/fs/cgroup").glob("*/interlock-[0-9]*-*")
+    return {path for path in found if not Path("/proc", path.name.split("-")[1]).exists()}
+
+
+async def test_limits_on_all_together_hold_in_a_guest_that_can_hold_them(any_lane: plane.Lane, marker: str):
+    """Here and in a guest, by control groups; of which nothing is left."""
+    limits = plane.ResourceLimits(processes=5, total_memory_bytes=200_000_000)
+    source = (
+        "import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0: time.sleep(600)\n        n += 1\n"
+        "except OSError: print(n)"
+    )
+    before = orphaned_groups()
+    told = await run(any_lane, program(source, marker, limits=limits))
+    if not Groups().offered:
         assert (told.code, told.exchange.bytes_sent) == ("sandbox_unenforceable", 0)
+        pytest.skip("this host gives no control groups: the limits are refused, not ignored")
+    assert (told.said(), told.facts["left_over"]) == (b"4\n", 4), told
+    eater = await run(any_lane, program("x = b'x' * 300_000_000", marker, limits=limits))
+    assert eater.failure is not None
+    while orphaned_groups() - before:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_a_guest_that_grants_no_limits_is_asked_for_none(tmp_path: Path):
+    limits = plane.ResourceLimits(processes=5)
+    with agent(tmp_path, None, "--without", "limits") as guest:
+        lane = placed_lane(guest.place())
+        told = await run(lane, process("true", limits=limits))
+        assert (told.code, told.exchange.bytes_sent) == ("capability_missing", 0)
+        assert not await lane.check(plane.Exchange(SystemClock())) & {"processes", "total-memory"}
 
 
 # -- what is granted
@@ -339,6 +373,23 @@ async def impostor(folder: Path, act: Act) -> AsyncGenerator[lanes.PlacedLane]:
             plane.parse_place(f"guest+unix://{folder}/s"), addresses=FREE, token=folder / "token", connect_seconds=5
         )
         yield placed_lane(place)
+
+
+@pytest.mark.parametrize("offers", [b"", b',"offers":[]', b',"offers":["processes",1]', b',"offers":"total-memory"'])
+async def test_limits_that_a_guest_does_not_offer_are_refused_before_anything_runs(tmp_path: Path, offers: bytes):
+    heard: list[bytes] = []
+
+    async def act(it: Impostor) -> None:
+        await it.greet()
+        it.say(b"h", b'{"protocol":1' + offers + b"}")
+        heard.append((await it.hear())[0])
+
+    limits = plane.ResourceLimits(processes=5, total_memory_bytes=200_000_000)
+    async with impostor(tmp_path, act) as lane:
+        told = await run(lane, process("true", limits=limits))
+    assert (told.code, told.exchange.bytes_sent, heard) == ("sandbox_unenforceable", 0, [])
+    assert told.failure is not None
+    assert "total-memory" in told.failure.message
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,8 @@ ENFORCED_BY: Final[Mapping[str, frozenset[Restraint]]] = {
     "container-gvisor": frozenset({Restraint.ENVIRONMENT, Restraint.TIME, Restraint.FILES})
     | _PATHS
     | {Restraint.NETWORK_NONE, Restraint.NETWORK_HOSTS},
-    "ssh-pinned": _INHERITED,
-    "guest-bridge": _INHERITED,
+    "ssh-pinned": _BY_THE_LANE,
+    "guest-bridge": _BY_THE_LANE,
 }
 """The most that each class of target can enforce. A host may offer less: `processes` and `total-memory` need control
 groups that the node may write, and a backend says what it has."""

@@ -8,11 +8,13 @@ from interlock.adapters.lanes.places.link import Link, LinkLost
 from interlock.adapters.lanes.places.place import LIMITS, RUN, SECRETS, TERMINAL, Place
 from interlock.adapters.lanes.process.keepers import Ended, NotStarted
 from interlock.adapters.lanes.process.redeeming import redeemed
-from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits
+from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits, totals
 from interlock.adapters.lanes.process.run import Run, judge
 
 _OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
 _ENFORCES: Final = INHERITED | _OWN
+_TOTALS: Final = frozenset({plane.Restraint.PROCESSES, plane.Restraint.TOTAL_MEMORY})
+"""Where the far side may make control groups, which it says when it is reached."""
 
 
 class PlacedLane:
@@ -37,13 +39,14 @@ class PlacedLane:
 
     @property
     def enforces(self) -> frozenset[plane.Restraint]:
-        """What it can enforce there."""
-        return _ENFORCES
+        """The most that it can enforce there."""
+        return _ENFORCES | _TOTALS
 
     async def execute(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
         self._check(intent, exchange)
         async with self._place.reach(exchange, _needs(intent)) as link:
             exchange.note("attached", self._attachment.note)
+            self._enforceable(intent, _ENFORCES | link.offers)
             env, values = await redeemed(intent, self._credentials)
             order = {
                 "argv": intent.argv,
@@ -53,6 +56,7 @@ class PlacedLane:
                 "terminal": None if intent.terminal is None else [intent.terminal.rows, intent.terminal.columns],
                 "merged": intent.stderr == "merged",
                 "limits": rlimits(intent.effective_limits),
+                "totals": totals(intent.effective_limits),
                 "secrets": values,
             }
             exchange.leave(sum(len(argument.encode()) for argument in intent.argv) + len(intent.stdin))
@@ -66,18 +70,22 @@ class PlacedLane:
         Raises LaneFailure."""
         async with self._place.reach(exchange, frozenset()) as link:
             offered = link.granted - {RUN, LIMITS}
-            return offered | (_ENFORCES if LIMITS in link.granted else _OWN)
+            return offered | (_ENFORCES | link.offers if LIMITS in link.granted else _OWN)
 
     async def aclose(self) -> None:
         """There is nothing that it keeps."""
 
-    def _check(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
+    def _enforceable(self, intent: plane.ProcessIntent, offered: frozenset[plane.Restraint]) -> None:
         profile = intent.sandbox
         demanded = intent.effective_limits.restraints | (
             frozenset[plane.Restraint]() if profile is None else profile.restraints
         )
-        refused = plane.unenforceable(demanded, self.enforces, by=self._place.target_class)
-        refused = refused or self._attachment.refusal(intent, intent.handles, now=exchange.clock.now())
+        if refused := plane.unenforceable(demanded, offered, by=self._place.target_class):
+            raise plane.LaneFailure(refused.failure_class, refused.message, code=refused.code)
+
+    def _check(self, intent: plane.ProcessIntent, exchange: plane.Exchange) -> None:
+        self._enforceable(intent, self.enforces)
+        refused = self._attachment.refusal(intent, intent.handles, now=exchange.clock.now())
         if refused is not None:
             raise plane.LaneFailure(refused.failure_class, refused.message, code=refused.code)
         if intent.secrets and not self._place.private:
@@ -102,6 +110,6 @@ def _needs(intent: plane.ProcessIntent) -> frozenset[str]:
         RUN: True,
         TERMINAL: intent.terminal is not None,
         SECRETS: bool(intent.secrets),
-        LIMITS: bool(rlimits(intent.effective_limits)),
+        LIMITS: bool(intent.effective_limits.restraints),
     }
     return frozenset(name for name, is_asked in asked.items() if is_asked)

@@ -38,6 +38,8 @@ class Link(asyncio.Protocol):
         self.frames = Frames()
         self.granted = frozenset[str]()
         """What the far side does for us, of what was asked."""
+        self.offers = frozenset[plane.Restraint]()
+        """What it says that it can enforce on all processes of a command together."""
         self._silence = silence
         self._loop = asyncio.get_running_loop()
         self._write: Callable[[bytes], None] = _nowhere
@@ -125,6 +127,9 @@ class Link(asyncio.Protocol):
         if kind != b"h" or told.get("protocol") != PROTOCOL:
             message = f"the far side speaks another protocol than {PROTOCOL}"
             raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code="protocol_unknown")
+        offers = told.get("offers")
+        together = (plane.Restraint.PROCESSES, plane.Restraint.TOTAL_MEMORY)
+        self.offers = frozenset(each for each in together if isinstance(offers, list) and each in offers)
 
     def order(self, order: Mapping[str, Any]) -> None:
         """Have a command started, once in the life of a link."""

@@ -23,6 +23,7 @@ import time
 from typing import Any, Final
 
 from interlock.adapters.lanes.places.frames import CHUNK, WINDOW, BadFrame, Frames
+from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keeper import drain, fork_keeper, hand_over, own, prepare, see_off
 
 PROTOCOL: Final = 1
@@ -60,13 +61,15 @@ def serve(source: int, sink: int, frames: Frames, allowed: "tuple[str, ...]") ->
     keeper = fork_keeper(theirs.detach(), without={ours.fileno(), source, sink})
     control = own(ours.detach())
     control.settimeout(0)
+    groups = contextlib.ExitStack()
     try:
-        Outpost(source, sink, frames, control, woken, allowed).run()
+        Outpost(source, sink, frames, control, woken, allowed, groups).run()
     except (_Gone, BadFrame, OSError) as error:
         sys.stderr.write(f"interlock: {type(error).__name__}: {error}\n")
     finally:
         control.close()
         see_off({keeper}, woken)
+        groups.close()
 
 
 class _Outlet:
@@ -88,7 +91,10 @@ class Outpost:
         control: socket.socket,
         woken: socket.socket,
         allowed: "tuple[str, ...]",
+        groups: contextlib.ExitStack,
     ) -> None:
+        """`groups` is closed when nothing of the command is left."""
+        self._groups = groups
         self._source = source
         self._sink = sink
         self._frames = frames
@@ -109,7 +115,9 @@ class Outpost:
 
     def run(self) -> None:
         """Until the end is told, and the node has hung up."""
-        hello = {"protocol": PROTOCOL, "python": ".".join(map(str, sys.version_info[:3]))}
+        hello: dict[str, Any] = {"protocol": PROTOCOL, "python": ".".join(map(str, sys.version_info[:3]))}
+        if "limits" in self._allowed:
+            hello["offers"] = sorted(Groups().offered)
         self._say(b"h", json.dumps(hello).encode())
         while not self._told or self._unsent:
             ready = self._wait()
@@ -234,7 +242,9 @@ class Outpost:
                 raise BadFrame(f"an order that cannot be read: {type(error).__name__}") from error
 
     def _start(self, order: "dict[str, Any]") -> None:
+        totals: dict[str, int] = order.get("totals", {})
         asked = {"run"} | {name for name in ("limits", "secrets", "terminal") if order[name]}
+        asked |= {"limits"} if totals else set()
         if asked - set(self._allowed):
             raise BadFrame("an order for more than was granted")
         self._silence = max(1.0, min(300.0, float(order["silence"])))
@@ -247,13 +257,13 @@ class Outpost:
             "terminal": order["terminal"] is not None,
             "wrapped": False,
             "rlimits": order["limits"],
-            "groups": [],
         }
         theirs: list[int] = []
         try:
             self._open(order, theirs)
             theirs += [_readable(text.encode()) for text in order["secrets"].values()]
-            hand_over(self._control, spec, theirs)
+            groups = self._groups.enter_context(Groups().limited(totals)) if totals else ()
+            hand_over(self._control, {**spec, "groups": list(groups)}, theirs)
         except OSError:
             self._end = b"e", b"0 preparation"
         finally:

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Final
 
 from interlock.adapters.lanes.places import frames, guest_agent, handshake, outpost
-from interlock.adapters.lanes.process import keeper
+from interlock.adapters.lanes.process import groups, keeper
 
 _HEAD: Final = '''"""{title} Made of Interlock {version}; standard library alone."""
 import sys
@@ -28,13 +28,15 @@ def _load(name, source):
 @cache
 def outpost_program() -> str:
     """It serves one node over its stdin and stdout."""
-    return _program("The outpost of a node, which runs one command.", keeper, frames, outpost)
+    return _program("The outpost of a node, which runs one command.", keeper, groups, frames, outpost)
 
 
 @cache
 def agent_program() -> str:
     """The guest agent. It takes the arguments of `guest_agent.main`."""
-    return _program("The guest agent, which runs commands for nodes.", keeper, frames, outpost, handshake, guest_agent)
+    return _program(
+        "The guest agent, which runs commands for nodes.", keeper, groups, frames, outpost, handshake, guest_agent
+    )
 
 
 def _program(title: str, *modules: ModuleType) -> str:

@@ -1,14 +1,16 @@
-"""Control groups: limits on all processes of a command together, where this node may make groups."""
+"""Control groups: limits on all processes of a command together, where whoever runs it may make groups. It also runs at the
+far side of a placement, with the standard library alone."""
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from interlock import plane
+PROCESSES: Final = "processes"
+TOTAL_MEMORY: Final = "total-memory"
 
 _ROOT: Final = Path("/sys/fs/cgroup")
 
@@ -25,10 +27,10 @@ class Groups:
     """What this host offers. It is asked once, by making a group and taking it away."""
 
     def __init__(self, root: Path = _ROOT) -> None:
-        self._found: dict[plane.Restraint, Group] = {}
+        self._found: dict[str, Group] = {}
         for restraint, controller, old, new in (
-            (plane.Restraint.PROCESSES, "pids", "pids.max", "pids.max"),
-            (plane.Restraint.TOTAL_MEMORY, "memory", "memory.limit_in_bytes", "memory.max"),
+            (PROCESSES, "pids", "pids.max", "pids.max"),
+            (TOTAL_MEMORY, "memory", "memory.limit_in_bytes", "memory.max"),
         ):
             for group in (Group(root / controller, old), Group(root, new)):
                 if _can_limit(group):
@@ -36,23 +38,17 @@ class Groups:
                     break
 
     @property
-    def offered(self) -> frozenset[plane.Restraint]:
-        """What can be limited."""
+    def offered(self) -> "frozenset[str]":
+        """What can be limited: PROCESSES, TOTAL_MEMORY."""
         return frozenset(self._found)
 
     @contextlib.contextmanager
-    def limited(self, limits: plane.ResourceLimits, *, extra: int) -> Generator[Sequence[str]]:
-        """Groups with these limits, as the files by which a process joins them. `extra` processes are not counted. The
-        groups are removed at the end, when nothing may be left in them."""
-        wanted = {
-            plane.Restraint.PROCESSES: None if limits.processes is None else limits.processes + extra,
-            plane.Restraint.TOTAL_MEMORY: limits.total_memory_bytes,
-        }
+    def limited(self, limits: Mapping[str, int]) -> "Generator[Sequence[str], None, None]":
+        """Groups with these limits, as the files by which a process joins them. The groups are removed at the end, when
+        nothing may be left in them. KeyError for what is not offered."""
         folders: dict[Path, Path] = {}
         with contextlib.ExitStack() as stack:
-            for restraint, value in wanted.items():
-                if value is None:
-                    continue
+            for restraint, value in limits.items():
                 group = self._found[restraint]
                 if group.parent not in folders:
                     folders[group.parent] = _make(group.parent)

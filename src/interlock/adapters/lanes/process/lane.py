@@ -12,7 +12,7 @@ from interlock.adapters.lanes.process.gate import dialler_for, gated
 from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
 from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
-from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits
+from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits, totals
 from interlock.adapters.lanes.process.run import Run, judge
 from interlock.adapters.lanes.process.streams import LocalStreams, pipes, terminal
 
@@ -51,9 +51,10 @@ class ProcessLane:
     @property
     def enforces(self) -> frozenset[plane.Restraint]:
         """What it can enforce on this host."""
+        ours = INHERITED | {plane.Restraint(name) for name in self._groups.offered}
         if self._confiner is None:
-            return _OWN | INHERITED | self._groups.offered
-        inherited = INHERITED | self._groups.offered if self._confiner.inherits else frozenset[plane.Restraint]()
+            return _OWN | ours
+        inherited = ours if self._confiner.inherits else frozenset[plane.Restraint]()
         unserved = frozenset({plane.Restraint.NETWORK_HOSTS} if self._egress is None else ())
         return _OWN | inherited | self._confiner.enforces - unserved
 
@@ -145,7 +146,7 @@ class ProcessLane:
             yield []
             return
         extra = 0 if launch is None else launch.wrappers
-        with self._groups.limited(intent.effective_limits, extra=extra) as groups:
+        with self._groups.limited(totals(intent.effective_limits, extra=extra)) as groups:
             yield list(groups)
 
     async def _run(
