@@ -77,7 +77,7 @@ def check_the_end(bare_shell: Shell, standing: Standing) -> None:
         _, err = client.communicate()
     assert standing.process.wait() == 0
     assert not sleeping.is_running()
-    assert client.returncode == 1
+    assert client.returncode == 125
     assert err.startswith("error: the execution was cancelled\n")
     journal = (standing.keys / "node" / "journal.jsonl").read_text().splitlines()
     assert len(journal) == 6

@@ -31,15 +31,26 @@ def test_the_environment_is_what_was_listed(bare_shell: Shell) -> None:
 
 
 def test_too_long_is_an_error_of_its_own(bare_shell: Shell) -> None:
-    told = bare_shell.run("plane", "run", "--timeout", "0.3", "--json", "--", "/bin/sleep", "60")
-    assert told.code == 1
+    told = bare_shell.run("plane", "run", "--timeout", "0.3", "--json", "--", "/bin/sh", "-c", "echo begun; sleep 60")
+    assert told.code == 124
+    assert told.error["message"] == "not done within 0.3 seconds"
+    assert "--timeout" in told.error["next_step"]
     assert told.error["details"]["failure_class"] == "total_timeout"
+    assert told.json["stdout"] == "begun\n"
+    assert told.json["receipt"]["facts"]["signal"] == "SIGTERM"
 
 
 def test_a_command_that_is_not_there(bare_shell: Shell) -> None:
     told = bare_shell.run("plane", "run", "--json", "--", "/no/such/command")
-    assert told.code == 1
+    assert told.code == 127
     assert told.error["details"]["failure_class"] == "launch_failed"
+    assert told.json["receipt"]["delivery"] == "not_sent"
+
+
+def test_a_file_that_is_no_command(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--", "/etc/passwd")
+    assert (told.code, told.out) == (126, "")
+    assert told.err.startswith("error: the command cannot be used: Permission denied\nnext: ")
 
 
 def test_a_sandbox_keeps_the_command_inside(bare_shell: Shell, tmp_path: Path) -> None:
@@ -149,7 +160,8 @@ def test_tls_that_cannot_be_spoken(
 
 def test_a_private_address_is_refused_unless_it_is_allowed(bare_shell: Shell) -> None:
     told = bare_shell.run("plane", "http", "GET", "http://127.0.0.1:9/", "--json")
-    assert told.code == 1
+    assert told.code == 125
+    assert told.json["receipt"]["delivery"] == "not_sent"
     assert told.error["details"]["failure_class"] == "address_refused"
 
 
@@ -166,7 +178,7 @@ def test_a_command_runs_in_a_guest_of_the_settings(bare_shell: Shell, tmp_path: 
         assert listed["attestation"]["target_class"] == "guest-bridge"
         guest.token.write_text("x" * 32)
         told = bare_shell.run("plane", "run", "--json", "--placement", guest.url, *script, environment=settings)
-        assert (told.code, told.error["details"]["failure_class"]) == (1, "login_refused")
+        assert (told.code, told.error["details"]["failure_class"]) == (125, "login_refused")
 
 
 def test_a_place_that_the_settings_do_not_list_is_not_gone_to(bare_shell: Shell) -> None:
@@ -229,11 +241,6 @@ def test_the_contracts_are_shown_as_schemas(bare_shell: Shell) -> None:
     known = bare_shell.good("plane", "schemas")
     assert {"interlock.receipt/v1", "interlock.process-intent/v1", "interlock.route/v1"} <= set(known)
     assert bare_shell.good("plane", "schemas", "receipt") == known["interlock.receipt/v1"]
-
-
-def test_a_terminal_is_given_when_asked_for(bare_shell: Shell) -> None:
-    told = bare_shell.run("plane", "run", "--json", "--tty", "--", "/bin/sh", "-c", "test -t 1 && echo terminal").json
-    assert told["stdout"] == "terminal\r\n"
 
 
 def test_the_node_of_this_process_is_described(bare_shell: Shell) -> None:

@@ -90,7 +90,9 @@ async def test_a_code_and_a_signal_are_told_apart(any_lane: plane.Lane):
 async def test_what_cannot_start_proves_that_nothing_ran(any_lane: plane.Lane, intent: plane.ProcessIntent, says: str):
     told = await run(any_lane, intent)
     assert told.failure is not None
-    assert told.code == "launch_failed"
+    missing = says.startswith("the command") and says.endswith("No such file")
+    assert told.code == ("command_not_found" if missing else "launch_failed")
+    assert told.failure.failure_class is plane.FailureClass.LAUNCH_FAILED
     assert told.failure.message.startswith(says)
     assert (told.exchange.bytes_sent, told.exchange.answered, told.facts) == (0, False, {})
 
@@ -105,7 +107,7 @@ async def test_the_path_of_the_intent_counts(any_lane: plane.Lane, tmp_path: Pat
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\necho here\n")
     tool.chmod(0o755)
-    assert (await run(any_lane, process("tool"))).code == "launch_failed"
+    assert (await run(any_lane, process("tool"))).code == "command_not_found"
     assert (await run(any_lane, process("tool", env=(("PATH", str(tmp_path)),)))).said() == b"here\n"
 
 

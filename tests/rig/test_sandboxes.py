@@ -293,8 +293,8 @@ def arguments_of_all() -> str:
 def runtime_folders() -> list[Path]:
     """What a runtime may leave: control groups, its state, our bundles."""
     places = [
-        (Path("/sys/fs/cgroup"), f"*/interlock-container-{os.getpid()}-*"),
-        (Path(tempfile.gettempdir()), f"interlock-container-{os.getpid()}-*"),
+        (Path("/sys/fs/cgroup"), f"*/interlock-container-*-{os.getpid()}-*"),
+        (Path(tempfile.gettempdir()), f"interlock-container-*-{os.getpid()}-*"),
     ]
     return [path for place, pattern in places for path in place.glob(pattern)]
 

@@ -1,144 +1,277 @@
 """One execution of the plane at the terminal: what it says goes out as it comes, what is typed goes in."""
 
+import base64
+import codecs
 import os
+import signal
 import sys
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, contextmanager
-from typing import TYPE_CHECKING, cast
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, closing, suppress
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
-from interlock.cli import streams
+from interlock.cli import aside, streams
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
     from interlock import plane
-    from interlock.cli.desk import Answer
     from interlock.cli.placing import Place
     from interlock.kernel import JSON
 
 _MAX_SHOWN = 8_388_608
-_PIECE = 65_536
+_ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
+_MAX_LINE = 16_777_216
 _LAST_WORD = 10.0
+_LATE = 3.0
+"""Seconds past its time within which an execution's end is told: a command is given two of them to obey."""
+
+
+class Ending:
+    """How an execution came out: a receipt unless nobody told of its end, and an error unless there was an answer. Around
+    the opening of a place it takes that as what came of it that the effect failed."""
+
+    def __init__(self) -> None:
+        self.receipt: plane.Receipt | None = None
+        self._error: plane.EffectFailed | None = None
+
+    @property
+    def error(self) -> "plane.EffectFailed | None":
+        """Why there is no answer, or not all of it. How a command ends by itself is an answer."""
+        from interlock import plane
+
+        failure = None if self.receipt is None else self.receipt.failure
+        if failure is None or failure.failure_class in _ENDED:
+            return self._error
+        error = plane.EffectFailed.of(failure)
+        if failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT:
+            error.next_step = "Give it longer with --timeout, or find out what it waits for."
+        return error
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        from interlock import plane
+        from interlock.cli.errors import first_of
+
+        one = first_of(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
+        if isinstance(one, plane.EffectFailed):
+            self._error = one
+        return one is self._error is not None
 
 
 class Shown:
     """What came out: passed on at once, or kept for the document."""
 
-    def __init__(self, *, live: bool, end: bytes = b"") -> None:
+    def __init__(self, *, live: bool, end: bytes = b"", file: BinaryIO | None = None) -> None:
+        """`end` follows each piece; all but stderr goes to a `file` if there is one."""
         self._live = live
         self._end = end
+        self._file = file
         self._kept: dict[str, bytearray] = {}
+        self._cut: set[str] = set()
+        self._writers: dict[bool, aside.Writer] = {}
 
-    def take(self, stream: str, data: bytes) -> None:
-        if self._live:
-            out = sys.stderr.buffer if stream == "stderr" else streams.answers().buffer
-            out.write(data + self._end)
-            out.flush()
+    async def take(self, stream: str, data: bytes) -> None:
+        """Raises BrokenPipeError if nobody reads any more, Unwritten."""
+        data += self._end
+        is_error = stream == "stderr"
+        if self._live or (self._file is not None and not is_error):
+            if is_error not in self._writers:
+                self._writers[is_error] = aside.Writer(sys.stderr if is_error else self._file or streams.answers())
+            await self._writers[is_error].write(data)
             return
         kept = self._kept.setdefault(stream, bytearray())
-        kept += (data + self._end)[: _MAX_SHOWN - len(kept)]
+        taken = data[: _MAX_SHOWN - len(kept)]
+        kept += taken
+        if len(taken) < len(data):
+            self._cut.add(stream)
 
-    def answer(self, receipt: "plane.Receipt", exit_code: int) -> "Answer":
-        from interlock.cli.desk import Answer
+    def close(self) -> None:
+        """Nothing more goes out."""
+        for writer in self._writers.values():
+            writer.close()
 
-        streams: dict[str, JSON] = {name: data.decode(errors="replace") for name, data in self._kept.items()}
-        return Answer(document={"receipt": receipt.record(), **streams}, show=lambda _: None, exit_code=exit_code)
+    def document(self, ending: Ending) -> "dict[str, JSON]":
+        """All that is known, for programs."""
+        told: dict[str, JSON] = {} if ending.error is None else {"error": ending.error.to_json()}
+        told["receipt"] = None if ending.receipt is None else ending.receipt.record()
+        for name, data in self._kept.items():
+            cut = name in self._cut
+            try:
+                told[name] = codecs.getincrementaldecoder("utf-8")().decode(bytes(data), final=not cut)
+            except UnicodeDecodeError:
+                told[f"{name}_base64"] = base64.b64encode(data).decode()
+            if cut:
+                told[f"{name}_truncated"] = True
+        return told
 
 
-async def converse(
-    local: "Place",
+class Patience:
+    """When enough has been heard: after so many messages; or if None are expected, once there is nothing more to say and
+    none has come for so many seconds."""
+
+    def __init__(self, *, expect: int | None = None, quiet: float = 0.0) -> None:
+        import anyio
+
+        self.scope = anyio.CancelScope()
+        """For what ends when it is enough."""
+        self.heard = 0
+        self._expect = expect
+        self._quiet = quiet
+        self._changed = anyio.Event()
+
+    def hear(self) -> None:
+        """There was a message."""
+        self.heard += 1
+        self._changed.set()
+        if self.heard == self._expect:
+            self.scope.cancel()
+
+    async def wait(self) -> None:
+        """Until it is enough, with nothing more to say."""
+        import anyio
+
+        if self._expect is not None:
+            await anyio.sleep_forever()
+        while self._quiet:
+            self._changed = anyio.Event()
+            with anyio.move_on_after(self._quiet) as waiting:
+                await self._changed.wait()
+            if waiting.cancelled_caught:
+                return
+
+
+async def carry_out(
+    place: "Place",
     intent: "plane.Intent",
     target_class: str,
     shown: Shown,
+    *,
+    seconds: float,
     feed: "Callable[[], AsyncGenerator[plane.Input]] | None" = None,
+    patience: Patience | None = None,
+    tty: bool = False,
 ) -> "plane.Receipt":
-    """Carry it out, with what it says passed on as it comes."""
+    """Have it done, with what it says passed on as it comes. It takes little more than so many `seconds`, even if a node
+    does not tell how it ended, which is an EffectFailed. A `tty` keeps the size of ours."""
     import anyio
 
-    ref = await local.start(intent, target_class=target_class)
+    from interlock import plane
+    from interlock.kernel import PlaneError
+
+    ref, receipt = None, None
+    with anyio.move_on_after(seconds):
+        try:
+            ref = await place.start(intent, target_class=target_class)
+        except plane.ExecutionRejected as error:
+            return error.receipt
+    if ref is None:
+        raise _untold(f"it was not accepted within {seconds:g} seconds, as far as is known here")
+    with closing(shown), anyio.move_on_after(seconds + _LATE):
+        try:
+            async with anyio.create_task_group() as tasks:
+                if tty:
+                    tasks.start_soon(_resize, place, ref)
+                receipt = await _follow(place, ref, shown, feed, patience or Patience())
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            with anyio.move_on_after(_LAST_WORD, shield=True), suppress(PlaneError):
+                receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
+            raise
+    if receipt is None:
+        raise _untold(f"how it ended was not told within {seconds:g} seconds")
+    return receipt
+
+
+async def _follow(
+    place: "Place",
+    ref: "plane.ExecutionRef",
+    shown: Shown,
+    feed: "Callable[[], AsyncGenerator[plane.Input]] | None",
+    patience: Patience,
+) -> "plane.Receipt":
+    import anyio
+
     receipt: plane.Receipt | None = None
-    try:
-        async with anyio.create_task_group() as tasks:
-            if feed is not None:
-                tasks.start_soon(_feed, local, ref, feed)
-            async with aclosing(local.executions.subscribe(ref)) as events:
-                async for event in events:
-                    receipt = event.receipt or receipt
-                    if event.stream not in (None, "head"):
-                        shown.take(event.stream, event.data)
-            tasks.cancel_scope.cancel()
-        # Who has been told how it ended need not ask again: a node that is ending may be gone by now.
-        return receipt or await local.executions.wait(ref)
-    except anyio.get_cancelled_exc_class():
-        with anyio.move_on_after(_LAST_WORD, shield=True):
-            await local.executions.cancel(ref)  # elsewhere it would go on
-        raise
+    async with anyio.create_task_group() as tasks:
+        if feed is not None:
+            tasks.start_soon(_feed, place, ref, feed, patience)
+        async with aclosing(place.executions.subscribe(ref)) as events:
+            async for event in events:
+                receipt = event.receipt or receipt
+                if event.stream not in (None, "head"):
+                    await shown.take(event.stream, event.data)
+                    patience.hear()
+        tasks.cancel_scope.cancel()
+    # Who has been told how it ended need not ask again: a node that is ending may be gone by now.
+    return receipt or await place.executions.wait(ref)
 
 
-async def _feed(local: "Place", ref: "plane.ExecutionRef", feed: "Callable[[], AsyncGenerator[plane.Input]]") -> None:
+async def _feed(
+    place: "Place",
+    ref: "plane.ExecutionRef",
+    feed: "Callable[[], AsyncGenerator[plane.Input]]",
+    patience: Patience,
+) -> None:
     from interlock import plane
 
-    try:
-        async with aclosing(feed()) as pieces:
-            async for piece in pieces:
-                await local.executions.send_input(ref, piece)
-        await local.executions.end_input(ref)
-    except plane.InputClosed:
-        return  # it ended before it had read all
+    with suppress(plane.InputClosed):  # it ended before it had read all
+        with patience.scope:
+            async with aclosing(feed()) as pieces:
+                async for piece in pieces:
+                    await place.executions.send_input(ref, piece)
+            await patience.wait()
+        await place.executions.end_input(ref)
+
+
+async def _resize(place: "Place", ref: "plane.ExecutionRef") -> None:
+    import anyio
+
+    from interlock import plane
+
+    with anyio.open_signal_receiver(signal.SIGWINCH) as signals, suppress(plane.InputClosed):
+        async for _ in signals:
+            size = terminal_size()
+            facts = {"rows": size.rows, "columns": size.columns}
+            await place.executions.send_input(ref, plane.Input(kind=plane.InputKind.RESIZE, facts=facts))
+
+
+def _untold(message: str) -> "plane.EffectFailed":
+    from interlock import plane
+
+    return plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.TOTAL_TIMEOUT, message))
 
 
 async def bytes_of_stdin() -> "AsyncGenerator[plane.Input]":
+    """As it comes."""
     from interlock import plane
 
-    while data := await _read_stdin():
-        yield plane.Input(data=data)
+    async with aclosing(aside.stdin_pieces()) as pieces:
+        async for data in pieces:
+            yield plane.Input(data=data)
 
 
 async def lines_of_stdin() -> "AsyncGenerator[plane.Input]":
+    """Each line a text. Raises Usage for one that is longer than a message may be."""
     from interlock import plane
+    from interlock.cli.errors import Usage
 
-    rest = b""
-    while data := await _read_stdin():
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield plane.Input(kind=plane.InputKind.TEXT, data=line)
-    if rest:
-        yield plane.Input(kind=plane.InputKind.TEXT, data=rest)
-
-
-async def _read_stdin() -> bytes:
-    import anyio.to_thread
-
-    try:
-        return await anyio.to_thread.run_sync(
-            cast("BufferedReader", sys.stdin.buffer).read1, _PIECE, abandon_on_cancel=True
-        )
-    except OSError:
-        return b""  # there is no stdin
+    begun = bytearray()
+    async with aclosing(aside.stdin_pieces()) as pieces:
+        async for data in pieces:
+            first, *others = data.split(b"\n")
+            begun += first
+            for following in others:
+                yield plane.Input(kind=plane.InputKind.TEXT, data=bytes(begun))
+                begun = bytearray(following)
+            if len(begun) > _MAX_LINE:
+                raise Usage(f"a line of stdin has more than {_MAX_LINE} bytes, the limit of a message")
+    if begun:
+        yield plane.Input(kind=plane.InputKind.TEXT, data=bytes(begun))
 
 
 def terminal_size() -> "plane.TerminalSize":
+    """Of the terminal that keys come from."""
     from interlock import plane
 
-    try:
-        columns, rows = os.get_terminal_size(streams.answers().fileno())
-    except OSError:
-        columns, rows = 80, 24
-    return plane.TerminalSize(rows=rows, columns=columns)
-
-
-@contextmanager
-def raw_terminal() -> Generator[None]:
-    """Keys go to the command as they are pressed."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    import termios
-    import tty
-
-    before = termios.tcgetattr(0)
-    tty.setraw(0)
-    try:
-        yield
-    finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+    size = os.get_terminal_size(sys.stdin.fileno())
+    return plane.TerminalSize(rows=size.lines or 24, columns=size.columns or 80)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.cli.paper import Paper
-from interlock.kernel import JSON
+from interlock.kernel import JSON, InterlockError
 
 if TYPE_CHECKING:
     from interlock import app
@@ -27,11 +27,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a command has to say: a document for programs, and how people are shown the same."""
+    """What a command has to say: a document for programs, and how people are shown the same. With an `error` there is one
+    more member of the document, or some lines on stderr."""
 
     document: JSON
     show: Callable[[Paper], None]
     exit_code: int = 0
+    error: InterlockError | None = None
 
 
 class Desk:
@@ -39,6 +41,8 @@ class Desk:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.acts = False
+        """Whether it may have done what stands in a store."""
         self._loaded: tuple[app.Settings, app.SettingsFile | None] | None = None
 
     @property
@@ -74,6 +78,7 @@ class Desk:
         from interlock import app
 
         settings, file = self._load()
+        self.acts = self.acts or acting
         async with app.Interlock.open(settings=self.kept(settings), file=file, create=False, background=acting) as il:
             yield il
 

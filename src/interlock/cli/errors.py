@@ -1,5 +1,7 @@
 """What can be wrong with how a command is used."""
 
+from typing import cast
+
 from interlock.kernel import ConfigurationError, Fault, InterlockError, RequestError, Retry
 
 
@@ -69,3 +71,9 @@ class Unexpected(InterlockError):
 
     code = "unexpected"
     next_step = "Run it again with INTERLOCK_DEBUG=1 and report the traceback."
+
+
+def first_of(group: ExceptionGroup[Exception]) -> Exception:
+    """One of the errors of a group: the first is as good as any."""
+    first = group.exceptions[0]
+    return first_of(cast("ExceptionGroup[Exception]", first)) if isinstance(first, ExceptionGroup) else first

@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import conversing, securing
+from interlock.cli import aside, asking, conversing, securing
 from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from interlock import plane
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
-    from interlock.kernel import Secret
 
-_ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
-"""The failures that are the command's own answer."""
+_ADMISSION = 1.0
+"""Seconds past which an intent is too old to begin: the time that counts begins later."""
+
+TIMED_OUT, NOT_DONE, NOT_RUNNABLE, NOT_FOUND = range(124, 128)
+"""Exit codes: the time was up; the plane did not do it; the command cannot be run; it is not there."""
 
 
 def register(tree: typer.Typer) -> None:
@@ -34,6 +36,10 @@ def register(tree: typer.Typer) -> None:
 
 
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="A new file for what comes out, byte by byte.")
+]
+ReceiptFile = Annotated[str | None, typer.Option("--receipt", metavar="FILE", help="A new file for the receipt.")]
 Headers = Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="One more header.")]
 
 
@@ -59,6 +65,8 @@ async def run(
     tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
     placement: Placement = None,
     identity: Identity = None,
+    output: Output = None,
+    receipt: ReceiptFile = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Run a command under limits, and pass on its output and its exit code.
@@ -72,72 +80,44 @@ async def run(
       interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
     """
     from interlock import plane
+    from interlock.cli.errors import Usage
 
-    profile = _profile(sandbox, read=read or (), write=write or (), hosts=host or ())
+    if tty and not sys.stdin.isatty():
+        raise Usage("--tty: stdin is no terminal")
+    here = placement is None
     where = class_of_place(desk, placement, sandbox)
-    _known(where, plane.CLASSES)
-    async with open_place(desk, placement, identity, target_class=where, secrets=_secrets(secret or ())) as local:
-        intent = _made(
-            plane.ProcessIntent,
-            **local.identity(seconds=seconds),
-            argv=tuple(argv),
-            cwd=cwd or (os.getcwd() if profile is None and placement is None else "/"),
-            env=tuple(_pair(each, "=", "--env") for each in env or ()),
-            secrets=local.secrets,
-            interactive=True,
-            terminal=conversing.terminal_size() if tty else None,
-            max_ms=int(seconds * 1000),
-            max_output_bytes=2**40,
-            sandbox=profile,
-        )
-        shown = conversing.Shown(live=not desk.options.as_json)
-        with conversing.raw_terminal() if tty else nullcontext():
-            receipt = await conversing.converse(local, intent, where, shown, feed=conversing.bytes_of_stdin)
-    if receipt.failure is not None and receipt.failure.failure_class not in _ENDED:
-        raise plane.EffectFailed.of(receipt.failure)
-    return shown.answer(receipt, _exit_code(receipt))
-
-
-def _profile(
-    sandbox: str | None, *, read: Sequence[str], write: Sequence[str], hosts: Sequence[str]
-) -> "plane.SandboxProfile | None":
-    from interlock import plane
-    from interlock.cli.errors import Usage
-
-    if sandbox is None or sandbox == plane.LOCAL_PROCESS:
-        if read or write or hosts:
-            raise Usage("--read, --write and --host confine nothing without a sandbox: name one with --sandbox")
-        return None
-    network = plane.Network.HOSTS if hosts else plane.Network.NONE
-    return _made(plane.SandboxProfile, read=tuple(read), write=tuple(write), network=network, hosts=tuple(hosts))
-
-
-def _secrets(asked: "Sequence[str]") -> "dict[str, Secret]":
-    """By variables. Raises Usage, FileRefused."""
-    from interlock.cli import files
-    from interlock.cli.errors import Usage
-    from interlock.kernel import Secret
-
-    found: dict[str, Secret] = {}
-    for each in asked:
-        name, is_file, file = each.partition("=")
-        if name in found or not (name.isascii() and name.isidentifier()):
-            raise Usage(f"--secret {name[:200]} is given twice, or is no name of a variable")
-        if not is_file and name not in os.environ:
-            raise Usage(f"--secret {name[:200]}: there is no such variable here; set it, or write NAME=FILE")
-        try:
-            text = files.read(file, "secret").decode().removesuffix("\n") if is_file else os.environ[name]
-        except UnicodeDecodeError as error:
-            raise Usage(f"--secret {name[:200]}: the file is not text in UTF-8") from error
-        found[name] = Secret(text)
-    return found
+    asking.known(where, plane.CLASSES)
+    profile = asking.profile(sandbox, read=read or (), write=write or (), hosts=host or (), here=here)
+    secrets = asking.secrets(secret or ())
+    home = os.getcwd() if profile is None and here else "/"
+    with _kept(desk, output, receipt) as shown:
+        opening = open_place(desk, placement, identity, target_class=where, secrets=secrets)
+        async with conversing.Ending() as ending, opening as local:
+            intent = asking.made(
+                plane.ProcessIntent,
+                **local.identity(seconds=seconds + _ADMISSION),
+                argv=tuple(argv),
+                cwd=home if cwd is None else asking.place(cwd, "--cwd", here=here),
+                env=tuple(asking.pair(each, "=", "--env") for each in env or ()),
+                secrets=local.secrets,
+                interactive=True,
+                terminal=conversing.terminal_size() if tty else None,
+                max_ms=int(seconds * 1000),
+                max_output_bytes=2**40,
+                sandbox=profile,
+            )
+            with aside.raw_terminal() if tty else nullcontext():
+                ending.receipt = await conversing.carry_out(
+                    local, intent, where, shown, seconds=seconds, feed=conversing.bytes_of_stdin, tty=tty
+                )
+    return _answer(shown, ending, receipt, own=_own_code(ending.receipt))
 
 
 async def http(
     desk: "Desk",
+    *,
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …")],
     url: Annotated[str, typer.Argument(metavar="URL", help="Where to.")],
-    *,
     header: Headers = None,
     data: Annotated[str | None, typer.Option(metavar="FILE", help="The body; - is stdin.")] = None,
     http2: Annotated[
@@ -148,6 +128,8 @@ async def http(
     key: securing.Key = None,
     tls_min: securing.Minimum = None,
     server_name: securing.ServerName = None,
+    output: Output = None,
+    receipt: ReceiptFile = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Send one HTTP request and pass on its answer.
@@ -161,37 +143,41 @@ async def http(
     from interlock import app, plane
     from interlock.cli import files
 
+    address, target = asking.url(url, ("http", "https"))
+    tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     versions = plane.HTTP_1_1
     if http2:
-        versions = ("2",) if url.startswith("http:") else ("1.1", "2")
-    tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
-    allow = desk.settings().execution.egress_allow
-    async with app.open_local_plane(egress_allow=allow, credentials=tls) as local:
-        intent = _made(
-            plane.HttpIntent,
-            **local.identity(seconds=seconds),
-            method=method.upper(),
-            url=url,
-            headers=tuple(_pair(each, ":", "--header") for each in header or ()),
-            body=b"" if data is None else files.read(data, "body"),
-            allowed_hosts=(_host(url),),
-            timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
-            response_mode="stream",
-            max_response_bytes=2**31,
-            http_versions=versions,
-            tls=tls.options or None,
-        )
-        shown = conversing.Shown(live=not desk.options.as_json)
-        receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown)
-    if receipt.failure is not None:
-        raise plane.EffectFailed.of(receipt.failure)
-    if desk.options.verbose:
-        sys.stderr.write(f"{receipt.status}\n")
-    return shown.answer(receipt, 1 if (receipt.status or 0) >= 400 else 0)
+        versions = ("2",) if target.scheme == "http" else ("1.1", "2")
+    body = b"" if data is None else files.read(data, "body")
+    with _kept(desk, output, receipt) as shown:
+        allow = desk.settings().execution.egress_allow
+        opening = app.open_local_plane(egress_allow=allow, credentials=tls)
+        async with conversing.Ending() as ending, opening as local:
+            intent = asking.made(
+                plane.HttpIntent,
+                **local.identity(seconds=seconds + _ADMISSION),
+                method=method.upper(),
+                url=address,
+                headers=tuple(asking.pair(each, ":", "--header") for each in header or ()),
+                body=body,
+                allowed_hosts=(target.host_port,),
+                timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
+                response_mode="stream",
+                max_response_bytes=2**31,
+                http_versions=versions,
+                tls=tls.options or None,
+            )
+            ending.receipt = await conversing.carry_out(local, intent, app.LOCAL_NET, shown, seconds=seconds)
+    status = 0 if ending.receipt is None else ending.receipt.status or 0
+    refused = ending.error is None and status >= 400
+    if status and (desk.options.verbose or (refused and not desk.options.as_json)):
+        sys.stderr.write(f"status {status}\n")
+    return _answer(shown, ending, receipt, own=int(refused))
 
 
 async def ws(
     desk: "Desk",
+    *,
     url: Annotated[str, typer.Argument(metavar="URL", help="ws:// or wss://")],
     header: Headers = None,
     subprotocol: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Offer it; best first.")] = None,
@@ -200,34 +186,55 @@ async def ws(
     key: securing.Key = None,
     tls_min: securing.Minimum = None,
     server_name: securing.ServerName = None,
+    expect: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Close after so many messages, and not before.")
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, max=3600, help="Close when none has come for so long.")
+    ] = 2.0,
+    output: Output = None,
+    receipt: ReceiptFile = None,
     seconds: Seconds = 3600.0,
 ) -> "Answer":
     """Speak over a WebSocket: lines of stdin go out as messages, messages come in as lines.
 
-    At the end of stdin the connection is closed.
+    At the end of stdin it goes on listening: for --expect messages, or until the peer was silent for --wait seconds.
 
     Example:
-      interlock plane ws wss://echo.example.com
+      echo hello | interlock plane ws wss://echo.example.com --expect 1
     """
     from interlock import app, plane
 
+    address, target = asking.url(url, ("ws", "wss"))
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
-    allow = desk.settings().execution.egress_allow
-    async with app.open_local_plane(egress_allow=allow, credentials=tls) as local:
-        intent = _made(
-            plane.WebSocketIntent,
-            **local.identity(seconds=seconds),
-            url=url,
-            headers=tuple(_pair(each, ":", "--header") for each in header or ()),
-            subprotocols=tuple(subprotocol or ()),
-            allowed_hosts=(_host(url.replace("ws", "http", 1)),),
-            tls=tls.options or None,
-        )
-        shown = conversing.Shown(live=not desk.options.as_json, end=b"\n")
-        receipt = await conversing.converse(local, intent, app.LOCAL_NET, shown, feed=conversing.lines_of_stdin)
-    if receipt.failure is not None:
-        raise plane.EffectFailed.of(receipt.failure)
-    return shown.answer(receipt, 0)
+    patience = conversing.Patience(expect=expect, quiet=wait)
+    with _kept(desk, output, receipt, end=b"\n") as shown:
+        allow = desk.settings().execution.egress_allow
+        opening = app.open_local_plane(egress_allow=allow, credentials=tls)
+        async with conversing.Ending() as ending, opening as local:
+            intent = asking.made(
+                plane.WebSocketIntent,
+                **local.identity(seconds=seconds + _ADMISSION),
+                url=address,
+                headers=tuple(asking.pair(each, ":", "--header") for each in header or ()),
+                subprotocols=tuple(subprotocol or ()),
+                allowed_hosts=(target.host_port,),
+                timeouts=plane.WebSocketTimeouts(total_ms=int(seconds * 1000)),
+                tls=tls.options or None,
+            )
+            ending.receipt = await conversing.carry_out(
+                local,
+                intent,
+                app.LOCAL_NET,
+                shown,
+                seconds=seconds,
+                feed=conversing.lines_of_stdin,
+                patience=patience,
+            )
+    if ending.error is None and expect is not None and patience.heard < expect:
+        sys.stderr.write(f"the peer closed after {patience.heard} of {expect} messages\n")
+        return _answer(shown, ending, receipt, own=1)
+    return _answer(shown, ending, receipt)
 
 
 async def targets(
@@ -283,7 +290,7 @@ def schemas(
             document=dict(known),
             show=lambda paper: paper.table(("name", "contract"), sorted(short.items())),
         )
-    _known(name, short)
+    asking.known(name, short)
     document = known[short[name]]
     return Answer(document=document, show=lambda paper: paper.data(document))
 
@@ -306,59 +313,51 @@ def guest_agent(desk: "Desk") -> "Answer":
     return Answer(document={"program": program}, show=show)
 
 
-# -- reading what was asked for
+@contextmanager
+def _kept(
+    desk: "Desk", output: str | None, receipt_file: str | None, *, end: bytes = b""
+) -> Generator[conversing.Shown]:
+    """Where output goes. What could not be kept afterwards is refused before anything is done."""
+    from interlock.cli import files
+
+    if receipt_file is not None:
+        files.require_new(receipt_file, "receipt")
+    with nullcontext() if output is None else files.new(output, "output") as file:
+        yield conversing.Shown(live=not desk.options.as_json, end=end, file=file)
 
 
-def _made(kind: "Callable[..., Any]", **fields: Any) -> Any:
-    """A contract of these fields. Raises Usage that names every field that is wrong."""
-    from pydantic import ValidationError
+def _answer(shown: conversing.Shown, ending: conversing.Ending, receipt_file: str | None, *, own: int = 0) -> "Answer":
+    """What a command says by its own end is an answer, and all else that went wrong an error."""
+    from interlock.cli import files
+    from interlock.cli.desk import Answer
+    from interlock.cli.text import json_text
 
-    from interlock.cli.errors import Usage
-
-    try:
-        return kind(**fields)
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in error.errors()]
-        raise Usage("; ".join(problems)) from error
-
-
-def _pair(text: str, mark: str, option: str) -> tuple[str, str]:
-    from interlock.cli.errors import Usage
-
-    name, found, value = text.partition(mark)
-    if not found:
-        raise Usage(f"{option} {text[:60]!r}: write NAME{mark}VALUE")
-    return name.strip(), value.strip() if mark == ":" else value
+    if ending.receipt is not None and receipt_file is not None:
+        files.write(receipt_file, (json_text(ending.receipt.record()) + "\n").encode(), "receipt")
+    code = own if ending.error is None else _code_of(ending.error)
+    return Answer(document=shown.document(ending), show=lambda _: None, exit_code=code, error=ending.error)
 
 
-def _known(name: str, names: Collection[str]) -> None:
-    from difflib import get_close_matches
-
-    from interlock.cli.errors import Usage
-
-    if name not in names:
-        near = get_close_matches(name, list(names), 1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(names))}"
-        raise Usage(f"there is no {name[:60]!r}; {hint}")
-
-
-def _host(url: str) -> str:
-    from interlock import plane
-    from interlock.cli.errors import Usage
-
-    try:
-        return plane.parse_url(url).host_port
-    except ValueError as error:
-        raise Usage(f"{url[:200]}: {error}") from error
+def _code_of(error: "plane.EffectFailed") -> int:
+    """As `env`, `timeout` and their like have it, so that nobody takes our trouble for the command's own end."""
+    match error.details:
+        case {"failure_class": "total_timeout" | "deadline_passed"}:
+            return TIMED_OUT
+        case {"failure_code": "command_not_found"}:
+            return NOT_FOUND
+        case {"failure_class": "launch_failed"}:
+            return NOT_RUNNABLE
+        case _:
+            return NOT_DONE
 
 
-def _exit_code(receipt: "plane.Receipt") -> int:
+def _own_code(receipt: "plane.Receipt | None") -> int:
     """The command's own exit code, as a shell would tell it."""
     import signal
 
-    code, name = receipt.facts.get("exit_code"), receipt.facts.get("signal")
+    facts = {} if receipt is None else receipt.facts
+    code, name = facts.get("exit_code"), facts.get("signal")
     if isinstance(name, str):
         number = name.removeprefix("SIG")
         return 128 + (int(number) if number.isdecimal() else signal.Signals[name].value)
-    assert isinstance(code, int)
-    return code
+    return code if isinstance(code, int) else 0

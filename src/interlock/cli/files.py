@@ -3,7 +3,10 @@
 import errno
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from interlock.cli import streams
 from interlock.cli.errors import FileRefused
@@ -56,6 +59,26 @@ def require_folder(path: Path, what: str) -> None:
     if not path.parent.is_dir():
         next_step = "Make the folder first, or correct the path."
         raise FileRefused(f"cannot write the {what}: there is no folder {path.parent}", next_step=next_step)
+
+
+@contextmanager
+def new(name: str, what: str) -> Generator[BinaryIO]:
+    """A new file, to be written piece by piece; a device or a pipe is taken as it is. Raises FileRefused."""
+    require_new(name, what)
+    try:
+        opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise FileRefused(f"cannot write the {what} {name}: {error.strerror or error}") from error
+    with os.fdopen(opened, "wb", buffering=0) as file:
+        yield cast("BinaryIO", file)
+
+
+def require_new(name: str, what: str) -> None:
+    """Raises FileRefused if there is such a file already, or could not be."""
+    path = Path(name)
+    require_folder(path, what)
+    if path.is_file() or path.is_dir():
+        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step="Choose another name.")
 
 
 def make_folder(path: Path) -> None:

@@ -6,11 +6,12 @@ returns an `Answer`. Heavy imports happen inside the functions, so that help is 
 
 import inspect
 import re
+import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -159,10 +160,12 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
         return _pipe_closed()
     except streams.Unwritten as error:
         return unwritten(error.error)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         from interlock.cli.errors import Interrupted
 
-        return _fail(Interrupted("interrupted"), options)
+        next_step = None if desk.acts else "What the command had begun was ended with it."
+        _fail(Interrupted("interrupted", next_step=next_step), options)
+        return 128 + next(iter(interrupt.args), signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
         from interlock.cli.errors import Usage
 
@@ -171,12 +174,19 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
 
 
 def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer | None":
-    with streams.set_aside():
-        if not inspect.iscoroutinefunction(function):
-            return function(desk, **own)
-        import anyio
+    try:
+        with streams.set_aside():
+            if not inspect.iscoroutinefunction(function):
+                return function(desk, **own)
+            import anyio
 
-        return anyio.run(partial(function, desk, **own))
+            from interlock.cli import interrupting
+
+            return anyio.run(interrupting.heard, partial(function, desk, **own))
+    except ExceptionGroup as group:
+        from interlock.cli.errors import first_of
+
+        raise first_of(group) from group
 
 
 def _hand_over(answer: "Answer", desk: "Desk") -> int:
@@ -188,6 +198,8 @@ def _hand_over(answer: "Answer", desk: "Desk") -> int:
         else:
             answer.show(desk.paper())
         sys.stdout.flush()
+        if answer.error is not None and not desk.options.as_json:
+            _fail(answer.error, desk.options)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -219,8 +231,6 @@ def _known(error: Exception) -> "InterlockError":
     from interlock.cli.errors import Unexpected
     from interlock.kernel import InterlockError
 
-    while isinstance(error, ExceptionGroup):  # the first is as good as any
-        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
     if isinstance(error, InterlockError):
         return error
     unexpected = Unexpected(f"{type(error).__name__}: {error}"[:2000])

@@ -100,7 +100,8 @@ def test_the_page_and_the_help_name_every_exit_code():
         assert f"\n| {code} | " in page
         assert f"\n  {code}  " in told
     assert {*EXIT_CODES} <= {*range(8), complaint.INTERRUPTED}
-    assert f"| {complaint.INTERRUPTED}, {complaint.PIPE_CLOSED} |" in page
+    assert f"| 129, {complaint.INTERRUPTED}, 143 |" in page
+    assert f"| {complaint.PIPE_CLOSED} |" in page
 
 
 def test_people_are_told_what_with_what_and_what_next(capsys: pytest.CaptureFixture[str]):

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import Any, Final
 import anyio
 
 from interlock import plane
-from interlock.adapters.targets import network, seccomp
+from interlock.adapters.targets import abandoned, network, seccomp
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
+_BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
 _REMOVED_WITHIN: Final = 20.0
 _LIMITS: Final[Mapping[str, str]] = {
     "cpu_seconds": "RLIMIT_CPU",
@@ -69,6 +69,8 @@ class Container:
         self._is_runc = target_class == plane.CONTAINER_RUNC
         self._name = program or ("runc" if self._is_runc else "runsc")
         self._program = shutil.which(self._name, path=_PATH)
+        self._kind = f"interlock-{target_class}"
+        self._cleared = False
 
     @property
     def target_class(self) -> str:
@@ -99,17 +101,16 @@ class Container:
         assert self._program is not None
         self._check(command)
         first = _find(command, profile)
-        with tempfile.TemporaryDirectory(prefix=f"interlock-container-{os.getpid()}-") as name:
-            folder = Path(name)
+        if not self._cleared:
+            self._cleared = True
+            await anyio.to_thread.run_sync(lambda: abandoned.clear(self._kind, self._remove, begun="config.json"))
+        with abandoned.kept_folder(self._kind) as folder:
             container_id = folder.name
             (folder / "rootfs").mkdir()
             (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, container_id)))
-            words = [self._program, "--root", str(folder / "state")]
             is_open = profile.network is plane.Network.HOSTS  # then the runtime is started in that network
-            if not self._is_runc:
-                words += [f"--network={'host' if is_open else 'none'}", "--ignore-cgroups", "--oci-seccomp"]
-                words.append("--rootless=false")
-            run = [*words, "run", "--bundle", name, "--pid-file", str(folder / "pid")]
+            words = self._words(folder, network="host" if is_open else "none")
+            run = [*words, "run", "--bundle", str(folder), "--pid-file", str(folder / "pid")]
             if command.fds and self._is_runc:
                 run += ["--preserve-fds", str(len(command.fds))]
             launch = plane.Launch(argv=(*run, container_id), env={"PATH": _PATH}, cwd="/", wrappers=1)
@@ -117,9 +118,24 @@ class Container:
                 with ExitStack() as stack:
                     yield _Confined(network.opened(stack, launch) if is_open else launch, folder / "pid")
             finally:
-                if (folder / "state").exists() and any((folder / "state").iterdir()):
-                    with anyio.CancelScope(shield=True):
-                        await anyio.to_thread.run_sync(_remove, [*words, "delete", "--force", container_id])
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._remove, folder)
+
+    def _words(self, folder: Path, *, network: str = "none") -> list[str]:
+        assert self._program is not None
+        words = [self._program, "--root", str(folder / "state")]
+        return words if self._is_runc else [*words, f"--network={network}", *_BY_GVISOR]
+
+    def _remove(self, folder: Path) -> None:
+        """What a container that was ended early leaves: its state, and its control groups."""
+        if (folder / "state").exists() and any((folder / "state").iterdir()):
+            subprocess.run(  # noqa: S603 - our own words
+                [*self._words(folder), "delete", "--force", folder.name],
+                env={"PATH": _PATH},
+                capture_output=True,
+                timeout=_REMOVED_WITHIN,
+                check=False,
+            )
 
     def _check(self, command: plane.Command) -> None:
         wrong = None
@@ -183,7 +199,7 @@ def _find(command: plane.Command, profile: plane.SandboxProfile) -> str:
     path = None if found is None else os.path.normpath(Path(command.cwd, found))
     if path is None or not any(Path(path).is_relative_to(place) for place in (*profile.read, *profile.write)):
         message = f"the command {name[:200]!r} is not in the paths of the sandbox"
-        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message)
+        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code="command_not_found")
     if not os.access(path, os.X_OK):
         raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, f"the command {path[:200]!r} cannot be run")
     return path
@@ -203,10 +219,3 @@ def _namespaces(network_: plane.Network) -> Iterator[str]:
     yield from ("pid", "mount", "ipc", "uts", "cgroup")
     if network_ is not plane.Network.HOSTS:
         yield "network"
-
-
-def _remove(command: list[str]) -> None:
-    """What a container that was ended early leaves: its state, and its control groups."""
-    subprocess.run(  # noqa: S603 - our own words
-        command, env={"PATH": _PATH}, capture_output=True, timeout=_REMOVED_WITHIN, check=False
-    )

@@ -100,7 +100,7 @@ async def _run(intent: plane.ProcessIntent, exchange: plane.Exchange, link: Link
     except NotStarted as error:
         exchange.bytes_sent = 0
         exchange.facts.clear()
-        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, str(error)) from error
+        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, str(error), code=error.code) from error
     except LinkLost as error:
         raise error.failure from error
 

@@ -1,6 +1,7 @@
 """The keepers at hand, from the node's side: who starts commands for the lane, and what they tell of them."""
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -27,7 +28,11 @@ class KeeperLost(Exception):
 
 
 class NotStarted(Exception):
-    """The command does not run, and never did."""
+    """The command does not run, and never did. `code`: the failure's, if it is finer than its class."""
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,9 @@ class Ended:
 def read_end(answer: str) -> Ended:
     """What a keeper told of a command's end. Raises NotStarted, and ValueError for what no keeper says."""
     if refused := _REFUSED.fullmatch(answer):
-        raise NotStarted(_reason(int(refused[1]), refused[2]))
+        number, place = int(refused[1]), refused[2]
+        missing = place == "command" and number == errno.ENOENT
+        raise NotStarted(_reason(number, place), code="command_not_found" if missing else None)
     ended = _ENDED.fullmatch(answer)
     if ended is None:
         raise ValueError("the keeper's answer cannot be read")

@@ -183,7 +183,7 @@ class ProcessLane:
         except NotStarted as error:
             exchange.bytes_sent = 0
             exchange.facts.clear()
-            raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, str(error)) from error
+            raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, str(error), code=error.code) from error
         except KeeperLost as error:
             raise plane.LaneFailure(plane.FailureClass.PEER_LOST, str(error), code="keeper_lost") from error
 
