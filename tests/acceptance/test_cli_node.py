@@ -110,3 +110,15 @@ def test_keys_are_not_overwritten(bare_shell: Shell, tmp_path: Path) -> None:
     told = bare_shell.run("node", "init", str(tmp_path), "--name", "localhost")
     assert told.code == 2
     assert "exists" in told.err
+
+
+@pytest.mark.parametrize("name", ["a b", "", "a.dev:8443", "a.dev/x", "*"])
+def test_keys_are_made_for_hosts_only(bare_shell: Shell, name: str) -> None:
+    told = bare_shell.run("node", "init", "keys", "--name", name)
+    assert (told.code, f"--name {name!r} is no host name and no address" in told.err) == (2, True)
+    assert not (bare_shell.folder / "keys").exists()
+
+
+def test_keys_that_are_not_there_are_told_as_that(bare_shell: Shell) -> None:
+    told = bare_shell.run("node", "serve", "--keys", "nope")
+    assert (told.code, "--keys nope: there is no such folder" in told.err) == (2, True)

@@ -128,7 +128,7 @@ def test_a_request_by_http_2_under_tls_of_ones_own(bare_shell: Shell, tmp_path: 
     assert (told["body"], plain["body"]) == ("HTTP/2 GET 0", "HTTP/1.1 GET 0")
     assert told["receipt"]["facts"]["http_version"] == "2"
     assert told["receipt"]["facts"]["tls_version"] == "TLSv1.3"
-    assert stranger.code == 1
+    assert stranger.code == 125
     assert "PRIVATE" not in json.dumps(told)
 
 
@@ -145,8 +145,8 @@ def test_http_2_without_tls_is_known_before(bare_shell: Shell) -> None:
         (("--cert", "FILE"), "--cert and --key go together"),
         (("--cacert", "FILE"), "no certificate"),
         (("--cacert", "none"), "cannot read"),
-        (("--tls-min", "1.1"), "minimum_version"),
-        (("--server-name", "No Name"), "server_name"),
+        (("--tls-min", "1.1"), "--tls-min: "),
+        (("--server-name", "No Name"), "--server-name: 'No Name' is not"),
     ],
 )
 @pytest.mark.parametrize("request_", [("http", "GET", "https://127.0.0.1:9/"), ("ws", "wss://127.0.0.1:9/")])
@@ -207,34 +207,88 @@ def test_a_place_without_what_proves_it_is_no_setting(bare_shell: Shell, place: 
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "said"),
     [
-        ["run", "--sandbox", "local-landlock", "--placement", "ssh://me@a.dev", "--", "id"],
-        ["run", "--sandbox", "local-lanlock", "--", "id"],
-        ["run", "--env", "NOVALUE", "--", "id"],
-        ["run", "--env", "A=1", "--env", "A=2", "--", "id"],
-        ["run", "--sandbox", "local-landlock", "--read", "relative", "--", "id"],
-        ["run", "--sandbox", "local-landlock", "--host", "no port", "--", "id"],
-        ["run", "--read", "/usr", "--", "id"],
-        ["run", "--secret", "NO_SUCH_VARIABLE", "--", "id"],
-        ["run", "--secret", "no name=/dev/null", "--", "id"],
-        ["run", "--secret", "A=/dev/null", "--secret", "A=/dev/null", "--", "id"],
-        ["run", "--secret", "A=/dev/null", "--placement", "https://127.0.0.1:9", "--", "id"],
-        ["run", "--sandbox", "local-process", "--host", "acme.dev:443", "--", "id"],
-        ["run"],
-        ["http", "FETCH", "http://a.example/"],
-        ["http", "GET", "a.example"],
-        ["http", "GET", "http://a.example/", "-H", "no colon"],
-        ["ws", "http://a.example/"],
-        ["schemas", "recept"],
+        (["run", "--sandbox", "local-landlock", "--placement", "ssh://me@a.dev", "--", "id"], "for nodes only"),
+        (["run", "--sandbox", "ssh-pinned", "--", "id"], "ssh-pinned is somewhere else: name it with --placement"),
+        (["run", "--sandbox", "local-lanlock", "--", "id"], "did you mean local-landlock?"),
+        (["run", "--read", "/usr", "--", "id"], "confine nothing without a sandbox"),
+        (["run", "--sandbox", "local-process", "--write", "/tmp", "--", "id"], "confine nothing without a sandbox"),
+        (
+            ["run", "--sandbox", "local-landlock", "--read", "/nonexist", "--", "id"],
+            "--read /nonexist: there is no such",
+        ),
+        (["run", "--sandbox", "local-landlock", "--read", "", "--", "id"], "--read: the path is empty"),
+        (["run", "--identity", "keys", "--", "id"], "--identity is for a node: name it with --placement"),
+        (["run", "--env", "NOVALUE", "--", "id"], "write NAME=VALUE"),
+        (["run", "--env", "=x", "--", "id"], "--env: '' is not a variable's name: letters, digits and _"),
+        (["run", "--env", "A=1", "--env", "A=2", "--", "id"], "a variable or a descriptor is given twice"),
+        (["run", "--sandbox", "local-landlock", "--host", "no port", "--", "id"], "--host: 'no port' is not HOST:PORT"),
+        (["run", "--sandbox", "local-process", "--host", "acme.dev:443", "--", "id"], "confine nothing without"),
+        (["run", "--secret", "NO_SUCH_VARIABLE", "--", "id"], "there is no such variable here"),
+        (["run", "--secret", "no name=/dev/null", "--", "id"], "is no name of a variable"),
+        (["run", "--secret", "A=/dev/null", "--secret", "A=/dev/null", "--", "id"], "is given twice"),
+        (
+            ["run", "--secret", "A=/dev/null", "--placement", "https://127.0.0.1:9", "--", "id"],
+            "redeems secrets by itself",
+        ),
+        (["run", "--", ""], "the command: the command itself is empty"),
+        (["run", "--receipt", "no/such/folder/file", "--", "id"], "there is no folder no/such/folder"),
+        (["run"], "Missing argument 'COMMAND'"),
+        (["http", "FETCH", "http://a.example/"], "METHOD: "),
+        (["http", "GET", "a.example"], "URL 'a.example': it begins with http:// or https://"),
+        (["http", "GET", "http://a.example/#x"], "what stands after a # is never sent"),
+        (["http", "GET", "http://me:x@a.example/"], "no place for credentials"),
+        (["http", "GET", "http://a.example/a b"], "the character ' ' cannot stand in it"),
+        (["http", "GET", "http://a.example/", "-H", "no colon"], "write NAME:VALUE"),
+        (["http", "GET", "http://a.example/", "-H", "Bad Name: x"], "--header: 'Bad Name' is not a header name"),
+        (["ws", "http://a.example/"], "it begins with ws:// or wss://"),
+        (["schemas", "recept"], "did you mean receipt?"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(bare_shell: Shell, arguments: list[str]) -> None:
+def test_what_cannot_be_meant_is_a_usage_error(bare_shell: Shell, arguments: list[str], said: str) -> None:
     group, *rest = arguments
     told = bare_shell.run("plane", group, "--json", *rest)
     assert told.code == 2
-    assert told.error["code"] == "usage"
-    assert told.error["details"]["usage"].startswith("interlock plane")
+    assert said in told.error["message"]
+    assert "pattern" not in told.error["message"]
+    assert told.error["code"] == ("file_refused" if "folder" in said else "usage")
+
+
+def test_a_usage_error_shows_the_usage(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "http", "--json", "GET", "a.example")
+    assert told.error["details"]["usage"].startswith("interlock plane http")
+
+
+def test_paths_start_where_one_is(bare_shell: Shell) -> None:
+    (bare_shell.folder / "inside").mkdir()
+    assert bare_shell.run("plane", "run", "--cwd", "inside", "--", "/bin/pwd").out == f"{bare_shell.folder}/inside\n"
+
+
+def test_a_url_is_read_as_people_write_it(bare_shell: Shell) -> None:
+    url = bare_shell.service.url.replace("http", "HTTP")
+    told = bare_shell.run("plane", "http", "GET", url, "-H", "User-Agent: tests")
+    assert (told.code, told.err) == (1, "status 401\n")
+
+
+def test_what_came_out_is_kept_whole(bare_shell: Shell) -> None:
+    script = "head -c 9000000 /dev/zero; echo wrong >&2"
+    kept = bare_shell.run("plane", "run", "--json", "--", "/bin/sh", "-c", script).json
+    assert (len(kept["stdout"]), kept["stdout_truncated"], kept["stderr"]) == (8_388_608, True, "wrong\n")
+    assert "stderr_truncated" not in kept
+    options = ("-o", "output", "--receipt", "receipt.json", "--json")
+    told = bare_shell.run("plane", "run", *options, "--", "/bin/sh", "-c", script).json
+    assert (bare_shell.folder / "output").read_bytes() == bytes(9_000_000)
+    assert ("stdout" in told, told["stderr"]) == (False, "wrong\n")
+    assert json.loads((bare_shell.folder / "receipt.json").read_text()) == told["receipt"]
+    again = bare_shell.run("plane", "run", *options, "--", "/bin/touch", "done")
+    assert (again.code, again.error["code"]) == (2, "file_refused")
+    assert not (bare_shell.folder / "done").exists()
+
+
+def test_what_is_no_text_is_told_as_base64(bare_shell: Shell) -> None:
+    told = bare_shell.run("plane", "run", "--json", "--", "/usr/bin/printf", r"\377\n").json
+    assert ("stdout" in told, told["stdout_base64"]) == (False, "/wo=")
 
 
 def test_the_contracts_are_shown_as_schemas(bare_shell: Shell) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fix_cli import Shell
+from fix_cli import COMMAND, Shell
 from interlock.adapters.targets import abandoned
 
 BEGUN = "echo $$; exec sleep 600"
@@ -47,7 +47,7 @@ def test_a_signal_ends_the_command_too(bare_shell: Shell, number: signal.Signals
 
 def test_a_signal_that_is_ignored_stays_so(bare_shell: Shell) -> None:
     script = "trap '' HUP; exec interlock plane run -- /bin/sh -c 'kill -HUP $PPID; kill -HUP $1; echo on' sh $$"
-    environment = {**bare_shell.environment, "PATH": f"{Path(os.sys.executable).parent}:/usr/bin:/bin"}
+    environment = {**bare_shell.environment, "PATH": f"{COMMAND.parent}:/usr/bin:/bin"}
     told = subprocess.run(
         ["/bin/sh", "-c", script], env=environment, cwd=bare_shell.folder, capture_output=True, text=True, check=False
     )

@@ -192,7 +192,6 @@ async def test_a_cut_answer_is_unknown_and_not_asked_again(intents: Intents, scr
         b"HTTP/1.1 200 OK\r\nContent-Length: nonsense\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
     ],
 )
 async def test_what_is_not_http_is_told_apart(intents: Intents, answer: bytes):
@@ -203,6 +202,18 @@ async def test_what_is_not_http_is_told_apart(intents: Intents, answer: bytes):
 
     async with listen(script) as peer, lane(intents) as call:
         failed(await call(peer.url + "/"), plane.FailureClass.PROTOCOL_ERROR, UNKNOWN)
+
+
+async def test_headers_that_are_too_large_are_told_as_that(intents: Intents):
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000)
+        await anyio.sleep_forever()
+
+    async with listen(script) as peer, lane(intents) as call:
+        failure = failed(await call(peer.url + "/"), plane.FailureClass.RESPONSE_TOO_LARGE, UNKNOWN)
+    assert failure.code == "headers_too_large"
+    assert failure.message == "the headers of the peer's answer have more than 102400 bytes"
 
 
 async def test_a_body_that_only_its_connection_ends_is_marked(intents: Intents):

@@ -209,7 +209,7 @@ async def test_who_was_told_the_end_needs_the_node_no_more(
             ids=Uuid7Ids(there.clock),
         )
         shown = conversing.Shown(live=False)
-        receipt = await conversing.converse(place, there.intent(), plane.LOCAL_HTTP, shown, feed=hello)
+        receipt = await conversing.carry_out(place, there.intent(), plane.LOCAL_HTTP, shown, seconds=60, feed=hello)
     assert cutter.refusing
     assert receipt.failure is None
 

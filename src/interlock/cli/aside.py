@@ -1,7 +1,6 @@
 """The process's own streams, which may block for ever: they are read and written beside the event loop, in a thread that
 nobody waits for, so that neither the loop nor the end of the process hangs on a terminal or on a reader who does not read."""
 
-import asyncio
 import io
 import os
 import queue
@@ -9,7 +8,6 @@ import select
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Self, TextIO, TypeVar, cast
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Self, TextIO, TypeVar, cast
 from interlock.cli import streams
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from io import BufferedReader
 
 T = TypeVar("T")
@@ -39,6 +38,9 @@ class Aside:
 
     async def call(self, function: Callable[[], T]) -> T:
         """What it returns, or raises."""
+        import asyncio
+        from concurrent.futures import Future
+
         future: Future[T] = Future()
         self._calls.put(partial(_answer, future, function))
         return await asyncio.wrap_future(future)

@@ -20,6 +20,9 @@ _OPTIONS = {
     "url": "URL",
     "headers": "--header",
     "subprotocols": "--subprotocol",
+    "authorities": "--cacert",
+    "minimum_version": "--tls-min",
+    "server_name": "--server-name",
 }
 """Where the fields of intents come from."""
 
@@ -30,6 +33,7 @@ _MEANT = {
     "write": "a path from the root",
     "hosts": "HOST:PORT",
     "subprotocols": "a subprotocol's name",
+    "server_name": "a host's name in small letters",
 }
 
 
@@ -47,7 +51,8 @@ def made(kind: "Callable[..., Any]", **fields: Any) -> Any:
 
 
 def _problem(error: Any) -> str:
-    field = str(error["loc"][0]) if error["loc"] else ""
+    path = [str(each) for each in error["loc"]]
+    field = next((each for each in path if each in _OPTIONS), ".".join(path))
     option = f"{_OPTIONS.get(field, field)}: " if field else ""
     if error["type"] == "value_error":
         return f"{option}{error['ctx']['error']}"

@@ -3,8 +3,8 @@
 import os
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Annotated
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,7 +13,7 @@ from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
 if TYPE_CHECKING:
-    from interlock import plane
+    from interlock import app, plane
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
 
@@ -36,6 +36,12 @@ def register(tree: typer.Typer) -> None:
 
 
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
+Sandbox = Annotated[str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")]
+Hosts = Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")]
+Variables = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")]
+Secrets = Annotated[
+    list[str] | None, typer.Option(metavar="NAME[=FILE]", help="A secret variable: your own, or what is in a file.")
+]
 Output = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="A new file for what comes out, byte by byte.")
 ]
@@ -47,20 +53,12 @@ async def run(
     desk: "Desk",
     *,
     argv: Annotated[list[str], typer.Argument(metavar="COMMAND", help="The command and its arguments, after `--`.")],
-    sandbox: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")
-    ] = None,
+    sandbox: Sandbox = None,
     read: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may read this (in a sandbox).")] = None,
     write: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may write this, too.")] = None,
-    host: Annotated[
-        list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")
-    ] = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")
-    ] = None,
-    secret: Annotated[
-        list[str] | None, typer.Option(metavar="NAME[=FILE]", help="A secret variable: your own, or what is in a file.")
-    ] = None,
+    host: Hosts = None,
+    env: Variables = None,
+    secret: Secrets = None,
     cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / elsewhere.")] = None,
     tty: Annotated[bool, typer.Option("--tty", help="Give it a terminal.")] = False,
     placement: Placement = None,
@@ -86,7 +84,6 @@ async def run(
         raise Usage("--tty: stdin is no terminal")
     here = placement is None
     where = class_of_place(desk, placement, sandbox)
-    asking.known(where, plane.CLASSES)
     profile = asking.profile(sandbox, read=read or (), write=write or (), hosts=host or (), here=here)
     secrets = asking.secrets(secret or ())
     home = os.getcwd() if profile is None and here else "/"
@@ -140,19 +137,14 @@ async def http(
     Example:
       interlock plane http GET https://api.github.com/zen
     """
-    from interlock import app, plane
+    from interlock import plane
     from interlock.cli import files
 
     address, target = asking.url(url, ("http", "https"))
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
-    versions = plane.HTTP_1_1
-    if http2:
-        versions = ("2",) if target.scheme == "http" else ("1.1", "2")
     body = b"" if data is None else files.read(data, "body")
     with _kept(desk, output, receipt) as shown:
-        allow = desk.settings().execution.egress_allow
-        opening = app.open_local_plane(egress_allow=allow, credentials=tls)
-        async with conversing.Ending() as ending, opening as local:
+        async with conversing.Ending() as ending, _open(desk, tls) as local:
             intent = asking.made(
                 plane.HttpIntent,
                 **local.identity(seconds=seconds + _ADMISSION),
@@ -164,10 +156,10 @@ async def http(
                 timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
                 response_mode="stream",
                 max_response_bytes=2**31,
-                http_versions=versions,
+                http_versions=_versions(target, http2=http2),
                 tls=tls.options or None,
             )
-            ending.receipt = await conversing.carry_out(local, intent, app.LOCAL_NET, shown, seconds=seconds)
+            ending.receipt = await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, seconds=seconds)
     status = 0 if ending.receipt is None else ending.receipt.status or 0
     refused = ending.error is None and status >= 400
     if status and (desk.options.verbose or (refused and not desk.options.as_json)):
@@ -201,17 +193,15 @@ async def ws(
     At the end of stdin it goes on listening: for --expect messages, or until the peer was silent for --wait seconds.
 
     Example:
-      echo hello | interlock plane ws wss://echo.example.com --expect 1
+      interlock plane ws wss://echo.example.com --expect 1 < question.txt
     """
-    from interlock import app, plane
+    from interlock import plane
 
     address, target = asking.url(url, ("ws", "wss"))
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     patience = conversing.Patience(expect=expect, quiet=wait)
     with _kept(desk, output, receipt, end=b"\n") as shown:
-        allow = desk.settings().execution.egress_allow
-        opening = app.open_local_plane(egress_allow=allow, credentials=tls)
-        async with conversing.Ending() as ending, opening as local:
+        async with conversing.Ending() as ending, _open(desk, tls) as local:
             intent = asking.made(
                 plane.WebSocketIntent,
                 **local.identity(seconds=seconds + _ADMISSION),
@@ -222,14 +212,9 @@ async def ws(
                 timeouts=plane.WebSocketTimeouts(total_ms=int(seconds * 1000)),
                 tls=tls.options or None,
             )
+            lines = conversing.lines_of_stdin
             ending.receipt = await conversing.carry_out(
-                local,
-                intent,
-                app.LOCAL_NET,
-                shown,
-                seconds=seconds,
-                feed=conversing.lines_of_stdin,
-                patience=patience,
+                local, intent, plane.LOCAL_HTTP, shown, seconds=seconds, feed=lines, patience=patience
             )
     if ending.error is None and expect is not None and patience.heard < expect:
         sys.stderr.write(f"the peer closed after {patience.heard} of {expect} messages\n")
@@ -311,6 +296,20 @@ def guest_agent(desk: "Desk") -> "Answer":
         sys.stdout.write(program)
 
     return Answer(document={"program": program}, show=show)
+
+
+def _open(desk: "Desk", tls: securing.Tls) -> "AbstractAsyncContextManager[app.LocalPlane]":
+    from interlock import app
+
+    return app.open_local_plane(egress_allow=desk.settings().execution.egress_allow, credentials=tls)
+
+
+def _versions(target: "plane.Url", *, http2: bool) -> "tuple[Literal['1.1', '2'], ...]":
+    from interlock import plane
+
+    if not http2:
+        return plane.HTTP_1_1
+    return ("2",) if target.scheme == "http" else ("1.1", "2")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Where an execution is carried out: in this process, or on a node that an address leads to."""
 
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,9 +27,13 @@ Identity = Annotated[
 def class_of_place(desk: "Desk", placement: str | None, sandbox: str | None) -> str:
     """The class of the targets where it is to be carried out. Raises Usage, UnknownPlace."""
     from interlock import app, plane
+    from interlock.cli import asking
     from interlock.cli.errors import Usage
 
     if placement is None or placement.startswith("https://"):
+        asking.known(sandbox or plane.LOCAL_PROCESS, plane.CLASSES)
+        if sandbox in plane.PLACED:
+            raise Usage(f"--sandbox {sandbox} is somewhere else: name it with --placement")
         return sandbox or plane.LOCAL_PROCESS
     try:
         plane.parse_place(placement)
@@ -52,6 +57,9 @@ async def open_place(
     from interlock import app
     from interlock.cli.errors import Usage
 
+    given = None if identity is None or os.environ.get("INTERLOCK_IDENTITY") == str(identity) else identity
+    if given is not None and not (placement or "").startswith("https://"):
+        raise Usage("--identity is for a node: name it with --placement https://HOST:PORT")
     if placement is None:
         allow = desk.settings().execution.egress_allow
         async with app.open_local_plane(egress_allow=allow, sandboxes=[target_class], secrets=secrets) as local:

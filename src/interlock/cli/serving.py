@@ -73,6 +73,8 @@ def init(
     from interlock.cli.desk import Answer
 
     del desk
+    for each in name:
+        _check_host(each)
     app.make_node_credentials(folder, node_id=node_id, names=name, client=client)
 
     def show(paper: "Paper") -> None:
@@ -188,6 +190,10 @@ class _Paths:
     """The files of a node: as they were named, else in its folder."""
 
     def __init__(self, folder: Path | None) -> None:
+        from interlock.cli.errors import Usage
+
+        if folder is not None and not folder.is_dir():
+            raise Usage(f"--keys {folder}: there is no such folder; `interlock node init` makes one")
         self._folder = folder
 
     def find(self, given: Path | None, name: str, option: str) -> Path:
@@ -203,6 +209,18 @@ class _Paths:
         if given is not None or self._folder is None:
             return given
         return self._folder / name if (self._folder / name).exists() else None
+
+
+def _check_host(name: str) -> None:
+    from interlock import plane
+    from interlock.cli.errors import Usage
+
+    try:
+        is_host = plane.parse_url(f"https://{f'[{name}]' if ':' in name else name.lower()}/").target == "/"
+    except ValueError:
+        is_host = False
+    if not is_host:
+        raise Usage(f"--name {name[:80]!r} is no host name and no address")
 
 
 def _address(bind: str) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """HTTP/1.1 over one connection, one exchange after another."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Final, TypeAlias
 
 import h11
@@ -11,6 +12,8 @@ from interlock.adapters.lanes.wire import Wire
 
 MAX_HEAD: Final = 102_400
 """The longest status line with headers that is read, in bytes."""
+
+_TOO_LARGE: Final = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
 SWITCHED: Final = 101
 """The status of an informational answer after which both sides speak another protocol."""
@@ -113,6 +116,9 @@ class Line:
         if self._peer_ended:
             message = "the peer closed the connection before the answer was complete"
             return plane.LaneFailure(plane.FailureClass.READ_FAILED, message, code="answer_cut_off")
+        if isinstance(error, h11.RemoteProtocolError) and error.error_status_hint == _TOO_LARGE:
+            message = f"the headers of the peer's answer have more than {MAX_HEAD} bytes"
+            return plane.LaneFailure(plane.FailureClass.RESPONSE_TOO_LARGE, message, code="headers_too_large")
         return _failure(plane.FailureClass.PROTOCOL_ERROR, "the peer's answer is not HTTP/1.1")
 
     def release(self) -> tuple[Wire, bytes]:
