@@ -82,9 +82,8 @@ def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple
                 f"the connector {name!r} cannot be isolated: Python functions settle {', '.join(found.settled_by_code)}, "
                 "and they run inside this process"
             )
-    absent = absent_isolated(settings, discovery, known)
-    there = [each.connector_id for each in known.connectors]
-    for name in absent:
+    there = sorted(known.connector_ids)
+    for name in absent_isolated(settings, discovery, known):
         near = difflib.get_close_matches(name, there, n=1)
         if near or _runs_handlers_here(settings, known):
             raise CannotIsolate(
