@@ -37,7 +37,15 @@ class Intents:
 class Bench:
     """A node with one lane, and the authority to use it."""
 
-    def __init__(self, intents: Intents, lane: plane.Lane, targets: Iterable[plane.Target] | None = None) -> None:
+    def __init__(
+        self,
+        intents: Intents,
+        lane: plane.Lane,
+        targets: Iterable[plane.Target] | None = None,
+        *,
+        signer: plane.Signer | None = None,
+        sinks: plane.SinkSet | None = None,
+    ) -> None:
         self.intents = intents
         self.authorizer = plane.Authorizer(clock=intents.clock)
         local = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=intents.clock)
@@ -47,6 +55,8 @@ class Bench:
             targets=[local] if targets is None else targets,
             verifier=self.authorizer.verifier(),
             clock=intents.clock,
+            signer=signer,
+            sinks=sinks,
         )
 
     def authority(self, intent: plane.Intent, target_class: str = plane.LOCAL_HTTP) -> plane.AuthorityDecision:

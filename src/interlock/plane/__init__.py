@@ -20,7 +20,7 @@ from interlock.plane.attach import (
     TargetPosture,
     authorize_attach,
 )
-from interlock.plane.attestation import AttestationVerifier, Signer, mint
+from interlock.plane.attestation import AttestationVerifier, mint
 from interlock.plane.authority import MAX_TTL, AuthorityDecision, AuthorityVerifier, Authorizer, MacVerifier
 from interlock.plane.channel import Channel, EventLog, Inbox, Input, InputKind, Reader
 from interlock.plane.classes import (
@@ -56,6 +56,7 @@ from interlock.plane.direct import DirectUse
 from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance, InvalidPacket
 from interlock.plane.event_stream import EventStream, EventTooLarge, ServerEvent
 from interlock.plane.events import EventType, ExecutionEvent
+from interlock.plane.evidence import ReceiptStatus, ReceiptVerdict, redacted, verify_evidence, verify_receipt
 from interlock.plane.executions import RETAIN, Executions
 from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Meaning
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
@@ -109,7 +110,7 @@ from interlock.plane.packets import (
 )
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
-from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt, verify_evidence
+from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt
 from interlock.plane.renewal import ProvableTarget
 from interlock.plane.rpc_intent import (
     HttpTransport,
@@ -154,6 +155,7 @@ from interlock.plane.script_intent import (
     ScriptIntent,
     ScriptLimits,
 )
+from interlock.plane.signatures import Signer
 from interlock.plane.signed_authority import SignatureVerifier, SignedAuthorizer
 from interlock.plane.simulation import SIMULATED, SimulatedLane, simulate
 from interlock.plane.sinks import Capture, CapturedBody, EvidenceRecord, EvidenceSink, SinkSet
@@ -300,6 +302,8 @@ __all__ = [
     "ProvableTarget",
     "Reader",
     "Receipt",
+    "ReceiptStatus",
+    "ReceiptVerdict",
     "ResourceLimits",
     "Restraint",
     "RpcBounds",
@@ -364,6 +368,7 @@ __all__ = [
     "parse_websocket_url",
     "plan",
     "read_rpc",
+    "redacted",
     "request_digest",
     "resolve_location",
     "rpc_attributed",
@@ -382,4 +387,5 @@ __all__ = [
     "unpack_status",
     "unproved",
     "verify_evidence",
+    "verify_receipt",
 ]

@@ -6,8 +6,10 @@ from typing import Literal, Protocol, TypeAlias
 
 from interlock.kernel import to_rfc3339
 from interlock.plane.contract import Contract, Digest, Hex, Moment, Name
+from interlock.plane.evidence import EvidenceLog
 from interlock.plane.failures import Failure, FailureClass
-from interlock.plane.receipt import Delivery, EvidenceLog, Receipt
+from interlock.plane.receipt import Delivery, Fact, Receipt
+from interlock.plane.signatures import Signer
 
 Key: TypeAlias = tuple[str | None, str, str]
 """Who asked, for which tenant, under which idempotency key."""
@@ -53,12 +55,10 @@ class Journal(Protocol):
         ...
 
 
-def lost(acceptance: Acceptance, node_id: str, now: datetime) -> Receipt:
+def lost(acceptance: Acceptance, node_id: str, now: datetime, *, signer: Signer | None = None) -> Receipt:
     """The receipt of an execution in whose middle the node was lost."""
-    evidence = EvidenceLog(acceptance.intent_digest)
-    evidence.add("lost", now, {"node_id": node_id, "accepted_at": to_rfc3339(acceptance.accepted_at)})
     message = "the node was lost after it had accepted the execution; whether it had any effect is unknown"
-    return Receipt(
+    receipt = Receipt(
         intent_id=acceptance.intent_id,
         intent_digest=acceptance.intent_digest,
         node_id=node_id,
@@ -72,5 +72,7 @@ def lost(acceptance: Acceptance, node_id: str, now: datetime) -> Receipt:
         bytes_sent=None,
         started_at=acceptance.accepted_at,
         finished_at=now,
-        evidence=evidence.links(),
+        evidence=(),
     )
+    data: dict[str, Fact] = {"node_id": node_id, "accepted_at": to_rfc3339(acceptance.accepted_at)}
+    return EvidenceLog(acceptance.intent_digest).seal("lost", receipt, data, signer)

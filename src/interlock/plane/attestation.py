@@ -1,15 +1,14 @@
 """Attestations: minted from what a probe showed, signed, bound to a nonce; accepted only under keys that were pinned."""
 
-import base64
-import binascii
 import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from interlock.kernel import Clock, canonical
 from interlock.plane.classes import unproved
 from interlock.plane.failures import Failure, FailureClass
+from interlock.plane.signatures import Signer, is_signed
 from interlock.plane.targets import SELF_ATTESTED, Attestation, TargetDescriptor
 
 MAX_LIFE: Final = timedelta(hours=1)
@@ -17,19 +16,6 @@ MAX_LIFE: Final = timedelta(hours=1)
 
 _CHALLENGE_LIFE: Final = timedelta(minutes=5)
 _MAX_CHALLENGES: Final = 10_000
-
-
-class Signer(Protocol):
-    """Who holds an attester's Ed25519 key."""
-
-    @property
-    def key_id(self) -> str:
-        """The key's id."""
-        ...
-
-    def sign(self, data: bytes) -> str:
-        """The signature over the data, in base64."""
-        ...
 
 
 def statement(attestation: Attestation) -> bytes:
@@ -136,21 +122,9 @@ class AttestationVerifier:
         key = self._trusted.get(attestation.attested_by)
         if key is None:
             return _refused("attestation_unknown_key", f"no pinned key is called {attestation.attested_by[:80]!r}")
-        if attestation.signature is None or not _is_signed(statement(attestation), attestation.signature, key):
+        if attestation.signature is None or not is_signed(statement(attestation), attestation.signature, key):
             return _refused("attestation_tampered", "the attestation is not what its attester signed")
         return None
-
-
-def _is_signed(data: bytes, signature: str, public_key: str) -> bool:
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-    try:
-        key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public_key, validate=True))
-        key.verify(base64.b64decode(signature, validate=True), data)
-    except (InvalidSignature, ValueError, binascii.Error):
-        return False
-    return True
 
 
 def _refused(code: str, message: str) -> Failure:

@@ -9,11 +9,13 @@ from interlock.kernel import Clock, digest_bytes
 from interlock.plane.authority import AuthorityDecision
 from interlock.plane.channel import Channel, EventLog, Inbox
 from interlock.plane.direct import DirectUse
+from interlock.plane.evidence import EvidenceLog
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent
 from interlock.plane.lane import Exchange, LaneFailure
 from interlock.plane.planner import ExecutionRoute
-from interlock.plane.receipt import Delivery, EvidenceLog, Fact, Receipt
+from interlock.plane.receipt import Delivery, Fact, Receipt
+from interlock.plane.signatures import Signer
 from interlock.plane.targets import TargetDescriptor
 
 IN_MEMORY: Final = 1_048_576
@@ -67,8 +69,8 @@ class Execution:
         """The lane that carries it."""
         return self._lane_id
 
-    def close(self, failure: Failure | None) -> Receipt:
-        """Its one receipt."""
+    def close(self, failure: Failure | None, *, signer: Signer | None = None) -> Receipt:
+        """Its one receipt, signed if there is a signer."""
         exchange, target, finished_at = self.exchange, self._target, self._clock.now()
         facts = _flat(exchange.facts)
         delivery = _delivery(exchange)
@@ -85,8 +87,7 @@ class Execution:
             "body_digest": body_digest,
             "peer": exchange.peer,
         }
-        self._evidence.add("rejected" if target is None else "finished", finished_at, outcome)
-        return Receipt(
+        receipt = Receipt(
             intent_id=self.intent.intent_id,
             intent_digest=self.intent.digest,
             node_id=self._node_id,
@@ -104,8 +105,9 @@ class Execution:
             facts=facts,
             started_at=self.started_at,
             finished_at=finished_at,
-            evidence=self._evidence.links(),
+            evidence=(),
         )
+        return self._evidence.seal("rejected" if target is None else "finished", receipt, outcome, signer)
 
 
 def _delivery(exchange: Exchange) -> Delivery:

@@ -266,7 +266,7 @@ class Executions:
         held = self._roster.hold(acceptance)
         held.accepted.set()
         if receipt is None:
-            receipt = lost(acceptance, self._node.node_id, self._clock.now())
+            receipt = lost(acceptance, self._node.node_id, self._clock.now(), signer=self._node.signer)
             # Evidence first: if this process is lost, too, the next one makes the same of it.
             await self._node.record(acceptance, receipt)
             await journal.finish(acceptance.execution_id, receipt)

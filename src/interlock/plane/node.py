@@ -23,6 +23,7 @@ from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabil
 from interlock.plane.receipt import Receipt
 from interlock.plane.renewal import Renewal
 from interlock.plane.schemas import json_schemas
+from interlock.plane.signatures import Signer
 from interlock.plane.sinks import SinkSet, Whose
 from interlock.plane.targets import Target, TargetDescriptor
 
@@ -51,12 +52,14 @@ class Node:
         clock: Clock,
         sinks: SinkSet | None = None,
         attestations: AttestationVerifier | None = None,
+        signer: Signer | None = None,
     ) -> None:
-        """While one of the `sinks` cannot be written, nothing is admitted. With `attestations`, a target of a class that a
-        probe has to prove takes work only under an attestation that was accepted there and still holds; a `ProvableTarget`
-        is probed by the node itself, in the background (`keep_proved`) and where an execution would need it. Raises
-        ValueError if two lanes or two targets have one name."""
+        """While one of the `sinks` cannot be written, nothing is admitted. The `signer` signs every receipt. With
+        `attestations`, a target of a class that a probe has to prove takes work only under an attestation that was accepted
+        there and still holds; a `ProvableTarget` is probed by the node itself, in the background (`keep_proved`) and where an
+        execution would need it. Raises ValueError if two lanes or two targets have one name."""
         self.node_id = node_id
+        self.signer = signer
         self._lanes = _by_name("lane", ((lane.lane_id, lane) for lane in lanes))
         self._capabilities = [
             LaneCapabilities(lane_id=lane.lane_id, carries=tuple(lane.carries.kinds())) for lane in self._lanes.values()
@@ -257,7 +260,7 @@ class Node:
         self, execution: Execution, failure: Failure | None, *, on_receipt: OnReceipt | None = None
     ) -> Receipt:
         """Close the execution and keep its evidence."""
-        receipt = execution.close(failure)
+        receipt = execution.close(failure, signer=self.signer)
         if on_receipt is not None:
             on_receipt(receipt)
         await self.record(execution.intent, receipt)
@@ -266,7 +269,7 @@ class Node:
     async def record(self, whose: Whose, receipt: Receipt) -> None:
         """Give the sinks a receipt. Never raises, as `SinkSet.record`."""
         if self._sinks is not None:
-            await self._sinks.record(whose, receipt)
+            await self._sinks.record(whose, receipt, signer=self.signer)
 
 
 async def _finished(collector: Collector) -> Failure | None:

@@ -1,14 +1,12 @@
 """Receipts: raw facts on one execution, and a hash chain of how it went."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from interlock.kernel import digest, digest_bytes, to_rfc3339
+from interlock.kernel import digest_bytes
 from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.failures import Failure
 
@@ -70,34 +68,3 @@ class Receipt(Contract):
     def evidence_head(self) -> str:
         """The hash of the last link, which stands for all of them."""
         return self.evidence[-1].hash if self.evidence else self.intent_digest
-
-
-class EvidenceLog:
-    """Builds the chain of one execution."""
-
-    def __init__(self, intent_digest: str) -> None:
-        self._head = intent_digest
-        self._links: list[Evidence] = []
-
-    def add(self, type_: str, at: datetime, data: Mapping[str, Fact]) -> None:
-        """Append a link."""
-        seq = len(self._links) + 1
-        body = {"seq": seq, "type": type_, "at": to_rfc3339(at), "data": dict(data), "prev": self._head}
-        self._head = digest(body)
-        self._links.append(Evidence.model_validate({**body, "hash": self._head}))
-
-    def links(self) -> tuple[Evidence, ...]:
-        """All links so far."""
-        return tuple(self._links)
-
-
-def verify_evidence(receipt: Receipt) -> int | None:
-    """The number of the first link that does not fit what comes before it or its own hash; None if all do."""
-    prev = receipt.intent_digest
-    for position, link in enumerate(receipt.evidence, start=1):
-        record = link.record()
-        claimed = record.pop("hash")
-        if link.seq != position or link.prev != prev or digest(record) != claimed:
-            return position
-        prev = link.hash
-    return None

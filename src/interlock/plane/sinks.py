@@ -12,8 +12,10 @@ import anyio
 
 from interlock.kernel import Redactor
 from interlock.plane.contract import Contract, Name
+from interlock.plane.evidence import redacted
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.receipt import Receipt
+from interlock.plane.signatures import Signer
 
 _log: Final = logging.getLogger(__name__)
 
@@ -142,10 +144,10 @@ class SinkSet:
                 return Failure.of(FailureClass.EVIDENCE_UNWRITABLE, message)
         return None
 
-    async def record(self, whose: Whose, receipt: Receipt) -> None:
-        """Give a receipt to all sinks. Never raises: what a sink could not take is owed, and stops the next
-        admission. Is not cut short by a cancellation."""
-        record = self._captured(whose, receipt)
+    async def record(self, whose: Whose, receipt: Receipt, *, signer: Signer | None = None) -> None:
+        """Give a receipt to all sinks; one from which something was taken out is signed anew. Never raises: what a sink could
+        not take is owed, and stops the next admission. Is not cut short by a cancellation."""
+        record = self._captured(whose, receipt, signer)
         for line in self._lines:
             line.owed.append(record)
         with anyio.CancelScope(shield=True):
@@ -174,9 +176,9 @@ class SinkSet:
             line.sound = True
         return True
 
-    def _captured(self, whose: Whose, receipt: Receipt) -> EvidenceRecord:
+    def _captured(self, whose: Whose, receipt: Receipt, signer: Signer | None) -> EvidenceRecord:
         redactor = self._redactor()
-        receipt = self._cleaned(receipt, redactor)
+        receipt = self._cleaned(receipt, redactor, signer)
         if self._capture is Capture.OFF:
             return EvidenceRecord.of(whose, receipt, capture=self._capture)
         media_type = next((value for name, value in receipt.headers if name == "content-type"), None)
@@ -192,18 +194,9 @@ class SinkSet:
         )
         return EvidenceRecord.of(whose, receipt, capture=self._capture, body=body)
 
-    def _cleaned(self, receipt: Receipt, redactor: Redactor) -> Receipt:
-        """Without what a peer may have echoed of a secret. Evidence and facts hold none; headers and messages may."""
+    def _cleaned(self, receipt: Receipt, redactor: Redactor, signer: Signer | None) -> Receipt:
+        """Without what a peer may have echoed of a secret."""
         if self._capture is Capture.FULL:
             return receipt
-        clean = redactor.text
-        headers = receipt.headers
-        if self._capture is not Capture.REDACTED:
-            headers = tuple((name, value) for name, value in headers if name in _PLAIN_HEADERS)
-        failure = receipt.failure
-        return receipt.model_copy(
-            update={
-                "headers": tuple((name, clean(value)) for name, value in headers),
-                "failure": failure and failure.model_copy(update={"message": clean(failure.message)}),
-            }
-        )
+        whole = self._capture is Capture.REDACTED
+        return redacted(receipt, redactor.text, headers=lambda name: whole or name in _PLAIN_HEADERS, signer=signer)

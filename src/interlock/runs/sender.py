@@ -9,7 +9,7 @@ from typing import TypeVar
 import anyio
 
 from interlock import connections, plane, sdk
-from interlock.kernel import StoreError, Tx
+from interlock.kernel import Redactor, StoreError, Tx
 from interlock.runs import entries
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
@@ -211,7 +211,7 @@ class Sender:
             sent.delivery = Delivery(receipt.delivery.value)
             sent.status = receipt.status
             sent.failed = receipt.failure is not None
-            sent.receipt_json = self._call.redactor.text(receipt.canonical)
+            sent.receipt_json = _without_secrets(receipt, self._call.redactor)
 
         try:
             receipt = await self._wiring.node.execute(
@@ -296,3 +296,9 @@ class Sender:
     def close(self) -> None:
         """Nothing more is sent: the attempt's end is about to be recorded. What a handler left running finds out."""
         self._closed = True
+
+
+def _without_secrets(receipt: plane.Receipt, redactor: Redactor) -> str:
+    """The receipt's record; where something had to be taken out of it, its evidence fits what is left."""
+    text = redactor.text(receipt.canonical)
+    return text if text == receipt.canonical else redactor.text(plane.redacted(receipt, redactor.text).canonical)
