@@ -16,6 +16,7 @@ import pytest
 from fix_plane import NODE_ID, EchoLane, Intents
 from interlock import plane, server
 from interlock.adapters import nodes
+from interlock.adapters.keys import Signer
 from interlock.kernel import Backoff, Clock, SystemClock, Uuid7Ids
 
 QUICK = Backoff(base=0.01, cap=0.05).delay
@@ -37,6 +38,12 @@ def tls_of(keys: Path, **fields: Any) -> server.Tls:
         "client_ca": folder / "client-ca.pem",
     }
     return server.Tls(**{**files, **fields})
+
+
+def signer_of(keys: Path) -> Signer:
+    """What the node signs receipts with."""
+    private = nodes.load_private_key(keys / "node" / "receipts.pem")
+    return Signer(nodes.key_id(private.public_key()), private)
 
 
 @asynccontextmanager
@@ -78,6 +85,7 @@ def dialled(url: str, keys: Path, **options: Any) -> nodes.RemoteClient:
         "clock": SystemClock(),
         "delay": QUICK,
         "patience": 10.0,
+        "receipt_keys": identity.receipt_keys,
     }
     return nodes.RemoteClient(plane.parse_base(url), **fields | options)
 
@@ -133,6 +141,7 @@ async def yard(keys: Path, **options: Any) -> AsyncGenerator[Yard]:
         targets=[plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="echo", clock=clock)],
         verifier=plane.SignatureVerifier(nodes.load_public_keys(keys / "node" / "trust.pem"), clock=clock),
         clock=clock,
+        signer=signer_of(keys),
     )
     identity = nodes.load_identity(keys / "client", clock=clock)
     async with plane.Executions(node, clock=clock, ids=Uuid7Ids(clock)) as executions:

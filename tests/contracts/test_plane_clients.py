@@ -15,7 +15,7 @@ import anyio.lowlevel
 import pytest
 
 from fix_plane import NODE_ID, EchoLane, Intents, check_receipt
-from fix_remote import dialled, served
+from fix_remote import dialled, served, signer_of
 from interlock import plane
 from interlock.adapters import nodes
 from interlock.kernel import StoreError
@@ -57,7 +57,14 @@ def bed(request: pytest.FixtureRequest, tmp_path: Path, node_keys: Path) -> Bed:
     intents, lane = Intents(), EchoLane()
     authorizer = plane.Authorizer(clock=intents.clock)
     target = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="echo", clock=intents.clock)
-    node = plane.Node(NODE_ID, lanes=[lane], targets=[target], verifier=authorizer.verifier(), clock=intents.clock)
+    node = plane.Node(
+        NODE_ID,
+        lanes=[lane],
+        targets=[target],
+        verifier=authorizer.verifier(),
+        clock=intents.clock,
+        signer=signer_of(node_keys),
+    )
     ids = SequentialIds()
 
     @asynccontextmanager

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from fix_plane import NODE_ID
-from fix_remote import Cutter, Yard, dialled, yard
+from fix_remote import Cutter, Yard, dialled, signer_of, yard
 from interlock import app, plane
 from interlock.adapters import nodes
 from interlock.cli import conversing
@@ -204,6 +204,7 @@ async def test_who_was_told_the_end_needs_the_node_no_more(
         place = app.RemotePlane(
             node_id=NODE_ID,
             executions=client,
+            receipt_keys=None,
             authorizer=there.identity.authorizer,
             clock=there.clock,
             ids=Uuid7Ids(there.clock),
@@ -261,3 +262,39 @@ async def test_nobody_listens_there(node_keys: Path, there: Yard) -> None:
             with pytest.raises(plane.EffectFailed) as raised:
                 await there.start(client)
     assert raised.value.details["failure_class"] == "connect_failed"
+
+
+async def test_every_receipt_of_a_node_is_proven_by_its_own_key(there: Yard) -> None:
+    trust = there.identity.receipt_keys
+    async with dialled(there.url, there.keys) as client:
+        ref = await there.start(client)
+        await client.end_input(ref)
+        receipt = await client.wait(ref)
+        with pytest.raises(plane.ExecutionRejected) as refused:
+            await client.start(there.intent(), authority=None, target_class=plane.LOCAL_HTTP)
+    assert trust is not None
+    assert plane.verify_receipt(receipt, trust).ok
+    assert plane.verify_receipt(refused.value.receipt, trust).ok
+
+
+@pytest.mark.parametrize("signed", [False, True])
+async def test_a_receipt_that_the_pinned_key_has_not_signed_is_not_taken(
+    there: Yard, tmp_path: Path, *, signed: bool
+) -> None:
+    """By another key, or not at all."""
+    nodes.make_credentials(tmp_path / "k", node_id=NODE_ID, names=["127.0.0.1"], client="ann", clock=SystemClock())
+    there.node.signer = signer_of(tmp_path / "k") if signed else None
+    async with dialled(there.url, there.keys) as client, dialled(there.url, there.keys, receipt_keys=None) as other:
+        ref = await there.start(client)
+        await client.end_input(ref)
+        assert (await other.wait(ref)).failure is None
+        with pytest.raises(nodes.UnprovenReceipt, match="wrong_signer" if signed else "intact_unsigned"):
+            await client.wait(ref)
+        with pytest.raises(nodes.UnprovenReceipt):
+            await client.status(ref)
+        with pytest.raises(nodes.UnprovenReceipt):
+            await client.cancel(ref)
+        with pytest.raises(nodes.UnprovenReceipt):
+            [event async for event in client.subscribe(ref)]
+        with pytest.raises(nodes.UnprovenReceipt):
+            await client.start(there.intent(), authority=None, target_class=plane.LOCAL_HTTP)

@@ -201,6 +201,7 @@ async def open_node(
     egress_allow: Sequence[str],
     sandboxes: Iterable[str] | None,
     sinks: Sequence[plane.EvidenceSink] = (),
+    signer: plane.Signer | None = None,
     others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
     credentials: plane.CredentialResolver | None = None,
     given: Given | None = None,
@@ -233,6 +234,7 @@ async def open_node(
         clock=clock,
         attestations=attestations,
         sinks=plane.SinkSet(sinks) if sinks else None,
+        signer=signer,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)

@@ -1,6 +1,6 @@
 """The execution plane on another machine: the client of a node there, and what a node needs to be one."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ class RemotePlane:
 
     node_id: str
     executions: "nodes.RemoteClient"
+    receipt_keys: Mapping[str, str] | None
+    """The node's public keys for `plane.verify_receipt`; None if none are pinned."""
     authorizer: plane.SignedAuthorizer
     clock: Clock
     ids: IdSource
@@ -55,9 +57,15 @@ async def open_remote_plane(
         addresses=plane.AddressPolicy(allow=tuple(egress_allow)),
         clock=clock,
         tokens=keys.tokens,
+        receipt_keys=keys.receipt_keys,
     ) as client:
         yield RemotePlane(
-            node_id=keys.node_id, executions=client, authorizer=keys.authorizer, clock=clock, ids=Uuid7Ids(clock)
+            node_id=keys.node_id,
+            executions=client,
+            receipt_keys=keys.receipt_keys,
+            authorizer=keys.authorizer,
+            clock=clock,
+            ids=Uuid7Ids(clock),
         )
 
 
@@ -76,17 +84,30 @@ async def open_standing_node(
     *,
     trust: Path,
     journal: Path,
+    signing_key: Path | None = None,
     sandboxes: Iterable[str],
     egress_allow: Sequence[str] = (),
 ) -> AsyncGenerator[StandingNode]:
     """A node that stands alone: it takes the authority of the keys in the file `trust`, and keeps a journal. What it had not
-    ended when it was lost is ambiguous now. Raises CredentialsUnusable, StoreError, InvalidAllowance."""
-    from interlock.adapters import nodes
+    ended when it was lost is ambiguous now. With the file `signing_key` it signs its receipts. Raises CredentialsUnusable,
+    StoreError, InvalidAllowance."""
+    from interlock.adapters import keys, nodes
 
     clock = SystemClock()
+    signer = None
+    if signing_key is not None:
+        private = nodes.load_private_key(signing_key)
+        signer = keys.Signer(nodes.key_id(private.public_key()), private)
     verifier = plane.SignatureVerifier(nodes.load_public_keys(trust), clock=clock)
     async with (
-        open_node(node_id, verifier=verifier, clock=clock, egress_allow=egress_allow, sandboxes=sandboxes) as node,
+        open_node(
+            node_id,
+            verifier=verifier,
+            clock=clock,
+            egress_allow=egress_allow,
+            sandboxes=sandboxes,
+            signer=signer,
+        ) as node,
         aclosing(nodes.FileJournal(journal, clock=clock)) as kept,
         plane.Executions(node, clock=clock, ids=Uuid7Ids(clock), journal=kept) as executions,
     ):

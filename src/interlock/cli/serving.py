@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
 
+Trust = Annotated[Path | None, typer.Option(metavar="FILE", help="Public keys whose authority counts (Ed25519, PEM).")]
+SigningKey = Annotated[Path | None, typer.Option(metavar="FILE", help="What it signs receipts with (Ed25519, PEM).")]
+
 
 def register(tree: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -101,9 +104,8 @@ async def serve(
     token_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Public keys of clients that sign their requests (PEM).")
     ] = None,
-    trust: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Public keys whose authority counts (Ed25519, PEM).")
-    ] = None,
+    trust: Trust = None,
+    signing_key: SigningKey = None,
     journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Where it writes down what it accepts.")] = None,
     sandbox: Annotated[list[str] | None, typer.Option(metavar="CLASS", help="Offer targets of this class.")] = None,
     node_id: Annotated[
@@ -138,6 +140,7 @@ async def serve(
         node_id or tls.common_name() or "node",
         trust=paths.find(trust, "trust.pem", "--trust"),
         journal=paths.find(journal, "journal.jsonl", "--journal"),
+        signing_key=paths.find_optional(signing_key, "receipts.pem"),
         sandboxes=sandbox or (),
         egress_allow=desk.settings().execution.egress_allow,
     ) as standing:

@@ -72,7 +72,7 @@ EXIT_CODES = {
         outcome_unsaved unknown_outcome
     """,
     6: """
-        verification_failed
+        unproven_receipt verification_failed
     """,
     7: """
         artifact_damaged blob_missing blob_unavailable credential_damaged foreign_file journal_busy

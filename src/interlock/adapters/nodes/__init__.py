@@ -9,13 +9,15 @@ from interlock.adapters.nodes.credentials import (
     ClientIdentity,
     CredentialsExist,
     CredentialsUnusable,
+    key_id,
     load_identity,
+    load_private_key,
     load_public_keys,
     make_credentials,
 )
 from interlock.adapters.nodes.journal import FileJournal, JournalBusy, JournalDamaged, JournalUnavailable
 from interlock.adapters.nodes.refusals import NodeRefused
-from interlock.adapters.nodes.remote import RemoteClient
+from interlock.adapters.nodes.remote import RemoteClient, UnprovenReceipt
 
 __all__ = [
     "ClientIdentity",
@@ -27,7 +29,10 @@ __all__ = [
     "JournalUnavailable",
     "NodeRefused",
     "RemoteClient",
+    "UnprovenReceipt",
+    "key_id",
     "load_identity",
+    "load_private_key",
     "load_public_keys",
     "make_credentials",
 ]

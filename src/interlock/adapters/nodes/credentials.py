@@ -3,16 +3,19 @@
 node/    cert.pem key.pem       what the node shows
          client-ca.pem          whose certificates it takes from clients
          trust.pem              whose authority it takes (Ed25519 public keys)
+         receipts.pem           what it signs receipts with (Ed25519)
 client/  ca.pem                 whose certificate the client takes from the node
          cert.pem key.pem       what the client shows
          authority.pem          what the client signs authority with (Ed25519)
+         receipts.pem           whose signature the node's receipts must bear (Ed25519 public keys)
          node-id                which node it speaks to
 """
 
+import base64
 import hashlib
 import os
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
@@ -56,6 +59,8 @@ class ClientIdentity:
     ssl_context: ssl.SSLContext
     authorizer: plane.SignedAuthorizer
     tokens: plane.SignedAuthorizer | None
+    receipt_keys: Mapping[str, str] | None
+    """The public keys under which the node signs receipts, by key id, in base64; None if none are pinned."""
 
 
 def make_credentials(folder: Path, *, node_id: str, names: Sequence[str], client: str, clock: Clock) -> None:
@@ -68,7 +73,7 @@ def make_credentials(folder: Path, *, node_id: str, names: Sequence[str], client
     except OSError as error:
         raise CredentialsUnusable(f"{folder}: {error.strerror}") from error
     issuer = _Issuer(f"{node_id} keys", clock)
-    authority = Ed25519PrivateKey.generate()
+    authority, receipts = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     node_cert, node_key = issuer.issue(node_id, ExtendedKeyUsageOID.SERVER_AUTH, names)
     client_cert, client_key = issuer.issue(client, ExtendedKeyUsageOID.CLIENT_AUTH, ())
     files = {
@@ -76,10 +81,12 @@ def make_credentials(folder: Path, *, node_id: str, names: Sequence[str], client
         "node/key.pem": node_key,
         "node/client-ca.pem": issuer.certificate,
         "node/trust.pem": _public_pem(authority.public_key()),
+        "node/receipts.pem": _private_pem(receipts),
         "client/ca.pem": issuer.certificate,
         "client/cert.pem": client_cert,
         "client/key.pem": client_key,
         "client/authority.pem": _private_pem(authority),
+        "client/receipts.pem": _public_pem(receipts.public_key()),
         "client/node-id": f"{node_id}\n".encode(),
     }
     for part in ("node", "client"):
@@ -95,7 +102,7 @@ def load_identity(folder: Path, *, clock: Clock) -> ClientIdentity:
     try:
         context = ssl.create_default_context(cafile=folder / "ca.pem")
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        token = folder / "token.pem"
+        token, receipts = folder / "token.pem", folder / "receipts.pem"
         if not token.exists():
             context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
         return ClientIdentity(
@@ -103,6 +110,7 @@ def load_identity(folder: Path, *, clock: Clock) -> ClientIdentity:
             ssl_context=context,
             authorizer=_authorizer(folder / "authority.pem", clock),
             tokens=_authorizer(token, clock) if token.exists() else None,
+            receipt_keys=_in_base64(load_public_keys(receipts)) if receipts.exists() else None,
         )
     except OSError as error:
         raise CredentialsUnusable(f"the client's keys in {folder}: {error}") from error
@@ -126,14 +134,26 @@ def key_id(key: Ed25519PublicKey) -> str:
     return "ed25519-" + hashlib.sha256(key.public_bytes_raw()).hexdigest()[:32]
 
 
-def _authorizer(file: Path, clock: Clock) -> plane.SignedAuthorizer:
+def load_private_key(file: Path) -> Ed25519PrivateKey:
+    """The Ed25519 private key (PEM) in a file. Raises CredentialsUnusable."""
     try:
         key = serialization.load_pem_private_key(file.read_bytes(), None)
     except (ValueError, TypeError) as error:
         raise CredentialsUnusable(f"{file} is no private key without a password (PEM)") from error
+    except OSError as error:
+        raise CredentialsUnusable(f"{file}: {error.strerror}") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise CredentialsUnusable(f"{file} is not an Ed25519 key")
+    return key
+
+
+def _authorizer(file: Path, clock: Clock) -> plane.SignedAuthorizer:
+    key = load_private_key(file)
     return plane.SignedAuthorizer(key_id(key.public_key()), key, clock=clock)
+
+
+def _in_base64(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, str]:
+    return {name: base64.b64encode(key.public_bytes_raw()).decode() for name, key in keys.items()}
 
 
 def _public_keys(data: bytes) -> Iterator[Ed25519PublicKey]:

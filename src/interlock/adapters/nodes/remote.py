@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -13,8 +13,8 @@ import anyio
 from websockets.exceptions import ConnectionClosed
 
 from interlock import plane
-from interlock.adapters.nodes.link import Link, Lost
-from interlock.kernel import Backoff, Clock
+from interlock.adapters.nodes.link import Answer, Link, Lost
+from interlock.kernel import Backoff, Clock, VerificationError
 
 WAIT: Final = 20
 """Seconds for which one request waits for the end of an execution."""
@@ -27,6 +27,15 @@ _DONE: Final = 1000
 
 _ACKNOWLEDGED: Final = 131_072
 """Bytes of events after which the node is told that they have arrived."""
+
+
+class UnprovenReceipt(VerificationError):
+    """A receipt from a node is not what the pinned keys of that node have signed."""
+
+    code = "unproven_receipt"
+    next_step = (
+        "Find out whose key signs that node's receipts, before you put it into `receipts.pem`; do not rely on this one."
+    )
 
 
 class RemoteClient:
@@ -45,13 +54,15 @@ class RemoteClient:
         addresses: plane.AddressPolicy,
         clock: Clock,
         tokens: plane.SignedAuthorizer | None = None,
+        receipt_keys: Mapping[str, str] | None = None,
         delay: Callable[[int], float] = Backoff(cap=5.0).delay,
         patience: float = 30.0,
         random_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """`ssl_context` trusts the node, and holds the client's own certificate unless `tokens` signs its requests.
         `delay`: how long to wait after so many failures, in seconds. `patience`: for how many seconds a node that cannot be
-        reached is asked again; what was started here is waited for until its time is up. ValueError if the URL is not
+        reached is asked again; what was started here is waited for until its time is up. A receipt that bears no signature
+        of the `receipt_keys` (as in `plane.verify_receipt`; None pins none) is an UnprovenReceipt. ValueError if the URL is not
         https, or the context verifies nothing."""
         if url.scheme != "https":
             raise ValueError("a node is reached by https only")
@@ -68,6 +79,7 @@ class RemoteClient:
             patience=patience,
         )
         self._clock = clock
+        self._receipt_keys = receipt_keys
         self._random_bytes = random_bytes
         self._sender = random_bytes(16).hex()
         self._ends: dict[str, datetime] = {}
@@ -93,7 +105,7 @@ class RemoteClient:
         answer = await self._link.ask("POST", "/v1/executions", plane.pack_request(request))
         decision, _ = plane.unpack(plane.AdmissionDecision, answer.body)
         if decision.rejection is not None:
-            raise plane.ExecutionRejected(decision.rejection)
+            raise plane.ExecutionRejected(self._proven(decision.rejection))
         assert decision.execution is not None
         self._ends[decision.execution.execution_id] = intent.deadline_at
         return decision.execution
@@ -111,6 +123,8 @@ class RemoteClient:
                         tries.begin()
                         if event.seq <= after:
                             continue
+                        if event.receipt is not None:
+                            self._proven(event.receipt)
                         yield event
                         after = event.seq
                         if event.receipt is not None:
@@ -149,12 +163,12 @@ class RemoteClient:
         return plane.unpack(plane.ExecutionRef, answer.body)[0]
 
     async def status(self, ref: plane.ExecutionRef) -> plane.ExecutionStatus:
-        return plane.unpack_status((await self._link.ask("GET", self._path(ref))).body)
+        return self._status(await self._link.ask("GET", self._path(ref)))
 
     async def cancel(self, ref: plane.ExecutionRef) -> plane.ExecutionStatus:
         while True:
             answer = await self._link.ask("POST", self._path(ref, "/cancel"), plane.pack(ref))
-            status = plane.unpack_status(answer.body)
+            status = self._status(answer)
             if status.receipt is not None:
                 return status
 
@@ -162,12 +176,25 @@ class RemoteClient:
         while True:
             target = f"{self._path(ref)}?wait={WAIT}"
             answer = await self._link.ask("GET", target, patience=self._patience(ref))
-            status = plane.unpack_status(answer.body)
+            status = self._status(answer)
             if status.receipt is not None:
                 self._forget(ref)
                 return status.receipt
 
     # -- the parts
+
+    def _status(self, answer: Answer) -> plane.ExecutionStatus:
+        status = plane.unpack_status(answer.body)
+        if status.receipt is not None:
+            self._proven(status.receipt)
+        return status
+
+    def _proven(self, receipt: plane.Receipt) -> plane.Receipt:
+        """The receipt, which is whole and, where keys are pinned, signed by the node."""
+        verdict = plane.verify_receipt(receipt, self._receipt_keys)
+        if not (verdict.ok or (self._receipt_keys is None and verdict.link is None)):
+            raise UnprovenReceipt(f"node {self._link.node_id} gave a receipt that is {verdict.status}")
+        return receipt
 
     async def _send(
         self, ref: plane.ExecutionRef, kind: plane.InputKind | Literal["end"], facts: dict[str, plane.Fact], data: bytes
