@@ -7,8 +7,7 @@ only room that imports adapters and connectors; what it opens it closes.
 from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
 from interlock.app.interlock import Interlock
 from interlock.app.local_plane import (
-    LOCAL_NET,
-    LocalPlane,
+    UnknownSandbox,
     guest_agent,
     list_targets,
     local_sandboxes,
@@ -17,6 +16,7 @@ from interlock.app.local_plane import (
     python_profile,
 )
 from interlock.app.mistakes import InvalidSettings
+from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.remote_plane import (
@@ -51,12 +51,14 @@ __all__ = [
     "InvalidSettings",
     "LocalPlane",
     "Placed",
+    "Ran",
     "RemotePlane",
     "Runs",
     "Settings",
     "SettingsFile",
     "StandingNode",
     "UnknownPlace",
+    "UnknownSandbox",
     "UnknownTarget",
     "examine",
     "find_file",

@@ -6,56 +6,27 @@ No store, no connections, no policy: whoever opens it holds all of its authority
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from interlock import plane
 from interlock.app.given import Given
+from interlock.app.opened import LOCAL_NET, LocalPlane
 from interlock.app.placing import Placed, make_placed
-from interlock.kernel import JSON, Clock, IdSource, Secret, SystemClock, Uuid7Ids
+from interlock.kernel import JSON, Clock, RequestError, Secret, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
     from interlock.adapters import lanes, targets
 
 NODE_ID: Final = "local"
-LOCAL_NET: Final = plane.LOCAL_HTTP
-"""The class of everything that leaves this very process over the network."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPlane:
-    """What `open_local_plane` opened."""
+class UnknownSandbox(RequestError):
+    """Targets of a class were asked for that this host could not have."""
 
-    node: plane.Node
-    executions: plane.Executions
-    authorizer: plane.Authorizer
-    clock: Clock
-    ids: IdSource
-    secrets: tuple[plane.ProcessSecret, ...]
-    """Those that were handed over, for intents to list."""
-
-    async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
-        """Begin an execution under an authority of its own. Raises ExecutionRejected."""
-        authority = self.authorizer.issue(intent.digest, audience=self.node.node_id, target_class=target_class)
-        return await self.executions.start(intent, authority=authority, target_class=target_class)
-
-    def identity(self, *, seconds: float) -> dict[str, Any]:
-        """The fields that all intents share, for a new one that ends in so many seconds."""
-        return new_identity(self.ids, self.clock, seconds=seconds)
-
-
-def new_identity(ids: IdSource, clock: Clock, *, seconds: float) -> dict[str, Any]:
-    """The fields that all intents share, for a new one that ends in so many seconds."""
-    intent_id = ids.new("snd")
-    return {
-        "intent_id": intent_id,
-        "tenant_id": "default",
-        "run_id": ids.new("run"),
-        "attempt_id": ids.new("att"),
-        "trace_id": intent_id,
-        "deadline_at": clock.now() + timedelta(seconds=seconds),
-    }
+    code = "unknown_sandbox"
+    next_step = (
+        "Give a list of classes (`plane.LOCAL_PROCESS` …), or None for all: `interlock plane targets` shows them."
+    )
 
 
 def make_lane(
@@ -115,9 +86,14 @@ def local_sandboxes(
     egress_allow: Sequence[str] = (),
 ) -> "dict[targets.LocalSandbox, lanes.ProcessLane]":
     """Every target for processes on this host, or those of these classes, each with its lane. `egress_allow` is for the
-    hosts that sandboxes list. Raises InvalidAllowance."""
+    hosts that sandboxes list. Raises UnknownSandbox, InvalidAllowance."""
     from interlock.adapters import lanes, targets
 
+    known = plane.CLASSES.keys() - plane.PLACED
+    asked = [classes] if isinstance(classes, str) else list(known if classes is None else classes)
+    if isinstance(classes, str) or not known.issuperset(asked):
+        named = ", ".join(sorted(map(repr, {*asked} - known))) or f"the text {classes!r}"
+        raise UnknownSandbox(f"{named[:200]} is no list of classes for processes; known: {', '.join(sorted(known))}")
     confiners: list[plane.Confiner | None] = [
         None,
         targets.Landlock(),
@@ -129,7 +105,7 @@ def local_sandboxes(
     made: dict[targets.LocalSandbox, lanes.ProcessLane] = {}
     for confiner in confiners:
         name = plane.LOCAL_PROCESS if confiner is None else confiner.target_class
-        if classes is not None and name not in classes:
+        if name not in asked:
             continue
         lane = lanes.ProcessLane(credentials=credentials or Given({}), confiner=confiner, egress=egress, lane_id=name)
         made[targets.LocalSandbox(name, lane=lane, clock=clock, confiner=confiner)] = lane
@@ -163,7 +139,7 @@ async def open_local_plane(
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
     evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first.
     `credentials`: who redeems the secrets that requests name. `secrets`: for commands, by the variables that they become.
-    Raises InvalidAllowance, and EffectFailed if the place is not reached."""
+    Raises UnknownSandbox, InvalidAllowance, and EffectFailed if the place is not reached."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
     given = Given(secrets or {})

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlock import plane
-from interlock.app.local_plane import new_identity, open_node
+from interlock.app.local_plane import open_node
+from interlock.app.opened import new_identity
 from interlock.kernel import Clock, IdSource, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:

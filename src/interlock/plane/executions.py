@@ -76,7 +76,10 @@ class Executions:
     ) -> bool | None:
         assert self._group is not None
         self._group.cancel_scope.cancel()
-        return await self._group.__aexit__(kind, error, trace)
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(None, None, None)  # what the caller raises goes on as it is, and in no group
+        return None
 
     async def start(
         self,

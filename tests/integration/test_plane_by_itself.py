@@ -1,0 +1,129 @@
+"""The plane as a stranger uses it from Python: one call, what it wrote, and its receipt."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from interlock import app, plane
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def local() -> AsyncGenerator[app.LocalPlane]:
+    async with app.open_local_plane(sandboxes=[plane.LOCAL_PROCESS], egress_allow=["127.0.0.0/8"]) as opened:
+        yield opened
+
+
+async def test_a_command_is_one_call(local: app.LocalPlane) -> None:
+    ran = await local.run(
+        ["/bin/sh", "-c", 'cat; echo "$LAMP"; pwd >&2; exit 3'],
+        stdin=b"words ",
+        env={"LAMP": "green"},
+        cwd="/usr",
+    )
+    assert (ran.stdout, ran.stderr) == (b"words green\n", b"/usr\n")
+    assert ran.receipt.facts["exit_code"] == 3
+    assert ran.receipt.failure is not None
+    assert plane.verify_evidence(ran.receipt) is None
+
+
+async def test_a_commands_time_is_all_it_has(local: app.LocalPlane) -> None:
+    ran = await local.run(["/bin/sh", "-c", "echo begun; exec sleep 600"], seconds=1.0)
+    assert ran.stdout == b"begun\n"
+    assert ran.receipt.failure is not None
+    assert ran.receipt.failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT
+
+
+async def test_who_stops_waiting_ends_the_command(tmp_path: Path) -> None:
+    class Shelf:
+        name = "shelf"
+
+        def __init__(self) -> None:
+            self.receipts: list[plane.Receipt] = []
+
+        async def emit(self, record: plane.EvidenceRecord) -> None:
+            self.receipts.append(record.receipt)
+
+        async def flush(self) -> None: ...
+
+        async def aclose(self) -> None: ...
+
+    shelf, mark = Shelf(), tmp_path / "mark"
+    os.mkfifo(mark)
+    command = ["/bin/sh", "-c", f"echo begun > {mark}; exec sleep 600"]
+    async with app.open_local_plane(sandboxes=[plane.LOCAL_PROCESS], sinks=[shelf]) as local:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(local.run, command)
+            assert await anyio.Path(mark).read_text() == "begun\n"
+            tasks.cancel_scope.cancel()
+        [receipt] = shelf.receipts
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.CANCELLED
+
+
+async def test_a_request_is_one_call(local: app.LocalPlane) -> None:
+    async def answer(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            asked = await stream.receive()
+            assert b"x-lamp: green" in asked.lower()
+            await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, answer)
+        receipt = await local.request("GET", f"http://127.0.0.1:{port}/", headers={"X-Lamp": "green"})
+        assert (receipt.status, receipt.body) == (200, b"hi")
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_request_without_an_answer_is_a_receipt(local: app.LocalPlane) -> None:
+    receipt = await local.request("GET", "http://127.0.0.1:9/")
+    assert receipt.failure is not None
+    assert receipt.delivery is plane.Delivery.NOT_SENT
+
+
+async def test_what_is_raised_inside_comes_out_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with app.open_local_plane():
+            raise KeyError("a stranger's own")
+    with pytest.raises(plane.ExecutionRejected):
+        async with app.open_local_plane() as local:
+            await local.run(["/bin/true"])
+
+
+async def test_what_runs_is_ended_when_something_is_raised() -> None:
+    begun: list[tuple[app.LocalPlane, plane.ExecutionRef]] = []
+
+    async def fail() -> None:
+        async with app.open_local_plane(sandboxes=[plane.LOCAL_PROCESS]) as local:
+            intent = plane.ProcessIntent(**local.identity(seconds=600), argv=("/bin/sleep", "600"), max_ms=600_000)
+            begun.append((local, await local.start(intent, target_class=plane.LOCAL_PROCESS)))
+            raise KeyError("a stranger's own")
+
+    with pytest.raises(KeyError):
+        await fail()
+    [(local, ref)] = begun
+    receipt = await local.executions.wait(ref)
+    assert receipt.failure is not None
+    assert receipt.failure.failure_class is plane.FailureClass.CANCELLED
+
+
+async def test_a_cancellation_around_it_is_a_cancellation() -> None:
+    with anyio.CancelScope() as scope:
+        async with app.open_local_plane():
+            scope.cancel()
+            await anyio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("wrong", [["nope"], "local-process", [plane.LOCAL_PROCESS, plane.SSH_PINNED]])
+async def test_classes_that_this_host_cannot_have_are_refused(wrong: list[str] | str) -> None:
+    with pytest.raises(app.UnknownSandbox, match="local-bubblewrap"):
+        async with app.open_local_plane(sandboxes=wrong):
+            pytest.fail(f"it opened on {sys.platform}")
