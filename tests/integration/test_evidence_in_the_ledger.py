@@ -11,6 +11,7 @@ from fix_parrot import Answer, Parrot
 from fix_plane import Bench, Intents
 from interlock import app, connections, plane
 from interlock.adapters import sql
+from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +50,22 @@ async def test_each_send_of_a_run_holds_its_evidence(world: World):
             assert plane.verify_evidence(receipt) is None
         history = await process.il.runs.history(outcome.run_id)
         assert [receipt.intent_digest for receipt in kept] == [send.intent_digest for send in history.sends]
+
+
+async def test_a_receipt_without_the_secret_that_a_service_repeats_still_verifies(file_world: World, parrot: Parrot):
+    parrot.say = lambda heard: Answer(b'{"login": "octo-agent"}', 200, {"etag": f'"{TOKEN}"'})
+    async with file_world.process(execution={"egress_allow": (parrot.host,)}) as process:
+        await process.connect(parrot.url)
+        with pytest.raises(InterlockError) as failed:
+            await process.create()
+        assert failed.value.run_id is not None
+        kept = receipts(await process.il.runs.packet(failed.value.run_id))
+    assert kept
+    for receipt in kept:
+        assert ("etag", '"[redacted]"') in receipt.headers
+        assert TOKEN not in receipt.canonical
+        assert plane.verify_evidence(receipt) is None
+        assert "redacted_from" in receipt.evidence[-1].data
 
 
 async def test_a_run_has_no_second_copy(world: World):
