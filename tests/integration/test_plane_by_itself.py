@@ -114,6 +114,20 @@ async def test_what_runs_is_ended_when_something_is_raised() -> None:
     assert receipt.failure.failure_class is plane.FailureClass.CANCELLED
 
 
+async def test_what_is_closed_begins_nothing() -> None:
+    async with app.open_local_plane(sandboxes=[plane.LOCAL_PROCESS]) as local:
+        pass
+    with pytest.raises(RuntimeError, match="not open"):
+        await local.run(["/bin/true"])
+
+
+async def test_there_are_no_events_before_the_first(local: app.LocalPlane) -> None:
+    intent = plane.ProcessIntent(**local.identity(seconds=30), argv=("/bin/true",))
+    ref = await local.start(intent, target_class=plane.LOCAL_PROCESS)
+    with pytest.raises(ValueError, match="numbered from 1"):
+        [event async for event in local.executions.subscribe(ref, after=-1)]
+
+
 async def test_a_cancellation_around_it_is_a_cancellation() -> None:
     with anyio.CancelScope() as scope:
         async with app.open_local_plane():

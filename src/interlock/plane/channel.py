@@ -83,7 +83,9 @@ class EventLog:
             reader.leave()
 
     def attach(self, after: int = 0) -> "Reader":
-        """A reader of the events after that number. Until it leaves, the execution waits for it."""
+        """A reader of the events after that number. Until it leaves, the execution waits for it. ValueError if negative."""
+        if after < 0:
+            raise ValueError(f"events are numbered from 1, and {after} is before the first: 0 asks for all of them")
         reader = Reader(after, self._give, self._mark)
         self._cursors[reader] = after
         return reader

@@ -75,10 +75,11 @@ class Executions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         assert self._group is not None
-        self._group.cancel_scope.cancel()
+        group, self._group = self._group, None
+        group.cancel_scope.cancel()
         if isinstance(error, anyio.get_cancelled_exc_class()):
-            return await self._group.__aexit__(kind, error, trace)
-        await self._group.__aexit__(None, None, None)  # what the caller raises goes on as it is, and in no group
+            return await group.__aexit__(kind, error, trace)
+        await group.__aexit__(None, None, None)  # what the caller raises goes on as it is, and in no group
         return None
 
     async def start(
@@ -90,8 +91,9 @@ class Executions:
         asked_by: str | None = None,
     ) -> ExecutionRef:
         """As `Client.start`. `asked_by`: as whom the client is known, where there are several; each has keys of its own."""
-        if self._group is None:
-            raise RuntimeError("open the executions first: `async with plane.Executions(…)`")
+        group = self._group
+        if group is None:
+            raise RuntimeError("the executions are not open: start them within `async with plane.Executions(…)`")
         execution = self._node.open(intent, target_class, asked_by=asked_by)
         key = (asked_by, intent.tenant_id, intent.idempotency_key or intent.intent_id)
         self._roster.let_go()
@@ -123,7 +125,7 @@ class Executions:
         finally:
             held.accepted.set()
         execution.exchange.channel = Channel(held.log, held.inbox)
-        self._group.start_soon(self._carry_out, held, execution, lane)
+        group.start_soon(self._carry_out, held, execution, lane)
         return self._ref(held)
 
     async def subscribe(self, ref: ExecutionRef, *, after: int = 0) -> AsyncGenerator[ExecutionEvent]:
