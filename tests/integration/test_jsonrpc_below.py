@@ -86,7 +86,7 @@ print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}), flush
 
 async def test_a_command_that_is_not_there(lane: lanes.JsonRpcLane):
     call = await rpc(lane, command("", argv=("/nowhere/at-all",)), method="m").run()
-    call.failed(F.LAUNCH_FAILED)
+    call.failed(F.LAUNCH_FAILED, "command_not_found")
     assert call.exchange.bytes_sent == 0
 
 

@@ -143,6 +143,10 @@ class Keeper:
     def _start(self, spec: dict[str, Any], fds: list[int]) -> bool:
         streams, placed = _place(spec["fds"], fds)
         self._wrapped = spec["wrapped"]
+        told, tell = os.pipe2(os.O_CLOEXEC)
+        os.write(
+            tell, b"0"
+        )  # the number of an error in the child's preparation follows: `subprocess` says nothing of it
         try:
             child = subprocess.Popen(  # noqa: S603 - to start what it is told to is its task
                 spec["argv"],
@@ -154,16 +158,16 @@ class Keeper:
                 stderr=streams[2],
                 pass_fds=placed,
                 start_new_session=True,
-                preexec_fn=_preparation(spec),  # noqa: PLW1509 - a keeper has one thread
+                preexec_fn=_preparation(spec, tell),  # noqa: PLW1509 - a keeper has one thread
             )
         except OSError as error:
             self._send(f"e{error.errno} {'cwd' if error.filename == spec['cwd'] else 'command'}")
             return False
         except (subprocess.SubprocessError, ValueError):
-            self._send("e0 preparation")
+            self._send(f"e{os.read(told, 5).decode()} preparation")
             return False
         finally:
-            for fd in {*streams, *placed}:
+            for fd in {*streams, *placed, told, tell}:
                 os.close(fd)
         self._main = child.pid
         child.returncode = 0  # whoever waits for any child must not be forestalled
@@ -242,19 +246,23 @@ def _place(numbers: list[int], fds: list[int]) -> tuple[list[int], list[int]]:
     return high[:3], numbers
 
 
-def _preparation(spec: dict[str, Any]) -> Callable[[], None] | None:
+def _preparation(spec: dict[str, Any], tell: int) -> Callable[[], None] | None:
     """What the child does before it becomes the command; None keeps the quick way of starting it."""
     if not (spec["terminal"] or spec["rlimits"] or spec["groups"]):
         return None
 
     def prepare() -> None:
-        for path in spec["groups"]:
-            with open(path, "w") as file:
-                file.write("0")
-        if spec["terminal"]:
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-        for name, value in spec["rlimits"].items():
-            _limit(getattr(resource, name), value)
+        try:
+            for path in spec["groups"]:
+                with open(path, "w") as file:
+                    file.write("0")
+            if spec["terminal"]:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            for name, value in spec["rlimits"].items():
+                _limit(getattr(resource, name), value)
+        except OSError as error:
+            os.write(tell, str(error.errno or 0).encode())
+            raise
 
     return prepare
 

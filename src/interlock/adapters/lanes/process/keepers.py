@@ -229,5 +229,5 @@ def _wait(mother: subprocess.Popen[bytes]) -> None:
 
 def _reason(number: int, place: str) -> str:
     if place == "preparation":
-        return "its limits or its terminal could not be set"
+        return "its limits or its terminal could not be set" + (f": {os.strerror(number)}" if number else "")
     return f"the {'working folder' if place == 'cwd' else 'command'} cannot be used: {os.strerror(number)}"
