@@ -88,3 +88,56 @@ async def test_another_runs_approval_is_used_up_and_the_error_says_so(file_world
         told = await process.il.runs.history(run_of(refused.value))
         assert told.run.run_id != held.run_id
         assert (told.run.state, (await process.il.approvals.fetch(asked(held))).state) == ("failed", "spent")
+
+
+async def test_a_request_to_cancel_meanwhile_ends_the_run(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It came while the call was on its way to be refused: nobody may execute the run afterwards."""
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create(idempotency_key="k")
+        await process.reviewer.approvals.approve(asked(held))
+    async with world.process(**CLOSED) as process:
+        node = process.parts.wiring.node
+        execute = node.execute
+
+        async def cancelled_first(*intent: Any, **how: Any) -> plane.Receipt:
+            await process.il.runs.cancel(held.run_id, reason="enough")
+            return await execute(*intent, **how)
+
+        monkeypatch.setattr(node, "execute", cancelled_first)
+        with pytest.raises(plane.EffectFailed) as refused:
+            await process.il.approvals.execute(asked(held))
+        assert "approve" not in refused.value.next_step
+        told = await process.last()
+        assert (told.run.state, told.run.reason) == (runs.State.CANCELLED, "run_cancelled")
+        assert [each.delivery for each in told.sends] == [runs.Delivery.NOT_SENT]
+        assert told.approvals[0].state is approvals.State.SPENT
+    async with world.process() as process:
+        with pytest.raises(runs.RunNotHeld):
+            await process.il.approvals.execute(asked(held))
+    assert world.server.effects() == 0
+
+
+async def test_what_an_earlier_attempt_sent_has_used_the_approval_up(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        file_world.server.fault("secondary_limit", match="issues/create", retry_after=1)
+        node, sent = process.parts.wiring.node, 0
+        execute = node.execute
+
+        async def stays_here_later(*intent: Any, **how: Any) -> plane.Receipt:
+            nonlocal sent
+            sent += 1
+            return await execute(*intent, **{**how, **({} if sent == 1 else {"may_leave": lambda: False})})
+
+        monkeypatch.setattr(node, "execute", stays_here_later)
+        with pytest.raises(plane.EffectFailed) as refused:
+            await process.il.approvals.execute(asked(held))
+        assert "Nothing was sent" not in refused.value.next_step
+        told = await process.last()
+        assert [each.delivery for each in told.sends][:2] == [runs.Delivery.REJECTED, runs.Delivery.NOT_SENT]
+        assert (told.run.state, told.approvals[0].state) == (runs.State.FAILED, approvals.State.SPENT)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from interlock import sdk
-from interlock.kernel import REDACTED, InterlockError, StoreError, UnknownOutcome, digest_bytes
+from interlock import approvals, sdk
+from interlock.kernel import REDACTED, InterlockError, StoreError, Tx, UnknownOutcome, digest_bytes
 from interlock.runs import attempt as attempts
 from interlock.runs import entries
 from interlock.runs.attempt import Ending
@@ -14,7 +14,7 @@ from interlock.runs.call import Call
 from interlock.runs.errors import RunCancelled
 from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Artifact, Attempt, AttemptState, State
+from interlock.runs.model import Artifact, Attempt, AttemptState, Delivery, State
 from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
@@ -63,27 +63,46 @@ class Closing:
         await self._write(State.WAITING, AttemptState.FAILED, "caller_gone", unknown)
 
     async def _end_unsent(self, approval_id: str, error: InterlockError) -> None:
-        """An approved call failed before anything left: the run is held again, and its approval is as if unspent."""
+        """An approved call failed before anything left: the run is held again, and its approval is as if unspent; unless
+        somebody has asked meanwhile for the run to be cancelled."""
         wiring, run = self.wiring, self.sender.run
-        at = wiring.clock.now()
-        spent = await wiring.store.read(
-            lambda tx: wiring.approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
-        )
-        if spent is None or not spent.run_id == spent.spent_by == run.run_id or spent.expires_at <= at:
-            error.next_step += f" Nothing was sent, but the approval {approval_id} is used up: ask for another."
+        at, plain = wiring.clock.now(), error.next_step
+        spent = await wiring.store.read(lambda tx: self._find_unused(tx, approval_id, at))
+        if spent is None:
+            error.next_step += f" The approval {approval_id} is used up: ask for another."
             await self._write(State.FAILED, AttemptState.FAILED, error.code, error)
             return
         step = f"`interlock approvals approve {approval_id}` then executes it."
         error.next_step += f" Nothing was sent, so the approval still holds: {step}"
         end = self._end(AttemptState.FAILED, error, at)
-        await self.sender.record(
-            [entries.attempt_ended(end), entries.approval_moved(spent.given_back())],
-            at=at,
-            # A new fence, so that nothing of this attempt can write to the run any more.
-            move=Move(state=State.HELD, reason=error.code, error=end.error, fence=run.fence + 1),
-            records=Records(attempt_end=end),
-            beside=lambda tx: wiring.approvals.give_back(tx, spent),
-        )
+
+        def give_back(tx: Tx) -> None:
+            if self.sender.cancel_requested:
+                raise RunCancelled(f"{run.run_id} was cancelled before its effect left", run_id=run.run_id)
+            wiring.approvals.give_back(tx, spent)
+
+        try:
+            await self.sender.record(
+                [entries.attempt_ended(end), entries.approval_moved(spent.given_back())],
+                at=at,
+                # A new fence, so that nothing of this attempt can write to the run any more.
+                move=Move(state=State.HELD, reason=error.code, error=end.error, fence=run.fence + 1),
+                records=Records(attempt_end=end),
+                beside=give_back,
+            )
+        except RunCancelled as stop:
+            error.next_step = plain
+            await self._write(State.CANCELLED, AttemptState.CANCELLED, stop.code, error)
+
+    def _find_unused(self, tx: Tx, approval_id: str, at: datetime) -> approvals.Approval | None:
+        """The approval, if it is this run's own and still good, and nothing left in the attempts before this one either."""
+        wiring, run = self.wiring, self.sender.run
+        spent = wiring.approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
+        if spent is None or not spent.run_id == spent.spent_by == run.run_id or spent.expires_at <= at:
+            return None
+        sends = wiring.ledger.list_sends(tx, run.tenant_id, run.run_id)
+        before = (send for send in sends if send.attempt_id != self.attempt.attempt_id)
+        return spent if all(send.delivery is Delivery.NOT_SENT for send in before) else None
 
     def _end(self, state: AttemptState, error: InterlockError | None, at: datetime) -> AttemptEnd:
         return AttemptEnd(

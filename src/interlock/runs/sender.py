@@ -77,6 +77,11 @@ class Sender:
         return self._journal.run
 
     @property
+    def cancel_requested(self) -> bool:
+        """Whether somebody was seen to ask for the run to stop."""
+        return self._journal.cancel_requested
+
+    @property
     def begun_at(self) -> datetime:
         """When the run was made: the same for every attempt."""
         return self._journal.run.created_at
