@@ -293,6 +293,30 @@ async def test_one_that_may_not_run_again_stays_in_doubt_after_a_crash(world: Wo
         assert world.server.effects("issues/create") == 1
 
 
+async def test_one_that_cannot_run_again_stays_in_doubt(world: World, monkeypatch: pytest.MonkeyPatch):
+    """That it stayed here this time says nothing of what it did before."""
+    manifests = [ACME, routines(OPEN_TWO)]
+    async with world.process(manifest=manifests) as process:
+        await process.connect(world.server.url)
+    await world.killed("hold", run, match="issues/create", manifest=manifests)
+    async with world.process(manifest=manifests) as process:
+        node = process.parts.wiring.node
+        execute = node.execute
+
+        async def no_scripts(intent: plane.Intent, **how: Any) -> plane.Receipt:
+            if isinstance(intent, plane.ScriptIntent):
+                how["target_class"] = "guest-bridge"  # which this node has not
+            return await execute(intent, **how)
+
+        monkeypatch.setattr(node, "execute", no_scripts)
+        await process.il.runs.recover()
+        [script] = [each for each in await process.il.runs.list() if each.parent_run_id is None]
+        assert (script.state, script.reason) == (runs.State.WAITING, "unknown_outcome")
+        monkeypatch.undo()
+        assert (await process.il.runs.settle(script.run_id)).state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 2
+
+
 async def test_a_waiting_one_that_policy_now_denies_goes_on_waiting(file_world: World):
     file_world.law = ASK_CREATE
     manifests = [ACME, routines(OPEN_TWO)]

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 import anyio
 
-from interlock import sdk
+from interlock import plane, sdk
 from interlock.kernel import JSON, PROGRESS, InterlockError, InternalError, Retry, UnknownOutcome, canonical
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
@@ -27,6 +27,8 @@ _progress = logging.getLogger(PROGRESS)
 READ_TRIES = 3
 """How often a failing reconciliation read is repeated before a person is asked."""
 
+_RAN = frozenset({plane.FailureClass.SCRIPT_FAILED, plane.FailureClass.SCRIPT_DENIED, plane.FailureClass.SCRIPT_LIMIT})
+"""The failures of a script that ran."""
 
 ONCE = "It happened: look at the service before you ask for it again, for that would do it once more."
 """What to do about an error that came after its effect."""
@@ -252,6 +254,15 @@ async def _read_once(
     except Exception as error:  # noqa: BLE001 - a connector's bug must leave the write in doubt, not the process dead
         return None, _defect(call, error)
     return verdict, None if verdict.failure is None else redacted(call, verdict.failure)
+
+
+def run_again(call: Call, ending: Ending) -> Ending:
+    """How a script ended that was run again to settle what an earlier attempt did. If it did not come to run, nothing is
+    settled: that nothing left now says nothing of before."""
+    error = ending.error
+    if error is None or ending.effect != "none" or error.details.get("failure_class") in _RAN:
+        return ending
+    return replace(unclear(call, error, "only running it again would tell, and it could not run"), again=ending.again)
 
 
 def unclear(call: Call, cause: InterlockError, why: str) -> Ending:

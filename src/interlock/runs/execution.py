@@ -73,7 +73,7 @@ class Execution:
                 raise
             except StoreError as error:
                 raise _unsaved(call, sender, error) from error
-            begun, left_open = following, None
+            begun, left_open = following, left_open if ending.effect == "unknown" else None
 
     def _sender(self, call: Call, journal: Journal, begun: Begun) -> Sender:
         return Sender(
@@ -108,6 +108,8 @@ class Execution:
                 return attempts.unclear(call, doubt.cause, "only running it again would tell, and it may not run again")
             return Ending(error=doubt.cause, effect="none")
         ending = await attempts.carry_out(wiring, call, sender, facts, begun)
+        if doubt is not None and doubt.written_at is not None and not reads:
+            return attempts.run_again(call, ending)
         if ending.effect == "unknown" and ending.error is not None and reads:
             return await attempts.reconcile(
                 wiring, call, sender, facts, cause=ending.error, written_at=sender.last_write()
