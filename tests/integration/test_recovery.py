@@ -15,6 +15,13 @@ from interlock.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
 
+MISSPELT = policy.Policy(
+    rules=(
+        policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("acme.isue.close",)),
+        policy.Rule(rule_id="rest", then=policy.Effect.ALLOW),
+    )
+)
+
 
 def create(title: str = "Door") -> Callable[[Process], Awaitable[runs.Outcome]]:
     return lambda process: process.create(title)
@@ -263,6 +270,20 @@ async def test_a_connection_that_was_revoked_meanwhile(world: World):
             "acme.issue.create": "waiting",
             "acme.account.fetch": "failed",
         }
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_misspelt_rule_leaves_it_for_later(world: World):
+    await connected(world)
+    await world.killed("hold", create())
+    lawful, world.law = world.law, MISSPELT
+    async with world.process() as process:
+        assert not await process.il.runs.recover()
+        assert await process.states() == ["running"]
+    world.law = lawful
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
 
 
