@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from interlock import connections, runs, testing
 from interlock.adapters import keys, sql
@@ -382,6 +382,16 @@ async def test_a_reason_that_quotes_the_secret_is_kept_without_it(desk: Connecti
     revoked = await desk.revoke(ANN, "acme", f"found {TOKEN} in a log")
     assert revoked.reason == f"found {REDACTED} in a log"
     assert (await desk.revoke(ANN, "acme", "again")).reason == revoked.reason
+
+
+async def test_a_connection_whose_key_is_lost_can_be_revoked(
+    store: sql.SqlStore, clock: testing.ManualClock, ids: testing.SequentialIds
+):
+    await desk_on(store, clock, ids).connect_token(ANN, GRANT)
+    await store.write(lambda tx: sql.connection(tx).execute(delete(tables.keys)))
+    revoked = await desk_on(store, clock, ids).revoke(ANN, "acme", "its key is gone")
+    assert (revoked.state, revoked.reason) == (State.REVOKED, "its key is gone")
+    assert await stored_secrets(store) == 0
 
 
 async def test_the_same_name_connected_by_many_at_once_is_one_connection(

@@ -10,7 +10,7 @@ from interlock.connections import choose, errors, granted, leases, sealing, tran
 from interlock.connections.grant import TokenGrant, is_text
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
-from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, Tx, is_id
+from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, StoreError, Tx, is_id
 
 MAX_PAGE: Final = 500
 _MAX_REASON: Final = 200
@@ -208,7 +208,7 @@ class Connections:
             return Redactor()
         try:
             return Redactor((await self._open(found[1])).values())
-        except (errors.LeaseRevoked, errors.CredentialDamaged):
+        except (errors.LeaseRevoked, errors.CredentialDamaged, StoreError):
             return Redactor()
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
