@@ -1,7 +1,10 @@
 """HTTP/2 in the HTTP lane against peers that misuse it."""
 
+import asyncio
+import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import closing
 from typing import Any, ClassVar
 
 import anyio
@@ -28,7 +31,9 @@ from fix_streams import LOOPBACK, PATIENCE, REF, TOKEN, Call, Vault, fields
 from http2_peer import Settings, Talk
 from interlock import plane, testing
 from interlock.adapters.lanes import HttpLane
+from interlock.adapters.lanes.http2 import Http2
 from interlock.adapters.lanes.http2_session import Session
+from interlock.adapters.lanes.wire import READ_AHEAD, Wire
 
 NOT_SENT, REJECTED, UNKNOWN = plane.Delivery.NOT_SENT, plane.Delivery.REJECTED, plane.Delivery.UNKNOWN
 Script = Callable[[Talk], Awaitable[None]]
@@ -452,6 +457,29 @@ def test_answers_to_a_peer_that_does_not_listen_are_bounded():
     assert stream.failure is not None
     assert stream.failure.failure.code == "frame_flood"
     assert unsent < 100_000
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("hangs_up", [False, True])
+async def test_what_comes_faster_than_it_is_looked_at_is_all_read(*, hangs_up: bool):
+    """Little frames, which take several turns, and behind them so many large ones that the wire keeps what follows."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        wire = (await asyncio.get_running_loop().create_connection(lambda: Wire("a.example"), sock=ours))[1]
+        with closing(Http2(wire, "http")) as connection:
+            wire.data_received(SettingsFrame(0).serialize())
+            await connection.greet(PATIENCE)
+            line, exchange = connection.line(), plane.Exchange(testing.ManualClock())
+            await line.send(exchange, "GET", "/", [(b"host", b"a.example")], b"", limit=PATIENCE)
+            little = PingFrame(0, b"12345678").serialize()
+            large = struct.pack("!I", 16_384)[1:] + b"\xbb" + bytes(5) + bytes(16_384)  # of a kind that nobody knows
+            wire.data_received(head(1, ends=False).serialize() + little * 63 + large * (READ_AHEAD // 16_384 + 1))
+            wire.data_received(DataFrame(1, b"all", flags=["END_STREAM"]).serialize())
+            if hangs_up:
+                wire.eof_received()
+            parts = [await line.receive(limit=5) for _ in range(3)]
+            assert [type(part).__name__ for part in parts] == ["Response", "Data", "EndOfMessage"]
 
 
 @pytest.mark.anyio

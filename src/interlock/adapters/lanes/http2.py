@@ -92,13 +92,14 @@ class Http2:
         """Look at what has arrived, and at the rest of it after the others' turn."""
         session, wire, self._goes_on = self.session, self.wire, False
         if session.violation is None:
-            if session.unread < READ_AHEAD:
+            if not (is_behind := session.unread >= READ_AHEAD):
                 session.hear(wire.take())
-            if session.turn(_FRAMES):
+            more = session.turn(_FRAMES)
+            if session.violation is not None:
+                wire.close()
+            elif more or is_behind:  # then more may wait in the wire, which tells nobody of it again
                 self._goes_on = True
                 self._loop.call_soon(self._go_on)
-            elif session.violation is not None:
-                wire.close()
             elif wire.ended:
                 session.end(broke=wire.error is not None)
         self.waiting.look()
