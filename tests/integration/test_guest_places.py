@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
@@ -73,6 +74,31 @@ async def test_strangers_take_nobodys_session(tmp_path: Path):
         while (again := await run(lane, process("true"))).code == "guest_busy":
             pass  # until the first one's session has been buried
         assert again.failure is None
+
+
+_CROWD = """
+import os, signal, socket, sys
+from interlock.adapters.lanes.places import guest_agent
+from interlock.adapters.lanes.process.keeper import prepare
+guest_agent._MOST_STRANGERS = 1
+woken = prepare()
+listener, far, near = socket.socket(), *socket.socketpair()
+doorman = guest_agent._Doorman(listener, 1)
+doorman.let_in(near, b"t" * 32, (), "guest")
+[(door, first)] = doorman.strangers.items()
+os.kill(first, signal.SIGKILL)
+os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+doorman.bury()
+doorman.let_in(near, b"t" * 32, (), "guest")
+print(door.fileno(), *(child != first for child in doorman.strangers.values()))
+[child] = doorman.strangers.values()
+os.kill(child, signal.SIGKILL)
+"""
+
+
+def test_who_has_to_go_may_have_gone_by_itself():
+    done = subprocess.run([sys.executable, "-c", _CROWD], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("-1 True\n", "")
 
 
 async def test_a_token_that_is_missing_or_short_is_never_used(tmp_path: Path):

@@ -80,7 +80,8 @@ class _Doorman:
         """Have somebody greeted, by a process of its own."""
         if len(self.strangers) >= _MOST_STRANGERS:
             door, first = next(iter(self.strangers.items()))
-            os.kill(first, signal.SIGKILL)
+            if first in self._children:  # else it has gone by itself, and its number may be another's
+                os.kill(first, signal.SIGKILL)
             self._forget(door)
         ours, theirs = socket.socketpair()
         child = os.fork()
