@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import anyio
@@ -13,6 +15,7 @@ import pytest
 from fix_process import PYTHON, SPAWN_ESCAPED, Told, alive, begun, cancelled, process, program, run
 from interlock import plane
 from interlock.adapters import lanes
+from interlock.adapters.lanes.process.groups import TOTAL_MEMORY, Groups
 from interlock.kernel import SystemClock
 
 pytestmark = pytest.mark.anyio
@@ -338,6 +341,31 @@ async def test_limits_on_all_together_hold_or_are_refused(process_lane: lanes.Pr
         ),
     )
     assert eater.failure is not None or eater.facts["left_over"] < 7
+
+
+_KILLED = """
+import os, signal
+from interlock.adapters.lanes.process.groups import TOTAL_MEMORY, Groups
+with Groups().limited({TOTAL_MEMORY: 1 << 30}) as files:
+    print(*files, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_groups_that_somebody_killed_has_left_are_taken_away_and_no_others():
+    groups = Groups()
+    if TOTAL_MEMORY not in groups.offered:
+        pytest.skip("this host gives no control groups")
+    with groups.limited({TOTAL_MEMORY: 1 << 30}) as files:
+        killed = subprocess.run(
+            [sys.executable, "-c", _KILLED], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert killed.returncode == -signal.SIGKILL
+        [left] = killed.stdout.split()
+        assert Path(left).exists()
+        Groups()
+        assert (Path(left).exists(), [Path(each).exists() for each in files]) == (False, [True])
+    assert not Path(files[0]).exists()
 
 
 async def test_what_cannot_be_enforced_is_refused(process_lane: lanes.ProcessLane):

@@ -2,6 +2,7 @@
 far side of a placement, with the standard library alone."""
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
@@ -24,7 +25,8 @@ class Group:
 
 
 class Groups:
-    """What this host offers. It is asked once, by making a group and taking it away."""
+    """What this host offers. It is asked once, by making a group and taking it away; those that somebody who was killed has
+    left behind are taken away as well."""
 
     def __init__(self, root: Path = _ROOT) -> None:
         self._found: dict[str, Group] = {}
@@ -51,8 +53,7 @@ class Groups:
             for restraint, value in limits.items():
                 group = self._found[restraint]
                 if group.parent not in folders:
-                    folders[group.parent] = _make(group.parent)
-                    stack.callback(_remove, folders[group.parent])
+                    folders[group.parent] = stack.enter_context(_made(group.parent))
                 (folders[group.parent] / group.limit).write_text(str(value))
             yield [str(folder / "cgroup.procs") for folder in folders.values()]
 
@@ -60,20 +61,44 @@ class Groups:
 def _can_limit(group: Group) -> bool:
     if not (group.parent / "cgroup.procs").exists():
         return False
+    _sweep(group.parent)
     try:
-        folder = _make(group.parent)
+        with _made(group.parent) as folder:
+            return (folder / group.limit).exists()
     except OSError:
         return False
-    try:
-        return (folder / group.limit).exists()
-    finally:
-        _remove(folder)
 
 
-def _make(parent: Path) -> Path:
-    return Path(tempfile.mkdtemp(prefix=f"interlock-{os.getpid()}-", dir=parent))
+@contextlib.contextmanager
+def _made(parent: Path) -> "Generator[Path, None, None]":
+    """A group, for as long as the block lasts. It is locked by whoever made it, so that others see that it is in use."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=f"interlock-{os.getpid()}-", dir=parent))
+            stack.callback(_remove, folder)
+            with contextlib.suppress(FileNotFoundError):  # another's sweep was there before the lock
+                stack.enter_context(_locked(folder, fcntl.LOCK_SH))
+            if folder.exists():
+                break
+        yield folder
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob("interlock-[0-9]*-*"):
+        with contextlib.suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):  # in use, or just gone
+            folder.rmdir()
 
 
 def _remove(folder: Path) -> None:
     with contextlib.suppress(OSError):  # a process that cannot be killed now keeps it; the kernel empties it later
         folder.rmdir()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, how: int) -> "Generator[None, None, None]":
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, how)
+        yield
+    finally:
+        os.close(fd)
