@@ -1,8 +1,10 @@
 """The way out of a sandbox, asked as a command asks it: the hosts that are listed, and no other. (That a sandbox has no
 other way is shown by its probe, and in tests/rig.)"""
 
+import asyncio
 import contextlib
 import os
+import resource
 import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -14,7 +16,7 @@ import pytest
 
 from fix_peer import Conversation, Peer, listen
 from fix_streams import LOOPBACK
-from interlock import plane
+from interlock import plane, testing
 from interlock.adapters.lanes import Egress
 from interlock.adapters.lanes.process.gate import dialler_for, gated
 from interlock.kernel import SystemClock
@@ -277,3 +279,53 @@ async def test_a_sandbox_that_never_opens_leaves_the_gate_shut():
             return os.getpid()
 
         assert await gated(work, ours.fileno(), ["acme.dev:443"], exchange, dialler_for(LOOPBACK, {})) == os.getpid()
+
+
+class Patient(testing.ManualClock):
+    """Says when somebody begins to wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = anyio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.waits.set()
+        await super().sleep(seconds)
+
+
+async def test_a_caller_for_whom_there_is_no_descriptor_waits_until_there_is_one():
+    clock, loop, limit = Patient(), asyncio.get_running_loop(), resource.RLIMIT_NOFILE
+    before = resource.getrlimit(limit)
+    ours, theirs = socket.socketpair()
+    with (
+        ours,
+        theirs,
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.socket() as one,
+        socket.socket() as two,
+    ):
+        for each in (ours, one, two):
+            each.setblocking(False)
+        socket.send_fds(theirs, [b"l"], [listener.fileno()])
+
+        async def ask(caller: socket.socket) -> bytes:
+            await loop.sock_sendall(caller, b"nonsense\r\n\r\n")
+            return await loop.sock_recv(caller, 12)
+
+        async def work() -> list[bytes]:
+            await loop.sock_connect(one, listener.getsockname())
+            said = [await ask(one)]
+            resource.setrlimit(limit, (1, before[1]))
+            await loop.sock_connect(two, listener.getsockname())
+            await clock.waits.wait()
+            resource.setrlimit(limit, before)
+            return [*said, await ask(two)]
+
+        try:
+            with anyio.fail_after(60):
+                said = await gated(
+                    work, ours.fileno(), ["acme.dev:443"], plane.Exchange(clock), dialler_for(LOOPBACK, {})
+                )
+        finally:
+            resource.setrlimit(limit, before)
+    assert said == [b"HTTP/1.1 400"] * 2

@@ -24,6 +24,9 @@ _FOREVER: Final = 1_000_000.0
 _PATIENCE: Final = 10.0
 """Seconds within which the command says where it wants to go, and a host is reached."""
 
+_SHORT: Final = 0.1
+"""Seconds before the next caller is let in, where one could not be."""
+
 _MOST_AT_ONCE: Final = 64
 _MOST_NOTES: Final = 256
 _PIECE: Final = 65_536
@@ -75,8 +78,13 @@ class _Gate:
             async with anyio.create_task_group() as tasks:
                 while True:
                     await self._places.acquire()
-                    caller, _ = await loop.sock_accept(listener)
-                    tasks.start_soon(self._attend, caller)
+                    try:
+                        caller, _ = await loop.sock_accept(listener)
+                    except OSError:  # it hung up, or the node is short of descriptors: no reason to end the command
+                        self._places.release()
+                        await self._exchange.clock.sleep(_SHORT)
+                    else:
+                        tasks.start_soon(self._attend, caller)
 
     async def _attend(self, caller: socket.socket) -> None:
         try:
