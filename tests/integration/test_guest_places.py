@@ -25,7 +25,7 @@ from interlock import plane
 from interlock.adapters import lanes, targets
 from interlock.adapters.lanes.places import frames, handshake
 from interlock.adapters.lanes.places.link import Link, LinkLost
-from interlock.adapters.lanes.process.groups import Groups
+from interlock.adapters.lanes.process.groups import PROCESSES, Groups
 from interlock.kernel import SystemClock
 
 pytestmark = pytest.mark.anyio
@@ -99,6 +99,24 @@ os.kill(child, signal.SIGKILL)
 def test_who_has_to_go_may_have_gone_by_itself():
     done = subprocess.run([sys.executable, "-c", _CROWD], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("-1 True\n", "")
+
+
+def tell(file: str, text: str) -> None:
+    Path(file).write_text(text)
+
+
+async def test_an_agent_that_can_have_no_process_goes_on(tmp_path: Path):
+    """As where a command has taken all that there are."""
+    groups = Groups()
+    if PROCESSES not in groups.offered:
+        pytest.skip("this host gives no control groups")
+    with groups.limited({PROCESSES: 1}) as [members], agent(tmp_path) as guest:
+        tell(members, str(guest.process.pid))
+        lane = placed_lane(guest.place())
+        told = await run(lane, process("true"))
+        assert (told.failure is None, told.exchange.bytes_sent) == (False, 0)
+        tell(members.replace("cgroup.procs", "pids.max"), "max")
+        assert (await run(lane, process("echo", "in"))).said() == b"in\n"
 
 
 async def test_a_token_that_is_missing_or_short_is_never_used(tmp_path: Path):

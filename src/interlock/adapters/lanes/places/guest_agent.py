@@ -84,7 +84,12 @@ class _Doorman:
                 os.kill(first, signal.SIGKILL)
             self._forget(door)
         ours, theirs = socket.socketpair()
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError:  # no process can be had now: whoever came is hung up on, and may come again
+            ours.close()
+            theirs.close()
+            return
         if child:
             theirs.close()
             self._children.add(child)
