@@ -116,7 +116,7 @@ def test_what_is_not_a_field_is_refused(shell: Shell, field: str, said: str):
     ("text", "said"),
     [
         ('{"title": "' + "x" * 10_000_000 + '"}', "the limit is 1048576"),
-        ('{"title": ' + "[" * 5000 + "]" * 5000 + "}", "depth limit"),
+        ('{"title": ' + "[" * 5000 + "]" * 5000 + "}", "nested deeper than 64"),
         ('{"title": ' + "[" * 100 + "]" * 100 + "}", "nested deeper than 64"),
         ('{"title": NaN}', "not JSON"),
         ('{"title": 1e999}', "JSON"),
@@ -247,6 +247,11 @@ def test_a_missing_key_is_named_and_not_made(shell: Shell):
     assert (told.code, told.error["code"]) == (2, "key_missing")
     assert "Put back the key" in told.error["next_step"]
     assert not (shell.folder / "elsewhere").exists()
+
+
+def test_a_wrong_address_is_named_before_the_key_that_it_would_need(bare_shell: Shell):
+    told = bare_shell.run("runs", "list", "--store", "postgresql://db.example:port/interlock", "--json")
+    assert (told.code, told.error["code"]) == (2, "invalid_store_url")
 
 
 def test_a_typo_in_the_policy_is_named_with_its_line(shell: Shell):

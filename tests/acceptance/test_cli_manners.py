@@ -90,6 +90,12 @@ def test_help_teaches(bare_shell: Shell):
     assert "Commands:" in bare_shell.run("runs").out
 
 
+@pytest.mark.parametrize("line", [("--version", "--json"), ("--json", "--version")])
+def test_the_version_is_told_to_programs_too(bare_shell: Shell, line: tuple[str, ...]):
+    told = bare_shell.run(*line)
+    assert bare_shell.run("--version").out == f"interlock {told.json['version']}\n"
+
+
 def commands() -> list[tuple[str, ...]]:
     import typer
 

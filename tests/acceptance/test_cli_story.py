@@ -236,6 +236,8 @@ def test_the_catalogue_needs_no_store(bare_shell: Shell):
     assert "interlock invoke github.issue.create repo=REPO title=TITLE" in shown
     assert "array of string" in shown
     assert [each["connector_id"] for each in bare_shell.good("connectors", "list")["connectors"]] == ["github"]
+    heads, row = bare_shell.run("connectors", "list").out.splitlines()
+    assert row[heads.index("TRUSTED") :].startswith("in process")
     assert "interlock connect github --token-env NAME" in bare_shell.run("connectors", "show", "github").out
     assert list(bare_shell.folder.iterdir()) == []
 
@@ -250,6 +252,7 @@ def test_connections_come_and_go(shell: Shell):
         shell.good("invoke", "github.repo.fetch", f"repo={REPOSITORY}", "--connection", "mona")["state"] == "completed"
     )
     assert shell.good("connections", "revoke", "mona", "--reason", "left")["state"] == "revoked"
+    assert "reason" not in shell.run("connections", "revoke", "github").out
     assert {each["name"] for each in shell.good("connections", "list")["connections"]} == {"github", "mona"}
     assert "left" in shell.run("connections", "show", "mona").out
 
@@ -268,6 +271,8 @@ def test_one_operator_may_be_told_apart_from_another(shell: Shell):
     _, approval_id = shell.hold("alone")
     own = shell.run("approvals", "approve", approval_id, "--json")
     assert (own.code, own.error["code"]) == (2, "self_review")
+    decided = shell.run("approvals", "approve", approval_id, "--no-run", "--actor", "local:reviewer").out
+    assert decided.endswith("by local:reviewer\n")
     done = shell.good("approvals", "approve", approval_id, "--actor", "local:reviewer")
     assert (done["approval"]["reviewer"], done["outcome"]["state"]) == ("local:reviewer", "completed")
 

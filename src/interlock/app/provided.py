@@ -29,11 +29,12 @@ class CannotIsolate(ConfigurationError):
 
 
 def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
-    """The root key; one made on the spot for a store in memory. Raises KeyMissing, KeyInvalid, KeyExposed."""
-    from interlock.adapters import keys
+    """The root key; one made on the spot for a store in memory. Raises InvalidStoreUrl, KeyMissing, KeyInvalid, KeyExposed."""
+    from interlock.adapters import keys, sql
 
     if is_memory(settings.store):
         return keys.fleeting_root()
+    sql.parse_address(settings.store_url)  # of a wrong address and a missing key, the address is what to mend first
     shared = settings.store_url.startswith(("postgresql://", "postgres://"))
     try:
         return keys.load_root(environ=os.environ, create=create and not shared, allow_generated=not shared)

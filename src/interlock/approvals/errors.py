@@ -28,7 +28,10 @@ class ApprovalExpired(ConflictError):
     """The approval's time is over."""
 
     code = "approval_expired"
-    next_step = "Invoke the capability again; that asks anew."
+    next_step = (
+        "Invoke the capability again; that asks anew. If the call had an idempotency key, give it a new one: the old one "
+        "answers with the run that ended."
+    )
 
 
 class ApprovalDenied(ConflictError):

@@ -144,8 +144,8 @@ async def deny(
 def _decided(paper: "Paper", found: "approvals.Approval") -> None:
     from interlock.cli.paper import Ink
 
-    own = "(their own request)" if found.self_reviewed else ""
-    paper.line(paper.state(found.state.value), Ink(found.approval_id, "strong"), f"by {found.reviewer}", own)
+    own = ("(their own request)",) if found.self_reviewed else ()
+    paper.line(paper.state(found.state.value), Ink(found.approval_id, "strong"), f"by {found.reviewer}", *own)
 
 
 def _show(paper: "Paper", found: "approvals.Approval") -> None:

@@ -57,9 +57,11 @@ def list_connectors(desk: "Desk") -> "Answer":
 
     def show(paper: "Paper") -> None:
         rows = [
-            (each.connector_id, each.version, str(len(each.operations)), each.description) for each in known.connectors
-        ]
-        paper.table(("connector", "version", "operations", "about"), rows)
+            (each.connector_id, each.version, str(len(each.operations)),
+             "in process" if app.trusts(settings, discovery, each) else "no", each.description)
+            for each in known.connectors
+        ]  # fmt: skip
+        paper.table(("connector", "version", "operations", "trusted", "about"), rows)
         for each in discovery.problems:
             first, *rest = each.problem.splitlines() or ("",)
             paper.line(Ink("broken:", "bad"), each.entry_point, Ink(f"({each.distribution})", "faint"), first)

@@ -97,6 +97,8 @@ def share(tree: typer.Typer, about: str, *more: inspect.Parameter, epilog: str |
 
     def callback(ctx: typer.Context, **values: Any) -> None:
         given = _keep(ctx, values)
+        if values.get("version"):
+            raise typer.Exit(_run(_version, given, {}, ctx))
         if ctx.invoked_subcommand is None:
             if given.get("as_json"):
                 raise typer.BadParameter("a command is missing")
@@ -171,6 +173,13 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
 
         known = _known(error)
         return _fail(_about(known, ctx) if isinstance(known, Usage) else known, options)
+
+
+def _version(_: "Desk") -> "Answer":
+    from interlock.cli.desk import Answer
+    from interlock.kernel import VERSION
+
+    return Answer(document={"version": VERSION}, show=lambda paper: paper.line(f"interlock {VERSION}"))
 
 
 def _result(function: Callable[..., Any], desk: "Desk", own: _Given) -> "Answer | None":

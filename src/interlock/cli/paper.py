@@ -53,7 +53,7 @@ class Paper:
             return
         from rich.text import Text
 
-        self._console().print(Text(" ").join(_rich(part) for part in parts), soft_wrap=True)
+        self.console().print(Text(" ").join(_rich(part) for part in parts), soft_wrap=True)
 
     def heading(self, title: str) -> None:
         """A title with an empty line above it."""
@@ -73,7 +73,7 @@ class Paper:
         if self.plain:
             self._plain_table(columns, rows)
             return
-        console = self._console()
+        console = self.console()
         contents = [[_text(cell) for cell in cells] for cells in zip(columns, *rows, strict=True)]
         least = [_least(cells) for cells in contents]
         if sum(least) + 2 * len(least) > console.width:
@@ -112,10 +112,12 @@ class Paper:
             padded = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self._out.write(padded.rstrip() + "\n")
 
-    def _console(self) -> "Console":
+    def console(self) -> "Console":
+        """What draws on a terminal. Under NO_COLOR that is without bold and dim, too: people set it for plain text."""
         from rich.console import Console
 
-        return Console(file=self._out, highlight=False, markup=False, emoji=False)
+        colours = None if os.environ.get("NO_COLOR") else "auto"
+        return Console(file=self._out, color_system=colours, highlight=False, markup=False, emoji=False)
 
 
 _LEAST = 24

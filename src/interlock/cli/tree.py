@@ -1,7 +1,6 @@
 """All commands in one tree. Another one is a module with `register(tree)` and a line in `_MODULES`."""
 
 import inspect
-import sys
 from typing import Annotated
 
 import typer
@@ -55,6 +54,7 @@ Exit codes:
   5  unknown outcome: it may have happened; `interlock runs settle` settles it
   6  not verified: a packet is altered, or its signer is not trusted
   7  store: missing, damaged, full, out of date
+  130  interrupted: Ctrl-C (129: the terminal is gone, 143: SIGTERM)
 """
 
 
@@ -64,20 +64,10 @@ def tree() -> typer.Typer:
     version = inspect.Parameter(
         "version",
         inspect.Parameter.KEYWORD_ONLY,
-        annotation=Annotated[
-            bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version.")
-        ],
+        annotation=Annotated[bool, typer.Option("--version", help="Print the version.")],
         default=False,
     )
     share(made, ABOUT, version, epilog=EPILOG)
     for module in _MODULES:
         module.register(made)
     return made
-
-
-def _version(value: bool) -> None:  # noqa: FBT001 - Typer calls it so
-    if value:
-        from interlock.kernel import VERSION
-
-        sys.stdout.write(f"interlock {VERSION}\n")
-        raise typer.Exit

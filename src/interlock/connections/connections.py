@@ -160,7 +160,7 @@ class Connections:
             connection = standing[0]
             if connection.state is State.REVOKED:
                 return connection
-            return transitions.move(connection, State.REVOKED, at=now, reason=_line(reason))
+            return transitions.move(connection, State.REVOKED, at=now, reason=_line(reason) or None)
 
         return await self._change(caller, ref, change, wipe=True, now=now)
 

@@ -14,6 +14,7 @@ from interlock.kernel.errors import RequestError, Retry
 _DIGITS: Final = bytes(ord("0") if chr(code) in "0123456789" else code for code in range(256))
 _LONG: Final = b"0" * 19
 _NO_NUMBER: Final = re.compile(r"-?(?:nan|inf(?:inity)?)\b", re.IGNORECASE)
+_TOO_DEEP: Final = re.compile("depth limit|nested too deep")
 _FINITE: Final = "is no number of JSON; send a finite one, or null where that is accepted"
 _EXACT: Final = "where not every JSON reader keeps it exactly; send it as text, if a text is accepted there"
 
@@ -47,6 +48,8 @@ def parse_json(
     try:
         value = read_json(raw)
     except ValueError as error:
+        if _TOO_DEEP.search(str(error)):  # the parser's own limit, which is far beyond ours
+            raise InvalidJson(f"the {what} is nested deeper than {limits.max_depth} levels") from None
         raise InvalidJson(f"the {what} is not JSON: {_why(raw, error)}") from error
     check_json(value, limits=limits, what=what)
     if unique:

@@ -99,6 +99,7 @@ def test_the_page_and_the_help_name_every_exit_code():
     for code in range(8):
         assert f"\n| {code} | " in page
         assert f"\n  {code}  " in told
+    assert f"\n  {complaint.INTERRUPTED}  " in told
     assert {*EXIT_CODES} <= {*range(8), complaint.INTERRUPTED}
     assert f"| 129, {complaint.INTERRUPTED}, 143 |" in page
     assert f"| {complaint.PIPE_CLOSED} |" in page

@@ -88,6 +88,14 @@ def test_no_id_is_broken_over_lines(monkeypatch: pytest.MonkeyPatch, columns: in
     assert [line.rstrip() for line in words.splitlines()] == shown
 
 
+def test_who_wants_no_colour_gets_plain_text(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = printed(terminal=True)
+    assert "\x1b" not in shown
+    assert "✔ completed" in shown
+
+
 @pytest.mark.parametrize("name", ["dumb"])
 def test_a_terminal_that_can_nothing_gets_plain_lines(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv("TERM", name)

@@ -70,6 +70,12 @@ def test_a_text_that_is_not_json_says_where_and_what_is_accepted(text: str | byt
     assert told in caught.value.message
 
 
+@pytest.mark.parametrize("text", ["[" * 5000 + "]" * 5000, "[" * 5000, "[" * 200_000 + "1" * 30])
+def test_what_is_far_too_deep_is_told_the_limit(text: str) -> None:
+    with pytest.raises(InvalidJson, match="nested deeper than 3 levels"):
+        parse_json(text, limits=JsonLimits(max_depth=3))
+
+
 def test_size_is_judged_before_parsing() -> None:
     with pytest.raises(InvalidJson, match="has 10485762 bytes; the limit is 1048576"):
         parse_json(b'"' + b"x" * 10 * 1_048_576 + b'"')

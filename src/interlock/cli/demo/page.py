@@ -76,9 +76,7 @@ class Page:
         if self._paper is None or self._paper.plain:
             yield
             return
-        from rich.console import Console
-
-        with Console().status(text):
+        with self._paper.console().status(text):
             yield
 
     def _line(self, *parts: Ink | str) -> None:
