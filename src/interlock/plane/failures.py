@@ -145,7 +145,11 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
         "Choose a target class that enforces what the profile demands: `interlock plane targets --probe`.",
     ),
     FailureClass.LAUNCH_FAILED: Meaning(
-        Fault.CALLER, Retry.AFTER_CHANGE, "none", "Check the command, its working folder and its limits; it never ran."
+        Fault.CALLER,
+        Retry.AFTER_CHANGE,
+        "none",
+        "Check the command, its working folder and its limits, and in a sandbox that it may read itself and its libraries; "
+        "it never ran.",
     ),
     FailureClass.EXIT_NONZERO: Meaning(
         Fault.PROVIDER, Retry.AFTER_CHANGE, "depends", "Read what the command said on stderr, and its exit code."
