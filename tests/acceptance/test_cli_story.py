@@ -59,6 +59,7 @@ def test_a_key_acts_once(shell: Shell):
     first = shell.good(*create("once", "--idempotency-key", "k-1"))
     again = shell.good(*create("once", "--idempotency-key", "k-1"))
     assert (again["run_id"], again["replayed"]) == (first["run_id"], True)
+    assert list(again["output"].items()) == list(first["output"].items())  # in that order, too
     other = shell.run(*create("something else", "--idempotency-key", "k-1", "--json"))
     assert (other.code, other.error["code"]) == (2, "idempotency_conflict")
     assert shell.service.effects("issues/create") == 1

@@ -121,6 +121,7 @@ def _checked(call: Call, value: JSON, *, effect: sdk.EffectState) -> Ending:
         )
         unfit.__cause__ = cause
         return Ending(error=unfit, effect=effect)
+    value = sdk.ordered(call.operation.output_schema, value)
     try:
         call.capability.validate_output(value)
     except InterlockError as error:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from interlock import approvals, catalog, connections
+from interlock import approvals, catalog, connections, sdk
 from interlock.kernel import (
     JSON,
     Caller,
@@ -184,7 +184,7 @@ class Reading:
         if run.state is State.COMPLETED:
             artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
             last = next((each for each in reversed(artifacts) if each.name == "output"), None)
-            output = None if last is None else read_json(await self.content(last))
+            output = None if last is None else self._ordered(run, read_json(await self.content(last)))
         decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
         return Outcome(
             run_id=run.run_id,
@@ -194,6 +194,11 @@ class Reading:
             reasons=(*await self._refusal(run), *reasons(decisions)),
             approval_id=run.approval_id,
         )
+
+    def _ordered(self, run: Run, output: JSON) -> JSON:
+        """An output as the first answer had it."""
+        known = self._catalog.find(run.capability)
+        return output if known is None else sdk.ordered(known.operation.output_schema, output)
 
     async def _asked_too_long(self, run: Run) -> bool:
         """Whether a held run's approval has expired. It can go on no more, though it ends only when recovery comes by."""

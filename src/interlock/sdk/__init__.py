@@ -77,6 +77,7 @@ from interlock.sdk.manifest import (
 )
 from interlock.sdk.pointer import get as read_pointer
 from interlock.sdk.program import Output, Program, program
+from interlock.sdk.projection import ordered
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.schemas import (
@@ -176,6 +177,7 @@ __all__ = [
     "local",
     "messages",
     "no_auth",
+    "ordered",
     "patch",
     "post",
     "probe",

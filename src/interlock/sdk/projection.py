@@ -44,6 +44,20 @@ def project(schema: Schema, source: Source, *, effect: EffectState) -> JSON:
     return value
 
 
+def ordered(schema: Schema, value: JSON, *, root: Schema | None = None) -> JSON:
+    """The same output, its fields in the order in which the schema declares them, and then what it does not declare, by name:
+    for the canonical JSON in which an output is kept says nothing of order."""
+    root = schema if root is None else root
+    schema = _resolved(schema, root) if isinstance(cast("object", schema), dict) else {}  # a schema may also be `true`
+    if isinstance(value, Mapping):
+        fields, parts = cast("Mapping[str, JSON]", value), cast("Mapping[str, Schema]", schema.get("properties", {}))
+        names = [*(name for name in parts if name in fields), *sorted(fields.keys() - parts.keys())]
+        return {name: ordered(parts.get(name, {}), fields[name], root=root) for name in names}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [ordered(schema.get("items", {}), each, root=root) for each in cast("Sequence[JSON]", value)]
+    return value
+
+
 def _project(schema: Schema, node: JSON, source: Source, root: Schema) -> JSON:
     schema = _resolved(schema, root)
     if "properties" in schema and isinstance(node, Mapping):
