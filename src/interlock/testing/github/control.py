@@ -4,7 +4,7 @@ import hmac
 import inspect
 import json
 from collections.abc import Callable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ _VERBS = frozenset(
 class Control:
     """Steers a running service. Every method blocks until the service has done it.
 
-    All raise ValueError for what the service refuses, and OSError if it is not there.
+    All raise ValueError for what the service refuses, and OSError if it is not there, or stops before it has answered.
     """
 
     def __init__(self, url: str, secret: kernel.Secret) -> None:
@@ -106,6 +106,8 @@ class Control:
             )
             response = connection.getresponse()
             answer = orjson.loads(response.read())
+        except (HTTPException, orjson.JSONDecodeError) as error:
+            raise ConnectionError(f"{self.url} stopped while it was asked to {verb}") from error
         finally:
             connection.close()
         if response.status == 408:
