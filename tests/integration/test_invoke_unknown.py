@@ -242,7 +242,9 @@ async def test_a_read_beyond_its_deadline_fails(file_world: World):
         ("acme.account.fetch", "GET /user", runs.State.CANCELLED),
     ],
 )
-async def test_a_caller_that_goes_away(world: World, capability: str, match: str, state: runs.State, native: bool):
+async def test_a_caller_that_goes_away(
+    world: World, caplog: pytest.LogCaptureFixture, capability: str, match: str, state: runs.State, native: bool
+):
     import asyncio
 
     async with world.process() as process:
@@ -264,6 +266,8 @@ async def test_a_caller_that_goes_away(world: World, capability: str, match: str
         run = (await process.last()).run
         assert run.state is state
         assert run.reason == "caller_gone"
+        told = f"{capability} of run {run.run_id} had left"
+        assert (told in caplog.text) is (state is runs.State.WAITING)
         if state is runs.State.WAITING:
             assert (await process.il.runs.settle(run.run_id)).state is runs.State.COMPLETED
             assert world.server.effects("issues/create") == 1

@@ -61,6 +61,11 @@ class Closing:
             run_id=run_id,
         )
         await self._write(State.WAITING, AttemptState.FAILED, "caller_gone", unknown)
+        # Whoever went away takes no answer any more; an operator, or the person who pressed Ctrl-C, may still read this.
+        _log.warning(
+            "%s of run %s had left when its caller went away, and may have happened: `interlock runs settle %s` finds out",
+            self.call.capability.capability_id, run_id, run_id,
+        )  # fmt: skip
 
     async def _end_unsent(self, approval_id: str, error: InterlockError) -> None:
         """An approved call failed before anything left: the run is held again, and its approval is as if unspent; unless
