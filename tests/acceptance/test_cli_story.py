@@ -269,13 +269,18 @@ def test_the_token_is_nowhere(shell: Shell):
 def test_one_operator_may_be_told_apart_from_another(shell: Shell):
     path = shell.folder / "interlock.toml"
     path.write_text(path.read_text().replace("self_review = true", "self_review = false"))
-    _, approval_id = shell.hold("alone")
+    run_id, approval_id = shell.hold("alone")
+    assert "answered by" not in shell.run("runs", "show", run_id).out
     own = shell.run("approvals", "approve", approval_id, "--json")
     assert (own.code, own.error["code"]) == (2, "self_review")
     decided = shell.run("approvals", "approve", approval_id, "--no-run", "--actor", "local:reviewer").out
     assert decided.endswith("by local:reviewer\n")
     done = shell.good("approvals", "approve", approval_id, "--actor", "local:reviewer")
     assert (done["approval"]["reviewer"], done["outcome"]["state"]) == ("local:reviewer", "completed")
+    _, decision = shell.run("runs", "show", run_id).out.split("Decision\n")
+    first, again = decision.split("Timeline")[0].split("judged again")
+    assert f"answered by local:reviewer: {approval_id}" in first
+    assert f"answered by local:reviewer: {approval_id}" in again
 
 
 def test_init_writes_a_policy_that_reads_well(bare_shell: Shell):

@@ -19,7 +19,7 @@ _STATES = {"send.settled": "delivery", "policy.decided": "effect", "attempt.ende
 def draw(paper: Paper, history: runs.History, events: Sequence[runs.Event]) -> None:
     """The whole page."""
     _head(paper, history)
-    _decisions(paper, history.decisions)
+    _decisions(paper, history)
     paper.heading("Timeline")
     for event in events:
         draw_event(paper, event)
@@ -92,15 +92,20 @@ def _head(paper: Paper, history: runs.History) -> None:
     )
 
 
-def _decisions(paper: Paper, decisions: Sequence[runs.Decision]) -> None:
-    if not decisions:
+def _decisions(paper: Paper, history: runs.History) -> None:
+    if not history.decisions:
         return
     paper.heading("Decision")
-    for decision in decisions:
+    approval = _approval(history)
+    for number, decision in enumerate(history.decisions):
+        if number:
+            paper.line(" ", Ink(f"judged again {moment(decision.at)}", "faint"))
         for reason in cast("Sequence[Mapping[str, Any]]", decision.reasons or ()):
             paper.line(
                 " ", paper.state(str(reason["effect"])), str(reason["text"]), Ink(f"({reason['rule_id']})", "faint")
             )
+        if decision.effect == "ask" and approval is not None and approval.state is approvals.State.SPENT:
+            paper.line("   ", Ink(f"answered by {approval.reviewer}: {approval.approval_id}", "faint"))
 
 
 def _sends(paper: Paper, sends: Sequence[runs.Send]) -> None:
