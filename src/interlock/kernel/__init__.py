@@ -32,7 +32,7 @@ from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
 from interlock.kernel.secret import Secret
 from interlock.kernel.store import Store, Tx
 from interlock.kernel.version import VERSION
-from interlock.kernel.yamltext import parse_yaml
+from interlock.kernel.yamltext import parse_yaml, yaml_scalar
 
 __all__ = [
     "JSON",
@@ -81,4 +81,5 @@ __all__ = [
     "read_json",
     "to_micros",
     "to_rfc3339",
+    "yaml_scalar",
 ]

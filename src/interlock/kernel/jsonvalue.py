@@ -134,17 +134,22 @@ def _check_unique(raw: bytes, limits: JsonLimits, what: str) -> None:
         return found if len(found) == len(pairs) else _Repeating(pairs)
 
     try:
-        stack: list[tuple[object, str]] = [(json.loads(raw.decode(), object_pairs_hook=members), "$")]
+        stack: list[tuple[object, str, tuple[str | int, ...]]] = [
+            (json.loads(raw.decode(), object_pairs_hook=members), "$", ())
+        ]
     except RecursionError as error:  # in a value that a later one replaced
         raise InvalidJson(f"the {what} is nested deeper than {limits.max_depth} levels") from error
     while stack:
-        item, path = stack.pop()
+        item, path, steps = stack.pop()
         if isinstance(item, _Repeating):
-            raise InvalidJson(f"{what} {path[:200]}: the key {item.key[:60]!r} stands twice")
+            message = f"{what} {path[:200]}: the key {item.key[:60]!r} stands twice"
+            raise InvalidJson(message, details={"path": [*steps, item.key]})
         if isinstance(item, dict):
-            stack.extend((child, f"{path}.{key}") for key, child in cast("dict[str, object]", item).items())
+            members_of = cast("dict[str, object]", item).items()
+            stack.extend((child, f"{path}.{key}", (*steps, key)) for key, child in members_of)
         elif isinstance(item, list):
-            stack.extend((child, f"{path}[{index}]") for index, child in enumerate(cast("list[object]", item)))
+            children = enumerate(cast("list[object]", item))
+            stack.extend((child, f"{path}[{index}]", (*steps, index)) for index, child in children)
 
 
 def _check_scalar(item: object, path: str, what: str) -> None:

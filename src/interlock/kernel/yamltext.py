@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from interlock.kernel.canonical import JSON
 from interlock.kernel.jsonvalue import JsonLimits
 
 _INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
-_WORDS: Final = {"": None, "~": None, "null": None, "true": True, "false": False}
+_WORDS: Final[dict[str, JSON]] = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 
 class _Refused(ValueError):
@@ -63,7 +64,7 @@ def _document(yaml: Any, events: Iterator[Any], max_depth: int, what: str, lines
             if stack and isinstance(stack[-1].value, dict) and stack[-1].key is None:
                 _begin(stack[-1], event.value, line, lines)
             else:
-                _place(stack, result, _scalar(event.value, plain=event.implicit[0]), line, lines)
+                _place(stack, result, yaml_scalar(event.value, plain=event.implicit[0]), line, lines)
         elif isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
             inner: dict[str, object] | list[object] = [] if isinstance(event, yaml.SequenceStartEvent) else {}
             stack.append(_Open(inner, _place(stack, result, inner, line, lines)))
@@ -99,7 +100,7 @@ def _place(stack: list[_Open], result: list[object], value: object, line: int, l
     return path
 
 
-def _scalar(text: str, *, plain: bool) -> object:
+def yaml_scalar(text: str, *, plain: bool) -> JSON:
     """YAML's plain scalars as JSON knows them; whatever is quoted is text."""
     if not plain:
         return text

@@ -19,7 +19,7 @@ from interlock.kernel import JSON
 from interlock.policy import guard
 from interlock.policy.errors import InvalidPolicy, Problem
 from interlock.policy.model import Decision, Effect, Facts, Reason
-from interlock.policy.rule import MATCHERS, Rule, is_role
+from interlock.policy.rule import MATCHERS, Rule, is_role, repeated_ids
 
 MAX_RULES = 1000
 _RANK = {effect: rank for rank, effect in enumerate(Effect)}
@@ -100,13 +100,10 @@ class Policy:
         rules = cast("Sequence[object]", rules)
         if len(rules) > MAX_RULES:
             yield Problem(path=("rules",), text=f"{len(rules)} rules; the limit is {MAX_RULES}")
-        first: dict[str, int] = {}
         for index, rule in enumerate(rules[:MAX_RULES]):
             if not isinstance(rule, Rule):
                 yield Problem(path=("rules", index), text=f"{str(rule)[:50]} is no Rule")
-            elif first.setdefault(rule.rule_id, index) != index:
-                text = f"{rule.rule_id!r} is also the id of rule {first[rule.rule_id]}"
-                yield Problem(path=("rules", index, "id"), text=text)
+        yield from repeated_ids([rule.rule_id if isinstance(rule, Rule) else None for rule in rules[:MAX_RULES]])
 
     def decide(self, facts: Facts) -> Decision:
         """Judge one call. All guards and all matching rules leave a reason; the strongest effect wins, and its reasons

@@ -42,7 +42,8 @@ class Document:
 def parse_document(text: str | bytes, *, source: str) -> Document:
     """Parse a TOML file, or what else the ending of `source` says: `.yaml`, `.yml` or `.json`.
 
-    At most 256 KiB; YAML without anchors, aliases, tags, and no repeated keys. Raises InvalidPolicy with the line.
+    At most 256 KiB; YAML without anchors, aliases, tags, and no repeated keys, its values as in JSON: `no` is a text.
+    Raises InvalidPolicy with the line.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(raw) > MAX_BYTES:
@@ -86,6 +87,8 @@ def _parse_json(text: str, source: str) -> tuple[dict[str, Any], _Places]:
     except kernel.InvalidJson as error:
         wrong = error.__cause__
         place = (wrong.lineno, wrong.colno) if isinstance(wrong, json.JSONDecodeError) else (None, None)
+        if "path" in error.details:  # of a key that stands twice: it is JSON
+            place = kernel.json_places(text)[tuple(cast("list[str | int]", error.details["path"]))]
         raise _invalid(source, error.message, *place) from error
     return _table(value, source), kernel.json_places(text)
 
@@ -199,7 +202,4 @@ def _build(node: Any, path: Path, places: _Places, source: str) -> Any:
             places[*path, key.value] = at
             table[key.value] = _build(item, (*path, key.value), places, source)
         return table
-    try:
-        return yaml.constructor.SafeConstructor().construct_object(node)
-    except ValueError as error:  # such as the date 2026-99-99
-        raise _invalid(source, f"not a value: {error}", line, column) from error
+    return kernel.yaml_scalar(node.value, plain=node.style is None)

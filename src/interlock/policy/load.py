@@ -8,7 +8,7 @@ from interlock.policy.decide import DEFAULT, Policy
 from interlock.policy.document import Document
 from interlock.policy.errors import InvalidPolicy, Problem
 from interlock.policy.model import Effect
-from interlock.policy.rule import MATCHERS, Rule, find_flaws, is_role, nearest
+from interlock.policy.rule import MATCHERS, Rule, find_flaws, is_role, nearest, repeated_ids
 
 _FILE_KEYS = ("policy", "budgets")
 KEYS = ("default", "reviewer", "rules")
@@ -66,6 +66,7 @@ def _build(table: dict[str, Any]) -> Policy:
     for index, raw in enumerate(_rules(table)):
         rules.append(_normalise(raw))
         problems += _rule_problems(raw, rules[-1], index)
+    problems += repeated_ids([rule.get("rule_id") for rule in rules])
     if problems:
         raise InvalidPolicy(problems)
     return Policy(

@@ -1,7 +1,7 @@
 """One rule: what it matches and what it says then."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, cast
@@ -134,9 +134,22 @@ def find_flaws(values: Mapping[str, Any]) -> Iterator[Flaw]:
         yield ("ahead",), f"{repr(ahead)[:50]} is not true or false", None
 
 
+def repeated_ids(rule_ids: Sequence[object]) -> Iterator[Problem]:
+    """A problem for every rule, by its place in the list, that has the id of an earlier one."""
+    first: dict[str, int] = {}
+    for index, rule_id in enumerate(rule_ids):
+        if isinstance(rule_id, str) and first.setdefault(rule_id, index) != index:
+            text = f"{rule_id!r} is also the id of rule {first[rule_id]}"
+            yield Problem(path=("rules", index, "id"), text=text)
+
+
 def _pattern_flaws(name: str, patterns: object) -> Iterator[Flaw]:
     if not isinstance(patterns, tuple):
-        yield (name,), f"{repr(patterns)[:50]} is not a list of texts (in Python a tuple, such as ('read',))", None
+        shown = repr(patterns)[:50]
+        if isinstance(patterns, str | list):  # of Python: a file's text or list has become a tuple
+            yield (name,), f"{shown} is not a list of texts (in Python a tuple, such as ('read',))", None
+        else:
+            yield (name,), f"{shown} is neither a text nor a list of texts", None
         return
     patterns = cast("tuple[object, ...]", patterns)
     if len(patterns) > _MAX_PATTERNS:

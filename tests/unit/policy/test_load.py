@@ -242,7 +242,12 @@ def test_json_problems_have_line_and_column():
     [
         ('{"policy":\n {"a" 1}}', 2, "not JSON"),
         ('{"policy":\n NaN}', 2, "NaN at line 2, column 2 is no number of JSON"),
-        ('{"policy": 1,\n "policy": 2}', None, "$: the key 'policy' stands twice"),
+        ('{"policy": 1,\n "policy": 2}', 2, "$: the key 'policy' stands twice"),
+        (
+            '{"policy": {"rules": [\n {"id": "a",\n  "\\u0069d": "b"}]}}',
+            3,
+            "$.policy.rules[0]: the key 'id' stands twice",
+        ),
         ('{"policy": ' + "[" * 30 + "]" * 30 + "}", None, "nested deeper than 20 levels"),
         ("[]", 1, "table of keys"),
         ('{"policy": "\\u0007"}', None, "control character"),
@@ -264,7 +269,6 @@ def test_bad_json_is_refused(text: str, line: int | None, message: str):
         ("policy:\n  ? [a]\n  : b\n", 2, "a key must be text"),
         ("policy: [\n", 2, "not YAML"),
         ("- a\n", 1, "table of keys"),
-        ("a: 2026-99-99\n", 1, "not a value"),
         ("a: " + "[" * 30 + "]" * 30, 1, "nested deeper"),
         ("a: b\n---\na: c\n", 2, "not YAML"),
     ],
@@ -273,6 +277,31 @@ def test_yaml_that_is_more_than_data_is_refused(text: str, line: int, message: s
     ((at, _, problem, _),) = problems(text, "p.yaml")
     assert at == line
     assert message in str(problem)
+
+
+def test_yaml_has_no_values_that_json_has_not():
+    text = "a: [no, on, Yes, 2026-11-20, 0o7, 1_000, 'true', '']\nb: [true, null, 7, 1.5]\nc:\n"
+    assert policy.parse_document(text, source="p.yaml").value == {
+        "a": ["no", "on", "Yes", "2026-11-20", "0o7", "1_000", "true", ""],
+        "b": [True, None, 7, 1.5],
+        "c": None,
+    }
+    rule = "policy:\n  rules:\n    - {id: a, then: deny, environment: no}\n"
+    judged = policy.from_document(policy.parse_document(rule, source="p.yaml"))
+    assert judged.rules[0].environment == ("no",)
+
+
+def test_a_matcher_of_a_file_is_told_no_advice_on_python():
+    text = "policy:\n  rules:\n    - id: a\n      then: deny\n      environment: true\n"
+    assert problems(text, "p.yaml") == [(5, 7, "True is neither a text nor a list of texts", None)]
+
+
+def test_an_id_that_stands_twice_is_told_with_all_the_rest():
+    text = "[[policy.rules]]\nid='a'\nthen='deny'\n[[policy.rules]]\nid='a'\nthen='alow'\n"
+    assert problems(text) == [
+        (6, 1, "'alow' is none of allow, ask, shed, deny", "allow"),
+        (5, 1, "'a' is also the id of rule 0", None),
+    ]
 
 
 def test_a_control_character_in_yaml_is_refused():
