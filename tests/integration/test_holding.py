@@ -9,6 +9,7 @@ import pytest
 
 from fix_app import ASK_WRITES, REVIEWER, World, asked, connector, shown
 from interlock import approvals, catalog, policy, runs, sdk
+from interlock.cli.invoking import execute_given
 from interlock.cli.portrait import next_steps
 from interlock.kernel import Caller, InvalidJson
 
@@ -204,6 +205,27 @@ async def test_an_approval_that_expires_ends_the_run(world: World):
         run = (await process.last()).run
         assert (run.state, run.reason) == (runs.State.CANCELLED, "approval_expired")
         assert world.server.effects() == 0
+
+
+async def test_who_finds_an_approval_given_and_comes_late_is_told_so(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        told: list[object] = []
+
+        async def execute() -> None:
+            try:
+                told.append((await execute_given(process.il, held.run_id, asked(held))).state)
+            except approvals.AlreadyDecided as error:
+                told.append((error.run_id, "is spent by ada, and its run is executed already" in error.message))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(4):
+                group.start_soon(execute)
+        await execute()
+        assert sorted(map(str, told)) == [*[str((held.run_id, True))] * 4, "completed"]
+        assert world.server.effects("issues/create") == 1
 
 
 async def test_an_approval_that_expired_is_offered_no_more(world: World):

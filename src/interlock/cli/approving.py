@@ -103,14 +103,16 @@ async def approve(
     edited = None if edit is None else inputs.read_object(edit)
     async with desk.open(acting=True) as il:
         found = await il.approvals.fetch(approval_id)
-        if found.state is not approvals.State.APPROVED or edited is not None or no_run:
+        given = found.state is approvals.State.APPROVED and edited is None and not no_run
+        if not given:
             found = await il.approvals.approve(approval_id, edited_input=edited)
         if no_run or found.run_id is None:
             return Answer(
                 document={"approval": found.to_json(), "outcome": None}, show=lambda paper: _decided(paper, found)
             )
         try:
-            outcome = await invoking.execute(il, found.run_id, approval_id)
+            carry_out = invoking.execute_given if given else invoking.execute
+            outcome = await carry_out(il, found.run_id, approval_id)
         except InterlockError as error:
             raise await invoking.in_doubt(il, error) from error
         found = await il.approvals.fetch(approval_id)

@@ -121,6 +121,25 @@ async def execute(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.O
     return await il.runs.outcome(run_id)
 
 
+async def execute_given(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.Outcome":
+    """The outcome of a run that somebody else approved, executed here. Raises AlreadyDecided if others are at it: then this
+    reviewer's yes has decided nothing."""
+    from interlock import approvals, runs
+
+    try:
+        return await il.approvals.execute(approval_id)
+    except (approvals.AlreadySpent, runs.RunNotHeld, runs.StaleRun) as error:
+        found = await il.approvals.fetch(approval_id)
+        if found.state is approvals.State.APPROVED:
+            raise
+        raise approvals.AlreadyDecided(
+            f"approval {approval_id} is {found.state.value} by {found.reviewer}, and its run is executed already",
+            next_step=f"`interlock runs show {run_id}` shows how it stands.",
+            run_id=run_id,
+            details={"state": found.state.value},
+        ) from error
+
+
 async def in_doubt(il: "app.Interlock", error: "InterlockError") -> "InterlockError":
     """The error, unless its run now waits because nobody knows whether it happened: then that is the news."""
     from interlock import runs
