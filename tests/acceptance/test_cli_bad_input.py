@@ -3,11 +3,13 @@
 import base64
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fix_cli import REPOSITORY, Shell
+from interlock.kernel import to_micros
 
 CREATE = ("invoke", "github.issue.create", f"repo={REPOSITORY}")
 
@@ -192,6 +194,18 @@ def test_an_expired_connection_does_not_serve(shell: Shell):
     session.close()
     message = refused(shell, *CREATE, "title=x", code="connection_expired")
     assert "expired at 1970-01-01" in message
+
+
+def test_a_connection_expires_when_its_user_said_so(shell: Shell):
+    url = ("--base-url", shell.service.url)
+    line = ("connect", "github", "--token-env", "TOKEN", *url)
+    assert "--expires-at" in refused(shell, *line, "--expires-at", "soon", code="usage")
+    assert "the token expired" in refused(shell, *line, "--expires-at", "2020-01-31", code="invalid_grant")
+    shell.good(*line, "--expires-at", "2199-01-31")
+    with sqlite3.connect(shell.store) as session:
+        ends = session.execute("SELECT expires_at FROM credentials WHERE revoked_at IS NULL").fetchall()
+    session.close()
+    assert ends == [(to_micros(datetime(2199, 1, 31, tzinfo=UTC)),)]
 
 
 def test_no_connection_says_how_to_connect(bare_shell: Shell):

@@ -1,12 +1,13 @@
 """Invoke, from the request to the record: decisions, one effect, an answer, a proof."""
 
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import pytest
 
 from fix_app import ASK_WRITES, World, shown
-from interlock import catalog, policy, runs, sdk
+from interlock import catalog, connections, policy, runs, sdk
 from interlock.kernel import InterlockError, RequestError, StoreError
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +36,20 @@ async def test_a_read_is_answered_and_recorded(every_world: World):
             "attempt.ended",
             "run.completed",
         ]
+
+
+async def test_a_connection_serves_until_it_expires(world: World):
+    async with world.process() as process:
+        ends = process.parts.wiring.clock.now() + timedelta(hours=1)
+        await process.connect(world.server.url, expires_at=ends)
+        assert (await process.il.invoke("acme.issue.list", {"repo": "acme/rocket"})).state is runs.State.COMPLETED
+        world.advance(3600)
+        with pytest.raises(connections.ConnectionExpired):
+            await process.il.invoke("acme.issue.list", {"repo": "acme/rocket"})
+        with pytest.raises(RequestError, match="a datetime with a time zone"):
+            await process.connect(world.server.url, expires_at="tomorrow")
+        await process.connect(world.server.url)
+        assert (await process.il.invoke("acme.issue.list", {"repo": "acme/rocket"})).state is runs.State.COMPLETED
 
 
 async def test_a_write_happens_once(world: World):

@@ -81,7 +81,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "target": _Kind("a text or a list of texts", _text_or_texts),
     "timeout": _of((int, float), "a number of seconds"),
     **dict.fromkeys(("reason", "note"), _Kind(f"a text of at most {MAX_REMARK} characters, none of them a control", _remark)),
-    **dict.fromkeys(("since", "until"), _Kind("a datetime with a time zone", _aware)),
+    **dict.fromkeys(("since", "until", "expires_at"), _Kind("a datetime with a time zone", _aware)),
     "limit": _Kind("a whole number above 0", _above_zero),
     "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
     "seen": _of(StrEnum, "a member of Seen"),

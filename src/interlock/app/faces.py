@@ -191,11 +191,13 @@ class Connections:
         name: str | None = None,
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
     ) -> "connections.Connection":
         """Connect a service with a token, after asking the service whose it is.
 
         The same name again gives the connection a new credential version. `scopes` are those that the service grants
-        where it does not tell itself. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
+        where it does not tell itself; from `expires_at` on, or earlier if the service says so, the connection serves no call
+        until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
         from interlock import connections
@@ -214,6 +216,7 @@ class Connections:
             subject=None,
             scopes=frozenset(scopes or profile.scopes_offered),
             base_url=base_url,
+            expires_at=expires_at,
         ).checked(wiring.clock.now())
         probed = await connections.probe(
             profile,
@@ -226,8 +229,13 @@ class Connections:
             clock=wiring.clock,
             ids=wiring.ids,
         )
-        told = grant.scopes if probed.scopes is None else probed.scopes
-        return await wiring.connections.connect_token(self._caller, replace(grant, subject=probed.subject, scopes=told))
+        told = replace(
+            grant,
+            subject=probed.subject,
+            scopes=grant.scopes if probed.scopes is None else probed.scopes,
+            expires_at=min((end for end in (expires_at, probed.expires_at) if end is not None), default=None),
+        )
+        return await wiring.connections.connect_token(self._caller, told)
 
     @checked
     async def list(

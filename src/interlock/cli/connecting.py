@@ -43,6 +43,9 @@ async def connect(
     scope: Annotated[
         list[str] | None, typer.Option(metavar="SCOPE", help="The token's, if the service does not say.")
     ] = None,
+    expires_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When the token ends: a day, or RFC 3339.")
+    ] = None,
 ) -> "Answer":
     """Connect a service with a token.
 
@@ -55,11 +58,16 @@ async def connect(
     from interlock import connections
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
+    from interlock.cli.times import parse_moment
+    from interlock.kernel import SystemClock
 
     token = _token(token_env, token_file)
+    ends = None if expires_at is None else parse_moment(expires_at, option="--expires-at", now=SystemClock().now())
     async with desk.open() as il:
         try:
-            made = await il.connections.connect_token(connector, token, name=name, base_url=base_url, scopes=scope)
+            made = await il.connections.connect_token(
+                connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
+            )
         except connections.ProbeFailed as error:
             raise _explained(error, base_url) from error
 

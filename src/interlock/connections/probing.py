@@ -1,16 +1,20 @@
 """Asking the service who a credential is, before it is kept: one read through the plane."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from interlock import plane, sdk
 from interlock.connections.errors import ProbeFailed
-from interlock.kernel import VERSION, Clock, IdSource, InvalidJson, Redactor, Retry, Secret, parse_json
+from interlock.connections.model import MAX_LEASE
+from interlock.kernel import VERSION, Clock, IdSource, InvalidJson, Redactor, Retry, Secret, from_rfc3339, parse_json
 
 _TIMEOUT = timedelta(seconds=20)
 _UNAUTHORIZED = 401
+_ZONE = re.compile(r" (UTC|[+-][0-9]{2}:?[0-9]{2})$")
+"""What GitHub separates from the time by a blank."""
 
 _Use: TypeAlias = tuple[str, str, str]
 """At which host, for which tenant, by which run."""
@@ -18,10 +22,11 @@ _Use: TypeAlias = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """What the service said: whose credential it is, and its scopes (None: the service does not tell)."""
+    """What the service said: whose credential it is, its scopes, and when it ends (None: the service does not tell)."""
 
     subject: str | None
     scopes: frozenset[str] | None
+    expires_at: datetime | None = None
 
 
 class Pending:
@@ -90,10 +95,10 @@ async def probe(
         receipt = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
     finally:
         pending.forget(handle)
-    return _read(profile.probe, receipt, base_url, Redactor(secrets.values()))
+    return _read(profile.probe, receipt, base_url, Redactor(secrets.values()), now=clock.now())
 
 
-def _read(probe: sdk.Probe, receipt: plane.Receipt, base_url: str, redactor: Redactor) -> Probed:
+def _read(probe: sdk.Probe, receipt: plane.Receipt, base_url: str, redactor: Redactor, *, now: datetime) -> Probed:
     if receipt.failure is not None or receipt.status is None:
         told = receipt.failure.message if receipt.failure else "no answer"
         raise ProbeFailed(
@@ -108,9 +113,21 @@ def _read(probe: sdk.Probe, receipt: plane.Receipt, base_url: str, redactor: Red
     except InvalidJson as error:
         raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
     named = sdk.read_pointer(body, probe.subject)
-    header = (probe.scopes_header or "").lower()
-    stated = next((redactor.text(value) for name, value in receipt.headers if name == header), None)
+    stated = {name: redactor.text(value) for name, value in receipt.headers}
+    scopes, ends = (stated.get((name or "").lower()) for name in (probe.scopes_header, probe.expires_header))
     return Probed(
         subject=named if isinstance(named, str) and named else None,
-        scopes=None if stated is None else frozenset(part.strip() for part in stated.split(",") if part.strip()),
+        scopes=None if scopes is None else frozenset(part.strip() for part in scopes.split(",") if part.strip()),
+        expires_at=None if ends is None else _end(ends, now),
     )
+
+
+def _end(stated: str, now: datetime) -> datetime | None:
+    """The moment of a header: `2026-12-31T10:00:00Z`, `2026-12-31 10:00:00 UTC` or `2026-12-31 10:00:00 +0100`. What cannot
+    be read counts as not told."""
+    try:
+        end = from_rfc3339(_ZONE.sub(lambda found: "Z" if found[1] == "UTC" else found[1], stated.strip()))
+    except ValueError:
+        return None
+    # The credential was accepted just now. GitHub has been seen to state the present for tokens that last for months.
+    return end if end > now + MAX_LEASE else None

@@ -37,9 +37,10 @@ def no_auth(profile_id: str = "none") -> Draft:
     return {"profile_id": profile_id, "type": "none"}
 
 
-def probe(path: str, *, subject: str, scopes_header: str | None = None) -> Draft:
-    """How to ask who a credential is: a GET, the pointer to the account's name, the header with granted scopes."""
-    return given(path=path, subject=subject, scopes_header=scopes_header)
+def probe(path: str, *, subject: str, scopes_header: str | None = None, expires_header: str | None = None) -> Draft:
+    """How to ask who a credential is: a GET, the pointer to the account's name, the headers with the granted scopes and with
+    the credential's end."""
+    return given(path=path, subject=subject, scopes_header=scopes_header, expires_header=expires_header)
 
 
 def confined(**confinement: Any) -> Draft:

@@ -48,11 +48,13 @@ class Idempotency(StrEnum):
 
 class Probe(Part):
     """How to ask the service who a credential is: GET `path`; `subject` is a pointer to the account's name in the
-    answer; `scopes_header` holds the granted scopes, separated by commas."""
+    answer; `scopes_header` holds the granted scopes, separated by commas; `expires_header` the moment at which the credential
+    ends, as RFC 3339 or as GitHub writes it."""
 
     path: Text
     subject: str
     scopes_header: Text | None = None
+    expires_header: Text | None = None
 
 
 class AuthProfile(Part):

@@ -1,9 +1,12 @@
 """Asking a service whose a credential is."""
 
+from datetime import timedelta
+
 import pytest
 
 from fix_plane import Bench, Intents
 from interlock import connections, plane, sdk, testing
+from interlock.connectors import github
 from interlock.kernel import Secret
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +35,9 @@ class Desk:
     lane_id = "http"
     carries = plane.HttpIntent
 
-    def __init__(self, pending: connections.Pending) -> None:
+    def __init__(self, pending: connections.Pending, *headers: tuple[str, str]) -> None:
         self.pending = pending
+        self.headers = headers
         self.intents: list[plane.HttpIntent] = []
 
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
@@ -46,6 +50,7 @@ class Desk:
         self.intents.append(intent)
         exchange.leave(1)
         exchange.status, exchange.body, exchange.answered = 200, b'{"login":"octo"}', True
+        exchange.headers = self.headers
 
     async def aclose(self) -> None: ...
 
@@ -77,3 +82,39 @@ async def test_the_probe_goes_to_the_service(base_url: str, url: str, host: str)
     assert probed == connections.Probed(subject="octo", scopes=None)
     [intent] = desk.intents
     assert (intent.url, intent.allowed_hosts) == (url, (host,))
+
+
+@pytest.mark.parametrize(
+    ("stated", "hours"),
+    [
+        ("{:%Y-%m-%d %H:%M:%S} UTC", 2.0),
+        ("{:%Y-%m-%d %H:%M:%S} +0100", 1.0),
+        ("{:%Y-%m-%dT%H:%M:%S}Z", 2.0),
+        ("{:%Y-%m-%dT%H:%M:%S}-01:00", 3.0),
+        ("{:%Y-%m-%d %H:%M:%S}", None),
+        ("in {:%H} hours", None),
+        ("{:%Y-%m-%d %H:%M:%S} +0200", None),  # the present: what was just accepted has not ended
+    ],
+)
+async def test_the_service_may_say_when_the_credential_ends(stated: str, hours: float | None):
+    intents = Intents()
+    pending = connections.Pending(Nowhere())
+    now = intents.clock.now().replace(microsecond=0)
+    header = "github-authentication-token-expiration"
+    desk = Desk(pending, (header, stated.format(now + timedelta(hours=2))))
+    [profile] = github.connector.manifest.auth
+    assert profile.probe is not None
+    assert profile.probe.expires_header == header
+    bench = Bench(intents, desk)
+    probed = await connections.probe(
+        profile,
+        {"token": Secret("tok-0123456789")},
+        base_url="https://api.acme.dev",
+        tenant_id="t1",
+        pending=pending,
+        node=bench.node,
+        authorizer=bench.authorizer,
+        clock=intents.clock,
+        ids=testing.SequentialIds(),
+    )
+    assert probed.expires_at == (None if hours is None else now + timedelta(hours=hours))

@@ -51,7 +51,12 @@ connector = sdk.Connector(
         sdk.token_profile(
             "personal_access_token",
             scopes=["repo"],
-            probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes"),
+            probe=sdk.probe(
+                "/user",
+                subject="/login",
+                scopes_header="x-oauth-scopes",
+                expires_header="github-authentication-token-expiration",
+            ),
         )
     ],
     errors=[
