@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine
@@ -51,6 +51,12 @@ _ERRORS: dict[int, tuple[type[InterlockError], str]] = {
     sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "cannot be opened"),
     sqlite3.SQLITE_PERM: (StoreReadOnly, "may not be opened by this user"),
     sqlite3.SQLITE_PROTOCOL: (StoreUnavailable, "cannot be locked: WAL does not work on a network file system"),
+}
+
+_REFUSALS: dict[int | None, type[StoreError]] = {
+    errno.EROFS: StoreReadOnly,
+    errno.ENOSPC: StoreFull,
+    errno.EDQUOT: StoreFull,
 }
 
 
@@ -175,13 +181,13 @@ def check_writable(place: SqliteFile) -> None:
 
 def create_file(place: SqliteFile) -> None:
     """A new store, whole or not at all: built under another name, then linked into place. If another process was
-    faster, its store stands. Raises StoreReadOnly or StoreUnavailable."""
+    faster, its store stands. Raises StoreReadOnly, StoreFull or StoreUnavailable."""
     path = place.path
     assert path is not None
     draft = path.with_name(f"{path.name}.new-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft.unlink(missing_ok=True)
+        _remove(draft)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         try:
             try:
@@ -193,12 +199,18 @@ def create_file(place: SqliteFile) -> None:
                 os.link(draft, path)
             _sync_directory(path.parent)
         finally:
-            draft.unlink(missing_ok=True)
+            _remove(draft)
     except PermissionError as error:
         raise StoreReadOnly(f"no store can be created in {path.parent}: this user may not write there") from error
     except OSError as error:
-        kind = StoreReadOnly if error.errno == errno.EROFS else StoreUnavailable
+        kind = _REFUSALS.get(error.errno, StoreUnavailable)
         raise kind(f"no store can be created at {path}: {error.strerror}") from error
+
+
+def _remove(draft: Path) -> None:
+    """The file, and what SQLite leaves beside it when it fails."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        draft.with_name(draft.name + suffix).unlink(missing_ok=True)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -213,8 +225,11 @@ def migrate_file(place: SqliteFile) -> schema.MigrationReport:
     """Bring the file's tables up to date in one transaction, and make it ours. Raises StoreError."""
     try:
         with engine(place).connect() as session:
+            report = migrate_session(session, where=str(place))
+            # Only now: a new file's content then lies in the file itself. From a log, SQLite would move it there when the
+            # file is closed, and would tell nobody that there was no room for it.
             use_wal(session, place)
-            return migrate_session(session, where=str(place))
+            return report
     except (DBAPIError, sqlite3.Error) as error:
         raise explain(error, where=place) from error
 
@@ -229,7 +244,9 @@ def migrate_session(session: Connection, *, where: str) -> schema.MigrationRepor
         session.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
         session.exec_driver_sql("COMMIT")
     except BaseException:
-        session.exec_driver_sql("ROLLBACK")
+        # Where there is no room, SQLite itself has rolled back.
+        if cast("sqlite3.Connection", session.connection.driver_connection).in_transaction:
+            session.exec_driver_sql("ROLLBACK")
         raise
     finally:
         session.rollback()  # SQLAlchemy's own bookkeeping

@@ -1,22 +1,25 @@
-"""Reading a SQLite file that may not be written: nothing is made beside it, and nothing in its log is left unread."""
+"""Reading a SQLite file that cannot be written: nothing is made beside it, and nothing in its log is left unread."""
 
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 from urllib.parse import quote
 
 from interlock.adapters.sql import sqlite
 from interlock.adapters.sql.address import SqliteFile
-from interlock.adapters.sql.errors import StoreBusy, StoreReadOnly
+from interlock.adapters.sql.errors import StoreBusy
 from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.waiting import Work
-from interlock.kernel import Tx
+from interlock.kernel import StoreError, Tx
 
 T = TypeVar("T")
 
 _SHARED: Final = "mode=ro"
 _LONE_LOG: Final = "mode=ro&vfs=unix-none"
 _NO_LOG: Final = "immutable=1"
+_PARTS: Final = {"": 0, "-wal": 1, "-shm": 32_768, "-journal": 1}
+"""From how many bytes on each of a store's files says anything: an opening that finds the disk full leaves shorter ones."""
 
 
 class Still:
@@ -30,7 +33,7 @@ class Still:
     def __init__(self, place: SqliteFile) -> None:
         assert place.path is not None
         self._place, self._path = place, place.path
-        self._parts = [self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm", "-journal")]
+        self._parts = {self._path.with_name(self._path.name + suffix): least for suffix, least in _PARTS.items()}
         self._before = self._look()
         _, log, index, journal = self._before
         # A journal is half of a change that has to be taken back, which is left to SQLite, and fails.
@@ -52,8 +55,16 @@ class Still:
             raise StoreBusy(f"{self._place} was written by another process while it was read", next_step="Ask again.")
 
     def _look(self) -> list[tuple[int, ...] | None]:
-        found = [part.stat() if part.exists() else None for part in self._parts]
-        return [each and (each.st_dev, each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
+        return [_identity(part, least=least) for part, least in self._parts.items()]
+
+
+def _identity(part: Path, *, least: int) -> tuple[int, ...] | None:
+    """Which file it is, as it now stands; None for one that is not there or too short to say anything."""
+    try:
+        found = part.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) if found.st_size >= least else None
 
 
 class StillReaders:
@@ -82,16 +93,16 @@ class StillReaders:
 class NoWriter:
     """In the place of a `Writer`: it refuses."""
 
-    def __init__(self, refusal: StoreReadOnly) -> None:
-        self._message = refusal.message
+    def __init__(self, refusal: StoreError) -> None:
+        self._kind, self._message = type(refusal), refusal.message
 
     @property
-    def refusal(self) -> StoreReadOnly:
-        """What it raises."""
-        return StoreReadOnly(f"{self._message}: it can be read, and nothing was done")
+    def refusal(self) -> StoreError:
+        """What it raises: why the store was not opened for writing."""
+        return self._kind(f"{self._message}: it can be read, and nothing was done")
 
     async def submit(self, work: Work, *, urgent: bool = False) -> NoReturn:
-        """Raises StoreReadOnly."""
+        """Raises that."""
         raise self.refusal
 
     def close(self) -> None:

@@ -9,12 +9,12 @@ from sqlalchemy import Connection, Engine
 from interlock import runs
 from interlock.adapters.sql import hot_sqlite, schema, sqlite
 from interlock.adapters.sql.address import SqliteFile
-from interlock.adapters.sql.errors import StoreReadOnly
+from interlock.adapters.sql.errors import StoreFull, StoreReadOnly
 from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.sqlite_still import NoWriter, Still, StillReaders
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
-from interlock.kernel import Tx
+from interlock.kernel import StoreError, Tx
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class SqliteStore:
         self._readers = readers
 
     @property
-    def refusal(self) -> StoreReadOnly | None:
+    def refusal(self) -> StoreError | None:
         return None if isinstance(self._writer, Writer) else self._writer.refusal
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
@@ -60,8 +60,8 @@ class SqliteStore:
 
 
 def open_sqlite(place: SqliteFile, *, create: bool) -> SqliteStore:
-    """Check the file, or create it when it is missing and `create` is set. One that may only be read is opened for that.
-    Raises StoreError."""
+    """Check the file, or create it when it is missing and `create` is set. One that may only be read, or whose disk has no
+    room for what a writer needs beside it, is opened for reading. Raises StoreError."""
     if place.path is None:
         return _open(place)
     if create and not place.path.exists():
@@ -69,9 +69,9 @@ def open_sqlite(place: SqliteFile, *, create: bool) -> SqliteStore:
     sqlite.check_file(place)
     try:
         sqlite.check_writable(place)
-    except StoreReadOnly as refusal:
+        return _open(place)
+    except (StoreReadOnly, StoreFull) as refusal:
         return _open_still(place, refusal)
-    return _open(place)
 
 
 def _open(place: SqliteFile) -> SqliteStore:
@@ -90,7 +90,7 @@ def _open(place: SqliteFile) -> SqliteStore:
         raise sqlite.explain(error, where=place) from error
 
 
-def _open_still(place: SqliteFile, refusal: StoreReadOnly) -> SqliteStore:
+def _open_still(place: SqliteFile, refusal: StoreError) -> SqliteStore:
     still = Still(place)
     engine = sqlite.engine_over(still.connect)
     try:

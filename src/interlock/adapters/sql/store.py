@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from interlock import runs
-from interlock.adapters.sql.errors import StoreReadOnly
-from interlock.kernel import Tx
+from interlock.kernel import StoreError, Tx
 
 T = TypeVar("T")
 
@@ -14,7 +13,7 @@ class SqlStore(Protocol):
     """A `kernel.Store`, with the hot path that the ledger needs. Errors are StoreError leaves."""
 
     @property
-    def refusal(self) -> StoreReadOnly | None:
+    def refusal(self) -> StoreError | None:
         """What writing raises, if the store was opened for reading only."""
         ...
 
