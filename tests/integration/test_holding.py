@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -354,9 +355,32 @@ async def test_a_held_run_whose_process_died_is_recovered(world: World):
         await process.reviewer.approvals.approve(asked(held))
     await world.killed("hold", lambda process: process.il.approvals.execute(asked(held)))
     async with world.process() as process:
+        for decide in (process.reviewer.approvals.approve, partial(process.reviewer.approvals.deny, reason="late")):
+            with pytest.raises(
+                approvals.AlreadyDecided, match=f"is spent by ada; its run {held.run_id} is running"
+            ) as late:
+                await decide(asked(held))
+            assert late.value.run_id == held.run_id
+            assert "Do not ask anew" in late.value.next_step
+            assert "`interlock runs recover`" in late.value.next_step
         [recovered] = await process.il.runs.recover()
         assert recovered.state is runs.State.COMPLETED
         assert world.server.effects("issues/create") == 1
+        with pytest.raises(approvals.AlreadyDecided, match="is completed") as late:
+            await process.reviewer.approvals.approve(asked(held))
+        assert late.value.next_step == f"`interlock runs show {held.run_id}` shows what came of it."
+
+
+async def test_who_decides_what_was_approved_and_not_executed_hears_how_to_go_on(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        with pytest.raises(
+            approvals.AlreadyDecided, match=f"is approved by ada; its run {held.run_id} is held"
+        ) as late:
+            await process.reviewer.approvals.approve(asked(held))
+        assert late.value.next_step == f"`interlock approvals approve {asked(held)}` executes what was approved."
 
 
 BY_ENVIRONMENT = """

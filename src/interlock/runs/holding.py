@@ -1,6 +1,7 @@
 """Held runs: a reviewer's yes executes them, a no ends them."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -19,6 +20,7 @@ from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome
 from interlock.runs.reserving import reserved
 from interlock.runs.sandboxing import confined
+from interlock.runs.transitions import FINAL
 from interlock.runs.wiring import Wiring
 
 
@@ -35,11 +37,18 @@ class Holding:
     ) -> approvals.Approval:
         """Say yes, perhaps to an edited input, which is validated and judged before it is accepted.
 
-        Raises as `approvals.approve`, catalog.InvalidInput, and approvals.InvalidEdit if policy denies the edited call, which
-        the run's chain then tells.
+        Raises as `approvals.approve`, with `run_id` set to the run that an earlier decision is about; catalog.InvalidInput; and
+        approvals.InvalidEdit if policy denies the edited call, which the run's chain then tells.
         """
         approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
         edit = None if edited_input is None else dict(edited_input)
+        async with self._naming_the_run(caller, approval):
+            return await self._approve(caller, approval, edit)
+
+    async def _approve(
+        self, caller: Caller, approval: approvals.Approval, edit: dict[str, JSON] | None
+    ) -> approvals.Approval:
+        approval_id = approval.approval_id
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.approve(caller, approval_id, edited_input=edit)
@@ -55,6 +64,22 @@ class Holding:
             lambda: [entries.approval_moved(approved)], at=self._wiring.clock.now(), beside=consent
         )
         return approved
+
+    @asynccontextmanager
+    async def _naming_the_run(self, caller: Caller, approval: approvals.Approval) -> AsyncGenerator[None]:
+        """Whoever comes too late to decide hears how the run stands: who asked anew could have it done twice."""
+        try:
+            yield
+        except approvals.AlreadyDecided as error:
+            if approval.run_id is None:
+                raise
+            run = await self._reading.fetch(caller, approval.run_id)
+            raise approvals.AlreadyDecided(
+                f"{error.message}; its run {run.run_id} is {run.state}",
+                next_step=_how_it_goes_on(run),
+                run_id=run.run_id,
+                details=error.details,
+            ) from error
 
     async def _check_edit(self, run: Run, edit: Mapping[str, JSON]) -> None:
         call, last = await self._call(run, edit)
@@ -72,6 +97,11 @@ class Holding:
     async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> approvals.Approval:
         """Say no: the held run is denied in the same transaction, for good. Raises as `approvals.deny`."""
         approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
+        async with self._naming_the_run(caller, approval):
+            return await self._deny(caller, approval, reason)
+
+    async def _deny(self, caller: Caller, approval: approvals.Approval, reason: str) -> approvals.Approval:
+        approval_id = approval.approval_id
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.deny(caller, approval_id, reason=reason)
@@ -196,3 +226,12 @@ class Holding:
         if edited is not None:
             request = replace(request, input=edited)
         return await prepare(self._wiring, requester, request, capability), decisions[-1]
+
+
+def _how_it_goes_on(run: Run) -> str:
+    show = f"`interlock runs show {run.run_id}`"
+    if run.state in FINAL:
+        return f"{show} shows what came of it."
+    if run.state is State.HELD:
+        return f"`interlock approvals approve {run.approval_id}` executes what was approved."
+    return f"Do not ask anew. {show} shows how it stands; `interlock runs recover` goes on if the process that ran it is gone."
