@@ -54,6 +54,16 @@ def test_a_write_is_held_approved_done_once_and_proven(any_shell: Shell):
     assert altered.json["problems"][0]["where"] == "event 1 (run.accepted)"
 
 
+def test_what_was_approved_and_not_executed_is_listed(shell: Shell):
+    _, approval_id = shell.hold("It broke")
+    shell.good("approvals", "approve", approval_id, "--no-run")
+    told = shell.run("approvals", "list").out
+    assert approval_id in told
+    assert "Approved, and not executed: interlock approvals approve APPROVAL does it." in told
+    shell.good("approvals", "approve", approval_id)
+    assert shell.good("approvals", "list")["approvals"] == []
+
+
 def test_a_key_acts_once(shell: Shell):
     shell.write_settings(FREE)
     first = shell.good(*create("once", "--idempotency-key", "k-1"))

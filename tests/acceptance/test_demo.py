@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from interlock.cli.demo import tell
-from interlock.cli.demo.folder import Folder
+from interlock.cli.demo.folder import ISSUES, REPO, TOKEN, Folder
 from interlock.testing import github
 
 PROGRAM = [sys.executable, "-c", "from interlock.cli import main; raise SystemExit(main())"]
@@ -160,7 +160,13 @@ def test_the_service_can_be_had_alone(room: Path):
     url = str(json.loads("\n".join(lines))["url"])
     connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
     connection.request("GET", "/user", headers={"user-agent": "test"})
-    assert connection.getresponse().status == 401
+    with connection.getresponse() as answer:
+        assert answer.status == 401
+        answer.read()
+    for number, title in enumerate(ISSUES, start=1):
+        headers = {"user-agent": "test", "authorization": f"Bearer {TOKEN}"}
+        connection.request("GET", f"/repos/{REPO}/issues/{number}", headers=headers)
+        assert json.load(connection.getresponse())["title"] == title
     connection.close()
     process.send_signal(signal.SIGTERM)
     assert process.wait() == 0

@@ -595,7 +595,18 @@ def test_two_servers_know_nothing_of_each_other(server: github.GitHub):
 def test_as_a_process(tmp_path: Path):
     state = tmp_path / "github.json"
     module = [sys.executable, "-W", "error", "-m", "interlock.testing.github"]
-    options = ["--token", f"{AGENT}=mona", "--port", "0", "--repo", "acme/other", "--state-file", str(state)]
+    options = [
+        "--token",
+        f"{AGENT}=mona",
+        "--port",
+        "0",
+        "--repo",
+        "acme/other",
+        "--issue",
+        "Old",
+        "--state-file",
+        str(state),
+    ]
     with subprocess.Popen([*module, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
@@ -606,6 +617,7 @@ def test_as_a_process(tmp_path: Path):
             control.fault("cut_answer", match="issues/create")
             with connect(control) as api:
                 assert ok(api.get("/user"))["login"] == "mona"
+                assert ok(api.get("/repos/acme/other/issues/1"))["title"] == "Old"
                 with pytest.raises(httpx2.RemoteProtocolError):
                     api.post("/repos/acme/other/issues", json={"title": "x"})
             assert control.effects("issues/create") == 1

@@ -27,13 +27,13 @@ async def list_approvals(
     desk: "Desk",
     *,
     state: Annotated[
-        list[str] | None, typer.Option(metavar="STATE", help="Only these; `pending` unless given.")
+        list[str] | None, typer.Option(metavar="STATE", help="Only these; `pending` and `approved` unless given.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="In every state.")] = False,
     cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this approval.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 50,
 ) -> "Answer":
-    """List what waits for a decision, newest first.
+    """List what waits for a decision, or was approved and not executed, newest first.
 
     Example:
       interlock approvals list --all
@@ -41,10 +41,11 @@ async def list_approvals(
     from interlock import approvals
     from interlock.cli.desk import Answer
     from interlock.cli.documents import page
+    from interlock.cli.paper import Ink
     from interlock.cli.text import moment
     from interlock.cli.words import states
 
-    wanted = () if every else states(state or ["pending"], approvals.State)
+    wanted = () if every else states(state or ["pending", "approved"], approvals.State)
     async with desk.open() as il:
         found = await il.approvals.list(states=wanted, cursor=cursor, limit=limit)
 
@@ -58,6 +59,8 @@ async def list_approvals(
             for each in found
         ]  # fmt: skip
         paper.table(("approval", "state", "capability", "requester", "reviewer role", "expires"), rows)
+        if any(each.state is approvals.State.APPROVED for each in found):
+            paper.line("Approved, and not executed:", Ink("interlock approvals approve APPROVAL", "code"), "does it.")
 
     document = page("approvals", [each.to_json() for each in found], limit=limit, key="approval_id")
     return Answer(document=document, show=show_page)

@@ -19,6 +19,8 @@ OWN: Final = (
 )  # fmt: skip
 
 REPO: Final = "acme/rocket"
+ISSUES: Final = ("Valve 3 sticks", "Igniter is late")
+"""What the story opens, and the service alone begins with."""
 LOGIN: Final = "octo-agent"
 TOKEN: Final = "demo-token-that-opens-nothing"  # noqa: S105 - the GitHub-shaped service takes it; it is good nowhere else
 VARIABLE: Final = "DEMO_TOKEN"

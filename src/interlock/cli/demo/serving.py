@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final
 
 from interlock.cli import streams
-from interlock.cli.demo.folder import LOGIN, REPO, TOKEN, VARIABLE, Folder
+from interlock.cli.demo.folder import ISSUES, LOGIN, REPO, TOKEN, VARIABLE, Folder
 from interlock.cli.paper import Paper
 from interlock.cli.text import json_text
 from interlock.kernel import JSON, ConfigurationError
@@ -33,7 +33,7 @@ def run(*, folder: Path, paper: Paper | None) -> None:
     host = None if place is None else place.host()
     port = "0" if host is None else host.rpartition(":")[2]
     command = [sys.executable, "-m", "interlock.testing.github", "--port", port, "--token", f"{TOKEN}={LOGIN}"]
-    command += ["--repo", REPO]
+    command += ["--repo", REPO, *(f"--issue={title}" for title in ISSUES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as service:  # noqa: S603
 
         def stop(_number: int, _frame: FrameType | None) -> None:
@@ -62,7 +62,8 @@ def _announce(url: str, place: Folder | None, paper: Paper | None) -> None:
         document: dict[str, JSON] = {"url": url, "next": commands}
         streams.answers().write(json_text(document) + "\n")
     else:
-        paper.line(f"A service shaped like GitHub answers at {url} until Ctrl-C. Nothing is kept. In another shell:")
+        paper.line(f"A service shaped like GitHub answers at {url} until Ctrl-C, with the issues of the demo.")
+        paper.line("Nothing is kept. In another shell:")
         for each in commands:
             paper.line(f"  {each}")
     streams.answers().flush()

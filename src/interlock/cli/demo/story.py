@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from interlock import approvals, connections, runs, sdk, sync
-from interlock.cli.demo.folder import REPO, TOKEN, VARIABLE
+from interlock.cli.demo.folder import ISSUES, REPO, TOKEN, VARIABLE
 from interlock.cli.demo.page import StoryBroken, claim
 from interlock.cli.demo.stage import REVIEWER, Stage, refused
 from interlock.kernel import JSON, Secret, SystemClock
 
-TITLE = "Valve 3 sticks"
-SECOND = "Igniter is late"
+TITLE, SECOND = ISSUES
 HELD_TIMEOUT = 60
 """Seconds until the other process must have sent its request."""
 RECOVERY_TIMEOUT = 30.0

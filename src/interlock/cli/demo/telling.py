@@ -90,7 +90,7 @@ def _tips(name: str, page: "Page") -> dict[str, str]:
         f"cd {shlex.quote(name)} && . ./env": "this shell then uses the demo's store and key",
         "interlock runs list": "all that you have just seen; reading works offline",
         f"interlock runs show {run_id}": "the run that was killed",
+        "interlock demo --serve": "in another shell, before you go on: the service again",
         "interlock approvals list": "one call still waits; answer it as another --actor",
-        "interlock demo --serve": "in another shell: the service again, to `interlock invoke`",
         "interlock connect github --token-env GITHUB_TOKEN": "after `interlock init` elsewhere: the same on github.com",
     }

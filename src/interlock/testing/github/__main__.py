@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         clock=kernel.SystemClock(),
         rate_limit=options.rate_limit,
         check_answers=options.check_answers,
+        issues=options.issue,
     )
     # uvicorn raises the signal again once it has stopped; by then it has done its work.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
         "--token", action="append", required=True, metavar="T[=LOGIN]", help="login octo-agent if left out"
     )
     parser.add_argument("--repo", action="append", metavar="OWNER/NAME", help="acme/rocket if left out")
+    parser.add_argument(
+        "--issue", action="append", default=[], metavar="TITLE", help="an open issue of the first repository"
+    )
     parser.add_argument("--state-file", type=Path, help="gets url, control_secret and pid as JSON, mode 0600")
     parser.add_argument("--rate-limit", type=int, default=5000, help="requests per token and hour")
     parser.add_argument("--check-answers", action="store_true", help="answers too must be as GitHub describes them")

@@ -31,6 +31,8 @@ class Setup:
     clock: kernel.Clock
     rate_limit: int
     check_answers: bool
+    issues: Sequence[str] = ()
+    """Titles of open issues in the first repository, of the first token's login."""
 
 
 class Fake:
@@ -56,6 +58,9 @@ class Fake:
         self.world = World(url=self.url, clock=setup.clock, logins=logins)
         for full_name in setup.repos:
             self.world.add_repository(full_name)
+        for title in setup.issues:
+            login = next(iter(setup.tokens.values())).login
+            self.world.add_issue(self._repository(setup.repos[0]), login=login, title=title, body=None)
 
     def drop_holds(self) -> None:
         """End every wait without an answer."""
