@@ -68,5 +68,6 @@ def test_a_call_that_could_not_be_admitted_says_why(shell: Shell):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (told.code, told.error["code"]) == (7, "store_unavailable")
     assert "the disk answers with an error" in told.error["message"]
+    assert told.error["run_id"] is None, "it was never recorded"
     assert shell.service.effects() == 0
     assert shell.good("runs", "list")["runs"] == []

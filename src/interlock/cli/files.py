@@ -24,7 +24,7 @@ def read(name: str, what: str) -> bytes:
             with Path(name).open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise FileRefused(f"cannot read the {what} {name}: {error.strerror or error}") from error
+        raise _refused(error, f"cannot read the {what} {name}") from error
     if len(content) > MAX_BYTES:
         raise FileRefused(f"the {what} {name} has more than {MAX_BYTES} bytes")
     return content
@@ -51,7 +51,7 @@ def write(name: str, content: bytes, what: str, *, force: bool = False) -> None:
         next_step = "Choose another name, or replace the file with --force."
         raise FileRefused(f"cannot write the {what}: {name} is there already", next_step=next_step) from error
     except OSError as error:
-        raise FileRefused(f"cannot write the {what} {name}: {error.strerror or error}") from error
+        raise _refused(error, f"cannot write the {what} {name}") from error
 
 
 def require_folder(path: Path, what: str) -> None:
@@ -68,7 +68,7 @@ def new(name: str, what: str) -> Generator[BinaryIO]:
     try:
         opened = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise FileRefused(f"cannot write the {what} {name}: {error.strerror or error}") from error
+        raise _refused(error, f"cannot write the {what} {name}") from error
     with os.fdopen(opened, "wb", buffering=0) as file:
         yield cast("BinaryIO", file)
 
@@ -86,7 +86,13 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(exist_ok=True)
     except OSError as error:
-        raise FileRefused(f"cannot make the folder {path}: {error.strerror or error}") from error
+        raise _refused(error, f"cannot make the folder {path}") from error
+
+
+def _refused(error: OSError, what: str) -> FileRefused:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    next_step = "Make room where it goes, or choose another place." if full else None
+    return FileRefused(f"{what}: {error.strerror or error}", next_step=next_step)
 
 
 def _place(path: Path, content: bytes, *, force: bool) -> None:

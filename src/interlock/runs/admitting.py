@@ -116,14 +116,15 @@ class Admitting:
             release(tx, wiring, spent, reason="approval_spent_elsewhere")
             return self._admit_in(tx, drawn([entries.approval_moved(spent)]))
 
-        # A store that fails may have admitted the run all the same; any other error says that there is none.
-        with of_run(judged.run_id, only=StoreError):
-            try:
-                if (approval_id := accepted.approval_id) is None:
-                    return await self._commit(drawn([]))
-                with wiring.pressure.timing(LATENCY, wiring.clock):
-                    return await shielded(wiring.store.write(lambda tx: spend(tx, approval_id)))
-            except StoreError as error:
+        try:
+            if (approval_id := accepted.approval_id) is None:
+                return await self._commit(drawn([]))
+            with wiring.pressure.timing(LATENCY, wiring.clock):
+                return await shielded(wiring.store.write(lambda tx: spend(tx, approval_id)))
+        except StoreError as error:
+            if error.details.get(WRITTEN) != "unknown":
+                raise  # there is no such run, so none is named
+            with of_run(judged.run_id):
                 raise _unanswered(judged, error) from error
 
     def _admission(self, judged: Judged, run: Run, told: Sequence[Entry], decided: Decision) -> Admission:
@@ -146,15 +147,14 @@ def _own(admission: Admission, admitted: Admitted) -> Run:
 
 
 def _unanswered(judged: Judged, error: StoreError) -> InterlockError:
-    """What the store's failure means to a caller, who must not ask again for a write that recovery may carry out."""
+    """What a lost answer means to a caller, who must not ask again for a write that recovery may carry out."""
     call = judged.call
-    if error.details.get(WRITTEN) != "unknown" or call.operation.effect is sdk.Effect.READ:
+    if call.operation.effect is sdk.Effect.READ:
         return error
     return OutcomeUnsaved(
         f"whether {call.capability.capability_id} was admitted is unknown, and if it was, recovery carries it out: "
         f"{error.message}",
         next_step="Mend the store, then run `interlock runs recover`. If `interlock runs show RUN` knows no such run, it was "
         "not admitted, and may be asked for again.",
-        run_id=judged.run_id,
         details={"cause": error.to_json()},
     )

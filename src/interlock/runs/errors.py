@@ -227,10 +227,10 @@ class ArtifactDamaged(StoreError):
 
 
 @contextmanager
-def of_run(run_id: str, *, only: type[InterlockError] = InterlockError) -> Generator[None]:
+def of_run(run_id: str) -> Generator[None]:
     """Errors that leave the block say which run they are about."""
     try:
         yield
-    except only as error:
+    except InterlockError as error:
         error.run_id = error.run_id or run_id
         raise

@@ -46,3 +46,9 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path):
     for name in ("x" * 300, "", str(tmp_path)):
         with pytest.raises(FileRefused):
             files.write(name, b"x", "packet")
+
+
+def test_a_full_disk_is_told_as_that():
+    with pytest.raises(FileRefused, match="No space left") as caught:
+        files.write("/dev/full", b"x", "packet")
+    assert caught.value.next_step == "Make room where it goes, or choose another place."
