@@ -228,6 +228,7 @@ async def test_reconnects_are_counted(stream: Streams):
         call = await stream(peer, max_reconnects=2).run()
     call.failed(plane.FailureClass.READ_FAILED, "answer_cut_off")
     assert (peer.connections, call.ear.data, call.facts["reconnects"]) == (3, [b"x"] * 3, 2)
+    assert stream.clock.monotonic() == pytest.approx(0.2)  # however little the peer asks for
 
 
 async def test_a_proper_end_without_reconnects_left_is_one(stream: Streams):

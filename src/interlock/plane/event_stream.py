@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 MAX_RETRY_MS: Final = 86_400_000
 """The longest time to wait before a reconnect that a stream can ask for; what is longer counts as this."""
 
+MIN_RETRY_MS: Final = 100
+"""The shortest one: a stream that asks for less, and ends at once each time, would have its reader do nothing else."""
+
 
 class ServerEvent(NamedTuple):
     """One event. `data` is UTF-8; `event_id` is the last id that the stream has named so far, which need not be here."""
@@ -89,7 +92,8 @@ class EventStream:
                 self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit():
             digits = value.lstrip(b"0") or b"0"
-            self._retry_ms = MAX_RETRY_MS if len(digits) > 8 else min(int(digits), MAX_RETRY_MS)
+            asked = MAX_RETRY_MS if len(digits) > 8 else int(digits)
+            self._retry_ms = max(MIN_RETRY_MS, min(asked, MAX_RETRY_MS))
         return None
 
     def _dispatch(self) -> ServerEvent | None:

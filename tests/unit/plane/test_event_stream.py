@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock import plane
-from interlock.plane.event_stream import MAX_RETRY_MS
+from interlock.plane.event_stream import MAX_RETRY_MS, MIN_RETRY_MS
 
 
 class Reading(NamedTuple):
@@ -74,7 +74,7 @@ def slowly(data: bytes) -> Reading:
                 if "\0" not in value:
                     id_buffer = value
             elif field == "retry" and value and all(character in "0123456789" for character in value):
-                retry_ms = min(int(value), MAX_RETRY_MS)
+                retry_ms = max(MIN_RETRY_MS, min(int(value), MAX_RETRY_MS))
     return Reading(events, last_event_id, retry_ms)
 
 
@@ -99,6 +99,8 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 @example(b"\xef\xbb\xbfdata: a\n\n", [1, 2])
 @example(b"data: \xf0\x9f\x98\x80\n\n", [7, 8, 9])
 @example(b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\n", [])
+@example(b"retry: 1\n", [])
+@example(b"retry: 0\n", [])
 def test_any_pieces_give_what_the_standard_says(data: bytes, cuts: list[int]):
     assert read(*cut(data, cuts)) == slowly(data)
 
