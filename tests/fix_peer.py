@@ -22,6 +22,11 @@ class Conversation:
         self._stream = stream
         self._buffer = b""
 
+    @property
+    def socket(self) -> socket.socket:
+        """What is below it."""
+        return self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+
     async def open(self) -> None:
         """What a peer of this kind says before it is asked."""
 
@@ -61,8 +66,7 @@ class Conversation:
 
     async def send_eof(self) -> None:
         """Send no more, and keep the connection."""
-        raw: socket.socket = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        raw.shutdown(socket.SHUT_WR)
+        self.socket.shutdown(socket.SHUT_WR)
 
     async def answer(self, body: bytes = b"{}", status: str = "200 OK", *headers: str) -> None:
         """A well-formed answer."""
@@ -100,8 +104,7 @@ class Conversation:
 
     async def reset(self) -> None:
         """End with a TCP reset instead of a FIN."""
-        raw: socket.socket = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self._stream.aclose()
 
 

@@ -1,6 +1,7 @@
 """HTTP/2 in the HTTP lane against peers that misuse it."""
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -92,6 +93,23 @@ async def patient(peer: Talk) -> None:
 
 def goaway(last: int, code: ErrorCodes = ErrorCodes.NO_ERROR) -> GoAwayFrame:
     return GoAwayFrame(0, last_stream_id=last, error_code=code)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", [b"", goaway(1).serialize()])
+async def test_a_connection_that_the_peer_has_just_closed_is_not_used_again(web: Web, before: bytes):
+    talks: list[Talk] = []
+
+    async def script(peer: Talk) -> None:
+        talks.append(peer)
+        await patient(peer)
+
+    async with serving(script) as peer:
+        first = await web(peer, "/first")
+        os.write(talks[0].socket.fileno(), before)
+        talks[0].socket.shutdown(socket.SHUT_WR)  # and nobody has had a turn to notice
+        second = await web(peer, "/second", method="POST", body=b"x")
+    assert (first.body, second.body, peer.connections) == (b"/first", b"/second", 2)
 
 
 # -- what is known of the other side

@@ -53,7 +53,7 @@ class Http2:
 
     def has_room(self) -> bool:
         """Whether a next exchange may begin here."""
-        return len(self._lines) < self.session.room and not self.wire.ended
+        return len(self._lines) < self.session.room and not self.wire.has_hung_up()
 
     @property
     def shares(self) -> bool:

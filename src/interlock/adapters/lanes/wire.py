@@ -149,6 +149,10 @@ class Wire(asyncio.Protocol):
         # Asked of the system itself: what the peer has just done may not have reached us yet.
         return not _is_readable(self._transport.get_extra_info("socket"))
 
+    def has_hung_up(self) -> bool:
+        """Whether the peer has ended, also where that has not reached us yet: what it sent before may wait unread."""
+        return self._ended or self._transport.is_closing() or _has_ended(self._transport.get_extra_info("socket"))
+
     def end(self) -> None:
         """Say that nothing more is sent, where the connection can: under TLS it cannot."""
         if self._tls is None and not self._transport.is_closing():
@@ -334,12 +338,22 @@ async def _resolve(host: str, port: int, limit: float) -> list[str]:
 def _is_readable(connection: socket.socket) -> bool:
     """Whether a read would return at once. Of an idle connection: whether the peer has closed it."""
     number = connection.fileno()
-    if number < 0:
-        return True
-    if not hasattr(select, "poll"):
+    if number >= 0 and not hasattr(select, "poll"):
         return bool(select.select([number], [], [], 0)[0])
+    return number < 0 or _shows(number, select.POLLIN)
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    """Whether its peer has closed or reset it, whatever is left to read. Where the system does not tell: no."""
+    number = connection.fileno()
+    # Without a name for the half that is closed, what polls tells of it unasked.
+    return number < 0 or (hasattr(select, "poll") and _shows(number, getattr(select, "POLLRDHUP", 0)))
+
+
+def _shows(number: int, events: int) -> bool:
+    """Whether one of those has happened to a descriptor, or an error."""
     poll = select.poll()
-    poll.register(number, select.POLLIN)
+    poll.register(number, events)
     return bool(poll.poll(0))
 
 
