@@ -97,22 +97,22 @@ class Executions:
         execution = self._node.open(intent, target_class, asked_by=asked_by)
         key = (asked_by, intent.tenant_id, intent.idempotency_key or intent.intent_id)
         self._roster.let_go()
-        known = self._roster.find_by_key(key)
-        if known is None and (full := self._roster.full_for(asked_by)) is not None:
+        if (full := self._roster.full_for(key)) is not None:
             await self._reject(execution, full)
         if intent.durable and self._journal is None:
             await self._reject(execution, not_durable(self._node.node_id))
-        lane = await self._node.admit(execution, authority)
-        known = self._roster.find_by_key(key)  # by now, another caller may have begun it
-        if known is not None:
-            return await self._again(known, execution, authority, lane)
-        if isinstance(lane, Failure):
-            await self._reject(execution, lane)
-        assert authority is not None
-        if self._roster.knows_nonce(authority.nonce):  # its verifier may be younger than what the journal knows
-            await self._reject(execution, denied("authority_replayed", "the authority was used before"))
-        held = self._roster.hold(self._accept(execution, authority, key))
-        self._roster.enter(held)
+        with self._roster.coming(key):  # many that are admitted at once find no more room than there is
+            lane = await self._node.admit(execution, authority)
+            known = self._roster.find_by_key(key)  # by now, another caller may have begun it
+            if known is not None:
+                return await self._again(known, execution, authority, lane)
+            if isinstance(lane, Failure):
+                await self._reject(execution, lane)
+            assert authority is not None
+            if self._roster.knows_nonce(authority.nonce):  # its verifier may be younger than what the journal knows
+                await self._reject(execution, denied("authority_replayed", "the authority was used before"))
+            held = self._roster.hold(self._accept(execution, authority, key))
+            self._roster.enter(held)
         try:
             if self._journal is not None:
                 with anyio.CancelScope(shield=True):

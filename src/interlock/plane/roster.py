@@ -2,6 +2,8 @@
 
 import heapq
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -68,6 +70,8 @@ class Roster:
         self._ended: list[tuple[datetime, str]] = []
         """A heap: when each ended, and which."""
         self._running = Counter[str | None]()
+        self._coming = Counter[Key]()
+        """How many ask at this moment for the execution with that key."""
 
     def find(self, execution_id: str) -> Held | None:
         """That one, unless it is forgotten."""
@@ -85,8 +89,12 @@ class Roster:
         """Those without a receipt."""
         return [held for held in self._held.values() if held.receipt is None]
 
-    def full_for(self, asked_by: str | None) -> Failure | None:
-        """Why this client may begin nothing more now. A quarter of the capacity is for any one, where there are several."""
+    def full_for(self, key: Key) -> Failure | None:
+        """Why nothing more may begin now, unless that key has its place. A quarter of the capacity is for any one client,
+        where there are several."""
+        asked_by = key[0]
+        if key in self._by_key or key in self._coming:
+            return None
         share = self._capacity if asked_by is None else max(1, self._capacity // 4)
         if self._running.total() >= self._capacity:
             full, code = f"{self._capacity} executions are running on this node", "node_full"
@@ -103,13 +111,29 @@ class Roster:
         self._nonces.add(acceptance.authority_nonce)
         return held
 
+    @contextmanager
+    def coming(self, key: Key) -> Generator[None]:
+        """Keep a place for the execution that would have the key, while it is admitted; one, however many ask for it."""
+        if key not in self._coming:
+            self._running[key[0]] += 1
+        self._coming[key] += 1
+        try:
+            yield
+        finally:
+            self._coming[key] -= 1
+            if not self._coming[key]:
+                del self._coming[key]
+                self._leave(key[0])
+
     def enter(self, held: Held) -> None:
         """Count it among those that run."""
         self._running[held.acceptance.asked_by] += 1
 
     def leave(self, held: Held) -> None:
         """Count it no more."""
-        asked_by = held.acceptance.asked_by
+        self._leave(held.acceptance.asked_by)
+
+    def _leave(self, asked_by: str | None) -> None:
         self._running[asked_by] -= 1
         if not self._running[asked_by]:
             del self._running[asked_by]
