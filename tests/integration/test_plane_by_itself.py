@@ -8,9 +8,27 @@ from pathlib import Path
 import anyio
 import pytest
 
-from interlock import app, plane
+from fix_peer import Conversation, listen
+from fix_streams import REF, TOKEN, Vault
+from interlock import app, kernel, plane
 
 pytestmark = pytest.mark.anyio
+
+
+class Shelf:
+    """A sink in memory."""
+
+    name = "shelf"
+
+    def __init__(self) -> None:
+        self.receipts: list[plane.Receipt] = []
+
+    async def emit(self, record: plane.EvidenceRecord) -> None:
+        self.receipts.append(record.receipt)
+
+    async def flush(self) -> None: ...
+
+    async def aclose(self) -> None: ...
 
 
 @pytest.fixture
@@ -40,19 +58,6 @@ async def test_a_commands_time_is_all_it_has(local: app.LocalPlane) -> None:
 
 
 async def test_who_stops_waiting_ends_the_command(tmp_path: Path) -> None:
-    class Shelf:
-        name = "shelf"
-
-        def __init__(self) -> None:
-            self.receipts: list[plane.Receipt] = []
-
-        async def emit(self, record: plane.EvidenceRecord) -> None:
-            self.receipts.append(record.receipt)
-
-        async def flush(self) -> None: ...
-
-        async def aclose(self) -> None: ...
-
     shelf, mark = Shelf(), tmp_path / "mark"
     os.mkfifo(mark)
     command = ["/bin/sh", "-c", f"echo begun > {mark}; exec sleep 600"]
@@ -80,6 +85,25 @@ async def test_a_request_is_one_call(local: app.LocalPlane) -> None:
         receipt = await local.request("GET", f"http://127.0.0.1:{port}/", headers={"X-Lamp": "green"})
         assert (receipt.status, receipt.body) == (200, b"hi")
         tasks.cancel_scope.cancel()
+
+
+async def test_evidence_holds_no_secret_that_was_handed_over_or_redeemed() -> None:
+    async def script(peer: Conversation) -> None:
+        await peer.request()
+        await peer.answer(b"hi", "200 OK", f"ETag: {TOKEN} given-to-the-plane")
+
+    shelf, secrets = Shelf(), {"LAMP": kernel.Secret("given-to-the-plane")}
+    async with (
+        listen(script) as peer,
+        app.open_local_plane(
+            sinks=[shelf], secrets=secrets, credentials=Vault(), egress_allow=["127.0.0.0/8"]
+        ) as local,
+    ):
+        receipt = await local.request("GET", peer.url + "/", credential=REF)
+    assert ("etag", f"{TOKEN} given-to-the-plane") in receipt.headers
+    [kept] = shelf.receipts
+    assert ("etag", "[redacted] [redacted]") in kept.headers
+    assert plane.verify_evidence(kept) is None
 
 
 async def test_a_request_without_an_answer_is_a_receipt(local: app.LocalPlane) -> None:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from interlock import plane
-from interlock.app.given import Given
+from interlock.app.given import Given, Remembering
 from interlock.app.opened import LOCAL_NET, LocalPlane
 from interlock.app.placing import Placed, make_placed
 from interlock.kernel import JSON, Clock, RequestError, Secret, SystemClock, Uuid7Ids
@@ -188,7 +188,7 @@ async def open_node(
 
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
-    redeemer = credentials or Given({})
+    redeemer = Remembering(credentials or Given({}), also=given.secrets if given else ())
     web = [
         lanes.HttpLane(credentials=redeemer, egress=egress),
         lanes.SseLane(credentials=redeemer, egress=egress),
@@ -209,7 +209,7 @@ async def open_node(
         verifier=verifier,
         clock=clock,
         attestations=attestations,
-        sinks=plane.SinkSet(sinks) if sinks else None,
+        sinks=plane.SinkSet(sinks, redactor=redeemer.redactor) if sinks else None,
         signer=signer,
     )
     async with AsyncExitStack() as stack:
