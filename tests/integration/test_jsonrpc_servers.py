@@ -1,5 +1,6 @@
 """The JSON-RPC lane and servers that others wrote: an MCP server through the `mcp` library, and a language server."""
 
+import importlib
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -154,3 +155,10 @@ async def test_a_language_server(tmp_path: Path, marker: str):
     call.succeeded()
     assert call.facts["exit_code"] == 0
     assert (call.facts["rpc_stray"], call.facts["rpc_invalid"], call.facts["rpc_refused"]) == (0, 0, 0)
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "interlock.adapters.mcp")
+    monkeypatch.setitem(sys.modules, "mcp.shared.message", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "interlock\[mcp\]"'):
+        importlib.import_module("interlock.adapters.mcp")

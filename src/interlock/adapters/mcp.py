@@ -9,18 +9,16 @@ from typing import TypeAlias
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.shared.message import SessionMessage
-from mcp_types import (
-    INTERNAL_ERROR,
-    REQUEST_TIMEOUT,
-    ErrorData,
-    JSONRPCError,
-    jsonrpc_message_adapter,
-)
 from pydantic import ValidationError
 
 from interlock import plane
 from interlock.kernel import InterlockError
+
+try:
+    from mcp.shared.message import SessionMessage
+    from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT, ErrorData, JSONRPCError, jsonrpc_message_adapter
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError('MCP needs a library: pip install "interlock[mcp]"', name=missing.name) from missing
 
 Streams: TypeAlias = tuple[
     MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]

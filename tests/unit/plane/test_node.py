@@ -10,6 +10,8 @@ import pytest
 
 from fix_plane import NODE_ID, Bench, Intents, check_receipt
 from interlock import plane
+from interlock.kernel import RequestError
+from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
 
@@ -289,6 +291,28 @@ async def test_an_intent_without_its_body_is_a_mistake(intents: Intents):
     bench = Bench(intents, FakeLane())
     with pytest.raises(ValueError, match="no body"):
         await bench.execute(recorded)
+
+
+@pytest.mark.parametrize("entrance", ["node", "executions"])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"intent": None}, "the intent must be an intent, such as an HttpIntent, not NoneType"),
+        ({"intent": "x"}, "the intent must be an intent, such as an HttpIntent, not str"),
+        ({"authority": {}}, "the authority must be an AuthorityDecision or a DirectUse, not dict"),
+        ({"authority": 5}, "the authority must be an AuthorityDecision or a DirectUse, not int"),
+        ({"target_class": None}, "target_class must be a text, such as local-process, not NoneType"),
+    ],
+)
+async def test_what_is_of_the_wrong_kind_is_told(intents: Intents, entrance: str, wrong: dict[str, Any], told: str):
+    bench = Bench(intents, FakeLane())
+    given: dict[str, Any] = {"intent": intents.http(), "authority": None, "target_class": plane.LOCAL_HTTP, **wrong}
+    intent: Any = given.pop("intent")
+    async with plane.Executions(bench.node, clock=intents.clock, ids=SequentialIds()) as executions:
+        begin = bench.node.execute if entrance == "node" else executions.start
+        with pytest.raises(RequestError) as refused:
+            await begin(intent, **given)
+    assert refused.value.message == told
 
 
 async def test_names_are_unique(intents: Intents):
