@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from fix_cli import COMMAND, Shell
+from interlock import plane
 from interlock.adapters.targets import abandoned
 
 BEGUN = "echo $$; exec sleep 600"
@@ -36,13 +37,16 @@ def containers(process: subprocess.Popen[str]) -> list[Path]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_command_too(bare_shell: Shell, number: signal.Signals, code: int) -> None:
-    with bare_shell.start("plane", "run", "--", "/bin/sh", "-c", BEGUN) as process:
+    with bare_shell.start("plane", "run", "--receipt", "receipt.json", "--", "/bin/sh", "-c", BEGUN) as process:
         sleeping = psutil.Process(int(word(process)))
         process.send_signal(number)
         _, err = process.communicate()
     assert process.returncode == code
     assert err == "error: interrupted\nnext: What the command had begun was ended with it.\n"
     assert not sleeping.is_running()
+    receipt = plane.Receipt.model_validate_json((bare_shell.folder / "receipt.json").read_text())
+    assert receipt.failure is not None
+    assert (receipt.failure.failure_class, plane.verify_evidence(receipt)) == ("cancelled", None)
 
 
 def test_a_signal_that_is_ignored_stays_so(bare_shell: Shell) -> None:

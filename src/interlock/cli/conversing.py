@@ -26,10 +26,12 @@ _LATE = 3.0
 
 class Ending:
     """How an execution came out: a receipt unless nobody told of its end, and an error unless there was an answer. Around
-    the opening of a place it takes that as what came of it that the effect failed."""
+    the opening of a place it takes that as what came of it that the effect failed, and in any case keeps the receipt in its
+    file if there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, receipt_file: str | None) -> None:
         self.receipt: plane.Receipt | None = None
+        self._receipt_file = receipt_file
         self._error: plane.EffectFailed | None = None
 
     @property
@@ -50,8 +52,12 @@ class Ending:
 
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         from interlock import plane
+        from interlock.cli import files
         from interlock.cli.errors import first_of
+        from interlock.cli.text import json_text
 
+        if self.receipt is not None and self._receipt_file is not None:
+            files.write(self._receipt_file, (json_text(self.receipt.record()) + "\n").encode(), "receipt")
         one = first_of(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
         if isinstance(one, plane.EffectFailed):
             self._error = one
@@ -145,25 +151,28 @@ async def carry_out(
     intent: "plane.Intent",
     target_class: str,
     shown: Shown,
+    ending: Ending,
     *,
     seconds: float,
     feed: "Callable[[], AsyncGenerator[plane.Input]] | None" = None,
     patience: Patience | None = None,
     tty: bool = False,
-) -> "plane.Receipt":
-    """Have it done, with what it says passed on as it comes. It takes little more than so many `seconds`, even if a node
-    does not tell how it ended, which is an EffectFailed. A `tty` keeps the size of ours."""
+) -> None:
+    """Have it done, with what it says passed on as it comes, and leave its receipt in the `ending`, also if it is interrupted.
+    It takes little more than so many `seconds`, even if a node does not tell how it ended, which is an EffectFailed. A `tty`
+    keeps the size of ours."""
     import anyio
 
     from interlock import plane
     from interlock.kernel import PlaneError
 
-    ref, receipt = None, None
+    ref = None
     with anyio.move_on_after(seconds):
         try:
             ref = await place.start(intent, target_class=target_class)
         except plane.ExecutionRejected as error:
-            return error.receipt
+            ending.receipt = error.receipt
+            return
     if ref is None:
         raise _untold(f"it was not accepted within {seconds:g} seconds, as far as is known here")
     with closing(shown), anyio.move_on_after(seconds + _LATE):
@@ -171,15 +180,14 @@ async def carry_out(
             async with anyio.create_task_group() as tasks:
                 if tty:
                     tasks.start_soon(_resize, place, ref)
-                receipt = await _follow(place, ref, shown, feed, patience or Patience())
+                ending.receipt = await _follow(place, ref, shown, feed, patience or Patience())
                 tasks.cancel_scope.cancel()
         except BaseException:
             with anyio.move_on_after(_LAST_WORD, shield=True), suppress(PlaneError):
-                receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
+                ending.receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
             raise
-    if receipt is None:
+    if ending.receipt is None:
         raise _untold(f"how it ended was not told within {seconds:g} seconds")
-    return receipt
 
 
 async def _follow(

@@ -89,7 +89,7 @@ async def run(
     home = os.getcwd() if profile is None and here else "/"
     with _kept(desk, output, receipt) as shown:
         opening = open_place(desk, placement, identity, target_class=where, secrets=secrets)
-        async with conversing.Ending() as ending, opening as local:
+        async with conversing.Ending(receipt) as ending, opening as local:
             intent = asking.made(
                 plane.ProcessIntent,
                 **local.identity(seconds=seconds + _ADMISSION),
@@ -104,10 +104,10 @@ async def run(
                 sandbox=profile,
             )
             with aside.raw_terminal() if tty else nullcontext():
-                ending.receipt = await conversing.carry_out(
-                    local, intent, where, shown, seconds=seconds, feed=conversing.bytes_of_stdin, tty=tty
+                await conversing.carry_out(
+                    local, intent, where, shown, ending, seconds=seconds, feed=conversing.bytes_of_stdin, tty=tty
                 )
-    return _answer(shown, ending, receipt, own=_own_code(ending.receipt))
+    return _answer(shown, ending, own=_own_code(ending.receipt))
 
 
 async def http(
@@ -144,7 +144,7 @@ async def http(
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     body = b"" if data is None else files.read(data, "body")
     with _kept(desk, output, receipt) as shown:
-        async with conversing.Ending() as ending, _open(desk, tls) as local:
+        async with conversing.Ending(receipt) as ending, _open(desk, tls) as local:
             intent = asking.made(
                 plane.HttpIntent,
                 **local.identity(seconds=seconds + _ADMISSION),
@@ -159,12 +159,12 @@ async def http(
                 http_versions=_versions(target, http2=http2),
                 tls=tls.options or None,
             )
-            ending.receipt = await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, seconds=seconds)
+            await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, ending, seconds=seconds)
     status = 0 if ending.receipt is None else ending.receipt.status or 0
     refused = ending.error is None and status >= 400
     if status and (desk.options.verbose or (refused and not desk.options.as_json)):
         sys.stderr.write(f"status {status}\n")
-    return _answer(shown, ending, receipt, own=int(refused))
+    return _answer(shown, ending, own=int(refused))
 
 
 async def ws(
@@ -201,7 +201,7 @@ async def ws(
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     patience = conversing.Patience(expect=expect, quiet=wait)
     with _kept(desk, output, receipt, end=b"\n") as shown:
-        async with conversing.Ending() as ending, _open(desk, tls) as local:
+        async with conversing.Ending(receipt) as ending, _open(desk, tls) as local:
             intent = asking.made(
                 plane.WebSocketIntent,
                 **local.identity(seconds=seconds + _ADMISSION),
@@ -213,13 +213,13 @@ async def ws(
                 tls=tls.options or None,
             )
             lines = conversing.lines_of_stdin
-            ending.receipt = await conversing.carry_out(
-                local, intent, plane.LOCAL_HTTP, shown, seconds=seconds, feed=lines, patience=patience
+            await conversing.carry_out(
+                local, intent, plane.LOCAL_HTTP, shown, ending, seconds=seconds, feed=lines, patience=patience
             )
     if ending.error is None and expect is not None and patience.heard < expect:
         sys.stderr.write(f"the peer closed after {patience.heard} of {expect} messages\n")
-        return _answer(shown, ending, receipt, own=1)
-    return _answer(shown, ending, receipt)
+        return _answer(shown, ending, own=1)
+    return _answer(shown, ending)
 
 
 async def targets(
@@ -325,14 +325,10 @@ def _kept(
         yield conversing.Shown(live=not desk.options.as_json, end=end, file=file)
 
 
-def _answer(shown: conversing.Shown, ending: conversing.Ending, receipt_file: str | None, *, own: int = 0) -> "Answer":
+def _answer(shown: conversing.Shown, ending: conversing.Ending, *, own: int = 0) -> "Answer":
     """What a command says by its own end is an answer, and all else that went wrong an error."""
-    from interlock.cli import files
     from interlock.cli.desk import Answer
-    from interlock.cli.text import json_text
 
-    if ending.receipt is not None and receipt_file is not None:
-        files.write(receipt_file, (json_text(ending.receipt.record()) + "\n").encode(), "receipt")
     code = own if ending.error is None else _code_of(ending.error)
     return Answer(document=shown.document(ending), show=lambda _: None, exit_code=code, error=ending.error)
 
