@@ -1,6 +1,8 @@
 """`interlock plane`: the execution plane by itself, from the command line."""
 
 import json
+import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -179,6 +181,24 @@ def test_a_command_runs_in_a_guest_of_the_settings(bare_shell: Shell, tmp_path: 
         guest.token.write_text("x" * 32)
         told = bare_shell.run("plane", "run", "--json", "--placement", guest.url, *script, environment=settings)
         assert (told.code, told.error["details"]["failure_class"]) == (125, "login_refused")
+
+
+def test_a_place_that_does_not_answer_is_waited_for_as_long_as_for_all_of_it(bare_shell: Shell, tmp_path: Path) -> None:
+    token, path = tmp_path / "token", tmp_path / "silent"
+    token.write_text("x" * 32)
+    token.chmod(0o600)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+        place = {"url": f"guest+unix://{path}", "token": str(token)}
+        settings = {"INTERLOCK_EXECUTION__PLACES": json.dumps([place])}
+        begun = time.monotonic()
+        told = bare_shell.run(
+            "plane", "run", "--json", "--timeout", "0.3", "--placement", place["url"], "--", "id", environment=settings
+        )
+    assert time.monotonic() - begun < 4
+    assert (told.code, told.error["details"]["failure_class"]) == (124, "total_timeout")
+    assert "was not reached within 0.3 seconds" in told.error["message"]
 
 
 def test_a_place_that_the_settings_do_not_list_is_not_gone_to(bare_shell: Shell) -> None:

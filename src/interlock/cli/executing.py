@@ -88,7 +88,7 @@ async def run(
     secrets = asking.secrets(secret or ())
     home = os.getcwd() if profile is None and here else "/"
     with _kept(desk, output, receipt) as shown:
-        opening = open_place(desk, placement, identity, target_class=where, secrets=secrets)
+        opening = open_place(desk, placement, identity, target_class=where, seconds=seconds, secrets=secrets)
         async with conversing.Ending(receipt) as ending, opening as local:
             intent = asking.made(
                 plane.ProcessIntent,

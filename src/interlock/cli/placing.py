@@ -1,5 +1,6 @@
 """Where an execution is carried out: in this process, or on a node that an address leads to."""
 
+import math
 import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -51,10 +52,14 @@ async def open_place(
     identity: Path | None,
     *,
     target_class: str,
+    seconds: float,
     secrets: "Mapping[str, Secret] | None" = None,
 ) -> "AsyncGenerator[Place]":
-    """The plane at that placement, with a target for processes of that class, and secrets for them. Raises Usage."""
-    from interlock import app
+    """The plane at that placement, with a target for processes of that class, and secrets for them. Raises Usage, and
+    EffectFailed if a host or a guest is not reached within so many `seconds`."""
+    import anyio
+
+    from interlock import app, plane
     from interlock.cli.errors import Usage
 
     given = None if identity is None or os.environ.get("INTERLOCK_IDENTITY") == str(identity) else identity
@@ -73,8 +78,13 @@ async def open_place(
             yield remote
     else:
         placed = app.find_placed(desk.settings(), placement)
-        async with app.open_local_plane(placed=placed, secrets=secrets) as local:
-            yield local
+        with anyio.move_on_after(seconds) as opening:
+            async with app.open_local_plane(placed=placed, secrets=secrets) as local:
+                opening.deadline = math.inf
+                yield local
+        if opening.cancelled_caught:
+            message = f"{placement} was not reached within {seconds:g} seconds; nothing was begun there"
+            raise plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.TOTAL_TIMEOUT, message))
 
 
 @asynccontextmanager
