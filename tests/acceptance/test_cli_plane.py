@@ -92,6 +92,22 @@ def test_secrets_come_from_a_variable_or_a_file(bare_shell: Shell, tmp_path: Pat
     assert "s3cr3t" not in json.dumps(told["receipt"])
 
 
+def test_limits_hold_without_a_sandbox_too(bare_shell: Shell) -> None:
+    script = "ulimit -n; ulimit -t; ulimit -v; ulimit -f"
+    limits = ("--files", "64", "--cpu", "7", "--address-space", "1G", "--file-size", "64K")
+    told = bare_shell.run("plane", "run", *limits, "--", "/bin/bash", "-c", script)
+    assert (told.code, told.out.split()) == (0, ["64", "7", str(2**20), "64"])
+
+
+def test_limits_of_all_processes_hold_or_are_refused(bare_shell: Shell) -> None:
+    script = ("--", "/bin/sh", "-c", "sleep 0.1 & sleep 0.1 & sleep 0.1 & wait")
+    told = bare_shell.run("plane", "run", "--json", "--memory", "512M", "--processes", "3", *script)
+    if told.code == 125:  # no control groups that we may write
+        assert told.error["message"] == "local-process cannot enforce here: processes, total-memory"
+    else:
+        assert (told.code, "fork" in told.json["stderr"]) == (2, True)
+
+
 def test_listed_hosts_are_refused_where_they_cannot_be_held(bare_shell: Shell) -> None:
     told = bare_shell.run(
         "plane", "run", "--json", "--sandbox", "local-landlock", "--host", "a.dev:443", "--", "/bin/id"
@@ -253,6 +269,11 @@ def test_a_place_without_what_proves_it_is_no_setting(bare_shell: Shell, place: 
             "redeems secrets by itself",
         ),
         (["run", "--", ""], "the command: the command itself is empty"),
+        (["run", "--memory", "2 GB", "--", "id"], "--memory '2 GB': write a number of bytes, or of 1024s"),
+        (["run", "--memory", "", "--", "id"], "--memory '': write a number"),
+        (["run", "--memory", "1K", "--", "id"], "--memory: Input should be greater than or equal to 1048576"),
+        (["run", "--files", "1", "--", "id"], "--files: Input should be greater than or equal to 8"),
+        (["run", "--processes", "0", "--cpu", "-1", "--", "id"], "--cpu: Input should be greater"),
         (["run", "--receipt", "no/such/folder/file", "--", "id"], "there is no folder no/such/folder"),
         (["run"], "Missing argument 'COMMAND'"),
         (["http", "FETCH", "http://a.example/"], "METHOD: "),

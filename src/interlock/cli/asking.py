@@ -16,6 +16,12 @@ _OPTIONS = {
     "read": "--read",
     "write": "--write",
     "hosts": "--host",
+    "total_memory_bytes": "--memory",
+    "memory_bytes": "--address-space",
+    "file_bytes": "--file-size",
+    "processes": "--processes",
+    "files": "--files",
+    "cpu_seconds": "--cpu",
     "method": "METHOD",
     "url": "URL",
     "headers": "--header",
@@ -25,6 +31,8 @@ _OPTIONS = {
     "server_name": "--server-name",
 }
 """Where the fields of intents come from."""
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 _MEANT = {
     "env": "a variable's name: letters, digits and _",
@@ -78,6 +86,41 @@ def profile(
     )
     network = plane.Network.HOSTS if hosts else plane.Network.NONE
     return made(plane.SandboxProfile, read=reads, write=writes, network=network, hosts=tuple(hosts))
+
+
+def limits(
+    *,
+    memory: str | None,
+    address_space: str | None,
+    file_size: str | None,
+    processes: int | None,
+    files: int | None,
+    cpu: int | None,
+) -> "plane.ResourceLimits":
+    """How much a command may use. Raises Usage."""
+    from interlock import plane
+
+    return made(
+        plane.ResourceLimits,
+        total_memory_bytes=_size(memory, "--memory"),
+        memory_bytes=_size(address_space, "--address-space"),
+        file_bytes=_size(file_size, "--file-size"),
+        processes=processes,
+        files=files,
+        cpu_seconds=cpu,
+    )
+
+
+def _size(text: str | None, option: str) -> int | None:
+    """In bytes. Raises Usage."""
+    from interlock.cli.errors import Usage
+
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "")
+    if not (number.isascii() and number.isdecimal() and len(number) <= 15):
+        raise Usage(f"{option} {text[:60]!r}: write a number of bytes, or of 1024s of them as in 64K, 512M or 2G")
+    return int(number) * _UNITS.get(unit, 1)
 
 
 def secrets(asked: Sequence[str]) -> "dict[str, Secret]":

@@ -38,6 +38,12 @@ def register(tree: typer.Typer) -> None:
 Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it.")]
 Sandbox = Annotated[str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")]
 Hosts = Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")]
+Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of all its processes together: 512M, 2G.")]
+AddressSpace = Annotated[str | None, typer.Option(metavar="SIZE", help="Address space of each process.")]
+FileSize = Annotated[str | None, typer.Option(metavar="SIZE", help="The largest file that it may write.")]
+Processes = Annotated[int | None, typer.Option(metavar="N", help="Processes and threads, all together.")]
+Files = Annotated[int | None, typer.Option(metavar="N", help="Open files of each process.")]
+Cpu = Annotated[int | None, typer.Option(metavar="SECONDS", help="Processor time of each process.")]
 Variables = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable; there are no others.")]
 Secrets = Annotated[
     list[str] | None, typer.Option(metavar="NAME[=FILE]", help="A secret variable: your own, or what is in a file.")
@@ -57,6 +63,12 @@ async def run(
     read: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may read this (in a sandbox).")] = None,
     write: Annotated[list[str] | None, typer.Option(metavar="PATH", help="It may write this, too.")] = None,
     host: Hosts = None,
+    memory: Memory = None,
+    processes: Processes = None,
+    cpu: Cpu = None,
+    files: Files = None,
+    file_size: FileSize = None,
+    address_space: AddressSpace = None,
     env: Variables = None,
     secret: Secrets = None,
     cwd: Annotated[str | None, typer.Option(metavar="PATH", help="Where it starts; here, or / elsewhere.")] = None,
@@ -71,6 +83,7 @@ async def run(
 
     Its environment is empty unless you list variables; `--secret TOKEN` hands on one of yours, and `--secret TOKEN=FILE` what
     is in a file. In a sandbox it reads and writes only the paths that you list, and reaches only the hosts that you list.
+    Limits hold in a sandbox and without one; one that cannot be held where it is to run is refused.
     A placement is a node (https://HOST:PORT), or a host or guest of `execution.places` in the settings
     (ssh://user@host:port, guest+unix:///path, guest://host:port).
 
@@ -85,6 +98,9 @@ async def run(
     here = placement is None
     where = class_of_place(desk, placement, sandbox)
     profile = asking.profile(sandbox, read=read or (), write=write or (), hosts=host or (), here=here)
+    limits = asking.limits(
+        memory=memory, processes=processes, cpu=cpu, files=files, file_size=file_size, address_space=address_space
+    )
     secrets = asking.secrets(secret or ())
     home = os.getcwd() if profile is None and here else "/"
     with _kept(desk, output, receipt) as shown:
@@ -102,6 +118,7 @@ async def run(
                 max_ms=int(seconds * 1000),
                 max_output_bytes=2**40,
                 sandbox=profile,
+                limits=limits,
             )
             with aside.raw_terminal() if tty else nullcontext():
                 await conversing.carry_out(
