@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from fix_app import ASK_WRITES, Process, World, asked, run_of, shown
+from fix_process import REAL_PYTHON
 from interlock import plane, policy, runs, sdk
-from interlock.adapters.targets import Landlock
+from interlock.adapters.targets import Bubblewrap, Landlock
 from interlock.kernel import InterlockError, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +197,37 @@ async def test_a_confined_command_touches_what_it_lists(file_world: World, tmp_p
         assert shown(await speak(process)) == {"stdout": ""}
 
 
+@landlocked
+@pytest.mark.skipif(Bubblewrap().unavailable is not None, reason="this host has no bubblewrap")
+async def test_a_confined_command_reaches_listed_hosts_where_that_was_shown(file_world: World):
+    fetch = """
+import sys, urllib.error, urllib.request
+for url in sys.argv[1:]:
+    try:
+        print(urllib.request.urlopen(url, timeout=10).status)
+    except urllib.error.HTTPError as error:
+        print(error.code, error.reason)
+"""
+    reaching = sdk.command(
+        "word.say",
+        [REAL_PYTHON, "-I", "-S", "-c", fetch, "{word}", "{more}"],
+        input=Word,
+        output=Said,
+        targets=["local-landlock", "local-bubblewrap"],
+        confinement=sdk.confined(
+            read=[*SYSTEM, str(Path(REAL_PYTHON).parents[1])], network="hosts", hosts=[file_world.host]
+        ),
+    )
+    async with file_world.process(manifest=tools(reaching)) as process:
+        said = shown(await speak(process, f"http://{file_world.host}/nothing", more=["http://127.0.0.1:9/"]))
+        assert said == {"stdout": "401 Unauthorized\n403 Refused\n"}
+        sends = (await process.last()).sends
+        assert [(send.target_class, send.delivery.value) for send in sends] == [
+            ("local-landlock", "not_sent"),
+            ("local-bubblewrap", "responded"),
+        ]
+
+
 @pytest.mark.parametrize(
     ("author", "caller", "law"),
     [("strict", None, None), ("none", "strict", None), ("none", None, "strict")],
@@ -267,6 +299,9 @@ async def test_a_place_that_the_author_does_not_name_is_refused(file_world: Worl
         ({"targets": ["local-landlock"]}, "say what it may touch"),
         ({"confinement": sdk.confined(read=["/usr"]), "targets": ["local-process"]}, "confines nothing"),
         ({"confinement": sdk.confined(read=["/usr/../etc"]), "targets": ["local-landlock"]}, "goes up"),
+        ({"confinement": sdk.confined(network="hosts"), "targets": ["local-bubblewrap"]}, "hosts are listed for"),
+        ({"confinement": sdk.confined(hosts=["a.dev:443"]), "targets": ["local-bubblewrap"]}, "hosts are listed for"),
+        ({"confinement": sdk.confined(network="hosts", hosts=["a.dev"])}, "hosts"),
         ({"targets": ["local-process"], "sandbox": "standard"}, "needs one"),
         ({"secrets": [sdk.secret("token", env="A", fd=3)]}, "one of both"),
         ({"secrets": [sdk.secret("token", env="A")]}, "no auth profile"),

@@ -106,5 +106,6 @@ def _profile(confinement: sdk.Confinement | None) -> plane.SandboxProfile | None
         read=confinement.read,
         write=confinement.write,
         network=plane.Network(confinement.network),
+        hosts=confinement.hosts,
         limits=limits,
     )

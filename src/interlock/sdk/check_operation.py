@@ -130,7 +130,10 @@ def _confinement_problems(path: str, operation: Operation, command: CommandOpera
         yield Problem(path=f"{path}.targets", problem=f"{_UNCONFINED} confines nothing, and there is a confinement")
     if command.confinement is None and operation.sandbox != "none":
         yield Problem(path=f"{path}.confinement", problem=f"the sandbox level {operation.sandbox} needs one")
-    for place in (*(command.confinement or Confinement()).read, *(command.confinement or Confinement()).write):
+    confinement = command.confinement or Confinement()
+    if bool(confinement.hosts) is not (confinement.network == "hosts"):
+        yield Problem(path=f"{path}.confinement", problem="hosts are listed for the network `hosts`, and for no other")
+    for place in (*confinement.read, *confinement.write):
         if ".." in place.split("/"):
             yield Problem(path=f"{path}.confinement", problem=f"the path {place[:200]!r} goes up")
 

@@ -9,6 +9,7 @@ from interlock.sdk.terms import FailureCode, Name, Part, Status, Text
 TargetClass: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
 Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 HostPath: TypeAlias = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+HostPort: TypeAlias = Annotated[str, Field(max_length=280, pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+):[1-9][0-9]{0,4}$")]
 Argument: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 
@@ -45,11 +46,13 @@ class CommandSecret(Part):
 
 class Confinement(Part):
     """What a command may touch where it runs; all else is closed to it. Paths are the host's; `write` includes reading.
+    `hosts` (HOST:PORT) are listed for the network `hosts`, and for no other.
     The limits are those of all its processes together (`total_memory_bytes`, `processes`) or of each (the others)."""
 
     read: tuple[HostPath, ...] = ()
     write: tuple[HostPath, ...] = ()
-    network: Literal["none", "loopback"] = "none"
+    network: Literal["none", "loopback", "hosts"] = "none"
+    hosts: tuple[HostPort, ...] = Field(default=(), max_length=256)
     total_memory_bytes: int | None = Field(default=None, ge=1_048_576, le=2**48)
     processes: int | None = Field(default=None, ge=1, le=100_000)
     memory_bytes: int | None = Field(default=None, ge=1_048_576, le=2**48)
