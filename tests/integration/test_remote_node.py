@@ -210,9 +210,11 @@ async def test_who_was_told_the_end_needs_the_node_no_more(
             ids=Uuid7Ids(there.clock),
         )
         shown = conversing.Shown(live=False)
-        receipt = await conversing.carry_out(place, there.intent(), plane.LOCAL_HTTP, shown, seconds=60, feed=hello)
+        ending = conversing.Ending(None)
+        await conversing.carry_out(place, there.intent(), plane.LOCAL_HTTP, shown, ending, seconds=60, feed=hello)
     assert cutter.refusing
-    assert receipt.failure is None
+    assert ending.receipt is not None
+    assert ending.error is None
 
 
 async def test_a_request_that_may_have_arrived_is_lost_also_when_another_node_answers_later(

@@ -62,7 +62,8 @@ async def connect(
     from interlock.kernel import SystemClock
 
     token = _token(token_env, token_file)
-    ends = None if expires_at is None else parse_moment(expires_at, option="--expires-at", now=SystemClock().now())
+    now = SystemClock().now()
+    ends = None if expires_at is None else parse_moment(expires_at, option="--expires-at", now=now, ahead=True)
     async with desk.open() as il:
         try:
             made = await il.connections.connect_token(

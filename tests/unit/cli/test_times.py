@@ -1,6 +1,6 @@
 """Moments on the command line."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -34,3 +34,7 @@ def test_what_is_no_time_is_told_with_what_is(text: str):
     with pytest.raises(Usage, match=r"^--until: .* is no time$") as caught:
         parse_moment(text, option="--until", now=NOW)
     assert "30m, 2h, 7d" in caught.value.next_step
+
+
+def test_what_is_ahead_counts_from_now():
+    assert parse_moment("2h", option="--expires-at", now=NOW, ahead=True) - NOW == timedelta(hours=2)
