@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from interlock import app, plane
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
+    from interlock.cli.placing import Place
 
 _ADMISSION = 1.0
 """Seconds past which an intent is too old to begin: the time that counts begins later."""
@@ -90,7 +91,6 @@ async def run(
     Example:
       interlock plane run --sandbox local-landlock --read /usr --read /lib --read /lib64 -- /usr/bin/id
     """
-    from interlock import plane
     from interlock.cli.errors import Usage
 
     if tty and not sys.stdin.isatty():
@@ -101,30 +101,48 @@ async def run(
     limits = asking.limits(
         memory=memory, processes=processes, cpu=cpu, files=files, file_size=file_size, address_space=address_space
     )
-    secrets = asking.secrets(secret or ())
     home = os.getcwd() if profile is None and here else "/"
+    asked: dict[str, object] = {
+        "argv": tuple(argv),
+        "cwd": home if cwd is None else asking.place(cwd, "--cwd", here=here),
+        "env": tuple(asking.pair(each, "=", "--env") for each in env or ()),
+        "sandbox": profile,
+        "limits": limits,
+    }
+    secrets = asking.secrets(secret or ())
+    opening = open_place(desk, placement, identity, target_class=where, seconds=seconds, secrets=secrets)
     with _kept(desk, output, receipt) as shown:
-        opening = open_place(desk, placement, identity, target_class=where, seconds=seconds, secrets=secrets)
-        async with conversing.Ending(receipt) as ending, opening as local:
-            intent = asking.made(
-                plane.ProcessIntent,
-                **local.identity(seconds=seconds + _ADMISSION),
-                argv=tuple(argv),
-                cwd=home if cwd is None else asking.place(cwd, "--cwd", here=here),
-                env=tuple(asking.pair(each, "=", "--env") for each in env or ()),
-                secrets=local.secrets,
-                interactive=True,
-                terminal=conversing.terminal_size() if tty else None,
-                max_ms=int(seconds * 1000),
-                max_output_bytes=2**40,
-                sandbox=profile,
-                limits=limits,
-            )
-            with aside.raw_terminal() if tty else nullcontext():
-                await conversing.carry_out(
-                    local, intent, where, shown, ending, seconds=seconds, feed=conversing.bytes_of_stdin, tty=tty
-                )
+        ending = conversing.Ending(receipt)
+        await _run(opening, asked, where, shown, ending, seconds=seconds, tty=tty)
     return _answer(shown, ending, own=_own_code(ending.receipt))
+
+
+async def _run(
+    opening: "AbstractAsyncContextManager[Place]",
+    asked: dict[str, object],
+    where: str,
+    shown: conversing.Shown,
+    ending: conversing.Ending,
+    *,
+    seconds: float,
+    tty: bool,
+) -> None:
+    from interlock import plane
+
+    async with ending, opening as local:
+        intent = asking.made(
+            plane.ProcessIntent,
+            **local.identity(seconds=seconds + _ADMISSION),
+            **asked,
+            secrets=local.secrets,
+            interactive=True,
+            terminal=conversing.terminal_size() if tty else None,
+            max_ms=int(seconds * 1000),
+            max_output_bytes=2**40,
+        )
+        with aside.raw_terminal() if tty else nullcontext():
+            feed = conversing.bytes_of_stdin
+            await conversing.carry_out(local, intent, where, shown, ending, seconds=seconds, feed=feed, tty=tty)
 
 
 async def http(
