@@ -36,7 +36,9 @@ def register(tree: typer.Typer) -> None:
     command(plane, "guest-agent")(guest_agent)
 
 
-Seconds = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it, once it is reached.")]
+Seconds = Annotated[
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it, once it is reached.")
+]
 Sandbox = Annotated[str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")]
 Hosts = Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")]
 Memory = Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of all its processes together: 512M, 2G.")]
