@@ -72,7 +72,7 @@ RULES = policy.Policy(
 def _settings(store: str, folder: Path, peer: str) -> Settings:
     os.environ["INTERLOCK_KEY"] = os.urandom(32).hex()
     allowed = ExecutionSettings(egress_allow=(peer.removeprefix("http://"),))
-    return Settings(store=store, folder=folder, blobs=":memory:", actor=CALLER.actor, execution=allowed)
+    return Settings(store=store, folder=folder, blobs="blobs", actor=CALLER.actor, execution=allowed)
 
 
 @asynccontextmanager
