@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from pydantic import BaseModel
+
 from interlock.kernel import canonical, digest, digest_bytes, to_rfc3339
 from interlock.plane.receipt import Evidence, Fact, Receipt
 from interlock.plane.signatures import Signer, is_signed
@@ -40,7 +42,10 @@ class EvidenceLog:
         if signer is not None:
             signature = signer.sign(_statement(self._head))
             self._append(_SIGNED, at, {"key_id": signer.key_id, "signature": signature})
-        return bare.model_copy(update={"evidence": tuple(self._links)})
+        # Pydantic's own copy: the parts are checked already, and nobody has asked for the digest of the bare receipt.
+        receipt = BaseModel.model_copy(bare, update={"evidence": tuple(self._links)})
+        assert isinstance(receipt, Receipt)
+        return receipt
 
     def copy(self, link: Evidence, data: Mapping[str, Fact]) -> None:
         """Append what another chain has, with other data."""
