@@ -8,8 +8,9 @@ from typing import Final
 from interlock.connections import errors
 from interlock.connections.choose import check_state
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved
+from interlock.kernel import HOST_PORT
 
-_HOST: Final = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\]):[0-9]{1,5}")
+_HOST: Final = re.compile(HOST_PORT)
 
 
 def not_found(lease_id: str) -> str:

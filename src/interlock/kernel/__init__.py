@@ -24,6 +24,7 @@ from interlock.kernel.errors import (
     UnknownOutcome,
     VerificationError,
 )
+from interlock.kernel.hosts import HOST_PORT
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
 from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
@@ -35,6 +36,7 @@ from interlock.kernel.version import VERSION
 from interlock.kernel.yamltext import parse_yaml, yaml_scalar
 
 __all__ = [
+    "HOST_PORT",
     "JSON",
     "MIN_SECRET_LENGTH",
     "PLATFORM_TENANT",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from interlock.kernel import digest_bytes
+from interlock.kernel import HOST_PORT, digest_bytes
 from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, RESERVED_HEADERS, CredentialRef
 from interlock.plane.tls_options import TlsOptions, check_tls, is_none
@@ -18,9 +18,7 @@ WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 """The methods whose requests have a body, if only an empty one."""
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
-HostPort = Annotated[
-    str, StringConstraints(max_length=280, pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+):[1-9][0-9]{0,4}$")
-]
+HostPort = Annotated[str, StringConstraints(max_length=280, pattern=HOST_PORT)]
 
 
 class Timeouts(Contract):

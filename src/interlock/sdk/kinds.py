@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from interlock.kernel import HOST_PORT
 from interlock.sdk.terms import FailureCode, Name, Part, Status, Text
 
 TargetClass: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,99}$")]
 Variable: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 HostPath: TypeAlias = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
-HostPort: TypeAlias = Annotated[str, Field(max_length=280, pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9._-]+):[1-9][0-9]{0,4}$")]
+HostPort: TypeAlias = Annotated[str, Field(max_length=280, pattern=HOST_PORT)]
 Argument: TypeAlias = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 
 
