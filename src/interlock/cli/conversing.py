@@ -174,7 +174,8 @@ async def carry_out(
             ending.receipt = error.receipt
             return
     if ref is None:
-        raise _untold(f"it was not accepted within {seconds:g} seconds, as far as is known here")
+        message = f"it was not accepted within {seconds:g} seconds, as far as is known here"
+        raise _failed(plane.FailureClass.TOTAL_TIMEOUT, message)
     with closing(shown), anyio.move_on_after(seconds + _LATE):
         try:
             async with anyio.create_task_group() as tasks:
@@ -187,7 +188,8 @@ async def carry_out(
                 ending.receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
             raise
     if ending.receipt is None:
-        raise _untold(f"how it ended was not told within {seconds:g} seconds")
+        message = f"how it ended was not told within {seconds:g} seconds; what it has done is unknown from here"
+        raise _failed(plane.FailureClass.PEER_LOST, message)
 
 
 async def _follow(
@@ -243,10 +245,10 @@ async def _resize(place: "Place", ref: "plane.ExecutionRef") -> None:
             await place.executions.send_input(ref, plane.Input(kind=plane.InputKind.RESIZE, facts=facts))
 
 
-def _untold(message: str) -> "plane.EffectFailed":
+def _failed(failure_class: "plane.FailureClass", message: str) -> "plane.EffectFailed":
     from interlock import plane
 
-    return plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.TOTAL_TIMEOUT, message))
+    return plane.EffectFailed.of(plane.Failure.of(failure_class, message))
 
 
 async def bytes_of_stdin() -> "AsyncGenerator[plane.Input]":
