@@ -63,10 +63,14 @@ async def test_without_a_certificate_there_is_no_connection(there: Yard) -> None
     assert raised.value.details["failure_class"] == events.value.details["failure_class"] == "tls_failed"
 
 
-async def test_a_certificate_of_somebody_else_does_not_count(there: Yard, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "options", [0, getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)], ids=["", "as Python 3.11.2 has it"]
+)
+async def test_a_certificate_of_somebody_else_does_not_count(there: Yard, tmp_path: Path, *, options: int) -> None:
     nodes.make_credentials(tmp_path / "k", node_id="x", names=["127.0.0.1"], client="ann", clock=SystemClock())
     context = trusting(there.keys)
     context.load_cert_chain(tmp_path / "k/client/cert.pem", tmp_path / "k/client/key.pem")
+    context.options |= options
     async with dialled(there.url, there.keys, ssl_context=context) as client:
         with pytest.raises(plane.EffectFailed) as raised:
             await client.describe()

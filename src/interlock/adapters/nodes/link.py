@@ -71,6 +71,8 @@ class Link:
         self.node_id = node_id
         self._url = url
         self._ssl = ssl_context
+        # Python before 3.11.3 takes a cut connection for an end in good order: nothing would tell a refusal from that.
+        self._ssl.options &= ~getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         self._addresses = addresses
         self._clock = clock
         self._tokens = tokens
@@ -203,10 +205,8 @@ class Link:
             ):
                 try:
                     wrapped.recv(1)
-                except ssl.SSLEOFError:
-                    return True
                 except ssl.SSLError as error:
-                    return _distrust(error) is not None
+                    return _is_cut(error) or _distrust(error) is not None
         except OSError:
             pass
         return False
@@ -291,6 +291,11 @@ def _distrust(error: ssl.SSLError) -> str | None:
     if "ALERT" in (error.reason or ""):
         return (error.reason or "").replace("_", " ").lower()
     return None
+
+
+def _is_cut(error: ssl.SSLError) -> bool:
+    """Whether the connection ended without TLS's own end. Python before 3.11.3 raises no SSLEOFError then."""
+    return isinstance(error, ssl.SSLEOFError) or error.reason == "UNEXPECTED_EOF_WHILE_READING"
 
 
 def _is_busy(status: int, headers: Mapping[str, str]) -> bool:
