@@ -61,6 +61,11 @@ class ResourceLimits(Contract):
     files: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
     file_bytes: Annotated[int, Field(ge=0, le=2**48)] | None = None
 
+    @property
+    def rlimits(self) -> dict[str, int]:
+        """Those that are set and that a process hands on to its children, by the system's names."""
+        return {_RLIMITS[name]: value for name, value in self.model_dump(exclude_none=True).items() if name in _RLIMITS}
+
     def within(self, other: "ResourceLimits") -> "ResourceLimits":
         """The narrower of both, limit by limit."""
         mine, others = self.model_dump(), other.model_dump()
@@ -113,6 +118,13 @@ _RESTRAINTS: Final = {
     "processes": Restraint.PROCESSES,
     "files": Restraint.FILES,
     "file_bytes": Restraint.FILE_SIZE,
+}
+
+_RLIMITS: Final[Mapping[str, str]] = {
+    "cpu_seconds": "RLIMIT_CPU",
+    "files": "RLIMIT_NOFILE",
+    "file_bytes": "RLIMIT_FSIZE",
+    "memory_bytes": "RLIMIT_AS",
 }
 
 _INHERITED: Final = frozenset(

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,6 @@ from interlock.adapters.targets import abandoned, network, seccomp
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
 _REMOVED_WITHIN: Final = 20.0
-_LIMITS: Final[Mapping[str, str]] = {
-    "cpu_seconds": "RLIMIT_CPU",
-    "files": "RLIMIT_NOFILE",
-    "file_bytes": "RLIMIT_FSIZE",
-    "memory_bytes": "RLIMIT_AS",
-}
 _BY_BOTH: Final = frozenset(
     {
         plane.Restraint.READ,
@@ -156,7 +150,6 @@ class Container:
         limits: plane.ResourceLimits,
         container_id: str,
     ) -> dict[str, Any]:
-        values = limits.model_dump(exclude_none=True)
         linux: dict[str, Any] = {
             "namespaces": [{"type": kind} for kind in _namespaces(profile.network)],
             "maskedPaths": list(_MASKED),
@@ -183,9 +176,8 @@ class Container:
                 "noNewPrivileges": True,
                 "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
                 "rlimits": [
-                    {"type": _LIMITS[name], "soft": value, "hard": value + (name == "cpu_seconds")}
-                    for name, value in values.items()
-                    if name in _LIMITS
+                    {"type": name, "soft": value, "hard": value + (name == "RLIMIT_CPU")}
+                    for name, value in limits.rlimits.items()
                 ],
             },
             "linux": linux,

@@ -7,8 +7,8 @@ from interlock.adapters.lanes.places.far_streams import FarStreams
 from interlock.adapters.lanes.places.link import Link, LinkLost
 from interlock.adapters.lanes.places.place import LIMITS, RUN, SECRETS, TERMINAL, Place
 from interlock.adapters.lanes.process.keepers import Ended, NotStarted
+from interlock.adapters.lanes.process.limits import INHERITED, totals
 from interlock.adapters.lanes.process.redeeming import redeemed
-from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits, totals
 from interlock.adapters.lanes.process.run import Run, judge
 
 _OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
@@ -55,7 +55,7 @@ class PlacedLane:
                 "path": env.get("PATH", plane.DEFAULT_PATH),
                 "terminal": None if intent.terminal is None else [intent.terminal.rows, intent.terminal.columns],
                 "merged": intent.stderr == "merged",
-                "limits": rlimits(intent.effective_limits),
+                "limits": intent.effective_limits.rlimits,
                 "totals": totals(intent.effective_limits),
                 "secrets": values,
             }

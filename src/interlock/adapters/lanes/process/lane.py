@@ -11,8 +11,8 @@ from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.process.gate import dialler_for, gated
 from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
+from interlock.adapters.lanes.process.limits import INHERITED, totals
 from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
-from interlock.adapters.lanes.process.rlimits import INHERITED, rlimits, totals
 from interlock.adapters.lanes.process.run import Run, judge
 from interlock.adapters.lanes.process.streams import LocalStreams, pipes, terminal
 
@@ -207,7 +207,7 @@ def _order(
         fds=dict(fds) if launch is None else {**fds, **launch.fds},
         terminal=intent.terminal is not None,
         wrapped=launch is not None and launch.wrappers > 0,
-        rlimits=rlimits(intent.effective_limits) if inherits else {},
+        rlimits=intent.effective_limits.rlimits if inherits else {},
         groups=groups,
     )
 
