@@ -18,7 +18,7 @@ from fix_plane import NODE_ID, EchoLane, Intents, check_receipt
 from fix_remote import dialled, served, signer_of
 from interlock import plane
 from interlock.adapters import nodes
-from interlock.kernel import StoreError
+from interlock.kernel import RequestError, StoreError
 from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
@@ -191,6 +191,13 @@ async def test_without_authority_nothing_is_begun(bed: Bed) -> None:
     assert rejected.value.failure.code == "authority_missing"
     check_receipt(rejected.value.receipt)
     assert bed.lane.begun == 1
+
+
+@pytest.mark.parametrize(("intent", "target_class"), [(None, plane.LOCAL_HTTP), ({}, plane.LOCAL_HTTP), (..., None)])
+async def test_what_is_no_request_is_told(bed: Bed, intent: Any, target_class: Any) -> None:
+    async with bed.opened() as client:
+        with pytest.raises(RequestError, match=r"^(the intent|target_class) must be an? "):
+            await client.start(bed.intent() if intent is ... else intent, authority=None, target_class=target_class)
 
 
 async def test_cancelling_ends_it_and_leaves_nothing(bed: Bed) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -48,6 +49,15 @@ async def test_a_command_is_one_call(local: app.LocalPlane) -> None:
     assert ran.receipt.facts["exit_code"] == 3
     assert ran.receipt.failure is not None
     assert plane.verify_evidence(ran.receipt) is None
+
+
+async def test_what_is_no_intent_is_told(local: app.LocalPlane, node_keys: Path) -> None:
+    nothing: Any = None
+    with pytest.raises(kernel.RequestError, match="the intent must be an intent"):
+        await local.start(nothing, target_class=plane.LOCAL_PROCESS)
+    async with app.open_remote_plane("https://127.0.0.1:1", identity=node_keys / "client") as remote:
+        with pytest.raises(kernel.RequestError, match="the intent must be an intent"):
+            await remote.start(nothing, target_class=plane.LOCAL_PROCESS)
 
 
 async def test_a_commands_time_is_all_it_has(local: app.LocalPlane) -> None:

@@ -103,7 +103,8 @@ class LocalPlane:
         return await self.node.execute(intent, authority=authority, target_class=LOCAL_NET)
 
     async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
-        """Begin an execution under an authority of its own. Raises ExecutionRejected."""
+        """Begin an execution under an authority of its own. Raises ExecutionRejected, and RequestError for what is no intent."""
+        plane.check_request(intent, target_class)
         authority = self.authorizer.issue(intent.digest, audience=self.node.node_id, target_class=target_class)
         return await self.executions.start(intent, authority=authority, target_class=target_class)
 

@@ -69,6 +69,7 @@ from interlock.plane.intent import (
     Intent,
     Timeouts,
     WebIntent,
+    check_request,
 )
 from interlock.plane.jsonrpc import (
     INVALID_REQUEST,
@@ -351,6 +352,7 @@ __all__ = [
     "WebSocketTimeouts",
     "WebSocketTransport",
     "authorize_attach",
+    "check_request",
     "enforcing",
     "fits_header",
     "json_schemas",

@@ -3,12 +3,13 @@
 import operator
 from abc import abstractmethod
 from functools import cached_property
+from types import UnionType
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from interlock.kernel import HOST_PORT, digest_bytes
+from interlock.kernel import HOST_PORT, RequestError, digest_bytes
 from interlock.plane.contract import Contract, Digest, Moment, Name
 from interlock.plane.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, RESERVED_HEADERS, CredentialRef
 from interlock.plane.tls_options import TlsOptions, check_tls, is_none
@@ -243,3 +244,15 @@ class HttpIntent(RequestIntent):
     @property
     def total_ms(self) -> int:
         return self.timeouts.total_ms
+
+
+def check_kind(name: str, given: object, kind: type | UnionType, words: str) -> None:
+    """Raises RequestError, in `words`, for what is of another kind."""
+    if not isinstance(given, kind):
+        raise RequestError(f"{name} must be {words}, not {type(given).__name__}")
+
+
+def check_request(intent: object, target_class: object) -> None:
+    """Raises RequestError for what is no intent, or no name of a class of targets."""
+    check_kind("the intent", intent, Intent, "an intent, such as an HttpIntent")
+    check_kind("target_class", target_class, str, "a text, such as local-process")

@@ -4,12 +4,11 @@ import logging
 import traceback
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from types import UnionType
 from typing import Final, TypeAlias, TypeVar
 
 import anyio
 
-from interlock.kernel import VERSION, Clock, RequestError
+from interlock.kernel import VERSION, Clock
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
 from interlock.plane.classes import CLASSES
@@ -17,7 +16,7 @@ from interlock.plane.descriptor import NodeDescriptor
 from interlock.plane.direct import DirectUse
 from interlock.plane.execution import Collector, Execution
 from interlock.plane.failures import Failure, FailureClass
-from interlock.plane.intent import Intent
+from interlock.plane.intent import Intent, check_kind, check_request
 from interlock.plane.lane import Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement
 from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabilities, plan
@@ -168,8 +167,7 @@ class Node:
     def open(self, intent: Intent, target_class: str, *, asked_by: str | None = None) -> Execution:
         """An execution that has not been admitted. `asked_by`: as whom the client is known, for the evidence. Raises
         ValueError for an intent without its body, and RequestError for what is none, or no class."""
-        _check_kind("the intent", intent, Intent, "an intent, such as an HttpIntent")
-        _check_kind("target_class", target_class, str, "a text, such as local-process")
+        check_request(intent, target_class)
         if not intent.has_body:
             raise ValueError(f"intent {intent.intent_id} was read from its record and has no body")
         return Execution(self.node_id, intent, target_class, self._clock, asked_by=asked_by)
@@ -180,7 +178,7 @@ class Node:
         """The lane that is to carry it out, or why none may. Authority first, so that whoever has none learns nothing of
         the node. Raises RequestError for what is no authority."""
         kinds = AuthorityDecision | DirectUse | None
-        _check_kind("the authority", authority, kinds, "an AuthorityDecision or a DirectUse")
+        check_kind("the authority", authority, kinds, "an AuthorityDecision or a DirectUse")
         intent, target_class = execution.intent, execution.target_class
         if authority is None:
             return Failure.of(FailureClass.AUTHORITY_DENIED, "the execution has no authority", code="authority_missing")
@@ -285,11 +283,6 @@ async def _finished(collector: Collector) -> Failure | None:
         except LaneFailure as error:
             return error.failure
     return None
-
-
-def _check_kind(name: str, given: object, kind: type | UnionType, words: str) -> None:
-    if not isinstance(given, kind):
-        raise RequestError(f"{name} must be {words}, not {type(given).__name__}")
 
 
 def not_durable(node_id: str) -> Failure:

@@ -101,6 +101,7 @@ class RemoteClient:
     async def start(
         self, intent: plane.Intent, *, authority: plane.AuthorityDecision | None, target_class: str
     ) -> plane.ExecutionRef:
+        plane.check_request(intent, target_class)
         request = plane.ExecutionRequest(intent=cast("Any", intent), authority=authority, target_class=target_class)
         answer = await self._link.ask("POST", "/v1/executions", plane.pack_request(request))
         decision, _ = plane.unpack(plane.AdmissionDecision, answer.body)
