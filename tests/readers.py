@@ -157,16 +157,26 @@ async def _receipt() -> plane.Receipt:
 RECEIPT: Final = anyio.run(_receipt).canonical.encode()
 
 
-@reads(RECEIPT)
+def _record() -> bytes:
+    receipt = plane.Receipt.model_validate_json(RECEIPT)
+    body = plane.CapturedBody(media_type=None, base64="")
+    return (
+        plane.EvidenceRecord.of(Intents().http(), receipt, capture=plane.Capture.FULL, body=body).canonical.encode()
+        + b"\n"
+    )
+
+
+@reads(RECEIPT, _record(), _record() * 2)
 def evidence(data: bytes) -> bool:
-    """A receipt from elsewhere: its chain is whole, or the first wrong link is named."""
+    """Receipts from elsewhere: each chain is whole, or the first wrong link is named."""
     try:
-        receipt = plane.Receipt.model_validate_json(data)
-    except ValidationError:
+        receipts = plane.read_receipts(data)
+    except plane.InvalidPacket:
         return False
-    wrong = plane.verify_evidence(receipt)
-    assert wrong is None or 1 <= wrong <= len(receipt.evidence) + 1
-    return wrong is None
+    wrong = [plane.verify_evidence(each) for each in receipts]
+    for receipt, link in zip(receipts, wrong, strict=True):
+        assert link is None or 1 <= link <= len(receipt.evidence) + 1
+    return not any(wrong)
 
 
 @reads(*(each.canonical.encode() for each in _intents() if isinstance(each, plane.AuthorityDecision)))

@@ -22,6 +22,7 @@ from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
+    load_receipt_keys,
     load_token_keys,
     make_node_credentials,
     open_remote_plane,
@@ -69,6 +70,7 @@ __all__ = [
     "list_placed",
     "list_targets",
     "load",
+    "load_receipt_keys",
     "load_token_keys",
     "local_sandboxes",
     "make_lane",

@@ -123,6 +123,13 @@ def make_node_credentials(folder: Path, *, node_id: str, names: Sequence[str], c
     nodes.make_credentials(folder, node_id=node_id, names=names, client=client, clock=SystemClock())
 
 
+def load_receipt_keys(file: Path) -> Mapping[str, str]:
+    """The public keys of nodes that sign receipts, for `plane.verify_receipt`. Raises CredentialsUnusable."""
+    from interlock.adapters import nodes
+
+    return nodes.load_receipt_keys(file)
+
+
 def load_token_keys(file: Path) -> "dict[str, Ed25519PublicKey]":
     """The public keys of clients that sign their requests, by key id. Raises CredentialsUnusable."""
     from interlock.adapters import nodes

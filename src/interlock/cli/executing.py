@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from interlock.cli import aside, asking, conversing, securing
+from interlock.cli import aside, asking, conversing, proving, securing
 from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
@@ -31,7 +31,8 @@ def register(tree: typer.Typer) -> None:
     command(plane, "run")(run)
     command(plane, "http")(http)
     command(plane, "ws")(ws)
-    command(plane, "targets")(targets)
+    command(plane, "targets")(proving.targets)
+    command(plane, "verify")(proving.verify)
     command(plane, "schemas")(schemas)
     command(plane, "guest-agent")(guest_agent)
 
@@ -257,39 +258,6 @@ async def ws(
         sys.stderr.write(f"the peer closed after {patience.heard} of {expect} messages\n")
         return _answer(shown, ending, own=1)
     return _answer(shown, ending)
-
-
-async def targets(
-    desk: "Desk",
-    *,
-    probe: Annotated[
-        bool, typer.Option("--probe", help="Try from inside what each one stops; takes some seconds.")
-    ] = False,
-) -> "Answer":
-    """Show the targets for commands on this host, and what was proved of each.
-
-    A class stands for what a probe showed from inside, and for nothing more. Hosts by SSH and guests are shown when they
-    stand in `execution.places` of the settings.
-
-    Example:
-      interlock plane targets --probe
-    """
-    from interlock import app
-    from interlock.cli.desk import Answer
-    from interlock.cli.paper import Ink
-
-    found = await app.list_targets(probe=probe, placed=app.list_placed(desk.settings()))
-
-    def show(paper: "Paper") -> None:
-        rows = [
-            (each.target_id, paper.state(each.health), " ".join(each.attestation.properties) or (each.reason or ""))
-            for each in found
-        ]
-        paper.table(("target", "health", "what was shown, or why it cannot be used"), rows)
-        if not probe:
-            paper.line(Ink("Prove it: `interlock plane targets --probe`", "faint"))
-
-    return Answer(document={"targets": [each.record() for each in found]}, show=show)
 
 
 def schemas(

@@ -111,6 +111,7 @@ from interlock.plane.packets import (
 )
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
+from interlock.plane.proofs import read_receipts
 from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt
 from interlock.plane.renewal import ProvableTarget
 from interlock.plane.rpc_intent import (
@@ -369,6 +370,7 @@ __all__ = [
     "parse_url",
     "parse_websocket_url",
     "plan",
+    "read_receipts",
     "read_rpc",
     "redacted",
     "request_digest",

@@ -78,8 +78,13 @@ def unpack(kind: type[C], packet: bytes) -> tuple[C, bytes]:
     line, _, beside = packet.partition(b"\n")
     if len(line) > MAX_RECORD:
         raise InvalidPacket(f"the record of an {_name(kind)} has {len(line)} bytes; the limit is {MAX_RECORD}")
+    return read_record(kind, line), beside
+
+
+def read_record(kind: type[C], text: bytes) -> C:
+    """A record of that kind. Raises InvalidPacket."""
     try:
-        return kind.model_validate_json(line), beside
+        return kind.model_validate_json(text)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         problems = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in found[:5]]

@@ -13,6 +13,7 @@ from interlock.adapters.nodes.credentials import (
     load_identity,
     load_private_key,
     load_public_keys,
+    load_receipt_keys,
     make_credentials,
 )
 from interlock.adapters.nodes.journal import FileJournal, JournalBusy, JournalDamaged, JournalUnavailable
@@ -34,5 +35,6 @@ __all__ = [
     "load_identity",
     "load_private_key",
     "load_public_keys",
+    "load_receipt_keys",
     "make_credentials",
 ]

@@ -110,7 +110,7 @@ def load_identity(folder: Path, *, clock: Clock) -> ClientIdentity:
             ssl_context=context,
             authorizer=_authorizer(folder / "authority.pem", clock),
             tokens=_authorizer(token, clock) if token.exists() else None,
-            receipt_keys=_in_base64(load_public_keys(receipts)) if receipts.exists() else None,
+            receipt_keys=load_receipt_keys(receipts) if receipts.exists() else None,
         )
     except OSError as error:
         raise CredentialsUnusable(f"the client's keys in {folder}: {error}") from error
@@ -127,6 +127,12 @@ def load_public_keys(file: Path) -> dict[str, Ed25519PublicKey]:
     if not keys:
         raise CredentialsUnusable(f"{file} holds no public key")
     return {key_id(key): key for key in keys}
+
+
+def load_receipt_keys(file: Path) -> dict[str, str]:
+    """The Ed25519 public keys (PEM) in a file, in base64 by key id, as `plane.verify_receipt` takes them. Raises
+    CredentialsUnusable."""
+    return {name: base64.b64encode(key.public_bytes_raw()).decode() for name, key in load_public_keys(file).items()}
 
 
 def key_id(key: Ed25519PublicKey) -> str:
@@ -150,10 +156,6 @@ def load_private_key(file: Path) -> Ed25519PrivateKey:
 def _authorizer(file: Path, clock: Clock) -> plane.SignedAuthorizer:
     key = load_private_key(file)
     return plane.SignedAuthorizer(key_id(key.public_key()), key, clock=clock)
-
-
-def _in_base64(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, str]:
-    return {name: base64.b64encode(key.public_bytes_raw()).decode() for name, key in keys.items()}
 
 
 def _public_keys(data: bytes) -> Iterator[Ed25519PublicKey]:
