@@ -10,7 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -164,7 +164,13 @@ def connector(**changes: Any) -> sdk.Manifest:
         "category": "developer_tools",
         "auth": [
             sdk.token_profile(
-                scopes=["repo"], probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes")
+                scopes=["repo"],
+                probe=sdk.probe(
+                    "/user",
+                    subject="/login",
+                    scopes_header="x-oauth-scopes",
+                    expires_header="github-authentication-token-expiration",
+                ),
             )
         ],
         "errors": LIMITED,
@@ -337,6 +343,11 @@ def run_of(error: BaseException) -> str:
     return error.run_id
 
 
+ENDING = "ghp_that_ends_0123456789"
+"""A token that ends an `HOUR` after manual clocks begin."""
+HOUR = timedelta(hours=1)
+
+
 class ServiceClock(ManualClock):
     """The service's clock shows the time of the test that is running."""
 
@@ -348,7 +359,8 @@ class ServiceClock(ManualClock):
 
 @pytest.fixture(scope="session")
 def running_github() -> Iterator[tuple[github.GitHub, ServiceClock]]:
-    clock, tokens = ServiceClock(), {TOKEN: "octo-agent", "ghp_of_mona_0123456789": "mona"}
+    ending = github.Token("octo-agent", expires_at=ManualClock().now() + HOUR)
+    clock, tokens = ServiceClock(), {TOKEN: "octo-agent", ENDING: ending, "ghp_of_mona_0123456789": "mona"}
     with github.GitHub.start(tokens=tokens, clock=clock) as server:
         yield server, clock
 

@@ -208,6 +208,31 @@ def test_a_connection_expires_when_its_user_said_so(shell: Shell):
     assert ends == [(to_micros(datetime(2199, 1, 31, tzinfo=UTC)),)]
 
 
+def test_the_end_of_a_token_is_shown_and_told_when_near(shell: Shell):
+    line = ("connect", "github", "--token-env", "TOKEN", "--base-url", shell.service.url)
+
+    def shown() -> list[str]:
+        return [shell.run("connections", *command).out for command in (("show", "github"), ("list",))]
+
+    assert "token ends" not in shown()[0]
+    assert shell.good("connections", "show", "github")["credential_expires_at"] is None
+    assert shell.good(*line, "--expires-at", "2199-01-31")["credential_expires_at"] == "2199-01-31T00:00:00.000000Z"
+    for text in shown():
+        assert "2199-01-31 00:00:00Z" in text
+        assert "connect again" not in text
+    for ahead, warning in (("50h", "(in 2 d: connect again)"), ("2h", "(in less than a day: connect again)")):
+        shell.good(*line, "--expires-at", ahead)
+        assert all(warning in text for text in shown())
+    [listed] = shell.good("connections", "list")["connections"]
+    assert listed == shell.good("connections", "show", "github")
+    with sqlite3.connect(shell.store) as session:
+        session.execute("UPDATE credentials SET expires_at = 1")
+    session.close()
+    assert all("1970-01-01 00:00:00Z (it has ended: connect again)" in text for text in shown())
+    shell.good("connections", "revoke", "github")
+    assert "token ends" not in shown()[0]
+
+
 def test_no_connection_says_how_to_connect(bare_shell: Shell):
     bare_shell.good("init")
     refused(bare_shell, *CREATE, "title=x", code="no_connection")

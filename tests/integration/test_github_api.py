@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from interlock.testing.github.answers import Answer, Ask, Handler
 from interlock.testing.github.passage import OPERATIONS
 
 AGENT, OTHER, WEAK = "agent-token-1", "other-token-2", "weak-token-33"
+ENDING, ENDED = "ending-token-4", "ended-token-55"
 REPO = "/repos/acme/rocket"
 
 
@@ -33,8 +35,15 @@ def connect(server: github.Control, token: str = AGENT, **headers: str) -> httpx
 
 @pytest.fixture(scope="module", name="running")
 def _running() -> Iterator[github.GitHub]:
-    tokens = {AGENT: "octo-agent", OTHER: "mona", WEAK: github.Token("guest", scopes=())}
-    with github.GitHub.start(tokens=tokens, clock=testing.ManualClock(), check_answers=True) as server:
+    clock = testing.ManualClock()
+    tokens = {
+        AGENT: "octo-agent",
+        OTHER: "mona",
+        WEAK: github.Token("guest", scopes=()),
+        ENDING: github.Token("mona", expires_at=clock.now() + timedelta(hours=1)),
+        ENDED: github.Token("mona", expires_at=clock.now()),
+    }
+    with github.GitHub.start(tokens=tokens, clock=clock, check_answers=True) as server:
         yield server
 
 
@@ -238,6 +247,16 @@ def test_a_request_without_a_good_token_is_refused(server: github.GitHub):
         with connect(server, **headers) as client:
             assert ok(client.get("/user"), 401)["message"] == message
     assert AGENT not in repr(server.requests())
+
+
+def test_a_token_tells_its_end_and_is_bad_from_then_on(server: github.GitHub):
+    told = "github-authentication-token-expiration"
+    with connect(server, ENDING) as client:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", client.get("/user").headers[told])
+    with connect(server, ENDED) as client:
+        ok(client.get("/user"), 401)
+    with connect(server) as client:
+        assert told not in client.get("/user").headers
 
 
 def test_scopes_decide(server: github.GitHub):

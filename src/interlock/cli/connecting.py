@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,13 +12,16 @@ from interlock.cli.frame import command, group
 if TYPE_CHECKING:
     from interlock import connections
     from interlock.cli.desk import Answer, Desk
-    from interlock.cli.paper import Paper
+    from interlock.cli.paper import Paper, Words
     from interlock.kernel import InterlockError, Secret
 
 _Ref = Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id or name.")]
 
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+_NEAR = timedelta(days=7)
+"""How long before its end a credential is said to end soon."""
 
 
 def register(tree: typer.Typer) -> None:
@@ -104,10 +108,10 @@ async def list_connections(
             return
         rows = [
             (each.connection_id, each.name, each.connector_id, each.subject or "", paper.state(each.state.value),
-             " ".join(sorted(each.scopes)))
+             " ".join(sorted(each.scopes)), _end(each) or "")
             for each in found
         ]  # fmt: skip
-        paper.table(("connection", "name", "connector", "account", "state", "scopes"), rows)
+        paper.table(("connection", "name", "connector", "account", "state", "scopes", "token ends"), rows)
 
     document = page("connections", [each.record() for each in found], limit=limit, key="connection_id")
     return Answer(document=document, show=show_page)
@@ -176,6 +180,23 @@ def _explained(error: "connections.ProbeFailed", base_url: str | None) -> "Inter
     )
 
 
+def _end(made: "connections.Connection") -> "Words | None":
+    """When its token ends, and a warning if that is near, or over; None if nobody said when, or it is erased."""
+    from interlock import connections
+    from interlock.cli.paper import Ink
+    from interlock.cli.text import moment
+    from interlock.kernel import SystemClock
+
+    ends = made.credential_expires_at
+    if ends is None or made.state is connections.State.REVOKED:
+        return None
+    left = ends - SystemClock().now()
+    if left > _NEAR:
+        return moment(ends)
+    told = "it has ended" if left <= timedelta() else f"in {left.days} d" if left.days else "in less than a day"
+    return Ink(f"{moment(ends)} ({told}: connect again)", "warn")
+
+
 def _described(made: "connections.Connection") -> "Answer":
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
@@ -189,6 +210,7 @@ def _described(made: "connections.Connection") -> "Answer":
                 ("account", made.subject),
                 ("service", made.base_url),
                 ("scopes", " ".join(sorted(made.scopes)) or None),
+                ("token ends", _end(made)),
                 ("reason", made.reason),
                 ("made", f"{moment(made.created_at)} by {made.created_by}"),
                 ("changed", moment(made.updated_at)),

@@ -228,7 +228,9 @@ class Connections:
             found, last = standing
             connection, before = granted.renewed(found, grant, at=now), found.revision
             version = 1 if last is None else last.version + 1
-        connection = replace(connection, current_credential_id=self._ids.new("crd"))
+        connection = replace(
+            connection, current_credential_id=self._ids.new("crd"), credential_expires_at=grant.expires_at
+        )
         # Sealed before the transaction: the cipher may have to read or make a key.
         credential = await self._seal(connection, grant, version, now)
 

@@ -27,6 +27,7 @@ class Connection:
 
     `base_url` is where the service lives when that is not the profile's own address (a GitHub Enterprise host, a test
     server); `subject` is who the credential belongs to at the service (a login); `revision` fences changes.
+    `credential_expires_at` is when the current credential ends (None: nobody has said); it belongs to that credential.
     """
 
     connection_id: str
@@ -44,6 +45,7 @@ class Connection:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    credential_expires_at: datetime | None = None
 
     def record(self) -> dict[str, JSON]:
         """The connection as JSON, for people, packets and APIs."""
@@ -59,6 +61,9 @@ class Connection:
             "base_url": self.base_url,
             "scopes": sorted(self.scopes),
             "current_credential_id": self.current_credential_id,
+            "credential_expires_at": None
+            if self.credential_expires_at is None
+            else to_rfc3339(self.credential_expires_at),
             "revision": self.revision,
             "created_by": self.created_by,
             "created_at": to_rfc3339(self.created_at),

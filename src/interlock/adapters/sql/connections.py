@@ -36,6 +36,11 @@ _CANDIDATES: Final = (
     )
     .limit(bindparam("size"))
 )
+_LISTED: Final[Select[Any]] = (
+    select(accounts, credentials.c.expires_at)
+    .select_from(accounts)
+    .outerjoin(credentials, credentials.c.credential_id == accounts.c.current_credential_id)
+)
 _BY_LEASE: Final[Select[Any]] = (
     select(leases, accounts, credentials)
     .join(accounts, accounts.c.connection_id == leases.c.connection_id)
@@ -61,13 +66,13 @@ class ConnectionRecords:
     def list_connections(
         self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
     ) -> Sequence[connections.Connection]:
-        query = select(accounts).where(accounts.c.tenant_id == tenant_id)
+        query = _LISTED.where(accounts.c.tenant_id == tenant_id)
         if connector_id is not None:
             query = query.where(accounts.c.connector_id == connector_id)
         if cursor is not None:
             query = query.where(accounts.c.connection_id < cursor)
         found = session(tx).execute(query.order_by(accounts.c.connection_id.desc()).limit(limit))
-        return [_connection(row) for row in found]
+        return [_connection(row[:-1], ends=row[-1]) for row in found]
 
     def find_lease(
         self, tx: Tx, tenant_id: str, lease_id: str
@@ -77,7 +82,8 @@ class ConnectionRecords:
             return None
         first, second = len(_LEASE), len(_LEASE) + len(_ACCOUNT)
         lease = lease_from(dict(zip(_LEASE, row[:first], strict=True)))
-        return lease, _connection(row[first:second]), _credential(row[second:])
+        credential = _credential(row[second:])
+        return lease, _connection(row[first:second], ends=credential.expires_at), credential
 
     def save(self, tx: Tx, connection: connections.Connection, *, before: int | None) -> bool:
         values = _values(connection, _ACCOUNT) | {
@@ -129,11 +135,13 @@ def _values(record: object, names: Sequence[str]) -> dict[str, Any]:
 
 def _standing(row: Sequence[Any]) -> connections.Standing:
     split = len(_ACCOUNT)
-    return _connection(row[:split]), None if row[split] is None else _credential(row[split:])
+    credential = None if row[split] is None else _credential(row[split:])
+    return _connection(row[:split], ends=None if credential is None else credential.expires_at), credential
 
 
-def _connection(row: Sequence[Any]) -> connections.Connection:
-    facts: dict[str, Any] = dict(zip(_ACCOUNT, row, strict=True))
+def _connection(row: Sequence[Any], *, ends: datetime | None) -> connections.Connection:
+    """`ends` is when its current credential does."""
+    facts: dict[str, Any] = dict(zip(_ACCOUNT, row, strict=True), credential_expires_at=ends)
     facts["state"] = connections.State(facts["state"])
     facts["scopes"] = frozenset(unpack(facts["scopes"]))
     return connections.Connection(**facts)

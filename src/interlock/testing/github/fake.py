@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 import anyio
@@ -16,10 +17,12 @@ from interlock.testing.github.world import CheckRun, Repository, World
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """Whose a token is, and what it may do. Without scope `repo` it can only read what is public."""
+    """Whose a token is, and what it may do. Without scope `repo` it can only read what is public. From `expires_at` on it is
+    a bad one."""
 
     login: str
     scopes: tuple[str, ...] = ("repo",)
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

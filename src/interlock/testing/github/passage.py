@@ -60,7 +60,7 @@ class Passage:
         if not secret:
             raise Refusal(401, "Requires authentication")
         token = self._fake.setup.tokens.get(secret.strip()) if scheme.lower() in {"bearer", "token"} else None
-        if token is None:
+        if token is None or (token.expires_at is not None and token.expires_at <= self._fake.world.now()):
             raise Refusal(401, "Bad credentials")
         self._exchange.login = token.login
         if not self._fake.limits.remaining(token.login):
@@ -176,6 +176,8 @@ class Passage:
         if self._token is not None:
             headers["x-oauth-scopes"] = ", ".join(self._token.scopes)
             headers["x-accepted-oauth-scopes"] = "repo"
+            if (end := self._token.expires_at) is not None:
+                headers["github-authentication-token-expiration"] = f"{end:%Y-%m-%d %H:%M:%S} UTC"
         return headers
 
 
