@@ -240,6 +240,31 @@ def test_an_interrupt_leaves_a_record_and_no_traceback(shell: Shell):
     assert len(shell.good("runs", "list")["runs"]) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_call_is_told_by_its_run(shell: Shell, number: signal.Signals):
+    shell.write_settings('[policy]\n[[policy.rules]]\nid = "free"\nthen = "allow"\n')
+    shell.service.fault("hold", match="issues/create")
+    with shell.start("invoke", "github.issue.create", f"repo={REPOSITORY}", "title=x", "--json") as process:
+        shell.service.wait_held()
+        process.send_signal(number)
+        out, _ = process.communicate()
+    shell.service.release()
+    [run] = shell.good("runs", "list")["runs"]
+    error = json.loads(out)["error"]
+    assert (process.returncode, error["code"], error["run_id"]) == (128 + number, "interrupted", run["run_id"])
+    assert f"interlock runs show {run['run_id']}" in error["next_step"]
+
+
+def test_an_interrupt_before_any_run_names_none(shell: Shell):
+    shell.service.fault("hold", match="users/get-authenticated")
+    with shell.start("connect", "github", "--token-env", "TOKEN", "--base-url", shell.service.url, "--json") as process:
+        shell.service.wait_held()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    shell.service.release()
+    assert json.loads(out)["error"]["run_id"] is None
+
+
 def test_a_traceback_is_there_for_who_asks(shell: Shell, warm: Path):
     told = shell.run("runs", "show", "run_none", "-v")
     assert "code: run_not_found" in told.err

@@ -43,6 +43,8 @@ class Desk:
         self.options = options
         self.acts = False
         """Whether it may have done what stands in a store."""
+        self.left_run: str | None = None
+        """The run that was under way when somebody interrupted the command."""
         self._loaded: tuple[app.Settings, app.SettingsFile | None] | None = None
 
     @property
@@ -75,12 +77,20 @@ class Desk:
         """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
         dead processes left, for it may be waiting for just that; one that reads writes nothing. Raises ConfigurationError,
         StoreError."""
+        import anyio
+
         from interlock import app
 
         settings, file = self._load()
         self.acts = self.acts or acting
         async with app.Interlock.open(settings=self.kept(settings), file=file, create=False, background=acting) as il:
-            yield il
+            try:
+                yield il
+            except anyio.get_cancelled_exc_class() as gone:
+                from interlock import runs
+
+                self.left_run = runs.find_cancelled(gone)
+                raise
 
     def paper(self) -> Paper:
         """What to print on."""

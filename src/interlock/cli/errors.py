@@ -66,6 +66,15 @@ class Interrupted(InterlockError):
     )
 
 
+def interrupted(*, run_id: str | None, acts: bool) -> Interrupted:
+    """What an interrupted command left: one run, or, if it `acts`, one that nobody can name, or nothing."""
+    if run_id is not None:
+        step = f"`interlock runs show {run_id}` shows where it stands; "
+        step += f"`interlock runs settle {run_id}` settles a write that had left."
+        return Interrupted("interrupted", run_id=run_id, next_step=step)
+    return Interrupted("interrupted", next_step=None if acts else "What the command had begun was ended with it.")
+
+
 class Unexpected(InterlockError):
     """A defect: something was raised that no error of ours covers."""
 

@@ -163,10 +163,9 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
     except streams.Unwritten as error:
         return unwritten(error.error)
     except KeyboardInterrupt as interrupt:
-        from interlock.cli.errors import Interrupted
+        from interlock.cli.errors import interrupted
 
-        next_step = None if desk.acts else "What the command had begun was ended with it."
-        _fail(Interrupted("interrupted", next_step=next_step), options)
+        _fail(interrupted(run_id=desk.left_run, acts=desk.acts), options)
         return 128 + next(iter(interrupt.args), signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
         from interlock.cli.errors import Usage

@@ -26,6 +26,7 @@ from interlock.runs.errors import (
     RunNotWaiting,
     SandboxNotEnforced,
     StaleRun,
+    find_cancelled,
 )
 from interlock.runs.execution import Execution
 from interlock.runs.holding import Holding
@@ -129,6 +130,7 @@ __all__ = [
     "Validator",
     "Validators",
     "Wiring",
+    "find_cancelled",
     "packet",
     "refs",
     "verify",

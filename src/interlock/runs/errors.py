@@ -3,6 +3,8 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 
+import anyio
+
 from interlock import plane
 from interlock.kernel import (
     JSON,
@@ -15,6 +17,7 @@ from interlock.kernel import (
     Retry,
     StoreError,
     UnknownOutcome,
+    is_id,
 )
 
 
@@ -228,9 +231,17 @@ class ArtifactDamaged(StoreError):
 
 @contextmanager
 def of_run(run_id: str) -> Generator[None]:
-    """Errors that leave the block say which run they are about."""
+    """Errors that leave the block say which run they are about, and a cancellation does so by a note."""
     try:
         yield
     except InterlockError as error:
         error.run_id = error.run_id or run_id
         raise
+    except anyio.get_cancelled_exc_class() as gone:
+        gone.add_note(run_id)
+        raise
+
+
+def find_cancelled(gone: BaseException) -> str | None:
+    """The run whose call a cancellation ended, if it ended one that was admitted: of a script and its actions, the script."""
+    return next((note for note in reversed(getattr(gone, "__notes__", ())) if is_id(note, "run")), None)
