@@ -290,7 +290,8 @@ async def test_filters_and_pages(store: sql.SqlStore, ledger: sql.SqlLedger, bui
 
     async def numbers(**wanted: Any) -> list[int]:
         query = runs.RunFilter(tenant_id="default", **wanted)
-        return [made.index(run) for run in await store.read(lambda tx: ledger.list_runs(tx, query))]
+        known = [run.run_id for run in made]
+        return [known.index(run.run_id) for run in await store.read(lambda tx: ledger.list_runs(tx, query))]
 
     assert await numbers() == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]
     assert await numbers(limit=3) == [9, 8, 7]
@@ -309,6 +310,21 @@ async def test_filters_and_pages(store: sql.SqlStore, ledger: sql.SqlLedger, bui
     await ledger.admit(builder_admission(builder, made[-1]))
     assert await numbers(trace_id=first.run_id) == [11, 10]
     assert await numbers(since=made[3].created_at, until=made[6].created_at) == [5, 4, 3]
+    later = builder.run(created_at=made[2].created_at)  # a clock that was set back, and the same moment twice
+    made.append(later)
+    await ledger.admit(builder_admission(builder, later))
+    assert (await numbers())[-4:] == [12, 2, 1, 0]
+    assert await numbers(cursor=later.run_id) == [2, 1, 0]
+    assert await numbers(cursor=made[2].run_id) == [1, 0]
+
+
+async def test_a_list_leaves_inputs_where_they_are(
+    store: sql.SqlStore, ledger: sql.SqlLedger, builder: Builder
+) -> None:
+    run = builder.run()
+    await ledger.admit(builder_admission(builder, run))
+    [listed] = await store.read(lambda tx: ledger.list_runs(tx, runs.RunFilter(tenant_id="default")))
+    assert vars(run) == vars(listed) | {"input_json": run.input_json}
 
 
 def builder_admission(builder: Builder, run: runs.Run) -> runs.Admission:
@@ -358,14 +374,23 @@ async def test_sqlite_finds_by_index_what_is_asked_for_often(memory_store: sql.S
         event.listen(session, "before_cursor_execute", note)
         ledger.list_runs(tx, runs.RunFilter(tenant_id="default", states=(runs.State.HELD,)))
         ledger.list_runs(tx, runs.RunFilter(tenant_id="default", trace_id="trace"))
+        ledger.list_runs(tx, runs.RunFilter(tenant_id="default", since=START, until=START + timedelta(hours=1)))
+        ledger.list_runs(tx, runs.RunFilter(tenant_id="default", cursor="run_1"))
+        ledger.list_runs(tx, runs.RunFilter(tenant_id="default", capability="a", until=START))
         ledger.list_busy(tx)
         ledger.list_open(tx, ["own_1"], 10)
         event.remove(session, "before_cursor_execute", note)
         found = [session.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", each) for statement, each in list(asked)]
         return [" ".join(str(row[3]) for row in rows) for rows in found]
 
-    states, trace, busy, held = await memory_store.read(plans)
-    assert "ix_runs_tenant_id_state_run_id" in states
+    states, trace, window, following, capability, busy, held = await memory_store.read(plans)
+    assert "ix_runs_tenant_id_state_created_at_run_id" in states
+    assert "ix_runs_tenant_id_created_at_run_id (tenant_id=? AND created_at>? AND created_at<?)" in window
+    assert "ix_runs_tenant_id_created_at_run_id (tenant_id=? AND " in following
+    assert (
+        "ix_runs_tenant_id_capability_created_at_run_id (tenant_id=? AND capability=? AND created_at<?)" in capability
+    )
+    assert all("TEMP B-TREE" not in plan for plan in (states, window, following, capability))
     assert "ix_runs_trace_id" in trace
     assert "ix_attempts_owner_id" in busy
     assert "ix_attempts_owner_id" in held

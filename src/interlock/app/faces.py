@@ -64,9 +64,9 @@ class Runs:
         until: datetime | None = None,
         cursor: str | None = None,
         limit: int = 50,
-    ) -> "Sequence[runs.Run]":
-        """Runs of this tenant, newest first; go on with `cursor` = the last run id. They were asked for at `since` or later,
-        and before `until`."""
+    ) -> "Sequence[runs.Listed]":
+        """Runs of this tenant, newest first, without their inputs; go on with `cursor` = the last run id. They were asked for
+        at `since` or later, and before `until`."""
         from interlock import runs
 
         query = runs.RunFilter(

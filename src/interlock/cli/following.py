@@ -224,7 +224,7 @@ def _moved(run: "runs.Run") -> "Answer":
     return Answer(document={"run": document(run)}, show=show_run)
 
 
-def _show_page(paper: "Paper", found: "Sequence[runs.Run]", limit: int) -> None:
+def _show_page(paper: "Paper", found: "Sequence[runs.Listed]", limit: int) -> None:
     from interlock.cli.paper import Ink
     from interlock.cli.text import moment
 

@@ -7,7 +7,19 @@ from typing import Final, Protocol
 
 from interlock import connections
 from interlock.kernel import JSON, Tx
-from interlock.runs.model import Artifact, Attempt, AttemptState, Decision, Delivery, Event, Owner, Run, Send, State
+from interlock.runs.model import (
+    Artifact,
+    Attempt,
+    AttemptState,
+    Decision,
+    Delivery,
+    Event,
+    Listed,
+    Owner,
+    Run,
+    Send,
+    State,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +137,7 @@ class Ledger(Protocol):
         """The run id that holds an idempotency key which has not expired."""
         ...
 
-    def list_runs(self, tx: Tx, query: RunFilter) -> Sequence[Run]:
+    def list_runs(self, tx: Tx, query: RunFilter) -> Sequence[Listed]:
         """Runs, newest first, at most `query.limit`."""
         ...
 

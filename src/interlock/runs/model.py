@@ -79,11 +79,8 @@ class Delivery(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """One piece of work under one decision. `input_json` is canonical JSON; `head_*` is the end of its event chain.
-
-    Without slots, for `moved`.
-    """
+class Listed:
+    """A run as lists tell it: without its input, which may be megabytes. `head_*` is the end of its event chain."""
 
     run_id: str
     tenant_id: str
@@ -100,7 +97,6 @@ class Run:
     trace_id: str
     targets: tuple[str, ...]
     idempotency_key: str | None
-    input_json: str
     input_digest: str
     state: State
     reason: str | None
@@ -116,6 +112,16 @@ class Run:
     updated_at: datetime
     finished_at: datetime | None
     deadline_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Listed):
+    """One piece of work under one decision. `input_json` is canonical JSON.
+
+    Without slots, for `moved`.
+    """
+
+    input_json: str
 
     def moved(self, **changes: Any) -> "Run":
         """The run with these fields changed: `dataclasses.replace` at a tenth of its price, paid several times a call.

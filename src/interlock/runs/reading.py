@@ -22,7 +22,7 @@ from interlock.kernel import (
 from interlock.runs import packet, signing
 from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
-from interlock.runs.model import Artifact, Attempt, Decision, Event, Run, Send, State
+from interlock.runs.model import Artifact, Attempt, Decision, Event, Listed, Run, Send, State
 from interlock.runs.request import Outcome
 from interlock.runs.wiring import Blobs
 
@@ -92,11 +92,17 @@ class Reading:
         except (ConnectionError_, connections.CredentialDamaged):
             return text  # it serves no more, and what it held cannot be read
 
-    async def list_runs(self, query: RunFilter) -> Sequence[Run]:
+    async def list_runs(self, query: RunFilter) -> Sequence[Listed]:
         """Runs, newest first; go on with `cursor` = the last run id. Raises RequestError for a cursor that is none."""
         if query.cursor is not None and not is_id(query.cursor, "run"):
             raise RequestError("the cursor is not a run id: send back the one from the last page")
-        return await self._store.read(lambda tx: self._ledger.list_runs(tx, query))
+
+        def read(tx: Tx) -> Sequence[Listed]:
+            if query.cursor is not None and self._ledger.find_run(tx, query.tenant_id, query.cursor) is None:
+                raise RequestError("the cursor is no run of this tenant: send back the one from the last page")
+            return self._ledger.list_runs(tx, query)
+
+        return await self._store.read(read)
 
     async def fetch_history(self, caller: Caller, run_id: str) -> History:
         """One run with its rows. Raises RunNotFound."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Select, Table, delete, literal, select
+from sqlalchemy import Select, Table, delete, literal, select, tuple_
 
 from interlock import runs
 from interlock.adapters.sql import rows, tables
@@ -15,6 +15,7 @@ from interlock.adapters.sql.transaction import connection, upsert
 from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
+_LISTED: Final = tuple(column for column in run_table.c if column.name != "input_json")
 
 
 class SqlLedger:
@@ -48,9 +49,9 @@ class SqlLedger:
         )
         return connection(tx).execute(query).scalar()
 
-    def list_runs(self, tx: Tx, query: runs.RunFilter) -> Sequence[runs.Run]:
+    def list_runs(self, tx: Tx, query: runs.RunFilter) -> Sequence[runs.Listed]:
         table = run_table.c
-        chosen = select(run_table).where(table.tenant_id == query.tenant_id)
+        chosen = select(*_LISTED).where(table.tenant_id == query.tenant_id)
         equal = {
             table.capability: query.capability,
             table.connection_id: query.connection_id,
@@ -75,9 +76,11 @@ class SqlLedger:
         if query.until is not None:
             chosen = chosen.where(table.created_at < query.until)
         if query.cursor is not None:
-            chosen = chosen.where(table.run_id < query.cursor)
-        chosen = chosen.order_by(table.run_id.desc()).limit(min(query.limit, _MAX_PAGE))
-        return [rows.run_from(record) for record in _all(tx, chosen)]
+            last = select(table.created_at).where(table.run_id == query.cursor).correlate(None).scalar_subquery()
+            chosen = chosen.where(tuple_(table.created_at, table.run_id) < tuple_(last, query.cursor))
+        # In the order of the indexes, so that a page takes no longer the more runs there are before it.
+        chosen = chosen.order_by(table.created_at.desc(), table.run_id.desc()).limit(min(query.limit, _MAX_PAGE))
+        return [rows.listed_from(record) for record in _all(tx, chosen)]
 
     def list_attempts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Attempt]:
         chosen = _of_run(attempts, tenant_id, run_id).order_by(attempts.c.number)

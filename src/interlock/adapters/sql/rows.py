@@ -88,15 +88,21 @@ def run_row(run: runs.Run) -> SqlRow:
 
 
 def run_from(record: Record) -> runs.Run:
-    return runs.Run(
-        **_read(
-            record,
-            kind=runs.Kind(record["kind"]),
-            origin=runs.Origin(record["origin"]),
-            state=runs.State(record["state"]),
-            targets=tuple(unpack(record["targets"])),
-            error=_json(record["error"]),
-        )
+    return runs.Run(**_of_run(record))
+
+
+def listed_from(record: Record) -> runs.Listed:
+    return runs.Listed(**_of_run(record))
+
+
+def _of_run(record: Record) -> dict[str, Any]:
+    return _read(
+        record,
+        kind=runs.Kind(record["kind"]),
+        origin=runs.Origin(record["origin"]),
+        state=runs.State(record["state"]),
+        targets=tuple(unpack(record["targets"])),
+        error=_json(record["error"]),
     )
 
 

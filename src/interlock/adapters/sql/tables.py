@@ -112,9 +112,9 @@ runs = Table(
     Column("updated_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("deadline_at", Moment),
-    Index(None, "tenant_id", "run_id"),
-    _where(NOT_COMPLETED, "tenant_id", "state", "run_id"),
-    Index(None, "tenant_id", "capability", "run_id"),
+    Index(None, "tenant_id", "created_at", "run_id"),
+    _where(NOT_COMPLETED, "tenant_id", "state", "created_at", "run_id"),
+    Index(None, "tenant_id", "capability", "created_at", "run_id"),
     _where_set("parent_run_id"),
     _where(TRACED, "trace_id"),
 )
