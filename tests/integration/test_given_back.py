@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fix_app import ASK_WRITES, World, asked, run_of
-from interlock import approvals, kernel, plane, runs
+from interlock import approvals, kernel, plane, policy, runs
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +47,54 @@ async def test_a_refusal_before_anything_left_keeps_the_approval(world: World):
         assert told.run.error is None
         assert [each.state for each in told.attempts] == [runs.AttemptState.FAILED, runs.AttemptState.COMPLETED]
     assert world.server.effects("issues/create") == 1
+
+
+FORBIDDEN = policy.Policy(rules=(policy.Rule(rule_id="no", then=policy.Effect.DENY),))
+
+
+@pytest.mark.parametrize("fault", ["hold_before", "hold"])
+async def test_what_policy_forbids_when_it_is_recovered_keeps_its_approval_if_it_did_not_happen(
+    world: World, fault: str
+):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    await world.killed(fault, lambda process: process.il.approvals.execute(asked(held)))
+    world.law = FORBIDDEN
+    async with world.process() as process:
+        [recovered] = await process.il.runs.recover()
+        [approval] = (await process.last()).approvals
+        if fault == "hold":
+            assert (recovered.state, approval.state) == (runs.State.COMPLETED, approvals.State.SPENT)
+            return
+        assert (recovered.state, approval.state) == (runs.State.HELD, approvals.State.APPROVED)
+        assert recovered.error is not None
+        assert f"did not happen, so the approval still holds: `interlock approvals approve {held.approval_id}`" in (
+            recovered.error.next_step
+        )
+    world.law = ASK_WRITES
+    async with world.process() as process:
+        done = await process.il.approvals.execute(asked(held))
+        assert (done.state, done.run_id) == (runs.State.COMPLETED, held.run_id)
+        assert (await process.last()).approvals[0].state is approvals.State.SPENT
+    assert world.server.effects("issues/create") == 1
+
+
+async def test_what_was_asked_to_stop_does_not_get_its_approval_back(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+    await world.killed("hold_before", lambda process: process.il.approvals.execute(asked(held)))
+    world.law = FORBIDDEN
+    async with world.process() as process:
+        await process.il.runs.cancel(held.run_id)
+        await process.il.runs.recover()
+        told = await process.last()
+        assert told.run.state in (runs.State.FAILED, runs.State.CANCELLED)
+        assert told.approvals[0].state is approvals.State.SPENT
+    assert world.server.effects() == 0
 
 
 async def test_what_the_service_refused_has_used_the_approval_up(file_world: World):

@@ -37,13 +37,15 @@ ONCE = "It happened: look at the service before you ask for it again, for that w
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
     """How an attempt ended. Without an error it is done; with one, `effect` says what that means, and `again` whether a
-    further attempt is safe and sensible. `content` is the output's canonical JSON, if there is an output to keep."""
+    further attempt is safe and sensible. `content` is the output's canonical JSON, if there is an output to keep. `unmade`:
+    the call is proven not to have happened, and was not let happen, so what was spent for it is given back."""
 
     output: JSON = None
     content: bytes | None = None
     error: InterlockError | None = None
     effect: sdk.EffectState = "happened"
     again: bool = False
+    unmade: bool = False
 
     def __post_init__(self) -> None:
         """The error says of the effect what the sends say, whoever raised it: who obeys it must not do twice what was

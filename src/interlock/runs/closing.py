@@ -38,8 +38,9 @@ class Closing:
             error.run_id = self.attempt.run_id
         state, attempt_state = _states(ending)
         run, nothing_left = self.sender.run, self.sender.nothing_left
-        if error is not None and state is State.FAILED and nothing_left and run.approval_id is not None:
-            await self._end_unsent(run.approval_id, error)
+        unspent = nothing_left or ending.unmade
+        if error is not None and state is State.FAILED and unspent and run.approval_id is not None:
+            await self._end_unsent(run.approval_id, error, unmade=ending.unmade)
         else:
             await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
         try:
@@ -67,18 +68,19 @@ class Closing:
             self.call.capability.capability_id, run_id, run_id,
         )  # fmt: skip
 
-    async def _end_unsent(self, approval_id: str, error: InterlockError) -> None:
-        """An approved call failed before anything left: the run is held again, and its approval is as if unspent; unless
-        somebody has asked meanwhile for the run to be cancelled."""
+    async def _end_unsent(self, approval_id: str, error: InterlockError, *, unmade: bool) -> None:
+        """An approved call failed before anything left, or is `unmade`: the run is held again, and its approval is as if
+        unspent; unless somebody has asked meanwhile for the run to be cancelled."""
         wiring, run = self.wiring, self.sender.run
         at, plain = wiring.clock.now(), error.next_step
-        spent = await wiring.store.read(lambda tx: self._find_unused(tx, approval_id, at))
+        spent = await wiring.store.read(lambda tx: self._find_unused(tx, approval_id, at, unmade=unmade))
         if spent is None:
             error.next_step += f" The approval {approval_id} is used up: ask for another."
             await self._write(State.FAILED, AttemptState.FAILED, error.code, error)
             return
         step = f"`interlock approvals approve {approval_id}` then executes it."
-        error.next_step += f" Nothing was sent, so the approval still holds: {step}"
+        proven = "It did not happen" if unmade else "Nothing was sent"
+        error.next_step += f" {proven}, so the approval still holds: {step}"
         end = self._end(AttemptState.FAILED, error, at)
 
         def give_back(tx: Tx) -> None:
@@ -99,12 +101,15 @@ class Closing:
             error.next_step = plain
             await self._write(State.CANCELLED, AttemptState.CANCELLED, stop.code, error)
 
-    def _find_unused(self, tx: Tx, approval_id: str, at: datetime) -> approvals.Approval | None:
-        """The approval, if it is this run's own and still good, and nothing left in the attempts before this one either."""
+    def _find_unused(self, tx: Tx, approval_id: str, at: datetime, *, unmade: bool) -> approvals.Approval | None:
+        """The approval, if it is this run's own and still good, and nothing left in the attempts before this one either; of
+        what is `unmade`, it has been found out what became of that."""
         wiring, run = self.wiring, self.sender.run
         spent = wiring.approvals.find_in(tx, tenant_id=run.tenant_id, approval_id=approval_id)
         if spent is None or not spent.run_id == spent.spent_by == run.run_id or spent.expires_at <= at:
             return None
+        if unmade:
+            return spent
         sends = wiring.ledger.list_sends(tx, run.tenant_id, run.run_id)
         before = (send for send in sends if send.attempt_id != self.attempt.attempt_id)
         return spent if all(send.delivery is Delivery.NOT_SENT for send in before) else None

@@ -28,11 +28,12 @@ _progress = logging.getLogger(PROGRESS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
     """What an earlier attempt left open: a write of `written_at` with an unknown outcome (None: nothing left), why, and
-    whether the effect may be sent again once it is proven not to have happened."""
+    whether the effect may be sent again once it is proven not to have happened; `forbidden`: only policy keeps it from that."""
 
     cause: InterlockError
     written_at: datetime | None
     may_send: bool
+    forbidden: bool = False
 
 
 class Execution:
@@ -106,7 +107,7 @@ class Execution:
         if doubt is not None and not doubt.may_send:
             if doubt.written_at is not None and not reads:
                 return attempts.unclear(call, doubt.cause, "only running it again would tell, and it may not run again")
-            return Ending(error=doubt.cause, effect="none")
+            return Ending(error=doubt.cause, effect="none", unmade=doubt.forbidden)
         ending = await attempts.carry_out(wiring, call, sender, facts, begun)
         if doubt is not None and doubt.written_at is not None and not reads:
             return attempts.run_again(call, ending)

@@ -224,11 +224,12 @@ class Recovery:
         """What the lost attempt left open. It is sent again only if policy still lets it, and nobody asked to stop."""
         run = history.run
         doubtful = writes_in_doubt(history.sends, call.operation)
-        allowed = allowed and not await self._asked_to_stop(run)
+        free = run.attempt_count < MAX_ATTEMPTS and not await self._asked_to_stop(run)
         return Doubt(
             cause=lost,
             written_at=last_left(history, doubtful, self._wiring.clock.now()) if doubtful else None,
-            may_send=allowed and run.attempt_count < MAX_ATTEMPTS,
+            may_send=free and allowed,
+            forbidden=free and not allowed,
         )
 
     async def _park(
