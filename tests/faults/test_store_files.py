@@ -16,7 +16,7 @@ from fix_rights import unprivileged
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql import sqlite
-from interlock.kernel import StoreError, SystemClock
+from interlock.kernel import StoreError, SystemClock, Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -286,14 +286,42 @@ async def test_a_store_that_may_not_be_written_is_read_beside_those_who_write(
         writer = sql.open_store(str(path))
         try:
             await sql.SqlLedger(writer).admit(Builder(prefix=1).admission())
-            with pytest.raises(sql.StoreBusy, match="while it was read"):  # nothing was there to lock
-                await count(store)
+            assert await count(store) == 151  # it was opened anew: there was nothing to lock, and now there is
             with reading(path) as again:
                 assert await count(again) == 151
                 await sql.SqlLedger(writer).admit(Builder(prefix=2).admission())
                 assert await count(again) == 152
+                assert await outcomes(count(store) for _ in range(8)) == [152] * 8
         finally:
             writer.close()
+
+
+async def test_what_was_read_while_it_was_written_is_read_again(path: Path, everyones_folder: Path) -> None:
+    path = Path(shutil.copy(path, everyones_folder))
+    times, disturbances = 0, 1
+
+    def disturbed(tx: Tx) -> int:
+        nonlocal times
+        times += 1
+        if times <= disturbances:
+            os.utime(path, ns=(times, times))
+        return times
+
+    with reading(path) as store:
+        assert await store.read(disturbed) == 2
+        disturbances = 9
+        with pytest.raises(sql.StoreBusy, match="while it was read"):
+            await store.read(disturbed)
+        assert await count(store) == 150
+
+
+async def test_a_store_that_was_replaced_while_it_was_open_for_reading(path: Path, everyones_folder: Path) -> None:
+    path = Path(shutil.copy(path, everyones_folder))
+    with reading(path) as store:
+        assert await count(store) == 150
+        path.write_bytes(b"SQLite format 3" + bytes(200))
+        with pytest.raises(sql.ForeignFile):
+            await count(store)
 
 
 def test_a_folder_where_no_store_can_be_made(everyones_folder: Path) -> None:

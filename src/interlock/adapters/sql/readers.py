@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from interlock.adapters.sql.errors import StoreClosed
+from interlock.adapters.sql.errors import StoreBusy, StoreClosed
 from interlock.adapters.sql.transaction import SqlTx
 from interlock.adapters.sql.waiting import Waiter, deliver
 from interlock.kernel import Tx
@@ -30,7 +30,7 @@ class Source(Protocol):
         ...
 
     def begin(self, session: Connection) -> None:
-        """Take a snapshot, now or with the first statement."""
+        """Take a snapshot, now or with the first statement. Raises StoreBusy for a session that serves no more."""
         ...
 
     def end(self, session: Connection) -> None:
@@ -121,9 +121,10 @@ class _Reader:
                     deliver([left.popleft()])
                 self._source.end(session)
             except BaseException as error:  # noqa: BLE001 - it belongs to one caller; the others have their turn
-                lost = isinstance(error, DBAPIError) and error.connection_invalidated
+                lost = isinstance(error, StoreBusy) or (isinstance(error, DBAPIError) and error.connection_invalidated)
                 self._let_go(lost=lost)
-                if lost and again:  # it died while it lay idle: a read may be asked for again
+                # It died while it lay idle, or read what was written meanwhile: a read may be asked for again.
+                if lost and again:
                     again = False
                 elif left:
                     left[0].fail(self._source.explain(error) if isinstance(error, Exception) else error)

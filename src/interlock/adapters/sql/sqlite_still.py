@@ -3,13 +3,16 @@
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn, TypeVar
+from typing import Final, NoReturn, TypeVar, cast
 from urllib.parse import quote
 
-from interlock.adapters.sql import sqlite
+from sqlalchemy import Connection
+
+from interlock.adapters.sql import schema, sqlite
 from interlock.adapters.sql.address import SqliteFile
 from interlock.adapters.sql.errors import StoreBusy
 from interlock.adapters.sql.readers import Readers
+from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.waiting import Work
 from interlock.kernel import StoreError, Tx
 
@@ -18,6 +21,7 @@ T = TypeVar("T")
 _SHARED: Final = "mode=ro"
 _LONE_LOG: Final = "mode=ro&vfs=unix-none"
 _NO_LOG: Final = "immutable=1"
+_STILL: Final = "still"
 _PARTS: Final = {"": 0, "-wal": 1, "-shm": 32_768, "-journal": 1}
 """From how many bytes on each of a store's files says anything: an opening that finds the disk full leaves shorter ones."""
 
@@ -67,27 +71,67 @@ def _identity(part: Path, *, least: int) -> tuple[int, ...] | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) if found.st_size >= least else None
 
 
+class StillSource:
+    """A `Source` of sessions on a still file. One that finds the file written since it was opened serves no more, and the next
+    is opened anew: there may be an index by now."""
+
+    def __init__(self, place: SqliteFile) -> None:
+        self._place = place
+
+    def connect(self) -> Connection:
+        """Raises StoreError, also if the file is not, or no longer, a store of this version."""
+        sqlite.check_file(self._place)
+        still = Still(self._place)
+        try:
+            session = sqlite.engine_over(still.connect).connect()
+            session.info[_STILL] = still
+            schema.check_revision(session, where=str(self._place))
+            session.rollback()
+        except Exception:
+            still.check()
+            raise
+        return session
+
+    def begin(self, session: Connection) -> None:
+        _still(session).check()
+        _driver(session).execute("BEGIN")
+
+    def end(self, session: Connection) -> None:
+        _driver(session).execute("ROLLBACK")
+        session.rollback()  # SQLAlchemy's own bookkeeping
+
+    def explain(self, error: Exception) -> Exception:
+        return sqlite.explain(error, where=self._place)
+
+
 class StillReaders:
     """`Readers` of a still file, whose answers count only if it stayed so."""
 
-    def __init__(self, still: Still, readers: Readers) -> None:
-        self._still = still
+    def __init__(self, readers: Readers) -> None:
         self._readers = readers
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
-        """What `fn` returns or raises. Raises StoreBusy if somebody wrote meanwhile."""
+        """What `fn` returns or raises. Raises StoreBusy if somebody goes on writing, again and again."""
 
         def checked(tx: Tx) -> T:
             try:
                 return fn(tx)
             finally:
-                self._still.check()
+                _still(sql_tx(tx).connection).check()
 
         return await self._readers.read(checked)
 
     def close(self) -> None:
         """Let everything accepted finish."""
         self._readers.close()
+
+
+def _still(session: Connection) -> Still:
+    return cast("Still", session.info[_STILL])
+
+
+def _driver(session: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", session.connection.driver_connection)
 
 
 class NoWriter:

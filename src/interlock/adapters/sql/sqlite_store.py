@@ -4,14 +4,14 @@ import sqlite3
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from interlock import runs
-from interlock.adapters.sql import hot_sqlite, schema, sqlite
+from interlock.adapters.sql import hot_sqlite, sqlite
 from interlock.adapters.sql.address import SqliteFile
 from interlock.adapters.sql.errors import StoreFull, StoreReadOnly
-from interlock.adapters.sql.readers import Readers
-from interlock.adapters.sql.sqlite_still import NoWriter, Still, StillReaders
+from interlock.adapters.sql.readers import Readers, Source
+from interlock.adapters.sql.sqlite_still import NoWriter, StillReaders, StillSource
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
 from interlock.kernel import StoreError, Tx
@@ -83,7 +83,7 @@ def _open(place: SqliteFile) -> SqliteStore:
             return SqliteStore(Writer(session, where=str(place)), None)
         sqlite.check_session(session, place)
         writer = Writer(session, where=str(place), check_place=sqlite.same_file(place.path))
-        return SqliteStore(writer, _readers(place, sqlite.engine(place, read_only=True)))
+        return SqliteStore(writer, _readers(place, _Source(place)))
     except Exception as error:
         if session is not None:
             session.close()
@@ -91,27 +91,24 @@ def _open(place: SqliteFile) -> SqliteStore:
 
 
 def _open_still(place: SqliteFile, refusal: StoreError) -> SqliteStore:
-    still = Still(place)
-    engine = sqlite.engine_over(still.connect)
+    source = StillSource(place)
     try:
-        with engine.connect() as session:
-            schema.check_revision(session, where=str(place))
+        source.connect().close()
     except Exception as error:
-        still.check()
-        raise sqlite.explain(error, where=place) from error
-    return SqliteStore(NoWriter(refusal), StillReaders(still, _readers(place, engine)))
+        raise source.explain(error) from error
+    return SqliteStore(NoWriter(refusal), StillReaders(_readers(place, source)))
 
 
-def _readers(place: SqliteFile, engine: Engine) -> Readers:
-    return Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
+def _readers(place: SqliteFile, source: Source) -> Readers:
+    return Readers(source, size=_READERS, name="interlock-reader", where=place)
 
 
 class _Source:
     """Reads the file; WAL lets that go on beside the writer."""
 
-    def __init__(self, place: SqliteFile, engine: Engine) -> None:
+    def __init__(self, place: SqliteFile) -> None:
         self._place = place
-        self._engine = engine
+        self._engine = sqlite.engine(place, read_only=True)
 
     def connect(self) -> Connection:
         return self._engine.connect()
