@@ -1,12 +1,12 @@
 """Rules that name what is not there: a rule that restrains and is misspelt would protect nothing, and say nothing."""
 
-import difflib
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from difflib import SequenceMatcher
+from fnmatch import fnmatchcase, translate
 from functools import lru_cache
-from itertools import zip_longest
-from typing import Final
+from typing import Final, TypeAlias
 
 from interlock.policy.errors import Place, Problem
 from interlock.policy.model import Effect
@@ -15,6 +15,9 @@ from interlock.policy.rule import Rule
 _ALIKE: Final = 0.8
 """How much two parts of a name have in common if one is probably the other, misspelt: isue and issue, not delete and
 create."""
+
+_Tree: TypeAlias = "dict[str, _Tree]"
+"""The parts with which names begin, each with those that may follow. A name's end is an empty part."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,36 +49,64 @@ def find_strays(
 ) -> Iterator[Stray]:
     """The patterns that match none of these capabilities (their ids) or their connectors. Those of connectors `elsewhere`
     are none, nor those of rules that are written ahead."""
-    names = {"capability": sorted(capabilities), "connector": sorted({each.split(".")[0] for each in capabilities})}
+    known = {"capability": _Known(capabilities), "connector": _Known({each.split(".")[0] for each in capabilities})}
+    others = _Known(elsewhere)
     for rule in rules:
         if rule.ahead:
             continue
         for matcher, patterns in (("capability", rule.capability), ("connector", rule.connector)):
             for pattern in patterns:
-                known = names[matcher]
-                head = pattern.split(".")[0]
-                if not any(fnmatchcase(each, pattern) for each in known) and not any(
-                    fnmatchcase(each, head) for each in elsewhere
-                ):
-                    yield Stray(rule=rule, matcher=matcher, pattern=pattern, near=_meant(pattern, known))
+                if not known[matcher].has(pattern) and not others.has(pattern.split(".")[0]):
+                    yield Stray(rule=rule, matcher=matcher, pattern=pattern, near=known[matcher].meant(pattern))
 
 
-def _meant(pattern: str, known: Collection[str]) -> str | None:
-    """The pattern with its misspelt parts put right, if all of its parts are those of a name that is there, or nearly."""
-    parts = pattern.split(".")
-    for name in known:
-        there = name.split(".")
-        if parts[-1] == "*" and len(parts) < len(there):
-            there = there[: len(parts)]
-        near = [_nearly(part, there) for part, there in zip_longest(parts, there, fillvalue="")]
-        if all(near):
-            return ".".join(str(each) for each in near)
+class _Known:
+    """The names that are there. What is asked of them takes the longer the more of them are like the pattern, not the more
+    there are: a policy may name thousands."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._tree: _Tree = {}
+        for name in sorted(self._names):
+            node = self._tree
+            for part in (*name.split("."), ""):
+                node = node.setdefault(part, {})
+
+    def has(self, pattern: str) -> bool:
+        """Whether the pattern matches one of them."""
+        if pattern in self._names:
+            return True
+        return _is_glob(pattern) and any(map(re.compile(translate(pattern)).match, self._names))
+
+    def meant(self, pattern: str) -> str | None:
+        """The pattern with its misspelt parts put right, if all of its parts are those of a name that is there, or nearly."""
+        return _meant(pattern.split("."), self._tree)
+
+
+def _meant(parts: list[str], tree: _Tree) -> str | None:
+    if parts == ["*"]:
+        return "*"
+    for there, following in tree.items():
+        if not (near := _nearly(parts[0], there)):
+            continue
+        if len(parts) == 1:
+            if "" in following:
+                return near
+        elif rest := _meant(parts[1:], following):
+            return f"{near}.{rest}"
     return None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=65_536)
 def _nearly(part: str, there: str) -> str | None:
-    if fnmatchcase(there, part):
+    if part == there or (_is_glob(part) and fnmatchcase(there, part)):
         return part
-    alike = difflib.SequenceMatcher(None, part, there).ratio()
-    return there if alike >= _ALIKE else None
+    # What two texts have in common is at most the shorter of them, and most are told apart by that.
+    if 2 * min(len(part), len(there)) < _ALIKE * (len(part) + len(there)):
+        return None
+    alike = SequenceMatcher(None, part, there)
+    return there if alike.quick_ratio() >= _ALIKE and alike.ratio() >= _ALIKE else None
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(sign in pattern for sign in "*?[")

@@ -1,11 +1,12 @@
 """Rules whose names are not there: typos are told from what is not installed yet."""
 
+import difflib
 from typing import Any
 
 import pytest
 
 from interlock import policy
-from interlock.policy import Effect
+from interlock.policy import Effect, stray
 
 THERE = ("github.issue.create", "github.issue.list", "github.git.ref.delete", "github.repo.fetch")
 
@@ -68,3 +69,21 @@ def test_a_rule_that_only_allows_lets_nothing_through_by_mistake():
         True,
         True,
     ]
+
+
+def test_a_rule_is_not_compared_with_every_name(monkeypatch: pytest.MonkeyPatch):
+    """A policy may name thousands, and so may what is installed."""
+    compared = 0
+
+    class Counted(difflib.SequenceMatcher[str]):
+        def __init__(self, *args: Any) -> None:
+            nonlocal compared
+            compared += 1
+            super().__init__(*args)
+
+    monkeypatch.setattr(stray, "SequenceMatcher", Counted)
+    there = [f"{service}.record{number}.create" for service in ("acmecorp", "northwind") for number in range(500)]
+    patterns = [f"service{number}.record{number}.create" for number in range(500)]
+    rules = [policy.Rule(rule_id=each, then=Effect.DENY, capability=(each,)) for each in patterns]
+    assert len(list(policy.find_strays(rules, there))) == 500
+    assert compared <= 2 * 500
