@@ -146,6 +146,10 @@ class Approvals:
         after = replace(before, state=State.CANCELLED, reason=reason[:_MAX_REASON])
         return after if self._records.replace(tx, before, after) else None
 
+    def is_any_over(self, tx: Tx) -> bool:
+        """Whether `expire` has something to record."""
+        return bool(self._records.list_over(tx, self._clock.now(), 1))
+
     def expire(self, tx: Tx, *, limit: int = 100) -> tuple[Approval, ...]:
         """Record what has expired, in every tenant, so that the runs that wait for it can end in this transaction."""
         now = self._clock.now()

@@ -261,6 +261,8 @@ class Recovery:
 
     async def _expire_approvals(self) -> None:
         """Approvals that are over end the runs that wait for them."""
+        if not await self._wiring.store.read(self._wiring.approvals.is_any_over):
+            return
 
         def expire(tx: Tx) -> None:
             for approval in self._wiring.approvals.expire(tx):
