@@ -83,6 +83,7 @@ async def test_slots_are_limited_and_come_back(house: House):
     first, _ = await reserve(service, "run_1"), await reserve(service, "run_2")
     answer = await refused(service, "run_3")
     assert (answer.budget, answer.limit, answer.subject) == ("slots", Limit.CONCURRENCY, "con_1")
+    assert answer.retry_after is not None
     assert answer.retry_after > 0
     assert "2 of 2 slots" in answer.text
     await service.release(first)
@@ -148,10 +149,21 @@ async def test_spend_counts_its_own_unit(house: House):
     assert isinstance(await service.reserve(CALL, holder="run_1", cost={"tokens": 60, "usd_micros": 999}), Reservation)
     answer = await refused(service, cost={"tokens": 41})
     used = "budget 'spend' for acme: spend: 60 of 100 per 3600 s are used, 41 more are asked for"
-    assert (answer.limit, answer.text) == (Limit.SPEND, f"{used}; try again in {ceil(answer.retry_after)} s")
+    assert (answer.limit, answer.text) == (Limit.SPEND, f"{used}; try again in {ceil(answer.retry_after or 0)} s")
     assert isinstance(await service.reserve(CALL, holder="run_2", cost={"tokens": 40}), Reservation)
     with pytest.raises(ValueError, match="negative"):
         await service.reserve(CALL, holder="run_3", cost={"tokens": -1})
+
+
+async def test_more_than_the_whole_is_refused_for_ever(house: House):
+    service = house.budgets(SLOTS, SPEND)
+    for number in range(2):
+        await reserve(house.budgets(SLOTS), f"run_{number}")
+    answer = await refused(service, cost={"tokens": 101})
+    assert (answer.limit, answer.retry_after) == (Limit.SPEND, None)
+    asked = "budget 'spend' for acme: spend: 101 are asked for at once, of 100 per 3600 s"
+    assert answer.text == f"{asked}; ask for less, or raise its limit"
+    assert (await refused(service, cost={"tokens": 100})).limit is Limit.CONCURRENCY
 
 
 async def test_a_reservation_is_all_or_nothing(house: House):

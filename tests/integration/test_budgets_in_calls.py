@@ -9,7 +9,7 @@ import pytest
 from fix_app import LEASE, World, asked
 from interlock import budgets, runs, sdk
 from interlock.adapters import sql
-from interlock.kernel import InterlockError, RequestError, SystemClock, UnknownOutcome
+from interlock.kernel import InterlockError, RequestError, Retry, SystemClock, UnknownOutcome
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +63,24 @@ async def test_what_is_beyond_the_spend_is_shed(world: World):
         asked_for = [("Door", {"cents": 6}), ("Window", {"cents": 6}), ("Gate", {"cents": 4}), ("Roof", {"euros": 99})]
         states = [(await process.create(title=title, cost=cost)).state.value for title, cost in asked_for]
         assert states == ["completed", "shed", "completed", "completed"]
+
+
+async def test_a_call_that_costs_more_than_the_whole_is_denied(world: World):
+    money = '[[budgets]]\nname = "money"\nper = "tenant"\nspend = { limit = 10, per_seconds = 60, unit = "cents" }\n'
+    async with world.process(rules=ALL + money) as process:
+        await process.connect(world.server.url)
+        denied = await process.create(cost={"cents": 11})
+        assert denied.state is runs.State.DENIED
+        assert denied.reasons[0].endswith("ask for less, or raise its limit")
+        assert (await process.last()).run.reason == "budget:money"
+    async with world.process(rules='[policy]\ndefault = "ask"\n' + money) as process:
+        held = await process.create(cost={"cents": 11})
+        await process.reviewer.approvals.approve(asked(held))
+        with pytest.raises(runs.OverBudget, match="ask for less") as caught:
+            await process.il.approvals.execute(asked(held))
+        assert (caught.value.retry, caught.value.retry_after) == (Retry.AFTER_CHANGE, None)
+        assert (await process.il.runs.fetch(held.run_id)).state is runs.State.HELD
+    assert world.server.effects() == 0
 
 
 @pytest.mark.parametrize("cost", [{"": 1}, {"cents": -1}, {"cents": 2**53}, {"a b": 1}])

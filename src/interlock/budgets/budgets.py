@@ -62,8 +62,9 @@ class Budgets:
         `cost` is what the call will spend, by unit. Rates and spends are used up even if the call then fails; slots come
         back by `release`.
 
-        A blocked connection is refused, whether a budget counts the call or not. A call that none counts asks no store,
-        so of the blocks it meets only those that this process was told of; a call that one counts meets every process's.
+        What is more than the whole of a budget is refused for ever, without asking. A blocked connection is refused, whether
+        a budget counts the call or not. A call that none counts asks no store, so of the blocks it meets only those that this
+        process was told of; a call that one counts meets every process's.
         """
         if any(amount < 0 for amount in (cost or {}).values()):
             raise ValueError(f"a cost cannot be negative: {cost}")
@@ -87,6 +88,7 @@ class Budgets:
                 self._take(tx, key, rule, reservation, cost or {}, now)
 
         try:
+            _check_ever(keyed, cost or {})
             _check_open(place, self._blocks.get(place), now)
             await self._store.write(take)
         except _Refused as refused:
@@ -213,6 +215,16 @@ def _check_open(place: Key, blocked_until: datetime | None, now: datetime) -> No
         )
 
 
-def _refuse(key: Key, limit: Limit, retry_after: float, why: str) -> _Refused:
-    text = f"budget {key.budget!r} for {key.subject}: {limit.value}: {why}; try again in {ceil(retry_after)} s"
+def _check_ever(keyed: list[tuple[Key, Rule]], cost: Mapping[str, int]) -> None:
+    """No window is as large as what one call asks for: waiting would not help."""
+    for key, rule in keyed:
+        for limit, window, amount in _amounts(rule, cost):
+            if amount > window.limit:
+                text = f"{amount} are asked for at once, of {window.limit} per {window.per_seconds} s"
+                raise _refuse(key, limit, None, text)
+
+
+def _refuse(key: Key, limit: Limit, retry_after: float | None, why: str) -> _Refused:
+    what = "ask for less, or raise its limit" if retry_after is None else f"try again in {ceil(retry_after)} s"
+    text = f"budget {key.budget!r} for {key.subject}: {limit.value}: {why}; {what}"
     return _Refused(Exhausted(budget=key.budget, limit=limit, subject=key.subject, retry_after=retry_after, text=text))

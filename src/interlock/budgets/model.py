@@ -132,12 +132,13 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
-    """The answer instead of a reservation: which budget, which of its limits, and when to come back (in seconds)."""
+    """The answer instead of a reservation: which budget, which of its limits, and when to come back, in seconds (None: never,
+    for one call may not take as much)."""
 
     budget: str
     limit: Limit
     subject: str
-    retry_after: float
+    retry_after: float | None
     text: str
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from interlock import plane
+from interlock import budgets, plane
 from interlock.kernel import (
     JSON,
     ConflictError,
@@ -148,6 +148,14 @@ class OverBudget(InterlockError):
     retry = Retry.LATER
     fault = Fault.OPERATOR
     next_step = "Execute it again later: `interlock approvals approve ID`, or raise the budget."
+
+
+def over_budget(taken: budgets.Exhausted, *, run_id: str) -> OverBudget:
+    """What an approved run, which keeps its approval, is told."""
+    if taken.retry_after is not None:
+        return OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)
+    step = "Raise the budget's limit and execute it again (`interlock approvals approve ID`), or ask anew for less."
+    return OverBudget(taken.text, retry=Retry.AFTER_CHANGE, next_step=step, run_id=run_id)
 
 
 class AttemptLost(InterlockError):

@@ -11,7 +11,7 @@ from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
-from interlock.runs.errors import OverBudget, RunNotHeld, of_run
+from interlock.runs.errors import RunNotHeld, of_run, over_budget
 from interlock.runs.execution import Execution
 from interlock.runs.journal import Move, Records
 from interlock.runs.model import Decision, Run, State
@@ -138,7 +138,7 @@ class Holding:
             call = confined(call, verdict, self._wiring)
         async with reserved(self._wiring, call, holder=run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
-                raise OverBudget(taken.text, retry_after=taken.retry_after, run_id=run_id)
+                raise over_budget(taken, run_id=run_id)
             with self._wiring.ownership.working(run_id), of_run(run_id):
                 role = approval.role if verdict.role is None else verdict.role
                 return await self._spend_and_run(run, call, approval, decided, call.binding(role=role))

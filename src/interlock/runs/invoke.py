@@ -81,9 +81,10 @@ class Invoker:
             if not isinstance(taken, budgets.Exhausted):
                 with self._wiring.ownership.working(judged.run_id):
                     return await self._carry_out(judged, approval_id)
-        reason = policy.Reason(rule_id=f"budget:{taken.budget}", effect=policy.Effect.SHED, text=taken.text)
-        shed = replace(judged.verdict, effect=policy.Effect.SHED, reasons=(reason, *judged.verdict.reasons), role=None)
-        judged = replace(judged, verdict=shed)
+        effect = policy.Effect.DENY if taken.retry_after is None else policy.Effect.SHED
+        reason = policy.Reason(rule_id=f"budget:{taken.budget}", effect=effect, text=taken.text)
+        refused = replace(judged.verdict, effect=effect, reasons=(reason, *judged.verdict.reasons), role=None)
+        judged = replace(judged, verdict=refused)
         return _value(await self._admitting.refuse(judged), judged)
 
     async def _carry_out(self, judged: Judged, approval_id: str | None) -> Outcome:
