@@ -5,7 +5,9 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -84,13 +86,46 @@ def test_a_container_that_was_left_is_cleared_away(bare_shell: Shell) -> None:
 def test_only_what_nobody_holds_is_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with abandoned.kept_folder("thing") as held:
-        (held / "begun").touch()
-        left, young, other = (tmp_path / f"{name}-1-x" for name in ("thing", "thing-young", "other"))
-        for each in (left, young, other):
-            each.mkdir()
+        left, other = tmp_path / "thing-1-x", tmp_path / "other-1-x"
         for each in (left, other):
-            (each / "begun").touch()
+            each.mkdir()
         removed: list[Path] = []
-        abandoned.clear("thing", removed.append, begun="begun")
+        abandoned.clear("thing", removed.append)
         assert removed == [left]
-        assert sorted(tmp_path.iterdir()) == sorted([held, young, other])
+        assert sorted(tmp_path.iterdir()) == sorted([held, other])
+
+
+def test_who_begins_while_another_clears_away_has_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cleared away between its making and its lock, there is another one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made: list[str] = []
+    make = cast("Callable[..., str]", tempfile.mkdtemp)
+
+    def cleared(*arguments: Any, **named: Any) -> str:
+        path = make(*arguments, **named)
+        if not made:
+            abandoned.clear("thing", lambda _: None)
+        made.append(path)
+        return path
+
+    monkeypatch.setattr(tempfile, "mkdtemp", cleared)
+    with abandoned.kept_folder("thing") as held:
+        assert [str(held)] == made[1:]
+        assert [*tmp_path.iterdir()] == [held]
+    assert [*tmp_path.iterdir()] == []
+
+
+@needs_runc
+def test_an_empty_group_that_was_left_is_taken_away(bare_shell: Shell) -> None:
+    """Of a runtime that was killed before it had written down what it made; that of a live process stays."""
+    with subprocess.Popen(["/bin/true"]) as ended:
+        ended.wait()
+    parent = next(path for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if path.is_dir())
+    left, live = (parent / f"interlock-container-runc-{number}-x" for number in (ended.pid, os.getpid()))
+    for each in (left, live):
+        each.mkdir()
+    try:
+        assert bare_shell.run("plane", "run", *RUNC, "--", "/bin/true").code == 0
+        assert (left.exists(), live.exists()) == (False, True)
+    finally:
+        live.rmdir()

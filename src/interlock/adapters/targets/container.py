@@ -18,6 +18,7 @@ from interlock.adapters.targets import abandoned, network, seccomp
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
 _REMOVED_WITHIN: Final = 20.0
+_GROUPS: Final = Path("/sys/fs/cgroup")
 _BY_BOTH: Final = frozenset(
     {
         plane.Restraint.READ,
@@ -97,7 +98,7 @@ class Container:
         first = _find(command, profile)
         if not self._cleared:
             self._cleared = True
-            await anyio.to_thread.run_sync(lambda: abandoned.clear(self._kind, self._remove, begun="config.json"))
+            await anyio.to_thread.run_sync(self._clear)
         with abandoned.kept_folder(self._kind) as folder:
             container_id = folder.name
             (folder / "rootfs").mkdir()
@@ -114,6 +115,12 @@ class Container:
             finally:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._remove, folder)
+
+    def _clear(self) -> None:
+        """What processes that were killed have left."""
+        abandoned.clear(self._kind, self._remove)
+        if self._is_runc:
+            abandoned.clear_groups(self._kind, (_GROUPS, *_GROUPS.glob("*/")))
 
     def _words(self, folder: Path, *, network: str = "none") -> list[str]:
         assert self._program is not None
