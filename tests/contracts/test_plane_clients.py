@@ -367,6 +367,37 @@ async def test_the_receipt_of_a_lost_execution_is_evidence_once(bed: Bed, tmp_pa
     assert (record.tenant_id, record.run_id, record.attempt_id) == (intent.tenant_id, intent.run_id, intent.attempt_id)
 
 
+class Witness(Shelf):
+    """A sink that keeps what stands in the journal at the moment at which it is given evidence."""
+
+    def __init__(self, journal: Path, copy: Path) -> None:
+        super().__init__()
+        self._journal, self._copy = journal, copy
+
+    async def emit(self, record: plane.EvidenceRecord) -> None:
+        await super().emit(record)
+        self._copy.write_bytes(self._journal.read_bytes())
+
+
+async def test_a_node_that_is_lost_between_evidence_and_journal_leaves_both_receipts(bed: Bed, tmp_path: Path) -> None:
+    """Of which the first is what happened: the second says that nobody knows."""
+    intent, crashed = bed.intent(), tmp_path / "found after the crash"
+    witness = Witness(bed.journal, crashed)
+    async with begun_again(bed, bed.journal, plane.SinkSet([witness])) as first:
+        authority = bed.authority(intent)
+        ref = await first.start(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+        await first.end_input(ref)
+        receipt = await first.wait(ref)
+    shelf = Shelf()
+    async with begun_again(bed, crashed, plane.SinkSet([shelf])) as second:
+        status = await second.status(ref)
+    [true], [unknown] = witness.records, shelf.records
+    assert true.receipt == receipt
+    assert status.state is plane.ExecutionState.AMBIGUOUS
+    assert (unknown.receipt.intent_digest, unknown.run_id) == (receipt.intent_digest, true.run_id)
+    assert [each.receipt.evidence[-1].type for each in (true, unknown)] == ["finished", "lost"]
+
+
 async def test_an_authority_that_was_used_before_the_node_was_lost_serves_nobody(bed: Bed, tmp_path: Path) -> None:
     """Not another client either, in whose name it would be another execution."""
     intent, crashed = bed.intent("/stuck"), tmp_path / "found after the crash"
