@@ -37,12 +37,12 @@ async def test_a_class_that_nobody_knows_is_refused_before_anything_is_written(f
         for target in ("local-htpp", ["local-http", "local-htpp"]):
             with pytest.raises(app.UnknownTarget, match="'local-htpp'; did you mean 'local-http'") as raised:
                 await process.create(target=target)
-            known = ["local-http", runs.LOCAL_SCRIPT, *(plane.CLASSES.keys() - plane.PLACED)]
+            known = ["local-http", plane.LOCAL_SCRIPT, *(plane.CLASSES.keys() - plane.PLACED)]
             assert raised.value.details == {"target": "local-htpp", "known": sorted(known)}
         assert await process.states() == []
 
 
-@pytest.mark.parametrize("target_class", sorted({*plane.CLASSES, runs.LOCAL_SCRIPT} - plane.PLACED))
+@pytest.mark.parametrize("target_class", sorted({*plane.CLASSES, plane.LOCAL_SCRIPT} - plane.PLACED))
 async def test_a_request_goes_to_no_target_for_commands(file_world: World, target_class: str):
     async with file_world.process() as process:
         await process.connect(file_world.server.url)

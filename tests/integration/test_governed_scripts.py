@@ -271,8 +271,10 @@ async def test_the_lane_serves_no_stranger(file_world: World):
             source="open_issue()", actions=(plane.ScriptAction(name="open_issue"),),
         )  # fmt: skip
         wiring = process.parts.wiring
-        authority = wiring.authorizer.issue(intent.digest, audience=wiring.node.node_id, target_class=runs.LOCAL_SCRIPT)
-        receipt = await wiring.node.execute(intent, authority=authority, target_class=runs.LOCAL_SCRIPT)
+        authority = wiring.authorizer.issue(
+            intent.digest, audience=wiring.node.node_id, target_class=plane.LOCAL_SCRIPT
+        )
+        receipt = await wiring.node.execute(intent, authority=authority, target_class=plane.LOCAL_SCRIPT)
         assert receipt.failure is not None
         assert receipt.failure.failure_class is plane.FailureClass.SCRIPT_DENIED
 

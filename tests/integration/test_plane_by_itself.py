@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +175,79 @@ async def test_classes_that_this_host_cannot_have_are_refused(wrong: list[str] |
     with pytest.raises(app.UnknownSandbox, match="local-bubblewrap"):
         async with app.open_local_plane(sandboxes=wrong):
             pytest.fail(f"it opened on {sys.platform}")
+
+
+ANSWERS = """
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": [asked["method"], asked["params"]]}), flush=True)
+"""
+
+
+async def carried(local: app.LocalPlane, intent: plane.Intent, target_class: str) -> plane.Receipt:
+    return await local.executions.wait(await local.start(intent, target_class=target_class))
+
+
+async def test_a_server_that_speaks_json_rpc(local: app.LocalPlane) -> None:
+    transport = plane.ProcessTransport(argv=(sys.executable, "-c", ANSWERS), framing="newline")
+    intent = plane.JsonRpcIntent(
+        **local.identity(seconds=60), transport=transport, mode="call", method="m", params=b'{"a":1}'
+    )
+    receipt = await carried(local, intent, plane.LOCAL_PROCESS)
+    assert (receipt.failure, receipt.body) == (None, b'["m",{"a":1}]')
+    assert receipt.facts["exit_code"] == 0
+    assert plane.verify_evidence(receipt) is None
+
+
+async def test_json_rpc_over_the_network(local: app.LocalPlane) -> None:
+    async def script(peer: Conversation) -> None:
+        await peer.receive_until(b"\n")
+        await peer.send(b'{"jsonrpc":"2.0","id":1,"result":7}\n')
+
+    async with listen(script) as peer:
+        transport = plane.TcpTransport(address=peer.host, tls=False, framing="newline", allowed_hosts=(peer.host,))
+        intent = plane.JsonRpcIntent(**local.identity(seconds=60), transport=transport, mode="call", method="m")
+        receipt = await carried(local, intent, plane.LOCAL_HTTP)
+    assert (receipt.failure, receipt.body) == (None, b"7")
+
+
+async def test_a_conversation_goes_by_its_targets_way_and_no_other(local: app.LocalPlane) -> None:
+    """Else the evidence would name a class that confined nothing of it."""
+    network = plane.TcpTransport(address="127.0.0.1:9", tls=False, framing="newline", allowed_hosts=("127.0.0.1:9",))
+    command = plane.ProcessTransport(argv=("/bin/true",), framing="newline")
+    for transport, target_class in ((network, plane.LOCAL_PROCESS), (command, plane.LOCAL_HTTP)):
+        intent = plane.JsonRpcIntent(**local.identity(seconds=60), transport=transport, mode="call", method="m")
+        receipt = await carried(local, intent, target_class)
+        assert receipt.failure is not None
+        assert (receipt.failure.code, receipt.delivery) == ("transport_not_registered", plane.Delivery.NOT_SENT)
+
+
+async def test_a_sandbox_that_a_conversations_command_needs_has_to_be_shown(local: app.LocalPlane) -> None:
+    reaching = plane.SandboxProfile(network=plane.Network.HOSTS, hosts=("api.acme.dev:443",))
+    transport = plane.ProcessTransport(argv=("/bin/true",), framing="newline", sandbox=reaching)
+    intent = plane.JsonRpcIntent(**local.identity(seconds=60), transport=transport, mode="call", method="m")
+    with pytest.raises(plane.ExecutionRejected, match="was not shown to have"):
+        await local.start(intent, target_class=plane.LOCAL_PROCESS)
+
+
+async def test_a_script_computes_and_asks_who_was_named() -> None:
+    class Stock:
+        async def perform(
+            self, action: str, arguments: Mapping[str, kernel.JSON], execution: plane.ScriptExecution
+        ) -> kernel.JSON:
+            del execution
+            return [action, arguments["item"]]
+
+    source = 'found = stock(item="rope")\nfound + [1 + 1]'
+    async with app.open_local_plane(actions=Stock()) as local:
+        asks = plane.ScriptIntent(
+            **local.identity(seconds=60), source=source, actions=(plane.ScriptAction(name="stock"),)
+        )
+        receipt = await carried(local, asks, plane.LOCAL_SCRIPT)
+    assert (receipt.failure, receipt.body) == (None, b'["stock","rope",2]')
+    async with app.open_local_plane() as local:
+        again = asks.model_copy(update=local.identity(seconds=60))
+        receipt = await carried(local, again, plane.LOCAL_SCRIPT)
+    assert receipt.failure is not None
+    assert receipt.facts["actions_refused"] == ["stock"]

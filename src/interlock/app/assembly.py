@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 NODE_ID = "node-local"
 ERRANDS_ID = "node-errands"
 LANE_ID = "http"
-OUR_CLASSES = (plane.LOCAL_HTTP, runs.LOCAL_SCRIPT, *plane.CLASSES)
+OUR_CLASSES = (plane.LOCAL_HTTP, plane.LOCAL_SCRIPT, *plane.CLASSES)
 """Of the targets whose meaning is ours; no package takes their place."""
 
 
@@ -237,7 +237,7 @@ def _script_lane(actions: runs.Actions) -> plane.Lane:
 
         return lanes.ScriptLane(actions)
 
-    return LateLane(runs.LOCAL_SCRIPT, plane.ScriptIntent, make)
+    return LateLane(plane.LOCAL_SCRIPT, plane.ScriptIntent, make)
 
 
 def _node(
@@ -253,7 +253,7 @@ def _node(
     lanes, classes = [lane], {LANE_ID: plane.LOCAL_HTTP}
     if actions is not None:
         lanes.append(_script_lane(actions))
-        classes[runs.LOCAL_SCRIPT] = runs.LOCAL_SCRIPT
+        classes[plane.LOCAL_SCRIPT] = plane.LOCAL_SCRIPT
     here = [
         plane.LocalTarget(target_class, target_class=target_class, lane_id=lane_id, clock=clock)
         for lane_id, target_class in classes.items()

@@ -12,7 +12,8 @@ from interlock import plane
 from interlock.app.given import Given, Remembering
 from interlock.app.opened import LOCAL_NET, LocalPlane
 from interlock.app.placing import Placed, make_placed
-from interlock.kernel import JSON, Clock, RequestError, Secret, SystemClock, Uuid7Ids
+from interlock.app.riding import Commands, NoActions, Riding
+from interlock.kernel import Clock, RequestError, Secret, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
     from interlock.adapters import lanes, targets
@@ -41,7 +42,7 @@ def make_lane(
     from interlock.adapters import lanes
 
     if lane_id == "script":
-        return lanes.ScriptLane(actions or _NoActions())
+        return lanes.ScriptLane(actions or NoActions())
     if lane_id == "process":
         return lanes.ProcessLane(credentials=credentials)
     if lane_id == "jsonrpc":
@@ -51,31 +52,9 @@ def make_lane(
         lane = lanes.JsonRpcLane(
             egress=lanes.Egress(addresses=addresses), http=http, websocket=websocket, process=process
         )
-        return _Riding(lane, http, websocket, process)
+        return Riding(lane, http, websocket, process)
     web = {"http": lanes.HttpLane, "sse": lanes.SseLane, "websocket": lanes.WebSocketLane}
     return web[lane_id](credentials=credentials, egress=lanes.Egress(addresses=addresses))
-
-
-class _NoActions:
-    async def perform(
-        self, action: str, arguments: Mapping[str, JSON], execution: plane.ScriptExecution
-    ) -> JSON | plane.Denied:
-        del arguments, execution
-        return plane.Denied(f"nobody carries out {action} here")
-
-
-class _Riding:
-    """A lane that rides on others, which are closed with it."""
-
-    def __init__(self, lane: plane.Lane, *below: plane.Lane) -> None:
-        self.lane_id = lane.lane_id
-        self.carries = lane.carries
-        self.execute = lane.execute
-        self._lanes = (lane, *below)
-
-    async def aclose(self) -> None:
-        for lane in self._lanes:
-            await lane.aclose()
 
 
 def local_sandboxes(
@@ -135,10 +114,12 @@ async def open_local_plane(
     placed: Placed | None = None,
     credentials: plane.CredentialResolver | None = None,
     secrets: Mapping[str, Secret] | None = None,
+    actions: plane.ActionHost | None = None,
 ) -> AsyncGenerator[LocalPlane]:
     """Open it. `sandboxes`: which classes for processes to probe and offer; None for all there are. `sinks` are given the
     evidence of every execution, and are closed with it. `placed`: somewhere else to offer, which is reached first.
     `credentials`: who redeems the secrets that requests name. `secrets`: for commands, by the variables that they become.
+    `actions`: who carries out what scripts ask for.
     Raises UnknownSandbox, InvalidAllowance, and EffectFailed if the place is not reached."""
     clock = SystemClock()
     ids, authorizer = Uuid7Ids(clock), plane.Authorizer(clock=clock)
@@ -155,6 +136,7 @@ async def open_local_plane(
             others=dict(others),
             credentials=credentials,
             given=given,
+            actions=actions,
         ) as node,
         plane.Executions(node, clock=clock, ids=ids) as executions,
     ):
@@ -181,6 +163,7 @@ async def open_node(
     others: "Mapping[targets.PlacedTarget, lanes.PlacedLane] | None" = None,
     credentials: plane.CredentialResolver | None = None,
     given: Given | None = None,
+    actions: plane.ActionHost | None = None,
 ) -> AsyncGenerator[plane.Node]:
     """A node with the lanes of this host, and the targets for processes that were probed and are offered. Raises
     EffectFailed if one of the `others` is not reached."""
@@ -189,23 +172,20 @@ async def open_node(
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
     redeemer = Remembering(credentials or Given({}), also=given.secrets if given else ())
-    web = [
-        lanes.HttpLane(credentials=redeemer, egress=egress),
-        lanes.SseLane(credentials=redeemer, egress=egress),
-        lanes.WebSocketLane(credentials=redeemer, egress=egress),
-    ]
+    web = _web(redeemer, egress)
+    script = lanes.ScriptLane(actions or NoActions())
     local = local_sandboxes(clock, sandboxes, credentials=given, egress_allow=egress_allow)
-    commands = {**local, **(others or {})}
+    classes = {**{lane.lane_id: LOCAL_NET for lane in web}, script.lane_id: plane.LOCAL_SCRIPT}
+    here = [
+        plane.LocalTarget(lane_id, target_class=target_class, lane_id=lane_id, clock=clock)
+        for lane_id, target_class in classes.items()
+    ]
+    commands = [Commands(lane, egress=egress) for lane in local.values()]
+    elsewhere = others or {}
     node = plane.Node(
         node_id,
-        lanes=[*web, *commands.values()],
-        targets=[
-            *(
-                plane.LocalTarget(lane.lane_id, target_class=LOCAL_NET, lane_id=lane.lane_id, clock=clock)
-                for lane in web
-            ),
-            *commands,
-        ],
+        lanes=[*web, script, *commands, *elsewhere.values()],
+        targets=[*here, *local, *elsewhere],
         verifier=verifier,
         clock=clock,
         attestations=attestations,
@@ -215,10 +195,21 @@ async def open_node(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(node.aclose)
         await node.prove()
-        for target in others or ():
+        for target in elsewhere:
             if target.failure is not None:
                 raise plane.EffectFailed.of(target.failure)
         yield node
+
+
+def _web(credentials: plane.CredentialResolver, egress: "lanes.Egress") -> list[plane.Lane]:
+    """Every lane that leaves this process over the network."""
+    from interlock.adapters import lanes
+
+    http = lanes.HttpLane(credentials=credentials, egress=egress)
+    websocket = lanes.WebSocketLane(credentials=credentials, egress=egress)
+    events = lanes.SseLane(credentials=credentials, egress=egress)
+    talk = lanes.JsonRpcLane(egress=egress, credentials=credentials, http=http, websocket=websocket)
+    return [http, events, websocket, talk]
 
 
 async def list_targets(*, probe: bool, placed: Sequence[Placed] = ()) -> list[plane.TargetDescriptor]:

@@ -89,7 +89,7 @@ from interlock.plane.jsonrpc import (
     rpc_error,
     rpc_request,
 )
-from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
+from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure, carried
 from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.packets import (
@@ -164,6 +164,7 @@ from interlock.plane.sinks import Capture, CapturedBody, EvidenceRecord, Evidenc
 from interlock.plane.stream_intents import SseIntent, StreamTimeouts, WebSocketIntent, WebSocketTimeouts, fits_header
 from interlock.plane.targets import (
     LOCAL_HTTP,
+    LOCAL_SCRIPT,
     SELF_ATTESTED,
     Attestation,
     Health,
@@ -195,6 +196,7 @@ __all__ = [
     "LOCAL_HTTP",
     "LOCAL_LANDLOCK",
     "LOCAL_PROCESS",
+    "LOCAL_SCRIPT",
     "MAX_REQUEST",
     "MAX_TTL",
     "MEANINGS",
@@ -353,6 +355,7 @@ __all__ = [
     "WebSocketTimeouts",
     "WebSocketTransport",
     "authorize_attach",
+    "carried",
     "check_request",
     "enforcing",
     "fits_header",

@@ -79,8 +79,8 @@ class Lane(Protocol):
         ...
 
     @property
-    def carries(self) -> type[Intent]:
-        """The kind of intent that it takes."""
+    def carries(self) -> type[Intent] | tuple[type[Intent], ...]:
+        """The kind of intent that it takes, or the kinds."""
         ...
 
     async def execute(self, intent: Any, exchange: Exchange) -> None:
@@ -91,6 +91,12 @@ class Lane(Protocol):
     async def aclose(self) -> None:
         """Close idle and running connections."""
         ...
+
+
+def carried(lane: Lane) -> tuple[str, ...]:
+    """The contracts of the intents that the lane takes."""
+    taken = lane.carries if isinstance(lane.carries, tuple) else (lane.carries,)
+    return tuple(name for kind in taken for name in kind.kinds())
 
 
 class CredentialResolver(Protocol):

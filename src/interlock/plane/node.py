@@ -17,7 +17,7 @@ from interlock.plane.direct import DirectUse
 from interlock.plane.execution import Collector, Execution
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.intent import Intent, check_kind, check_request
-from interlock.plane.lane import Lane, LaneFailure
+from interlock.plane.lane import Lane, LaneFailure, carried
 from interlock.plane.negotiation import TargetRequirement
 from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabilities, plan
 from interlock.plane.receipt import Receipt
@@ -61,9 +61,7 @@ class Node:
         self.node_id = node_id
         self.signer = signer
         self._lanes = _by_name("lane", ((lane.lane_id, lane) for lane in lanes))
-        self._capabilities = [
-            LaneCapabilities(lane_id=lane.lane_id, carries=tuple(lane.carries.kinds())) for lane in self._lanes.values()
-        ]
+        self._capabilities = [_capabilities(lane) for lane in self._lanes.values()]
         self._targets = _by_name("target", ((target.target_id, target) for target in targets))
         self._verifier = verifier
         self._clock = clock
@@ -94,7 +92,7 @@ class Node:
         lanes = _by_name("lane", [*self._lanes.items(), (lane.lane_id, lane)])
         self._targets = _by_name("target", [*self._targets.items(), (target.target_id, target)])
         self._lanes = lanes
-        self._capabilities.append(LaneCapabilities(lane_id=lane.lane_id, carries=tuple(lane.carries.kinds())))
+        self._capabilities.append(_capabilities(lane))
         if self._renewal is not None:
             self._renewal.add(target)
 
@@ -294,6 +292,10 @@ def not_durable(node_id: str) -> Failure:
 @lru_cache(maxsize=64)
 def _one_class(target_class: str) -> AcceptableAttestation:
     return AcceptableAttestation(classes=(target_class,))
+
+
+def _capabilities(lane: Lane) -> LaneCapabilities:
+    return LaneCapabilities(lane_id=lane.lane_id, carries=carried(lane))
 
 
 def _by_name(what: str, items: Iterable[tuple[str, T]]) -> dict[str, T]:

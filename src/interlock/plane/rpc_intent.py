@@ -260,6 +260,10 @@ class JsonRpcIntent(Intent):
         return self.timeouts.total_ms
 
     @property
+    def needs(self) -> frozenset[str]:
+        return self.transport.carrier(self).needs if isinstance(self.transport, ProcessTransport) else frozenset()
+
+    @property
     def whose(self) -> dict[str, Any]:
         """What it shares with the intents under it: whose it is, and until when it may run."""
         return {name: getattr(self, name) for name in Intent.model_fields}

@@ -13,6 +13,9 @@ from interlock.plane.contract import Contract, Hex, Moment, Name
 LOCAL_HTTP: Final = "local-http"
 """The class of HTTP effects from this very process."""
 
+LOCAL_SCRIPT: Final = "local-script"
+"""The class of scripts in an interpreter that this very process starts."""
+
 SELF_ATTESTED: Final = "self"
 """`attested_by` of a host that speaks for itself: its word, and no more."""
 

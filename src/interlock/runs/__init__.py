@@ -58,12 +58,11 @@ from interlock.runs.scripts import ActionHeld, Actions, Doors
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
 from interlock.runs.straying import Straying
-from interlock.runs.targets import LOCAL_SCRIPT, TargetRefused
+from interlock.runs.targets import TargetRefused
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
     "KEY_LIFE",
-    "LOCAL_SCRIPT",
     "NEVER",
     "WRITTEN",
     "ActionHeld",

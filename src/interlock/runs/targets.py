@@ -7,10 +7,7 @@ from interlock import plane, sdk
 from interlock.kernel import RequestError
 from interlock.runs.request import Request
 
-LOCAL_SCRIPT = "local-script"
-"""The class of scripts that this very process has carried out."""
-
-_OURS: Final = frozenset({plane.LOCAL_HTTP, LOCAL_SCRIPT, *plane.CLASSES})
+_OURS: Final = frozenset({plane.LOCAL_HTTP, plane.LOCAL_SCRIPT, *plane.CLASSES})
 """The classes of which we know what they carry; what those of installed packages carry, their lanes say."""
 
 
@@ -27,7 +24,7 @@ def targeted(request: Request, operation: sdk.Operation) -> Request:
         own = operation.command.targets
         strange = next((each for each in request.targets if each not in own), None)
     else:
-        own = (plane.LOCAL_HTTP,) if operation.script is None else (LOCAL_SCRIPT,)
+        own = (plane.LOCAL_HTTP,) if operation.script is None else (plane.LOCAL_SCRIPT,)
         strange = next((each for each in request.targets if each in _OURS and each not in own), None)
     if strange is not None:
         raise TargetRefused(f"{operation.operation_id} does not run on {strange!r}; it runs on: {', '.join(own)}")
