@@ -419,7 +419,7 @@ connector_id: tiny
 version: 0.1.0
 display_name: Tiny
 description: on
-auth: [{profile_id: none, type: none, base_url: "https://api.example"}]
+auth: [{profile_id: none, grant: {type: none}, base_url: "https://api.example"}]
 runtime_classes: [direct]
 errors:
   - {status: "418", code: resource_conflict}

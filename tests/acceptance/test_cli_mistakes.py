@@ -143,7 +143,7 @@ connector_id: acme
 version: 1.0.0
 display_name: Acme
 description: Of a file, with code.
-auth: [{ profile_id: none, type: none, base_url: "https://example.com" }]
+auth: [{ profile_id: none, grant: { type: none }, base_url: "https://example.com" }]
 operations:
   - operation_id: thing.go
     display_name: Go

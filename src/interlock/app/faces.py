@@ -258,7 +258,7 @@ class Connections:
 
     def _profile(self, connector: str) -> "sdk.AuthProfile":
         manifest = self._parts.wiring.catalog.fetch_connector(connector)
-        profile = next((each for each in manifest.auth if each.type == "token"), None)
+        profile = next((each for each in manifest.auth if each.grant.type == "manual"), None)
         if profile is None:
             raise RequestError(f"{connector} does not connect by token")
         return profile

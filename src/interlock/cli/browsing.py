@@ -92,7 +92,7 @@ def show_connector(
         for profile in found.auth:
             paper.heading(f"Connect by {profile.profile_id}")
             paper.fields([("service", profile.base_url), ("scopes", " ".join(profile.scopes_offered) or None)])
-            if profile.type == "token":
+            if profile.grant.type == "manual":
                 paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
         paper.heading("Capabilities")
         paper.table(

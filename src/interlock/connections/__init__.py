@@ -26,6 +26,7 @@ from interlock.connections.errors import (
     MissingScopes,
     NameTaken,
     NoConnection,
+    PlacementUnsupported,
     ProbeFailed,
     ReauthRequired,
     ServiceMismatch,
@@ -36,6 +37,7 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
 from interlock.connections.probing import Pending, Probed, probe
+from interlock.connections.showing import shown
 from interlock.connections.transitions import ALLOWED, USABLE
 
 __all__ = [
@@ -66,6 +68,7 @@ __all__ = [
     "NameTaken",
     "NoConnection",
     "Pending",
+    "PlacementUnsupported",
     "ProbeFailed",
     "Probed",
     "ReauthRequired",
@@ -79,4 +82,5 @@ __all__ = [
     "TokenGrant",
     "WrongConnector",
     "probe",
+    "shown",
 ]

@@ -44,6 +44,13 @@ class ProbeFailed(ConnectionError_):
     next_step = "Check the token and the base address; nothing was stored."
 
 
+class PlacementUnsupported(RequestError):
+    """Requests cannot show a credential in the places that the auth profile names."""
+
+    code = "placement_unsupported"
+    next_step = "Only one header can be sent so far; choose another auth profile of this connector."
+
+
 class NameTaken(ConflictError):
     """The name belongs to a connection of another connector."""
 

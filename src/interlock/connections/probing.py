@@ -9,6 +9,7 @@ from typing import TypeAlias
 from interlock import plane, sdk
 from interlock.connections.errors import ProbeFailed
 from interlock.connections.model import MAX_LEASE
+from interlock.connections.showing import shown
 from interlock.kernel import VERSION, Clock, IdSource, InvalidJson, Redactor, Retry, Secret, from_rfc3339, parse_json
 
 _TIMEOUT = timedelta(seconds=20)
@@ -69,10 +70,11 @@ async def probe(
     ids: IdSource,
 ) -> Probed:
     """Send the profile's probe with the credential. Raises ProbeFailed if the service does not accept it or is not there."""
-    if profile.probe is None or profile.header is None or profile.template is None:
+    handle = ids.new("lse")
+    credential = shown(profile, handle)
+    if profile.probe is None or credential is None:
         return Probed(subject=None, scopes=None)
     service = plane.parse_base(base_url)
-    handle = ids.new("lse")
     intent = plane.HttpIntent(
         intent_id=ids.new("snd"),
         tenant_id=tenant_id,
@@ -82,7 +84,7 @@ async def probe(
         method="GET",
         url=service.text + profile.probe.path,
         headers=(("accept", "application/json"), ("user-agent", f"interlock/{VERSION}")),
-        credential=plane.CredentialRef(handle=handle, header=profile.header, template=profile.template),
+        credential=credential,
         allowed_hosts=(service.host_port,),
         timeouts=plane.Timeouts(total_ms=int(_TIMEOUT.total_seconds() * 1000)),
         deadline_at=clock.now() + _TIMEOUT,

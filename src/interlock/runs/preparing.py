@@ -26,7 +26,9 @@ async def prepare(
     if operation.command is not None:
         sdk.build_command(operation, operation.command, given.value)
     resolved, redactor, revalidation = None, Redactor(), None
-    if request.connection is not None or any(profile.type != NO_CONNECTION for profile in capability.manifest.auth):
+    if request.connection is not None or any(
+        profile.grant.type != NO_CONNECTION for profile in capability.manifest.auth
+    ):
         resolved = await wiring.connections.resolve(
             caller,
             connector_id=capability.connector_id,

@@ -146,6 +146,4 @@ def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, st
 
 
 def _credential(call: Call, lease: connections.Lease | None) -> plane.CredentialRef | None:
-    if lease is None or call.profile.header is None or call.profile.template is None:
-        return None
-    return plane.CredentialRef(handle=lease.lease_id, header=call.profile.header, template=call.profile.template)
+    return None if lease is None else connections.shown(call.profile, lease.lease_id)

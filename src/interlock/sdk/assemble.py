@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from interlock.kernel import InvalidJson, JsonLimits, check_json
 from interlock.sdk import check
+from interlock.sdk.auth import AuthProfile
 from interlock.sdk.errors import InvalidManifest, Problem
-from interlock.sdk.manifest import AuthProfile, Manifest, Operation, Trigger
+from interlock.sdk.manifest import Manifest, Operation, Trigger
 from interlock.sdk.rules import ErrorRule
 
 M = TypeVar("M", bound=BaseModel)
@@ -49,7 +50,7 @@ def assemble(raw: object, *, source: str) -> Manifest:
             problems.append(Problem(path=name, problem=f"there are {len(found)}; the limit is {most}"))
     if not problems and not auth:
         problems.append(
-            Problem(path="auth", problem="a connector has at least one profile (type none for no credential)")
+            Problem(path="auth", problem="a connector has at least one profile (grant none for no credential)")
         )
     if not problems and not operations and not triggers:
         problems.append(Problem(path="operations", problem="a connector has at least one operation or trigger"))
@@ -108,14 +109,11 @@ def _parsed(model: type[M], value: object, path: str, problems: list[Problem]) -
 
 
 def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], kind: str, message: str) -> Problem:
-    place = path
-    for part in location:
-        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+    place, names = _at(model, path, location)
     if kind == "missing":
         return Problem(path=place or "$", problem="it is missing")
     if kind != "extra_forbidden":
         return Problem(path=place or "$", problem=message.replace("Input should be", "must be"))
-    names = _fields_at(model, location[:-1])
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     return Problem(
         path=place,
@@ -124,11 +122,32 @@ def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], k
     )
 
 
-def _fields_at(model: type[BaseModel], location: Iterable[int | str]) -> list[str]:
+def _at(model: type[BaseModel], path: str, location: Sequence[int | str]) -> tuple[str, list[str]]:
+    """The place in words, and which keys there are where its last part stands. Of several kinds of a part the location names
+    the one that was taken, which is no place of its own."""
+    place, models, names = path, [model], list(model.model_fields)
     for part in location:
-        field = model.model_fields.get(str(part))
-        model = model if field is None else next(iter(_models_in(field.annotation)), model)
-    return list(model.model_fields)
+        kinds = [each for each in models if len(models) > 1 and part in _kinds(each)]
+        if kinds:
+            models = kinds
+            names = list(kinds[0].model_fields)
+            continue
+        place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
+        if isinstance(part, str):
+            names = [name for each in models for name in each.model_fields]
+            fields = [each.model_fields[part] for each in models if part in each.model_fields]
+            # What is no member is the key of a mapping, whose values are these models.
+            models = [inner for field in fields for inner in _models_in(field.annotation)] if fields else models
+    return place, names
+
+
+def _kinds(model: type[BaseModel]) -> set[object]:
+    """What a model's own fixed members say."""
+    return {value for field in model.model_fields.values() for value in _literals(field.annotation)}
+
+
+def _literals(annotation: object) -> tuple[object, ...]:
+    return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
 
 
 def _models_in(annotation: object) -> Iterable[type[BaseModel]]:

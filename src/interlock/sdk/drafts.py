@@ -1,40 +1,12 @@
 """The parts of a declaration, as plain data: how to connect, what errors mean, how lists go on, how a write is settled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
 from interlock.kernel import JSON
 
 Draft: TypeAlias = dict[str, Any]
 """A part of a manifest as plain data."""
-
-
-def token_profile(
-    profile_id: str = "token",
-    *,
-    header: str = "Authorization",
-    template: str = "Bearer {token}",
-    secret_fields: Sequence[str] = ("token",),
-    scopes: Sequence[str] = (),
-    probe: Draft | None = None,
-    base_url: str | None = None,
-) -> Draft:
-    """Connecting by a secret that a person enters. `scopes` are those it may be granted."""
-    return given(
-        profile_id=profile_id,
-        type="token",
-        base_url=base_url,
-        secret_fields=list(secret_fields),
-        header=header,
-        template=template,
-        scopes_offered=list(scopes),
-        probe=probe,
-    )
-
-
-def no_auth(profile_id: str = "none") -> Draft:
-    """A service that asks for no credential."""
-    return {"profile_id": profile_id, "type": "none"}
 
 
 def probe(path: str, *, subject: str, scopes_header: str | None = None, expires_header: str | None = None) -> Draft:

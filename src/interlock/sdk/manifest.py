@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import Field
 
 from interlock.kernel import JSON, digest
+from interlock.sdk.auth import AuthProfile
 from interlock.sdk.kinds import CommandOperation, HttpOperation, ScriptOperation
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.terms import DottedName, Function, Name, Part, Schema, Text
@@ -44,31 +45,6 @@ class Idempotency(StrEnum):
     NATURAL = "natural"
     KEY = "key"
     NONE = "none"
-
-
-class Probe(Part):
-    """How to ask the service who a credential is: GET `path`; `subject` is a pointer to the account's name in the
-    answer; `scopes_header` holds the granted scopes, separated by commas; `expires_header` the moment at which the credential
-    ends, as RFC 3339 or as GitHub writes it."""
-
-    path: Text
-    subject: str
-    scopes_header: Text | None = None
-    expires_header: Text | None = None
-
-
-class AuthProfile(Part):
-    """One way to connect. `template` makes the header's value of the secret field, of which there is one so far:
-    `Bearer {token}`."""
-
-    profile_id: Name
-    type: Literal["token", "none"]
-    base_url: Text
-    secret_fields: tuple[Name, ...] = ()
-    header: Text | None = None
-    template: Text | None = None
-    scopes_offered: tuple[Text, ...] = ()
-    probe: Probe | None = None
 
 
 class Surface(Part):

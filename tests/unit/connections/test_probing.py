@@ -13,11 +13,9 @@ pytestmark = pytest.mark.anyio
 
 PROFILE = sdk.AuthProfile(
     profile_id="token",
-    type="token",
     base_url="https://api.acme.dev",
-    secret_fields=("token",),
-    header="Authorization",
-    template="Bearer {token}",
+    fields=(sdk.Field(name="token", secret=True),),
+    apply=(sdk.HeaderPlace(place="header", name="Authorization", template="Bearer {token}"),),
     probe=sdk.Probe(path="/user", subject="/login"),
 )
 

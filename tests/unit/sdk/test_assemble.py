@@ -81,7 +81,9 @@ def sendable(**changes: Any) -> None:
     """A profile that the SDK accepts makes a credential that the plane takes."""
     with contextlib.suppress(sdk.InvalidManifest):
         kept = fix.connector(auth=[sdk.token_profile(scopes=["repo"], **changes)]).manifest.auth[0]
-        ref = plane.CredentialRef(handle="lse_1", header=kept.header or "", template=kept.template or "")
+        [place] = kept.apply
+        assert isinstance(place, sdk.HeaderPlace)
+        ref = plane.CredentialRef(handle="lse_1", header=place.name, template=place.template)
         assert (ref.field,) == kept.secret_fields
         assert "a-secret-value" in ref.render("a-secret-value")
 
@@ -106,7 +108,7 @@ def test_a_secret_field_that_is_accepted_can_be_sent(name: str, second: bool) ->
 def test_all_problems_of_a_credential_are_reported_with_the_rest() -> None:
     found = problems(version="1", auth=[pair("Básic {user}:{secret}", "user", "secret")])
     assert [each.partition(":")[0] for each in found] == [
-        "version", "auth[token].secret_fields", "auth[token].template",
+        "version", "auth[token].apply[0].template", "auth[token].apply[0].template",
     ]  # fmt: skip
 
 
@@ -185,7 +187,8 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: broken(errors=[{"status": "404", "code": "auth_failed", "when": {"pointer": "a"}}]), "no JSON pointer"),
         (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-from": 1}}}), "a text is expected"),
         (lambda: broken(output_schema={"type": "object", "properties": {"a": {"x-path": "dots"}}}), "x-path: slashes"),
-        (lambda: problems(auth=[{"profile_id": "t", "type": "token"}]), "needs secret_fields, header and template"),
+        (lambda: problems(auth=[{"profile_id": "t"}]), "there is no secret field (or say grant"),
+        (lambda: problems(auth=[{"profile_id": "t"}]), "no request shows the credential"),
         (lambda: problems(auth=[sdk.token_profile(probe=sdk.probe("user", subject="/a"))]), "exactly one slash"),
         (lambda: http(headers={"Cookie": "a"}), "belongs to the credential"),
         (lambda: http(headers={"x": "a\tb\x01"}), "control character"),
@@ -196,16 +199,16 @@ def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
         (lambda: problems(operations=[], triggers=[]), "at least one operation or trigger"),
         (lambda: problems(operations=fix.operations()[:1] * 2), "stands here 2 times"),
         (lambda: problems(auth=[]), "at least one profile"),
-        (lambda: problems(auth=[sdk.token_profile(template="Bearer {secret}", scopes=["repo"])]), "name each secret field"),
-        (lambda: problems(auth=[pair("Basic {user}:{secret}", "user", "secret")]), "has one secret field, not 2"),
-        (lambda: problems(auth=[pair("{user}", "user", "secret")]), "has one secret field, not 2"),
-        (lambda: problems(auth=[pair("{secret} {secret}", "secret")]), "name each secret field once"),
+        (lambda: problems(auth=[sdk.token_profile(template="Bearer {secret}", scopes=["repo"])]), "{secret} has no value here"),
+        (lambda: problems(auth=[pair("Basic {user}:{secret}", "user", "secret")]), "what needs several"),
+        (lambda: problems(auth=[pair("{user}", "user", "secret")]), "no request shows the secret field 'secret'"),
+        (lambda: problems(auth=[pair("{secret} {secret}", "secret")]), "must name exactly one secret"),
         (lambda: problems(auth=[pair("Bearér {token}", "token")]), "cannot stand in a header"),
         (lambda: problems(auth=[pair(" {token}", "token")]), "cannot stand in a header"),
         (lambda: problems(auth=[pair("x" * 200 + "{token}", "token")]), "has 207 characters; the limit is 200"),
         (lambda: problems(auth=[pair("{" + "t" * 41 + "}", "t" * 41)]), "has 41 characters; the limit is 40"),
         (lambda: problems(auth=[sdk.token_profile(header="Host", scopes=["repo"])]), "belongs to the credential"),
-        (lambda: problems(auth=[{**sdk.no_auth(), "scopes_offered": ["repo"]}]), "type none has no"),
+        (lambda: problems(auth=[{**sdk.no_auth(), "scopes_offered": ["repo"]}]), "a profile without a grant has no"),
         (lambda: problems(base_url="https://a:b@example.com"), "holds no credential"),
         (lambda: problems(base_url="https://Example.com"), "a lower-case host"),
         (lambda: problems(base_url="https://example.com:0"), "perhaps a port"),

@@ -14,7 +14,7 @@ connector_id: tiny
 version: 0.1.0          # a text, not a number
 display_name: "no"
 description: on
-auth: [{profile_id: none, type: none, base_url: "https://api.example"}]
+auth: [{profile_id: none, grant: {type: none}, base_url: "https://api.example"}]
 runtime_classes: [direct]
 errors:
   - {status: "418", code: resource_conflict}
