@@ -1,8 +1,10 @@
 """What can go wrong with a connection, a credential or a lease."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Final
 
+from interlock import sdk
 from interlock.kernel import (
     ConflictError,
     ConnectionError_,
@@ -42,6 +44,44 @@ class ProbeFailed(ConnectionError_):
 
     code = "probe_failed"
     next_step = "Check the token and the base address; nothing was stored."
+
+
+class GrantRefused(ConnectionError_):
+    """A provider gave no token. `reason` is of a closed list; nothing that the provider wrote is kept."""
+
+    code = "grant_refused"
+    next_step = (
+        "What the reason says: connect the service again, or have the operator look at the auth profile and its client."
+    )
+
+    def __init__(self, reason: sdk.grants.RefusalCode, detail: str = "", *, retry_after: float | None = None) -> None:
+        """`detail` is a text of ours."""
+        self.reason = reason
+        meaning = _REFUSALS[reason]
+        super().__init__(
+            f"{meaning}: {detail}" if detail else meaning,
+            retry=Retry.LATER if reason in _PASSING else Retry.AFTER_CHANGE,
+            fault=Fault.PROVIDER if reason in ("temporarily_unavailable", "unreadable_answer") else Fault.OPERATOR,
+            retry_after=retry_after,
+            details={"reason": reason},
+        )
+
+
+_REFUSALS: Final[Mapping[sdk.grants.RefusalCode, str]] = {
+    "invalid_grant": "what was to become a token is wrong, used, revoked or expired",
+    "invalid_client": "the provider does not know the OAuth client, or not by this secret",
+    "invalid_scope": "the provider does not grant these scopes",
+    "unauthorized_client": "the OAuth client may not ask in this way",
+    "access_denied": "the account's owner or the provider said no",
+    "expired_token": "nobody typed the code in time",
+    "slow_down": "the provider is asked too often",
+    "authorization_pending": "nobody has typed the code yet",
+    "temporarily_unavailable": "the provider cannot answer now",
+    "unsupported": "the provider does not support this way to tokens",
+    "misconfigured": "the auth profile and the provider do not fit",
+    "unreadable_answer": "the provider's answer holds no token where the auth profile says",
+}
+_PASSING: Final = frozenset({"slow_down", "authorization_pending", "temporarily_unavailable", "unreadable_answer"})
 
 
 class PlacementUnsupported(RequestError):

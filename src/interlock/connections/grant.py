@@ -12,6 +12,8 @@ from interlock.connections.errors import InvalidGrant
 from interlock.kernel import MIN_SECRET_LENGTH, Secret, is_id
 
 MAX_SECRET_LENGTH: Final = 16_384
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Hosts that http may lead to: this machine."""
 MAX_SCOPES: Final = 500
 _MAX_TEXT: Final = 200
 _MAX_ADDRESS: Final = 500

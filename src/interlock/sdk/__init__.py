@@ -18,6 +18,7 @@ from interlock.sdk.auth import (
     Probe,
     QueryPlace,
     Renewal,
+    fits,
 )
 from interlock.sdk.commands import Command, command_output, command_refusal, script_input, script_output
 from interlock.sdk.commands import command as build_command
@@ -83,7 +84,9 @@ from interlock.sdk.manifest import (
     Surface,
     Trigger,
 )
+from interlock.sdk.pointer import Missing
 from interlock.sdk.pointer import get as read_pointer
+from interlock.sdk.pointer import put as put_pointer
 from interlock.sdk.profiles import (
     api_key,
     basic,
@@ -124,7 +127,16 @@ from interlock.sdk.schemas import (
     subject,
 )
 from interlock.sdk.terms import Schema
-from interlock.sdk.wire import FORBIDDEN_HEADERS, SAFE_METHODS, Facts, Http, HttpRequest, HttpResponse, Purpose
+from interlock.sdk.wire import (
+    FORBIDDEN_HEADERS,
+    SAFE_METHODS,
+    Facts,
+    Http,
+    HttpRequest,
+    HttpResponse,
+    Purpose,
+    is_header_value,
+)
 
 __all__ = [
     "CONTRACT",
@@ -161,6 +173,7 @@ __all__ = [
     "Keywords",
     "ManagementMode",
     "Manifest",
+    "Missing",
     "Operation",
     "OperationFailed",
     "Output",
@@ -213,6 +226,7 @@ __all__ = [
     "field",
     "fill",
     "find",
+    "fits",
     "from_next",
     "get",
     "github_app",
@@ -221,6 +235,7 @@ __all__ = [
     "header",
     "in_header",
     "in_query",
+    "is_header_value",
     "jwt_bearer",
     "link_pages",
     "load_manifest",
@@ -237,6 +252,7 @@ __all__ = [
     "probe",
     "program",
     "put",
+    "put_pointer",
     "read_pointer",
     "reconciliation",
     "request",

@@ -108,12 +108,22 @@ class AuthProfile(Part):
         return (*self.secret_fields, *self.granted_fields, *self.derive)
 
     @property
+    def shown_fields(self) -> tuple[str, ...]:
+        """What requests show to the service."""
+        return tuple(dict.fromkeys(name for each in self.apply for name in placed(each)))
+
+    @property
+    def written_fields(self) -> tuple[str, ...]:
+        """What of it stands in a header or an address, as it is."""
+        written = [each for each in self.apply if not isinstance(each, CertificatePlace)]
+        return tuple(dict.fromkeys(name for each in written for name in placed(each)))
+
+    @property
     def lease_fields(self) -> tuple[str, ...]:
         """What a lease may be redeemed for: all that is shown to the service, and never what only makes new tokens."""
-        shown = [name for each in self.apply for name in placed(each)]
         given = self.secret_fields if isinstance(self.grant, Manual) else ()
         granted = tuple(name for name in self.granted_fields if name != "refresh_token")
-        return tuple(dict.fromkeys((*given, *granted, *self.derive, *shown)))
+        return tuple(dict.fromkeys((*given, *granted, *self.derive, *self.shown_fields)))
 
     @property
     def management_modes(self) -> tuple[ManagementMode, ...]:
@@ -154,6 +164,20 @@ class AuthProfile(Part):
             return [grant.steps[-1].answer.extra]
         token = None if isinstance(grant, NoGrant | Manual | McpOAuth) else grant.token
         return [] if token is None else [token.answer.extra]
+
+
+def pattern_of(pattern: str) -> pydantic.TypeAdapter[str]:
+    """Checks a whole text against the pattern, in linear time. Raises pydantic_core.SchemaError for what is none."""
+    return pydantic.TypeAdapter(Annotated[str, pydantic.StringConstraints(pattern=rf"^(?:{pattern})$")])
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Whether the whole text has the form of the pattern."""
+    try:
+        pattern_of(pattern).validate_python(text)
+    except pydantic.ValidationError:
+        return False
+    return True
 
 
 def placed(placement: HeaderPlace | QueryPlace | CertificatePlace) -> tuple[str, ...]:

@@ -34,6 +34,9 @@ RefusalCode: TypeAlias = Literal[
 ]
 """What a refusal can mean. Nothing else of what a provider says leaves the engine."""
 
+Algorithm: TypeAlias = Literal["RS256", "PS256", "ES256", "Ed25519", "HS256"]
+"""How a JWT is signed (RFC 7518, RFC 9864)."""
+
 Seconds: TypeAlias = Annotated[int, Field(ge=0, le=31_622_400)]
 Pointer: TypeAlias = Annotated[str, Field(max_length=500)]
 """A JSON pointer into the answer; of a form-encoded one, `/name`."""
@@ -95,7 +98,7 @@ class Assertion(Part):
     """A JWT that we sign. `key` names the value that holds the key: PEM, or for HS256 a text in `key_encoding`. `audience`
     defaults to the address that the assertion goes to."""
 
-    algorithm: Literal["RS256", "PS256", "ES256", "EdDSA", "HS256"] = "RS256"
+    algorithm: Algorithm = "RS256"
     key: Name = "private_key"
     key_encoding: Literal["text", "hex", "base64"] = "text"
     key_id: Text | None = None

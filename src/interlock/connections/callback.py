@@ -1,0 +1,63 @@
+"""What comes and goes with the browser: PKCE (RFC 7636), the issuer (RFC 9207), scopes, refusals. Pure."""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from interlock import sdk
+from interlock.connections.answer import STANDARD
+from interlock.kernel import Secret
+
+VERIFIER_BYTES: Final = 32
+"""How much chance a verifier is made of (RFC 7636 §4.1 asks for this many)."""
+
+
+def verifier(chance: bytes) -> Secret:
+    """The PKCE verifier of 32 random bytes. Raises ValueError for fewer."""
+    if len(chance) < VERIFIER_BYTES:
+        raise ValueError(f"{len(chance)} bytes are too few; a verifier takes {VERIFIER_BYTES}")
+    return Secret(_base64url(chance))
+
+
+def challenge(of: Secret) -> str:
+    """What a verifier shows of itself at first: S256."""
+    return _base64url(hashlib.sha256(of.reveal().encode("ascii")).digest())
+
+
+def issuer_fits(grant: sdk.grants.AuthorizationCode, sent: str | None) -> bool:
+    """Whether a callback may come from the provider that was asked: `sent` is its parameter `iss`, compared as it is.
+
+    One that is sent where the profile names no issuer proves nothing, and counts as not sent.
+    """
+    if grant.issuer is None or sent is None:
+        return not grant.iss_required
+    return hmac.compare_digest(sent.encode(), grant.issuer.encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """Which scopes a connection has, and what became of those that were asked for."""
+
+    scopes: frozenset[str]
+    missing: frozenset[str]
+    unasked: frozenset[str]
+
+
+def compare(asked: Iterable[str], granted: Iterable[str] | None) -> Granted:
+    """The scopes asked for beside those granted; None means that the provider did not say, which is all that was asked
+    (RFC 6749 §5.1)."""
+    wanted = frozenset(asked)
+    got = wanted if granted is None else frozenset(granted)
+    return Granted(scopes=got, missing=wanted - got, unasked=got - wanted)
+
+
+def refusal(error: str) -> sdk.grants.RefusalCode:
+    """What the parameter `error` of a callback means; what no standard names is a misconfiguration."""
+    return STANDARD.get(error, "misconfigured")
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
