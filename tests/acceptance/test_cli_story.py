@@ -249,7 +249,13 @@ def test_the_catalogue_needs_no_store(bare_shell: Shell):
     assert [each["connector_id"] for each in bare_shell.good("connectors", "list")["connectors"]] == ["github"]
     heads, row = bare_shell.run("connectors", "list").out.splitlines()
     assert row[heads.index("TRUSTED") :].startswith("in process")
-    assert "interlock connect github --token-env NAME" in bare_shell.run("connectors", "show", "github").out
+    connector = bare_shell.run("connectors", "show", "github").out
+    assert "interlock connect github --token-env NAME" in connector
+    assert "whoever gives it, a secret store" in connector
+    [profile] = bare_shell.good("connectors", "show", "github")["profiles"]
+    assert (profile["grant"], profile["management_modes"]) == ("manual", ["manual", "external_secret"])
+    assert (profile["install"], profile["reauth"], profile["renewal"]) == ("paste", "paste", "none")
+    assert profile["fields"] == [{"name": "token", "secret": True}]
     assert list(bare_shell.folder.iterdir()) == []
 
 

@@ -186,14 +186,14 @@ class Connections:
     async def connect_token(
         self,
         connector: str,
-        token: str | Secret | Mapping[str, Secret],
+        token: str | Secret | Mapping[str, str | Secret],
         *,
         name: str | None = None,
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
     ) -> "connections.Connection":
-        """Connect a service with a token, after asking the service whose it is.
+        """Connect a service with a token, or with what else its auth profile asks for, after asking the service whose it is.
 
         The same name again gives the connection a new credential version. `scopes` are those that the service grants
         where it does not tell itself; from `expires_at` on, or earlier if the service says so, the connection serves no call
@@ -205,12 +205,13 @@ class Connections:
         if (refusal := self._parts.store.refusal) is not None:
             raise refusal  # before the service is asked
         profile = self._profile(connector)
-        secrets = self._secrets(profile, token)
+        values = connections.fields.checked(profile, self._given(profile, token), connector_id=connector)
+        secrets = connections.fields.sealed(profile, values)
         wiring = self._parts.wiring
         grant = connections.TokenGrant(
             connector_id=connector,
             profile_id=profile.profile_id,
-            fields=profile.secret_fields,
+            fields=tuple(secrets),
             secrets=secrets,
             name=name,
             subject=None,
@@ -263,11 +264,18 @@ class Connections:
             raise RequestError(f"{connector} does not connect by token")
         return profile
 
-    def _secrets(self, profile: "sdk.AuthProfile", token: str | Secret | Mapping[str, Secret]) -> Mapping[str, Secret]:
+    def _given(
+        self, profile: "sdk.AuthProfile", token: str | Secret | Mapping[str, str | Secret]
+    ) -> Mapping[str, str | Secret]:
+        from interlock import connections
+
         if isinstance(token, Mapping):
             return token
-        secret = token if isinstance(token, Secret) else Secret(token)
-        return dict.fromkeys(profile.secret_fields[:1], secret)
+        field = connections.fields.only_field(profile)
+        if field is None:
+            names = ", ".join(each.name for each in profile.fields)
+            raise RequestError(f"{profile.profile_id} takes several fields, as a mapping: {names}")
+        return {field: token}
 
 
 async def _recordable(parts: "Parts", caller: Caller, run_id: str, remark: str) -> str:

@@ -91,8 +91,19 @@ def show_connector(
         paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
         for profile in found.auth:
             paper.heading(f"Connect by {profile.profile_id}")
-            paper.fields([("service", profile.base_url), ("scopes", " ".join(profile.scopes_offered) or None)])
-            if profile.grant.type == "manual":
+            paper.fields(
+                [
+                    ("service", profile.base_url),
+                    ("way", profile.grant.type.replace("_", " ")),
+                    ("asks for", ", ".join(each.name for each in profile.fields) or None),
+                    ("scopes", " ".join(profile.scopes_offered) or None),
+                    ("may be kept by", ", ".join(_KEEPERS[each] for each in profile.management_modes) or None),
+                    ("to connect", _POSTURES[profile.install]),
+                    ("when it no longer serves", None if profile.install == "none" else _POSTURES[profile.reauth]),
+                    ("tokens end", _RENEWALS[profile.renewal]),
+                ]
+            )
+            if profile.grant.type == "manual" and len(profile.fields) == 1:
                 paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
         paper.heading("Capabilities")
         paper.table(
@@ -100,7 +111,7 @@ def show_connector(
             [(f"{connector}.{each.operation_id}", each.effect.value, each.description) for each in found.operations],
         )
 
-    return Answer(document=found.to_json(), show=show)
+    return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
 
 
 def list_capabilities(
@@ -197,6 +208,22 @@ def _draw(paper: "Paper", capability: "catalog.Capability") -> None:
     paper.line(" ", Ink(_example(capability), "code"))
 
 
+_KEEPERS = {
+    "manual": "whoever gives it",
+    "hosted": "the connect page",
+    "external_secret": "a secret store",
+    "provider_app": "an app at the provider",
+    "provider_native": "the provider's own program",
+}
+_POSTURES = {
+    "none": "nothing to do",
+    "paste": "give what it asks for",
+    "browser": "agree in a browser",
+    "device": "type a code on another device",
+    "automatic": "give what it asks for; tokens are fetched with it",
+    "cli": "log in by the provider's program",
+}
+_RENEWALS = {"none": None, "refresh": "and are refreshed", "again": "and are fetched again"}
 _REPEATING = {
     "natural": "changes nothing more",
     "key": "is removed by the service, by a key",

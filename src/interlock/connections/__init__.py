@@ -7,6 +7,7 @@ that has neither expired nor been revoked, for a host that the lease names; a re
 every version.
 """
 
+from interlock.connections import fields
 from interlock.connections.connections import Connections, CredentialRef
 from interlock.connections.errors import (
     AmbiguousConnection,
@@ -83,6 +84,7 @@ __all__ = [
     "SubjectMismatch",
     "TokenGrant",
     "WrongConnector",
+    "fields",
     "probe",
     "shown",
 ]

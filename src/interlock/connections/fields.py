@@ -6,9 +6,9 @@ from typing import Final
 from interlock import sdk
 from interlock.connections.answer import Tokens
 from interlock.connections.errors import GrantRefused, InvalidGrant
+from interlock.connections.grant import MAX_SECRET_LENGTH
 from interlock.kernel import MIN_SECRET_LENGTH, Secret
 
-MAX_SECRET_LENGTH: Final = 16_384
 _MAX_TEXT: Final = 2000
 _SHOWN: Final = re.compile(r"[\x21-\x7e]+(?: +[\x21-\x7e]+)*")
 _KEPT: Final = re.compile(r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*")
@@ -54,7 +54,8 @@ def sealed(profile: sdk.AuthProfile, given: sdk.fill.Values, tokens: Tokens | No
             secrets[name] = value if isinstance(value, Secret) else Secret(value)
     missing = [name for name in profile.shown_fields if name not in secrets]
     if missing:
-        raise GrantRefused("unreadable_answer", f"requests are to show {missing[0]!r}, which nobody gave")
+        reason = "misconfigured" if tokens is None else "unreadable_answer"
+        raise GrantRefused(reason, f"requests are to show {missing[0]!r}, which nobody gave")
     return {name: secret for name, secret in secrets.items() if name in profile.durable_fields}
 
 

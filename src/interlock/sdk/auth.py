@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import pydantic
 
+from interlock.kernel import JSON
 from interlock.sdk import fill
 from interlock.sdk.grants import Grant, Manual, McpOAuth, NativeCli, NoGrant, OAuthGrant, Session
 from interlock.sdk.terms import Name, Part, Text
@@ -152,6 +153,18 @@ class AuthProfile(Part):
         if isinstance(grant, McpOAuth) or (isinstance(grant, OAuthGrant) and grant.refresh is not None):
             return "refresh"
         return "none" if grant.type in ("authorization_code", "device") else "again"
+
+    def published(self) -> dict[str, JSON]:
+        """What people and programs that connect go by: who keeps the credential, and what a person does."""
+        return {
+            "profile_id": self.profile_id,
+            "grant": self.grant.type,
+            "management_modes": list(self.management_modes),
+            "install": self.install,
+            "reauth": self.reauth,
+            "renewal": self.renewal,
+            "fields": [each.model_dump(mode="json", exclude_defaults=True) for each in self.fields],
+        }
 
     def _answers(self) -> list[dict[str, str]]:
         """What is kept of each answer."""

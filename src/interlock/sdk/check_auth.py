@@ -122,6 +122,8 @@ def _apply_problems(path: str, profile: AuthProfile, shown: AbstractSet[str]) ->
     for (place, called), count in places.items():
         if count > 1:
             yield Problem(path=path, problem=f"{count} placements are in the {place} {called}".rstrip())
+    for name in sorted({each.name for each in profile.fields if each.optional} & set(profile.shown_fields)):
+        yield Problem(path=path, problem=f"{name!r} is optional, and requests show it")
     for index, each in enumerate(profile.apply):
         yield from _placement_problems(f"{path}[{index}]", each, known)
     if isinstance(profile.grant, Manual):

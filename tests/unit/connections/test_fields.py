@@ -66,6 +66,13 @@ def test_what_is_refused(given: dict[str, str], words: str) -> None:
     assert words in caught.value.message
 
 
+@pytest.mark.parametrize("value", [f"{KEY}\n", "tok 0123\r\nX: y", f" {KEY}", "kéy-12345678", "key\x00-12345678"])
+def test_what_requests_show_fits_into_a_header(value: str) -> None:
+    with pytest.raises(connections.InvalidGrant, match="may hold only visible ASCII") as caught:
+        fields.checked(profile(FULL), {"api_key": value, "account": "acme"}, connector_id="acme")
+    assert value.strip() not in str(caught.value)
+
+
 def test_a_key_in_pem_has_lines() -> None:
     pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
     given = {"certificate": pem, "private_key": pem}

