@@ -85,7 +85,7 @@ async def _bare(
 class _Known:
     """A resolver that has the secret at hand, so that the lane alone is measured."""
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         del ref, host, tenant_id, run_id
         return Secret(TOKEN)
 
@@ -121,7 +121,7 @@ async def _requests(place: Place, version: plane.HttpVersion) -> tuple[Trial, Tr
                 url=f"{url}/tickets",
                 headers=(("accept", "application/json"), ("content-type", "application/json")),
                 body=_BODY,
-                credential=plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}"),
+                credentials=(plane.HeaderCredential(handle="lse_1", name="Authorization", template="Bearer {token}"),),
                 allowed_hosts=(host,),
                 http_versions=(version,),
             )

@@ -25,7 +25,7 @@ _HEAD: Final = ("/usr/bin/head", "-c", str(peer.MUCH), "/dev/zero")
 
 
 class _Nobody:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         raise AssertionError(f"nobody asked for {ref.handle}")
 
 

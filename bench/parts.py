@@ -72,7 +72,7 @@ def _admit() -> Once:
             url="https://api.acme.dev/tickets",
             headers=(("accept", "application/json"), ("content-type", "application/json")),
             body=b'{"title":"Signal 7 fails"}',
-            credential=plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}"),
+            credentials=(plane.HeaderCredential(handle="lse_1", name="Authorization", template="Bearer {token}"),),
             allowed_hosts=("api.acme.dev:443",),
         )
         authority = authorizer.issue(intent.digest, audience=node.node_id, target_class=plane.LOCAL_HTTP, ttl=1.0)
@@ -90,7 +90,7 @@ async def _redeem(subject: Rooms) -> Once:
     admission = await Paperwork(subject).admit()
     assert admission.lease is not None
     run = admission.run
-    ref = plane.CredentialRef(handle=admission.lease.lease_id, header="Authorization", template="Bearer {token}")
+    ref = plane.SecretRef(admission.lease.lease_id, "token")
 
     async def once() -> None:
         resolved = await desk.resolve(CALLER, connector_id="acme", scopes=scopes)

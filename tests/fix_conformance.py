@@ -38,7 +38,7 @@ class ToyLane:
         case, mark = intent.target.target.strip("/").split("?")
         if case == "unsent":
             raise plane.LaneFailure(plane.FailureClass.CONNECT_FAILED, "nobody is there")
-        secret = await self.credentials.redeem(intent.credential, host="toy:1", tenant_id="t", run_id="r")
+        secret = await self.credentials.redeem(intent.credentials[0].ref, host="toy:1", tenant_id="t", run_id="r")
         await self.send(exchange, secret)
         await anyio.lowlevel.checkpoint()
         if case == "failing":
@@ -89,7 +89,7 @@ class ToySubject:
             method="GET",
             url=f"http://toy/{case}?{mark}",
             allowed_hosts=("toy:80",),
-            credential=conformance.CREDENTIAL,
+            credentials=(conformance.CREDENTIAL,),
             timeouts=plane.Timeouts(total_ms=total_ms),
         )
 

@@ -41,7 +41,7 @@ class Leases:
     def __init__(self, **secrets: str) -> None:
         self.secrets = secrets
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         del host, tenant_id, run_id
         return Secret(self.secrets[ref.handle])
 

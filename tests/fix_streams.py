@@ -15,7 +15,7 @@ from interlock import kernel, plane, testing
 from interlock.adapters.lanes import Egress
 
 TOKEN = "tok_0123456789abcdef"
-REF = plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}")
+REF = plane.HeaderCredential(handle="lse_1", name="Authorization", template="Bearer {token}")
 PATIENCE = 100
 """Seconds after which something hangs: being slow fails no test."""
 
@@ -28,7 +28,7 @@ class Vault:
     def __init__(self) -> None:
         self.asked = 0
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         self.asked += 1
         return kernel.Secret(TOKEN)
 

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 def certificate(folder: Path, *names: str, expired: bool = False) -> Path:
     """A self-signed certificate and key for these names and addresses, in one PEM file."""
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
     end = dt.datetime(2021, 1, 1, tzinfo=dt.UTC) if expired else dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
     alternatives: list[x509.GeneralName] = [

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
-from interlock import connections, runs, testing
+from interlock import connections, plane, runs, testing
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.adapters.sql.connections import ConnectionRecords
@@ -34,14 +34,6 @@ GRANT = TokenGrant(
     subject="octo",
     scopes=frozenset({"read", "write"}),
 )
-
-
-class Ref:
-    """What the plane hands back."""
-
-    def __init__(self, handle: str, field: str = "token") -> None:
-        self.handle = handle
-        self.field = field
 
 
 @pytest.fixture
@@ -94,7 +86,9 @@ async def test_a_token_connects_resolves_and_is_redeemed(desk: Connections, stor
     assert resolved.connection == made
     assert [secret.reveal() for secret in await desk.secrets_of(resolved)] == [TOKEN]
     lease = await leased(desk, store)
-    assert (await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)).reveal() == TOKEN
+    assert (
+        await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+    ).reveal() == TOKEN
     assert await desk.find_lease(ANN, lease.lease_id) == lease
 
 
@@ -177,7 +171,7 @@ async def test_a_new_token_replaces_and_erases_the_old_one(
     assert resolved.credential.version == 2
     assert [secret.reveal() for secret in await desk.secrets_of(resolved)] == ["tok-second-0123456789"]
     with pytest.raises(connections.LeaseRevoked):
-        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+        await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     assert await stored_secrets(store) == 1
 
 
@@ -189,7 +183,7 @@ async def test_a_lease_on_a_replaced_version_opens_nothing(desk: Connections, st
     lease = desk.lease(before, scopes={"read"}, hosts={HOST}, run_id=RUN)
     await commit(store, lease)
     with pytest.raises(connections.LeaseRevoked):
-        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+        await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
 
 
 async def test_revoking_erases_every_version_and_every_lease(desk: Connections, store: sql.SqlStore):
@@ -207,7 +201,7 @@ async def test_revoking_erases_every_version_and_every_lease(desk: Connections, 
     await commit(store, after := desk.lease(late, scopes={"read"}, hosts={HOST}, run_id=RUN))
     for lease_id in (lease.lease_id, after.lease_id):
         with pytest.raises(connections.ConnectionRevoked):
-            await desk.redeem(Ref(lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+            await desk.redeem(plane.SecretRef(lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     assert await desk.revoke(ANN, made.connection_id, "again") == revoked
 
 
@@ -272,7 +266,7 @@ async def test_a_rejected_credential_needs_a_new_one(desk: Connections, store: s
     with pytest.raises(connections.ReauthRequired, match="401"):
         await resolve(desk)
     with pytest.raises(connections.ReauthRequired):
-        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+        await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     await desk.connect_token(ANN, token("tok-second-0123456789"))
     # A late word about the old credential does not harm the new one.
     assert (await desk.report_rejected(ANN, resolved, "401")).state is State.CONNECTED
@@ -283,10 +277,10 @@ async def test_time_ends_leases_and_credentials(desk: Connections, store: sql.Sq
     await desk.connect_token(ANN, replace(GRANT, expires_at=clock.now() + timedelta(minutes=10)))
     lease = await leased(desk, store, ttl=timedelta(seconds=60))
     clock.advance(59.9)
-    await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+    await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     clock.advance(0.1)
     with pytest.raises(connections.LeaseExpired):
-        await desk.redeem(Ref(lease.lease_id), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
+        await desk.redeem(plane.SecretRef(lease.lease_id, "token"), host=HOST, tenant_id=ANN.tenant_id, run_id=RUN)
     clock.advance(540)
     with pytest.raises(connections.ConnectionExpired):
         await resolve(desk)
@@ -303,7 +297,7 @@ async def test_what_a_lease_does_not_name_is_refused(desk: Connections, store: s
     ]
     for lease_id, field, host, error in refusals:
         with pytest.raises(error) as caught:
-            await desk.redeem(Ref(lease_id, field), host=host, tenant_id=ANN.tenant_id, run_id=RUN)
+            await desk.redeem(plane.SecretRef(lease_id, field), host=host, tenant_id=ANN.tenant_id, run_id=RUN)
         assert TOKEN not in str(caught.value)
 
 
@@ -318,7 +312,7 @@ async def test_a_lease_opens_to_its_own_run_and_tenant_alone(desk: Connections, 
         (missing, ANN.tenant_id, RUN),
     ):
         with pytest.raises(connections.LeaseNotFound) as caught:
-            await desk.redeem(Ref(lease_id), host=HOST, tenant_id=tenant_id, run_id=run_id)
+            await desk.redeem(plane.SecretRef(lease_id, "token"), host=HOST, tenant_id=tenant_id, run_id=run_id)
         said.add(caught.value.message.replace(lease_id, "LEASE"))
     assert said == {"no lease 'LEASE'"}
 

@@ -51,7 +51,7 @@ def test_there_is_a_broken_lane_for_every_check():
 async def test_what_cannot_be_tried_is_skipped_and_says_why():
     class Mute(ToyLane):
         async def execute(self, intent: Any, exchange: plane.Exchange) -> None:
-            await super().execute(intent.model_copy(update={"credential": None}), exchange)
+            await super().execute(intent.model_copy(update={"credentials": ()}), exchange)
 
         async def send(self, exchange: plane.Exchange, secret: Any) -> None:
             self.credentials.redeemed = 0  # pyright: ignore[reportAttributeAccessIssue] - as if nobody had asked

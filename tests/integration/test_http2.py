@@ -341,8 +341,8 @@ async def test_headers_that_the_peer_does_not_take(web: Web):
 async def test_a_secret_goes_into_no_table(web: Web):
     """What is packed by a table of the connection's is shared by all that it carries."""
     async with serving(patient) as peer:
-        sizes = [(await web(peer, credential=REF, headers=(("X-Note", "x" * 50),))).bytes_sent for _ in range(3)]
-        key = await web(peer, credential=plane.CredentialRef(handle="lse_1", header="X-Key", template="{token}"))
+        sizes = [(await web(peer, credentials=(REF,), headers=(("X-Note", "x" * 50),))).bytes_sent for _ in range(3)]
+        key = await web(peer, credentials=(plane.HeaderCredential(handle="lse_1", name="X-Key", template="{token}"),))
     assert len(set(sizes)) == 1
     assert key.failure is None
     assert TOKEN in peer.requests[-1].decode()

@@ -50,7 +50,7 @@ class Subject:
             body=b"x" * 20_000,
             url=f"http://{host}/{case}?{mark}",
             allowed_hosts=(host,),
-            credential=conformance.CREDENTIAL,
+            credentials=(conformance.CREDENTIAL,),
             timeouts=plane.Timeouts(total_ms=total_ms),
             response_mode="unary" if whole else "stream",
             max_response_bytes=2**31,

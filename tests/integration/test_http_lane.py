@@ -20,7 +20,7 @@ from interlock.adapters.lanes.http import HttpLane
 pytestmark = pytest.mark.anyio
 
 TOKEN = "tok_0123456789abcdef"
-REF = plane.CredentialRef(handle="lse_1", header="Authorization", template="Bearer {token}")
+REF = plane.HeaderCredential(handle="lse_1", name="Authorization", template="Bearer {token}")
 
 
 class Vault:
@@ -31,7 +31,7 @@ class Vault:
         self._token = token
         self._error = error
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         self.asked.append((ref.handle, host, tenant_id, run_id))
         if self._error is not None:
             raise self._error
@@ -83,7 +83,7 @@ async def test_one_exchange(intents: Intents):
             method="POST",
             body=b'{"title":"x"}',
             headers=(("Content-Type", "application/json"),),
-            credential=REF,
+            credentials=(REF,),
         )
     assert receipt.failure is None
     assert (receipt.status, receipt.body, receipt.delivery) == (201, b'{"ok":true}', RESPONDED)
@@ -308,7 +308,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 async def test_a_name_that_leads_inside_is_refused(intents: Intents, monkeypatch: pytest.MonkeyPatch, address: str):
     resolves_to(monkeypatch, address)
     async with lane(intents, egress=Egress(addresses=plane.AddressPolicy())) as call:
-        receipt = await call("http://rebound.example/", credential=REF)
+        receipt = await call("http://rebound.example/", credentials=(REF,))
     failure = failed(receipt, plane.FailureClass.ADDRESS_REFUSED, NOT_SENT)
     assert address in failure.message
 
@@ -340,7 +340,7 @@ async def test_the_checked_address_is_the_one_connected_to(intents: Intents, mon
 async def test_a_host_that_the_lease_does_not_name(intents: Intents):
     vault = Vault()
     async with lane(intents, credentials=vault) as call:
-        receipt = await call("http://127.0.0.1:1/", allowed_hosts=("127.0.0.1:2",), credential=REF)
+        receipt = await call("http://127.0.0.1:1/", allowed_hosts=("127.0.0.1:2",), credentials=(REF,))
     failed(receipt, plane.FailureClass.HOST_NOT_ALLOWED, NOT_SENT)
     assert vault.asked == []
 
@@ -348,13 +348,13 @@ async def test_a_host_that_the_lease_does_not_name(intents: Intents):
 async def test_no_credential_no_call(intents: Intents):
     error = kernel.RequestError("the lease has expired")
     async with lane(intents, credentials=Vault(error=error)) as call:
-        receipt = await call("http://127.0.0.1:1/", credential=REF)
+        receipt = await call("http://127.0.0.1:1/", credentials=(REF,))
     assert failed(receipt, plane.FailureClass.CREDENTIAL_UNAVAILABLE, NOT_SENT).code == "invalid_request"
 
 
 async def test_a_secret_that_would_break_the_header(intents: Intents):
     async with lane(intents, credentials=Vault(token="abcdefgh\r\nX: y")) as call:
-        receipt = await call("http://127.0.0.1:1/", credential=REF)
+        receipt = await call("http://127.0.0.1:1/", credentials=(REF,))
     failure = failed(receipt, plane.FailureClass.CREDENTIAL_UNAVAILABLE, NOT_SENT)
     assert failure.code == "credential_unfit"
     assert "abcdefgh" not in receipt.canonical
@@ -439,7 +439,7 @@ def redirecting(*locations: str) -> Script:
 
 async def test_a_get_follows_its_own_origin(intents: Intents):
     async with listen(redirecting("/new?x=1", "newer")) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/old", credential=REF)
+        receipt = await call(peer.url + "/old", credentials=(REF,))
     assert (receipt.failure, receipt.body, receipt.status) == (None, b"here", 200)
     assert [link.type for link in receipt.evidence] == ["admitted", "redirected", "redirected", "finished"]
     assert [link.data for link in receipt.evidence[1:3]] == [
@@ -461,7 +461,7 @@ async def test_a_get_follows_its_own_origin(intents: Intents):
 )
 async def test_a_redirect_elsewhere_is_refused(intents: Intents, location: str, code: str):
     async with listen(redirecting(location)) as peer, lane(intents) as call:
-        receipt = await call(peer.url + "/", credential=REF)
+        receipt = await call(peer.url + "/", credentials=(REF,))
     assert failed(receipt, plane.FailureClass.REDIRECT_REFUSED, RESPONDED).code == code
     assert (receipt.status, receipt.body) == (301, b"moved")
     assert len(peer.requests) == 1

@@ -70,7 +70,7 @@ async def test_a_body_as_it_comes(http: Exchanges):
             await peer.send(chunk(b"second") + b"0\r\n\r\n")
 
     async with listen(script) as peer:
-        call = http(peer, credential=REF)
+        call = http(peer, credentials=(REF,))
         async with running(call):
             await call.ear.heard(2)
             assert not call.exchange.answered

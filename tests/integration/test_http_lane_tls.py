@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class NoVault:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         return kernel.Secret("tok_0123456789abcdef")
 
 

@@ -102,7 +102,7 @@ async def test_one_exchange(web: Web):
 
     sent = {"method": "POST", "body": b'{"title":"x"}', "headers": (("Content-Type", "application/json"),)}
     async with web.listen(script) as peer:
-        receipt = await web(f"{peer.url}/issues?q=%20", **sent, credential=REF)
+        receipt = await web(f"{peer.url}/issues?q=%20", **sent, credentials=(REF,))
     assert receipt.failure is None
     assert (receipt.status, receipt.body, receipt.delivery) == (201, b'{"ok":true}', RESPONDED)
     assert receipt.headers == (("content-length", "11"), ("content-type", "application/json"), ("etag", "x"))
@@ -137,7 +137,7 @@ async def test_the_secret_stays_on_the_wire(web: Web, caplog: pytest.LogCaptureF
 
     with caplog.at_level("DEBUG"):
         async with web.listen(script) as peer:
-            receipt = await web(peer.url + "/", credential=REF)
+            receipt = await web(peer.url + "/", credentials=(REF,))
     failed(receipt, plane.FailureClass.READ_FAILED, UNKNOWN)
     assert TOKEN.encode() in peer.requests[0]
     assert TOKEN not in caplog.text + repr(receipt) + receipt.canonical
@@ -350,7 +350,7 @@ def redirecting(*locations: str) -> Script:
 
 async def test_a_get_follows_its_own_origin(web: Web):
     async with web.listen(redirecting("/new?x=1", "newer")) as peer:
-        receipt = await web(peer.url + "/old", credential=REF)
+        receipt = await web(peer.url + "/old", credentials=(REF,))
     assert (receipt.failure, receipt.body, receipt.status) == (None, b"here", 200)
     assert [link.type for link in receipt.evidence] == ["admitted", "redirected", "redirected", "finished"]
 
@@ -417,7 +417,7 @@ async def test_a_body_as_it_comes(web: Web):
         await peer.end()
 
     async with web.listen(script) as peer:
-        call = web.call(peer, credential=REF)
+        call = web.call(peer, credentials=(REF,))
         async with running(call):
             await call.ear.heard(2)
             assert not call.exchange.answered

@@ -152,7 +152,7 @@ async def test_a_cancelled_session_leaves_no_command(lane: lanes.JsonRpcLane, ma
 async def socket(handler: Any, **settings: Any) -> AsyncGenerator[plane.WebSocketTransport]:
     async with serve(handler, "127.0.0.1", 0, **settings) as listening:
         host = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        yield plane.WebSocketTransport(url=f"ws://{host}/rpc", allowed_hosts=(host,), credential=REF)
+        yield plane.WebSocketTransport(url=f"ws://{host}/rpc", allowed_hosts=(host,), credentials=(REF,))
 
 
 async def echo(connection: ServerConnection) -> None:

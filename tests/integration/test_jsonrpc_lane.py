@@ -538,7 +538,7 @@ async def test_a_call_by_post():
     http = lanes.HttpLane(credentials=vault, egress=LOOPBACK)
     async with rpc_post(lambda request: ("200 OK", result(request, request["params"]))) as peer:
         async with rpc_lane(http=http) as lane:
-            call = await rpc(lane, post(peer, credential=REF), method="m", params=b"[1]").run()
+            call = await rpc(lane, post(peer, credentials=(REF,)), method="m", params=b"[1]").run()
         await http.aclose()
     call.succeeded()
     assert (call.exchange.body, call.exchange.status, vault.asked) == (b"[1]", 200, 1)
@@ -555,7 +555,7 @@ async def test_an_error_by_post_under_any_status():
         return "500 Internal Server Error", {"jsonrpc": "2.0", "id": request["id"], "error": error}
 
     async with rpc_post(reply) as peer, rpc_lane() as lane:
-        call = await rpc(lane, post(peer, credential=REF), method="m").run()
+        call = await rpc(lane, post(peer, credentials=(REF,)), method="m").run()
     assert TOKEN in call.exchange.body.decode()
     assert "rpc_message" not in call.facts
     assert (call.failure, call.exchange.status, call.facts["rpc_code"]) == (None, 500, -32000)

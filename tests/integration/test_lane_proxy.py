@@ -51,7 +51,7 @@ async def get(
     lane = HttpLane(credentials=Vault(), egress=egress)
     values: dict[str, Any] = {
         "method": "GET",
-        "credential": REF,
+        "credentials": (REF,),
         "timeouts": plane.Timeouts(connect_ms=connect_ms),
         **fields(clock, url, plane.parse_url(url).host_port),
     }

@@ -109,7 +109,7 @@ async def test_evidence_holds_no_secret_that_was_handed_over_or_redeemed() -> No
             sinks=[shelf], secrets=secrets, credentials=Vault(), egress_allow=["127.0.0.0/8"]
         ) as local,
     ):
-        receipt = await local.request("GET", peer.url + "/", credential=REF)
+        receipt = await local.request("GET", peer.url + "/", credentials=(REF,))
     assert ("etag", f"{TOKEN} given-to-the-plane") in receipt.headers
     [kept] = shelf.receipts
     assert ("etag", "[redacted] [redacted]") in kept.headers

@@ -46,7 +46,7 @@ async def test_a_stream_to_its_end(stream: Streams):
         await peer.send(chunk(b"\r\n\r\n: note\n\ndata: more\n\ndata: cut off\n") + END)
 
     async with listen(script) as peer:
-        call = await stream(peer, credential=REF, headers=(("X-Mine", "1"),), last_event_id="3").run()
+        call = await stream(peer, credentials=(REF,), headers=(("X-Mine", "1"),), last_event_id="3").run()
     call.succeeded()
     assert call.ear.outputs == [
         ("event", "hello\nworld €".encode(), {"event": "greeting", "id": "7"}),
@@ -116,7 +116,7 @@ async def test_redirects_are_followed_at_home(stream: Streams):
             await peer.send(HEAD + chunk(b"data: x\n\n") + END)
 
     async with listen(script) as peer:
-        call = await stream(peer, credential=REF).run()
+        call = await stream(peer, credentials=(REF,)).run()
     call.succeeded()
     assert (call.ear.data, call.exchange.body, call.exchange.status) == ([b"x"], b"", 200)
     assert TOKEN.encode() in peer.requests[1]
@@ -204,7 +204,7 @@ async def test_resumed_from_the_last_event(stream: Streams):
             await peer.send(b"HTTP/1.1 204 No Content\r\n\r\n")
 
     async with listen(script) as peer:
-        call = await stream(peer, max_reconnects=9, credential=REF).run()
+        call = await stream(peer, max_reconnects=9, credentials=(REF,)).run()
     call.succeeded()
     assert [(output.data, output.facts["id"]) for output in call.ear.outputs] == [(b"a", "1"), (b"b", "2"), (b"c", "2")]
     asked = [line for request in peer.requests for line in request.split(b"\r\n") if line.startswith(b"Last-Event-ID")]

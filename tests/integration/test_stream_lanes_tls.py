@@ -37,11 +37,11 @@ async def test_certificates(tmp_path: Path, kind: str, name: str, *, trusted: bo
         if kind == "sse":
             lane = SseLane(credentials=Vault(), egress=egress)
             values = fields(clock, f"https://{peer.host}/", peer.host)
-            call = await Call(lane, plane.SseIntent(**values, credential=REF), clock).run()
+            call = await Call(lane, plane.SseIntent(**values, credentials=(REF,)), clock).run()
         else:
             lane = WebSocketLane(credentials=Vault(), egress=egress)
             values = fields(clock, f"wss://{peer.host}/", peer.host)
-            call = await Call(lane, plane.WebSocketIntent(**values, credential=REF), clock).run()
+            call = await Call(lane, plane.WebSocketIntent(**values, credentials=(REF,)), clock).run()
         await lane.aclose()
     if trusted and name == "127.0.0.1":
         call.succeeded()

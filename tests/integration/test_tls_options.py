@@ -1,6 +1,8 @@
 """TLS as an intent wants it: whom to believe, which name, which version, and who we are."""
 
+import os
 import ssl
+import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from fix_peer import Conversation, Peer, Script, listen
 from fix_plane import Bench, Intents
 from fix_streams import END, HEAD, LOOPBACK, Call, chunk, close, fields, frame, shake_hands
 from fix_tls import believed, certificate, digest_of, private_key, server_side
+from http2_peer import offering, speaking
 from interlock import kernel, plane, testing
 from interlock.adapters import lanes
 from rpc_peers import rpc_intent
@@ -34,15 +37,21 @@ def client(tmp_path: Path) -> Path:
 
 
 class Keys:
-    """Gives out one private key."""
+    """Gives out a certificate and a private key; to one tenant those of its own, if it has some."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, client: Path, key: str | None = None, **own: Path) -> None:
         self.asked: list[tuple[str, str, str]] = []
+        self._client = client
         self._key = key
+        self._own = own
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         self.asked.append((ref.handle, ref.field, host))
-        return kernel.Secret(self._key)
+        client = self._own.get(tenant_id, self._client)
+        return kernel.Secret(believed(client) if ref.field == "certificate" else self._key or private_key(client))
+
+
+SHOWN = plane.ClientCertificate(handle="lse_1", key="tls_key")
 
 
 async def answering(peer: Conversation) -> None:
@@ -53,13 +62,13 @@ async def answering(peer: Conversation) -> None:
 
 @asynccontextmanager
 async def calling(keys: Keys | None = None) -> AsyncGenerator[Any]:
-    lane = lanes.HttpLane(credentials=keys or Keys("none"), egress=LOOPBACK)
+    lane = lanes.HttpLane(credentials=keys or Keys(Path()), egress=LOOPBACK)
     intents = Intents()
     bench = Bench(intents, lane)
 
-    async def call(peer: Peer, **options: Any) -> plane.Receipt:
-        values = {"url": f"{peer.url}/", "allowed_hosts": (peer.host,), "tls": plane.TlsOptions(**options)}
-        return await bench.execute(intents.http(**values))
+    async def call(peer: Peer, values: dict[str, Any] | None = None, **options: Any) -> plane.Receipt:
+        where = {"url": f"{peer.url}/", "allowed_hosts": (peer.host,), "tls": plane.TlsOptions(**options)}
+        return await bench.execute(intents.http(**where | (values or {})))
 
     try:
         yield call
@@ -109,35 +118,87 @@ async def test_a_connection_is_for_those_who_asked_the_same_of_it(server: Path):
     assert peer.connections == 2
 
 
-async def test_a_client_shows_its_certificate(server: Path, client: Path):
-    keys = Keys(private_key(client))
-    options = {
-        "authorities": believed(server),
-        "client": plane.ClientCertificate(chain=believed(client), handle="lse_1", key="tls_key"),
-    }
+@pytest.mark.parametrize("where", ["in memory", "on disk"])
+async def test_a_client_shows_its_certificate(
+    server: Path, client: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    if where == "on disk":  # as systems have it that know no files in memory
+        monkeypatch.delattr(os, "memfd_create")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.listdir(tmp_path)
+    keys = Keys(client)
+    shown = {"credentials": (SHOWN,)}
     async with listen(answering, tls=server_side(server, clients=client)) as peer, calling(keys) as call:
-        receipts = [await call(peer, **options) for _ in range(2)]
+        receipts = [await call(peer, shown, authorities=believed(server)) for _ in range(2)]
         unknown = await call(peer, authorities=believed(server))
         host = peer.host
     assert [receipt.body for receipt in receipts] == [b"secure"] * 2
-    assert keys.asked == [("lse_1", "tls_key", host)] * 2
-    assert (peer.connections, len(peer.requests)) == (2, 2)
+    assert keys.asked == [("lse_1", "certificate", host), ("lse_1", "tls_key", host)] * 2
     assert unknown.delivery is plane.Delivery.UNKNOWN
+    for receipt in receipts:
+        assert receipt.facts["client_certificate"] == digest_of(client)
+        assert receipt.evidence[-1].data["client_certificate"] == digest_of(client)
     text = orjson.dumps([receipt.record() for receipt in receipts]).decode()
     assert "PRIVATE" not in text
     assert private_key(client).split("\n")[1] not in text
+    assert os.listdir(tmp_path) == before
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_a_connection_is_for_the_certificate_that_it_was_made_with(
+    server: Path, client: Path, tmp_path: Path, version: str
+):
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = certificate(folder, "other.example")
+    context = offering(server, *({"1.1": (), "2": ("h2",)}[version]))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=believed(client) + believed(other))
+    keys = Keys(client, other=other)
+    asked: list[dict[str, Any]] = [
+        {},
+        {},
+        {"run_id": "run_2"},
+        {"tenant_id": "neighbour"},  # whose certificate is the same
+        {"tenant_id": "other"},
+        {"tenant_id": "other"},
+        {},
+    ]
+    versions: dict[str, Any] = {"credentials": (SHOWN,), "http_versions": (version,)}
+    async with listen(answering, tls=context, speaks=speaking(version)) as peer, calling(keys) as call:
+        receipts = [await call(peer, versions | each, authorities=believed(server)) for each in asked]
+    assert [receipt.body for receipt in receipts] == [b"secure"] * len(asked)
+    shown = [receipt.facts["client_certificate"] for receipt in receipts]
+    assert shown == [digest_of(other if each.get("tenant_id") == "other" else client) for each in asked]
+    assert peer.connections == 3
+
+
+async def test_a_certificate_that_was_taken_back_is_shown_no_more(server: Path, client: Path):
+    class Fickle(Keys):
+        async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+            if len(self.asked) == 2:
+                raise kernel.NotFoundError("the lease was revoked")
+            return await super().redeem(ref, host=host, tenant_id=tenant_id, run_id=run_id)
+
+    shown = {"credentials": (SHOWN,)}
+    async with listen(answering, tls=server_side(server, clients=client)) as peer, calling(Fickle(client)) as call:
+        first, second = [await call(peer, shown, authorities=believed(server)) for _ in range(2)]
+    assert first.body == b"secure"
+    assert second.failure.failure_class is plane.FailureClass.CREDENTIAL_UNAVAILABLE
+    assert second.delivery is plane.Delivery.NOT_SENT
+    assert len(peer.requests) == 1
 
 
 @pytest.mark.parametrize("fault", ["of another", "under a password", "none"])
 async def test_a_key_that_does_not_fit(server: Path, client: Path, fault: str):
-    keys = {
+    faulty = {
         "of another": private_key(server),
         "under a password": private_key(client, "secret words"),
         "none": "something",
     }
-    shown = plane.ClientCertificate(chain=believed(client), handle="lse_1")
-    async with listen(answering, tls=server_side(server, clients=client)) as peer, calling(Keys(keys[fault])) as call:
-        receipt = await call(peer, authorities=believed(server), client=shown)
+    keys = Keys(client, faulty[fault])
+    async with listen(answering, tls=server_side(server, clients=client)) as peer, calling(keys) as call:
+        receipt = await call(peer, {"credentials": (SHOWN,)}, authorities=believed(server))
     assert (receipt.failure.failure_class, receipt.failure.code) == (
         plane.FailureClass.CREDENTIAL_UNAVAILABLE,
         "client_key_unfit",
@@ -164,35 +225,38 @@ async def replies(peer: Conversation) -> None:
 
 @pytest.mark.parametrize("kind", ["sse", "websocket", "jsonrpc"])
 async def test_every_lane(server: Path, client: Path, kind: str):
-    clock, keys = testing.ManualClock(), Keys(private_key(client))
+    clock, keys = testing.ManualClock(), Keys(client)
     script: Script = {"sse": events, "websocket": messages, "jsonrpc": replies}[kind]
-    options = plane.TlsOptions(
-        authorities=believed(server), client=plane.ClientCertificate(chain=believed(client), handle="lse_1")
-    )
+    tls: dict[str, Any] = {"tls": plane.TlsOptions(authorities=believed(server)), "credentials": (SHOWN,)}
     lane: plane.Lane
     intent: plane.Intent
     async with listen(script, tls=server_side(server, clients=client)) as peer:
         match kind:
             case "sse":
                 lane = lanes.SseLane(credentials=keys, egress=LOOPBACK)
-                intent = plane.SseIntent(**fields(clock, f"https://{peer.host}/", peer.host), tls=options)
+                intent = plane.SseIntent(**fields(clock, f"https://{peer.host}/", peer.host), **tls)
             case "websocket":
                 lane = lanes.WebSocketLane(credentials=keys, egress=LOOPBACK)
-                intent = plane.WebSocketIntent(**fields(clock, f"wss://{peer.host}/", peer.host), tls=options)
+                intent = plane.WebSocketIntent(**fields(clock, f"wss://{peer.host}/", peer.host), **tls)
             case _:
                 lane = lanes.JsonRpcLane(egress=LOOPBACK, credentials=keys)
-                way = plane.TcpTransport(address=peer.host, tls=options, framing="newline", allowed_hosts=(peer.host,))
+                way = plane.TcpTransport(address=peer.host, **tls, framing="newline", allowed_hosts=(peer.host,))
                 intent = rpc_intent(way, method="m")
         call = await Call(lane, intent, clock).run()
         await lane.aclose()
     call.succeeded()
     assert call.facts["peer_certificate"] == digest_of(server)
-    assert len(keys.asked) == 1
+    assert call.facts["client_certificate"] == digest_of(client)
+    assert len(keys.asked) == 2
 
 
 def test_nothing_but_certificates_stands_in_an_intent(intents: Intents, server: Path):
     with pytest.raises(ValueError, match="authorities"):
         plane.TlsOptions(authorities=server.read_text())
+    with pytest.raises(ValueError, match="under TLS"):
+        plane.TcpTransport(
+            address="a.example:1", tls=False, credentials=(SHOWN,), framing="newline", allowed_hosts=("a.example:1",)
+        )
     with pytest.raises(ValueError, match="under TLS"):
         intents.http(url="http://api.acme.dev/", allowed_hosts=("api.acme.dev:80",), tls=plane.TlsOptions())
     assert "tls" not in intents.http().record()

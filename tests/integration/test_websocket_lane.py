@@ -74,7 +74,7 @@ async def test_both_ways(socket: Sockets):
         await echo(connection)
 
     async with server(handler, subprotocols=["b", "c"]) as url:
-        call = socket(url, subprotocols=("a", "b"), credential=REF, headers=(("Origin", "https://me.test"),))
+        call = socket(url, subprotocols=("a", "b"), credentials=(REF,), headers=(("Origin", "https://me.test"),))
         async with running(call):
             await say(call, "grüße".encode(), plane.InputKind.TEXT)
             await say(call, b"\xff\x00")
@@ -110,7 +110,7 @@ async def test_the_peer_closes(socket: Sockets):
         await connection.close(4001, f"enough of {TOKEN}")
 
     async with server(handler) as url:
-        call = await socket(url, credential=REF).run()
+        call = await socket(url, credentials=(REF,)).run()
     call.succeeded()
     assert call.ear.data == [b"bye"]
     assert (call.facts["close_code"], call.facts["close_reason"]) == (4001, "enough of [redacted]")

@@ -64,7 +64,7 @@ def resident() -> int:
 
 
 class Nobody:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> kernel.Secret:
         raise AssertionError("there are no credentials here")
 
 

@@ -37,7 +37,7 @@ class Given:
         """All of them, as an intent lists them."""
         return tuple(plane.ProcessSecret(handle=name, field="value", host=AUDIENCE, env=name) for name in self._values)
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """As the port says. Raises NoCredentials."""
         del tenant_id, run_id
         if ref.handle not in self._values or host != AUDIENCE:
@@ -59,7 +59,7 @@ class Remembering:
         """Of all that is known by now."""
         return self._redactor
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """As the port says."""
         secret = await self._resolver.redeem(ref, host=host, tenant_id=tenant_id, run_id=run_id)
         if secret not in self._redeemed:

@@ -196,6 +196,7 @@ async def http(
                 max_response_bytes=2**31,
                 http_versions=_versions(target, http2=http2),
                 tls=tls.options or None,
+                credentials=tls.credentials,
             )
             await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, ending, seconds=seconds)
     status = 0 if ending.receipt is None else ending.receipt.status or 0
@@ -249,6 +250,7 @@ async def ws(
                 allowed_hosts=(target.host_port,),
                 timeouts=plane.WebSocketTimeouts(total_ms=int(seconds * 1000)),
                 tls=tls.options or None,
+                credentials=tls.credentials,
             )
             lines = conversing.lines_of_stdin
             await conversing.carry_out(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from interlock import plane
 
 _HANDLE: Final = "command-line"
+_CHAIN: Final = "certificate"
+_KEY: Final = "private_key"
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----\s[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 Authorities = Annotated[
@@ -31,16 +33,23 @@ ServerName = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """What was asked for: the fields of the intent's TLS options, and the private key, if there is one."""
+    """What was asked for: the fields of the intent's TLS options, and the certificate and its private key, if there are
+    some."""
 
     options: dict[str, Any]
-    key: Secret | None
+    secrets: dict[str, Secret]
 
-    async def redeem(self, ref: "plane.CredentialRef", *, host: str, tenant_id: str, run_id: str) -> Secret:
-        """The private key. It is the only secret that a request from the command line has."""
-        del ref, host, tenant_id, run_id
-        assert self.key is not None
-        return self.key
+    @property
+    def credentials(self) -> "tuple[plane.CredentialRef, ...]":
+        """As the intent refers to the certificate."""
+        from interlock import plane
+
+        return (plane.ClientCertificate(handle=_HANDLE, chain=_CHAIN, key=_KEY),) if self.secrets else ()
+
+    async def redeem(self, ref: "plane.SecretRef", *, host: str, tenant_id: str, run_id: str) -> Secret:
+        """The certificate or its key. They are the only secrets that a request from the command line has."""
+        del host, tenant_id, run_id
+        return self.secrets[ref.field]
 
 
 def read_tls(
@@ -49,13 +58,13 @@ def read_tls(
     """Read what the options name. Raises Usage and FileRefused."""
     if (cert is None) is not (key is None):
         raise Usage("--cert and --key go together")
-    options: dict[str, Any] = {"minimum_version": tls_min, "server_name": server_name}
+    options = {"minimum_version": tls_min, "server_name": server_name}
     if cacert is not None:
         options["authorities"] = _certificates(cacert, "--cacert")
-    if cert is not None:
-        options["client"] = {"chain": _certificates(cert, "--cert"), "handle": _HANDLE}
-    secret = None if key is None else Secret(_text(key, "private key"))
-    return Tls({name: value for name, value in options.items() if value is not None}, secret)
+    secrets: dict[str, Secret] = {}
+    if cert is not None and key is not None:
+        secrets = {_CHAIN: Secret(_certificates(cert, "--cert")), _KEY: Secret(_text(key, "private key"))}
+    return Tls({name: value for name, value in options.items() if value is not None}, secrets)
 
 
 def _certificates(name: str, option: str) -> str:

@@ -16,6 +16,7 @@ from interlock.kernel import JSON
 from interlock.testing import peer as peers
 
 _PIECE: Final = 65_536
+_IN_QUERY: Final = plane.QueryCredential(handle=HANDLE, name="key", template="{token}")
 _SAYS: Final = 'printf x >> "$0/received"; '
 _COMMANDS: Final = {
     Case.GOOD: _SAYS + 'echo "$1"',
@@ -71,7 +72,7 @@ class _Web:
             **identity,
             "url": f"{scheme}://{host}/{self._lane_id}/{case}?{mark}",
             "allowed_hosts": (host,),
-            "credential": CREDENTIAL,
+            "credentials": (CREDENTIAL, _IN_QUERY),
         }
         if self._lane_id == "http":
             timeouts = plane.Timeouts(total_ms=total_ms)

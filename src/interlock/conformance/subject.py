@@ -11,7 +11,7 @@ from interlock.kernel import RequestError
 HANDLE: Final = "lse_conformance"
 """The lease that the suite's resolver knows. Its field is `token`."""
 
-CREDENTIAL: Final = plane.CredentialRef(handle=HANDLE, header="Authorization", template="Bearer {token}")
+CREDENTIAL: Final = plane.HeaderCredential(handle=HANDLE, name="Authorization", template="Bearer {token}")
 """What intents of requests should carry, so that the suite can look for the secret where it must not be."""
 
 

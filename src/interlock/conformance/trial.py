@@ -27,7 +27,7 @@ class Canary:
 
     redeemed: int = 0
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """The secret, whoever asks."""
         self.redeemed += 1
         return CANARY

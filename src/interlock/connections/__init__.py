@@ -8,7 +8,7 @@ every version.
 """
 
 from interlock.connections import fields
-from interlock.connections.connections import Connections, CredentialRef
+from interlock.connections.connections import Connections
 from interlock.connections.errors import (
     AmbiguousConnection,
     ConnectionChanged,
@@ -28,7 +28,6 @@ from interlock.connections.errors import (
     MissingScopes,
     NameTaken,
     NoConnection,
-    PlacementUnsupported,
     ProbeFailed,
     ReauthRequired,
     ServiceMismatch,
@@ -58,7 +57,6 @@ __all__ = [
     "Connections",
     "Credential",
     "CredentialDamaged",
-    "CredentialRef",
     "GrantRefused",
     "HostNotLeased",
     "InvalidGrant",
@@ -71,7 +69,6 @@ __all__ = [
     "NameTaken",
     "NoConnection",
     "Pending",
-    "PlacementUnsupported",
     "ProbeFailed",
     "Probed",
     "ReauthRequired",

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
+from interlock import plane
 from interlock.connections import choose, errors, granted, leases, sealing, transitions
 from interlock.connections.grant import TokenGrant, is_text
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
@@ -16,16 +17,6 @@ MAX_PAGE: Final = 500
 _MAX_REASON: Final = 200
 _MAX_CANDIDATES: Final = 50
 _MAX_TRIES: Final = 5
-
-
-class CredentialRef(Protocol):
-    """What the plane hands back to have a secret redeemed: the lease's id and one secret field of its credential."""
-
-    @property
-    def handle(self) -> str: ...
-
-    @property
-    def field(self) -> str: ...
 
 
 class Connections:
@@ -125,7 +116,7 @@ class Connections:
         """
         return tuple((await self._open(resolved.credential)).values())
 
-    async def redeem(self, ref: CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """One secret field, for one host, under the run's own committed lease: the plane's credential resolver. One read.
 
         Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, CredentialDamaged, and what the connection's

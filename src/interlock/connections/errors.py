@@ -84,13 +84,6 @@ _REFUSALS: Final[Mapping[sdk.grants.RefusalCode, str]] = {
 _PASSING: Final = frozenset({"slow_down", "authorization_pending", "temporarily_unavailable", "unreadable_answer"})
 
 
-class PlacementUnsupported(RequestError):
-    """Requests cannot show a credential in the places that the auth profile names."""
-
-    code = "placement_unsupported"
-    next_step = "Only one header can be sent so far; choose another auth profile of this connector."
-
-
 class NameTaken(ConflictError):
     """The name belongs to a connection of another connector."""
 

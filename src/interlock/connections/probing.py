@@ -49,7 +49,7 @@ class Pending:
         """Knows the secrets that are being probed just now."""
         return Redactor(secret for _, secrets in self._pending.values() for secret in secrets.values())
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """The secret for the lane. Raises as the stored ones do."""
         pending = self._pending.get(ref.handle)
         if pending is not None and pending[0] == (host, tenant_id, run_id):
@@ -71,8 +71,8 @@ async def probe(
 ) -> Probed:
     """Send the profile's probe with the credential. Raises ProbeFailed if the service does not accept it or is not there."""
     handle = ids.new("lse")
-    credential = shown(profile, handle)
-    if profile.probe is None or credential is None:
+    credentials = shown(profile, handle)
+    if profile.probe is None or not credentials:
         return Probed(subject=None, scopes=None)
     service = plane.parse_base(base_url)
     intent = plane.HttpIntent(
@@ -84,7 +84,7 @@ async def probe(
         method="GET",
         url=service.text + profile.probe.path,
         headers=(("accept", "application/json"), ("user-agent", f"interlock/{VERSION}")),
-        credential=credential,
+        credentials=credentials,
         allowed_hosts=(service.host_port,),
         timeouts=plane.Timeouts(total_ms=int(_TIMEOUT.total_seconds() * 1000)),
         deadline_at=clock.now() + _TIMEOUT,

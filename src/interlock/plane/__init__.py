@@ -51,6 +51,7 @@ from interlock.plane.client import (
 )
 from interlock.plane.contract import Contract
 from interlock.plane.correlation import Correlation
+from interlock.plane.credentials import ClientCertificate, CredentialRef, HeaderCredential, QueryCredential, SecretRef
 from interlock.plane.descriptor import NodeDescriptor
 from interlock.plane.direct import DirectUse
 from interlock.plane.errors import EffectFailed, InputClosed, InvalidAllowance, InvalidPacket
@@ -60,7 +61,7 @@ from interlock.plane.evidence import ReceiptStatus, ReceiptVerdict, redacted, ve
 from interlock.plane.executions import RETAIN, Executions
 from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Meaning
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
-from interlock.plane.headers import RESERVED_HEADERS, CredentialRef
+from interlock.plane.headers import RESERVED_HEADERS
 from interlock.plane.intent import (
     HTTP_1_1,
     WITH_BODY,
@@ -172,7 +173,7 @@ from interlock.plane.targets import (
     Target,
     TargetDescriptor,
 )
-from interlock.plane.tls_options import ClientCertificate, TlsOptions
+from interlock.plane.tls_options import TlsOptions
 from interlock.plane.urls import (
     PlaceUrl,
     Url,
@@ -270,6 +271,7 @@ __all__ = [
     "Framing",
     "FramingError",
     "FramingName",
+    "HeaderCredential",
     "Health",
     "Held",
     "HttpIntent",
@@ -304,6 +306,7 @@ __all__ = [
     "ProcessTransport",
     "Property",
     "ProvableTarget",
+    "QueryCredential",
     "Reader",
     "Receipt",
     "ReceiptStatus",
@@ -331,6 +334,7 @@ __all__ = [
     "ScriptExecution",
     "ScriptIntent",
     "ScriptLimits",
+    "SecretRef",
     "ServerEvent",
     "SessionState",
     "SignatureVerifier",

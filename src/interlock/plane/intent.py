@@ -11,7 +11,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import HOST_PORT, RequestError, digest_bytes
 from interlock.plane.contract import Contract, Digest, Moment, Name
-from interlock.plane.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, RESERVED_HEADERS, CredentialRef
+from interlock.plane.credentials import MAX_CREDENTIALS, CredentialRef, check_credentials
+from interlock.plane.headers import HEADER_NAME, HEADER_VALUE, MAX_HEADERS, RESERVED_HEADERS
 from interlock.plane.tls_options import TlsOptions, check_tls, is_none
 from interlock.plane.urls import Url, parse_url
 
@@ -103,11 +104,11 @@ class Intent(Contract):
 
 
 class WebRequest(Contract):
-    """What goes to a URL: with which headers and which secret, how under TLS, and to which hosts it may go at all."""
+    """What goes to a URL: with which headers and which secrets, how under TLS, and to which hosts it may go at all."""
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    credential: CredentialRef | None = None
+    credentials: tuple[CredentialRef, ...] = Field(default=(), max_length=MAX_CREDENTIALS)
     tls: TlsOptions | None = Field(default=None, exclude_if=is_none)
     allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
 
@@ -140,13 +141,10 @@ class WebRequest(Contract):
         return headers
 
     @model_validator(mode="after")
-    def _check_credential(self) -> Self:
-        if self.credential is not None:
-            taken = self.credential.header.lower()
-            if any(name.lower() == taken for name, _value in self.headers):
-                raise ValueError(f"the header {self.credential.header!r} is the credential's")
-            if taken in self.own_headers - RESERVED_HEADERS:
-                raise ValueError(f"a credential cannot stand in the header {self.credential.header!r}")
+    def _check_credentials(self) -> Self:
+        if self.credentials:
+            barred = self.own_headers - RESERVED_HEADERS
+            check_credentials(self.credentials, self.target, headers=self.headers, barred=barred)
         return self
 
     @model_validator(mode="after")

@@ -8,8 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 from interlock.kernel import Clock, Secret
 from interlock.plane.channel import Channel
+from interlock.plane.credentials import SecretRef
 from interlock.plane.failures import Failure, FailureClass
-from interlock.plane.headers import CredentialRef
 from interlock.plane.intent import Intent
 from interlock.plane.receipt import Fact
 
@@ -102,7 +102,7 @@ def carried(lane: Lane) -> tuple[str, ...]:
 class CredentialResolver(Protocol):
     """Who turns a reference into a secret, at the last moment."""
 
-    async def redeem(self, ref: CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """The field `ref.field` of the credential behind `ref.handle`, for use at `host` (`host:port`) by this run of this
         tenant, whom the intent names. Raises InterlockError if it must not or cannot be used so."""
         ...

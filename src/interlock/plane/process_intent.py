@@ -10,7 +10,7 @@ from interlock.kernel import digest_bytes
 from interlock.plane.attach import CredentialHandleRef
 from interlock.plane.classes import Property
 from interlock.plane.contract import Contract, Digest, Name
-from interlock.plane.headers import CredentialRef
+from interlock.plane.credentials import FieldName, SecretRef
 from interlock.plane.intent import HostPort, Intent, Milliseconds
 from interlock.plane.sandbox import AbsolutePath, EnvName, Network, ResourceLimits, SandboxProfile
 
@@ -35,7 +35,7 @@ class ProcessSecret(Contract):
     variable `env` or ready to be read, once and to its end, from the descriptor `fd`. It is never an argument."""
 
     handle: Name
-    field: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+    field: FieldName
     host: HostPort
     env: EnvName | None = None
     fd: Annotated[int, Field(ge=FIRST_FD, le=LAST_FD)] | None = None
@@ -47,9 +47,9 @@ class ProcessSecret(Contract):
         return self
 
     @property
-    def ref(self) -> CredentialRef:
+    def ref(self) -> SecretRef:
         """As a credential resolver takes it."""
-        return CredentialRef(handle=self.handle, header="Authorization", template=f"{{{self.field}}}")
+        return SecretRef(self.handle, self.field)
 
 
 class TerminalSize(Contract):

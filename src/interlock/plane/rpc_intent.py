@@ -9,6 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from interlock.kernel import digest_bytes, read_json
 from interlock.plane.contract import Contract, Digest, Name
+from interlock.plane.credentials import ClientCertificate, HeaderCredential, check_certificate
 from interlock.plane.framing import FramingName
 from interlock.plane.headers import HEADER_VALUE, RESERVED_HEADERS
 from interlock.plane.intent import (
@@ -90,12 +91,13 @@ class TcpTransport(Contract):
     kind: Literal["tcp"] = "tcp"
     address: HostPort
     tls: bool | TlsOptions = True
+    credentials: tuple[ClientCertificate, ...] = Field(default=(), max_length=1)
     framing: FramingName
     allowed_hosts: tuple[HostPort, ...] = Field(max_length=32)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        assert self.target
+        check_certificate(len(self.credentials), self.target)
         return self
 
     @cached_property
@@ -129,8 +131,7 @@ class HttpTransport(WebRequest):
     @model_validator(mode="after")
     def _check_session_header(self) -> Self:
         taken = {name.lower() for name, _value in self.headers} | self.own_headers
-        if self.credential is not None:
-            taken |= {self.credential.header.lower()}
+        taken |= {each.name.lower() for each in self.credentials if isinstance(each, HeaderCredential)}
         if self.session_header is not None and self.session_header.lower() in taken:
             raise ValueError(f"the header {self.session_header!r} cannot name the session: it says something else")
         if self.listens and self.session_header is None:
@@ -170,7 +171,7 @@ class HttpTransport(WebRequest):
             url=self.url,
             headers=(*own.items(), *self.headers),
             body=body,
-            credential=self.credential,
+            credentials=self.credentials,
             tls=self.tls,
             allowed_hosts=self.allowed_hosts,
             timeouts=Timeouts(

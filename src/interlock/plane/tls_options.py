@@ -1,11 +1,10 @@
-"""How TLS is to be spoken, as part of an intent: whom to believe, and who we are. Never a private key."""
+"""How TLS is to be spoken, as part of an intent, and whom to believe. Who we are is said by a credential."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from interlock.plane.contract import Contract, Name
-from interlock.plane.headers import CredentialRef
+from interlock.plane.contract import Contract
 from interlock.plane.urls import Url
 
 Certificates = Annotated[
@@ -18,26 +17,11 @@ Certificates = Annotated[
 """One or several certificates in PEM, and nothing else."""
 
 
-class ClientCertificate(Contract):
-    """A certificate that shows who we are: `chain` is it and those that it hangs on; its private key in PEM, without a
-    password, is the field `key` of the lease `handle`. A connection under it serves one execution."""
-
-    chain: Certificates
-    handle: Name
-    key: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "private_key"
-
-    @property
-    def ref(self) -> CredentialRef:
-        """As a credential resolver takes it."""
-        return CredentialRef(handle=self.handle, header="Authorization", template=f"{{{self.key}}}")
-
-
 class TlsOptions(Contract):
     """`authorities` are believed instead of those that the lane knows; `server_name` is asked for, and must stand in the
     peer's certificate, instead of the URL's host; below `minimum_version` nothing is said."""
 
     authorities: Certificates | None = Field(default=None, repr=False)
-    client: ClientCertificate | None = None
     minimum_version: Literal["1.2", "1.3"] = "1.2"
     server_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$")] | None = None
 

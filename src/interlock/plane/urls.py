@@ -1,10 +1,11 @@
 """Addresses on the web, read strictly: what one parser takes for a host, no other may take for something else."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple
-from urllib.parse import urljoin
+from urllib.parse import unquote_plus, urljoin
 
 MAX_URL = 8192
 """Characters in a URL."""
@@ -57,8 +58,24 @@ class Url(NamedTuple):
         return self.target.partition("?")[0]
 
     @property
+    def parameters(self) -> set[str]:
+        """The names of the parameters in its query."""
+        return {_named(part) for part in self.target.partition("?")[2].split("&") if part}
+
+    def with_parameters(self, parameters: Sequence[str]) -> "Url":
+        """The URL with these (`name=value`, percent-encoded) in the place of its own of the same names."""
+        path, _, query = self.target.partition("?")
+        taken = {_named(part) for part in parameters}
+        kept = [part for part in query.split("&") if part and _named(part) not in taken]
+        return self._replace(target=f"{path}?{'&'.join([*kept, *parameters])}")
+
+    @property
     def _bracketed(self) -> str:
         return f"[{self.host}]" if ":" in self.host else self.host
+
+
+def _named(parameter: str) -> str:
+    return unquote_plus(parameter.partition("=")[0])
 
 
 class PlaceUrl(NamedTuple):

@@ -130,7 +130,7 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
             url=call.base_url + request.target,
             headers=_headers(request, has_body=content is not None),
             body=content or b"",
-            credential=_credential(call, lease),
+            credentials=_credentials(call, lease),
             allowed_hosts=(call.host,),
             timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
             max_response_bytes=call.operation.max_response_bytes,
@@ -145,5 +145,5 @@ def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, st
     return (*request.headers, *[header for header in always if header[0] not in given])
 
 
-def _credential(call: Call, lease: connections.Lease | None) -> plane.CredentialRef | None:
-    return None if lease is None else connections.shown(call.profile, lease.lease_id)
+def _credentials(call: Call, lease: connections.Lease | None) -> tuple[plane.CredentialRef, ...]:
+    return () if lease is None else connections.shown(call.profile, lease.lease_id)

@@ -81,7 +81,7 @@ def test_a_lane_that_was_never_needed_is_closed_all_the_same(intents: Intents):
 
 
 class NoCredentials:
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         raise ConnectionError_("there are none")
 
 

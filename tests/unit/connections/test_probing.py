@@ -23,7 +23,7 @@ PROFILE = sdk.AuthProfile(
 class Nowhere:
     """Holds no stored credential."""
 
-    async def redeem(self, ref: plane.CredentialRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         raise connections.LeaseNotFound(f"no lease {ref.handle}")
 
 
@@ -39,12 +39,13 @@ class Desk:
         self.intents: list[plane.HttpIntent] = []
 
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
-        assert intent.credential is not None
+        [credential] = intent.credentials
+        assert isinstance(credential, plane.HeaderCredential)
         use = {"host": intent.host, "tenant_id": intent.tenant_id, "run_id": intent.run_id}
-        assert (await self.pending.redeem(intent.credential, **use)).reveal() == "tok-0123456789"
+        assert (await self.pending.redeem(credential.ref, **use)).reveal() == "tok-0123456789"
         for part in use:
             with pytest.raises(connections.LeaseNotFound):
-                await self.pending.redeem(intent.credential, **use | {part: "other"})
+                await self.pending.redeem(credential.ref, **use | {part: "other"})
         self.intents.append(intent)
         exchange.leave(1)
         exchange.status, exchange.body, exchange.answered = 200, b'{"login":"octo"}', True

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,7 @@ def test_record_has_no_body(intents: Intents):
 
 
 def test_record_round_trips(intents: Intents):
-    intent = intents.http(body=b"x", credential=plane.CredentialRef(handle="l", header="X-Key", template="{key}"))
+    intent = intents.http(body=b"x", credentials=(plane.HeaderCredential(handle="l", name="X-Key", template="{key}"),))
     again = plane.HttpIntent.model_validate_json(intent.canonical)
     assert again.canonical == intent.canonical
     assert again.digest == intent.digest
@@ -74,9 +75,9 @@ def test_a_naive_deadline_is_refused(intents: Intents):
 
 
 def test_the_credential_owns_its_header(intents: Intents):
-    ref = plane.CredentialRef(handle="l", header="X-Key", template="{key}")
+    ref = plane.HeaderCredential(handle="l", name="X-Key", template="{key}")
     with pytest.raises(ValidationError):
-        intents.http(headers=(("x-key", "mine"),), credential=ref)
+        intents.http(headers=(("x-key", "mine"),), credentials=(ref,))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,12 @@ def test_the_credential_owns_its_header(intents: Intents):
 )
 def test_credential_refs_are_checked(header: str, template: str):
     with pytest.raises(ValidationError):
-        plane.CredentialRef(handle="l", header=header, template=template)
+        plane.HeaderCredential(handle="l", name=header, template=template)
 
 
 @given(st.text(max_size=30))
 def test_a_rendered_credential_is_one_header_line(value: str):
-    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
+    ref = plane.HeaderCredential(handle="l", name="Authorization", template="Bearer {token}")
     fits = value.rstrip(" \t") == value != "" and all(
         " " <= character <= "~" or character == "\t" for character in value
     )
@@ -102,16 +103,78 @@ def test_a_rendered_credential_is_one_header_line(value: str):
 
 
 def test_a_refused_credential_is_not_quoted():
-    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
+    ref = plane.HeaderCredential(handle="l", name="Authorization", template="Bearer {token}")
     with pytest.raises(ValueError, match="does not fit into a header") as caught:
         ref.render("the-secret\r\nHost: evil")
     assert "the-secret" not in str(caught.value)
 
 
 def test_a_template_is_not_filled_twice():
-    ref = plane.CredentialRef(handle="l", header="Authorization", template="Bearer {token}")
-    assert ref.field == "token"
+    ref = plane.HeaderCredential(handle="l", name="Authorization", template="Bearer {token}")
+    assert ref.ref == ("l", "token")
     assert ref.render(r"{token}\1") == r"Bearer {token}\1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "a b"},
+        {"name": "ü"},
+        {"name": "x" * 101},
+        {"template": "no field"},
+        {"template": "{a}{b}"},
+        {"template": "{a}\n"},
+    ],
+)
+def test_query_credentials_are_checked(change: dict[str, str]):
+    values = {"handle": "l", "name": "key", "template": "{key}", **change}
+    with pytest.raises(ValidationError):
+        plane.QueryCredential.model_validate(values)
+
+
+@given(st.text(max_size=30), st.sampled_from(["key", "auth[key]", "a&b", "a=b"]))
+def test_a_rendered_credential_is_one_parameter(value: str, name: str):
+    text = plane.QueryCredential(handle="l", name=name, template="t {key}").render(value)
+    assert parse_qsl(text, strict_parsing=True, separator="&") == [(name, f"t {value}")]
+    assert plane.parse_url(f"https://api.acme.dev/?{text}").parameters == {name}
+
+
+@pytest.mark.parametrize("value", ["the-secret" * 500, "the-secret\udc80"])
+def test_what_does_not_fit_into_a_query_is_not_quoted(value: str):
+    ref = plane.QueryCredential(handle="l", name="key", template="{key}")
+    with pytest.raises(ValueError, match="'key' does not fit into a query") as caught:
+        ref.render(value)
+    assert "the-secret" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+IN_QUERY = plane.QueryCredential(handle="l", name="key", template="{key}")
+IN_HEADER = plane.HeaderCredential(handle="l", name="X-Key", template="{key}")
+SHOWN = plane.ClientCertificate(handle="l")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"credentials": (IN_QUERY,), "url": "https://api.acme.dev/?a&key=mine"}, "the query parameter 'key'"),
+        ({"credentials": (IN_QUERY,), "url": "https://api.acme.dev/?%6Bey"}, "the query parameter 'key'"),
+        ({"credentials": (IN_QUERY, IN_QUERY)}, "the query parameter 'key'"),
+        ({"credentials": (IN_HEADER, IN_HEADER.model_copy(update={"name": "x-key"}))}, "the header 'x-key'"),
+        ({"credentials": (SHOWN, SHOWN)}, "2 client certificates"),
+        ({"credentials": (SHOWN,), "url": "http://api.acme.dev/", "allowed_hosts": ()}, "under TLS"),
+        ({"credentials": (IN_HEADER,) * 9}, "at most 8"),
+    ],
+)
+def test_each_credential_has_a_place_of_its_own(intents: Intents, change: dict[str, Any], problem: str):
+    with pytest.raises(ValidationError, match=problem):
+        intents.http(**change)
+
+
+def test_a_record_names_credentials_by_their_places(intents: Intents):
+    intent = intents.http(credentials=(IN_HEADER, IN_QUERY, SHOWN))
+    assert plane.HttpIntent.model_validate_json(intent.canonical) == intent
+    assert [each.place for each in intent.credentials] == ["header", "query", "certificate"]
+    assert intents.http(credentials=()).digest == intents.http().digest != intent.digest
 
 
 def test_every_contract_exports_its_schema():

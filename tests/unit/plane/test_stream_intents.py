@@ -19,7 +19,7 @@ def websocket(**changes: Any) -> plane.WebSocketIntent:
 
 
 def test_round_trips():
-    for intent in (sse(method="POST", body=b"secret plan", credential=REF), websocket(subprotocols=("a", "b"))):
+    for intent in (sse(method="POST", body=b"secret plan", credentials=(REF,)), websocket(subprotocols=("a", "b"))):
         again = type(intent).model_validate_json(intent.canonical)
         assert again.canonical == intent.canonical
         assert again.digest == intent.digest
@@ -58,7 +58,7 @@ def test_a_handshake_goes_to_the_same_place_over_http(url: str, target: str):
         {"last_event_id": " a"},
         {"headers": (("Last-Event-ID", "1"),)},
         {"headers": (("Accept-Encoding", "gzip"),)},
-        {"credential": plane.CredentialRef(handle="l", header="last-event-id", template="{t}")},
+        {"credentials": (plane.HeaderCredential(handle="l", name="last-event-id", template="{t}"),)},
         {"max_event_bytes": 0},
         {"max_event_bytes": 2**27},
         {"timeouts": plane.Timeouts()},
@@ -83,7 +83,7 @@ def test_a_stream_that_is_refused(change: dict[str, Any]):
         {"headers": (("Sec-WebSocket-Key", "x"),)},
         {"headers": (("sec-websocket-protocol", "x"),)},
         {"headers": (("Upgrade", "x"),)},
-        {"credential": plane.CredentialRef(handle="l", header="Sec-WebSocket-Protocol", template="{t}")},
+        {"credentials": (plane.HeaderCredential(handle="l", name="Sec-WebSocket-Protocol", template="{t}"),)},
         {"ping_ms": 0},
         {"body": b"x"},
     ],

@@ -83,8 +83,8 @@ def sendable(**changes: Any) -> None:
         kept = fix.connector(auth=[sdk.token_profile(scopes=["repo"], **changes)]).manifest.auth[0]
         [place] = kept.apply
         assert isinstance(place, sdk.HeaderPlace)
-        ref = plane.CredentialRef(handle="lse_1", header=place.name, template=place.template)
-        assert (ref.field,) == kept.secret_fields
+        ref = plane.HeaderCredential(handle="lse_1", name=place.name, template=place.template)
+        assert (ref.ref.field,) == kept.secret_fields
         assert "a-secret-value" in ref.render("a-secret-value")
 
 

@@ -2,6 +2,9 @@
 
 import os
 import ssl
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -9,7 +12,7 @@ import anyio.to_thread
 
 from interlock import plane
 from interlock.adapters.lanes.tunnel import Proxy
-from interlock.kernel import Secret
+from interlock.kernel import Secret, digest_bytes
 
 _MOST_CONTEXTS: Final = 64
 
@@ -32,11 +35,37 @@ class Egress:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Who we are under TLS, as it was redeemed for one tenant just now: certificates and their private key, in PEM."""
+
+    tenant_id: str
+    chain: Secret
+    key: Secret
+
+    def fingerprint(self) -> str:
+        """The digest of the certificate itself, as evidence has it. Raises ValueError if there is none."""
+        chain = self.chain.reveal()
+        end = chain.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)
+        return digest_bytes(ssl.PEM_cert_to_DER_cert(chain[chain.index(ssl.PEM_HEADER) : end]))
+
+    @property
+    def digest(self) -> str:
+        """The same for the same certificate and key of the same tenant, and for nothing else."""
+        parts = (self.tenant_id, self.chain.reveal(), self.key.reveal())
+        return digest_bytes("\0".join(parts).encode())
+
+
+@dataclass(frozen=True, slots=True)
 class TlsUse:
-    """An intent's options, and the private key of their client certificate, if they have one."""
+    """An intent's options, and who we are, if that is shown."""
 
     options: plane.TlsOptions
-    key: Secret | None = None
+    identity: Identity | None = None
+
+    @property
+    def digest(self) -> str:
+        """What a connection must have been made for, so that it may serve this use."""
+        return self.options.digest if self.identity is None else f"{self.options.digest} {self.identity.digest}"
 
 
 _Key: TypeAlias = tuple[str | None, str, tuple[str, ...]]
@@ -49,9 +78,8 @@ async def tls_context(egress: Egress, use: TlsUse | None, *protocols: str) -> ss
     together."""
     options = plane.TlsOptions() if use is None else use.options
     key = (options.authorities or egress.authorities, options.minimum_version, protocols)
-    if use is not None and options.client is not None:
-        assert use.key is not None
-        return await anyio.to_thread.run_sync(_make_with_key, key, options.client.chain, use.key)
+    if use is not None and use.identity is not None:
+        return await anyio.to_thread.run_sync(_make_with_identity, key, use.identity)
     found = _contexts.get(key)
     if found is None:
         # In a thread: reading the system's trust store takes longer than most answers.
@@ -72,20 +100,38 @@ def _make(authorities: str | None, minimum_version: str, protocols: tuple[str, .
     return context
 
 
-def _make_with_key(wanted: _Key, chain: str, key: Secret) -> ssl.SSLContext:
+def _make_with_identity(wanted: _Key, identity: Identity) -> ssl.SSLContext:
     """Never kept: it holds the key."""
     context = _make(*wanted)
-    # The library takes only files: this one is in memory, and has no name.
-    with open(os.memfd_create("client"), "wb") as file:
-        file.write(f"{chain.rstrip()}\n{key.reveal()}\n".encode())
-        file.flush()
+    pem = f"{identity.chain.reveal().rstrip()}\n{identity.key.reveal()}\n".encode()
+    with _file(pem) as path:
         try:
-            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")  # or it would ask at the terminal
+            context.load_cert_chain(path, password="")  # or it would ask at the terminal
+            identity.fingerprint()  # there must be one to tell
         except (ssl.SSLError, ValueError) as error:
-            message = "the client certificate and the private key that was redeemed for it do not go together"
+            message = "the client certificate and the private key that were redeemed do not go together"
             unfit = plane.FailureClass.CREDENTIAL_UNAVAILABLE
             raise plane.LaneFailure(unfit, message, code="client_key_unfit") from error
     return context
+
+
+@contextmanager
+def _file(content: bytes) -> Generator[str]:
+    """The path of a file with that content, since the library takes nothing else: where the system can, one in memory without
+    a name, else one that only we can read, and that is gone afterwards."""
+    if hasattr(os, "memfd_create"):
+        with open(os.memfd_create("client"), "wb") as file:
+            file.write(content)
+            file.flush()
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        number, path = tempfile.mkstemp()
+        try:
+            with open(number, "wb") as file:
+                file.write(content)
+            yield path
+        finally:
+            os.unlink(path)
 
 
 def _believing(authorities: str) -> ssl.SSLContext:

@@ -7,7 +7,8 @@ import h11
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.body import Body
-from interlock.adapters.lanes.egress import Egress, TlsUse
+from interlock.adapters.lanes.credentials import Shown, show
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.flow import pass_on, while_uploading
 from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
@@ -43,9 +44,8 @@ class HttpLane:
 
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
         self._check(intent)
-        headers = await self._headers(intent)
-        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
-        await self._follow(intent, headers, use, exchange)
+        shown = await show(self._credentials, intent)
+        await self._follow(intent, shown, exchange)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
@@ -56,24 +56,13 @@ class HttpLane:
             message = f"the request has {intent.body_size} bytes; the limit is {self._max_request_bytes}"
             raise plane.LaneFailure(plane.FailureClass.REQUEST_TOO_LARGE, message)
 
-    async def _headers(self, intent: plane.HttpIntent) -> request.Lines:
-        """The request's headers, with the secret in them: they go to the wire and nowhere else."""
-        own: list[tuple[str, str]] = []
-        if intent.request_mode == "stream":
-            own.append(("Transfer-Encoding", "chunked"))
-        elif intent.body or intent.method in plane.WITH_BODY:
-            own.append(("Content-Length", str(intent.body_size)))
-        secret = await request.redeem(self._credentials, intent)
-        return request.header_lines(intent, secret, defaults=_DEFAULTS, own=own)
-
-    async def _follow(
-        self, intent: plane.HttpIntent, headers: request.Lines, use: TlsUse | None, exchange: plane.Exchange
-    ) -> None:
+    async def _follow(self, intent: plane.HttpIntent, shown: Shown, exchange: plane.Exchange) -> None:
+        headers = _headers(intent, shown)
         url = intent.target
         for _hop in range(MAX_REDIRECTS + 1):
             exchange.answered, exchange.status, exchange.headers = False, None, ()
-            async with self._pool.lend(url, intent.timeouts, use, intent.http_versions) as line:
-                location = await _converse(line, intent, url, headers, exchange)
+            async with self._pool.lend(url, intent.timeouts, shown.tls, intent.http_versions) as line:
+                location = await _converse(line, intent, url, headers, shown, exchange)
             exchange.answered = True
             if location is None:
                 return
@@ -81,19 +70,37 @@ class HttpLane:
         raise too_many(exchange)
 
 
+def _headers(intent: plane.HttpIntent, shown: Shown) -> request.Lines:
+    """The request's headers, with the secrets in them: they go to the wire and nowhere else."""
+    own: list[tuple[str, str]] = []
+    if intent.request_mode == "stream":
+        own.append(("Transfer-Encoding", "chunked"))
+    elif intent.body or intent.method in plane.WITH_BODY:
+        own.append(("Content-Length", str(intent.body_size)))
+    return request.header_lines(intent, shown, defaults=_DEFAULTS, own=own)
+
+
 async def _converse(
-    line: HttpLine, intent: plane.HttpIntent, url: plane.Url, headers: request.Lines, exchange: plane.Exchange
+    line: HttpLine,
+    intent: plane.HttpIntent,
+    url: plane.Url,
+    headers: request.Lines,
+    shown: Shown,
+    exchange: plane.Exchange,
 ) -> str | None:
     limit = intent.timeouts.write_ms / 1000
+    target = shown.target(url)
     if intent.request_mode == "stream":
-        await line.begin(exchange, intent.method, url.target, headers, limit=limit)
+        await line.begin(exchange, intent.method, target, headers, limit=limit)
         patience = intent.total_ms / 1000  # how long the input takes is not the peer's fault
-        return await while_uploading(line, intent, exchange, lambda: _answer(line, intent, exchange, patience))
-    await line.send(exchange, intent.method, url.target, headers, intent.body, limit=limit)
-    return await _answer(line, intent, exchange, intent.timeouts.read_ms / 1000)
+        return await while_uploading(line, intent, exchange, lambda: _answer(line, intent, shown, exchange, patience))
+    await line.send(exchange, intent.method, target, headers, intent.body, limit=limit)
+    return await _answer(line, intent, shown, exchange, intent.timeouts.read_ms / 1000)
 
 
-async def _answer(line: HttpLine, intent: plane.HttpIntent, exchange: plane.Exchange, patience: float) -> str | None:
+async def _answer(
+    line: HttpLine, intent: plane.HttpIntent, shown: Shown, exchange: plane.Exchange, patience: float
+) -> str | None:
     """The whole answer, whose head is there within `patience` seconds. Returns where it redirects to, if it does."""
     limit = intent.timeouts.read_ms / 1000
     response = await line.receive(limit=patience)
@@ -104,7 +111,7 @@ async def _answer(line: HttpLine, intent: plane.HttpIntent, exchange: plane.Exch
     received = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers]
     coding = ", ".join(value.strip().lower() for name, value in received if name == "content-encoding")
     dropped = _DECODED if coding else request.FRAMING
-    exchange.headers = tuple(header for header in received if header[0] not in dropped)
+    exchange.headers = shown.told(header for header in received if header[0] not in dropped)
     body = Body(coding=coding, limit=intent.max_response_bytes)
     if intent.response_mode == "stream" and response.status_code not in REDIRECTS:
         await pass_on(line, body, exchange, limit=limit)

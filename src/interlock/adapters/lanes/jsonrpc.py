@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from interlock import plane
-from interlock.adapters.lanes import request
+from interlock.adapters.lanes.credentials import show_at
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.rpc_http import HttpLink
 from interlock.adapters.lanes.rpc_links import LaneLink, Link, TcpLink
@@ -35,7 +35,7 @@ class JsonRpcLane:
         lane_id: str = "jsonrpc",
     ) -> None:
         """It rides on other lanes, which are their owner's to close; it does not take intents for those it has not.
-        `credentials` redeems the keys of client certificates for its own connections."""
+        `credentials` redeems client certificates for its own connections."""
         self._credentials = credentials
         self._dialler = Dialler(egress)
         self._lanes = {"http": http, "websocket": websocket, "process": process}
@@ -122,8 +122,8 @@ class JsonRpcLane:
             message = f"{transport.host} is not among the hosts that this call may reach"
             raise plane.LaneFailure(plane.FailureClass.HOST_NOT_ALLOWED, message)
         options = None if isinstance(transport.tls, bool) else transport.tls
-        use = await request.tls_use(self._credentials, intent, options, transport.host)
-        wire = await self._dialler.dial(transport.target, intent.timeouts.connect_ms / 1000, use)
+        shown = await show_at(self._credentials, intent, transport.credentials, options, transport.host)
+        wire = await self._dialler.dial(transport.target, intent.timeouts.connect_ms / 1000, shown.tls)
         self._wires.add(wire)
         try:
             yield wire

@@ -22,7 +22,8 @@ KEEPALIVE_SECONDS: Final = 1.5
 that a write is practically never sent into a connection that the peer is just closing, which would leave it unknown."""
 
 Origin: TypeAlias = tuple[str, str, int, str | None, tuple[str, ...]]
-"""Scheme, host and port, the digest of what was asked of TLS, and the versions of HTTP."""
+"""Scheme, host and port, the digest of what was asked of TLS and of who we are there, and the versions of HTTP. Whoever shows
+a certificate has just redeemed it, so a connection that was made with the same one shows nothing that was taken back."""
 
 _PROTOCOLS: Final = {"1.1": "http/1.1", "2": "h2"}
 """As they are offered under TLS (RFC 7301, RFC 9113 §3.1)."""
@@ -83,8 +84,8 @@ class Pool:
         self._dialler = Dialler(egress)
         self._most = egress.max_connections
         self._places = anyio.Semaphore(self._most)
-        self._lent: dict[HttpLine, tuple[Connection, Origin | None]] = {}
-        """With where each is kept afterwards; None for one that serves no other."""
+        self._lent: dict[HttpLine, tuple[Connection, Origin]] = {}
+        """With where each is kept afterwards."""
         self._closed = False
         self._ready: dict[Origin, dict[Connection, None]] = {}
         """Those that may carry a next exchange, the latest used last."""
@@ -101,10 +102,9 @@ class Pool:
         await self._place(timeouts.pool_ms / 1000)
         try:
             await anyio.lowlevel.checkpoint_if_cancelled()  # with a line at hand nothing else would ask
-            # Who has shown a certificate may have lost the right to it before the next request.
-            origin = None if use and use.key else (*url.origin, use and use.options.digest, versions)
-            connection = None if origin is None else self._find(origin)
-            if connection is None and origin is not None and "2" in versions:
+            origin = (*url.origin, use and use.digest, versions)
+            connection = self._find(origin)
+            if connection is None and "2" in versions:
                 connection = await self._share(origin, url, timeouts, use)
             if connection is None:
                 connection = await self._dial(url, timeouts, use, versions)
@@ -120,11 +120,10 @@ class Pool:
         connection, origin = self._lent.pop(line)
         self._places.release()
         keeps = connection.take_back(line) and not self._closed
-        if keeps and origin is not None:
+        if keeps:
             self._keep(origin, connection)
         elif not connection.is_busy:
-            if origin is not None:
-                self._forget(origin, connection)
+            self._forget(origin, connection)
             connection.close()
 
     @asynccontextmanager

@@ -176,8 +176,8 @@ class Talk:
                 return False
             case plane.ProcessTransport(secrets=secrets):
                 return bool(secrets)
-            case plane.HttpTransport(credential=credential) | plane.WebSocketTransport(credential=credential):
-                return credential is not None
+            case plane.HttpTransport(credentials=credentials) | plane.WebSocketTransport(credentials=credentials):
+                return bool(credentials)
 
     async def _take_request(self, message: plane.RpcMessage) -> list[bytes]:
         """Pass a request of the peer's on, or answer it at once."""

@@ -7,7 +7,8 @@ import h11
 
 from interlock import plane
 from interlock.adapters.lanes import request
-from interlock.adapters.lanes.egress import Egress, TlsUse
+from interlock.adapters.lanes.credentials import Shown, show
+from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.redirects import MAX_REDIRECTS, REDIRECTS, redirected, too_many
 from interlock.adapters.lanes.refusal import read_refusal
@@ -66,29 +67,28 @@ class SseLane:
     async def _connect(self, following: "_Following") -> None:
         """One connection, behind redirects if there are some, to its end."""
         intent, exchange = following.intent, following.exchange
-        secret = await request.redeem(self._credentials, intent)
-        headers = request.header_lines(intent, secret, defaults=_DEFAULTS, own=following.headers())
-        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
+        shown = await show(self._credentials, intent)
+        headers = request.header_lines(intent, shown, defaults=_DEFAULTS, own=following.headers())
         url = intent.target
         for _hop in range(MAX_REDIRECTS + 1):
-            location = await self._ask(following, url, headers, use)
+            location = await self._ask(following, url, headers, shown)
             if location is None:
                 return
             url = redirected(intent.method, url, location, exchange)
         raise too_many(exchange)
 
-    async def _ask(
-        self, following: "_Following", url: plane.Url, headers: request.Lines, use: TlsUse | None
-    ) -> str | None:
+    async def _ask(self, following: "_Following", url: plane.Url, headers: request.Lines, shown: Shown) -> str | None:
         """One request, and its answer to the end. Returns where it redirects to, if it does."""
         intent, exchange, timeouts = following.intent, following.exchange, following.intent.timeouts
         exchange.answered = False
-        async with self._pool.lend(url, timeouts, use) as line:
-            await line.send(exchange, intent.method, url.target, headers, intent.body, limit=timeouts.write_ms / 1000)
+        async with self._pool.lend(url, timeouts, shown.tls) as line:
+            limit = timeouts.write_ms / 1000
+            await line.send(exchange, intent.method, shown.target(url), headers, intent.body, limit=limit)
             answer = await line.receive(limit=timeouts.read_ms / 1000)
             assert isinstance(answer, h11.Response)
             exchange.status = answer.status_code
-            exchange.headers = request.received_headers(answer.headers)
+            received = request.received_headers(answer.headers)
+            exchange.headers = shown.told(received)
             if exchange.status == 204:
                 following.done = True
                 return None
@@ -97,7 +97,7 @@ class SseLane:
                 await following.read(line)
                 return None
             await read_refusal(line, exchange, limit=timeouts.read_ms / 1000)
-            location = dict(exchange.headers).get("location") if exchange.status in REDIRECTS else None
+            location = dict(received).get("location") if exchange.status in REDIRECTS else None
             if location is None:
                 raise refusal
             exchange.body = b""

@@ -9,11 +9,12 @@ from websockets.utils import accept_key, generate_key
 from interlock import plane
 from interlock.adapters.lanes import request
 from interlock.adapters.lanes.conversation import Conversation
+from interlock.adapters.lanes.credentials import Shown, show
 from interlock.adapters.lanes.egress import Egress
 from interlock.adapters.lanes.line import SWITCHED, Line
 from interlock.adapters.lanes.pool import HttpLine, Pool
 from interlock.adapters.lanes.refusal import read_refusal
-from interlock.kernel import Redactor, Secret
+from interlock.kernel import Redactor
 
 _DEFAULTS: Final = (request.USER_AGENT,)
 
@@ -36,22 +37,18 @@ class WebSocketLane:
 
     async def execute(self, intent: plane.WebSocketIntent, exchange: plane.Exchange) -> None:
         request.check_host(intent)
-        secret = await request.redeem(self._credentials, intent)
-        use = await request.tls_use(self._credentials, intent, intent.tls, intent.host)
-        async with self._pool.lend(intent.target, intent.timeouts, use) as line:
-            await _shake_hands(line, intent, secret, exchange)
+        shown = await show(self._credentials, intent)
+        async with self._pool.lend(intent.target, intent.timeouts, shown.tls) as line:
+            await _shake_hands(line, intent, shown, exchange)
             assert isinstance(line, Line)  # which alone can switch
             wire, begun = line.release()
-            redactor = Redactor(() if secret is None else (secret,))
-            await Conversation(wire, intent, exchange, redactor).hold(begun)
+            await Conversation(wire, intent, exchange, Redactor(shown.secrets)).hold(begun)
 
     async def aclose(self) -> None:
         await self._pool.aclose()
 
 
-async def _shake_hands(
-    line: HttpLine, intent: plane.WebSocketIntent, secret: Secret | None, exchange: plane.Exchange
-) -> None:
+async def _shake_hands(line: HttpLine, intent: plane.WebSocketIntent, shown: Shown, exchange: plane.Exchange) -> None:
     """The opening handshake (RFC 6455 §4.1). Raises LaneFailure."""
     key = generate_key()
     own = [
@@ -62,13 +59,13 @@ async def _shake_hands(
     ]
     if intent.subprotocols:
         own.append(("Sec-WebSocket-Protocol", ", ".join(intent.subprotocols)))
-    headers = request.header_lines(intent, secret, defaults=_DEFAULTS, own=own)
+    headers = request.header_lines(intent, shown, defaults=_DEFAULTS, own=own)
     timeouts = intent.timeouts
-    await line.send(exchange, "GET", intent.target.target, headers, b"", limit=timeouts.write_ms / 1000)
+    await line.send(exchange, "GET", shown.target(intent.target), headers, b"", limit=timeouts.write_ms / 1000)
     answer = await line.receive(limit=timeouts.read_ms / 1000)
     assert isinstance(answer, h11.Response | h11.InformationalResponse)
     exchange.status = answer.status_code
-    exchange.headers = request.received_headers(answer.headers)
+    exchange.headers = shown.told(request.received_headers(answer.headers))
     if exchange.status != SWITCHED:
         await read_refusal(line, exchange, limit=timeouts.read_ms / 1000)
         message = f"the answer has the status {exchange.status}, not {HTTPStatus.SWITCHING_PROTOCOLS.value}"

@@ -13,7 +13,7 @@ from typing import Final, cast
 import anyio
 
 from interlock import plane
-from interlock.adapters.lanes.egress import Egress, TlsUse, tls_context
+from interlock.adapters.lanes.egress import Egress, Identity, TlsUse, tls_context
 from interlock.adapters.lanes.tls import Tls
 from interlock.adapters.lanes.tunnel import open_tunnel
 from interlock.adapters.lanes.waiting import Waiting
@@ -54,8 +54,9 @@ class Wire(asyncio.Protocol):
         self._waiting = Waiting()
         self._hear: Callable[[], None] | None = None
 
-    async def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """Speak TLS from now on, with a peer whose certificate names that host. Raises OSError."""
+    async def secure(self, context: ssl.SSLContext, host: str, identity: Identity | None = None) -> None:
+        """Speak TLS from now on, with a peer whose certificate names that host; `identity` is who we are in the context.
+        Raises OSError."""
         tls = Tls(context, host)
         try:
             while not tls.shake_hands():
@@ -67,6 +68,8 @@ class Wire(asyncio.Protocol):
         finally:
             self._transport.write(tls.take())  # the last of the handshake, or an alert that says what is wrong
         self._tls, self._facts = tls, tls.facts()
+        if identity is not None:
+            self._facts["client_certificate"] = identity.fingerprint()
         self.protocol = tls.protocol
         self._decrypt(b"")
 
@@ -255,14 +258,14 @@ class Dialler:
         loop = asyncio.get_running_loop()
         wire = (await loop.create_connection(lambda: Wire(peer), sock=connection))[1]
         if context is not None:
-            await _secure(wire, context, (use and use.options.server_name) or url.host, limit)
+            await _secure(wire, context, (use and use.options.server_name) or url.host, use and use.identity, limit)
         return wire
 
 
-async def _secure(wire: Wire, context: ssl.SSLContext, host: str, limit: float) -> None:
+async def _secure(wire: Wire, context: ssl.SSLContext, host: str, identity: Identity | None, limit: float) -> None:
     try:
         with anyio.fail_after(limit):
-            await wire.secure(context, host)
+            await wire.secure(context, host, identity)
     except TimeoutError as error:
         wire.close()
         message = f"no TLS handshake with {host} within {limit:g} seconds"
