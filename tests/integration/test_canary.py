@@ -6,17 +6,17 @@ import json
 import logging
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import anyio
 import pytest
 
-from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, run_of
+from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, connector, run_of
 from fix_parrot import Answer, Heard, Parrot
-from interlock import runs
+from interlock import runs, sdk
 from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +32,13 @@ FORMS = {
 }
 # What of each form depends on the secret alone (base64 mixes the neighbours into the edges).
 CANARIES = tuple(form[4:-4].encode() for form in FORMS.values())
+
+
+IN_QUERY = sdk.token_profile(
+    scopes=["repo"],
+    apply=[sdk.in_query("key")],
+    probe=sdk.probe("/user", subject="/login", scopes_header="x-oauth-scopes"),
+)
 
 
 def finds(data: bytes) -> list[bytes]:
@@ -53,6 +60,7 @@ def echo(form: str) -> dict[str, Answer]:
         "wrong shape": Answer(b'{"number": "' + form.encode() + b'", "' + form.encode() + b'": 1}', 201),
         "cut": Answer(issue(form), 201, cut=True),
         "redirect": Answer(b"", 302, {"location": f"https://elsewhere.dev/?token={form}"}),
+        "moved": Answer(b"", 302, {"location": f"/moved/{form}?key={form}"}),
         "limited": Answer(b'{"message": "secondary rate limit for ' + form.encode() + b'"}', 403),
     }
 
@@ -106,7 +114,9 @@ def reprs(root: object) -> Iterator[str]:
             stack.extend(gc.get_referents(item))
 
 
-async def everything(world: World, parrot: Parrot, listener: Listener) -> list[str]:
+async def everything(
+    world: World, parrot: Parrot, listener: Listener, forms: Sequence[str] = tuple(FORMS)
+) -> list[str]:
     """Use every way in which the secret could get out; what was shown to callers."""
     shown = Shown()
     async with world.process(execution={"egress_allow": (parrot.host,), "inline_bytes": 64}) as process:
@@ -120,7 +130,7 @@ async def everything(world: World, parrot: Parrot, listener: Listener) -> list[s
             except InterlockError as error:
                 shown.extend([rendered(error), json.dumps(error.to_json()), repr(error)])
 
-        for form in FORMS.values():
+        for form in (FORMS[name] for name in forms):
             for answer in echo(form).values():
                 parrot.say = lambda heard, said=answer: said if heard.method == "POST" else Answer(b"[]", said.status)
                 await attempt("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
@@ -190,11 +200,18 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener):
-    shown = await everything(file_world, parrot, listener)
-    assert len(shown) > 500
-    assert any("authorization" in heard.headers for heard in parrot.heard)
-    assert all(TOKEN in heard.headers["authorization"] for heard in parrot.heard)
+@pytest.mark.parametrize("place", ["header", "query"])
+async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, place: str):
+    if place == "query":
+        file_world.manifest = connector(auth=[IN_QUERY])
+    shown = await everything(file_world, parrot, listener, ["plain", "url"] if place == "query" else list(FORMS))
+    assert len(shown) > (500 if place == "header" else 200)
+    assert len(parrot.heard) > 50
+    if place == "query":
+        assert all(parse_qs(urlsplit(heard.path).query)["key"] == [TOKEN] for heard in parrot.heard)
+    else:
+        assert all(TOKEN in heard.headers["authorization"] for heard in parrot.heard)
+    assert not any("referer" in heard.headers for heard in parrot.heard)
     found = [text for text in shown if finds(text.encode())]
     for text in found[:3]:
         place = text.find(finds(text.encode())[0].decode())

@@ -1,13 +1,16 @@
 """Connectors' Python code, in this process and in a child process: every request of theirs is committed and settled."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import update
 
 from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import plane, runs, sdk
+from interlock.adapters import sql
 from interlock.app.settings import ConnectorSettings
 from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
@@ -292,6 +295,40 @@ async def test_requests_at_once_go_one_after_the_other(file_world: World, isolat
         history = await process.last()
         assert [send.delivery.value for send in history.sends] == ["responded"] * 4
         assert file_world.server.effects("issues/create") == 4
+
+
+@pytest.mark.parametrize(
+    ("ended", "code"),
+    [("lease", "lease_revoked"), ("lapsed", "lease_expired"), ("connection", "connection_revoked")],
+)
+async def test_what_ends_between_two_sends_stops_the_second(
+    file_world: World, isolated: tuple[str, ...], ended: str, code: str
+):
+    async with process_with(file_world, isolated, "file_issue") as process:
+        connection = await process.connect(file_world.server.url)
+        file_world.server.fault("hold", match="issues/create")
+        raised: list[InterlockError] = []
+
+        async def file() -> None:
+            with pytest.raises(InterlockError) as error:
+                await call(file_world, process)
+            raised.append(error.value)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(file)
+            await anyio.to_thread.run_sync(file_world.server.wait_held)
+            if ended == "connection":
+                await process.il.connections.revoke(connection.connection_id)
+            else:
+                leases, past = sql.tables.leases, file_world.clock.now() - timedelta(seconds=1)
+                change = update(leases).values({"revoked_at" if ended == "lease" else "expires_at": past})
+                await process.parts.store.write(lambda tx: sql.connection(tx).execute(change) and None)
+            file_world.server.release()
+        history = await process.last()
+        assert [send.delivery.value for send in history.sends] == ["responded", "not_sent"]
+        assert code in (history.sends[1].receipt_json or "")
+        assert raised[0].details["failure_code"] == code
+        assert len(file_world.server.requests("issues/*")) == 1
 
 
 async def test_a_task_left_behind_sends_nothing(file_world: World, isolated: tuple[str, ...]):
