@@ -12,6 +12,7 @@ from far_places import agent
 from fix_cli import Shell
 from fix_tls import certificate, private_key
 from http2_peer import hypercorn
+from interlock import plane
 
 SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
 
@@ -33,13 +34,21 @@ def test_the_environment_is_what_was_listed(bare_shell: Shell) -> None:
 
 
 def test_too_long_is_an_error_of_its_own(bare_shell: Shell) -> None:
-    told = bare_shell.run("plane", "run", "--timeout", "0.3", "--json", "--", "/bin/sh", "-c", "echo begun; sleep 60")
+    told = bare_shell.run("plane", "run", "--timeout", "2", "--json", "--", "/bin/sleep", "600")
     assert told.code == 124
-    assert told.error["message"] == "not done within 0.3 seconds"
+    assert told.error["message"].startswith("not done within 2 seconds")
     assert "--timeout" in told.error["next_step"]
     assert told.error["details"]["failure_class"] == "total_timeout"
-    assert told.json["stdout"] == "begun\n"
-    assert told.json["receipt"]["facts"]["signal"] == "SIGTERM"
+
+
+@pytest.mark.parametrize("sandbox", [None, plane.LOCAL_LANDLOCK])
+def test_the_time_counts_from_the_start(bare_shell: Shell, sandbox: str | None) -> None:
+    """The probe of the target is part of it, and leaves nothing when it is cut short."""
+    confined = () if sandbox is None else ("--sandbox", sandbox, "--read", "/usr")
+    told = bare_shell.run("plane", "run", "--timeout", "0.02", *confined, "--json", "--", "/usr/bin/true")
+    assert told.code == 124
+    assert told.error["message"].startswith("not done within 0.02 seconds: ")
+    assert told.json["receipt"] is None
 
 
 def test_a_command_that_is_not_there(bare_shell: Shell) -> None:
@@ -214,7 +223,8 @@ def test_a_place_that_does_not_answer_is_waited_for_as_long_as_for_all_of_it(bar
         )
     assert time.monotonic() - begun < 4
     assert (told.code, told.error["details"]["failure_class"]) == (124, "total_timeout")
-    assert "was not reached within 0.3 seconds" in told.error["message"]
+    assert told.error["message"].startswith("not done within 0.3 seconds: ")
+    assert "was not reached, and nothing was begun there" in told.error["message"]
 
 
 def test_a_place_that_the_settings_do_not_list_is_not_gone_to(bare_shell: Shell) -> None:

@@ -37,10 +37,10 @@ def test_a_command_that_has_ended_waits_for_no_input(bare_shell: Shell) -> None:
 
 
 def test_a_timeout_waits_for_no_reader_and_no_input(bare_shell: Shell) -> None:
-    with bare_shell.start("plane", "run", "--timeout", "0.3", "--", "yes") as process:
+    with bare_shell.start("plane", "run", "--timeout", "3", "--", "yes") as process:
         assert ended(process) == 124
         assert process.stderr is not None
-        assert process.stderr.read().startswith("error: not done within 0.3 seconds\n")
+        assert process.stderr.read().startswith("error: not done within 3 seconds")
 
 
 @contextlib.contextmanager
@@ -134,7 +134,7 @@ def test_a_node_that_does_not_answer_is_not_waited_for(bare_shell: Shell) -> Non
             "/bin/true",
         )
     assert (told.code, told.error["details"]["failure_class"]) == (124, "total_timeout")
-    assert "not accepted within 0.5 seconds" in told.error["message"]
+    assert told.error["message"].startswith("not done within 0.5 seconds: ")
 
 
 @contextlib.contextmanager

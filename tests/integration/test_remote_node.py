@@ -15,6 +15,7 @@ from fix_remote import Cutter, Yard, dialled, signer_of, yard
 from interlock import app, plane
 from interlock.adapters import nodes
 from interlock.cli import conversing
+from interlock.cli.ending import Ending
 from interlock.kernel import SystemClock, Uuid7Ids
 
 pytestmark = pytest.mark.anyio
@@ -210,8 +211,8 @@ async def test_who_was_told_the_end_needs_the_node_no_more(
             ids=Uuid7Ids(there.clock),
         )
         shown = conversing.Shown(live=False)
-        ending = conversing.Ending(None)
-        await conversing.carry_out(place, there.intent(), plane.LOCAL_HTTP, shown, ending, seconds=60, feed=hello)
+        ending = Ending(None, seconds=60)
+        await conversing.carry_out(place, there.intent(), plane.LOCAL_HTTP, shown, ending, feed=hello)
     assert cutter.refusing
     assert ending.receipt is not None
     assert ending.error is None

@@ -12,6 +12,7 @@ from interlock.app.local_plane import (
     list_targets,
     local_sandboxes,
     make_lane,
+    open_evidence,
     open_local_plane,
     python_profile,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "make_lane",
     "make_node_credentials",
     "migrate",
+    "open_evidence",
     "open_local_plane",
     "open_remote_plane",
     "open_standing_node",

@@ -6,6 +6,7 @@ No store, no connections, no policy: whoever opens it holds all of its authority
 import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock import plane
@@ -148,6 +149,18 @@ async def open_local_plane(
             ids=ids,
             secrets=given.variables,
         )
+
+
+@asynccontextmanager
+async def open_evidence(folder: Path | None) -> AsyncGenerator[Sequence[plane.EvidenceSink]]:
+    """The sinks that keep evidence in a folder, which was tried; none without one. Raises EvidenceRefused."""
+    from interlock.adapters import sinks
+
+    if folder is None:
+        yield ()
+        return
+    async with sinks.open_file_sink(folder) as sink:
+        yield (sink,)
 
 
 @asynccontextmanager

@@ -89,10 +89,11 @@ async def open_standing_node(
     signing_key: Path | None = None,
     sandboxes: Iterable[str],
     egress_allow: Sequence[str] = (),
+    sinks: Sequence[plane.EvidenceSink] = (),
 ) -> AsyncGenerator[StandingNode]:
     """A node that stands alone: it takes the authority of the keys in the file `trust`, and keeps a journal. What it had not
-    ended when it was lost is ambiguous now. With the file `signing_key` it signs its receipts. Raises CredentialsUnusable,
-    StoreError, InvalidAllowance."""
+    ended when it was lost is ambiguous now. With the file `signing_key` it signs its receipts; `sinks` are given its evidence.
+    Raises CredentialsUnusable, StoreError, InvalidAllowance."""
     from interlock.adapters import keys, nodes
 
     clock = SystemClock()
@@ -109,6 +110,7 @@ async def open_standing_node(
             egress_allow=egress_allow,
             sandboxes=sandboxes,
             signer=signer,
+            sinks=sinks,
         ) as node,
         aclosing(nodes.FileJournal(journal, clock=clock)) as kept,
         plane.Executions(node, clock=clock, ids=Uuid7Ids(clock), journal=kept) as executions,

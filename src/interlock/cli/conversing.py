@@ -7,9 +7,10 @@ import signal
 import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, closing, suppress
-from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from interlock.cli import aside, streams
+from interlock.cli.ending import Ending
 
 if TYPE_CHECKING:
     from interlock import plane
@@ -17,51 +18,10 @@ if TYPE_CHECKING:
     from interlock.kernel import JSON
 
 _MAX_SHOWN = 8_388_608
-_ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
 _MAX_LINE = 16_777_216
 _LAST_WORD = 10.0
 _LATE = 3.0
 """Seconds past its time within which an execution's end is told: a command is given two of them to obey."""
-
-
-class Ending:
-    """How an execution came out: a receipt unless nobody told of its end, and an error unless there was an answer. Around
-    the opening of a place it takes that as what came of it that the effect failed, and in any case keeps the receipt in its
-    file if there is one."""
-
-    def __init__(self, receipt_file: str | None) -> None:
-        self.receipt: plane.Receipt | None = None
-        self._receipt_file = receipt_file
-        self._error: plane.EffectFailed | None = None
-
-    @property
-    def error(self) -> "plane.EffectFailed | None":
-        """Why there is no answer, or not all of it. How a command ends by itself is an answer."""
-        from interlock import plane
-
-        failure = None if self.receipt is None else self.receipt.failure
-        if failure is None or failure.failure_class in _ENDED:
-            return self._error
-        error = plane.EffectFailed.of(failure)
-        if failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT:
-            error.next_step = "Give it longer with --timeout, or find out what it waits for."
-        return error
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        from interlock import plane
-        from interlock.cli import files
-        from interlock.cli.errors import first_of
-        from interlock.cli.text import json_text
-
-        if self.receipt is not None and self._receipt_file is not None:
-            files.write(self._receipt_file, (json_text(self.receipt.record()) + "\n").encode(), "receipt")
-        one = first_of(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
-        if isinstance(one, plane.EffectFailed):
-            self._error = one
-        return one is self._error is not None
 
 
 class Shown:
@@ -153,30 +113,28 @@ async def carry_out(
     shown: Shown,
     ending: Ending,
     *,
-    seconds: float,
     feed: "Callable[[], AsyncGenerator[plane.Input]] | None" = None,
     patience: Patience | None = None,
     tty: bool = False,
 ) -> None:
     """Have it done, with what it says passed on as it comes, and leave its receipt in the `ending`, also if it is interrupted.
-    It takes little more than so many `seconds`, even if a node does not tell how it ended, which is an EffectFailed. A `tty`
-    keeps the size of ours."""
+    It takes little more than the time of the `ending`, even if a node does not tell how it ended, which is an EffectFailed. A
+    `tty` keeps the size of ours."""
     import anyio
 
     from interlock import plane
     from interlock.kernel import PlaneError
 
     ref = None
-    with anyio.move_on_after(seconds):
+    with anyio.CancelScope(deadline=ending.ends):
         try:
             ref = await place.start(intent, target_class=target_class)
         except plane.ExecutionRejected as error:
             ending.receipt = error.receipt
             return
     if ref is None:
-        message = f"it was not accepted within {seconds:g} seconds, as far as is known here"
-        raise _failed(plane.FailureClass.TOTAL_TIMEOUT, message)
-    with closing(shown), anyio.move_on_after(seconds + _LATE):
+        raise ending.late(": it was not accepted, as far as is known here")
+    with closing(shown), anyio.CancelScope(deadline=ending.ends + _LATE):
         try:
             async with anyio.create_task_group() as tasks:
                 if tty:
@@ -188,8 +146,8 @@ async def carry_out(
                 ending.receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
             raise
     if ending.receipt is None:
-        message = f"how it ended was not told within {seconds:g} seconds; what it has done is unknown from here"
-        raise _failed(plane.FailureClass.PEER_LOST, message)
+        message = f"how it ended was not told within {ending.seconds:g} seconds; what it has done is unknown from here"
+        raise plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.PEER_LOST, message))
 
 
 async def _follow(
@@ -243,12 +201,6 @@ async def _resize(place: "Place", ref: "plane.ExecutionRef") -> None:
             size = terminal_size()
             facts = {"rows": size.rows, "columns": size.columns}
             await place.executions.send_input(ref, plane.Input(kind=plane.InputKind.RESIZE, facts=facts))
-
-
-def _failed(failure_class: "plane.FailureClass", message: str) -> "plane.EffectFailed":
-    from interlock import plane
-
-    return plane.EffectFailed.of(plane.Failure.of(failure_class, message))
 
 
 async def bytes_of_stdin() -> "AsyncGenerator[plane.Input]":

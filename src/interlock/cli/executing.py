@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Generator
-from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from interlock.cli import aside, asking, conversing, proving, securing
+from interlock.cli.ending import Ending
 from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity, Placement, class_of_place, open_place
 
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.cli.placing import Place
-
-_ADMISSION = 1.0
-"""Seconds past which an intent is too old to begin: the time that counts begins later."""
 
 TIMED_OUT, NOT_DONE, NOT_RUNNABLE, NOT_FOUND = range(124, 128)
 """Exit codes: the time was up; the plane did not do it; the command cannot be run; it is not there."""
@@ -38,7 +37,7 @@ def register(tree: typer.Typer) -> None:
 
 
 Seconds = Annotated[
-    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it, once it is reached.")
+    float, typer.Option("--timeout", metavar="SECONDS", min=0.001, max=3600, help="For all of it, from the start.")
 ]
 Sandbox = Annotated[str | None, typer.Option(metavar="CLASS", help="Where it runs: `interlock plane targets`.")]
 Hosts = Annotated[list[str] | None, typer.Option(metavar="HOST:PORT", help="It may reach this host (in a sandbox).")]
@@ -56,6 +55,9 @@ Output = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="A new file for what comes out, byte by byte.")
 ]
 ReceiptFile = Annotated[str | None, typer.Option("--receipt", metavar="FILE", help="A new file for the receipt.")]
+Evidence = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Keep evidence there; nothing is done if it cannot be kept.")
+]
 Headers = Annotated[list[str] | None, typer.Option("--header", "-H", metavar="NAME:VALUE", help="One more header.")]
 
 
@@ -81,6 +83,7 @@ async def run(
     identity: Identity = None,
     output: Output = None,
     receipt: ReceiptFile = None,
+    evidence: Evidence = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Run a command under limits, and pass on its output and its exit code.
@@ -96,27 +99,28 @@ async def run(
     """
     from interlock.cli.errors import Usage
 
+    ending = Ending(receipt, seconds=seconds)
     if tty and not sys.stdin.isatty():
         raise Usage("--tty: stdin is no terminal")
     here = placement is None
     where = class_of_place(desk, placement, sandbox)
     profile = asking.profile(sandbox, read=read or (), write=write or (), hosts=host or (), here=here)
-    limits = asking.limits(
-        memory=memory, processes=processes, cpu=cpu, files=files, file_size=file_size, address_space=address_space
-    )
     home = os.getcwd() if profile is None and here else "/"
     asked: dict[str, object] = {
         "argv": tuple(argv),
         "cwd": home if cwd is None else asking.place(cwd, "--cwd", here=here),
         "env": tuple(asking.pair(each, "=", "--env") for each in env or ()),
         "sandbox": profile,
-        "limits": limits,
+        "limits": asking.limits(
+            memory=memory, processes=processes, cpu=cpu, files=files, file_size=file_size, address_space=address_space
+        ),
     }
     secrets = asking.secrets(secret or ())
-    opening = open_place(desk, placement, identity, target_class=where, seconds=seconds, secrets=secrets)
+    opening = open_place(
+        desk, placement, identity, target_class=where, ending=ending, secrets=secrets, evidence=evidence
+    )
     with _kept(desk, output, receipt) as shown:
-        ending = conversing.Ending(receipt)
-        await _run(opening, asked, where, shown, ending, seconds=seconds, tty=tty)
+        await _run(opening, asked, where, shown, ending, tty=tty)
     return _answer(shown, ending, own=_own_code(ending.receipt))
 
 
@@ -125,9 +129,8 @@ async def _run(
     asked: dict[str, object],
     where: str,
     shown: conversing.Shown,
-    ending: conversing.Ending,
+    ending: Ending,
     *,
-    seconds: float,
     tty: bool,
 ) -> None:
     from interlock import plane
@@ -135,17 +138,17 @@ async def _run(
     async with ending, opening as local:
         intent = asking.made(
             plane.ProcessIntent,
-            **local.identity(seconds=seconds + _ADMISSION),
+            **local.identity(seconds=ending.left),
             **asked,
             secrets=local.secrets,
             interactive=True,
             terminal=conversing.terminal_size() if tty else None,
-            max_ms=int(seconds * 1000),
+            max_ms=ending.left_ms,
             max_output_bytes=2**40,
         )
         with aside.raw_terminal() if tty else nullcontext():
             feed = conversing.bytes_of_stdin
-            await conversing.carry_out(local, intent, where, shown, ending, seconds=seconds, feed=feed, tty=tty)
+            await conversing.carry_out(local, intent, where, shown, ending, feed=feed, tty=tty)
 
 
 async def http(
@@ -165,6 +168,7 @@ async def http(
     server_name: securing.ServerName = None,
     output: Output = None,
     receipt: ReceiptFile = None,
+    evidence: Evidence = None,
     seconds: Seconds = 60.0,
 ) -> "Answer":
     """Send one HTTP request and pass on its answer.
@@ -178,27 +182,28 @@ async def http(
     from interlock import plane
     from interlock.cli import files
 
+    ending = Ending(receipt, seconds=seconds)
     address, target = asking.url(url, ("http", "https"))
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     body = b"" if data is None else files.read(data, "body")
     with _kept(desk, output, receipt) as shown:
-        async with conversing.Ending(receipt) as ending, _open(desk, tls) as local:
+        async with ending, _open(desk, tls, evidence) as local:
             intent = asking.made(
                 plane.HttpIntent,
-                **local.identity(seconds=seconds + _ADMISSION),
+                **local.identity(seconds=ending.left),
                 method=method.upper(),
                 url=address,
                 headers=tuple(asking.pair(each, ":", "--header") for each in header or ()),
                 body=body,
                 allowed_hosts=(target.host_port,),
-                timeouts=plane.Timeouts(total_ms=int(seconds * 1000)),
+                timeouts=plane.Timeouts(total_ms=ending.left_ms),
                 response_mode="stream",
                 max_response_bytes=2**31,
                 http_versions=_versions(target, http2=http2),
                 tls=tls.options or None,
                 credentials=tls.credentials,
             )
-            await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, ending, seconds=seconds)
+            await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, ending)
     status = 0 if ending.receipt is None else ending.receipt.status or 0
     refused = ending.error is None and status >= 400
     if status and (desk.options.verbose or (refused and not desk.options.as_json)):
@@ -225,6 +230,7 @@ async def ws(
     ] = 2.0,
     output: Output = None,
     receipt: ReceiptFile = None,
+    evidence: Evidence = None,
     seconds: Seconds = 3600.0,
 ) -> "Answer":
     """Speak over a WebSocket: lines of stdin go out as messages, messages come in as lines.
@@ -236,26 +242,25 @@ async def ws(
     """
     from interlock import plane
 
+    ending = Ending(receipt, seconds=seconds)
     address, target = asking.url(url, ("ws", "wss"))
     tls = securing.read_tls(cacert=cacert, cert=cert, key=key, tls_min=tls_min, server_name=server_name)
     patience = conversing.Patience(expect=expect, quiet=wait)
     with _kept(desk, output, receipt, end=b"\n") as shown:
-        async with conversing.Ending(receipt) as ending, _open(desk, tls) as local:
+        async with ending, _open(desk, tls, evidence) as local:
             intent = asking.made(
                 plane.WebSocketIntent,
-                **local.identity(seconds=seconds + _ADMISSION),
+                **local.identity(seconds=ending.left),
                 url=address,
                 headers=tuple(asking.pair(each, ":", "--header") for each in header or ()),
                 subprotocols=tuple(subprotocol or ()),
                 allowed_hosts=(target.host_port,),
-                timeouts=plane.WebSocketTimeouts(total_ms=int(seconds * 1000)),
+                timeouts=plane.WebSocketTimeouts(total_ms=ending.left_ms),
                 tls=tls.options or None,
                 credentials=tls.credentials,
             )
             lines = conversing.lines_of_stdin
-            await conversing.carry_out(
-                local, intent, plane.LOCAL_HTTP, shown, ending, seconds=seconds, feed=lines, patience=patience
-            )
+            await conversing.carry_out(local, intent, plane.LOCAL_HTTP, shown, ending, feed=lines, patience=patience)
     if ending.error is None and expect is not None and patience.heard < expect:
         sys.stderr.write(f"the peer closed after {patience.heard} of {expect} messages\n")
         return _answer(shown, ending, own=1)
@@ -305,10 +310,16 @@ def guest_agent(desk: "Desk") -> "Answer":
     return Answer(document={"program": program}, show=show)
 
 
-def _open(desk: "Desk", tls: securing.Tls) -> "AbstractAsyncContextManager[app.LocalPlane]":
+@asynccontextmanager
+async def _open(desk: "Desk", tls: securing.Tls, evidence: Path | None) -> "AsyncGenerator[app.LocalPlane]":
     from interlock import app
 
-    return app.open_local_plane(egress_allow=desk.settings().execution.egress_allow, credentials=tls)
+    allow = desk.settings().execution.egress_allow
+    async with (
+        app.open_evidence(evidence) as sinks,
+        app.open_local_plane(egress_allow=allow, credentials=tls, sinks=sinks) as local,
+    ):
+        yield local
 
 
 def _versions(target: "plane.Url", *, http2: bool) -> "tuple[Literal['1.1', '2'], ...]":
@@ -332,7 +343,7 @@ def _kept(
         yield conversing.Shown(live=not desk.options.as_json, end=end, file=file)
 
 
-def _answer(shown: conversing.Shown, ending: conversing.Ending, *, own: int = 0) -> "Answer":
+def _answer(shown: conversing.Shown, ending: Ending, *, own: int = 0) -> "Answer":
     """What a command says by its own end is an answer, and all else that went wrong an error."""
     from interlock.cli.desk import Answer
 

@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from interlock import app
     from interlock.cli.desk import Desk
+    from interlock.cli.ending import Ending
     from interlock.kernel import Secret
 
     Place: TypeAlias = "app.LocalPlane | app.RemotePlane"
@@ -52,39 +53,63 @@ async def open_place(
     identity: Path | None,
     *,
     target_class: str,
-    seconds: float,
+    ending: "Ending",
     secrets: "Mapping[str, Secret] | None" = None,
+    evidence: Path | None = None,
 ) -> "AsyncGenerator[Place]":
-    """The plane at that placement, with a target for processes of that class, and secrets for them. Raises Usage, and
-    EffectFailed if a host or a guest is not reached within so many `seconds`."""
+    """The plane at that placement, with a target for processes of that class, secrets for them, and a folder for evidence.
+    Raises Usage, and EffectFailed if it is not there within the time of the `ending`."""
     import anyio
 
-    from interlock import app, plane
     from interlock.cli.errors import Usage
 
     given = None if identity is None or os.environ.get("INTERLOCK_IDENTITY") == str(identity) else identity
     if given is not None and not (placement or "").startswith("https://"):
         raise Usage("--identity is for a node: name it with --placement https://HOST:PORT")
-    if placement is None:
-        allow = desk.settings().execution.egress_allow
-        async with app.open_local_plane(egress_allow=allow, sandboxes=[target_class], secrets=secrets) as local:
-            yield local
-    elif placement.startswith("https://"):
+    if (placement or "").startswith("https://"):
         if secrets:
             raise Usage(
                 "--secret: a node redeems secrets by itself, and takes none; bring them to a place or keep them here"
             )
+        if evidence is not None:
+            raise Usage("--evidence: a node keeps its own (`node serve --evidence`); --receipt keeps what it proves")
+    with anyio.CancelScope(deadline=ending.ends) as opening:
+        async with _opened(desk, placement, identity, target_class, secrets, evidence) as place:
+            opening.deadline = math.inf
+            yield place
+    if opening.cancelled_caught:
+        what = f"{target_class} was not ready" if placement is None else f"{placement} was not reached"
+        raise ending.late(f": {what}, and nothing was begun there")
+
+
+@asynccontextmanager
+async def _opened(
+    desk: "Desk",
+    placement: str | None,
+    identity: Path | None,
+    target_class: str,
+    secrets: "Mapping[str, Secret] | None",
+    evidence: Path | None,
+) -> "AsyncGenerator[Place]":
+    from interlock import app
+
+    if placement is not None and placement.startswith("https://"):
         async with open_node(desk, placement, identity) as remote:
             yield remote
-    else:
-        placed = app.find_placed(desk.settings(), placement)
-        with anyio.move_on_after(seconds) as opening:
-            async with app.open_local_plane(placed=placed, secrets=secrets) as local:
-                opening.deadline = math.inf
-                yield local
-        if opening.cancelled_caught:
-            message = f"{placement} was not reached within {seconds:g} seconds; nothing was begun there"
-            raise plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.TOTAL_TIMEOUT, message))
+        return
+    settings = desk.settings()
+    placed = None if placement is None else app.find_placed(settings, placement)
+    async with (
+        app.open_evidence(evidence) as sinks,
+        app.open_local_plane(
+            egress_allow=settings.execution.egress_allow,
+            sandboxes=[target_class] if placed is None else (),
+            placed=placed,
+            secrets=secrets,
+            sinks=sinks,
+        ) as local,
+    ):
+        yield local
 
 
 @asynccontextmanager

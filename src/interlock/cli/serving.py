@@ -10,6 +10,8 @@ from interlock.cli.frame import command, group
 from interlock.cli.placing import Identity
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     from interlock import app, plane, server
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from interlock.cli.paper import Paper
 
 Trust = Annotated[Path | None, typer.Option(metavar="FILE", help="Public keys whose authority counts (Ed25519, PEM).")]
+Evidence = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Where it keeps the evidence of all that it does.")
+]
+NodeId = Annotated[str | None, typer.Option(metavar="ID", help="What it is called, if not as in its certificate.")]
 SigningKey = Annotated[Path | None, typer.Option(metavar="FILE", help="What it signs receipts with (Ed25519, PEM).")]
 
 
@@ -107,10 +113,9 @@ async def serve(
     trust: Trust = None,
     signing_key: SigningKey = None,
     journal: Annotated[Path | None, typer.Option(metavar="FILE", help="Where it writes down what it accepts.")] = None,
+    evidence: Evidence = None,
     sandbox: Annotated[list[str] | None, typer.Option(metavar="CLASS", help="Offer targets of this class.")] = None,
-    node_id: Annotated[
-        str | None, typer.Option(metavar="ID", help="What it is called, if not as in its certificate.")
-    ] = None,
+    node_id: NodeId = None,
 ) -> None:
     """Carry out executions for clients elsewhere, until SIGTERM or Ctrl-C.
 
@@ -120,7 +125,7 @@ async def serve(
     Example:
       interlock node serve --keys keys/node --bind 0.0.0.0:8443 --sandbox local-landlock
     """
-    from interlock import app, plane, server
+    from interlock import app, server
     from interlock.cli.errors import Usage
 
     paths = _Paths(keys)
@@ -132,18 +137,19 @@ async def serve(
     )
     if tls.client_ca is None and token_key is None:
         raise Usage("nobody could use the node: give --client-ca or --token-key")
-    known = plane.CLASSES.keys() - plane.PLACED
-    for each in sandbox or ():
-        if each not in known:
-            raise Usage(f"there is no sandbox {each[:60]!r}; known: {', '.join(sorted(known))}")
-    async with app.open_standing_node(
-        node_id or tls.common_name() or "node",
-        trust=paths.find(trust, "trust.pem", "--trust"),
-        journal=paths.find(journal, "journal.jsonl", "--journal"),
-        signing_key=paths.find_optional(signing_key, "receipts.pem"),
-        sandboxes=sandbox or (),
-        egress_allow=desk.settings().execution.egress_allow,
-    ) as standing:
+    _check_sandboxes(sandbox or ())
+    async with (
+        app.open_evidence(evidence) as sinks,
+        app.open_standing_node(
+            node_id or tls.common_name() or "node",
+            trust=paths.find(trust, "trust.pem", "--trust"),
+            journal=paths.find(journal, "journal.jsonl", "--journal"),
+            signing_key=paths.find_optional(signing_key, "receipts.pem"),
+            sandboxes=sandbox or (),
+            egress_allow=desk.settings().execution.egress_allow,
+            sinks=sinks,
+        ) as standing,
+    ):
         token_keys = {} if token_key is None else app.load_token_keys(token_key)
         await _run(desk, standing, tls, token_keys, *_address(bind))
 
@@ -212,6 +218,16 @@ class _Paths:
         if given is not None or self._folder is None:
             return given
         return self._folder / name if (self._folder / name).exists() else None
+
+
+def _check_sandboxes(classes: "Iterable[str]") -> None:
+    from interlock import plane
+    from interlock.cli.errors import Usage
+
+    known = plane.CLASSES.keys() - plane.PLACED
+    for each in classes:
+        if each not in known:
+            raise Usage(f"there is no sandbox {each[:60]!r}; known: {', '.join(sorted(known))}")
 
 
 def _check_host(name: str) -> None:

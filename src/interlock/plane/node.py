@@ -154,11 +154,12 @@ class Node:
             await self._renewal.run()
 
     async def aclose(self) -> None:
-        """Close the lanes and the sinks."""
-        for lane in self._lanes.values():
-            await lane.aclose()
-        if self._sinks is not None:
-            await self._sinks.aclose()
+        """Close the lanes and the sinks, all of them: a cancellation waits until then."""
+        with anyio.CancelScope(shield=True):
+            for lane in self._lanes.values():
+                await lane.aclose()
+            if self._sinks is not None:
+                await self._sinks.aclose()
 
     # -- the four steps, for `execute` and for `Executions`
 
@@ -254,7 +255,7 @@ class Node:
                 if collector is not None:
                     failure = await _finished(collector) or failure
         if scope.cancelled_caught:
-            return Failure.of(FailureClass.TOTAL_TIMEOUT, f"not done within {limit:g} seconds")
+            return Failure.of(FailureClass.TOTAL_TIMEOUT, f"not done within {round(limit, 3):g} seconds")
         return failure
 
     async def finish(

@@ -3,6 +3,13 @@
 from interlock.kernel import ConfigurationError
 
 
+class EvidenceRefused(ConfigurationError):
+    """A folder cannot be used for evidence."""
+
+    code = "evidence_refused"
+    next_step = "Name a folder that you may write, and that nobody else keeps evidence in at the same time."
+
+
 class TelemetryMissing(ConfigurationError):
     """The part of Interlock that writes to OpenTelemetry is not installed."""
 

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import stat
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from interlock import plane
+from interlock.adapters.sinks.errors import EvidenceRefused
 
 _CHUNK: Final = 65_536
 
@@ -93,6 +96,21 @@ class FileSink:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@asynccontextmanager
+async def open_file_sink(folder: Path) -> AsyncGenerator[FileSink]:
+    """A sink that was tried. Raises EvidenceRefused."""
+    sink = FileSink(folder, name=str(folder))
+    try:
+        try:
+            await sink.flush()
+        except OSError as error:
+            why = "somebody else writes there" if isinstance(error, BlockingIOError) else error.strerror or error
+            raise EvidenceRefused(f"evidence cannot be kept in {folder}: {why}") from error
+        yield sink
+    finally:
+        await sink.aclose()
 
 
 def _locked(path: Path, flags: int) -> int:
