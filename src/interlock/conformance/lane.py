@@ -116,7 +116,7 @@ async def _foreign_kind(bench: LaneBench) -> str:
             ),
             plane.ProcessIntent(**trial.identity(), argv=("/bin/false",)),
         ]
-        kinds = plane.carried(trial.lane)
+        kinds = trial.carries
         others = [intent for intent in foreign if intent.contract_name not in kinds]
         expect(others, f"it says that it carries every kind, also {foreign[0].contract_name}")
         for intent in others:

@@ -76,6 +76,11 @@ class Trial:
             NODE_ID, lanes=[lane], targets=[target], verifier=self._authorizer.verifier(), clock=bench.clock
         )
 
+    @property
+    def carries(self) -> tuple[str, ...]:
+        """The contracts of the intents that the lane takes, as its node tells them."""
+        return tuple(name for lane in self._node.describe().lanes for name in lane.carries)
+
     def identity(self) -> dict[str, Any]:
         """The fields that all intents share, for a new one."""
         number = next(self._bench.numbers)

@@ -90,7 +90,7 @@ from interlock.plane.jsonrpc import (
     rpc_error,
     rpc_request,
 )
-from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure, carried
+from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
 from interlock.plane.node import Authority, Node, OnReceipt
 from interlock.plane.packets import (
@@ -359,7 +359,6 @@ __all__ = [
     "WebSocketTimeouts",
     "WebSocketTransport",
     "authorize_attach",
-    "carried",
     "check_request",
     "enforcing",
     "fits_header",
