@@ -15,7 +15,7 @@ from far_places import TOKEN
 from fix_peer import Conversation, listen
 from fix_plane import Intents
 from fix_streams import LOOPBACK
-from interlock import app, plane, runs, sdk, testing
+from interlock import app, connections, plane, runs, sdk, testing
 from interlock.adapters.lanes import GuestPlace
 from interlock.adapters.lanes.places.frames import BadFrame, Frames
 from interlock.adapters.lanes.places.handshake import prove
@@ -23,6 +23,7 @@ from interlock.adapters.lanes.places.link import Link, LinkLost
 from interlock.adapters.lanes.process.keepers import NotStarted
 from interlock.cli import inputs
 from interlock.cli.errors import Usage
+from interlock.connections import answer
 from interlock.kernel import InvalidJson, from_rfc3339, to_rfc3339
 from interlock.runs import signing
 from interlock.server import identity
@@ -293,6 +294,33 @@ def guest_words(data: bytes) -> bool:
         file = Path(folder) / "token"
         file.write_bytes(token)
         return anyio.run(talk, file) == "far_side_left"
+
+
+_TOKENS: Final = sdk.grants.TokenAnswer(expires_at="/ends", extra={"more": "/more"}, error_codes={"7": "invalid_grant"})
+_DEVICE: Final = sdk.grants.Device(
+    type="device", start=sdk.grants.Exchange(url="/device"), token=sdk.grants.Exchange(url="/token")
+)
+
+
+@reads(
+    b'application/json\n{"access_token":"access-12345678","expires_in":"60","scope":"a b","more":7}',
+    b"application/x-www-form-urlencoded\naccess_token=access-12345678&ends=2026-11-20T12:25:09Z",
+    b'\n{"device_code":"device-12345678","user_code":"A-1","verification_uri":"https://acme.dev/d","interval":5}',
+)
+def grant_answer(data: bytes) -> bool:
+    """What a token endpoint answers."""
+    kind, _, body = data.partition(b"\n")
+    headers = {"content-type": text_of(kind), "date": text_of(kind), "retry-after": text_of(kind)}
+    taken = False
+    came = answer.Answer(status=200, headers=headers, body=body, asked_at=Intents().clock.now())
+    for read in (lambda: answer.read(_TOKENS, came), lambda: answer.read_codes(_DEVICE, came)):
+        try:
+            ends = read().expires_at
+        except connections.GrantRefused:
+            continue
+        taken = True
+        assert ends is None or ends > came.asked_at
+    return taken
 
 
 __all__ = ["READERS", "RECEIPT", "reads"]
