@@ -145,7 +145,8 @@ def authorization_url(grant: sdk.grants.AuthorizationCode, values: sdk.fill.Valu
             raise GrantRefused("misconfigured", f"the parameter {name!r} of a browser's address would hold a secret")
         if value is not None:
             filled[name] = value
-    return f"{url}?{urlencode(filled, quote_via=quote)}"
+    # An endpoint that was discovered may have a query of its own, which stays (RFC 6749 §3.1).
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(filled, quote_via=quote)}"
 
 
 def address(template: str, values: sdk.fill.Values) -> str:

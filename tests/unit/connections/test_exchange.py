@@ -122,6 +122,14 @@ def test_a_device_asks_for_its_codes_and_then_for_tokens() -> None:
     }
 
 
+def test_a_client_may_be_called_otherwise() -> None:
+    """As at TikTok, whose parameter is client_key."""
+    names = {"client_id": None, "client_key": "{client_id}"}
+    sent = form(built(sdk.oauth2(**URLS, client_auth="post", params=names), **CODE))
+    assert (sent["client_key"], sent["client_secret"]) == ("app:1", "client secret/1")
+    assert "client_id" not in sent
+
+
 def test_a_client_may_be_given_with_the_fields() -> None:
     values: dict[str, str | Secret] = {"client_id": "mine", "client_secret": Secret("my-own-secret")}
     client = exchange.client_of(values)
