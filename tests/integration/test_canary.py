@@ -200,14 +200,14 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-@pytest.mark.parametrize("place", ["header", "query"])
-async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, place: str):
-    if place == "query":
+@pytest.mark.parametrize("way", ["header", "query"])
+async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, way: str):
+    if way == "query":
         file_world.manifest = connector(auth=[IN_QUERY])
-    shown = await everything(file_world, parrot, listener, ["plain", "url"] if place == "query" else list(FORMS))
-    assert len(shown) > (500 if place == "header" else 200)
+    shown = await everything(file_world, parrot, listener, ["plain", "url"] if way == "query" else list(FORMS))
+    assert len(shown) > (500 if way == "header" else 200)
     assert len(parrot.heard) > 50
-    if place == "query":
+    if way == "query":
         assert all(parse_qs(urlsplit(heard.path).query)["key"] == [TOKEN] for heard in parrot.heard)
     else:
         assert all(TOKEN in heard.headers["authorization"] for heard in parrot.heard)

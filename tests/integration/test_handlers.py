@@ -11,6 +11,7 @@ from sqlalchemy import update
 from fix_app import IssueCreate, Process, Told, World, connector, operations
 from interlock import plane, runs, sdk
 from interlock.adapters import sql
+from interlock.adapters.sql import tables
 from interlock.app.settings import ConnectorSettings
 from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
@@ -320,7 +321,7 @@ async def test_what_ends_between_two_sends_stops_the_second(
             if ended == "connection":
                 await process.il.connections.revoke(connection.connection_id)
             else:
-                leases, past = sql.tables.leases, file_world.clock.now() - timedelta(seconds=1)
+                leases, past = tables.leases, file_world.clock.now() - timedelta(seconds=1)
                 change = update(leases).values({"revoked_at" if ended == "lease" else "expires_at": past})
                 await process.parts.store.write(lambda tx: sql.connection(tx).execute(change) and None)
             file_world.server.release()
