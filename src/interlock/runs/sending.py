@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from pydantic import ValidationError
+
 from interlock import connections, plane, sdk
 from interlock.kernel import VERSION
 from interlock.runs.call import Call
@@ -124,17 +126,23 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
     content = request.content
 
     def draw(identity: dict[str, Any]) -> plane.Intent:
-        return plane.HttpIntent(
-            **identity,
-            method=cast("Any", request.method),
-            url=call.base_url + request.target,
-            headers=_headers(request, has_body=content is not None),
-            body=content or b"",
-            credentials=_credentials(call, lease),
-            allowed_hosts=(call.host,),
-            timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
-            max_response_bytes=call.operation.max_response_bytes,
-        )
+        try:
+            return plane.HttpIntent(
+                **identity,
+                method=cast("Any", request.method),
+                url=call.base_url + request.target,
+                headers=_headers(request, has_body=content is not None),
+                body=content or b"",
+                credentials=() if lease is None else connections.shown(call.profile, lease.lease_id),
+                allowed_hosts=(call.host,),
+                timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
+                max_response_bytes=call.operation.max_response_bytes,
+            )
+        except ValidationError as error:
+            # What requests alone cannot show: a place that the credential takes, a certificate without TLS.
+            said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
+            refused = f"{call.capability.capability_id}: this request cannot be sent: {said}"
+            raise sdk.HandlerFailed(refused, effect="none") from error
 
     return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
 
@@ -143,7 +151,3 @@ def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, st
     given = {name for name, _ in request.headers}
     always = _ALWAYS if has_body else _ALWAYS[:2]
     return (*request.headers, *[header for header in always if header[0] not in given])
-
-
-def _credentials(call: Call, lease: connections.Lease | None) -> tuple[plane.CredentialRef, ...]:
-    return () if lease is None else connections.shown(call.profile, lease.lease_id)
