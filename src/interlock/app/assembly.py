@@ -40,7 +40,7 @@ class Parts:
     pending: connections.Pending
     keyring: keys.Keyring
     evidence: sql.LedgerSink
-    errands: plane.Node
+    errands: connections.Errands
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
@@ -84,7 +84,8 @@ async def assemble(
         raise
     evidence = sql.LedgerSink(store)
     sinks = plane.SinkSet([evidence], capture=plane.Capture.OFF, redactor=pending.redactor)
-    errands = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks)
+    node = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks)
+    errands = connections.Errands(pending, node, wiring.authorizer, clock=clock, ids=ids)
     return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
 
 
@@ -166,7 +167,7 @@ def _rooms(
     pending: connections.Pending,
     ring: keys.Keyring,
     evidence: sql.LedgerSink,
-    errands: plane.Node,
+    errands: connections.Errands,
 ) -> Parts:
     reading = runs.Reading(
         store=store,

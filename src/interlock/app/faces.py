@@ -224,11 +224,7 @@ class Connections:
             secrets,
             base_url=grant.base_url or profile.base_url,
             tenant_id=self._caller.tenant_id,
-            pending=self._parts.pending,
-            node=self._parts.errands,
-            authorizer=wiring.authorizer,
-            clock=wiring.clock,
-            ids=wiring.ids,
+            errands=self._parts.errands,
         )
         told = replace(
             grant,

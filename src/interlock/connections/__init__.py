@@ -9,6 +9,7 @@ every version.
 
 from interlock.connections import fields
 from interlock.connections.connections import Connections
+from interlock.connections.errands import Errands, Pending
 from interlock.connections.errors import (
     AmbiguousConnection,
     ConnectionChanged,
@@ -18,6 +19,7 @@ from interlock.connections.errors import (
     ConnectionNotFound,
     ConnectionRevoked,
     CredentialDamaged,
+    ErrandFailed,
     GrantRefused,
     HostNotLeased,
     InvalidGrant,
@@ -37,7 +39,7 @@ from interlock.connections.errors import (
 from interlock.connections.grant import TokenGrant
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
-from interlock.connections.probing import Pending, Probed, probe
+from interlock.connections.probing import Probed, probe
 from interlock.connections.showing import shown
 from interlock.connections.transitions import ALLOWED, USABLE
 
@@ -57,6 +59,8 @@ __all__ = [
     "Connections",
     "Credential",
     "CredentialDamaged",
+    "ErrandFailed",
+    "Errands",
     "GrantRefused",
     "HostNotLeased",
     "InvalidGrant",

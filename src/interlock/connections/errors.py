@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
-from interlock import sdk
+from interlock import plane, sdk
 from interlock.kernel import (
     ConflictError,
     ConnectionError_,
     Fault,
     NotFoundError,
+    Redactor,
     RequestError,
     Retry,
     VerificationError,
@@ -44,6 +45,43 @@ class ProbeFailed(ConnectionError_):
 
     code = "probe_failed"
     next_step = "Check the token and the base address; nothing was stored."
+
+
+class ErrandFailed(ConnectionError_):
+    """A request about a credential has no answer that can be used. `delivery` is what is known of it: it never left
+    (`not_sent`), the service has said by the protocol that it did nothing (`rejected`), it was answered in a way that leads no
+    further (`responded`), or nobody knows (`unknown`)."""
+
+    code = "errand_failed"
+    delivery = plane.Delivery.UNKNOWN
+
+    @classmethod
+    def of(cls, receipt: plane.Receipt, host: str, redactor: Redactor) -> "ErrandFailed":
+        """The error for a receipt with a failure."""
+        failure = receipt.failure
+        assert failure is not None
+        error = cls(
+            f"{host} gave no answer: {redactor.text(failure.message)}",
+            next_step=failure.next_step,
+            retry=failure.meaning.retry,
+            fault=failure.owner,
+            details={"failure_code": failure.code, "delivery": receipt.delivery.value},
+        )
+        error.delivery = receipt.delivery
+        return error
+
+    @classmethod
+    def unsendable(cls, reason: str) -> "ErrandFailed":
+        """The error for a request that cannot be made."""
+        error = cls(
+            f"the request cannot be sent: {reason}",
+            next_step="Correct the auth profile, or what was given for it.",
+            retry=Retry.AFTER_CHANGE,
+            fault=Fault.OPERATOR,
+            details={"delivery": plane.Delivery.NOT_SENT.value},
+        )
+        error.delivery = plane.Delivery.NOT_SENT
+        return error
 
 
 class GrantRefused(ConnectionError_):

@@ -53,7 +53,7 @@ EXIT_CODES = {
         connection_installing connection_name_taken connection_not_found connection_revoked
         connection_service_mismatch connection_subject_mismatch connector_broken credentials_exist
         credentials_unusable demo_folder_taken demo_service_not_started driver_missing duplicate_connector
-        evidence_refused execution_conflict execution_not_found file_refused file_unreadable
+        errand_failed execution_conflict execution_not_found file_refused file_unreadable grant_refused
         idempotency_conflict input_holds_secret invalid_allowance invalid_argument invalid_budget
         invalid_configuration invalid_connection_transition invalid_edit invalid_grant invalid_input
         invalid_json invalid_manifest invalid_packet invalid_path_value invalid_policy invalid_ref

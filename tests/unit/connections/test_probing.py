@@ -72,11 +72,9 @@ async def test_the_probe_goes_to_the_service(base_url: str, url: str, host: str)
         {"token": Secret("tok-0123456789")},
         base_url=base_url,
         tenant_id="t1",
-        pending=pending,
-        node=bench.node,
-        authorizer=bench.authorizer,
-        clock=intents.clock,
-        ids=testing.SequentialIds(),
+        errands=connections.Errands(
+            pending, bench.node, bench.authorizer, clock=intents.clock, ids=testing.SequentialIds()
+        ),
     )
     assert probed == connections.Probed(subject="octo", scopes=None)
     [intent] = desk.intents
@@ -110,10 +108,8 @@ async def test_the_service_may_say_when_the_credential_ends(stated: str, hours: 
         {"token": Secret("tok-0123456789")},
         base_url="https://api.acme.dev",
         tenant_id="t1",
-        pending=pending,
-        node=bench.node,
-        authorizer=bench.authorizer,
-        clock=intents.clock,
-        ids=testing.SequentialIds(),
+        errands=connections.Errands(
+            pending, bench.node, bench.authorizer, clock=intents.clock, ids=testing.SequentialIds()
+        ),
     )
     assert probed.expires_at == (None if hours is None else now + timedelta(hours=hours))
