@@ -1,5 +1,6 @@
 """Connectors' Python code, in this process and in a child process: every request of theirs is committed and settled."""
 
+import signal
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import anyio
 import pytest
 from sqlalchemy import update
 
-from fix_app import IssueCreate, Process, Told, World, connector, operations
+from fix_app import LEASE, IssueCreate, Process, Told, World, connector, operations
 from interlock import plane, runs, sdk
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
@@ -50,6 +51,31 @@ async def surrogate_after(input, http):
 
 async def unfit_details(input, http):
     raise sdk.ProviderUnavailable("x", details={"when": 2**60, "what": "\\udcff"}, retry_after=float("inf"))
+
+async def leave(input, http):
+    import sys
+    if input.get("body") == "after":
+        await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+    sys.exit(3)
+
+async def interrupt(input, http):
+    raise KeyboardInterrupt
+
+async def close(input, http):
+    raise GeneratorExit
+
+async def cancel(input, http):
+    import asyncio
+    raise asyncio.CancelledError
+
+async def await_cancelled(input, http):
+    import asyncio
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    task.cancel()
+    await task
+
+async def group(input, http):
+    raise BaseExceptionGroup("two", [SystemExit(3), KeyError("x")])
 
 async def complain_before(input, http):
     raise sdk.ResourceNotFound("no such thing")
@@ -182,6 +208,51 @@ async def test_an_error_that_has_no_text_form_ends_the_run(
         run = (await process.last()).run
         assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
         assert every_world.server.effects("issues/create") == effects
+
+
+@pytest.mark.parametrize("name", ["leave", "interrupt", "close", "cancel", "await_cancelled", "group"])
+async def test_a_handler_ends_no_more_than_its_call(
+    file_world: World, isolated: tuple[str, ...], name: str, monkeypatch: pytest.MonkeyPatch
+):
+    # As under a runner of asyncio's, where Ctrl-C comes as a cancellation; the tests' own runner leaves it to Python.
+    monkeypatch.setattr(signal, "getsignal", str)
+    async with process_with(file_world, isolated, name) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.HandlerFailed) as raised:
+            await call(file_world, process)
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert raised.value.effect == "none"
+
+
+async def test_a_handler_that_exits_after_its_effect_has_had_it(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "leave") as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.HandlerFailed, match="SystemExit: 3") as raised:
+            await process.il.invoke("acme.issue.file", {**VALUE, "body": "after"})
+        assert (raised.value.effect, raised.value.retry) == ("happened", Retry.NEVER)
+
+
+async def test_no_handler_ends_recovery(file_world: World, isolated: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):
+    changes: dict[str, Any] = {
+        "manifest": connector(operations=operations(f"{CHILD}:leave")),
+        "connectors": ConnectorSettings(isolated=isolated),
+    }
+    async with file_world.process(**changes) as process:
+        await process.connect(file_world.server.url)
+    async with file_world.doomed(**changes) as doomed:
+
+        async def die(*_: object) -> None:
+            doomed.parts.store.close()
+
+        monkeypatch.setattr(doomed.parts.wiring.handlers, "call", die)
+        with pytest.raises((StoreError, runs.OutcomeUnsaved)):
+            await call(file_world, doomed)
+    file_world.advance(LEASE + 1)
+    async with file_world.process(**changes) as process:
+        [recovered] = await process.il.runs.recover()
+        assert recovered.error is not None
+        assert (recovered.state, recovered.error.code) == (runs.State.FAILED, "handler_failed")
 
 
 async def test_what_the_plane_refuses_is_told_as_it_is(file_world: World, isolated: tuple[str, ...]):

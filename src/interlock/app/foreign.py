@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from interlock import plane
-from interlock.kernel import Clock
+from interlock.kernel import Clock, is_interruption
 
 LANES: Final = "interlock.lanes"
 """Entry points of lanes: `make(*, credentials, addresses) -> plane.Lane`. The name is the class of the target by which the
@@ -101,7 +101,9 @@ class Foreign:
             try:
                 target, lane = await anyio.to_thread.run_sync(self._make, offer)
                 self._node.register(target, lane)
-            except Exception as error:  # noqa: BLE001 - foreign code may raise anything; the class is then not there
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 _log.warning(
                     "%s of %s cannot be used: %s: %s", target_class, offer.distribution, type(error).__name__, error
                 )

@@ -83,7 +83,7 @@ class Interlock:
             more_connectors=connectors,
         )
         caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
-        failure: Exception | None = None
+        failure: Exception | SystemExit | KeyboardInterrupt | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(parts.wiring.ownership.keep)
@@ -92,7 +92,7 @@ class Interlock:
                     tasks.start_soon(parts.wiring.node.keep_proved)
                 try:
                     yield cls(parts, caller)
-                except Exception as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
+                except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
                     failure = error
                 finally:
                     tasks.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from interlock.app import foreign, provided
 from interlock.app import settings as configuration
 from interlock.app.interlock import Interlock
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import JSON, InterlockError, StoreError
+from interlock.kernel import JSON, InterlockError, StoreError, is_interruption
 
 if TYPE_CHECKING:
     from interlock.adapters import sql
@@ -132,7 +132,9 @@ def _offers() -> Iterator[Check]:
         name = f"target {offer.target_class}"
         try:
             offer.load()
-        except Exception as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             found = f"is broken and left out ({offer.distribution}): {type(error).__name__}: {error}"[:500]
             yield Check(name=name, health=Health.WARN, found=found)
         else:

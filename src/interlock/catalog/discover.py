@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from interlock import sdk
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, is_interruption
 
 GROUP: Final = "interlock.connectors"
 
@@ -88,7 +88,9 @@ def _load(entry: EntryPoint) -> Installed | Broken:
         manifest = _manifest(entry.load())
     except InterlockError as error:
         code, problem = error.code, error.message
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs foreign code, which may raise anything
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         code, problem = "connector_broken", f"{type(error).__name__}: {error}"[:500]
     else:
         if manifest.connector_id == entry.name:

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar, cast
 import anyio
 
 from interlock.conformance.report import Finding, Verdict
+from interlock.kernel import is_interruption
 
 B = TypeVar("B")
 
@@ -37,14 +38,16 @@ class Check(Generic[B]):
         with anyio.move_on_after(PATIENCE):
             try:
                 verdict, detail = Verdict.PASSED, await self.look(bench)
-            except Exception as error:  # noqa: BLE001 - what is on trial may raise anything
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 verdict, detail = _told(error)
         return Finding(check_id=self.check_id, title=self.title, verdict=verdict, detail=detail)
 
 
-def _told(error: Exception) -> tuple[Verdict, str]:
-    while isinstance(error, ExceptionGroup):  # the first is as good as any
-        error = cast("ExceptionGroup[Exception]", error).exceptions[0]
+def _told(error: BaseException) -> tuple[Verdict, str]:
+    while isinstance(error, BaseExceptionGroup):  # the first is as good as any
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
     if isinstance(error, Skipped):
         return Verdict.SKIPPED, str(error)
     text = str(error) if isinstance(error, Broken) else f"{type(error).__name__}: {error}"

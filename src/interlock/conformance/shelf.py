@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from interlock.conformance.subject import SubjectBroken, UnknownSubject
+from interlock.kernel import is_interruption
 
 S = TypeVar("S")
 
@@ -44,7 +45,9 @@ class Shelf(Generic[S]):
         async with AsyncExitStack() as stack:
             try:
                 subject: S = await stack.enter_async_context(entry.load()())
-            except Exception as error:
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 problem = f"the entry point {entry.name} ({entry.value}): {type(error).__name__}: {error}"
                 raise SubjectBroken(problem[:500]) from error
             yield subject

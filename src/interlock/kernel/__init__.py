@@ -26,6 +26,7 @@ from interlock.kernel.errors import (
 )
 from interlock.kernel.hosts import HOST_PORT
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
+from interlock.kernel.interruption import is_interruption
 from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
 from interlock.kernel.progress import PROGRESS
@@ -77,6 +78,7 @@ __all__ = [
     "from_micros",
     "from_rfc3339",
     "is_id",
+    "is_interruption",
     "json_places",
     "parse_json",
     "parse_yaml",

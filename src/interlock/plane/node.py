@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import anyio
 
-from interlock.kernel import VERSION, Clock
+from interlock.kernel import VERSION, Clock, is_interruption
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
 from interlock.plane.classes import CLASSES
@@ -247,7 +247,9 @@ class Node:
                 await lane.execute(intent, exchange)
             except LaneFailure as error:
                 failure = error.failure
-            except Exception as error:  # noqa: BLE001 - a lane's defect must not lose what is known of the effect
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 # Only the frames: the text of a foreign exception may hold what the lane was given to send.
                 _log.error("lane %s broke:\n%s", lane.lane_id, "".join(traceback.format_tb(error.__traceback__)))
                 failure = Failure.of(FailureClass.LANE_FAILED, f"the lane {lane.lane_id} broke: {type(error).__name__}")

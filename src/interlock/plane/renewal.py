@@ -8,7 +8,7 @@ from typing import Final, Protocol, runtime_checkable
 
 import anyio
 
-from interlock.kernel import Clock
+from interlock.kernel import Clock, is_interruption
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.targets import Attestation, Target
 
@@ -106,7 +106,9 @@ class Renewal:
         """Have it attest. Returns why it did not, if it did not."""
         try:
             attestation = await target.attest(self._verifier.challenge(target.target_id))
-        except Exception as error:  # noqa: BLE001 - one target's defect must not end the others' renewal
+        except BaseException as error:
+            if is_interruption(error):
+                raise
             return f"the probe broke: {type(error).__name__}"
         if attestation is None:
             return target.describe().reason

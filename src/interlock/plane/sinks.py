@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 
 import anyio
 
-from interlock.kernel import Redactor
+from interlock.kernel import Redactor, is_interruption
 from interlock.plane.contract import Contract, Name
 from interlock.plane.evidence import redacted
 from interlock.plane.failures import Failure, FailureClass
@@ -170,7 +170,9 @@ class SinkSet:
                     line.owed.popleft()
                 if flush:
                     await line.sink.flush()
-            except Exception as error:  # noqa: BLE001 - whatever a sink raises, it has not kept the evidence
+            except BaseException as error:
+                if is_interruption(error):
+                    raise
                 _log.error("evidence sink %s: %s: %s", line.sink.name, type(error).__name__, error)
                 return False
             line.sound = True

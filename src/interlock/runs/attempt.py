@@ -9,7 +9,16 @@ from typing import TypeVar, cast
 import anyio
 
 from interlock import plane, sdk
-from interlock.kernel import JSON, PROGRESS, InterlockError, InternalError, Retry, UnknownOutcome, canonical
+from interlock.kernel import (
+    JSON,
+    PROGRESS,
+    InterlockError,
+    InternalError,
+    Retry,
+    UnknownOutcome,
+    canonical,
+    is_interruption,
+)
 from interlock.runs.beginning import Begun
 from interlock.runs.call import Call
 from interlock.runs.carrying import carry
@@ -87,7 +96,9 @@ async def _try(wiring: Wiring, call: Call, sender: Sender, facts: sdk.Facts, beg
         return judge(call, sender, DeadlinePassed(f"{call.capability.capability_id} took longer than its timeout"))
     except InterlockError as error:
         return judge(call, sender, error)
-    except Exception as error:  # noqa: BLE001 - a connector's bug must end the attempt, not the process
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         return judge(call, sender, _defect(call, error))
 
 
@@ -155,7 +166,7 @@ def redacted(call: Call, error: InterlockError) -> InterlockError:
     return error
 
 
-def _defect(call: Call, error: Exception) -> InterlockError:
+def _defect(call: Call, error: BaseException) -> InterlockError:
     """What a connector's own exception becomes. It is not chained: nobody knows what its frames and text hold."""
     where = call.capability.capability_id
     return redacted(call, InternalError(f"{where}: its connector raised {type(error).__name__}: {str(error)[:500]}"))
@@ -254,7 +265,9 @@ async def _read_once(
         raise
     except InterlockError as error:
         return None, redacted(call, error)
-    except Exception as error:  # noqa: BLE001 - a connector's bug must leave the write in doubt, not the process dead
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         return None, _defect(call, error)
     return verdict, None if verdict.failure is None else redacted(call, verdict.failure)
 

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from interlock.kernel import JSON, InterlockError, InvalidJson, check_json
+from interlock.kernel import JSON, InterlockError, InvalidJson, check_json, is_interruption
 from interlock.sdk.errors import HandlerFailed
 from interlock.sdk.wire import Http
 
@@ -15,7 +15,9 @@ def load_function(reference: str) -> Callable[..., Any]:
     module_name, _, name = reference.partition(":")
     try:
         found: object = getattr(importlib.import_module(module_name), name)
-    except Exception as error:
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         raise HandlerFailed(f"{reference} cannot be loaded: {type(error).__name__}: {error}", effect="none") from error
     if not callable(found):
         raise HandlerFailed(f"{reference} is no function", effect="none")
@@ -25,8 +27,8 @@ def load_function(reference: str) -> Callable[..., Any]:
 async def call_handler(reference: str, input: Mapping[str, JSON], http: Http) -> JSON:  # noqa: A002
     """Run a connector's handler: `async def handler(input, http) -> JSON`.
 
-    Raises what the handler raises of the error tree, and HandlerFailed for everything else that goes wrong in it; then
-    the effect is unknown, because it may have been sent.
+    Raises what the handler raises of the error tree, and HandlerFailed for everything else that goes wrong in it, be it
+    `sys.exit()`; then the effect is unknown, because it may have been sent. A cancellation from outside passes through.
     """
     function = load_function(reference)
     if not inspect.iscoroutinefunction(function):
@@ -38,6 +40,8 @@ async def call_handler(reference: str, input: Mapping[str, JSON], http: Http) ->
         raise HandlerFailed(f"{reference} returned what is not JSON: {error.message}") from error
     except InterlockError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_interruption(error):
+            raise
         raise HandlerFailed(f"{reference} raised {type(error).__name__}: {error}") from error
     return value

@@ -26,6 +26,16 @@ def test_errors_come_out_as_they_are(*, background: bool):
         anyio.run(ask)
 
 
+@pytest.mark.parametrize("end", [SystemExit(3), KeyboardInterrupt()])
+def test_a_program_may_exit_while_it_is_open(end: BaseException):
+    async def leave() -> None:
+        async with Interlock.open(":memory:"):
+            raise end
+
+    with pytest.raises(type(end)):
+        anyio.run(leave)
+
+
 def test_who_only_reads_owns_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("INTERLOCK_KEY", bytes(range(32)).hex())
     clock, path = testing.ManualClock(), tmp_path / "x.db"  # the clock jumps from renewal to renewal
