@@ -37,6 +37,35 @@ async def test_another_input_or_actor_is_a_conflict(world: World):
         assert world.server.effects("issues/create") == 1
 
 
+async def test_what_the_call_names_is_what_the_run_is_about(world: World):
+    async with world.process() as process:
+        alice = await process.connect(world.server.url, name="alice")
+        bob = await process.connect(world.server.url, name="bob", token="ghp_of_mona_0123456789")
+        first = await process.create(idempotency_key="k", connection="alice")
+        changes: list[dict[str, Any]] = [
+            {"connection": "bob"},
+            {"connection": bob.connection_id},
+            {"connection": "nobody"},
+            {"environment": "prod"},
+            {"target": "local-script"},
+            {"sandbox": "standard"},
+        ]
+        for change in changes:
+            with pytest.raises(runs.IdempotencyConflict, match=f"another {next(iter(change))}"):
+                await process.create(idempotency_key="k", **change)
+        await process.il.connections.revoke("alice")
+        same: list[dict[str, Any]] = [
+            {"connection": "alice"},
+            {"connection": alice.connection_id},
+            {"sandbox": "none"},
+            {"target": "local-http"},
+            {},
+        ]
+        for change in same:
+            assert (await process.create(idempotency_key="k", **change)).run_id == first.run_id
+        assert world.server.effects("issues/create") == 1
+
+
 async def test_after_thirty_days_the_key_is_free(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)

@@ -1,10 +1,12 @@
 """A key that is known answers with the run that holds it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
-from interlock.kernel import Caller, Tx
+from interlock import connections, policy
+from interlock.kernel import JSON, Caller, Tx, read_json
 from interlock.runs.errors import IdempotencyConflict
 from interlock.runs.model import Run, State
 from interlock.runs.reading import Reading
@@ -33,8 +35,8 @@ async def tell_again(
 ) -> Outcome:
     """The outcome of the run that holds the key; if it is still at work, once that is done. `digest` is the input's. Raises
     IdempotencyConflict, and as `Reading.outcome`."""
-    if run.actor != caller.actor or await reading.admitted_input_digest(run) != digest:
-        different = "actor" if run.actor != caller.actor else "input"
+    different = await _difference(wiring, reading, caller, request, digest, run)
+    if different is not None:
         raise IdempotencyConflict(
             f"the idempotency key {request.idempotency_key!r} of {request.capability} belongs to {run.run_id}, "
             f"which has another {different}",
@@ -45,3 +47,38 @@ async def tell_again(
         await wiring.clock.sleep(_POLL)
         run = await reading.fetch(caller, run.run_id)
     return replace(await reading.outcome(run), replayed=True)
+
+
+async def _difference(
+    wiring: Wiring, reading: Reading, caller: Caller, request: Request, digest: str, run: Run
+) -> str | None:
+    """What the request asks for that the run is not about. What it leaves open, a connection say, is as it was then."""
+    if run.actor != caller.actor:
+        return "actor"
+    if await reading.admitted_input_digest(run) != digest:
+        return "input"
+    if run.environment != request.environment:
+        return "environment"
+    if request.targets and request.targets != run.targets:
+        return "target"
+    if request.connection is not None and await _connection_id(wiring, caller, request.connection) != run.connection_id:
+        return "connection"
+    if request.sandbox is not None and await _is_stricter(wiring, request.sandbox, run):
+        return "sandbox"
+    return None
+
+
+async def _connection_id(wiring: Wiring, caller: Caller, ref: str) -> str:
+    """Of a connection in whatever state: what went over one that is revoked by now is told all the same."""
+    try:
+        return (await wiring.connections.fetch_connection(caller, ref)).connection_id
+    except connections.ConnectionNotFound:
+        return ""
+
+
+async def _is_stricter(wiring: Wiring, sandbox: str, run: Run) -> bool:
+    """Whether that level is stricter than what the run was asked for with, and its operation demanded."""
+    decisions = await wiring.store.read(lambda tx: wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id))
+    facts = cast("Mapping[str, JSON]", read_json(decisions[0].facts_json.encode()))
+    level = str(facts.get("sandbox") or facts.get("sandbox_floor") or "none")
+    return policy.SANDBOXES.index(sandbox) > policy.SANDBOXES.index(level)
