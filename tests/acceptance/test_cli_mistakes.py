@@ -165,3 +165,9 @@ def test_a_file_that_names_code_is_not_called_data(shell: Shell):
     isolated = {**environment, "INTERLOCK_CONNECTORS__ISOLATED": '["acme"]'}
     found = {each["check"]: each for each in shell.run("doctor", "--json", environment=isolated).json["checks"]}
     assert found["connector acme"]["found"] == "1.0.0, 1 operations; its handlers run in a child process"
+
+
+def test_a_run_did_not_happen_and_happen(shell: Shell):
+    for seen in (["--happened", "--not-happened"], ["--not-happened", "--happened"]):
+        told = shell.run("runs", "settle", "run_1", *seen, "--json")
+        assert (told.code, told.error["code"]) == (2, "usage")

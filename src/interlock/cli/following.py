@@ -150,9 +150,8 @@ async def settle(
     desk: "Desk",
     *,
     run_id: _Id,
-    happened: Annotated[
-        bool | None, typer.Option("--happened/--not-happened", help="What you saw at the service.")
-    ] = None,
+    happened: Annotated[bool, typer.Option("--happened", help="You saw at the service that it happened.")] = False,
+    not_happened: Annotated[bool, typer.Option("--not-happened", help="You saw that it did not.")] = False,
     note: Annotated[str, typer.Option(metavar="TEXT", help="How you know; it is recorded.")] = "",
 ) -> "Answer":
     """Settle a run whose outcome is unknown.
@@ -163,8 +162,11 @@ async def settle(
       interlock runs settle run_01890a5d… --happened --note 'issue 42 is there'
     """
     from interlock import runs
+    from interlock.cli.errors import Usage
 
-    seen = None if happened is None else runs.Seen.HAPPENED if happened else runs.Seen.NOT_HAPPENED
+    if happened and not_happened:
+        raise Usage("--happened and --not-happened exclude each other; without either the service is read once more")
+    seen = runs.Seen.HAPPENED if happened else runs.Seen.NOT_HAPPENED if not_happened else None
     async with desk.open() as il:
         return _moved(await il.runs.settle(run_id, seen=seen, note=note))
 
