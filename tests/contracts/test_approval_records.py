@@ -214,9 +214,26 @@ async def test_a_decision_sticks(house: House, first: str):
         decided = await house.service.approve(REVIEWER, asked.approval_id)
     with pytest.raises(approvals.AlreadyDecided):
         await house.service.approve(REVIEWER, asked.approval_id)
+    assert await house.service.fetch_approval(REVIEWER, asked.approval_id) == decided
+    if first == "approve":
+        decided = await house.service.deny(REVIEWER, asked.approval_id, reason="on second thought")
+        assert (decided.state, decided.reason) == (State.DENIED, "on second thought")
+        with pytest.raises(approvals.ApprovalDenied):
+            await house.spend(asked)
     with pytest.raises(approvals.AlreadyDecided):
         await house.service.deny(REVIEWER, asked.approval_id, reason="no")
     assert await house.service.fetch_approval(REVIEWER, asked.approval_id) == decided
+
+
+async def test_what_was_spent_is_not_decided_again(house: House):
+    asked = await house.request()
+    await house.service.approve(REVIEWER, asked.approval_id)
+    spent = await house.spend(asked)
+    with pytest.raises(approvals.AlreadyDecided):
+        await house.service.approve(REVIEWER, asked.approval_id)
+    with pytest.raises(approvals.AlreadyDecided):
+        await house.service.deny(REVIEWER, asked.approval_id, reason="no")
+    assert await house.service.fetch_approval(REVIEWER, asked.approval_id) == spent
 
 
 async def test_the_requester_and_those_without_the_role_cannot_decide(house: House):

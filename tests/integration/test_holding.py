@@ -83,9 +83,39 @@ async def test_two_reviewers_race(world: World):
         async with anyio.create_task_group() as group:
             group.start_soon(decide, process.reviewer.approvals.approve(asked(held)))
             group.start_soon(decide, second.approvals.deny(asked(held), reason="no"))
-        assert "already_decided" in told
+        # A no takes back the yes before it; only if both come at once, one of them is told so.
+        assert told in (["approved", "denied"], ["denied", "already_decided"], ["approved", "already_decided"])
         state = (await process.last()).run.state
         assert state is (runs.State.DENIED if "denied" in told else runs.State.HELD)
+
+
+async def test_a_yes_that_was_not_executed_is_taken_back(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        await process.reviewer.approvals.approve(asked(held))
+        with pytest.raises(approvals.RoleMissing):
+            await process.il.as_caller(replace(REVIEWER, roles=frozenset())).approvals.deny(asked(held), reason="no")
+        await process.reviewer.approvals.deny(asked(held), reason="on second thought")
+        with pytest.raises(runs.RunNotHeld):
+            await process.il.approvals.execute(asked(held))
+        assert (await process.last()).run.state is runs.State.DENIED
+        told = [each for each in await process.events(held.run_id) if each.startswith("approval.")]
+        assert told == ["approval.requested", "approval.approved", "approval.denied"]
+        assert world.server.effects("issues/create") == 0
+
+
+@pytest.mark.parametrize("repo", ["../..", "acme/.."])
+async def test_what_cannot_stand_in_a_path_is_never_asked_about(file_world: World, repo: str):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.InvalidPathValue):
+            await process.il.invoke("acme.issue.create", {"repo": repo, "title": "Door"})
+        assert await process.states() == []
+        held = await process.create()
+        with pytest.raises(sdk.InvalidPathValue):
+            await process.reviewer.approvals.approve(asked(held), edited_input={"repo": repo, "title": "Door"})
+        assert (await process.reviewer.approvals.fetch(asked(held))).state is approvals.State.PENDING
 
 
 async def test_the_requester_does_not_review(file_world: World):
@@ -380,7 +410,10 @@ async def test_who_decides_what_was_approved_and_not_executed_hears_how_to_go_on
             approvals.AlreadyDecided, match=f"is approved by ada; its run {held.run_id} is held"
         ) as late:
             await process.reviewer.approvals.approve(asked(held))
-        assert late.value.next_step == f"`interlock approvals approve {asked(held)}` executes what was approved."
+        assert late.value.next_step == (
+            f"`interlock approvals approve {asked(held)}` executes what was approved; `interlock approvals deny "
+            f"{asked(held)} --reason TEXT` takes it back."
+        )
 
 
 BY_ENVIRONMENT = """

@@ -123,7 +123,7 @@ class Approvals:
 
     def approve_in(self, tx: Tx, caller: Caller, *, approval_id: str, edited_input: JSON = None) -> Approval:
         """As `approve`, inside the caller's transaction."""
-        before = self._reviewable(tx, caller, approval_id)
+        before = self._reviewable(tx, caller, approval_id, State.PENDING)
         binding = before.binding
         if edited_input is not None:
             if not isinstance(edited_input, dict):
@@ -135,7 +135,7 @@ class Approvals:
 
     def deny_in(self, tx: Tx, caller: Caller, *, approval_id: str, reason: str) -> Approval:
         """As `deny`, inside the caller's transaction."""
-        before = self._reviewable(tx, caller, approval_id)
+        before = self._reviewable(tx, caller, approval_id, State.PENDING, State.APPROVED)
         return self._decide(tx, caller, before, replace(before, state=State.DENIED, reason=reason[:_MAX_REASON]))
 
     def cancel(self, tx: Tx, *, tenant_id: str, approval_id: str, reason: str) -> Approval | None:
@@ -177,7 +177,10 @@ class Approvals:
         )
 
     async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> Approval:
-        """Refuse, for good. Raises ApprovalNotFound, AlreadyDecided, ApprovalExpired, RoleMissing and SelfReview."""
+        """Refuse, for good; or take a yes back that was not spent.
+
+        Raises ApprovalNotFound, AlreadyDecided, ApprovalExpired, RoleMissing and SelfReview.
+        """
         return await self._store.write(lambda tx: self.deny_in(tx, caller, approval_id=approval_id, reason=reason))
 
     async def fetch_approval(self, caller: Caller, approval_id: str) -> Approval:
@@ -205,8 +208,8 @@ class Approvals:
             raise ApprovalNotFound(f"there is no approval {approval_id[:60]!r}")
         return found.as_of(now)
 
-    def _reviewable(self, tx: Tx, caller: Caller, approval_id: str) -> Approval:
-        """The pending approval, if the caller may decide it."""
+    def _reviewable(self, tx: Tx, caller: Caller, approval_id: str, *states: State) -> Approval:
+        """The approval, if it is in one of these states and the caller may decide it."""
         found = self._fetch(tx, caller.tenant_id, approval_id, self._clock.now())
         if found.role not in caller.roles:
             raise RoleMissing(
@@ -216,7 +219,7 @@ class Approvals:
             raise SelfReview(f"{caller.actor} asked for approval {approval_id} and cannot decide it")
         if found.state is State.EXPIRED:
             raise ApprovalExpired(f"approval {approval_id} expired at {kernel.to_rfc3339(found.expires_at)}")
-        if found.state is not State.PENDING:
+        if found.state not in states:
             raise _decided(found)
         return found
 

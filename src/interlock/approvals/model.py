@@ -22,13 +22,14 @@ class State(StrEnum):
 
 ALLOWED: Mapping[State, frozenset[State]] = {
     State.PENDING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.CANCELLED}),
-    State.APPROVED: frozenset({State.SPENT, State.EXPIRED, State.CANCELLED}),
+    State.APPROVED: frozenset({State.SPENT, State.DENIED, State.EXPIRED, State.CANCELLED}),
     State.DENIED: frozenset(),
     State.SPENT: frozenset({State.APPROVED}),
     State.EXPIRED: frozenset(),
     State.CANCELLED: frozenset(),
 }
-"""Which state may follow which. States without followers are final; what was spent for nothing may be given back."""
+"""Which state may follow which. States without followers are final; what was spent for nothing may be given back, and a yes
+that was not spent may be taken back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,7 +134,7 @@ async def deny(
     approval_id: _Id,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the requester and the record will see it.")],
 ) -> "Answer":
-    """Say no. The held run is denied for good.
+    """Say no, also to what was approved and not executed. The held run is denied for good.
 
     Example:
       interlock approvals deny apr_01890a5d… --reason 'wrong repository'
@@ -185,5 +185,4 @@ def _show(paper: "Paper", found: "approvals.Approval") -> None:
     if found.state in (approvals.State.PENDING, approvals.State.APPROVED):
         paper.heading("Next")
         paper.line(Ink(f"  interlock approvals approve {found.approval_id}", "code"))
-    if found.state is approvals.State.PENDING:
         paper.line(Ink(f"  interlock approvals deny {found.approval_id} --reason TEXT", "code"))

@@ -95,7 +95,10 @@ class Holding:
         raise approvals.InvalidEdit(f"policy denies the edited input: {texts}", run_id=run.run_id)
 
     async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> approvals.Approval:
-        """Say no: the held run is denied in the same transaction, for good. Raises as `approvals.deny`."""
+        """Say no, also to what was approved and not executed: the held run is denied in the same transaction, for good.
+
+        Raises as `approvals.deny`.
+        """
         approval = await self._wiring.approvals.fetch_approval(caller, approval_id)
         async with self._naming_the_run(caller, approval):
             return await self._deny(caller, approval, reason)
@@ -233,5 +236,8 @@ def _how_it_goes_on(run: Run) -> str:
     if run.state in FINAL:
         return f"{show} shows what came of it."
     if run.state is State.HELD:
-        return f"`interlock approvals approve {run.approval_id}` executes what was approved."
+        return (
+            f"`interlock approvals approve {run.approval_id}` executes what was approved; `interlock approvals deny "
+            f"{run.approval_id} --reason TEXT` takes it back."
+        )
     return f"Do not ask anew. {show} shows how it stands; `interlock runs recover` goes on if the process that ran it is gone."

@@ -19,10 +19,12 @@ async def prepare(
     wiring: Wiring, caller: Caller, request: Request, capability: catalog.Capability, given: Given | None = None
 ) -> Call:
     """Look up the connection. `given` is the request's input, if it was checked before. Raises catalog.InvalidInput,
-    InputHoldsSecret, TargetRefused, sdk.InvalidArgument, and as `connections.resolve`."""
+    InputHoldsSecret, TargetRefused, sdk.InvalidPathValue, sdk.InvalidArgument, and as `connections.resolve`."""
     operation = capability.operation
     request = targeted(request, operation)
     given = given or check_input(capability, request.input)
+    if operation.http is not None:
+        sdk.check_path(operation, operation.http, given.value)
     if operation.command is not None:
         sdk.build_command(operation, operation.command, given.value)
     resolved, redactor, revalidation = None, Redactor(), None

@@ -111,6 +111,7 @@ from interlock.sdk.profiles import (
 from interlock.sdk.program import Output, Program, program
 from interlock.sdk.projection import ordered
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
+from interlock.sdk.requests import check_path
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.schemas import (
     Input,
@@ -210,6 +211,7 @@ __all__ = [
     "build_command",
     "by_certificate",
     "call_handler",
+    "check_path",
     "client_credentials",
     "command",
     "command_output",

@@ -64,7 +64,7 @@ class InvalidManifest(ConfigurationError):
 
 
 class InvalidPathValue(RequestError):
-    """An input value cannot stand in a URL path: empty, `.` or `..`."""
+    """An input value cannot stand in a URL path: empty, `.` or `..`, or too long."""
 
     code = "invalid_path_value"
 

@@ -49,6 +49,11 @@ def build(
     )
 
 
+def check_path(operation: Operation, http: HttpOperation, input: Mapping[str, JSON]) -> None:  # noqa: A002
+    """Raises InvalidPathValue if a value of the input cannot stand in the operation's path."""
+    path_of(http.path, operation.input_schema, with_defaults(operation.input_schema, input))
+
+
 def properties(schema: Schema) -> Mapping[str, Schema]:
     """The named fields of an object schema."""
     return cast("Mapping[str, Schema]", schema.get("properties", {}))

@@ -31,6 +31,10 @@ def _git_blob_sha(value: JSON) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
+MAX_PATH_VALUE: Final = 1000
+"""Characters of one input value in a path. Escaped they are nine times as many bytes at worst, and what servers take as an
+address is 8,000."""
+
 TRANSFORMS: Final[Mapping[str, Callable[[JSON], str]]] = {
     "base64": _base64,
     "git_blob_sha": _git_blob_sha,
@@ -90,7 +94,7 @@ def render(template: JSON, input: Mapping[str, JSON], facts: Facts) -> JSON | Mi
 def path_of(template: str, schema: Schema, input: Mapping[str, JSON]) -> str:  # noqa: A002
     """The path with every `{field}` escaped, so that a value cannot leave its place.
 
-    Raises InvalidPathValue for what no URL can hold in that place: nothing, `.` or `..`.
+    Raises InvalidPathValue for what no URL can hold in that place: nothing, `.` or `..`, or more than MAX_PATH_VALUE.
     """
     properties = cast("Mapping[str, Schema]", schema.get("properties", {}))
 
@@ -100,6 +104,9 @@ def path_of(template: str, schema: Schema, input: Mapping[str, JSON]) -> str:  #
         segments = value.split("/") if properties.get(field, {}).get("x-path") == "slashes" else [value]
         if any(segment in ("", ".", "..") for segment in segments):
             raise InvalidPathValue(f"input $.{field}: {value[:100]!r} cannot stand in the path {template}")
+        if len(value) > MAX_PATH_VALUE:
+            what = f"at most {MAX_PATH_VALUE} characters can stand in the path {template}, not {len(value)}"
+            raise InvalidPathValue(f"input $.{field}: {what}")
         return "/".join(quote(segment, safe="") for segment in segments)
 
     return _HOLE.sub(fill, template)
