@@ -229,6 +229,7 @@ def test_the_end_of_a_token_is_shown_and_told_when_near(shell: Shell):
         session.execute("UPDATE credentials SET expires_at = 1")
     session.close()
     assert all("1970-01-01 00:00:00Z (it has ended: connect again)" in text for text in shown())
+    assert all("expired" in text and "connected" not in text for text in shown())
     shell.good("connections", "revoke", "github")
     assert "token ends" not in shown()[0]
 

@@ -107,7 +107,7 @@ async def list_connections(
             paper.line("No connections yet: `interlock connect CONNECTOR --token-env NAME` makes one.")
             return
         rows = [
-            (each.connection_id, each.name, each.connector_id, each.subject or "", paper.state(each.state.value),
+            (each.connection_id, each.name, each.connector_id, each.subject or "", paper.state(_state(each)),
              " ".join(sorted(each.scopes)), _end(each) or "")
             for each in found
         ]  # fmt: skip
@@ -180,6 +180,16 @@ def _explained(error: "connections.ProbeFailed", base_url: str | None) -> "Inter
     )
 
 
+def _state(made: "connections.Connection") -> str:
+    """Its state in a word; of one that would serve if its token had not ended, `expired`."""
+    from interlock import connections
+    from interlock.kernel import SystemClock
+
+    ends = made.credential_expires_at
+    over = ends is not None and ends <= SystemClock().now()
+    return "expired" if over and made.state in connections.USABLE else made.state.value
+
+
 def _end(made: "connections.Connection") -> "Words | None":
     """When its token ends, and a warning if that is near, or over; None if nobody said when, or it is erased."""
     from interlock import connections
@@ -203,7 +213,7 @@ def _described(made: "connections.Connection") -> "Answer":
     from interlock.cli.text import moment
 
     def show_one(paper: "Paper") -> None:
-        paper.line(paper.state(made.state.value), Ink(made.name, "strong"), Ink(made.connection_id, "faint"))
+        paper.line(paper.state(_state(made)), Ink(made.name, "strong"), Ink(made.connection_id, "faint"))
         paper.fields(
             [
                 ("connector", f"{made.connector_id} ({made.profile_id})"),

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock.connections import errors
-from interlock.connections.model import Connection, Resolved, State
+from interlock.connections.model import Connection, Credential, Resolved, State
 from interlock.connections.ports import Standing
 from interlock.connections.transitions import USABLE
 from interlock.kernel import ConnectionError_
@@ -19,8 +19,8 @@ _REFUSALS: Final[Mapping[State, type[ConnectionError_]]] = {
 }
 
 
-def only_one(candidates: Sequence[Standing], *, connector_id: str) -> Standing:
-    """The single connection that can serve; if none can, the best candidate, whose state will say why.
+def only_one(candidates: Sequence[Standing], *, connector_id: str, now: datetime) -> Standing:
+    """The single connection that can serve; if none can, the best candidate, whose state or end will say why.
 
     Raises NoConnection, AmbiguousConnection.
     """
@@ -29,7 +29,7 @@ def only_one(candidates: Sequence[Standing], *, connector_id: str) -> Standing:
             f"this tenant has no connection for {connector_id!r}",
             next_step=f"Connect the service first: `interlock connect {connector_id} --token-env NAME`.",
         )
-    usable = [standing for standing in candidates if standing[0].state in USABLE]
+    usable = [standing for standing in candidates if standing[0].state in USABLE and not _is_over(standing[1], now)]
     if len(usable) > 1:
         raise errors.AmbiguousConnection(connector_id, (connection.name for connection, _ in usable))
     return usable[0] if usable else candidates[0]
@@ -49,11 +49,15 @@ def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], no
     check_state(connection)
     if credential is None or credential.ciphertext is None:
         raise errors.ReauthRequired(f"connection {connection.name!r} has no credential")
-    if credential.expires_at is not None and credential.expires_at <= now:
+    if credential.expires_at is not None and _is_over(credential, now):
         raise errors.ConnectionExpired(connection.name, credential.expires_at)
     if missing := scopes - connection.scopes:
         raise errors.MissingScopes(connection.name, missing)
     return Resolved(connection=connection, credential=credential)
+
+
+def _is_over(credential: Credential | None, now: datetime) -> bool:
+    return credential is not None and credential.expires_at is not None and credential.expires_at <= now
 
 
 def check_state(connection: Connection) -> None:

@@ -78,7 +78,7 @@ class Connections:
             candidates = await self._store.read(
                 lambda tx: self._records.list_candidates(tx, caller.tenant_id, connector_id, limit=_MAX_CANDIDATES)
             )
-            standing = choose.only_one(candidates, connector_id=connector_id)
+            standing = choose.only_one(candidates, connector_id=connector_id, now=self._clock.now())
         elif (found := await self._find(caller, connection)) is not None:
             standing = found
         else:

@@ -64,21 +64,29 @@ def test_without_a_secret_nothing_serves(credential: Credential | None):
 
 def test_the_only_usable_one_is_chosen_among_the_unusable():
     found = [standing("new", State.CONNECTED), standing("old", State.REVOKED), standing("half", State.INSTALLING)]
-    assert choose.only_one(found, connector_id="acme")[0].name == "new"
+    assert choose.only_one(found, connector_id="acme", now=NOW)[0].name == "new"
+
+
+def test_one_whose_credential_has_ended_is_left_out_where_another_serves():
+    ended = replace(CREDENTIAL, expires_at=NOW)
+    found = [(replace(CONNECTION, name="soon"), ended), standing("work", State.CONNECTED)]
+    assert choose.only_one(found, connector_id="acme", now=NOW)[0].name == "work"
+    found = [(replace(CONNECTION, name="soon"), ended), (replace(CONNECTION, name="late"), ended)]
+    assert choose.only_one(found, connector_id="acme", now=NOW)[0].name == "soon"
 
 
 def test_if_none_can_serve_the_latest_says_why():
     found = [standing("b", State.REAUTH_REQUIRED), standing("a", State.REVOKED)]
-    assert choose.only_one(found, connector_id="acme")[0].name == "b"
+    assert choose.only_one(found, connector_id="acme", now=NOW)[0].name == "b"
 
 
 def test_two_that_can_serve_are_never_guessed_between():
     found = [standing("work", State.CONNECTED), standing("home", State.DEGRADED), standing("old", State.REVOKED)]
     with pytest.raises(connections.AmbiguousConnection) as caught:
-        choose.only_one(found, connector_id="acme")
+        choose.only_one(found, connector_id="acme", now=NOW)
     assert caught.value.details == {"connections": ["home", "work"]}
 
 
 def test_none_at_all():
     with pytest.raises(connections.NoConnection, match="'acme'"):
-        choose.only_one([], connector_id="acme")
+        choose.only_one([], connector_id="acme", now=NOW)
