@@ -2,6 +2,7 @@
 
 import signal
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,12 @@ async def surrogate_after(input, http):
 
 async def unfit_details(input, http):
     raise sdk.ProviderUnavailable("x", details={"when": 2**60, "what": "\\udcff"}, retry_after=float("inf"))
+
+class Word(str):
+    pass
+
+async def tell_words(input, http):
+    return {Word("number"): 1}
 
 async def leave(input, http):
     import sys
@@ -314,6 +321,20 @@ async def test_what_is_there_to_read_cannot_write(
         history = await process.last()
         assert (history.run.state, history.sends) == (runs.State.FAILED, [])
         assert file_world.server.requests("issues/create") == []
+
+
+async def test_a_text_of_a_class_of_its_own_is_a_text(file_world: World, isolated: tuple[str, ...]):
+    class Word(StrEnum):
+        REPO = "repo"
+        ROCKET = "acme/rocket"
+        DOOR = "Door"
+
+    async with process_with(file_world, isolated, "tell_words") as process:
+        await process.connect(file_world.server.url)
+        value = {Word.REPO: Word.ROCKET, "title": Word.DOOR}
+        outcome = await process.il.invoke("acme.issue.file", value)
+        assert outcome.output == {"number": 1}
+        assert (await process.last()).run.input_json == '{"repo":"acme/rocket","title":"Door"}'
 
 
 @pytest.mark.parametrize("name", ["wrong_shape", "no_json"])

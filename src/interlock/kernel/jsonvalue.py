@@ -177,7 +177,7 @@ def _check_text(text: str, path: str, what: str) -> int:
     if not text.isprintable():  # quick test first: most text is printable
         for character in text:
             code = ord(character)
-            if (code < 0x20 and character not in "\t\n\r") or code == 0x7F:
+            if (code < 0x20 and character not in "\t\n\r") or 0x7F <= code <= 0x9F:
                 raise InvalidJson(f"{what} {path}: control character U+{code:04X}")
             if 0xD800 <= code <= 0xDFFF:
                 raise InvalidJson(f"{what} {path}: U+{code:04X} is half a character (a lone surrogate)")

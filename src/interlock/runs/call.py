@@ -149,11 +149,13 @@ def check_input(capability: catalog.Capability, value: Mapping[str, JSON]) -> Gi
     asked = cast("JSON", value)
     # Within limits first: a schema may not have any.
     check_json(asked)
-    capability.validate_input(asked)
     raw = canonical(asked)
     if len(raw) > MOST_BYTES:
         raise InvalidJson(f"the input has {len(raw)} bytes as canonical JSON; the limit is {MOST_BYTES}")
-    return Given(cast("Mapping[str, JSON]", orjson.loads(raw)), raw.decode(), digest_bytes(raw))
+    # As it is read back: then a text is a text, and not an enumeration's member.
+    given = cast("Mapping[str, JSON]", orjson.loads(raw))
+    capability.validate_input(cast("JSON", given))
+    return Given(given, raw.decode(), digest_bytes(raw))
 
 
 def refuse_secrets(request: Request, given: Given, redactor: Redactor) -> None:

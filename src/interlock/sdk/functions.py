@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from interlock.kernel import JSON, InterlockError, InvalidJson, check_json, is_interruption
+from interlock.kernel import JSON, InterlockError, InvalidJson, canonical, check_json, is_interruption, read_json
 from interlock.sdk.errors import HandlerFailed
 from interlock.sdk.wire import Http
 
@@ -36,6 +36,7 @@ async def call_handler(reference: str, input: Mapping[str, JSON], http: Http) ->
     try:
         value = cast("JSON", await function(dict(input), http))
         check_json(value, what="output")
+        value = read_json(canonical(value))  # then a text is a text, and not an enumeration's member
     except InvalidJson as error:
         raise HandlerFailed(f"{reference} returned what is not JSON: {error.message}") from error
     except InterlockError:

@@ -14,7 +14,7 @@ SOURCES: Final = ("x-from", "x-from-header", "x-from-next", "x-from-input", "x-f
 """The annotations that say where a property comes from; at most one stands on a property."""
 
 _LIMITS: Final = JsonLimits(max_bytes=64 * 1_048_576, max_depth=64, max_nodes=2_000_000)
-_CONTROL: Final = {code: "\ufffd" for code in (*range(0x20), 0x7F) if chr(code) not in "\t\n\r"}
+_CONTROL: Final = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n\r"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

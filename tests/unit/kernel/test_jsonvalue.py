@@ -22,6 +22,8 @@ SMALL = JsonLimits(max_bytes=100, max_depth=3, max_nodes=10)
         ({"a": "x\x00"}, "$.a: control character U+0000"),
         ({"a": "\x1b[31m"}, "control character U+001B"),
         ({"a\x7f": 1}, "control character U+007F"),
+        ({"a": "x\x9b31m"}, "control character U+009B"),
+        ({"\x80": 1}, "control character U+0080"),
         ({"a": "\ud800"}, "$.a: U+D800 is half a character (a lone surrogate)"),
         ({1: "a"}, "the key 1 is not text"),
         ({"a": {1, 2}}, "set is not a JSON value"),
@@ -39,7 +41,7 @@ def test_what_is_refused_and_where(value: object, told: str) -> None:
 
 
 def test_line_breaks_and_tabs_are_text() -> None:
-    check_json({"body": "a\tb\nc\r\nd é \U0001f600"})
+    check_json({"body": "a\tb\nc\r\nd \xa0é \U0001f600"})
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "NaN", '{"a": Infinity}', "'x'", b"\xff", "[" * 100_000])

@@ -140,8 +140,8 @@ def test_an_idempotency_key_is_sent_and_is_needed() -> None:
 
 def test_control_characters_and_depth_in_answers() -> None:
     program = sdk.program(fix.operation("ticket.create"), {"repo": "a/b", "title": "T"}, fix.FACTS)
-    _, output = fix.drive(program, fix.answer({**fix.TICKET, "title": "a\x1b[31m\tb"}, status=201))
-    assert output.value["title"] == "a\ufffd[31m\tb"
+    _, output = fix.drive(program, fix.answer({**fix.TICKET, "title": "a\x1b[31m\tb\x9b"}, status=201))
+    assert output.value["title"] == "a\ufffd[31m\tb\ufffd"
     deep: object = 1
     for _ in range(200):
         deep = [deep]
