@@ -20,6 +20,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 def call(result):
     if result < 0: raise OSError(ctypes.get_errno(), "call")
     return result
+def writable(*folders):
+    # one file below these that can be opened for writing; opening alone changes nothing
+    for folder in folders:
+        for place, _, names in os.walk(folder):
+            for name in names:
+                try: os.close(os.open(place + "/" + name, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY))
+                except OSError: continue
+                return place + "/" + name
+    raise OSError(1, "none")
 def attempt():
 """
 _TAIL: Final = """
@@ -60,6 +69,9 @@ ESCAPES: Final[dict[str, str]] = {
     "bpf": "call(libc.syscall(321, 0, 0, 0))" if os.uname().machine == "x86_64" else "call(libc.syscall(280, 0, 0, 0))",
     "io-uring": "call(libc.syscall(425, 1, ctypes.create_string_buffer(120)))",
     "capabilities": "call(libc.prctl(24, 0, 0, 0, 0))",
+    "kernel-setting": "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
+    "kernel-settings": "writable(*('/proc/' + name for name in ('sys', 'irq', 'bus', 'fs', 'acpi', 'scsi', 'driver')))",
+    "kernel-keys": "os.open('/proc/sysrq-trigger', os.O_WRONLY)",
     "new-privileges": "assert libc.prctl(39, 0, 0, 0, 0) == 0 or call(-1) is None",
 }
 

@@ -34,6 +34,9 @@ NEEDS_PRIVILEGE = {
     "udp-outwards",
     "virtual-machine-socket",
     "name",
+    "kernel-setting",
+    "kernel-settings",
+    "kernel-keys",
 }
 """Attempts that a plain process may be too weak for: nobody stops them here, and yet they can fail."""
 

@@ -1,6 +1,7 @@
-"""Attempts to get out of a target, one for each property that a class may stand for."""
+"""Attempts to get out of a target, for each property that a class may stand for."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,28 +16,35 @@ from interlock.testing import peer as peers
 
 @dataclass(frozen=True, slots=True)
 class Escape:
-    """One attempt: a Python statement that raises OSError where it is stopped."""
+    """Ways to break one promise: Python statements, each of which raises OSError where it is stopped."""
 
     title: str
-    statement: str
+    statements: tuple[str, ...]
 
 
 ESCAPES: Final[Mapping[plane.Property, Escape]] = {
     plane.Property.ENVIRONMENT_LISTED: Escape(
-        "no variables but the listed", "met(set(os.environ) - {'PWD', 'HOME', 'LC_CTYPE'})"
+        "no variables but the listed", ("met(set(os.environ) - {'PWD', 'HOME', 'LC_CTYPE'})",)
     ),
     plane.Property.DESCRIPTORS_CLOSED: Escape(
-        "no descriptors but the standard streams", "met([fd for fd in range(3, 256) if is_open(fd)])"
+        "no descriptors but the standard streams", ("met([fd for fd in range(3, 256) if is_open(fd)])",)
     ),
-    plane.Property.WRITES_CONFINED: Escape("no file outside can be made", "open(outside + '/new', 'w').write('x')"),
-    plane.Property.READS_CONFINED: Escape("no file outside can be read", "open(outside + '/file').read()"),
+    plane.Property.WRITES_CONFINED: Escape(
+        "no file outside can be made, and no setting of the kernel changed",
+        (
+            "open(outside + '/new', 'w').write('x')",
+            "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
+            "os.open('/proc/sysrq-trigger', os.O_WRONLY)",
+        ),
+    ),
+    plane.Property.READS_CONFINED: Escape("no file outside can be read", ("open(outside + '/file').read()",)),
     plane.Property.NETWORK_NONE: Escape(
-        "the host's loopback cannot be reached", "socket.create_connection(('127.0.0.1', port), 5).send(b'x')"
+        "the host's loopback cannot be reached", ("socket.create_connection(('127.0.0.1', port), 5).send(b'x')",)
     ),
-    plane.Property.PROCESSES_HIDDEN: Escape("the host's processes cannot be seen", "os.stat(f'/proc/{pid}/stat')"),
-    plane.Property.PROCESSES_UNTOUCHABLE: Escape("the host's processes cannot be signalled", "os.kill(pid, 0)"),
+    plane.Property.PROCESSES_HIDDEN: Escape("the host's processes cannot be seen", ("os.stat(f'/proc/{pid}/stat')",)),
+    plane.Property.PROCESSES_UNTOUCHABLE: Escape("the host's processes cannot be signalled", ("os.kill(pid, 0)",)),
     plane.Property.PRIVILEGES_FIXED: Escape(
-        "no privileges can be gained", "met(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1)"
+        "no privileges can be gained", ("met(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1)",)
     ),
 }
 """Bounds on memory and processes, and a kernel apart, are left to the target's own probe."""
@@ -54,17 +62,22 @@ def met(found):
     if not found:
         raise OSError('nothing was there')
 open(inside + '/allowed', 'w').write('x')
-try:
-    {statement}
-except OSError:
-    print('stopped')
+for number, statement in enumerate({statements}):
+    try:
+        exec(statement)
+    except OSError:
+        continue
+    print('escaped', number)
+    break
 else:
-    print('escaped')
+    print('stopped')
 """
 
 
-async def is_stopped(subject: TargetSubject, property_: plane.Property) -> bool:
-    """Try to break that promise. Raises Broken if the attempt itself could not be made."""
+async def find_escape(subject: TargetSubject, property_: plane.Property) -> str | None:
+    """Try to break that promise. The attempt that got through; None if all were stopped. Raises Broken if they could not
+    be made."""
+    statements = ESCAPES[property_].statements
     with tempfile.TemporaryDirectory(prefix="interlock-escape-") as folder:
         outside, inside = Path(folder) / "outside", Path(folder) / "inside"
         outside.mkdir()
@@ -72,9 +85,11 @@ async def is_stopped(subject: TargetSubject, property_: plane.Property) -> bool:
         (outside / "file").write_text("kept")
         async with peers.loopback_peer() as peer:
             arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
-            source = _PROGRAM.replace("{statement}", ESCAPES[property_].statement)
-            said = await subject.run(source, arguments, folder=str(inside))
+            said = await subject.run(_PROGRAM.replace("{statements}", repr(statements)), arguments, folder=str(inside))
             got_out = peer.connections > 0 or (outside / "new").exists()
-        if said.strip() not in (b"stopped", b"escaped"):
-            raise Broken(f"the program said {said[:200]!r}")
-        return said.strip() == b"stopped" and not got_out
+    answer = re.fullmatch(rb"stopped|escaped ([0-9]{1,2})", said.strip())
+    if answer is None or int(answer[1] or 0) >= len(statements):
+        raise Broken(f"the program said {said[:200]!r}")
+    if answer[1] is not None:
+        return statements[int(answer[1])]
+    return "seen from outside" if got_out else None

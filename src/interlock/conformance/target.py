@@ -11,7 +11,7 @@ from typing import Final
 
 from interlock import plane, testing
 from interlock.conformance.checking import Check, Skipped, chosen, expect
-from interlock.conformance.escapes import ESCAPES, is_stopped
+from interlock.conformance.escapes import ESCAPES, find_escape
 from interlock.conformance.report import Report
 from interlock.conformance.target_subject import OpenTargetSubject, TargetSubject
 from interlock.kernel import Clock, SystemClock
@@ -105,9 +105,9 @@ async def _stops(property_: plane.Property, bench: TargetBench) -> str:
     found = await bench.attestation()
     if property_ not in plane.CLASSES.get(found.target_class, frozenset()):
         raise Skipped(f"{found.target_class} does not promise it")
-    stopped = await is_stopped(bench.subject, property_)
-    expect(stopped, f"{found.target_class} promises {property_}, and a program got through")
-    return "the attempt was stopped"
+    escape = await find_escape(bench.subject, property_)
+    expect(escape is None, f"{found.target_class} promises {property_}, and a program got through: {escape}")
+    return "every attempt was stopped"
 
 
 _watcher: list[str] | None = None

@@ -14,7 +14,8 @@ class Property(StrEnum):
     DESCRIPTORS_CLOSED = "descriptors-closed"
     """Only the three standard streams are open."""
     WRITES_CONFINED = "writes-confined"
-    """Nothing outside of the listed paths can be written, made or removed. Of modes and times it says nothing."""
+    """Nothing outside of the listed paths can be written, made or removed, and no setting of the kernel can be changed. Of
+    modes and times it says nothing."""
     READS_CONFINED = "reads-confined"
     """Nothing outside of the listed paths can be read."""
     NETWORK_NONE = "network-none"

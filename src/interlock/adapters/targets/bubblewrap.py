@@ -99,4 +99,5 @@ def _mounts(profile: plane.SandboxProfile) -> Iterator[str]:
     binds += [(path.rstrip("/") or "/", "--bind") for path in profile.write]
     for path, kind in sorted(binds, key=lambda bind: (bind[0].count("/"), bind[1] == "--bind")):
         yield from (kind, path, path)
-    yield from ("--remount-ro", "/")
+    # Where the user is root, the kernel's settings are theirs to change, with no capability at all.
+    yield from ("--remount-ro", "/proc", "--remount-ro", "/")

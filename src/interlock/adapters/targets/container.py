@@ -37,7 +37,13 @@ _BY_RUNC: Final = _BY_BOTH | {
     plane.Restraint.PROCESSES,
 }
 _DEVICES: Final = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}
-_PROC: Final = {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]}
+_PROC: Final = {
+    "destination": "/proc",
+    "type": "proc",
+    "source": "proc",
+    # Root's own settings of the kernel are root's to change, with no capability at all.
+    "options": ["ro", "nosuid", "noexec", "nodev"],
+}
 _MASKED: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sysrq-trigger", "/sys/firmware")
 
 

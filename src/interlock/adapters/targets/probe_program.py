@@ -37,6 +37,7 @@ def _all(tries: dict[str, Any]) -> dict[str, Any]:
         "descriptors": [fd for fd in range(3, 1024) if _works(lambda fd=fd: os.fstat(fd))],
         "wrote": [path for path in tries["write"] if _works(lambda path=path: _write(path))],
         "removed": [path for path in tries["remove"] if _works(lambda path=path: os.unlink(path))],
+        "opened": [path for path in tries["open"] if _works(lambda path=path: _open_to_write(path))],
         "read": [path for path in tries["read"] if _works(lambda path=path: _read(path))],
         "allowed": _works(lambda: _write(tries["allowed"])) if tries["allowed"] else None,
         "reached": [address for address in tries["connect"] if _works(lambda address=address: _connect(address))],
@@ -62,6 +63,10 @@ def _works(attempt: Callable[[], object]) -> bool:
 def _write(path: str) -> None:
     with open(path, "w") as file:
         file.write("written from inside")
+
+
+def _open_to_write(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
 
 def _read(path: str) -> bytes:

@@ -22,6 +22,8 @@ _LISTED: Final = "INTERLOCK_PROBE"
 _LOOPBACK: Final = "127.0.0.1"
 _FAMILIES: Final = (1, 16, 17, 40)
 """Sockets that know no network, or another one: of files, of the kernel, of raw packets, of virtual machines' hosts."""
+_SETTINGS: Final = ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger")
+"""Files of the kernel's that are root's to write. To open one changes nothing."""
 _PROCESSES: Final = 24
 _MEMORY: Final = 268_435_456
 _LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=4, max_nodes=4096)
@@ -110,6 +112,7 @@ class _Bait:
         tries = {
             "write": [str(path) for path in self._outside],
             "remove": [str(self._canary)],
+            "open": _SETTINGS,
             "read": [str(self._canary), "/etc/shadow", f"/proc/{os.getpid()}/environ"],
             "allowed": str(self._inside / "new") if self._confined else None,
             "connect": self._addresses,
@@ -171,7 +174,7 @@ class _Bait:
             and _LISTED in variables
             and all(name in (_LISTED, "PWD", "HOME") for name in variables),
             plane.Property.DESCRIPTORS_CLOSED: found.get("descriptors") == [],
-            plane.Property.WRITES_CONFINED: works and untouched,
+            plane.Property.WRITES_CONFINED: works and untouched and found.get("opened") == [],
             plane.Property.READS_CONFINED: works and found.get("read") == [],
             plane.Property.NETWORK_NONE: found.get("reached") == [],
             plane.Property.PROCESSES_HIDDEN: found.get("saw") is False,
