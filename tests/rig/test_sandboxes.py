@@ -1,10 +1,11 @@
 """bubblewrap, runc and gVisor: what each stops, what it was shown to be, and that nothing of it is left."""
 
+import ctypes
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,31 @@ async def test_it_stops_with_listed_hosts_too(confiner: plane.Confiner, tmp_path
         with escapes.prey(tmp_path) as prey:
             assert not await prey.tempt(lane, name, confined=True, hosts=(f"127.0.0.1:{prey.port}",))
             assert prey.untouched
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Generator[Path]:
+    """A folder with another file system mounted in it, at `mount`."""
+    if os.geteuid() != 0:
+        pytest.skip("to mount something takes root")
+    point, libc = tmp_path / "listed" / "mount", ctypes.CDLL(None)
+    point.mkdir(parents=True)
+    assert libc.mount(b"none", os.fsencode(point), b"tmpfs", 0, None) == 0
+    try:
+        (point / "file").write_text("kept")
+        yield point.parent
+    finally:
+        assert libc.umount2(os.fsencode(point), 0) == 0
+
+
+async def test_what_is_mounted_below_a_path_to_read_is_only_read_too(confiner: plane.Confiner, mounted: Path):
+    profile = SHELL.model_copy(update={"read": (*SHELL.read, str(mounted))})
+    async with whole_lane(confiner=confiner) as lane:
+        line = "cat mount/file; echo changed > mount/file; touch mount/new"
+        told = await run(lane, process("sh", "-c", line, sandbox=profile, cwd=str(mounted)))
+    assert told.said() == b"kept", (told, told.said("stderr"))
+    assert (mounted / "mount/file").read_text() == "kept"
+    assert not (mounted / "mount/new").exists()
 
 
 FETCH = """

@@ -179,7 +179,7 @@ class Container:
             "ociVersion": "1.0.2",
             "hostname": "sandbox",
             "root": {"path": "rootfs", "readonly": True},
-            "mounts": [_PROC, _DEVICES, *_mounts(profile)],
+            "mounts": [_PROC, _DEVICES, *_mounts(profile, recursive="rro" if self._is_runc else "ro")],
             "process": {
                 "terminal": False,
                 "user": {"uid": os.geteuid(), "gid": os.getegid()},
@@ -210,13 +210,14 @@ def _find(command: plane.Command, profile: plane.SandboxProfile) -> str:
     return path
 
 
-def _mounts(profile: plane.SandboxProfile) -> list[dict[str, Any]]:
-    """Parents before what is in them. What is not there cannot be read."""
-    binds = [(os.path.realpath(path), path, "ro") for path in profile.read if Path(path).exists()]
+def _mounts(profile: plane.SandboxProfile, *, recursive: str) -> list[dict[str, Any]]:
+    """Parents before what is in them. What is not there cannot be read. `recursive`: the runtime's word for read-only, with
+    all that is mounted below."""
+    binds = [(os.path.realpath(path), path, recursive) for path in profile.read if Path(path).exists()]
     binds += [(os.path.realpath(path), path, "rw") for path in profile.write]
     return [
         {"destination": path, "type": "bind", "source": source, "options": ["rbind", "nosuid", "nodev", mode]}
-        for source, path, mode in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[2]))
+        for source, path, mode in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[2] == "rw"))
     ]
 
 

@@ -36,6 +36,7 @@ def _all(tries: dict[str, Any]) -> dict[str, Any]:
         "variables": sorted(set(os.environ) - {"LC_CTYPE"}),  # Python itself sets that one
         "descriptors": [fd for fd in range(3, 1024) if _works(lambda fd=fd: os.fstat(fd))],
         "wrote": [path for path in tries["write"] if _works(lambda path=path: _write(path))],
+        "made": _works(lambda: os.mkdir(tries["make"])),
         "removed": [path for path in tries["remove"] if _works(lambda path=path: os.unlink(path))],
         "opened": [path for path in tries["open"] if _works(lambda path=path: _open_to_write(path))],
         "read": [path for path in tries["read"] if _works(lambda path=path: _read(path))],

@@ -90,6 +90,8 @@ class _Bait:
         self._inside.mkdir()
         self._canary = folder / "canary"
         self._canary.write_text(nonce)
+        self._mounted = Path(f"/sys/fs/cgroup/.probe-{nonce}")
+        """Below a path that is listed, on a file system of its own."""
         self._outside = [folder / "new", self._canary, *(Path(place) / f".probe-{nonce}" for place in _places())]
         self._nonce = nonce
         listeners = [_listen(stack, host) for host in (_LOOPBACK, *_own_addresses())]
@@ -111,6 +113,7 @@ class _Bait:
         )
         tries = {
             "write": [str(path) for path in self._outside],
+            "make": str(self._mounted),
             "remove": [str(self._canary)],
             "open": _SETTINGS,
             "read": [str(self._canary), "/etc/shadow", f"/proc/{os.getpid()}/environ"],
@@ -120,7 +123,9 @@ class _Bait:
             "processes": _PROCESSES * 2 if self._counts else 0,
             "memory": _MEMORY * 2 if self._weighs else 0,
         }
-        profile = plane.SandboxProfile(read=(*SYSTEM, sys.base_prefix), write=(str(self._inside),), limits=limits)
+        profile = plane.SandboxProfile(
+            read=(*SYSTEM, "/sys", sys.base_prefix), write=(str(self._inside),), limits=limits
+        )
         return self._intent(tries, clock, profile if self._confined else None, limits)
 
     def hosts_intent(self, clock: Clock) -> plane.ProcessIntent:
@@ -163,10 +168,10 @@ class _Bait:
     def shown(self, found: Mapping[str, JSON]) -> frozenset[plane.Property]:
         """What the findings show. Where the outside can be asked as well, both must agree."""
         canary_stands = self._canary.exists() and self._canary.read_text() == self._nonce
-        untouched = canary_stands and not any(path.exists() for path in self._outside if path != self._canary)
-        for path in self._outside:
-            if path.name == f".probe-{self._nonce}":
-                path.unlink(missing_ok=True)
+        new = [path for path in (*self._outside, self._mounted) if path != self._canary and path.exists()]
+        untouched = canary_stands and not new
+        for path in new:
+            path.rmdir() if path == self._mounted else path.unlink()
         variables, started = found.get("variables"), found.get("started")
         works = found.get("allowed") is True
         claims: dict[plane.Property, bool] = {
