@@ -29,6 +29,17 @@ async def test_what_is_derived_of_several_fields_is_what_the_service_sees(world:
     assert world.server.effects("issues/create") == 1
 
 
+async def test_a_service_lives_where_the_fields_say(world: World):
+    host, _, port = world.host.partition(":")
+    here = {**PARTS, "base_url": f"http://{host}:{{port}}", "fields": [*PARTS["fields"], sdk.field("port")]}
+    world.manifest = connector(auth=[here])
+    given = {"first": Secret(TOKEN[:-6]), "rest": TOKEN[-6:], "port": port}
+    async with world.process() as process:
+        made = await process.il.connections.connect_token("acme", given)
+        assert made.base_url == world.server.url
+        assert (await process.create()).state is runs.State.COMPLETED
+
+
 async def test_what_does_not_fit_the_fields_is_told_before_the_service_is_asked(world: World):
     world.manifest = connector(auth=[PARTS])
     async with world.process() as process:

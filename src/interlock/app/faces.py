@@ -216,7 +216,7 @@ class Connections:
             name=name,
             subject=None,
             scopes=frozenset(scopes or profile.scopes_offered),
-            base_url=base_url,
+            base_url=base_url or connections.service(profile, values),
             expires_at=expires_at,
         ).checked(wiring.clock.now())
         probed = await connections.probe(

@@ -36,6 +36,7 @@ from interlock.connections.errors import (
     SubjectMismatch,
     WrongConnector,
 )
+from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
 from interlock.connections.ports import Cipher, Records, Sealed, Standing
@@ -87,5 +88,6 @@ __all__ = [
     "WrongConnector",
     "fields",
     "probe",
+    "service",
     "shown",
 ]

@@ -149,6 +149,14 @@ def authorization_url(grant: sdk.grants.AuthorizationCode, values: sdk.fill.Valu
     return f"{url}{'&' if '?' in url else '?'}{urlencode(filled, quote_via=quote)}"
 
 
+def service(profile: sdk.AuthProfile, given: sdk.fill.Values) -> str | None:
+    """Where the service lives, for whom that depends on what was given; None if it is the profile's own address. Raises
+    GrantRefused."""
+    if not sdk.fill.holes(profile.base_url):
+        return None
+    return address(profile.base_url, given).rstrip("/")
+
+
 def address(template: str, values: sdk.fill.Values) -> str:
     """The address with its values: each stays in its place, and the whole is read as strictly as any other.
 

@@ -75,8 +75,9 @@ class Probe(Part):
 
 
 class AuthProfile(Part):
-    """One way to connect. `derive` makes further values of what is given and granted, by formulas such as
-    `base64({username}:{password})`; a placement's template holds exactly one of all these."""
+    """One way to connect. Fields that are no secrets may stand in `base_url` (`https://{site}.acme.dev`). `derive` makes
+    further values of what is given and granted, by formulas such as `base64({username}:{password})`; a placement's template
+    holds exactly one of all these."""
 
     profile_id: Name
     display_name: Text | None = None

@@ -31,7 +31,7 @@ _MAX_TEMPLATE: Final = 200
 
 def profile_problems(path: str, profile: AuthProfile, *, shown: AbstractSet[str]) -> Iterator[Problem]:
     """All that contradicts itself in a profile. `shown`: the secret fields that commands and webhooks use."""
-    yield from _address_problems(f"{path}.base_url", profile.base_url)
+    yield from _service_problems(f"{path}.base_url", profile)
     if isinstance(profile.grant, NoGrant):
         if profile.fields or profile.derive or profile.apply or profile.scopes_offered:
             yield Problem(path=path, problem="a profile without a grant has no fields, derive, apply or scopes")
@@ -46,6 +46,15 @@ def profile_problems(path: str, profile: AuthProfile, *, shown: AbstractSet[str]
             check_path(profile.probe.path)
         except ValueError as error:
             yield Problem(path=f"{path}.probe.path", problem=str(error))
+
+
+def _service_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
+    """Fields that are no secrets may stand in a service's address; what it becomes is checked again when it is filled."""
+    public = {each.name for each in profile.fields if not (each.secret or each.optional)}
+    if (problem := fill.problem_with(profile.base_url, public)) is not None:
+        yield Problem(path=path, problem=problem)
+    else:
+        yield from _address_problems(path, str(fill.fill(profile.base_url, dict.fromkeys(public, "1"))))
 
 
 def _address_problems(path: str, base_url: str) -> Iterator[Problem]:

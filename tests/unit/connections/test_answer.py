@@ -123,7 +123,7 @@ NASTY = "Sekret text of the provider <script>"
         (PLAIN, said({}, 302), "misconfigured"),
         (PLAIN, said(b"<html>" + NASTY.encode(), 500, content_type="text/html"), "temporarily_unavailable"),
         (PLAIN, said(b"<html>" + NASTY.encode(), 200, content_type="text/html"), "unreadable_answer"),
-        (PLAIN, said(b"access_token=%s&access_token=x" % TOKEN.encode(), content_type="text/plain"), "unreadable_answer"),
+        (PLAIN, said(b"access_token=%s&access_token=other-12345678" % TOKEN.encode(), content_type="text/plain"), "unreadable_answer"),
         (PLAIN, said(b"", 200), "unreadable_answer"),
         (PLAIN, said(b"", 204, content_type=""), "unreadable_answer"),
         (PLAIN, said(b"null", 200), "unreadable_answer"),

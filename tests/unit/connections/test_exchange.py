@@ -236,6 +236,16 @@ def test_no_value_leaves_its_place_in_an_address(value: str) -> None:
     assert parts.path.count("/") == 3
 
 
+def test_a_service_may_live_where_the_fields_say() -> None:
+    found = profile(sdk.api_key(base_url="https://{site}.acme.dev/v1", fields=[sdk.field("site")]))
+    assert (
+        exchange.service(found, {"site": "Team-1", "api_key": Secret("key-12345678")}) == "https://team-1.acme.dev/v1"
+    )
+    with pytest.raises(connections.GrantRefused, match="host of an address"):
+        exchange.service(found, {"site": "evil.dev/"})
+    assert exchange.service(profile(sdk.api_key()), {}) is None
+
+
 def test_a_certificate_goes_with_the_request() -> None:
     pair = (Secret("chain-pem-text"), Secret("key-pem-text"))
     client = exchange.Client(client_id="app", certificate=pair)
