@@ -2,7 +2,15 @@
 
 from datetime import UTC, datetime
 
-from interlock.connections import Connection, Credential, State
+from interlock.connections import (
+    INSTALL_LIFE,
+    Connection,
+    Credential,
+    Flow,
+    Install,
+    InstallState,
+    State,
+)
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 CONNECTION = Connection(
@@ -34,4 +42,19 @@ CREDENTIAL = Credential(
     expires_at=None,
     revoked_at=None,
     created_at=NOW,
+)
+INSTALL = Install(
+    install_id="ins_1",
+    tenant_id="t1",
+    connector_id="acme",
+    profile_id="oauth",
+    connection_name="work",
+    connection_id=None,
+    actor="ann",
+    flow=Flow.AUTHORIZATION_CODE,
+    state=InstallState.INSTALLING,
+    scopes_asked=frozenset({"read", "write"}),
+    expires_at=NOW + INSTALL_LIFE,
+    created_at=NOW,
+    updated_at=NOW,
 )

@@ -84,6 +84,7 @@ class Connections(Face[app.Connections]):
     list = waiting(app.Connections.list)
     fetch = waiting(app.Connections.fetch)
     revoke = waiting(app.Connections.revoke)
+    events = waiting(app.Connections.events)
 
 
 class Interlock(Face[app.Interlock]):

@@ -24,6 +24,7 @@ READS = (
     ("approvals", "show", "APPROVAL"),
     ("connections", "list"),
     ("connections", "show", "github"),
+    ("connections", "events", "github"),
     ("capabilities", "list"),
     ("review", "export", "RUN", "-o", "packet.json"),
     ("review", "trust", "-o", "trust.json"),

@@ -1,6 +1,6 @@
 """Connections over their records, on every engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from interlock.adapters.sql import tables
 from interlock.adapters.sql.connections import ConnectionRecords
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.rows import pack_set
-from interlock.connections import Connection, Connections, State, TokenGrant
+from interlock.connections import Connection, ConnectionEvent, Connections, Happening, State, TokenGrant
 from interlock.kernel import REDACTED, Caller, InterlockError, RequestError, Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
@@ -421,10 +421,58 @@ async def test_the_same_name_connected_by_many_at_once_is_one_connection(
     assert data_keys == 1
 
 
+async def test_all_that_happens_to_a_connection_is_told_and_chained(
+    store: sql.SqlStore, clock: testing.ManualClock, ids: testing.SequentialIds
+):
+    heard: list[ConnectionEvent] = []
+    ring = keys.Keyring(ROOT, KeyRecords(), store, clock=clock, ids=ids)
+    desk = Connections(store, ConnectionRecords(), ring, clock=clock, ids=ids, listener=heard.extend)
+    await desk.connect_token(ANN, GRANT)
+    await desk.connect_token(ANN, token("tok-second-0123456789"))
+    await desk.report_rejected(ANN, await resolve(desk), "401")
+    clock.advance(1)
+    await desk.connect_token(ANN, token("tok-third-0123456789"))
+    await desk.revoke(ANN, "acme", "left with tok-third-0123456789")
+    await desk.revoke(ANN, "acme", "again")
+    last = await desk.connect_token(ANN, GRANT)
+    found = await desk.list_events(ANN, "acme")
+    assert [(event.type, event.record()["reason"]) for event in found] == [
+        (Happening.CONNECTED, None),
+        (Happening.REPLACED, None),
+        (Happening.REAUTH_REQUIRED, "401"),
+        (Happening.REPLACED, None),
+        (Happening.RECOVERED, None),
+        (Happening.REVOKED, f"left with {REDACTED}"),
+        (Happening.CONNECTED, None),
+    ]
+    assert heard == found
+    assert connections.check_history(last, found) is None
+    assert last == await desk.fetch_connection(ANN, "acme")
+    assert await desk.list_events(ANN, last.connection_id, after_seq=2, limit=2) == found[2:4]
+    with pytest.raises(connections.ConnectionNotFound):
+        await desk.list_events(BOB, last.connection_id)
+
+
+async def test_what_is_not_written_is_not_told(
+    memory_store: sql.SqlStore, clock: testing.ManualClock, ids: testing.SequentialIds
+):
+    heard: list[ConnectionEvent] = []
+    ring = keys.Keyring(ROOT, KeyRecords(), memory_store, clock=clock, ids=ids)
+    made = await desk_on(memory_store, clock, ids).connect_token(ANN, GRANT)
+    desk = Connections(memory_store, Contended(), ring, clock=clock, ids=ids, listener=heard.extend)
+    for act in (desk.connect_token(ANN, GRANT), desk.revoke(ANN, "acme", "left")):
+        with pytest.raises(connections.ConnectionChanged):
+            await act
+    assert heard == []
+    assert connections.check_history(made, await desk.list_events(ANN, "acme")) is None
+
+
 class Contended(ConnectionRecords):
     """Somebody else is always quicker."""
 
-    def save(self, tx: Tx, connection: Connection, *, before: int | None) -> bool:
+    def save(
+        self, tx: Tx, connection: Connection, *, before: int | None, events: Sequence[ConnectionEvent] = ()
+    ) -> bool:
         return False
 
 

@@ -12,6 +12,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 
+from fix_connections import CONNECTION, CREDENTIAL
 from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
@@ -147,7 +148,30 @@ def test_a_database_that_does_not_exist(postgres_server: str) -> None:
         sql.open_store(url.render_as_string(hide_password=False), create=True)
 
 
+NEW_IN_CONNECTIONS = (
+    "management_mode",
+    "secret_source",
+    "source_json",
+    "params_json",
+    "refresh_due_at",
+    "refresh_fence",
+    "refresh_owner_id",
+    "refresh_until",
+    "refresh_credential_id",
+    "refresh_failures",
+    "refreshed_at",
+    "broken_at",
+    "head_seq",
+    "head_hash",
+)
+
 FIRST_SCHEMA = (
+    "DROP TABLE installs",
+    "DROP TABLE oauth_clients",
+    "DROP TABLE connection_events",
+    "DROP INDEX ix_connections_refresh_due_at",
+    *(f"ALTER TABLE connections DROP COLUMN {name}" for name in NEW_IN_CONNECTIONS),
+    *(f"ALTER TABLE credentials DROP COLUMN {name}" for name in ("superseded_at", "overlap_until", "grant_json")),
     "DROP TABLE evidence",
     "ALTER TABLE decisions RENAME COLUMN facts_json TO facts",
     "DROP INDEX ix_runs_trace_id",
@@ -177,9 +201,15 @@ def test_a_store_of_the_first_schema_migrates(
     def read(tx: Tx) -> object:
         run, ledger = admission.run, sql.SqlLedger(again)
         rows = [getattr(ledger, f"list_{kind}")(tx, run.tenant_id, run.run_id) for kind in ("events", "decisions")]
-        return [ledger.find_run(tx, run.tenant_id, run.run_id), *map(tuple, rows)]
+        standing = sql.ConnectionRecords().find(tx, CONNECTION.tenant_id, CONNECTION.name)
+        return [ledger.find_run(tx, run.tenant_id, run.run_id), *map(tuple, rows), standing]
+
+    def connect(tx: Tx) -> None:
+        assert sql.ConnectionRecords().save(tx, CONNECTION, before=None)
+        sql.ConnectionRecords().add_credential(tx, CREDENTIAL)
 
     asyncio.run(made.admit(admission))
+    asyncio.run(made.write(connect))
     asyncio.run(made.write(lambda tx: age(sql.connection(tx))))
     made.close()
     with pytest.raises(sql.MigrationsPending):
@@ -187,4 +217,9 @@ def test_a_store_of_the_first_schema_migrates(
     assert sql.migrate(fresh_url).applied == schema.REVISIONS[1:]
     again = open_store(fresh_url)
     assert asyncio.run(again.read(lambda tx: differences(sql.connection(tx)))) == []
-    assert asyncio.run(again.read(read)) == [admission.run, admission.events, admission.decisions]
+    assert asyncio.run(again.read(read)) == [
+        admission.run,
+        admission.events,
+        admission.decisions,
+        (CONNECTION, CREDENTIAL),
+    ]

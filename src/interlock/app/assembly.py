@@ -53,6 +53,7 @@ async def assemble(
     create: bool,
     rules: policy.Policy | None = None,
     more_connectors: Sequence[sdk.Manifest] = (),
+    listener: connections.Listener | None = None,
 ) -> Parts:
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
@@ -63,7 +64,7 @@ async def assemble(
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids)
         await ring.check()
-        desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids)
+        desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids, listener=listener)
         pending = connections.Pending(desk)
         lane = _http_lane(settings, pending)
         wiring = _wire(

@@ -253,6 +253,13 @@ class Connections:
         """Wipe every credential version and end every lease. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.revoke(self._caller, ref, reason)
 
+    @checked
+    async def events(
+        self, ref: str, *, after_seq: int = 0, limit: int = 500
+    ) -> "Sequence[connections.ConnectionEvent]":
+        """What happened to a connection, in order; go on with `after_seq` = the last event's. Raises ConnectionNotFound."""
+        return await self._parts.wiring.connections.list_events(self._caller, ref, after_seq=after_seq, limit=limit)
+
     def _profile(self, connector: str) -> "sdk.AuthProfile":
         manifest = self._parts.wiring.catalog.fetch_connector(connector)
         profile = next((each for each in manifest.auth if each.grant.type == "manual"), None)

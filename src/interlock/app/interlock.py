@@ -14,9 +14,12 @@ from interlock.app import arguments
 from interlock.app import settings as configuration
 from interlock.app.faces import Approvals, Connections, Runs, UnknownTarget
 from interlock.app.settings import Settings, SettingsFile
+from interlock.app.telling import OnEvent, Teller
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from interlock import plane, runs
     from interlock.app import assembly
 
@@ -55,6 +58,7 @@ class Interlock:
         connectors: Sequence[sdk.Manifest] = (),
         create: bool = True,
         background: bool = True,
+        on_connection_event: OnEvent | None = None,
     ) -> AsyncGenerator["Interlock"]:
         """Open the store and the rooms; close them at the end.
 
@@ -62,7 +66,9 @@ class Interlock:
         the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
         While it is open, it renews this process's hold on its attempts, once it has any, and, unless `background` is off or
         the store may only be read, recovers what dead processes left and has the places for commands that it used probed
-        again before their attestations end.
+        again before their attestations end. `on_connection_event` is awaited for each thing that happens to a connection
+        through this process, after its commit and outside of the call: `reauth_required` tells that one broke, `recovered`
+        that it serves again.
         Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
         arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
@@ -73,6 +79,7 @@ class Interlock:
             file = file or (None if found is None else configuration.read_file(found))
             settings = configuration.load(file, {} if url is None else {"store": url})
         clock = clock or SystemClock()
+        teller = None if on_connection_event is None else Teller(on_connection_event)
         parts = await assembly.assemble(
             settings,
             file=file,
@@ -81,20 +88,19 @@ class Interlock:
             create=create,
             rules=policy,
             more_connectors=connectors,
+            listener=None if teller is None else teller.hear,
         )
-        caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
         failure: Exception | SystemExit | KeyboardInterrupt | None = None
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(parts.wiring.ownership.keep)
-                if background and parts.store.refusal is None:
-                    tasks.start_soon(partial(parts.recovery.keep, every=settings.execution.owner_lease / 3))
-                    tasks.start_soon(parts.wiring.node.keep_proved)
+                _begin(tasks, parts, teller, background=background)
                 try:
-                    yield cls(parts, caller)
+                    yield cls(parts, Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles))
                 except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
                     failure = error
                 finally:
+                    if teller is not None:
+                        await teller.finish()
                     tasks.cancel_scope.cancel()
             if failure is not None:
                 raise failure
@@ -195,3 +201,13 @@ class Interlock:
         from interlock import runs
 
         return runs.Trust(await self._parts.keyring.public_keys()).dump()
+
+
+def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *, background: bool) -> None:
+    """What goes on while an Interlock is open."""
+    tasks.start_soon(parts.wiring.ownership.keep)
+    if teller is not None:
+        tasks.start_soon(teller.keep)
+    if background and parts.store.refusal is None:
+        tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / 3))
+        tasks.start_soon(parts.wiring.node.keep_proved)

@@ -30,6 +30,7 @@ def register(tree: typer.Typer) -> None:
     connecting = group(tree, "connections", "Accounts at services, whose credentials are kept sealed.")
     command(connecting, "list")(list_connections)
     command(connecting, "show")(show)
+    command(connecting, "events")(events)
     command(connecting, "revoke")(revoke)
 
 
@@ -125,6 +126,38 @@ async def show(desk: "Desk", ref: _Ref) -> "Answer":
     """
     async with desk.open() as il:
         return _described(await il.connections.fetch(ref))
+
+
+async def events(
+    desk: "Desk",
+    ref: _Ref,
+    after: Annotated[int, typer.Option(metavar="SEQ", min=0, help="Go on after this event.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 100,
+) -> "Answer":
+    """Show what happened to a connection, in order.
+
+    Example:
+      interlock connections events github
+    """
+    from interlock.cli.desk import Answer
+    from interlock.cli.documents import page
+    from interlock.cli.text import moment
+
+    async with desk.open() as il:
+        found = await il.connections.events(ref, after_seq=after, limit=limit)
+    records = [each.record() for each in found]
+
+    def show_events(paper: "Paper") -> None:
+        if not found:
+            paper.line("Nothing happened to it since.")
+            return
+        rows = [
+            (str(each.seq), moment(each.at), each.type.value, str(told["actor"]), str(told["reason"] or ""))
+            for each, told in zip(found, records, strict=True)
+        ]
+        paper.table(("event", "at", "what", "by", "why"), rows)
+
+    return Answer(document=page("events", list(records), limit=limit, key="seq"), show=show_events)
 
 
 async def revoke(

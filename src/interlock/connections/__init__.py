@@ -7,11 +7,14 @@ that has neither expired nor been revoked, for a host that the lease names; a re
 every version.
 """
 
-from interlock.connections import fields
+from interlock.connections import fields, install_machine
+from interlock.connections.changing import Listener
+from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.connections import Connections
 from interlock.connections.errands import Errands, Pending
 from interlock.connections.errors import (
     AmbiguousConnection,
+    CallbackRefused,
     ConnectionChanged,
     ConnectionDisabled,
     ConnectionExpired,
@@ -22,6 +25,10 @@ from interlock.connections.errors import (
     ErrandFailed,
     GrantRefused,
     HostNotLeased,
+    InstallEnded,
+    InstallFailed,
+    InstallNotFound,
+    InstallUsed,
     InvalidGrant,
     InvalidTransition,
     LeaseExpired,
@@ -38,21 +45,39 @@ from interlock.connections.errors import (
 )
 from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
-from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
-from interlock.connections.ports import Cipher, Records, Sealed, Standing
+from interlock.connections.history import ConnectionEvent, Happening
+from interlock.connections.history import check as check_history
+from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason
+from interlock.connections.model import (
+    MAX_LEASE,
+    Connection,
+    Credential,
+    Lease,
+    ManagementMode,
+    Refresh,
+    Resolved,
+    Sealed,
+    SourceKind,
+    State,
+)
+from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.showing import shown
 from interlock.connections.transitions import ALLOWED, USABLE
 
 __all__ = [
     "ALLOWED",
+    "INSTALL_LIFE",
     "MAX_LEASE",
     "USABLE",
     "AmbiguousConnection",
+    "CallbackRefused",
     "Cipher",
+    "ClientRecords",
     "Connection",
     "ConnectionChanged",
     "ConnectionDisabled",
+    "ConnectionEvent",
     "ConnectionExpired",
     "ConnectionInstalling",
     "ConnectionNotFound",
@@ -62,31 +87,50 @@ __all__ = [
     "CredentialDamaged",
     "ErrandFailed",
     "Errands",
+    "Flow",
+    "Found",
     "GrantRefused",
+    "Happening",
     "HostNotLeased",
+    "Install",
+    "InstallEnded",
+    "InstallFailed",
+    "InstallNotFound",
+    "InstallRecords",
+    "InstallState",
+    "InstallUsed",
     "InvalidGrant",
     "InvalidTransition",
     "Lease",
     "LeaseExpired",
     "LeaseNotFound",
     "LeaseRevoked",
+    "Listener",
+    "ManagementMode",
     "MissingScopes",
     "NameTaken",
     "NoConnection",
+    "OAuthClient",
     "Pending",
     "ProbeFailed",
     "Probed",
+    "Reason",
     "ReauthRequired",
     "Records",
+    "Refresh",
+    "Registration",
     "Resolved",
     "Sealed",
     "ServiceMismatch",
+    "SourceKind",
     "Standing",
     "State",
     "SubjectMismatch",
     "TokenGrant",
     "WrongConnector",
+    "check_history",
     "fields",
+    "install_machine",
     "probe",
     "service",
     "shown",

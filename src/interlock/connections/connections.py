@@ -1,31 +1,43 @@
 """Connecting, resolving, leasing, redeeming, revoking: the shell around the room's pure parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from interlock import plane
-from interlock.connections import choose, errors, granted, leases, sealing, transitions
-from interlock.connections.grant import TokenGrant, is_text
-from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, State
-from interlock.connections.ports import Cipher, Records, Sealed, Standing
+from interlock.connections import choose, errors, granted, leases, transitions
+from interlock.connections.changing import MAX_TRIES, Change, Changing, Listener, Saved
+from interlock.connections.grant import TokenGrant
+from interlock.connections.history import ConnectionEvent, Happening, Told
+from interlock.connections.model import MAX_LEASE, Connection, Lease, Resolved, State
+from interlock.connections.ports import Cipher, Records, Standing
+from interlock.connections.safe import Safe
 from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, StoreError, Tx, is_id
 
 MAX_PAGE: Final = 500
 _MAX_REASON: Final = 200
 _MAX_CANDIDATES: Final = 50
-_MAX_TRIES: Final = 5
 
 
 class Connections:
     """A tenant's accounts at services. Everything raises StoreError besides what it names."""
 
-    def __init__(self, store: Store, records: Records, cipher: Cipher, *, clock: Clock, ids: IdSource) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        cipher: Cipher,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        listener: Listener | None = None,
+    ) -> None:
         self._store = store
         self._records = records
-        self._cipher = cipher
+        self._safe = Safe(cipher)
+        self._changing = Changing(store, records, ids=ids, listener=listener)
         self._clock = clock
         self._ids = ids
 
@@ -37,7 +49,7 @@ class Connections:
         """
         now = self._clock.now()
         grant = grant.checked(now)
-        for _ in range(_MAX_TRIES):
+        for _ in range(MAX_TRIES):
             standing = await self._find(caller, grant.connection_name)
             if (connection := await self._try_connect(caller, grant, standing, now)) is not None:
                 return connection
@@ -114,7 +126,7 @@ class Connections:
 
         No read, once the tenant's key is in memory.
         """
-        return tuple((await self._open(resolved.credential)).values())
+        return tuple((await self._safe.open(resolved.credential)).values())
 
     async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
         """One secret field, for one host, under the run's own committed lease: the plane's credential resolver. One read.
@@ -128,7 +140,7 @@ class Connections:
         lease, connection, credential = found
         now = self._clock.now()
         leases.check(lease, connection, credential, host=host, tenant_id=tenant_id, run_id=run_id, now=now)
-        secrets = await self._open(credential)
+        secrets = await self._safe.open(credential)
         if ref.field not in secrets:
             raise errors.LeaseNotFound(f"lease {lease.lease_id} holds no secret field {ref.field[:60]!r}")
         return secrets[ref.field]
@@ -147,13 +159,19 @@ class Connections:
         now = self._clock.now()
         reason = (await self._redactor(caller, ref)).text(reason)
 
-        def change(standing: Standing) -> Connection:
+        def decide(standing: Standing) -> Change | None:
             connection = standing[0]
             if connection.state is State.REVOKED:
-                return connection
-            return transitions.move(connection, State.REVOKED, at=now, reason=_line(reason) or None)
+                return None
+            why = _line(reason) or None
 
-        return await self._change(caller, ref, change, wipe=True, now=now)
+            def wipe(tx: Tx) -> None:
+                self._records.wipe(tx, connection.connection_id, at=now)
+
+            after = transitions.move(connection, State.REVOKED, at=now, reason=why)
+            return Change(after, [Told(kind=Happening.REVOKED, actor=caller.actor, reason=why)], also=wipe)
+
+        return await self._changing.change(caller, ref, decide, at=now)
 
     async def report_rejected(self, caller: Caller, resolved: Resolved, reason: str) -> Connection:
         """The service refused the resolved credential as such (not for lack of rights): the connection needs a new one.
@@ -162,35 +180,31 @@ class Connections:
         """
         now = self._clock.now()
 
-        def change(standing: Standing) -> Connection:
+        def decide(standing: Standing) -> Change | None:
             connection = standing[0]
             stale = connection.current_credential_id != resolved.credential.credential_id
             if stale or connection.state not in transitions.USABLE:
-                return connection
-            return transitions.move(connection, State.REAUTH_REQUIRED, at=now, reason=_line(reason))
+                return None
+            after = transitions.move(connection, State.REAUTH_REQUIRED, at=now, reason=_line(reason))
+            return Change(after, [Told(kind=Happening.REAUTH_REQUIRED, actor=caller.actor, reason=after.reason)])
 
-        return await self._change(caller, resolved.connection.connection_id, change, wipe=False, now=now)
+        return await self._changing.change(caller, resolved.connection.connection_id, decide, at=now)
 
-    async def _change(
-        self, caller: Caller, ref: str, change: Callable[[Standing], Connection], *, wipe: bool, now: datetime
-    ) -> Connection:
-        def write(tx: Tx) -> Connection | None:
-            standing = self._look_up(tx, caller, ref)
+    async def list_events(
+        self, caller: Caller, ref: str, *, after_seq: int = 0, limit: int = MAX_PAGE
+    ) -> Sequence[ConnectionEvent]:
+        """What happened to the connection, in order, after the event `after_seq`; at most MAX_PAGE. Raises
+        ConnectionNotFound."""
+        size = max(1, min(limit, MAX_PAGE))
+
+        def look(tx: Tx) -> Sequence[ConnectionEvent]:
+            standing = self._changing.look_up(tx, caller, ref)
             if standing is None:
                 raise errors.ConnectionNotFound(ref)
-            changed = change(standing)
-            if changed is standing[0]:
-                return changed
-            if not self._records.save(tx, changed, before=standing[0].revision):
-                return None
-            if wipe:
-                self._records.wipe(tx, changed.connection_id, at=now)
-            return changed
+            place = standing[0].connection_id
+            return self._records.list_events(tx, caller.tenant_id, place, after_seq=after_seq, limit=size)
 
-        for _ in range(_MAX_TRIES):
-            if (changed := await self._store.write(write)) is not None:
-                return changed
-        raise errors.ConnectionChanged(f"connection {ref!r} is being changed by others")
+        return await self._store.read(look)
 
     async def _redactor(self, caller: Caller, ref: str) -> Redactor:
         """Knows the connection's present secrets, as far as they can still be read."""
@@ -198,16 +212,12 @@ class Connections:
         if found is None or found[1] is None:
             return Redactor()
         try:
-            return Redactor((await self._open(found[1])).values())
+            return Redactor((await self._safe.open(found[1])).values())
         except (errors.LeaseRevoked, errors.CredentialDamaged, StoreError):
             return Redactor()
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
-        return await self._store.read(lambda tx: self._look_up(tx, caller, ref))
-
-    def _look_up(self, tx: Tx, caller: Caller, ref: str) -> Standing | None:
-        # What no name can be is not asked for: a database may refuse such text.
-        return self._records.find(tx, caller.tenant_id, ref) if is_text(ref) else None
+        return await self._store.read(lambda tx: self._changing.look_up(tx, caller, ref))
 
     async def _try_connect(
         self, caller: Caller, grant: TokenGrant, standing: Standing | None, now: datetime
@@ -222,49 +232,21 @@ class Connections:
         connection = replace(
             connection, current_credential_id=self._ids.new("crd"), credential_expires_at=grant.expires_at
         )
+        told = granted.told(None if standing is None else standing[0], connection, actor=caller.actor, version=version)
         # Sealed before the transaction: the cipher may have to read or make a key.
-        credential = await self._seal(connection, grant, version, now)
-
-        def write(tx: Tx) -> bool:
-            if not self._records.save(tx, connection, before=before):
-                return False
-            self._records.wipe(tx, connection.connection_id, at=now)
-            self._records.add_credential(tx, credential)
-            return True
-
-        return connection if await self._store.write(write) else None
-
-    async def _seal(self, connection: Connection, grant: TokenGrant, version: int, now: datetime) -> Credential:
-        assert connection.current_credential_id is not None
-        fields = tuple(sorted(grant.fields))
-        aad = sealing.binding(
-            tenant_id=connection.tenant_id,
-            connection_id=connection.connection_id,
-            credential_id=connection.current_credential_id,
-            version=version,
-            fields=fields,
-        )
-        sealed = await self._cipher.seal(connection.tenant_id, sealing.pack(grant.secrets), aad=aad)
-        return Credential(
-            credential_id=connection.current_credential_id,
-            connection_id=connection.connection_id,
-            tenant_id=connection.tenant_id,
-            version=version,
-            key_id=sealed.key_id,
-            nonce=sealed.nonce,
-            ciphertext=sealed.ciphertext,
-            fields=fields,
-            expires_at=grant.expires_at,
-            revoked_at=None,
-            created_at=now,
+        credential = await self._safe.seal(
+            connection, grant.secrets, version=version, expires_at=grant.expires_at, at=now
         )
 
-    async def _open(self, credential: Credential) -> dict[str, Secret]:
-        if credential.nonce is None or credential.ciphertext is None:
-            raise errors.LeaseRevoked(f"credential {credential.credential_id} was erased")
-        sealed = Sealed(key_id=credential.key_id, nonce=credential.nonce, ciphertext=credential.ciphertext)
-        plaintext = await self._cipher.open(credential.tenant_id, sealed, aad=sealing.binding_of(credential))
-        return sealing.unpack(plaintext, credential.fields)
+        def write(tx: Tx) -> Saved | None:
+            saved = self._changing.save(tx, connection, told, before=before, at=now)
+            if saved is not None:
+                self._records.wipe(tx, connection.connection_id, at=now)
+                self._records.add_credential(tx, credential)
+            return saved
+
+        saved = await self._store.write(write)
+        return None if saved is None else self._changing.publish(saved)
 
 
 def _line(text: str) -> str:

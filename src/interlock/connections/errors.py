@@ -272,3 +272,38 @@ class CredentialDamaged(VerificationError):
     code = "credential_damaged"
     fault = Fault.OPERATOR
     next_step = _RECONNECT
+
+
+class InstallNotFound(NotFoundError):
+    """No such install: the link, the state or the id belongs to none, or to another tenant's."""
+
+    code = "install_not_found"
+    next_step = "Begin again: `interlock connect CONNECTOR`."
+
+
+class InstallEnded(ConflictError):
+    """The install has been completed, was cancelled, has failed or has expired."""
+
+    code = "install_ended"
+    next_step = "Begin again: `interlock connect CONNECTOR`."
+
+
+class InstallUsed(ConflictError):
+    """The install is past this step: its link, its callback and its answer count once."""
+
+    code = "install_used"
+    next_step = "Finish it where it was begun, or begin again: `interlock connect CONNECTOR`."
+
+
+class CallbackRefused(RequestError):
+    """The callback is not the one that the install awaits: from another browser, or at another address."""
+
+    code = "callback_refused"
+    next_step = "Go back to the browser in which you began, or begin again: `interlock connect CONNECTOR`."
+
+
+class InstallFailed(ConnectionError_):
+    """The service did not give a credential, or gave one that cannot be used. `details.reason` says why, in one word."""
+
+    code = "install_failed"
+    next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."

@@ -1,12 +1,14 @@
-"""What a connection is after a grant: a new one, or the one of that name with its next credential."""
+"""What a connection is after a grant: a new one, or the one of that name with its next credential; and what is told of it."""
 
 from dataclasses import replace
 from datetime import datetime
 
 from interlock.connections import errors, transitions
 from interlock.connections.grant import TokenGrant
+from interlock.connections.history import Happening, Told
 from interlock.connections.model import Connection, State
-from interlock.kernel import Caller
+from interlock.connections.transitions import BROKEN, USABLE
+from interlock.kernel import JSON, Caller
 
 
 def begun(grant: TokenGrant, connection_id: str, caller: Caller, *, at: datetime) -> Connection:
@@ -43,6 +45,21 @@ def renewed(connection: Connection, grant: TokenGrant, *, at: datetime) -> Conne
         scopes=grant.scopes,
         base_url=grant.base_url,
     )
+
+
+def told(before: Connection | None, after: Connection, *, actor: str, version: int) -> list[Told]:
+    """What happened to the connection that was `before`: connected, or its credential replaced, which may have mended it."""
+    data: dict[str, JSON] = {
+        "credential_id": after.current_credential_id,
+        "version": version,
+        "subject": after.subject,
+        "scopes": sorted(after.scopes),
+    }
+    new = before is None or before.state not in USABLE | BROKEN
+    happened = [Told(kind=Happening.CONNECTED if new else Happening.REPLACED, actor=actor, data=data)]
+    if before is not None and before.state in BROKEN:
+        happened.append(Told(kind=Happening.RECOVERED, actor=actor))
+    return happened
 
 
 def _check_same(connection: Connection, grant: TokenGrant) -> None:

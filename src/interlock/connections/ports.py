@@ -1,24 +1,17 @@
 """What this room asks of others: where its records are kept, and who seals its secrets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from interlock.connections.model import Connection, Credential, Lease
+from interlock.connections.clients import OAuthClient
+from interlock.connections.history import ConnectionEvent
+from interlock.connections.installs import Install
+from interlock.connections.model import Connection, Credential, Lease, Sealed
 from interlock.kernel import Tx
 
 Standing: TypeAlias = tuple[Connection, Credential | None]
 """A connection as stored, with its current credential version if it has one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A ciphertext with what is needed to open it, beside the key and the associated data."""
-
-    key_id: str
-    nonce: bytes = field(repr=False)
-    ciphertext: bytes = field(repr=False)
 
 
 class Cipher(Protocol):
@@ -54,11 +47,20 @@ class Records(Protocol):
         """The tenant's lease, with its connection and the credential version that it names."""
         ...
 
-    def save(self, tx: Tx, connection: Connection, *, before: int | None) -> bool:
-        """Insert a connection (`before` None), or replace the one that has the revision `before`.
+    def save(
+        self, tx: Tx, connection: Connection, *, before: int | None, events: Sequence[ConnectionEvent] = ()
+    ) -> bool:
+        """Insert a connection (`before` None), or replace the one that has the revision `before`; with the events that tell
+        of it, up to its head.
 
         False, and nothing written, if the name is taken or the revision is another by now.
         """
+        ...
+
+    def list_events(
+        self, tx: Tx, tenant_id: str, connection_id: str, *, after_seq: int, limit: int
+    ) -> Sequence[ConnectionEvent]:
+        """What happened to the tenant's connection, in order, after the event `after_seq`."""
         ...
 
     def add_credential(self, tx: Tx, credential: Credential) -> None:
@@ -68,4 +70,53 @@ class Records(Protocol):
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
         """Erase the secret of every credential version of a connection, revoke every lease on it, and forget the answers
         that were kept for it."""
+        ...
+
+
+class InstallRecords(Protocol):
+    """Where installs are kept. Every method runs in the caller's transaction."""
+
+    def insert(self, tx: Tx, install: Install) -> None:
+        """Add an install."""
+        ...
+
+    def replace(self, tx: Tx, before: Install, after: Install) -> bool:
+        """Change an install that still is `before`: its revision, and the key that it is sealed under. False, and nothing
+        written, if it is not."""
+        ...
+
+    def find(self, tx: Tx, tenant_id: str, install_id: str) -> Install | None:
+        """The tenant's install."""
+        ...
+
+    def find_by_link(self, tx: Tx, link_digest: str) -> Install | None:
+        """The install that the link leads to, of whatever tenant: who holds the link is told."""
+        ...
+
+    def find_by_state(self, tx: Tx, state_digest: str) -> Install | None:
+        """The install that the state token belongs to, of whatever tenant."""
+        ...
+
+    def list_installs(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[Install]:
+        """The tenant's installs, newest first, after the install id `cursor`."""
+        ...
+
+    def list_over(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[Install]:
+        """Installs of any tenant that have not ended and whose time is over."""
+        ...
+
+
+class ClientRecords(Protocol):
+    """Where the OAuth clients are kept that we registered ourselves. Every method runs in the caller's transaction."""
+
+    def save(self, tx: Tx, client: OAuthClient) -> None:
+        """Keep a client, in the place of the one that the tenant's connector had at that issuer."""
+        ...
+
+    def find(self, tx: Tx, tenant_id: str, *, connector_id: str, issuer: str) -> OAuthClient | None:
+        """The client of the tenant's connector at that issuer."""
+        ...
+
+    def find_client(self, tx: Tx, tenant_id: str, oauth_client_id: str) -> OAuthClient | None:
+        """The tenant's client of that id."""
         ...

@@ -21,6 +21,9 @@ ALLOWED: Final[Mapping[State, frozenset[State]]] = {
     State.DISABLED: frozenset({State.INSTALLING, State.REVOKED}),
 }
 
+BROKEN: Final = frozenset({State.DEGRADED, State.REAUTH_REQUIRED})
+"""The states in which something is wrong with the credential; `recovered` tells that it is over."""
+
 USABLE: Final = frozenset({State.CONNECTED, State.DEGRADED})
 """The states in which a connection serves calls."""
 
@@ -29,7 +32,14 @@ def move(connection: Connection, to: State, *, at: datetime, reason: str | None 
     """The connection in its next state, one revision on. Raises InvalidTransition."""
     if to not in ALLOWED[connection.state]:
         raise InvalidTransition(f"connection {connection.name!r} is {connection.state} and cannot become {to}")
-    return replace(connection, state=to, reason=reason, revision=connection.revision + 1, updated_at=at)
+    return replace(
+        connection,
+        state=to,
+        reason=reason,
+        broken_at=(connection.broken_at or at) if to in BROKEN else None,
+        revision=connection.revision + 1,
+        updated_at=at,
+    )
 
 
 def connect(connection: Connection, *, at: datetime) -> Connection:

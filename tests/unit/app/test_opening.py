@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fix_connector import connector
 from fix_plane import Intents
-from interlock import Interlock, app, catalog, plane, testing
+from interlock import Interlock, app, catalog, connections, plane, sdk, testing
 from interlock.adapters import lanes
 from interlock.app import late
 from interlock.kernel import ConnectionError_, Secret
@@ -105,3 +106,26 @@ def test_connectors_are_there_for_whoever_asks():
         assert discovery.problems == ()
 
     anyio.run(ask)
+
+
+def test_events_of_connections_are_told_to_the_end_and_a_callback_that_fails_harms_nothing(
+    caplog: pytest.LogCaptureFixture,
+):
+    told: list[str] = []
+    quiet = connector(auth=[sdk.token_profile(scopes=["repo"])]).manifest
+
+    async def notify(event: connections.ConnectionEvent) -> None:
+        if event.seq == 2:
+            raise RuntimeError("the pager is off")
+        await anyio.lowlevel.checkpoint()
+        told.append(event.type)
+
+    async def use() -> None:
+        async with Interlock.open(":memory:", on_connection_event=notify, connectors=[quiet]) as il:
+            for token in ("one-0123456789", "two-0123456789", "three-0123456789"):
+                await il.connections.connect_token("acme", token)
+            await il.connections.revoke("acme")
+
+    anyio.run(use)
+    assert told == ["connected", "replaced", "revoked"]
+    assert "the pager is off" in caplog.text

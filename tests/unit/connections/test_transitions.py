@@ -25,7 +25,8 @@ def test_every_step_is_either_drawn_or_refused(state: State, target: State):
     before = connection(state)
     if target in transitions.ALLOWED[state]:
         after = transitions.move(before, target, at=LATER, reason="because")
-        assert after == replace(before, state=target, reason="because", revision=8, updated_at=LATER)
+        broken = LATER if target in transitions.BROKEN else None
+        assert after == replace(before, state=target, reason="because", broken_at=broken, revision=8, updated_at=LATER)
     else:
         with pytest.raises(connections.InvalidTransition) as caught:
             transitions.move(before, target, at=LATER)
@@ -58,3 +59,11 @@ def test_what_was_revoked_never_serves_again_unless_it_is_installed_anew(steps: 
         elif step is State.INSTALLING:
             revoked = False
         assert not (revoked and here.state in transitions.USABLE)
+
+
+def test_a_connection_is_broken_from_its_first_fault_to_its_mending():
+    degraded = transitions.move(connection(State.CONNECTED), State.DEGRADED, at=NOW)
+    worse = transitions.move(degraded, State.REAUTH_REQUIRED, at=LATER)
+    assert (degraded.broken_at, worse.broken_at) == (NOW, NOW)
+    assert transitions.connect(worse, at=LATER).broken_at is None
+    assert transitions.move(worse, State.REVOKED, at=LATER).broken_at is None

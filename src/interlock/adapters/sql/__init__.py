@@ -26,6 +26,7 @@ from interlock.adapters.sql.errors import (
 )
 from interlock.adapters.sql.evidence import LedgerSink
 from interlock.adapters.sql.housekeeping import sweep
+from interlock.adapters.sql.installs import ClientRecords, InstallRecords
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
@@ -38,10 +39,12 @@ from interlock.adapters.sql.validators import ValidatorRecords
 __all__ = [
     "ApprovalRecords",
     "BudgetRecords",
+    "ClientRecords",
     "ConnectionRecords",
     "DriverMissing",
     "Finding",
     "ForeignFile",
+    "InstallRecords",
     "InvalidStoreUrl",
     "KeyRecords",
     "LedgerSink",

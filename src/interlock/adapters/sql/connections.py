@@ -1,13 +1,15 @@
 """Connections, credential versions and leases in SQL."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, case, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, bindparam, case, delete, insert, select, update
 
 from interlock import connections
-from interlock.adapters.sql.rows import lease_from, pack, pack_set, unpack
+from interlock.adapters.sql.rows import lease_from, optional, pack, pack_set, read_optional, unpack
+from interlock.adapters.sql.tables import connection_events as happened
 from interlock.adapters.sql.tables import connections as accounts
 from interlock.adapters.sql.tables import credentials, leases, validators
 from interlock.adapters.sql.transaction import connection as session
@@ -17,6 +19,8 @@ from interlock.kernel import Tx, is_id
 _ACCOUNT: Final = tuple(column.name for column in accounts.columns)
 _CREDENTIAL: Final = tuple(column.name for column in credentials.columns)
 _LEASE: Final = tuple(column.name for column in leases.columns)
+_EVENT: Final = tuple(column.name for column in happened.columns)
+_REFRESH: Final = tuple(each.name for each in fields(connections.Refresh))
 
 # Every governed call runs one or two of these, so they are built once: then only their parameters differ.
 _STANDING: Final[Select[Any]] = (
@@ -85,11 +89,22 @@ class ConnectionRecords:
         credential = _credential(row[second:])
         return lease, _connection(row[first:second], ends=credential.expires_at), credential
 
-    def save(self, tx: Tx, connection: connections.Connection, *, before: int | None) -> bool:
-        values = _values(connection, _ACCOUNT) | {
-            "state": connection.state.value,
-            "scopes": pack_set(connection.scopes),
-        }
+    def save(
+        self,
+        tx: Tx,
+        connection: connections.Connection,
+        *,
+        before: int | None,
+        events: Sequence[connections.ConnectionEvent] = (),
+    ) -> bool:
+        if not self._save(tx, connection, before=before):
+            return False
+        if events:
+            session(tx).execute(insert(happened), [_values(event, _EVENT) for event in events])
+        return True
+
+    def _save(self, tx: Tx, connection: connections.Connection, *, before: int | None) -> bool:
+        values = _account(connection)
         if before is not None:
             fence = (
                 accounts.c.tenant_id == connection.tenant_id,
@@ -108,8 +123,25 @@ class ConnectionRecords:
         return True
 
     def add_credential(self, tx: Tx, credential: connections.Credential) -> None:
-        values = _values(credential, _CREDENTIAL) | {"fields": pack(credential.fields)}
+        values = {name: getattr(credential, name) for name in _CREDENTIAL if name != "grant_json"}
+        values |= {"fields": pack(credential.fields), "grant_json": optional(credential.grant)}
         session(tx).execute(insert(credentials).values(values))
+
+    def list_events(
+        self, tx: Tx, tenant_id: str, connection_id: str, *, after_seq: int, limit: int
+    ) -> Sequence[connections.ConnectionEvent]:
+        wanted = (
+            select(happened)
+            .where(
+                happened.c.tenant_id == tenant_id,
+                happened.c.connection_id == connection_id,
+                happened.c.seq > after_seq,
+            )
+            .order_by(happened.c.seq)
+            .limit(limit)
+        )
+        found = session(tx).execute(wanted).mappings()
+        return [_event(row) for row in found]
 
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
         session(tx).execute(
@@ -139,15 +171,40 @@ def _standing(row: Sequence[Any]) -> connections.Standing:
     return _connection(row[:split], ends=None if credential is None else credential.expires_at), credential
 
 
+def _account(connection: connections.Connection) -> dict[str, Any]:
+    """The columns of a connection; those of its refresh stand among them."""
+    made = {
+        "state": connection.state.value,
+        "scopes": pack_set(connection.scopes),
+        "management_mode": connection.management_mode.value,
+        "secret_source": connection.secret_source.value,
+        "source_json": optional(connection.source),
+        "params_json": pack(connection.params),
+    } | {f"refresh_{name}": getattr(connection.refresh, name) for name in _REFRESH}
+    return _values(connection, [name for name in _ACCOUNT if name not in made]) | made
+
+
 def _connection(row: Sequence[Any], *, ends: datetime | None) -> connections.Connection:
     """`ends` is when its current credential does."""
     facts: dict[str, Any] = dict(zip(_ACCOUNT, row, strict=True), credential_expires_at=ends)
     facts["state"] = connections.State(facts["state"])
     facts["scopes"] = frozenset(unpack(facts["scopes"]))
+    facts["management_mode"] = connections.ManagementMode(facts["management_mode"])
+    facts["secret_source"] = connections.SourceKind(facts["secret_source"])
+    facts["params"] = unpack(facts.pop("params_json"))
+    facts["source"] = read_optional(facts.pop("source_json"))
+    facts["refresh"] = connections.Refresh(**{name: facts.pop(f"refresh_{name}") for name in _REFRESH})
     return connections.Connection(**facts)
 
 
 def _credential(row: Sequence[Any]) -> connections.Credential:
     facts: dict[str, Any] = dict(zip(_CREDENTIAL, row, strict=True))
     facts["fields"] = tuple(unpack(facts["fields"]))
+    facts["grant"] = read_optional(facts.pop("grant_json"))
     return connections.Credential(**facts)
+
+
+def _event(row: RowMapping) -> connections.ConnectionEvent:
+    facts: dict[str, Any] = dict(row)
+    facts["type"] = connections.Happening(facts["type"])
+    return connections.ConnectionEvent(**facts)

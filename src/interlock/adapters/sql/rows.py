@@ -34,7 +34,8 @@ def pack_set(names: Iterable[str]) -> str:
     return pack(sorted(names))
 
 
-def _optional(value: JSON) -> str | None:
+def optional(value: JSON) -> str | None:
+    """JSON for a text column that may be empty."""
     return None if value is None else pack(value)
 
 
@@ -47,8 +48,9 @@ def _read(record: Record, **read: object) -> dict[str, Any]:
     return {**cast("Mapping[str, Any]", record), **read}
 
 
-def _json(text: str | None) -> JSON:
-    return None if text is None else cast("JSON", unpack(text))
+def read_optional(text: str | None) -> Any:
+    """What `optional` wrote."""
+    return None if text is None else unpack(text)
 
 
 def run_row(run: runs.Run) -> SqlRow:
@@ -77,7 +79,7 @@ def run_row(run: runs.Run) -> SqlRow:
         run.head_hash,
         run.attempt_count,
         run.approval_id,
-        _optional(run.error),
+        optional(run.error),
         run.signature,
         run.signing_key_id,
         to_micros(run.created_at),
@@ -102,7 +104,7 @@ def _of_run(record: Record) -> dict[str, Any]:
         origin=runs.Origin(record["origin"]),
         state=runs.State(record["state"]),
         targets=tuple(unpack(record["targets"])),
-        error=_json(record["error"]),
+        error=read_optional(record["error"]),
     )
 
 
@@ -118,13 +120,13 @@ def attempt_row(attempt: runs.Attempt) -> SqlRow:
         attempt.lease_id,
         to_micros(attempt.started_at),
         _micros(attempt.finished_at),
-        _optional(attempt.error),
+        optional(attempt.error),
     )
 
 
 def attempt_from(record: Record) -> runs.Attempt:
     return runs.Attempt(
-        **_read(record, state=runs.AttemptState(record["state"]), error=_json(record["error"])),
+        **_read(record, state=runs.AttemptState(record["state"]), error=read_optional(record["error"])),
     )
 
 
@@ -272,7 +274,7 @@ def moving_row(run: runs.Run) -> SqlRow:
         run.head_hash,
         run.attempt_count,
         run.approval_id,
-        _optional(run.error),
+        optional(run.error),
         run.signature,
         run.signing_key_id,
         to_micros(run.updated_at),
@@ -299,7 +301,7 @@ def editable_row(change: runs.Change) -> SqlRow | None:
 def attempt_end_row(change: runs.Change) -> SqlRow:
     end = change.attempt_end
     assert end is not None
-    return (end.state.value, to_micros(end.finished_at), _optional(end.error), end.attempt_id, change.after.run_id)
+    return (end.state.value, to_micros(end.finished_at), optional(end.error), end.attempt_id, change.after.run_id)
 
 
 def send_end_row(change: runs.Change) -> SqlRow:

@@ -1,67 +1,58 @@
-"""Every table of the ledger. Moments are whole microseconds (`kernel.to_micros`), JSON is canonical text."""
+"""Every table of the ledger."""
 
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
-    TextClause,
-    TypeDecorator,
     UniqueConstraint,
     text,
 )
 
-from interlock.kernel import from_micros, to_micros
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime kept as a 64-bit number of microseconds: exact, sortable, the same on every database."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the database."""
-        return None if value is None else to_micros(value)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
-        return None if value is None else from_micros(value)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
+from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
+from interlock.adapters.sql.connection_tables import (
+    connection_events,
+    connections,
+    credentials,
+    installs,
+    leases,
+    oauth_clients,
 )
 
-_Id = String(40)
-_Name = String(200)
-
-
-def _where(condition: TextClause, *names: str) -> Index:
-    """An index over some rows. SQLite uses it for a query that says the same condition in the same words."""
-    return Index(None, *names, sqlite_where=condition, postgresql_where=condition)
-
-
-def _where_set(name: str) -> Index:
-    """An index over the rows that have a value there, for columns that are seldom set."""
-    return _where(text(f"{name} IS NOT NULL"), name)
-
+__all__ = [
+    "NOT_COMPLETED",
+    "RUNNING",
+    "TRACED",
+    "approvals",
+    "artifacts",
+    "attempts",
+    "budget_slots",
+    "budget_windows",
+    "connection_events",
+    "connections",
+    "credentials",
+    "decisions",
+    "events",
+    "evidence",
+    "idempotency_keys",
+    "installs",
+    "keys",
+    "leases",
+    "metadata",
+    "oauth_clients",
+    "owners",
+    "runs",
+    "sends",
+    "validators",
+]
 
 NOT_COMPLETED: Final = text("state <> 'completed'")
 """Nearly all runs are completed: those are found as well without an index of their states, and each costs two entries less."""
@@ -81,51 +72,51 @@ TRACED: Final = text("trace_id <> run_id")
 runs = Table(
     "runs",
     metadata,
-    Column("run_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
+    Column("run_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
     Column("kind", String(20), nullable=False),
     Column("origin", String(20), nullable=False),
-    Column("parent_run_id", _Id),
-    Column("capability", _Name, nullable=False),
-    Column("connector_id", _Name),
+    Column("parent_run_id", ID),
+    Column("capability", NAME, nullable=False),
+    Column("connector_id", NAME),
     Column("connector_version", String(64)),
     Column("manifest_digest", String(80)),
-    Column("connection_id", _Id),
-    Column("actor", _Name, nullable=False),
-    Column("environment", _Name, nullable=False),
-    Column("trace_id", _Name, nullable=False),
+    Column("connection_id", ID),
+    Column("actor", NAME, nullable=False),
+    Column("environment", NAME, nullable=False),
+    Column("trace_id", NAME, nullable=False),
     Column("targets", Text, nullable=False),
-    Column("idempotency_key", _Name),
+    Column("idempotency_key", NAME),
     Column("input_json", Text, nullable=False),
     Column("input_digest", String(80), nullable=False),
     Column("state", String(20), nullable=False),
-    Column("reason", _Name),
+    Column("reason", NAME),
     Column("fence", BigInteger, nullable=False),
     Column("head_seq", BigInteger, nullable=False),
     Column("head_hash", String(80), nullable=False),
     Column("attempt_count", Integer, nullable=False),
-    Column("approval_id", _Id),
+    Column("approval_id", ID),
     Column("error", Text),
     Column("signature", Text),
-    Column("signing_key_id", _Name),
+    Column("signing_key_id", NAME),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("deadline_at", Moment),
     Index(None, "tenant_id", "created_at", "run_id"),
-    _where(NOT_COMPLETED, "tenant_id", "state", "created_at", "run_id"),
+    where(NOT_COMPLETED, "tenant_id", "state", "created_at", "run_id"),
     Index(None, "tenant_id", "capability", "created_at", "run_id"),
-    _where_set("parent_run_id"),
-    _where(TRACED, "trace_id"),
+    where_set("parent_run_id"),
+    where(TRACED, "trace_id"),
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    Column("tenant_id", _Name, primary_key=True),
-    Column("capability", _Name, primary_key=True),
-    Column("key", _Name, primary_key=True),
-    Column("run_id", _Id, nullable=False),
+    Column("tenant_id", NAME, primary_key=True),
+    Column("capability", NAME, primary_key=True),
+    Column("key", NAME, primary_key=True),
+    Column("run_id", ID, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index(None, "expires_at"),
 )
@@ -133,32 +124,32 @@ idempotency_keys = Table(
 attempts = Table(
     "attempts",
     metadata,
-    Column("attempt_id", _Id, primary_key=True),
-    Column("run_id", _Id, ForeignKey("runs.run_id"), nullable=False),
-    Column("tenant_id", _Name, nullable=False),
+    Column("attempt_id", ID, primary_key=True),
+    Column("run_id", ID, ForeignKey("runs.run_id"), nullable=False),
+    Column("tenant_id", NAME, nullable=False),
     Column("number", Integer, nullable=False),
     Column("state", String(20), nullable=False),
-    Column("owner_id", _Id, nullable=False),
+    Column("owner_id", ID, nullable=False),
     Column("fence", BigInteger, nullable=False),
-    Column("lease_id", _Id),
+    Column("lease_id", ID),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("error", Text),
     UniqueConstraint("run_id", "number"),
-    _where(RUNNING, "owner_id"),
+    where(RUNNING, "owner_id"),
     sqlite_with_rowid=False,
 )
 
 sends = Table(
     "sends",
     metadata,
-    Column("send_id", _Id, primary_key=True),
-    Column("run_id", _Id, nullable=False),
-    Column("attempt_id", _Id, ForeignKey("attempts.attempt_id"), nullable=False),
-    Column("tenant_id", _Name, nullable=False),
+    Column("send_id", ID, primary_key=True),
+    Column("run_id", ID, nullable=False),
+    Column("attempt_id", ID, ForeignKey("attempts.attempt_id"), nullable=False),
+    Column("tenant_id", NAME, nullable=False),
     Column("number", Integer, nullable=False),
     Column("purpose", String(20), nullable=False),
-    Column("target_class", _Name, nullable=False),
+    Column("target_class", NAME, nullable=False),
     Column("intent_json", Text, nullable=False),
     Column("intent_digest", String(80), nullable=False),
     Column("delivery", String(20), nullable=False),
@@ -171,10 +162,10 @@ sends = Table(
 events = Table(
     "events",
     metadata,
-    Column("run_id", _Id, primary_key=True),
+    Column("run_id", ID, primary_key=True),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("event_id", _Id, nullable=False),
-    Column("tenant_id", _Name, nullable=False),
+    Column("event_id", ID, nullable=False),
+    Column("tenant_id", NAME, nullable=False),
     Column("type", String(60), nullable=False),
     Column("at", Moment, nullable=False),
     Column("body", Text, nullable=False),
@@ -184,28 +175,28 @@ events = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    Column("artifact_id", _Id, primary_key=True),
-    Column("run_id", _Id, nullable=False),
-    Column("attempt_id", _Id),
-    Column("tenant_id", _Name, nullable=False),
-    Column("name", _Name, nullable=False),
-    Column("media_type", _Name, nullable=False),
+    Column("artifact_id", ID, primary_key=True),
+    Column("run_id", ID, nullable=False),
+    Column("attempt_id", ID),
+    Column("tenant_id", NAME, nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("media_type", NAME, nullable=False),
     Column("digest", String(80), nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("content", LargeBinary),
-    Column("blob_key", _Name),
+    Column("blob_key", NAME),
     Column("redacted", Boolean, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index(None, "run_id"),
-    _where_set("blob_key"),
+    where_set("blob_key"),
 )
 
 decisions = Table(
     "decisions",
     metadata,
-    Column("decision_id", _Id, nullable=False),
-    Column("run_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
+    Column("decision_id", ID, nullable=False),
+    Column("run_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
     Column("number", Integer, primary_key=True),
     Column("effect", String(20), nullable=False),
     Column("reasons", Text, nullable=False),
@@ -217,80 +208,23 @@ decisions = Table(
 owners = Table(
     "owners",
     metadata,
-    Column("owner_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
-    Column("host", _Name, nullable=False),
-    Column("process", _Name, nullable=False),
+    Column("owner_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
+    Column("host", NAME, nullable=False),
+    Column("process", NAME, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("beat", BigInteger, nullable=False),
     Column("lease_us", BigInteger, nullable=False),
 )
 
-connections = Table(
-    "connections",
-    metadata,
-    Column("connection_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
-    Column("connector_id", _Name, nullable=False),
-    Column("profile_id", _Name, nullable=False),
-    Column("name", _Name, nullable=False),
-    Column("subject", _Name),
-    Column("state", String(20), nullable=False),
-    Column("reason", _Name),
-    Column("base_url", Text),
-    Column("scopes", Text, nullable=False),
-    Column("current_credential_id", _Id),
-    Column("revision", BigInteger, nullable=False),
-    Column("created_by", _Name, nullable=False),
-    Column("created_at", Moment, nullable=False),
-    Column("updated_at", Moment, nullable=False),
-    UniqueConstraint("tenant_id", "name"),
-    Index(None, "tenant_id", "connector_id"),
-)
-
-credentials = Table(
-    "credentials",
-    metadata,
-    Column("credential_id", _Id, primary_key=True),
-    Column("connection_id", _Id, ForeignKey("connections.connection_id"), nullable=False),
-    Column("tenant_id", _Name, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("key_id", _Id, nullable=False),
-    Column("nonce", LargeBinary),
-    Column("ciphertext", LargeBinary),
-    Column("fields", Text, nullable=False),
-    Column("expires_at", Moment),
-    Column("revoked_at", Moment),
-    Column("created_at", Moment, nullable=False),
-    UniqueConstraint("connection_id", "version"),
-    Index(None, "key_id"),
-)
-
-leases = Table(
-    "leases",
-    metadata,
-    Column("lease_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
-    Column("connection_id", _Id, ForeignKey("connections.connection_id"), nullable=False),
-    Column("credential_id", _Id, ForeignKey("credentials.credential_id"), nullable=False),
-    Column("run_id", _Id),
-    Column("scopes", Text, nullable=False),
-    Column("hosts", Text, nullable=False),
-    Column("issued_at", Moment, nullable=False),
-    Column("expires_at", Moment, nullable=False),
-    Column("revoked_at", Moment),
-    Index(None, "connection_id"),
-    sqlite_with_rowid=False,
-)
-
 keys = Table(
     "keys",
     metadata,
-    Column("key_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
+    Column("key_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
     Column("purpose", String(20), nullable=False),
     Column("state", String(20), nullable=False),
-    Column("root_id", _Name, nullable=False),
+    Column("root_id", NAME, nullable=False),
     Column("nonce", LargeBinary, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("public", LargeBinary),
@@ -301,23 +235,23 @@ keys = Table(
 approvals = Table(
     "approvals",
     metadata,
-    Column("approval_id", _Id, primary_key=True),
-    Column("tenant_id", _Name, nullable=False),
-    Column("run_id", _Id),
+    Column("approval_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
+    Column("run_id", ID),
     Column("binding", Text, nullable=False),
     Column("binding_digest", String(80), nullable=False),
     Column("summary", Text, nullable=False),
     Column("state", String(20), nullable=False),
-    Column("requester", _Name, nullable=False),
-    Column("role", _Name, nullable=False),
-    Column("reviewer", _Name),
+    Column("requester", NAME, nullable=False),
+    Column("role", NAME, nullable=False),
+    Column("reviewer", NAME),
     Column("reason", Text),
     Column("edited_input", Text),
     Column("created_at", Moment, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Column("decided_at", Moment),
     Column("spent_at", Moment),
-    Column("spent_by", _Id),
+    Column("spent_by", ID),
     Index(None, "tenant_id", "state", "approval_id"),
     Index(None, "tenant_id", "binding_digest"),
     Index(None, "run_id"),
@@ -326,9 +260,9 @@ approvals = Table(
 budget_windows = Table(
     "budget_windows",
     metadata,
-    Column("tenant_id", _Name, primary_key=True),
-    Column("budget", _Name, primary_key=True),
-    Column("subject", _Name, primary_key=True),
+    Column("tenant_id", NAME, primary_key=True),
+    Column("budget", NAME, primary_key=True),
+    Column("subject", NAME, primary_key=True),
     Column("window_start", Moment, primary_key=True),
     Column("used", BigInteger, nullable=False),
     Column("blocked_until", Moment),
@@ -338,11 +272,11 @@ budget_windows = Table(
 budget_slots = Table(
     "budget_slots",
     metadata,
-    Column("tenant_id", _Name, primary_key=True),
-    Column("budget", _Name, primary_key=True),
-    Column("subject", _Name, primary_key=True),
-    Column("holder", _Id, primary_key=True),
-    Column("reservation_id", _Id, nullable=False),
+    Column("tenant_id", NAME, primary_key=True),
+    Column("budget", NAME, primary_key=True),
+    Column("subject", NAME, primary_key=True),
+    Column("holder", ID, primary_key=True),
+    Column("reservation_id", ID, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index(None, "expires_at"),
 )
@@ -350,8 +284,8 @@ budget_slots = Table(
 validators = Table(
     "validators",
     metadata,
-    Column("tenant_id", _Name, primary_key=True),
-    Column("connection_id", _Id, primary_key=True),
+    Column("tenant_id", NAME, primary_key=True),
+    Column("connection_id", ID, primary_key=True),
     Column("request_digest", String(80), primary_key=True),
     Column("etag", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
@@ -364,7 +298,7 @@ validators = Table(
 evidence = Table(
     "evidence",
     metadata,
-    Column("tenant_id", _Name, primary_key=True),
+    Column("tenant_id", NAME, primary_key=True),
     Column("finished_at", Moment, primary_key=True),
     Column("digest", String(80), primary_key=True),
     Column("record_json", Text, nullable=False),

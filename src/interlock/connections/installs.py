@@ -1,0 +1,181 @@
+"""The values of an install: somebody's minutes at a service's own pages, which end in a connection or in nothing."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+from interlock.connections.model import Sealed
+from interlock.kernel import JSON, Secret, canonical, digest_bytes, from_rfc3339, to_rfc3339
+
+INSTALL_LIFE: Final = timedelta(seconds=600)
+"""An install that has not come to its end by then has expired."""
+
+_TOKEN_BYTES: Final = 32
+
+
+class Flow(StrEnum):
+    """How the service is asked: in a browser that comes back, on a second device, or by a program alone."""
+
+    AUTHORIZATION_CODE = "authorization_code"
+    DEVICE = "device"
+    AUTOMATIC = "automatic"
+
+
+class InstallState(StrEnum):
+    """Where an install stands; `install_machine.ALLOWED` draws the machine."""
+
+    INSTALLING = "installing"
+    AWAITING_CALLBACK = "awaiting_callback"
+    EXCHANGING = "exchanging"
+    PROVEN = "proven"
+    COMPLETED = "completed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why an install came to nothing: all that is ever told and kept of it. No word of the service's own."""
+
+    TIME_OVER = "time_over"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    ACCESS_DENIED = "access_denied"
+    INVALID_SCOPE = "invalid_scope"
+    INVALID_GRANT = "invalid_grant"
+    INVALID_CLIENT = "invalid_client"
+    UNAUTHORIZED_CLIENT = "unauthorized_client"
+    CODE_EXPIRED = "expired_token"
+    UNSUPPORTED = "unsupported"
+    MISCONFIGURED = "misconfigured"
+    SERVICE_FAILED = "service_failed"
+    TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
+    UNREADABLE_ANSWER = "unreadable_answer"
+    ISSUER_MISMATCH = "issuer_mismatch"
+    PROBE_FAILED = "probe_failed"
+    SUBJECT_MISMATCH = "subject_mismatch"
+    SERVICE_MISMATCH = "service_mismatch"
+    CONNECTION_CHANGED = "connection_changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the service said of the new credential: whose it is, what it may do, when it ends."""
+
+    subject: str | None
+    scopes: frozenset[str]
+    expires_at: datetime | None
+
+    def record(self) -> dict[str, JSON]:
+        """As JSON."""
+        ends = None if self.expires_at is None else to_rfc3339(self.expires_at)
+        return {"subject": self.subject, "scopes": sorted(self.scopes), "expires_at": ends}
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "Found":
+        """The inverse of `record`."""
+        ends = record["expires_at"]
+        return cls(
+            subject=record["subject"],
+            scopes=frozenset(record["scopes"]),
+            expires_at=None if ends is None else from_rfc3339(ends),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Install:
+    """One try to connect a service, or to give a connection a new credential.
+
+    Until it is completed it changes nothing else: a first one makes its connection at the end, and one that reauthorises
+    (`connection_id` is set) leaves the old credential in use until the new one is proven. So there is nothing to restore when
+    it is cancelled, fails or expires.
+
+    Of its three tokens (in the link, in the state, in the browser's cookie) only digests are kept. `sealed` holds first the
+    PKCE verifier or the device code, then the new credential; it is gone when the install ends.
+    """
+
+    install_id: str
+    tenant_id: str
+    connector_id: str
+    profile_id: str
+    connection_name: str
+    connection_id: str | None
+    actor: str
+    flow: Flow
+    state: InstallState
+    reason: Reason | None = None
+    base_url: str | None = None
+    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    scopes_asked: frozenset[str] = frozenset()
+    link_digest: str | None = None
+    state_digest: str | None = None
+    browser_digest: str | None = None
+    redirect_uri: str | None = None
+    issuer: str | None = None
+    oauth_client_id: str | None = None
+    sealed: Sealed | None = None
+    found: Found | None = None
+    expires_at: datetime
+    revision: int = 1
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def missing_scopes(self) -> frozenset[str]:
+        """What was asked for and not granted."""
+        return frozenset() if self.found is None else self.scopes_asked - self.found.scopes
+
+    def record(self) -> dict[str, JSON]:
+        """The install as JSON, for people and APIs; without digests."""
+        return {
+            "install_id": self.install_id,
+            "tenant_id": self.tenant_id,
+            "connector_id": self.connector_id,
+            "profile_id": self.profile_id,
+            "connection_name": self.connection_name,
+            "connection_id": self.connection_id,
+            "actor": self.actor,
+            "flow": self.flow.value,
+            "state": self.state.value,
+            "reason": None if self.reason is None else self.reason.value,
+            "base_url": self.base_url,
+            "params": self.params,
+            "scopes_asked": sorted(self.scopes_asked),
+            "found": None if self.found is None else self.found.record(),
+            "missing_scopes": sorted(self.missing_scopes),
+            "expires_at": to_rfc3339(self.expires_at),
+            "created_at": to_rfc3339(self.created_at),
+            "updated_at": to_rfc3339(self.updated_at),
+        }
+
+
+def new_token(random_bytes: Callable[[int], bytes]) -> Secret:
+    """256 bits as base64url: for a link, a state, a cookie, a PKCE verifier (RFC 7636 §4.1)."""
+    return Secret(base64.urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).rstrip(b"=").decode())
+
+
+def token_digest(token: Secret) -> str:
+    """What is kept of a token. It has 256 bits of chance, so a plain hash gives nothing away."""
+    return digest_bytes(token.reveal().encode())
+
+
+def challenge(verifier: Secret) -> str:
+    """The PKCE challenge by S256 (RFC 7636 §4.2)."""
+    hashed = hashlib.sha256(verifier.reveal().encode()).digest()
+    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
+
+
+def binding(install: Install, content: str) -> bytes:
+    """The associated data that ties what is sealed to its install and to what it is: `verifier` opens as nothing else."""
+    return canonical(
+        {
+            "contract": "interlock.install/v1",
+            "tenant_id": install.tenant_id,
+            "install_id": install.install_id,
+            "content": content,
+        }
+    )
