@@ -11,6 +11,7 @@ from interlock.connections import fields, install_machine
 from interlock.connections.changing import Listener
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.connections import Connections
+from interlock.connections.desk import Begun, Desk
 from interlock.connections.errands import Errands, Pending
 from interlock.connections.errors import (
     AmbiguousConnection,
@@ -28,6 +29,7 @@ from interlock.connections.errors import (
     InstallEnded,
     InstallFailed,
     InstallNotFound,
+    InstallUnsupported,
     InstallUsed,
     InvalidGrant,
     InvalidTransition,
@@ -62,6 +64,8 @@ from interlock.connections.model import (
 )
 from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
+from interlock.connections.proving import Means
+from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
 from interlock.connections.transitions import ALLOWED, USABLE
 
@@ -71,6 +75,8 @@ __all__ = [
     "MAX_LEASE",
     "USABLE",
     "AmbiguousConnection",
+    "Answer",
+    "Begun",
     "CallbackRefused",
     "Cipher",
     "ClientRecords",
@@ -85,6 +91,7 @@ __all__ = [
     "Connections",
     "Credential",
     "CredentialDamaged",
+    "Desk",
     "ErrandFailed",
     "Errands",
     "Flow",
@@ -98,6 +105,7 @@ __all__ = [
     "InstallNotFound",
     "InstallRecords",
     "InstallState",
+    "InstallUnsupported",
     "InstallUsed",
     "InvalidGrant",
     "InvalidTransition",
@@ -107,6 +115,7 @@ __all__ = [
     "LeaseRevoked",
     "Listener",
     "ManagementMode",
+    "Means",
     "MissingScopes",
     "NameTaken",
     "NoConnection",

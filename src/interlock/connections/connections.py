@@ -22,7 +22,10 @@ _MAX_CANDIDATES: Final = 50
 
 
 class Connections:
-    """A tenant's accounts at services. Everything raises StoreError besides what it names."""
+    """A tenant's accounts at services. Everything raises StoreError besides what it names.
+
+    `changing` is the one way in which they change, for who shares it.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,7 @@ class Connections:
         self._store = store
         self._records = records
         self._safe = Safe(cipher)
-        self._changing = Changing(store, records, ids=ids, listener=listener)
+        self.changing = Changing(store, records, ids=ids, listener=listener)
         self._clock = clock
         self._ids = ids
 
@@ -171,7 +174,7 @@ class Connections:
             after = transitions.move(connection, State.REVOKED, at=now, reason=why)
             return Change(after, [Told(kind=Happening.REVOKED, actor=caller.actor, reason=why)], also=wipe)
 
-        return await self._changing.change(caller, ref, decide, at=now)
+        return await self.changing.change(caller, ref, decide, at=now)
 
     async def report_rejected(self, caller: Caller, resolved: Resolved, reason: str) -> Connection:
         """The service refused the resolved credential as such (not for lack of rights): the connection needs a new one.
@@ -188,7 +191,7 @@ class Connections:
             after = transitions.move(connection, State.REAUTH_REQUIRED, at=now, reason=_line(reason))
             return Change(after, [Told(kind=Happening.REAUTH_REQUIRED, actor=caller.actor, reason=after.reason)])
 
-        return await self._changing.change(caller, resolved.connection.connection_id, decide, at=now)
+        return await self.changing.change(caller, resolved.connection.connection_id, decide, at=now)
 
     async def list_events(
         self, caller: Caller, ref: str, *, after_seq: int = 0, limit: int = MAX_PAGE
@@ -198,7 +201,7 @@ class Connections:
         size = max(1, min(limit, MAX_PAGE))
 
         def look(tx: Tx) -> Sequence[ConnectionEvent]:
-            standing = self._changing.look_up(tx, caller, ref)
+            standing = self.changing.look_up(tx, caller, ref)
             if standing is None:
                 raise errors.ConnectionNotFound(ref)
             place = standing[0].connection_id
@@ -217,7 +220,7 @@ class Connections:
             return Redactor()
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
-        return await self._store.read(lambda tx: self._changing.look_up(tx, caller, ref))
+        return await self._store.read(lambda tx: self.changing.look_up(tx, caller, ref))
 
     async def _try_connect(
         self, caller: Caller, grant: TokenGrant, standing: Standing | None, now: datetime
@@ -239,14 +242,14 @@ class Connections:
         )
 
         def write(tx: Tx) -> Saved | None:
-            saved = self._changing.save(tx, connection, told, before=before, at=now)
+            saved = self.changing.save(tx, connection, told, before=before, at=now)
             if saved is not None:
                 self._records.wipe(tx, connection.connection_id, at=now)
                 self._records.add_credential(tx, credential)
             return saved
 
         saved = await self._store.write(write)
-        return None if saved is None else self._changing.publish(saved)
+        return None if saved is None else self.changing.publish(saved)
 
 
 def _line(text: str) -> str:

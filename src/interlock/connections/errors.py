@@ -94,7 +94,7 @@ class GrantRefused(ConnectionError_):
 
     def __init__(self, reason: sdk.grants.RefusalCode, detail: str = "", *, retry_after: float | None = None) -> None:
         """`detail` is a text of ours."""
-        self.reason = reason
+        self.reason: sdk.grants.RefusalCode = reason
         meaning = _REFUSALS[reason]
         super().__init__(
             f"{meaning}: {detail}" if detail else meaning,
@@ -302,8 +302,20 @@ class CallbackRefused(RequestError):
     next_step = "Go back to the browser in which you began, or begin again: `interlock connect CONNECTOR`."
 
 
+class InstallUnsupported(RequestError):
+    """The auth profile is not connected by an install."""
+
+    code = "install_unsupported"
+    next_step = "`interlock connectors show CONNECTOR` says how each of its profiles is connected."
+
+
 class InstallFailed(ConnectionError_):
     """The service did not give a credential, or gave one that cannot be used. `details.reason` says why, in one word."""
 
     code = "install_failed"
     next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."
+
+    def __init__(self, connector_id: str, reason: str) -> None:
+        super().__init__(
+            f"connecting {connector_id!r} came to nothing: {reason.replace('_', ' ')}", details={"reason": reason}
+        )

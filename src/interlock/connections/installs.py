@@ -1,13 +1,13 @@
 """The values of an install: somebody's minutes at a service's own pages, which end in a connection or in nothing."""
 
 import base64
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+from interlock import sdk
 from interlock.connections.model import Sealed
 from interlock.kernel import JSON, Secret, canonical, digest_bytes, from_rfc3339, to_rfc3339
 
@@ -60,6 +60,11 @@ class Reason(StrEnum):
     SUBJECT_MISMATCH = "subject_mismatch"
     SERVICE_MISMATCH = "service_mismatch"
     CONNECTION_CHANGED = "connection_changed"
+
+    @classmethod
+    def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":
+        """What a refusal means for an install. To be asked to wait where nothing is waited for is no answer."""
+        return cls.MISCONFIGURED if refusal in ("authorization_pending", "slow_down") else cls(refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +159,7 @@ class Install:
 
 
 def new_token(random_bytes: Callable[[int], bytes]) -> Secret:
-    """256 bits as base64url: for a link, a state, a cookie, a PKCE verifier (RFC 7636 §4.1)."""
+    """256 bits as base64url: for a link, a state or a cookie."""
     return Secret(base64.urlsafe_b64encode(random_bytes(_TOKEN_BYTES)).rstrip(b"=").decode())
 
 
@@ -163,19 +168,12 @@ def token_digest(token: Secret) -> str:
     return digest_bytes(token.reveal().encode())
 
 
-def challenge(verifier: Secret) -> str:
-    """The PKCE challenge by S256 (RFC 7636 §4.2)."""
-    hashed = hashlib.sha256(verifier.reveal().encode()).digest()
-    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
-
-
-def binding(install: Install, content: str) -> bytes:
-    """The associated data that ties what is sealed to its install and to what it is: `verifier` opens as nothing else."""
+def binding(install: Install) -> bytes:
+    """The associated data that ties what is sealed to its install."""
     return canonical(
         {
             "contract": "interlock.install/v1",
             "tenant_id": install.tenant_id,
             "install_id": install.install_id,
-            "content": content,
         }
     )

@@ -42,11 +42,17 @@ def pack(secrets: Mapping[str, Secret]) -> bytes:
 
 def unpack(plaintext: bytes, fields: tuple[str, ...]) -> dict[str, Secret]:
     """The inverse of `pack`. Raises CredentialDamaged, from nothing, so that no traceback holds the plaintext."""
+    found = unpack_all(plaintext)
+    secrets = {name: found[name] for name in fields if name in found}
+    if len(secrets) != len(fields):
+        raise CredentialDamaged("a sealed credential does not hold the fields that its row names")
+    return secrets
+
+
+def unpack_all(plaintext: bytes) -> dict[str, Secret]:
+    """What was packed, whatever its names: nothing from what is no such thing."""
     try:
         values = cast("dict[str, object]", orjson.loads(plaintext))
     except orjson.JSONDecodeError:
         values = {}
-    secrets = {name: Secret(value) for name in fields if isinstance(value := values.get(name), str)}
-    if len(secrets) != len(fields):
-        raise CredentialDamaged("a sealed credential does not hold the fields that its row names")
-    return secrets
+    return {name: Secret(value) for name, value in values.items() if isinstance(value, str)}

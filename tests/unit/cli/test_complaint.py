@@ -55,7 +55,7 @@ EXIT_CODES = {
         credentials_exist credentials_unusable demo_folder_taken demo_service_not_started driver_missing
         duplicate_connector errand_failed execution_conflict execution_not_found file_refused
         file_unreadable grant_refused idempotency_conflict input_holds_secret install_ended install_failed
-        install_not_found install_used invalid_allowance invalid_argument invalid_budget
+        install_not_found install_unsupported install_used invalid_allowance invalid_argument invalid_budget
         invalid_configuration invalid_connection_transition invalid_edit invalid_grant invalid_input
         invalid_json invalid_manifest invalid_packet invalid_path_value invalid_policy invalid_ref
         invalid_request invalid_scenario invalid_settings invalid_store_url invalid_trust key_exposed

@@ -1,0 +1,287 @@
+"""Where accounts are connected by a grant: an install is begun, carried through the service's own pages or a request, and ends
+as a connection, or as nothing."""
+
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from interlock import sdk
+from interlock.connections import answer, callback, errors, exchange, fields, install_machine, installs, returned
+from interlock.connections.answer import Codes
+from interlock.connections.grant import TokenGrant
+from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
+from interlock.connections.model import Connection, State
+from interlock.connections.proving import Means, Proving
+from interlock.kernel import Caller, Secret, Tx
+
+MAX_PAGE = 500
+
+
+class Begun(NamedTuple):
+    """An install, and the token that leads to it for who is to go on with it: put it into a link, and nowhere else."""
+
+    install: Install
+    link: Secret
+
+
+class Desk:
+    """Carries installs through. Whoever calls knows the person: by their tenant (`begin`, `fetch`, `cancel`), by the link, or by
+    the cookie of the browser in which they began. Everything raises StoreError besides what it names."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._proving = Proving(means)
+
+    async def begin(
+        self,
+        caller: Caller,
+        *,
+        connector_id: str,
+        profile_id: str,
+        name: str | None = None,
+        base_url: str | None = None,
+        given: Mapping[str, str | Secret] | None = None,
+        scopes: AbstractSet[str] | None = None,
+    ) -> Begun:
+        """Begin to connect a service, or, if the name is taken by a connection of it, to give that one a new credential. It
+        changes nothing else until it is completed, and expires after INSTALL_LIFE.
+
+        Raises InvalidGrant, NameTaken, InstallUnsupported.
+        """
+        means, now = self._means, self._means.clock.now()
+        profile = means.profile(connector_id, profile_id)
+        flow = flow_of(profile.grant)
+        asked = frozenset(profile.scopes_offered if scopes is None else scopes)
+        values = fields.checked(profile, given or {}, connector_id=connector_id)
+        told = TokenGrant(
+            connector_id=connector_id,
+            profile_id=profile_id,
+            fields=(),
+            secrets={},
+            name=name,
+            scopes=asked,
+            base_url=base_url,
+        ).checked(now)
+        standing = await self._proving.find(caller, told.connection_name)
+        link = installs.new_token(means.random_bytes)
+        install = Install(
+            install_id=means.ids.new("ins"),
+            tenant_id=caller.tenant_id,
+            connector_id=connector_id,
+            profile_id=profile_id,
+            connection_name=told.connection_name,
+            connection_id=None if standing is None else standing.connection_id,
+            actor=caller.actor,
+            flow=flow,
+            state=InstallState.INSTALLING,
+            base_url=_address(standing, told),
+            params={field: value for field, value in values.items() if isinstance(value, str)},
+            scopes_asked=asked,
+            link_digest=installs.token_digest(link),
+            expires_at=now + INSTALL_LIFE,
+            created_at=now,
+            updated_at=now,
+        )
+        secrets = {field: value for field, value in values.items() if isinstance(value, Secret)}
+        install = await self._proving.sealed(install, secrets)
+        await means.store.write(lambda tx: means.installs.insert(tx, install))
+        return Begun(install, link)
+
+    async def find_by_link(self, link: Secret) -> Install:
+        """The install that the link leads to. Raises InstallNotFound, InstallEnded."""
+        digest = installs.token_digest(link)
+        return await self._open(lambda tx: self._means.installs.find_by_link(tx, digest), "this link")
+
+    async def fetch(self, caller: Caller, install_id: str) -> Install:
+        """The tenant's install, as it stands now. Raises InstallNotFound."""
+        means = self._means
+        found = await means.store.read(lambda tx: means.installs.find(tx, caller.tenant_id, install_id))
+        if found is None:
+            raise errors.InstallNotFound(f"no install {install_id[:60]!r} in this tenant")
+        return install_machine.expire(found, at=means.clock.now())
+
+    async def list_installs(self, caller: Caller, *, cursor: str | None = None, limit: int = 100) -> Sequence[Install]:
+        """The tenant's installs, newest first; go on with `cursor` = the last install id."""
+        means, size = self._means, max(1, min(limit, MAX_PAGE))
+        found = await means.store.read(
+            lambda tx: means.installs.list_installs(tx, caller.tenant_id, cursor=cursor, limit=size)
+        )
+        return [install_machine.expire(each, at=means.clock.now()) for each in found]
+
+    async def authorize(self, install: Install, *, browser: Secret, redirect_uri: str) -> str:
+        """The address to send this browser to. The install is bound to the browser's cookie, to a state of its own, and to the
+        exact address at which the callback will be taken.
+
+        Raises InstallEnded, InstallUsed, InstallFailed.
+        """
+        means, now = self._means, self._means.clock.now()
+        profile = means.profile(install.connector_id, install.profile_id)
+        grant = profile.grant
+        if not isinstance(grant, sdk.grants.AuthorizationCode):
+            raise errors.InstallUsed(f"install {install.install_id} needs no browser")
+        state = installs.new_token(means.random_bytes)
+        verifier = callback.verifier(means.random_bytes(callback.VERIFIER_BYTES))
+        try:
+            values = await self._proving.known(install, profile, await self._proving.secrets(install))
+            url = exchange.authorization_url(
+                grant,
+                {
+                    **values,
+                    "state": state.reveal(),
+                    "redirect_uri": redirect_uri,
+                    "code_challenge": callback.challenge(verifier),
+                    **_scope(grant, install),
+                },
+            )
+        except errors.GrantRefused as refused:
+            raise await self._proving.failed(install, Reason.of(refused.reason)) from refused
+        secrets = await self._proving.secrets(install)
+        sealed = await self._proving.sealed(install, {**secrets, "code_verifier": verifier})
+        assert sealed.sealed is not None
+        await self._proving.step(
+            install,
+            install_machine.await_callback(
+                install,
+                state_digest=installs.token_digest(state),
+                browser_digest=installs.token_digest(browser),
+                redirect_uri=redirect_uri,
+                issuer=grant.issuer,
+                sealed=sealed.sealed,
+                at=now,
+            ),
+        )
+        return url
+
+    async def take_callback(self, query: str, *, browser: Secret | None, redirect_uri: str) -> Install:
+        """What the browser came back with: its query, the cookie that it showed, and the address at which it came. The code is
+        sent once, and its credential is proven; `complete` then makes the connection.
+
+        Raises InstallNotFound, InstallEnded, InstallUsed, CallbackRefused, InstallFailed.
+        """
+        told = returned.parse(query)
+        digest = installs.token_digest(told.state)
+        install = await self._open(lambda tx: self._means.installs.find_by_state(tx, digest), "this state")
+        install_machine.check_callback(
+            install,
+            browser_digest=None if browser is None else installs.token_digest(browser),
+            redirect_uri=redirect_uri,
+            now=self._means.clock.now(),
+        )
+        profile = self._means.profile(install.connector_id, install.profile_id)
+        assert isinstance(profile.grant, sdk.grants.AuthorizationCode)
+        if (reason := returned.refusal(told, profile.grant)) is not None:
+            raise await self._proving.failed(install, reason)
+        assert told.code is not None
+        more = {"code": told.code, "redirect_uri": redirect_uri}
+        return await self._proving.prove(await self._begin_exchange(install), profile, more)
+
+    async def start_device(self, install: Install) -> Codes:
+        """Ask for the codes that a person types elsewhere. Raises InstallEnded, InstallUsed, InstallFailed."""
+        profile = self._means.profile(install.connector_id, install.profile_id)
+        grant = profile.grant
+        if not isinstance(grant, sdk.grants.Device):
+            raise errors.InstallUsed(f"install {install.install_id} needs no second device")
+        secrets = await self._proving.secrets(install)
+        started = await self._proving.ask(
+            install, profile, sdk.grants.exchanges(grant)["start"], {**secrets, **_scope(grant, install)}
+        )
+        try:
+            codes = answer.read_codes(grant, started)
+        except errors.GrantRefused as refused:
+            raise await self._proving.failed(install, Reason.of(refused.reason)) from refused
+        sealed = await self._proving.sealed(install, {**secrets, "device_code": codes.device_code})
+        assert sealed.sealed is not None
+        waiting = install_machine.await_callback(
+            install,
+            state_digest=None,
+            browser_digest=None,
+            redirect_uri=None,
+            issuer=None,
+            sealed=sealed.sealed,
+            at=self._means.clock.now(),
+        )
+        await self._proving.step(install, replace(waiting, expires_at=min(waiting.expires_at, codes.expires_at)))
+        return codes
+
+    async def poll_device(self, caller: Caller, install_id: str) -> Install:
+        """Ask whether the code was typed: the install is proven then, and waits on otherwise. Ask again after the interval.
+
+        Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed, and GrantRefused `slow_down` to wait 5 s longer.
+        """
+        install = await self.fetch(caller, install_id)
+        profile = self._means.profile(install.connector_id, install.profile_id)
+        return await self._proving.prove(await self._begin_exchange(install), profile, {})
+
+    async def obtain(self, install: Install) -> Install:
+        """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
+        profile = self._means.profile(install.connector_id, install.profile_id)
+        return await self._proving.prove(await self._begin_exchange(install), profile, _scope(profile.grant, install))
+
+    async def complete(self, install: Install, *, browser: Secret | None = None) -> Connection:
+        """Make the connection of a proven install, once whoever is asked has seen whose account it is. One that was begun in a
+        browser is completed there.
+
+        Raises InstallEnded, InstallUsed, CallbackRefused, InstallFailed, ConnectionChanged.
+        """
+        if install.browser_digest is not None and (
+            browser is None or installs.token_digest(browser) != install.browser_digest
+        ):
+            raise errors.CallbackRefused("this browser did not begin the install that it wants to complete")
+        return await self._proving.complete(install)
+
+    async def cancel(self, install: Install) -> Install:
+        """End it. One that has ended stays as it is. Raises InstallUsed if it was changed meanwhile."""
+        cancelled = install_machine.cancel(install, at=self._means.clock.now())
+        return install if cancelled is install else await self._proving.step(install, cancelled)
+
+    async def expire_over(self, now: datetime, *, limit: int = MAX_PAGE) -> int:
+        """Record of those whose time is over that they expired, and erase what they held. How many there were."""
+        means = self._means
+
+        def write(tx: Tx) -> int:
+            over = means.installs.list_over(tx, now, limit=limit)
+            return sum(means.installs.replace(tx, each, install_machine.expire(each, at=now)) for each in over)
+
+        return await means.store.write(write)
+
+    async def _begin_exchange(self, install: Install) -> Install:
+        taken = install_machine.begin_exchange(install, at=self._means.clock.now())
+        return await self._proving.step(install, taken)
+
+    async def _open(self, find: Callable[[Tx], Install | None], what: str) -> Install:
+        found = await self._means.store.read(find)
+        if found is None:
+            raise errors.InstallNotFound(f"{what} belongs to no install")
+        install_machine.check_open(found, now=self._means.clock.now())
+        return found
+
+
+def _address(standing: Connection | None, told: TokenGrant) -> str | None:
+    """Where the service is: at the address of the connection that keeps its account, unless another one is named. Raises
+    NameTaken."""
+    if standing is not None and standing.connector_id != told.connector_id:
+        raise errors.NameTaken(f"the name {standing.name!r} belongs to a connection for {standing.connector_id!r}")
+    if standing is None or standing.state is State.REVOKED:
+        return told.base_url
+    return told.base_url or standing.base_url
+
+
+def flow_of(grant: sdk.grants.Grant) -> Flow:
+    """How tokens of this grant are come by. Raises InstallUnsupported where nothing is to be fetched, or not by us."""
+    match grant.type:
+        case "authorization_code":
+            return Flow.AUTHORIZATION_CODE
+        case "device":
+            return Flow.DEVICE
+        case "client_credentials" | "jwt_bearer" | "github_app" | "exchange" | "session":
+            return Flow.AUTOMATIC
+        case "none" | "manual" | "native_cli" | "mcp":
+            raise errors.InstallUnsupported(f"a profile of the grant {grant.type!r} is not connected by an install")
+
+
+def _scope(grant: sdk.grants.Grant, install: Install) -> dict[str, str]:
+    """The scopes that are asked for, as the grant writes them."""
+    separator = getattr(grant, "scope_separator", " ")
+    return {"scope": separator.join(sorted(install.scopes_asked))} if install.scopes_asked else {}

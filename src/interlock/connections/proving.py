@@ -1,0 +1,277 @@
+"""From a code, or from what was given, to a credential that is proven to work, and to a connection."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import anyio
+
+from interlock import sdk
+from interlock.connections import (
+    callback,
+    errors,
+    exchange,
+    fields,
+    granted,
+    install_machine,
+    installs,
+    obtaining,
+    sealing,
+)
+from interlock.connections.answer import Tokens
+from interlock.connections.changing import MAX_TRIES, Changing, Saved
+from interlock.connections.errands import Errands
+from interlock.connections.exchange import Client, Errand
+from interlock.connections.grant import TokenGrant
+from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
+from interlock.connections.model import Connection, ManagementMode, State
+from interlock.connections.ports import Cipher, InstallRecords, Records, Standing
+from interlock.connections.probing import Probed, probe
+from interlock.connections.safe import Safe
+from interlock.connections.shapes import Answer
+from interlock.kernel import Caller, Clock, IdSource, InterlockError, Secret, Store, Tx
+
+_MODES: Final[Mapping[Flow, ManagementMode]] = {
+    Flow.AUTHORIZATION_CODE: ManagementMode.HOSTED,
+    Flow.DEVICE: ManagementMode.HOSTED,
+    Flow.AUTOMATIC: ManagementMode.MANUAL,
+}
+_NOT_YET: Final = frozenset({"authorization_pending", "slow_down"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What installs are carried through with. `profile` finds an auth profile by its connector's id and its own; `client` the
+    operator's OAuth client for a connector, if there is one; `random_bytes` is chance that nobody can foresee."""
+
+    store: Store
+    records: Records
+    installs: InstallRecords
+    cipher: Cipher
+    changing: Changing
+    profile: Callable[[str, str], sdk.AuthProfile]
+    client: Callable[[str], Client | None]
+    errands: Errands
+    clock: Clock
+    ids: IdSource
+    random_bytes: Callable[[int], bytes]
+
+
+class Proving:
+    """The steps of an install that need more than its own row."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._safe = Safe(means.cipher)
+
+    async def find(self, caller: Caller, name: str) -> Connection | None:
+        """The tenant's connection of that name."""
+        means = self._means
+        standing = await means.store.read(lambda tx: means.changing.look_up(tx, caller, name))
+        return None if standing is None else standing[0]
+
+    async def step(self, before: Install, after: Install) -> Install:
+        """Write a step, if the install is still what it was. Raises InstallUsed."""
+        means = self._means
+        if not await means.store.write(lambda tx: means.installs.replace(tx, before, after)):
+            raise errors.InstallUsed(f"install {before.install_id} is being changed by others")
+        return after
+
+    async def failed(self, install: Install, reason: Reason) -> errors.InstallFailed:
+        """Record that it came to nothing, and say so. Raises InstallUsed."""
+        await self.step(install, install_machine.fail(install, reason, at=self._means.clock.now()))
+        return errors.InstallFailed(install.connector_id, reason.value)
+
+    async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
+        """The install, holding these secrets."""
+        if not secrets:
+            return install
+        aad = installs.binding(install)
+        return replace(install, sealed=await self._means.cipher.seal(install.tenant_id, sealing.pack(secrets), aad=aad))
+
+    async def secrets(self, install: Install) -> dict[str, Secret]:
+        """What the install holds. Raises CredentialDamaged."""
+        if install.sealed is None:
+            return {}
+        plaintext = await self._means.cipher.open(install.tenant_id, install.sealed, aad=installs.binding(install))
+        return sealing.unpack_all(plaintext)
+
+    async def known(
+        self, install: Install, profile: sdk.AuthProfile, secrets: Mapping[str, Secret]
+    ) -> dict[str, sdk.fill.Value]:
+        """All that the texts of the install's requests may name. Raises GrantRefused."""
+        means = self._means
+        values: dict[str, sdk.fill.Value] = {**install.params, **secrets}
+        return exchange.known(
+            profile,
+            values,
+            base_url=install.base_url or profile.base_url,
+            client=obtaining.client_of(values, means.client(install.connector_id)),
+            at=means.clock.now(),
+            nonce=installs.new_token(means.random_bytes).reveal(),
+        )
+
+    async def ask(
+        self,
+        install: Install,
+        profile: sdk.AuthProfile,
+        request: sdk.grants.Exchange,
+        more: Mapping[str, sdk.fill.Value],
+    ) -> Answer:
+        """One request of an install. Raises InstallFailed."""
+        try:
+            values = {**await self.known(install, profile, await self.secrets(install)), **more}
+            client = obtaining.client_of(values, self._means.client(install.connector_id))
+            errand = exchange.build(request, values, client=client)
+            return await self._means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
+        except errors.GrantRefused as refused:
+            raise await self.failed(install, Reason.of(refused.reason)) from refused
+        except InterlockError as error:
+            raise await self.failed(install, Reason.SERVICE_FAILED) from error
+
+    async def prove(self, install: Install, profile: sdk.AuthProfile, more: Mapping[str, sdk.fill.Value]) -> Install:
+        """Fetch the tokens of an install whose exchange has begun, and ask the service whose they are. Once the request may have
+        left, it is carried to its end although the caller gives up: what came back must not be lost without a trace.
+
+        Raises InstallFailed, and GrantRefused `slow_down`.
+        """
+        proven: list[Install] = []
+        with anyio.CancelScope(shield=True):
+            proven.append(await self._prove(install, profile, more))
+        return proven[0]
+
+    async def _prove(self, install: Install, profile: sdk.AuthProfile, more: Mapping[str, sdk.fill.Value]) -> Install:
+        means, at = self._means, self._means.clock.now()
+
+        async def send(errand: Errand) -> Answer:
+            return await means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
+
+        try:
+            secrets = await self.secrets(install)
+            values = {**await self.known(install, profile, secrets), **more}
+            client = obtaining.client_of(values, means.client(install.connector_id))
+            tokens = await obtaining.obtain(profile, values, client=client, send=send, at=at)
+            kept = {name: secret for name, secret in secrets.items() if name in profile.secret_fields}
+            sealable = fields.sealed(profile, {**install.params, **kept}, tokens)
+            probed = await probe(
+                profile,
+                sealable,
+                base_url=install.base_url or profile.base_url,
+                tenant_id=install.tenant_id,
+                errands=means.errands,
+            )
+        except errors.GrantRefused as refused:
+            if install.flow is Flow.DEVICE and refused.reason in _NOT_YET:
+                waiting = await self.step(install, install_machine.wait_longer(install, at=means.clock.now()))
+                if refused.reason == "slow_down":
+                    raise
+                return waiting
+            raise await self.failed(install, Reason.of(refused.reason)) from refused
+        except errors.ProbeFailed as error:
+            raise await self.failed(install, Reason.PROBE_FAILED) from error
+        except InterlockError as error:
+            raise await self.failed(install, Reason.SERVICE_FAILED) from error
+        return await self._proven(install, tokens, sealable, probed)
+
+    async def _proven(
+        self, install: Install, tokens: Tokens, sealable: Mapping[str, Secret], probed: Probed
+    ) -> Install:
+        ends = [end for end in (tokens.expires_at, probed.expires_at) if end is not None]
+        # The service's word when it is asked counts most.
+        scopes = callback.compare(
+            install.scopes_asked, tokens.scopes if probed.scopes is None else probed.scopes
+        ).scopes
+        found = Found(subject=probed.subject, scopes=scopes, expires_at=tokens.expires_at or min(ends, default=None))
+        holds = await self.sealed(install, sealable)
+        assert holds.sealed is not None
+        return await self.step(install, install_machine.prove(install, found, holds.sealed, at=self._means.clock.now()))
+
+    async def complete(self, install: Install) -> Connection:
+        """The connection with the proven credential. Raises InstallEnded, InstallUsed, InstallFailed, ConnectionChanged."""
+        now = self._means.clock.now()
+        install_machine.check_open(install, now=now)
+        if install.state is not InstallState.PROVEN or install.found is None:
+            raise errors.InstallUsed(f"install {install.install_id} has no proven credential")
+        secrets = await self.secrets(install)
+        owner = Caller(tenant_id=install.tenant_id, actor=install.actor)
+        for _ in range(MAX_TRIES):
+            standing = await self._means.store.read(
+                lambda tx: self._means.changing.look_up(tx, owner, install.connection_name)
+            )
+            if (connection := await self._try_complete(install, install.found, secrets, owner, standing)) is not None:
+                return connection
+        raise errors.ConnectionChanged(f"connection {install.connection_name!r} is being changed by others")
+
+    async def _try_complete(
+        self,
+        install: Install,
+        found: Found,
+        secrets: Mapping[str, Secret],
+        owner: Caller,
+        standing: Standing | None,
+    ) -> Connection | None:
+        means, now = self._means, self._means.clock.now()
+        before, last = standing or (None, None)
+        if (reason := _changed(install, before)) is not None:
+            raise await self.failed(install, reason)
+        grant = _grant(install, found, secrets)
+        try:
+            made = (
+                granted.begun(grant, means.ids.new("con"), owner, at=now)
+                if before is None
+                else granted.renewed(before, grant, at=now)
+            )
+        except (errors.SubjectMismatch, errors.ServiceMismatch) as error:
+            subject = isinstance(error, errors.SubjectMismatch)
+            raise await self.failed(install, Reason.SUBJECT_MISMATCH if subject else Reason.SERVICE_MISMATCH) from error
+        connection = replace(
+            made,
+            current_credential_id=means.ids.new("crd"),
+            credential_expires_at=found.expires_at,
+            management_mode=_MODES[install.flow],
+            params=install.params,
+        )
+        version = 1 if last is None else last.version + 1
+        credential = await self._safe.seal(
+            connection, secrets, version=version, expires_at=found.expires_at, at=now, grant=found.record()
+        )
+        told = granted.told(before, connection, actor=owner.actor, version=version)
+        done = install_machine.complete(install, connection.connection_id, at=now)
+
+        def write(tx: Tx) -> Saved | None:
+            revision = None if before is None else before.revision
+            saved = means.changing.save(tx, connection, told, before=revision, at=now)
+            if saved is None:
+                return None
+            if not means.installs.replace(tx, install, done):
+                raise errors.InstallUsed(f"install {install.install_id} is being changed by others")
+            means.records.wipe(tx, connection.connection_id, at=now)
+            means.records.add_credential(tx, credential)
+            return saved
+
+        saved = await means.store.write(write)
+        return None if saved is None else means.changing.publish(saved)
+
+
+def _changed(install: Install, standing: Connection | None) -> Reason | None:
+    """Why the connection is no longer the one that the install was begun for, if it is not: another was made under the name, or
+    it was revoked since, which an install that was begun before must not undo."""
+    if (None if standing is None else standing.connection_id) != install.connection_id:
+        return Reason.CONNECTION_CHANGED
+    if standing is None or standing.state not in (State.REVOKED, State.DISABLED):
+        return None
+    return Reason.CONNECTION_CHANGED if standing.updated_at > install.created_at else None
+
+
+def _grant(install: Install, found: Found, secrets: Mapping[str, Secret]) -> TokenGrant:
+    return TokenGrant(
+        connector_id=install.connector_id,
+        profile_id=install.profile_id,
+        fields=tuple(sorted(secrets)),
+        secrets=secrets,
+        name=install.connection_name,
+        subject=found.subject,
+        scopes=found.scopes,
+        base_url=install.base_url,
+        expires_at=found.expires_at,
+    )

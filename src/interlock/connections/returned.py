@@ -1,0 +1,54 @@
+"""What a browser brings back from a service's pages. Pure; no word of the service's goes on."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl
+
+from interlock import sdk
+from interlock.connections import callback
+from interlock.connections.errors import CallbackRefused
+from interlock.connections.installs import Reason
+from interlock.kernel import Secret
+
+_MAX_QUERY: Final = 16_384
+_MAX_FIELDS: Final = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """The parameters that count. `error` is the service's own word: it is mapped, never repeated."""
+
+    state: Secret
+    code: Secret | None
+    error: str | None
+    issuer: str | None
+
+
+def parse(query: str) -> Returned:
+    """The callback's query. Raises CallbackRefused for one that cannot be read, lacks a state, says a parameter twice, or brings
+    neither a code nor an error."""
+    if len(query) > _MAX_QUERY:
+        raise CallbackRefused(f"the callback's query has {len(query)} characters; the limit is {_MAX_QUERY}")
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise CallbackRefused("the callback's query cannot be read") from None
+    told = dict(pairs)
+    if len(told) != len(pairs):
+        raise CallbackRefused("the callback says a parameter twice")
+    state, code, error = (told.get(name) for name in ("state", "code", "error"))
+    if not state:
+        raise CallbackRefused("the callback has no state")
+    if not code and not error:
+        raise CallbackRefused("the callback has neither a code nor an error")
+    return Returned(
+        state=Secret(state), code=Secret(code) if code else None, error=error or None, issuer=told.get("iss")
+    )
+
+
+def refusal(told: Returned, grant: sdk.grants.AuthorizationCode) -> Reason | None:
+    """Why what was brought ends the install, None if its code may be sent. Who answers is checked first: what an unknown issuer
+    says means nothing (RFC 9207 §2.4)."""
+    if not callback.issuer_fits(grant, told.issuer):
+        return Reason.ISSUER_MISMATCH
+    return None if told.error is None else Reason.of(callback.refusal(told.error))
