@@ -1,8 +1,11 @@
 """Connecting by profiles that ask for more than a token, and what the service is then shown."""
 
+from pathlib import Path
+
 import pytest
 
 from fix_app import TOKEN, World, connector
+from fix_tls import believed, certificate, private_key
 from interlock import connections, runs, sdk
 from interlock.kernel import RequestError, Secret
 
@@ -50,9 +53,11 @@ async def test_what_does_not_fit_the_fields_is_told_before_the_service_is_asked(
     assert world.server.requests() == []
 
 
-async def test_a_place_that_requests_do_not_have_yet_is_told_before_the_service_is_asked(world: World):
-    world.manifest = connector(auth=[sdk.api_key(query="key", scopes=["repo"], probe=PROBE)])
+async def test_a_certificate_is_shown_under_tls_only(world: World, tmp_path: Path):
+    world.manifest = connector(auth=[sdk.mutual_tls(scopes=["repo"], probe=PROBE)])
+    pem = certificate(tmp_path, "client.example")
+    given = {"certificate": Secret(believed(pem)), "private_key": Secret(private_key(pem))}
     async with world.process() as process:
-        with pytest.raises(connections.PlacementUnsupported, match="'api_key' is shown by: query"):
-            await process.connect(world.server.url)
+        with pytest.raises(connections.ProbeFailed, match="cannot be sent: a client certificate needs a URL under TLS"):
+            await process.connect(world.server.url, token=given)
     assert world.server.requests() == []

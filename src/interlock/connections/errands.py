@@ -120,9 +120,7 @@ class Errands:
                 deadline_at=asked_at + _TOTAL,
             )
         except ValueError as error:
-            said = (
-                "; ".join(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else str(error)
-            )
+            said = plane.flaws(error) if isinstance(error, ValidationError) else str(error)
             raise ErrandFailed.unsendable(said) from error
         self._pending.hold(handle, secrets, host=intent.host, tenant_id=tenant_id, run_id=intent.run_id)
         try:

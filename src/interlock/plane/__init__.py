@@ -49,7 +49,7 @@ from interlock.plane.client import (
     ExecutionStatus,
     StaleExecution,
 )
-from interlock.plane.contract import Contract
+from interlock.plane.contract import Contract, flaws
 from interlock.plane.correlation import Correlation
 from interlock.plane.credentials import ClientCertificate, CredentialRef, HeaderCredential, QueryCredential, SecretRef
 from interlock.plane.descriptor import NodeDescriptor
@@ -59,7 +59,7 @@ from interlock.plane.event_stream import EventStream, EventTooLarge, ServerEvent
 from interlock.plane.events import EventType, ExecutionEvent
 from interlock.plane.evidence import ReceiptStatus, ReceiptVerdict, redacted, verify_evidence, verify_receipt
 from interlock.plane.executions import RETAIN, Executions
-from interlock.plane.failures import MEANINGS, Effect, Failure, FailureClass, Meaning
+from interlock.plane.failures import MEANINGS, Failure, FailureClass
 from interlock.plane.framing import Framing, FramingError, FramingName, make_framing
 from interlock.plane.headers import RESERVED_HEADERS
 from interlock.plane.intent import (
@@ -92,7 +92,7 @@ from interlock.plane.jsonrpc import (
 )
 from interlock.plane.lane import CredentialResolver, Exchange, Lane, LaneFailure
 from interlock.plane.negotiation import TargetRequirement, sandboxed, unfit
-from interlock.plane.node import Authority, Node, OnReceipt
+from interlock.plane.node import Authority, Node
 from interlock.plane.packets import (
     MAX_REQUEST,
     NODE_REQUEST,
@@ -244,7 +244,6 @@ __all__ = [
     "Delivery",
     "Denied",
     "DirectUse",
-    "Effect",
     "EffectFailed",
     "EventLog",
     "EventStream",
@@ -294,11 +293,9 @@ __all__ = [
     "Launch",
     "LocalTarget",
     "MacVerifier",
-    "Meaning",
     "Network",
     "Node",
     "NodeDescriptor",
-    "OnReceipt",
     "PlaceUrl",
     "PostureKind",
     "ProcessIntent",
@@ -362,6 +359,7 @@ __all__ = [
     "check_request",
     "enforcing",
     "fits_header",
+    "flaws",
     "json_schemas",
     "json_text",
     "make_framing",

@@ -64,3 +64,8 @@ class Contract(BaseModel):
         del deep  # the values are immutable
         fields = {name: cast("object", getattr(self, name)) for name in type(self).model_fields}
         return type(self).model_validate({**fields, **(update or {})})
+
+
+def flaws(error: ValidationError) -> str:
+    """What is wrong with a value, in words and without the value."""
+    return "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))

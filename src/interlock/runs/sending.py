@@ -140,8 +140,7 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
             )
         except ValidationError as error:
             # What requests alone cannot show: a place that the credential takes, a certificate without TLS.
-            said = "; ".join(each["msg"].removeprefix("Value error, ") for each in error.errors(include_url=False))
-            refused = f"{call.capability.capability_id}: this request cannot be sent: {said}"
+            refused = f"{call.capability.capability_id}: this request cannot be sent: {plane.flaws(error)}"
             raise sdk.HandlerFailed(refused, effect="none") from error
 
     return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
