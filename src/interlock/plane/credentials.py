@@ -1,6 +1,7 @@
 """Credentials by reference: which secret a request is to show, and where. Never the secret itself."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, Final, Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import quote
@@ -18,6 +19,7 @@ MAX_QUERY_SECRET: Final = 4096
 """Characters of a secret that stands in a query, as it stands there."""
 
 _FRAMING: Final = RESERVED_HEADERS - {"authorization"}
+_PARAMETER: Final = re.compile(r"[!-~]{1,100}")
 _FIELD: Final = re.compile(r"\{([a-z][a-z0-9_]{0,39})\}")
 
 FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -42,10 +44,15 @@ class _Written(Contract):
     template: Template
 
     @model_validator(mode="after")
-    def _check_template(self) -> Self:
+    def _check(self) -> Self:
         if len(_FIELD.findall(self.template)) != 1 or not HEADER_VALUE.fullmatch(self.template):
             raise ValueError("a credential template is header text with exactly one {field}")
+        self._check_name()
         return self
+
+    @abstractmethod
+    def _check_name(self) -> None:
+        """Raises ValueError if a credential cannot stand there."""
 
     @property
     def ref(self) -> SecretRef:
@@ -61,11 +68,9 @@ class HeaderCredential(_Written):
 
     place: Literal["header"] = "header"
 
-    @model_validator(mode="after")
-    def _check_name(self) -> Self:
+    def _check_name(self) -> None:
         if not HEADER_NAME.fullmatch(self.name) or self.name.lower() in _FRAMING:
             raise ValueError(f"a credential cannot stand in the header {self.name!r}")
-        return self
 
     def render(self, value: str) -> str:
         """The header's value with the secret in it. Raises ValueError, without the secret, if it cannot stand there."""
@@ -80,11 +85,9 @@ class QueryCredential(_Written):
 
     place: Literal["query"] = "query"
 
-    @model_validator(mode="after")
-    def _check_name(self) -> Self:
-        if not re.fullmatch(r"[!-~]{1,100}", self.name):
+    def _check_name(self) -> None:
+        if not _PARAMETER.fullmatch(self.name):
             raise ValueError(f"a credential cannot stand in the query parameter {self.name!r}")
-        return self
 
     def render(self, value: str) -> str:
         """`name=value`, percent-encoded, with the secret in it. Raises ValueError, without the secret, if it cannot stand
@@ -130,22 +133,22 @@ def check_credentials(
     """Raises ValueError where a credential's place is taken, by the request itself, by what the lane alone sets there
     (`barred`) or by another credential, and for a certificate without TLS."""
     named = {name.lower() for name, _value in headers}
-    asked = target.parameters
+    asked = target.parameters if "?" in target.target else set[str]()
     certificates = 0
     for credential in credentials:
-        match credential:
-            case HeaderCredential(name=name):
-                if name.lower() in barred:
-                    raise ValueError(f"a credential cannot stand in the header {name!r}")
-                if name.lower() in named:
-                    raise ValueError(f"the header {name!r} is the credential's")
-                named.add(name.lower())
-            case QueryCredential(name=name):
-                if name in asked:
-                    raise ValueError(f"the query parameter {name!r} is the credential's")
-                asked.add(name)
-            case ClientCertificate():
-                certificates += 1
+        if isinstance(credential, ClientCertificate):
+            certificates += 1
+        elif isinstance(credential, QueryCredential):
+            if credential.name in asked:
+                raise ValueError(f"the query parameter {credential.name!r} is the credential's")
+            asked.add(credential.name)
+        else:
+            name = credential.name.lower()
+            if name in barred:
+                raise ValueError(f"a credential cannot stand in the header {credential.name!r}")
+            if name in named:
+                raise ValueError(f"the header {credential.name!r} is the credential's")
+            named.add(name)
     check_certificate(certificates, target)
 
 
