@@ -115,6 +115,31 @@ def test_a_broken_connector_is_told_as_broken_wherever_it_is_asked_for(bare_shel
     assert "broken: absent (absent) ModuleNotFoundError: No module named 'no_such_module'" in listed.out
 
 
+def test_what_cannot_be_told_apart_or_read_stops_nothing_else(shell: Shell, warm: Path, site: Path):
+    """In an incident everybody can look, and revoke."""
+    install(site, "github", CHATTER)
+    with (shell.folder / "interlock.toml").open("a") as settings:
+        settings.write('\n[connectors]\nmanifests = ["gone.yaml"]\n')
+    ask = partial(run, shell, warm / "interlock", site)
+    for arguments in (("runs", "list"), ("connections", "list"), ("approvals", "list"), ("capabilities", "list")):
+        assert ask(*arguments).code == 0
+    told = ask("invoke", "github.repo.fetch", "repo=acme/rocket", "--json")
+    assert (told.code, told.error["code"]) == (2, "duplicate_connector")
+    assert "'github': from github and from interlock" in told.error["message"]
+    told = ask("invoke", "other.thing.fetch", "--json")
+    assert (told.code, told.error["code"]) == (2, "connector_broken")
+    assert "gone.yaml" in told.error["message"]
+    told = ask("connections", "revoke", "github", "--reason", "stolen")
+    assert (told.code, told.out.startswith("revoked github")) == (0, True)
+    assert "warning: " in told.err
+    assert "gone.yaml" in told.err
+    listed = ask("connectors", "list")
+    assert listed.out.count("broken: ") == 2
+    told = ask("doctor")
+    assert told.code == 2
+    assert "gone.yaml" in told.out
+
+
 def test_stdout_is_the_programs_own_again_once_a_command_has_ended(
     bare_shell: Shell, capfd: pytest.CaptureFixture[str]
 ):

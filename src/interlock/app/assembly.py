@@ -58,6 +58,8 @@ async def assemble(
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
     discovery, capabilities = provided.read_catalog(settings, more_connectors)
+    for broken in capabilities.left_out:
+        _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
     # Before the store: a missing key must not leave an empty store behind.
     root = provided.load_root(settings, create=create)
     store = sql.open_store(settings.store_url, create=create)

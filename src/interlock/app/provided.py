@@ -70,12 +70,13 @@ def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Po
 
 
 def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple[catalog.Discovery, catalog.Catalog]:
-    """What is installed, and the capabilities; no store is needed. Raises FileUnreadable, sdk.InvalidManifest,
-    DuplicateConnector, CannotIsolate."""
+    """What is installed, and the capabilities; no store is needed. A manifest file that cannot be used, and a connector whose
+    id is taken twice, are left out (`Catalog.left_out`). Raises CannotIsolate, and DuplicateConnector for one of `more`."""
     discovery = catalog.discover()
-    paths = [settings.folder / name for name in settings.connectors.manifests]
-    manifests = [sdk.load_manifest(_read(path, "manifest"), source=str(path)) for path in paths]
-    known = catalog.Catalog([*manifests, *more], installed=discovery)
+    manifests, unread = _read_manifests(settings)
+    known = catalog.Catalog([*manifests, *more], installed=discovery, unread=unread)
+    for each in more:
+        known.fetch_connector(each.connector_id)
     for name in settings.connectors.isolated:
         found = known.find_connector(name)
         if found is not None and found.settled_by_code:
@@ -86,13 +87,27 @@ def read_catalog(settings: Settings, more: Sequence[sdk.Manifest] = ()) -> tuple
     there = sorted(known.connector_ids)
     for name in absent_isolated(settings, discovery, known):
         near = difflib.get_close_matches(name, there, n=1)
-        if near or _runs_handlers_here(settings, known):
+        # A name of what could not be read runs nothing, and stays isolated when it can be.
+        if near or (_runs_handlers_here(settings, known) and not unread):
             raise CannotIsolate(
                 f"connectors.isolated: there is no connector {name!r}; "
                 + (f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(there)}"),
                 next_step="Correct the name, or take it off `connectors.isolated`.",
             )
     return discovery, known
+
+
+def _read_manifests(settings: Settings) -> tuple[list[sdk.Manifest], list[catalog.Broken]]:
+    """The connectors of the files that the settings name, and the files that are none."""
+    manifests: list[sdk.Manifest] = []
+    unread: list[catalog.Broken] = []
+    for name in settings.connectors.manifests:
+        path = settings.folder / name
+        try:
+            manifests.append(sdk.load_manifest(_read(path, "manifest"), source=str(path)))
+        except (FileUnreadable, sdk.InvalidManifest) as error:
+            unread.append(catalog.Broken.of(str(path), error))
+    return manifests, unread
 
 
 def absent_isolated(settings: Settings, discovery: catalog.Discovery, known: catalog.Catalog) -> Sequence[str]:

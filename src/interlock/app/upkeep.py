@@ -119,7 +119,11 @@ def _connectors(settings: Settings) -> Iterator[Check]:
     for name in provided.absent_isolated(settings, discovery, known):
         found = "is to be isolated, and is not here: a program may pass it from Python"
         yield Check(name=f"connector {name}", health=Health.WARN, found=found)
-    for broken in discovery.problems:
+    for broken in known.left_out:
+        yield _failed(f"connector {broken.entry_point}", broken.refusal())
+    for broken in known.problems:
+        if broken in known.left_out:
+            continue
         found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"
         yield Check(name=f"connector {broken.entry_point}", health=Health.WARN, found=found)
 

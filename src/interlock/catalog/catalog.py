@@ -2,14 +2,14 @@
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from interlock import sdk
 from interlock.catalog.capability import Capability
-from interlock.catalog.discover import Discovery
+from interlock.catalog.discover import Broken, Discovery
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector, UnknownCapability, UnknownConnector
 from interlock.kernel import RequestError
 
@@ -47,29 +47,46 @@ class Page:
 
 class Catalog:
     """Every capability of a set of connectors. An installed one is loaded when it is first asked for, or when all are.
-    Nothing changes but that. Raises DuplicateConnector for two with one id."""
+    Nothing changes but that. Of two with one id neither is used, and `unread` are manifest files that could not be."""
 
-    def __init__(self, manifests: Iterable[sdk.Manifest] = (), *, installed: Discovery | None = None) -> None:
+    def __init__(
+        self,
+        manifests: Iterable[sdk.Manifest] = (),
+        *,
+        installed: Discovery | None = None,
+        unread: Sequence[Broken] = (),
+    ) -> None:
         self._installed = installed or Discovery(())
+        self._unread = tuple(unread)
+        self._twice: dict[str, Broken] = {}
         self._connectors: dict[str, sdk.Manifest] = {}
         self._capabilities: dict[str, Capability] = {}
-        for name in self._installed.names:
-            if len(packages := self._installed.distributions(name)) > 1:
-                raise DuplicateConnector(f"two connectors are called {name!r}: from {' and from '.join(packages)}")
         for manifest in manifests:
-            known = self.find_connector(manifest.connector_id)
-            if known is None:
+            connector_id = manifest.connector_id
+            known = self.find_connector(connector_id)
+            if known is not None and known is not manifest:
+                what = f"versions {known.version} and {manifest.version}; neither is used"
+                error = DuplicateConnector(f"two connectors are called {connector_id!r}: {what}")
+                self._twice[connector_id] = Broken.of(connector_id, error)
+                self._drop(connector_id)
+            elif known is None and not self._is_taken(connector_id):
                 self._add(manifest)
-            elif known is not manifest:
-                raise DuplicateConnector(
-                    f"two connectors are called {known.connector_id!r}: versions {known.version} and {manifest.version}"
-                )
 
     def _add(self, manifest: sdk.Manifest) -> None:
         found = [Capability(manifest, operation) for operation in manifest.operations]
         # New tables instead of changed ones: another thread may be reading.
         self._capabilities = {**self._capabilities, **{each.capability_id: each for each in found}}
         self._connectors = {**self._connectors, manifest.connector_id: manifest}
+
+    def _is_taken(self, connector_id: str) -> bool:
+        """Whether others fight over that id; one that is just broken has no claim on it."""
+        broken = self._twice.get(connector_id) or self._installed.find_broken(connector_id)
+        return broken is not None and isinstance(broken.error, DuplicateConnector)
+
+    def _drop(self, connector_id: str) -> None:
+        del self._connectors[connector_id]
+        kept = {name: each for name, each in self._capabilities.items() if each.connector_id != connector_id}
+        self._capabilities = kept
 
     def _all(self) -> list[Capability]:
         """Every capability, sorted by its id."""
@@ -86,17 +103,29 @@ class Catalog:
     @property
     def connector_ids(self) -> frozenset[str]:
         """The ids of all connectors, the broken ones among them. Nothing is loaded."""
-        return frozenset((*self._connectors, *self._installed.names))
+        return frozenset((*self._connectors, *self._twice, *self._installed.names))
+
+    @property
+    def problems(self) -> tuple[Broken, ...]:
+        """Every connector and manifest file that cannot be used, and why."""
+        return (*self.left_out, *(each for each in self._installed.problems if each.entry_point not in self._twice))
+
+    @property
+    def left_out(self) -> tuple[Broken, ...]:
+        """Manifest files that cannot be used, and connectors whose id is taken twice. Nothing is loaded."""
+        return (*self._unread, *self._twice.values())
 
     def find_connector(self, connector_id: str) -> sdk.Manifest | None:
         """The manifest of that id. Raises RequestError for what is no text."""
         connector_id = _text("connector_id", connector_id)
-        if connector_id not in self._connectors and (found := self._installed.find(connector_id)) is not None:
+        if connector_id in self._connectors or connector_id in self._twice:
+            return self._connectors.get(connector_id)
+        if (found := self._installed.find(connector_id)) is not None:
             self._add(found.manifest)
         return self._connectors.get(connector_id)
 
     def fetch_connector(self, connector_id: str) -> sdk.Manifest:
-        """The manifest of that id. Raises UnknownConnector with the nearest name, and ConnectorBroken."""
+        """The manifest of that id. Raises UnknownConnector with the nearest name, ConnectorBroken, DuplicateConnector."""
         found = self.find_connector(connector_id)
         if found is None:
             self._refuse_broken(connector_id)
@@ -111,7 +140,7 @@ class Catalog:
         return self._capabilities.get(capability_id)
 
     def fetch(self, capability_id: str) -> Capability:
-        """The capability of that id. Raises UnknownCapability with the nearest names, and ConnectorBroken."""
+        """The capability of that id. Raises UnknownCapability with the nearest names, ConnectorBroken, DuplicateConnector."""
         found = self.find(capability_id)
         if found is None:
             self._refuse_broken(capability_id.partition(".")[0])
@@ -120,9 +149,16 @@ class Catalog:
         return found
 
     def _refuse_broken(self, connector_id: str) -> None:
-        """Raises ConnectorBroken, if a connector of that id is there."""
-        if (broken := self._installed.find_broken(connector_id)) is not None:
-            raise ConnectorBroken(connector_id, distribution=broken.distribution, problem=broken.problem)
+        """Raises why a connector of that id cannot be used, if it is there, or may be what an unread file has."""
+        broken = self._twice.get(connector_id) or self._installed.find_broken(connector_id)
+        if broken is not None:
+            raise broken.refusal()
+        if self._unread and connector_id not in self.connector_ids:
+            files = "; ".join(f"{each.entry_point}: {each.problem}" for each in self._unread)
+            raise ConnectorBroken(
+                f"there is no connector {connector_id[:60]!r}, unless it is in what could not be read: {files}",
+                details={"connector": connector_id[:60]},
+            )
 
     def list_capabilities(self, filter: Filter | None = None, *, cursor: str | None = None, limit: int = 50) -> Page:  # noqa: A002
         """A page of the capabilities that fit. `cursor` is the last id seen. Raises RequestError for a bad limit,

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
 from interlock import sdk
+from interlock.catalog.errors import ConnectorBroken, DuplicateConnector
 from interlock.kernel import InterlockError, is_interruption
 
 GROUP: Final = "interlock.connectors"
@@ -24,17 +25,35 @@ class Installed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broken:
-    """An entry point that gave no connector, and why."""
+    """An entry point, or a manifest file, that gave no connector, and why."""
 
     entry_point: str
+    """Its name, which is the connector's id; of a file, its path."""
     distribution: str | None
     code: str
     problem: str
+    error: InterlockError | None = None
+    """What to say where it is asked for; None: that its package is broken."""
+
+    def refusal(self) -> InterlockError:
+        """The error for who asks for it."""
+        if self.error is not None:
+            return self.error
+        package = self.distribution or "an unknown package"
+        return ConnectorBroken(
+            f"the connector {self.entry_point!r} of {package} is installed and broken: {self.problem}",
+            details={"connector": self.entry_point, "distribution": self.distribution, "problem": self.problem},
+        )
+
+    @classmethod
+    def of(cls, name: str, error: InterlockError) -> "Broken":
+        """One that is refused for that reason."""
+        return cls(entry_point=name, distribution=None, code=error.code, problem=error.message, error=error)
 
 
 class Discovery:
     """The connectors that are installed, by the names of their entry points, which are their ids. Each is loaded when it is
-    first asked for; one that is broken never hides another, and never raises."""
+    first asked for; one that is broken never hides another, and never raises. Of two with one name neither is used."""
 
     def __init__(self, entries: Iterable[EntryPoint]) -> None:
         self._entries: dict[str, list[EntryPoint]] = {}
@@ -73,13 +92,19 @@ class Discovery:
 
     def _load(self, name: str) -> Installed | Broken:
         if name not in self._loaded:
-            self._loaded[name] = _load(self._entries[name][0])
+            first, *others = self._entries[name]
+            self._loaded[name] = _twice(name, self.distributions(name)) if others else _load(first)
         return self._loaded[name]
 
 
 def discover(group: str = GROUP, *, entries: Iterable[EntryPoint] | None = None) -> Discovery:
     """What is installed. `entries` replaces it."""
     return Discovery(entry_points(group=group) if entries is None else entries)
+
+
+def _twice(name: str, packages: Iterable[str]) -> Broken:
+    text = f"two connectors are called {name!r}: from {' and from '.join(packages)}; neither is used"
+    return Broken.of(name, DuplicateConnector(text))
 
 
 def _load(entry: EntryPoint) -> Installed | Broken:

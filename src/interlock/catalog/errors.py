@@ -99,16 +99,10 @@ class InvalidOutput(ProviderError):
 
 
 class ConnectorBroken(ConfigurationError):
-    """The connector is installed, and gave no connector when it was loaded; the message says why."""
+    """The connector is there, and gave no connector when it was loaded; the message says why."""
 
     code = "connector_broken"
-    next_step = "Mend, update or uninstall the package that the message names; `interlock doctor` looks again."
-
-    def __init__(self, connector_id: str, *, distribution: str | None, problem: str) -> None:
-        super().__init__(
-            f"the connector {connector_id!r} of {distribution or 'an unknown package'} is installed and broken: {problem}",
-            details={"connector": connector_id, "distribution": distribution, "problem": problem},
-        )
+    next_step = "Mend, update or take away what the message names; `interlock doctor` looks again."
 
 
 class DuplicateConnector(ConfigurationError):

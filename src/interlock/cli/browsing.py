@@ -52,7 +52,7 @@ def list_connectors(desk: "Desk") -> "Answer":
     ]
     broken: list[JSON] = [
         {"entry_point": each.entry_point, "distribution": each.distribution, "code": each.code, "problem": each.problem}
-        for each in discovery.problems
+        for each in known.problems
     ]
 
     def show(paper: "Paper") -> None:
@@ -62,9 +62,10 @@ def list_connectors(desk: "Desk") -> "Answer":
             for each in known.connectors
         ]  # fmt: skip
         paper.table(("connector", "version", "operations", "trusted", "about"), rows)
-        for each in discovery.problems:
+        for each in known.problems:
             first, *rest = each.problem.splitlines() or ("",)
-            paper.line(Ink("broken:", "bad"), each.entry_point, Ink(f"({each.distribution})", "faint"), first)
+            package = [Ink(f"({each.distribution})", "faint")] if each.distribution else []
+            paper.line(Ink("broken:", "bad"), each.entry_point, *package, first)
             for line in rest:
                 paper.line(line)
 

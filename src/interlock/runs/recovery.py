@@ -7,7 +7,7 @@ from datetime import datetime
 
 import anyio
 
-from interlock import budgets, policy
+from interlock import budgets, catalog, policy
 from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.beginning import begin
@@ -41,6 +41,9 @@ CLEANING = 3600.0
 LATER = 30.0
 """Seconds after which an attempt is tried again that could not be recovered (its budget is used up, the store failed, a
 rule is misspelt)."""
+
+NOT_YET = (StoreError, OutcomeUnsaved, policy.RuleAstray, catalog.ConnectorBroken, catalog.DuplicateConnector)
+"""What an operator mends, and is no reason to give a run up."""
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +148,7 @@ class Recovery:
                     return found
         except (StaleRun, OwnershipLapsed) as error:
             _log.info("left %s to another process: %s", attempt.run_id, error)
-        except (StoreError, OutcomeUnsaved, policy.RuleAstray) as error:
+        except NOT_YET as error:
             _log.warning("%s will be recovered later: %s", attempt.run_id, error)
         except Exception:  # noqa: BLE001 - one run that breaks recovery must not keep it from all others
             _log.exception("cannot recover %s", attempt.run_id)
@@ -177,7 +180,7 @@ class Recovery:
             )
             call = confined(call, verdict, self._wiring)
             return await self._go_on(history, attempt, call, journal, lost, decided)
-        except (StaleRun, OwnershipLapsed, StoreError, OutcomeUnsaved, policy.RuleAstray):
+        except (StaleRun, OwnershipLapsed, *NOT_YET):
             raise
         except InterlockError as error:
             # The connection or the connector is gone: nothing can be read, and nothing may be sent.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock import app, budgets, policy
+from interlock import app, budgets, catalog, policy
 from interlock.app import provided
 
 
@@ -131,8 +131,12 @@ def test_files_that_the_settings_name_must_be_there(tmp_path: Path) -> None:
     settings = app.load(file)
     with pytest.raises(provided.FileUnreadable, match="policy file"):
         provided.read_rules(settings, file)
-    with pytest.raises(provided.FileUnreadable, match="manifest"):
-        provided.read_catalog(settings)
+    _, known = provided.read_catalog(settings)
+    assert [(each.entry_point, each.code) for each in known.problems] == [
+        (str(tmp_path / "no.json"), "file_unreadable")
+    ]
+    with pytest.raises(catalog.ConnectorBroken, match=r"cannot read the manifest .*no\.json"):
+        known.fetch("acme.thing.fetch")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import pytest
@@ -139,9 +140,28 @@ def test_what_has_the_words_hides_what_has_them_nearly(full: catalog.Catalog) ->
     assert full.search("tickt nonsense") == ()
 
 
-def test_two_connectors_with_one_id_are_refused() -> None:
-    with pytest.raises(catalog.DuplicateConnector, match="acme"):
-        catalog.Catalog([fix.connector().manifest, fix.connector(version="2.0.0").manifest])
+def test_of_two_connectors_with_one_id_neither_is_used() -> None:
+    versions = [fix.connector(version=version).manifest for version in ("1.0.0", "2.0.0", "3.0.0")]
+    for count in (2, 3):
+        twice = catalog.Catalog([*versions[:count], other()])
+        for ask in (partial(twice.fetch, "acme.ticket.list"), partial(twice.fetch_connector, "acme")):
+            with pytest.raises(
+                catalog.DuplicateConnector, match=r"'acme': versions 1\.0\.0 and 2\.0\.0; neither is used"
+            ):
+                ask()
+        assert [each.connector_id for each in twice.connectors] == ["zeta"]
+        assert [each.entry_point for each in twice.problems] == ["acme"]
+        assert {each.connector_id for each in twice.search("ticket")} == {"zeta"}
+
+
+def test_what_could_not_be_read_may_be_what_is_asked_for() -> None:
+    unread = catalog.Broken.of("x.yaml", catalog.ConnectorBroken("no such file"))
+    known = catalog.Catalog([fix.connector().manifest], unread=[unread])
+    with pytest.raises(catalog.ConnectorBroken, match=r"no connector 'tiny', unless .*x\.yaml: no such file"):
+        known.fetch("tiny.thing.fetch")
+    with pytest.raises(catalog.UnknownCapability):
+        known.fetch("acme.ticket.lst")
+    assert known.problems == (unread,)
 
 
 def test_a_search_counts_only_what_fits(full: catalog.Catalog) -> None:

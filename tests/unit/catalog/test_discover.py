@@ -130,14 +130,17 @@ def test_one_that_is_broken_has_no_capabilities(many: catalog.Discovery) -> None
     assert [each.connector_id for each in full.connectors] == ["many_one"]
 
 
-def test_names_that_stand_twice_are_refused_before_anything_is_loaded(
-    many: catalog.Discovery, acme: sdk.Manifest
-) -> None:
+def test_names_that_stand_twice_are_refused_and_not_loaded(many: catalog.Discovery, acme: sdk.Manifest) -> None:
     twice = catalog.discover(entries=[entry("many_one", "many_one:connector"), entry("many_one", "many_two:connector")])
-    with pytest.raises(catalog.DuplicateConnector, match="many_one"):
-        catalog.Catalog(installed=twice)
+    full = catalog.Catalog([acme], installed=twice)
+    with pytest.raises(
+        catalog.DuplicateConnector, match="'many_one': from an unknown package and from an unknown package"
+    ):
+        full.fetch("many_one.thing.fetch")
+    assert [each.connector_id for each in full.connectors] == ["acme"]
+    assert [each.code for each in full.problems] == ["duplicate_connector"]
     assert loaded() == set()
     installed = catalog.discover(entries=[entry("acme", "fix_connector:acme")])
     assert catalog.Catalog([acme], installed=installed).connectors == (acme,)
     with pytest.raises(catalog.DuplicateConnector, match=r"acme.*1\.2\.3.*2\.0\.0|acme.*2\.0\.0.*1\.2\.3"):
-        catalog.Catalog([fix.connector(version="2.0.0").manifest], installed=installed)
+        catalog.Catalog([fix.connector(version="2.0.0").manifest], installed=installed).fetch_connector("acme")
