@@ -7,6 +7,8 @@ import logging
 import traceback
 import types
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -16,7 +18,7 @@ import pytest
 
 from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, connector, run_of
 from fix_parrot import Answer, Heard, Parrot
-from interlock import runs, sdk
+from interlock import connections, runs, sdk
 from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
@@ -249,8 +251,26 @@ async def test_what_is_said_of_a_call_is_recorded_without_the_secret(file_world:
                 await process.create(**asked_with)
         with pytest.raises(runs.InputHoldsSecret, match="the allowed_operations of acme"):
             await process.create(allowed_operations=["acme.issue.create", TOKEN])
+        for name in ("actor", "roles"):
+            changed: dict[str, Any] = {"actor": TOKEN} if name == "actor" else {"roles": frozenset({f"x{TOKEN}"})}
+            stranger = process.il.as_caller(replace(process.il.caller, **changed))
+            with pytest.raises(runs.InputHoldsSecret, match=f"the {name} of acme"):
+                await stranger.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
         assert await process.il.runs.list() == []
+        exposing: list[dict[str, Any]] = [{"name": f"my {TOKEN}"}, {"base_url": f"{file_world.server.url}/{TOKEN}"}]
+        for changes in exposing:
+            with pytest.raises(connections.InvalidGrant) as refused:
+                await process.il.connections.connect_token("acme", TOKEN, **changes)
+            assert TOKEN not in str(refused.value.to_json())
         denied = await process.create()
+        reviewer = process.il.as_caller(replace(process.reviewer.caller, actor=TOKEN))
+        for decide in (
+            partial(reviewer.approvals.approve, asked(denied)),
+            partial(reviewer.approvals.deny, asked(denied), reason="no"),
+            partial(reviewer.runs.cancel, denied.run_id),
+        ):
+            with pytest.raises(runs.InputHoldsSecret, match="the actor of a decision about acme"):
+                await decide()
         await process.reviewer.approvals.deny(asked(denied), reason=said)
         stopped = await process.create(title="Window")
         await process.il.runs.cancel(stopped.run_id, reason=said)

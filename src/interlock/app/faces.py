@@ -218,7 +218,7 @@ class Connections:
             scopes=frozenset(scopes or profile.scopes_offered),
             base_url=base_url or connections.service(profile, values),
             expires_at=expires_at,
-        ).checked(wiring.clock.now())
+        ).checked(wiring.clock.now(), by=self._caller.actor)
         probed = await connections.probe(
             profile,
             secrets,

@@ -51,7 +51,7 @@ class Connections:
         Raises InvalidGrant, NameTaken, SubjectMismatch, ServiceMismatch, ConnectionChanged.
         """
         now = self._clock.now()
-        grant = grant.checked(now)
+        grant = grant.checked(now, by=caller.actor)
         for _ in range(MAX_TRIES):
             standing = await self._find(caller, grant.connection_name)
             if (connection := await self._try_connect(caller, grant, standing, now)) is not None:
@@ -160,7 +160,7 @@ class Connections:
         Raises ConnectionNotFound.
         """
         now = self._clock.now()
-        reason = (await self._redactor(caller, ref)).text(reason)
+        reason = (await self.redactor(caller, ref)).text(reason)
 
         def decide(standing: Standing) -> Change | None:
             connection = standing[0]
@@ -209,7 +209,7 @@ class Connections:
 
         return await self._store.read(look)
 
-    async def _redactor(self, caller: Caller, ref: str) -> Redactor:
+    async def redactor(self, caller: Caller, ref: str) -> Redactor:
         """Knows the connection's present secrets, as far as they can still be read."""
         found = await self._find(caller, ref)
         if found is None or found[1] is None:

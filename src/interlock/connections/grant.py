@@ -8,7 +8,7 @@ from typing import Final
 
 from interlock import plane
 from interlock.connections.errors import InvalidGrant
-from interlock.kernel import MIN_SECRET_LENGTH, Secret, is_id
+from interlock.kernel import MIN_SECRET_LENGTH, Redactor, Secret, is_id
 
 MAX_SECRET_LENGTH: Final = 16_384
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -42,9 +42,11 @@ class TokenGrant:
         """The name under which the connection will be known."""
         return self.connector_id if self.name is None else self.name
 
-    def checked(self, now: datetime) -> "TokenGrant":
-        """The grant with its address in normal form. Raises InvalidGrant with every problem at once. No message holds a
-        part of a secret."""
+    def checked(self, now: datetime, *, by: str = "") -> "TokenGrant":
+        """The grant, of that actor, with its address in normal form. Raises InvalidGrant with every problem at once. No
+        message holds a part of a secret."""
+        if exposed := _exposed(self, by):
+            raise InvalidGrant(self.connector_id, exposed)
         problems = [*_texts(self), *_secrets(self)]
         if is_id(self.connection_name, "con"):
             problems.append("the name has the shape of a connection id")
@@ -56,6 +58,14 @@ class TokenGrant:
         if problems:
             raise InvalidGrant(self.connector_id, problems)
         return replace(self, base_url=base_url)
+
+
+def _exposed(grant: TokenGrant, by: str) -> list[str]:
+    """Where a secret stands among what is kept as it is."""
+    redactor = Redactor(grant.secrets.values())
+    kept = {"name": grant.connection_name, "base_url": grant.base_url or "", "actor": by}
+    return [f"the {label} holds the secret, and would be kept as it is" for label, text in kept.items()
+            if redactor.finds(text.encode("utf-8", "surrogatepass"))]  # fmt: skip
 
 
 def _texts(grant: TokenGrant) -> list[str]:

@@ -158,19 +158,26 @@ def check_input(capability: catalog.Capability, value: Mapping[str, JSON]) -> Gi
     return Given(given, raw.decode(), digest_bytes(raw))
 
 
-def refuse_secrets(request: Request, given: Given, redactor: Redactor) -> None:
+def refuse_secrets(caller: Caller, request: Request, given: Given, redactor: Redactor) -> None:
     """Raises InputHoldsSecret if what is recorded of the request would bring one of the redactor's secrets into the ledger."""
     recorded = {
+        "actor": caller.actor,
+        "roles": "\n".join(caller.roles),
         "input": given.text,
         "idempotency_key": request.idempotency_key or "",
         "trace_id": request.trace_id or "",
         "environment": request.environment,
         "allowed_operations": "\n".join(request.allowed_operations or ()),
     }
+    refuse_words(request.capability, recorded, redactor)
+
+
+def refuse_words(capability: str, recorded: Mapping[str, str], redactor: Redactor) -> None:
+    """Raises InputHoldsSecret if one of the texts, by what they are, holds one of the redactor's secrets."""
     for name, text in recorded.items():
         if redactor.finds(text.encode()):
             raise InputHoldsSecret(
-                f"the {name} of {request.capability} holds the connection's own credential; it would be kept in the ledger"
+                f"the {name} of {capability} holds the connection's own credential; it would be kept in the ledger"
             )
 
 

@@ -15,7 +15,7 @@ from interlock.runs.errors import RunNotHeld, of_run, over_budget
 from interlock.runs.execution import Execution
 from interlock.runs.journal import Move, Records
 from interlock.runs.model import Decision, Run, State
-from interlock.runs.preparing import GOES_ON, judge, prepare
+from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome
 from interlock.runs.reserving import reserved
@@ -52,6 +52,7 @@ class Holding:
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.approve(caller, approval_id, edited_input=edit)
+        await check_actor(self._wiring, caller, run)
         if edit is not None:
             await self._check_edit(run, edit)
         approved = approval
@@ -108,6 +109,7 @@ class Holding:
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.deny(caller, approval_id, reason=reason)
+        await check_actor(self._wiring, caller, run)
         at = self._wiring.clock.now()
         denied = replace(approval, state=approvals.State.DENIED, reviewer=caller.actor, reason=reason, decided_at=at)
 

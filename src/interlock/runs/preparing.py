@@ -2,7 +2,8 @@
 
 from interlock import catalog, policy, sdk
 from interlock.kernel import Caller, Redactor
-from interlock.runs.call import Call, Given, check_input, refuse_secrets
+from interlock.runs.call import Call, Given, check_input, refuse_secrets, refuse_words
+from interlock.runs.model import Run
 from interlock.runs.request import Request
 from interlock.runs.revalidation import Revalidation
 from interlock.runs.targets import targeted
@@ -38,7 +39,7 @@ async def prepare(
             connection=request.connection,
         )
         redactor = Redactor(await wiring.connections.secrets_of(resolved))
-        refuse_secrets(request, given, redactor)
+        refuse_secrets(caller, request, given, redactor)
         if operation.http is not None and operation.http.conditional:
             revalidation = Revalidation(
                 wiring.validators,
@@ -56,6 +57,14 @@ async def prepare(
         given=given,
         revalidation=revalidation,
     )
+
+
+async def check_actor(wiring: Wiring, caller: Caller, run: Run) -> None:
+    """Raises InputHoldsSecret if whoever decides about a run is called by its connection's credential."""
+    if run.connection_id is None:
+        return
+    redactor = await wiring.connections.redactor(caller, run.connection_id)
+    refuse_words(f"a decision about {run.capability}", {"actor": caller.actor}, redactor)
 
 
 async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, policy.Facts]:

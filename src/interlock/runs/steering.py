@@ -13,7 +13,7 @@ from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunN
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
 from interlock.runs.model import Run, State
-from interlock.runs.preparing import GOES_ON, judge, prepare
+from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
 from interlock.runs.sandboxing import confined
 from interlock.runs.wiring import Wiring
@@ -50,6 +50,7 @@ class Steering:
                     raise
 
     async def _cancel(self, caller: Caller, run: Run, reason: str) -> Run:
+        await check_actor(self._wiring, caller, run)
         journal, at = self._wiring.journal(run), self._wiring.clock.now()
         data: dict[str, JSON] = {"by": caller.actor, "reason": reason[:500]}
         if run.state is State.RUNNING:
@@ -85,6 +86,7 @@ class Steering:
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.WAITING:
             raise RunNotWaiting(f"{run_id} is {run.state}; only a waiting run can be settled", run_id=run_id)
+        await check_actor(self._wiring, caller, run)
         if seen is None:
             return await self._read_again(caller, run)
         role = self._wiring.policy.reviewer
