@@ -34,6 +34,11 @@ NEEDS_PRIVILEGE = {
     "udp-outwards",
     "virtual-machine-socket",
     "name",
+    "namespace-by-clone",
+    "namespace-by-clone3",
+    "attributes",
+    "attributes-by-ioctl",
+    "kernel-log",
     "kernel-setting",
     "kernel-settings",
     "kernel-keys",
@@ -59,16 +64,32 @@ async def test_landlock_stops(tmp_path: Path, name: str):
 
 @needs_landlock
 async def test_what_landlock_does_not_stop(tmp_path: Path):
-    """It knows nothing of modes and times, and what cannot be read can still be seen to exist. The class says so: it is
-    not shown to hide processes."""
-    source = "import os, sys; os.chmod(sys.argv[1], 0o600); print(os.path.exists('/proc/1/stat'))"
-    (tmp_path / "file").touch(mode=0o644)
+    """What cannot be read can still be seen to exist. The class says so: it is not shown to hide processes."""
+    source = "import os, sys; print(os.path.exists('/proc/1/stat'), os.stat(sys.argv[1]).st_size)"
+    (tmp_path / "file").write_text("12345")
     profile = plane.SandboxProfile(read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])))
     async with whole_lane(confiner=LANDLOCK) as lane:
         told = await run(lane, process(REAL_PYTHON, "-I", "-S", "-c", source, str(tmp_path / "file"), sandbox=profile))
-    assert told.said() == b"True\n", told
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+    assert told.said() == b"True 5\n", told
     assert plane.Property.PROCESSES_HIDDEN not in plane.CLASSES[plane.LOCAL_LANDLOCK]
+
+
+@needs_landlock
+async def test_what_a_command_does_with_itself_under_landlock_goes_on(tmp_path: Path):
+    """Modes and times cannot be told apart by where a file is, and so they are refused in the paths to write, too."""
+    source = (
+        "import os, resource, socket, subprocess, sys, threading\n"
+        "threading.Thread(target=os.getpid).start(); subprocess.run(['true'], check=True)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50)); os.setpriority(0, 0, 1); os.nice(1)\n"
+        "os.sched_setaffinity(0, os.sched_getaffinity(0)); a, b = socket.socketpair(); a.send(b'x'); b.recv(1)\n"
+        "open('new', 'w').write('x'); os.mkdir('folder'); os.rename('new', 'folder/new'); os.isatty(1)\n"
+        "try: os.chmod('folder/new', 0o600)\n"
+        "except PermissionError: print('refused')"
+    )
+    profile = plane.SandboxProfile(read=(*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1])), write=(str(tmp_path),))
+    async with whole_lane(confiner=LANDLOCK) as lane:
+        told = await run(lane, process(REAL_PYTHON, "-I", "-S", "-c", source, sandbox=profile, cwd=str(tmp_path)))
+    assert told.said() == b"refused\n", (told, told.said("stderr"))
 
 
 @needs_landlock

@@ -1,6 +1,7 @@
 """bubblewrap, runc and gVisor: what each stops, what it was shown to be, and that nothing of it is left."""
 
 import ctypes
+import itertools
 import os
 import shutil
 import socket
@@ -38,6 +39,15 @@ PYTHONS = (*targets.SYSTEM, str(Path(REAL_PYTHON).parents[1]))
 LOOPBACK = Egress(addresses=plane.AddressPolicy(allow=("127.0.0.0/8",)))
 
 
+OF_THE_KERNEL = {"namespace-by-clone"}
+"""Attempts that get no further than the kernel, where that is the sandbox's own."""
+
+
+def attempts(*, without: frozenset[str] = frozenset()) -> list[tuple[str, str]]:
+    tried = itertools.product(sorted(CONFINERS), sorted(set(escapes.ESCAPES) - without))
+    return [each for each in tried if each[0] != plane.CONTAINER_GVISOR or each[1] not in OF_THE_KERNEL]
+
+
 @pytest.fixture(params=sorted(CONFINERS))
 def confiner(request: pytest.FixtureRequest) -> plane.Confiner:
     found = CONFINERS[request.param]
@@ -46,7 +56,7 @@ def confiner(request: pytest.FixtureRequest) -> plane.Confiner:
     return found
 
 
-@pytest.mark.parametrize("name", sorted(escapes.ESCAPES))
+@pytest.mark.parametrize(("confiner", "name"), attempts(), indirect=["confiner"])
 async def test_it_stops(confiner: plane.Confiner, tmp_path: Path, name: str):
     async with whole_lane(confiner=confiner) as lane:
         with escapes.prey(tmp_path) as prey:
@@ -54,7 +64,11 @@ async def test_it_stops(confiner: plane.Confiner, tmp_path: Path, name: str):
             assert prey.untouched
 
 
-@pytest.mark.parametrize("name", sorted(set(escapes.ESCAPES) - {"udp"}))  # which its own loopback takes
+@pytest.mark.parametrize(
+    ("confiner", "name"),
+    attempts(without=frozenset({"udp"})),
+    indirect=["confiner"],  # which its own loopback takes
+)
 async def test_it_stops_with_listed_hosts_too(confiner: plane.Confiner, tmp_path: Path, name: str):
     """The listener that the attempts go for is itself on the list: it is reached through the proxy, and not otherwise."""
     async with whole_lane(confiner=confiner, egress=LOOPBACK) as lane:

@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,27 +32,48 @@ ESCAPES: Final[Mapping[plane.Property, Escape]] = {
         "no descriptors but the standard streams", ("met([fd for fd in range(3, 256) if is_open(fd)])",)
     ),
     plane.Property.WRITES_CONFINED: Escape(
-        "no file outside can be made, and no setting of the kernel changed",
+        "no file outside can be made or changed, and no setting of the kernel",
         (
             "open(outside + '/new', 'w').write('x')",
+            "os.chmod(outside + '/file', 0o777)",
+            "os.fchmod(os.open(outside + '/file', os.O_WRONLY | os.O_RDWR), 0o777)",
+            "os.utime(outside + '/file', (1, 1))",
+            "os.setxattr(outside + '/file', 'user.escape', b'1')",
             "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
             "os.open('/proc/sysrq-trigger', os.O_WRONLY)",
         ),
     ),
-    plane.Property.READS_CONFINED: Escape("no file outside can be read", ("open(outside + '/file').read()",)),
+    plane.Property.READS_CONFINED: Escape(
+        "no file outside can be read",
+        (
+            "open(outside + '/file').read()",
+            "met(libc.inotify_add_watch(libc.inotify_init(), outside.encode(), 0x100) >= 0)",
+        ),
+    ),
     plane.Property.NETWORK_NONE: Escape(
-        "the host's loopback cannot be reached", ("socket.create_connection(('127.0.0.1', port), 5).send(b'x')",)
+        "the host's loopback and its sockets cannot be reached",
+        (
+            "socket.create_connection(('127.0.0.1', port), 5).send(b'x')",
+            "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', inside + '/post')",
+        ),
     ),
     plane.Property.PROCESSES_HIDDEN: Escape("the host's processes cannot be seen", ("os.stat(f'/proc/{pid}/stat')",)),
-    plane.Property.PROCESSES_UNTOUCHABLE: Escape("the host's processes cannot be signalled", ("os.kill(pid, 0)",)),
-    plane.Property.PRIVILEGES_FIXED: Escape(
-        "no privileges can be gained", ("met(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0) != 1)",)
+    plane.Property.PROCESSES_UNTOUCHABLE: Escape(
+        "the host's processes cannot be signalled or changed",
+        (
+            "os.kill(pid, 0)",
+            "resource.prlimit(pid, resource.RLIMIT_NOFILE)",
+            "os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))",
+            "os.sched_setaffinity(pid, os.sched_getaffinity(pid))",
+        ),
     ),
+    plane.Property.PRIVILEGES_FIXED: Escape("no privileges can be gained", ("met(libc.prctl(39, 0, 0, 0, 0) != 1)",)),
 }
 """Bounds on memory and processes, and a kernel apart, are left to the target's own probe."""
 
 _PROGRAM: Final = """
-import ctypes, os, socket, sys
+import ctypes, os, resource, socket, sys
+libc = ctypes.CDLL(None)
 outside, inside, pid, port = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 def is_open(fd):
     try:
@@ -83,13 +106,25 @@ async def find_escape(subject: TargetSubject, property_: plane.Property) -> str 
         outside.mkdir()
         inside.mkdir()
         (outside / "file").write_text("kept")
+        before = (outside / "file").stat().st_ctime_ns
         async with peers.loopback_peer() as peer:
             arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
-            said = await subject.run(_PROGRAM.replace("{statements}", repr(statements)), arguments, folder=str(inside))
-            got_out = peer.connections > 0 or (outside / "new").exists()
+            source = _PROGRAM.replace("{statements}", repr(statements))
+            with _post(inside / "post"):
+                said = await subject.run(source, arguments, folder=str(inside))
+            unchanged = os.listdir(outside) == ["file"] and (outside / "file").stat().st_ctime_ns == before
+            got_out = peer.connections > 0 or not unchanged
     answer = re.fullmatch(rb"stopped|escaped ([0-9]{1,2})", said.strip())
     if answer is None or int(answer[1] or 0) >= len(statements):
         raise Broken(f"the program said {said[:200]!r}")
     if answer[1] is not None:
         return statements[int(answer[1])]
     return "seen from outside" if got_out else None
+
+
+@contextmanager
+def _post(path: Path) -> Generator[None]:
+    """A socket of the host's at that file, which takes datagrams."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as post:
+        post.bind(str(path))
+        yield

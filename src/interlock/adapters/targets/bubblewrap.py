@@ -78,7 +78,7 @@ class Bubblewrap:
         words += ["--seccomp", str(_FILTER), "--json-status-fd", str(_STATUS)]
         with ExitStack() as stack:
             arguments = descriptors.holding(stack, b"".join(word.encode() + b"\0" for word in words))
-            rules = descriptors.holding(stack, seccomp.program(profile.network))
+            rules = descriptors.holding(stack, seccomp.program(profile.network, alone=True))
             ours, theirs = descriptors.report(stack)
             path = command.env.get("PATH", plane.DEFAULT_PATH)
             first = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=path)

@@ -166,7 +166,7 @@ class Container:
         linux: dict[str, Any] = {
             "namespaces": [{"type": kind} for kind in _namespaces(profile.network)],
             "maskedPaths": list(_MASKED),
-            "seccomp": seccomp.rules(profile.network),
+            "seccomp": seccomp.rules(profile.network, namespaces=self._is_runc),
         }
         if self._is_runc:
             resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}

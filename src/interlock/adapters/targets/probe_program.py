@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 _GET_NO_NEW_PRIVS = 39
+_NEITHER = 3  # O_WRONLY | O_RDWR
+_CHANGED = 0x4  # IN_ATTRIB
 _CAPABILITY_VERSION = 0x20080522
 
 
@@ -38,12 +41,14 @@ def _all(tries: dict[str, Any]) -> dict[str, Any]:
         "wrote": [path for path in tries["write"] if _works(lambda path=path: _write(path))],
         "made": _works(lambda: os.mkdir(tries["make"])),
         "removed": [path for path in tries["remove"] if _works(lambda path=path: os.unlink(path))],
+        "changed": [name for name, attempt in _changes(tries["change"]).items() if _works(attempt)],
+        "watched": _works(lambda: _watch(tries["watch"])),
         "opened": [path for path in tries["open"] if _works(lambda path=path: _open_to_write(path))],
         "read": [path for path in tries["read"] if _works(lambda path=path: _read(path))],
         "allowed": _works(lambda: _write(tries["allowed"])) if tries["allowed"] else None,
         "reached": [address for address in tries["connect"] if _works(lambda address=address: _connect(address))],
         "saw": os.path.exists(f"/proc/{tries['process']}/stat"),
-        "touched": _works(lambda: os.kill(tries["process"], 0)),
+        "touched": [name for name, attempt in _touches(tries["process"], tries["segment"]).items() if _works(attempt)],
         "fixed": ctypes.CDLL(None).prctl(_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1,
         "capabilities": _capabilities(),
         "kernel": os.uname().release,
@@ -75,7 +80,47 @@ def _read(path: str) -> bytes:
         return file.read()
 
 
+def _changes(path: str) -> dict[str, Callable[[], object]]:
+    """A file's mode, owner, times and attributes; a descriptor opened so neither reads nor writes."""
+    return {
+        "mode": lambda: os.chmod(path, 0o600),
+        "mode-by-descriptor": lambda: os.fchmod(os.open(path, _NEITHER), 0o600),
+        "owner": lambda: os.chown(path, os.geteuid(), os.getegid()),
+        "times": lambda: os.utime(path, (1, 1)),
+        "attributes": lambda: os.setxattr(path, "user.probe", b"1"),
+    }
+
+
+def _touches(process: int, segment: int) -> dict[str, Callable[[], object]]:
+    """A process of the host, and a segment of memory that it shares."""
+    return {
+        "signal": lambda: os.kill(process, 0),
+        "limits": lambda: resource.prlimit(process, resource.RLIMIT_NOFILE),
+        "priority": lambda: os.setpriority(os.PRIO_PROCESS, process, os.getpriority(os.PRIO_PROCESS, process)),
+        "processors": lambda: os.sched_setaffinity(process, os.sched_getaffinity(process)),
+        "memory": lambda: _attach(segment),
+    }
+
+
+def _attach(segment: int) -> None:
+    libc = ctypes.CDLL(None)
+    libc.shmat.restype = ctypes.c_void_p
+    if libc.shmat(segment, None, 0) in (None, ctypes.c_void_p(-1).value):
+        raise OSError("refused")
+
+
+def _watch(path: str) -> None:
+    libc = ctypes.CDLL(None)
+    if libc.inotify_add_watch(libc.inotify_init(), os.fsencode(path), _CHANGED) < 0:
+        raise OSError("refused")
+
+
 def _connect(address: list[Any]) -> None:
+    if address[0] == "datagram":
+        for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM):
+            with end:
+                end.sendto(b"x", address[1])
+        return
     name: Any = tuple(address[1:]) if address[0] == "tcp" else "\0" + address[1]
     family = socket.AF_UNIX if address[0] == "abstract" else socket.AF_INET6 if ":" in name[0] else socket.AF_INET
     with socket.socket(family) as attempt:

@@ -1,5 +1,6 @@
 """The probe: a program that is run in a target by the target's own lane, and what its findings show."""
 
+import ctypes
 import json
 import os
 import socket
@@ -24,6 +25,7 @@ _FAMILIES: Final = (1, 16, 17, 40)
 """Sockets that know no network, or another one: of files, of the kernel, of raw packets, of virtual machines' hosts."""
 _SETTINGS: Final = ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger")
 """Files of the kernel's that are root's to write. To open one changes nothing."""
+_PRIVATE, _REMOVE = 0, 0  # IPC_PRIVATE, IPC_RMID
 _PROCESSES: Final = 24
 _MEMORY: Final = 268_435_456
 _LIMITS: Final = JsonLimits(max_bytes=65_536, max_depth=4, max_nodes=4096)
@@ -90,6 +92,7 @@ class _Bait:
         self._inside.mkdir()
         self._canary = folder / "canary"
         self._canary.write_text(nonce)
+        self._changed_at = self._canary.stat().st_ctime_ns
         self._mounted = Path(f"/sys/fs/cgroup/.probe-{nonce}")
         """Below a path that is listed, on a file system of its own."""
         self._outside = [folder / "new", self._canary, *(Path(place) / f".probe-{nonce}" for place in _places())]
@@ -103,6 +106,10 @@ class _Bait:
         hidden = stack.enter_context(socket.socket(socket.AF_UNIX))
         hidden.bind(f"\0interlock-probe-{nonce}")
         hidden.listen()
+        post = str(self._inside / "post")
+        stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind(post)
+        self._addresses.append(["datagram", post])
+        self._segment = _shared_memory(stack)
 
     def intent(self, enforced: frozenset[plane.Restraint], clock: Clock) -> plane.ProcessIntent:
         """The probe as a command, under as much as the lane can enforce."""
@@ -115,11 +122,14 @@ class _Bait:
             "write": [str(path) for path in self._outside],
             "make": str(self._mounted),
             "remove": [str(self._canary)],
+            "change": str(self._canary),
+            "watch": str(self._canary),
             "open": _SETTINGS,
             "read": [str(self._canary), "/etc/shadow", f"/proc/{os.getpid()}/environ"],
             "allowed": str(self._inside / "new") if self._confined else None,
             "connect": self._addresses,
             "process": os.getpid(),
+            "segment": self._segment,
             "processes": _PROCESSES * 2 if self._counts else 0,
             "memory": _MEMORY * 2 if self._weighs else 0,
         }
@@ -167,7 +177,8 @@ class _Bait:
 
     def shown(self, found: Mapping[str, JSON]) -> frozenset[plane.Property]:
         """What the findings show. Where the outside can be asked as well, both must agree."""
-        canary_stands = self._canary.exists() and self._canary.read_text() == self._nonce
+        stands = self._canary.exists() and self._canary.read_text() == self._nonce
+        canary_stands = stands and self._canary.stat().st_ctime_ns == self._changed_at
         new = [path for path in (*self._outside, self._mounted) if path != self._canary and path.exists()]
         untouched = canary_stands and not new
         for path in new:
@@ -179,11 +190,11 @@ class _Bait:
             and _LISTED in variables
             and all(name in (_LISTED, "PWD", "HOME") for name in variables),
             plane.Property.DESCRIPTORS_CLOSED: found.get("descriptors") == [],
-            plane.Property.WRITES_CONFINED: works and untouched and found.get("opened") == [],
-            plane.Property.READS_CONFINED: works and found.get("read") == [],
+            plane.Property.WRITES_CONFINED: works and untouched and found.get("opened") == found.get("changed") == [],
+            plane.Property.READS_CONFINED: works and found.get("read") == [] and found.get("watched") is False,
             plane.Property.NETWORK_NONE: found.get("reached") == [],
             plane.Property.PROCESSES_HIDDEN: found.get("saw") is False,
-            plane.Property.PROCESSES_UNTOUCHABLE: found.get("touched") is False,
+            plane.Property.PROCESSES_UNTOUCHABLE: found.get("touched") == [],
             plane.Property.PRIVILEGES_FIXED: found.get("fixed") is True,
             plane.Property.CAPABILITIES_NONE: found.get("capabilities") == 0,
             plane.Property.PROCESSES_BOUNDED: self._counts and isinstance(started, int) and started < _PROCESSES,
@@ -231,6 +242,14 @@ def _own_addresses() -> list[str]:
 
 def _listen(stack: ExitStack, host: str) -> socket.socket:
     return stack.enter_context(socket.create_server((host, 0)))
+
+
+def _shared_memory(stack: ExitStack) -> int:
+    """A segment by System V, which has no file."""
+    libc = ctypes.CDLL(None)
+    segment = libc.shmget(_PRIVATE, 4096, 0o600)
+    stack.callback(libc.shmctl, segment, _REMOVE, None)
+    return segment
 
 
 def _was_reached(listener: socket.socket) -> bool:
