@@ -104,6 +104,9 @@ class Counter:
         self._drawn += 1
         return self._drawn.to_bytes(size, "big")
 
+    async def expire_over(self) -> int:
+        return await connections.expire_installs(self.store, sql.InstallRecords(), self.clock.now())
+
     async def begin(self, profile_id: str = "oauth2", caller: Caller = ANN, **more: Any) -> connections.Install:
         if profile_id == "client_credentials":
             more["given"] = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}

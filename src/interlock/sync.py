@@ -77,8 +77,27 @@ class Approvals(Face[app.Approvals]):
     deny = waiting(app.Approvals.deny)
 
 
+class Installs(Face[app.Installs]):
+    """As `app.Installs`."""
+
+    begin = waiting(app.Installs.begin)
+    connect = waiting(app.Installs.connect)
+    authorize = waiting(app.Installs.authorize)
+    take_callback = waiting(app.Installs.take_callback)
+    start_device = waiting(app.Installs.start_device)
+    poll_device = waiting(app.Installs.poll_device)
+    complete = waiting(app.Installs.complete)
+    cancel = waiting(app.Installs.cancel)
+    fetch = waiting(app.Installs.fetch)
+    list = waiting(app.Installs.list)
+
+
 class Connections(Face[app.Connections]):
     """As `app.Connections`."""
+
+    def __init__(self, door: Door, room: app.Connections) -> None:
+        super().__init__(door, room)
+        self.installs = Installs(door, room.installs)
 
     connect_token = waiting(app.Connections.connect_token)
     list = waiting(app.Connections.list)

@@ -173,8 +173,8 @@ async def test_a_late_callback_changes_nothing(counter: Counter):
     with pytest.raises(connections.InstallEnded):
         await counter.come_back(query)
     assert counter.server.calls == {}
-    assert await counter.desk.expire_over(counter.clock.now()) == 1
-    assert await counter.desk.expire_over(counter.clock.now()) == 0
+    assert await counter.expire_over() == 1
+    assert await counter.expire_over() == 0
     found = await counter.desk.fetch(ANN, install.install_id)
     assert (found.state, found.reason, found.sealed) == (InstallState.EXPIRED, Reason.TIME_OVER, None)
 
@@ -250,7 +250,7 @@ async def test_a_process_that_dies_between_answer_and_commit_leaves_a_trace(coun
     with pytest.raises(connections.InstallUsed):
         await counter.come_back(query)
     counter.clock.advance(600)
-    await counter.desk.expire_over(counter.clock.now())
+    await counter.expire_over()
     found = await counter.desk.fetch(ANN, install.install_id)
     assert (found.state, found.reason, found.sealed) == (InstallState.EXPIRED, Reason.INTERRUPTED, None)
     assert await counter.connection() is None
@@ -289,7 +289,7 @@ async def test_an_install_that_comes_to_nothing_leaves_all_as_it_was(counter: Co
     elif how == "expired":
         await counter.come_back(query)
         counter.clock.advance(600)
-        await counter.desk.expire_over(counter.clock.now())
+        await counter.expire_over()
     else:
         counter.server.refusal = (400, b'{"error": "invalid_grant"}') if how == "failed" else None
         counter.server.rejects_tokens = how == "unproven"

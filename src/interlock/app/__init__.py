@@ -5,6 +5,7 @@ only room that imports adapters and connectors; what it opens it closes.
 """
 
 from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
+from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
 from interlock.app.local_plane import (
     UnknownSandbox,
@@ -49,6 +50,7 @@ __all__ = [
     "Closed",
     "Connections",
     "Health",
+    "Installs",
     "Interlock",
     "InvalidSettings",
     "LocalPlane",

@@ -84,6 +84,9 @@ KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("since", "until", "expires_at"), _Kind("a datetime with a time zone", _aware)),
     "limit": _Kind("a whole number above 0", _above_zero),
     "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
+    "given": _of(Mapping, "a mapping from fields to values"),
+    **dict.fromkeys(("install_id", "redirect_uri", "query", "profile"), _TEXT),
+    "browser": _of(Secret, "a Secret"),
     "seen": _of(StrEnum, "a member of Seen"),
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip

@@ -5,7 +5,8 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
@@ -13,7 +14,7 @@ from interlock.app import provided
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import Caller, Clock, IdSource, StoreError
+from interlock.kernel import Caller, Clock, IdSource, RequestError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class Parts:
     keyring: keys.Keyring
     evidence: sql.LedgerSink
     errands: connections.Errands
+    desk: connections.Desk
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
@@ -92,6 +94,35 @@ async def assemble(
     return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
 
 
+def _desk(
+    settings: Settings, store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, errands: connections.Errands
+) -> connections.Desk:
+    """Where accounts are connected by a grant."""
+
+    def profile(connector_id: str, profile_id: str) -> sdk.AuthProfile:
+        declared = wiring.catalog.fetch_connector(connector_id).auth
+        found = next((each for each in declared if each.profile_id == profile_id), None)
+        if found is None:
+            raise RequestError(f"{connector_id} has no auth profile {profile_id[:60]!r}")
+        return found
+
+    return connections.Desk(
+        connections.Means(
+            store=store,
+            records=sql.ConnectionRecords(),
+            installs=sql.InstallRecords(),
+            cipher=ring,
+            changing=wiring.connections.changing,
+            profile=profile,
+            client=partial(provided.read_client, settings),
+            errands=errands,
+            clock=wiring.clock,
+            ids=wiring.ids,
+            random_bytes=ring.random_bytes,
+        )
+    )
+
+
 def _wire(
     settings: Settings,
     *,
@@ -133,11 +164,15 @@ def _wire(
         offered=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
         pressure=runs.Pressure(),
-        sweep=lambda now: sql.sweep(store, now),
+        sweep=lambda now: _sweep(store, now),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
     )
+
+
+async def _sweep(store: sql.SqlStore, now: datetime) -> int:
+    return await connections.expire_installs(store, sql.InstallRecords(), now) + await sql.sweep(store, now)
 
 
 def _owner(store: sql.SqlStore, ledger: sql.SqlLedger, clock: Clock, ids: IdSource, lease: timedelta) -> runs.Ownership:
@@ -201,6 +236,7 @@ def _rooms(
         keyring=ring,
         evidence=evidence,
         errands=errands,
+        desk=_desk(settings, store, wiring, ring, errands),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
+from interlock.app.installing import Installs
 from interlock.kernel import JSON, Caller, RequestError, Retry, Secret
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
@@ -176,11 +177,12 @@ class Approvals:
 
 
 class Connections:
-    """`il.connections`: this tenant's accounts at services."""
+    """`il.connections`: this tenant's accounts at services; `installs` are those that are being connected."""
 
     def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
         self._caller = caller
+        self.installs = Installs(parts, caller)
 
     @checked
     async def connect_token(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from interlock import budgets, catalog, policy, sdk
 from interlock.app import rules
 from interlock.app.settings import Settings, SettingsFile, is_memory
-from interlock.kernel import ConfigurationError
+from interlock.kernel import ConfigurationError, Secret
 
 if TYPE_CHECKING:
+    from interlock import connections
     from interlock.adapters import keys
 
 
@@ -19,6 +20,13 @@ class FileUnreadable(ConfigurationError):
     """The policy file or a manifest that the settings name cannot be read."""
 
     code = "file_unreadable"
+
+
+class ClientSecretMissing(ConfigurationError):
+    """The environment variable that is to hold an OAuth client's secret is empty or not set."""
+
+    code = "client_secret_missing"
+    next_step = "Set the variable to the secret that the service gave with the client's id."
 
 
 class CannotIsolate(ConfigurationError):
@@ -44,6 +52,30 @@ def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
         elif has_store(settings):
             error.next_step = keys.PUT_BACK
         raise
+
+
+def read_client(settings: Settings, connector_id: str) -> "connections.exchange.Client | None":
+    """Our OAuth client for a connector, if the settings have one. Read when it is needed, and kept nowhere. Raises
+    FileUnreadable, ClientSecretMissing."""
+    from interlock import connections
+
+    said = settings.oauth.get(connector_id)
+    if said is None:
+        return None
+    secret = None
+    if said.client_secret_env is not None:
+        text = os.environ.get(said.client_secret_env, "").strip()
+        if not text:
+            raise ClientSecretMissing(
+                f"oauth.{connector_id}: the variable {said.client_secret_env} is empty or not set"
+            )
+        secret = Secret(text)
+    elif said.client_secret_file is not None:
+        secret = Secret(_read(settings.folder / said.client_secret_file, "client secret").strip())
+    key = (
+        None if said.private_key_file is None else Secret(_read(settings.folder / said.private_key_file, "private key"))
+    )
+    return connections.exchange.Client(client_id=said.client_id, secret=secret, key=key, key_id=said.key_id)
 
 
 def has_store(settings: Settings) -> bool:

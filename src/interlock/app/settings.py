@@ -112,6 +112,23 @@ class ExecutionSettings(Part):
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
 
 
+class OAuthSettings(Part):
+    """Our client at a service, as it was registered there by hand. The secret stands in an environment variable or a file, the
+    key (PEM) that signs assertions in a file; neither is stored."""
+
+    client_id: str
+    client_secret_env: str | None = None
+    client_secret_file: str | None = None
+    private_key_file: str | None = None
+    key_id: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.client_secret_env is not None and self.client_secret_file is not None:
+            raise ValueError("the secret stands in one place: `client_secret_env` or `client_secret_file`")
+        return self
+
+
 _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = ":memory:"
 
@@ -122,8 +139,9 @@ def is_memory(store: str) -> bool:
 
 
 class Settings(Part):
-    """Everything that an operator can set. `store` is a path or a database URL; `policy_file` replaces the `[policy]` and
-    `[[budgets]]` tables of the settings file. Raises InvalidSettings, also where a program makes them by hand."""
+    """Everything that an operator can set. `store` is a path or a database URL; `oauth` has our clients by connector;
+    `policy_file` replaces the `[policy]` and `[[budgets]]` tables of the settings file. Raises InvalidSettings, also where a
+    program makes them by hand."""
 
     store: _Address = ".interlock/interlock.db"
     blobs: _Address | None = None
@@ -135,6 +153,7 @@ class Settings(Part):
     connectors: ConnectorSettings = ConnectorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""

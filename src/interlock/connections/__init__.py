@@ -7,11 +7,12 @@ that has neither expired nor been revoked, for a host that the lease names; a re
 every version.
 """
 
-from interlock.connections import fields, install_machine
+from interlock.connections import exchange, fields, install_machine
+from interlock.connections.answer import Codes
 from interlock.connections.changing import Listener
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.connections import Connections
-from interlock.connections.desk import Begun, Desk
+from interlock.connections.desk import Begun, Desk, expire_installs
 from interlock.connections.errands import Errands, Pending
 from interlock.connections.errors import (
     AmbiguousConnection,
@@ -80,6 +81,7 @@ __all__ = [
     "CallbackRefused",
     "Cipher",
     "ClientRecords",
+    "Codes",
     "Connection",
     "ConnectionChanged",
     "ConnectionDisabled",
@@ -138,6 +140,8 @@ __all__ = [
     "TokenGrant",
     "WrongConnector",
     "check_history",
+    "exchange",
+    "expire_installs",
     "fields",
     "install_machine",
     "probe",

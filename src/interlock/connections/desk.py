@@ -13,8 +13,9 @@ from interlock.connections.answer import Codes
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
 from interlock.connections.model import Connection, State
+from interlock.connections.ports import InstallRecords
 from interlock.connections.proving import Means, Proving
-from interlock.kernel import Caller, Secret, Tx
+from interlock.kernel import Caller, Secret, Store, Tx
 
 MAX_PAGE = 500
 
@@ -236,16 +237,6 @@ class Desk:
         cancelled = install_machine.cancel(install, at=self._means.clock.now())
         return install if cancelled is install else await self._proving.step(install, cancelled)
 
-    async def expire_over(self, now: datetime, *, limit: int = MAX_PAGE) -> int:
-        """Record of those whose time is over that they expired, and erase what they held. How many there were."""
-        means = self._means
-
-        def write(tx: Tx) -> int:
-            over = means.installs.list_over(tx, now, limit=limit)
-            return sum(means.installs.replace(tx, each, install_machine.expire(each, at=now)) for each in over)
-
-        return await means.store.write(write)
-
     async def _begin_exchange(self, install: Install) -> Install:
         taken = install_machine.begin_exchange(install, at=self._means.clock.now())
         return await self._proving.step(install, taken)
@@ -256,6 +247,20 @@ class Desk:
             raise errors.InstallNotFound(f"{what} belongs to no install")
         install_machine.check_open(found, now=self._means.clock.now())
         return found
+
+
+async def expire_installs(store: Store, records: InstallRecords, now: datetime) -> int:
+    """Record of those whose time is over that they expired, and erase what they held; 500 at most. How many there were. Raises
+    StoreError."""
+
+    def over(tx: Tx) -> Sequence[Install]:
+        return records.list_over(tx, now, limit=MAX_PAGE)
+
+    def write(tx: Tx) -> int:
+        return sum(records.replace(tx, each, install_machine.expire(each, at=now)) for each in over(tx))
+
+    # Mostly there is none: then nothing is written.
+    return await store.write(write) if await store.read(over) else 0
 
 
 def _address(standing: Connection | None, told: TokenGrant) -> str | None:

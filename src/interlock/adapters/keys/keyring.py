@@ -55,6 +55,11 @@ class Keyring:
         self._random_bytes = random_bytes
         self._opened: dict[str, _DataKey] = {}
 
+    @property
+    def random_bytes(self) -> Callable[[int], bytes]:
+        """Chance that nobody can foresee, for tokens."""
+        return self._random_bytes
+
     async def check(self) -> None:
         """Raises WrongKey if the store's keys are wrapped under another root key."""
         await self._store.read(self._check_root)

@@ -26,7 +26,7 @@ from interlock import runs
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import idempotency_keys as keys
-from interlock.adapters.sql.tables import leases, validators
+from interlock.adapters.sql.tables import installs, leases, validators
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.transaction import connection
 from interlock.kernel import Store, Tx
@@ -39,6 +39,9 @@ MOST_BATCHES = 20
 
 LEASE_KEPT = timedelta(days=30)
 """How long a lease outlives its end, for people who look into an incident."""
+
+INSTALL_KEPT = timedelta(days=30)
+"""How long an install outlives its end, for people who ask what became of it. What it held is erased when it ends."""
 
 VALIDATOR_KEPT = timedelta(days=7)
 """As long as `runs` keeps one that no read has confirmed. It drops only those of connections in use."""
@@ -107,6 +110,7 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(keys.c.expires_at, keys.c.expires_at <= now),
         # A lease's id tells its age. So the oldest are found without an index that every call would have to write.
         _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, look_at_all=True),
+        _first(installs.c.expires_at, installs.c.expires_at < now - INSTALL_KEPT),
         _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
         _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),

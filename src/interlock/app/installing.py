@@ -1,0 +1,130 @@
+"""`il.connections.installs`: accounts that are connected by a grant, in a browser, on another device, or by a program."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from interlock.app.arguments import checked
+from interlock.kernel import Caller, RequestError, Secret
+
+if TYPE_CHECKING:
+    from interlock import connections, sdk
+    from interlock.app.assembly import Parts
+
+
+class Installs:
+    """What is being connected. An install ends as a connection, or as nothing, within ten minutes.
+
+    A browser: `begin`, `authorize` (send it there), `take_callback`, `complete`. Another device: `begin`, `start_device`, then
+    `poll_device` until it is proven, `complete`. A program alone: `connect`.
+    """
+
+    def __init__(self, parts: "Parts", caller: Caller) -> None:
+        self._parts = parts
+        self._caller = caller
+
+    @checked
+    async def begin(
+        self,
+        connector: str,
+        given: Mapping[str, str | Secret] | None = None,
+        *,
+        profile: str | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> "connections.Begun":
+        """Begin to connect a service, or to give the connection of that name a new credential. `given` are the profile's
+        fields; `profile` may be left out where only one is connected so.
+
+        Raises catalog.UnknownConnector, catalog.ConnectorBroken, RequestError, InvalidGrant, NameTaken.
+        """
+        if (refusal := self._parts.store.refusal) is not None:
+            raise refusal
+        return await self._parts.desk.begin(
+            self._caller,
+            connector_id=connector,
+            profile_id=self._profile(connector, profile).profile_id,
+            name=name,
+            base_url=base_url,
+            given=given,
+            scopes=None if scopes is None else frozenset(scopes),
+        )
+
+    @checked
+    async def connect(
+        self,
+        connector: str,
+        given: Mapping[str, str | Secret] | None = None,
+        *,
+        profile: str | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> "connections.Connection":
+        """Connect a service whose tokens a program fetches by itself. Raises as `begin`, InstallFailed, and RequestError where
+        a person has to agree."""
+        from interlock import connections
+
+        begun = await self.begin(connector, given, profile=profile, name=name, base_url=base_url, scopes=scopes)
+        if begun.install.flow is not connections.Flow.AUTOMATIC:
+            await self._parts.desk.cancel(begun.install)
+            raise RequestError(f"{connector} is connected by a person: begin with `installs.begin`")
+        return await self._parts.desk.complete(await self._parts.desk.obtain(begun.install))
+
+    @checked
+    async def authorize(self, install_id: str, *, browser: Secret, redirect_uri: str) -> str:
+        """Where to send the browser, which shows `browser` (a cookie of 256 random bits that only it has) when it comes back to
+        `redirect_uri`. Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed."""
+        install = await self.fetch(install_id)
+        return await self._parts.desk.authorize(install, browser=browser, redirect_uri=redirect_uri)
+
+    @checked
+    async def take_callback(self, query: str, *, browser: Secret, redirect_uri: str) -> "connections.Install":
+        """What the browser came back with, the cookie that it showed, and the address at which it came. The install is proven
+        then: show whose account it is, and `complete` it.
+
+        Raises InstallNotFound, InstallEnded, InstallUsed, CallbackRefused, InstallFailed.
+        """
+        return await self._parts.desk.take_callback(query, browser=browser, redirect_uri=redirect_uri)
+
+    @checked
+    async def start_device(self, install_id: str) -> "connections.Codes":
+        """The code that a person types, and where. Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed."""
+        return await self._parts.desk.start_device(await self.fetch(install_id))
+
+    @checked
+    async def poll_device(self, install_id: str) -> "connections.Install":
+        """Whether the code was typed: the install is proven then. Raises InstallNotFound, InstallEnded, InstallUsed,
+        InstallFailed, and GrantRefused `slow_down` to wait 5 s longer from now on."""
+        return await self._parts.desk.poll_device(self._caller, install_id)
+
+    @checked
+    async def complete(self, install_id: str, *, browser: Secret | None = None) -> "connections.Connection":
+        """Make the connection of a proven install, in the browser in which it began. Raises InstallNotFound, InstallEnded,
+        InstallUsed, CallbackRefused, InstallFailed, ConnectionChanged."""
+        return await self._parts.desk.complete(await self.fetch(install_id), browser=browser)
+
+    @checked
+    async def cancel(self, install_id: str) -> "connections.Install":
+        """End it; one that has ended stays as it is. Raises InstallNotFound, InstallUsed."""
+        return await self._parts.desk.cancel(await self.fetch(install_id))
+
+    @checked
+    async def fetch(self, install_id: str) -> "connections.Install":
+        """One install. Raises InstallNotFound."""
+        return await self._parts.desk.fetch(self._caller, install_id)
+
+    @checked
+    async def list(self, *, cursor: str | None = None, limit: int = 100) -> "Sequence[connections.Install]":
+        """Installs of this tenant, newest first; go on with `cursor` = the last install id."""
+        return await self._parts.desk.list_installs(self._caller, cursor=cursor, limit=limit)
+
+    def _profile(self, connector: str, profile_id: str | None) -> "sdk.AuthProfile":
+        manifest = self._parts.wiring.catalog.fetch_connector(connector)
+        fits = [each for each in manifest.auth if profile_id in (None, each.profile_id)]
+        if profile_id is None:
+            fits = [each for each in fits if each.install in ("browser", "device", "automatic")]
+        if len(fits) != 1:
+            there = ", ".join(each.profile_id for each in manifest.auth) or "none"
+            raise RequestError(f"name one auth profile of {connector}: {there}")
+        return fits[0]
