@@ -24,7 +24,7 @@ def settings(folder: Path, carried: dict[str, JSON], **connectors: JSON) -> app.
         "version": "1.0.0",
         "display_name": "Filed",
         "description": "From a file.",
-        "auth": [{"profile_id": "none", "type": "none", "base_url": "https://example.com"}],
+        "auth": [{"profile_id": "none", "grant": {"type": "none"}, "base_url": "https://example.com"}],
         "operations": [
             {
                 "operation_id": "thing.make",
