@@ -17,7 +17,6 @@ AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 RULE = sdk.grants.TokenAnswer
 PLAIN = RULE()
 TOKEN = "access-12345678"
-TWICE = b"access_token=%s&access_token=other-12345678" % TOKEN.encode()
 
 
 def said(document: object, status: int = 200, **headers: str) -> answer.Answer:
@@ -124,7 +123,7 @@ NASTY = "Sekret text of the provider <script>"
         (PLAIN, said({}, 302), "misconfigured"),
         (PLAIN, said(b"<html>" + NASTY.encode(), 500, content_type="text/html"), "temporarily_unavailable"),
         (PLAIN, said(b"<html>" + NASTY.encode(), 200, content_type="text/html"), "unreadable_answer"),
-        (PLAIN, said(TWICE, content_type="text/plain"), "unreadable_answer"),
+        (PLAIN, said(b"access_token=first-12345678&access_token=other-12345678", content_type=""), "unreadable_answer"),
         (PLAIN, said(b"", 200), "unreadable_answer"),
         (PLAIN, said(b"", 204, content_type=""), "unreadable_answer"),
         (PLAIN, said(b"null", 200), "unreadable_answer"),
