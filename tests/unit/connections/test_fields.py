@@ -88,6 +88,12 @@ def test_what_is_derived_is_sealed_beside_what_it_is_made_of() -> None:
     assert revealed(fields.sealed(basic, given)) == {"password": "pass-wörd-1", "basic": "b3R0bzpwYXNzLXfDtnJkLTE="}
 
 
+def test_functions_nest() -> None:
+    nested = profile(sdk.basic(derive={"basic": "urlencode(base64({username}:{password}))"}))
+    given = fields.checked(nested, {"username": "otto", "password": "password-12"}, connector_id="acme")
+    assert revealed(fields.sealed(nested, given))["basic"] == "b3R0bzpwYXNzd29yZC0xMg%3D%3D"
+
+
 def test_a_single_text_is_for_the_field_that_has_to_be_given() -> None:
     assert fields.only_field(profile(sdk.api_key())) == "api_key"
     assert fields.only_field(profile(sdk.basic())) is None

@@ -109,7 +109,7 @@ def test_a_service_without_a_credential_has_nothing_to_keep() -> None:
 
 
 def test_standard_parameters_are_added_and_can_be_left_out() -> None:
-    tuned = sdk.oauth2(**URLS, params={"audience": "https://api.acme.dev", "redirect_uri": None})
+    tuned = sdk.oauth2(**URLS, params={"audience": "https://api.acme.dev", "redirect_uri": None, "once": "{code}"})
     found = sdk.grants.exchanges(profile(tuned).grant)
     assert found["token"].params == {
         "grant_type": "authorization_code",
@@ -118,6 +118,7 @@ def test_standard_parameters_are_added_and_can_be_left_out() -> None:
         "code_verifier": "{code_verifier?}",
         "resource": "{resource?}",
         "audience": "https://api.acme.dev",
+        "once": "{code}",
     }
     assert found["refresh"].params == {
         "grant_type": "refresh_token",
