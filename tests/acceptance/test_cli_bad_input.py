@@ -418,7 +418,7 @@ id = "x"
 then = "deny"
 capability = "github.git.ref.delte"
 """
-TOLD = "rule 'x': capability: no capability that is installed is 'github.git.ref.delte'; did you mean 'github.git.ref.delete'?"
+TOLD = "capability: rule 'x': no capability that is installed is 'github.git.ref.delte'; did you mean 'github.git.ref.delete'?"
 
 
 def test_a_misspelt_rule_lets_nothing_through(shell: Shell):
@@ -426,8 +426,10 @@ def test_a_misspelt_rule_lets_nothing_through(shell: Shell):
     message = refused(
         shell, "invoke", "github.git.ref.delete", f"repo={REPOSITORY}", "ref=refs/heads/main", code="rule_astray"
     )
-    assert TOLD in message
-    assert TOLD in shell.run("doctor").out
+    path = shell.folder / "interlock.toml"
+    line = next(at for at, text in enumerate(path.read_text().splitlines(), 1) if text.startswith("capability"))
+    assert f"{path}:{line}:1: {TOLD}" in message
+    assert f"{path}:{line}:1: {TOLD}" in shell.run("doctor").out
     assert shell.run("doctor").code == 2
     assert shell.good("runs", "list")["runs"] == []
     shell.write_settings(ASTRAY + "ahead = true\n")
@@ -439,7 +441,7 @@ def test_a_rule_for_what_is_not_installed_is_pointed_out(shell: Shell):
     shell.write_settings(ASTRAY.replace("github.git.ref.delte", "linear.*"))
     told = shell.run("doctor")
     assert told.code == 0
-    assert "rule 'x': capability: no capability that is installed is 'linear.*'" in told.out
+    assert "capability: rule 'x': no capability that is installed is 'linear.*'" in told.out
     assert shell.good("invoke", "github.repo.fetch", f"repo={REPOSITORY}")["state"] == "completed"
 
 

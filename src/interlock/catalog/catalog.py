@@ -173,12 +173,14 @@ class Catalog:
 
     def search(self, text: str, filter: Filter | None = None, *, limit: int = 20) -> tuple[Capability, ...]:  # noqa: A002
         """The capabilities that fit and in which every word occurs, best first: in the id, then in the names, then in the
-        text. If there are none, those in which every word occurs or nearly does. Raises RequestError for a text or a
-        filter that is none."""
+        text. If there are none, those of connectors in whose text they occur; then those in which every word occurs or nearly
+        does, and those of such connectors. Raises RequestError for a text or a filter that is none."""
         wanted = _filter(filter)
         words = _text("text", text).lower().split()[:20]
         fitting = [each for each in self._all() if wanted.fits(each)]
-        scored = _scored(fitting, words) or _scored(fitting, words, forgiving=True)
+        ways = ((forgiving, whole) for forgiving in (False, True) for whole in (False, True))
+        found = (_scored(fitting, words, forgiving=forgiving, whole=whole) for forgiving, whole in ways)
+        scored = next((each for each in found if each), [])
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
 
 
@@ -194,14 +196,19 @@ def _filter(value: object) -> Filter:
     return value or Filter()
 
 
-def _scored(fitting: list[Capability], words: list[str], *, forgiving: bool = False) -> list[tuple[int, Capability]]:
-    return [(score, each) for each in fitting if (score := _score(each, words, forgiving=forgiving)) > 0]
+def _scored(
+    fitting: list[Capability], words: list[str], *, forgiving: bool, whole: bool
+) -> list[tuple[int, Capability]]:
+    scored = ((_score(each, words, forgiving=forgiving, whole=whole), each) for each in fitting)
+    return [(score, each) for score, each in scored if score > 0]
 
 
-def _score(capability: Capability, words: list[str], *, forgiving: bool) -> int:
+def _score(capability: Capability, words: list[str], *, forgiving: bool, whole: bool) -> int:
+    """`whole`: what is said of its connector counts, too, and that is said of all of the connector's capabilities."""
     operation, manifest = capability.operation, capability.manifest
     names = f"{operation.display_name} {operation.surface.normalized_id or ''} {manifest.display_name}".lower()
-    rest = " ".join([operation.description, manifest.description, manifest.category, *manifest.tags]).lower()
+    about = (manifest.description, manifest.category, *manifest.tags) if whole else ()
+    rest = " ".join([operation.description, *about]).lower()
     total = 0
     for word in words:
         places = (capability.capability_id, names, rest)

@@ -7,7 +7,7 @@ import typer
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from interlock import catalog
+    from interlock import app, catalog, sdk
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.kernel import JSON
@@ -47,6 +47,7 @@ def list_connectors(desk: "Desk") -> "Answer":
             "maturity": each.maturity,
             "distribution": installed[each.connector_id].distribution if each.connector_id in installed else None,
             "trusted_in_process": app.trusts(settings, discovery, each),
+            "handlers_isolated": each.connector_id in settings.connectors.isolated,
         }
         for each in known.connectors
     ]
@@ -58,7 +59,7 @@ def list_connectors(desk: "Desk") -> "Answer":
     def show(paper: "Paper") -> None:
         rows = [
             (each.connector_id, each.version, str(len(each.operations)),
-             "in process" if app.trusts(settings, discovery, each) else "no", each.description)
+             _trust(settings, discovery, each), each.description)
             for each in known.connectors
         ]  # fmt: skip
         paper.table(("connector", "version", "operations", "trusted", "about"), rows)
@@ -70,6 +71,15 @@ def list_connectors(desk: "Desk") -> "Answer":
                 paper.line(line)
 
     return Answer(document={"connectors": documents, "broken": broken}, show=show)
+
+
+def _trust(settings: "app.Settings", discovery: "catalog.Discovery", manifest: "sdk.Manifest") -> str:
+    """Which of its Python runs inside this process."""
+    from interlock import app
+
+    if not app.trusts(settings, discovery, manifest):
+        return "no"
+    return "declaration" if manifest.connector_id in settings.connectors.isolated else "in process"
 
 
 def show_connector(

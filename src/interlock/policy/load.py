@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from interlock.policy.decide import DEFAULT, Policy
 from interlock.policy.document import Document
-from interlock.policy.errors import InvalidPolicy, Problem
+from interlock.policy.errors import InvalidPolicy, Place, Problem
 from interlock.policy.model import Effect
 from interlock.policy.rule import MATCHERS, Rule, find_flaws, is_role, nearest, repeated_ids
 
@@ -28,7 +28,7 @@ def from_document(document: Document) -> Policy:
     try:
         if not isinstance(table, dict):
             raise InvalidPolicy([Problem(path=(), text="must be a table")])
-        return _build(cast("dict[str, Any]", table))
+        return _build(cast("dict[str, Any]", table), document)
     except InvalidPolicy as error:
         placed = [replace(problem, path=("policy", *problem.path)) for problem in error.problems]
         raise InvalidPolicy([replace(problem, place=document.locate(problem.path)) for problem in placed]) from None
@@ -60,7 +60,7 @@ def from_policy_file(document: Document) -> Policy:
     raise InvalidPolicy(problems)
 
 
-def _build(table: dict[str, Any]) -> Policy:
+def _build(table: dict[str, Any], document: Document) -> Policy:
     problems = list(_table_problems(table))
     rules: list[dict[str, Any]] = []
     for index, raw in enumerate(_rules(table)):
@@ -70,10 +70,14 @@ def _build(table: dict[str, Any]) -> Policy:
     if problems:
         raise InvalidPolicy(problems)
     return Policy(
-        rules=tuple(Rule(**rule) for rule in rules),
+        rules=tuple(Rule(**rule, places=_places(document, index, rule)) for index, rule in enumerate(rules)),
         default=Effect(table.get("default", Effect.ASK)),
         reviewer=table.get("reviewer", "approver"),
     )
+
+
+def _places(document: Document, index: int, rule: dict[str, Any]) -> dict[str, Place]:
+    return {name: document.locate(("policy", "rules", index, name)) for name in MATCHERS if name in rule}
 
 
 def _rules(table: dict[str, Any]) -> list[object]:

@@ -58,6 +58,8 @@ class Rule:
     reviewer: str | None = None
     expires_after_s: int | None = None
     ahead: bool = False
+    places: Mapping[str, Place] = field(default_factory=dict[str, Place], compare=False, repr=False)
+    """Where its matchers stand, if it is from a file."""
 
     def __post_init__(self) -> None:
         values = {item.name: getattr(self, item.name) for item in fields(self)}

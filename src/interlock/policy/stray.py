@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from interlock.policy.errors import Place, Problem
+from interlock.policy.errors import Problem
 from interlock.policy.model import Effect
 from interlock.policy.rule import Rule
 
@@ -38,9 +38,9 @@ class Stray:
         """The same, as what is wrong with a policy."""
         return Problem(
             path=(self.matcher,),
-            text=f"no {self.matcher} that is installed is {self.pattern!r}",
+            text=f"rule {self.rule.rule_id!r}: no {self.matcher} that is installed is {self.pattern!r}",
             suggestion=self.near,
-            place=Place(source=f"rule {self.rule.rule_id!r}"),
+            place=self.rule.places.get(self.matcher),
         )
 
 

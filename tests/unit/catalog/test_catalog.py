@@ -130,6 +130,17 @@ def test_a_search_forgives_a_typo(full: catalog.Catalog, text: str, first: str) 
     assert full.search(text)[0].capability_id == first
 
 
+@pytest.mark.parametrize("text", ["ticket", "tickt"])
+def test_what_is_said_of_the_connector_is_not_said_of_each_of_its_capabilities(
+    full: catalog.Catalog, text: str
+) -> None:
+    found = {each.capability_id for each in full.search(text)}
+    assert "acme.ticket.create" in found
+    assert "acme.payment.create" not in found
+    every = {each.capability_id for each in full.list_capabilities(catalog.Filter(connector_id="acme")).capabilities}
+    assert {each.capability_id for each in full.search("tickets")} - {"zeta.thing.fetch"} <= every
+
+
 def test_what_has_the_words_hides_what_has_them_nearly(full: catalog.Catalog) -> None:
     found = ["ticket" in each.capability_id for each in full.search("tickt")]
     assert found == sorted(found, reverse=True)  # an id goes before a text
