@@ -143,6 +143,14 @@ async def test_what_landlock_cannot_enforce_is_refused(profile: plane.SandboxPro
         assert (await run(lane, process("true"))).code == "profile_missing"
 
 
+@needs_landlock
+async def test_settings_of_the_kernel_are_not_to_be_written_by_another_name(tmp_path: Path):
+    (tmp_path / "link").symlink_to("/proc/sys")
+    async with whole_lane(confiner=LANDLOCK) as lane:
+        told = await run(lane, process("true", sandbox=plane.SandboxProfile(write=(str(tmp_path / "link"),))))
+    assert (told.code, told.exchange.bytes_sent) == ("path_refused", 0)
+
+
 class Key:
     key_id = "host-key"
 

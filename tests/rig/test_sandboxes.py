@@ -102,6 +102,22 @@ async def test_what_is_mounted_below_a_path_to_read_is_only_read_too(confiner: p
     assert not (mounted / "mount/new").exists()
 
 
+async def test_the_hosts_processes_do_not_come_in_by_a_path(confiner: plane.Confiner, tmp_path: Path):
+    (tmp_path / "link").symlink_to("/proc")
+    async with whole_lane(confiner=confiner) as lane:
+        for path in ("/proc", "/proc/1", "/proc/sys", str(tmp_path / "link")):
+            told = await run(lane, process("true", sandbox=plane.SandboxProfile(read=(*SHELL.read, path))))
+            assert (told.code, told.exchange.bytes_sent) == ("path_refused", 0), path
+            assert told.failure is not None
+            assert path in told.failure.message
+        whole = plane.SandboxProfile(read=("/",), write=(str(tmp_path),))
+        line = f"ls -d /proc/[0-9]* | wc -l; echo x > {tmp_path}/new; echo x > /new; echo x > /dev/shm/new"
+        told = await run(lane, process("sh", "-c", line, sandbox=whole))
+    assert int(told.said()) < 10, (told, told.said("stderr"))
+    assert (tmp_path / "new").exists()
+    assert not {"new"} & {*os.listdir("/"), *os.listdir("/dev/shm")}
+
+
 FETCH = """
 import sys, urllib.request
 for url in sys.argv[1:]:

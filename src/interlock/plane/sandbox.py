@@ -98,7 +98,21 @@ class SandboxProfile(Contract):
         for path in (*self.read, *self.write):
             if ".." in path.split("/"):
                 raise ValueError(f"the path {path[:200]!r} goes up; write the path that is meant")
+        self._check_written()
         return self
+
+    def _check_written(self) -> None:
+        """A path means the same in every class of sandbox, and some of them cannot take back what lies in a path to write."""
+        for path in self.write:
+            written = _parts(path)
+            if written[:1] in ((), ("proc",)):
+                raise ValueError(f"the path {path[:200]!r} is no one's to write: name the folders that are meant")
+            for other in self.read:
+                if (read := _parts(other)) != written and read[: len(written)] == written:
+                    raise ValueError(
+                        f"the path {other[:200]!r} is to be read only, and lies in {path[:200]!r}, which is to be written:"
+                        " name the folders to be written that do not hold it"
+                    )
 
     @property
     def restraints(self) -> frozenset[Restraint]:
@@ -236,6 +250,10 @@ class Confinement(Protocol):
     def not_started(self) -> str | None:
         """Once what was launched has ended: why the command itself was never started; None if it was."""
         ...
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part not in ("", "."))
 
 
 def _least(one: int | None, other: int | None) -> int | None:

@@ -42,12 +42,23 @@ def test_every_part_of_a_profile_demands_something():
         {"read": ("relative",)},
         {"read": ("/a/../b",)},
         {"write": ("/a\0",)},
+        {"write": ("/",)},
+        {"write": ("//.",)},
+        {"write": ("/proc",)},
+        {"write": ("//proc/sys",)},
+        {"write": ("/a",), "read": ("/a/b",)},
+        {"write": ("/a/",), "read": ("//a/./b",)},
         {"unknown": 1},
     ],
 )
 def test_a_profile_that_contradicts_itself_is_refused(fields: dict[str, Any]):
     with pytest.raises(ValueError):
         plane.SandboxProfile(**fields)
+
+
+def test_a_path_to_write_may_lie_in_one_to_read():
+    profile = plane.SandboxProfile(read=("/a", "/ab", "/", "/a/b"), write=("/a/b", "/a/c"))
+    assert profile.write == ("/a/b", "/a/c")
 
 
 @given(

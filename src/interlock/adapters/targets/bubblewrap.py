@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.targets import descriptors, network, seccomp
+from interlock.adapters.targets import descriptors, network, paths, seccomp
 
 _ARGUMENTS, _FILTER, _STATUS = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
 _WRAPPERS: Final = 2
@@ -93,11 +93,13 @@ class Bubblewrap:
 
 
 def _mounts(profile: plane.SandboxProfile) -> Iterator[str]:
-    """Parents before what is in them, so that no mount hides another."""
+    """The whole of the host, if that is listed, then the sandbox's own, then the rest."""
+    all_ = paths.binds(profile)
+    whole = [bind for bind in all_ if bind.path == "/"]
+    for bind in whole:
+        yield from ("--ro-bind", bind.source, bind.path)
     yield from ("--proc", "/proc", "--dev", "/dev")
-    binds = [(path.rstrip("/") or "/", "--ro-bind-try") for path in profile.read]
-    binds += [(path.rstrip("/") or "/", "--bind") for path in profile.write]
-    for path, kind in sorted(binds, key=lambda bind: (bind[0].count("/"), bind[1] == "--bind")):
-        yield from (kind, path, path)
+    for bind in all_[len(whole) :]:
+        yield from ("--bind" if bind.writable else "--ro-bind", bind.source, bind.path)
     # Where the user is root, the kernel's settings are theirs to change, with no capability at all.
     yield from ("--remount-ro", "/proc", "--remount-ro", "/")

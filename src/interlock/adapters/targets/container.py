@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from interlock import plane
-from interlock.adapters.targets import abandoned, network, seccomp
+from interlock.adapters.targets import abandoned, network, paths, seccomp
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
@@ -179,7 +179,7 @@ class Container:
             "ociVersion": "1.0.2",
             "hostname": "sandbox",
             "root": {"path": "rootfs", "readonly": True},
-            "mounts": [_PROC, _DEVICES, *_mounts(profile, recursive="rro" if self._is_runc else "ro")],
+            "mounts": _mounts(profile, recursive="rro" if self._is_runc else "ro"),
             "process": {
                 "terminal": False,
                 "user": {"uid": os.geteuid(), "gid": os.getegid()},
@@ -211,14 +211,19 @@ def _find(command: plane.Command, profile: plane.SandboxProfile) -> str:
 
 
 def _mounts(profile: plane.SandboxProfile, *, recursive: str) -> list[dict[str, Any]]:
-    """Parents before what is in them. What is not there cannot be read. `recursive`: the runtime's word for read-only, with
-    all that is mounted below."""
-    binds = [(os.path.realpath(path), path, recursive) for path in profile.read if Path(path).exists()]
-    binds += [(os.path.realpath(path), path, "rw") for path in profile.write]
-    return [
-        {"destination": path, "type": "bind", "source": source, "options": ["rbind", "nosuid", "nodev", mode]}
-        for source, path, mode in sorted(binds, key=lambda bind: (bind[1].count("/"), bind[2] == "rw"))
+    """The whole of the host, if that is listed, then the container's own, then the rest. `recursive`: the runtime's word for
+    read-only, with all that is mounted below."""
+    found = [
+        {
+            "destination": bind.path,
+            "type": "bind",
+            "source": bind.source,
+            "options": ["rbind", "nosuid", "nodev", "rw" if bind.writable else recursive],
+        }
+        for bind in paths.binds(profile)
     ]
+    whole = [mount for mount in found if mount["destination"] == "/"]
+    return [*whole, _PROC, _DEVICES, *found[len(whole) :]]
 
 
 def _namespaces(network_: plane.Network) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.targets import descriptors, seccomp
+from interlock.adapters.targets import descriptors, paths, seccomp
 from interlock.adapters.targets.landlock_exec import abi
 
 _PROGRAM: Final = str(Path(__file__).with_name("landlock_exec.py"))
@@ -60,6 +60,7 @@ class Landlock:
         self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
     ) -> AsyncGenerator[plane.Confinement]:
         del limits  # what the lane sets is inherited
+        paths.check_written(profile)
         spec = {
             "argv": list(command.argv),
             "env": dict(command.env),
