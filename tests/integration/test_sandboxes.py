@@ -113,8 +113,11 @@ async def test_a_confined_command_is_still_a_command(tmp_path: Path):
         assert (await run(lane, shell("exit 9"))).facts["exit_code"] == 9
         assert (await run(lane, shell("ulimit -n; pwd"))).said() == f"20\n{tmp_path}\n".encode()
         assert (await run(lane, process("env", sandbox=profile, env=(("A", "1"),)))).said() == b"A=1\n"
-        missing = await run(lane, process("no-such-command", sandbox=profile))
-        assert (missing.code, missing.exchange.bytes_sent, missing.facts) == ("sandbox_not_started", 0, {})
+        for command in ("no-such-command", "/usr/bin/no-such-command", str(tmp_path / "no-such-command")):
+            missing = await run(lane, process(command, sandbox=profile))
+            assert (missing.code, missing.exchange.bytes_sent, missing.facts) == ("command_not_found", 0, {})
+        unusable = await run(lane, process(str(tmp_path / "given"), sandbox=profile))
+        assert (unusable.code, unusable.exchange.bytes_sent) == ("sandbox_not_started", 0)
         nowhere = await run(lane, process("true", sandbox=profile.model_copy(update={"write": ("/no/such",)})))
         assert (nowhere.code, nowhere.failure and nowhere.failure.failure_class) == (
             "sandbox_not_started",

@@ -189,7 +189,7 @@ class Beside:
         words = self.inner.launch.argv
         return replace(self.inner.launch, argv=words[next(i for i, word in enumerate(words) if "bwrap" in word) :])
 
-    def not_started(self) -> str | None:
+    def not_started(self) -> plane.Failure | None:
         return self.inner.not_started()
 
 
@@ -237,10 +237,18 @@ async def test_a_command_is_a_command(confiner: plane.Confiner, tmp_path: Path):
         env = await run(lane, process("env", sandbox=profile, env=(("A", "1"),)))
         assert b"A=1" in env.said().split()
         assert {line.partition(b"=")[0] for line in env.said().split()} <= {b"A", b"PWD", b"HOME"}
-        missing = await run(lane, process("no-such-command", sandbox=profile))
-        assert missing.failure is not None
-        assert missing.failure.failure_class is plane.FailureClass.LAUNCH_FAILED
-        assert missing.exchange.bytes_sent == 0
+        (tmp_path / "text").write_text("text")
+        for command, code in (
+            ("no-such-command", "command_not_found"),
+            ("/usr/bin/no-such-command", "command_not_found"),
+            (REAL_PYTHON, "command_not_found"),  # it is there, and not in the sandbox
+            (str(tmp_path / "text"), "launch_failed"),
+            (str(tmp_path), "launch_failed"),
+        ):
+            missing = await run(lane, process(command, sandbox=profile))
+            assert missing.failure is not None
+            assert missing.failure.failure_class is plane.FailureClass.LAUNCH_FAILED
+            assert (missing.code, missing.exchange.bytes_sent, missing.facts) == (code, 0, {})
 
 
 async def test_variables_are_never_arguments(tmp_path: Path):

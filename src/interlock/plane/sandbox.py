@@ -247,7 +247,7 @@ class Confinement(Protocol):
         """What to start."""
         ...
 
-    def not_started(self) -> str | None:
+    def not_started(self) -> Failure | None:
         """Once what was launched has ended: why the command itself was never started; None if it was."""
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.targets import descriptors, network, paths, seccomp
+from interlock.adapters.targets import commands, descriptors, network, paths, seccomp
 
 _ARGUMENTS, _FILTER, _STATUS = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
 _WRAPPERS: Final = 2
@@ -22,10 +22,8 @@ class _Confined:
     launch: plane.Launch
     status: int
 
-    def not_started(self) -> str | None:
-        if b'"exit-code"' in descriptors.read_all(self.status):
-            return None
-        return "bwrap did not start the command; what it said is on stderr"
+    def not_started(self) -> plane.Failure | None:
+        return None if b'"exit-code"' in descriptors.read_all(self.status) else commands.not_started("bwrap")
 
 
 class Bubblewrap:
@@ -80,10 +78,15 @@ class Bubblewrap:
             arguments = descriptors.holding(stack, b"".join(word.encode() + b"\0" for word in words))
             rules = descriptors.holding(stack, seccomp.program(profile.network, alone=True))
             ours, theirs = descriptors.report(stack)
-            path = command.env.get("PATH", plane.DEFAULT_PATH)
-            first = command.argv[0] if "/" in command.argv[0] else shutil.which(command.argv[0], path=path)
             launch = plane.Launch(
-                argv=(self._program, "--args", str(_ARGUMENTS), "--", first or command.argv[0], *command.argv[1:]),
+                argv=(
+                    self._program,
+                    "--args",
+                    str(_ARGUMENTS),
+                    "--",
+                    commands.find(command, profile),
+                    *command.argv[1:],
+                ),
                 env={},
                 cwd="/",
                 fds={_ARGUMENTS: arguments, _FILTER: rules, _STATUS: theirs},

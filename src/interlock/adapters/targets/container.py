@@ -13,7 +13,7 @@ from typing import Any, Final
 import anyio
 
 from interlock import plane
-from interlock.adapters.targets import abandoned, network, paths, seccomp
+from interlock.adapters.targets import abandoned, commands, network, paths, seccomp
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
@@ -52,10 +52,8 @@ class _Confined:
     launch: plane.Launch
     pid_file: Path
 
-    def not_started(self) -> str | None:
-        if self.pid_file.exists():
-            return None
-        return "the container did not start the command; what its runtime said is on stderr"
+    def not_started(self) -> plane.Failure | None:
+        return None if self.pid_file.exists() else commands.not_started("the container's runtime")
 
 
 class Container:
@@ -101,7 +99,7 @@ class Container:
     ) -> AsyncGenerator[plane.Confinement]:
         assert self._program is not None
         self._check(command)
-        first = _find(command, profile)
+        first = commands.find(command, profile)
         if not self._cleared:
             self._cleared = True
             await anyio.to_thread.run_sync(self._clear)
@@ -195,19 +193,6 @@ class Container:
             },
             "linux": linux,
         }
-
-
-def _find(command: plane.Command, profile: plane.SandboxProfile) -> str:
-    """The command's file. Not all runtimes say so when they do not find it."""
-    name = command.argv[0]
-    found = name if "/" in name else shutil.which(name, path=command.env.get("PATH", plane.DEFAULT_PATH))
-    path = None if found is None else os.path.normpath(Path(command.cwd, found))
-    if path is None or not any(Path(path).is_relative_to(place) for place in (*profile.read, *profile.write)):
-        message = f"the command {name[:200]!r} is not in the paths of the sandbox"
-        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code="command_not_found")
-    if not os.access(path, os.X_OK):
-        raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, f"the command {path[:200]!r} cannot be run")
-    return path
 
 
 def _mounts(profile: plane.SandboxProfile, *, recursive: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from interlock import plane
 from interlock.adapters.targets import descriptors, paths, seccomp
-from interlock.adapters.targets.landlock_exec import abi
+from interlock.adapters.targets.landlock_exec import MISSING, abi
 
 _PROGRAM: Final = str(Path(__file__).with_name("landlock_exec.py"))
 _LEAST: Final = 3
@@ -23,9 +23,15 @@ class _Confined:
     launch: plane.Launch
     report: int
 
-    def not_started(self) -> str | None:
-        said = descriptors.read_all(self.report)
-        return f"the command cannot be used: {said.decode(errors='replace')[:500]}" if said else None
+    def not_started(self) -> plane.Failure | None:
+        said = descriptors.read_all(self.report).decode(errors="replace")
+        if not said:
+            return None
+        is_missing, _, what = said.partition(" ")
+        code = "command_not_found" if is_missing == MISSING else "sandbox_not_started"
+        return plane.Failure.of(
+            plane.FailureClass.LAUNCH_FAILED, f"the command cannot be used: {what[:500]}", code=code
+        )
 
 
 class Landlock:

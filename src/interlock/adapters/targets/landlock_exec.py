@@ -31,6 +31,9 @@ _SCOPES: Final = 3
 
 _DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
 
+MISSING, UNUSABLE = "missing", "unusable"
+"""How a report begins: the command is not there, or there is another reason."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,11 +48,14 @@ def main() -> None:
     os.set_inheritable(report, False)  # noqa: FBT003 - it takes no name
     with os.fdopen(orders, "rb") as file:
         spec = json.load(file)
+    word = UNUSABLE
     try:
         _confine(spec)
+        word = MISSING
         _become(spec)
     except OSError as error:
-        os.write(report, f"{error.filename or error.strerror}: {os.strerror(error.errno or 0)}".encode())
+        word = word if isinstance(error, FileNotFoundError) else UNUSABLE
+        os.write(report, f"{word} {error.filename or error.strerror}: {os.strerror(error.errno or 0)}".encode())
     os._exit(126)
 
 

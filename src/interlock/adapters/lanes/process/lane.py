@@ -86,11 +86,11 @@ class ProcessLane:
             order = _order(intent, command, launch, streams, fds, groups, inherits=self._inherits)
             ended = await self._run(intent, exchange, order, streams, None if launch is None else launch.way_out)
             # A sandbox that was killed could not report whether the command had begun.
-            reason = None if confinement is None or ended.signal is not None else confinement.not_started()
-            if reason is not None:
+            failure = None if confinement is None or ended.signal is not None else confinement.not_started()
+            if failure is not None:
                 exchange.bytes_sent = 0
                 exchange.facts.clear()
-                raise plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, reason, code="sandbox_not_started")
+                raise plane.LaneFailure(failure.failure_class, failure.message, code=failure.code)
             exchange.answered = True
             judge(ended)
 
