@@ -2,10 +2,8 @@
 
 import os
 import re
-import socket
 import tempfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -110,7 +108,7 @@ async def find_escape(subject: TargetSubject, property_: plane.Property) -> str 
         async with peers.loopback_peer() as peer:
             arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
             source = _PROGRAM.replace("{statements}", repr(statements))
-            with _post(inside / "post"):
+            with peers.letter_box(inside / "post"):
                 said = await subject.run(source, arguments, folder=str(inside))
             unchanged = os.listdir(outside) == ["file"] and (outside / "file").stat().st_ctime_ns == before
             got_out = peer.connections > 0 or not unchanged
@@ -120,11 +118,3 @@ async def find_escape(subject: TargetSubject, property_: plane.Property) -> str 
     if answer[1] is not None:
         return statements[int(answer[1])]
     return "seen from outside" if got_out else None
-
-
-@contextmanager
-def _post(path: Path) -> Generator[None]:
-    """A socket of the host's at that file, which takes datagrams."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as post:
-        post.bind(str(path))
-        yield

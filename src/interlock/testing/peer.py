@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -119,3 +120,11 @@ async def loopback_peer() -> AsyncGenerator[LoopbackPeer]:
             tasks.start_soon(listener.serve, peer.serve)
             yield peer
             tasks.cancel_scope.cancel()
+
+
+@contextmanager
+def letter_box(path: Path) -> Generator[None]:
+    """A socket at that file which takes datagrams."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
+        box.bind(str(path))
+        yield
