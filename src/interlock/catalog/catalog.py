@@ -180,7 +180,7 @@ class Catalog:
         fitting = [each for each in self._all() if wanted.fits(each)]
         ways = ((forgiving, whole) for forgiving in (False, True) for whole in (False, True))
         found = (_scored(fitting, words, forgiving=forgiving, whole=whole) for forgiving, whole in ways)
-        scored = next((each for each in found if each), [])
+        scored = next((each for each in found if each), list[tuple[int, Capability]]())
         return tuple(each for _, each in sorted(scored, key=lambda pair: (-pair[0], pair[1].capability_id))[:limit])
 
 

@@ -49,22 +49,23 @@ EXIT_CODES = {
     2: """
         already_decided already_initialised already_spent ambiguous_connection approval_denied
         approval_expired approval_not_found artifact_not_found binding_mismatch callback_refused
-        cannot_isolate cannot_serve closed conflict connection_changed connection_disabled connection_error
-        connection_expired connection_installing connection_name_taken connection_not_found
-        connection_revoked connection_service_mismatch connection_subject_mismatch connector_broken
-        credentials_exist credentials_unusable demo_folder_taken demo_service_not_started driver_missing
-        duplicate_connector errand_failed evidence_refused execution_conflict execution_not_found
-        file_refused file_unreadable grant_refused idempotency_conflict input_holds_secret install_ended
-        install_failed install_not_found install_unsupported install_used invalid_allowance invalid_argument
-        invalid_budget invalid_configuration invalid_connection_transition invalid_edit invalid_grant
-        invalid_input invalid_json invalid_manifest invalid_packet invalid_path_value invalid_policy
-        invalid_ref invalid_request invalid_scenario invalid_settings invalid_store_url invalid_trust
-        key_exposed key_invalid key_missing manifest_changed missing_scopes no_connection no_credentials
-        not_approved not_cancellable not_found reauth_required request_too_large request_too_slow
-        role_missing rule_astray run_not_found run_not_held run_not_waiting sandbox_not_enforced self_review
-        stale_execution store_not_kept subject_broken target_refused telemetry_missing token_missing
-        unauthenticated unknown_capability unknown_connector unknown_place unknown_sandbox unknown_subject
-        unknown_target usage wrong_connector wrong_host wrong_key
+        cannot_isolate cannot_serve client_secret_missing closed conflict connection_changed
+        connection_disabled connection_error connection_expired connection_installing connection_name_taken
+        connection_not_found connection_revoked connection_service_mismatch connection_subject_mismatch
+        connector_broken credentials_exist credentials_unusable demo_folder_taken demo_service_not_started
+        driver_missing duplicate_connector errand_failed evidence_refused execution_conflict
+        execution_not_found file_refused file_unreadable grant_refused idempotency_conflict
+        input_holds_secret install_ended install_failed install_not_found install_unsupported install_used
+        invalid_allowance invalid_argument invalid_budget invalid_configuration
+        invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
+        invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario
+        invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing
+        manifest_changed missing_scopes no_connection no_credentials not_approved not_cancellable not_found
+        reauth_required request_too_large request_too_slow role_missing rule_astray run_not_found
+        run_not_held run_not_waiting sandbox_not_enforced self_review stale_execution store_not_kept
+        subject_broken target_refused telemetry_missing token_missing unauthenticated unknown_capability
+        unknown_connector unknown_place unknown_sandbox unknown_subject unknown_target usage wrong_connector
+        wrong_host wrong_key
     """,
     3: """
         over_budget
