@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -16,7 +17,7 @@ from fix_connections import CONNECTION, CREDENTIAL
 from fix_ledger import Builder
 from fix_store import outcomes
 from interlock.adapters import sql
-from interlock.adapters.sql import schema, tables
+from interlock.adapters.sql import postgres, schema, tables
 from interlock.kernel import Tx
 
 
@@ -107,8 +108,11 @@ def test_tables_of_others_are_left_alone(empty_postgres_url: str) -> None:
         lambda: sql.migrate(empty_postgres_url),
         lambda: sql.open_store(empty_postgres_url, create=True),
     ):
-        with pytest.raises(sql.ForeignFile):
+        with pytest.raises(sql.ForeignFile) as raised:
             attempt()
+        assert "database of its own" in raised.value.next_step
+    finding = sql.preflight(empty_postgres_url)[-1]
+    assert (finding.check, type(finding.error)) == ("schema", sql.ForeignFile)
     with engine.connect() as session:
         assert inspect(session).get_table_names() == ["runs"]
     engine.dispose()
@@ -133,6 +137,11 @@ def test_a_read_only_database(own_postgres_url: str) -> None:
     engine.dispose()
     finding = sql.preflight(own_postgres_url)[-1]
     assert (finding.check, type(finding.error)) == ("writing", sql.StoreReadOnly)
+    assert finding.error is not None
+    assert "Grant this user" in finding.error.next_step
+    refused = postgres.explain(psycopg.errors.InsufficientPrivilege(), where="here")
+    assert isinstance(refused, sql.StoreReadOnly)
+    assert refused.next_step == finding.error.next_step
 
 
 def test_a_server_that_is_not_there_and_a_password_that_stays_hidden() -> None:

@@ -97,6 +97,15 @@ class StoreClosed(StoreError):
     next_step = "Open the store again, and use it until it is closed."
 
 
+GRANT = "Grant this user SELECT, INSERT, UPDATE and DELETE on Interlock's tables; a standby takes no writes: name its primary."
+"""What to do about a database server that lets this user not write."""
+
+ANOTHER_DATABASE = (
+    "Name a database of its own for Interlock: `createdb NAME` makes one. Nothing was changed in this one."
+)
+"""What to do where tables of others stand in the way."""
+
+
 class RowRefused(InternalError):
     """The database refused a value or a reference. That caller's transaction was not written; others were."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.errors import (
+    GRANT,
     RowRefused,
     StoreBusy,
     StoreDamaged,
@@ -36,6 +37,12 @@ _BY_CLASS: Final[dict[str, tuple[type[InterlockError], str]]] = {
     "58": (StoreUnavailable, "has trouble with its disk"),
     "XX": (StoreDamaged, "is damaged"),
 }
+_STEPS: Final[dict[type[InterlockError], str]] = {
+    StoreReadOnly: GRANT,
+    StoreDamaged: "Look at the server's log, keep a copy of the database, and restore a backup.",
+}
+"""What to do, where the error's own words are about files."""
+
 RACES: Final = frozenset({"40001", "40P01", "23505"})
 """What a concurrent transaction can cause: a second try sees its result, and does the right thing."""
 
@@ -56,7 +63,7 @@ def explain(error: Exception, *, where: object) -> Exception:
         kind, what = _UNAVAILABLE if isinstance(cause, psycopg.OperationalError) else (RowRefused, "refused a value")
     else:
         kind, what = _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or (RowRefused, "refused a statement")
-    meaning = kind(f"{where} {what} ({' '.join(str(cause).split())})")
+    meaning = kind(f"{where} {what} ({' '.join(str(cause).split())})", next_step=_STEPS.get(kind))
     meaning.__cause__ = error
     return meaning
 

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from interlock.adapters.sql import schema, sqlite
 from interlock.adapters.sql.address import PostgresDatabase, SqliteFile, parse_address
-from interlock.adapters.sql.errors import StoreDamaged, StoreFull, StoreReadOnly, StoreUnavailable
+from interlock.adapters.sql.errors import GRANT, StoreDamaged, StoreFull, StoreReadOnly, StoreUnavailable
 from interlock.adapters.sql.tables import metadata
 from interlock.kernel import InterlockError, StoreError
 
@@ -114,7 +114,7 @@ def _check_server(session: Connection, place: PostgresDatabase) -> None:
 
 def _check_rights(session: Connection, place: PostgresDatabase) -> None:
     if session.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
-        raise StoreReadOnly(f"{place} is read-only, perhaps a standby")
+        raise StoreReadOnly(f"{place} is read-only, perhaps a standby", next_step=GRANT)
     for table in metadata.sorted_tables:
         if not session.execute(_RIGHTS, {"name": table.name}).scalar_one():
-            raise StoreReadOnly(f"this user may not write to the table {table.name} of {place}")
+            raise StoreReadOnly(f"this user may not write to the table {table.name} of {place}", next_step=GRANT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-from interlock.adapters.sql.errors import ForeignFile, MigrationsPending, SchemaTooNew
+from interlock.adapters.sql.errors import ANOTHER_DATABASE, ForeignFile, MigrationsPending, SchemaTooNew
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """Every migration in order; the last one is what this version of Interlock needs. A test compares it with `versions/`."""
@@ -33,11 +33,12 @@ def current_revision(connection: Connection) -> str | None:
 
 
 def check_revision(connection: Connection, *, where: str) -> None:
-    """Raises MigrationsPending or SchemaTooNew unless the database is at this version's revision."""
+    """Raises MigrationsPending, SchemaTooNew or ForeignFile unless the database is at this version's revision."""
     found = current_revision(connection)
     if found == REVISIONS[-1]:
         return
     if found is None:
+        _check_free(connection, where)
         raise MigrationsPending(
             f"{where} has no Interlock tables yet (needs revision {REVISIONS[-1]})",
             next_step="Run `interlock migrate`: it makes Interlock's tables, and touches nothing else.",
@@ -56,8 +57,8 @@ def upgrade(connection: Connection, *, where: str) -> MigrationReport:
     before = current_revision(connection)
     if before is not None and before not in REVISIONS:
         raise SchemaTooNew(f"{where} is at revision {before}, which this version does not know")
-    if before is None and inspect(connection).has_table("runs"):
-        raise ForeignFile(f"{where} already has a table `runs` that Interlock did not make")
+    if before is None:
+        _check_free(connection, where)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     config.attributes["connection"] = connection
@@ -65,3 +66,10 @@ def upgrade(connection: Connection, *, where: str) -> MigrationReport:
         command.upgrade(config, "head")
     applied = REVISIONS if before is None else REVISIONS[REVISIONS.index(before) + 1 :]
     return MigrationReport(before=before, after=REVISIONS[-1], applied=applied)
+
+
+def _check_free(connection: Connection, where: str) -> None:
+    """Raises ForeignFile for a database that holds tables of others under our names."""
+    if inspect(connection).has_table("runs"):
+        step = None if connection.dialect.name == "sqlite" else ANOTHER_DATABASE
+        raise ForeignFile(f"{where} already has a table `runs` that Interlock did not make", next_step=step)
