@@ -53,6 +53,11 @@ async def surrogate_after(input, http):
 async def unfit_details(input, http):
     raise sdk.ProviderUnavailable("x", details={"when": 2**60, "what": "\\udcff"}, retry_after=float("inf"))
 
+async def say_and_die(input, http):
+    import os, sys
+    print("a handler prints", flush=True)
+    os._exit(3) if input["title"] == "exit" else os.kill(os.getpid(), 11)
+
 class Word(str):
     pass
 
@@ -238,6 +243,19 @@ async def test_a_handler_that_exits_after_its_effect_has_had_it(file_world: Worl
         with pytest.raises(sdk.HandlerFailed, match="SystemExit: 3") as raised:
             await process.il.invoke("acme.issue.file", {**VALUE, "body": "after"})
         assert (raised.value.effect, raised.value.retry) == ("happened", Retry.NEVER)
+
+
+@pytest.mark.parametrize(("title", "how"), [("exit", "exit code 3"), ("crash", "by SIGSEGV")])
+async def test_a_child_that_dies_is_told_with_how_and_with_what_it_said(
+    file_world: World, isolated: tuple[str, ...], capfd: pytest.CaptureFixture[str], title: str, how: str
+):
+    if not isolated:
+        return  # it would be this process
+    async with process_with(file_world, isolated, "say_and_die") as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.HandlerFailed, match=rf"ended without a result \({how}\)"):
+            await process.il.invoke("acme.issue.file", {**VALUE, "title": title})
+        assert capfd.readouterr().err == "a handler prints\n"
 
 
 async def test_no_handler_ends_recovery(file_world: World, isolated: tuple[str, ...], monkeypatch: pytest.MonkeyPatch):

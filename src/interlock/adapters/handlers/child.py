@@ -17,6 +17,9 @@ from interlock.kernel import JSON, InterlockError
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "SYSTEMROOT")
 """What a child may know of our environment. No secret is among them."""
 
+_PATIENCE = 5.0
+"""Seconds for a child whose pipe is closed to be gone."""
+
 
 class ChildHost:
     """Runs each call in a process group of its own, which is killed when the call is over."""
@@ -28,7 +31,7 @@ class ChildHost:
             [sys.executable, "-m", "interlock.sdk.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=_stderr(),  # what the handler prints
             env={name: os.environ[name] for name in PASSED_ON if name in os.environ},
             start_new_session=True,
         )
@@ -59,7 +62,8 @@ async def _converse(process: Process, handler: str, value: Mapping[str, JSON], h
             else:
                 raise sdk.HandlerFailed(f"a child does not send a {kind}")
     except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
-        raise sdk.HandlerFailed(f"the child process of {handler} ended without a result") from error
+        how = await _end_of(process)
+        raise sdk.HandlerFailed(f"the child process of {handler} ended without a result ({how})") from error
     except anyio.DelimiterNotFound as error:
         raise sdk.HandlerFailed(
             f"the child process of {handler} sent a line above {sdk.messages.MAX_LINE} bytes"
@@ -85,6 +89,23 @@ def _failure(content: JSON, refused: InterlockError | None) -> InterlockError:
         return refused
     known = sdk.FAILURES.get(code)
     return sdk.HandlerFailed(f"{code}: {message}") if known is None else known(message, effect="none")
+
+
+def _stderr() -> int | None:
+    """This process's own, if it has one."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return subprocess.DEVNULL
+    return None
+
+
+async def _end_of(process: Process) -> str:
+    """How it ended, or that it has only closed its pipes."""
+    with anyio.move_on_after(_PATIENCE):
+        code = await process.wait()
+        return f"exit code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
+    return "it still runs, and closed its pipe"
 
 
 def _kill_group(process: Process) -> None:
