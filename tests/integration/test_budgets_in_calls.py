@@ -61,8 +61,11 @@ async def test_what_is_beyond_the_spend_is_shed(world: World):
         await process.connect(world.server.url)
         world.advance(60 - world.clock.now().timestamp() % 60)
         asked_for = [("Door", {"cents": 6}), ("Window", {"cents": 6}), ("Gate", {"cents": 4}), ("Roof", {"euros": 99})]
-        states = [(await process.create(title=title, cost=cost)).state.value for title, cost in asked_for]
-        assert states == ["completed", "shed", "completed", "completed"]
+        outcomes = [await process.create(title=title, cost=cost) for title, cost in asked_for]
+        assert [each.state.value for each in outcomes] == ["completed", "shed", "completed", "completed"]
+        waits = [each.to_json()["retry_after_seconds"] for each in outcomes]
+        assert waits == [None, outcomes[1].retry_after_seconds, None, None]
+        assert 0 < (outcomes[1].retry_after_seconds or 0) <= 60
 
 
 async def test_a_call_that_costs_more_than_the_whole_is_denied(world: World):

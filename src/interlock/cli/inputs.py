@@ -46,6 +46,17 @@ def parse_pairs(pairs: Iterable[str], schema: Mapping[str, Any]) -> dict[str, JS
     return parsed
 
 
+def amounts(pairs: Iterable[str]) -> dict[str, int]:
+    """What a call costs, by unit. Raises Usage."""
+    found: dict[str, int] = {}
+    for pair in pairs:
+        unit, _, amount = pair.partition("=")
+        if not re.fullmatch(r"[0-9]{1,16}", amount) or unit in found:
+            raise Usage(f"--cost {pair[:60]!r}: write UNIT=AMOUNT once for each unit, such as cents=7")
+        found[unit] = int(amount)
+    return found
+
+
 def _check_text(name: str, text: str) -> None:
     """Raises Usage for bytes of the shell that are no UTF-8."""
     try:

@@ -43,6 +43,9 @@ async def invoke(
     sandbox: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="The least isolation: none, standard or strict.")
     ] = None,
+    cost: Annotated[
+        list[str] | None, typer.Option(metavar="UNIT=AMOUNT", help="What it takes from a budget of spend.")
+    ] = None,
     seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For the whole call.")] = 120.0,
 ) -> "Answer":
     """Ask for one effect on a service.
@@ -68,6 +71,7 @@ async def invoke(
                 target=target or None,
                 environment=environment,
                 sandbox=sandbox,
+                cost=inputs.amounts(cost or ()),
                 timeout=seconds,
             )
             if wait_approval and outcome.approval_id is not None and outcome.state.value == "held":

@@ -60,6 +60,17 @@ def _approval(what: str) -> Callable[[_Data], str]:
     return say
 
 
+def _unused(what: str) -> Callable[[_Data], str]:
+    """Of an approval that nobody decided to end: its reviewer is who had said yes."""
+
+    def say(data: _Data) -> str:
+        given = f", which {data['reviewer']} had given" if data.get("reviewer") else ""
+        why = f": {data['reason']}" if data.get("reason") else ""
+        return f"{data['approval_id']}{given}, {what}{why}" if given else f"{data['approval_id']} {what}{why}"
+
+    return say
+
+
 def _started(data: _Data) -> str:
     subject = f" as {data['subject']}" if data.get("subject") else ""
     return f"attempt {data['number']} begins{subject}"
@@ -85,8 +96,8 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "approval.spent": lambda data: f"{_approval('approved')(data)}; now it is used up",
     "approval.approved": _approval("approved"),
     "approval.denied": _approval("denied"),
-    "approval.expired": _approval("expired"),
-    "approval.cancelled": _approval("withdrawn"),
+    "approval.expired": _unused("expired"),
+    "approval.cancelled": _unused("was withdrawn"),
     "attempt.started": _started,
     "reconcile.waiting": lambda data: f"not there yet: reads again in {data['milliseconds'] / 1000:.0f} s, when it must show",
     "attempt.ended": _ended,

@@ -85,7 +85,7 @@ class Invoker:
         reason = policy.Reason(rule_id=f"budget:{taken.budget}", effect=effect, text=taken.text)
         refused = replace(judged.verdict, effect=effect, reasons=(reason, *judged.verdict.reasons), role=None)
         judged = replace(judged, verdict=refused)
-        return _value(await self._admitting.refuse(judged), judged)
+        return _value(await self._admitting.refuse(judged), judged, retry_after=taken.retry_after)
 
     async def _carry_out(self, judged: Judged, approval_id: str | None) -> Outcome:
         call, run_id = judged.call, judged.run_id
@@ -105,7 +105,7 @@ class Invoker:
         return _value(journal.run, judged, output=ending.output)
 
 
-def _value(run: Run, judged: Judged, *, output: JSON = None) -> Outcome:
+def _value(run: Run, judged: Judged, *, output: JSON = None, retry_after: float | None = None) -> Outcome:
     return Outcome(
         run_id=run.run_id,
         state=run.state,
@@ -113,4 +113,5 @@ def _value(run: Run, judged: Judged, *, output: JSON = None) -> Outcome:
         output=output,
         reasons=tuple(reason.text for reason in judged.verdict.reasons),
         approval_id=run.approval_id,
+        retry_after_seconds=retry_after,
     )

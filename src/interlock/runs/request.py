@@ -92,7 +92,8 @@ def _flaw(text: str) -> str | None:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """How a run stands now. `output` is set when it completed; `approval_id` when it waits for a person; `reasons` are
-    policy's; `error` has the shape of `InterlockError.to_json`. `replayed` says that an idempotency key answered with a run
+    policy's; `retry_after_seconds` is set when a budget shed it, and says when there is room again; `error` has the shape of
+    `InterlockError.to_json`. `replayed` says that an idempotency key answered with a run
     from an earlier call."""
 
     run_id: str
@@ -103,6 +104,7 @@ class Outcome:
     approval_id: str | None = None
     error: JSON = None
     replayed: bool = False
+    retry_after_seconds: float | None = None
 
     def to_json(self) -> dict[str, JSON]:
         """For programs."""
@@ -115,4 +117,5 @@ class Outcome:
             "approval_id": self.approval_id,
             "error": self.error,
             "replayed": self.replayed,
+            "retry_after_seconds": self.retry_after_seconds,
         }

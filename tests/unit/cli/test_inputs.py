@@ -110,3 +110,10 @@ def test_files_that_hold_no_object_or_cannot_be_read(tmp_path: Path):
     for name in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(FileRefused, match=str(name)):
             inputs.read_object(str(name))
+
+
+def test_costs_are_units_with_amounts():
+    assert inputs.amounts(["cents=7", "calls=1"]) == {"cents": 7, "calls": 1}
+    for pairs in (["cents"], ["cents=x"], ["cents=-1"], ["cents=1", "cents=2"], ["=1 "]):
+        with pytest.raises(Usage, match="write UNIT=AMOUNT"):
+            inputs.amounts(pairs)

@@ -43,6 +43,9 @@ def test_an_event_that_lacks_what_it_should_say_is_named():
         ("reconcile.concluded", {"verdict": "absent"}, "read: it did not happen"),
         ("approval.denied", {"approval_id": "apr_1", "reviewer": "a", "requester": "b", "reason": "no"},
          "apr_1 denied by a: no"),
+        ("approval.expired", {"approval_id": "apr_1", "reviewer": None, "requester": "b"}, "apr_1 expired"),
+        ("approval.expired", {"approval_id": "apr_1", "reviewer": "a", "requester": "b"},
+         "apr_1, which a had given, expired"),
     ],
 )  # fmt: skip
 def test_sentences(kind: str, data: dict[str, object], said: str):
