@@ -170,6 +170,8 @@ def test_another_tenants_connection_is_not_there(shell: Shell):
         "con_no_such", connection_id
     )
     refused(shell, "connections", "show", connection_id, "--tenant", "other", code="connection_not_found")
+    for command in (("connections", "show"), ("connections", "revoke"), (*CREATE, "title=x", "--connection")):
+        assert "did you mean 'github'?" in refused(shell, *command, "githb", code="connection_not_found")
 
 
 def test_another_tenants_run_and_approval_are_not_there(shell: Shell):
@@ -230,6 +232,8 @@ def test_the_end_of_a_token_is_shown_and_told_when_near(shell: Shell):
     session.close()
     assert all("1970-01-01 00:00:00Z (it has ended: connect again)" in text for text in shown())
     assert all("expired" in text and "connected" not in text for text in shown())
+    told = shell.run("invoke", "github.repo.fetch", f"repo={REPOSITORY}", "--json")
+    assert "`interlock connect github --token-env NAME`" in told.error["next_step"]
     shell.good("connections", "revoke", "github")
     assert "token ends" not in shown()[0]
 

@@ -144,8 +144,8 @@ def test_what_nobody_can_find_out_waits_for_a_person(shell: Shell):
     shell.service.fault("status:404", match="GET *", times=50)
     told = shell.run(*create("doubt", "--json"))
     assert (told.code, told.error["code"]) == (5, "unknown_outcome")
-    assert "runs settle RUN --happened` or `--not-happened`" in told.error["next_step"]
     run_id = told.error["run_id"]
+    assert f"runs settle {run_id} --happened` or `--not-happened`" in told.error["next_step"]
     assert f"interlock runs settle {run_id}" in shell.run("runs", "show", run_id).out
     assert shell.run("runs", "settle", run_id, "--json").code == 5
     settled = shell.good("runs", "settle", run_id, "--happened", "--note", "I saw it")

@@ -138,6 +138,7 @@ def test_what_cannot_be_told_apart_or_read_stops_nothing_else(shell: Shell, warm
     told = ask("doctor")
     assert told.code == 2
     assert "gone.yaml" in told.out
+    assert "`interlock doctor`" not in told.out
 
 
 def test_stdout_is_the_programs_own_again_once_a_command_has_ended(

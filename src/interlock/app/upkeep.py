@@ -1,10 +1,11 @@
 """An installation's health and age: examine everything without changing anything, and bring the store up to date."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock import policy
 from interlock.app import foreign, provided
@@ -67,7 +68,12 @@ def migrate(settings: Settings) -> "sql.MigrationReport":
     return sql.migrate(settings.store_url)
 
 
+_THIS: Final = re.compile(r"(?:;| with) `interlock doctor`(?: checks all of them| looks again)?")
+"""What next steps say of the examination to those who are not in it."""
+
+
 def _failed(name: str, error: InterlockError) -> Check:
+    error.next_step = _THIS.sub("", error.next_step)
     return Check(name=name, health=Health.FAIL, found=error.message, error=error)
 
 

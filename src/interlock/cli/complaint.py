@@ -82,7 +82,7 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
         lines += [("details", json.dumps(told["details"], ensure_ascii=False))] if told["details"] else []
     if isinstance(after := cast("dict[str, JSON]", told["details"]).get("retry_after"), int | float):
         lines.append(("wait", f"{ceil(after)} s"))
-    lines.append(("next", error.next_step))
+    lines.append(("next", str(told["next_step"])))
     try:
         _write(lines)
     except OSError:  # nobody can be told

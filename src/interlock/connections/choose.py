@@ -48,9 +48,11 @@ def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], no
         )
     check_state(connection)
     if credential is None or credential.ciphertext is None:
-        raise errors.ReauthRequired(f"connection {connection.name!r} has no credential")
+        raise errors.ReauthRequired(
+            f"connection {connection.name!r} has no credential", next_step=errors.reconnect(connection)
+        )
     if credential.expires_at is not None and _is_over(credential, now):
-        raise errors.ConnectionExpired(connection.name, credential.expires_at)
+        raise errors.ConnectionExpired(connection, credential.expires_at)
     if missing := scopes - connection.scopes:
         raise errors.MissingScopes(connection.name, missing)
     return Resolved(connection=connection, credential=credential)
@@ -65,5 +67,6 @@ def check_state(connection: Connection) -> None:
     if connection.state not in USABLE:
         because = f": {connection.reason}" if connection.reason else ""
         raise _REFUSALS[connection.state](
-            f"connection {connection.name!r} is {connection.state.replace('_', ' ')}{because}"
+            f"connection {connection.name!r} is {connection.state.replace('_', ' ')}{because}",
+            next_step=None if connection.state is State.INSTALLING else errors.reconnect(connection),
         )

@@ -78,7 +78,7 @@ class Connections:
         """The connection with that id or name. Raises ConnectionNotFound, also for another tenant's."""
         standing = await self._find(caller, ref)
         if standing is None:
-            raise errors.ConnectionNotFound(ref)
+            raise await self._not_found(caller, ref)
         return standing[0]
 
     async def resolve(
@@ -97,7 +97,7 @@ class Connections:
         elif (found := await self._find(caller, connection)) is not None:
             standing = found
         else:
-            raise errors.ConnectionNotFound(connection)
+            raise await self._not_found(caller, connection)
         return choose.admit(standing, connector_id=connector_id, scopes=scopes, now=self._clock.now())
 
     def lease(
@@ -159,6 +159,7 @@ class Connections:
 
         Raises ConnectionNotFound.
         """
+        await self.fetch_connection(caller, ref)
         now = self._clock.now()
         reason = (await self.redactor(caller, ref)).text(reason)
 
@@ -218,6 +219,11 @@ class Connections:
             return Redactor((await self._safe.open(found[1])).values())
         except (errors.LeaseRevoked, errors.CredentialDamaged, StoreError):
             return Redactor()
+
+    async def _not_found(self, caller: Caller, ref: str) -> errors.ConnectionNotFound:
+        """With the tenant's name that was probably meant."""
+        known = await self.list_connections(caller, limit=MAX_PAGE)
+        return errors.ConnectionNotFound(ref, [each.name for each in known])
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
         return await self._store.read(lambda tx: self.changing.look_up(tx, caller, ref))

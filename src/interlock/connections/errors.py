@@ -1,10 +1,13 @@
 """What can go wrong with a connection, a credential or a lease."""
 
+import difflib
+import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from interlock import plane, sdk
+from interlock.connections.model import Connection
 from interlock.kernel import (
     ConflictError,
     ConnectionError_,
@@ -18,6 +21,12 @@ from interlock.kernel import (
 )
 
 _RECONNECT = "Connect the service again: `interlock connect CONNECTOR`."
+
+
+def reconnect(connection: Connection) -> str:
+    """How this connection is given a new credential."""
+    name = "" if connection.name == connection.connector_id else f" --name {shlex.quote(connection.name)}"
+    return f"Connect the service again: `interlock connect {connection.connector_id}{name} --token-env NAME`."
 
 
 class InvalidGrant(RequestError):
@@ -36,8 +45,10 @@ class ConnectionNotFound(NotFoundError):
     code = "connection_not_found"
     next_step = "`interlock connections list` shows the connections of this tenant."
 
-    def __init__(self, ref: str) -> None:
-        super().__init__(f"no connection {ref[:200]!r} in this tenant")
+    def __init__(self, ref: str, known: Iterable[str] = ()) -> None:
+        near = difflib.get_close_matches(ref[:200], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"no connection {ref[:200]!r} in this tenant{hint}")
 
 
 class ProbeFailed(ConnectionError_):
@@ -201,8 +212,11 @@ class ConnectionExpired(ConnectionError_):
     code = "connection_expired"
     next_step = _RECONNECT
 
-    def __init__(self, name: str, expired_at: datetime) -> None:
-        super().__init__(f"the credential of connection {name!r} expired at {to_rfc3339(expired_at)}")
+    def __init__(self, connection: Connection, expired_at: datetime) -> None:
+        super().__init__(
+            f"the credential of connection {connection.name!r} expired at {to_rfc3339(expired_at)}",
+            next_step=reconnect(connection),
+        )
 
 
 class ConnectionRevoked(ConnectionError_):

@@ -43,7 +43,7 @@ def issue(
     expires_at = now + ttl
     if (end := resolved.credential.expires_at) is not None:
         if end <= now:
-            raise errors.ConnectionExpired(resolved.connection.name, end)
+            raise errors.ConnectionExpired(resolved.connection, end)
         expires_at = min(expires_at, end)
     return Lease(
         lease_id=lease_id,

@@ -16,6 +16,7 @@
 The leaves live in the rooms that raise them, each with a code of its own. Denied, held and shed are values, not errors.
 """
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import ClassVar
@@ -38,6 +39,9 @@ class Fault(StrEnum):
     OPERATOR = "operator"
     PROVIDER = "provider"
     INTERLOCK = "interlock"
+
+
+_RUN = re.compile(r"\bRUN\b")
 
 
 class InterlockError(Exception):
@@ -82,7 +86,8 @@ class InterlockError(Exception):
             "message": self.message,
             "retry": self.retry.value,
             "fault": self.fault.value,
-            "next_step": self.next_step,
+            # A placeholder is for who reads the table of errors.
+            "next_step": self.next_step if self.run_id is None else _RUN.sub(self.run_id, self.next_step),
             "run_id": self.run_id,
             "details": details,
         }

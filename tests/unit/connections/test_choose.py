@@ -90,3 +90,13 @@ def test_two_that_can_serve_are_never_guessed_between():
 def test_none_at_all():
     with pytest.raises(connections.NoConnection, match="'acme'"):
         choose.only_one([], connector_id="acme", now=NOW)
+
+
+def test_who_is_to_connect_again_is_told_how():
+    ended = replace(CREDENTIAL, expires_at=NOW)
+    with pytest.raises(connections.ConnectionExpired) as caught:
+        admit(replace(CONNECTION, name="my soon"), ended)
+    assert caught.value.next_step.endswith("`interlock connect acme --name 'my soon' --token-env NAME`.")
+    with pytest.raises(connections.ReauthRequired) as refused:
+        admit(replace(CONNECTION, name="acme", state=State.REAUTH_REQUIRED))
+    assert refused.value.next_step.endswith("`interlock connect acme --token-env NAME`.")
