@@ -108,7 +108,7 @@ async def find_escape(subject: TargetSubject, property_: plane.Property) -> str 
         async with peers.loopback_peer() as peer:
             arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
             source = _PROGRAM.replace("{statements}", repr(statements))
-            with peers.letter_box(inside / "post"):
+            with peers.datagram_peer(str(inside / "post")):
                 said = await subject.run(source, arguments, folder=str(inside))
             unchanged = os.listdir(outside) == ["file"] and (outside / "file").stat().st_ctime_ns == before
             got_out = peer.connections > 0 or not unchanged

@@ -5,7 +5,6 @@ import hashlib
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path
 from typing import Final
 
 import anyio
@@ -123,8 +122,8 @@ async def loopback_peer() -> AsyncGenerator[LoopbackPeer]:
 
 
 @contextmanager
-def letter_box(path: Path) -> Generator[None]:
-    """A socket at that file which takes datagrams."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as box:
-        box.bind(str(path))
+def datagram_peer(path: str) -> Generator[None]:
+    """A socket at that file, which takes datagrams."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(path)
         yield
