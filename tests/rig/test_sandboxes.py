@@ -251,6 +251,29 @@ async def test_a_command_is_a_command(confiner: plane.Confiner, tmp_path: Path):
             assert (missing.code, missing.exchange.bytes_sent, missing.facts) == (code, 0, {})
 
 
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("ABRT", 134), ("KILL", 137), ("XCPU", 152), ("INT", 130)])
+async def test_a_signal_ends_the_command(confiner: plane.Confiner, name: str, code: int):
+    async with whole_lane(confiner=confiner) as lane:
+        told = await run(lane, process("sh", "-c", f"kill -{name} $$; echo survived", sandbox=SHELL))
+        assert (told.said(), told.facts["exit_code"]) == (b"", code)
+
+
+async def test_what_loses_its_parent_is_collected(confiner: plane.Confiner):
+    line = "p=$(true & echo $!); for n in $(seq 300); do test -e /proc/$p || exit 0; sleep 0.1; done; exit 1"
+    async with whole_lane(confiner=confiner) as lane:
+        assert (await run(lane, process("sh", "-c", line, sandbox=SHELL))).failure is None
+
+
+async def test_a_signal_from_outside_ends_the_command_at_once(confiner: plane.Confiner):
+    """And not only after the grace."""
+    intent = process("sh", "-c", "echo up; exec sleep 600", sandbox=SHELL, grace_ms=60_000)
+    async with whole_lane(confiner=confiner) as lane, begun(lane, intent) as (told, ear):
+        await ear.until(b"up")
+        await ear.inbox.send(plane.Input(kind=plane.InputKind.SIGNAL, facts={"signal": "SIGTERM"}))
+    own_kernel = confiner.target_class == plane.CONTAINER_GVISOR  # which is what the signal meets, and ends
+    assert told.facts["exit_code"] == (137 if own_kernel else 143)
+
+
 async def test_variables_are_never_arguments(tmp_path: Path):
     bubblewrap = CONFINERS[plane.LOCAL_BUBBLEWRAP]
     if bubblewrap.unavailable is not None:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from interlock import plane
 from interlock.adapters.targets import abandoned, commands, network, paths, seccomp
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
+_INIT: Final = str(Path(__file__).with_name("init_exec.py"))
+_PIDS: Final = "pids"
+"""The link to the process namespace, beside the bundle."""
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
 _REMOVED_WITHIN: Final = 20.0
 _GROUPS: Final = Path("/sys/fs/cgroup")
@@ -57,10 +61,10 @@ class _Confined:
 
 
 class Container:
-    """Confines by an OCI runtime: `runc`, or gVisor's `runsc`. The command is process 1 of its container.
-    The root is empty but for the profile's paths, and read-only; the command has a network whose only way out is to
-    listed hosts, no capabilities, and (by runc) control groups of its own. A container takes neither terminals nor secret
-    variables, which a runtime writes down; descriptors only as runc hands them on, 3 and up without gaps."""
+    """Confines by an OCI runtime: `runc`, or gVisor's `runsc`. The root is empty but for the profile's paths, and read-only;
+    the command has a network whose only way out is to listed hosts, no capabilities, and (by runc) control groups and a
+    process namespace with an init of its own. A container takes neither terminals nor secret variables, which a runtime writes
+    down; descriptors only as runc hands them on, 3 and up without gaps."""
 
     def __init__(self, target_class: str, *, program: str | None = None) -> None:
         """`target_class` is `plane.CONTAINER_RUNC` or `plane.CONTAINER_GVISOR`; `program` is another path of the runtime."""
@@ -85,7 +89,7 @@ class Container:
             return f"this host has no {self._name}"
         if os.geteuid() != 0:
             return f"{self._name} is run by root here: without it there are no control groups to hold the limits"
-        return None
+        return None if seccomp.supported() else "this kind of machine has no seccomp filter here"
 
     @property
     def enforces(self) -> frozenset[plane.Restraint]:
@@ -104,15 +108,16 @@ class Container:
             self._cleared = True
             await anyio.to_thread.run_sync(self._clear)
         with abandoned.kept_folder(self._kind) as folder:
-            container_id = folder.name
             (folder / "rootfs").mkdir()
-            (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, container_id)))
+            (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, folder)))
             is_open = profile.network is plane.Network.HOSTS  # then the runtime is started in that network
             words = self._words(folder, network="host" if is_open else "none")
             run = [*words, "run", "--bundle", str(folder), "--pid-file", str(folder / "pid")]
             if command.fds and self._is_runc:
                 run += ["--preserve-fds", str(len(command.fds))]
-            launch = plane.Launch(argv=(*run, container_id), env={"PATH": _PATH}, cwd="/", wrappers=1)
+            if self._is_runc:  # gVisor has no process 1 that would be spared signals
+                run = [sys.executable, "-I", "-S", _INIT, str(folder / _PIDS), *run]
+            launch = plane.Launch(argv=(*run, folder.name), env={"PATH": _PATH}, cwd="/", wrappers=1 + self._is_runc)
             try:
                 with ExitStack() as stack:
                     yield _Confined(network.opened(stack, launch) if is_open else launch, folder / "pid")
@@ -153,16 +158,19 @@ class Container:
         if wrong is not None:
             raise plane.LaneFailure(plane.FailureClass.SANDBOX_UNENFORCEABLE, f"{self._class}: {wrong}")
 
+    def _processes(self, folder: Path) -> dict[str, str]:
+        return {"type": "pid", "path": str(folder / _PIDS)} if self._is_runc else {"type": "pid"}
+
     def _config(
         self,
         command: plane.Command,
         first: str,
         profile: plane.SandboxProfile,
         limits: plane.ResourceLimits,
-        container_id: str,
+        folder: Path,
     ) -> dict[str, Any]:
         linux: dict[str, Any] = {
-            "namespaces": [{"type": kind} for kind in _namespaces(profile.network)],
+            "namespaces": [*_namespaces(profile.network), self._processes(folder)],
             "maskedPaths": list(_MASKED),
             "seccomp": seccomp.rules(profile.network, namespaces=self._is_runc),
         }
@@ -172,7 +180,7 @@ class Container:
                 resources["pids"] = {"limit": limits.processes}
             if limits.total_memory_bytes is not None:
                 resources["memory"] = {"limit": limits.total_memory_bytes, "swap": limits.total_memory_bytes}
-            linux |= {"resources": resources, "cgroupsPath": f"/{container_id}"}
+            linux |= {"resources": resources, "cgroupsPath": f"/{folder.name}"}
         return {
             "ociVersion": "1.0.2",
             "hostname": "sandbox",
@@ -211,7 +219,8 @@ def _mounts(profile: plane.SandboxProfile, *, recursive: str) -> list[dict[str, 
     return [*whole, _PROC, _DEVICES, *found[len(whole) :]]
 
 
-def _namespaces(network_: plane.Network) -> Iterator[str]:
-    yield from ("pid", "mount", "ipc", "uts", "cgroup")
+def _namespaces(network_: plane.Network) -> Iterator[dict[str, str]]:
+    for kind in ("mount", "ipc", "uts", "cgroup"):
+        yield {"type": kind}
     if network_ is not plane.Network.HOSTS:
-        yield "network"
+        yield {"type": "network"}
