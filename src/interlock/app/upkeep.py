@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from interlock import policy
+from interlock import policy, sdk
 from interlock.app import foreign, provided
 from interlock.app import settings as configuration
 from interlock.app.interlock import Interlock
@@ -121,7 +121,9 @@ def _connectors(settings: Settings) -> Iterator[Check]:
             declared = "is declared inside this process; " if manifest.connector_id in discovery.names else ""
             trust = f"{declared}its handlers run in a child process"
         found = f"{manifest.version}, {len(manifest.operations)} operations; {trust}"
-        yield Check(name=f"connector {manifest.connector_id}", health=Health.OK, found=found)
+        unloadable = "" if manifest.connector_id in settings.connectors.isolated else _unloadable(manifest)
+        health = Health.WARN if unloadable else Health.OK
+        yield Check(name=f"connector {manifest.connector_id}", health=health, found=f"{found}{unloadable}")
     for name in provided.absent_isolated(settings, discovery, known):
         found = "is to be isolated, and is not here: a program may pass it from Python"
         yield Check(name=f"connector {name}", health=Health.WARN, found=found)
@@ -132,6 +134,18 @@ def _connectors(settings: Settings) -> Iterator[Check]:
             continue
         found = f"is broken and left out ({broken.distribution or 'unknown package'}): {broken.problem}"
         yield Check(name=f"connector {broken.entry_point}", health=Health.WARN, found=found)
+
+
+def _unloadable(manifest: sdk.Manifest) -> str:
+    """What of the Python that it names cannot be loaded here; another program may have it."""
+    named = [each.handler or (each.reconcile and each.reconcile.function) for each in manifest.operations]
+    problems: list[str] = []
+    for reference in sorted({each for each in named if each}):
+        try:
+            sdk.load_function(reference)
+        except sdk.HandlerFailed as error:
+            problems.append(f"; {error.message}")
+    return "".join(problems)
 
 
 def _offers() -> Iterator[Check]:

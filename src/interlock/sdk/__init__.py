@@ -71,7 +71,7 @@ from interlock.sdk.errors import (
     ResourceNotFound,
     UnexpectedAnswer,
 )
-from interlock.sdk.functions import call_handler
+from interlock.sdk.functions import call_handler, load_function
 from interlock.sdk.kinds import CommandOperation, CommandSecret, Confinement, HttpOperation, ScriptOperation
 from interlock.sdk.load import load_manifest
 from interlock.sdk.manifest import (
@@ -240,6 +240,7 @@ __all__ = [
     "is_header_value",
     "jwt_bearer",
     "link_pages",
+    "load_function",
     "load_manifest",
     "local",
     "mcp_oauth",

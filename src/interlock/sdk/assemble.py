@@ -14,6 +14,7 @@ from interlock.sdk.auth import AuthProfile
 from interlock.sdk.errors import InvalidManifest, Problem
 from interlock.sdk.manifest import Manifest, Operation, Trigger
 from interlock.sdk.rules import ErrorRule
+from interlock.sdk.terms import FORMS
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -48,12 +49,16 @@ def assemble(raw: object, *, source: str) -> Manifest:
     for name, most, found in (("auth", 20, auth), ("operations", 1000, operations), ("triggers", 200, triggers)):
         if len(found) > most:
             problems.append(Problem(path=name, problem=f"there are {len(found)}; the limit is {most}"))
-    if not problems and not auth:
+    if not auth and not data.get("auth"):
         problems.append(
             Problem(path="auth", problem="a connector has at least one profile (grant none for no credential)")
         )
-    if not problems and not operations and not triggers:
+    if not data.get("operations") and not data.get("triggers"):
         problems.append(Problem(path="operations", problem="a connector has at least one operation or trigger"))
+    # Of what is written, so that a part that is wrong otherwise hides nothing here.
+    ids = [_member(each, "operation_id") for each in drafts]
+    ids += [_member(each, "trigger_id") for each in _items(data.get("triggers", []), "triggers", [])]
+    problems += check.repeated("operations", [each for each in ids if isinstance(each, str)])
     problems += check.manifest_problems(auth=auth, operations=operations, triggers=triggers)
     if head is not None and not problems:
         manifest = head.model_copy(
@@ -102,9 +107,11 @@ def _parsed(model: type[M], value: object, path: str, problems: list[Problem]) -
         # The JSON mode of a strict model takes lists for tuples and texts for enums, and nothing else.
         return model.model_validate_json(orjson.dumps(value))
     except ValidationError as error:
-        for each in error.errors(include_url=False, include_input=False, include_context=False):
+        for each in error.errors(include_url=False, include_input=False):
             location = [part for part in each["loc"] if not str(part).startswith("function-")]
-            problems.append(_problem(model, path, location, each["type"], each["msg"]))
+            form = FORMS.get(str(each.get("ctx", {}).get("pattern")))
+            message = f"must be {form}" if form else each["msg"].replace("Input should be", "must be")
+            problems.append(_problem(model, path, location, each["type"], message))
         return None
 
 
@@ -113,7 +120,7 @@ def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], k
     if kind == "missing":
         return Problem(path=place or "$", problem="it is missing")
     if kind != "extra_forbidden":
-        return Problem(path=place or "$", problem=message.replace("Input should be", "must be"))
+        return Problem(path=place or "$", problem=message)
     near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
     return Problem(
         path=place,

@@ -16,11 +16,9 @@ def manifest_problems(
 ) -> Iterator[Problem]:
     """All that contradicts itself in the parts of a manifest that are well formed."""
     parts = (*operations, *triggers)
-    ids = [*(each.operation_id for each in operations), *(each.trigger_id for each in triggers)]
-    yield from _repeated("auth", [profile.profile_id for profile in auth])
-    yield from _repeated("operations", ids)
-    yield from _repeated("surface.normalized_id", [each.surface.normalized_id for each in parts])
-    yield from _repeated("surface.action_name", [each.surface.action_name for each in parts])
+    yield from repeated("auth", [profile.profile_id for profile in auth])
+    yield from repeated("surface.normalized_id", [each.surface.normalized_id for each in parts])
+    yield from repeated("surface.action_name", [each.surface.action_name for each in parts])
     for profile in auth:
         yield from profile_problems(
             f"auth[{profile.profile_id}]", profile, shown=_shown_otherwise(operations, triggers)
@@ -44,7 +42,8 @@ def _shown_otherwise(operations: Sequence[Operation], triggers: Sequence[Trigger
     return frozenset(handed | {name for name in verified if name is not None})
 
 
-def _repeated(path: str, names: Sequence[str | None]) -> Iterator[Problem]:
+def repeated(path: str, names: Sequence[str | None]) -> Iterator[Problem]:
+    """Names that stand more than once."""
     for name, count in Counter(names).items():
         if name is not None and count > 1:
             yield Problem(path=path, problem=f"{name!r} stands here {count} times")

@@ -1,6 +1,7 @@
 """What all parts of a manifest are made of."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +13,16 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 DottedName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$", max_length=100)]
 Function: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$", max_length=200)]
 Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
+
+FORMS: Final[Mapping[str, str]] = {
+    r"^[a-z][a-z0-9_]{0,62}$": "1 to 63 lower-case letters, digits and _, a letter first",
+    r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$": "words of lower-case letters, digits and _, joined by dots",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "module:function",
+    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$": "a version such as 1.0.0",
+    r"^https://[^\s/]+(/\S*)?$": "an https address",
+    r"^[1-5](\d\d|xx)$": "a status such as 404 or 5xx",
+}
+"""The patterns that authors meet, in words."""
 
 FailureCode: TypeAlias = Literal[
     "auth_failed",

@@ -263,3 +263,17 @@ def test_a_write_settles_when_its_request_has_ended_unless_its_author_knows_bett
     assert settled(timeout_seconds=5) == (None, 5)
     assert settled(settle_seconds=2) == (2, 2)
     assert settled(settle_seconds=0, timeout_seconds=5) == (0, 0)
+
+
+def test_what_is_wrong_in_one_part_hides_nothing_in_others() -> None:
+    one, two = fix.operations()[:2]
+    twice = [{**one, "effect": "paint"}, {**two, "operation_id": one["operation_id"]}]
+    found = "\n".join(problems(operations=twice, auth=[], version="one"))
+    for words in (
+        "stands here 2 times",
+        "a connector has at least one profile",
+        "must be a version such as 1.0.0",
+        "effect",
+    ):
+        assert words in found, words
+    assert "at least one operation or trigger" in "\n".join(problems(operations=[], triggers=[], version="one"))
