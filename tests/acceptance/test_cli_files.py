@@ -1,8 +1,10 @@
 """Files that commands write: never over another one, never into a folder that is not there, whole or not at all."""
 
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +98,21 @@ def test_an_empty_store_is_told_how_to_be_filled(shell: Shell):
     assert told.code == 7
     assert "backup" not in told.error["next_step"]
     assert Path(fresh).exists()
+
+
+def test_doctor_looks_at_where_large_content_is_kept(shell: Shell):
+    def blobs(**environment: str) -> dict[str, Any]:
+        told = shell.run("doctor", "--json", environment=environment)
+        found = next(each for each in told.json["checks"] if each["check"] == "blobs")
+        assert (told.code, found["health"]) in ((0, "ok"), (7, "fail"))
+        return found
+
+    assert "nothing is kept there yet" in blobs()["found"]
+    assert blobs(INTERLOCK_BLOBS="/proc/nope")["error"]["code"] == "blob_unavailable"
+    shell.good(
+        "invoke", "github.repo.fetch", "repo=acme/rocket", environment={"INTERLOCK_EXECUTION__INLINE_BYTES": "0"}
+    )
+    assert "can be read" in blobs()["found"]
+    shutil.rmtree(shell.store.parent / "blobs")
+    assert blobs()["error"]["code"] == "blob_missing"
+    assert not list(shell.store.parent.glob("**/.interlock-*"))

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 from interlock import policy, sdk
 from interlock.app import foreign, provided
 from interlock.app import settings as configuration
-from interlock.app.interlock import Interlock
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import JSON, InterlockError, StoreError, is_interruption
+from interlock.kernel import JSON, InterlockError, StoreError, SystemClock, Uuid7Ids, is_interruption
 
 if TYPE_CHECKING:
     from interlock.adapters import sql
+    from interlock.app import assembly
 
 
 class Health(StrEnum):
@@ -57,7 +57,7 @@ async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
     checks.append(_key(settings))
     checks += _store(settings)
     if all(check.health is not Health.FAIL for check in checks):
-        checks.append(await _opens(settings, file))
+        checks += await _opens(settings, file)
     return checks
 
 
@@ -190,13 +190,34 @@ def _store(settings: Settings) -> Iterator[Check]:
             yield Check(name=name, health=Health.OK, found="good")
 
 
-async def _opens(settings: Settings, file: SettingsFile | None) -> Check:
-    """Whether the key is the store's own, which only opening tells."""
+async def _opens(settings: Settings, file: SettingsFile | None) -> list[Check]:
+    """Whether the key is the store's own, which only opening tells; and whether large content can be kept, and is there."""
+    from interlock.app import assembly
+
+    clock = SystemClock()
     try:
-        async with Interlock.open(settings=settings, file=file, create=False, background=False) as il:
-            await il.connections.list(limit=1)
+        parts = await assembly.assemble(settings, file=file, clock=clock, ids=Uuid7Ids(clock), create=False)
     except StoreError as error:
-        return _failed("store opens", error)
+        return [_failed("store opens", error)]
     except InterlockError as error:
-        return _failed("key fits", error)
-    return Check(name="key fits", health=Health.OK, found="the store opens under this key")
+        return [_failed("key fits", error)]
+    try:
+        return [Check(name="key fits", health=Health.OK, found="the store opens under this key"), await _blobs(parts)]
+    finally:
+        await assembly.close(parts)
+
+
+async def _blobs(parts: "assembly.Parts") -> Check:
+    """One piece of what was kept there stands for all of it."""
+    from interlock.adapters import blobs
+
+    place, ledger = blobs.ObjectBlobs(parts.settings.blobs_url), parts.wiring.ledger
+    try:
+        place.check()
+        key = await parts.store.read(ledger.find_blob_key)
+        if key is not None:
+            await place.get(key)
+    except StoreError as error:
+        return _failed("blobs", error)
+    found = "nothing is kept there yet" if key is None else "what was kept there can be read"
+    return Check(name="blobs", health=Health.OK, found=f"{parts.settings.blobs_url}: {found}")

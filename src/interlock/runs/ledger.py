@@ -137,6 +137,10 @@ class Ledger(Protocol):
         """The run id that holds an idempotency key which has not expired."""
         ...
 
+    def find_blob_key(self, tx: Tx) -> str | None:
+        """The key of some content that was put into the blob store, in any tenant, if there is any."""
+        ...
+
     def list_runs(self, tx: Tx, query: RunFilter) -> Sequence[Listed]:
         """Runs, newest first, at most `query.limit`."""
         ...

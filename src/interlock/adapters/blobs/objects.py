@@ -1,6 +1,7 @@
 """`runs.Blobs` over obstore."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
@@ -37,6 +38,19 @@ class ObjectBlobs:
         self._place = place
         self._opened: ObjectStore | None = None
 
+    def check(self) -> None:
+        """Raises BlobUnavailable for a folder that cannot be written, or not be made. Leaves nothing; object stores, which
+        cannot be asked without, are left alone."""
+        if self._place == ":memory:" or self._is_remote:
+            return
+        folder = Path(self._place.removeprefix("file://"))
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        try:
+            with TemporaryDirectory(dir=there, prefix=".interlock-"):
+                pass
+        except OSError as error:
+            raise BlobUnavailable(f"{folder} cannot be written: {_first_line(error)}") from error
+
     async def put(self, key: str, content: bytes) -> None:
         """Keep the content. Writing the same key again is harmless: the key is a digest. Raises BlobUnavailable."""
         from obstore.exceptions import BaseError
@@ -60,13 +74,17 @@ class ObjectBlobs:
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             raise BlobUnavailable(f"cannot read {key} from {self._place}: {_first_line(error)}") from error
 
+    @property
+    def _is_remote(self) -> bool:
+        return "://" in self._place and not self._place.startswith("file://")
+
     def _store(self) -> "ObjectStore":
         if self._opened is None:
             from obstore.store import LocalStore, MemoryStore, from_url
 
             if self._place == ":memory:":
                 self._opened = MemoryStore()
-            elif "://" in self._place and not self._place.startswith("file://"):
+            elif self._is_remote:
                 self._opened = from_url(self._place)
             else:
                 self._opened = LocalStore(Path(self._place.removeprefix("file://")), mkdir=True)
