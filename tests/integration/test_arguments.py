@@ -77,6 +77,16 @@ async def test_a_time_has_a_zone():
 
 
 @pytest.mark.anyio
+async def test_a_number_that_is_too_small_is_told_as_it_is():
+    async with app.Interlock.open(":memory:") as il:
+        with pytest.raises(RequestError, match="limit must be a whole number above 0, not -1"):
+            await il.runs.list(limit=-1)
+    nobody: dict[str, Any] = {"tenant_id": None, "actor": "a"}
+    with pytest.raises(RequestError, match="tenant_id must be 1 to 200 printable characters, not NoneType"):
+        kernel.Caller(**nobody)
+
+
+@pytest.mark.anyio
 async def test_what_was_closed_says_so():
     async with app.Interlock.open(":memory:") as il:
         pass

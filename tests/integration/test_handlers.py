@@ -240,7 +240,7 @@ async def test_a_handler_ends_no_more_than_its_call(
 async def test_a_handler_that_exits_after_its_effect_has_had_it(file_world: World, isolated: tuple[str, ...]):
     async with process_with(file_world, isolated, "leave") as process:
         await process.connect(file_world.server.url)
-        with pytest.raises(sdk.HandlerFailed, match="SystemExit: 3") as raised:
+        with pytest.raises(sdk.HandlerFailed, match=r"^handlers_for_tests:leave raised SystemExit: 3") as raised:
             await process.il.invoke("acme.issue.file", {**VALUE, "body": "after"})
         assert (raised.value.effect, raised.value.retry) == ("happened", Retry.NEVER)
 

@@ -66,6 +66,7 @@ _TEXT: Final = _of(str, "a text")
 _NAME: Final = _Kind("a text of printable characters", _printable)
 _TEXTS: Final = _list_of(str, "a list of texts")
 _TABLE: Final = _of(Mapping, "a mapping from texts to values")
+_LIMIT: Final = _Kind("a whole number above 0", _above_zero)
 _COUNT: Final = _of(int, "a whole number")
 
 KINDS: Final[Mapping[str, _Kind]] = {
@@ -82,7 +83,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "timeout": _of((int, float), "a number of seconds"),
     **dict.fromkeys(("reason", "note"), _Kind(f"a text of at most {MAX_REMARK} characters, none of them a control", _remark)),
     **dict.fromkeys(("since", "until", "expires_at"), _Kind("a datetime with a time zone", _aware)),
-    "limit": _Kind("a whole number above 0", _above_zero),
+    "limit": _LIMIT,
     "states": _list_of(StrEnum, "a list of states, such as [State.HELD]"),
     "given": _of(Mapping, "a mapping from fields to values"),
     **dict.fromkeys(("install_id", "redirect_uri", "query", "profile"), _TEXT),
@@ -123,8 +124,11 @@ def checked(
     async def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if (kind := KINDS.get(name)) and not kind.fits(value) and not (value is None and name in may_lack):
-                shown = repr(value[:60]) if kind is _NAME and isinstance(value, str) else type(value).__name__
-                raise RequestError(f"{name} must be {kind.words}, not {shown}")
+                # Of the right kind, and wrong all the same: then it is its value that tells why.
+                told = (kind is _NAME and isinstance(value, str)) or (kind is _LIMIT and type(value) is int)
+                raise RequestError(
+                    f"{name} must be {kind.words}, not {repr(value)[:60] if told else type(value).__name__}"
+                )
         return await method(self, *args, **kwargs)
 
     return call

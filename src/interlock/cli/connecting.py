@@ -49,7 +49,7 @@ async def connect(
         list[str] | None, typer.Option(metavar="SCOPE", help="The token's, if the service does not say.")
     ] = None,
     expires_at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When the token ends: a day, or RFC 3339.")
+        str | None, typer.Option(metavar="TIME", help="When the token ends: in 30m, 2h or 7d, a day, or RFC 3339.")
     ] = None,
 ) -> "Answer":
     """Connect a service with a token.

@@ -26,4 +26,8 @@ class Caller:
         names += [("roles", role) for role in self.roles]
         for name, value in names:
             if not isinstance(value, str) or not 0 < len(value) <= 200 or not value.isprintable():
-                raise RequestError(f"{name} must be 1 to 200 printable characters, not {str(value)[:50]!r}")
+                raise RequestError(f"{name} must be 1 to 200 printable characters, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    return repr(value[:50]) if isinstance(value, str) else type(value).__name__

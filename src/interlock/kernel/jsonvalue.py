@@ -33,7 +33,7 @@ class InvalidJson(RequestError):
 
     code = "invalid_json"
     retry = Retry.AFTER_CHANGE
-    next_step = "Send plain JSON (RFC 8259) within the limits named in the message."
+    next_step = "Send plain JSON (RFC 8259) without what the message names."
 
 
 def parse_json(

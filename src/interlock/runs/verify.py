@@ -91,7 +91,8 @@ def _against_events(events: Sequence[Mapping[str, Any]], records: Mapping[str, A
 def _sealing(seal: Mapping[str, Any], records: Mapping[str, Any], trust: signing.Trust | None) -> _Signature:
     statement = canonical({name: value for name, value in seal.items() if name != "signature"})
     checked = _check("seal", statement, seal, records, trust)
-    if checked.problems and digest(records.get("keys")) != as_object(seal.get("digests")).get("keys"):
+    named = as_object(seal.get("digests")).get("keys")
+    if checked.problems and named is not None and digest(records.get("keys")) != named:
         return _Signature([Problem("keys", "they were changed: the seal names others")], [])
     run = as_object(records.get("run"))
     names = ("run_id", "tenant_id")

@@ -422,3 +422,10 @@ def test_content_in_no_known_form_is_named(content: Any) -> None:
 def test_the_verdict_is_json() -> None:
     verdict = verify(SMALL, trust=TRUST)
     assert orjson.loads(orjson.dumps(verdict.to_json()))["status"] == "verified"
+
+
+def test_an_emptied_seal_is_not_told_as_changed_keys() -> None:
+    start = SMALL.index(b'"seal":{') + len(b'"seal":')
+    problems = verify(SMALL[:start] + b"{}}").problems
+    assert "seal" in {each.where for each in problems}
+    assert not any("they were changed" in each.what for each in problems)

@@ -88,6 +88,8 @@ def _failure(content: JSON, refused: InterlockError | None) -> InterlockError:
     if refused is not None and (code, message) == (sdk.OperationFailed.code, refused.message[:2000]):
         return refused
     known = sdk.FAILURES.get(code)
+    if code == sdk.HandlerFailed.code:
+        return sdk.HandlerFailed(message)
     return sdk.HandlerFailed(f"{code}: {message}") if known is None else known(message, effect="none")
 
 
