@@ -112,6 +112,45 @@ async def test_commands_that_do_not_answer(
     assert fact is None or call.facts[fact[0]] == fact[1]
 
 
+@pytest.mark.parametrize(
+    ("source", "failure_class", "fact"),
+    [
+        ("raise SystemExit(3)", F.EXIT_NONZERO, ("exit_code", 3)),
+        ("import os; os.kill(os.getpid(), 9)", F.KILLED_BY_SIGNAL, ("signal", "SIGKILL")),
+        ("raise SystemExit(0)", None, ("exit_code", 0)),
+    ],
+)
+@pytest.mark.parametrize("ends", [False, True], ids=["by-itself", "after-the-last-word"])
+async def test_how_a_command_ends_with_nothing_open(
+    lane: lanes.JsonRpcLane,
+    marker: str,
+    source: str,
+    failure_class: F | None,
+    fact: tuple[str, Any],
+    *,
+    ends: bool,
+):
+    """A session has no answer that could make up for it."""
+    lines = SERVER.replace("sys.stdin", "sys.stdin" if ends else "[input()]")
+    async with session(lane, command(f"{lines}\n{source}", marker)) as (client, call):
+        await client.ask(1, "m")
+        await client.ear.heard(2)
+        if not ends:
+            await call.ended.wait()
+    if failure_class is None:
+        call.succeeded()
+    else:
+        call.failed(failure_class)
+    assert call.exchange.answered
+    assert call.facts[fact[0]] == fact[1]
+
+
+async def test_an_answer_counts_however_the_command_ends(lane: lanes.JsonRpcLane, marker: str):
+    call = await rpc(lane, command(f"{SERVER}\nraise SystemExit(3)", marker), method="m").run()
+    call.succeeded()
+    assert call.facts["exit_code"] == 3
+
+
 async def test_a_command_that_does_not_leave(lane: lanes.JsonRpcLane, marker: str):
     source = f"{SERVER}\nimport signal\nwhile True: signal.pause()"
     call = await rpc(lane, command(source, marker), method="m", timeouts=SHORT).run()
@@ -206,6 +245,16 @@ async def test_a_websocket_that_closes_with_a_request_open(lane: lanes.JsonRpcLa
         call = await rpc(lane, transport, method="m").run()
     call.failed(F.PEER_LOST)
     assert call.facts["close_code"] == 1000
+
+
+async def test_a_websocket_that_breaks_with_nothing_open(lane: lanes.JsonRpcLane):
+    async def handler(connection: ServerConnection) -> None:
+        connection.transport.abort()
+
+    async with socket(handler) as transport, session(lane, transport) as (_client, call):
+        await call.ended.wait()
+    call.failed(F.PEER_LOST)
+    assert not call.exchange.answered
 
 
 async def test_a_websocket_that_is_refused(lane: lanes.JsonRpcLane):

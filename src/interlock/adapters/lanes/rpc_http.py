@@ -37,6 +37,7 @@ class HttpLink:
 
     lingers = False
     broken = False
+    bad_end: plane.LaneFailure | None = None
 
     def __init__(
         self,

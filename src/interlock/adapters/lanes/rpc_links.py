@@ -15,15 +15,8 @@ from interlock.adapters.lanes.wire import Wire
 _FOREVER: Final = 1_000_000.0
 """Seconds; longer than any execution may take."""
 
-_WAYS_TO_LEAVE: Final = frozenset(
-    {
-        plane.FailureClass.CLOSE_TIMEOUT,
-        plane.FailureClass.EXIT_NONZERO,
-        plane.FailureClass.KILLED_BY_SIGNAL,
-        plane.FailureClass.PEER_LOST,
-    }
-)
-"""How a lane below may say that the peer has gone; what it means, the open requests tell."""
+_BAD_ENDS: Final = frozenset({plane.FailureClass.EXIT_NONZERO, plane.FailureClass.KILLED_BY_SIGNAL})
+"""How a command may end that has said all it had to say; what it means, the open requests tell."""
 
 
 class Link(Protocol):
@@ -33,6 +26,8 @@ class Link(Protocol):
     """Whether the peer is given time to end, too, after our last word."""
     broken: bool
     """Whether a text could not be handed over because the peer takes no more."""
+    bad_end: plane.LaneFailure | None
+    """How the peer ended by itself, other than well, where that is known."""
 
     async def send(self, text: bytes, *, asks: bool) -> None:
         """Hand a text over; it `asks` if an answer is due."""
@@ -85,6 +80,7 @@ class TcpLink:
     ) -> None:
         self.lingers = intent.mode == "session" and not transport.tls  # TLS cannot end one direction alone
         self.broken = False
+        self.bad_end: plane.LaneFailure | None = None
         self._wire = wire
         self._exchange = exchange
         self._write_seconds = intent.timeouts.write_ms / 1000
@@ -184,6 +180,7 @@ class LaneLink:
         write_ms: int,
     ) -> None:
         self.broken = False
+        self.bad_end: plane.LaneFailure | None = None
         self._lane = lane
         self._carrier = carrier
         self._carry, self._carried = anyio.create_memory_object_stream[bytes](0)
@@ -211,7 +208,10 @@ class LaneLink:
         try:
             await self._lane.execute(self._carrier, self._under)
         except plane.LaneFailure as failure:
-            self._failure = failure
+            if failure.failure.failure_class in _BAD_ENDS:
+                self.bad_end = failure
+            elif failure.failure.failure_class is not plane.FailureClass.CLOSE_TIMEOUT:
+                self._failure = failure
         finally:
             self._under.settle()
             self._channel.inbox.end()
@@ -237,7 +237,7 @@ class LaneLink:
         try:
             return await self._carried.receive()
         except anyio.EndOfStream:
-            if self._failure is not None and self._failure.failure.failure_class not in _WAYS_TO_LEAVE:
+            if self._failure is not None:
                 raise self._failure from None
             return b""
 

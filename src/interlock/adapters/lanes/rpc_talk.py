@@ -53,14 +53,18 @@ class Talk:
         self._conclude()
 
     def _conclude(self) -> None:
+        if self._answered:
+            return  # how the peer of a call leaves is its own affair
         open_requests = self._correlation.open_ids()
-        if open_requests and not self._answered:
+        if open_requests:
             message = f"the peer ended with {len(open_requests)} requests open"
             raise plane.LaneFailure(plane.FailureClass.PEER_LOST, message)
-        if self._link.broken and not self._answered:
+        self._exchange.answered = not self._link.broken
+        if self._link.bad_end is not None:
+            raise self._link.bad_end
+        if self._link.broken:
             message = "the peer ended before it took all that was sent"
             raise plane.LaneFailure(plane.FailureClass.PEER_LOST, message, code="message_not_taken")
-        self._exchange.answered = True
 
     # -- to the peer
 
