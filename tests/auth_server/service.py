@@ -1,0 +1,85 @@
+"""Who answers what: the authorization server's endpoints, and the service that takes its tokens."""
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Final
+
+from auth_server.grants import Server
+from auth_server.library import rfc6749
+from auth_server.talk import Asked, Said, said
+
+Answering = Callable[[Server, Asked], Said]
+
+
+def handle(server: Server, asked: Asked) -> Said:
+    """The answer to a request."""
+    found = _ENDPOINTS.get((asked.method, asked.path))
+    return said(404, {"message": "Not Found"}) if found is None else found(server, asked)
+
+
+def _authorize(server: Server, asked: Asked) -> Said:
+    """Ask the person, or know the answer."""
+    books = server.books
+    try:
+        grant = server.get_consent_grant(asked)
+    except rfc6749.OAuth2Error as error:
+        return server.handle_error_response(None, error)
+    if books.asks and asked.method == "GET":
+        names = ", ".join(asked.args.get("scope", []))
+        client = escape(grant.request.payload.client_id)
+        page = f"""<!doctype html><html lang="en"><title>Sign in</title><h1>Let {client} in?</h1>
+<p>{escape(books.person)}, it asks for: {escape(names) or "nothing"}.</p>
+<form method="post"><button name="answer" value="yes">Allow</button> <button name="answer" value="no">Deny</button></form>
+</html>"""
+        return Said(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
+    agreed = asked.form.get("answer") == ["yes"] if books.asks else not books.denies
+    return server.create_authorization_response(
+        server.create_oauth2_request(asked), grant_user=books.person if agreed else None, grant=grant
+    )
+
+
+def _token(server: Server, asked: Asked) -> Said:
+    form = asked.form
+    twice = [name for name, values in form.items() if len(values) > 1]
+    ways = ["authorization" in asked.headers, "client_secret" in form, "client_assertion" in form]
+    if not form or twice or sum(ways) > 1:  # RFC 6749 §3.2 and §2.3
+        return said(400, {"error": "invalid_request"})
+    return server.create_token_response(asked)
+
+
+def _device(server: Server, asked: Asked) -> Said:
+    return server.create_endpoint_response("device_authorization", asked)
+
+
+def _activate(server: Server, asked: Asked) -> Said:
+    """The page where the person types the code."""
+    if asked.method == "GET":
+        code = escape(asked.args.get("user_code", [""])[0])
+        page = f"""<!doctype html><html lang="en"><title>Connect a device</title><h1>Connect a device</h1>
+<form method="post"><label>Code <input name="user_code" value="{code}"></label>
+<button name="answer" value="yes">Allow</button> <button name="answer" value="no">Deny</button></form></html>"""
+        return Said(200, page.encode(), {"Content-Type": "text/html; charset=utf-8"})
+    typed = asked.form.get("user_code", [""])[0]
+    if all(device.user_code != typed for device in server.books.devices.values()):
+        return Said(400, b"No such code.", {"Content-Type": "text/plain"})
+    server.books.answer_device(typed, allowed=asked.form.get("answer") == ["yes"])
+    return Said(200, b"Thank you.", {"Content-Type": "text/plain"})
+
+
+def _me(server: Server, asked: Asked) -> Said:
+    """Whose token it is."""
+    token = server.books.valid(asked.bearer)
+    if token is None:
+        return said(401, {"message": "Bad credentials"}, WWW_Authenticate='Bearer error="invalid_token"')
+    return said(200, {"login": token.subject}, X_OAuth_Scopes=", ".join(token.scope.split()))
+
+
+_ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
+    ("GET", "/authorize"): _authorize,
+    ("POST", "/authorize"): _authorize,
+    ("POST", "/token"): _token,
+    ("POST", "/device"): _device,
+    ("GET", "/activate"): _activate,
+    ("POST", "/activate"): _activate,
+    ("GET", "/me"): _me,
+}
