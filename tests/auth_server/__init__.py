@@ -9,6 +9,21 @@ from auth_server import faults
 from auth_server.faults import Fault
 from auth_server.listening import AuthServer, serving
 from auth_server.records import CLIENT, PERSON, PUBLIC, Client, Token
+from auth_server.rooms import APP_ID, INSTALLATION
 from auth_server.talk import Asked, Said
 
-__all__ = ["CLIENT", "PERSON", "PUBLIC", "Asked", "AuthServer", "Client", "Fault", "Said", "Token", "faults", "serving"]
+__all__ = [
+    "APP_ID",
+    "CLIENT",
+    "INSTALLATION",
+    "PERSON",
+    "PUBLIC",
+    "Asked",
+    "AuthServer",
+    "Client",
+    "Fault",
+    "Said",
+    "Token",
+    "faults",
+    "serving",
+]

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from auth_server.assertions import JwtBearer, PrivateKeyJwt
+from auth_server.endpoints import METHODS, Introspection, Registration, Revocation
 from auth_server.library import errors, grants, requests, rfc6749, rfc7636, rfc8628, rfc9207
 from auth_server.records import Books, Client, Code, Device, Token
 from auth_server.talk import Asked, Said, said
 
-METHODS: Final = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
 _CODES_LIVE: Final = 60.0
 _DEVICES_LIVE: Final = 900
 
@@ -64,7 +64,8 @@ class Server(rfc6749.AuthorizationServer):
         self.register_grant(_DeviceCode)
         self.register_grant(JwtBearer)
         self.register_client_auth_method(PrivateKeyJwt.CLIENT_AUTH_METHOD, PrivateKeyJwt(books))
-        self.register_endpoint(_DeviceStart)
+        for endpoint in (_DeviceStart, Revocation, Introspection, Registration):
+            self.register_endpoint(endpoint)
         self.register_extension(_Issuer(books))
 
     def query_client(self, client_id: str) -> Client | None:
@@ -130,7 +131,7 @@ class Server(rfc6749.AuthorizationServer):
 def _resource(books: Books, asked: Mapping[str, str]) -> str | None:
     """What tokens are asked for (RFC 8707): the one resource that there is, by its exact address."""
     resource = asked.get("resource")
-    if resource not in (None, f"{books.url}/mcp"):
+    if resource not in (None, books.resource):
         raise rfc6749.OAuth2Error(error="invalid_target")
     return resource
 

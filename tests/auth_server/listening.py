@@ -111,6 +111,7 @@ def serving(clock: kernel.Clock | None = None) -> Generator[AuthServer]:
 
 class _Handler(BaseHTTPRequestHandler):
     connection: socket.socket
+    moment: float
 
     def converse(self, running: AuthServer) -> None:
         """Read a request whole, answer it, and end the connection."""
@@ -119,8 +120,13 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(length)
         answer = running.answer(Asked(self.command, url.path, url.query, headers, body))
+        self.moment = running.clock.now().timestamp()
         with suppress(OSError):
             self._deliver(answer, running.closing)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """What `Date` says: the server's own time."""
+        return super().date_time_string(int(self.moment))
 
     def _deliver(self, answer: Said, closing: threading.Event) -> None:
         if answer.delivery == "hang":

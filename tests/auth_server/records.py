@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -156,11 +157,16 @@ class Books:
 
     def __init__(self, url: str, now: Callable[[], float]) -> None:
         self.url = url
+        self.resource = f"{url}/mcp"
         self.now = now
         self.issuer: str | None = url
         """What `iss` says (RFC 9207); None leaves it out."""
         self.clients = {each.client_id: replace(each) for each in (CLIENT, PUBLIC)}
+        self.grants = GRANTS
         self.person = PERSON
+        self.password = "pw-canary-correct-horse"
+        self.app_key: str | None = None
+        """The public key of the app (PEM)."""
         self.denies = False
         """The person says no."""
         self.asks = False
@@ -180,7 +186,12 @@ class Books:
         self.families_ended: dict[str, str] = {}
         """Which families ended, and why."""
         self.assertions_used: set[str] = set()
+        self.tickets: set[str] = set()
         self._numbers = count(1)
+
+    def moment(self, seconds: float) -> str:
+        """A moment as services write it, to the second."""
+        return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def make(self, kind: str) -> str:
         """A new secret, known to be one."""

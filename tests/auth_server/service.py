@@ -1,12 +1,17 @@
 """Who answers what: the authorization server's endpoints, and the service that takes its tokens."""
 
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Final
 
+from auth_server import rooms
+from auth_server.endpoints import described, resource_described
 from auth_server.grants import Server
 from auth_server.library import rfc6749
 from auth_server.talk import Asked, Said, said
+
+_INSTALLATION: Final = re.compile(r"/app/installations/[0-9]+/access_tokens")
 
 Answering = Callable[[Server, Asked], Said]
 
@@ -14,6 +19,8 @@ Answering = Callable[[Server, Asked], Said]
 def handle(server: Server, asked: Asked) -> Said:
     """The answer to a request."""
     found = _ENDPOINTS.get((asked.method, asked.path))
+    if _INSTALLATION.fullmatch(asked.path) and asked.method == "POST":
+        found = rooms.installation_token
     return said(404, {"message": "Not Found"}) if found is None else found(server, asked)
 
 
@@ -47,10 +54,6 @@ def _token(server: Server, asked: Asked) -> Said:
     return server.create_token_response(asked)
 
 
-def _device(server: Server, asked: Asked) -> Said:
-    return server.create_endpoint_response("device_authorization", asked)
-
-
 def _activate(server: Server, asked: Asked) -> Said:
     """The page where the person types the code."""
     if asked.method == "GET":
@@ -66,6 +69,10 @@ def _activate(server: Server, asked: Asked) -> Said:
     return Said(200, b"Thank you.", {"Content-Type": "text/plain"})
 
 
+def _endpoint(name: str) -> Answering:
+    return lambda server, asked: server.create_endpoint_response(name, asked)
+
+
 def _me(server: Server, asked: Asked) -> Said:
     """Whose token it is."""
     token = server.books.valid(asked.bearer)
@@ -78,8 +85,19 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("GET", "/authorize"): _authorize,
     ("POST", "/authorize"): _authorize,
     ("POST", "/token"): _token,
-    ("POST", "/device"): _device,
+    ("POST", "/device"): _endpoint("device_authorization"),
     ("GET", "/activate"): _activate,
     ("POST", "/activate"): _activate,
+    ("POST", "/revoke"): _endpoint("revocation"),
+    ("POST", "/introspect"): _endpoint("introspection"),
+    ("POST", "/register"): _endpoint("client_registration"),
+    ("GET", "/.well-known/oauth-authorization-server"): lambda server, _: said(200, described(server.books)),
+    ("GET", "/.well-known/oauth-protected-resource/mcp"): lambda server, _: said(200, resource_described(server.books)),
+    ("GET", "/mcp"): rooms.mcp,
+    ("POST", "/mcp"): rooms.mcp,
+    ("POST", "/login"): rooms.login,
+    ("POST", "/exchange"): rooms.exchange,
+    ("POST", "/session"): rooms.begin_session,
+    ("DELETE", "/session"): rooms.end_session,
     ("GET", "/me"): _me,
 }

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx2
 import pytest
 
-from auth_server import CLIENT, PUBLIC, AuthServer, Fault, faults
+from auth_server import CLIENT, PUBLIC, AuthServer, Client, Fault, faults
 from interlock import testing
 
 BASIC = httpx2.BasicAuth("client-1", "shh-client-secret%2B0123456789%2F")
@@ -212,6 +212,39 @@ def test_a_device_waits_for_its_person(auth_server: AuthServer, browser: Browser
     assert poll()["error"] == "access_denied"
     clock.advance(901)
     assert poll()["error"] == "expired_token"
+
+
+def test_tokens_are_looked_at_and_ended_by_their_client(auth_server: AuthServer, browser: Browser):
+    tokens = browser.redeem(browser.agree()["code"])
+    other = auth_server.books.clients["other"] = Client("other", "other-secret")
+
+    def ask(path: str, token: str, auth: Any = BASIC) -> tuple[int, dict[str, Any]]:
+        told = browser.http.post(path, data={"token": token}, auth=auth)
+        return told.status_code, told.json()
+
+    stranger = httpx2.BasicAuth("other", str(other.client_secret))
+    active = ask("/introspect", tokens["access_token"])[1]
+    assert (active["active"], active["sub"], active["scope"]) == (True, "octo-agent", "read")
+    assert ask("/introspect", tokens["access_token"], stranger) == (200, {"active": False})
+    assert ask("/revoke", tokens["access_token"], stranger)[1]["error"] == "invalid_grant"
+    assert ask("/revoke", tokens["access_token"], None)[1]["error"] == "invalid_client"
+    assert ask("/revoke", tokens["access_token"]) == (200, {})
+    assert ask("/introspect", tokens["access_token"]) == (200, {"active": False})
+    renewed = browser.refresh(tokens["refresh_token"])
+    assert ask("/revoke", renewed["refresh_token"]) == (200, {})
+    assert browser.refresh(renewed["refresh_token"])["error"] == "invalid_grant"
+    assert ask("/revoke", "unknown") == (200, {})
+
+
+def test_a_registered_client_has_the_redirect_uri_that_it_named(browser: Browser):
+    asked = {"redirect_uris": ["http://127.0.0.1:9/cb"], "client_name": "x", "token_endpoint_auth_method": "none"}
+    told = browser.http.post("/register", json=asked)
+    client_id = told.json()["client_id"]
+    assert (told.status_code, "client_secret" in told.json()) == (201, False)
+    assert browser.agree(client_id=client_id)["error"] == "invalid_request"
+    assert "client_secret" in browser.http.post("/register", json={"redirect_uris": ["https://a.dev/cb"]}).json()
+    bad = browser.http.post("/register", json={**asked, "redirect_uris": ["not an address"]})
+    assert (bad.status_code, bad.json()["error"]) == (400, "invalid_client_metadata")
 
 
 SPOILT: list[tuple[Fault, str]] = [
