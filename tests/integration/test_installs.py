@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import anyio
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 
 from fix_installs import ANN, BOB, BROWSER, CLIENT, Counter
@@ -12,7 +14,7 @@ from interlock import connections, sdk
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant
-from interlock.kernel import Secret, Tx
+from interlock.kernel import Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
 
@@ -421,3 +423,28 @@ async def test_a_profile_that_does_not_fit_fails_without_asking_anybody(counter:
     with pytest.raises(connections.InstallFailed):
         await counter.visit(install)
     assert (await counter.desk.fetch(ANN, install.install_id)).reason is Reason.MISCONFIGURED
+
+
+async def test_a_client_that_is_given_with_its_key_signs_for_itself(counter: Counter):
+    made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    fields = [{"name": "client_id"}, {"name": "private_key", "secret": True}]
+    draft = sdk.client_credentials(token_url="/token", base_url=counter.server.url, client_auth="private_key_jwt")
+    draft = {**draft, "fields": fields}
+    counter.profiles["client_credentials"] = sdk.AuthProfile.model_validate_json(canonical(draft))
+    given = {"client_id": "mine", "private_key": pem}
+    begun = await counter.desk.begin(ANN, connector_id="acme", profile_id="client_credentials", given=given)
+    with pytest.raises(connections.InstallFailed):  # this server knows no keys
+        await counter.desk.obtain(begun.install)
+    (sent,) = counter.errands.sent
+    assert b"client_id=mine" in sent.body
+    assert b"client_assertion=" in sent.body
+
+
+async def test_a_service_lives_where_what_is_given_says(counter: Counter):
+    draft = sdk.client_credentials(token_url="/token", base_url="https://{site}.acme.dev")
+    draft = {**draft, "fields": [*draft["fields"], {"name": "site"}]}
+    counter.profiles["client_credentials"] = sdk.AuthProfile.model_validate_json(canonical(draft))
+    given = {"client_id": "mine", "client_secret": "shh-client-secret", "site": "north"}
+    begun = await counter.desk.begin(ANN, connector_id="acme", profile_id="client_credentials", given=given)
+    assert begun.install.base_url == "https://north.acme.dev"

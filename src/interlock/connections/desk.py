@@ -63,7 +63,7 @@ class Desk:
             secrets={},
             name=name,
             scopes=asked,
-            base_url=base_url,
+            base_url=base_url or exchange.service(profile, values),
         ).checked(now)
         standing = await self._proving.find(caller, told.connection_name)
         link = installs.new_token(means.random_bytes)

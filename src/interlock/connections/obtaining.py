@@ -1,6 +1,6 @@
 """Fetching tokens as a profile's grant says, by one request or by several in a row."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -42,11 +42,3 @@ async def _in_steps(
         told = await send(exchange.build(step, known, client=client))
         known |= answer.read_step(step.answer, told, number=number)
     return answer.read(last.answer, await send(exchange.build(last, known, client=client)))
-
-
-def client_of(given: Mapping[str, sdk.fill.Value], static: Client | None) -> Client | None:
-    """The OAuth client: one whose id is among the fields that were given, else the operator's."""
-    client_id, secret = given.get("client_id"), given.get("client_secret")
-    if not isinstance(client_id, str):
-        return static
-    return Client(client_id=client_id, secret=secret if isinstance(secret, Secret) else None)

@@ -106,10 +106,14 @@ class Proving:
             profile,
             values,
             base_url=install.base_url or profile.base_url,
-            client=obtaining.client_of(values, means.client(install.connector_id)),
+            client=self._client(install, values),
             at=means.clock.now(),
             nonce=installs.new_token(means.random_bytes).reveal(),
         )
+
+    def _client(self, install: Install, given: Mapping[str, sdk.fill.Value]) -> Client | None:
+        """The OAuth client: the one that was given with the fields, else the operator's."""
+        return exchange.client_of(given) or self._means.client(install.connector_id)
 
     async def ask(
         self,
@@ -120,9 +124,9 @@ class Proving:
     ) -> Answer:
         """One request of an install. Raises InstallFailed."""
         try:
-            values = {**await self.known(install, profile, await self.secrets(install)), **more}
-            client = obtaining.client_of(values, self._means.client(install.connector_id))
-            errand = exchange.build(request, values, client=client)
+            secrets = await self.secrets(install)
+            values = {**await self.known(install, profile, secrets), **more}
+            errand = exchange.build(request, values, client=self._client(install, {**install.params, **secrets}))
             return await self._means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
         except errors.GrantRefused as refused:
             raise await self.failed(install, Reason.of(refused.reason)) from refused
@@ -149,7 +153,7 @@ class Proving:
         try:
             secrets = await self.secrets(install)
             values = {**await self.known(install, profile, secrets), **more}
-            client = obtaining.client_of(values, means.client(install.connector_id))
+            client = self._client(install, {**install.params, **secrets})
             tokens = await obtaining.obtain(profile, values, client=client, send=send, at=at)
             kept = {name: secret for name, secret in secrets.items() if name in profile.secret_fields}
             sealable = fields.sealed(profile, {**install.params, **kept}, tokens)
