@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from bench import calls, database, flow, ledger, machine, packets, parts, report, starting
+from bench import calls, database, flow, leases, ledger, machine, packets, parts, report, starting
 from bench.place import Place
 from bench.timing import Pace
 
@@ -20,6 +20,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "start": starting.run,
     "packet": packets.run,
     "parts": parts.run,
+    "leases": leases.run,
 }
 
 

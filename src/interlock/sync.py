@@ -92,12 +92,23 @@ class Installs(Face[app.Installs]):
     list = waiting(app.Installs.list)
 
 
+class Leases(Face[app.Leases]):
+    """As `app.Leases`."""
+
+    request = waiting(app.Leases.request)
+    renew = waiting(app.Leases.renew)
+    redeem = waiting(app.Leases.redeem)
+    revoke = waiting(app.Leases.revoke)
+    list = waiting(app.Leases.list)
+
+
 class Connections(Face[app.Connections]):
     """As `app.Connections`."""
 
     def __init__(self, door: Door, room: app.Connections) -> None:
         super().__init__(door, room)
         self.installs = Installs(door, room.installs)
+        self.leases = Leases(door, room.leases)
 
     connect_token = waiting(app.Connections.connect_token)
     list = waiting(app.Connections.list)

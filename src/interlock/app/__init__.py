@@ -7,6 +7,7 @@ only room that imports adapters and connectors; what it opens it closes.
 from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
+from interlock.app.leasing import Leases
 from interlock.app.local_plane import (
     UnknownSandbox,
     guest_agent,
@@ -53,6 +54,7 @@ __all__ = [
     "Installs",
     "Interlock",
     "InvalidSettings",
+    "Leases",
     "LocalPlane",
     "Placed",
     "Ran",

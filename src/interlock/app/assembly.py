@@ -43,6 +43,7 @@ class Parts:
     evidence: sql.LedgerSink
     errands: connections.Errands
     desk: connections.Desk
+    leases: connections.Leases
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
@@ -98,14 +99,6 @@ def _desk(
     settings: Settings, store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, errands: connections.Errands
 ) -> connections.Desk:
     """Where accounts are connected by a grant."""
-
-    def profile(connector_id: str, profile_id: str) -> sdk.AuthProfile:
-        declared = wiring.catalog.fetch_connector(connector_id).auth
-        found = next((each for each in declared if each.profile_id == profile_id), None)
-        if found is None:
-            raise RequestError(f"{connector_id} has no auth profile {profile_id[:60]!r}")
-        return found
-
     return connections.Desk(
         connections.Means(
             store=store,
@@ -113,7 +106,7 @@ def _desk(
             installs=sql.InstallRecords(),
             cipher=ring,
             changing=wiring.connections.changing,
-            profile=profile,
+            profile=partial(_profile, wiring.catalog),
             client=partial(provided.read_client, settings),
             errands=errands,
             clock=wiring.clock,
@@ -121,6 +114,14 @@ def _desk(
             random_bytes=ring.random_bytes,
         )
     )
+
+
+def _profile(capabilities: catalog.Catalog, connector_id: str, profile_id: str) -> sdk.AuthProfile:
+    declared = capabilities.fetch_connector(connector_id).auth
+    found = next((each for each in declared if each.profile_id == profile_id), None)
+    if found is None:
+        raise RequestError(f"{connector_id} has no auth profile {profile_id[:60]!r}")
+    return found
 
 
 def _wire(
@@ -237,6 +238,13 @@ def _rooms(
         evidence=evidence,
         errands=errands,
         desk=_desk(settings, store, wiring, ring, errands),
+        leases=connections.Leases(
+            store,
+            sql.ConnectionRecords(),
+            wiring.connections,
+            profile=partial(_profile, wiring.catalog),
+            clock=wiring.clock,
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
 from interlock.app.installing import Installs
+from interlock.app.leasing import Leases
 from interlock.kernel import JSON, Caller, RequestError, Retry, Secret
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
@@ -177,12 +178,14 @@ class Approvals:
 
 
 class Connections:
-    """`il.connections`: this tenant's accounts at services; `installs` are those that are being connected."""
+    """`il.connections`: this tenant's accounts at services; `installs` are those that are being connected, `leases` let a
+    program use one for a short time."""
 
     def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
         self._caller = caller
         self.installs = Installs(parts, caller)
+        self.leases = Leases(parts, caller)
 
     @checked
     async def connect_token(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import leasing
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def register(tree: typer.Typer) -> None:
     command(connecting, "list")(list_connections)
     command(connecting, "show")(show)
     command(connecting, "events")(events)
+    command(connecting, "leases")(leasing.leases)
     command(connecting, "revoke")(revoke)
 
 

@@ -51,6 +51,7 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening
 from interlock.connections.history import check as check_history
 from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason
+from interlock.connections.leasing import Leases
 from interlock.connections.model import (
     MAX_LEASE,
     Connection,
@@ -115,6 +116,7 @@ __all__ = [
     "LeaseExpired",
     "LeaseNotFound",
     "LeaseRevoked",
+    "Leases",
     "Listener",
     "ManagementMode",
     "Means",

@@ -1,6 +1,6 @@
 """Connecting, resolving, leasing, redeeming, revoking: the shell around the room's pure parts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,7 +17,6 @@ from interlock.connections.safe import Safe
 from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, StoreError, Tx, is_id
 
 MAX_PAGE: Final = 500
-_MAX_REASON: Final = 200
 _MAX_CANDIDATES: Final = 50
 
 
@@ -131,8 +130,17 @@ class Connections:
         """
         return tuple((await self._safe.open(resolved.credential)).values())
 
-    async def redeem(self, ref: plane.SecretRef, *, host: str, tenant_id: str, run_id: str) -> Secret:
+    async def redeem(
+        self,
+        ref: plane.SecretRef,
+        *,
+        host: str,
+        tenant_id: str,
+        run_id: str | None,
+        allowed: Callable[[Connection], Container[str]] | None = None,
+    ) -> Secret:
         """One secret field, for one host, under the run's own committed lease: the plane's credential resolver. One read.
+        `allowed` says which fields the connection's leases open, if not all.
 
         Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, CredentialDamaged, and what the connection's
         state says: ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionInstalling.
@@ -144,7 +152,7 @@ class Connections:
         now = self._clock.now()
         leases.check(lease, connection, credential, host=host, tenant_id=tenant_id, run_id=run_id, now=now)
         secrets = await self._safe.open(credential)
-        if ref.field not in secrets:
+        if ref.field not in secrets or (allowed is not None and ref.field not in allowed(connection)):
             raise errors.LeaseNotFound(f"lease {lease.lease_id} holds no secret field {ref.field[:60]!r}")
         return secrets[ref.field]
 
@@ -167,7 +175,7 @@ class Connections:
             connection = standing[0]
             if connection.state is State.REVOKED:
                 return None
-            why = _line(reason) or None
+            why = leases.line(reason) or None
 
             def wipe(tx: Tx) -> None:
                 self._records.wipe(tx, connection.connection_id, at=now)
@@ -189,7 +197,7 @@ class Connections:
             stale = connection.current_credential_id != resolved.credential.credential_id
             if stale or connection.state not in transitions.USABLE:
                 return None
-            after = transitions.move(connection, State.REAUTH_REQUIRED, at=now, reason=_line(reason))
+            after = transitions.move(connection, State.REAUTH_REQUIRED, at=now, reason=leases.line(reason))
             return Change(after, [Told(kind=Happening.REAUTH_REQUIRED, actor=caller.actor, reason=after.reason)])
 
         return await self.changing.change(caller, resolved.connection.connection_id, decide, at=now)
@@ -256,8 +264,3 @@ class Connections:
 
         saved = await self._store.write(write)
         return None if saved is None else self.changing.publish(saved)
-
-
-def _line(text: str) -> str:
-    """A reason as one printable line."""
-    return "".join(character if character.isprintable() else " " for character in text).strip()[:_MAX_REASON]

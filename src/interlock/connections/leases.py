@@ -3,7 +3,7 @@
 import re
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from interlock.connections import errors
 from interlock.connections.choose import check_state
@@ -11,6 +11,10 @@ from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease
 from interlock.kernel import HOST_PORT
 
 _HOST: Final = re.compile(HOST_PORT)
+_MAX_REASON: Final = 200
+
+Found: TypeAlias = tuple[Lease, Connection, Credential]
+"""A lease, with its connection and the credential version that it names."""
 
 
 def not_found(lease_id: str) -> str:
@@ -65,10 +69,11 @@ def check(
     *,
     host: str,
     tenant_id: str,
-    run_id: str,
+    run_id: str | None,
     now: datetime,
 ) -> None:
-    """Whether the lease opens its credential to that tenant's run, for that host, at this moment.
+    """Whether the lease opens its credential to that tenant's run (None: outside of runs), for that host, at this
+    moment.
 
     Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, or the error of the connection's state.
     """
@@ -78,10 +83,20 @@ def check(
     owners = {(lease.tenant_id, lease.connection_id), (connection.tenant_id, connection.connection_id)}
     if {(credential.tenant_id, credential.connection_id)} != owners:
         raise errors.LeaseNotFound(f"lease {lease.lease_id} does not belong to its connection's tenant")
+    check_alive(lease, connection, credential, now=now)
+    if host.lower() not in lease.hosts:
+        raise errors.HostNotLeased(f"lease {lease.lease_id} does not cover {host!r}")
+
+
+def check_alive(lease: Lease, connection: Connection, credential: Credential, *, now: datetime) -> None:
+    """Whether the lease is good at this moment. Raises LeaseRevoked, LeaseExpired, or the error of the connection's state."""
     check_state(connection)
     if lease.revoked_at is not None or credential.revoked_at is not None:
         raise errors.LeaseRevoked(f"lease {lease.lease_id} was revoked")
     if lease.expires_at <= now:
         raise errors.LeaseExpired(f"lease {lease.lease_id} has expired")
-    if host.lower() not in lease.hosts:
-        raise errors.HostNotLeased(f"lease {lease.lease_id} does not cover {host!r}")
+
+
+def line(text: str) -> str:
+    """A reason as one printable line."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()[:_MAX_REASON]

@@ -47,6 +47,21 @@ class Records(Protocol):
         """The tenant's lease, with its connection and the credential version that it names."""
         ...
 
+    def add_lease(self, tx: Tx, lease: Lease) -> None:
+        """Insert a lease."""
+        ...
+
+    def end_lease(self, tx: Tx, tenant_id: str, lease_id: str, *, at: datetime) -> bool:
+        """Revoke the tenant's lease; False if it is revoked already, or not there."""
+        ...
+
+    def list_leases(
+        self, tx: Tx, tenant_id: str, connection_id: str, *, now: datetime, cursor: str | None, limit: int
+    ) -> Sequence[Lease]:
+        """The tenant's leases on a connection that are neither revoked nor over, newest first, after the lease id
+        `cursor`."""
+        ...
+
     def save(
         self, tx: Tx, connection: Connection, *, before: int | None, events: Sequence[ConnectionEvent] = ()
     ) -> bool:

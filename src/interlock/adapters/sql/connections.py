@@ -89,6 +89,28 @@ class ConnectionRecords:
         credential = _credential(row[second:])
         return lease, _connection(row[first:second], ends=credential.expires_at), credential
 
+    def add_lease(self, tx: Tx, lease: connections.Lease) -> None:
+        values = _values(lease, _LEASE) | {"scopes": pack_set(lease.scopes), "hosts": pack_set(lease.hosts)}
+        session(tx).execute(insert(leases).values(values))
+
+    def end_lease(self, tx: Tx, tenant_id: str, lease_id: str, *, at: datetime) -> bool:
+        mine = (leases.c.lease_id == lease_id, leases.c.tenant_id == tenant_id, leases.c.revoked_at.is_(None))
+        return session(tx).execute(update(leases).where(*mine).values(revoked_at=at)).rowcount == 1
+
+    def list_leases(
+        self, tx: Tx, tenant_id: str, connection_id: str, *, now: datetime, cursor: str | None, limit: int
+    ) -> Sequence[connections.Lease]:
+        wanted = select(leases).where(
+            leases.c.connection_id == connection_id,
+            leases.c.tenant_id == tenant_id,
+            leases.c.revoked_at.is_(None),
+            leases.c.expires_at > now,
+        )
+        if cursor is not None:
+            wanted = wanted.where(leases.c.lease_id < cursor)
+        found = session(tx).execute(wanted.order_by(leases.c.lease_id.desc()).limit(limit)).mappings()
+        return [lease_from(dict(row)) for row in found]
+
     def save(
         self,
         tx: Tx,
