@@ -1,5 +1,6 @@
 """Leases that are asked for by themselves, on every engine."""
 
+import contextlib
 from collections.abc import Awaitable
 from datetime import timedelta
 
@@ -136,10 +137,8 @@ async def test_of_many_who_renew_a_lease_one_gets_the_next(offices: tuple[Office
     made: list[Lease] = []
 
     async def renew(office: Office) -> None:
-        try:
+        with contextlib.suppress(connections.LeaseRevoked):
             made.append(await office.leases.renew(ANN, lease.lease_id))
-        except connections.LeaseRevoked:
-            pass
 
     async with anyio.create_task_group() as tasks:
         for place in range(6):
