@@ -18,10 +18,11 @@ import pytest
 import escapes
 from fix_peer import Conversation, listen
 from fix_process import REAL_PYTHON, begun, nothing_left, process, program, run, whole_lane
-from interlock import plane
+from interlock import conformance, plane
 from interlock.adapters import targets
 from interlock.adapters.lanes import Egress
 from interlock.adapters.lanes.process import asking
+from interlock.conformance import escapes as kit
 from interlock.kernel import SystemClock
 
 pytestmark = [pytest.mark.rig, pytest.mark.anyio]
@@ -75,6 +76,26 @@ async def test_it_stops_with_listed_hosts_too(confiner: plane.Confiner, tmp_path
         with escapes.prey(tmp_path) as prey:
             assert not await prey.tempt(lane, name, confined=True, hosts=(f"127.0.0.1:{prey.port}",))
             assert prey.untouched
+
+
+@pytest.mark.parametrize(
+    ("property_", "statement"),
+    [
+        (property_, statement)
+        for property_, escape in kit.ESCAPES.items()
+        for statement in escape.statements
+        if property_ not in plane.CLASSES[plane.LOCAL_PROCESS]
+        and "sysrq" not in statement  # a key not all kernels have
+    ],
+)
+async def test_every_attempt_of_the_kit_gets_out_of_a_plain_process(
+    property_: plane.Property, statement: str, monkeypatch: pytest.MonkeyPatch
+):
+    if os.geteuid() != 0:
+        pytest.skip("some take root")
+    monkeypatch.setattr(kit, "ESCAPES", {property_: kit.Escape("", (statement,))})
+    async with conformance.TARGETS.find(plane.LOCAL_PROCESS)() as subject:
+        assert await kit.find_escape(subject, property_) == statement
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ ESCAPES: Final[Mapping[plane.Property, Escape]] = {
             "os.fchmod(os.open(outside + '/file', os.O_WRONLY | os.O_RDWR), 0o777)",
             "os.utime(outside + '/file', (1, 1))",
             "os.setxattr(outside + '/file', 'user.escape', b'1')",
+            "os.mkdir('/sys/fs/cgroup/interlock-escape'); os.rmdir('/sys/fs/cgroup/interlock-escape')",
             "os.open('/proc/sys/kernel/core_pattern', os.O_WRONLY)",
             "os.open('/proc/sysrq-trigger', os.O_WRONLY)",
         ),
@@ -63,6 +64,7 @@ ESCAPES: Final[Mapping[plane.Property, Escape]] = {
             "resource.prlimit(pid, resource.RLIMIT_NOFILE)",
             "os.setpriority(os.PRIO_PROCESS, pid, os.getpriority(os.PRIO_PROCESS, pid))",
             "os.sched_setaffinity(pid, os.sched_getaffinity(pid))",
+            "met(libc.shmat(segment, None, 0) not in (None, ctypes.c_void_p(-1).value))",
         ),
     ),
     plane.Property.PRIVILEGES_FIXED: Escape("no privileges can be gained", ("met(libc.prctl(39, 0, 0, 0, 0) != 1)",)),
@@ -72,7 +74,8 @@ ESCAPES: Final[Mapping[plane.Property, Escape]] = {
 _PROGRAM: Final = """
 import ctypes, os, resource, socket, sys
 libc = ctypes.CDLL(None)
-outside, inside, pid, port = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+libc.shmat.restype = ctypes.c_void_p
+outside, inside, pid, port, segment = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5])
 def is_open(fd):
     try:
         os.fstat(fd)
@@ -106,9 +109,10 @@ async def find_escape(subject: TargetSubject, property_: plane.Property) -> str 
         (outside / "file").write_text("kept")
         before = (outside / "file").stat().st_ctime_ns
         async with peers.loopback_peer() as peer:
-            arguments = (str(outside), str(inside), str(os.getpid()), peer.host.rpartition(":")[2])
-            source = _PROGRAM.replace("{statements}", repr(statements))
-            with peers.datagram_peer(str(inside / "post")):
+            with peers.datagram_peer(str(inside / "post")), peers.shared_memory() as segment:
+                port = peer.host.rpartition(":")[2]
+                arguments = (str(outside), str(inside), str(os.getpid()), port, str(segment))
+                source = _PROGRAM.replace("{statements}", repr(statements))
                 said = await subject.run(source, arguments, folder=str(inside))
             unchanged = os.listdir(outside) == ["file"] and (outside / "file").stat().st_ctime_ns == before
             got_out = peer.connections > 0 or not unchanged

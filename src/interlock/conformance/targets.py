@@ -45,6 +45,9 @@ class _Local:
         channel = _Kept(self._clock)
         exchange = plane.Exchange(self._clock, channel=channel)
         confined = self._target.target_class != plane.LOCAL_PROCESS
+        profile = app.python_profile(folder)
+        # The file systems that are mounted below /sys are to be read only, as it is.
+        profile = profile.model_copy(update={"read": (*profile.read, "/sys")})
         intent = plane.ProcessIntent(
             intent_id="escape",
             tenant_id="conformance",
@@ -53,7 +56,7 @@ class _Local:
             trace_id="escape",
             deadline_at=self._clock.now() + timedelta(minutes=1),
             argv=(_PYTHON, "-I", "-S", "-c", source, *arguments),
-            sandbox=app.python_profile(folder) if confined else None,
+            sandbox=profile if confined else None,
         )
         await self._lane.execute(intent, exchange)
         return channel.said

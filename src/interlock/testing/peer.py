@@ -1,6 +1,7 @@
 """A service on loopback that speaks HTTP/1.1, server-sent events and WebSocket by hand, well or badly as its paths say."""
 
 import base64
+import ctypes
 import hashlib
 import socket
 from collections.abc import AsyncGenerator, Generator
@@ -15,6 +16,7 @@ _WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _PIECE: Final = 65_536
 _HUGE: Final = 2**28
 _STREAM: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+_PRIVATE, _REMOVE = 0, 0  # IPC_PRIVATE, IPC_RMID
 _OPEN: Final = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
 
 
@@ -127,3 +129,14 @@ def datagram_peer(path: str) -> Generator[None]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
         peer.bind(path)
         yield
+
+
+@contextmanager
+def shared_memory() -> Generator[int]:
+    """The number of a segment of memory by System V, which this user's processes can attach."""
+    libc = ctypes.CDLL(None)
+    segment = libc.shmget(_PRIVATE, 4096, 0o600)
+    try:
+        yield segment
+    finally:
+        libc.shmctl(segment, _REMOVE, None)
