@@ -348,18 +348,14 @@ async def test_a_cancelled_command_leaves_nothing(confiner: plane.Confiner):
 
 async def test_a_sandbox_counts_none_of_its_own_processes_as_left(confiner: plane.Confiner):
     """It ends a moment after the command: how soon is chance, and so is tried more than once."""
-    if confiner.target_class == plane.CONTAINER_GVISOR:
-        pytest.skip("its own processes stand for those of the command, and cannot be told from them")
     profile = SHELL.model_copy(update={"network": plane.Network.HOSTS, "hosts": ("127.0.0.1:9",)})
     async with whole_lane(confiner=confiner, egress=LOOPBACK) as lane:
         for _ in range(4):
-            assert (await run(lane, process("true", sandbox=profile))).facts["left_over"] == 0
+            assert not (await run(lane, process("true", sandbox=profile))).facts.get("left_over")
         left = await run(lane, process("sh", "-c", "sleep 600 & sleep 600 & true", sandbox=profile))
-        assert left.facts["left_over"] in (
-            0,
-            1,
-            2,
-        )  # they end with the sandbox, which may be sooner than they are counted
+        unknown = confiner.target_class == plane.CONTAINER_GVISOR  # whose own processes stand for those of the command
+        # They end with the sandbox, which may be sooner than they are counted.
+        assert left.facts.get("left_over") in ((None,) if unknown else (0, 1, 2))
 
 
 async def test_limits_hold(confiner: plane.Confiner):

@@ -196,7 +196,7 @@ class Command:
 class Launch:
     """What the lane starts in a command's place. `wrappers`: how many processes of the sandbox itself stay above the
     command; the first of them is spared the signals that are meant for the command, and a death by signal reaches the
-    lane as the code 128 + n.
+    lane as the code 128 + n. `counted`: whether its processes are this host's, and those that it leaves can be told.
     `fds` are the descriptors that it finds open besides the command's own, number to the one at hand; the confinement
     closes its end of them. From `way_out`, a socket, comes the listener at which the command asks for listed
     hosts: whoever launches it serves there a proxy that leads to them and nowhere else."""
@@ -206,6 +206,7 @@ class Launch:
     cwd: str
     fds: Mapping[int, int] = field(default_factory=dict[int, int])
     wrappers: int = 0
+    counted: bool = True
     way_out: int | None = None
 
 

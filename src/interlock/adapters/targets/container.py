@@ -117,7 +117,13 @@ class Container:
                 run += ["--preserve-fds", str(len(command.fds))]
             if self._is_runc:  # gVisor has no process 1 that would be spared signals
                 run = [sys.executable, "-I", "-S", _INIT, str(folder / _PIDS), *run]
-            launch = plane.Launch(argv=(*run, folder.name), env={"PATH": _PATH}, cwd="/", wrappers=1 + self._is_runc)
+            launch = plane.Launch(
+                argv=(*run, folder.name),
+                env={"PATH": _PATH},
+                cwd="/",
+                wrappers=1 + self._is_runc,
+                counted=self._is_runc,  # gVisor's own processes stand for those of the command
+            )
             try:
                 with ExitStack() as stack:
                     yield _Confined(network.opened(stack, launch) if is_open else launch, folder / "pid")

@@ -4,6 +4,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -34,11 +35,9 @@ def opened(stack: ExitStack, launch: plane.Launch) -> plane.Launch:
     stack.enter_context(theirs)
     ours.setblocking(False)  # noqa: FBT003 - it takes no name
     words: Sequence[str] = (sys.executable, "-I", "-S", _PROGRAM, str(_WAY), str(_PORT))
-    return plane.Launch(
+    return replace(
+        launch,
         argv=(*words, *launch.argv),
-        env=launch.env,
-        cwd=launch.cwd,
         fds={**launch.fds, _WAY: theirs.fileno()},
-        wrappers=launch.wrappers,
         way_out=ours.fileno(),
     )

@@ -81,6 +81,8 @@ class ProcessLane:
             )
             confinement = await stack.enter_async_context(self._confined(command, intent))
             launch = confinement.launch if confinement is not None else None
+            if launch is not None and not launch.counted:
+                stack.callback(exchange.facts.pop, "left_over", None)
             streams = stack.enter_context(_streams(intent))
             groups = stack.enter_context(self._limited(intent, launch))
             order = _order(intent, command, launch, streams, fds, groups, inherits=self._inherits)
