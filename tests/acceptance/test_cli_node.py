@@ -1,5 +1,6 @@
 """`interlock node` and `plane run --placement https://…`: a command on another machine, from the command line."""
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Generator
@@ -36,6 +37,7 @@ def standing_node(shell: Shell) -> Generator[Standing]:
     keys = shell.folder / "keys"
     shell.good("node", "init", str(keys), "--name", "127.0.0.1")
     arguments = ["--keys", str(keys / "node"), "--bind", "127.0.0.1:0", "--sandbox", "local-process"]
+    arguments += ["--token-key", str(keys / "node" / "trust.pem")]
     with shell.start("node", "serve", *arguments) as process:
         try:
             assert process.stdout is not None
@@ -50,6 +52,7 @@ def test_a_command_there_is_as_one_here(bare_shell: Shell) -> None:
     with standing_node(bare_shell) as standing:
         check_a_command(bare_shell, standing)
         check_a_description(bare_shell, standing)
+        check_what_it_refuses(bare_shell, standing)
         check_the_end(bare_shell, standing)
 
 
@@ -69,6 +72,20 @@ def check_a_description(bare_shell: Shell, standing: Standing) -> None:
     assert "local-process" in {each["target_id"] for each in told["targets"]}
 
 
+def check_what_it_refuses(bare_shell: Shell, standing: Standing) -> None:
+    """With an exit code that is not the command's."""
+    others, folder = bare_shell.folder / "others", bare_shell.folder / "identity"
+    bare_shell.good("node", "init", str(others), "--name", "127.0.0.1")
+    shutil.copytree(standing.client, folder)
+    (folder / "receipts.pem").write_bytes((others / "client" / "receipts.pem").read_bytes())
+    told = bare_shell.run(*standing.run("--identity", str(folder), "--json", "--", "/bin/echo", "said"))
+    assert (told.code, told.error["code"], told.json["receipt"]) == (125, "unproven_receipt", None)
+    (folder / "token.pem").write_bytes((others / "client" / "authority.pem").read_bytes())
+    told = bare_shell.run(*standing.run("--identity", str(folder), "--", "/bin/echo", "said"))
+    assert (told.code, told.out) == (125, "")
+    assert told.err.startswith("error: this node does not know who is asking\n")
+
+
 def check_the_end(bare_shell: Shell, standing: Standing) -> None:
     with bare_shell.start(*standing.run("--", "/bin/sh", "-c", "echo $$; exec sleep 600")) as client:
         assert client.stdout is not None
@@ -80,7 +97,7 @@ def check_the_end(bare_shell: Shell, standing: Standing) -> None:
     assert client.returncode == 125
     assert err.startswith("error: the execution was cancelled\n")
     journal = (standing.keys / "node" / "journal.jsonl").read_text().splitlines()
-    assert len(journal) == 6
+    assert len(journal) == 8
     assert '"failure_class":"cancelled"' in journal[-1]
 
 

@@ -93,7 +93,7 @@ def test_a_terminal_is_not_given_where_there_is_none(bare_shell: Shell, json: tu
     ("line", "code", "said"),
     [
         ("-- yes | head -2", 141, ""),
-        ("-- yes > /dev/full", 1, "error: the answer could not be written: No space left on device\n"),
+        ("-- yes > /dev/full", 125, "error: the answer could not be written: No space left on device\n"),
         ("-- sh -c 'yes >&2' 2>&1 >/dev/null | head -2", 141, ""),
     ],
 )

@@ -120,6 +120,7 @@ async def carry_out(
     """Have it done, with what it says passed on as it comes, and leave its receipt in the `ending`, also if it is interrupted.
     It takes little more than the time of the `ending`, even if a node does not tell how it ended, which is an EffectFailed. A
     `tty` keeps the size of ours."""
+    ending.under_way = True
     import anyio
 
     from interlock import plane

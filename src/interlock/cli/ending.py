@@ -2,16 +2,19 @@
 
 from typing import TYPE_CHECKING, Self, cast
 
+from interlock.cli import streams
+
 if TYPE_CHECKING:
     from interlock import plane
+    from interlock.kernel import InterlockError
 
 _ENDED = frozenset({"exit_nonzero", "killed_by_signal"})
 
 
 class Ending:
     """How an execution came out: a receipt unless nobody told of its end, and an error unless there was an answer. Around
-    the opening of a place it takes that as what came of it that the effect failed, and in any case keeps the receipt in its
-    file if there is one."""
+    the opening of a place it takes it as what came of it that the effect failed, or whatever else went wrong once it was
+    under way, and in any case keeps the receipt in its file if there is one."""
 
     def __init__(self, receipt_file: str | None, *, seconds: float) -> None:
         """`seconds`: how long all of it may take, from now on."""
@@ -20,16 +23,17 @@ class Ending:
         self.seconds = seconds
         self.ends = anyio.current_time() + seconds
         self.receipt: plane.Receipt | None = None
+        self.under_way = False
         self._receipt_file = receipt_file
-        self._error: plane.EffectFailed | None = None
+        self._error: InterlockError | None = None
 
     @property
-    def error(self) -> "plane.EffectFailed | None":
+    def error(self) -> "InterlockError | None":
         """Why there is no answer, or not all of it. How a command ends by itself is an answer."""
         from interlock import plane
 
         failure = None if self.receipt is None else self.receipt.failure
-        if failure is None or failure.failure_class in _ENDED:
+        if self._error is not None or failure is None or failure.failure_class in _ENDED:
             return self._error
         if failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT:
             return self.late()
@@ -70,6 +74,20 @@ class Ending:
         if self.receipt is not None and self._receipt_file is not None:
             files.write(self._receipt_file, (json_text(self.receipt.record()) + "\n").encode(), "receipt")
         one = first_of(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
-        if isinstance(one, plane.EffectFailed):
-            self._error = one
-        return one is self._error is not None
+        if isinstance(one, Exception) and (self.under_way or isinstance(one, plane.EffectFailed)):
+            self._error = _told(one)
+        return self._error is not None
+
+
+def _told(error: Exception) -> "InterlockError | None":
+    """What an exception says of an execution; None if it says nothing of it."""
+    from interlock.cli.errors import OutputLost, Usage, known
+
+    match error:
+        case BrokenPipeError() | Usage():
+            return None
+        case streams.Unwritten():
+            step = "Make room where the output goes; the command was ended, and what it had done until then is done."
+            return OutputLost.by(error.error, next_step=step)
+        case _:
+            return known(error)

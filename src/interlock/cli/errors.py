@@ -55,6 +55,11 @@ class OutputLost(InterlockError):
     fault = Fault.OPERATOR
     next_step = "Make room where the output goes; `interlock runs list` shows what was done."
 
+    @classmethod
+    def by(cls, error: OSError, *, next_step: str | None = None) -> "OutputLost":
+        """The error for what the system said."""
+        return cls(f"the answer could not be written: {error.strerror}", next_step=next_step)
+
 
 class Interrupted(InterlockError):
     """Somebody pressed Ctrl-C. A write may have left before."""
@@ -80,6 +85,15 @@ class Unexpected(InterlockError):
 
     code = "unexpected"
     next_step = "Run it again with INTERLOCK_DEBUG=1 and report the traceback."
+
+
+def known(error: Exception) -> InterlockError:
+    """An error of the tree: that one, or what stands for a defect."""
+    if isinstance(error, InterlockError):
+        return error
+    unexpected = Unexpected(f"{type(error).__name__}: {error}"[:2000])
+    unexpected.__cause__ = error
+    return unexpected
 
 
 def first_of(group: ExceptionGroup[Exception]) -> Exception:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.cli.placing import Place
+    from interlock.kernel import InterlockError
 
 TIMED_OUT, NOT_DONE, NOT_RUNNABLE, NOT_FOUND = range(124, 128)
 """Exit codes: the time was up; the plane did not do it; the command cannot be run; it is not there."""
@@ -351,7 +352,7 @@ def _answer(shown: conversing.Shown, ending: Ending, *, own: int = 0) -> "Answer
     return Answer(document=shown.document(ending), show=lambda _: None, exit_code=code, error=ending.error)
 
 
-def _code_of(error: "plane.EffectFailed") -> int:
+def _code_of(error: "InterlockError") -> int:
     """As `env`, `timeout` and their like have it, so that nobody takes our trouble for the command's own end."""
     match error.details:
         case {"failure_class": "total_timeout" | "deadline_passed"}:

@@ -168,10 +168,10 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
         _fail(interrupted(run_id=desk.left_run, acts=desk.acts), options)
         return 128 + next(iter(interrupt.args), signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
-        from interlock.cli.errors import Usage
+        from interlock.cli.errors import Usage, known
 
-        known = _known(error)
-        return _fail(_about(known, ctx) if isinstance(known, Usage) else known, options)
+        told = known(error)
+        return _fail(_about(told, ctx) if isinstance(told, Usage) else told, options)
 
 
 def _version(_: "Desk") -> "Answer":
@@ -223,7 +223,7 @@ def unwritten(error: OSError) -> int:
     if isinstance(error, BrokenPipeError):
         return _pipe_closed()
     drop(sys.stdout)
-    lost = OutputLost(f"the answer could not be written: {error.strerror}")
+    lost = OutputLost.by(error)
     complain(lost, as_json=False)
     return exit_code(lost)
 
@@ -233,17 +233,6 @@ def _fail(error: "InterlockError", options: "Options") -> int:
 
     complain(error, as_json=options.as_json, verbose=options.verbose)
     return exit_code(error)
-
-
-def _known(error: Exception) -> "InterlockError":
-    from interlock.cli.errors import Unexpected
-    from interlock.kernel import InterlockError
-
-    if isinstance(error, InterlockError):
-        return error
-    unexpected = Unexpected(f"{type(error).__name__}: {error}"[:2000])
-    unexpected.__cause__ = error
-    return unexpected
 
 
 def _pipe_closed() -> int:
