@@ -152,10 +152,13 @@ def test_a_request_by_http_2_under_tls_of_ones_own(bare_shell: Shell, tmp_path: 
         told = bare_shell.run(*request, *us, "--http2", "--json", environment=allow).json
         plain = bare_shell.run(*request, *us, "--json", environment=allow).json
         stranger = bare_shell.run(*request, "--json", environment=allow)
+        unfit = bare_shell.run(*request, "--cert", str(client), "--key", str(server), "--json", environment=allow)
     assert (told["body"], plain["body"]) == ("HTTP/2 GET 0", "HTTP/1.1 GET 0")
     assert told["receipt"]["facts"]["http_version"] == "2"
     assert told["receipt"]["facts"]["tls_version"] == "TLSv1.3"
     assert stranger.code == 125
+    assert (unfit.code, unfit.error["details"]["failure_code"]) == (125, "client_key_unfit")
+    assert "--key" in unfit.error["next_step"]
     assert "PRIVATE" not in json.dumps(told)
 
 

@@ -353,6 +353,24 @@ async def begun_again(bed: Bed, path: Path, sinks: plane.SinkSet | None = None) 
         yield executions
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/dev/full", "/dev/full is not a regular file"),
+        ("/dev/null", "/dev/null is not a regular file"),
+        ("not-there/journal", "No such file or directory"),
+        (".", "Is a directory"),
+    ],
+)
+async def test_what_cannot_be_a_journal_is_refused_and_nothing_is_made(
+    bed: Bed, tmp_path: Path, path: str, words: str
+) -> None:
+    async with aclosing(nodes.FileJournal(tmp_path / path, clock=bed.intents.clock)) as journal:
+        with pytest.raises(nodes.JournalUnavailable, match=words):
+            await journal.load()
+    assert not (tmp_path / "not-there").exists()
+
+
 async def test_the_receipt_of_a_lost_execution_is_evidence_once(bed: Bed, tmp_path: Path) -> None:
     intent, shelf, crashed = bed.intent("/stuck"), Shelf(), tmp_path / "found after the crash"
     async with bed.opened() as client:

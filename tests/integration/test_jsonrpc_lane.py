@@ -336,6 +336,7 @@ async def test_silence_on_both_sides():
 GARBAGE: list[tuple[plane.FramingName, bytes, str]] = [
     ("newline", b"Traceback (most recent call last):\n", "not_json"),
     ("newline", b"\x00\xff\xfe\n", "not_json"),
+    ("newline", b'{"jsonrpc":"2.0","id":1,"result":1,"result":2}\n', "key_stands_twice"),
     ("newline", b"x" * 2000, "message_too_large"),
     ("newline", b"[" * 500 + b"]" * 500 + b"\n", "too_deep"),
     ("newline", b"[" + b"1," * 50 + b"1]\n", "batch_too_large"),
@@ -633,6 +634,8 @@ def test_intents_say_what_is_wrong_with_them():
         {"params": b"[1]"},
         {"method": "m", "params": b"5"},
         {"method": "m", "params": b"{"},
+        {"method": "m", "params": b'{"a":1,"a":2}'},
+        {"method": "m", "params": b"[[[]]]", "limits": plane.RpcLimits(max_depth=3)},
         {"method": "m", "serves_peer": True},
         {"method": ""},
     ]:

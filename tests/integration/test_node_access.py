@@ -580,6 +580,12 @@ def test_keys_that_cannot_be_used_are_named(node_keys: Path, tmp_path: Path) -> 
     (tmp_path / "c" / "authority.pem").write_text("no key")
     with pytest.raises(nodes.CredentialsUnusable, match=r"authority\.pem"):
         nodes.load_identity(tmp_path / "c", clock=SystemClock())
+    (tmp_path / "c" / "key.pem").unlink()
+    with pytest.raises(nodes.CredentialsUnusable, match=r"keys in .*: key\.pem: No such file"):
+        nodes.load_identity(tmp_path / "c", clock=SystemClock())
+    (tmp_path / "c" / "key.pem").write_text("no key")
+    with pytest.raises(nodes.CredentialsUnusable, match=r"ca\.pem, cert\.pem, key\.pem are not what they should be"):
+        nodes.load_identity(tmp_path / "c", clock=SystemClock())
     with pytest.raises(nodes.CredentialsUnusable, match="no public key"):
         nodes.load_public_keys(node_keys / "node" / "key.pem")
     with pytest.raises(server.CannotServe):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from fix_plane import Bench, Intents
 from interlock import plane
 from interlock.adapters.lanes import ScriptLane
-from interlock.kernel import JSON, InterlockError, SystemClock
+from interlock.kernel import JSON, InterlockError, RequestError, SystemClock
 
 pytestmark = pytest.mark.anyio
 
@@ -159,8 +159,10 @@ async def test_the_record_holds_neither_source_nor_input(scripts: Scripts):
     back = plane.ScriptIntent.model_validate_json(intent.canonical)
     assert back.digest == intent.digest
     assert not back.has_body
-    with pytest.raises(ValueError, match="has no body"):
-        await scripts.bench.node.execute(back, authority=None, target_class=CLASS)
+    intent.input["name"] = "another"
+    for each in (back, intent):
+        with pytest.raises(RequestError, match="not what the record speaks of"):
+            await scripts.bench.node.execute(each, authority=None, target_class=CLASS)
 
 
 @pytest.mark.parametrize(

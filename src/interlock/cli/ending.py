@@ -39,7 +39,10 @@ class Ending:
             return self.late()
         if failure.failure_class is plane.FailureClass.DEADLINE_PASSED:
             return self.late(f": {failure.message}")
-        return plane.EffectFailed.of(failure)
+        error = plane.EffectFailed.of(failure)
+        if failure.code == "client_key_unfit":
+            error.next_step = "Name with --key the private key of the certificate in --cert (PEM, without a password)."
+        return error
 
     @property
     def left(self) -> float:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 from pydantic import BaseModel
 
-from interlock.kernel import canonical, digest, digest_bytes, to_rfc3339
+from interlock.kernel import RequestError, canonical, digest, digest_bytes, to_rfc3339
 from interlock.plane.receipt import Evidence, Fact, Receipt
 from interlock.plane.signatures import Signer, is_signed
 
@@ -21,6 +21,8 @@ _FINISHED: Final = "finished"
 _ENDS: Final = frozenset({_FINISHED, "rejected", "lost"})
 _SIGNED: Final = "signed"
 _RESERVED: Final = _ENDS | {_BEGIN, _SIGNED}
+_Keys: TypeAlias = Mapping[object, object]
+_READ_KEYS: Final = "Read them from a file with `app.load_receipt_keys(Path(…))`."
 
 
 class EvidenceLog:
@@ -138,7 +140,9 @@ class ReceiptVerdict:
 
 def verify_receipt(receipt: Receipt, trust: Mapping[str, str] | None = None) -> ReceiptVerdict:
     """Check a receipt. `trust`: the public keys (32 bytes in base64) by key id of the node that the receipt names, known
-    from elsewhere; a receipt never vouches for its own key."""
+    from elsewhere; a receipt never vouches for its own key. `app.load_receipt_keys` reads them from a file. Raises
+    RequestError for what is no such mapping."""
+    _check_trust(trust)
     signed = receipt.evidence[-1] if receipt.evidence and receipt.evidence[-1].type == _SIGNED else None
     signer = None if signed is None else str(signed.data.get("key_id"))
     if (link := verify_evidence(receipt)) is not None:
@@ -152,6 +156,12 @@ def verify_receipt(receipt: Receipt, trust: Mapping[str, str] | None = None) -> 
     if not is_signed(_statement(signed.prev), str(signed.data.get("signature")), trust[signer]):
         return ReceiptVerdict(status=ReceiptStatus.ALTERED, link=signed.seq, signer=signer)
     return ReceiptVerdict(status=ReceiptStatus.VERIFIED, signer=signer)
+
+
+def _check_trust(trust: object) -> None:
+    is_mapping = isinstance(trust, Mapping)
+    if trust is not None and not (is_mapping and all(type(key) is str for key in cast("_Keys", trust).values())):
+        raise RequestError("trust must be public keys in base64 by key id", next_step=_READ_KEYS)
 
 
 def _statement(head: str) -> bytes:

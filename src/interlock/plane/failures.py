@@ -95,7 +95,10 @@ MEANINGS: Final[dict[FailureClass, Meaning]] = {
     ),
     FailureClass.REQUEST_TOO_LARGE: Meaning(Fault.CALLER, Retry.AFTER_CHANGE, "none", "Send less at once."),
     FailureClass.CREDENTIAL_UNAVAILABLE: Meaning(
-        Fault.OPERATOR, Retry.LATER, "none", "Look at the connection: `interlock connections list`."
+        Fault.OPERATOR,
+        Retry.LATER,
+        "none",
+        "Look at where the secret comes from: a connection (`interlock connections list`), or what the message names.",
     ),
     FailureClass.ADDRESS_REFUSED: Meaning(
         Fault.OPERATOR,

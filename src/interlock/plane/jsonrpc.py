@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 without I/O: what a message is, and the texts of our own."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,8 @@ RpcId: TypeAlias = str | int
 RpcCancellation: TypeAlias = Literal["none", "lsp", "mcp"]
 """How a request is withdrawn: not at all; by `$/cancelRequest`, after which an answer still comes; by
 `notifications/cancelled`, after which none has to come."""
+
+_TEXTS: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 _CANCELLATIONS: Final = {"lsp": ("$/cancelRequest", "id"), "mcp": ("notifications/cancelled", "requestId")}
 
@@ -76,12 +79,15 @@ class RpcBounds:
 
 
 def read_rpc(text: bytes, *, bounds: RpcBounds, cancellation: RpcCancellation = "none") -> list[RpcMessage]:
-    """The messages of one JSON text, one or a batch. Raises FramingError for what is not JSON within the bounds."""
+    """The messages of one JSON text, one or a batch. Raises FramingError for what is not JSON within the bounds, and for
+    objects with a key that stands twice, which readers understand differently."""
     try:
         value = read_json(text)
     except ValueError as error:
         raise FramingError("not_json", "a message is not JSON") from error
-    _check_shape(value, bounds)
+    members = _check_shape(value, bounds)
+    if text.count(b":") > members and _TEXTS.sub(b"", text).count(b":") > members:
+        raise FramingError("key_stands_twice", "a message has an object in which a key stands twice")
     if not isinstance(value, list):
         return [_classify(value, text, cancellation)]
     if len(value) > bounds.max_batch:
@@ -91,9 +97,10 @@ def read_rpc(text: bytes, *, bounds: RpcBounds, cancellation: RpcCancellation = 
     return [_classify(member, json_text(member), cancellation) for member in value]
 
 
-def _check_shape(root: JSON, bounds: RpcBounds) -> None:
+def _check_shape(root: JSON, bounds: RpcBounds) -> int:
+    """How many members its objects have, all together."""
     level: list[object] = [root]
-    nodes = depth = 0
+    nodes = depth = members = 0
     while level:
         depth += 1
         nodes += len(level)
@@ -104,10 +111,13 @@ def _check_shape(root: JSON, bounds: RpcBounds) -> None:
         below: list[object] = []
         for item in level:
             if isinstance(item, dict):
-                below += cast("dict[str, object]", item).values()
+                values = cast("dict[str, object]", item).values()
+                members += len(values)
+                below += values
             elif isinstance(item, list):
                 below += cast("list[object]", item)
         level = below
+    return members
 
 
 def _classify(value: JSON, content: bytes, cancellation: RpcCancellation) -> RpcMessage:

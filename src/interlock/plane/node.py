@@ -8,7 +8,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import anyio
 
-from interlock.kernel import VERSION, Clock, is_interruption
+from interlock.kernel import VERSION, Clock, RequestError, is_interruption
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
 from interlock.plane.classes import CLASSES
@@ -127,8 +127,8 @@ class Node:
 
         `on_receipt` is called exactly once with the receipt; when the caller is cancelled, that is before the
         cancellation goes on, and the only way to learn whether anything was sent. `may_leave` is asked before any bytes
-        leave: no stops them, in the middle of a request, too. Raises ValueError for an intent
-        without its body, and RequestError for what is no intent, authority or class at all.
+        leave: no stops them, in the middle of a request, too. Raises RequestError for an intent that is not what its
+        record speaks of, and for what is no intent, authority or class at all.
         """
         execution = self.open(intent, target_class)
         if may_leave is not None:
@@ -165,10 +165,13 @@ class Node:
 
     def open(self, intent: Intent, target_class: str, *, asked_by: str | None = None) -> Execution:
         """An execution that has not been admitted. `asked_by`: as whom the client is known, for the evidence. Raises
-        ValueError for an intent without its body, and RequestError for what is none, or no class."""
+        RequestError for an intent that is not what its record speaks of, for what is none, and for what is no class."""
         check_request(intent, target_class)
         if not intent.has_body:
-            raise ValueError(f"intent {intent.intent_id} was read from its record and has no body")
+            raise RequestError(
+                f"what travels beside the record of intent {intent.intent_id} is not what the record speaks of",
+                next_step="Make a new intent: this one was read from its record alone, or was changed after it was made.",
+            )
         return Execution(self.node_id, intent, target_class, self._clock, asked_by=asked_by)
 
     async def admit(
@@ -257,7 +260,9 @@ class Node:
                 if collector is not None:
                     failure = await _finished(collector) or failure
         if scope.cancelled_caught:
-            return Failure.of(FailureClass.TOTAL_TIMEOUT, f"not done within {round(limit, 3):g} seconds")
+            return Failure.of(
+                FailureClass.TOTAL_TIMEOUT, f"not done within {round(limit, 1) or round(limit, 3):g} seconds"
+            )
         return failure
 
     async def finish(

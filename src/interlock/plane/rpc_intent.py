@@ -10,7 +10,7 @@ from pydantic.json_schema import SkipJsonSchema
 from interlock.kernel import digest_bytes, read_json
 from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.credentials import ClientCertificate, HeaderCredential, check_certificate
-from interlock.plane.framing import FramingName
+from interlock.plane.framing import FramingError, FramingName
 from interlock.plane.headers import HEADER_VALUE, RESERVED_HEADERS
 from interlock.plane.intent import (
     HostPort,
@@ -20,7 +20,7 @@ from interlock.plane.intent import (
     Timeouts,
     WebRequest,
 )
-from interlock.plane.jsonrpc import MAX_ID, RpcBounds, RpcCancellation
+from interlock.plane.jsonrpc import MAX_ID, RpcBounds, RpcCancellation, read_rpc, rpc_request
 from interlock.plane.process_intent import MAX_ARGUMENTS, ProcessIntent, ProcessSecret, Text
 from interlock.plane.sandbox import AbsolutePath, EnvName, ResourceLimits, SandboxProfile
 from interlock.plane.stream_intents import MessageBytes, Token, Total, WebSocketIntent, WebSocketTimeouts
@@ -254,6 +254,11 @@ class JsonRpcIntent(Intent):
             self.transport.carrier(self)  # which says what is wrong with the command
         if self.params and not isinstance(read_json(self.params), dict | list):
             raise ValueError("params are the JSON text of an object or an array")
+        if self.params and self.method is not None:
+            try:
+                read_rpc(rpc_request(0, self.method, self.params), bounds=self.limits.bounds)
+            except FramingError as error:
+                raise ValueError(str(error)) from error
         return self
 
     @property

@@ -96,6 +96,9 @@ def test_json_that_is_no_message(value: Any):
         (b"[[[[[[]]]]]]", "too_deep"),
         (b"[[" + b"1," * 20 + b"1]]", "too_many_values"),
         (b"[1,1,1,1]", "batch_too_large"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"m","id":2}', "key_stands_twice"),
+        (b'{"jsonrpc":"2.0","method":"m","params":{"a":{"x":1,"\\u0078":{"y":":"}}}}', "key_stands_twice"),
+        (b'[{"\\"":":","\\"":"\\\\"}]', "key_stands_twice"),
     ],
 )
 def test_text_that_cannot_be_read(text: bytes, code: str):
@@ -136,6 +139,23 @@ def test_a_request_is_read_as_it_was_written(request_id: plane.RpcId, method: st
 def test_an_error_is_read_as_it_was_written(request_id: plane.RpcId, code: int, words: str):
     [message] = read(plane.rpc_error(request_id, plane.RpcError(code, words)))
     assert (message.request_id, message.error) == (request_id, (code, words))
+
+
+def test_keys_and_texts_may_be_full_of_colons():
+    value = {"jsonrpc": "2.0", "method": "m", "params": {':"': '\\":":', "\\": "::", "": ["a:b", {":": ":"}]}}
+    [message] = read(value)
+    assert orjson.loads(message.content) == value
+
+
+@given(VALUES, st.sampled_from(["a", "é", '"', "\\", ":"]))
+def test_a_key_that_stands_twice_is_found_beside_any_value(value: Any, key: str):
+    member = orjson.dumps({key: value})[1:-1]
+    text = b'{"jsonrpc":"2.0","method":"m","params":{%b}}'
+    bounds = plane.RpcBounds(max_depth=100)
+    [message] = plane.read_rpc(text % member, bounds=bounds)
+    assert message.kind is RpcKind.NOTIFICATION
+    with pytest.raises(plane.FramingError, match="twice"):
+        plane.read_rpc(text % (member + b" , " + member), bounds=bounds)
 
 
 @given(

@@ -240,6 +240,13 @@ def test_a_signed_receipt_is_proven_by_a_key_that_is_known_from_elsewhere(
     assert plane.verify_receipt(receipt, OTHER.public_keys()).status is status.ALTERED
 
 
+@pytest.mark.parametrize("trust", [object(), "a key", [("k", "v")], {"k": b"raw"}, {"k": object()}])
+def test_keys_of_another_kind_are_told_as_that(receipts: dict[str, plane.Receipt], trust: Any) -> None:
+    with pytest.raises(kernel.RequestError, match="base64 by key id") as told:
+        plane.verify_receipt(receipts["whole"], trust)
+    assert "load_receipt_keys" in told.value.next_step
+
+
 def test_who_makes_the_chain_anew_has_no_signature_for_it(receipts: dict[str, plane.Receipt]) -> None:
     """What an unsigned chain cannot show."""
     receipt = receipts["whole"]

@@ -99,12 +99,16 @@ def make_credentials(folder: Path, *, node_id: str, names: Sequence[str], client
 def load_identity(folder: Path, *, clock: Clock) -> ClientIdentity:
     """What stands in a client's folder. With a `token.pem` (Ed25519) in place of a certificate, requests are signed. Raises
     CredentialsUnusable."""
+    token, receipts = folder / "token.pem", folder / "receipts.pem"
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    needed = [folder / "ca.pem", *([] if token.exists() else [cert, key])]
     try:
+        for each in needed:
+            each.read_bytes()  # the TLS library would not say which one it is
         context = ssl.create_default_context(cafile=folder / "ca.pem")
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        token, receipts = folder / "token.pem", folder / "receipts.pem"
-        if not token.exists():
-            context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+        if key in needed:
+            context.load_cert_chain(cert, key, "")  # or it would ask for a password at the terminal
         return ClientIdentity(
             node_id=(folder / "node-id").read_text().strip(),
             ssl_context=context,
@@ -112,8 +116,13 @@ def load_identity(folder: Path, *, clock: Clock) -> ClientIdentity:
             tokens=_authorizer(token, clock) if token.exists() else None,
             receipt_keys=load_receipt_keys(receipts) if receipts.exists() else None,
         )
+    except ssl.SSLError as error:
+        names = ", ".join(each.name for each in needed)
+        message = f"the client's keys in {folder}: {names} are not what they should be: {error.reason or error}"
+        raise CredentialsUnusable(message) from error
     except OSError as error:
-        raise CredentialsUnusable(f"the client's keys in {folder}: {error}") from error
+        name = Path(str(error.filename)).name
+        raise CredentialsUnusable(f"the client's keys in {folder}: {name}: {error.strerror}") from error
 
 
 def load_public_keys(file: Path) -> dict[str, Ed25519PublicKey]:

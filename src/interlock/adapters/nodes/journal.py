@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -66,7 +67,8 @@ class FileJournal:
         await self._thread(lambda: self._append(_finished(execution_id, receipt)))
 
     async def load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
-        """Takes hold of the file, too. Raises JournalBusy, JournalDamaged and JournalUnavailable."""
+        """Takes hold of the file, too, which it makes in a folder that is there. Raises JournalBusy, JournalDamaged and
+        JournalUnavailable."""
         return await self._thread(self._load)
 
     async def aclose(self) -> None:
@@ -100,7 +102,6 @@ class FileJournal:
 
     def _load(self) -> Sequence[tuple[plane.Acceptance, plane.Receipt | None]]:
         self._close()
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file = self._hold(self._path)
         try:
             whole = _whole_lines(self._path)
@@ -117,9 +118,12 @@ class FileJournal:
         return kept
 
     def _hold(self, path: Path) -> int:
-        """The file, which no other node holds or will hold. Raises JournalBusy."""
+        """The file, which no other node holds or will hold. Raises JournalBusy, JournalUnavailable."""
         file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):  # a device may have no end
+                message = f"the journal {path} is not a regular file"
+                raise JournalUnavailable(message, retry=Retry.AFTER_CHANGE, next_step="Name a file of its own.")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever compacted it in between holds what is there by now.
             free = os.path.samestat(os.fstat(file), path.stat())
