@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 
 from fix_plane import Bench, Intents
 from interlock import plane
+from interlock.adapters import targets
 from interlock.adapters.lanes import ScriptLane
 from interlock.kernel import JSON, InterlockError, RequestError, SystemClock
 
@@ -56,6 +59,7 @@ class Scripts:
         self.host = host or Host()
         self.intents = Intents()
         self.intents.clock = SystemClock()  # type: ignore[assignment]  # the interpreter's time is real
+        lane.setdefault("confiner", targets.Landlock())
         self.lane = ScriptLane(self.host, **lane)
         target = plane.LocalTarget("here", target_class=CLASS, lane_id="script", clock=self.intents.clock)
         self.bench = Bench(self.intents, self.lane, [target])
@@ -315,6 +319,9 @@ async def test_the_system_keeps_the_interpreter_from_files_and_processes():
         seen["files"] = [os.readlink(link) for link in (root / "fd").iterdir()]
         lines = (root / "limits").read_text().splitlines()
         seen["walls"] = {line[:26].strip(): line[26:].split()[:2] for line in lines[1:]}
+        told = dict(line.split(":\t", 1) for line in (root / "status").read_text().splitlines() if ":\t" in line)
+        seen["groups"] = (root / "cgroup").read_text()
+        seen["held"] = [told[name].strip("0") for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd", "CapPrm")]
 
     receipt = await Scripts(Host(look=look)).run("look()")
     assert receipt.failure is None
@@ -326,8 +333,57 @@ async def test_the_system_keeps_the_interpreter_from_files_and_processes():
     )
     assert seen["walls"]["Max cpu time"] == ["4", "4"]
     assert seen["environment"] == b""
-    assert receipt.facts["confined_by"] == ["rlimits"]
+    confined_by = receipt.facts["confined_by"]
+    assert isinstance(confined_by, list)
+    assert "rlimits" in confined_by
+    assert ("processes" in confined_by) is (os.geteuid() != 0 or "/interlock-" in seen["groups"])
+    if targets.Landlock().unavailable is None:
+        assert confined_by[0] == plane.LOCAL_LANDLOCK
+        assert seen["held"] == ["1", "2", "", "", ""]
     assert not [name for name in seen["files"] if "socket" in name or name.endswith(".db")]
+
+
+class Bare(targets.Landlock):
+    """Says that it confines, and does not."""
+
+    @asynccontextmanager
+    async def confine(
+        self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
+    ) -> AsyncGenerator[plane.Confinement]:
+        async with super().confine(command, profile, limits) as made:
+            yield _Confined(plane.Launch(argv=command.argv, env=command.env, cwd=command.cwd), made.not_started)
+
+
+class Tight(targets.Landlock):
+    """Lets nothing be read, so that nothing can be started."""
+
+    @asynccontextmanager
+    async def confine(
+        self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
+    ) -> AsyncGenerator[plane.Confinement]:
+        async with super().confine(command, profile.model_copy(update={"read": ()}), limits) as made:
+            yield made
+
+
+@dataclass
+class _Confined:
+    launch: plane.Launch
+    not_started: Callable[[], plane.Failure | None]
+
+
+@pytest.mark.skipif(targets.Landlock().unavailable is not None, reason="this host has no Landlock")
+@pytest.mark.parametrize(
+    ("confiner", "code", "words"),
+    [(Bare(), "interpreter_unconfined", "without the confinement"), (Tight(), "interpreter_lost", "cannot be used")],
+)
+async def test_an_interpreter_that_is_not_held_as_it_should_be_runs_nothing(
+    confiner: plane.Confiner, code: str, words: str
+):
+    receipt = await Scripts(confiner=confiner).run("1")
+    assert failed(receipt) == ("lane_unavailable", code)
+    assert receipt.failure is not None
+    assert words in receipt.failure.message
+    assert receipt.delivery is plane.Delivery.NOT_SENT
 
 
 # -- what ends them

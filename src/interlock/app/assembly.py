@@ -281,9 +281,9 @@ def _foreign(settings: Settings, node: plane.Node, pending: connections.Pending,
 
 def _script_lane(actions: runs.Actions) -> plane.Lane:
     def make() -> plane.Lane:
-        from interlock.adapters import lanes
+        from interlock.adapters import lanes, targets
 
-        return lanes.ScriptLane(actions)
+        return lanes.ScriptLane(actions, confiner=targets.Landlock())
 
     return LateLane(plane.LOCAL_SCRIPT, plane.ScriptIntent, make)
 

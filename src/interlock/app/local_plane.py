@@ -40,10 +40,10 @@ def make_lane(
 ) -> plane.Lane:
     """A lane of ours by its name (`http`, `sse`, `websocket`, `process`, `jsonrpc`, `script`), on its own. `actions`
     carries out what scripts ask for. Raises KeyError."""
-    from interlock.adapters import lanes
+    from interlock.adapters import lanes, targets
 
     if lane_id == "script":
-        return lanes.ScriptLane(actions or NoActions())
+        return lanes.ScriptLane(actions or NoActions(), confiner=targets.Landlock())
     if lane_id == "process":
         return lanes.ProcessLane(credentials=credentials)
     if lane_id == "jsonrpc":
@@ -180,13 +180,13 @@ async def open_node(
 ) -> AsyncGenerator[plane.Node]:
     """A node with the lanes of this host, and the targets for processes that were probed and are offered. Raises
     EffectFailed if one of the `others` is not reached."""
-    from interlock.adapters import lanes
+    from interlock.adapters import lanes, targets
 
     egress = lanes.Egress(addresses=plane.AddressPolicy(allow=tuple(egress_allow)))
     attestations = plane.AttestationVerifier({}, clock=clock)
     redeemer = Remembering(credentials or Given({}), also=given.secrets if given else ())
     web = _web(redeemer, egress)
-    script = lanes.ScriptLane(actions or NoActions())
+    script = lanes.ScriptLane(actions or NoActions(), confiner=targets.Landlock())
     local = local_sandboxes(clock, sandboxes, credentials=given, egress_allow=egress_allow)
     classes = {**{lane.lane_id: LOCAL_NET for lane in web}, script.lane_id: plane.LOCAL_SCRIPT}
     here = [

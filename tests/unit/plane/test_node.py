@@ -289,7 +289,7 @@ async def test_a_cancelled_caller_need_not_ask(intents: Intents):
 async def test_an_intent_without_its_body_is_a_mistake(intents: Intents):
     recorded = plane.HttpIntent.model_validate_json(intents.http(method="POST", body=b"x").canonical)
     bench = Bench(intents, FakeLane())
-    with pytest.raises(ValueError, match="no body"):
+    with pytest.raises(RequestError, match="not what the record speaks of"):
         await bench.execute(recorded)
 
 

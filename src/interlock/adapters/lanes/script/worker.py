@@ -1,4 +1,4 @@
-"""The interpreter's process: where its binary is, what it is kept from, what it took, and its certain end."""
+"""The interpreter's process: where its binary is, what it took, and its certain end."""
 
 import os
 import signal
@@ -13,6 +13,8 @@ import anyio
 import anyio.to_thread
 
 from interlock import plane
+from interlock.adapters.lanes.process.groups import PROCESSES, Groups
+from interlock.adapters.lanes.script.wall import Entrance, entrance, hold
 
 if TYPE_CHECKING:
     import pydantic_monty
@@ -26,9 +28,6 @@ _BINARY: Final = "monty.exe" if sys.platform == "win32" else "monty"
 
 _GRACE_SECONDS: Final = 0.25
 """How long after its `run_ms` a program that does not notice is killed."""
-
-_AROUND_BYTES: Final = 2**29
-"""Address space that the interpreter takes beside the program's values."""
 
 
 def installed() -> "tuple[Any, Path]":
@@ -108,12 +107,33 @@ class Worker:
 
 @asynccontextmanager
 async def worker_for(
-    intent: plane.ScriptIntent, exchange: plane.Exchange, limiter: anyio.CapacityLimiter
+    intent: plane.ScriptIntent,
+    exchange: plane.Exchange,
+    limiter: anyio.CapacityLimiter,
+    *,
+    confiner: plane.Confiner | None,
+    groups: Groups,
 ) -> AsyncGenerator[Worker]:
-    """A worker that has begun. It is gone afterwards, also when the script still runs. Raises LaneFailure."""
+    """A worker that has begun, held as well as this host can. It is gone afterwards, also when the script still runs. Raises
+    LaneFailure."""
     monty, binary = installed()
+    with groups.limited({PROCESSES: 0} if PROCESSES in groups.offered else {}) as joined:
+        async with entrance(binary, confiner) as through, _begun(intent, exchange, limiter, monty, through) as worker:
+            exchange.facts["confined_by"] = hold(worker.session.worker_pid, through, intent.limits, joined)
+            try:
+                yield worker
+            finally:
+                exchange.facts["memory_bytes"] = _peak_memory(worker.session.worker_pid)
+
+
+@asynccontextmanager
+async def _begun(
+    intent: plane.ScriptIntent, exchange: plane.Exchange, limiter: anyio.CapacityLimiter, monty: Any, through: Entrance
+) -> AsyncGenerator[Worker]:
     limits = intent.limits
-    pool = monty.Monty(binary_path=binary, min_processes=0, max_processes=1, feed_duration_limit_grace=_GRACE_SECONDS)
+    pool = monty.Monty(
+        binary_path=through.path, min_processes=0, max_processes=1, feed_duration_limit_grace=_GRACE_SECONDS
+    )
     session = pool.checkout(
         script_name="script.py",
         limits={
@@ -141,41 +161,13 @@ async def worker_for(
         try:
             await anyio.to_thread.run_sync(begin, limiter=limiter)
         except (OSError, monty.MontyError) as error:
-            message = f"no interpreter could be started: {type(error).__name__}"
+            message = f"no interpreter could be started: {type(error).__name__}{through.why_not()}"
             raise plane.LaneFailure(plane.FailureClass.LANE_UNAVAILABLE, message, code="interpreter_lost") from error
-        exchange.facts["confined_by"] = _confine(session.worker_pid, limits)
         exchange.facts["interpreter"] = f"monty {monty.__version__}"
-        try:
-            yield worker
-        finally:
-            exchange.facts["memory_bytes"] = _peak_memory(session.worker_pid)
+        yield worker
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(entered.close, limiter=limiter)
-
-
-def _confine(pid: int | None, limits: plane.ScriptLimits) -> list[str]:
-    """A second wall, by the system, in case the first has a hole: no new descriptor (so no file and no socket), no new
-    process, and an end to its memory and its time even if this process should be frozen. Says what it set: `rlimits` on
-    Linux, elsewhere nothing."""
-    if sys.platform != "linux" or pid is None:
-        return []
-    import resource
-
-    walls = {
-        resource.RLIMIT_NOFILE: 0,
-        resource.RLIMIT_NPROC: 0,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_AS: _AROUND_BYTES + 2 * limits.memory_bytes,
-        resource.RLIMIT_CPU: -(-limits.run_ms // 1000) + 1,
-    }
-    try:
-        for wall, height in walls.items():
-            resource.prlimit(pid, wall, (height, height))
-    except ProcessLookupError:
-        return []  # it is dead already, as the first exchange with it will show
-    return ["rlimits"]
 
 
 def _peak_memory(pid: int | None) -> int | None:
