@@ -111,6 +111,7 @@ class Connections(Face[app.Connections]):
         self.leases = Leases(door, room.leases)
 
     connect_token = waiting(app.Connections.connect_token)
+    connect_from = waiting(app.Connections.connect_from)
     list = waiting(app.Connections.list)
     fetch = waiting(app.Connections.fetch)
     revoke = waiting(app.Connections.revoke)

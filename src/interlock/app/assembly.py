@@ -69,7 +69,10 @@ async def assemble(
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids)
         await ring.check()
-        desk = connections.Connections(store, sql.ConnectionRecords(), ring, clock=clock, ids=ids, listener=listener)
+        ways: dict[connections.SourceKind, connections.SecretSource] = {}
+        desk = connections.Connections(
+            store, sql.ConnectionRecords(), ring, clock=clock, ids=ids, listener=listener, ways=ways
+        )
         pending = connections.Pending(desk)
         lane = _http_lane(settings, pending)
         wiring = _wire(
@@ -90,8 +93,10 @@ async def assemble(
         raise
     evidence = sql.LedgerSink(store)
     sinks = plane.SinkSet([evidence], capture=plane.Capture.OFF, redactor=pending.redactor)
-    node = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks)
+    programs = LateTarget(plane.LOCAL_PROCESS, credentials=pending, clock=clock, egress_allow=())
+    node = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks, commands=[programs])
     errands = connections.Errands(pending, node, wiring.authorizer, clock=clock, ids=ids)
+    ways |= provided.secret_sources(errands)
     return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
 
 

@@ -205,12 +205,51 @@ class Connections:
         until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
+        profile = self._profile(connector)
+        given = self._given(profile, token)
+        return await self._connect(profile, connector, given, name, base_url, scopes, expires_at=expires_at)
+
+    @checked
+    async def connect_from(
+        self,
+        connector: str,
+        source: str | Mapping[str, str],
+        *,
+        params: Mapping[str, str] | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> "connections.Connection":
+        """Connect a service with a secret that stays where it is, and is read there whenever it is needed: `env:NAME`,
+        `file:/PATH`, `command:PROGRAM ARGUMENT …`, `keyring:SERVICE/USER` or `vault:MOUNT/PATH#FIELD`; a mapping by field for
+        several, of one kind. `params` are the profile's fields that are no secrets. Whoever may call this can run programs and
+        read files as this process does.
+
+        Raises as `connect_token`, and SecretUnavailable, SecretExposed.
+        """
+        profile = self._profile(connector)
+        sourcing = _sourcing(profile, source, params or {})
+        secrets = await self._parts.wiring.connections.sources.read(sourcing, tenant_id=self._caller.tenant_id)
+        given = {**sourcing.params, **{field: secrets[field] for field in sourcing.places}}
+        return await self._connect(profile, connector, given, name, base_url, scopes, sourcing=sourcing)
+
+    async def _connect(
+        self,
+        profile: "sdk.AuthProfile",
+        connector: str,
+        given: Mapping[str, str | Secret],
+        name: str | None,
+        base_url: str | None,
+        scopes: Sequence[str] | None,
+        *,
+        expires_at: datetime | None = None,
+        sourcing: "connections.sources.Sourcing | None" = None,
+    ) -> "connections.Connection":
         from interlock import connections
 
         if (refusal := self._parts.store.refusal) is not None:
             raise refusal  # before the service is asked
-        profile = self._profile(connector)
-        values = connections.fields.checked(profile, self._given(profile, token), connector_id=connector)
+        values = connections.fields.checked(profile, given, connector_id=connector)
         secrets = connections.fields.sealed(profile, values)
         wiring = self._parts.wiring
         grant = connections.TokenGrant(
@@ -223,6 +262,7 @@ class Connections:
             scopes=frozenset(scopes or profile.scopes_offered),
             base_url=base_url or connections.service(profile, values),
             expires_at=expires_at,
+            sourcing=sourcing,
         ).checked(wiring.clock.now(), by=self._caller.actor)
         probed = await connections.probe(
             profile,
@@ -231,11 +271,13 @@ class Connections:
             tenant_id=self._caller.tenant_id,
             errands=self._parts.errands,
         )
+        ends = [end for end in (expires_at, probed.expires_at) if end is not None]
         told = replace(
             grant,
             subject=probed.subject,
             scopes=grant.scopes if probed.scopes is None else probed.scopes,
-            expires_at=min((end for end in (expires_at, probed.expires_at) if end is not None), default=None),
+            # A place of its own may hold another secret by then.
+            expires_at=min(ends, default=None) if sourcing is None else None,
         )
         return await wiring.connections.connect_token(self._caller, told)
 
@@ -284,6 +326,34 @@ class Connections:
             names = ", ".join(each.name for each in profile.fields)
             raise RequestError(f"{profile.profile_id} takes several fields, as a mapping: {names}")
         return {field: token}
+
+
+def _sourcing(
+    profile: "sdk.AuthProfile", source: str | Mapping[str, str], params: Mapping[str, str]
+) -> "connections.sources.Sourcing":
+    """What was said of where the secrets are. Raises RequestError."""
+    from interlock import connections
+
+    said = [source] if isinstance(source, str) else [f"{field}={place}" for field, place in source.items()]
+    secret = profile.secret_fields
+    kinds: set[connections.SourceKind] = set()
+    places: dict[str, str] = {}
+    for each in said:
+        try:
+            field, kind, place = connections.sources.parse(each)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        field = secret[0] if field is None and len(secret) == 1 else field
+        if field is None or field not in secret:
+            raise RequestError(
+                f"{profile.profile_id} has these secret fields; name one as FIELD=…: {', '.join(secret)}"
+            )
+        kinds.add(kind)
+        places[field] = place
+    if len(kinds) != 1:
+        raise RequestError("all secrets of a connection are in places of one kind")
+    kept = dict(profile.derive)
+    return connections.sources.Sourcing(kind=kinds.pop(), places=places, params=params, derive=kept)
 
 
 async def _recordable(parts: "Parts", caller: Caller, run_id: str, remark: str) -> str:

@@ -2,9 +2,9 @@
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock import budgets, catalog, policy, sdk
 from interlock.app import rules
@@ -14,6 +14,13 @@ from interlock.kernel import ConfigurationError, Secret
 if TYPE_CHECKING:
     from interlock import connections
     from interlock.adapters import keys
+
+
+PASSED_ON: Final = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "GNUPGHOME", "PASSWORD_STORE_DIR",
+)  # fmt: skip
+"""What a program that is asked for a secret knows of our environment: where it finds itself and its own things."""
 
 
 class FileUnreadable(ConfigurationError):
@@ -76,6 +83,26 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
         None if said.private_key_file is None else Secret(_read(settings.folder / said.private_key_file, "private key"))
     )
     return connections.exchange.Client(client_id=said.client_id, secret=secret, key=key, key_id=said.key_id)
+
+
+def secret_sources(
+    errands: "connections.Errands",
+) -> "dict[connections.SourceKind, connections.SecretSource]":
+    """Who reads the secrets that are not kept in the store."""
+    from interlock.adapters import secrets
+    from interlock.connections import SourceKind
+
+    def run(argv: Sequence[str], tenant_id: str) -> Awaitable[bytes]:
+        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        return errands.run(argv, env=env, tenant_id=tenant_id)
+
+    return {
+        SourceKind.ENV: secrets.Environment(os.environ),
+        SourceKind.FILE: secrets.Files(),
+        SourceKind.COMMAND: secrets.Commands(run),
+        SourceKind.KEYRING: secrets.SystemKeyring(),
+        SourceKind.VAULT: secrets.Vault(errands.ask, os.environ),
+    }
 
 
 def has_store(settings: Settings) -> bool:

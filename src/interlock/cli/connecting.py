@@ -43,6 +43,9 @@ async def connect(
         str | None, typer.Option(metavar="NAME", help="The environment variable with the token.")
     ] = None,
     token_file: Annotated[str | None, typer.Option(metavar="FILE", help="The file with the token; - is stdin.")] = None,
+    source: Annotated[
+        list[str] | None, typer.Option("--from", metavar="KIND:PLACE", help="Where the secret is, and stays.")
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What to call the connection.")] = None,
     base_url: Annotated[
         str | None, typer.Option(metavar="URL", help="Where the service is, if not at its own address.")
@@ -57,10 +60,13 @@ async def connect(
     """Connect a service with a token.
 
     The service is asked first whose it is. The token is never an argument, since others can read those: it comes from the
-    environment, a file or stdin. It is stored encrypted. The same name again replaces the token.
+    environment, a file or stdin, and is stored encrypted. With `--from` it is not stored, but read from there whenever it is
+    needed: env:NAME, file:PATH, command:PROGRAM…, keyring:SERVICE/USER or vault:MOUNT/PATH#FIELD. The same name again replaces
+    the token.
 
     Example:
       interlock connect github --token-env GITHUB_TOKEN
+      interlock connect github --from 'command:pass show github'
     """
     from interlock import connections
     from interlock.cli.desk import Answer
@@ -68,14 +74,19 @@ async def connect(
     from interlock.cli.times import parse_moment
     from interlock.kernel import SystemClock
 
-    token = _token(token_env, token_file)
     now = SystemClock().now()
     ends = None if expires_at is None else parse_moment(expires_at, option="--expires-at", now=now, ahead=True)
+    places = _places(source, token_env, token_file, expires_at)
+    token = None if places else _token(token_env, token_file)
     async with desk.open() as il:
+        connecting = il.connections
         try:
-            made = await il.connections.connect_token(
-                connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
-            )
+            if token is None:
+                made = await connecting.connect_from(connector, places, name=name, base_url=base_url, scopes=scope)
+            else:
+                made = await connecting.connect_token(
+                    connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
+                )
         except connections.ProbeFailed as error:
             raise _explained(error, base_url) from error
 
@@ -177,6 +188,33 @@ async def revoke(
     """
     async with desk.open() as il:
         return _described(await il.connections.revoke(ref, reason=reason))
+
+
+def _places(given: list[str] | None, *others: str | None) -> "str | dict[str, str]":
+    """Where the secrets are: one place, or several by field; nothing, if no place was given."""
+    from interlock import connections
+    from interlock.cli.errors import Usage
+
+    if not given:
+        return {}
+    if any(other is not None for other in others):
+        raise Usage(
+            "--from says where the secret is and stays: --token-env, --token-file and --expires-at go without it"
+        )
+    found: dict[str, str] = {}
+    for said in given:
+        try:
+            field, kind, place = connections.sources.parse(said)
+        except ValueError as error:
+            raise Usage(f"--from: {error}") from error
+        # A program of another day starts in another folder.
+        place = os.path.abspath(place) if kind is connections.SourceKind.FILE else place
+        if field is None and len(given) == 1:
+            return f"{kind.value}:{place}"
+        if field is None or field in found:
+            raise Usage("--from: several places are given as FIELD=KIND:PLACE, each field once")
+        found[field] = f"{kind.value}:{place}"
+    return found
 
 
 def _token(variable: str | None, file: str | None) -> "Secret":

@@ -7,13 +7,13 @@ that has neither expired nor been revoked, for a host that the lease names; a re
 every version.
 """
 
-from interlock.connections import exchange, fields, install_machine
+from interlock.connections import exchange, fields, install_machine, sources
 from interlock.connections.answer import Codes
 from interlock.connections.changing import Listener
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.connections import Connections
 from interlock.connections.desk import Begun, Desk, expire_installs
-from interlock.connections.errands import Errands, Pending
+from interlock.connections.errands import Errands, Pending, Show
 from interlock.connections.errors import (
     AmbiguousConnection,
     CallbackRefused,
@@ -42,6 +42,8 @@ from interlock.connections.errors import (
     NoConnection,
     ProbeFailed,
     ReauthRequired,
+    SecretExposed,
+    SecretUnavailable,
     ServiceMismatch,
     SubjectMismatch,
     WrongConnector,
@@ -64,7 +66,7 @@ from interlock.connections.model import (
     SourceKind,
     State,
 )
-from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
+from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, SecretSource, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
 from interlock.connections.shapes import Answer
@@ -134,7 +136,11 @@ __all__ = [
     "Registration",
     "Resolved",
     "Sealed",
+    "SecretExposed",
+    "SecretSource",
+    "SecretUnavailable",
     "ServiceMismatch",
+    "Show",
     "SourceKind",
     "Standing",
     "State",
@@ -149,4 +155,5 @@ __all__ = [
     "probe",
     "service",
     "shown",
+    "sources",
 ]

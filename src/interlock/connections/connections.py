@@ -1,6 +1,6 @@
 """Connecting, resolving, leasing, redeeming, revoking: the shell around the room's pure parts."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,10 +11,23 @@ from interlock.connections import choose, errors, granted, leases, transitions
 from interlock.connections.changing import MAX_TRIES, Change, Changing, Listener, Saved
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening, Told
-from interlock.connections.model import MAX_LEASE, Connection, Lease, Resolved, State
-from interlock.connections.ports import Cipher, Records, Standing
+from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, SourceKind, State
+from interlock.connections.ports import Cipher, Records, SecretSource, Standing
 from interlock.connections.safe import Safe
-from interlock.kernel import Caller, Clock, IdSource, Redactor, RequestError, Secret, Store, StoreError, Tx, is_id
+from interlock.connections.sources import Sources
+from interlock.kernel import (
+    Caller,
+    Clock,
+    ConnectionError_,
+    IdSource,
+    Redactor,
+    RequestError,
+    Secret,
+    Store,
+    StoreError,
+    Tx,
+    is_id,
+)
 
 MAX_PAGE: Final = 500
 _MAX_CANDIDATES: Final = 50
@@ -35,13 +48,16 @@ class Connections:
         clock: Clock,
         ids: IdSource,
         listener: Listener | None = None,
+        ways: Mapping[SourceKind, SecretSource] | None = None,
     ) -> None:
+        """`ways` read the secrets that are not kept here, by the kind of their place; more may be added later."""
         self._store = store
         self._records = records
         self._safe = Safe(cipher)
         self.changing = Changing(store, records, ids=ids, listener=listener)
         self._clock = clock
         self._ids = ids
+        self.sources = Sources({} if ways is None else ways, clock=clock)
 
     async def connect_token(self, caller: Caller, grant: TokenGrant) -> Connection:
         """Keep a token as a connection, or as the next credential version of the connection with that name.
@@ -124,11 +140,12 @@ class Connections:
         )
 
     async def secrets_of(self, resolved: Resolved) -> tuple[Secret, ...]:
-        """Every secret of the resolved credential, for a Redactor. Raises CredentialDamaged.
+        """Every secret of the resolved credential, for a Redactor. Raises CredentialDamaged, and SecretUnavailable and
+        SecretExposed for what is not kept here.
 
-        No read, once the tenant's key is in memory.
+        No read, once the tenant's key is in memory; what is not kept is read from its place.
         """
-        return tuple((await self._safe.open(resolved.credential)).values())
+        return tuple((await self._secrets(resolved.connection, resolved.credential)).values())
 
     async def redeem(
         self,
@@ -143,7 +160,8 @@ class Connections:
         `allowed` says which fields the connection's leases open, if not all.
 
         Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, CredentialDamaged, and what the connection's
-        state says: ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionInstalling.
+        state says: ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionInstalling. SecretUnavailable and
+        SecretExposed for what is not kept here.
         """
         found = await self._store.read(lambda tx: self._records.find_lease(tx, tenant_id, ref.handle))
         if found is None:
@@ -152,6 +170,8 @@ class Connections:
         now = self._clock.now()
         leases.check(lease, connection, credential, host=host, tenant_id=tenant_id, run_id=run_id, now=now)
         secrets = await self._safe.open(credential)
+        if connection.secret_source is not SourceKind.STORED:
+            secrets = await self.sources.as_of(credential, secrets, lease.issued_at)
         if ref.field not in secrets or (allowed is not None and ref.field not in allowed(connection)):
             raise errors.LeaseNotFound(f"lease {lease.lease_id} holds no secret field {ref.field[:60]!r}")
         return secrets[ref.field]
@@ -188,9 +208,12 @@ class Connections:
     async def report_rejected(self, caller: Caller, resolved: Resolved, reason: str) -> Connection:
         """The service refused the resolved credential as such (not for lack of rights): the connection needs a new one.
 
-        Changes nothing if it has one already, or no longer serves. Raises ConnectionNotFound.
+        Changes nothing if it has one already, or no longer serves, or if the secret's own place holds another one by now. Raises
+        ConnectionNotFound.
         """
         now = self._clock.now()
+        if await self._replaced(resolved):
+            return resolved.connection
 
         def decide(standing: Standing) -> Change | None:
             connection = standing[0]
@@ -224,14 +247,25 @@ class Connections:
         if found is None or found[1] is None:
             return Redactor()
         try:
-            return Redactor((await self._safe.open(found[1])).values())
-        except (errors.LeaseRevoked, errors.CredentialDamaged, StoreError):
+            return Redactor((await self._secrets(found[0], found[1])).values())
+        except (ConnectionError_, errors.CredentialDamaged, StoreError):
             return Redactor()
 
     async def _not_found(self, caller: Caller, ref: str) -> errors.ConnectionNotFound:
         """With the tenant's name that was probably meant."""
         known = await self.list_connections(caller, limit=MAX_PAGE)
         return errors.ConnectionNotFound(ref, [each.name for each in known])
+
+    async def _secrets(self, connection: Connection, credential: Credential) -> dict[str, Secret]:
+        held = await self._safe.open(credential)
+        return held if connection.secret_source is SourceKind.STORED else await self.sources.fresh(credential, held)
+
+    async def _replaced(self, resolved: Resolved) -> bool:
+        try:
+            held = await self._safe.open(resolved.credential)
+            return await self.sources.replaced(resolved.connection, resolved.credential, held)
+        except (ConnectionError_, errors.CredentialDamaged):
+            return False
 
     async def _find(self, caller: Caller, ref: str) -> Standing | None:
         return await self._store.read(lambda tx: self.changing.look_up(tx, caller, ref))
@@ -250,10 +284,9 @@ class Connections:
             connection, current_credential_id=self._ids.new("crd"), credential_expires_at=grant.expires_at
         )
         told = granted.told(None if standing is None else standing[0], connection, actor=caller.actor, version=version)
+        kept = grant.secrets if grant.sourcing is None else grant.sourcing.packed()
         # Sealed before the transaction: the cipher may have to read or make a key.
-        credential = await self._safe.seal(
-            connection, grant.secrets, version=version, expires_at=grant.expires_at, at=now
-        )
+        credential = await self._safe.seal(connection, kept, version=version, expires_at=grant.expires_at, at=now)
 
         def write(tx: Tx) -> Saved | None:
             saved = self.changing.save(tx, connection, told, before=before, at=now)

@@ -133,6 +133,23 @@ _REFUSALS: Final[Mapping[sdk.grants.RefusalCode, str]] = {
 _PASSING: Final = frozenset({"slow_down", "authorization_pending", "temporarily_unavailable", "unreadable_answer"})
 
 
+class SecretUnavailable(ConnectionError_):
+    """A secret is not where the connection says, or its place cannot be reached."""
+
+    code = "secret_unavailable"
+    fault = Fault.OPERATOR
+    next_step = "Put the secret there, or connect the service again with another source."
+
+
+class SecretExposed(ConnectionError_):
+    """The file with a secret can be read or changed by others."""
+
+    code = "secret_exposed"
+    fault = Fault.OPERATOR
+    retry = Retry.AFTER_CHANGE
+    next_step = "Make the file yours alone (`chmod 600 FILE`), and replace the secret if others may have read it."
+
+
 class NameTaken(ConflictError):
     """The name belongs to a connection of another connector."""
 

@@ -6,7 +6,7 @@ from typing import Final
 from interlock import sdk
 from interlock.connections.answer import Tokens
 from interlock.connections.errors import GrantRefused, InvalidGrant
-from interlock.connections.grant import MAX_SECRET_LENGTH
+from interlock.connections.model import MAX_SECRET_LENGTH
 from interlock.kernel import MIN_SECRET_LENGTH, Secret
 
 _MAX_TEXT: Final = 2000

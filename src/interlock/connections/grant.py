@@ -8,9 +8,10 @@ from typing import Final
 
 from interlock import plane
 from interlock.connections.errors import InvalidGrant
+from interlock.connections.model import MAX_SECRET_LENGTH
+from interlock.connections.sources import Sourcing
 from interlock.kernel import MIN_SECRET_LENGTH, Redactor, Secret, is_id
 
-MAX_SECRET_LENGTH: Final = 16_384
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that http may lead to: this machine."""
 MAX_SCOPES: Final = 500
@@ -24,7 +25,8 @@ class TokenGrant:
 
     `fields` are the secret fields that the connector's auth profile declares, `secrets` their values; `subject` and
     `scopes` are what the service said about the token. `base_url` only if the service is not at the profile's own
-    address. Without a name the connection is called after its connector.
+    address. Without a name the connection is called after its connector. With `sourcing` the secrets are not kept: it says
+    where they are.
     """
 
     connector_id: str
@@ -36,6 +38,7 @@ class TokenGrant:
     scopes: frozenset[str] = field(default_factory=frozenset[str])
     base_url: str | None = None
     expires_at: datetime | None = None
+    sourcing: Sourcing | None = None
 
     @property
     def connection_name(self) -> str:
@@ -64,6 +67,8 @@ def _exposed(grant: TokenGrant, by: str) -> list[str]:
     """Where a secret stands among what is kept as it is."""
     redactor = Redactor(grant.secrets.values())
     kept = {"name": grant.connection_name, "base_url": grant.base_url or "", "actor": by}
+    if grant.sourcing is not None:
+        kept |= {f"place of {name!r}": place for name, place in grant.sourcing.places.items()}
     return [f"the {label} holds the secret, and would be kept as it is" for label, text in kept.items()
             if redactor.finds(text.encode("utf-8", "surrogatepass"))]  # fmt: skip
 

@@ -6,14 +6,14 @@ from datetime import datetime
 from interlock.connections import errors, transitions
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import Happening, Told
-from interlock.connections.model import Connection, State
+from interlock.connections.model import Connection, ManagementMode, SourceKind, State
 from interlock.connections.transitions import BROKEN, USABLE
 from interlock.kernel import JSON, Caller
 
 
 def begun(grant: TokenGrant, connection_id: str, caller: Caller, *, at: datetime) -> Connection:
     """A new connection, without its credential."""
-    return Connection(
+    made = Connection(
         connection_id=connection_id,
         tenant_id=caller.tenant_id,
         connector_id=grant.connector_id,
@@ -30,6 +30,7 @@ def begun(grant: TokenGrant, connection_id: str, caller: Caller, *, at: datetime
         created_at=at,
         updated_at=at,
     )
+    return _placed(made, grant)
 
 
 def renewed(connection: Connection, grant: TokenGrant, *, at: datetime) -> Connection:
@@ -38,12 +39,29 @@ def renewed(connection: Connection, grant: TokenGrant, *, at: datetime) -> Conne
         raise errors.NameTaken(f"the name {connection.name!r} belongs to a connection for {connection.connector_id!r}")
     if connection.state is not State.REVOKED:
         _check_same(connection, grant)
-    return replace(
+    after = replace(
         transitions.connect(connection, at=at),
         profile_id=grant.profile_id,
         subject=grant.subject,
         scopes=grant.scopes,
         base_url=grant.base_url,
+    )
+    return _placed(after, grant)
+
+
+def _placed(connection: Connection, grant: TokenGrant) -> Connection:
+    """The connection, with where its secret is from now on."""
+    sourcing = grant.sourcing
+    if sourcing is None:
+        return replace(
+            connection, secret_source=SourceKind.STORED, source=None, management_mode=ManagementMode.MANUAL, params={}
+        )
+    return replace(
+        connection,
+        secret_source=sourcing.kind,
+        source=sourcing.record(),
+        management_mode=ManagementMode.EXTERNAL,
+        params=sourcing.params,
     )
 
 

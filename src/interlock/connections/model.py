@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from interlock.kernel import JSON, to_rfc3339
 
 MAX_LEASE = timedelta(seconds=300)
 """No lease lives longer."""
+
+
+MAX_SECRET_LENGTH: Final = 16_384
 
 
 class State(StrEnum):

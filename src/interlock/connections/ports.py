@@ -8,7 +8,7 @@ from interlock.connections.clients import OAuthClient
 from interlock.connections.history import ConnectionEvent
 from interlock.connections.installs import Install
 from interlock.connections.model import Connection, Credential, Lease, Sealed
-from interlock.kernel import Tx
+from interlock.kernel import Secret, Tx
 
 Standing: TypeAlias = tuple[Connection, Credential | None]
 """A connection as stored, with its current credential version if it has one."""
@@ -23,6 +23,15 @@ class Cipher(Protocol):
 
     async def open(self, tenant_id: str, sealed: Sealed, *, aad: bytes) -> bytes:
         """Decrypt. Raises CredentialDamaged if ciphertext, key, tenant or `aad` are not those that were sealed."""
+        ...
+
+
+class SecretSource(Protocol):
+    """Reads secrets that Interlock does not keep."""
+
+    async def fetch(self, place: str, *, tenant_id: str) -> Secret:
+        """The secret at that place, as it is now, within ten seconds or so. Raises SecretUnavailable, SecretExposed; no message
+        holds a part of it."""
         ...
 
 

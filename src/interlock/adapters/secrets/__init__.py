@@ -1,0 +1,13 @@
+"""Secrets in places of their own: the environment, files, programs, the system's keyring, HashiCorp Vault.
+
+Owns: how each place is read, once per question, in about ten seconds at most. Refuses: keeping anything, and a shell.
+Invariants: no error holds a part of a secret; a file that others can read is refused.
+"""
+
+from interlock.adapters.secrets.command import Commands, Run
+from interlock.adapters.secrets.environment import Environment
+from interlock.adapters.secrets.file import Files
+from interlock.adapters.secrets.system_keyring import SystemKeyring
+from interlock.adapters.secrets.vault import Ask, Vault
+
+__all__ = ["Ask", "Commands", "Environment", "Files", "Run", "SystemKeyring", "Vault"]
