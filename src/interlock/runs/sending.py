@@ -1,14 +1,14 @@
 """What is sent: as a draft, as an intent with its row, and with what became of it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from interlock import connections, plane, sdk
-from interlock.kernel import VERSION
+from interlock.kernel import REDACTED, VERSION
 from interlock.runs.call import Call
 from interlock.runs.ledger import SendEnd
 from interlock.runs.model import Attempt, Delivery, Purpose, Send
@@ -124,6 +124,8 @@ def prepare(
 def request_draft(call: Call, lease: connections.Lease | None, request: sdk.HttpRequest) -> Draft:
     """A connector's request, to be sent."""
     content = request.content
+    credentials = () if lease is None else connections.shown(call.profile, lease.lease_id)
+    request = _without_echo(request, credentials)
 
     def draw(identity: dict[str, Any]) -> plane.Intent:
         try:
@@ -133,7 +135,7 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
                 url=call.base_url + request.target,
                 headers=_headers(request, has_body=content is not None),
                 body=content or b"",
-                credentials=() if lease is None else connections.shown(call.profile, lease.lease_id),
+                credentials=credentials,
                 allowed_hosts=(call.host,),
                 timeouts=plane.Timeouts(total_ms=int(call.operation.timeout_seconds * 1000)),
                 max_response_bytes=call.operation.max_response_bytes,
@@ -144,6 +146,14 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
             raise sdk.HandlerFailed(refused, effect="none") from error
 
     return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
+
+
+def _without_echo(request: sdk.HttpRequest, credentials: Iterable[plane.CredentialRef]) -> sdk.HttpRequest:
+    """Without the credential's parameters that a service's link repeated, and that were redacted on their way here: the lane
+    puts them there anew."""
+    own = {each.name for each in credentials if isinstance(each, plane.QueryCredential)}
+    query = tuple((name, value) for name, value in request.query if name not in own or REDACTED not in value)
+    return request if query == request.query else replace(request, query=query)
 
 
 def _headers(request: sdk.HttpRequest, *, has_body: bool) -> tuple[tuple[str, str], ...]:

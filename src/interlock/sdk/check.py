@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from interlock.sdk.auth import AuthProfile
 from interlock.sdk.check_auth import profile_problems
 from interlock.sdk.check_operation import operation_problems, surface_problems
+from interlock.sdk.check_places import place_problems
 from interlock.sdk.check_schema import schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import Operation, Trigger
@@ -25,6 +26,7 @@ def manifest_problems(
         )
     for operation in operations:
         yield from operation_problems(operation)
+        yield from place_problems(operation, auth)
         yield from _scope_problems(f"operations[{operation.operation_id}]", operation.scopes, auth)
         for secret in () if operation.command is None else operation.command.secrets:
             if not any(secret.field in profile.lease_fields for profile in auth):

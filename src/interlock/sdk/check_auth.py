@@ -9,7 +9,17 @@ from typing import Final
 from pydantic_core import SchemaError
 
 from interlock.sdk import fill
-from interlock.sdk.auth import AuthProfile, CertificatePlace, Field, HeaderPlace, Placement, fits, pattern_of, placed
+from interlock.sdk.auth import (
+    AuthProfile,
+    CertificatePlace,
+    Field,
+    HeaderPlace,
+    Placement,
+    QueryPlace,
+    fits,
+    pattern_of,
+    placed,
+)
 from interlock.sdk.check_grant import grant_problems
 from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import Problem
@@ -23,6 +33,8 @@ _ADDRESS: Final = re.compile(
 )
 # A credential's header may be Authorization, which connectors themselves never set.
 _CREDENTIAL_HEADER: Final = "authorization"
+_ALWAYS: Final = frozenset({"accept", "content-type", "user-agent"})
+"""Headers of every request, or of every one with a body."""
 _PARAMETER: Final = re.compile(r"[A-Za-z0-9._~\[\]-]{1,100}")
 _MAX_FIELD: Final = 40
 _MAX_FIELDS: Final = 30
@@ -168,8 +180,14 @@ def _placement_problems(path: str, placement: Placement, known: AbstractSet[str]
         yield Problem(path=f"{path}.template", problem=problem)
     elif not is_header_value(text):
         yield Problem(path=f"{path}.template", problem=f"it has characters that cannot stand in a {placement.place}")
+    yield from _name_problems(f"{path}.name", placement)
+
+
+def _name_problems(path: str, placement: HeaderPlace | QueryPlace) -> Iterator[Problem]:
     if not isinstance(placement, HeaderPlace):
         if not _PARAMETER.fullmatch(placement.name):
-            yield Problem(path=f"{path}.name", problem=f"{placement.name[:50]!r} is no name of a parameter")
+            yield Problem(path=path, problem=f"{placement.name[:50]!r} is no name of a parameter")
+    elif placement.name.lower() in _ALWAYS:
+        yield Problem(path=path, problem=f"requests say {placement.name!r} themselves")
     elif placement.name.lower() != _CREDENTIAL_HEADER:
-        yield from header_problems(f"{path}.name", {placement.name: ""})
+        yield from header_problems(path, {placement.name: ""})

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from interlock.sdk import template
-from interlock.sdk.check_schema import fields_of, header_problems, pointer_problems, schema_problems
+from interlock.sdk.check_schema import header_problems, pointer_problems, schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.kinds import CommandOperation, Confinement, HttpOperation
 from interlock.sdk.manifest import Effect, Idempotency, Operation, RuntimeClass, SchemaPolicy, Surface
+from interlock.sdk.requests import properties
 from interlock.sdk.rules import Pagination, Reconcile
 from interlock.sdk.wire import check_path
 
@@ -102,7 +103,7 @@ def _local_problems(path: str, operation: Operation) -> Iterator[Problem]:
 
 
 def _command_problems(path: str, operation: Operation, command: CommandOperation) -> Iterator[Problem]:
-    fields = fields_of(operation.input_schema)
+    fields = properties(operation.input_schema)
     for place, text in (*enumerate(command.argv), *command.env.items()):
         for hole in template.fields_in(text):
             if hole not in fields:
@@ -139,7 +140,7 @@ def _confinement_problems(path: str, operation: Operation, command: CommandOpera
 
 
 def _field_problems(path: str, operation: Operation, http: HttpOperation) -> Iterator[Problem]:
-    fields = fields_of(operation.input_schema)
+    fields = properties(operation.input_schema)
     placed = (("query", http.query), ("body", http.body), ("encode", http.encode), ("local", http.local))
     for name, field in ((name, field) for name, names in placed for field in names):
         if field not in fields:
@@ -151,7 +152,7 @@ def _field_problems(path: str, operation: Operation, http: HttpOperation) -> Ite
 
 def path_problems(path: str, text: str, operation: Operation) -> Iterator[Problem]:
     """Whether a path template is a path, and every `{field}` in it a field that the input always has."""
-    fields = fields_of(operation.input_schema)
+    fields = properties(operation.input_schema)
     required = operation.input_schema.get("required", ())
     plain = text
     for hole in template.holes(text):
@@ -171,7 +172,7 @@ def path_problems(path: str, text: str, operation: Operation) -> Iterator[Proble
 def _pagination_problems(path: str, operation: Operation, pagination: Pagination) -> Iterator[Problem]:
     if operation.effect is not Effect.READ or operation.http is None:
         yield Problem(path=path, problem="only a read over HTTP has pages")
-    fields = fields_of(operation.input_schema)
+    fields = properties(operation.input_schema)
     pages = fields.get(pagination.pages_field, {})
     limit = pages.get("maximum")
     if pages.get("type") != "integer" or not isinstance(limit, int) or not 1 <= limit <= _MOST_PAGES:
@@ -207,12 +208,12 @@ def _reconcile_problems(path: str, operation: Operation, reconcile: Reconcile) -
     yield from path_problems(f"{path}.path", reconcile.path, operation)
     yield from _template_problems(path, operation, reconcile)
     for name in reconcile.output:
-        if name not in fields_of(operation.output_schema):
+        if name not in properties(operation.output_schema):
             yield Problem(path=f"{path}.output.{name}", problem="the output has no such field")
 
 
 def _template_problems(path: str, operation: Operation, reconcile: Reconcile) -> Iterator[Problem]:
-    fields = fields_of(operation.input_schema)
+    fields = properties(operation.input_schema)
     templates = [(f"{path}.query.{name}", value) for name, value in reconcile.query.items()]
     templates += [(f"{path}.match[{place}]", match.value) for place, match in reconcile.match.items()]
     for place, value in templates:

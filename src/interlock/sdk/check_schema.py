@@ -14,12 +14,6 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _POINTERS: Final = ("x-from", "x-from-input")
 
 
-def fields_of(schema: Schema) -> Mapping[str, Schema]:
-    """The named fields of an object schema."""
-    fields = schema.get("properties", {})
-    return cast("Mapping[str, Schema]", fields) if isinstance(fields, dict) else {}
-
-
 def schema_problems(path: str, schema: Schema, mode: SchemaMode, *, closed: bool) -> Iterator[Problem]:
     """Whether it is a schema of an object that needs nothing from elsewhere, as firm as its mode says. A closed one
     refuses what it does not name."""

@@ -56,7 +56,8 @@ def check_path(operation: Operation, http: HttpOperation, input: Mapping[str, JS
 
 def properties(schema: Schema) -> Mapping[str, Schema]:
     """The named fields of an object schema."""
-    return cast("Mapping[str, Schema]", schema.get("properties", {}))
+    fields = schema.get("properties", {})
+    return cast("Mapping[str, Schema]", fields) if isinstance(fields, dict) else {}
 
 
 def with_defaults(schema: Schema, input: Mapping[str, JSON]) -> dict[str, JSON]:  # noqa: A002

@@ -207,6 +207,35 @@ def test_what_is_refused(found: Any, words: str) -> None:
     assert words in found()
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (sdk.in_query("state", "{api_key}"), "[ticket.list].http.query.state: the query parameter 'state' is the credential's"),
+        (sdk.in_query("creator", "{api_key}"), "[ticket.create].reconcile.query.creator: the query parameter 'creator' is"),
+        (sdk.in_header("{api_key}", name="idempotency-key"), "[payment.create].idempotency_header: the header 'Idempotency-Key'"),
+        (sdk.in_header("{api_key}", name="If-None-Match"), "[ticket.list].http.conditional: the header 'if-none-match' is"),
+        (sdk.in_header("{api_key}", name="X-Lamp"), "[lamp].http.headers.x-lamp: the header 'x-lamp' is"),
+        (sdk.in_header("{api_key}", name="Accept"), "auth[api_key].apply[0].name: requests say 'Accept' themselves"),
+    ],
+)  # fmt: skip
+def test_an_operation_leaves_a_credential_its_place(place: sdk.Draft, words: str) -> None:
+    lamp = sdk.get("lamp", "/lamp", input=sdk.Input, output=fix.Found, headers={"x-lamp": "on"})
+    with pytest.raises(sdk.InvalidManifest) as caught:
+        fix.connector(
+            auth=[sdk.token_profile(scopes=["repo"]), sdk.api_key(apply=[place])], operations=[*fix.operations(), lamp]
+        )
+    assert words in str(caught.value)
+
+
+def test_names_of_headers_and_of_parameters_are_apart() -> None:
+    places = [
+        sdk.in_header("{api_key}", name="State"),
+        sdk.in_query("State", "{api_key}"),
+        sdk.in_query("title", "{api_key}"),
+    ]
+    fix.connector(auth=[sdk.token_profile(scopes=["repo"]), sdk.api_key(apply=places)])
+
+
 def test_all_problems_are_reported_at_once() -> None:
     found = grant(
         "oauth2", authorize_url="x", token={"url": "y", "answer": {"scope": "z"}}, revoke={"exchange": {"url": "w"}}
