@@ -1,6 +1,6 @@
 """A connection with its credential, for tests of what is decided about them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from interlock.connections import (
     INSTALL_LIFE,
@@ -9,6 +9,9 @@ from interlock.connections import (
     Flow,
     Install,
     InstallState,
+    OAuthClient,
+    Registration,
+    Sealed,
     State,
 )
 
@@ -57,4 +60,19 @@ INSTALL = Install(
     expires_at=NOW + INSTALL_LIFE,
     created_at=NOW,
     updated_at=NOW,
+)
+SEALED = Sealed(key_id="key_1", nonce=b"n", ciphertext=b"c")
+CLIENT = OAuthClient(
+    oauth_client_id="ocl_1",
+    tenant_id="t1",
+    connector_id="acme",
+    issuer="https://acme.dev",
+    client_id="c-1",
+    registration=Registration.DYNAMIC,
+    client_auth="basic",
+    redirect_uris=("http://127.0.0.1/callback",),
+    sealed=SEALED,
+    fields=("client_secret",),
+    expires_at=NOW + timedelta(days=1),
+    created_at=NOW,
 )

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
-from fix_connections import CONNECTION, INSTALL, NOW
+from fix_connections import CLIENT, CONNECTION, INSTALL, NOW, SEALED
 from interlock import testing
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
@@ -17,11 +17,8 @@ from interlock.connections import (
     Happening,
     InstallState,
     ManagementMode,
-    OAuthClient,
     Reason,
     Refresh,
-    Registration,
-    Sealed,
     SourceKind,
     history,
     install_machine,
@@ -30,7 +27,6 @@ from interlock.kernel import Tx
 
 pytestmark = pytest.mark.anyio
 
-SEALED = Sealed(key_id="key_1", nonce=b"n", ciphertext=b"c")
 AWAITING = install_machine.await_callback(
     replace(INSTALL, link_digest="sha256:link", base_url="https://acme.dev", params={"site": "eu"}),
     state_digest="sha256:state",
@@ -39,20 +35,6 @@ AWAITING = install_machine.await_callback(
     issuer="https://acme.dev",
     sealed=SEALED,
     at=NOW,
-)
-CLIENT = OAuthClient(
-    oauth_client_id="ocl_1",
-    tenant_id="t1",
-    connector_id="acme",
-    issuer="https://acme.dev",
-    client_id="c-1",
-    registration=Registration.DYNAMIC,
-    client_auth="basic",
-    redirect_uris=("http://127.0.0.1/callback",),
-    sealed=SEALED,
-    fields=("client_secret",),
-    expires_at=NOW + timedelta(days=1),
-    created_at=NOW,
 )
 INSTALLS, CLIENTS, CONNECTIONS = sql.InstallRecords(), sql.ClientRecords(), sql.ConnectionRecords()
 

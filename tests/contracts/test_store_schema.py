@@ -175,6 +175,9 @@ NEW_IN_CONNECTIONS = (
 )
 
 FIRST_SCHEMA = (
+    "DROP TABLE key_rotations",
+    "DROP INDEX ix_credentials_tenant_id_credential_id",
+    "CREATE INDEX ix_credentials_key_id ON credentials (key_id)",
     "DROP TABLE installs",
     "DROP TABLE oauth_clients",
     "DROP TABLE connection_events",

@@ -4,8 +4,6 @@ import pytest
 
 from fix_app import World
 from interlock import runs
-from interlock.adapters import keys
-from interlock.kernel import PLATFORM_TENANT
 
 pytestmark = pytest.mark.anyio
 
@@ -14,7 +12,7 @@ async def test_a_process_older_than_the_key_exports_what_verifies(file_world: Wo
     async with file_world.process() as old:
         await old.connect(file_world.server.url)
         before = await old.il.trust()
-        await old.parts.keyring.rotate(PLATFORM_TENANT, keys.Purpose.SIGNING)
+        await old.parts.keyring.renew_signing()
         async with file_world.process() as new:
             outcome = await new.create()
         trust = runs.Trust.parse(await old.il.trust())

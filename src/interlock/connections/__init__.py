@@ -11,6 +11,7 @@ from interlock.connections import exchange, fields, install_machine, sources
 from interlock.connections.answer import Codes
 from interlock.connections.changing import Listener
 from interlock.connections.clients import OAuthClient, Registration
+from interlock.connections.clients import binding as client_binding
 from interlock.connections.connections import Connections
 from interlock.connections.desk import Begun, Desk, expire_installs
 from interlock.connections.errands import Errands, Pending, Show
@@ -54,6 +55,7 @@ from interlock.connections.history import ConnectionEvent, Happening
 from interlock.connections.history import check as check_history
 from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason
 from interlock.connections.leasing import Leases
+from interlock.connections.installs import binding as install_binding
 from interlock.connections.model import (
     MAX_LEASE,
     Connection,
@@ -66,9 +68,10 @@ from interlock.connections.model import (
     SourceKind,
     State,
 )
-from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, SecretSource, Standing
+from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, SealedRow, SecretSource, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
+from interlock.connections.sealing import binding_of as credential_binding
 from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
 from interlock.connections.transitions import ALLOWED, USABLE
@@ -136,6 +139,7 @@ __all__ = [
     "Registration",
     "Resolved",
     "Sealed",
+    "SealedRow",
     "SecretExposed",
     "SecretSource",
     "SecretUnavailable",
@@ -148,9 +152,12 @@ __all__ = [
     "TokenGrant",
     "WrongConnector",
     "check_history",
+    "client_binding",
+    "credential_binding",
     "exchange",
     "expire_installs",
     "fields",
+    "install_binding",
     "install_machine",
     "probe",
     "service",

@@ -1,6 +1,7 @@
 """What this room asks of others: where its records are kept, and who seals its secrets."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
@@ -12,6 +13,17 @@ from interlock.kernel import Secret, Tx
 
 Standing: TypeAlias = tuple[Connection, Credential | None]
 """A connection as stored, with its current credential version if it has one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedRow:
+    """A stored secret as whoever renews its seal sees it: the row's id, what it holds, and the associated data that ties the
+    two together."""
+
+    row_id: str
+    tenant_id: str
+    sealed: Sealed
+    aad: bytes = field(repr=False)
 
 
 class Cipher(Protocol):

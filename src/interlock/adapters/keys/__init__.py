@@ -1,6 +1,6 @@
 """Keys: the operator's root key, and the store's own keys wrapped under it.
 
-Owns: finding the root key, data keys (one per tenant) and signing keys, sealing, opening, signing.
+Owns: finding the root key, data keys (one per tenant) and signing keys, sealing, opening, signing, rotating.
 Refuses: knowing what is sealed or signed; keeping any key in the clear outside of memory.
 Invariants: a key serves one tenant and one purpose; a wrapped key opens only in its own row; nothing is ever written
 under a root key other than the store's.
@@ -17,13 +17,15 @@ from interlock.adapters.keys.errors import (
     WrongKey,
 )
 from interlock.adapters.keys.keyring import Keyring
-from interlock.adapters.keys.model import Purpose, Records
+from interlock.adapters.keys.model import Holding, Purpose, Records, StoredKey, StoredRotation
 from interlock.adapters.keys.root import RootKey, fleeting_root, load_root
+from interlock.adapters.keys.rotating import Rotating
 from interlock.adapters.keys.signer import Signer
 
 __all__ = [
     "MAKE",
     "PUT_BACK",
+    "Holding",
     "KeyDamaged",
     "KeyExposed",
     "KeyInvalid",
@@ -33,7 +35,10 @@ __all__ = [
     "Purpose",
     "Records",
     "RootKey",
+    "Rotating",
     "Signer",
+    "StoredKey",
+    "StoredRotation",
     "WrongKey",
     "fleeting_root",
     "load_root",

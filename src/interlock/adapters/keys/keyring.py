@@ -67,8 +67,7 @@ class Keyring:
     async def seal(self, tenant_id: str, plaintext: bytes, *, aad: bytes) -> connections.Sealed:
         """Encrypt under the tenant's active key, which is made if there is none."""
         key_id, key = await self._active(tenant_id)
-        nonce = self._random_bytes(_NONCE_BYTES)
-        return connections.Sealed(key_id=key_id, nonce=nonce, ciphertext=key.cipher.encrypt(nonce, plaintext, aad))
+        return self._encrypt(key_id, key, plaintext, aad)
 
     async def open(self, tenant_id: str, sealed: connections.Sealed, *, aad: bytes) -> bytes:
         """Decrypt under the key that sealed, active or retired. Raises connections.CredentialDamaged."""
@@ -93,13 +92,60 @@ class Keyring:
         # From the private halves: a row's own word for its public one might have been altered.
         return {key.key_id: base64.b64encode(_public_half(self._unwrap(key))).decode() for key in stored}
 
-    async def rotate(self, tenant_id: str, purpose: Purpose) -> str:
-        """Retire the active key and make a new one, whose id is returned.
+    async def renew_signing(self) -> str:
+        """Retire the active signing key and make a new one, whose id is returned. What the old one signed still verifies."""
+        write = self.draft(PLATFORM_TENANT, Purpose.SIGNING)
 
-        What the old one sealed still opens, and what it signed still verifies; a `Signer` already handed out goes on
-        with the old one.
-        """
-        return (await self._make(tenant_id, purpose, renew=True)).key_id
+        def renew(tx: Tx) -> StoredKey:
+            self._records.lock(tx, PLATFORM_TENANT, Purpose.SIGNING)
+            return write(tx)
+
+        return (await self._store.write(renew)).key_id
+
+    async def reseal(self, row: connections.SealedRow, *, under: str) -> connections.Sealed:
+        """What the row holds, sealed under that key of its tenant. Raises as `open`."""
+        plaintext = await self.open(row.tenant_id, row.sealed, aad=row.aad)
+        key = self._opened.get(under) or await self._load(under)
+        if key.tenant_id != row.tenant_id:
+            raise KeyDamaged(f"the key {under} is not one of the tenant whose secret it was to seal")
+        return self._encrypt(under, key, plaintext, row.aad)
+
+    async def require(self, key_id: str) -> None:
+        """Raises KeyNotFound, KeyDamaged and WrongKey unless that data key can be used."""
+        if key_id not in self._opened:
+            await self._load(key_id)
+
+    def draft(self, tenant_id: str, purpose: Purpose) -> Callable[[Tx], StoredKey]:
+        """A new key, as the function that writes it as the active one, under the lock of its tenant and purpose. The function
+        raises WrongKey."""
+        raw, nonce, key_id = self._random_bytes(_KEY_BYTES), self._random_bytes(_NONCE_BYTES), self._ids.new("key")
+        public = _public_half(raw) if purpose is Purpose.SIGNING else None
+        aad = binding(key_id=key_id, tenant_id=tenant_id, purpose=purpose, public=public)
+        wrapped = self._wrapper.encrypt(nonce, raw, aad)
+        created_at = self._clock.now()
+
+        def write(tx: Tx) -> StoredKey:
+            self._check_root(tx)
+            self._records.add(
+                tx,
+                key_id=key_id,
+                tenant_id=tenant_id,
+                purpose=purpose,
+                root_id=self._root.root_id,
+                nonce=nonce,
+                wrapped=wrapped,
+                public=public,
+                created_at=created_at,
+            )
+            stored = self._records.find(tx, key_id)
+            assert stored is not None
+            return stored
+
+        return write
+
+    def _encrypt(self, key_id: str, key: _DataKey, plaintext: bytes, aad: bytes) -> connections.Sealed:
+        nonce = self._random_bytes(_NONCE_BYTES)
+        return connections.Sealed(key_id=key_id, nonce=nonce, ciphertext=key.cipher.encrypt(nonce, plaintext, aad))
 
     async def _active(self, tenant_id: str) -> tuple[str, _DataKey]:
         # Read each time: another process may have rotated, and sealing is rare.
@@ -121,40 +167,20 @@ class Keyring:
 
     async def _ensure(self, tenant_id: str, purpose: Purpose) -> StoredKey:
         found = next((key for key in await self._list(tenant_id, purpose) if key.active), None)
-        return found or await self._make(tenant_id, purpose, renew=False)
+        return found or await self._make(tenant_id, purpose)
 
     async def _list(self, tenant_id: str, purpose: Purpose) -> Sequence[StoredKey]:
         return await self._store.read(lambda tx: self._records.list_keys(tx, tenant_id, purpose))
 
-    async def _make(self, tenant_id: str, purpose: Purpose, *, renew: bool) -> StoredKey:
-        raw, nonce, key_id = self._random_bytes(_KEY_BYTES), self._random_bytes(_NONCE_BYTES), self._ids.new("key")
-        public = _public_half(raw) if purpose is Purpose.SIGNING else None
-        aad = binding(key_id=key_id, tenant_id=tenant_id, purpose=purpose, public=public)
-        wrapped = self._wrapper.encrypt(nonce, raw, aad)
-        created_at = self._clock.now()
+    async def _make(self, tenant_id: str, purpose: Purpose) -> StoredKey:
+        write = self.draft(tenant_id, purpose)
 
-        def write(tx: Tx) -> StoredKey:
+        def make(tx: Tx) -> StoredKey:
             self._records.lock(tx, tenant_id, purpose)
-            self._check_root(tx)
             active = (key for key in self._records.list_keys(tx, tenant_id, purpose) if key.active)
-            if not renew and (found := next(active, None)) is not None:
-                return found  # another process was quicker
-            self._records.add(
-                tx,
-                key_id=key_id,
-                tenant_id=tenant_id,
-                purpose=purpose,
-                root_id=self._root.root_id,
-                nonce=nonce,
-                wrapped=wrapped,
-                public=public,
-                created_at=created_at,
-            )
-            stored = self._records.find(tx, key_id)
-            assert stored is not None
-            return stored
+            return next(active, None) or write(tx)  # another process may have been quicker
 
-        return await self._store.write(write)
+        return await self._store.write(make)
 
     def _check_root(self, tx: Tx) -> None:
         found = self._records.find_root(tx)

@@ -1,10 +1,11 @@
 """The stored form of a key, as this room sees it, and where it is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from interlock import connections
 from interlock.kernel import JSON, Tx, canonical
 
 
@@ -37,6 +38,63 @@ class StoredKey(Protocol):
     def wrapped(self) -> bytes: ...
     @property
     def public(self) -> bytes | None: ...
+
+
+class StoredRotation(Protocol):
+    """A change of a tenant's data key, and how far it has come.
+
+    It walks through the holdings, in order: those before `holding` are done, and of that one the rows up to `cursor`. `total`
+    were to be sealed anew when it began, `unopened` did not open and were left as they are. `step` grows with each batch.
+    """
+
+    @property
+    def rotation_id(self) -> str: ...
+    @property
+    def tenant_id(self) -> str: ...
+    @property
+    def to_key_id(self) -> str: ...
+    @property
+    def holding(self) -> str: ...
+    @property
+    def cursor(self) -> str: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def resealed(self) -> int: ...
+    @property
+    def unopened(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def started_at(self) -> datetime: ...
+    @property
+    def finished_at(self) -> datetime | None: ...
+
+
+class Holding(Protocol):
+    """A table of sealed secrets. Every method runs in the caller's transaction.
+
+    Every table that names a key has one: what none of them knows stays under its old key.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in a rotation's record."""
+        ...
+
+    def list_sealed(
+        self, tx: Tx, tenant_id: str, *, but: str, after: str, limit: int
+    ) -> Sequence[connections.SealedRow]:
+        """A tenant's rows that are not sealed under the key `but`, by row id, from the first after `after`."""
+        ...
+
+    def replace(self, tx: Tx, rows: Sequence[tuple[connections.SealedRow, connections.Sealed]]) -> int:
+        """Give each row its new seal, unless it holds something else by now. How many it was done to."""
+        ...
+
+    def count(self, tx: Tx, tenant_id: str) -> Mapping[str, int]:
+        """How many of a tenant's rows are sealed under each key; a key that seals none is left out."""
+        ...
 
 
 class Records(Protocol):
@@ -72,6 +130,43 @@ class Records(Protocol):
         created_at: datetime,
     ) -> None:
         """Insert an active key, and retire the one that was active."""
+        ...
+
+    def find_rotation(self, tx: Tx, tenant_id: str) -> StoredRotation | None:
+        """The tenant's rotation that is under way: there is one at most."""
+        ...
+
+    def fetch_rotation(self, tx: Tx, rotation_id: str) -> StoredRotation:
+        """A rotation that is there."""
+        ...
+
+    def add_rotation(
+        self,
+        tx: Tx,
+        *,
+        rotation_id: str,
+        tenant_id: str,
+        to_key_id: str,
+        holding: str,
+        total: int,
+        started_at: datetime,
+    ) -> None:
+        """Insert a rotation that has done nothing yet."""
+        ...
+
+    def advance(
+        self,
+        tx: Tx,
+        rotation_id: str,
+        *,
+        step: int,
+        holding: str,
+        cursor: str,
+        resealed: int,
+        unopened: int,
+        finished_at: datetime | None,
+    ) -> None:
+        """Say how far it has come after `step` steps."""
         ...
 
 

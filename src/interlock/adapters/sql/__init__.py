@@ -25,6 +25,7 @@ from interlock.adapters.sql.errors import (
     StoreUnavailable,
 )
 from interlock.adapters.sql.evidence import LedgerSink
+from interlock.adapters.sql.holdings import HOLDINGS
 from interlock.adapters.sql.housekeeping import sweep
 from interlock.adapters.sql.installs import ClientRecords, InstallRecords
 from interlock.adapters.sql.keys import KeyRecords
@@ -37,6 +38,7 @@ from interlock.adapters.sql.transaction import connection, lock
 from interlock.adapters.sql.validators import ValidatorRecords
 
 __all__ = [
+    "HOLDINGS",
     "ApprovalRecords",
     "BudgetRecords",
     "ClientRecords",

@@ -1,5 +1,7 @@
 """The tables of connections: accounts, sealed credential versions, leases, installs, clients, and what happened."""
 
+from typing import Final
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -11,9 +13,13 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where_set
+from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
+
+SEALED: Final = text("ciphertext IS NOT NULL")
+"""Of rows that hold a secret now: the ones that a rotation of keys walks through."""
 
 connections = Table(
     "connections",
@@ -70,7 +76,7 @@ credentials = Table(
     Column("overlap_until", Moment),
     Column("grant_json", Text),
     UniqueConstraint("connection_id", "version"),
-    Index(None, "key_id"),
+    where(SEALED, "tenant_id", "credential_id"),
 )
 
 leases = Table(

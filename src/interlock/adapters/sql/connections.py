@@ -86,7 +86,7 @@ class ConnectionRecords:
             return None
         first, second = len(_LEASE), len(_LEASE) + len(_ACCOUNT)
         lease = lease_from(dict(zip(_LEASE, row[:first], strict=True)))
-        credential = _credential(row[second:])
+        credential = credential_from(row[second:])
         return lease, _connection(row[first:second], ends=credential.expires_at), credential
 
     def add_lease(self, tx: Tx, lease: connections.Lease) -> None:
@@ -189,7 +189,7 @@ def _values(record: object, names: Sequence[str]) -> dict[str, Any]:
 
 def _standing(row: Sequence[Any]) -> connections.Standing:
     split = len(_ACCOUNT)
-    credential = None if row[split] is None else _credential(row[split:])
+    credential = None if row[split] is None else credential_from(row[split:])
     return _connection(row[:split], ends=None if credential is None else credential.expires_at), credential
 
 
@@ -219,7 +219,7 @@ def _connection(row: Sequence[Any], *, ends: datetime | None) -> connections.Con
     return connections.Connection(**facts)
 
 
-def _credential(row: Sequence[Any]) -> connections.Credential:
+def credential_from(row: Sequence[Any]) -> connections.Credential:
     facts: dict[str, Any] = dict(zip(_CREDENTIAL, row, strict=True))
     facts["fields"] = tuple(unpack(facts["fields"]))
     facts["grant"] = read_optional(facts.pop("grant_json"))

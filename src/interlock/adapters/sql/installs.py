@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, delete, insert, select, update
 
 from interlock import connections
 from interlock.adapters.sql.rows import optional, pack, pack_set, read_optional, unpack
@@ -112,10 +112,11 @@ def _row(install: connections.Install) -> dict[str, Any]:
 
 
 def _all(tx: Tx, query: Select[Any]) -> list[connections.Install]:
-    return [_install(dict(record)) for record in session(tx).execute(query).mappings()]
+    return [install_from(record) for record in session(tx).execute(query).mappings()]
 
 
-def _install(facts: dict[str, Any]) -> connections.Install:
+def install_from(record: RowMapping) -> connections.Install:
+    facts: dict[str, Any] = dict(record)
     found, reason = read_optional(facts.pop("found_json")), facts["reason"]
     facts |= {
         "flow": connections.Flow(facts["flow"]),
@@ -130,8 +131,10 @@ def _install(facts: dict[str, Any]) -> connections.Install:
 
 def _client(tx: Tx, query: Select[Any]) -> connections.OAuthClient | None:
     record = session(tx).execute(query).mappings().first()
-    if record is None:
-        return None
+    return None if record is None else client_from(record)
+
+
+def client_from(record: RowMapping) -> connections.OAuthClient:
     facts: dict[str, Any] = dict(record)
     facts |= {
         "registration": connections.Registration(facts["registration"]),

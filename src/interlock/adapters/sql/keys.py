@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import insert, select, update
 
+from interlock.adapters.sql.tables import UNFINISHED, key_rotations
 from interlock.adapters.sql.tables import keys as table
 from interlock.adapters.sql.transaction import connection, lock
 from interlock.kernel import Tx
@@ -33,6 +34,23 @@ class KeyRow:
     def active(self) -> bool:
         """Whether it is used for what is new."""
         return self.state == _ACTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRow:
+    """A rotation as it is stored."""
+
+    rotation_id: str
+    tenant_id: str
+    to_key_id: str
+    holding: str
+    cursor: str
+    total: int
+    resealed: int
+    unopened: int
+    step: int
+    started_at: datetime
+    finished_at: datetime | None
 
 
 class KeyRecords:
@@ -88,6 +106,71 @@ class KeyRecords:
             )
         )
 
+    def find_rotation(self, tx: Tx, tenant_id: str) -> RotationRow | None:
+        query = select(key_rotations).where(key_rotations.c.tenant_id == tenant_id, UNFINISHED)
+        row = connection(tx).execute(query).mappings().one_or_none()
+        return None if row is None else _rotation(row)
+
+    def fetch_rotation(self, tx: Tx, rotation_id: str) -> RotationRow:
+        query = select(key_rotations).where(key_rotations.c.rotation_id == rotation_id)
+        return _rotation(connection(tx).execute(query).mappings().one())
+
+    def add_rotation(
+        self,
+        tx: Tx,
+        *,
+        rotation_id: str,
+        tenant_id: str,
+        to_key_id: str,
+        holding: str,
+        total: int,
+        started_at: datetime,
+    ) -> None:
+        connection(tx).execute(
+            insert(key_rotations).values(
+                rotation_id=rotation_id,
+                tenant_id=tenant_id,
+                to_key_id=to_key_id,
+                holding=holding,
+                cursor="",
+                total=total,
+                resealed=0,
+                unopened=0,
+                step=0,
+                started_at=started_at,
+            )
+        )
+
+    def advance(
+        self,
+        tx: Tx,
+        rotation_id: str,
+        *,
+        step: int,
+        holding: str,
+        cursor: str,
+        resealed: int,
+        unopened: int,
+        finished_at: datetime | None,
+    ) -> None:
+        statement = (
+            update(key_rotations)
+            .where(key_rotations.c.rotation_id == rotation_id)
+            .values(
+                step=step,
+                holding=holding,
+                cursor=cursor,
+                resealed=resealed,
+                unopened=unopened,
+                finished_at=finished_at,
+            )
+        )
+        connection(tx).execute(statement)
+
 
 def _key(row: Mapping[Any, Any]) -> KeyRow:
     return KeyRow(**row)
+
+
+def _rotation(row: Mapping[Any, Any]) -> RotationRow:
+    return RotationRow(**row)

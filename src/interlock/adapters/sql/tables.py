@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
 from interlock.adapters.sql.connection_tables import (
+    SEALED,
     connection_events,
     connections,
     credentials,
@@ -30,7 +31,9 @@ from interlock.adapters.sql.connection_tables import (
 __all__ = [
     "NOT_COMPLETED",
     "RUNNING",
+    "SEALED",
     "TRACED",
+    "UNFINISHED",
     "approvals",
     "artifacts",
     "attempts",
@@ -44,6 +47,7 @@ __all__ = [
     "evidence",
     "idempotency_keys",
     "installs",
+    "key_rotations",
     "keys",
     "leases",
     "metadata",
@@ -58,6 +62,8 @@ NOT_COMPLETED: Final = text("state <> 'completed'")
 """Nearly all runs are completed: those are found as well without an index of their states, and each costs two entries less."""
 
 RUNNING: Final = text("state = 'running'")
+
+UNFINISHED: Final = text("finished_at IS NULL")
 
 TRACED: Final = text("trace_id <> run_id")
 """Of a run whose trace begins elsewhere: any other has its trace's id."""
@@ -230,6 +236,24 @@ keys = Table(
     Column("public", LargeBinary),
     Column("created_at", Moment, nullable=False),
     Index(None, "purpose", "state"),
+)
+
+key_rotations = Table(
+    "key_rotations",
+    metadata,
+    Column("rotation_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
+    Column("to_key_id", ID, nullable=False),
+    Column("holding", String(60), nullable=False),
+    Column("cursor", NAME, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("resealed", BigInteger, nullable=False),
+    Column("unopened", BigInteger, nullable=False),
+    Column("step", BigInteger, nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    # One that goes on at a time.
+    Index(None, "tenant_id", unique=True, sqlite_where=UNFINISHED, postgresql_where=UNFINISHED),
 )
 
 approvals = Table(

@@ -1,0 +1,143 @@
+"""A new data key for a tenant, and everything that older ones sealed sealed anew under it: in batches, while it is used.
+
+Before each batch and after it every row opens, under one key or the other; a row changes its key and its ciphertext in one
+statement. How far it has come is committed with the batch, so that any process goes on where one was killed. Two at once do
+no harm: of each batch one of them is committed, and the other begins with the next.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import datetime
+from typing import Final
+
+from interlock import connections
+from interlock.adapters.keys.errors import KeyDamaged, KeyNotFound
+from interlock.adapters.keys.keyring import Keyring
+from interlock.adapters.keys.model import Holding, Purpose, Records, StoredRotation
+from interlock.kernel import Clock, IdSource, Store, Tx
+
+BATCH: Final = 500
+"""Rows in one transaction."""
+
+
+class Rotating:
+    """Rotates data keys. Its methods raise WrongKey and StoreError."""
+
+    def __init__(
+        self,
+        ring: Keyring,
+        records: Records,
+        holdings: Sequence[Holding],
+        store: Store,
+        *,
+        clock: Clock,
+        ids: IdSource,
+        batch: int = BATCH,
+    ) -> None:
+        self._ring = ring
+        self._records = records
+        self._holdings = holdings
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._batch = batch
+
+    async def rotate(self, tenant_id: str) -> AsyncGenerator[StoredRotation]:
+        """Go on with the tenant's rotation, or begin one, to the end; after each batch, how far it has come."""
+        rotation = await self._begin(tenant_id)
+        yield rotation
+        while rotation.finished_at is None:
+            rotation = await self._step(rotation)
+            yield rotation
+
+    async def _begin(self, tenant_id: str) -> StoredRotation:
+        write_key = self._ring.draft(tenant_id, Purpose.DATA)
+        rotation_id, now = self._ids.new("krt"), self._clock.now()
+
+        def begin(tx: Tx) -> StoredRotation:
+            self._records.lock(tx, tenant_id, Purpose.DATA)
+            if (found := self._records.find_rotation(tx, tenant_id)) is not None:
+                return found
+            to_key_id = write_key(tx).key_id
+            self._records.add_rotation(
+                tx,
+                rotation_id=rotation_id,
+                tenant_id=tenant_id,
+                to_key_id=to_key_id,
+                holding=self._holdings[0].name,
+                total=self._count_left(tx, tenant_id, to_key_id),
+                started_at=now,
+            )
+            return self._records.fetch_rotation(tx, rotation_id)
+
+        return await self._store.write(begin)
+
+    async def _step(self, rotation: StoredRotation) -> StoredRotation:
+        holding = next(each for each in self._holdings if each.name == rotation.holding)
+        tenant_id, to_key_id, cursor = rotation.tenant_id, rotation.to_key_id, rotation.cursor
+        await self._ring.require(to_key_id)
+        rows = await self._store.read(
+            lambda tx: holding.list_sealed(tx, tenant_id, but=to_key_id, after=cursor, limit=self._batch)
+        )
+        # Outside of any transaction: for a key, another service may have to be asked.
+        renewed = [(row, sealed) for row in rows if (sealed := await self._reseal(row, to_key_id)) is not None]
+        now = self._clock.now()
+
+        def write(tx: Tx) -> StoredRotation:
+            self._records.lock(tx, tenant_id, Purpose.DATA)
+            stored = self._records.fetch_rotation(tx, rotation.rotation_id)
+            if stored.step != rotation.step:
+                return stored  # another process has taken this step
+            if rows:
+                resealed = rotation.resealed + holding.replace(tx, renewed)
+                unopened = rotation.unopened + len(rows) - len(renewed)
+                self._advance(tx, rotation, (holding.name, rows[-1].row_id), resealed=resealed, unopened=unopened)
+            else:
+                self._turn(tx, rotation, now)
+            return self._records.fetch_rotation(tx, rotation.rotation_id)
+
+        return await self._store.write(write)
+
+    async def _reseal(self, row: connections.SealedRow, to_key_id: str) -> connections.Sealed | None:
+        """None for what does not open: it stays as it is, and the rest does not wait for it."""
+        try:
+            return await self._ring.reseal(row, under=to_key_id)
+        except (connections.CredentialDamaged, KeyDamaged, KeyNotFound):
+            return None
+
+    def _turn(self, tx: Tx, rotation: StoredRotation, now: datetime) -> None:
+        """One holding is done: go on with the next, or end. A process that had looked up its key before the rotation began may
+        have sealed something since; then all holdings are walked through again."""
+        names = [holding.name for holding in self._holdings]
+        following = names[names.index(rotation.holding) + 1 :]
+        if following:
+            self._advance(tx, rotation, (following[0], ""))
+        elif self._count_left(tx, rotation.tenant_id, rotation.to_key_id) > rotation.unopened:
+            self._advance(tx, rotation, (names[0], ""), unopened=0)
+        else:
+            self._advance(tx, rotation, (rotation.holding, rotation.cursor), finished_at=now)
+
+    def _advance(
+        self,
+        tx: Tx,
+        rotation: StoredRotation,
+        place: tuple[str, str],
+        *,
+        resealed: int | None = None,
+        unopened: int | None = None,
+        finished_at: datetime | None = None,
+    ) -> None:
+        self._records.advance(
+            tx,
+            rotation.rotation_id,
+            step=rotation.step + 1,
+            holding=place[0],
+            cursor=place[1],
+            resealed=rotation.resealed if resealed is None else resealed,
+            unopened=rotation.unopened if unopened is None else unopened,
+            finished_at=finished_at,
+        )
+
+    def _count_left(self, tx: Tx, tenant_id: str, to_key_id: str) -> int:
+        """How many secrets of the tenant are sealed under other keys."""
+        counts = [holding.count(tx, tenant_id) for holding in self._holdings]
+        return sum(rows for each in counts for key_id, rows in each.items() if key_id != to_key_id)

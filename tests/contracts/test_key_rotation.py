@@ -1,0 +1,307 @@
+"""A tenant's data key is replaced while it is used, on every engine."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import anyio
+import pytest
+from sqlalchemy import select, update
+
+from fix_connections import CLIENT, INSTALL, NOW
+from interlock import connections, testing
+from interlock.adapters import keys, sql
+from interlock.adapters.sql import tables
+from interlock.connections import Connections, TokenGrant
+from interlock.kernel import Caller, Secret, Tx
+
+pytestmark = pytest.mark.anyio
+
+ROOT = keys.RootKey(bytes(range(32)), source="test")
+OTHER = keys.RootKey(bytes(range(1, 33)), source="test")
+ANN = Caller(tenant_id="t1", actor="ann")
+BOB = Caller(tenant_id="t2", actor="bob")
+BATCH = 3
+CREDENTIALS, INSTALLS, CLIENTS = sql.HOLDINGS
+
+
+class Process:
+    """What one process has of its own: a keyring, a desk, a rotation."""
+
+    def __init__(
+        self, store: sql.SqlStore, root: keys.RootKey, clock: testing.ManualClock, ids: testing.SequentialIds
+    ) -> None:
+        records = sql.KeyRecords()
+        self.store = store
+        self.ring = keys.Keyring(root, records, store, clock=clock, ids=ids)
+        self.desk = Connections(store, sql.ConnectionRecords(), self.ring, clock=clock, ids=ids)
+        self.rotating = keys.Rotating(self.ring, records, sql.HOLDINGS, store, clock=clock, ids=ids, batch=BATCH)
+
+    async def connect(self, name: str, *, caller: Caller = ANN, token: str | None = None) -> None:
+        secret = Secret(token or f"token-of-{name}-0123456789")
+        await self.desk.connect_token(
+            caller,
+            TokenGrant(
+                connector_id="acme",
+                profile_id="token",
+                fields=("token",),
+                secrets={"token": secret},
+                subject="octo",
+                scopes=frozenset({"read"}),
+                name=name,
+            ),
+        )
+
+    async def token(self, name: str, *, caller: Caller = ANN) -> str:
+        resolved = await self.desk.resolve(caller, connector_id="acme", scopes={"read"}, connection=name)
+        (secret,) = await self.desk.secrets_of(resolved)
+        return secret.reveal()
+
+    async def rotate(self, caller: Caller = ANN) -> keys.StoredRotation:
+        return [each async for each in self.rotating.rotate(caller.tenant_id)][-1]
+
+    async def key_ids(self, caller: Caller = ANN) -> dict[str, int]:
+        """How many rows are sealed under each key."""
+
+        def count(tx: Tx) -> Counter[str]:
+            return sum((Counter(holding.count(tx, caller.tenant_id)) for holding in sql.HOLDINGS), Counter[str]())
+
+        return dict(await self.store.read(count))
+
+
+class Maker:
+    """Makes processes on one store, or on another opening of it."""
+
+    def __init__(self, store: sql.SqlStore) -> None:
+        self._store = store
+        self._clock, self._ids = testing.ManualClock(), testing.SequentialIds()
+
+    def __call__(self, *, store: sql.SqlStore | None = None, root: keys.RootKey = ROOT) -> Process:
+        return Process(store or self._store, root, self._clock, self._ids)
+
+
+@pytest.fixture
+def make(store: sql.SqlStore) -> Maker:
+    return Maker(store)
+
+
+async def connected(process: Process, count: int) -> list[str]:
+    names = [f"n{number}" for number in range(count)]
+    for name in names:
+        await process.connect(name)
+    return names
+
+
+async def change(process: Process, name: str, **values: object) -> None:
+    """What somebody did to the sealed row of a connection."""
+    current = (
+        select(tables.connections.c.current_credential_id).where(tables.connections.c.name == name).scalar_subquery()
+    )
+    statement = update(tables.credentials).where(tables.credentials.c.credential_id == current).values(**values)
+
+    def write(tx: Tx) -> None:
+        sql.connection(tx).execute(statement)
+
+    await process.store.write(write)
+
+
+def test_every_table_that_names_a_key_is_rotated():
+    sealed = {table.name for table in tables.metadata.sorted_tables if {"key_id", "ciphertext"} <= set(table.c.keys())}
+    assert sealed == {holding.name for holding in sql.HOLDINGS}
+
+
+async def test_all_secrets_move_to_the_new_key_and_stay_readable(make: Maker):
+    process, other = make(), make()
+    names = await connected(process, 2 * BATCH + 1)
+    await process.connect("theirs", caller=BOB)
+    before, theirs = await process.key_ids(), await process.key_ids(BOB)
+    seen: list[keys.StoredRotation] = []  # three batches, and one look past the end of each holding
+    async for rotation in process.rotating.rotate("t1"):
+        seen.append(rotation)
+        assert [await other.token(name) for name in names] == [f"token-of-{name}-0123456789" for name in names]
+    assert [each.resealed for each in seen] == [0, BATCH, 2 * BATCH, *[2 * BATCH + 1] * 4]
+    assert (seen[-1].total, seen[-1].unopened) == (len(names), 0)
+    assert await process.key_ids() == {seen[-1].to_key_id: len(names)}
+    assert seen[-1].to_key_id not in before
+    assert await process.key_ids(BOB) == theirs
+    assert await make().token("n0") == "token-of-n0-0123456789"
+
+
+async def test_it_goes_on_where_it_was_left_by_any_process(make: Maker):
+    process = make()
+    names = await connected(process, 2 * BATCH)
+    first = process.rotating.rotate("t1")
+    while not (left := await anext(first)).resealed:
+        pass
+    await first.aclose()
+    after = [each async for each in make().rotating.rotate("t1")]
+    assert (after[0].rotation_id, after[0].step, after[0].resealed) == (left.rotation_id, left.step, BATCH)
+    assert after[-1].resealed == len(names)
+    assert (await make().rotate()).rotation_id != left.rotation_id  # that one has ended
+
+
+async def test_a_live_process_takes_the_new_key_for_what_it_seals(make: Maker):
+    old = make()
+    await connected(old, BATCH + 1)
+    rotation = old.rotating.rotate("t1")
+    to_key_id = (await anext(rotation)).to_key_id
+    await make().connect("late")
+    await old.connect("later")
+    assert await old.key_ids() == {to_key_id: 2, **dict.fromkeys(set(await old.key_ids()) - {to_key_id}, BATCH + 1)}
+    assert await make().token("late") == await old.token("late")
+    await rotation.aclose()
+
+
+async def test_what_was_sealed_late_under_the_old_key_is_found(make: Maker):
+    """By a process that looked its key up before the rotation, and wrote after it had passed."""
+    process = make()
+    await connected(process, BATCH)
+    slow = await process.ring.seal("t1", b'{"token":"slow-0123456789"}', aad=b"")
+    rotation = process.rotating.rotate("t1")
+    while (await anext(rotation)).resealed < BATCH:
+        pass
+    await process.connect("a-late-one")
+    await move(process, "a-late-one", slow.key_id)
+    last = [each async for each in rotation][-1]
+    assert last.resealed == BATCH + 1
+    assert await process.key_ids() == {last.to_key_id: BATCH + 1}
+    assert await process.token("a-late-one") == "token-of-a-late-one-0123456789"
+
+
+async def move(process: Process, name: str, key_id: str) -> None:
+    """Seal a connection's secret under another key, as a slow process would."""
+    resolved = await process.desk.resolve(ANN, connector_id="acme", scopes={"read"}, connection=name)
+
+    def find(tx: Tx) -> connections.SealedRow:
+        rows = CREDENTIALS.list_sealed(tx, "t1", but="", after="", limit=100)
+        return next(row for row in rows if row.row_id == resolved.credential.credential_id)
+
+    row = await process.store.read(find)
+    sealed = await process.ring.reseal(row, under=key_id)
+    assert await process.store.write(lambda tx: CREDENTIALS.replace(tx, [(row, sealed)])) == 1
+
+
+async def test_two_at_once_do_no_harm(make: Maker, store_url: str, open_store: Callable[[str], sql.SqlStore]):
+    first = make()
+    names = await connected(first, 4 * BATCH)
+    ends: list[keys.StoredRotation] = []
+
+    async def rotate(process: Process) -> None:
+        ends.append(await process.rotate())
+
+    async with anyio.create_task_group() as tasks:
+        for process in (first, make(), make(store=open_store(store_url))):
+            tasks.start_soon(rotate, process)
+    assert {each.rotation_id for each in ends} == {ends[0].rotation_id}
+    assert {each.resealed for each in ends} == {len(names)}
+    assert await first.key_ids() == {ends[0].to_key_id: len(names)}
+    assert [await first.token(name) for name in names] == [f"token-of-{name}-0123456789" for name in names]
+
+
+async def test_what_does_not_open_is_left_and_told(make: Maker):
+    process = make()
+    names = await connected(process, BATCH + 1)
+    await change(process, "n0", ciphertext=b"x" * 40)
+    await change(process, "n1", key_id="key_nowhere")
+    rotation = await process.rotate()
+    assert (rotation.resealed, rotation.unopened) == (len(names) - 2, 2)
+    left = await process.key_ids()
+    assert left[rotation.to_key_id] == len(names) - 2
+    assert left["key_nowhere"] == 1
+    assert await process.token("n2") == "token-of-n2-0123456789"
+    again = await process.rotate()
+    assert (again.resealed, again.unopened) == (len(names) - 2, 2)
+
+
+async def test_a_token_that_is_replaced_or_revoked_meanwhile_stays_so(make: Maker):
+    process = make()
+    await connected(process, 2)
+    rows = await process.store.read(lambda tx: CREDENTIALS.list_sealed(tx, "t1", but="", after="", limit=9))
+    to_key_id = (await process.rotate()).to_key_id
+    stale = [(row, await process.ring.reseal(row, under=row.sealed.key_id)) for row in rows]
+    await process.desk.revoke(ANN, "n0", "left")
+    await process.connect("n1", token="another-token-0123456789")
+    assert await process.store.write(lambda tx: CREDENTIALS.replace(tx, stale)) == 0
+    assert await process.key_ids() == {to_key_id: 1}
+    assert await process.token("n1") == "another-token-0123456789"
+
+
+async def sealed_install(process: Process) -> connections.Install:
+    aad = connections.install_binding(INSTALL)
+    install = replace(INSTALL, sealed=await process.ring.seal("t1", b"a verifier", aad=aad))
+    await process.store.write(lambda tx: sql.InstallRecords().insert(tx, install))
+    return install
+
+
+async def sealed_client(process: Process) -> connections.OAuthClient:
+    aad = connections.client_binding(CLIENT)
+    client = replace(CLIENT, sealed=await process.ring.seal("t1", b"a secret", aad=aad))
+    await process.store.write(lambda tx: sql.ClientRecords().save(tx, client))
+    return client
+
+
+async def test_open_installs_and_our_own_clients_move_too(make: Maker):
+    process, other = make(), make()
+    await process.connect("n0")
+    await sealed_install(process)
+    await sealed_client(process)
+    rotation = await process.rotate()
+    assert (rotation.total, rotation.resealed, rotation.unopened) == (3, 3, 0)
+    assert await process.key_ids() == {rotation.to_key_id: 3}
+    install = await process.store.read(lambda tx: sql.InstallRecords().find(tx, "t1", INSTALL.install_id))
+    client = await process.store.read(lambda tx: sql.ClientRecords().find_client(tx, "t1", CLIENT.oauth_client_id))
+    for row, aad, plaintext in (
+        (install, connections.install_binding(INSTALL), b"a verifier"),
+        (client, connections.client_binding(CLIENT), b"a secret"),
+    ):
+        assert row is not None
+        assert row.sealed is not None
+        assert await other.ring.open("t1", row.sealed, aad=aad) == plaintext
+
+
+async def test_an_install_that_ends_and_a_client_that_is_replaced_meanwhile_stay_so(make: Maker):
+    process = make()
+    install, client = await sealed_install(process), await sealed_client(process)
+    stale: dict[str, connections.SealedRow] = {}
+    for holding in (INSTALLS, CLIENTS):
+        (stale[holding.name],) = await process.store.read(
+            lambda tx, holding=holding: holding.list_sealed(tx, "t1", but="", after="", limit=9)
+        )
+    ended = connections.install_machine.cancel(install, at=NOW)
+    newer = replace(client, oauth_client_id="ocl_2")
+    assert await process.store.write(lambda tx: sql.InstallRecords().replace(tx, install, ended))
+    await process.store.write(lambda tx: sql.ClientRecords().save(tx, newer))
+    for holding in (INSTALLS, CLIENTS):
+        row = stale[holding.name]
+        resealed = await process.ring.reseal(row, under=row.sealed.key_id)
+        assert await process.store.write(lambda tx, h=holding, r=row, s=resealed: h.replace(tx, [(r, s)])) == 0
+    assert await process.store.read(lambda tx: sql.InstallRecords().find(tx, "t1", INSTALL.install_id)) == ended
+    assert await process.store.read(lambda tx: sql.ClientRecords().find_client(tx, "t1", "ocl_2")) == newer
+    rotation = await process.rotate()
+    assert (rotation.resealed, rotation.unopened) == (0, 1)  # a client's secret opens in its own row only
+
+
+async def test_connecting_while_it_rotates_loses_nothing(make: Maker):
+    process = make()
+    names = await connected(process, 3 * BATCH)
+
+    async def reconnect() -> None:
+        for name in names:
+            with suppress(connections.ConnectionChanged):
+                await process.connect(name, token=f"renewed-{name}-0123456789")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(reconnect)
+        tasks.start_soon(make().rotate)
+    assert [await process.token(name) for name in names] == [f"renewed-{name}-0123456789" for name in names]
+    rotation = await process.rotate()  # what was sealed while the last one ended moves with the next
+    assert await process.key_ids() == {rotation.to_key_id: len(names)}
+
+
+async def test_a_wrong_root_key_begins_nothing(make: Maker):
+    process = make()
+    await connected(process, 1)
+    with pytest.raises(keys.WrongKey):
+        await make(root=OTHER).rotate()
+    assert await process.store.read(lambda tx: sql.KeyRecords().find_rotation(tx, "t1")) is None
