@@ -157,16 +157,15 @@ async def test_what_was_sealed_late_under_the_old_key_is_found(make: Maker):
     """By a process that looked its key up before the rotation, and wrote after it had passed."""
     process = make()
     await connected(process, BATCH)
-    slow = await process.ring.seal("t1", b'{"token":"slow-0123456789"}', aad=b"")
+    (old_key_id,) = await process.key_ids()
     rotation = process.rotating.rotate("t1")
     while (await anext(rotation)).resealed < BATCH:
         pass
-    await process.connect("a-late-one")
-    await move(process, "a-late-one", slow.key_id)
+    await move(process, "n0", old_key_id)
     last = [each async for each in rotation][-1]
     assert last.resealed == BATCH + 1
-    assert await process.key_ids() == {last.to_key_id: BATCH + 1}
-    assert await process.token("a-late-one") == "token-of-a-late-one-0123456789"
+    assert await process.key_ids() == {last.to_key_id: BATCH}
+    assert await process.token("n0") == "token-of-n0-0123456789"
 
 
 async def move(process: Process, name: str, key_id: str) -> None:
