@@ -1,7 +1,7 @@
 """A tenant's data key is replaced while it is used, on every engine."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,11 +30,16 @@ class Process:
     """What one process has of its own: a keyring, a desk, a rotation."""
 
     def __init__(
-        self, store: sql.SqlStore, root: keys.RootKey, clock: testing.ManualClock, ids: testing.SequentialIds
+        self,
+        store: sql.SqlStore,
+        root: keys.RootCipher,
+        former: Sequence[keys.RootCipher],
+        clock: testing.ManualClock,
+        ids: testing.SequentialIds,
     ) -> None:
         records = sql.KeyRecords()
         self.store = store
-        self.ring = keys.Keyring(root, records, store, clock=clock, ids=ids)
+        self.ring = keys.Keyring(root, records, store, clock=clock, ids=ids, former=former)
         self.desk = Connections(store, sql.ConnectionRecords(), self.ring, clock=clock, ids=ids)
         self.rotating = keys.Rotating(self.ring, records, sql.HOLDINGS, store, clock=clock, ids=ids, batch=BATCH)
 
@@ -58,8 +63,14 @@ class Process:
         (secret,) = await self.desk.secrets_of(resolved)
         return secret.reveal()
 
-    async def rotate(self, caller: Caller = ANN) -> keys.StoredRotation:
-        return [each async for each in self.rotating.rotate(caller.tenant_id)][-1]
+    async def steps(self) -> AsyncGenerator[keys.StoredRotation]:
+        begun = await self.rotating.begin("t1")
+        yield begun
+        async for step in self.rotating.follow(begun):
+            yield step
+
+    async def rotate(self) -> keys.StoredRotation:
+        return [step async for step in self.steps()][-1]
 
     async def key_ids(self, caller: Caller = ANN) -> dict[str, int]:
         """How many rows are sealed under each key."""
@@ -77,8 +88,10 @@ class Maker:
         self._store = store
         self._clock, self._ids = testing.ManualClock(), testing.SequentialIds()
 
-    def __call__(self, *, store: sql.SqlStore | None = None, root: keys.RootKey = ROOT) -> Process:
-        return Process(store or self._store, root, self._clock, self._ids)
+    def __call__(
+        self, *, store: sql.SqlStore | None = None, root: keys.RootCipher = ROOT, former: Sequence[keys.RootCipher] = ()
+    ) -> Process:
+        return Process(store or self._store, root, former, self._clock, self._ids)
 
 
 @pytest.fixture
@@ -117,7 +130,7 @@ async def test_all_secrets_move_to_the_new_key_and_stay_readable(make: Maker):
     await process.connect("theirs", caller=BOB)
     before, theirs = await process.key_ids(), await process.key_ids(BOB)
     seen: list[keys.StoredRotation] = []  # three batches, and one look past the end of each holding
-    async for rotation in process.rotating.rotate("t1"):
+    async for rotation in process.steps():
         seen.append(rotation)
         assert [await other.token(name) for name in names] == [f"token-of-{name}-0123456789" for name in names]
     assert [each.resealed for each in seen] == [0, BATCH, 2 * BATCH, *[2 * BATCH + 1] * 4]
@@ -131,11 +144,11 @@ async def test_all_secrets_move_to_the_new_key_and_stay_readable(make: Maker):
 async def test_it_goes_on_where_it_was_left_by_any_process(make: Maker):
     process = make()
     names = await connected(process, 2 * BATCH)
-    first = process.rotating.rotate("t1")
+    first = process.steps()
     while not (left := await anext(first)).resealed:
         pass
     await first.aclose()
-    after = [each async for each in make().rotating.rotate("t1")]
+    after = [each async for each in make().steps()]
     assert (after[0].rotation_id, after[0].step, after[0].resealed) == (left.rotation_id, left.step, BATCH)
     assert after[-1].resealed == len(names)
     assert (await make().rotate()).rotation_id != left.rotation_id  # that one has ended
@@ -144,7 +157,7 @@ async def test_it_goes_on_where_it_was_left_by_any_process(make: Maker):
 async def test_a_live_process_takes_the_new_key_for_what_it_seals(make: Maker):
     old = make()
     await connected(old, BATCH + 1)
-    rotation = old.rotating.rotate("t1")
+    rotation = old.steps()
     to_key_id = (await anext(rotation)).to_key_id
     await make().connect("late")
     await old.connect("later")
@@ -158,7 +171,7 @@ async def test_what_was_sealed_late_under_the_old_key_is_found(make: Maker):
     process = make()
     await connected(process, BATCH)
     (old_key_id,) = await process.key_ids()
-    rotation = process.rotating.rotate("t1")
+    rotation = process.steps()
     while (await anext(rotation)).resealed < BATCH:
         pass
     await move(process, "n0", old_key_id)
@@ -186,12 +199,15 @@ async def test_two_at_once_do_no_harm(make: Maker, store_url: str, open_store: C
     names = await connected(first, 4 * BATCH)
     ends: list[keys.StoredRotation] = []
 
-    async def rotate(process: Process) -> None:
-        ends.append(await process.rotate())
+    async def follow(rotation: AsyncGenerator[keys.StoredRotation]) -> None:
+        ends.append([each async for each in rotation][-1])
 
+    processes = (first, make(), make(store=open_store(store_url)))
+    begun = [process.steps() for process in processes]
+    assert len({(await anext(rotation)).rotation_id for rotation in begun}) == 1
     async with anyio.create_task_group() as tasks:
-        for process in (first, make(), make(store=open_store(store_url))):
-            tasks.start_soon(rotate, process)
+        for rotation in begun:
+            tasks.start_soon(follow, rotation)
     assert {each.rotation_id for each in ends} == {ends[0].rotation_id}
     assert {each.resealed for each in ends} == {len(names)}
     assert await first.key_ids() == {ends[0].to_key_id: len(names)}
@@ -304,3 +320,78 @@ async def test_a_wrong_root_key_begins_nothing(make: Maker):
     with pytest.raises(keys.WrongKey):
         await make(root=OTHER).rotate()
     assert await process.store.read(lambda tx: sql.KeyRecords().find_rotation(tx, "t1")) is None
+
+
+async def roots(process: Process) -> set[str]:
+    """The root keys that the store's keys are wrapped under."""
+    return {key.root_id for key in await process.store.read(sql.KeyRecords().list_all)}
+
+
+async def test_the_store_goes_over_to_another_root_key(make: Maker):
+    old = make()
+    await connected(old, 1)
+    await old.connect("theirs", caller=BOB)
+    signer = await old.ring.signer()
+    both = make(root=OTHER, former=[ROOT])
+    assert await both.token("n0") == "token-of-n0-0123456789"  # as long as both are there it does not matter which
+    await both.connect("between", caller=Caller(tenant_id="t3", actor="cid"))
+    assert await roots(both) == {ROOT.root_id}
+    assert await both.ring.rewrap() == 4
+    assert await both.ring.rewrap() == 0
+    assert await roots(both) == {OTHER.root_id}
+    new = make(root=OTHER)
+    assert await new.token("n0") == "token-of-n0-0123456789"
+    assert await new.token("theirs", caller=BOB) == "token-of-theirs-0123456789"
+    assert (await new.ring.signer()).key_id == signer.key_id
+    assert await old.token("n0") == "token-of-n0-0123456789"  # its keys are in memory
+    with pytest.raises(keys.WrongKey, match=OTHER.root_id):
+        await make().token("n0")
+
+
+class Meanwhile:
+    """A root key during whose work something else happens, once."""
+
+    def __init__(self, root: keys.RootKey, act: Callable[[], Awaitable[object]]) -> None:
+        self._root, self._act = root, act
+        self._done = False
+        self.root_id, self.source = root.root_id, root.source
+
+    async def wrap(self, raw: bytes, *, aad: bytes) -> keys.Wrapped:
+        if not self._done:
+            self._done = True
+            await self._act()
+        return await self._root.wrap(raw, aad=aad)
+
+    async def unwrap(self, wrapped: keys.Wrapped, *, aad: bytes) -> bytes | None:
+        return await self._root.unwrap(wrapped, aad=aad)
+
+
+async def test_a_key_that_is_made_while_the_root_changes_goes_with_it(make: Maker):
+    old = make()
+    await connected(old, 1)
+
+    async def connect() -> None:
+        await make().connect("theirs", caller=BOB)
+
+    assert await make(root=Meanwhile(OTHER, connect), former=[ROOT]).ring.rewrap() == 2
+    assert await roots(old) == {OTHER.root_id}
+    assert await make(root=OTHER).token("theirs", caller=BOB) == "token-of-theirs-0123456789"
+
+
+async def test_a_key_that_is_wrapped_while_the_root_changes_is_wrapped_again(make: Maker):
+    await connected(make(), 1)
+
+    async def rewrap() -> None:
+        await make(root=OTHER, former=[ROOT]).ring.rewrap()
+
+    process = make(root=OTHER, former=[Meanwhile(ROOT, rewrap)])
+    await process.connect("theirs", caller=BOB)
+    assert await roots(process) == {OTHER.root_id}
+    assert await make(root=OTHER).token("theirs", caller=BOB) == "token-of-theirs-0123456789"
+
+
+async def test_a_store_is_not_rewrapped_without_its_own_root_key(make: Maker):
+    await connected(make(), 1)
+    with pytest.raises(keys.WrongKey, match=ROOT.root_id):
+        await make(root=OTHER).ring.rewrap()
+    assert await roots(make()) == {ROOT.root_id}

@@ -7,6 +7,7 @@ only room that imports adapters and connectors; what it opens it closes.
 from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
+from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
 from interlock.app.leasing import Leases
 from interlock.app.local_plane import (
     UnknownSandbox,
@@ -54,11 +55,17 @@ __all__ = [
     "Installs",
     "Interlock",
     "InvalidSettings",
+    "Key",
+    "KeyState",
+    "KeyStatus",
+    "Keychain",
     "Leases",
     "LocalPlane",
     "Placed",
     "Ran",
     "RemotePlane",
+    "Root",
+    "Rotation",
     "Runs",
     "Settings",
     "SettingsFile",
@@ -80,8 +87,10 @@ __all__ = [
     "local_sandboxes",
     "make_lane",
     "make_node_credentials",
+    "make_root_key",
     "migrate",
     "open_evidence",
+    "open_keychain",
     "open_local_plane",
     "open_remote_plane",
     "open_standing_node",

@@ -64,10 +64,10 @@ async def assemble(
     for broken in capabilities.left_out:
         _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
     # Before the store: a missing key must not leave an empty store behind.
-    root = provided.load_root(settings, create=create)
+    root, former = provided.load_root(settings, create=create), provided.load_former()
     store = sql.open_store(settings.store_url, create=create)
     try:
-        ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids)
+        ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids, former=former)
         await ring.check()
         ways: dict[connections.SourceKind, connections.SecretSource] = {}
         desk = connections.Connections(

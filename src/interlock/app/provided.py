@@ -105,6 +105,14 @@ def secret_sources(
     }
 
 
+def load_former() -> "Sequence[keys.RootCipher]":
+    """The root key that a store goes over from, if one is named. Raises KeyMissing, KeyInvalid, KeyExposed."""
+    from interlock.adapters import keys
+
+    previous = keys.load_previous(os.environ)
+    return [] if previous is None else [previous]
+
+
 def has_store(settings: Settings) -> bool:
     """Whether the store that the settings name is there, in whatever state. Raises InvalidStoreUrl."""
     from interlock.adapters import sql

@@ -54,8 +54,8 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening
 from interlock.connections.history import check as check_history
 from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason
-from interlock.connections.leasing import Leases
 from interlock.connections.installs import binding as install_binding
+from interlock.connections.leasing import Leases
 from interlock.connections.model import (
     MAX_LEASE,
     Connection,
@@ -68,7 +68,15 @@ from interlock.connections.model import (
     SourceKind,
     State,
 )
-from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, SealedRow, SecretSource, Standing
+from interlock.connections.ports import (
+    Cipher,
+    ClientRecords,
+    InstallRecords,
+    Records,
+    SealedRow,
+    SecretSource,
+    Standing,
+)
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
 from interlock.connections.sealing import binding_of as credential_binding

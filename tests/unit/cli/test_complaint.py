@@ -59,7 +59,7 @@ EXIT_CODES = {
         invalid_allowance invalid_argument invalid_budget invalid_configuration
         invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
         invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario
-        invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing
+        invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing key_present
         manifest_changed missing_scopes no_connection no_credentials not_approved not_cancellable not_found
         reauth_required request_too_large request_too_slow role_missing rule_astray run_not_found
         run_not_held run_not_waiting sandbox_not_enforced secret_exposed secret_unavailable self_review

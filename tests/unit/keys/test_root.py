@@ -24,7 +24,7 @@ def put(path: Path, text: str = BASE64, mode: int = 0o600) -> Path:
 @pytest.mark.parametrize("text", [HEX, HEX.upper(), BASE64, BASE64.rstrip("="), f" {BASE64}\n"])
 def test_both_spellings_give_one_key(text: str, tmp_path: Path):
     root = keys.load_root(environ={"INTERLOCK_KEY": text}, config_dir=tmp_path)
-    assert root.reveal() == RAW
+    assert root.root_id == keys.RootKey(RAW, source="test").root_id
     assert root.source == "INTERLOCK_KEY"
     assert root.root_id == keys.load_root(environ={"INTERLOCK_KEY": HEX}).root_id
 
@@ -63,7 +63,7 @@ def test_a_key_made_by_another_process_meanwhile_stands(tmp_path: Path):
         return bytes(range(7, 7 + count))
 
     root = keys.load_root(environ={}, create=True, config_dir=tmp_path, random_bytes=interrupted)
-    assert root.reveal() == RAW
+    assert root.root_id == keys.RootKey(RAW, source="test").root_id
 
 
 def test_a_shared_database_refuses_the_generated_key(tmp_path: Path):
@@ -124,3 +124,26 @@ def test_a_root_key_does_not_travel():
     assert HEX[:16] not in root.root_id
     with pytest.raises(TypeError):
         pickle.dumps(root)
+
+
+def test_the_previous_key_has_variables_of_its_own(tmp_path: Path):
+    assert keys.load_previous({"INTERLOCK_KEY": HEX}) is None
+    told = keys.load_previous({"INTERLOCK_KEY_PREVIOUS": HEX})
+    filed = keys.load_previous({"INTERLOCK_KEY_PREVIOUS_FILE": str(put(tmp_path / "old"))})
+    assert told is not None
+    assert filed is not None
+    assert told.root_id == filed.root_id
+    assert (told.source, filed.source) == ("INTERLOCK_KEY_PREVIOUS", str(tmp_path / "old"))
+    with pytest.raises(keys.KeyMissing, match="INTERLOCK_KEY_PREVIOUS_FILE"):
+        keys.load_previous({"INTERLOCK_KEY_PREVIOUS_FILE": str(tmp_path / "nothing")})
+
+
+def test_a_key_is_made_in_a_file_of_its_own_and_none_is_overwritten(tmp_path: Path):
+    made = keys.make_key(tmp_path / "deep" / "new.key")
+    path = tmp_path / "deep" / "new.key"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert keys.load_root(environ={"INTERLOCK_KEY_FILE": str(path)}).root_id == made.root_id
+    content = path.read_bytes()
+    with pytest.raises(keys.KeyPresent, match=r"new\.key"):
+        keys.make_key(path)
+    assert path.read_bytes() == content

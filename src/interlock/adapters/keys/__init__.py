@@ -14,11 +14,13 @@ from interlock.adapters.keys.errors import (
     KeyInvalid,
     KeyMissing,
     KeyNotFound,
+    KeyPresent,
     WrongKey,
+    wrong_key,
 )
 from interlock.adapters.keys.keyring import Keyring
-from interlock.adapters.keys.model import Holding, Purpose, Records, StoredKey, StoredRotation
-from interlock.adapters.keys.root import RootKey, fleeting_root, load_root
+from interlock.adapters.keys.model import Holding, Purpose, Records, RootCipher, StoredKey, StoredRotation, Wrapped
+from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_previous, load_root, make_key
 from interlock.adapters.keys.rotating import Rotating
 from interlock.adapters.keys.signer import Signer
 
@@ -31,15 +33,22 @@ __all__ = [
     "KeyInvalid",
     "KeyMissing",
     "KeyNotFound",
+    "KeyPresent",
     "Keyring",
     "Purpose",
     "Records",
+    "RootCipher",
     "RootKey",
     "Rotating",
     "Signer",
     "StoredKey",
     "StoredRotation",
+    "Wrapped",
     "WrongKey",
     "fleeting_root",
+    "generated_path",
+    "load_previous",
     "load_root",
+    "make_key",
+    "wrong_key",
 ]

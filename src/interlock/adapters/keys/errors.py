@@ -1,5 +1,8 @@
 """What can go wrong with keys."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 from interlock.kernel import ConfigurationError, Retry, StoreError
 
 PUT_BACK = "Put back the key that this store was made with: what it holds opens under no other."
@@ -12,6 +15,13 @@ class KeyMissing(ConfigurationError):
 
     code = "key_missing"
     next_step = f"`interlock init` makes a key for this machine; or set INTERLOCK_KEY to the output of: {MAKE}"
+
+
+class KeyPresent(ConfigurationError):
+    """A root key was to be made where a file is already; nothing was written."""
+
+    code = "key_present"
+    next_step = "Name another file. A key that is in use is never overwritten: what it wrapped opens under no other."
 
 
 class KeyInvalid(ConfigurationError):
@@ -32,7 +42,10 @@ class WrongKey(ConfigurationError):
     """The store was sealed under another root key."""
 
     code = "wrong_key"
-    next_step = "Point INTERLOCK_KEY or INTERLOCK_KEY_FILE at the key that the store was made with."
+    next_step = (
+        "Point INTERLOCK_KEY or INTERLOCK_KEY_FILE at the key that the store was made with; if it is to go over to a new one, "
+        "the old one goes to INTERLOCK_KEY_PREVIOUS or INTERLOCK_KEY_PREVIOUS_FILE, for `interlock keys rotate --root`."
+    )
 
 
 class KeyNotFound(StoreError):
@@ -49,3 +62,16 @@ class KeyDamaged(StoreError):
     code = "key_damaged"
     retry = Retry.NEVER
     next_step = "The keys table was damaged: restore it from a backup, or connect the services again."
+
+
+class _Root(Protocol):
+    @property
+    def root_id(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
+
+def wrong_key(needed: str, here: Sequence[_Root]) -> WrongKey:
+    """The error that names the key that is needed, and those that were found."""
+    found = " and ".join(f"the one from {root.source} is {root.root_id}" for root in here)
+    return WrongKey(f"this store was sealed under the root key {needed}, and {found}")

@@ -1,6 +1,7 @@
 """The stored form of a key, as this room sees it, and where it is kept."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -14,6 +15,36 @@ class Purpose(StrEnum):
 
     DATA = "data"
     SIGNING = "signing"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrapped:
+    """A key that only its root cipher opens."""
+
+    nonce: bytes = field(repr=False)
+    ciphertext: bytes = field(repr=False)
+
+
+class RootCipher(Protocol):
+    """The top key: what every other key of a store is wrapped under. It may lie with another service."""
+
+    @property
+    def root_id(self) -> str:
+        """Which key it is, in at most 200 characters that give nothing away: it stands beside each key that it wraps."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Where it was found, for people."""
+        ...
+
+    async def wrap(self, raw: bytes, *, aad: bytes) -> Wrapped:
+        """Encrypt; `aad` must be given again to open."""
+        ...
+
+    async def unwrap(self, wrapped: Wrapped, *, aad: bytes) -> bytes | None:
+        """Decrypt. None: ciphertext or `aad` are not those that this key wrapped."""
+        ...
 
 
 class StoredKey(Protocol):
@@ -38,6 +69,8 @@ class StoredKey(Protocol):
     def wrapped(self) -> bytes: ...
     @property
     def public(self) -> bytes | None: ...
+    @property
+    def created_at(self) -> datetime: ...
 
 
 class StoredRotation(Protocol):
@@ -112,8 +145,16 @@ class Records(Protocol):
         """The fingerprint of the root key under which the store's keys are wrapped, if there are any."""
         ...
 
-    def lock(self, tx: Tx, tenant_id: str, purpose: str) -> None:
-        """Wait until no other transaction makes or retires such keys, and keep others out until this one ends."""
+    def list_all(self, tx: Tx) -> Sequence[StoredKey]:
+        """Every key of every tenant, newest first."""
+        ...
+
+    def rewrap(self, tx: Tx, key_id: str, *, root_id: str, wrapped: Wrapped) -> None:
+        """Give a key another wrapping."""
+        ...
+
+    def lock(self, tx: Tx) -> None:
+        """Wait until no other transaction makes, retires or wraps keys, and keep others out until this one ends."""
         ...
 
     def add(
@@ -134,6 +175,10 @@ class Records(Protocol):
 
     def find_rotation(self, tx: Tx, tenant_id: str) -> StoredRotation | None:
         """The tenant's rotation that is under way: there is one at most."""
+        ...
+
+    def list_rotations(self, tx: Tx) -> Sequence[StoredRotation]:
+        """Every tenant's rotation that is under way, oldest first."""
         ...
 
     def fetch_rotation(self, tx: Tx, rotation_id: str) -> StoredRotation:
@@ -180,3 +225,8 @@ def binding(*, key_id: str, tenant_id: str, purpose: str, public: bytes | None) 
         "public": None if public is None else public.hex(),
     }
     return canonical(facts)
+
+
+def binding_of(stored: StoredKey) -> bytes:
+    """The associated data of a stored key."""
+    return binding(key_id=stored.key_id, tenant_id=stored.tenant_id, purpose=stored.purpose, public=stored.public)

@@ -5,14 +5,14 @@ statement. How far it has come is committed with the batch, so that any process 
 no harm: of each batch one of them is committed, and the other begins with the next.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from interlock import connections
 from interlock.adapters.keys.errors import KeyDamaged, KeyNotFound
 from interlock.adapters.keys.keyring import Keyring
-from interlock.adapters.keys.model import Holding, Purpose, Records, StoredRotation
+from interlock.adapters.keys.model import Holding, Purpose, Records, StoredKey, StoredRotation
 from interlock.kernel import Clock, IdSource, Store, Tx
 
 BATCH: Final = 500
@@ -41,23 +41,20 @@ class Rotating:
         self._ids = ids
         self._batch = batch
 
-    async def rotate(self, tenant_id: str) -> AsyncGenerator[StoredRotation]:
-        """Go on with the tenant's rotation, or begin one, to the end; after each batch, how far it has come."""
-        rotation = await self._begin(tenant_id)
-        yield rotation
+    async def follow(self, rotation: StoredRotation) -> AsyncGenerator[StoredRotation]:
+        """Carry a rotation on to its end; after each batch, how far it has come."""
         while rotation.finished_at is None:
             rotation = await self._step(rotation)
             yield rotation
 
-    async def _begin(self, tenant_id: str) -> StoredRotation:
-        write_key = self._ring.draft(tenant_id, Purpose.DATA)
+    async def begin(self, tenant_id: str) -> StoredRotation:
+        """The tenant's rotation that is under way, or else a new one, with a new active key."""
         rotation_id, now = self._ids.new("krt"), self._clock.now()
 
-        def begin(tx: Tx) -> StoredRotation:
-            self._records.lock(tx, tenant_id, Purpose.DATA)
+        def begin(tx: Tx, new: Callable[[], StoredKey]) -> StoredRotation:
             if (found := self._records.find_rotation(tx, tenant_id)) is not None:
                 return found
-            to_key_id = write_key(tx).key_id
+            to_key_id = new().key_id
             self._records.add_rotation(
                 tx,
                 rotation_id=rotation_id,
@@ -69,7 +66,7 @@ class Rotating:
             )
             return self._records.fetch_rotation(tx, rotation_id)
 
-        return await self._store.write(begin)
+        return await self._ring.add(tenant_id, Purpose.DATA, begin)
 
     async def _step(self, rotation: StoredRotation) -> StoredRotation:
         holding = next(each for each in self._holdings if each.name == rotation.holding)
@@ -83,7 +80,7 @@ class Rotating:
         now = self._clock.now()
 
         def write(tx: Tx) -> StoredRotation:
-            self._records.lock(tx, tenant_id, Purpose.DATA)
+            self._records.lock(tx)
             stored = self._records.fetch_rotation(tx, rotation.rotation_id)
             if stored.step != rotation.step:
                 return stored  # another process has taken this step

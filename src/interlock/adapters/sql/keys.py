@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import insert, select, update
 
@@ -14,6 +14,13 @@ from interlock.kernel import Tx
 
 _ACTIVE: Final = "active"
 _RETIRED: Final = "retired"
+
+
+class _Wrapped(Protocol):
+    @property
+    def nonce(self) -> bytes: ...
+    @property
+    def ciphertext(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +78,16 @@ class KeyRecords:
     def find_root(self, tx: Tx) -> str | None:
         return connection(tx).execute(select(table.c.root_id).limit(1)).scalar_one_or_none()
 
-    def lock(self, tx: Tx, tenant_id: str, purpose: str) -> None:
-        lock(tx, f"keys:{purpose}:{tenant_id}")
+    def list_all(self, tx: Tx) -> Sequence[KeyRow]:
+        query = select(table).order_by(table.c.created_at.desc(), table.c.key_id.desc())
+        return [_key(row) for row in connection(tx).execute(query).mappings()]
+
+    def rewrap(self, tx: Tx, key_id: str, *, root_id: str, wrapped: _Wrapped) -> None:
+        statement = update(table).where(table.c.key_id == key_id)
+        connection(tx).execute(statement.values(root_id=root_id, nonce=wrapped.nonce, wrapped=wrapped.ciphertext))
+
+    def lock(self, tx: Tx) -> None:
+        lock(tx, "keys")
 
     def add(
         self,
@@ -114,6 +129,10 @@ class KeyRecords:
     def fetch_rotation(self, tx: Tx, rotation_id: str) -> RotationRow:
         query = select(key_rotations).where(key_rotations.c.rotation_id == rotation_id)
         return _rotation(connection(tx).execute(query).mappings().one())
+
+    def list_rotations(self, tx: Tx) -> Sequence[RotationRow]:
+        query = select(key_rotations).where(UNFINISHED).order_by(key_rotations.c.rotation_id)
+        return [_rotation(row) for row in connection(tx).execute(query).mappings()]
 
     def add_rotation(
         self,
