@@ -21,10 +21,11 @@ from interlock.adapters.keys.errors import (
 from interlock.adapters.keys.keyring import Keyring
 from interlock.adapters.keys.model import Holding, Purpose, Records, RootCipher, StoredKey, StoredRotation, Wrapped
 from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_previous, load_root, make_key
-from interlock.adapters.keys.rotating import Rotating
+from interlock.adapters.keys.rotating import BATCH, Rotating
 from interlock.adapters.keys.signer import Signer
 
 __all__ = [
+    "BATCH",
     "MAKE",
     "PUT_BACK",
     "Holding",
