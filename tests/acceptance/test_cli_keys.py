@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from fix_cli import OTHER_TOKEN, REPOSITORY, Shell
+from fix_roots import TOKEN as VAULT_TOKEN
+from fix_roots import VAULT_KEY, Vault
 
 OLD = bytes(range(32)).hex()
 
@@ -138,3 +140,45 @@ def damage(shell: Shell) -> None:
 def test_a_store_of_which_everything_is_in_memory_is_refused(bare_shell: Shell):
     told = bare_shell.run("keys", "status", "--store", ":memory:", "--json")
     assert (told.code, told.error["code"]) == (2, "store_not_kept")
+
+
+def test_a_store_goes_over_to_a_key_in_vault(shell: Shell, vault: Vault):
+    old = shell.folder / "config" / "interlock" / "root.key"
+    named = {
+        "INTERLOCK_KEYS__ROOT": "vault-transit",
+        "INTERLOCK_KEYS__VAULT_ADDRESS": vault.url,
+        "INTERLOCK_KEYS__VAULT_KEY": VAULT_KEY,
+        "VAULT_TOKEN": VAULT_TOKEN,
+    }
+    both = {**named, "INTERLOCK_KEY_PREVIOUS_FILE": str(old)}
+    assert works(shell, **both)
+    assert shell.good("keys", "rotate", "--root", environment=both)["root_id"] == "vault:transit/interlock"
+    old.unlink()
+    assert works(shell, **named)
+    assert shell.run("doctor", environment=named).code == 0
+    (shell.folder / "token").write_text(f"{VAULT_TOKEN}\n")
+    filed = {**named, "VAULT_TOKEN": "", "INTERLOCK_KEYS__VAULT_TOKEN_FILE": "token"}
+    assert works(shell, **filed)
+    told = shell.run("doctor", "--json", environment={**named, "VAULT_TOKEN": ""})
+    assert (told.code, told.json["checks"][-1]["error"]["code"]) == (2, "root_refused")
+    vault.answer = (503, b"{}")
+    told = shell.run("doctor", "--json", environment=named)
+    assert (told.code, told.json["checks"][-1]["error"]["code"]) == (7, "root_unavailable")
+    assert VAULT_TOKEN not in told.out
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"INTERLOCK_KEYS__ROOT": "vault-transit"},
+        {"INTERLOCK_KEYS__ROOT": "aws-kms"},
+        {"INTERLOCK_KEYS__VAULT_KEY": "transit/interlock"},
+        {"INTERLOCK_KEYS__VAULT_KEY": "no-mount", "INTERLOCK_KEYS__VAULT_ADDRESS": "https://vault.example"},
+        {"INTERLOCK_KEYS__VAULT_KEY": "transit/../x?y", "INTERLOCK_KEYS__VAULT_ADDRESS": "https://vault.example"},
+        {"INTERLOCK_KEYS__ROOT": "keychain"},
+    ],
+)
+def test_half_a_root_key_is_refused(shell: Shell, named: dict[str, str]):
+    told = shell.run("keys", "status", "--json", environment=named)
+    assert (told.code, told.error["code"]) == (2, "invalid_settings")
+    assert "keys" in told.error["message"].lower()

@@ -10,7 +10,7 @@ from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
-from interlock.app import provided
+from interlock.app import provided, roots
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.settings import Settings, SettingsFile
@@ -64,7 +64,7 @@ async def assemble(
     for broken in capabilities.left_out:
         _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
     # Before the store: a missing key must not leave an empty store behind.
-    root, former = provided.load_root(settings, create=create), provided.load_former()
+    root, former = roots.load_root(settings, create=create), roots.load_former(settings)
     store = sql.open_store(settings.store_url, create=create)
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids, former=former)

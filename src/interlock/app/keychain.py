@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlock.app import provided
+from interlock.app import roots
 from interlock.app.settings import Settings
 from interlock.kernel import PLATFORM_TENANT, Clock, ConfigurationError, IdSource, SystemClock, Tx, Uuid7Ids
 
@@ -85,7 +85,7 @@ class KeyStatus:
 
 class Keychain:
     """The keys of one store. What only looks needs no root key. Its methods raise StoreError, and those that change something
-    WrongKey and as `provided.load_root`."""
+    WrongKey and as `roots.load_root`."""
 
     def __init__(self, settings: Settings, store: "sql.SqlStore", clock: Clock, ids: IdSource) -> None:
         from interlock.adapters import sql
@@ -151,14 +151,14 @@ class Keychain:
     def _ring(self) -> "keys.Keyring":
         from interlock.adapters import keys
 
-        root, former = provided.load_root(self._settings, create=False), provided.load_former()
+        root, former = roots.load_root(self._settings, create=False), roots.load_former(self._settings)
         return keys.Keyring(root, self._records, self._store, clock=self._clock, ids=self._ids, former=former)
 
     def _roots(self) -> tuple[Root | None, Sequence[Root], ConfigurationError | None]:
         former: Sequence[Root] = []
         try:
-            former = [_root(each) for each in provided.load_former()]
-            return _root(provided.load_root(self._settings, create=False)), former, None
+            former = [_root(each) for each in roots.load_former(self._settings)]
+            return _root(roots.load_root(self._settings, create=False)), former, None
         except ConfigurationError as error:
             return None, former, error
 

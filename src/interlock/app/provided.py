@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from interlock import budgets, catalog, policy, sdk
 from interlock.app import rules
-from interlock.app.settings import Settings, SettingsFile, is_memory
+from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import ConfigurationError, Secret
 
 if TYPE_CHECKING:
     from interlock import connections
-    from interlock.adapters import keys
 
 
 PASSED_ON: Final = (
@@ -43,24 +42,6 @@ class CannotIsolate(ConfigurationError):
     next_step = "Declare how its writes are settled as data (`path`), or take it off `connectors.isolated`."
 
 
-def load_root(settings: Settings, *, create: bool) -> "keys.RootKey":
-    """The root key; one made on the spot for a store in memory. Raises InvalidStoreUrl, KeyMissing, KeyInvalid, KeyExposed."""
-    from interlock.adapters import keys, sql
-
-    if is_memory(settings.store):
-        return keys.fleeting_root()
-    sql.parse_address(settings.store_url)  # of a wrong address and a missing key, the address is what to mend first
-    shared = settings.store_url.startswith(("postgresql://", "postgres://"))
-    try:
-        return keys.load_root(environ=os.environ, create=create and not shared, allow_generated=not shared)
-    except keys.KeyMissing as error:
-        if shared:
-            error.next_step = f"Set INTERLOCK_KEY, the same for every process, to the output of: {keys.MAKE}"
-        elif has_store(settings):
-            error.next_step = keys.PUT_BACK
-        raise
-
-
 def read_client(settings: Settings, connector_id: str) -> "connections.exchange.Client | None":
     """Our OAuth client for a connector, if the settings have one. Read when it is needed, and kept nowhere. Raises
     FileUnreadable, ClientSecretMissing."""
@@ -78,9 +59,11 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
             )
         secret = Secret(text)
     elif said.client_secret_file is not None:
-        secret = Secret(_read(settings.folder / said.client_secret_file, "client secret").strip())
+        secret = Secret(read_text(settings.folder / said.client_secret_file, "client secret").strip())
     key = (
-        None if said.private_key_file is None else Secret(_read(settings.folder / said.private_key_file, "private key"))
+        None
+        if said.private_key_file is None
+        else Secret(read_text(settings.folder / said.private_key_file, "private key"))
     )
     return connections.exchange.Client(client_id=said.client_id, secret=secret, key=key, key_id=said.key_id)
 
@@ -105,14 +88,6 @@ def secret_sources(
     }
 
 
-def load_former() -> "Sequence[keys.RootCipher]":
-    """The root key that a store goes over from, if one is named. Raises KeyMissing, KeyInvalid, KeyExposed."""
-    from interlock.adapters import keys
-
-    previous = keys.load_previous(os.environ)
-    return [] if previous is None else [previous]
-
-
 def has_store(settings: Settings) -> bool:
     """Whether the store that the settings name is there, in whatever state. Raises InvalidStoreUrl."""
     from interlock.adapters import sql
@@ -132,7 +107,7 @@ def read_rules(settings: Settings, file: SettingsFile | None) -> tuple[policy.Po
     `rules.read`."""
     if settings.policy_file is not None:
         path = settings.folder / settings.policy_file
-        return rules.read(policy.parse_document(_read(path, "policy file"), source=str(path)), alone=True)
+        return rules.read(policy.parse_document(read_text(path, "policy file"), source=str(path)), alone=True)
     return (policy.DEFAULT, ()) if file is None else rules.read(file.document)
 
 
@@ -171,7 +146,7 @@ def _read_manifests(settings: Settings) -> tuple[list[sdk.Manifest], list[catalo
     for name in settings.connectors.manifests:
         path = settings.folder / name
         try:
-            manifests.append(sdk.load_manifest(_read(path, "manifest"), source=str(path)))
+            manifests.append(sdk.load_manifest(read_text(path, "manifest"), source=str(path)))
         except (FileUnreadable, sdk.InvalidManifest) as error:
             unread.append(catalog.Broken.of(str(path), error))
     return manifests, unread
@@ -206,7 +181,8 @@ def trusts(settings: Settings, discovery: catalog.Discovery, manifest: sdk.Manif
     return manifest.names_code and manifest.connector_id not in settings.connectors.isolated
 
 
-def _read(path: Path, what: str) -> str:
+def read_text(path: Path, what: str) -> str:
+    """A file that the settings name. Raises FileUnreadable."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

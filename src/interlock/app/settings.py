@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +54,13 @@ def _allowance(entry: str) -> str:
     return entry
 
 
+def _path(text: str) -> str:
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)*", text, re.ASCII) is None or len(text) > 80:
+        raise ValueError("must be names of letters, digits, dots and dashes, joined by slashes; at most 80 characters")
+    return text
+
+
+_Path: TypeAlias = Annotated[str, AfterValidator(_path)]
 _Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 _Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 _Allowance: TypeAlias = Annotated[str, AfterValidator(_allowance)]
@@ -129,6 +137,34 @@ class OAuthSettings(Part):
         return self
 
 
+class KeySettings(Part):
+    """`root` says where the root key lies: with us, or in a service that wraps the other keys and never gives it out.
+    `vault_key` is the transit engine's mount and the key's name, `vault_token_file` the file with the token (else VAULT_TOKEN),
+    `vault_authorities` a file of certificates in PEM. `aws_key` is an ARN. What is named beside `root` is taken for a store
+    that goes over from there."""
+
+    root: Literal["local", "vault-transit", "aws-kms"] = "local"
+    vault_address: _Address | None = None
+    vault_key: _Path | None = None
+    vault_namespace: _Path | None = None
+    vault_token_file: _Address | None = None
+    vault_authorities: _Address | None = None
+    aws_key: _Name | None = None
+    aws_endpoint: _Address | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.vault_address is None) is not (self.vault_key is None):
+            raise ValueError("`vault_address` and `vault_key` go together")
+        if self.vault_key is not None and "/" not in self.vault_key:
+            raise ValueError("`vault_key` must be a mount and the name of a key, such as transit/interlock")
+        if self.root == "vault-transit" and self.vault_key is None:
+            raise ValueError("`root` is vault-transit, which needs `vault_address` and `vault_key`")
+        if self.root == "aws-kms" and self.aws_key is None:
+            raise ValueError("`root` is aws-kms, which needs `aws_key`")
+        return self
+
+
 _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = ":memory:"
 
@@ -154,6 +190,7 @@ class Settings(Part):
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()
     oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
+    keys: KeySettings = KeySettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock import policy, sdk
-from interlock.app import foreign, provided
+from interlock.app import foreign, provided, roots
 from interlock.app import settings as configuration
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import JSON, InterlockError, StoreError, SystemClock, Uuid7Ids, is_interruption
@@ -168,7 +168,7 @@ def _offers() -> Iterator[Check]:
 
 def _key(settings: Settings) -> Check:
     try:
-        root = provided.load_root(settings, create=False)
+        root = roots.load_root(settings, create=False)
     except InterlockError as error:
         return _failed("key", error)
     return Check(name="key", health=Health.OK, found=f"{root.root_id} from {root.source}")

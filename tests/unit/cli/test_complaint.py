@@ -60,9 +60,9 @@ EXIT_CODES = {
         invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
         invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario
         invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing key_present
-        manifest_changed missing_scopes no_connection no_credentials not_approved not_cancellable not_found
-        reauth_required request_too_large request_too_slow role_missing rule_astray run_not_found
-        run_not_held run_not_waiting sandbox_not_enforced secret_exposed secret_unavailable self_review
+        kms_missing manifest_changed missing_scopes no_connection no_credentials not_approved
+        not_cancellable not_found reauth_required request_too_large request_too_slow role_missing
+        root_refused rule_astray run_not_found run_not_held run_not_waiting sandbox_not_enforced self_review
         stale_execution store_not_kept subject_broken target_refused telemetry_missing token_missing
         unauthenticated unknown_capability unknown_connector unknown_place unknown_sandbox unknown_subject
         unknown_target usage wrong_connector wrong_host wrong_key
@@ -79,8 +79,8 @@ EXIT_CODES = {
     7: """
         artifact_damaged blob_missing blob_unavailable credential_damaged foreign_file journal_busy
         journal_damaged journal_unavailable key_damaged key_not_found ledger_damaged migrations_pending
-        schema_too_new store_busy store_closed store_damaged store_error store_full store_missing
-        store_read_only store_unavailable
+        root_unavailable schema_too_new store_busy store_closed store_damaged store_error store_full
+        store_missing store_read_only store_unavailable
     """,
     130: """
         interrupted

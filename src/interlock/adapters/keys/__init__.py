@@ -1,4 +1,4 @@
-"""Keys: the operator's root key, and the store's own keys wrapped under it.
+"""Keys: the root key, with the operator or with a service, and the store's own keys wrapped under it.
 
 Owns: finding the root key, data keys (one per tenant) and signing keys, sealing, opening, signing, rotating.
 Refuses: knowing what is sealed or signed; keeping any key in the clear outside of memory.
@@ -6,6 +6,7 @@ Invariants: a key serves one tenant and one purpose; a wrapped key opens only in
 under a root key other than the store's.
 """
 
+from interlock.adapters.keys.aws import AwsKms
 from interlock.adapters.keys.errors import (
     MAKE,
     PUT_BACK,
@@ -15,6 +16,9 @@ from interlock.adapters.keys.errors import (
     KeyMissing,
     KeyNotFound,
     KeyPresent,
+    KmsMissing,
+    RootRefused,
+    RootUnavailable,
     WrongKey,
     wrong_key,
 )
@@ -23,11 +27,13 @@ from interlock.adapters.keys.model import Holding, Purpose, Records, RootCipher,
 from interlock.adapters.keys.root import RootKey, fleeting_root, generated_path, load_previous, load_root, make_key
 from interlock.adapters.keys.rotating import BATCH, Rotating
 from interlock.adapters.keys.signer import Signer
+from interlock.adapters.keys.vault import VaultTransit
 
 __all__ = [
     "BATCH",
     "MAKE",
     "PUT_BACK",
+    "AwsKms",
     "Holding",
     "KeyDamaged",
     "KeyExposed",
@@ -36,14 +42,18 @@ __all__ = [
     "KeyNotFound",
     "KeyPresent",
     "Keyring",
+    "KmsMissing",
     "Purpose",
     "Records",
     "RootCipher",
     "RootKey",
+    "RootRefused",
+    "RootUnavailable",
     "Rotating",
     "Signer",
     "StoredKey",
     "StoredRotation",
+    "VaultTransit",
     "Wrapped",
     "WrongKey",
     "fleeting_root",

@@ -48,6 +48,27 @@ class WrongKey(ConfigurationError):
     )
 
 
+class RootUnavailable(StoreError):
+    """The service that holds the root key cannot be reached, or cannot answer now."""
+
+    code = "root_unavailable"
+    next_step = "Look at that service, and try again: what is sealed opens when it answers."
+
+
+class RootRefused(ConfigurationError):
+    """The service that holds the root key refuses it to this process."""
+
+    code = "root_refused"
+    next_step = "Give the process a token or a role that may encrypt and decrypt with that key, and see whether the key is there."
+
+
+class KmsMissing(ConfigurationError):
+    """The package for AWS KMS is not installed."""
+
+    code = "kms_missing"
+    next_step = "Install the extra: `pip install 'interlock[aws]'`."
+
+
 class KeyNotFound(StoreError):
     """A row is sealed under a key that the store does not have."""
 
