@@ -331,7 +331,7 @@ async def test_the_store_goes_over_to_another_root_key(make: Maker):
     old = make()
     await connected(old, 1)
     await old.connect("theirs", caller=BOB)
-    signer = await old.ring.signer()
+    signer = await old.ring.take_signer()
     both = make(root=OTHER, former=[ROOT])
     assert await both.token("n0") == "token-of-n0-0123456789"  # as long as both are there it does not matter which
     await both.connect("between", caller=Caller(tenant_id="t3", actor="cid"))
@@ -342,7 +342,7 @@ async def test_the_store_goes_over_to_another_root_key(make: Maker):
     new = make(root=OTHER)
     assert await new.token("n0") == "token-of-n0-0123456789"
     assert await new.token("theirs", caller=BOB) == "token-of-theirs-0123456789"
-    assert (await new.ring.signer()).key_id == signer.key_id
+    assert (await new.ring.take_signer()).key_id == signer.key_id
     assert await old.token("n0") == "token-of-n0-0123456789"  # its keys are in memory
     with pytest.raises(keys.WrongKey, match=OTHER.root_id):
         await make().token("n0")

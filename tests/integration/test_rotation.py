@@ -1,4 +1,4 @@
-"""A signing key is rotated while processes are open: what each of them exports verifies."""
+"""A signing key is replaced while processes are open: what each of them exports verifies, and they follow."""
 
 import pytest
 
@@ -20,3 +20,15 @@ async def test_a_process_older_than_the_key_exports_what_verifies(file_world: Wo
         verdict = runs.verify.verify(await old.il.runs.packet(outcome.run_id), trust=trust)
         assert verdict.ok, verdict.problems
         assert set(verdict.signers) == set(trust.keys)
+
+
+async def test_a_running_process_signs_with_the_new_key_from_its_next_look_on(file_world: World):
+    async with file_world.process() as old, file_world.process() as other:
+        await old.connect(file_world.server.url)
+        before = old.parts.keyring.current.key_id
+        renewed = await other.parts.keyring.renew_signing()
+        assert (await old.create("first")).state is runs.State.COMPLETED
+        assert (await old.last()).run.signing_key_id == before
+        await old.parts.keyring.take_signer()  # what `keep_signer` does every half a minute
+        await old.create("second")
+        assert (await old.last()).run.signing_key_id == renewed

@@ -69,6 +69,7 @@ async def assemble(
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids, former=former)
         await ring.check()
+        await ring.take_signer()
         ways: dict[connections.SourceKind, connections.SecretSource] = {}
         desk = connections.Connections(
             store, sql.ConnectionRecords(), ring, clock=clock, ids=ids, listener=listener, ways=ways
@@ -84,7 +85,7 @@ async def assemble(
             pending=pending,
             rules=rules or judged,
             limits=limits,
-            signer=await ring.signer(),
+            ring=ring,
             clock=clock,
             ids=ids,
         )
@@ -139,7 +140,7 @@ def _wire(
     pending: connections.Pending,
     rules: policy.Policy,
     limits: Sequence[budgets.Rule],
-    signer: runs.Signer,
+    ring: keys.Keyring,
     clock: Clock,
     ids: IdSource,
 ) -> runs.Wiring:
@@ -162,7 +163,7 @@ def _wire(
         budgets=_budgets(store, clock, limits, lease),
         node=node,
         authorizer=authorizer,
-        signer=signer,
+        signing=ring,
         blobs=blobs.ObjectBlobs(settings.blobs_url),
         validators=sql.ValidatorRecords(),
         handlers=handlers.Hosts(isolated=frozenset(settings.connectors.isolated), child=handlers.ChildHost()),
@@ -220,7 +221,6 @@ def _rooms(
         approvals=wiring.approvals,
         connections=wiring.connections,
         catalog=wiring.catalog,
-        signer=wiring.signer,
         keys=ring,
         clock=wiring.clock,
     )

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_TIMEOUT = 3600
 """Seconds that a call may be given."""
 
+SIGNER_SECONDS = 30.0
+"""How long an open Interlock goes on to sign with a key that was replaced elsewhere."""
+
 
 class Interlock:
     """An open Interlock, acting for one caller.
@@ -65,10 +68,10 @@ class Interlock:
         `url` is a path, `:memory:` or a database URL; without it, and without `settings`, the nearest `interlock.toml`,
         the environment and the defaults decide. A store on SQLite is made if it is missing, unless `create` is off.
         While it is open, it renews this process's hold on its attempts, once it has any, and, unless `background` is off or
-        the store may only be read, recovers what dead processes left and has the places for commands that it used probed
-        again before their attestations end. `on_connection_event` is awaited for each thing that happens to a connection
-        through this process, after its commit and outside of the call: `reauth_required` tells that one broke, `recovered`
-        that it serves again.
+        the store may only be read, recovers what dead processes left, follows a signing key that was replaced, and has the
+        places for commands that it used probed again before their attestations end. `on_connection_event` is awaited for
+        each thing that happens to a connection through this process, after its commit and outside of the call:
+        `reauth_required` tells that one broke, `recovered` that it serves again.
         Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
         arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
@@ -209,5 +212,6 @@ def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *
     if teller is not None:
         tasks.start_soon(teller.keep)
     if background and parts.store.refusal is None:
+        tasks.start_soon(partial(parts.keyring.keep_signer, every=SIGNER_SECONDS))
         tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / 3))
         tasks.start_soon(parts.wiring.node.keep_proved)

@@ -180,7 +180,7 @@ def _signing(key_id: str) -> "Answer":
     from interlock.cli.desk import Answer
 
     def show(paper: "Paper") -> None:
-        paper.line(f"{key_id} signs what ends from now on, in each process from its next start.")
+        paper.line(f"{key_id} signs from now on; processes that are running follow within half a minute.")
         paper.line("  next: interlock review trust -o trust.json --force, and hand it to whoever verifies")
 
     return Answer(document={"signing_key_id": key_id}, show=show)

@@ -55,8 +55,7 @@ class Reading:
         approvals: approvals.Approvals,
         connections: connections.Connections,
         catalog: catalog.Catalog,
-        signer: signing.Signer,
-        keys: signing.PublicKeys,
+        keys: signing.SigningKeys,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -65,7 +64,6 @@ class Reading:
         self._approvals = approvals
         self._connections = connections
         self._catalog = catalog
-        self._signer = signer
         self._keys = keys
         self._clock = clock
 
@@ -257,7 +255,7 @@ class Reading:
 
         material = await self._store.read(read)
         public = await self._keys.public_keys()  # after the rows: what signed them is there by now
-        return packet.build(material, signer=self._signer, keys=public, at=self._clock.now())
+        return packet.build(material, signer=self._keys.current, keys=public, at=self._clock.now())
 
 
 def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:

@@ -17,7 +17,7 @@ _TRUST_LIMITS = JsonLimits(max_bytes=1_048_576, max_depth=4, max_nodes=10_000)
 
 
 class Signer(Protocol):
-    """Signs under one of this installation's keys, the one that was current when the process started."""
+    """Signs under one of this installation's keys."""
 
     @property
     def key_id(self) -> str:
@@ -29,8 +29,13 @@ class Signer(Protocol):
         ...
 
 
-class PublicKeys(Protocol):
-    """Tells this installation's public keys as they stand now: another process may have made one since this one started."""
+class SigningKeys(Protocol):
+    """This installation's signing keys. Another process may make a new one at any time."""
+
+    @property
+    def current(self) -> Signer:
+        """The key for what is signed now."""
+        ...
 
     async def public_keys(self) -> Mapping[str, str]:
         """Every public key by key id, the retired ones too: the 32 raw bytes in base64. Raises StoreError."""

@@ -14,7 +14,7 @@ from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
 from interlock.runs.revalidation import Validators
 from interlock.runs.scripts import Actions
-from interlock.runs.signing import Signer
+from interlock.runs.signing import Signer, SigningKeys
 from interlock.runs.straying import Straying
 
 
@@ -75,7 +75,7 @@ class Wiring:
     budgets: budgets.Budgets
     node: plane.Node
     authorizer: plane.Authorizer
-    signer: Signer
+    signing: SigningKeys
     blobs: Blobs
     validators: Validators
     handlers: HandlerHost
@@ -88,6 +88,11 @@ class Wiring:
     clock: Clock
     ids: IdSource
     limits: Limits = Limits()
+
+    @property
+    def signer(self) -> Signer:
+        """What a run that begins now is signed with when it ends."""
+        return self.signing.current
 
     def journal(self, run: Run) -> Journal:
         """The pen of that run."""

@@ -2,7 +2,9 @@
 
 import base64
 import traceback
+from functools import partial
 
+import anyio
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,7 +14,7 @@ from interlock import connections, testing
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.adapters.sql.keys import KeyRecords
-from interlock.kernel import PLATFORM_TENANT, Tx
+from interlock.kernel import PLATFORM_TENANT, Tx, Uuid7Ids
 
 pytestmark = pytest.mark.anyio
 
@@ -95,7 +97,7 @@ async def test_another_root_key_is_named_and_writes_nothing(
         wrong.open("t1", sealed, aad=b""),
         wrong.seal("t1", b"", aad=b""),
         wrong.seal("t9", b"", aad=b""),
-        wrong.signer(),
+        wrong.take_signer(),
         wrong.renew_signing(),
     ):
         with pytest.raises(keys.WrongKey) as caught:
@@ -128,7 +130,7 @@ async def test_a_key_that_is_gone_is_named(ring: keys.Keyring):
 
 
 async def test_a_signing_key_opens_nothing(ring: keys.Keyring):
-    signer = await ring.signer()
+    signer = await ring.take_signer()
     with pytest.raises(keys.KeyNotFound):
         await ring.open("-", connections.Sealed(key_id=signer.key_id, nonce=b"x" * 12, ciphertext=b""), aad=b"")
 
@@ -138,12 +140,12 @@ def verify(public: str, signature: str, data: bytes) -> None:
 
 
 async def test_signatures_verify_under_the_public_key_and_nothing_else(ring: keys.Keyring, memory_store: sql.SqlStore):
-    signer = await ring.signer()
+    signer = await ring.take_signer()
     public = (await ring.public_keys())[signer.key_id]
     verify(public, signer.sign(b"head"), b"head")
     with pytest.raises(InvalidSignature):
         verify(public, signer.sign(b"head"), b"other head")
-    assert (await ring.signer()).key_id == signer.key_id
+    assert (await ring.take_signer()).key_id == signer.key_id
     (row,) = await rows(memory_store)
     assert (row["tenant_id"], row["purpose"], row["public"]) == (PLATFORM_TENANT, "signing", base64.b64decode(public))
 
@@ -151,10 +153,10 @@ async def test_signatures_verify_under_the_public_key_and_nothing_else(ring: key
 async def test_a_signing_key_is_replaced_and_what_it_signed_verifies(
     ring: keys.Keyring, memory_store: sql.SqlStore, clock: testing.ManualClock
 ):
-    signer = await ring.signer()
+    signer = await ring.take_signer()
     clock.advance(1)
     renewed = await ring.renew_signing()
-    after = await ring.signer()
+    after = await ring.take_signer()
     assert after.key_id == renewed
     public = await ring.public_keys()
     assert public.keys() == {signer.key_id, renewed}
@@ -166,4 +168,29 @@ async def test_nothing_prints_a_key(ring: keys.Keyring, memory_store: sql.SqlSto
     await ring.seal("t1", b"plain", aad=b"")
     (row,) = await memory_store.read(lambda tx: KeyRecords().list_keys(tx, "t1", "data"))
     assert "wrapped" not in repr(row)
-    assert repr(await ring.signer()).startswith("Signer(key_")
+    assert repr(await ring.take_signer()).startswith("Signer(key_")
+
+
+async def test_a_signing_key_that_another_process_made_is_taken_up(
+    memory_store: sql.SqlStore, clock: testing.ManualClock, caplog: pytest.LogCaptureFixture
+):
+    hands = testing.ManualClock(autojump=False)
+    ring = keys.Keyring(ROOT, KeyRecords(), memory_store, clock=hands, ids=testing.SequentialIds())
+    first = await ring.take_signer()
+    clock.advance(1)
+    renewed = await keys.Keyring(ROOT, KeyRecords(), memory_store, clock=clock, ids=Uuid7Ids(clock)).renew_signing()
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(ring.keep_signer, every=30))
+            await anyio.wait_all_tasks_blocked()
+            assert ring.current is first
+            while ring.current is first:
+                hands.advance(30)
+                await anyio.sleep(0.005)
+            assert ring.current.key_id == renewed
+            await change(memory_store, root_id="root_of_somebody_else", state="retired")
+            while "the signing key stays" not in caplog.text:
+                hands.advance(30)
+                await anyio.sleep(0.005)
+            tasks.cancel_scope.cancel()
+    assert ring.current.key_id == renewed

@@ -1,6 +1,7 @@
 """The keys of a store: made when first needed, wrapped under the root key, kept unwrapped in memory only."""
 
 import base64
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from interlock import connections
 from interlock.adapters.keys.errors import KeyDamaged, KeyNotFound, wrong_key
 from interlock.adapters.keys.model import Purpose, Records, RootCipher, StoredKey, Wrapped, binding, binding_of
 from interlock.adapters.keys.signer import Signer
-from interlock.kernel import PLATFORM_TENANT, Clock, IdSource, Store, Tx
+from interlock.kernel import PLATFORM_TENANT, Clock, IdSource, InterlockError, Store, Tx
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,6 +61,7 @@ class Keyring:
         self._ids = ids
         self._random_bytes = random_bytes
         self._opened: dict[str, _DataKey] = {}
+        self._signer: Signer | None = None
 
     @property
     def random_bytes(self) -> Callable[[int], bytes]:
@@ -98,10 +102,28 @@ class Keyring:
         """Raises unless that data key can be used."""
         await self._ready(key_id)
 
-    async def signer(self) -> Signer:
-        """The active signing key, which is made if there is none."""
+    @property
+    def current(self) -> Signer:
+        """The signing key that `take_signer` found last."""
+        assert self._signer is not None
+        return self._signer
+
+    async def take_signer(self) -> Signer:
+        """The active signing key, which is made if there is none; from now on the `current` one."""
         stored = await self._ensure(PLATFORM_TENANT, Purpose.SIGNING)
-        return Signer(stored.key_id, Ed25519PrivateKey.from_private_bytes(await self._unwrap(stored)))
+        if self._signer is None or self._signer.key_id != stored.key_id:
+            private = Ed25519PrivateKey.from_private_bytes(await self._unwrap(stored))
+            self._signer = Signer(stored.key_id, private)
+        return self._signer
+
+    async def keep_signer(self, *, every: float) -> None:
+        """For ever, with a pause of that many seconds, take the signing key that another process may have made."""
+        while True:
+            await self._clock.sleep(every)
+            try:
+                await self.take_signer()
+            except InterlockError as error:
+                _log.warning("the signing key stays %s: %s", self.current.key_id, error)
 
     async def public_keys(self) -> dict[str, str]:
         """The public halves of all signing keys that were ever active, by key id, as base64 of the 32 raw bytes."""
