@@ -116,6 +116,21 @@ async def test_vault_is_asked_with_the_token_of_the_moment_and_the_namespace(vau
     assert root.root_id == "vault:team/a/transit/interlock"
 
 
+async def test_vault_is_asked_once_for_each_key(vault: Vault, memory_store: sql.SqlStore):
+    ids = testing.SequentialIds()
+    ring = keys.Keyring(vault_transit(vault), sql.KeyRecords(), memory_store, clock=testing.ManualClock(), ids=ids)
+    sealed = await ring.seal("t1", b"plain", aad=b"")
+    await ring.take_signer()
+    assert len(await ring.public_keys()) == 1
+    assert len(vault.asked) == 5  # two keys wrapped, and unwrapped: the signing key to sign, and for its public half
+    vault.answer = (503, b"{}")
+    assert await ring.open("t1", sealed, aad=b"") == b"plain"
+    assert await ring.seal("t1", b"plain", aad=b"") != sealed
+    await ring.take_signer()
+    assert len(await ring.public_keys()) == 1
+    assert len(vault.asked) == 5
+
+
 async def test_a_key_that_vault_does_not_have(vault: Vault):
     with pytest.raises(keys.RootRefused, match="transit/other"):
         await vault_transit(vault, key="transit/other").wrap(RAW, aad=b"")

@@ -61,6 +61,7 @@ class Keyring:
         self._ids = ids
         self._random_bytes = random_bytes
         self._opened: dict[str, _DataKey] = {}
+        self._public: dict[str, str] = {}
         self._signer: Signer | None = None
 
     @property
@@ -128,8 +129,11 @@ class Keyring:
     async def public_keys(self) -> dict[str, str]:
         """The public halves of all signing keys that were ever active, by key id, as base64 of the 32 raw bytes."""
         stored = await self._list(PLATFORM_TENANT, Purpose.SIGNING)
-        # From the private halves: a row's own word for its public one might have been altered.
-        return {key.key_id: base64.b64encode(_public_half(await self._unwrap(key))).decode() for key in stored}
+        for key in stored:
+            if key.key_id not in self._public:
+                # From the private half: a row's own word for its public one might have been altered.
+                self._public[key.key_id] = base64.b64encode(_public_half(await self._unwrap(key))).decode()
+        return {key.key_id: self._public[key.key_id] for key in stored}
 
     async def renew_signing(self) -> str:
         """Retire the active signing key and make a new one, whose id is returned. What the old one signed still verifies."""
