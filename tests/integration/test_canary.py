@@ -19,6 +19,7 @@ import pytest
 from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, connector, run_of
 from fix_parrot import Answer, Heard, Parrot
 from interlock import connections, runs, sdk
+from interlock.app import open_keychain
 from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,7 @@ async def everything(
         for run in await process.il.runs.list(limit=1000):
             shown.append((await process.il.runs.packet(run.run_id)).decode())
             shown.append(repr(await process.il.runs.history(run.run_id)))
+        shown.extend(await rotated(world))
         shown.append(repr(await process.il.connections.revoke(connection.connection_id)))
         shown.extend(reprs(process.parts))
         # Before the store is closed: its write-ahead log still holds the latest pages.
@@ -196,6 +198,18 @@ async def cancelled(process: Process, parrot: Parrot) -> BaseException:
     finally:
         go_on.set()
     raise AssertionError("it was not cancelled")
+
+
+async def rotated(world: World) -> list[str]:
+    """What is said of keys while they are replaced."""
+    shown: list[str] = []
+    async with open_keychain(world.settings()) as chain:
+        steps = [step async for step in chain.rotate()]
+        assert sum(step.resealed for step in steps if step.finished_at) > 0
+        shown.extend(map(repr, steps))
+        shown.extend([repr(await chain.rotate_signing()), repr(await chain.rotate_root())])
+        shown.extend([repr(await chain.status()), repr(await chain.list())])
+    return shown
 
 
 def files(folder: Path) -> list[Path]:
