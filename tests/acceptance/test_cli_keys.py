@@ -1,7 +1,9 @@
 """`interlock keys`: keys are made, looked at and replaced at a shell, while connections go on to serve."""
 
+import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +74,9 @@ def test_the_root_key_is_replaced_with_the_old_one_at_hand(shell: Shell):
     assert "INTERLOCK_KEY_PREVIOUS" in alone.error["next_step"]
     assert works(shell, **both)
     assert "previous root key" in shell.run("keys", "status", environment=both).out
+    assert [each["found"].partition(":")[0] for each in rotations(shell, **both)] == [
+        "the store is under the previous root key"
+    ]
     told = shell.good("keys", "rotate", "--root", environment=both)
     assert (told["rewrapped"], told["root_id"]) == (2, made["root_id"])
     assert shell.good("keys", "rotate", "--root", environment=both)["rewrapped"] == 0
@@ -81,6 +86,33 @@ def test_the_root_key_is_replaced_with_the_old_one_at_hand(shell: Shell):
     assert late.code == 2
     failed = next(check for check in late.json["checks"] if check["health"] == "fail")
     assert made["root_id"] in failed["found"]
+
+
+def rotations(shell: Shell, **environment: str) -> list[Any]:
+    """What the doctor says of keys that somebody is replacing."""
+    checks = shell.good("doctor", environment=environment)["checks"]
+    return [check for check in checks if check["check"] == "key rotation"]
+
+
+def test_a_rotation_that_stopped_is_told_and_goes_on(shell: Shell):
+    shell.connect("--name", "second")
+    assert rotations(shell) == []
+    change(shell, BEGUN)
+    assert "the rotation of default stopped at 0 of 2 secrets" in rotations(shell)[0]["found"]
+    assert shell.good("keys", "status")["rotations"][0]["resealed"] == 0
+    shown = shell.run("keys", "status").out
+    assert "not finished: 0 of 2 secrets" in shown
+    assert "next: interlock keys rotate" in shown
+    (ended,) = shell.good("keys", "rotate")["rotations"]
+    assert ended["finished_at"]
+    assert rotations(shell) == []
+
+
+BEGUN = (
+    "INSERT INTO key_rotations SELECT 'krt_1', tenant_id, key_id, 'credentials', '', 2, 0, 0, 0, 1, NULL"
+    " FROM keys WHERE purpose = 'data'"
+)
+"""What a process leaves that is killed as soon as it has begun."""
 
 
 def test_status_works_without_the_root_key(shell: Shell):
@@ -118,7 +150,7 @@ def test_what_does_not_go_together_is_refused(shell: Shell, arguments: tuple[str
 
 def test_a_secret_that_does_not_open_is_counted(shell: Shell):
     shell.connect("--name", "second")
-    damage(shell)
+    change(shell, DAMAGED)
     (ended,) = shell.good("keys", "rotate")["rotations"]
     assert (ended["resealed"], ended["unopened"]) == (1, 1)
     assert shell.good("keys", "status")["sealed"] == {"active": 1, "retiring": 1}
@@ -128,12 +160,14 @@ def test_a_secret_that_does_not_open_is_counted(shell: Shell):
     assert OTHER_TOKEN not in shell.run("keys", "list").out
 
 
-def damage(shell: Shell) -> None:
-    """Alter one sealed row, as a bad disk would."""
-    import sqlite3
+DAMAGED = "UPDATE credentials SET ciphertext = x'00' WHERE rowid = (SELECT min(rowid) FROM credentials)"
+"""One sealed row, as a bad disk would leave it."""
 
+
+def change(shell: Shell, statement: str) -> None:
+    """Change the store behind everybody's back."""
     with sqlite3.connect(shell.store) as session:
-        session.execute("UPDATE credentials SET ciphertext = x'00' WHERE rowid = (SELECT min(rowid) FROM credentials)")
+        session.execute(statement)
     session.close()
 
 

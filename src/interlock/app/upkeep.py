@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from interlock import policy, sdk
 from interlock.app import foreign, provided, roots
 from interlock.app import settings as configuration
-from interlock.app.settings import Settings, SettingsFile
+from interlock.app.keychain import open_keychain
+from interlock.app.settings import Settings, SettingsFile, is_memory
 from interlock.kernel import JSON, InterlockError, StoreError, SystemClock, Uuid7Ids, is_interruption
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def _store(settings: Settings) -> Iterator[Check]:
 
 
 async def _opens(settings: Settings, file: SettingsFile | None) -> list[Check]:
-    """Whether the key is the store's own, which only opening tells; and whether large content can be kept, and is there."""
+    """Whether the key is the store's own, which only opening tells; whether large content can be kept, and is there; and
+    whether keys are half replaced."""
     from interlock.app import assembly
 
     clock = SystemClock()
@@ -202,7 +204,8 @@ async def _opens(settings: Settings, file: SettingsFile | None) -> list[Check]:
     except InterlockError as error:
         return [_failed("key fits", error)]
     try:
-        return [Check(name="key fits", health=Health.OK, found="the store opens under this key"), await _blobs(parts)]
+        fits = Check(name="key fits", health=Health.OK, found="the store opens under this key")
+        return [fits, await _blobs(parts), *await _unfinished(settings)]
     finally:
         await assembly.close(parts)
 
@@ -221,3 +224,18 @@ async def _blobs(parts: "assembly.Parts") -> Check:
         return _failed("blobs", error)
     found = "nothing is kept there yet" if key is None else "what was kept there can be read"
     return Check(name="blobs", health=Health.OK, found=f"{parts.settings.blobs_url}: {found}")
+
+
+async def _unfinished(settings: Settings) -> Sequence[Check]:
+    """Replacements of keys that nobody has finished."""
+    if is_memory(settings.store):
+        return []
+    async with open_keychain(settings) as chain:
+        status = await chain.status()
+    found = [
+        f"the rotation of {each.tenant_id} stopped at {each.resealed} of {each.total} secrets: `interlock keys rotate` goes on"
+        for each in status.rotations
+    ]
+    if status.root is not None and status.needed not in {None, status.root.root_id}:
+        found.append("the store is under the previous root key: `interlock keys rotate --root` has it go over")
+    return [Check(name="key rotation", health=Health.WARN, found=each) for each in found]
