@@ -98,6 +98,7 @@ class Counter:
             random_bytes=self.chance,
         )
         self.desk = Desk(self.means)
+        self.accounts.renewer = self.refreshing = connections.Refreshing(self.means)
         self._drawn = 0
 
     def chance(self, size: int) -> bytes:

@@ -5,7 +5,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -33,9 +33,15 @@ class TokenServer:
         """With which error a person's answer comes back."""
         self.rejects_tokens = False
         self.typed = False
+        self.rotates = True
+        """Whether a refresh token is followed by another one and ends; used twice, it ends all that came of it."""
+        self.between: Callable[[], None] | None = None
+        """Comes after a refresh was done, and before its answer leaves."""
         self.calls: Counter[str] = Counter()
+        self._fresh: set[str] = set()
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: dict[str, str] = {}
+        self._made = 0
 
     def authorize(self, query: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
         asked = (query.get("client_id"), query.get("redirect_uri"), query.get("response_type"))
@@ -71,6 +77,8 @@ class TokenServer:
             if form.get("device_code") != "device-code-canary":
                 return _json(400, {"error": "invalid_grant"})
             return self._grant("read") if self.typed else _json(400, {"error": "authorization_pending"})
+        if kind == "refresh_token":
+            return self._refresh(form["refresh_token"])
         if kind == "client_credentials":
             return self._grant(form.get("scope", ""))
         return _json(400, {"error": "unsupported_grant_type"})
@@ -85,10 +93,27 @@ class TokenServer:
             return _json(401, {"message": "who are you"})
         return _json(200, {"login": self._tokens[token]})
 
+    def _refresh(self, shown: str) -> tuple[int, dict[str, str], bytes]:
+        if shown not in self._fresh:
+            self._fresh.clear()
+            self._tokens.clear()
+            return _json(400, {"error": "invalid_grant"})
+        status, headers, body = self._grant("read write")
+        if self.rotates:
+            self._fresh.discard(shown)
+        else:
+            told = json.loads(body)
+            status, headers, body = _json(200, {name: told[name] for name in told if name != "refresh_token"})
+        if self.between is not None:
+            self.between()
+        return status, headers, body
+
     def _grant(self, scope: str) -> tuple[int, dict[str, str], bytes]:
-        token = f"at-canary-{len(self._tokens):06}"
+        token = f"at-canary-{self._made:06}"
+        self._made += 1
         self._tokens[token] = self.subject
-        told = {"access_token": token, "refresh_token": f"rt-canary-{len(self._tokens):06}", "token_type": "bearer"}
+        told = {"access_token": token, "refresh_token": f"rt-canary-{self._made:06}", "token_type": "bearer"}
+        self._fresh.add(told["refresh_token"])
         return _json(200, {**told, "expires_in": 3600, "scope": scope if self.granted is None else self.granted})
 
 

@@ -115,6 +115,7 @@ class Connections(Face[app.Connections]):
     list = waiting(app.Connections.list)
     fetch = waiting(app.Connections.fetch)
     revoke = waiting(app.Connections.revoke)
+    refresh = waiting(app.Connections.refresh)
     events = waiting(app.Connections.events)
 
 

@@ -318,7 +318,9 @@ async def test_a_connection_does_not_slip_to_another_account(counter: Counter):
 async def test_a_broken_connection_is_mended(counter: Counter):
     made = await counter.connect()
     resolved = await counter.accounts.resolve(ANN, connector_id="acme", scopes=set())
+    counter.server.refusal = (400, b'{"error": "invalid_grant"}')
     await counter.accounts.report_rejected(ANN, resolved, "401")
+    counter.server.refusal = None
     again = await counter.connect()
     assert (again.connection_id, again.state, again.broken_at) == (made.connection_id, State.CONNECTED, None)
     assert [event.type for event in counter.heard][-1] is Happening.RECOVERED

@@ -44,6 +44,7 @@ class Parts:
     errands: connections.Errands
     desk: connections.Desk
     leases: connections.Leases
+    refreshing: connections.Refreshing
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
@@ -101,24 +102,22 @@ async def assemble(
     return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
 
 
-def _desk(
+def _means(
     settings: Settings, store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, errands: connections.Errands
-) -> connections.Desk:
-    """Where accounts are connected by a grant."""
-    return connections.Desk(
-        connections.Means(
-            store=store,
-            records=sql.ConnectionRecords(),
-            installs=sql.InstallRecords(),
-            cipher=ring,
-            changing=wiring.connections.changing,
-            profile=partial(_profile, wiring.catalog),
-            client=partial(provided.read_client, settings),
-            errands=errands,
-            clock=wiring.clock,
-            ids=wiring.ids,
-            random_bytes=ring.random_bytes,
-        )
+) -> connections.Means:
+    """What accounts are connected and renewed with, by a grant."""
+    return connections.Means(
+        store=store,
+        records=sql.ConnectionRecords(),
+        installs=sql.InstallRecords(),
+        cipher=ring,
+        changing=wiring.connections.changing,
+        profile=partial(_profile, wiring.catalog),
+        client=partial(provided.read_client, settings),
+        errands=errands,
+        clock=wiring.clock,
+        ids=wiring.ids,
+        random_bytes=ring.random_bytes,
     )
 
 
@@ -225,6 +224,8 @@ def _rooms(
         clock=wiring.clock,
     )
     execution = runs.Execution(wiring)
+    means = _means(settings, store, wiring, ring, errands)
+    wiring.connections.renewer = refreshing = connections.Refreshing(means)
     invoker = runs.Invoker(wiring, reading, execution)
     holding = runs.Holding(wiring, reading, execution)
     wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
@@ -242,7 +243,8 @@ def _rooms(
         keyring=ring,
         evidence=evidence,
         errands=errands,
-        desk=_desk(settings, store, wiring, ring, errands),
+        desk=connections.Desk(means),
+        refreshing=refreshing,
         leases=connections.Leases(
             store,
             sql.ConnectionRecords(),

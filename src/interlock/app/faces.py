@@ -301,6 +301,12 @@ class Connections:
         return await self._parts.wiring.connections.revoke(self._caller, ref, reason)
 
     @checked
+    async def refresh(self, ref: str) -> "connections.Connection":
+        """Renew the credential now, if that takes no person. The connection says whether it did (`refreshed_at`, `state`,
+        `reason`). Raises ConnectionNotFound, ConnectionChanged."""
+        return await self._parts.refreshing.refresh(self._caller, ref)
+
+    @checked
     async def events(
         self, ref: str, *, after_seq: int = 0, limit: int = 500
     ) -> "Sequence[connections.ConnectionEvent]":

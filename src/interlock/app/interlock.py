@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from interlock import plane, runs
     from interlock.app import assembly
 
+RENEWING = 30.0
+"""Seconds between two looks at which connections are to be renewed."""
+
 MAX_TIMEOUT = 3600
 """Seconds that a call may be given."""
 
@@ -215,3 +218,4 @@ def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *
         tasks.start_soon(partial(parts.keyring.keep_signer, every=SIGNER_SECONDS))
         tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / 3))
         tasks.start_soon(parts.wiring.node.keep_proved)
+        tasks.start_soon(partial(parts.refreshing.keep, every=RENEWING))

@@ -79,6 +79,7 @@ from interlock.connections.ports import (
 )
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
+from interlock.connections.refreshing import Refreshing
 from interlock.connections.sealing import binding_of as credential_binding
 from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
@@ -144,6 +145,7 @@ __all__ = [
     "ReauthRequired",
     "Records",
     "Refresh",
+    "Refreshing",
     "Registration",
     "Resolved",
     "Sealed",

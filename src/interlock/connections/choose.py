@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock.connections import errors
-from interlock.connections.model import Connection, Credential, Resolved, State
+from interlock.connections.model import Connection, Resolved, State
 from interlock.connections.ports import Standing
 from interlock.connections.transitions import USABLE
 from interlock.kernel import ConnectionError_
@@ -29,7 +29,7 @@ def only_one(candidates: Sequence[Standing], *, connector_id: str, now: datetime
             f"this tenant has no connection for {connector_id!r}",
             next_step=f"Connect the service first: `interlock connect {connector_id} --token-env NAME`.",
         )
-    usable = [standing for standing in candidates if standing[0].state in USABLE and not _is_over(standing[1], now)]
+    usable = [standing for standing in candidates if standing[0].state in USABLE and not _is_over(standing, now)]
     if len(usable) > 1:
         raise errors.AmbiguousConnection(connector_id, (connection.name for connection, _ in usable))
     return usable[0] if usable else candidates[0]
@@ -51,15 +51,19 @@ def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], no
         raise errors.ReauthRequired(
             f"connection {connection.name!r} has no credential", next_step=errors.reconnect(connection)
         )
-    if credential.expires_at is not None and _is_over(credential, now):
+    if credential.expires_at is not None and credential.expires_at <= now:
         raise errors.ConnectionExpired(connection, credential.expires_at)
     if missing := scopes - connection.scopes:
         raise errors.MissingScopes(connection.name, missing)
     return Resolved(connection=connection, credential=credential)
 
 
-def _is_over(credential: Credential | None, now: datetime) -> bool:
-    return credential is not None and credential.expires_at is not None and credential.expires_at <= now
+def _is_over(standing: Standing, now: datetime) -> bool:
+    """Whether the credential has ended, and none will follow by itself."""
+    connection, credential = standing
+    if credential is None or credential.expires_at is None or connection.refresh.due_at is not None:
+        return False
+    return credential.expires_at <= now
 
 
 def check_state(connection: Connection) -> None:

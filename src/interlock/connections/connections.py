@@ -12,7 +12,7 @@ from interlock.connections.changing import MAX_TRIES, Change, Changing, Listener
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening, Told
 from interlock.connections.model import MAX_LEASE, Connection, Credential, Lease, Resolved, SourceKind, State
-from interlock.connections.ports import Cipher, Records, SecretSource, Standing
+from interlock.connections.ports import Cipher, Records, Renewer, SecretSource, Standing
 from interlock.connections.safe import Safe
 from interlock.connections.sources import Sources
 from interlock.kernel import (
@@ -36,7 +36,7 @@ _MAX_CANDIDATES: Final = 50
 class Connections:
     """A tenant's accounts at services. Everything raises StoreError besides what it names.
 
-    `changing` is the one way in which they change, for who shares it.
+    `changing` is the one way in which they change, for who shares it; `renewer` is set by who has one.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Connections:
         self._clock = clock
         self._ids = ids
         self.sources = Sources({} if ways is None else ways, clock=clock)
+        self.renewer: Renewer | None = None
 
     async def connect_token(self, caller: Caller, grant: TokenGrant) -> Connection:
         """Keep a token as a connection, or as the next credential version of the connection with that name.
@@ -99,7 +100,8 @@ class Connections:
     async def resolve(
         self, caller: Caller, *, connector_id: str, scopes: AbstractSet[str], connection: str | None = None
     ) -> Resolved:
-        """What a call of this connector will use: the named connection, else the only one that can serve. One read.
+        """What a call of this connector will use: the named connection, else the only one that can serve. One read, unless its
+        credential is to be renewed.
 
         Raises ConnectionNotFound, NoConnection, AmbiguousConnection, WrongConnector, ConnectionInstalling,
         ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionExpired, MissingScopes.
@@ -113,6 +115,8 @@ class Connections:
             standing = found
         else:
             raise await self._not_found(caller, connection)
+        if self.renewer is not None:
+            standing = await self.renewer.fresh(caller, standing)
         return choose.admit(standing, connector_id=connector_id, scopes=scopes, now=self._clock.now())
 
     def lease(
@@ -206,7 +210,8 @@ class Connections:
         return await self.changing.change(caller, ref, decide, at=now)
 
     async def report_rejected(self, caller: Caller, resolved: Resolved, reason: str) -> Connection:
-        """The service refused the resolved credential as such (not for lack of rights): the connection needs a new one.
+        """The service refused the resolved credential as such (not for lack of rights): the connection is renewed, or needs a new
+        one by a person.
 
         Changes nothing if it has one already, or no longer serves, or if the secret's own place holds another one by now. Raises
         ConnectionNotFound.
@@ -214,6 +219,10 @@ class Connections:
         now = self._clock.now()
         if await self._replaced(resolved):
             return resolved.connection
+        if self.renewer is not None:
+            kept = await self.renewer.reject(caller, (resolved.connection, resolved.credential))
+            if kept is not None:
+                return kept
 
         def decide(standing: Standing) -> Change | None:
             connection = standing[0]

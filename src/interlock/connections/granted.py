@@ -6,7 +6,7 @@ from datetime import datetime
 from interlock.connections import errors, transitions
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import Happening, Told
-from interlock.connections.model import Connection, ManagementMode, SourceKind, State
+from interlock.connections.model import Connection, ManagementMode, Refresh, SourceKind, State
 from interlock.connections.transitions import BROKEN, USABLE
 from interlock.kernel import JSON, Caller
 
@@ -45,6 +45,7 @@ def renewed(connection: Connection, grant: TokenGrant, *, at: datetime) -> Conne
         subject=grant.subject,
         scopes=grant.scopes,
         base_url=grant.base_url,
+        refresh=Refresh(fence=connection.refresh.fence + 1),
     )
     return _placed(after, grant)
 

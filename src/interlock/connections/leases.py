@@ -91,7 +91,8 @@ def check(
 def check_alive(lease: Lease, connection: Connection, credential: Credential, *, now: datetime) -> None:
     """Whether the lease is good at this moment. Raises LeaseRevoked, LeaseExpired, or the error of the connection's state."""
     check_state(connection)
-    if lease.revoked_at is not None or credential.revoked_at is not None:
+    superseded = credential.overlap_until is not None and credential.overlap_until <= now
+    if lease.revoked_at is not None or credential.revoked_at is not None or superseded:
         raise errors.LeaseRevoked(f"lease {lease.lease_id} was revoked")
     if lease.expires_at <= now:
         raise errors.LeaseExpired(f"lease {lease.lease_id} has expired")

@@ -9,7 +9,7 @@ from interlock.connections.clients import OAuthClient
 from interlock.connections.history import ConnectionEvent
 from interlock.connections.installs import Install
 from interlock.connections.model import Connection, Credential, Lease, Sealed
-from interlock.kernel import Secret, Tx
+from interlock.kernel import Caller, Secret, Tx
 
 Standing: TypeAlias = tuple[Connection, Credential | None]
 """A connection as stored, with its current credential version if it has one."""
@@ -44,6 +44,19 @@ class SecretSource(Protocol):
     async def fetch(self, place: str, *, tenant_id: str) -> Secret:
         """The secret at that place, as it is now, within ten seconds or so. Raises SecretUnavailable, SecretExposed; no message
         holds a part of it."""
+        ...
+
+
+class Renewer(Protocol):
+    """Gives a connection a new credential when the present one is to end, or was refused."""
+
+    async def fresh(self, caller: Caller, standing: Standing) -> Standing:
+        """The connection for a call: renewed first if that is due."""
+        ...
+
+    async def reject(self, caller: Caller, standing: Standing) -> Connection | None:
+        """The service refused this credential: the connection with the next one, or as it is while one may still be had. None
+        if only a person can help."""
         ...
 
 
@@ -101,6 +114,15 @@ class Records(Protocol):
 
     def add_credential(self, tx: Tx, credential: Credential) -> None:
         """Insert a credential version."""
+        ...
+
+    def supersede(self, tx: Tx, connection_id: str, *, at: datetime, overlap_until: datetime) -> None:
+        """Let the present credential version serve the leases that it has until then, and no new ones; erase those that were
+        superseded before."""
+        ...
+
+    def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[Connection]:
+        """Connections of any tenant whose refresh is due, the longest due first."""
         ...
 
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:

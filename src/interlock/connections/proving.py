@@ -16,6 +16,7 @@ from interlock.connections import (
     install_machine,
     installs,
     obtaining,
+    renewal,
     sealing,
 )
 from interlock.connections.answer import Tokens
@@ -228,12 +229,16 @@ class Proving:
         except (errors.SubjectMismatch, errors.ServiceMismatch) as error:
             subject = isinstance(error, errors.SubjectMismatch)
             raise await self.failed(install, Reason.SUBJECT_MISMATCH if subject else Reason.SERVICE_MISMATCH) from error
+        profile = means.profile(install.connector_id, install.profile_id)
         connection = replace(
             made,
             current_credential_id=means.ids.new("crd"),
             credential_expires_at=found.expires_at,
             management_mode=_MODES[install.flow],
             params=install.params,
+            refresh=renewal.scheduled(
+                made, way=renewal.way(profile, tuple(secrets)), expires_at=found.expires_at, at=now
+            ),
         )
         version = 1 if last is None else last.version + 1
         credential = await self._safe.seal(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock.connections.errors import InvalidTransition
-from interlock.connections.model import Connection, State
+from interlock.connections.model import Connection, Refresh, State
 
 ALLOWED: Final[Mapping[State, frozenset[State]]] = {
     State.INSTALLING: frozenset(
@@ -29,13 +29,15 @@ USABLE: Final = frozenset({State.CONNECTED, State.DEGRADED})
 
 
 def move(connection: Connection, to: State, *, at: datetime, reason: str | None = None) -> Connection:
-    """The connection in its next state, one revision on. Raises InvalidTransition."""
+    """The connection in its next state, one revision on. One that serves nobody is not renewed, and whoever does so just now
+    has lost it. Raises InvalidTransition."""
     if to not in ALLOWED[connection.state]:
         raise InvalidTransition(f"connection {connection.name!r} is {connection.state} and cannot become {to}")
     return replace(
         connection,
         state=to,
         reason=reason,
+        refresh=connection.refresh if to in USABLE else Refresh(fence=connection.refresh.fence + 1),
         broken_at=(connection.broken_at or at) if to in BROKEN else None,
         revision=connection.revision + 1,
         updated_at=at,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fix_connections import CONNECTION, NOW
 from interlock import connections
 from interlock.connections import transitions
-from interlock.connections.model import Connection, State
+from interlock.connections.model import Connection, Refresh, State
 
 LATER = NOW + timedelta(minutes=5)
 
@@ -26,7 +26,10 @@ def test_every_step_is_either_drawn_or_refused(state: State, target: State):
     if target in transitions.ALLOWED[state]:
         after = transitions.move(before, target, at=LATER, reason="because")
         broken = LATER if target in transitions.BROKEN else None
-        assert after == replace(before, state=target, reason="because", broken_at=broken, revision=8, updated_at=LATER)
+        kept = before.refresh if target in transitions.USABLE else Refresh(fence=before.refresh.fence + 1)
+        assert after == replace(
+            before, state=target, reason="because", broken_at=broken, refresh=kept, revision=8, updated_at=LATER
+        )
     else:
         with pytest.raises(connections.InvalidTransition) as caught:
             transitions.move(before, target, at=LATER)

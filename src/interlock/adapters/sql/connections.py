@@ -165,6 +165,24 @@ class ConnectionRecords:
         found = session(tx).execute(wanted).mappings()
         return [_event(row) for row in found]
 
+    def supersede(self, tx: Tx, connection_id: str, *, at: datetime, overlap_until: datetime) -> None:
+        present = (credentials.c.connection_id == connection_id, credentials.c.revoked_at.is_(None))
+        session(tx).execute(
+            update(credentials)
+            .where(*present, credentials.c.superseded_at.is_not(None))
+            .values(nonce=None, ciphertext=None, revoked_at=at)
+        )
+        session(tx).execute(
+            update(credentials)
+            .where(*present, credentials.c.superseded_at.is_(None))
+            .values(superseded_at=at, overlap_until=overlap_until)
+        )
+
+    def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[connections.Connection]:
+        wanted = _LISTED.where(accounts.c.refresh_due_at.is_not(None), accounts.c.refresh_due_at <= now)
+        found = session(tx).execute(wanted.order_by(accounts.c.refresh_due_at).limit(limit))
+        return [_connection(row[:-1], ends=row[-1]) for row in found]
+
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
         session(tx).execute(
             update(credentials)
