@@ -2,7 +2,9 @@
 
 import threading
 from collections import Counter as Count
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
@@ -44,7 +46,7 @@ async def versions(counter: Counter) -> list[tuple[int, bool]]:
 
     def look(tx: Tx) -> list[tuple[int, bool]]:
         found = sql.connection(tx).execute(select(rows.version, rows.ciphertext).order_by(rows.version))
-        return [(version, sealed is None) for version, sealed in found]
+        return [(row.version, row.ciphertext is None) for row in found]
 
     return await counter.store.read(look)
 
@@ -261,13 +263,13 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(counter: Counter, 
     written, down = counter.store.write, [False]
     tries = 0
 
-    async def write(work: object) -> object:
+    async def write(work: Callable[[Tx], Any]) -> Any:
         nonlocal tries
         if down[0]:
             tries += 1
             if tries < 5:
                 raise StoreError("the database is gone")
-        return await written(work)  # pyright: ignore[reportArgumentType]
+        return await written(work)
 
     monkeypatch.setattr(counter.store, "write", write)
     counter.server.between = lambda: down.__setitem__(0, True)
