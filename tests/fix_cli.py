@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,16 @@ def checked(told: Told, arguments: Sequence[str]) -> Told:
     if "--json" in arguments and "--follow" not in arguments:
         json.loads(told.out)
     return told
+
+
+def in_time_for(command: Callable[[str], Told], enough: Callable[[Told], bool]) -> tuple[str, Told]:
+    """What a command says whose time is up, once that is long enough for the command to come as far as it is to; and the
+    seconds that this took, however slow the machine is."""
+    for seconds in ("1", "4", "16", "64"):
+        told = command(seconds)
+        if enough(told):
+            break
+    return seconds, told
 
 
 class Shell:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from far_places import agent
-from fix_cli import Shell
+from fix_cli import Shell, in_time_for
 from fix_tls import certificate, private_key
 from http2_peer import hypercorn
 from interlock import plane
@@ -34,11 +34,17 @@ def test_the_environment_is_what_was_listed(bare_shell: Shell) -> None:
 
 
 def test_too_long_is_an_error_of_its_own(bare_shell: Shell) -> None:
-    told = bare_shell.run("plane", "run", "--timeout", "2", "--json", "--", "/bin/sleep", "600")
+    script = ("/bin/sh", "-c", "echo begun; exec sleep 600")
+    seconds, told = in_time_for(
+        lambda seconds: bare_shell.run("plane", "run", "--timeout", seconds, "--json", "--", *script),
+        lambda told: "stdout" in told.json,
+    )
     assert told.code == 124
-    assert told.error["message"].startswith("not done within 2 seconds")
+    assert told.error["message"] == f"not done within {seconds} seconds"
     assert "--timeout" in told.error["next_step"]
     assert told.error["details"]["failure_class"] == "total_timeout"
+    assert told.json["stdout"] == "begun\n"
+    assert told.json["receipt"]["facts"]["signal"] == "SIGTERM"
 
 
 @pytest.mark.parametrize("sandbox", [None, plane.LOCAL_LANDLOCK])
