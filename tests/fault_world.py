@@ -9,12 +9,18 @@ from typing import Any, cast
 
 import orjson
 
+import token_server
 from interlock import policy, sdk
 from interlock.app import Interlock, Settings
-from interlock.app.settings import ExecutionSettings
-from interlock.kernel import JSON, Caller
+from interlock.app.settings import ExecutionSettings, OAuthSettings
+from interlock.kernel import JSON, Caller, Secret
 
 TOKEN = "ghp_a_token_for_the_fault_tests"
+BROWSER = Secret("cookie-of-the-browser-of-the-fault-tests")
+REDIRECT = "http://127.0.0.1:7777/callback"
+CLIENT_SECRET = "LAMPS_SECRET"
+"""The variable that holds the secret of our client."""
+
 LEASE = 50.0
 """Seconds. Longer than any pause of a busy machine: where a lease is to lapse, clocks are moved, and nobody waits. Shorter
 than what an operation may take, so that a frozen owner is stopped by its lease and not by its deadline."""
@@ -172,6 +178,19 @@ def connector(*, timeout: float = 60.0) -> sdk.Connector:
     )
 
 
+def service(url: str) -> sdk.Manifest:
+    """A service whose accounts are connected in a browser."""
+    usual: dict[str, Any] = {"probe": sdk.probe("/me", subject="/login"), "scopes": ["read"]}
+    return sdk.Connector(
+        "lamps",
+        version="1.0.0",
+        description="Lamps.",
+        base_url=url,
+        auth=[sdk.oauth2(authorize_url="/authorize", token_url="/token", issuer=url, **usual)],
+        operations=[sdk.get("lamp.list", "/lamps", input=sdk.Input, output=Deleted, about="All lamps.")],
+    ).manifest
+
+
 POLICY = policy.Policy(
     rules=(
         policy.Rule(rule_id="asked", then=policy.Effect.ASK, actor=("agent",)),
@@ -187,6 +206,7 @@ def settings(url: str, server_url: str) -> Settings:
         blobs="unused",
         actor="operator",
         execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=LEASE),
+        oauth={"lamps": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env=CLIENT_SECRET)},
     )
 
 
@@ -249,6 +269,12 @@ async def execute(il: Interlock, order: Order) -> JSON:
     return (await il.approvals.execute(order.approval_id or "")).to_json()
 
 
+async def callback(il: Interlock, order: Order) -> JSON:
+    """Take what a browser came back with, which is the order's key."""
+    proven = await il.connections.installs.take_callback(order.key or "", browser=BROWSER, redirect_uri=REDIRECT)
+    return proven.record()
+
+
 async def many_keys(il: Interlock, order: Order) -> JSON:
     """One write for each of many keys, the same keys in every process."""
     outcomes: list[JSON] = []
@@ -279,5 +305,6 @@ FLOWS: Mapping[str, Flow] = cast(
         "approved": approved,
         "execute": execute,
         "many_keys": many_keys,
+        "callback": callback,
     },
 )

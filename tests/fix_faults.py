@@ -21,9 +21,10 @@ import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
+import token_server
 from databases import Database
 from fault_proxy import Proxy
-from fault_world import POLICY, TOKEN, Order, connector, settings
+from fault_world import CLIENT_SECRET, POLICY, TOKEN, Order, connector, settings
 from interlock import Interlock, runs, sdk
 from interlock.app import assembly
 from interlock.kernel import Caller, Clock, SystemClock, Uuid7Ids
@@ -56,7 +57,12 @@ class Child:
             [sys.executable, str(Path(__file__).parent / "faults" / "child.py"), self._hands.name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "INTERLOCK_KEY": KEY},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(sys.path),
+                "INTERLOCK_KEY": KEY,
+                CLIENT_SECRET: token_server.CLIENT_SECRET,
+            },
         )
         self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()

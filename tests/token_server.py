@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
@@ -37,6 +37,8 @@ class TokenServer:
         """Whether a refresh token is followed by another one and ends; used twice, it ends all that came of it."""
         self.between: Callable[[], None] | None = None
         """Comes after a refresh was done, and before its answer leaves."""
+        self.holds: tuple[Event, Event] | None = None
+        """Whoever asks whose a token is sets the first, and is answered after the second."""
         self.calls: Counter[str] = Counter()
         self._fresh: set[str] = set()
         self._codes: dict[str, dict[str, str]] = {}
@@ -88,6 +90,9 @@ class TokenServer:
         return _json(200, {**codes, "expires_in": 300, "interval": 5})
 
     def me(self, authorization: str) -> tuple[int, dict[str, str], bytes]:
+        if self.holds is not None:
+            self.holds[0].set()
+            self.holds[1].wait()
         token = authorization.removeprefix("Bearer ")
         if self.rejects_tokens or token not in self._tokens:
             return _json(401, {"message": "who are you"})
@@ -143,8 +148,9 @@ def serving() -> Generator[TokenServer]:
             self.send_response(status)
             for name, value in {**headers, "content-length": str(len(body))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # whoever asked may be gone
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Silence."""

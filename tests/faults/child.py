@@ -29,7 +29,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from fault_world import FLOWS, POLICY, Order, connector, settings
+from fault_world import FLOWS, POLICY, Order, connector, service, settings
 from interlock import Interlock, kernel
 from interlock.kernel import InterlockError, SystemClock
 
@@ -118,7 +118,11 @@ async def carry_out(order: Order, hands: mmap.mmap) -> None:
     there, clock = settings(order.url, order.server_url), HandedClock(hands)
     try:
         async with Interlock.open(
-            settings=there, policy=POLICY, connectors=CONNECTORS, clock=clock, background=False
+            settings=there,
+            policy=POLICY,
+            connectors=[*CONNECTORS, service(order.server_url)],
+            clock=clock,
+            background=False,
         ) as il:
             tell(ready=True)
             assert await anyio.to_thread.run_sync(sys.stdin.readline) == "go\n"

@@ -239,7 +239,7 @@ async def test_a_token_that_does_not_work_becomes_no_connection(counter: Counter
 
 
 async def test_a_process_that_dies_between_answer_and_commit_leaves_a_trace(counter: Counter):
-    """What is committed then is that the exchange began; `tests/faults` kills at that place."""
+    """What is committed then is that the exchange began; `tests/faults/test_installs.py` kills there."""
     install = await counter.begin()
     query = await counter.visit(install)
 
