@@ -1,9 +1,13 @@
 """Installs from the first click to the connection, against a real authorization server, with every way to get it wrong."""
 
 from collections import Counter as Count
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -17,6 +21,8 @@ from interlock.connections import Flow, Happening, InstallState, ManagementMode,
 from interlock.kernel import Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
 
 
 async def test_an_account_is_connected_in_a_browser(counter: Counter):
@@ -265,6 +271,60 @@ async def test_a_caller_who_gives_up_loses_no_token(counter: Counter):
         counter.errands.interrupt = scope.cancel
         await counter.come_back(query)
     assert (await counter.desk.fetch(ANN, install.install_id)).state is InstallState.PROVEN
+
+
+async def test_an_install_is_carried_on_only_in_its_own_way(counter: Counter):
+    """What belongs to another flow is refused, and the install goes on."""
+    browser, device = await counter.begin(name="browser"), await counter.begin("device", name="device")
+    query = await counter.visit(browser)
+    await counter.desk.start_device(device)
+    waiting = [await counter.desk.fetch(ANN, each.install_id) for each in (browser, device)]
+    with pytest.raises(connections.InstallUsed, match="no second device"):
+        await counter.desk.poll_device(ANN, browser.install_id)
+    for each in waiting:
+        with pytest.raises(connections.InstallUsed, match="by a person"):
+            await counter.desk.obtain(each)
+    assert [await counter.desk.fetch(ANN, each.install_id) for each in waiting] == waiting
+    assert (await counter.come_back(query)).state is InstallState.PROVEN
+
+
+async def test_a_caller_who_gives_up_before_the_request_stops_no_device(counter: Counter):
+    """Whoever polls with a limit of time may poll again, also if the commit that begins it was the last that happened."""
+    install = await counter.begin("device")
+    await counter.desk.start_device(install)
+
+    class GivesUp:
+        """A store that notices only after the commit that nobody waits for it."""
+
+        async def read(self, fn: Callable[[Tx], T], /) -> T:
+            return await counter.store.read(fn)
+
+        async def write(self, fn: Callable[[Tx], T], /) -> T:
+            written = await counter.store.write(fn)
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+            return written
+
+    with anyio.CancelScope() as scope:
+        await connections.Desk(replace(counter.means, store=GivesUp())).poll_device(ANN, install.install_id)
+    counter.server.typed = True
+    assert (await counter.desk.poll_device(ANN, install.install_id)).state is InstallState.PROVEN
+
+
+async def test_a_device_waits_through_an_answer_that_did_not_come(counter: Counter):
+    """RFC 8628 §3.5: to ask more slowly, and not to give up."""
+    install = await counter.begin("device")
+    await counter.desk.start_device(install)
+    counter.errands.fails = connections.ErrandFailed("nobody was there")
+    with pytest.raises(connections.ErrandFailed):
+        await counter.desk.poll_device(ANN, install.install_id)
+    counter.errands.fails = None
+    counter.server.refusal = (503, b"<html>")
+    with pytest.raises(connections.GrantRefused, match="cannot answer now") as caught:
+        await counter.desk.poll_device(ANN, install.install_id)
+    assert caught.value.reason == "temporarily_unavailable"
+    counter.server.refusal, counter.server.typed = None, True
+    assert (await counter.desk.poll_device(ANN, install.install_id)).state is InstallState.PROVEN
 
 
 async def test_reauthorising_keeps_what_works_until_the_new_one_is_proven(counter: Counter):

@@ -95,7 +95,7 @@ class Installs:
     @checked
     async def poll_device(self, install_id: str) -> "connections.Install":
         """Whether the code was typed: the install is proven then. Raises InstallNotFound, InstallEnded, InstallUsed,
-        InstallFailed, and GrantRefused `slow_down` to wait 5 s longer from now on."""
+        InstallFailed; it waits on after ErrandFailed and GrantRefused, too (`slow_down`: 5 s longer from now on)."""
         return await self._parts.desk.poll_device(self._caller, install_id)
 
     @checked

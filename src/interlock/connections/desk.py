@@ -176,7 +176,7 @@ class Desk:
             raise await self._proving.failed(install, reason)
         assert told.code is not None
         more = {"code": told.code, "redirect_uri": redirect_uri}
-        return await self._proving.prove(await self._begin_exchange(install), profile, more)
+        return await self._proving.prove(install, profile, more)
 
     async def start_device(self, install: Install) -> Codes:
         """Ask for the codes that a person types elsewhere. Raises InstallEnded, InstallUsed, InstallFailed."""
@@ -209,16 +209,21 @@ class Desk:
     async def poll_device(self, caller: Caller, install_id: str) -> Install:
         """Ask whether the code was typed: the install is proven then, and waits on otherwise. Ask again after the interval.
 
-        Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed, and GrantRefused `slow_down` to wait 5 s longer.
+        Raises InstallNotFound, InstallEnded, InstallUsed and InstallFailed. It waits on after ErrandFailed and GrantRefused,
+        too (RFC 8628 §3.5): from `slow_down` on, ask 5 s later each time; there was no answer, or none for now.
         """
         install = await self.fetch(caller, install_id)
+        if install.flow is not Flow.DEVICE:
+            raise errors.InstallUsed(f"install {install.install_id} needs no second device")
         profile = self._means.profile(install.connector_id, install.profile_id)
-        return await self._proving.prove(await self._begin_exchange(install), profile, {})
+        return await self._proving.prove(install, profile, {})
 
     async def obtain(self, install: Install) -> Install:
         """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
+        if install.flow is not Flow.AUTOMATIC:
+            raise errors.InstallUsed(f"install {install.install_id} is carried on by a person")
         profile = self._means.profile(install.connector_id, install.profile_id)
-        return await self._proving.prove(await self._begin_exchange(install), profile, _scope(profile.grant, install))
+        return await self._proving.prove(install, profile, _scope(profile.grant, install))
 
     async def complete(self, install: Install, *, browser: Secret | None = None) -> Connection:
         """Make the connection of a proven install, once whoever is asked has seen whose account it is. One that was begun in a
@@ -236,10 +241,6 @@ class Desk:
         """End it. One that has ended stays as it is. Raises InstallUsed if it was changed meanwhile."""
         cancelled = install_machine.cancel(install, at=self._means.clock.now())
         return install if cancelled is install else await self._proving.step(install, cancelled)
-
-    async def _begin_exchange(self, install: Install) -> Install:
-        taken = install_machine.begin_exchange(install, at=self._means.clock.now())
-        return await self._proving.step(install, taken)
 
     async def _open(self, find: Callable[[Tx], Install | None], what: str) -> Install:
         found = await self._means.store.read(find)

@@ -37,7 +37,7 @@ _MODES: Final[Mapping[Flow, ManagementMode]] = {
     Flow.DEVICE: ManagementMode.HOSTED,
     Flow.AUTOMATIC: ManagementMode.MANUAL,
 }
-_NOT_YET: Final = frozenset({"authorization_pending", "slow_down"})
+_NOT_YET: Final = frozenset({"authorization_pending", "slow_down", "temporarily_unavailable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,14 +135,15 @@ class Proving:
             raise await self.failed(install, Reason.SERVICE_FAILED) from error
 
     async def prove(self, install: Install, profile: sdk.AuthProfile, more: Mapping[str, sdk.fill.Value]) -> Install:
-        """Fetch the tokens of an install whose exchange has begun, and ask the service whose they are. Once the request may have
-        left, it is carried to its end although the caller gives up: what came back must not be lost without a trace.
+        """Begin the exchange of an install, fetch the tokens, and ask the service whose they are. Once begun, it is carried to
+        its end although the caller gives up: what came back must not be lost without a trace.
 
-        Raises InstallFailed, and GrantRefused `slow_down`.
+        Raises InstallEnded, InstallUsed, InstallFailed, and for a device that waits on ErrandFailed and GrantRefused.
         """
         proven: list[Install] = []
         with anyio.CancelScope(shield=True):
-            proven.append(await self._prove(install, profile, more))
+            begun = install_machine.begin_exchange(install, at=self._means.clock.now())
+            proven.append(await self._prove(await self.step(install, begun), profile, more))
         return proven[0]
 
     async def _prove(self, install: Install, profile: sdk.AuthProfile, more: Mapping[str, sdk.fill.Value]) -> Install:
@@ -167,26 +168,31 @@ class Proving:
             )
         except errors.GrantRefused as refused:
             if install.flow is Flow.DEVICE and refused.reason in _NOT_YET:
-                waiting = await self.step(install, install_machine.wait_longer(install, at=means.clock.now()))
-                if refused.reason == "slow_down":
-                    raise
-                return waiting
+                waiting = await self._wait_longer(install)
+                if refused.reason == "authorization_pending":
+                    return waiting
+                raise
             raise await self.failed(install, Reason.of(refused.reason)) from refused
         except errors.ProbeFailed as error:
             raise await self.failed(install, Reason.PROBE_FAILED) from error
         except InterlockError as error:
+            if install.flow is Flow.DEVICE and isinstance(error, errors.ErrandFailed):
+                await self._wait_longer(install)
+                raise
             raise await self.failed(install, Reason.SERVICE_FAILED) from error
         return await self._proven(install, tokens, sealable, probed)
+
+    async def _wait_longer(self, install: Install) -> Install:
+        return await self.step(install, install_machine.wait_longer(install, at=self._means.clock.now()))
 
     async def _proven(
         self, install: Install, tokens: Tokens, sealable: Mapping[str, Secret], probed: Probed
     ) -> Install:
-        ends = [end for end in (tokens.expires_at, probed.expires_at) if end is not None]
         # The service's word when it is asked counts most.
         scopes = callback.compare(
             install.scopes_asked, tokens.scopes if probed.scopes is None else probed.scopes
         ).scopes
-        found = Found(subject=probed.subject, scopes=scopes, expires_at=tokens.expires_at or min(ends, default=None))
+        found = Found(subject=probed.subject, scopes=scopes, expires_at=tokens.expires_at or probed.expires_at)
         holds = await self.sealed(install, sealable)
         assert holds.sealed is not None
         return await self.step(install, install_machine.prove(install, found, holds.sealed, at=self._means.clock.now()))
