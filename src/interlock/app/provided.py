@@ -68,23 +68,21 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
     return connections.exchange.Client(client_id=said.client_id, secret=secret, key=key, key_id=said.key_id)
 
 
-def secret_sources(
-    errands: "connections.Errands",
-) -> "dict[connections.SourceKind, connections.SecretSource]":
+def secret_sources(errands: "connections.Errands") -> "dict[connections.SourceKind, connections.SecretSource]":
     """Who reads the secrets that are not kept in the store."""
+    from interlock import connections
     from interlock.adapters import secrets
-    from interlock.connections import SourceKind
 
     def run(argv: Sequence[str], tenant_id: str) -> Awaitable[bytes]:
         env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         return errands.run(argv, env=env, tenant_id=tenant_id)
 
     return {
-        SourceKind.ENV: secrets.Environment(os.environ),
-        SourceKind.FILE: secrets.Files(),
-        SourceKind.COMMAND: secrets.Commands(run),
-        SourceKind.KEYRING: secrets.SystemKeyring(),
-        SourceKind.VAULT: secrets.Vault(errands.ask, os.environ),
+        connections.SourceKind.ENV: secrets.Environment(os.environ),
+        connections.SourceKind.FILE: secrets.Files(),
+        connections.SourceKind.COMMAND: secrets.Commands(run),
+        connections.SourceKind.KEYRING: secrets.SystemKeyring(),
+        connections.SourceKind.VAULT: secrets.Vault(errands.ask, os.environ),
     }
 
 
