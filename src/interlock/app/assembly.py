@@ -94,12 +94,20 @@ async def assemble(
         store.close()
         raise
     evidence = sql.LedgerSink(store)
+    errands = _errands(lane, wiring, pending, evidence)
+    ways |= provided.secret_sources(errands)
+    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
+
+
+def _errands(
+    lane: plane.Lane, wiring: runs.Wiring, pending: connections.Pending, evidence: plane.EvidenceSink
+) -> connections.Errands:
+    """Requests about credentials, and programs that are asked for some, on a node of their own."""
+    clock = wiring.clock
     sinks = plane.SinkSet([evidence], capture=plane.Capture.OFF, redactor=pending.redactor)
     programs = LateTarget(plane.LOCAL_PROCESS, credentials=pending, clock=clock, egress_allow=())
     node = _node(lane, wiring.authorizer, clock, node_id=ERRANDS_ID, sinks=sinks, commands=[programs])
-    errands = connections.Errands(pending, node, wiring.authorizer, clock=clock, ids=ids)
-    ways |= provided.secret_sources(errands)
-    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
+    return connections.Errands(pending, node, wiring.authorizer, clock=clock, ids=wiring.ids)
 
 
 def _means(
