@@ -253,13 +253,7 @@ def _rooms(
         errands=errands,
         desk=connections.Desk(means),
         refreshing=refreshing,
-        leases=connections.Leases(
-            store,
-            sql.ConnectionRecords(),
-            wiring.connections,
-            profile=partial(_profile, wiring.catalog),
-            clock=wiring.clock,
-        ),
+        leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 
 

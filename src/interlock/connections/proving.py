@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 import anyio
@@ -25,7 +26,7 @@ from interlock.connections.errands import Errands
 from interlock.connections.exchange import Client, Errand
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
-from interlock.connections.model import Connection, ManagementMode, State
+from interlock.connections.model import Connection, ManagementMode, Refresh, State
 from interlock.connections.ports import Cipher, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.safe import Safe
@@ -213,6 +214,10 @@ class Proving:
                 return connection
         raise errors.ConnectionChanged(f"connection {install.connection_name!r} is being changed by others")
 
+    def _scheduled(self, made: Connection, secrets: Mapping[str, Secret], expires_at: datetime | None) -> Refresh:
+        way = renewal.way(self._means.profile(made.connector_id, made.profile_id), tuple(secrets))
+        return renewal.scheduled(made, way=way, expires_at=expires_at, at=self._means.clock.now())
+
     async def _try_complete(
         self,
         install: Install,
@@ -235,16 +240,13 @@ class Proving:
         except (errors.SubjectMismatch, errors.ServiceMismatch) as error:
             subject = isinstance(error, errors.SubjectMismatch)
             raise await self.failed(install, Reason.SUBJECT_MISMATCH if subject else Reason.SERVICE_MISMATCH) from error
-        profile = means.profile(install.connector_id, install.profile_id)
         connection = replace(
             made,
             current_credential_id=means.ids.new("crd"),
             credential_expires_at=found.expires_at,
             management_mode=_MODES[install.flow],
             params=install.params,
-            refresh=renewal.scheduled(
-                made, way=renewal.way(profile, tuple(secrets)), expires_at=found.expires_at, at=now
-            ),
+            refresh=self._scheduled(made, secrets, found.expires_at),
         )
         version = 1 if last is None else last.version + 1
         credential = await self._safe.seal(

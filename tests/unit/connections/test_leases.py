@@ -89,6 +89,7 @@ def test_a_lease_opens_for_its_host_while_it_lasts():
     [
         ({"revoked_at": NOW}, {}, {}, connections.LeaseRevoked),
         ({}, {}, {"revoked_at": NOW}, connections.LeaseRevoked),
+        ({}, {}, {"overlap_until": NOW}, connections.LeaseRevoked),
         ({"expires_at": NOW}, {}, {}, connections.LeaseExpired),
         ({"hosts": frozenset({"evil.dev:443"})}, {}, {}, connections.HostNotLeased),
         ({"hosts": frozenset({"api.acme.dev:80"})}, {}, {}, connections.HostNotLeased),
