@@ -39,6 +39,16 @@ def opened(path: Path, *, create: bool = False) -> str:
         store.close()
 
 
+def needed(folder: Path) -> int:
+    """How many KiB a store takes that was just made."""
+    mount(folder, kib=8192)
+    path = folder / "store.db"
+    opened(path, create=True)
+    size = sum(entry.stat().st_size for entry in folder.iterdir())
+    unmount(folder)
+    return -(-size // 1024)
+
+
 def made(folder: Path, *, kib: int) -> list[object]:
     """How making a store there goes, what is left of it, and how it goes with more room."""
     mount(folder, kib=kib)
@@ -69,10 +79,12 @@ def filled(folder: Path, *, free: int) -> list[str]:
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
+    whole = needed(place)
     print(
         json.dumps(
             {
-                "made": {kib: made(place, kib=kib) for kib in (40, 130, 220, 250, 300)},
+                "small": {share: made(place, kib=int(whole * share)) for share in (0.1, 0.5, 0.8, 0.95)},
+                "enough": made(place, kib=whole + 64),
                 "filled": {free: filled(place, free=free) for free in (0, 8192)},
             }
         )

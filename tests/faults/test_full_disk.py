@@ -33,13 +33,13 @@ def disks(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_a_store_that_finds_no_room_is_not_there(disks: Any):
-    for kib, (first, left, second) in disks["made"].items():
-        if int(kib) < 260:
-            assert re.match("store_full: the store .*/store.db has no room left", first), (kib, first)
-            assert left == [], (kib, left)
-        else:
-            assert first in ("written", "read: store_full"), (kib, first)
-        assert second == "written", (kib, second)
+    for share, (first, left, second) in disks["small"].items():
+        assert re.match("store_full: the store .*/store.db has no room left", first), (share, first)
+        assert left == [], (share, left)
+        assert second == "written", (share, second)
+    first, _, second = disks["enough"]
+    assert first in ("written", "read: store_full"), first
+    assert second == "written", second
 
 
 def test_a_store_on_a_full_disk_is_read(disks: Any):
