@@ -1,5 +1,6 @@
 """What holds for every test: nobody's environment, nobody's home, a folder of its own."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -53,6 +54,12 @@ FOREIGN = (
 
 def _is_foreign(name: str) -> bool:
     return name.startswith("INTERLOCK_") or name in FOREIGN or name.lower().endswith("_proxy")
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and all that they import stay until the end: no collection need look through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ how they take signals, run the real one.
 """
 
 import fcntl
+import gc
 import importlib
 import marshal
 import os
@@ -34,6 +35,7 @@ os._exit(code[0] if code else 137)
 def main(folder: Path) -> None:
     """Serve until this process is killed."""
     warm_up()
+    gc.freeze()  # forks share what is there, and none of them looks through it
     address, path = str(folder / "socket"), folder / "interlock"
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)

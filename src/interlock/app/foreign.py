@@ -59,7 +59,8 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
     """What is installed, sorted; a name that is taken, or offered twice, counts once. Nothing is loaded. `entries` replaces
     what is installed."""
     if entries is None:
-        entries = (*entry_points(group=LANES), *entry_points(group=TARGETS))
+        installed = entry_points()  # once: it reads the list of each installed package
+        entries = (*installed.select(group=LANES), *installed.select(group=TARGETS))
     found: dict[str, Offer] = {}
     ours = frozenset(taken)
     for entry in sorted(entries, key=lambda each: (each.name, each.value)):

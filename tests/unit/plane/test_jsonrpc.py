@@ -149,7 +149,7 @@ def test_keys_and_texts_may_be_full_of_colons():
 
 @given(VALUES, st.sampled_from(["a", "é", '"', "\\", ":"]))
 def test_a_key_that_stands_twice_is_found_beside_any_value(value: Any, key: str):
-    member = orjson.dumps({key: value})[1:-1]
+    member = plane.json_text({key: value})[1:-1]
     text = b'{"jsonrpc":"2.0","method":"m","params":{%b}}'
     bounds = plane.RpcBounds(max_depth=100)
     [message] = plane.read_rpc(text % member, bounds=bounds)
