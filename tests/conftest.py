@@ -56,10 +56,15 @@ def _is_foreign(name: str) -> bool:
     return name.startswith("INTERLOCK_") or name in FOREIGN or name.lower().endswith("_proxy")
 
 
+# Thousands of tests and all that they import stay until the end: the collector need not look through them.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of tests and all that they import stay until the end: no collection need look through them."""
+    """What comes from here on is garbage some day."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

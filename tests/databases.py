@@ -39,8 +39,9 @@ class Database:
                 "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
-            for table in reversed(self._rows):
-                cursor.execute(SQL("DELETE FROM {}").format(Identifier(table.name)))
+            cursor.execute(
+                SQL("; ").join(SQL("DELETE FROM {}").format(Identifier(table.name)) for table in reversed(self._rows))
+            )
             for table, rows in self._rows.items():
                 if rows:
                     with cursor.copy(SQL("COPY {} FROM STDIN").format(Identifier(table.name))) as copy:

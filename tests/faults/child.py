@@ -11,6 +11,7 @@ watched, and the signal is sent just before or just after the n-th COMMIT reache
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import mmap
@@ -172,6 +173,7 @@ def main(path: Path) -> None:
     for module in ("psycopg", "interlock.adapters.sql.postgres_store"):
         importlib.import_module(module)
     anyio.run(warm_up)
+    gc.freeze()  # forks share what is there, and none of them looks through it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tell(serving=os.getpid())
     while line := sys.stdin.readline():
