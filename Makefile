@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
-WORKERS ?= 4
+WORKERS ?= 6
 ARGS ?=
 UV := $(BIN)/uv pip install --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -35,7 +35,7 @@ demo: $(VENV)/.run ## tell the story: one governed call, end to end, on this mac
 	@$(BIN)/interlock demo
 
 .PHONY: test
-test: $(VENV)/.dev ## run all tests, on SQLite and on Postgres (ARGS="-k word" narrows, WORKERS=8 widens)
+test: $(VENV)/.dev ## run all tests, on SQLite and on Postgres (ARGS="-k word" narrows, WORKERS=9 widens)
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
 
 .PHONY: check
