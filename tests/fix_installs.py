@@ -59,15 +59,17 @@ class Watched(connections.Errands):
         return answer
 
 
-@dataclass
-class Counter:
-    """The desk, and everything around it that a test may want to look at or to change."""
+@dataclass(kw_only=True)
+class Office:
+    """A desk, and everything around it that a test may want to look at or to change."""
 
-    server: token_server.TokenServer
+    url: str
     store: sql.SqlStore
     clock: testing.ManualClock
+    client: exchange.Client | None = CLIENT
     ids: testing.SequentialIds = field(default_factory=testing.SequentialIds)
     heard: list[connections.ConnectionEvent] = field(default_factory=list[connections.ConnectionEvent])
+    profiles: dict[str, sdk.AuthProfile] = field(default_factory=dict[str, sdk.AuthProfile])
 
     def __post_init__(self) -> None:
         root = keys.RootKey(bytes(range(32)), source="test")
@@ -76,9 +78,8 @@ class Counter:
             self.store, sql.ConnectionRecords(), ring, clock=self.clock, ids=self.ids, listener=self.heard.extend
         )
         self.safe = Safe(ring)
-        self.profiles = profiles(self.server.url)
         pending = connections.Pending(self.accounts)
-        host = urlsplit(self.server.url).netloc
+        host = urlsplit(self.url).netloc
         lane = lanes.HttpLane(credentials=pending, egress=lanes.Egress(addresses=plane.AddressPolicy(allow=[host])))
         authorizer = plane.Authorizer(clock=self.clock)
         here = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=self.clock)
@@ -88,10 +89,11 @@ class Counter:
             store=self.store,
             records=sql.ConnectionRecords(),
             installs=sql.InstallRecords(),
+            clients=sql.ClientRecords(),
             cipher=ring,
             changing=self.accounts.changing,
             profile=lambda _, profile_id: self.profiles[profile_id],
-            client=lambda _: CLIENT,
+            client=lambda _: self.client,
             errands=self.errands,
             clock=self.clock,
             ids=self.ids,
@@ -104,6 +106,27 @@ class Counter:
     def chance(self, size: int) -> bytes:
         self._drawn += 1
         return self._drawn.to_bytes(size, "big")
+
+    async def secrets(self, name: str = "acme") -> dict[str, str]:
+        """What the connection holds now."""
+        resolved = await self.accounts.resolve(ANN, connector_id="acme", scopes=set(), connection=name)
+        opened = await self.safe.open(resolved.credential)
+        return {field: secret.reveal() for field, secret in opened.items()}
+
+    async def connection(self) -> connections.Connection | None:
+        found = await self.accounts.list_connections(ANN)
+        return found[0] if found else None
+
+
+@dataclass(kw_only=True)
+class Counter(Office):
+    """The desk of a service with a few kinds of profiles."""
+
+    server: token_server.TokenServer
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.profiles |= profiles(self.server.url)
 
     async def expire_over(self) -> int:
         return await connections.expire_installs(self.store, sql.InstallRecords(), self.clock.now())
@@ -133,16 +156,6 @@ class Counter:
         proven = await self.come_back(await self.visit(await self.begin(**more)))
         return await self.desk.complete(proven, browser=BROWSER)
 
-    async def secrets(self, name: str = "acme") -> dict[str, str]:
-        """What the connection holds now."""
-        resolved = await self.accounts.resolve(ANN, connector_id="acme", scopes=set(), connection=name)
-        opened = await self.safe.open(resolved.credential)
-        return {field: secret.reveal() for field, secret in opened.items()}
-
-    async def connection(self) -> connections.Connection | None:
-        found = await self.accounts.list_connections(ANN)
-        return found[0] if found else None
-
 
 @pytest.fixture(scope="session")
 def running_token_server() -> Iterator[token_server.TokenServer]:
@@ -154,6 +167,6 @@ def running_token_server() -> Iterator[token_server.TokenServer]:
 async def counter(store: sql.SqlStore, running_token_server: token_server.TokenServer) -> AsyncGenerator[Counter]:
     """The desk, on each engine."""
     running_token_server.begin_anew()
-    made = Counter(running_token_server, store, testing.ManualClock())
+    made = Counter(url=running_token_server.url, server=running_token_server, store=store, clock=testing.ManualClock())
     yield made
     await made.errands.aclose()

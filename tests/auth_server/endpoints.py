@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from auth_server.library import rfc7009, rfc7591, rfc7662
-from auth_server.records import Books, Client, Token
+from auth_server.records import CLIENT_AUTHS, Books, Client, Token
 
-METHODS: Final = ["client_secret_basic", "client_secret_post", "private_key_jwt", "none"]
+METHODS: Final = list(CLIENT_AUTHS)
 SCOPES: Final = ("read", "write")
 
 
@@ -63,7 +63,8 @@ class Registration(rfc7591.ClientRegistrationEndpoint):
         named = {"client_id": f"registered-{len(books.clients)}", "client_id_issued_at": int(books.now())}
         if request.payload.data.get("token_endpoint_auth_method") == "none":
             return named
-        return {**named, "client_secret": books.make("cs"), "client_secret_expires_at": 0}
+        ends = 0 if books.client_secrets_live is None else int(books.now()) + books.client_secrets_live
+        return {**named, "client_secret": books.make("cs"), "client_secret_expires_at": ends}
 
     def save_client(self, client_info: dict[str, Any], client_metadata: Mapping[str, Any], request: Any) -> Client:
         client = Client(
@@ -92,7 +93,7 @@ def described(books: Books) -> dict[str, Any]:
         "response_types_supported": ["code"],
         "grant_types_supported": sorted(books.grants),
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": METHODS,
+        "token_endpoint_auth_methods_supported": books.client_auths,
         "token_endpoint_auth_signing_alg_values_supported": ["RS256", "ES256"],
         "authorization_response_iss_parameter_supported": books.issuer is not None,
     }

@@ -13,6 +13,7 @@ from auth_server.library import rfc6749
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANTS: Final = frozenset({"authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT, JWT_GRANT})
+CLIENT_AUTHS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
 PERSON: Final = "octo-agent"
 """Who agrees, unless a test says otherwise."""
 
@@ -167,6 +168,12 @@ class Books:
         self.password = "pw-canary-correct-horse"
         self.app_key: str | None = None
         """The public key of the app (PEM)."""
+        self.client_auths: list[str] = list(CLIENT_AUTHS)
+        """How clients may show themselves, as the server says of itself."""
+        self.client_secrets_live: int | None = None
+        """How long the secret of a client that registers is valid, in seconds."""
+        self.challenge_scope: str | None = None
+        """The scope that the MCP server's 401 asks for."""
         self.denies = False
         """The person says no."""
         self.asks = False

@@ -87,7 +87,8 @@ def mcp(server: Server, asked: Asked) -> Said:
     token = server.books.valid(asked.bearer, resource=server.books.resource)
     if token is None:
         where = f"{server.books.url}/.well-known/oauth-protected-resource/mcp"
-        return said(401, {"error": "invalid_token"}, WWW_Authenticate=f'Bearer resource_metadata="{where}"')
+        scope = "" if server.books.challenge_scope is None else f', scope="{server.books.challenge_scope}"'
+        return said(401, {"error": "invalid_token"}, WWW_Authenticate=f'Bearer resource_metadata="{where}"{scope}')
     return said(200, {"login": token.subject, **resource_described(server.books)})
 
 

@@ -92,6 +92,7 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("POST", "/introspect"): _endpoint("introspection"),
     ("POST", "/register"): _endpoint("client_registration"),
     ("GET", "/.well-known/oauth-authorization-server"): lambda server, _: said(200, described(server.books)),
+    ("GET", "/.well-known/openid-configuration"): lambda server, _: said(200, described(server.books)),
     ("GET", "/.well-known/oauth-protected-resource/mcp"): lambda server, _: said(200, resource_described(server.books)),
     ("GET", "/mcp"): rooms.mcp,
     ("POST", "/mcp"): rooms.mcp,

@@ -125,6 +125,9 @@ async def test_a_client_is_kept_once_per_connector_and_issuer(store: sql.SqlStor
         ]
 
     assert await store.read(look) == [public, public, other, None, None, None]
+    await store.write(lambda tx: CLIENTS.forget(tx, "t1", "ocl_2"))
+    await store.write(lambda tx: CLIENTS.forget(tx, "t2", "ocl_3"))
+    assert await store.read(look) == [None, None, other, None, None, None]
 
 
 async def test_all_that_a_connection_has_is_kept(store: sql.SqlStore):

@@ -16,7 +16,7 @@ import auth_server as auth
 from auth_server import faults
 from fix_app import Process, World
 from interlock import connections, plane, sdk, testing
-from interlock.connections import answer, discovery, exchange
+from interlock.connections import answer, exchange
 from interlock.kernel import Secret, canonical
 
 pytestmark = pytest.mark.anyio
@@ -243,35 +243,6 @@ async def test_a_session_begins_and_ends(flow: Flow):
     flow.values["access_token"] = tokens.access_token
     assert (await flow.send(sdk.grants.exchanges(flow.profile.grant)["revoke"])).status == 204
     assert await flow.opens(tokens) is None
-
-
-async def test_an_mcp_server_leads_to_tokens_for_itself_alone(flow: Flow):
-    grant = flow.declare(sdk.mcp_oauth()).grant
-    assert isinstance(grant, sdk.grants.McpOAuth)
-    resource = f"{flow.server.url}/mcp"
-    errands = flow.process.parts.errands
-
-    async def get(url: str) -> answer.Answer:
-        return await errands.ask("GET", url, show=lambda _: (), secrets={}, tenant_id="default")
-
-    challenge = (await get(resource)).headers["www-authenticate"]
-    [document] = discovery.resource_documents(resource, challenge)
-    [issuer], scopes = discovery.read_resource(await get(document), resource=resource)
-    assert scopes == ("read", "write")
-    described = discovery.read_server(await get(discovery.server_documents(issuer)[0]), issuer=issuer)
-    asked = discovery.registration(grant, described, redirect_uri=REDIRECT)
-    registered = discovery.read_registration(await errands.send(asked, tenant_id="default"))
-    flow.client = registered.client
-    found = discovery.discovered(grant, described, client_auth=registered.client_auth)
-    flow.profile = flow.profile.model_copy(update={"grant": found})
-    flow.values["resource"] = resource
-    await flow.agree(found, resource=resource)
-    tokens = await flow.step()
-    assert await flow.opens(tokens, "/mcp") == auth.PERSON
-    assert await flow.opens(tokens) is None
-    flow.values["resource"] = f"{flow.server.url}/another"
-    await flow.agree(found, resource=resource)
-    assert await refused(flow) == "misconfigured"
 
 
 ODD: list[tuple[auth.Fault, sdk.Draft]] = [

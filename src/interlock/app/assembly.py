@@ -118,6 +118,7 @@ def _means(
         store=store,
         records=sql.ConnectionRecords(),
         installs=sql.InstallRecords(),
+        clients=sql.ClientRecords(),
         cipher=ring,
         changing=wiring.connections.changing,
         profile=partial(_profile, wiring.catalog),

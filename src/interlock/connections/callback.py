@@ -27,14 +27,15 @@ def challenge(of: Secret) -> str:
     return _base64url(hashlib.sha256(of.reveal().encode("ascii")).digest())
 
 
-def issuer_fits(grant: sdk.grants.AuthorizationCode, sent: str | None) -> bool:
-    """Whether a callback may come from the provider that was asked: `sent` is its parameter `iss`, compared as it is.
+def issuer_fits(asked: str | None, sent: str | None, *, required: bool) -> bool:
+    """Whether a callback may come from the provider that was asked, by the name that it has there: `sent` is its parameter `iss`,
+    compared as it is.
 
-    One that is sent where the profile names no issuer proves nothing, and counts as not sent.
+    One that is sent where no issuer is known proves nothing, and counts as not sent.
     """
-    if grant.issuer is None or sent is None:
-        return not grant.iss_required
-    return hmac.compare_digest(sent.encode(), grant.issuer.encode())
+    if asked is None or sent is None:
+        return not required
+    return hmac.compare_digest(sent.encode(), asked.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

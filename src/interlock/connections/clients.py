@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from interlock import sdk
 from interlock.connections.model import Sealed
 from interlock.kernel import canonical
 
@@ -26,7 +27,7 @@ class OAuthClient:
     issuer: str
     client_id: str
     registration: Registration
-    client_auth: str
+    client_auth: sdk.grants.ClientAuth
     redirect_uris: Sequence[str]
     sealed: Sealed | None
     fields: tuple[str, ...]

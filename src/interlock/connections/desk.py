@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from interlock import sdk
-from interlock.connections import answer, callback, errors, exchange, fields, install_machine, installs, returned
+from interlock.connections import answer, callback, errors, exchange, fields, install_machine, installs, mcp, returned
 from interlock.connections.answer import Codes
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
@@ -117,40 +117,39 @@ class Desk:
 
         Raises InstallEnded, InstallUsed, InstallFailed.
         """
-        means, now = self._means, self._means.clock.now()
-        profile = means.profile(install.connector_id, install.profile_id)
-        grant = profile.grant
-        if not isinstance(grant, sdk.grants.AuthorizationCode):
-            raise errors.InstallUsed(f"install {install.install_id} needs no browser")
+        means = self._means
+        install_machine.check_open(install, now=means.clock.now())
+        install_machine.check_unbegun(install)
         state = installs.new_token(means.random_bytes)
         verifier = callback.verifier(means.random_bytes(callback.VERIFIER_BYTES))
+        secrets = await self._proving.secrets(install)
         try:
-            values = await self._proving.known(install, profile, await self._proving.secrets(install))
-            url = exchange.authorization_url(
-                grant,
-                {
-                    **values,
-                    "state": state.reveal(),
-                    "redirect_uri": redirect_uri,
-                    "code_challenge": callback.challenge(verifier),
-                    **_scope(grant, install),
-                },
-            )
+            settled, secrets = await mcp.settle(means, install, secrets, redirect_uri=redirect_uri)
+            profile = self._proving.profile(settled)
+            grant = _browsers(profile, install)
+            texts = {
+                "state": state.reveal(),
+                "redirect_uri": redirect_uri,
+                "code_challenge": callback.challenge(verifier),
+                **_scope(grant, settled),
+            }
+            url = exchange.authorization_url(grant, {**self._proving.known(settled, profile, secrets), **texts})
         except errors.GrantRefused as refused:
             raise await self._proving.failed(install, Reason.of(refused.reason)) from refused
-        secrets = await self._proving.secrets(install)
-        sealed = await self._proving.sealed(install, {**secrets, "code_verifier": verifier})
-        assert sealed.sealed is not None
+        except errors.ErrandFailed as error:
+            raise await self._proving.failed(install, Reason.SERVICE_FAILED) from error
+        holds = await self._proving.sealed(settled, {**secrets, "code_verifier": verifier})
+        assert holds.sealed is not None
         await self._proving.step(
             install,
             install_machine.await_callback(
-                install,
+                settled,
                 state_digest=installs.token_digest(state),
                 browser_digest=installs.token_digest(browser),
                 redirect_uri=redirect_uri,
                 issuer=grant.issuer,
-                sealed=sealed.sealed,
-                at=now,
+                sealed=holds.sealed,
+                at=means.clock.now(),
             ),
         )
         return url
@@ -170,9 +169,12 @@ class Desk:
             redirect_uri=redirect_uri,
             now=self._means.clock.now(),
         )
-        profile = self._means.profile(install.connector_id, install.profile_id)
-        assert isinstance(profile.grant, sdk.grants.AuthorizationCode)
-        if (reason := returned.refusal(told, profile.grant)) is not None:
+        profile = self._proving.profile(install)
+        grant = profile.grant
+        if not isinstance(grant, sdk.grants.AuthorizationCode):
+            raise await self._proving.failed(install, Reason.PROFILE_CHANGED)
+        reason = returned.refusal(told, issuer=install.issuer, iss_required=grant.iss_required)
+        if reason is not None:
             raise await self._proving.failed(install, reason)
         assert told.code is not None
         more = {"code": told.code, "redirect_uri": redirect_uri}
@@ -180,7 +182,7 @@ class Desk:
 
     async def start_device(self, install: Install) -> Codes:
         """Ask for the codes that a person types elsewhere. Raises InstallEnded, InstallUsed, InstallFailed."""
-        profile = self._means.profile(install.connector_id, install.profile_id)
+        profile = self._proving.profile(install)
         grant = profile.grant
         if not isinstance(grant, sdk.grants.Device):
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
@@ -215,14 +217,14 @@ class Desk:
         install = await self.fetch(caller, install_id)
         if install.flow is not Flow.DEVICE:
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
-        profile = self._means.profile(install.connector_id, install.profile_id)
+        profile = self._proving.profile(install)
         return await self._proving.prove(install, profile, {})
 
     async def obtain(self, install: Install) -> Install:
         """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
         if install.flow is not Flow.AUTOMATIC:
             raise errors.InstallUsed(f"install {install.install_id} is carried on by a person")
-        profile = self._means.profile(install.connector_id, install.profile_id)
+        profile = self._proving.profile(install)
         return await self._proving.prove(install, profile, _scope(profile.grant, install))
 
     async def complete(self, install: Install, *, browser: Secret | None = None) -> Connection:
@@ -277,14 +279,21 @@ def _address(standing: Connection | None, told: TokenGrant) -> str | None:
 def flow_of(grant: sdk.grants.Grant) -> Flow:
     """How tokens of this grant are come by. Raises InstallUnsupported where nothing is to be fetched, or not by us."""
     match grant.type:
-        case "authorization_code":
+        case "authorization_code" | "mcp":
             return Flow.AUTHORIZATION_CODE
         case "device":
             return Flow.DEVICE
         case "client_credentials" | "jwt_bearer" | "github_app" | "exchange" | "session":
             return Flow.AUTOMATIC
-        case "none" | "manual" | "native_cli" | "mcp":
+        case "none" | "manual" | "native_cli":
             raise errors.InstallUnsupported(f"a profile of the grant {grant.type!r} is not connected by an install")
+
+
+def _browsers(profile: sdk.AuthProfile, install: Install) -> sdk.grants.AuthorizationCode:
+    """The grant of a profile that is connected in a browser. Raises InstallUsed."""
+    if not isinstance(profile.grant, sdk.grants.AuthorizationCode):
+        raise errors.InstallUsed(f"install {install.install_id} needs no browser")
+    return profile.grant
 
 
 def _scope(grant: sdk.grants.Grant, install: Install) -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import orjson
 
@@ -28,6 +28,18 @@ _REGISTERED: Final = ("none", "client_secret_basic", "client_secret_post")
 _FAR: Final = 253_402_300_800.0
 """The end of the calendar, in seconds since 1970."""
 
+_LONGEST_ISSUER: Final = 200
+_SCOPE: Final = re.compile(r'(?:^|[\s,])scope="([^"\\]{1,2000})"', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A resource, as it describes itself: what it is called, the issuers that it trusts, and the scopes that it knows."""
+
+    resource: str
+    issuers: tuple[str, ...]
+    scopes: tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
@@ -36,11 +48,11 @@ class Server:
     issuer: str
     authorize_url: str
     token_url: str
-    registration_url: str | None
-    revocation_url: str | None
-    auth_methods: tuple[str, ...]
-    iss_required: bool
-    takes_metadata: bool
+    registration_url: str | None = None
+    revocation_url: str | None = None
+    auth_methods: tuple[str, ...] = ()
+    iss_required: bool = False
+    takes_metadata: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,25 +69,33 @@ def resource_documents(resource: str, challenge: str | None) -> tuple[str, ...]:
     well-known ones. Raises GrantRefused."""
     named = _CHALLENGE.search(challenge or "")
     if named is not None:
-        return (_web(named[1]),)
+        return (web(named[1]),)
     url = _read(resource)
     path = url.path.rstrip("/")
     places = (path, "") if path else ("",)
     return tuple(_root(url) + f"/.well-known/oauth-protected-resource{place}" for place in places)
 
 
-def read_resource(answer: Answer, *, resource: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The issuers that the resource trusts, and the scopes that it knows. Raises GrantRefused if the document speaks of
-    another resource."""
+def read_resource(answer: Answer, *, resource: str) -> Resource:
+    """What the resource at that address says. Raises GrantRefused if the document speaks of another one."""
     document = _document(answer)
-    if shapes.text_at(document, "/resource") != resource:
+    named = shapes.text_at(document, "/resource")
+    if named is None or _read(named).text != _read(resource).text:
         raise GrantRefused("misconfigured", "the resource's metadata are of another resource")
     issuers = _texts(document, "/authorization_servers")
     if not issuers:
         raise GrantRefused("misconfigured", "the resource's metadata name no authorization server")
     for issuer in issuers:
-        _web(issuer)  # kept as it is: an issuer is compared as a text
-    return issuers, _texts(document, "/scopes_supported")
+        web(issuer)  # kept as it is: an issuer is compared as a text
+        if len(issuer) > _LONGEST_ISSUER:
+            raise GrantRefused("unsupported", f"an issuer has {len(issuer)} characters; the limit is {_LONGEST_ISSUER}")
+    return Resource(resource=named, issuers=issuers, scopes=_texts(document, "/scopes_supported"))
+
+
+def challenged_scopes(challenge: str | None) -> tuple[str, ...]:
+    """The scopes that a resource's 401 asks for (RFC 6750 §3)."""
+    named = _SCOPE.search(challenge or "")
+    return () if named is None else tuple(named[1].split())
 
 
 def server_documents(issuer: str) -> tuple[str, ...]:
@@ -102,14 +122,26 @@ def read_server(answer: Answer, *, issuer: str) -> Server:
         raise GrantRefused("unsupported", "the authorization server does not say that it does PKCE by S256")
     return Server(
         issuer=issuer,
-        authorize_url=_web(authorize),
-        token_url=_web(token),
-        registration_url=None if registration is None else _web(registration),
-        revocation_url=None if revocation is None else _web(revocation),
+        authorize_url=web(authorize),
+        token_url=web(token),
+        registration_url=None if registration is None else web(registration),
+        revocation_url=None if revocation is None else web(revocation),
         auth_methods=_texts(document, "/token_endpoint_auth_methods_supported") or ("client_secret_basic",),
         iss_required=shapes.at(document, "/authorization_response_iss_parameter_supported") is True,
         takes_metadata=shapes.at(document, "/client_id_metadata_document_supported") is True,
     )
+
+
+def way_of(server: Server, client: Client) -> sdk.grants.ClientAuth:
+    """How a client that we have already shows itself there. Raises GrantRefused if the server takes it in no way."""
+    has = {"client_secret_basic": client.secret, "client_secret_post": client.secret, "private_key_jwt": client.key}
+    known = [each for each, value in has.items() if value is not None] or ["none"]
+    method = next((each for each in known if each in server.auth_methods), None)
+    if method is None:
+        raise GrantRefused(
+            "misconfigured", "the authorization server does not take the OAuth client in any of its ways"
+        )
+    return _AUTHS[method]
 
 
 def registration(grant: sdk.grants.McpOAuth, server: Server, *, redirect_uri: str) -> Errand:
@@ -119,8 +151,10 @@ def registration(grant: sdk.grants.McpOAuth, server: Server, *, redirect_uri: st
     method = next((each for each in _REGISTERED if each in server.auth_methods), None)
     if method is None:
         raise GrantRefused("unsupported", "the authorization server takes no client that could be registered")
+    native = _read(redirect_uri).host in LOOPBACK
     body: JSON = {
         "client_name": grant.client_name,
+        "application_type": "native" if native else "web",
         "redirect_uris": [redirect_uri],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],
@@ -167,6 +201,39 @@ def discovered(
     )
 
 
+def facts(server: Server, *, resource: str, client_auth: sdk.grants.ClientAuth) -> dict[str, str]:
+    """What a connection has to know of the description from then on, none of it secret: its tokens are renewed and ended where
+    they came from, whatever the documents say later."""
+    kept = {
+        "issuer": server.issuer,
+        "authorize_url": server.authorize_url,
+        "token_url": server.token_url,
+        "revocation_url": server.revocation_url,
+        "client_auth": client_auth,
+        "iss_required": "yes" if server.iss_required else None,
+    }
+    return {"resource": resource} | {f"mcp.{name}": text for name, text in kept.items() if text is not None}
+
+
+def settled(profile: sdk.AuthProfile, params: Mapping[str, str]) -> sdk.AuthProfile:
+    """The profile, with the grant that these facts amount to, where it is one that is found. The client that was registered
+    counts as given with its fields."""
+    grant = profile.grant
+    if not isinstance(grant, sdk.grants.McpOAuth) or "mcp.token_url" not in params:
+        return profile
+    server = Server(
+        issuer=params["mcp.issuer"],
+        authorize_url=params["mcp.authorize_url"],
+        token_url=params["mcp.token_url"],
+        revocation_url=params.get("mcp.revocation_url"),
+        iss_required="mcp.iss_required" in params,
+    )
+    found = discovered(grant, server, client_auth=cast("sdk.grants.ClientAuth", params["mcp.client_auth"]))
+    secret = sdk.Field(name="client_secret", secret=True, optional=True)
+    more = () if "client_secret" in profile.secret_fields else (secret,)
+    return profile.model_copy(update={"grant": found, "fields": (*profile.fields, *more)})
+
+
 def _document(answer: Answer) -> JSON:
     if answer.status not in (200, 201):
         reason = "temporarily_unavailable" if answer.status >= 500 or answer.status == 429 else "misconfigured"
@@ -192,7 +259,7 @@ def _read(text: str) -> plane.Url:
     return url
 
 
-def _web(text: str) -> str:
+def web(text: str) -> str:
     """An address from outside. Raises GrantRefused unless it is https, or this machine's."""
     return _read(text).text
 

@@ -47,6 +47,12 @@ def check_open(install: Install, *, now: datetime) -> None:
         raise errors.InstallEnded(f"install {install.install_id} has expired")
 
 
+def check_unbegun(install: Install) -> None:
+    """Raises InstallUsed if the service's pages were begun already, somewhere."""
+    if install.flow is Flow.AUTOMATIC or install.state is not InstallState.INSTALLING:
+        raise errors.InstallUsed(f"install {install.install_id} was begun already")
+
+
 def await_callback(
     install: Install,
     *,
@@ -60,8 +66,7 @@ def await_callback(
     """Somebody begins at the service: in this browser, with this state, to come back to this address. Or, without them, on a
     second device. Raises InstallEnded, InstallUsed."""
     check_open(install, now=at)
-    if install.flow is Flow.AUTOMATIC or install.state is not InstallState.INSTALLING:
-        raise errors.InstallUsed(f"install {install.install_id} was begun already")
+    check_unbegun(install)
     return replace(
         _move(install, InstallState.AWAITING_CALLBACK, at=at),
         state_digest=state_digest,

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     SUBJECT_MISMATCH = "subject_mismatch"
     SERVICE_MISMATCH = "service_mismatch"
     CONNECTION_CHANGED = "connection_changed"
+    PROFILE_CHANGED = "profile_changed"
 
     @classmethod
     def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":

@@ -178,3 +178,7 @@ class ClientRecords(Protocol):
     def find_client(self, tx: Tx, tenant_id: str, oauth_client_id: str) -> OAuthClient | None:
         """The tenant's client of that id."""
         ...
+
+    def forget(self, tx: Tx, tenant_id: str, oauth_client_id: str) -> None:
+        """Keep the tenant's client of that id no more."""
+        ...

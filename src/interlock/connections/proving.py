@@ -10,6 +10,7 @@ import anyio
 from interlock import sdk
 from interlock.connections import (
     callback,
+    discovery,
     errors,
     exchange,
     fields,
@@ -27,7 +28,7 @@ from interlock.connections.exchange import Client, Errand
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
 from interlock.connections.model import Connection, ManagementMode, Refresh, State
-from interlock.connections.ports import Cipher, InstallRecords, Records, Standing
+from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
@@ -38,6 +39,7 @@ _MODES: Final[Mapping[Flow, ManagementMode]] = {
     Flow.DEVICE: ManagementMode.HOSTED,
     Flow.AUTOMATIC: ManagementMode.MANUAL,
 }
+_CLIENT_UNKNOWN: Final = frozenset({Reason.INVALID_CLIENT, Reason.UNAUTHORIZED_CLIENT})
 _NOT_YET: Final = frozenset({"authorization_pending", "slow_down", "temporarily_unavailable"})
 
 
@@ -49,6 +51,7 @@ class Means:
     store: Store
     records: Records
     installs: InstallRecords
+    clients: ClientRecords
     cipher: Cipher
     changing: Changing
     profile: Callable[[str, str], sdk.AuthProfile]
@@ -80,8 +83,12 @@ class Proving:
         return after
 
     async def failed(self, install: Install, reason: Reason) -> errors.InstallFailed:
-        """Record that it came to nothing, and say so. Raises InstallUsed."""
+        """Record that it came to nothing, and say so. A client that the service does not know is known no more. Raises
+        InstallUsed."""
         await self.step(install, install_machine.fail(install, reason, at=self._means.clock.now()))
+        if (forgotten := install.oauth_client_id) is not None and reason in _CLIENT_UNKNOWN:
+            means = self._means
+            await means.store.write(lambda tx: means.clients.forget(tx, install.tenant_id, forgotten))
         return errors.InstallFailed(install.connector_id, reason.value)
 
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
@@ -98,7 +105,11 @@ class Proving:
         plaintext = await self._means.cipher.open(install.tenant_id, install.sealed, aad=installs.binding(install))
         return sealing.unpack_all(plaintext)
 
-    async def known(
+    def profile(self, install: Install) -> sdk.AuthProfile:
+        """The profile that the install is for, with what was found out for it."""
+        return discovery.settled(self._means.profile(install.connector_id, install.profile_id), install.params)
+
+    def known(
         self, install: Install, profile: sdk.AuthProfile, secrets: Mapping[str, Secret]
     ) -> dict[str, sdk.fill.Value]:
         """All that the texts of the install's requests may name. Raises GrantRefused."""
@@ -127,7 +138,7 @@ class Proving:
         """One request of an install. Raises InstallFailed."""
         try:
             secrets = await self.secrets(install)
-            values = {**await self.known(install, profile, secrets), **more}
+            values = {**self.known(install, profile, secrets), **more}
             errand = exchange.build(request, values, client=self._client(install, {**install.params, **secrets}))
             return await self._means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
         except errors.GrantRefused as refused:
@@ -155,7 +166,7 @@ class Proving:
 
         try:
             secrets = await self.secrets(install)
-            values = {**await self.known(install, profile, secrets), **more}
+            values = {**self.known(install, profile, secrets), **more}
             client = self._client(install, {**install.params, **secrets})
             tokens = await obtaining.obtain(profile, values, client=client, send=send, at=at)
             kept = {name: secret for name, secret in secrets.items() if name in profile.secret_fields}
@@ -214,8 +225,10 @@ class Proving:
                 return connection
         raise errors.ConnectionChanged(f"connection {install.connection_name!r} is being changed by others")
 
-    def _scheduled(self, made: Connection, secrets: Mapping[str, Secret], expires_at: datetime | None) -> Refresh:
-        way = renewal.way(self._means.profile(made.connector_id, made.profile_id), tuple(secrets))
+    def _scheduled(
+        self, install: Install, made: Connection, secrets: Mapping[str, Secret], expires_at: datetime | None
+    ) -> Refresh:
+        way = renewal.way(self.profile(install), tuple(secrets))
         return renewal.scheduled(made, way=way, expires_at=expires_at, at=self._means.clock.now())
 
     async def _try_complete(
@@ -246,7 +259,7 @@ class Proving:
             credential_expires_at=found.expires_at,
             management_mode=_MODES[install.flow],
             params=install.params,
-            refresh=self._scheduled(made, secrets, found.expires_at),
+            refresh=self._scheduled(install, made, secrets, found.expires_at),
         )
         version = 1 if last is None else last.version + 1
         credential = await self._safe.seal(

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from interlock import sdk
-from interlock.connections import answer, errors, exchange, fields, installs, obtaining, renewal
+from interlock.connections import answer, discovery, errors, exchange, fields, installs, obtaining, renewal
 from interlock.connections.answer import Tokens
 from interlock.connections.changing import Change
 from interlock.connections.exchange import Errand
@@ -141,7 +141,7 @@ class Refreshing:
         return await means.store.read(lambda tx: means.changing.look_up(tx, caller, ref))
 
     def _profile(self, connection: Connection) -> sdk.AuthProfile:
-        return self._means.profile(connection.connector_id, connection.profile_id)
+        return discovery.settled(self._means.profile(connection.connector_id, connection.profile_id), connection.params)
 
     def _way(self, standing: Standing) -> Way | None:
         connection, credential = standing

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qsl
 
-from interlock import sdk
 from interlock.connections import callback
 from interlock.connections.errors import CallbackRefused
 from interlock.connections.installs import Reason
@@ -46,9 +45,9 @@ def parse(query: str) -> Returned:
     )
 
 
-def refusal(told: Returned, grant: sdk.grants.AuthorizationCode) -> Reason | None:
-    """Why what was brought ends the install, None if its code may be sent. Who answers is checked first: what an unknown issuer
-    says means nothing (RFC 9207 §2.4)."""
-    if not callback.issuer_fits(grant, told.issuer):
+def refusal(told: Returned, *, issuer: str | None, iss_required: bool) -> Reason | None:
+    """Why what was brought ends the install, None if its code may be sent. Who answers is checked first: what another than the
+    `issuer` that was asked says means nothing (RFC 9207 §2.4)."""
+    if not callback.issuer_fits(issuer, told.issuer, required=iss_required):
         return Reason.ISSUER_MISMATCH
     return None if told.error is None else Reason.of(callback.refusal(told.error))

@@ -61,7 +61,10 @@ def test_a_server_describes_itself_in_one_of_three_places() -> None:
 
 def test_a_resource_names_its_servers_and_scopes() -> None:
     described = {"resource": RESOURCE, "authorization_servers": [ISSUER, 5], "scopes_supported": ["a"]}
-    assert discovery.read_resource(said(described), resource=RESOURCE) == ((ISSUER,), ("a",))
+    found = discovery.Resource(resource=RESOURCE, issuers=(ISSUER,), scopes=("a",))
+    assert discovery.read_resource(said(described), resource=RESOURCE) == found
+    rooted = {**described, "resource": "https://mcp.acme.dev/"}  # the same address, written otherwise
+    assert discovery.read_resource(said(rooted), resource="https://mcp.acme.dev").resource == rooted["resource"]
 
 
 def test_a_description_becomes_a_grant() -> None:
@@ -87,6 +90,7 @@ def test_a_client_is_registered() -> None:
     assert (asked.method, asked.url) == ("POST", f"{ISSUER}/register")
     assert json.loads(asked.body) == {
         "client_name": "Interlock",
+        "application_type": "native",
         "redirect_uris": ["http://127.0.0.1:1/cb"],
         "grant_types": ["authorization_code", "refresh_token"],
         "response_types": ["code"],

@@ -87,6 +87,10 @@ class ClientRecords:
             select(clients).where(clients.c.tenant_id == tenant_id, clients.c.oauth_client_id == oauth_client_id),
         )
 
+    def forget(self, tx: Tx, tenant_id: str, oauth_client_id: str) -> None:
+        place = (clients.c.tenant_id == tenant_id, clients.c.oauth_client_id == oauth_client_id)
+        session(tx).execute(delete(clients).where(*place))
+
 
 def _sealed(sealed: connections.Sealed | None) -> dict[str, Any]:
     names = ("key_id", "nonce", "ciphertext")

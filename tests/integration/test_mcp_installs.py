@@ -1,0 +1,181 @@
+"""MCP servers, connected from nothing but their address: who gives tokens is found, and a client is registered there."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from auth_server import PERSON, faults
+from fix_installs import ANN, BROWSER
+from fix_service import CLIENT, REDIRECT, Service
+from interlock import connections, sdk
+from interlock.adapters import sql
+from interlock.adapters.sql import tables
+from interlock.connections import InstallState, Reason
+from interlock.kernel import Tx
+
+pytestmark = pytest.mark.anyio
+
+ANOTHER = "http://127.0.0.1:7778/callback"
+
+
+@pytest.fixture
+def mcp(service: Service) -> Service:
+    service.client = None
+    service.declare(sdk.mcp_oauth(resource="/mcp"), probe="/mcp")
+    return service
+
+
+async def test_a_server_is_connected_by_its_address_alone(mcp: Service):
+    made = await mcp.connect()
+    assert (made.subject, made.scopes) == (PERSON, {"read", "write"})
+    [asked], [redeemed] = mcp.sent("/authorize"), mcp.sent("/token")
+    resource = f"{mcp.server.url}/mcp"
+    assert (asked["resource"], redeemed["resource"]) == (resource, resource)
+    assert asked["code_challenge_method"] == "S256"
+    assert await mcp.opens("/mcp") == PERSON
+    assert await mcp.opens("/me") is None  # it is for that resource alone
+    found = await mcp.desk.list_installs(ANN)
+    assert found[0].issuer == mcp.server.url
+
+
+async def test_its_tokens_are_renewed_where_they_came_from(mcp: Service):
+    await mcp.connect()
+    before = await mcp.secrets()
+    calls = mcp.server.calls["register"], mcp.server.calls[".well-known/oauth-authorization-server"]
+    made = await mcp.renewed()
+    assert made.state is connections.State.CONNECTED
+    after = await mcp.secrets()
+    assert after["refresh_token"] != before["refresh_token"]
+    assert mcp.sent("/token")[-1]["resource"] == f"{mcp.server.url}/mcp"
+    assert (mcp.server.calls["register"], mcp.server.calls[".well-known/oauth-authorization-server"]) == calls
+    assert await mcp.opens("/mcp") == PERSON
+
+
+async def test_a_client_is_registered_once_for_each_address_it_is_led_back_to(mcp: Service):
+    await mcp.connect(name="one")
+    await mcp.connect(name="two")
+    assert mcp.server.calls["register"] == 1
+    await mcp.connect(name="three", uri=ANOTHER)
+    assert mcp.server.calls["register"] == 2
+    mcp.clock.advance(3601)  # the first one's client is another by now
+    for name in ("one", "three"):
+        renewed = await mcp.accounts.resolve(ANN, connector_id="acme", scopes=set(), connection=name)
+        assert renewed.connection.state is connections.State.CONNECTED
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_a_clients_secret_is_sealed_and_used(mcp: Service, method: str):
+    mcp.server.books.client_auths = [method]
+    await mcp.connect(name="one")
+    await mcp.connect()
+    assert mcp.server.calls["register"] == 1
+    await mcp.renewed()
+    [secret] = [each for each in mcp.server.books.issued if each.startswith("cs-")]
+    assert (await mcp.secrets())["client_secret"] == secret
+
+    def dump(tx: Tx) -> str:
+        return repr([[*sql.connection(tx).execute(select(each))] for each in tables.metadata.sorted_tables])
+
+    assert secret not in await mcp.store.read(dump)
+
+
+async def test_a_client_that_the_server_has_forgotten_is_registered_anew(mcp: Service):
+    install = await mcp.begin()
+    query = await mcp.visit(install)
+    mcp.server.books.clients.clear()
+    with pytest.raises(connections.InstallFailed, match="invalid client"):
+        await mcp.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+    await mcp.connect()
+    assert mcp.server.calls["register"] == 2
+
+
+async def test_a_clients_secret_that_ends_is_not_used_again(mcp: Service):
+    mcp.server.books.client_auths = ["client_secret_basic"]
+    mcp.server.books.client_secrets_live = 900
+    await mcp.connect(name="one")
+    mcp.clock.advance(301)
+    await mcp.connect(name="two")
+    assert mcp.server.calls["register"] == 2
+
+
+async def test_the_operators_client_is_preferred(mcp: Service):
+    mcp.client = CLIENT
+    await mcp.connect()
+    assert mcp.server.calls["register"] == 0
+    assert (await mcp.renewed()).state is connections.State.CONNECTED
+    assert "client_secret" not in await mcp.secrets()
+
+
+@pytest.mark.parametrize(
+    ("place", "document"),
+    [
+        ("mcp", {}),  # no challenge: the well-known place
+        (".well-known/oauth-authorization-server", {}),  # OpenID's document instead
+    ],
+)
+async def test_documents_are_looked_for_where_they_may_be(mcp: Service, place: str, document: dict[str, Any]):
+    mcp.server.fail(place, faults.says(404, document))
+    assert (await mcp.connect()).subject == PERSON
+
+
+async def test_a_scope_that_the_challenge_names_is_all_that_is_asked_for(mcp: Service):
+    mcp.server.books.challenge_scope = "read"
+    assert (await mcp.connect()).scopes == {"read"}
+
+
+SERVER, RESOURCE = ".well-known/oauth-authorization-server", ".well-known/oauth-protected-resource/mcp"
+
+
+@pytest.mark.parametrize(
+    ("place", "fault", "reason"),
+    [
+        (RESOURCE, faults.says(200, {"resource": "https://evil.dev", "authorization_servers": ["https://evil.dev"]}),
+         Reason.MISCONFIGURED),
+        (RESOURCE, faults.HTML, Reason.UNREADABLE_ANSWER),
+        (RESOURCE, faults.CUT, Reason.SERVICE_FAILED),
+        (SERVER, faults.says(200, {"issuer": "https://evil.dev"}), Reason.MISCONFIGURED),
+        (SERVER, faults.UNAVAILABLE, Reason.TEMPORARILY_UNAVAILABLE),
+        (SERVER, faults.shaped(lambda told: {**told, "code_challenge_methods_supported": ["plain"]}),
+         Reason.UNSUPPORTED),
+        (SERVER, faults.shaped(lambda told: {**told, "registration_endpoint": None}), Reason.UNSUPPORTED),
+        ("register", faults.says(400, {"error": "invalid_redirect_uri"}), Reason.MISCONFIGURED),
+        ("register", faults.HTML, Reason.UNREADABLE_ANSWER),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_trusted_ends_it(mcp: Service, place: str, fault: Any, reason: Reason):
+    mcp.server.keep_failing(place, fault)
+    if place == SERVER:
+        mcp.server.keep_failing(".well-known/openid-configuration", faults.says(404, {}))
+    install = await mcp.begin()
+    with pytest.raises(connections.InstallFailed):
+        await mcp.visit(install)
+    found = await mcp.desk.fetch(ANN, install.install_id)
+    assert (found.state, found.reason) == (InstallState.FAILED, reason)
+    assert mcp.server.calls["token"] == 0
+
+
+async def test_another_issuer_at_the_callback_gets_no_code(mcp: Service):
+    query = await mcp.visit(await mcp.begin())
+    forged = query.replace("iss=http%3A%2F%2F127.0.0.1", "iss=http%3A%2F%2Fevil.dev")
+    assert forged != query
+    with pytest.raises(connections.InstallFailed, match="issuer mismatch"):
+        await mcp.desk.take_callback(forged, browser=BROWSER, redirect_uri=REDIRECT)
+    assert mcp.server.calls["token"] == 0
+
+
+async def test_nothing_is_asked_for_an_install_that_was_begun(mcp: Service):
+    install = await mcp.begin()
+    await mcp.visit(install)
+    calls = mcp.server.calls.total()
+    with pytest.raises(connections.InstallUsed):
+        await mcp.visit(await mcp.desk.fetch(ANN, install.install_id))
+    assert mcp.server.calls.total() == calls
+
+
+async def test_a_profile_that_is_another_when_the_browser_comes_back_ends_it(mcp: Service):
+    query = await mcp.visit(await mcp.begin())
+    mcp.declare(sdk.token_profile("mcp"))
+    with pytest.raises(connections.InstallFailed, match="profile changed"):
+        await mcp.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+    assert mcp.server.calls["token"] == 0
