@@ -43,6 +43,13 @@ def _is_app(books: Books, text: str | None) -> bool:
     return lives and claims["exp"] - books.now() <= _LONGEST_JWT
 
 
+def app(server: Server, asked: Asked) -> Said:
+    """Whose JWT it is, for an app that shows its own."""
+    if not _is_app(server.books, asked.bearer):
+        return said(401, {"message": "A JSON web token could not be decoded"})
+    return said(200, {"login": f"app-{APP_ID}"})
+
+
 def login(server: Server, asked: Asked) -> Said:
     """The first of two steps: a name and a password for a ticket."""
     given: dict[str, Any] = asked.json.get("auth", {})

@@ -96,6 +96,7 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("GET", "/.well-known/oauth-protected-resource/mcp"): lambda server, _: said(200, resource_described(server.books)),
     ("GET", "/mcp"): rooms.mcp,
     ("POST", "/mcp"): rooms.mcp,
+    ("GET", "/app"): rooms.app,
     ("POST", "/login"): rooms.login,
     ("POST", "/exchange"): rooms.exchange,
     ("POST", "/session"): rooms.begin_session,

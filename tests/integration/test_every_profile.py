@@ -1,0 +1,273 @@
+"""Every kind of profile, from what is given to a connection that opens the service, and on when its token has ended: through the
+desk, against an authorization server of another make.
+
+MCP servers have a module of their own, `test_mcp_installs.py`; what a lane does with a client certificate is in
+`test_http_lane_tls.py`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+import auth_server as auth
+from auth_server import faults
+from fix_installs import ANN, BROWSER
+from fix_service import CLIENT, PUBLIC, REDIRECT, Service
+from interlock import connections, sdk
+from interlock.connections import ManagementMode, Reason, State, exchange
+from interlock.kernel import Secret
+
+pytestmark = pytest.mark.anyio
+
+_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+KEY = Secret(_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+PUBLIC_KEY = _KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+SIGNS = exchange.Client(client_id=auth.CLIENT.client_id, key=KEY)
+APP = exchange.Client(client_id=auth.APP_ID, key=KEY)
+PASSWORD = "pw-canary-correct-horse"
+LOGIN: Mapping[str, str | Secret] = {"username": auth.PERSON, "password": Secret(PASSWORD)}
+MACHINE: Mapping[str, str | Secret] = {
+    "client_id": auth.CLIENT.client_id,
+    "client_secret": Secret(str(auth.CLIENT.client_secret)),
+}
+SIGNER: Mapping[str, str | Secret] = {"client_id": auth.CLIENT.client_id, "private_key": KEY}
+
+
+def oauth2(**more: Any) -> sdk.Draft:
+    return sdk.oauth2(authorize_url="/authorize", token_url="/token", scopes=["read"], **more)
+
+
+TWO_STEPS = sdk.token_exchange(
+    fields=[sdk.field("username"), sdk.field("password", secret=True)],
+    steps=[
+        sdk.exchange(
+            "/login",
+            body_format="json",
+            client_auth="none",
+            params={"/auth/user": "{username}", "/auth/password": "{password}"},
+            answer={"access_token": "/none", "error": "/error/code", "error_codes": {"BAD_LOGIN": "invalid_grant"},
+                    "extra": {"ticket": "/data/ticket"}},
+        ),
+        sdk.exchange(
+            "/exchange",
+            body_format="none",
+            client_auth="none",
+            headers={"X-Ticket": "{step1.ticket}"},
+            answer={"access_token": "/data/session/token", "expires_at": "/data/session/validUntil",
+                    "expires_at_format": "epoch_ms"},
+        ),
+    ],
+)  # fmt: skip
+SESSION = sdk.session_token(
+    login=sdk.exchange(
+        "/session",
+        client_auth="none",
+        params={"username": "{username}", "password": "{password}"},
+        answer={"access_token": "/SessionId", "lifetime_seconds": 3600},
+    )
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A profile, what is given for it, who we are to the service, and how the client is registered there."""
+
+    draft: sdk.Draft
+    given: Mapping[str, str | Secret] = field(default_factory=dict[str, Any])
+    client: exchange.Client | None = None
+    registered: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    subject: str = auth.PERSON
+    mode: ManagementMode = ManagementMode.MANUAL
+    probe: str = "/me"
+
+
+HOSTED = ManagementMode.HOSTED
+CASES = {
+    "authorization_code_basic": Case(oauth2(), client=CLIENT, mode=HOSTED),
+    "authorization_code_post": Case(
+        oauth2(client_auth="post"), client=CLIENT, registered={"auth_method": "client_secret_post"}, mode=HOSTED
+    ),
+    "authorization_code_public": Case(oauth2(client_auth="none"), client=PUBLIC, mode=HOSTED),
+    "authorization_code_signed": Case(
+        oauth2(client_auth="private_key_jwt"),
+        client=SIGNS,
+        registered={"auth_method": "private_key_jwt", "public_key": PUBLIC_KEY},
+        mode=HOSTED,
+    ),
+    "device_public": Case(sdk.device(device_url="/device", token_url="/token"), client=PUBLIC, mode=HOSTED),
+    "device_basic": Case(
+        sdk.device(device_url="/device", token_url="/token", client_auth="basic"), client=CLIENT, mode=HOSTED
+    ),
+    "client_credentials_basic": Case(
+        sdk.client_credentials(token_url="/token"), given=MACHINE, subject=auth.CLIENT.client_id
+    ),
+    "client_credentials_post": Case(
+        sdk.client_credentials(token_url="/token", client_auth="post"),
+        given=MACHINE,
+        registered={"auth_method": "client_secret_post"},
+        subject=auth.CLIENT.client_id,
+    ),
+    "client_credentials_signed": Case(
+        {
+            **sdk.client_credentials(token_url="/token", client_auth="private_key_jwt"),
+            "fields": [sdk.field("client_id"), sdk.field("private_key", secret=True)],
+        },
+        given=SIGNER,
+        registered={"auth_method": "private_key_jwt", "public_key": PUBLIC_KEY},
+        subject=auth.CLIENT.client_id,
+    ),
+    "jwt_bearer": Case(
+        sdk.jwt_bearer(token_url="/token", assertion={"subject": auth.PERSON}),
+        given=SIGNER,
+        registered={"public_key": PUBLIC_KEY},
+    ),
+    "jwt_as_the_token": Case(
+        sdk.jwt_bearer(token_url=None),
+        given={"client_id": auth.APP_ID, "private_key": KEY},
+        subject=f"app-{auth.APP_ID}",
+        probe="/app",
+    ),
+    "github_app": Case(
+        sdk.github_app(), given={"installation_id": auth.INSTALLATION}, client=APP, subject=f"app-{auth.APP_ID}"
+    ),
+    "token_exchange": Case(TWO_STEPS, given=LOGIN),
+    "session": Case(SESSION, given=LOGIN),
+}
+
+
+def prepared(service: Service, case: Case) -> sdk.AuthProfile:
+    service.of(**case.registered)
+    service.server.books.app_key = PUBLIC_KEY
+    service.client = case.client
+    return service.declare(case.draft, probe=case.probe)
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_profile_leads_to_a_connection_that_lasts(service: Service, name: str):
+    case = CASES[name]
+    profile = prepared(service, case)
+    made = await service.connect(case.given)
+    assert (made.state, made.subject, made.management_mode) == (State.CONNECTED, case.subject, case.mode)
+    assert await service.opens(case.probe) == case.subject
+    first = (await service.secrets())["access_token"]
+    renewed = await service.renewed()
+    assert (renewed.state, renewed.refreshed_at) == (State.CONNECTED, service.clock.now())
+    after = await service.secrets()
+    assert after["access_token"] != first
+    assert await service.opens(case.probe) == case.subject
+    assert ("refresh_token" in after) is (profile.renewal == "refresh")
+
+
+WRONG: Mapping[str, tuple[Callable[[Case], Case], Reason]] = {
+    "authorization_code_basic": (lambda case: replace(case, client=wrong(CLIENT)), Reason.INVALID_CLIENT),
+    "authorization_code_post": (lambda case: replace(case, registered={}), Reason.INVALID_CLIENT),
+    "authorization_code_signed": (lambda case: replace(case, client=CLIENT), Reason.MISCONFIGURED),
+    "device_basic": (lambda case: replace(case, client=wrong(CLIENT)), Reason.INVALID_CLIENT),
+    "client_credentials_basic": (
+        lambda case: replace(case, given={**MACHINE, "client_secret": "wrong-secret"}), Reason.INVALID_CLIENT),
+    "client_credentials_signed": (
+        lambda case: replace(case, registered={"auth_method": "private_key_jwt"}), Reason.INVALID_CLIENT),
+    "jwt_bearer": (
+        lambda case: replace(case, draft=sdk.jwt_bearer(token_url="/token", assertion={"audience": "https://x.dev"})),
+        Reason.INVALID_GRANT),
+    "jwt_as_the_token": (lambda case: replace(case, given={**SIGNER}), Reason.PROBE_FAILED),
+    "github_app": (lambda case: replace(case, given={"installation_id": "1"}), Reason.MISCONFIGURED),
+    "token_exchange": (
+        lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_GRANT),
+    "session": (lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_CLIENT),
+}  # fmt: skip
+
+
+def wrong(client: exchange.Client) -> exchange.Client:
+    return replace(client, secret=Secret("wrong-secret"))
+
+
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_does_not_fit_makes_no_connection_and_says_why(service: Service, name: str):
+    change, reason = WRONG[name]
+    case = change(CASES[name])
+    prepared(service, case)
+    with pytest.raises(connections.InstallFailed) as caught:
+        await service.connect(case.given)
+    assert caught.value.details == {"reason": reason.value}
+    [found] = await service.desk.list_installs(ANN)
+    assert (found.reason, found.sealed) == (reason, None)
+    assert await service.connection() is None
+
+
+NESTED = {"access_token": "/authed_user/access_token", "scope": "/authed_user/scope",
+          "refresh_token": "/authed_user/refresh_token", "expires_in": "/authed_user/expires_in"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer", "lives"),
+    [
+        (faults.AS_FORM, None, 3600),
+        (faults.EXPIRY_AS_TEXT, None, 3600),
+        (faults.WITHOUT_EXPIRY, None, None),
+        (faults.WITHOUT_EXPIRY, {"lifetime_seconds": 900}, 900),
+        (faults.NESTED, NESTED, 3600),
+    ],
+)
+async def test_an_answer_in_an_odd_shape_is_read(
+    service: Service, fault: auth.Fault, answer: sdk.Draft | None, lives: int | None
+):
+    service.declare(oauth2(answer=answer))
+    service.server.keep_failing("token", fault)
+    made = await service.connect()
+    assert (made.subject, made.scopes) == (auth.PERSON, {"read"})
+    ends = None if lives is None else service.clock.now() + timedelta(seconds=lives)
+    assert made.credential_expires_at == ends
+    if ends is not None:
+        before = await service.secrets()
+        await service.renewed()
+        after = await service.secrets()
+        assert after["refresh_token"] != before["refresh_token"]
+    assert await service.opens() == auth.PERSON
+
+
+async def test_a_refresh_without_a_refresh_token_keeps_the_one_there_is(service: Service):
+    service.server.books.rotates = False
+    service.declare(oauth2())
+    await service.connect()
+    before = await service.secrets()
+    for _ in range(2):
+        assert (await service.renewed()).state is State.CONNECTED
+    after = await service.secrets()
+    assert after["refresh_token"] == before["refresh_token"]
+    assert after["access_token"] != before["access_token"]
+
+
+async def test_an_answer_without_a_refresh_token_is_a_connection_that_ends(service: Service):
+    service.declare(oauth2())
+    service.server.fail("token", faults.WITHOUT_REFRESH_TOKEN)
+    made = await service.connect()
+    assert made.refresh.due_at is None
+    service.clock.advance(3601)
+    with pytest.raises(connections.ConnectionExpired):
+        await service.accounts.resolve(ANN, connector_id="acme", scopes=set())
+
+
+async def test_a_refusal_that_calls_itself_a_success_is_one(service: Service):
+    service.declare(oauth2())
+    service.client = wrong(CLIENT)
+    service.server.fail("token", faults.ERROR_AS_200)
+    with pytest.raises(connections.InstallFailed, match="invalid client"):
+        await service.connect()
+
+
+async def test_a_redirect_uri_is_a_parameter_of_its_own_step_only(service: Service):
+    """What stands in an exchange is asked for by each step that has it: a refresh is not led back anywhere."""
+    service.declare(oauth2(params={"redirect_uri": REDIRECT, "audience": "https://api.acme.dev"}))
+    await service.connect()
+    await service.renewed()
+    redeemed, refreshed = service.sent("/token")
+    assert (redeemed["redirect_uri"], redeemed["audience"]) == (REDIRECT, "https://api.acme.dev")
+    assert "redirect_uri" not in refreshed
+    assert refreshed["audience"] == "https://api.acme.dev"
+    assert BROWSER.reveal() not in repr(service.server.heard)
