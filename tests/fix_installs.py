@@ -67,6 +67,7 @@ class Office:
     store: sql.SqlStore
     clock: testing.ManualClock
     client: exchange.Client | None = CLIENT
+    authorities: str | None = None
     ids: testing.SequentialIds = field(default_factory=testing.SequentialIds)
     heard: list[connections.ConnectionEvent] = field(default_factory=list[connections.ConnectionEvent])
     profiles: dict[str, sdk.AuthProfile] = field(default_factory=dict[str, sdk.AuthProfile])
@@ -80,7 +81,8 @@ class Office:
         self.safe = Safe(ring)
         pending = connections.Pending(self.accounts)
         host = urlsplit(self.url).netloc
-        lane = lanes.HttpLane(credentials=pending, egress=lanes.Egress(addresses=plane.AddressPolicy(allow=[host])))
+        egress = lanes.Egress(addresses=plane.AddressPolicy(allow=[host]), authorities=self.authorities)
+        lane = lanes.HttpLane(credentials=pending, egress=egress)
         authorizer = plane.Authorizer(clock=self.clock)
         here = plane.LocalTarget("here", target_class=plane.LOCAL_HTTP, lane_id="http", clock=self.clock)
         node = plane.Node("node", lanes=[lane], targets=[here], verifier=authorizer.verifier(), clock=self.clock)

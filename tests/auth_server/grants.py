@@ -1,6 +1,6 @@
 """The grants, as Authlib decides about them, over our records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from auth_server.assertions import JwtBearer, PrivateKeyJwt
@@ -42,6 +42,7 @@ class _Request(rfc6749.OAuth2Request):
         super().__init__(asked.method, url + asked.path, headers={name.title(): v for name, v in asked.headers.items()})
         self.values = asked.args if asked.path == "/authorize" else asked.form
         self.payload = _Form(self.values)
+        self.certificate = asked.certificate
 
     @property
     def args(self) -> dict[str, str]:
@@ -64,6 +65,7 @@ class Server(rfc6749.AuthorizationServer):
         self.register_grant(_DeviceCode)
         self.register_grant(JwtBearer)
         self.register_client_auth_method(PrivateKeyJwt.CLIENT_AUTH_METHOD, PrivateKeyJwt(books))
+        self.register_client_auth_method("self_signed_tls_client_auth", _by_certificate)
         for endpoint in (_DeviceStart, Revocation, Introspection, Registration):
             self.register_endpoint(endpoint)
         self.register_extension(_Issuer(books))
@@ -126,6 +128,13 @@ class Server(rfc6749.AuthorizationServer):
                 now=self.books.now,
             )
         )
+
+
+def _by_certificate(find: Callable[[str], Client | None], request: Any) -> Client | None:
+    """The client whose certificate the connection has shown."""
+    client = find(request.payload.client_id or "")
+    shown = request.certificate
+    return client if client is not None and shown is not None and shown == client.certificate else None
 
 
 def _resource(books: Books, asked: Mapping[str, str]) -> str | None:

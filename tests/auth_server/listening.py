@@ -1,6 +1,7 @@
 """The server on its port: who asks for what, what goes wrong on the way, and how often."""
 
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter, defaultdict, deque
@@ -84,8 +85,8 @@ def endpoints(asked: Asked) -> list[str]:
 
 
 @contextmanager
-def serving(clock: kernel.Clock | None = None) -> Generator[AuthServer]:
-    """One that listens for as long as the block; without a clock, on one that stands still."""
+def serving(clock: kernel.Clock | None = None, tls: ssl.SSLContext | None = None) -> Generator[AuthServer]:
+    """One that listens for as long as the block; without a clock, on one that stands still; with `tls`, under that."""
 
     class Listener(ThreadingHTTPServer):
         request_queue_size = 128
@@ -98,7 +99,10 @@ def serving(clock: kernel.Clock | None = None) -> Generator[AuthServer]:
         do_GET = do_POST = do_DELETE = do_PUT = answer  # noqa: N815
 
     with Listener(("127.0.0.1", 0), Handler) as listener:
-        running = AuthServer(f"http://127.0.0.1:{listener.server_port}", clock or testing.ManualClock())
+        if tls is not None:
+            listener.socket = tls.wrap_socket(listener.socket, server_side=True, do_handshake_on_connect=False)
+        scheme = "http" if tls is None else "https"
+        running = AuthServer(f"{scheme}://127.0.0.1:{listener.server_port}", clock or testing.ManualClock())
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -119,7 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         length = min(int(self.headers.get("content-length", 0)), _MOST_BYTES)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(length)
-        answer = running.answer(Asked(self.command, url.path, url.query, headers, body))
+        certificate = self.connection.getpeercert(True) if isinstance(self.connection, ssl.SSLSocket) else None
+        digest = None if certificate is None else kernel.digest_bytes(certificate)
+        answer = running.answer(Asked(self.command, url.path, url.query, headers, body, digest))
         self.moment = running.clock.now().timestamp()
         with suppress(OSError):
             self._deliver(answer, running.closing)

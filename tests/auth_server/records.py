@@ -13,7 +13,13 @@ from auth_server.library import rfc6749
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANTS: Final = frozenset({"authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT, JWT_GRANT})
-CLIENT_AUTHS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
+CLIENT_AUTHS: Final = (
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "self_signed_tls_client_auth",
+    "none",
+)
 PERSON: Final = "octo-agent"
 """Who agrees, unless a test says otherwise."""
 
@@ -30,6 +36,8 @@ class Client(rfc6749.ClientMixin):
     scope: str = "read write"
     public_key: str | None = field(default=None, repr=False)
     """PEM, for what the client signs."""
+    certificate: str | None = None
+    """The digest of the one that it shows under TLS (RFC 8705)."""
 
     def get_client_id(self) -> str:
         return self.client_id

@@ -16,6 +16,8 @@ class Asked:
     query: str
     headers: Mapping[str, str]
     body: bytes
+    certificate: str | None = None
+    """The digest of the one that the client showed under TLS."""
 
     @property
     def args(self) -> dict[str, list[str]]:

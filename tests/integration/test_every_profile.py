@@ -8,6 +8,7 @@ MCP servers have a module of their own, `test_mcp_installs.py`; what a lane does
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ import auth_server as auth
 from auth_server import faults
 from fix_installs import ANN, BROWSER
 from fix_service import CLIENT, PUBLIC, REDIRECT, Service
-from interlock import connections, sdk
+from fix_tls import believed, certificate, digest_of, private_key, server_side
+from interlock import connections, sdk, testing
+from interlock.adapters import sql
 from interlock.connections import ManagementMode, Reason, State, exchange
 from interlock.kernel import Secret
 
@@ -138,6 +141,35 @@ CASES = {
     "token_exchange": Case(TWO_STEPS, given=LOGIN),
     "session": Case(SESSION, given=LOGIN),
 }
+
+
+async def test_a_client_shows_its_certificate(memory_store: sql.SqlStore, tmp_path: Path):
+    """RFC 8705: where tokens are asked for, and at the service."""
+    ours, theirs = (tmp_path / name for name in ("ours", "theirs"))
+    ours.mkdir()
+    theirs.mkdir()
+    client, host = certificate(ours, "client.example"), certificate(theirs, "127.0.0.1")
+    clock = testing.ManualClock()
+    with auth.serving(clock, server_side(host, clients=client)) as server:
+        service = Service(
+            url=server.url, server=server, store=memory_store, clock=clock, client=None, authorities=believed(host)
+        )
+        draft = sdk.client_credentials(token_url="/token", client_auth="tls")
+        secrets = [sdk.field(name, secret=True) for name in ("certificate", "private_key")]
+        shown = [*draft["apply"], sdk.by_certificate()]
+        service.declare({**draft, "fields": [sdk.field("client_id"), *secrets], "apply": shown})
+        service.of(auth_method="self_signed_tls_client_auth", certificate=digest_of(client))
+        given = {"client_id": auth.CLIENT.client_id}
+        pair = {"certificate": Secret(believed(client)), "private_key": Secret(private_key(client))}
+        made = await service.connect({**given, **pair})
+        assert made.subject == auth.CLIENT.client_id
+        before = (await service.secrets())["access_token"]
+        await service.renewed()
+        assert (await service.secrets())["access_token"] != before
+        service.of(certificate="sha256:another")
+        with pytest.raises(connections.InstallFailed, match="invalid client"):
+            await service.connect({**given, **pair}, name="other")
+        await service.errands.aclose()
 
 
 def prepared(service: Service, case: Case) -> sdk.AuthProfile:

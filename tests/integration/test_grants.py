@@ -1,4 +1,5 @@
-"""Every grant, from a profile as data through the plane to a strict authorization server of another make, and back."""
+"""Grants, from a profile as data through the plane to a strict authorization server of another make, and back: what
+`test_every_profile.py` does not come to."""
 
 import base64
 import hashlib
@@ -9,8 +10,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 import auth_server as auth
 from auth_server import faults
@@ -23,15 +22,6 @@ pytestmark = pytest.mark.anyio
 
 REDIRECT, VERIFIER = "http://127.0.0.1:7777/callback", "v" * 43
 CLIENT = exchange.Client(client_id="client-1", secret=Secret(str(auth.CLIENT.client_secret)))
-PUBLIC = exchange.Client(client_id=auth.PUBLIC.client_id)
-
-
-@pytest.fixture(scope="module")
-def keys() -> tuple[Secret, str]:
-    """A private key and its public one (PEM)."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()), public.decode()
 
 
 class Flow:
@@ -125,66 +115,12 @@ async def test_a_code_is_redeemed_refreshed_and_revoked(flow: Flow):
     assert list(flow.server.books.families_ended.values()) == ["revoked"]
 
 
-@pytest.mark.parametrize("way", ["basic", "post", "none", "private_key_jwt"])
-async def test_a_client_shows_itself_in_each_way(flow: Flow, way: Any, keys: tuple[Secret, str]):
-    private, public = keys
-    registered = flow.server.books.clients["client-1"]
-    registered.auth_method = {"none": way, "private_key_jwt": way}.get(way, f"client_secret_{way}")
-    registered.public_key = public
-    if way == "none":
-        registered.client_secret = None
-    flow.client = exchange.Client(
-        client_id="client-1", secret=CLIENT.secret if way in ("basic", "post") else None, key=private
-    )
-    assert await flow.opens(await agreed(flow, client_auth=way)) == auth.PERSON
-
-
 async def test_a_refresh_token_that_was_used_is_refused_as_such(flow: Flow):
     tokens = await agreed(flow)
     assert tokens.refresh_token is not None
     flow.values["refresh_token"] = tokens.refresh_token
     await flow.step("refresh")
     assert await refused(flow, "refresh") == "invalid_grant"
-
-
-async def test_a_client_acts_for_itself(flow: Flow):
-    flow.declare(sdk.client_credentials(token_url="/token"))
-    assert await flow.opens(await flow.step()) == "client-1"
-    flow.client = exchange.Client(client_id="client-1", secret=Secret("wrong"))
-    assert await refused(flow) == "invalid_client"
-
-
-async def test_a_device_waits_for_its_person(flow: Flow):
-    flow.client = PUBLIC
-    profile = flow.declare(sdk.device(device_url="/device", token_url="/token"))
-    assert isinstance(profile.grant, sdk.grants.Device)
-    codes = answer.read_codes(profile.grant, await flow.send(sdk.grants.exchanges(profile.grant)["start"]))
-    flow.values["device_code"] = codes.device_code
-    assert [await refused(flow), await refused(flow)] == ["authorization_pending", "slow_down"]
-    flow.server.books.answer_device(codes.user_code, allowed=True)
-    assert await flow.opens(await flow.step()) == auth.PERSON
-
-
-async def test_a_signed_assertion_becomes_a_token(flow: Flow, keys: tuple[Secret, str]):
-    flow.client = None
-    flow.values = {"client_id": "client-1", "private_key": keys[0]}
-    flow.server.books.clients["client-1"].public_key = keys[1]
-    flow.declare(sdk.jwt_bearer(token_url="/token", assertion={"subject": auth.PERSON}))
-    assert await flow.opens(await flow.step()) == auth.PERSON
-    assert await flow.opens(await flow.step()) == auth.PERSON  # another assertion
-    flow.declare(sdk.jwt_bearer(token_url="/token", assertion={"audience": "https://elsewhere"}))
-    assert await refused(flow) == "invalid_grant"
-
-
-async def test_an_app_opens_its_installation(flow: Flow, keys: tuple[Secret, str]):
-    flow.client = exchange.Client(client_id=auth.APP_ID, key=keys[0])
-    flow.values = {"installation_id": auth.INSTALLATION}
-    flow.declare(sdk.github_app())
-    assert await refused(flow) == "invalid_client"
-    flow.server.books.app_key = keys[1]
-    tokens = await flow.step()
-    assert tokens.expires_at == flow.process.parts.wiring.clock.now().replace(microsecond=0) + timedelta(hours=1)
-    assert await flow.opens(tokens) == f"app-{auth.APP_ID}"
 
 
 async def test_two_steps_lead_to_a_token_in_an_odd_shape(flow: Flow):
@@ -243,23 +179,6 @@ async def test_a_session_begins_and_ends(flow: Flow):
     flow.values["access_token"] = tokens.access_token
     assert (await flow.send(sdk.grants.exchanges(flow.profile.grant)["revoke"])).status == 204
     assert await flow.opens(tokens) is None
-
-
-ODD: list[tuple[auth.Fault, sdk.Draft]] = [
-    (faults.AS_FORM, {}),
-    (faults.EXPIRY_AS_TEXT, {}),
-    (faults.WITHOUT_EXPIRY, {}),
-    (faults.WITHOUT_REFRESH_TOKEN, {}),
-    (faults.NESTED, {"access_token": "/authed_user/access_token", "scope": "/authed_user/scope"}),
-]
-
-
-@pytest.mark.parametrize(("fault", "rule"), ODD)
-async def test_odd_answers_are_data(flow: Flow, fault: auth.Fault, rule: sdk.Draft):
-    flow.server.fail("token", fault)
-    tokens = await agreed(flow, answer=rule)
-    assert tokens.scopes == {"read"}
-    assert await flow.opens(tokens) == auth.PERSON
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_the_operators_secret_is_found_or_missed_by_name(tmp_path: Path, monkeyp
         "empty": OAuthSettings(client_id="a", client_secret_env="ACME_SECRET"),
         "gone": OAuthSettings(client_id="a", client_secret_file="nowhere"),
         "public": OAuthSettings(client_id="a"),
+        "shown": OAuthSettings(client_id="a", private_key_file="key.pem", certificate_file="secret"),
     }
     chosen = Settings(folder=tmp_path, oauth=said)
     found = provided.read_client(chosen, "file")
@@ -114,6 +115,11 @@ def test_the_operators_secret_is_found_or_missed_by_name(tmp_path: Path, monkeyp
     )
     assert provided.read_client(chosen, "public") == connections.exchange.Client(client_id="a")
     assert provided.read_client(chosen, "unknown") is None
+    shown = provided.read_client(chosen, "shown")
+    assert shown is not None
+    assert [each.reveal() for each in shown.certificate or ()] == ["from-a-file-0123\n", "the key"]
+    with pytest.raises(ValueError, match="private_key_file"):
+        OAuthSettings(client_id="a", certificate_file="x")
     with pytest.raises(provided.ClientSecretMissing, match="ACME_SECRET"):
         provided.read_client(chosen, "empty")
     with pytest.raises(provided.FileUnreadable):

@@ -60,12 +60,15 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
         secret = Secret(text)
     elif said.client_secret_file is not None:
         secret = Secret(read_text(settings.folder / said.client_secret_file, "client secret").strip())
-    key = (
-        None
-        if said.private_key_file is None
-        else Secret(read_text(settings.folder / said.private_key_file, "private key"))
+    files = ((said.private_key_file, "private key"), (said.certificate_file, "certificate"))
+    key, chain = (None if name is None else Secret(read_text(settings.folder / name, what)) for name, what in files)
+    return connections.exchange.Client(
+        client_id=said.client_id,
+        secret=secret,
+        key=key,
+        key_id=said.key_id,
+        certificate=None if chain is None or key is None else (chain, key),
     )
-    return connections.exchange.Client(client_id=said.client_id, secret=secret, key=key, key_id=said.key_id)
 
 
 def secret_sources(errands: "connections.Errands") -> "dict[connections.SourceKind, connections.SecretSource]":

@@ -122,18 +122,21 @@ class ExecutionSettings(Part):
 
 class OAuthSettings(Part):
     """Our client at a service, as it was registered there by hand. The secret stands in an environment variable or a file, the
-    key (PEM) that signs assertions in a file; neither is stored."""
+    key (PEM) that signs assertions or goes with the certificate in files; none is stored."""
 
     client_id: str
     client_secret_env: str | None = None
     client_secret_file: str | None = None
     private_key_file: str | None = None
+    certificate_file: str | None = None
     key_id: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.client_secret_env is not None and self.client_secret_file is not None:
             raise ValueError("the secret stands in one place: `client_secret_env` or `client_secret_file`")
+        if self.certificate_file is not None and self.private_key_file is None:
+            raise ValueError("a certificate is shown with its key: `private_key_file`")
         return self
 
 

@@ -53,11 +53,13 @@ class Errand:
 
 def client_of(given: sdk.fill.Values) -> Client | None:
     """The client that a person gave with the fields, where the profile asks for one; None where the operator has it."""
-    client_id, secret, key = (given.get(name) for name in ("client_id", "client_secret", "private_key"))
+    client_id = given.get("client_id")
     if not isinstance(client_id, str):
         return None
-    secrets = [each if isinstance(each, Secret) else None for each in (secret, key)]
-    return Client(client_id=client_id, secret=secrets[0], key=secrets[1])
+    found = (given.get(name) for name in ("client_secret", "private_key", "certificate"))
+    secret, key, chain = (each if isinstance(each, Secret) else None for each in found)
+    shown = None if chain is None or key is None else (chain, key)
+    return Client(client_id=client_id, secret=secret, key=key, certificate=shown)
 
 
 def known(
