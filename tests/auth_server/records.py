@@ -202,6 +202,8 @@ class Books:
         """Which families ended, and why."""
         self.assertions_used: set[str] = set()
         self.tickets: set[str] = set()
+        self.notes: list[str] = []
+        """What was written down at the service."""
         self._numbers = count(1)
 
     def moment(self, seconds: float) -> str:

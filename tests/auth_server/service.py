@@ -81,6 +81,14 @@ def _me(server: Server, asked: Asked) -> Said:
     return said(200, {"login": token.subject}, X_OAuth_Scopes=", ".join(token.scope.split()))
 
 
+def _note(server: Server, asked: Asked) -> Said:
+    """Write something down."""
+    if server.books.valid(asked.bearer) is None:
+        return said(401, {"message": "Bad credentials"})
+    server.books.notes.append(asked.json.get("text", ""))
+    return said(201, {"number": len(server.books.notes)})
+
+
 _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("GET", "/authorize"): _authorize,
     ("POST", "/authorize"): _authorize,
@@ -102,4 +110,5 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("POST", "/session"): rooms.begin_session,
     ("DELETE", "/session"): rooms.end_session,
     ("GET", "/me"): _me,
+    ("POST", "/notes"): _note,
 }

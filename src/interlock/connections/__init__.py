@@ -48,6 +48,7 @@ from interlock.connections.errors import (
     ServiceMismatch,
     SubjectMismatch,
     WrongConnector,
+    next_step,
 )
 from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
@@ -169,6 +170,7 @@ __all__ = [
     "fields",
     "install_binding",
     "install_machine",
+    "next_step",
     "probe",
     "service",
     "shown",

@@ -28,17 +28,28 @@ class Redactor:
 
     __slots__ = ("_forms", "_forms_bytes")
 
-    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        forms: set[str] = set()
+    def __init__(self, secrets: Iterable[Secret] = (), *, forms: Iterable[str] = ()) -> None:
+        """`forms` are removed as they are."""
+        known = set(forms)
         for secret in secrets:
             if len(secret.reveal()) >= MIN_SECRET_LENGTH:
-                forms |= _forms(secret.reveal())
+                known |= _forms(secret.reveal())
         # Longest first: a form may contain another one.
-        self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        self._forms = tuple(sorted(known, key=lambda form: (-len(form), form)))
         self._forms_bytes = tuple(form.encode() for form in self._forms)
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._forms)} forms)"
+
+    def __eq__(self, other: object) -> bool:
+        return self._forms == other._forms if isinstance(other, Redactor) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._forms)
+
+    def also(self, secrets: Iterable[Secret]) -> "Redactor":
+        """One that knows these, too."""
+        return Redactor(secrets, forms=self._forms)
 
     def text(self, text: str) -> str:
         """The text without any known secret."""

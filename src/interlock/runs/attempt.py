@@ -155,7 +155,9 @@ def judge(call: Call, sender: Sender, error: InterlockError) -> Ending:
             effect = sender.effect()
         elif effect != "unknown":
             effect = error.effect
-    return Ending(error=error, effect=effect, again=effect == "none" and error.retry is Retry.LATER)
+    # With another credential, if one is to be had: `renewing` finds out.
+    sensible = error.retry is Retry.LATER or (isinstance(error, sdk.AuthFailed) and call.resolved is not None)
+    return Ending(error=error, effect=effect, again=effect == "none" and sensible)
 
 
 def redacted(call: Call, error: InterlockError) -> InterlockError:

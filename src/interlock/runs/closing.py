@@ -170,10 +170,8 @@ class Closing:
         return key
 
     async def _feed_back(self, error: InterlockError | None) -> None:
-        """A credential that the service no longer takes, a pause it asks for, answers to ask about by their tag."""
+        """A pause that the service asks for, answers to ask about by their tag."""
         wiring, call = self.wiring, self.call
-        if isinstance(error, sdk.AuthFailed) and call.resolved is not None:
-            await wiring.connections.report_rejected(call.caller, call.resolved, "rejected_by_provider")
         if isinstance(error, sdk.RateLimited) and error.retry_after:
             until = wiring.clock.now() + timedelta(seconds=error.retry_after)
             await wiring.budgets.block(call.budget_call, until=until)

@@ -9,7 +9,7 @@ import anyio
 from interlock import sdk
 from interlock.kernel import PROGRESS, InterlockError, StoreError
 from interlock.runs import attempt as attempts
-from interlock.runs import entries
+from interlock.runs import entries, renewing
 from interlock.runs.attempt import Ending
 from interlock.runs.beginning import Begun, begin
 from interlock.runs.call import Call
@@ -57,13 +57,13 @@ class Execution:
         when the store fails, and cancellation. A cancelled
         recovery (one with a `doubt`) leaves its attempt open, for the next recovery; else the run ends with its caller.
         """
-        left_open = doubt
+        left_open, refused = doubt, False
         while True:
             sender = self._sender(call, journal, begun)
             closing = Closing(wiring=self._wiring, call=call, attempt=begun.attempt, sender=sender)
             try:
                 ending = await self._attempt(call, sender, facts, begun, left_open)
-                following = await self._again(call, journal, begun, sender, ending, facts)
+                following = await self._again(call, journal, begun, sender, ending, facts, refused=refused)
                 if following is None:
                     with anyio.CancelScope(shield=True):
                         await closing.finish(ending)
@@ -74,7 +74,9 @@ class Execution:
                 raise
             except StoreError as error:
                 raise _unsaved(call, sender, error) from error
-            begun, left_open = following, left_open if ending.effect == "unknown" else None
+            left_open = left_open if ending.effect == "unknown" else None
+            refused = refused or isinstance(ending.error, sdk.AuthFailed)
+            call, begun = following
 
     def _sender(self, call: Call, journal: Journal, begun: Begun) -> Sender:
         return Sender(
@@ -124,13 +126,32 @@ class Execution:
         return ending
 
     async def _again(
-        self, call: Call, journal: Journal, begun: Begun, sender: Sender, ending: Ending, facts: sdk.Facts
-    ) -> Begun | None:
-        """Begin the next attempt, if one is safe, sensible and still in time."""
-        wiring, error, run = self._wiring, ending.error, journal.run
-        if error is None or not ending.again or begun.attempt.number >= call.request.max_attempts:
+        self,
+        call: Call,
+        journal: Journal,
+        begun: Begun,
+        sender: Sender,
+        ending: Ending,
+        facts: sdk.Facts,
+        *,
+        refused: bool,
+    ) -> tuple[Call, Begun] | None:
+        """Begin the next attempt, if one is safe, sensible and still in time. `refused`: the service has refused a credential of
+        this run before, so that it goes on with no other one."""
+        wiring, error = self._wiring, ending.error
+        if error is None:
             return None
-        delay = wiring.limits.backoff.delay(begun.attempt.number, at_least=error.retry_after)
+        following, delay = call, None
+        if renewing.is_refusal(call, error):
+            await sender.record([], at=wiring.clock.now())  # what is known must not wait for the service
+            renewed = await renewing.renewed(wiring, call, ending)
+            if renewed is None or (refused and isinstance(error, sdk.AuthFailed)):
+                return None
+            following, delay = renewed, 0.0
+        if not ending.again or begun.attempt.number >= call.request.max_attempts:
+            return None
+        if delay is None:
+            delay = wiring.limits.backoff.delay(begun.attempt.number, at_least=error.retry_after)
         if delay > wiring.limits.retry_wait or journal.cancel_requested:
             return None
         if wiring.clock.now() + timedelta(seconds=delay) >= begun.deadline_at:
@@ -139,7 +160,25 @@ class Execution:
         if delay >= 1:
             _progress.info("%s: %s; trying again in %.0f s", call.capability.capability_id, error.message, delay)
         await wiring.clock.sleep(delay)
-        at = wiring.clock.now()
+        next_begun = await self._begin_next(
+            following, journal, begun, sender, error, facts, fresh=following is not call
+        )
+        return None if next_begun is None else (following, next_begun)
+
+    async def _begin_next(
+        self,
+        call: Call,
+        journal: Journal,
+        begun: Begun,
+        sender: Sender,
+        error: InterlockError,
+        facts: sdk.Facts,
+        *,
+        fresh: bool,
+    ) -> Begun | None:
+        """End the attempt with its error, and commit the next one; on a `fresh` lease where the credential is another one. None
+        if none can be made."""
+        wiring, run, at = self._wiring, journal.run, self._wiring.clock.now()
         try:
             following = await begin(
                 wiring,
@@ -150,7 +189,7 @@ class Execution:
                 at=at,
                 facts=facts,
                 deadline_at=begun.deadline_at,
-                lease=begun.lease,
+                lease=None if fresh else begun.lease,
             )
         except InterlockError:
             return None  # the credential ended in the meantime: the error that stands says more

@@ -44,8 +44,9 @@ _MESSAGES: Final = ("/message", "/error/message", "/error", "/errors/0/message",
 
 
 def read(operation: Operation, http: HttpOperation, response: HttpResponse, facts: Facts) -> JSON:
-    """The JSON of a successful answer (None for an empty body). Raises a leaf of OperationFailed for any other."""
-    if response.status not in http.success:
+    """The JSON of a successful answer (None for an empty body). Raises a leaf of OperationFailed for any other, which one with a
+    status of success is if a rule tells so by what else it says."""
+    if response.status not in http.success or _refused_by_name(operation, response):
         raise failure(operation, response, facts)
     if not response.body.strip():
         return None
@@ -78,6 +79,12 @@ def failure(
         retry=rule.retry,
         retry_after=None if rule.retry_after is None else _seconds(rule.retry_after, response, facts),
     )
+
+
+def _refused_by_name(operation: Operation, response: HttpResponse) -> bool:
+    """Whether a rule looks behind the status and finds a refusal."""
+    rules = [rule for rule in operation.errors if rule.when is not None and rule.status[0] == "2"]
+    return bool(rules) and any(_fits(rule, response, _lenient_json(response.body)) for rule in rules)
 
 
 def _fits(rule: ErrorRule, response: HttpResponse, body: JSON) -> bool:

@@ -29,8 +29,8 @@ class RetryAfter(Part):
 
 class ErrorRule(Part):
     """What an answer means: `status` is exact (`404`) or a class (`5xx`). The first rule that fits decides: the
-    operation's, then the connector's, then the built-in ones. `effect` says what became of a write; left out, a refusal
-    (4xx, but for 408) means none, and anything else unknown."""
+    operation's, then the connector's, then the built-in ones. A status of success is a failure where a rule with a `when`
+    fits. `effect` says what became of a write; left out, a refusal (4xx, but for 408) means none, and anything else unknown."""
 
     status: Annotated[str, Field(pattern=r"^[1-5](\d\d|xx)$")]
     when: Condition | None = None

@@ -95,3 +95,12 @@ def test_a_redactor_does_not_show_what_it_knows() -> None:
 def test_longer_secrets_go_before_those_inside_them() -> None:
     redactor = Redactor([Secret("abcdefgh"), Secret("abcdefgh-longer")])
     assert redactor.text("x abcdefgh-longer y") == f"x {REDACTED} y"
+
+
+def test_a_redactor_that_knows_more_knows_both() -> None:
+    one, other = Secret(TOKEN), Secret("another-secret-of-the-same")
+    both = Redactor([one]).also([other])
+    assert both.text(f"{TOKEN} {other.reveal()}") == f"{REDACTED} {REDACTED}"
+    assert both == Redactor([other, one]) != Redactor([one])
+    assert both.also([one]) == both
+    assert hash(both.also([one])) == hash(both)

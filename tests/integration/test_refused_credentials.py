@@ -1,0 +1,307 @@
+"""Runs whose credential the service no longer takes, against a strict authorization server with a service behind it."""
+
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+import auth_server as auth
+from auth_server import faults
+from fix_app import Account, Process, World
+from interlock import connections, plane, runs, sdk
+from interlock.app.settings import OAuthSettings
+from interlock.connections import State
+from interlock.kernel import JSON, Clock, InterlockError, Retry, Secret, SystemClock
+from interlock.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+BROWSER, REDIRECT = Secret("cookie-of-this-browser"), "http://127.0.0.1:7777/callback"
+
+
+class Note(sdk.Input):
+    """Write something down."""
+
+    text: str
+
+
+class Written(sdk.Record):
+    number: int
+
+
+class Looked(sdk.Record):
+    login: str
+    number: int
+
+
+async def note_and_look(input: Mapping[str, JSON], http: sdk.Http) -> JSON:  # noqa: A002
+    """Write, and then ask who we are."""
+    asked = sdk.HttpRequest(method="POST", path="/notes", json_body={"text": str(input["text"])})
+    made = await http.request(asked)
+    if made.status == 401:
+        raise sdk.AuthFailed("refused", effect="none", status=401)
+    me = await http.request(sdk.HttpRequest(method="GET", path="/me"))
+    if me.status == 401:
+        raise sdk.AuthFailed("refused after the fact", effect="none", status=401)
+    return {"login": "me", "number": 1}
+
+
+def manifest(url: str) -> sdk.Manifest:
+    usual: dict[str, Any] = {"base_url": url, "scopes": ["read"]}
+    gone = sdk.when(pointer="/error", equals="token_revoked")
+    return sdk.Connector(
+        "acme",
+        version="1.0.0",
+        description="Acme's notes.",
+        base_url=url,
+        auth=[
+            sdk.oauth2(authorize_url="/authorize", token_url="/token", refresh={"rotates": "yes"}, **usual),
+            sdk.token_profile(probe=sdk.probe("/me", subject="/login"), **usual),
+        ],
+        errors=[
+            sdk.error("2xx", "auth_failed", when=gone, effect="none"),
+            sdk.error(409, "auth_failed", when=gone),
+        ],
+        operations=[
+            sdk.get("account.fetch", "/me", input=sdk.Input, output=Account),
+            sdk.post("note.create", "/notes", input=Note, output=Written),
+            sdk.handler("note.look", f"{__name__}:note_and_look", effect="create", input=Note, output=Looked),
+        ],
+    ).manifest
+
+
+class Place:
+    """A process with a connection at the server."""
+
+    def __init__(self, process: Process, server: auth.AuthServer, world: World) -> None:
+        self.process, self.server, self.world = process, server, world
+
+    async def connect(self) -> connections.Connection:
+        installs = self.process.il.connections.installs
+        begun = await installs.begin("acme", profile="oauth2")
+        url = await installs.authorize(begun.install.install_id, browser=BROWSER, redirect_uri=REDIRECT)
+        async with httpx2.AsyncClient() as browser:
+            told = await browser.get(url)
+        query = told.headers["location"].partition("?")[2]
+        proven = await installs.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+        return await installs.complete(proven.install_id, browser=BROWSER)
+
+    def end_tokens(self) -> None:
+        """The service takes no access token that it has given so far; refresh tokens go on."""
+        for token in self.server.books.tokens:
+            token.issued_at -= 10_000
+
+    @property
+    def refreshes(self) -> int:
+        return self.server.calls["token refresh_token"]
+
+    async def whose(self, **more: Any) -> runs.Outcome:
+        return await self.process.il.invoke("acme.account.fetch", {}, **more)
+
+    async def note(self, name: str = "note.create") -> runs.Outcome:
+        return await self.process.il.invoke(f"acme.{name}", {"text": "hello"})
+
+    async def present(self) -> connections.Connection:
+        return await self.process.il.connections.fetch("acme")
+
+
+@pytest.fixture
+def clock(request: pytest.FixtureRequest) -> Clock:
+    """One that a test moves, unless it names another."""
+    return getattr(request, "param", None) or ManualClock()
+
+
+@pytest.fixture
+def server(file_world: World) -> Iterator[auth.AuthServer]:
+    with auth.serving(file_world.clock) as running:
+        yield running
+
+
+@pytest.fixture
+async def place(file_world: World, server: auth.AuthServer, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Place]:
+    monkeypatch.setenv("ACME_SECRET", str(auth.CLIENT.client_secret))
+    ours = OAuthSettings(client_id=auth.CLIENT.client_id, client_secret_env="ACME_SECRET")
+    allowed = (server.url.removeprefix("http://"),)
+    server.books.clients["client-1"].redirect_uris = (REDIRECT,)
+    file_world.manifest = manifest(server.url)
+    async with file_world.process(execution={"egress_allow": allowed}, oauth={"acme": ours}) as process:
+        yield Place(process, server, file_world)
+
+
+async def told(place: Place) -> list[str]:
+    return [each.type.value for each in await place.process.il.connections.events("acme")]
+
+
+@pytest.mark.parametrize("write", [False, True])
+async def test_a_refused_call_goes_on_with_a_new_credential(place: Place, write: bool):
+    await place.connect()
+    place.end_tokens()
+    outcome = await (place.note() if write else place.whose())
+    assert outcome.state is runs.State.COMPLETED
+    assert place.refreshes == 1
+    assert place.server.books.notes == ["hello"] * write
+    history = await place.process.last()
+    first, second = history.attempts
+    assert (first.state, second.state) == (runs.AttemptState.FAILED, runs.AttemptState.COMPLETED)
+    assert "auth_failed" in repr(first.error)
+    assert first.lease_id != second.lease_id
+    assert [send.delivery for send in history.sends][-1] is runs.Delivery.RESPONDED
+    assert await told(place) == ["connected", "refreshed"]
+
+
+async def test_both_secrets_are_taken_out_of_what_the_service_says(place: Place):
+    await place.connect()
+    old = place.server.books.tokens[-1].access_token
+    place.end_tokens()
+
+    def echo(answer: auth.Said) -> auth.Said:
+        new = place.server.books.tokens[-1].access_token
+        assert new != old
+        return faults.says(200, {"login": f"{old} and {new}"}).spoil(answer)
+
+    place.server.fail("me", faults.says(401, {"message": f"not {old}"}), auth.Fault(echo))
+    outcome = await place.whose()
+    assert outcome.output == {"login": "[redacted] and [redacted]"}
+    assert "canary" not in repr(await place.process.last())
+
+
+async def test_a_body_can_tell_that_a_token_is_dead(place: Place):
+    await place.connect()
+    dead = {"ok": False, "error": "token_revoked"}
+    for fault in (faults.says(200, dead), faults.says(409, dead)):
+        place.server.fail("me", fault)
+        assert (await place.whose()).output == {"login": auth.PERSON}
+        place.world.advance(100)
+    place.server.fail("notes", faults.says(200, dead))
+    assert (await place.note()).output == {"number": 1}
+    assert place.server.books.notes == ["hello"]
+    assert place.refreshes == 3
+
+
+async def test_a_new_credential_that_is_refused_too_is_not_replaced_again(place: Place):
+    await place.connect()
+    place.server.keep_failing("me", faults.says(401, {}))
+    with pytest.raises(sdk.AuthFailed) as caught:
+        await place.whose()
+    assert place.refreshes == 1
+    assert place.server.calls["me"] == 2
+    assert (await place.present()).state is State.REAUTH_REQUIRED
+    assert caught.value.next_step == "Connect the service again: `interlock connect acme`."
+
+
+async def test_a_run_goes_on_with_another_credential_once(place: Place):
+    await place.connect()
+
+    def refuse_late(answer: auth.Said) -> auth.Said:
+        place.world.advance(61)  # what is refused then is no longer new
+        return auth.Said(401)
+
+    place.server.fail("me", faults.says(401, {}), auth.Fault(refuse_late))
+    with pytest.raises(sdk.AuthFailed):
+        await place.whose()
+    assert place.server.calls["me"] == 2
+    assert len((await place.process.last()).attempts) == 2
+
+
+@pytest.mark.parametrize("clock", [SystemClock()], indirect=True)
+async def test_of_many_runs_with_one_dead_token_one_has_it_renewed(place: Place):
+    await place.connect()
+    place.end_tokens()
+    ended: list[JSON] = []
+
+    async def use() -> None:
+        ended.append((await place.whose()).output)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(8):
+            tasks.start_soon(use)
+    assert ended == [{"login": auth.PERSON}] * 8
+    assert place.refreshes == 1
+    assert not place.server.books.families_ended
+
+
+async def test_a_lease_that_ended_because_another_renewed_is_followed_by_one_on_the_next(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+):
+    await place.connect()
+    wiring, held = place.process.parts.wiring, anyio.Event()
+    execute = wiring.node.execute
+
+    async def late(*args: Any, **more: Any) -> plane.Receipt:
+        if not held.is_set():
+            held.set()
+            await place.process.parts.refreshing.refresh(place.process.il.caller, "acme", over=True)
+        return await execute(*args, **more)
+
+    monkeypatch.setattr(wiring.node, "execute", late)
+    assert (await place.whose()).output == {"login": auth.PERSON}
+    assert [send.delivery for send in (await place.process.last()).sends] == [
+        runs.Delivery.NOT_SENT,
+        runs.Delivery.RESPONDED,
+    ]
+
+
+async def test_what_happened_is_not_done_again(place: Place):
+    await place.connect()
+    place.server.fail("me", faults.says(401, {}))
+    with pytest.raises(InterlockError) as caught:
+        await place.note("note.look")
+    assert caught.value.retry is Retry.NEVER
+    assert "It happened" in caught.value.next_step
+    assert place.server.books.notes == ["hello"]
+    assert place.refreshes == 1  # for those who come next
+
+
+async def test_a_call_of_one_attempt_is_told_to_ask_again(place: Place):
+    await place.connect()
+    place.end_tokens()
+    with pytest.raises(sdk.AuthFailed) as caught:
+        await place.whose(max_attempts=1)
+    assert (caught.value.retry, caught.value.next_step) == (
+        Retry.LATER,
+        "The credential has been renewed meanwhile: ask again.",
+    )
+    assert caught.value.next_step in repr((await place.process.last()).run.error)
+    assert (await place.whose()).output == {"login": auth.PERSON}
+    assert place.refreshes == 1
+
+
+async def test_a_provider_that_is_down_is_told(place: Place):
+    await place.connect()
+    place.end_tokens()
+    place.server.keep_failing("token", faults.UNAVAILABLE)
+    with pytest.raises(sdk.AuthFailed) as caught:
+        await place.whose()
+    assert (await place.present()).state is State.DEGRADED
+    assert "refresh_temporarily_unavailable" in caught.value.next_step
+    assert place.server.calls["me"] == place.refreshes == 1
+
+
+async def test_what_a_person_gave_is_asked_of_a_person_again(place: Place):
+    token = place.server.books.make("pat")
+    il = place.process.il
+    place.server.fail("me", faults.says(200, {"login": "me"}), faults.says(401, {}))
+    await il.connections.connect_token("acme", {"token": token}, name="robot")
+    with pytest.raises(sdk.AuthFailed) as caught:
+        await place.whose(connection="robot")
+    assert caught.value.next_step == (
+        "Connect the service again: `interlock connect acme --name robot --token-env NAME`."
+    )
+    assert place.server.calls["me"] == 2
+
+
+async def test_a_secret_that_was_replaced_at_its_place_is_taken(place: Place, monkeypatch: pytest.MonkeyPatch):
+    il, books = place.process.il, place.server.books
+    await place.connect()
+    monkeypatch.setenv("ROBOT", "an-old-token-0123456789")
+    place.server.fail("me", faults.says(200, {"login": "me"}))
+    await il.connections.connect_from("acme", "env:ROBOT", name="robot")
+    await il.connections.leases.request("robot")
+    monkeypatch.setenv("ROBOT", books.tokens[-1].access_token)
+    assert (await place.whose(connection="robot")).output == {"login": auth.PERSON}
+    monkeypatch.setenv("ROBOT", "a-dead-token-0123456789")
+    with pytest.raises(sdk.AuthFailed) as caught:
+        await place.whose(connection="robot")
+    assert caught.value.next_step.endswith("again: `interlock connect acme --name robot --from env:ROBOT`.")
