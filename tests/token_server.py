@@ -32,7 +32,7 @@ class TokenServer:
         self.denies: str | None = None
         """With which error a person's answer comes back."""
         self.rejects_tokens = False
-        self.typed = False
+        self.typed, self.interval = False, 5
         self.rotates = True
         """Whether a refresh token is followed by another one and ends; used twice, it ends all that came of it."""
         self.between: Callable[[], None] | None = None
@@ -87,7 +87,7 @@ class TokenServer:
 
     def device(self) -> tuple[int, dict[str, str], bytes]:
         codes = {"device_code": "device-code-canary", "user_code": "WDJB-MJHT", "verification_uri": f"{self.url}/go"}
-        return _json(200, {**codes, "expires_in": 300, "interval": 5})
+        return _json(200, {**codes, "expires_in": 300, "interval": self.interval})
 
     def me(self, authorization: str) -> tuple[int, dict[str, str], bytes]:
         if self.holds is not None:

@@ -47,10 +47,11 @@ async def test_an_install_is_kept_and_found_whole(store: sql.SqlStore):
             INSTALLS.find(tx, "t1", "ins_1"),
             INSTALLS.find_by_link(tx, "sha256:link"),
             INSTALLS.find_by_state(tx, "sha256:state"),
+            INSTALLS.find_by_browser(tx, "ins_1", "sha256:browser"),
             *INSTALLS.list_installs(tx, "t1", cursor=None, limit=9),
         ]
 
-    assert await store.read(look) == [AWAITING] * 4
+    assert await store.read(look) == [AWAITING] * 5
 
 
 async def test_what_is_not_theirs_or_not_there_is_not_found(store: sql.SqlStore):

@@ -1,7 +1,7 @@
 """`il.connections.installs`: accounts that are connected by a grant, in a browser, on another device, or by a program."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from interlock.app.arguments import checked
 from interlock.kernel import Caller, RequestError, Secret
@@ -9,6 +9,12 @@ from interlock.kernel import Caller, RequestError, Secret
 if TYPE_CHECKING:
     from interlock import connections, sdk
     from interlock.app.assembly import Parts
+
+SLOWER: Final = 5.0
+"""By how many seconds a device is asked about less often, when the service wishes so or is silent."""
+
+WAIT_SECONDS: Final = 0.25
+"""How often an install is looked at that others carry on."""
 
 
 class Installs:
@@ -72,6 +78,21 @@ class Installs:
         return await self._parts.desk.complete(await self._parts.desk.obtain(begun.install))
 
     @checked
+    async def find_by_link(self, link: Secret) -> "connections.Install":
+        """The install, of whatever tenant, that a link leads to. Raises InstallNotFound, InstallEnded."""
+        return await self._parts.desk.find_by_link(link)
+
+    @checked
+    async def find_by_browser(self, install_id: str, *, browser: Secret | None = None) -> "connections.Install":
+        """The install, of whatever tenant, for the browser in which it was begun; also when it has ended. Raises
+        InstallNotFound."""
+        return await self._parts.desk.find_by_browser(install_id, browser=browser)
+
+    def new_browser(self) -> Secret:
+        """A token for the cookie of a browser that has none."""
+        return self._parts.desk.new_browser()
+
+    @checked
     async def authorize(self, install_id: str, *, browser: Secret, redirect_uri: str) -> str:
         """Where to send the browser, which shows `browser` (a cookie of 256 random bits that only it has) when it comes back to
         `redirect_uri`. Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed."""
@@ -79,7 +100,9 @@ class Installs:
         return await self._parts.desk.authorize(install, browser=browser, redirect_uri=redirect_uri)
 
     @checked
-    async def take_callback(self, query: str, *, browser: Secret, redirect_uri: str) -> "connections.Install":
+    async def take_callback(
+        self, query: str, *, redirect_uri: str, browser: Secret | None = None
+    ) -> "connections.Install":
         """What the browser came back with, the cookie that it showed, and the address at which it came. The install is proven
         then: show whose account it is, and `complete` it.
 
@@ -97,6 +120,32 @@ class Installs:
         """Whether the code was typed: the install is proven then. Raises InstallNotFound, InstallEnded, InstallUsed,
         InstallFailed; it waits on after ErrandFailed and GrantRefused, too (`slow_down`: 5 s longer from now on)."""
         return await self._parts.desk.poll_device(self._caller, install_id)
+
+    @checked
+    async def await_device(self, install_id: str, codes: "connections.Codes") -> "connections.Install":
+        """Poll until the code was typed: the install is proven then. It asks less often once the service wishes so, or does not
+        answer. Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed."""
+        from interlock import connections
+
+        interval = codes.interval
+        while True:
+            await self._parts.wiring.clock.sleep(interval)
+            try:
+                install = await self.poll_device(install_id)
+            except (connections.GrantRefused, connections.ErrandFailed):
+                interval += SLOWER  # from now on (RFC 8628 §3.5)
+                continue
+            if install.state is connections.InstallState.PROVEN:
+                return install
+
+    @checked
+    async def wait(self, install_id: str) -> "connections.Install":
+        """The install once it has ended, wherever others carry it on. Raises InstallNotFound."""
+        from interlock import connections
+
+        while (install := await self.fetch(install_id)).state in connections.install_machine.OPEN:
+            await self._parts.wiring.clock.sleep(WAIT_SECONDS)
+        return install
 
     @checked
     async def complete(self, install_id: str, *, browser: Secret | None = None) -> "connections.Connection":

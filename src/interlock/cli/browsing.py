@@ -116,6 +116,8 @@ def show_connector(
             )
             if profile.grant.type == "manual" and len(profile.fields) == 1:
                 paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
+            if profile.install in ("browser", "device", "automatic"):
+                paper.line(" ", Ink(f"interlock connect {connector} --profile {profile.profile_id}", "code"))
         paper.heading("Capabilities")
         paper.table(
             ("capability", "effect", "about"),

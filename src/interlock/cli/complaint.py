@@ -39,7 +39,10 @@ _LEAVES = {
     "over_budget": DENIED,
     "interrupted": INTERRUPTED,
     # These were tried, or ended while a call was under way; of other connections nothing is asked before they change.
-    **dict.fromkeys(("probe_failed", "lease_expired", "lease_revoked", "lease_not_found", "host_not_leased"), FAILED),
+    **dict.fromkeys(
+        ("probe_failed", "lease_expired", "lease_revoked", "lease_not_found", "host_not_leased", "install_failed"),
+        FAILED,
+    ),
     "credential_damaged": STORE,
 }
 """Errors that mean something else to a shell than their branch does."""

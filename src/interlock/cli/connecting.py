@@ -39,6 +39,7 @@ def register(tree: typer.Typer) -> None:
 async def connect(
     desk: "Desk",
     connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="Which service: `interlock connectors list`.")],
+    *,
     token_env: Annotated[
         str | None, typer.Option(metavar="NAME", help="The environment variable with the token.")
     ] = None,
@@ -56,21 +57,57 @@ async def connect(
     expires_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the token ends: in 30m, 2h or 7d, a day, or RFC 3339.")
     ] = None,
+    profile: Annotated[str | None, typer.Option(metavar="ID", help="Which auth profile, if it has several.")] = None,
+    field: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A field of the profile.")] = None,
+    secret_env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VARIABLE", help="A secret one, from the environment.")
+    ] = None,
+    device: Annotated[bool, typer.Option("--device", help="By a code that is typed on another device.")] = False,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say the address, and open nothing.")] = False,
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Where the browser comes back to; 0: any free one.")
+    ] = 0,
 ) -> "Answer":
-    """Connect a service with a token.
+    """Connect a service, in the browser or with a token.
 
-    The service is asked first whose it is. The token is never an argument, since others can read those: it comes from the
+    Without a token the browser opens a page of this machine, which leads to the service and shows whose account it is before
+    it is connected. A token is tried first, too. It is never an argument, since others can read those: it comes from the
     environment, a file or stdin, and is stored encrypted. With `--from` it is not stored, but read from there whenever it is
     needed: env:NAME, file:PATH, command:PROGRAM…, keyring:SERVICE/USER or vault:MOUNT/PATH#FIELD. The same name again replaces
-    the token.
+    the credential.
 
     Example:
       interlock connect github --token-env GITHUB_TOKEN
       interlock connect github --from 'command:pass show github'
     """
+    from interlock.cli import joining
+    from interlock.cli.errors import Usage
+
+    if token_env is not None or token_file is not None or source:
+        if profile or field or secret_env or device or no_browser or port:
+            raise Usage("a token goes with none of --profile, --field, --secret-env, --device, --no-browser and --port")
+        return _made(await _by_token(desk, connector, token_env, token_file, source, name, base_url, scope, expires_at))
+    if expires_at is not None:
+        raise Usage("--expires-at goes with a token; here the service says when its tokens end")
+    wish = joining.Wish(
+        connector=connector, profile=profile, fields=field or (), secret_fields=secret_env or (), name=name,
+        base_url=base_url, scopes=scope, device=device, browser=not no_browser, port=port,
+    )  # fmt: skip
+    return _made(await joining.connect(desk, wish))
+
+
+async def _by_token(
+    desk: "Desk",
+    connector: str,
+    token_env: str | None,
+    token_file: str | None,
+    source: list[str] | None,
+    name: str | None,
+    base_url: str | None,
+    scope: list[str] | None,
+    expires_at: str | None,
+) -> "connections.Connection":
     from interlock import connections
-    from interlock.cli.desk import Answer
-    from interlock.cli.paper import Ink
     from interlock.cli.times import parse_moment
     from interlock.kernel import SystemClock
 
@@ -82,13 +119,19 @@ async def connect(
         connecting = il.connections
         try:
             if token is None:
-                made = await connecting.connect_from(connector, places, name=name, base_url=base_url, scopes=scope)
-            else:
-                made = await connecting.connect_token(
-                    connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
-                )
+                return await connecting.connect_from(connector, places, name=name, base_url=base_url, scopes=scope)
+            return await connecting.connect_token(
+                connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
+            )
         except connections.ProbeFailed as error:
             raise _explained(error, base_url) from error
+
+
+def _made(made: "connections.Connection") -> "Answer":
+    from interlock.cli.desk import Answer
+    from interlock.cli.paper import Ink
+
+    connector = made.connector_id
 
     def show_made(paper: "Paper") -> None:
         paper.line(

@@ -54,7 +54,7 @@ from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening
 from interlock.connections.history import check as check_history
-from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason
+from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason, token_digest
 from interlock.connections.installs import binding as install_binding
 from interlock.connections.leasing import Leases
 from interlock.connections.model import (
@@ -175,4 +175,5 @@ __all__ = [
     "service",
     "shown",
     "sources",
+    "token_digest",
 ]

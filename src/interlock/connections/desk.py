@@ -95,6 +95,19 @@ class Desk:
         digest = installs.token_digest(link)
         return await self._open(lambda tx: self._means.installs.find_by_link(tx, digest), "this link")
 
+    async def find_by_browser(self, install_id: str, *, browser: Secret | None) -> Install:
+        """The install as it stands now, also when it has ended, for the browser in which it was begun. Raises InstallNotFound."""
+        means = self._means
+        digest = "" if browser is None else installs.token_digest(browser)
+        found = await means.store.read(lambda tx: means.installs.find_by_browser(tx, install_id, digest))
+        if found is None:
+            raise errors.InstallNotFound("this browser began no such install")
+        return install_machine.expire(found, at=means.clock.now())
+
+    def new_browser(self) -> Secret:
+        """A token for the cookie of a browser that has none: 256 bits of chance."""
+        return installs.new_token(self._means.random_bytes)
+
     async def fetch(self, caller: Caller, install_id: str) -> Install:
         """The tenant's install, as it stands now. Raises InstallNotFound."""
         means = self._means

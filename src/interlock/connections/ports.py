@@ -155,6 +155,10 @@ class InstallRecords(Protocol):
         """The install that the state token belongs to, of whatever tenant."""
         ...
 
+    def find_by_browser(self, tx: Tx, install_id: str, browser_digest: str) -> Install | None:
+        """The install, of whatever tenant, if it was begun in that browser."""
+        ...
+
     def list_installs(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[Install]:
         """The tenant's installs, newest first, after the install id `cursor`."""
         ...

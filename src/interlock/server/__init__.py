@@ -1,26 +1,30 @@
-"""What Interlock answers over the network: a node, for clients elsewhere.
+"""What Interlock answers over the network: a node, for clients elsewhere, and pages on which people connect accounts.
 
-Owns: HTTP and WebSocket, who the client is, what a request may cost. Refuses: rules on what may be done; the plane decides.
-Invariants: who is not known learns nothing; an execution exists only for the client that started it; no request harms the
-node or another client.
+Owns: HTTP and WebSocket, HTML, who the client is, what a request may cost. Refuses: rules on what may be done; the plane and
+the rooms decide. Invariants: who is not known learns nothing; an execution exists only for the client that started it; an
+account is joined only in the browser that has shown whose it is and to whom; no request harms the server or another client.
 """
 
+from interlock.server.connect import CALLBACK, ConnectPages
 from interlock.server.endpoint import NodeEndpoint
 from interlock.server.errors import NodeBusy, NodeClosing, RequestTooLarge, RequestTooSlow, Unauthenticated, WrongHost
 from interlock.server.identity import Clients
-from interlock.server.serving import CannotServe, NodeServer, Tls, serve_node
+from interlock.server.serving import CannotServe, Server, Tls, serve_node, serve_pages
 
 __all__ = [
+    "CALLBACK",
     "CannotServe",
     "Clients",
+    "ConnectPages",
     "NodeBusy",
     "NodeClosing",
     "NodeEndpoint",
-    "NodeServer",
     "RequestTooLarge",
     "RequestTooSlow",
+    "Server",
     "Tls",
     "Unauthenticated",
     "WrongHost",
     "serve_node",
+    "serve_pages",
 ]

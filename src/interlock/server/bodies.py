@@ -29,7 +29,7 @@ async def read_body(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise RequestTooSlow("the client is gone") from error
     body = b"".join(parts)
-    promised: str | None = request.scope["state"]["promised"]
+    promised: str | None = request.scope.get("state", {}).get("promised")
     if promised is not None and digest_bytes(body) != promised:
         raise Unauthenticated("this node does not know who is asking")
     return body

@@ -24,13 +24,21 @@ MAX_HEAD: Final = 32_768
 _log: Final = logging.getLogger(__name__)
 
 
-class Gate:
-    """Lets requests of known clients through, and tells all errors in one form, to WebSockets before they are opened."""
+class Door:
+    """Lets requests through that are admitted, and tells all errors in one form, to WebSockets before they are opened."""
 
-    def __init__(self, app: ASGIApp, *, clients: Clients, hosts: frozenset[str] | None) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._clients = clients
-        self._hosts = hosts
+
+    def admit(self, scope: Scope) -> None:
+        """Raises for a request that does not come in."""
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD:
+            raise RequestTooLarge(f"the head of the request has more than {MAX_HEAD} bytes")
+        scope["app"] = self  # routes then raise what does not fit them, and do not answer it themselves
+
+    def answer(self, error: Exception) -> Response:
+        """What the client is told of an error."""
+        raise NotImplementedError
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -43,7 +51,7 @@ class Gate:
             await send(message)
 
         try:
-            self._admit(scope)
+            self.admit(scope)
             if scope["type"] == "websocket":
                 await self._app(scope, receive, note)
                 return
@@ -51,23 +59,30 @@ class Gate:
                 await self._app(scope, receive, note)
         except Exception as error:  # noqa: BLE001 - nothing of it may reach the client, or end the node
             if begun:
-                _tell_operator(error)
+                tell_operator(error)
                 raise ConnectionAbortedError from None  # the answer cannot be taken back: the connection ends
-            answer = _answer(error)
+            answer = self.answer(error)
             if scope["type"] == "websocket":
                 await WebSocket(scope, receive, send).send_denial_response(answer)
             else:
                 await answer(scope, receive, send)
 
-    def _admit(self, scope: Scope) -> None:
+
+class Gate(Door):
+    """In front of a node: it knows its clients."""
+
+    def __init__(self, app: ASGIApp, *, clients: Clients, hosts: frozenset[str] | None) -> None:
+        super().__init__(app)
+        self._clients = clients
+        self._hosts = hosts
+
+    def admit(self, scope: Scope) -> None:
+        super().admit(scope)
         connection = HTTPConnection(scope)
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD:
-            raise RequestTooLarge(f"the head of the request has more than {MAX_HEAD} bytes")
         host = connection.headers.get("host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
         if self._hosts is not None and name.lower().strip("[]") not in self._hosts:
             raise WrongHost("this node is not the host that the request names")
-        scope["app"] = self  # routes then raise what does not fit them, and do not answer it themselves
         state = scope["state"]
         query = scope["query_string"].decode("latin-1")
         promised = claimed_digest(connection.headers.get("content-digest"))
@@ -81,21 +96,21 @@ class Gate:
         state["known"]()
         state["promised"] = None if state.get("certificate") is not None else promised
 
+    def answer(self, error: Exception) -> Response:
+        if isinstance(error, kernel.StoreError):
+            _log.error("the node's journal: %s", error)
+        if isinstance(error, kernel.InterlockError):
+            return problem(error)
+        if isinstance(error, HTTPException):
+            return problem(kernel.RequestError("there is nothing of that kind here"), status=error.status_code)
+        if isinstance(error, TimeoutError):
+            return problem(RequestTooSlow("the request took too long"))
+        tell_operator(error)
+        return problem(kernel.InternalError("this node has a defect; its log says more"))
 
-def _answer(error: Exception) -> Response:
-    if isinstance(error, kernel.StoreError):
-        _log.error("the node's journal: %s", error)
-    if isinstance(error, kernel.InterlockError):
-        return problem(error)
-    if isinstance(error, HTTPException):
-        return problem(kernel.RequestError("there is nothing of that kind here"), status=error.status_code)
-    if isinstance(error, TimeoutError):
-        return problem(RequestTooSlow("the request took too long"))
-    _tell_operator(error)
-    return problem(kernel.InternalError("this node has a defect; its log says more"))
 
-
-def _tell_operator(error: Exception) -> None:
+def tell_operator(error: Exception) -> None:
+    """Where a request broke."""
     if not isinstance(error, OSError | kernel.InterlockError | TimeoutError):
         # Only the frames: the text may hold what a client has sent.
         _log.error("a request broke:\n%s", "".join(traceback.format_tb(error.__traceback__)))

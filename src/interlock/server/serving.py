@@ -1,23 +1,26 @@
-"""Uvicorn around a node's endpoint: the listening socket, TLS, and an end in good order."""
+"""Uvicorn around a node's endpoint or around pages: the listening socket, TLS, and an end in good order."""
 
 import ssl
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
 from cryptography import x509
 from cryptography.x509.oid import NameOID
+from starlette.types import ASGIApp
 
 from interlock.kernel import ConfigurationError
 from interlock.server.doorstep import Doorstep, listening
 from interlock.server.endpoint import NodeEndpoint
 from interlock.server.gate import MAX_HEAD
 from interlock.server.wire import Wire
+
+App = TypeVar("App", bound=ASGIApp)
 
 PING_SECONDS: Final = 10.0
 """How often a silent client is asked whether it is there, and how long it may take to say so."""
@@ -94,17 +97,14 @@ class Tls:
             raise CannotServe(f"{self.cert}: {error}") from error
 
 
-class NodeServer(uvicorn.Server):
-    """Uvicorn with an endpoint in it. Signals are left to whoever runs it."""
+class Server(uvicorn.Server):
+    """Uvicorn with an application in it. Signals are left to whoever runs it."""
 
-    def __init__(self, endpoint: NodeEndpoint, tls: Tls, *, host: str, port: int, ping: float = PING_SECONDS) -> None:
-        context = tls.context()
+    def __init__(self, app: ASGIApp, *, context: ssl.SSLContext | None = None, ping: float = PING_SECONDS) -> None:
         self._ready = anyio.Event()
         super().__init__(
             uvicorn.Config(
-                endpoint.app,
-                host=host,
-                port=port,
+                app,
                 http=Wire,
                 ws="websockets-sansio",
                 loop="asyncio",
@@ -114,7 +114,7 @@ class NodeServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                ssl_context_factory=lambda _config, _default: context,
+                ssl_context_factory=None if context is None else lambda _config, _default: context,
                 ws_max_size=MAX_MESSAGE,
                 ws_ping_interval=ping,
                 ws_ping_timeout=ping,
@@ -145,13 +145,8 @@ class NodeServer(uvicorn.Server):
         await super().startup(sockets)
         self._ready.set()
 
-    async def run_until_told(self, *, task_status: TaskStatus[None]) -> None:
-        """Serve until `should_exit`. Raises CannotServe."""
-        try:
-            doorsteps = listening(self.config.host, self.config.port)
-        except OSError as error:
-            message = f"nothing can listen on {self.config.host}:{self.config.port}"
-            raise CannotServe(message, next_step="Choose an address of this machine and a free port.") from error
+    async def run_until_told(self, doorsteps: Sequence[Doorstep], *, task_status: TaskStatus[None]) -> None:
+        """Serve until `should_exit`."""
         async with anyio.create_task_group() as group:
 
             async def serve() -> None:
@@ -163,12 +158,35 @@ class NodeServer(uvicorn.Server):
             task_status.started()
 
 
+def listen(host: str, port: int) -> list[Doorstep]:
+    """Where a server may then be run. Raises CannotServe."""
+    try:
+        return listening(host, port)
+    except OSError as error:
+        message = f"nothing can listen on {host}:{port}"
+        raise CannotServe(message, next_step="Choose an address of this machine and a free port.") from error
+
+
 @asynccontextmanager
-async def serve_node(endpoint: NodeEndpoint, tls: Tls, *, host: str, port: int) -> AsyncGenerator[NodeServer]:
-    """Serve inside the block. At its end, readers read what there is, and then the connections are closed."""
-    server = NodeServer(endpoint, tls, host=host, port=port)
+async def serve_pages(make: Callable[[int], App], *, host: str, port: int) -> AsyncGenerator[App]:
+    """Serve what is made for the port that was found, without TLS, inside the block. Raises CannotServe."""
+    doorsteps = listen(host, port)
+    pages = make(doorsteps[0].getsockname()[1])
+    server = Server(pages)
     async with anyio.create_task_group() as group:
-        await group.start(server.run_until_told)
+        await group.start(server.run_until_told, doorsteps)
+        try:
+            yield pages
+        finally:
+            server.should_exit = True
+
+
+@asynccontextmanager
+async def serve_node(endpoint: NodeEndpoint, tls: Tls, *, host: str, port: int) -> AsyncGenerator[Server]:
+    """Serve inside the block. At its end, readers read what there is, and then the connections are closed."""
+    server = Server(endpoint.app, context=tls.context())
+    async with anyio.create_task_group() as group:
+        await group.start(server.run_until_told, listen(host, port))
         try:
             yield server
         finally:

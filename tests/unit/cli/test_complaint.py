@@ -39,12 +39,12 @@ def test_exit_codes(error: kernel.InterlockError, code: int):
 EXIT_CODES = {
     1: """
         action_held attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
-        execution_rejected handler_failed host_not_leased illegal_transition input_closed interlock_error
-        internal_error invalid_for_provider invalid_output lease_expired lease_not_found lease_revoked
-        node_busy node_closing node_refused not_happened operation_failed output_lost ownership_lapsed
-        plane_error probe_failed provider_error provider_forbidden provider_unavailable rate_limited
-        resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run unexpected
-        unexpected_answer
+        execution_rejected handler_failed host_not_leased illegal_transition input_closed install_failed
+        interlock_error internal_error invalid_for_provider invalid_output lease_expired lease_not_found
+        lease_revoked node_busy node_closing node_refused not_happened operation_failed output_lost
+        ownership_lapsed plane_error probe_failed provider_error provider_forbidden provider_unavailable
+        rate_limited resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run
+        unexpected unexpected_answer
     """,
     2: """
         already_decided already_initialised already_spent ambiguous_connection approval_denied
@@ -55,7 +55,7 @@ EXIT_CODES = {
         connector_broken credentials_exist credentials_unusable demo_folder_taken demo_service_not_started
         driver_missing duplicate_connector errand_failed evidence_refused execution_conflict
         execution_not_found file_refused file_unreadable grant_refused idempotency_conflict
-        input_holds_secret install_ended install_failed install_not_found install_unsupported install_used
+        input_holds_secret install_ended install_not_found install_unsupported install_used
         invalid_allowance invalid_argument invalid_budget invalid_configuration
         invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
         invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario

@@ -43,6 +43,10 @@ class InstallRecords:
     def find_by_state(self, tx: Tx, state_digest: str) -> connections.Install | None:
         return next(iter(_all(tx, select(table).where(table.c.state_digest == state_digest))), None)
 
+    def find_by_browser(self, tx: Tx, install_id: str, browser_digest: str) -> connections.Install | None:
+        query = select(table).where(table.c.install_id == install_id, table.c.browser_digest == browser_digest)
+        return next(iter(_all(tx, query)), None)
+
     def list_installs(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[connections.Install]:
         query = select(table).where(table.c.tenant_id == tenant_id)
         if cursor is not None:

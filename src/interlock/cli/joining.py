@@ -1,0 +1,139 @@
+"""`interlock connect` for services that give tokens themselves: in a browser, on another device, or to a program alone."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from interlock.cli import opening
+from interlock.cli.errors import TokenMissing, Usage
+from interlock.cli.text import clean
+from interlock.kernel import Secret
+
+if TYPE_CHECKING:
+    from interlock import app, connections, sdk
+    from interlock.cli.desk import Desk
+
+LOOPBACK = "127.0.0.1"
+"""Where the browser comes back to: this machine, by its address (RFC 8252 §7.3, §8.3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the command line says of a connection that is to be made."""
+
+    connector: str
+    profile: str | None
+    fields: Sequence[str]
+    secret_fields: Sequence[str]
+    name: str | None
+    base_url: str | None
+    scopes: Sequence[str] | None
+    device: bool
+    browser: bool
+    port: int
+
+
+async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
+    """Begin, have somebody agree, and end with the connection. Raises Usage, InstallFailed, and as `installs.begin`."""
+    from interlock import connections
+
+    async with desk.open() as il:
+        profile = choose(il.catalog.fetch_connector(wish.connector), wish)
+        given, installs = collect(wish), il.connections.installs
+        start = installs.connect if profile.install == "automatic" else installs.begin
+        begun = await start(
+            wish.connector,
+            given,
+            profile=profile.profile_id,
+            name=wish.name,
+            base_url=wish.base_url,
+            scopes=wish.scopes,
+        )
+        if isinstance(begun, connections.Connection):
+            return begun
+        install_id = begun.install.install_id
+        try:
+            if profile.install == "device":
+                return await _on_a_device(installs, install_id, wish)
+            return await _in_a_browser(il, begun, wish)
+        finally:
+            with anyio.CancelScope(shield=True), suppress(connections.InstallUsed):
+                await installs.cancel(install_id)  # unless it has ended
+
+
+def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
+    """The profile to connect by: the one that is named, else the only one of its kind, a browser's first. Raises Usage."""
+    there = {each.profile_id: each for each in manifest.auth if each.install in ("browser", "device", "automatic")}
+    if not there:
+        raise Usage("name one place where the token is: --token-env NAME or --token-file FILE")
+    if wish.profile is not None:
+        fits = [each for each in there.values() if each.profile_id == wish.profile]
+    else:
+        ways = ["device"] if wish.device else ["browser", "device", "automatic"]
+        first = next((way for way in ways if any(each.install == way for each in there.values())), None)
+        fits = [each for each in there.values() if each.install == first]
+    if len(fits) != 1 or (wish.device and fits[0].install != "device"):
+        known = ", ".join(f"{each.profile_id} ({each.install})" for each in there.values())
+        raise Usage(f"name one auth profile of {manifest.connector_id} with --profile: {known}")
+    return fits[0]
+
+
+def collect(wish: Wish) -> Mapping[str, str | Secret]:
+    """The profile's fields: public ones as they stand, secret ones from the environment. Raises Usage, TokenMissing."""
+    given: dict[str, str | Secret] = {}
+    for pair in wish.fields:
+        name, value = _pair(pair, "--field NAME=VALUE")
+        given[name] = value
+    for pair in wish.secret_fields:
+        name, variable = _pair(pair, "--secret-env NAME=VARIABLE")
+        text = os.environ.get(variable, "").strip()
+        if not text:
+            raise TokenMissing(f"the environment variable for the field {name[:60]!r} is empty or not set")
+        given[name] = Secret(text)
+    return given
+
+
+def tell(label: str, text: str) -> None:
+    """A line for the person who waits: stdout is for the answer."""
+    sys.stderr.write(f"{label}: {clean(text)}\n")
+    sys.stderr.flush()
+
+
+async def _in_a_browser(il: "app.Interlock", begun: "connections.Begun", wish: Wish) -> "connections.Connection":
+    from interlock import connections, server
+
+    def make(port: int) -> server.ConnectPages:
+        return server.ConnectPages(il, origin=f"http://{LOOPBACK}:{port}")
+
+    async with server.serve_pages(make, host=LOOPBACK, port=wish.port) as pages:
+        await _show(pages.address(begun.link), wish)
+        ended = await il.connections.installs.wait(begun.install.install_id)
+    if ended.connection_id is None or ended.state is not connections.InstallState.COMPLETED:
+        raise connections.InstallFailed(wish.connector, ended.reason.value if ended.reason else ended.state.value)
+    return await il.connections.fetch(ended.connection_id)
+
+
+async def _on_a_device(installs: "app.Installs", install_id: str, wish: Wish) -> "connections.Connection":
+    codes = await installs.start_device(install_id)
+    tell("code", codes.user_code)
+    await _show(codes.verification_uri_complete or codes.verification_uri, wish)
+    await installs.await_device(install_id, codes)
+    return await installs.complete(install_id)
+
+
+async def _show(url: str, wish: Wish) -> None:
+    tell("open", url)
+    if wish.browser:
+        await opening.open_page(url)
+
+
+def _pair(text: str, form: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise Usage(f"write {form}")  # what was given may be a secret
+    return name, value

@@ -1,0 +1,198 @@
+"""`interlock connect` without a token: by a page of this machine, by a code on another device, and by a program alone."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+import token_server
+from fix_cli import COMMAND, Shell, Told, checked
+from fix_connector import connector
+from interlock import sdk
+
+EMPTY: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": {}}
+SECRETS = {"ACME_SECRET": token_server.CLIENT_SECRET, "ACME_ID": token_server.CLIENT_ID}
+
+
+@pytest.fixture
+def server(running_token_server: token_server.TokenServer) -> token_server.TokenServer:
+    running_token_server.begin_anew()
+    return running_token_server
+
+
+@pytest.fixture
+def acme(shell: Shell, server: token_server.TokenServer) -> Shell:
+    """A shell with a connector `acme` of three profiles, whose service is the token server."""
+    probe = sdk.probe("/me", subject="/login")
+    auth = [
+        sdk.oauth2(authorize_url="/authorize", token_url="/token", issuer=server.url, base_url=server.url, probe=probe,
+                   scopes=["read", "write"]),
+        sdk.device(device_url="/device", token_url="/token", base_url=server.url, probe=probe),
+        sdk.client_credentials(token_url="/token", base_url=server.url, probe=probe),
+    ]  # fmt: skip
+    manifest = connector(auth=auth, operations=[sdk.get("me.fetch", "/me", input=EMPTY, output=EMPTY)])
+    (shell.folder / "acme.json").write_text(manifest.manifest.model_dump_json(exclude_defaults=True))
+    settings = shell.folder / "interlock.toml"
+    settings.write_text(
+        settings.read_text()
+        + f'\n[connectors]\nmanifests = ["acme.json"]\n\n[oauth.acme]\nclient_id = "{token_server.CLIENT_ID}"\n'
+        + 'client_secret_env = "ACME_SECRET"\n'
+    )
+    allowed = json.dumps([urlsplit(server.url).netloc])
+    shell.environment |= {"INTERLOCK_EXECUTION__EGRESS_ALLOW": allowed, **SECRETS}
+    return shell
+
+
+class Waiting:
+    """A command that waits for a person, and says on stderr for what."""
+
+    def __init__(self, process: subprocess.Popen[str], arguments: tuple[str, ...]) -> None:
+        self.process = process
+        self._arguments = arguments
+        self._heard = ""
+
+    def told(self, label: str) -> str:
+        assert self.process.stderr is not None
+        while not (found := re.search(rf"^{label}: (.*)\n", self._heard, re.MULTILINE)):
+            line = self.process.stderr.readline()
+            assert line, self._heard
+            self._heard += line
+        return found[1]
+
+    def end(self) -> Told:
+        out, err = self.process.communicate()
+        return checked(Told(self.process.returncode, out, self._heard + err), self._arguments)
+
+
+@contextmanager
+def waiting(shell: Shell, *arguments: str, program: Path) -> Generator[Waiting]:
+    with shell.start(*arguments, program=program) as process:
+        try:
+            yield Waiting(process, arguments)
+        finally:
+            process.kill()
+
+
+def agree(
+    server: token_server.TokenServer, address: str, answer: str = "join"
+) -> tuple[httpx2.Client, httpx2.Response]:
+    """What a person does: open the page, go on to the service, come back, and answer the question."""
+    origin = address.partition("/connect/")[0]
+    server.redirect_uri = f"{origin}/oauth/callback"
+    browser = httpx2.Client(verify=False, follow_redirects=True)
+    assert "default" in browser.get(address).text
+    left = browser.post(address)
+    assert left.status_code == 200, left.text
+    onward = re.search(r'url=([^"]*)"', left.text)
+    assert onward is not None
+    back = browser.get(onward[1].replace("&amp;", "&"))
+    proof = re.search(r'name="proof" value="([^"]*)"', back.text)
+    if proof is None:
+        return browser, back
+    assert "octo" in back.text
+    return browser, browser.post(back.url, data={"proof": proof[1], "answer": answer})
+
+
+def test_a_person_agrees_in_the_browser(acme: Shell, server: token_server.TokenServer, warm: Path):
+    with waiting(
+        acme, "connect", "acme", "--name", "work", "--no-browser", "--json", program=warm / "interlock"
+    ) as command:
+        browser, last = agree(server, command.told("open"))
+        browser.close()
+        assert "is connected" in last.text
+        made = command.end()
+    assert made.code == 0, made.err
+    assert (made.json["name"], made.json["subject"], made.json["state"]) == ("work", "octo", "connected")
+    assert made.json["management_mode"] == "hosted"
+    assert "canary" not in made.out + made.err
+    assert token_server.CLIENT_SECRET not in made.out + made.err
+
+
+def test_a_person_who_says_no_connects_nothing(acme: Shell, server: token_server.TokenServer, warm: Path):
+    with waiting(acme, "connect", "acme", "--no-browser", "--json", program=warm / "interlock") as command:
+        browser, last = agree(server, command.told("open"), answer="cancel")
+        browser.close()
+        assert "Nothing was connected" in last.text
+        told = command.end()
+    assert (told.code, told.error["code"], told.error["details"]["reason"]) == (1, "install_failed", "cancelled")
+    assert [each["name"] for each in acme.good("connections", "list")["connections"]] == ["github"]
+
+
+def test_a_service_that_says_no_ends_the_command(acme: Shell, server: token_server.TokenServer, warm: Path):
+    server.denies = "access_denied"
+    with waiting(acme, "connect", "acme", "--no-browser", "--json", program=warm / "interlock") as command:
+        browser, last = agree(server, command.told("open"))
+        browser.close()
+        assert (last.status_code, "access was denied" in last.text, "own words" in last.text) == (400, True, False)
+        told = command.end()
+    assert told.error["details"]["reason"] == "access_denied"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_interrupted_takes_its_link_along(acme: Shell, number: signal.Signals):
+    with waiting(acme, "connect", "acme", "--no-browser", program=COMMAND) as command:
+        address = command.told("open")
+        command.process.send_signal(number)
+        assert command.end().code == 128 + number
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(address, verify=False)
+
+
+def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.TokenServer, warm: Path, tmp_path: Path):
+    opened = tmp_path / "opened"
+    os.mkfifo(opened)
+    program = tmp_path / "browser"
+    program.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    program.chmod(0o755)
+    acme.environment["BROWSER"] = f"{program} %s"
+    with waiting(acme, "connect", "acme", "--json", program=warm / "interlock") as command:
+        assert opened.read_text().strip() == command.told("open")
+        agree(server, command.told("open"))[0].close()
+        assert command.end().code == 0
+
+
+def test_a_code_is_typed_on_another_device(acme: Shell, server: token_server.TokenServer, warm: Path):
+    server.interval = 1
+    with waiting(acme, "connect", "acme", "--device", "--no-browser", "--json", program=warm / "interlock") as command:
+        assert command.told("code") == "WDJB-MJHT"
+        assert command.told("open") == f"{server.url}/go"
+        server.typed = True
+        made = command.end()
+    assert (made.code, made.json["subject"], made.json["profile_id"]) == (0, "octo", "device")
+
+
+def test_a_program_needs_nobody(acme: Shell):
+    made = acme.good(
+        "connect", "acme", "--profile", "client_credentials",
+        "--secret-env", "client_id=ACME_ID", "--secret-env", "client_secret=ACME_SECRET",
+    )  # fmt: skip
+    assert (made["subject"], made["management_mode"]) == ("octo", "manual")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("github",), "--token-env NAME or --token-file FILE"),
+        (("github", "--device"), "--token-env NAME or --token-file FILE"),
+        (("acme", "--profile", "nothing"), "oauth2 (browser), device (device), client_credentials (automatic)"),
+        (("acme", "--profile", "oauth2", "--device"), "name one auth profile of acme"),
+        (("acme", "--field", "x"), "--field NAME=VALUE"),
+        (("acme", "--secret-env", "=X"), "--secret-env NAME=VARIABLE"),
+        (("acme", "--secret-env", "a=NOT_SET"), "empty or not set"),
+        (("acme", "--expires-at", "2027-01-31"), "--expires-at goes with a token"),
+        (("github", "--token-env", "TOKEN", "--device"), "a token goes with none of"),
+    ],
+)
+def test_a_wrong_command_line_begins_nothing(acme: Shell, arguments: tuple[str, ...], words: str):
+    told = acme.run("connect", *arguments, "--json")
+    assert told.code == 2
+    assert words in told.error["message"]

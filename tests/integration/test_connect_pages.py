@@ -1,0 +1,298 @@
+"""The pages on which a person connects an account: who may see what, and what a browser is told to keep to itself."""
+
+import html
+import logging
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpx2
+import pytest
+
+import token_server
+from fix_connector import connector
+from interlock import Interlock, connections, sdk, server
+from interlock.app import Settings
+from interlock.app.settings import ExecutionSettings, OAuthSettings
+from interlock.kernel import Caller
+from interlock.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = "http://127.0.0.1:8412"
+ANN = Caller(tenant_id="Ann & <b>Co</b>", actor="ann")
+
+
+class Hands(ManualClock):
+    """Jumps for whoever waits for a device, and stands still for all others."""
+
+    def __init__(self) -> None:
+        super().__init__(autojump=False)
+        self.waits: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds >= 5:
+            self.waits.append(seconds)
+            self.advance(seconds)
+        await super().sleep(0 if seconds >= 5 else seconds)
+
+
+@dataclass
+class Place:
+    """The pages, the service, and Interlock behind them."""
+
+    il: Interlock
+    pages: server.ConnectPages
+    service: token_server.TokenServer
+    clock: Hands
+    browsers: list[httpx2.AsyncClient] = field(default_factory=list[httpx2.AsyncClient])
+
+    def browser(self, origin: str = ORIGIN) -> httpx2.AsyncClient:
+        """A browser with cookies of its own."""
+        self.browsers.append(
+            httpx2.AsyncClient(transport=httpx2.ASGITransport(app=self.pages), base_url=origin, follow_redirects=True)
+        )
+        return self.browsers[-1]
+
+    async def link(self, caller: Caller = ANN, **more: Any) -> str:
+        begun = await self.il.as_caller(caller).connections.installs.begin("acme", profile="oauth2", **more)
+        return self.pages.address(begun.link)
+
+    async def go(self, browser: httpx2.AsyncClient, link: str) -> str:
+        """Begin in this browser; the address that the service sends it back to."""
+        left = await browser.post(link)
+        assert left.status_code == 200, left.text
+        found = re.search(r'url=([^"]*)"', left.text)
+        assert found is not None
+        async with httpx2.AsyncClient(verify=False) as outside:
+            return (await outside.get(html.unescape(found[1]))).headers["location"]
+
+    async def agree(self, browser: httpx2.AsyncClient, back: httpx2.Response, answer: str = "join") -> httpx2.Response:
+        proof = re.search(r'name="proof" value="([^"]*)"', back.text)
+        assert proof is not None, back.text
+        return await browser.post(back.url, data={"proof": proof[1], "answer": answer})
+
+    async def connected(self, caller: Caller = ANN) -> list[str]:
+        return [each.name for each in await self.il.as_caller(caller).connections.list()]
+
+
+@asynccontextmanager
+async def opened(
+    service: token_server.TokenServer, folder: Path, monkeypatch: pytest.MonkeyPatch, origin: str = ORIGIN
+) -> AsyncGenerator[Place]:
+    service.begin_anew()
+    service.redirect_uri = f"{origin}/oauth/callback"
+    monkeypatch.setenv("ACME_SECRET", token_server.CLIENT_SECRET)
+    usual: dict[str, Any] = {"base_url": service.url, "probe": sdk.probe("/me", subject="/login"), "scopes": ["repo"]}
+    auth = [
+        sdk.oauth2(authorize_url="/authorize", token_url="/token", issuer=service.url, **usual),
+        sdk.device(device_url="/device", token_url="/token", **usual),
+    ]
+    settings = Settings(
+        store=":memory:",
+        folder=folder,
+        execution=ExecutionSettings(egress_allow=(urlsplit(service.url).netloc,)),
+        oauth={"acme": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env="ACME_SECRET")},
+    )
+    manifest, clock = connector(auth=auth).manifest, Hands()
+    async with Interlock.open(settings=settings, connectors=[manifest], clock=clock, background=False) as il:
+        place = Place(il, server.ConnectPages(il, origin=origin), service, clock)
+        yield place
+        for each in place.browsers:
+            await each.aclose()
+
+
+@pytest.fixture
+async def place(
+    running_token_server: token_server.TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Place]:
+    async with opened(running_token_server, tmp_path, monkeypatch) as made:
+        yield made
+
+
+async def test_both_pages_name_the_tenant_and_the_second_the_account(place: Place):
+    browser, link = place.browser(), await place.link(name="work")
+    asked = await browser.get(link)
+    host = urlsplit(place.service.url).netloc
+    for words in ("Ann &amp; &lt;b&gt;Co&lt;/b&gt;", "work", "ann", "repo", "Acme", host):
+        assert f"<bdi>{words}</bdi>" in asked.text
+    place.service.subject = "octo<script>"
+    back = await browser.get(await place.go(browser, link))
+    for words in ("Ann &amp; &lt;b&gt;Co&lt;/b&gt;", "octo&lt;script&gt;"):
+        assert f"<bdi>{words}</bdi>" in back.text
+    assert "code" not in str(back.url)
+    assert "state" not in str(back.url)
+    assert await place.connected() == []
+    assert "is connected" in (await place.agree(browser, back)).text
+    assert await place.connected() == ["work"]
+    assert await place.connected(Caller(tenant_id="default", actor="ann")) == []
+    assert "is connected" in (await browser.get(back.url)).text
+    assert "is connected" in (await place.agree(browser, back)).text  # pressed twice
+
+
+async def test_who_says_no_connects_nothing(place: Place):
+    browser = place.browser()
+    back = await browser.get(await place.go(browser, await place.link()))
+    assert "It was cancelled" in (await place.agree(browser, back, "cancel")).text
+    assert await place.connected() == []
+
+
+async def test_a_page_is_kept_from_frames_scripts_caches_and_referrers(place: Place):
+    browser, link = place.browser(), await place.link()
+    pages = [await browser.get(link), await browser.get("/nothing")]
+    location = await place.go(browser, link)
+    back = await browser.get(location)
+    pages += [*back.history, back, await browser.get(location), await place.agree(browser, back)]
+    assert [each.status_code for each in pages] == [200, 404, 303, 200, 409, 200]
+    for each in pages:
+        policy = each.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert policy.endswith("; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+        assert (each.headers["referrer-policy"], each.headers["cache-control"]) == ("no-referrer", "no-store")
+        assert each.headers["x-content-type-options"] == "nosniff"
+        assert "<script" not in each.text
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "https://connect.example"])
+async def test_the_cookie_stays_in_the_browser_and_with_the_site(
+    running_token_server: token_server.TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
+):
+    async with opened(running_token_server, tmp_path, monkeypatch, origin) as place:
+        set_cookie = (await place.browser(origin).post(await place.link())).headers["set-cookie"]
+    name, *attributes = set_cookie.split("; ")
+    assert attributes[:4] == ["Path=/", "Max-Age=3600", "HttpOnly", "SameSite=Lax"]
+    secure = origin.startswith("https")
+    assert (attributes[4:], name.startswith("__Host-")) == (["Secure"] if secure else [], secure)
+
+
+async def test_a_callback_counts_only_in_the_browser_that_began(place: Place):
+    """A victim who is led to another person's callback, or to their question, joins nothing."""
+    attacker, victim = place.browser(), place.browser()
+    location = await place.go(attacker, await place.link())
+    assert (await victim.get(location)).status_code == 400
+    await place.go(victim, await place.link(name="own"))  # now the victim has a cookie, too
+    assert (await victim.get(location)).status_code == 400
+    back = await attacker.get(location)
+    assert (await victim.get(back.url)).status_code == 404
+    assert (await place.agree(victim, back)).status_code == 404
+    assert await place.connected() == []
+    await place.agree(attacker, back)
+    assert await place.connected() == ["acme"]
+
+
+async def test_only_the_page_itself_can_answer_its_question(place: Place):
+    """Another site that sends the form has neither the proof nor, with SameSite, the cookie."""
+    browser = place.browser()
+    back = await browser.get(await place.go(browser, await place.link()))
+    for form in ({"answer": "join"}, {"answer": "join", "proof": "sha256:0"}):
+        assert (await browser.post(back.url, data=form)).status_code == 400
+    assert await place.connected() == []
+    assert "is connected" in (await place.agree(browser, back)).text
+
+
+async def test_two_tabs_of_one_browser_each_connect(place: Place):
+    browser, links = place.browser(), [await place.link(name="one"), await place.link(name="two")]
+    locations = [await place.go(browser, link) for link in links]
+    for location in locations:
+        await place.agree(browser, await browser.get(location))
+    assert sorted(await place.connected()) == ["one", "two"]
+
+
+async def test_a_link_counts_once_and_for_ten_minutes(place: Place):
+    browser, used, late = place.browser(), await place.link(), await place.link(name="late")
+    await place.go(browser, used)
+    assert [(await browser.get(used)).status_code, (await browser.post(used)).status_code] == [409, 409]
+    location = await place.go(browser, await place.link(name="slow"))
+    place.clock.advance(601)
+    assert [(await browser.get(each)).status_code for each in (late, location)] == [410, 410]
+    assert (await browser.get("/connect/unknown")).status_code == 404
+    assert await place.connected() == []
+
+
+async def test_what_the_service_says_is_mapped_and_not_repeated(place: Place, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    place.service.denies = "access_denied"
+    browser = place.browser()
+    told = await browser.get(await place.go(browser, await place.link()))
+    assert told.status_code == 400
+    assert "access was denied" in told.text
+    assert "own words" not in told.text + caplog.text
+
+
+async def test_no_link_code_or_state_is_logged(place: Place, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    browser, link = place.browser(), await place.link()
+    location = await place.go(browser, link)
+    await place.agree(browser, await browser.get(location))
+    told = "".join(
+        each.getMessage() for each in caplog.records if not each.name.startswith("http")
+    )  # but for this browser's
+    secrets = [link.rpartition("/")[2], *(pair.partition("=")[2] for pair in urlsplit(location).query.split("&")[:2])]
+    assert not [each for each in secrets if each in told]
+
+
+async def test_another_name_for_the_server_is_refused_but_for_its_health(place: Place):
+    """A name that an attacker lets lead to this machine is not ours."""
+    stranger = place.browser("http://attacker.example:8412")
+    link = await place.link()
+    assert (await stranger.get(link.replace(ORIGIN, ""))).status_code == 421
+    assert (await stranger.get("/healthz")).status_code == 204
+
+
+async def test_what_is_not_there_is_a_page_too(place: Place):
+    browser = place.browser()
+    told = [await browser.get("/"), await browser.get("/connect/account/ins_1"), await browser.put("/healthz")]
+    told += [await browser.get("/oauth/callback"), await browser.get("/oauth/callback?state=x&code=y")]
+    assert [each.status_code for each in told] == [404, 404, 405, 400, 404]
+    assert all("<main>" in each.text for each in told)
+    assert (await browser.get("/healthz", headers={"x": "y" * 40_000})).status_code == 413
+
+
+async def test_a_link_for_a_device_opens_no_browser(place: Place):
+    begun = await place.il.connections.installs.begin("acme", profile="device")
+    assert (await place.browser().get(place.pages.address(begun.link))).status_code == 400
+
+
+async def test_a_store_that_is_gone_makes_the_server_unwell(place: Place):
+    place.il._parts.store.close()
+    assert (await place.browser().get("/healthz")).status_code >= 500
+
+
+async def test_a_device_is_asked_about_as_often_as_the_service_wishes(place: Place, monkeypatch: pytest.MonkeyPatch):
+    installs, service = place.il.connections.installs, place.service
+    begun, token = await installs.begin("acme", profile="device"), service.token
+    codes = await installs.start_device(begun.install.install_id)
+    refusals = [(400, b'{"error": "slow_down"}'), (400, b'{"error": "authorization_pending"}'), None]
+    service.typed = True
+
+    def answered(form: dict[str, str], authorization: str) -> tuple[int, dict[str, str], bytes]:
+        service.refusal = refusals.pop(0)
+        return token(form, authorization)
+
+    monkeypatch.setattr(service, "token", answered)
+    proven = await installs.await_device(begun.install.install_id, codes)
+    assert place.clock.waits == [5, 10, 10]
+    assert proven.state is connections.InstallState.PROVEN
+    assert (await installs.complete(proven.install_id)).subject == "octo"
+
+
+async def test_who_waits_hears_how_it_ended(place: Place):
+    installs = place.il.connections.installs
+    begun = await installs.begin("acme", profile="oauth2")
+    ended: list[connections.Install] = []
+
+    async def wait() -> None:
+        ended.append(await installs.wait(begun.install.install_id))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.lowlevel.checkpoint()
+        place.clock.advance(601)
+    assert (ended[0].state, ended[0].reason) == (connections.InstallState.EXPIRED, connections.Reason.TIME_OVER)
+    with pytest.raises(connections.InstallEnded):
+        await installs.find_by_link(begun.link)
