@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -160,6 +161,39 @@ def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.T
         assert command.end().code == 0
 
 
+def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.TokenServer):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    acme.environment["INTERLOCK_CONNECT__URL"] = url
+    invited = acme.good("connect", "acme", "--link", "--name", "theirs")
+    assert invited["url"].startswith(f"{url}/connect/")
+    with acme.start("serve", "--json") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"url": url}
+        assert httpx2.get(f"{url}/healthz", verify=False).status_code == 204
+        browser, last = agree(server, invited["url"])
+        browser.close()
+        assert "is connected" in last.text
+        process.terminate()
+        out, err = process.communicate()
+        assert (process.returncode, out, err) == (0, "", "")
+    assert acme.good("connections", "show", "theirs")["subject"] == "octo"
+
+
+def test_a_server_behind_a_proxy_is_told_where_to_listen(acme: Shell):
+    told = acme.run("serve", "--json", environment={"INTERLOCK_CONNECT__URL": "https://connect.example"})
+    assert (told.code, "--bind" in told.error["message"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://connect.example", "https://connect.example/", "https://a@connect.example", "connect"]
+)
+def test_an_address_for_people_is_safe_and_has_no_path(acme: Shell, url: str):
+    told = acme.run("serve", "--json", environment={"INTERLOCK_CONNECT__URL": url})
+    assert (told.code, told.error["code"]) == (2, "invalid_settings")
+
+
 def test_a_code_is_typed_on_another_device(acme: Shell, server: token_server.TokenServer, warm: Path):
     server.interval = 1
     with waiting(acme, "connect", "acme", "--device", "--no-browser", "--json", program=warm / "interlock") as command:
@@ -185,6 +219,7 @@ def test_a_program_needs_nobody(acme: Shell):
         (("github", "--device"), "--token-env NAME or --token-file FILE"),
         (("acme", "--profile", "nothing"), "oauth2 (browser), device (device), client_credentials (automatic)"),
         (("acme", "--profile", "oauth2", "--device"), "name one auth profile of acme"),
+        (("acme", "--link", "--device"), "a link leads to a browser"),
         (("acme", "--field", "x"), "--field NAME=VALUE"),
         (("acme", "--secret-env", "=X"), "--secret-env NAME=VARIABLE"),
         (("acme", "--secret-env", "a=NOT_SET"), "empty or not set"),

@@ -168,6 +168,22 @@ class KeySettings(Part):
         return self
 
 
+def _origin(text: str) -> str:
+    try:
+        url = plane.parse_url(f"{text}/")
+    except ValueError as error:
+        raise ValueError("must be an address such as https://connect.example.com, without a path") from error
+    if url.target != "/" or (url.scheme != "https" and url.host != "127.0.0.1"):
+        raise ValueError("must be https://HOST without a path, or on this machine http://127.0.0.1:PORT")
+    return text
+
+
+class ConnectSettings(Part):
+    """Where people reach the pages of `interlock serve`."""
+
+    url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:8412"
+
+
 _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = ":memory:"
 
@@ -192,6 +208,7 @@ class Settings(Part):
     connectors: ConnectorSettings = ConnectorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()
+    connect: ConnectSettings = ConnectSettings()
     oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
     keys: KeySettings = KeySettings()
     output: Literal["auto", "plain"] = "auto"

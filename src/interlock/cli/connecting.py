@@ -12,6 +12,7 @@ from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
     from interlock import connections
+    from interlock.cli import joining
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper, Words
     from interlock.kernel import InterlockError, Secret
@@ -63,6 +64,7 @@ async def connect(
         list[str] | None, typer.Option(metavar="NAME=VARIABLE", help="A secret one, from the environment.")
     ] = None,
     device: Annotated[bool, typer.Option("--device", help="By a code that is typed on another device.")] = False,
+    link: Annotated[bool, typer.Option("--link", help="For somebody else: an address at `interlock serve`.")] = False,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only say the address, and open nothing.")] = False,
     port: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Where the browser comes back to; 0: any free one.")
@@ -84,8 +86,10 @@ async def connect(
     from interlock.cli.errors import Usage
 
     if token_env is not None or token_file is not None or source:
-        if profile or field or secret_env or device or no_browser or port:
-            raise Usage("a token goes with none of --profile, --field, --secret-env, --device, --no-browser and --port")
+        if profile or field or secret_env or device or link or no_browser or port:
+            raise Usage(
+                "a token goes with none of --profile, --field, --secret-env, --device, --link, --no-browser and --port"
+            )
         return _made(await _by_token(desk, connector, token_env, token_file, source, name, base_url, scope, expires_at))
     if expires_at is not None:
         raise Usage("--expires-at goes with a token; here the service says when its tokens end")
@@ -93,7 +97,29 @@ async def connect(
         connector=connector, profile=profile, fields=field or (), secret_fields=secret_env or (), name=name,
         base_url=base_url, scopes=scope, device=device, browser=not no_browser, port=port,
     )  # fmt: skip
+    return await (_invited(desk, wish) if link else _joined(desk, wish))
+
+
+async def _joined(desk: "Desk", wish: "joining.Wish") -> "Answer":
+    from interlock.cli import joining
+
     return _made(await joining.connect(desk, wish))
+
+
+async def _invited(desk: "Desk", wish: "joining.Wish") -> "Answer":
+    from interlock.cli import joining
+    from interlock.cli.desk import Answer
+    from interlock.cli.text import moment
+    from interlock.kernel import to_rfc3339
+
+    install, url = await joining.invite(desk, wish)
+
+    def show_link(paper: "Paper") -> None:
+        paper.line(url)
+        paper.line(f"  for one person, until {moment(install.expires_at)}; `interlock serve` has to run")
+
+    document = {"install_id": install.install_id, "url": url, "expires_at": to_rfc3339(install.expires_at)}
+    return Answer(document=document, show=show_link)
 
 
 async def _by_token(

@@ -66,6 +66,23 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
                 await installs.cancel(install_id)  # unless it has ended
 
 
+async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
+    """An install for somebody else, and the address at which they carry it on. Raises Usage, and as `installs.begin`."""
+    async with desk.open() as il:
+        profile = choose(il.catalog.fetch_connector(wish.connector), wish)
+        if profile.install != "browser":
+            raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")
+        begun = await il.connections.installs.begin(
+            wish.connector,
+            collect(wish),
+            profile=profile.profile_id,
+            name=wish.name,
+            base_url=wish.base_url,
+            scopes=wish.scopes,
+        )
+        return begun.install, f"{il.settings.connect.url}/connect/{begun.link.reveal()}"
+
+
 def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     """The profile to connect by: the one that is named, else the only one of its kind, a browser's first. Raises Usage."""
     there = {each.profile_id: each for each in manifest.auth if each.install in ("browser", "device", "automatic")}

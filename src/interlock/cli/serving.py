@@ -151,7 +151,7 @@ async def serve(
         ) as standing,
     ):
         token_keys = {} if token_key is None else app.load_token_keys(token_key)
-        await _run(desk, standing, tls, token_keys, *_address(bind))
+        await _run(desk, standing, tls, token_keys, *parse_bind(bind))
 
 
 async def _run(
@@ -242,7 +242,8 @@ def _check_host(name: str) -> None:
         raise Usage(f"--name {name[:80]!r} is no host name and no address")
 
 
-def _address(bind: str) -> tuple[str, int]:
+def parse_bind(bind: str) -> tuple[str, int]:
+    """The host and the port to listen at. Raises Usage."""
     from interlock.cli.errors import Usage
 
     host, _, port = bind.rpartition(":")

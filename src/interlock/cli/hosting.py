@@ -1,0 +1,65 @@
+"""`interlock serve`: pages on which people elsewhere connect accounts."""
+
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from interlock.cli import serving, streams
+from interlock.cli.frame import command
+
+if TYPE_CHECKING:
+    from interlock.cli.desk import Desk
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(tree, "serve")(serve)
+
+
+async def serve(
+    desk: "Desk",
+    *,
+    bind: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="Where to listen, if not at `connect.url`.")
+    ] = None,
+) -> None:
+    """Show the pages on which people connect accounts, until SIGTERM or Ctrl-C.
+
+    They are for whoever has a link of `interlock connect CONNECTOR --link`. People, and the services that send them back, reach
+    the server at `connect.url` of the settings: put a proxy with a certificate there. `/healthz` answers 204 while all is well.
+
+    Example:
+      interlock serve --bind 127.0.0.1:8412
+    """
+    import signal
+
+    import anyio
+
+    from interlock import server
+
+    url = desk.settings().connect.url
+    host, port = serving.parse_bind(bind or _place(url))
+    async with desk.open() as il:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with server.serve_pages(lambda _: server.ConnectPages(il, origin=url), host=host, port=port):
+                _announce(desk, url)
+                await anext(aiter(signals))
+
+
+def _place(url: str) -> str:
+    """Where the server of that address is to listen, if it is on this machine. Raises Usage."""
+    from interlock.cli.errors import Usage
+
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        raise Usage(f"{url} is what a proxy serves: name where to listen behind it with --bind ADDRESS:PORT")
+    return f"{parts.hostname}:{parts.port or 80}"
+
+
+def _announce(desk: "Desk", url: str) -> None:
+    import json
+
+    out = streams.answers()
+    out.write((json.dumps({"url": url}) if desk.options.as_json else url) + "\n")
+    out.flush()
