@@ -72,13 +72,15 @@ bench: $(VENV)/.dev ## measure speed as ratios to baselines taken in the same ru
 	$(BIN)/python -m bench $(ARGS)
 
 PRISM := @stoplight/prism-cli@5.14.2
-SANDBOXES := bubblewrap runc runsc openssh-server
+AXE := axe-core@4.14.1
+SANDBOXES := bubblewrap runc runsc openssh-server chromium-headless-shell
 
 .PHONY: rig
-rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism into .tools; apt as root: sandboxes, sshd)
+rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism into .tools; apt as root: sandboxes, sshd, a browser)
 	test -x .tools/prism/node_modules/.bin/prism || npm install --silent --no-audit --no-fund --prefix .tools/prism $(PRISM)
+	test -e .tools/axe/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix .tools/axe $(AXE)
 	@# Without root or apt the sandboxes' tests skip, and say what is missing.
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v bwrap && command -v runc && command -v runsc && command -v sshd; } >/dev/null; then \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v bwrap && command -v runc && command -v runsc && command -v sshd && command -v chromium-headless-shell; } >/dev/null; then \
 		apt-get install -y --no-install-recommends $(SANDBOXES) >/dev/null; fi
 	$(BIN)/pytest -m rig tests/rig $(ARGS)
 

@@ -41,6 +41,7 @@ class TokenServer:
         """Whoever asks whose a token is sets the first, and is answered after the second."""
         self.calls: Counter[str] = Counter()
         self._fresh: set[str] = set()
+        self.referrers: set[str | None] = set()
         self._codes: dict[str, dict[str, str]] = {}
         self._tokens: dict[str, str] = {}
         self._made = 0
@@ -133,6 +134,7 @@ def serving() -> Generator[TokenServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             url = urlsplit(self.path)
+            knows.referrers.add(self.headers.get("referer"))
             query = dict(parse_qsl(url.query))
             self._say(*(knows.me(self._shown()) if url.path == "/me" else knows.authorize(query)))
 
