@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from interlock.cli import (
+    accounts,
     approving,
     artifacts,
     browsing,
@@ -30,6 +31,7 @@ _MODULES = (
     examining,
     browsing,
     connecting,
+    accounts,
     hosting,
     keeping,
     invoking,
