@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx2
@@ -76,6 +78,8 @@ def test_a_command_that_is_interrupted_takes_its_link_along(acme: Shell, number:
         address = command.told("open")
         command.process.send_signal(number)
         assert command.end().code == 128 + number
+    with closing(sqlite3.connect(acme.store)) as store:
+        assert store.execute("select state from installs").fetchall() == [("cancelled",)]
     with pytest.raises(httpx2.ConnectError):
         httpx2.get(address, verify=False)
 
