@@ -84,6 +84,25 @@ def test_a_command_that_is_interrupted_takes_its_link_along(acme: Shell, number:
         httpx2.get(address, verify=False)
 
 
+def test_a_command_that_is_interrupted_while_it_waits_for_a_device_ends_the_install(
+    acme: Shell, server: token_server.TokenServer
+):
+    with waiting(acme, "connect", "acme", "--device", "--no-browser", program=COMMAND) as command:
+        command.told("open")
+        command.process.send_signal(signal.SIGINT)
+        assert command.end().code == 130
+    with closing(sqlite3.connect(acme.store)) as store:
+        assert store.execute("select state, reason from installs").fetchall() == [("cancelled", "cancelled")]
+
+
+def test_a_device_that_nobody_uses_is_told_in_a_sentence(acme: Shell, server: token_server.TokenServer, warm: Path):
+    server.interval, server.refusal = 1, (400, b'{"error": "expired_token"}')
+    with waiting(acme, "connect", "acme", "--device", "--no-browser", "--json", program=warm / "interlock") as command:
+        told = command.end()
+    assert (told.code, told.error["message"]) == (1, "acme was not connected: nobody typed the code in time")
+    assert told.error["details"]["reason"] == "expired_token"
+
+
 def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.TokenServer, warm: Path, tmp_path: Path):
     opened = tmp_path / "opened"
     os.mkfifo(opened)

@@ -3,6 +3,7 @@
 import html
 import logging
 import re
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
+import anyio.to_thread
 import httpx2
 import pytest
 
@@ -279,6 +281,58 @@ async def test_a_device_is_asked_about_as_often_as_the_service_wishes(place: Pla
     assert place.clock.waits == [5, 10, 10]
     assert proven.state is connections.InstallState.PROVEN
     assert (await installs.complete(proven.install_id)).subject == "octo"
+
+
+async def wait_in_vain(place: Place, refusal: bytes | None = None, *, ended: str | None = None) -> str:
+    """What is said in the end to who waits for a device of which nothing comes."""
+    installs = place.il.connections.installs
+    begun = await installs.begin("acme", profile="device")
+    codes = await installs.start_device(begun.install.install_id)
+    place.service.refusal = None if refusal is None else (400, refusal)
+    if ended == "cancelled":
+        await installs.cancel(begun.install.install_id)
+    with pytest.raises(connections.InstallFailed) as caught:
+        await installs.await_device(begun.install.install_id, codes)
+    return caught.value.message
+
+
+async def test_who_waits_for_a_device_hears_why_nothing_came_of_it(place: Place):
+    assert await wait_in_vain(place, b'{"error": "expired_token"}') == (
+        "acme was not connected: nobody typed the code in time"
+    )
+    assert await wait_in_vain(place, b'{"error": "access_denied"}') == (
+        "acme was not connected: the service says that access was denied"
+    )
+    assert await wait_in_vain(place, b'{"error": "slow_down"}') == "acme was not connected: the time for it is over"
+    assert await wait_in_vain(place) == "acme was not connected: the time for it is over"
+    assert await wait_in_vain(place, ended="cancelled") == "acme was not connected: it was cancelled"
+
+
+async def test_who_waits_for_a_device_leaves_it_to_others_who_ask(place: Place, monkeypatch: pytest.MonkeyPatch):
+    installs, service = place.il.connections.installs, place.service
+    begun = await installs.begin("acme", profile="device")
+    codes = await installs.start_device(begun.install.install_id)
+    service.typed, service.holds = True, (threading.Event(), threading.Event())
+    asked, answered = service.holds
+    pauses, proven = 0, anyio.Event()
+
+    async def poll() -> None:
+        await installs.poll_device(begun.install.install_id)
+        proven.set()
+
+    async def sleep(_seconds: float) -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 2:  # it has seen that somebody asks
+            answered.set()
+            await proven.wait()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(poll)
+        await anyio.to_thread.run_sync(asked.wait)
+        monkeypatch.setattr(place.clock, "sleep", sleep)
+        proven_there = await installs.await_device(begun.install.install_id, codes)
+        assert (pauses, proven_there.state) == (2, connections.InstallState.PROVEN)
 
 
 async def test_who_waits_hears_how_it_ended(place: Place):

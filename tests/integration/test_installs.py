@@ -18,7 +18,7 @@ from interlock import connections, sdk
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant
-from interlock.kernel import Secret, Tx, canonical
+from interlock.kernel import Retry, Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
 
@@ -199,7 +199,7 @@ async def test_mixed_up_issuers_end_it_and_the_code_stays_here(counter: Counter)
 async def test_what_the_service_says_in_words_stays_there(counter: Counter):
     counter.server.denies = "access_denied"
     install = await counter.begin()
-    with pytest.raises(connections.InstallFailed, match="access denied") as caught:
+    with pytest.raises(connections.InstallFailed, match="access was denied") as caught:
         await counter.come_back(await counter.visit(install))
     assert "own words" not in str(caught.value.to_json())
     found = await counter.desk.fetch(ANN, install.install_id)
@@ -315,7 +315,7 @@ async def test_a_device_waits_through_an_answer_that_did_not_come(counter: Count
     """RFC 8628 §3.5: to ask more slowly, and not to give up."""
     install = await counter.begin("device")
     await counter.desk.start_device(install)
-    counter.errands.fails = connections.ErrandFailed("nobody was there")
+    counter.errands.fails = connections.ErrandFailed("nobody was there", retry=Retry.LATER)
     with pytest.raises(connections.ErrandFailed):
         await counter.desk.poll_device(ANN, install.install_id)
     counter.errands.fails = None
@@ -325,6 +325,15 @@ async def test_a_device_waits_through_an_answer_that_did_not_come(counter: Count
     assert caught.value.reason == "temporarily_unavailable"
     counter.server.refusal, counter.server.typed = None, True
     assert (await counter.desk.poll_device(ANN, install.install_id)).state is InstallState.PROVEN
+
+
+async def test_a_device_does_not_wait_for_what_cannot_pass(counter: Counter):
+    install = await counter.begin("device")
+    await counter.desk.start_device(install)
+    counter.errands.fails = connections.ErrandFailed("private addresses are refused", retry=Retry.AFTER_CHANGE)
+    with pytest.raises(connections.InstallFailed, match="acme was not connected: the service could not be asked"):
+        await counter.desk.poll_device(ANN, install.install_id)
+    assert (await counter.desk.fetch(ANN, install.install_id)).reason is Reason.SERVICE_FAILED
 
 
 async def test_reauthorising_keeps_what_works_until_the_new_one_is_proven(counter: Counter):

@@ -124,7 +124,7 @@ class Installs:
     @checked
     async def await_device(self, install_id: str, codes: "connections.Codes") -> "connections.Install":
         """Poll until the code was typed: the install is proven then. It asks less often once the service wishes so, or does not
-        answer. Raises InstallNotFound, InstallEnded, InstallUsed, InstallFailed."""
+        answer, and leaves it to others while they ask. Raises InstallNotFound, and InstallFailed if it ends otherwise."""
         from interlock import connections
 
         interval = codes.interval
@@ -135,8 +135,12 @@ class Installs:
             except (connections.GrantRefused, connections.ErrandFailed):
                 interval += SLOWER  # from now on (RFC 8628 §3.5)
                 continue
-            if install.state is connections.InstallState.PROVEN:
+            except (connections.InstallUsed, connections.InstallEnded):
+                install = await self.fetch(install_id)
+            if install.state in (connections.InstallState.PROVEN, connections.InstallState.COMPLETED):
                 return install
+            if install.reason is not None:
+                raise connections.InstallFailed(install.connector_id, install.reason)
 
     @checked
     async def wait(self, install_id: str) -> "connections.Install":

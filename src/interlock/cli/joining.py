@@ -130,8 +130,9 @@ async def _in_a_browser(il: "app.Interlock", begun: "connections.Begun", wish: W
     async with server.serve_pages(make, host=LOOPBACK, port=wish.port) as pages:
         await _show(pages.address(begun.link), wish)
         ended = await il.connections.installs.wait(begun.install.install_id)
-    if ended.connection_id is None or ended.state is not connections.InstallState.COMPLETED:
-        raise connections.InstallFailed(wish.connector, ended.reason.value if ended.reason else ended.state.value)
+    if ended.reason is not None:
+        raise connections.InstallFailed(wish.connector, ended.reason)
+    assert ended.connection_id is not None  # it was completed
     return await il.connections.fetch(ended.connection_id)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock import plane, sdk
+from interlock.connections.installs import Reason
 from interlock.connections.model import Connection, ManagementMode, SourceKind, State
 from interlock.kernel import (
     ConflictError,
@@ -365,7 +366,5 @@ class InstallFailed(ConnectionError_):
     code = "install_failed"
     next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."
 
-    def __init__(self, connector_id: str, reason: str) -> None:
-        super().__init__(
-            f"connecting {connector_id!r} came to nothing: {reason.replace('_', ' ')}", details={"reason": reason}
-        )
+    def __init__(self, connector_id: str, reason: Reason) -> None:
+        super().__init__(f"{connector_id} was not connected: {reason.told}", details={"reason": reason.value})

@@ -62,10 +62,32 @@ class Reason(StrEnum):
     CONNECTION_CHANGED = "connection_changed"
     PROFILE_CHANGED = "profile_changed"
 
+    @property
+    def told(self) -> str:
+        """It in words of ours, for people."""
+        return _TOLD.get(self, "the service gave no credential that can be used")
+
     @classmethod
     def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":
         """What a refusal means for an install. To be asked to wait where nothing is waited for is no answer."""
         return cls.MISCONFIGURED if refusal in ("authorization_pending", "slow_down") else cls(refusal)
+
+
+_TOLD: Final[Mapping[Reason, str]] = {
+    Reason.TIME_OVER: "the time for it is over",
+    Reason.CANCELLED: "it was cancelled",
+    Reason.INTERRUPTED: "it was interrupted on our side",
+    Reason.ACCESS_DENIED: "the service says that access was denied",
+    Reason.INVALID_SCOPE: "the service does not grant what was asked for",
+    Reason.CODE_EXPIRED: "nobody typed the code in time",
+    Reason.SERVICE_FAILED: "the service could not be asked, or did not answer",
+    Reason.TEMPORARILY_UNAVAILABLE: "the service is not available at the moment",
+    Reason.ISSUER_MISMATCH: "the answer came from somebody else than the service that was asked",
+    Reason.PROBE_FAILED: "the service gave a credential, and then did not accept it",
+    Reason.SUBJECT_MISMATCH: "this is another account than the one that the connection is for",
+    Reason.SERVICE_MISMATCH: "the connection leads to another address of the service",
+    Reason.CONNECTION_CHANGED: "the connection was changed meanwhile",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, R
 from interlock.connections.probing import Probed, probe
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
-from interlock.kernel import Caller, Clock, IdSource, InterlockError, Secret, Store, Tx
+from interlock.kernel import Caller, Clock, IdSource, InterlockError, Retry, Secret, Store, Tx
 
 _MODES: Final[Mapping[Flow, ManagementMode]] = {
     Flow.AUTHORIZATION_CODE: ManagementMode.HOSTED,
@@ -89,7 +89,7 @@ class Proving:
         if (forgotten := install.oauth_client_id) is not None and reason in _CLIENT_UNKNOWN:
             means = self._means
             await means.store.write(lambda tx: means.clients.forget(tx, install.tenant_id, forgotten))
-        return errors.InstallFailed(install.connector_id, reason.value)
+        return errors.InstallFailed(install.connector_id, reason)
 
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
         """The install, holding these secrets."""
@@ -188,7 +188,8 @@ class Proving:
         except errors.ProbeFailed as error:
             raise await self.failed(install, Reason.PROBE_FAILED) from error
         except InterlockError as error:
-            if install.flow is Flow.DEVICE and isinstance(error, errors.ErrandFailed):
+            passing = isinstance(error, errors.ErrandFailed) and error.retry is Retry.LATER
+            if install.flow is Flow.DEVICE and passing:
                 await self._wait_longer(install)
                 raise
             raise await self.failed(install, Reason.SERVICE_FAILED) from error

@@ -32,23 +32,11 @@ a{color:var(--go)}
 STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 """By which a browser knows the style as ours."""
 
-_WHY: Final = {
-    connections.Reason.TIME_OVER: "The time for it is over.",
-    connections.Reason.CANCELLED: "It was cancelled.",
-    connections.Reason.INTERRUPTED: "It was interrupted on our side.",
-    connections.Reason.ACCESS_DENIED: "The service says that access was denied.",
-    connections.Reason.PROBE_FAILED: "The service gave a credential, and then did not accept it.",
-    connections.Reason.SUBJECT_MISMATCH: "This is another account than the one that the connection is for.",
-    connections.Reason.ISSUER_MISMATCH: "The answer came from somebody else than the service that was asked.",
-    connections.Reason.TEMPORARILY_UNAVAILABLE: "The service is not available at the moment.",
-    connections.Reason.CONNECTION_CHANGED: "The connection was changed meanwhile.",
-}
-_OTHERWISE: Final = "The service did not give a credential that can be used."
-
 
 def why(reason: connections.Reason | None) -> str:
-    """A reason for people."""
-    return _OTHERWISE if reason is None else _WHY.get(reason, _OTHERWISE)
+    """A reason as a sentence."""
+    told = "it came to nothing" if reason is None else reason.told
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def asking(install: connections.Install, service: str, host: str) -> str:
