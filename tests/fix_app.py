@@ -279,7 +279,9 @@ class Process:
 
     def __init__(self, parts: assembly.Parts) -> None:
         self.parts = parts
-        self.il = Interlock(parts, Caller(tenant_id="default", actor="agent", roles=frozenset({"approver"})))
+        self.il = Interlock(
+            parts, Caller(tenant_id="default", actor="agent", roles=frozenset({"approver"})), operator=True
+        )
         self.reviewer = self.il.as_caller(REVIEWER)
 
     async def connect(self, url: str, **changes: Any) -> connections.Connection:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fix_app import TOKEN, Process, World, connector
+from fix_app import STRANGER, TOKEN, Process, World, connector
 from fix_parrot import Answer, Heard, Parrot
 from interlock import connections, plane, runs, sdk
 from interlock.kernel import RequestError
@@ -175,3 +175,15 @@ async def test_what_is_derived_of_sourced_secrets_is_shown(
         await process.create()
         assert b"correct-horse-battery" not in stored(process)
     assert {heard.headers["authorization"] for heard in parrot.heard} == {"Basic YW5uOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ=="}
+
+
+async def test_somebody_that_interlock_acts_for_names_no_place(file_world: World, tmp_path: Path):
+    """They would read files and run programs as the operator does: nothing is read and nothing is run."""
+    ran = tmp_path / "ran"
+    async with file_world.process() as process:
+        for caller in (STRANGER, process.il.caller):
+            theirs = process.il.as_caller(caller).connections
+            for place in (f"command:/usr/bin/touch {ran}", f"file:{tmp_path}/none", "env:HOME"):
+                with pytest.raises(RequestError, match="named by whoever opened Interlock"):
+                    await theirs.connect_from("acme", place, base_url=file_world.server.url)
+    assert not ran.exists()

@@ -181,9 +181,10 @@ class Connections:
     """`il.connections`: this tenant's accounts at services; `installs` are those that are being connected, `leases` let a
     program use one for a short time."""
 
-    def __init__(self, parts: "Parts", caller: Caller) -> None:
+    def __init__(self, parts: "Parts", caller: Caller, *, operator: bool) -> None:
         self._parts = parts
         self._caller = caller
+        self._operator = operator
         self.installs = Installs(parts, caller)
         self.leases = Leases(parts, caller)
 
@@ -223,10 +224,15 @@ class Connections:
         """Connect a service with a secret that stays where it is, and is read there whenever it is needed: `env:NAME`,
         `file:/PATH`, `command:PROGRAM ARGUMENT …`, `keyring:SERVICE/USER` or `vault:MOUNT/PATH#FIELD`; a mapping by field for
         several, of one kind. `params` are the profile's fields that are no secrets. Whoever may call this can run programs and
-        read files as this process does.
+        read files as this process does, so it is not for those that Interlock acts for (`as_caller`).
 
         Raises as `connect_token`, and SecretUnavailable, SecretExposed.
         """
+        if not self._operator:
+            raise RequestError(
+                "places of secrets are named by whoever opened Interlock, and not by somebody that it acts for",
+                next_step="Give the secret itself, or open Interlock for their tenant: `tenant` of the settings, `--tenant`.",
+            )
         profile = self._profile(connector)
         sourcing = _sourcing(profile, source, params or {})
         secrets = await self._parts.wiring.connections.sources.read(sourcing, tenant_id=self._caller.tenant_id)

@@ -42,13 +42,14 @@ class Interlock:
     `runs`, `approvals`, `connections` and `catalog` are its rooms.
     """
 
-    def __init__(self, parts: "assembly.Parts", caller: Caller) -> None:
+    def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
+        """`operator`: it is the caller's own machine."""
         self._parts = parts
         self.caller = caller
         self.catalog: catalog.Catalog = parts.wiring.catalog
         self.runs = Runs(parts, caller)
         self.approvals = Approvals(parts, caller)
-        self.connections = Connections(parts, caller)
+        self.connections = Connections(parts, caller, operator=operator)
 
     @classmethod
     @asynccontextmanager
@@ -101,7 +102,8 @@ class Interlock:
             async with anyio.create_task_group() as tasks:
                 _begin(tasks, parts, teller, background=background)
                 try:
-                    yield cls(parts, Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles))
+                    caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
+                    yield cls(parts, caller, operator=True)
                 except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
                     failure = error
                 finally:
@@ -115,7 +117,8 @@ class Interlock:
                 await assembly.close(parts)
 
     def as_caller(self, caller: Caller) -> "Interlock":
-        """The same Interlock, acting for somebody else: an app's user, an agent."""
+        """The same Interlock, acting for somebody else: an app's user, an agent. They name no places of secrets on this machine
+        (`connections.connect_from`)."""
         return Interlock(self._parts, caller)
 
     @arguments.checked
