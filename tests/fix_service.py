@@ -123,7 +123,7 @@ class Hands(testing.ManualClock):
 
 
 @pytest.fixture
-async def service(
+async def provider(
     memory_store: sql.SqlStore, running_auth_server: tuple[auth.AuthServer, Hands]
 ) -> AsyncGenerator[Service]:
     """A desk of that service, which knows nobody yet."""

@@ -182,6 +182,11 @@ class Books:
         """How long the secret of a client that registers is valid, in seconds."""
         self.challenge_scope: str | None = None
         """The scope that the MCP server's 401 asks for."""
+        self.app_callback = "http://127.0.0.1:7777/callback"
+        """Where the app's owner has browsers led back to."""
+        self.app_codes: set[str] = set()
+        self.installs_at: str | None = "1001"
+        """Which installation a person makes; None: they ask an owner for it."""
         self.denies = False
         """The person says no."""
         self.asks = False

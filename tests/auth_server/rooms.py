@@ -1,6 +1,7 @@
 """Services with ways to tokens of their own: an app that is installed, a login in two steps, a session, an MCP server."""
 
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from joserfc import jwk, jwt
 from joserfc.errors import JoseError
@@ -27,6 +28,42 @@ def installation_token(server: Server, asked: Asked) -> Said:
     token = _grant(books, subject=f"app-{APP_ID}", kind="ghs", lifetime=_APP_TOKENS_LIVE)
     ends = books.moment(token.issued_at + token.lifetime)
     return said(201, {"token": token.access_token, "expires_at": ends, "permissions": {"issues": "write"}})
+
+
+def install(server: Server, asked: Asked) -> Said:
+    """A person installs the app, and lets it know who they are."""
+    books = server.books
+    code = books.make("code")
+    books.app_codes.add(code)
+    made = {"setup_action": "request"}
+    if books.installs_at is not None:
+        made = {"setup_action": "install", "installation_id": books.installs_at}
+    told = {"code": code, **made, "state": asked.args["state"][0]}
+    return Said(302, headers={"Location": f"{books.app_callback}?{urlencode(told)}"})
+
+
+def user_token(server: Server, asked: Asked) -> Said:
+    """The code of a person, once, for a token of theirs; refusals come with 200."""
+    books = server.books
+    form = {name: values[0] for name, values in asked.form.items()}
+    app = books.clients.get(form.get("client_id", ""))
+    if app is None or app.client_secret != form.get("client_secret"):
+        return said(200, {"error": "incorrect_client_credentials"})
+    if form.get("code") not in books.app_codes:
+        return said(200, {"error": "bad_verification_code"})
+    books.app_codes.remove(form["code"])
+    token = _grant(books, subject=books.person, kind="ghu", lifetime=_APP_TOKENS_LIVE)
+    return said(200, {"access_token": token.access_token, "token_type": "bearer", "scope": ""})
+
+
+def repositories(server: Server, asked: Asked) -> Said:
+    """What a person may see of an installation: nothing of another's."""
+    token = server.books.valid(asked.bearer)
+    if token is None or token.subject != server.books.person:
+        return said(401, {"message": "Bad credentials"})
+    if asked.path.split("/")[3] != INSTALLATION:
+        return said(404, {"message": "Not Found"})
+    return said(200, {"total_count": 0, "repositories": []})
 
 
 def _is_app(books: Books, text: str | None) -> bool:

@@ -12,6 +12,7 @@ from auth_server.library import rfc6749
 from auth_server.talk import Asked, Said, said
 
 _INSTALLATION: Final = re.compile(r"/app/installations/[0-9]+/access_tokens")
+_REPOSITORIES: Final = re.compile(r"/user/installations/[0-9]+/repositories")
 
 Answering = Callable[[Server, Asked], Said]
 
@@ -21,6 +22,8 @@ def handle(server: Server, asked: Asked) -> Said:
     found = _ENDPOINTS.get((asked.method, asked.path))
     if _INSTALLATION.fullmatch(asked.path) and asked.method == "POST":
         found = rooms.installation_token
+    if _REPOSITORIES.fullmatch(asked.path) and asked.method == "GET":
+        found = rooms.repositories
     return said(404, {"message": "Not Found"}) if found is None else found(server, asked)
 
 
@@ -105,6 +108,8 @@ _ENDPOINTS: Final[Mapping[tuple[str, str], Answering]] = {
     ("GET", "/mcp"): rooms.mcp,
     ("POST", "/mcp"): rooms.mcp,
     ("GET", "/app"): rooms.app,
+    ("GET", "/apps/acme/installations/new"): rooms.install,
+    ("POST", "/login/oauth/access_token"): rooms.user_token,
     ("POST", "/login"): rooms.login,
     ("POST", "/exchange"): rooms.exchange,
     ("POST", "/session"): rooms.begin_session,

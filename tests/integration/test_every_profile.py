@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -136,7 +137,17 @@ CASES = {
         probe="/app",
     ),
     "github_app": Case(
-        sdk.github_app(), given={"installation_id": auth.INSTALLATION}, client=APP, subject=f"app-{auth.APP_ID}"
+        sdk.github_app(),
+        given={"installation_id": auth.INSTALLATION},
+        client=APP,
+        subject=f"app-{auth.APP_ID}",
+        mode=ManagementMode.PROVIDER_APP,
+    ),
+    "github_app_in_a_browser": Case(
+        sdk.github_app(install_url="/apps/acme/installations/new", user_token_url="/login/oauth/access_token"),
+        client=replace(APP, secret=Secret("app-secret-canary")),
+        subject=f"app-{auth.APP_ID}",
+        mode=ManagementMode.PROVIDER_APP,
     ),
     "token_exchange": Case(TWO_STEPS, given=LOGIN),
     "session": Case(SESSION, given=LOGIN),
@@ -151,47 +162,48 @@ async def test_a_client_shows_its_certificate(memory_store: sql.SqlStore, tmp_pa
     client, host = certificate(ours, "client.example"), certificate(theirs, "127.0.0.1")
     clock = testing.ManualClock()
     with auth.serving(clock, server_side(host, clients=client)) as server:
-        service = Service(
+        provider = Service(
             url=server.url, server=server, store=memory_store, clock=clock, client=None, authorities=believed(host)
         )
         draft = sdk.client_credentials(token_url="/token", client_auth="tls")
         secrets = [sdk.field(name, secret=True) for name in ("certificate", "private_key")]
         shown = [*draft["apply"], sdk.by_certificate()]
-        service.declare({**draft, "fields": [sdk.field("client_id"), *secrets], "apply": shown})
-        service.of(auth_method="self_signed_tls_client_auth", certificate=digest_of(client))
+        provider.declare({**draft, "fields": [sdk.field("client_id"), *secrets], "apply": shown})
+        provider.of(auth_method="self_signed_tls_client_auth", certificate=digest_of(client))
         given = {"client_id": auth.CLIENT.client_id}
         pair = {"certificate": Secret(believed(client)), "private_key": Secret(private_key(client))}
-        made = await service.connect({**given, **pair})
+        made = await provider.connect({**given, **pair})
         assert made.subject == auth.CLIENT.client_id
-        before = (await service.secrets())["access_token"]
-        await service.renewed()
-        assert (await service.secrets())["access_token"] != before
-        service.of(certificate="sha256:another")
+        before = (await provider.secrets())["access_token"]
+        await provider.renewed()
+        assert (await provider.secrets())["access_token"] != before
+        provider.of(certificate="sha256:another")
         with pytest.raises(connections.InstallFailed, match="invalid client"):
-            await service.connect({**given, **pair}, name="other")
-        await service.errands.aclose()
+            await provider.connect({**given, **pair}, name="other")
+        await provider.errands.aclose()
 
 
-def prepared(service: Service, case: Case) -> sdk.AuthProfile:
-    service.of(**case.registered)
-    service.server.books.app_key = PUBLIC_KEY
-    service.client = case.client
-    return service.declare(case.draft, probe=case.probe)
+def prepared(provider: Service, case: Case) -> sdk.AuthProfile:
+    provider.of(**case.registered)
+    provider.server.books.app_key = PUBLIC_KEY
+    provider.server.books.clients[auth.APP_ID] = auth.Client(auth.APP_ID, "app-secret-canary")
+    provider.client = case.client
+    return provider.declare(case.draft, probe=case.probe)
 
 
 @pytest.mark.parametrize("name", CASES)
-async def test_a_profile_leads_to_a_connection_that_lasts(service: Service, name: str):
+async def test_a_profile_leads_to_a_connection_that_lasts(provider: Service, name: str):
     case = CASES[name]
-    profile = prepared(service, case)
-    made = await service.connect(case.given)
+    profile = prepared(provider, case)
+    made = await provider.connect(case.given)
     assert (made.state, made.subject, made.management_mode) == (State.CONNECTED, case.subject, case.mode)
-    assert await service.opens(case.probe) == case.subject
-    first = (await service.secrets())["access_token"]
-    renewed = await service.renewed()
-    assert (renewed.state, renewed.refreshed_at) == (State.CONNECTED, service.clock.now())
-    after = await service.secrets()
+    assert await provider.opens(case.probe) == case.subject
+    first = (await provider.secrets())["access_token"]
+    renewed = await provider.renewed()
+    assert (renewed.state, renewed.refreshed_at) == (State.CONNECTED, provider.clock.now())
+    after = await provider.secrets()
     assert after["access_token"] != first
-    assert await service.opens(case.probe) == case.subject
+    assert await provider.opens(case.probe) == case.subject
     assert ("refresh_token" in after) is (profile.renewal == "refresh")
 
 
@@ -209,6 +221,8 @@ WRONG: Mapping[str, tuple[Callable[[Case], Case], Reason]] = {
         Reason.INVALID_GRANT),
     "jwt_as_the_token": (lambda case: replace(case, given={**SIGNER}), Reason.PROBE_FAILED),
     "github_app": (lambda case: replace(case, given={"installation_id": "1"}), Reason.MISCONFIGURED),
+    "github_app_in_a_browser": (
+        lambda case: replace(case, client=replace(APP, secret=Secret("wrong-secret"))), Reason.INVALID_CLIENT),
     "token_exchange": (
         lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_GRANT),
     "session": (lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_CLIENT),
@@ -220,16 +234,61 @@ def wrong(client: exchange.Client) -> exchange.Client:
 
 
 @pytest.mark.parametrize("name", WRONG)
-async def test_what_does_not_fit_makes_no_connection_and_says_why(service: Service, name: str):
+async def test_what_does_not_fit_makes_no_connection_and_says_why(provider: Service, name: str):
     change, reason = WRONG[name]
     case = change(CASES[name])
-    prepared(service, case)
+    prepared(provider, case)
     with pytest.raises(connections.InstallFailed) as caught:
-        await service.connect(case.given)
+        await provider.connect(case.given)
     assert caught.value.details == {"reason": reason.value}
-    [found] = await service.desk.list_installs(ANN)
+    [found] = await provider.desk.list_installs(ANN)
     assert (found.reason, found.sealed) == (reason, None)
-    assert await service.connection() is None
+    assert await provider.connection() is None
+
+
+async def brought(provider: Service, **changes: str | None) -> connections.Install:
+    """An app is installed, and what the browser brings is changed on the way."""
+    query = dict(parse_qsl(await provider.visit(await provider.begin())))
+    changed = {name: value for name, value in {**query, **changes}.items() if value is not None}
+    return await provider.desk.take_callback(urlencode(changed), browser=BROWSER, redirect_uri=REDIRECT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"installation_id": "1002"}, Reason.ACCESS_DENIED),  # of somebody else
+        ({"installation_id": "1002/../1001"}, Reason.NOT_INSTALLED),
+        ({"installation_id": None}, Reason.NOT_INSTALLED),
+        ({"code": None}, Reason.MISCONFIGURED),
+        ({"code": "made-up"}, Reason.INVALID_GRANT),
+        ({"code": None, "error": "access_denied"}, Reason.ACCESS_DENIED),
+    ],
+)
+async def test_an_installation_has_to_be_the_persons_own(
+    provider: Service, changes: dict[str, str | None], reason: Reason
+):
+    prepared(provider, CASES["github_app_in_a_browser"])
+    with pytest.raises(connections.InstallFailed) as caught:
+        await brought(provider, **changes)
+    assert caught.value.details == {"reason": reason.value}
+    assert not [each for each in provider.server.books.issued if each.startswith("ghs")]
+
+
+async def test_an_installation_that_an_owner_has_to_allow_is_none_yet(provider: Service):
+    prepared(provider, CASES["github_app_in_a_browser"])
+    provider.server.books.installs_at = None
+    with pytest.raises(connections.InstallFailed, match="not installed"):
+        await provider.connect()
+
+
+async def test_an_installation_belongs_to_the_browser_that_began(provider: Service):
+    prepared(provider, CASES["github_app_in_a_browser"])
+    query = await provider.visit(await provider.begin())
+    with pytest.raises(connections.CallbackRefused):
+        await provider.desk.take_callback(query, browser=Secret("cookie-of-another"), redirect_uri=REDIRECT)
+    assert provider.sent("/login/oauth/access_token") == []
+    proven = await provider.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+    assert proven.params == {"installation_id": auth.INSTALLATION}
 
 
 NESTED = {"access_token": "/authed_user/access_token", "scope": "/authed_user/scope",
@@ -247,59 +306,59 @@ NESTED = {"access_token": "/authed_user/access_token", "scope": "/authed_user/sc
     ],
 )
 async def test_an_answer_in_an_odd_shape_is_read(
-    service: Service, fault: auth.Fault, answer: sdk.Draft | None, lives: int | None
+    provider: Service, fault: auth.Fault, answer: sdk.Draft | None, lives: int | None
 ):
-    service.declare(oauth2(answer=answer))
-    service.server.keep_failing("token", fault)
-    made = await service.connect()
+    provider.declare(oauth2(answer=answer))
+    provider.server.keep_failing("token", fault)
+    made = await provider.connect()
     assert (made.subject, made.scopes) == (auth.PERSON, {"read"})
-    ends = None if lives is None else service.clock.now() + timedelta(seconds=lives)
+    ends = None if lives is None else provider.clock.now() + timedelta(seconds=lives)
     assert made.credential_expires_at == ends
     if ends is not None:
-        before = await service.secrets()
-        await service.renewed()
-        after = await service.secrets()
+        before = await provider.secrets()
+        await provider.renewed()
+        after = await provider.secrets()
         assert after["refresh_token"] != before["refresh_token"]
-    assert await service.opens() == auth.PERSON
+    assert await provider.opens() == auth.PERSON
 
 
-async def test_a_refresh_without_a_refresh_token_keeps_the_one_there_is(service: Service):
-    service.server.books.rotates = False
-    service.declare(oauth2())
-    await service.connect()
-    before = await service.secrets()
+async def test_a_refresh_without_a_refresh_token_keeps_the_one_there_is(provider: Service):
+    provider.server.books.rotates = False
+    provider.declare(oauth2())
+    await provider.connect()
+    before = await provider.secrets()
     for _ in range(2):
-        assert (await service.renewed()).state is State.CONNECTED
-    after = await service.secrets()
+        assert (await provider.renewed()).state is State.CONNECTED
+    after = await provider.secrets()
     assert after["refresh_token"] == before["refresh_token"]
     assert after["access_token"] != before["access_token"]
 
 
-async def test_an_answer_without_a_refresh_token_is_a_connection_that_ends(service: Service):
-    service.declare(oauth2())
-    service.server.fail("token", faults.WITHOUT_REFRESH_TOKEN)
-    made = await service.connect()
+async def test_an_answer_without_a_refresh_token_is_a_connection_that_ends(provider: Service):
+    provider.declare(oauth2())
+    provider.server.fail("token", faults.WITHOUT_REFRESH_TOKEN)
+    made = await provider.connect()
     assert made.refresh.due_at is None
-    service.clock.advance(3601)
+    provider.clock.advance(3601)
     with pytest.raises(connections.ConnectionExpired):
-        await service.accounts.resolve(ANN, connector_id="acme", scopes=set())
+        await provider.accounts.resolve(ANN, connector_id="acme", scopes=set())
 
 
-async def test_a_refusal_that_calls_itself_a_success_is_one(service: Service):
-    service.declare(oauth2())
-    service.client = wrong(CLIENT)
-    service.server.fail("token", faults.ERROR_AS_200)
+async def test_a_refusal_that_calls_itself_a_success_is_one(provider: Service):
+    provider.declare(oauth2())
+    provider.client = wrong(CLIENT)
+    provider.server.fail("token", faults.ERROR_AS_200)
     with pytest.raises(connections.InstallFailed, match="invalid client"):
-        await service.connect()
+        await provider.connect()
 
 
-async def test_a_redirect_uri_is_a_parameter_of_its_own_step_only(service: Service):
+async def test_a_redirect_uri_is_a_parameter_of_its_own_step_only(provider: Service):
     """What stands in an exchange is asked for by each step that has it: a refresh is not led back anywhere."""
-    service.declare(oauth2(params={"redirect_uri": REDIRECT, "audience": "https://api.acme.dev"}))
-    await service.connect()
-    await service.renewed()
-    redeemed, refreshed = service.sent("/token")
-    assert (redeemed["redirect_uri"], redeemed["audience"]) == (REDIRECT, "https://api.acme.dev")
+    provider.declare(oauth2(params={"redirect_uri": REDIRECT, "audience": "https://api.provider.dev"}))
+    await provider.connect()
+    await provider.renewed()
+    redeemed, refreshed = provider.sent("/token")
+    assert (redeemed["redirect_uri"], redeemed["audience"]) == (REDIRECT, "https://api.provider.dev")
     assert "redirect_uri" not in refreshed
-    assert refreshed["audience"] == "https://api.acme.dev"
-    assert BROWSER.reveal() not in repr(service.server.heard)
+    assert refreshed["audience"] == "https://api.provider.dev"
+    assert BROWSER.reveal() not in repr(provider.server.heard)

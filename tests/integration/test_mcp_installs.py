@@ -20,10 +20,10 @@ ANOTHER = "http://127.0.0.1:7778/callback"
 
 
 @pytest.fixture
-def mcp(service: Service) -> Service:
-    service.client = None
-    service.declare(sdk.mcp_oauth(resource="/mcp"), probe="/mcp")
-    return service
+def mcp(provider: Service) -> Service:
+    provider.client = None
+    provider.declare(sdk.mcp_oauth(resource="/mcp"), probe="/mcp")
+    return provider
 
 
 async def test_a_server_is_connected_by_its_address_alone(mcp: Service):

@@ -19,6 +19,9 @@ from interlock.kernel import Caller, Secret, Store, Tx
 
 MAX_PAGE = 500
 
+_Browsers = sdk.grants.AuthorizationCode | sdk.grants.GithubApp
+"""The grants that are begun in a browser."""
+
 
 class Begun(NamedTuple):
     """An install, and the token that leads to it for who is to go on with it: put it into a link, and nowhere else."""
@@ -139,7 +142,9 @@ class Desk:
         try:
             settled, secrets = await mcp.settle(means, install, secrets, redirect_uri=redirect_uri)
             profile = self._proving.profile(settled)
-            grant = _browsers(profile, install)
+            grant = profile.grant
+            if not isinstance(grant, _Browsers):
+                raise errors.InstallUsed(f"install {install.install_id} needs no browser")
             texts = {
                 "state": state.reveal(),
                 "redirect_uri": redirect_uri,
@@ -160,7 +165,7 @@ class Desk:
                 state_digest=installs.token_digest(state),
                 browser_digest=installs.token_digest(browser),
                 redirect_uri=redirect_uri,
-                issuer=grant.issuer,
+                issuer=grant.issuer if isinstance(grant, sdk.grants.AuthorizationCode) else None,
                 sealed=holds.sealed,
                 at=means.clock.now(),
             ),
@@ -184,12 +189,16 @@ class Desk:
         )
         profile = self._proving.profile(install)
         grant = profile.grant
-        if not isinstance(grant, sdk.grants.AuthorizationCode):
+        if not isinstance(grant, _Browsers):
             raise await self._proving.failed(install, Reason.PROFILE_CHANGED)
-        reason = returned.refusal(told, issuer=install.issuer, iss_required=grant.iss_required)
+        app = isinstance(grant, sdk.grants.GithubApp)
+        required = not app and grant.iss_required
+        reason = returned.refusal(told, issuer=install.issuer, iss_required=required, app=app)
         if reason is not None:
             raise await self._proving.failed(install, reason)
         assert told.code is not None
+        if told.installation_id is not None and app:
+            install = replace(install, params={**install.params, "installation_id": told.installation_id})
         more = {"code": told.code, "redirect_uri": redirect_uri}
         return await self._proving.prove(install, profile, more)
 
@@ -296,17 +305,12 @@ def flow_of(grant: sdk.grants.Grant) -> Flow:
             return Flow.AUTHORIZATION_CODE
         case "device":
             return Flow.DEVICE
-        case "client_credentials" | "jwt_bearer" | "github_app" | "exchange" | "session":
+        case "github_app":
+            return Flow.AUTOMATIC if grant.install_url is None else Flow.AUTHORIZATION_CODE
+        case "client_credentials" | "jwt_bearer" | "exchange" | "session":
             return Flow.AUTOMATIC
         case "none" | "manual" | "native_cli":
             raise errors.InstallUnsupported(f"a profile of the grant {grant.type!r} is not connected by an install")
-
-
-def _browsers(profile: sdk.AuthProfile, install: Install) -> sdk.grants.AuthorizationCode:
-    """The grant of a profile that is connected in a browser. Raises InstallUsed."""
-    if not isinstance(profile.grant, sdk.grants.AuthorizationCode):
-        raise errors.InstallUsed(f"install {install.install_id} needs no browser")
-    return profile.grant
 
 
 def _scope(grant: sdk.grants.Grant, install: Install) -> dict[str, str]:

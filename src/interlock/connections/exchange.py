@@ -91,8 +91,10 @@ def known(
     if isinstance(grant, sdk.grants.AuthorizationCode) and grant.issuer is not None:
         values["issuer"] = grant.issuer
     if isinstance(grant, sdk.grants.JwtBearer | sdk.grants.GithubApp):
-        audience = base_url if grant.token is None else address(grant.token.url, values)
-        values["assertion"] = assertions.signed(grant.assertion, values, audience=audience)
+        goes_to = "{base_url}" if grant.token is None else grant.token.url
+        if set(sdk.fill.holes(goes_to)) <= values.keys():  # else there is nobody to show it to yet
+            audience = base_url if grant.token is None else address(goes_to, values)
+            values["assertion"] = assertions.signed(grant.assertion, values, audience=audience)
     return values
 
 
@@ -137,11 +139,14 @@ def self_signed(grant: sdk.grants.JwtBearer, values: sdk.fill.Values, *, at: dat
     return Tokens(access_token=token if isinstance(token, Secret) else Secret(token), expires_at=at + lifetime)
 
 
-def authorization_url(grant: sdk.grants.AuthorizationCode, values: sdk.fill.Values) -> str:
+def authorization_url(grant: sdk.grants.AuthorizationCode | sdk.grants.GithubApp, values: sdk.fill.Values) -> str:
     """Where the browser is sent. Raises GrantRefused as `build` does."""
-    url = address(grant.authorize_url, values)
+    if isinstance(grant, sdk.grants.GithubApp):
+        url, params = address(grant.install_url or "", values), {"state": "{state}"}
+    else:
+        url, params = address(grant.authorize_url, values), sdk.grants.authorize_params(grant)
     filled: dict[str, str] = {}
-    for name, text in sdk.grants.authorize_params(grant).items():
+    for name, text in params.items():
         value = None if text is None else _filled(text, values)
         if isinstance(value, Secret):
             raise GrantRefused("misconfigured", f"the parameter {name!r} of a browser's address would hold a secret")

@@ -61,6 +61,7 @@ class Reason(StrEnum):
     SERVICE_MISMATCH = "service_mismatch"
     CONNECTION_CHANGED = "connection_changed"
     PROFILE_CHANGED = "profile_changed"
+    NOT_INSTALLED = "not_installed"
 
     @property
     def told(self) -> str:

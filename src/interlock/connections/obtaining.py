@@ -1,7 +1,7 @@
 """Fetching tokens as a profile's grant says, by one request or by several in a row."""
 
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeAlias
 
 from interlock import sdk
@@ -10,7 +10,6 @@ from interlock.connections.answer import Tokens
 from interlock.connections.errors import GrantRefused
 from interlock.connections.exchange import Client, Errand
 from interlock.connections.shapes import Answer
-from interlock.kernel import Secret
 
 Send: TypeAlias = Callable[[Errand], Awaitable[Answer]]
 """Carries out one errand through the plane. What it raises says whether anything was sent."""
@@ -23,22 +22,24 @@ async def obtain(
     `send` raises."""
     grant = profile.grant
     if isinstance(grant, sdk.grants.TokenExchange):
-        return await _in_steps(grant, values, client, send)
+        known = await _in_steps(grant.steps[:-1], values, client, send)
+        return answer.read(grant.steps[-1].answer, await send(exchange.build(grant.steps[-1], known, client=client)))
+    if isinstance(grant, sdk.grants.GithubApp) and "code" in values:
+        await _in_steps(grant.confirm, values, client, send)
     request = sdk.grants.exchanges(grant).get("token")
     if request is not None:
         return answer.read(request.answer, await send(exchange.build(request, values, client=client)))
-    if isinstance(grant, sdk.grants.JwtBearer) and isinstance(signed := values["assertion"], Secret):
-        ends = at + timedelta(seconds=grant.assertion.lifetime_seconds)
-        return Tokens(access_token=signed, expires_at=ends)
+    if isinstance(grant, sdk.grants.JwtBearer):
+        return exchange.self_signed(grant, values, at=at)
     raise GrantRefused("unsupported", f"the grant {grant.type!r} fetches no token")
 
 
 async def _in_steps(
-    grant: sdk.grants.TokenExchange, values: sdk.fill.Values, client: Client | None, send: Send
-) -> Tokens:
+    steps: Sequence[sdk.grants.Exchange], values: sdk.fill.Values, client: Client | None, send: Send
+) -> dict[str, sdk.fill.Value]:
+    """The values, and what the steps have answered."""
     known = dict(values)
-    *before, last = grant.steps
-    for number, step in enumerate(before, start=1):
+    for number, step in enumerate(steps, start=1):
         told = await send(exchange.build(step, known, client=client))
         known |= answer.read_step(step.answer, told, number=number)
-    return answer.read(last.answer, await send(exchange.build(last, known, client=client)))
+    return known

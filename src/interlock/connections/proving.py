@@ -34,11 +34,6 @@ from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
 from interlock.kernel import Caller, Clock, IdSource, InterlockError, Retry, Secret, Store, Tx
 
-_MODES: Final[Mapping[Flow, ManagementMode]] = {
-    Flow.AUTHORIZATION_CODE: ManagementMode.HOSTED,
-    Flow.DEVICE: ManagementMode.HOSTED,
-    Flow.AUTOMATIC: ManagementMode.MANUAL,
-}
 _CLIENT_UNKNOWN: Final = frozenset({Reason.INVALID_CLIENT, Reason.UNAUTHORIZED_CLIENT})
 _NOT_YET: Final = frozenset({"authorization_pending", "slow_down", "temporarily_unavailable"})
 
@@ -258,7 +253,7 @@ class Proving:
             made,
             current_credential_id=means.ids.new("crd"),
             credential_expires_at=found.expires_at,
-            management_mode=_MODES[install.flow],
+            management_mode=ManagementMode(self.profile(install).management_modes[0]),
             params=install.params,
             refresh=self._scheduled(install, made, secrets, found.expires_at),
         )

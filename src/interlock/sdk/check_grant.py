@@ -1,7 +1,7 @@
 """What must hold for grants: each text of each request can be filled, and each answer can be read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -46,6 +46,7 @@ def grant_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
         yield from _texts(f"{path}.authorize_params", params, (public | _STEPS["authorize"] | {"random"}))
     if isinstance(grant, grants.GithubApp) and grant.install_url is not None:
         yield from _url_problems(f"{path}.install_url", grant.install_url, public)
+        yield from _confirm_problems(f"{path}.confirm", grant.confirm, given, public)
     if isinstance(grant, grants.JwtBearer | grants.GithubApp):
         yield from _assertion_problems(f"{path}.assertion", grant.assertion, profile, given)
     if isinstance(grant, grants.Device):
@@ -55,7 +56,7 @@ def grant_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
     if isinstance(grant, grants.McpOAuth):
         yield from _mcp_problems(path, grant)
     if isinstance(grant, grants.TokenExchange):
-        yield from _steps_problems(f"{path}.steps", grant, given, public)
+        yield from _steps_problems(f"{path}.steps", grant.steps, given | {"scope"}, public)
     kept = set(profile.granted_fields) - {"access_token", "refresh_token"}
     asked_as_before = (
         isinstance(grant, grants.OAuthGrant) and grant.refresh is not None and grant.refresh.exchange is None
@@ -68,11 +69,21 @@ def grant_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
         yield from _exchange_problems(f"{path}.{place}", exchange, known, public)
 
 
-def _steps_problems(
-    path: str, grant: grants.TokenExchange, given: AbstractSet[str], public: AbstractSet[str]
+def _confirm_problems(
+    path: str, steps: Sequence[Exchange], given: AbstractSet[str], public: AbstractSet[str]
 ) -> Iterator[Problem]:
-    known = set(given) | {"scope"}
-    for number, exchange in enumerate(grant.steps, start=1):
+    texts = [text for each in steps[:1] for text in (*each.params.values(), *each.headers.values()) if text is not None]
+    if not any("code" in fill.holes(text) for text in texts):
+        problem = "an installation's id that a browser brings proves nothing: the first request is to show {code}"
+        yield Problem(path=path, problem=problem)
+    yield from _steps_problems(path, steps, given | {"code", "redirect_uri"}, public)
+
+
+def _steps_problems(
+    path: str, steps: Sequence[Exchange], given: AbstractSet[str], public: AbstractSet[str]
+) -> Iterator[Problem]:
+    known = set(given)
+    for number, exchange in enumerate(steps, start=1):
         yield from _exchange_problems(f"{path}[{number - 1}]", exchange, known, public)
         known |= {f"step{number}.{name}" for name in (*exchange.answer.extra, "access_token")}
 

@@ -175,10 +175,13 @@ class JwtBearer(OAuthGrant):
 
 class GithubApp(OAuthGrant):
     """An app's own key opens one of its installations: a JWT becomes an installation token. `install_url` is where a person
-    installs the app, which leads back with `installation_id`."""
+    installs the app, which leads back with `installation_id` and a code. As anybody can write any id into an address, `confirm`
+    says by which requests in a row, the first of them with `{code}`, it is found out that the installation is that person's;
+    what one answers (`extra`) the next ones know as `{step1.NAME}`."""
 
     type: Literal["github_app"]
     install_url: Text | None = None
+    confirm: Annotated[tuple[Exchange, ...], Field(max_length=5)] = ()
     assertion: Assertion = Assertion(lifetime_seconds=540)
     token: Exchange
 

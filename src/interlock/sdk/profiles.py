@@ -181,9 +181,12 @@ def github_app(
     *,
     install_url: str | None = None,
     token_url: str = "/app/installations/{installation_id}/access_tokens",
+    user_token_url: str = "https://github.com/login/oauth/access_token",
     **usual: Unpack[Usual],
 ) -> Draft:
-    """An installation of a GitHub App: the operator has the app's client id and key, a person installs it."""
+    """An installation of a GitHub App: the operator has the app's client id and key. With `install_url` a person installs it,
+    and shows by a token of their own, for which the client's secret is needed, that the installation is theirs; without, the
+    id of an installation is given."""
     token = exchange(
         token_url,
         body_format="none",
@@ -191,8 +194,28 @@ def github_app(
         headers={"Authorization": "Bearer {assertion}", "Accept": "application/vnd.github+json"},
         answer={"access_token": "/token", "expires_at": "/expires_at"},
     )
-    fields = [field("installation_id", pattern="[0-9]{1,20}", example="12345678")]
-    return _profile(profile_id, given(type="github_app", install_url=install_url, token=token), fields, [_SHOWN], usual)
+    confirm = [
+        exchange(
+            user_token_url,
+            client_auth="post",
+            params={"code": "{code}"},
+            answer={"error_codes": {"bad_verification_code": "invalid_grant",
+                                    "incorrect_client_credentials": "invalid_client"}},
+        ),
+        exchange(
+            "/user/installations/{installation_id}/repositories",
+            method="GET",
+            body_format="query",
+            params={"per_page": "1"},
+            client_auth="none",
+            headers={"Authorization": "Bearer {step1.access_token}", "Accept": "application/vnd.github+json"},
+            answer={"error_codes": {"404": "access_denied"}},
+        ),
+    ]  # fmt: skip
+    brought = None if install_url is None else True
+    fields = [field("installation_id", pattern="[0-9]{1,20}", example="12345678", optional=brought)]
+    grant = given(type="github_app", install_url=install_url, confirm=confirm if brought else None, token=token)
+    return _profile(profile_id, grant, fields, [_SHOWN], usual)
 
 
 def token_exchange(profile_id: str = "exchange", *, steps: Sequence[Draft], **usual: Unpack[Usual]) -> Draft:

@@ -166,6 +166,8 @@ def field(**said: Any) -> str:
         (lambda: token(answer={"extra": {"access_token": "/a"}}), "'access_token' is a value that a grant makes"),
         (lambda: grant("oauth2", revoke={"exchange": {"url": "ftp://a"}}), "grant.revoke.url"),
         (lambda: grant("oauth2", authorize_params={"a": "{client_secret}"}), "authorize_params.a: {client_secret} has no"),
+        (lambda: grant("installed", confirm=[]), "grant.confirm: an installation's id that a browser brings proves nothing"),
+        (lambda: grant("installed", confirm=[{"url": "/a", "params": {"a": "{code}", "b": "{step1.x}"}}]), "{step1.x} has no"),
         (lambda: grant("exchange", steps=[{"url": "/a/{key}"}]), "steps[0].url: {key} has no value here"),
         (lambda: grant("exchange", steps=[{"url": "/a", "params": {"a": "{step1.id}"}}]), "{step1.id} has no value here"),
         (lambda: grant("exchange", steps=[]), "at least 1 item"),
