@@ -178,7 +178,7 @@ async def test_a_client_shows_its_certificate(memory_store: sql.SqlStore, tmp_pa
         await provider.renewed()
         assert (await provider.secrets())["access_token"] != before
         provider.of(certificate="sha256:another")
-        with pytest.raises(connections.InstallFailed, match="invalid client"):
+        with pytest.raises(connections.InstallFailed, match="does not know our client"):
             await provider.connect({**given, **pair}, name="other")
         await provider.errands.aclose()
 
@@ -277,7 +277,7 @@ async def test_an_installation_has_to_be_the_persons_own(
 async def test_an_installation_that_an_owner_has_to_allow_is_none_yet(provider: Service):
     prepared(provider, CASES["github_app_in_a_browser"])
     provider.server.books.installs_at = None
-    with pytest.raises(connections.InstallFailed, match="not installed"):
+    with pytest.raises(connections.InstallFailed, match="is not installed"):
         await provider.connect()
 
 
@@ -348,7 +348,7 @@ async def test_a_refusal_that_calls_itself_a_success_is_one(provider: Service):
     provider.declare(oauth2())
     provider.client = wrong(CLIENT)
     provider.server.fail("token", faults.ERROR_AS_200)
-    with pytest.raises(connections.InstallFailed, match="invalid client"):
+    with pytest.raises(connections.InstallFailed, match="does not know our client"):
         await provider.connect()
 
 

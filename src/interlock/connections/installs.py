@@ -66,7 +66,7 @@ class Reason(StrEnum):
     @property
     def told(self) -> str:
         """It in words of ours, for people."""
-        return _TOLD.get(self, "the service gave no credential that can be used")
+        return _TOLD[self]
 
     @classmethod
     def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":
@@ -80,6 +80,12 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.INTERRUPTED: "it was interrupted on our side",
     Reason.ACCESS_DENIED: "the service says that access was denied",
     Reason.INVALID_SCOPE: "the service does not grant what was asked for",
+    Reason.INVALID_GRANT: "the service does not accept what it was asked with",
+    Reason.INVALID_CLIENT: "the service does not know our client, or does not believe that it is us",
+    Reason.UNAUTHORIZED_CLIENT: "the service does not let our client connect in this way",
+    Reason.UNSUPPORTED: "the service does not offer this way to connect",
+    Reason.MISCONFIGURED: "the service refused what it was asked: its profile or our client is set up wrongly",
+    Reason.UNREADABLE_ANSWER: "the service gave an answer that cannot be read",
     Reason.CODE_EXPIRED: "nobody typed the code in time",
     Reason.SERVICE_FAILED: "the service could not be asked, or did not answer",
     Reason.TEMPORARILY_UNAVAILABLE: "the service is not available at the moment",
@@ -88,6 +94,8 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.SUBJECT_MISMATCH: "this is another account than the one that the connection is for",
     Reason.SERVICE_MISMATCH: "the connection leads to another address of the service",
     Reason.CONNECTION_CHANGED: "the connection was changed meanwhile",
+    Reason.PROFILE_CHANGED: "the connector's profile was changed meanwhile",
+    Reason.NOT_INSTALLED: "the app is not installed for the account that was named",
 }
 
 
