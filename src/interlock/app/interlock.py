@@ -102,8 +102,7 @@ class Interlock:
             async with anyio.create_task_group() as tasks:
                 _begin(tasks, parts, teller, background=background)
                 try:
-                    caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
-                    yield cls(parts, caller, operator=True)
+                    yield cls(parts, settings.caller, operator=True)
                 except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
                     failure = error
                 finally:

@@ -23,7 +23,7 @@ from pydantic import (
 from interlock import plane, policy
 from interlock.app import mistakes, rules, variables
 from interlock.app.mistakes import InvalidSettings
-from interlock.kernel import JSON
+from interlock.kernel import JSON, Caller
 
 FILE_NAME = "interlock.toml"
 _OTHER_TABLES: Final = ("policy", "budgets")
@@ -229,6 +229,11 @@ class Settings(Part):
             return handler(values)
         except ValidationError as error:
             raise InvalidSettings(mistakes.problems(cls, error.errors(), also=_THEIR_NAMES)) from error
+
+    @property
+    def caller(self) -> Caller:
+        """Who acts, unless something says otherwise."""
+        return Caller(tenant_id=self.tenant, actor=self.actor, roles=self.roles)
 
     @property
     def store_url(self) -> str:
