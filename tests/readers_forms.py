@@ -4,6 +4,7 @@ import asyncio
 import base64
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from far_places import TOKEN
 from fix_peer import Conversation, listen
 from fix_plane import Intents
 from fix_streams import LOOPBACK
-from interlock import app, connections, plane, runs, sdk, testing
+from interlock import app, catalog, connections, plane, runs, sdk, testing
 from interlock.adapters.lanes import GuestPlace
 from interlock.adapters.lanes.places.frames import BadFrame, Frames
 from interlock.adapters.lanes.places.handshake import prove
@@ -31,6 +32,20 @@ from interlock.server.errors import Unauthenticated
 from readers import READERS, RECEIPT, pieces, reads, text_of
 
 # -- texts
+
+
+@reads(
+    b"a:\n  auth_mode: API_KEY\n  proxy: {base_url: 'https://${connectionConfig.x}.b.dev', headers: {x-k: '${apiKey}'}}",
+    b'{"a": {"oauth": 2, "authorize_url": "https://[x].b.dev/a", "access_url": "https://b.dev/t"}}',
+)
+def catalogue(data: bytes) -> bool:
+    """A catalogue of providers, in every format."""
+    taken = False
+    for form in ("nango", "grant"):
+        with suppress(sdk.InvalidProvider):
+            found = catalog.read_catalogue(data, form=form, source="a file")
+            taken = taken or any(each.provider is not None for each in found.entries)
+    return taken
 
 
 @reads(b"interlock://v1/run/run_1", b"interlock://v1/target/a%2Fb%20c%3F", b"interlock://v1/event/%C3%A4")

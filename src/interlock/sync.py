@@ -119,6 +119,14 @@ class Connections(Face[app.Connections]):
     events = waiting(app.Connections.events)
 
 
+class Providers(Face[app.Providers]):
+    """As `app.Providers`."""
+
+    import_catalogue = waiting(app.Providers.import_catalogue)
+    list = waiting(app.Providers.list)
+    fetch = waiting(app.Providers.fetch)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -127,6 +135,7 @@ class Interlock(Face[app.Interlock]):
         self.runs = Runs(door, room.runs)
         self.approvals = Approvals(door, room.approvals)
         self.connections = Connections(door, room.connections)
+        self.providers = Providers(door, room.providers)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 

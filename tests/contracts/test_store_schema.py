@@ -175,6 +175,7 @@ NEW_IN_CONNECTIONS = (
 )
 
 FIRST_SCHEMA = (
+    "DROP TABLE providers",
     "DROP TABLE key_rotations",
     "DROP INDEX ix_credentials_tenant_id_credential_id",
     "CREATE INDEX ix_credentials_key_id ON credentials (key_id)",

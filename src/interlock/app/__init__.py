@@ -23,6 +23,7 @@ from interlock.app.mistakes import InvalidSettings
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
+from interlock.app.providing import Providers
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
@@ -62,6 +63,7 @@ __all__ = [
     "Leases",
     "LocalPlane",
     "Placed",
+    "Providers",
     "Ran",
     "RemotePlane",
     "Root",

@@ -89,6 +89,10 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "given": _of(Mapping, "a mapping from fields to values"),
     **dict.fromkeys(("install_id", "redirect_uri", "query", "profile", "lease_id", "field", "host"), _TEXT),
     "browser": _of(Secret, "a Secret"),
+    "provider": _NAME,
+    "content": _of(bytes, "bytes"),
+    **dict.fromkeys(("called", "form"), _TEXT),
+    "only": _TEXTS,
     "seen": _of(StrEnum, "a member of Seen"),
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip

@@ -45,6 +45,7 @@ class Parts:
     desk: connections.Desk
     leases: connections.Leases
     refreshing: connections.Refreshing
+    providers: catalog.Providers
     """For what is done outside of runs; its evidence goes to `evidence`."""
 
 
@@ -254,6 +255,7 @@ def _rooms(
         errands=errands,
         desk=connections.Desk(means),
         refreshing=refreshing,
+        providers=catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 

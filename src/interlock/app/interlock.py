@@ -13,6 +13,7 @@ from interlock import catalog, policy, sdk
 from interlock.app import arguments
 from interlock.app import settings as configuration
 from interlock.app.faces import Approvals, Connections, Runs, UnknownTarget
+from interlock.app.providing import Providers
 from interlock.app.settings import Settings, SettingsFile
 from interlock.app.telling import OnEvent, Teller
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
@@ -39,7 +40,7 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `connections` and `catalog` are its rooms.
+    `runs`, `approvals`, `connections`, `providers` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -50,6 +51,7 @@ class Interlock:
         self.runs = Runs(parts, caller)
         self.approvals = Approvals(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
+        self.providers = Providers(parts, caller)
 
     @classmethod
     @asynccontextmanager

@@ -1,6 +1,7 @@
 """Which capabilities there are.
 
-Owns: discovery of connectors, lookup and search of capabilities, and the validation of values against their schemas.
+Owns: discovery of connectors, lookup and search of capabilities, the validation of values against their schemas, and providers
+that a tenant imported.
 Refuses: connections, policy, execution. Invariants: a capability id means one operation of one connector version with one
 manifest digest; a connector is loaded when it is asked for, and a broken one never hides another; a mismatch names its place
 and never repeats a text.
@@ -17,7 +18,10 @@ from interlock.catalog.errors import (
     Mismatch,
     UnknownCapability,
     UnknownConnector,
+    UnknownProvider,
 )
+from interlock.catalog.importing import Coverage, Entry, Format, Imported, read_catalogue
+from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers
 
 __all__ = [
     "GROUP",
@@ -25,15 +29,24 @@ __all__ = [
     "Capability",
     "Catalog",
     "ConnectorBroken",
+    "Coverage",
     "Discovery",
     "DuplicateConnector",
+    "Entry",
     "Filter",
+    "Format",
+    "Imported",
     "Installed",
     "InvalidInput",
     "InvalidOutput",
+    "KeptProvider",
     "Mismatch",
     "Page",
+    "ProviderRecords",
+    "Providers",
     "UnknownCapability",
     "UnknownConnector",
+    "UnknownProvider",
     "discover",
+    "read_catalogue",
 ]

@@ -2,7 +2,8 @@
 
 NotFoundError
 ├── UnknownCapability    unknown_capability
-└── UnknownConnector     unknown_connector
+├── UnknownConnector     unknown_connector
+└── UnknownProvider      unknown_provider
 RequestError
 └── InvalidInput         invalid_input
 ProviderError
@@ -66,6 +67,18 @@ class UnknownConnector(NotFoundError):
             f"there is no connector {shown!r}; {hint}installed: {', '.join(known)}",
             details={"connector": shown, "known": list(known)},
         )
+
+
+class UnknownProvider(NotFoundError):
+    """No such provider was imported; `details.nearest` has names like it."""
+
+    code = "unknown_provider"
+    next_step = "`interlock providers list` shows what was imported; `interlock providers import FILE` imports more."
+
+    def __init__(self, provider_id: str, nearest: Sequence[str]) -> None:
+        shown = provider_id[:100]
+        hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+        super().__init__(f"there is no provider {shown!r}{hint}", details={"provider": shown, "nearest": list(nearest)})
 
 
 class InvalidInput(RequestError):

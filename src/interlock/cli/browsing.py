@@ -101,19 +101,7 @@ def show_connector(
         paper.line(" ", found.description)
         paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
         for profile in found.auth:
-            paper.heading(f"Connect by {profile.profile_id}")
-            paper.fields(
-                [
-                    ("service", profile.base_url),
-                    ("way", profile.grant.type.replace("_", " ")),
-                    ("asks for", ", ".join(each.name for each in profile.fields) or None),
-                    ("scopes", " ".join(profile.scopes_offered) or None),
-                    ("may be kept by", ", ".join(_KEEPERS[each] for each in profile.management_modes) or None),
-                    ("to connect", _POSTURES[profile.install]),
-                    ("when it no longer serves", None if profile.install == "none" else _POSTURES[profile.reauth]),
-                    ("tokens end", _RENEWALS[profile.renewal]),
-                ]
-            )
+            show_profile(paper, profile)
             if profile.grant.type == "manual" and len(profile.fields) == 1:
                 paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
             if profile.install in ("browser", "device", "automatic"):
@@ -125,6 +113,23 @@ def show_connector(
         )
 
     return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
+
+
+def show_profile(paper: "Paper", profile: "sdk.AuthProfile") -> None:
+    """One way to connect."""
+    paper.heading(f"Connect by {profile.profile_id}")
+    paper.fields(
+        [
+            ("service", profile.base_url),
+            ("way", profile.grant.type.replace("_", " ")),
+            ("asks for", ", ".join(each.name for each in profile.fields) or None),
+            ("scopes", " ".join(profile.scopes_offered) or None),
+            ("may be kept by", ", ".join(_KEEPERS[each] for each in profile.management_modes) or None),
+            ("to connect", _POSTURES[profile.install]),
+            ("when it no longer serves", None if profile.install == "none" else _POSTURES[profile.reauth]),
+            ("tokens end", _RENEWALS[profile.renewal]),
+        ]
+    )
 
 
 def list_capabilities(

@@ -27,6 +27,7 @@ _STYLES = {
 _STATES = {
     "completed": ("✔", "good"), "connected": ("✔", "good"), "approved": ("✔", "good"), "spent": ("✔", "good"),
     "responded": ("✔", "good"), "ok": ("✔", "good"), "allow": ("✔", "good"), "verified": ("✔", "good"),
+    "full": ("✔", "good"), "partial": ("!", "warn"), "refused": ("✘", "bad"),
     "passed": ("✔", "good"), "skipped": ("–", "faint"),
     "failed": ("✘", "bad"), "fail": ("✘", "bad"), "denied": ("✘", "bad"), "deny": ("✘", "bad"), "dead": ("✘", "bad"),
     "revoked": ("✘", "bad"), "altered": ("✘", "bad"), "malformed": ("✘", "bad"), "wrong_signer": ("✘", "bad"),

@@ -54,17 +54,20 @@ def _read(probe: sdk.Probe, answer: Answer, base_url: str, redactor: Redactor) -
         raise ProbeFailed(f"{base_url} does not accept this credential (401)")
     if answer.status >= 300:
         raise ProbeFailed(f"{base_url} answered {answer.status} when asked whose credential this is")
-    try:
-        body = parse_json(redactor.data(answer.body), what="probe's answer")
-    except InvalidJson as error:
-        raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
-    named = sdk.read_pointer(body, probe.subject)
+    named = None if probe.subject is None else _named(probe.subject, redactor.data(answer.body), base_url)
     scopes, ends = (answer.headers.get((name or "").lower()) for name in (probe.scopes_header, probe.expires_header))
     return Probed(
         subject=named if isinstance(named, str) and named else None,
         scopes=None if scopes is None else frozenset(part.strip() for part in scopes.split(",") if part.strip()),
         expires_at=None if ends is None else _end(ends, answer.asked_at),
     )
+
+
+def _named(subject: str, answer: bytes, base_url: str) -> object:
+    try:
+        return sdk.read_pointer(parse_json(answer, what="probe's answer"), subject)
+    except InvalidJson as error:
+        raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
 
 
 def _end(stated: str, now: datetime) -> datetime | None:

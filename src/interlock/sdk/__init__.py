@@ -20,6 +20,7 @@ from interlock.sdk.auth import (
     Renewal,
     fits,
 )
+from interlock.sdk.check_grant import RESERVED as RESERVED_FIELDS
 from interlock.sdk.commands import Command, command_output, command_refusal, script_input, script_output
 from interlock.sdk.commands import command as build_command
 from interlock.sdk.declare import (
@@ -63,6 +64,7 @@ from interlock.sdk.errors import (
     InvalidForProvider,
     InvalidManifest,
     InvalidPathValue,
+    InvalidProvider,
     OperationFailed,
     Problem,
     ProviderUnavailable,
@@ -110,6 +112,7 @@ from interlock.sdk.profiles import (
 )
 from interlock.sdk.program import Output, Program, program
 from interlock.sdk.projection import ordered
+from interlock.sdk.provider import PROVIDER_CONTRACT, Paging, Provider, read_provider
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
 from interlock.sdk.requests import check_path
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
@@ -143,6 +146,8 @@ __all__ = [
     "CONTRACT",
     "FAILURES",
     "FORBIDDEN_HEADERS",
+    "PROVIDER_CONTRACT",
+    "RESERVED_FIELDS",
     "SAFE_METHODS",
     "AuthFailed",
     "AuthProfile",
@@ -171,6 +176,7 @@ __all__ = [
     "InvalidForProvider",
     "InvalidManifest",
     "InvalidPathValue",
+    "InvalidProvider",
     "Keywords",
     "ManagementMode",
     "Manifest",
@@ -180,11 +186,13 @@ __all__ = [
     "Output",
     "Page",
     "Pagination",
+    "Paging",
     "Placement",
     "Posture",
     "Probe",
     "Problem",
     "Program",
+    "Provider",
     "ProviderUnavailable",
     "Purpose",
     "QueryPlace",
@@ -257,6 +265,7 @@ __all__ = [
     "put",
     "put_pointer",
     "read_pointer",
+    "read_provider",
     "reconciliation",
     "request",
     "same",

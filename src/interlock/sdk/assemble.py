@@ -45,7 +45,7 @@ def assemble(raw: object, *, source: str) -> Manifest:
         for each in _listed(Operation, drafts, "operations", "operation_id", problems)
     ]
     triggers = _listed(Trigger, data.get("triggers", []), "triggers", "trigger_id", problems)
-    head = _parsed(Manifest, {**data, "auth": [], "operations": [], "triggers": []}, "", problems)
+    head = parsed(Manifest, {**data, "auth": [], "operations": [], "triggers": []}, "", problems)
     for name, most, found in (("auth", 20, auth), ("operations", 1000, operations), ("triggers", 200, triggers)):
         if len(found) > most:
             problems.append(Problem(path=name, problem=f"there are {len(found)}; the limit is {most}"))
@@ -93,8 +93,8 @@ def _items(value: object, path: str, problems: list[Problem]) -> Sequence[object
 def _listed(model: type[M], value: object, path: str, key: str | None, problems: list[Problem]) -> list[M]:
     found: list[M] = []
     for index, item in enumerate(_items(value, path, problems)):
-        parsed = _parsed(model, item, f"{path}[{_member(item, key) or index}]", problems)
-        found += [] if parsed is None else [parsed]
+        part = parsed(model, item, f"{path}[{_member(item, key) or index}]", problems)
+        found += [] if part is None else [part]
     return found
 
 
@@ -102,7 +102,8 @@ def _member(item: object, key: str | None) -> object:
     return cast("dict[str, object]", item).get(key or "") if isinstance(item, dict) else None
 
 
-def _parsed(model: type[M], value: object, path: str, problems: list[Problem]) -> M | None:
+def parsed(model: type[M], value: object, path: str, problems: list[Problem]) -> M | None:
+    """The part of plain data, or None and what is wrong with it among the problems."""
     try:
         # The JSON mode of a strict model takes lists for tuples and texts for enums, and nothing else.
         return model.model_validate_json(orjson.dumps(value))

@@ -64,12 +64,12 @@ Placement: TypeAlias = Annotated[HeaderPlace | QueryPlace | CertificatePlace, py
 
 
 class Probe(Part):
-    """How to ask the service who a credential is: GET `path`; `subject` is a pointer to the account's name in the
-    answer; `scopes_header` holds the granted scopes, separated by commas; `expires_header` the moment at which the credential
-    ends, as RFC 3339 or as GitHub writes it."""
+    """How to ask the service who a credential is: GET `path`; `subject` is a pointer to the account's name in the answer, left
+    out where it names nobody; `scopes_header` holds the granted scopes, separated by commas; `expires_header` the moment at
+    which the credential ends, as RFC 3339 or as GitHub writes it."""
 
     path: Text
-    subject: str
+    subject: str | None = None
     scopes_header: Text | None = None
     expires_header: Text | None = None
 

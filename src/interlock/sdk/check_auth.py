@@ -53,7 +53,7 @@ def profile_problems(path: str, profile: AuthProfile, *, shown: AbstractSet[str]
         yield from _apply_problems(f"{path}.apply", profile, shown)
         yield from grant_problems(f"{path}.grant", profile)
     if profile.probe is not None:
-        yield from pointer_problems(f"{path}.probe.subject", profile.probe.subject)
+        yield from pointer_problems(f"{path}.probe.subject", profile.probe.subject or "")
         try:
             check_path(profile.probe.path)
         except ValueError as error:

@@ -9,7 +9,9 @@ Draft: TypeAlias = dict[str, Any]
 """A part of a manifest as plain data."""
 
 
-def probe(path: str, *, subject: str, scopes_header: str | None = None, expires_header: str | None = None) -> Draft:
+def probe(
+    path: str, *, subject: str | None = None, scopes_header: str | None = None, expires_header: str | None = None
+) -> Draft:
     """How to ask who a credential is: a GET, the pointer to the account's name, the headers with the granted scopes and with
     the credential's end."""
     return given(path=path, subject=subject, scopes_header=scopes_header, expires_header=expires_header)

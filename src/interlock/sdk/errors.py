@@ -1,7 +1,8 @@
 """What goes wrong in connectors: a manifest that contradicts itself, and a service that refuses or fails.
 
 ConfigurationError
-└── InvalidManifest          invalid_manifest
+├── InvalidManifest          invalid_manifest
+└── InvalidProvider          invalid_provider
 RequestError
 ├── InvalidPathValue         invalid_path_value
 └── InvalidArgument          invalid_argument
@@ -59,6 +60,24 @@ class InvalidManifest(ConfigurationError):
                     {"path": each.path, "problem": each.problem, "suggestion": each.suggestion, "line": each.line}
                     for each in self.problems
                 ],
+            },
+        )
+
+
+class InvalidProvider(ConfigurationError):
+    """A provider's description, or the file that holds some, is wrong. All problems are in `problems` and in `details`."""
+
+    code = "invalid_provider"
+    next_step = "Correct every place that the message names; they are all listed."
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
+        super().__init__(
+            f"{source} has {len(self.problems)} problem(s):\n{lines}",
+            details={
+                "source": source,
+                "problems": [{"path": each.path, "problem": each.problem} for each in self.problems],
             },
         )
 

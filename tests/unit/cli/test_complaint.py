@@ -58,15 +58,15 @@ EXIT_CODES = {
         input_holds_secret install_ended install_not_found install_unsupported install_used
         invalid_allowance invalid_argument invalid_budget invalid_configuration
         invalid_connection_transition invalid_edit invalid_grant invalid_input invalid_json invalid_manifest
-        invalid_packet invalid_path_value invalid_policy invalid_ref invalid_request invalid_scenario
-        invalid_settings invalid_store_url invalid_trust key_exposed key_invalid key_missing key_present
-        kms_missing manifest_changed missing_scopes no_connection no_credentials not_approved
-        not_cancellable not_found reauth_required request_too_large request_too_slow role_missing
-        root_refused rule_astray run_not_found run_not_held run_not_waiting sandbox_not_enforced
-        secret_exposed secret_unavailable self_review stale_execution store_not_kept subject_broken
-        target_refused telemetry_missing token_missing unauthenticated unknown_capability unknown_connector
-        unknown_place unknown_sandbox unknown_subject unknown_target usage wrong_connector wrong_host
-        wrong_key
+        invalid_packet invalid_path_value invalid_policy invalid_provider invalid_ref invalid_request
+        invalid_scenario invalid_settings invalid_store_url invalid_trust key_exposed key_invalid
+        key_missing key_present kms_missing manifest_changed missing_scopes no_connection no_credentials
+        not_approved not_cancellable not_found reauth_required request_too_large request_too_slow
+        role_missing root_refused rule_astray run_not_found run_not_held run_not_waiting
+        sandbox_not_enforced secret_exposed secret_unavailable self_review stale_execution store_not_kept
+        subject_broken target_refused telemetry_missing token_missing unauthenticated unknown_capability
+        unknown_connector unknown_place unknown_provider unknown_sandbox unknown_subject unknown_target
+        usage wrong_connector wrong_host wrong_key
     """,
     3: """
         over_budget

@@ -32,6 +32,7 @@ from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
 from interlock.adapters.sql.preflight import Finding, preflight
+from interlock.adapters.sql.providers import ProviderRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.transaction import connection, lock
@@ -52,6 +53,7 @@ __all__ = [
     "LedgerSink",
     "MigrationReport",
     "MigrationsPending",
+    "ProviderRecords",
     "RowRefused",
     "SchemaTooNew",
     "SqlLedger",

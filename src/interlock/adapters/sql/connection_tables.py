@@ -1,9 +1,10 @@
-"""The tables of connections: accounts, sealed credential versions, leases, installs, clients, and what happened."""
+"""The tables of connections: accounts, sealed credential versions, leases, installs, clients, what happened, and providers."""
 
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -165,4 +166,21 @@ connection_events = Table(
     Column("at", Moment, nullable=False),
     Column("body", Text, nullable=False),
     Column("hash", String(80), nullable=False),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    Column("tenant_id", NAME, primary_key=True),
+    Column("provider_id", String(60), primary_key=True),
+    Column("provider_json", Text, nullable=False),
+    Column("digest", String(80), nullable=False),
+    Column("format", String(20), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("source_digest", String(80), nullable=False),
+    Column("entry_id", Text, nullable=False),
+    Column("missing", Text, nullable=False),
+    Column("open_host", Boolean, nullable=False),
+    Column("imported_by", NAME, nullable=False),
+    Column("imported_at", Moment, nullable=False),
 )

@@ -26,6 +26,7 @@ from interlock.adapters.sql.connection_tables import (
     installs,
     leases,
     oauth_clients,
+    providers,
 )
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "metadata",
     "oauth_clients",
     "owners",
+    "providers",
     "runs",
     "sends",
     "validators",

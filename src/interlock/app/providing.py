@@ -1,0 +1,47 @@
+"""`il.providers`: services that were imported from catalogues, or described by hand."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from interlock import catalog
+from interlock.app.arguments import checked
+from interlock.kernel import Caller
+
+if TYPE_CHECKING:
+    from interlock.app.assembly import Parts
+
+
+class Providers:
+    """Providers of this tenant."""
+
+    def __init__(self, parts: "Parts", caller: Caller) -> None:
+        self._parts = parts
+        self._caller = caller
+
+    @checked
+    async def import_catalogue(
+        self,
+        content: bytes,
+        *,
+        form: catalog.Format = "interlock",
+        called: str = "a catalogue",
+        only: Sequence[str] = (),
+    ) -> catalog.Imported:
+        """Take over the entries of a catalogue (a file's content), or those of these names, and tell of each how much. `called`
+        is what the file is called on record. Raises InvalidProvider."""
+        if (refusal := self._parts.store.refusal) is not None:
+            raise refusal
+        found = catalog.read_catalogue(content, form=form, source=called)
+        found = found.only(only) if only else found
+        await self._parts.providers.keep(self._caller, found)
+        return found
+
+    @checked
+    async def list(self, *, cursor: str | None = None, limit: int = 100) -> Sequence[catalog.KeptProvider]:
+        """Providers in the order of their names; go on with `cursor` = the last name. Raises RequestError."""
+        return await self._parts.providers.list_providers(self._caller, cursor=cursor, limit=limit)
+
+    @checked
+    async def fetch(self, provider: str) -> catalog.KeptProvider:
+        """One provider. Raises UnknownProvider."""
+        return await self._parts.providers.fetch(self._caller, provider)
