@@ -58,6 +58,10 @@ def _aware(value: object) -> bool:
     return isinstance(value, datetime) and value.tzinfo is not None
 
 
+def _flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _above_zero(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
@@ -81,7 +85,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("max_attempts", "after_seq"), _COUNT),
     "source": _of((str, Mapping), "a text or a mapping of texts"),
     "target": _Kind("a text or a list of texts", _text_or_texts),
-    **dict.fromkeys(("timeout", "seconds"), _of((int, float), "a number of seconds")),
+    **dict.fromkeys(("timeout", "seconds", "overlap"), _of((int, float), "a number of seconds")),
     **dict.fromkeys(("reason", "note"), _Kind(f"a text of at most {MAX_REMARK} characters, none of them a control", _remark)),
     **dict.fromkeys(("since", "until", "expires_at"), _Kind("a datetime with a time zone", _aware)),
     "limit": _LIMIT,
@@ -93,6 +97,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "content": _of(bytes, "bytes"),
     **dict.fromkeys(("called", "form"), _TEXT),
     "only": _TEXTS,
+    "at_provider": _Kind("True or False", _flag),
     "seen": _of(StrEnum, "a member of Seen"),
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip

@@ -42,11 +42,12 @@ class Parts:
     keyring: keys.Keyring
     evidence: sql.LedgerSink
     errands: connections.Errands
+    """For what is done outside of runs; its evidence goes to `evidence`."""
     desk: connections.Desk
     leases: connections.Leases
     refreshing: connections.Refreshing
     providers: catalog.Providers
-    """For what is done outside of runs; its evidence goes to `evidence`."""
+    revoking: connections.Revoking
 
 
 async def assemble(
@@ -256,7 +257,20 @@ def _rooms(
         desk=connections.Desk(means),
         refreshing=refreshing,
         providers=catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock),
+        revoking=_revoking(means, wiring),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
+    )
+
+
+def _revoking(means: connections.Means, wiring: runs.Wiring) -> connections.Revoking:
+    return connections.Revoking(
+        means.store,
+        means.records,
+        means.cipher,
+        wiring.connections,
+        means.revoker(),
+        profile=means.profile,
+        clock=means.clock,
     )
 
 

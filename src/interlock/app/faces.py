@@ -302,9 +302,11 @@ class Connections:
         return await self._parts.wiring.connections.fetch_connection(self._caller, ref)
 
     @checked
-    async def revoke(self, ref: str, *, reason: str = "") -> "connections.Connection":
-        """Wipe every credential version and end every lease. Raises ConnectionNotFound."""
-        return await self._parts.wiring.connections.revoke(self._caller, ref, reason)
+    async def revoke(self, ref: str, *, reason: str = "", at_provider: bool = True) -> "connections.Connection":
+        """Wipe every credential version and end every lease; then have the service end the tokens, where the profile says how,
+        unless that is not wanted. The last event tells what came of that (`provider_revoked`, `provider_revoke_failed`).
+        Raises ConnectionNotFound."""
+        return await self._parts.revoking.revoke(self._caller, ref, reason, at_provider=at_provider)
 
     @checked
     async def refresh(self, ref: str) -> "connections.Connection":

@@ -9,6 +9,8 @@ from interlock.cli import leasing
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock import connections
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper, Words
@@ -107,17 +109,35 @@ async def revoke(
     desk: "Desk",
     ref: _Ref,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")] = "",
+    *,
+    only_here: Annotated[bool, typer.Option("--only-here", help="Do not ask the service to end the token.")] = False,
 ) -> "Answer":
     """Revoke a connection.
 
-    Every version of its credential is erased, and nothing can use it any more. The token itself lives on at the service:
-    revoke it there as well.
+    Every version of its credential is erased, and nothing can use it any more. Then the service is asked to end the token, if
+    it is known how; if not, or if that fails, it is said, and the token lives on there: end it there as well.
 
     Example:
       interlock connections revoke github --reason 'laptop lost'
     """
     async with desk.open() as il:
-        return _described(await il.connections.revoke(ref, reason=reason))
+        made = await il.connections.revoke(ref, reason=reason, at_provider=not only_here)
+        [last] = await il.connections.events(made.connection_id, after_seq=made.head_seq - 1)
+    return _described(made, [("at the service", _fate(last))])
+
+
+def _fate(last: "connections.ConnectionEvent") -> "Words":
+    """What became of the token at the service, by the last event of a connection that was revoked."""
+    from interlock import connections
+    from interlock.cli.paper import Ink
+
+    match last.type:
+        case connections.Happening.PROVIDER_REVOKED:
+            return "ended, too"
+        case connections.Happening.PROVIDER_REVOKE_FAILED:
+            return Ink(f"may live on ({last.record()['reason']}): end it there", "warn")
+        case _:
+            return "lives on: end it there"
 
 
 def _state(made: "connections.Connection") -> str:
@@ -147,7 +167,7 @@ def _end(made: "connections.Connection") -> "Words | None":
     return Ink(f"{moment(ends)} ({told}: connect again)", "warn")
 
 
-def _described(made: "connections.Connection") -> "Answer":
+def _described(made: "connections.Connection", more: "Sequence[tuple[str, Words]]" = ()) -> "Answer":
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
     from interlock.cli.text import moment
@@ -164,6 +184,7 @@ def _described(made: "connections.Connection") -> "Answer":
                 ("reason", made.reason),
                 ("made", f"{moment(made.created_at)} by {made.created_by}"),
                 ("changed", moment(made.updated_at)),
+                *more,
             ]
         )
 

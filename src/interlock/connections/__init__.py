@@ -81,6 +81,7 @@ from interlock.connections.ports import (
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
 from interlock.connections.refreshing import Refreshing
+from interlock.connections.revoking import Revoker, Revoking
 from interlock.connections.sealing import binding_of as credential_binding
 from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
@@ -149,6 +150,8 @@ __all__ = [
     "Refreshing",
     "Registration",
     "Resolved",
+    "Revoker",
+    "Revoking",
     "Sealed",
     "SealedRow",
     "SecretExposed",

@@ -33,6 +33,8 @@ STANDARD: Final[Mapping[str, sdk.grants.RefusalCode]] = MappingProxyType(
         "authorization_pending": "authorization_pending",
         "slow_down": "slow_down",
         "expired_token": "expired_token",
+        # RFC 7009 §2.2.1
+        "unsupported_token_type": "unsupported",
         # RFC 8707 §2
         "invalid_target": "misconfigured",
     }
@@ -130,6 +132,13 @@ def read_codes(grant: sdk.grants.Device, answer: Answer) -> Codes:
         interval=_INTERVAL if interval is None else min(max(interval, 1.0), 300.0),
         expires_at=shapes.end(rule, document, answer) or answer.asked_at + _CODES_LIVE,
     )
+
+
+def check_ended(rule: sdk.grants.TokenAnswer, answer: Answer) -> None:
+    """Whether the provider ended a token. What a success has to say beside is not looked at (RFC 7009 §2.2). Raises
+    GrantRefused."""
+    if not 200 <= answer.status < 300 or shapes.error_at(shapes.document(rule, answer), rule.error) is not None:
+        checked(rule, answer)
 
 
 def checked(rule: sdk.grants.TokenAnswer, answer: Answer) -> JSON:

@@ -185,9 +185,11 @@ class Connections:
         found = await self._store.read(lambda tx: self._records.find_lease(tx, caller.tenant_id, lease_id))
         return None if found is None else found[0]
 
-    async def revoke(self, caller: Caller, ref: str, reason: str) -> Connection:
+    async def revoke(
+        self, caller: Caller, ref: str, reason: str, *, look: Callable[[Tx, Connection], None] | None = None
+    ) -> Connection:
         """End the connection: every secret version is erased, every lease is revoked. Revoked twice is revoked. The reason is
-        kept without the connection's own secrets.
+        kept without the connection's own secrets. `look` sees the connection in the same transaction, before that.
 
         Raises ConnectionNotFound.
         """
@@ -202,6 +204,8 @@ class Connections:
             why = leases.line(reason) or None
 
             def wipe(tx: Tx) -> None:
+                if look is not None:
+                    look(tx, connection)
                 self._records.wipe(tx, connection.connection_id, at=now)
 
             after = transitions.move(connection, State.REVOKED, at=now, reason=why)

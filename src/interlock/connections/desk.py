@@ -264,7 +264,13 @@ class Desk:
     async def cancel(self, install: Install) -> Install:
         """End it. One that has ended stays as it is. Raises InstallUsed if it was changed meanwhile."""
         cancelled = install_machine.cancel(install, at=self._means.clock.now())
-        return install if cancelled is install else await self._proving.step(install, cancelled)
+        if cancelled is install:
+            return install
+        secrets = await self._proving.secrets(install) if install.state is InstallState.PROVEN else {}
+        after = await self._proving.step(install, cancelled)
+        if secrets:
+            await self._proving.give_back(install, secrets)
+        return after
 
     async def _open(self, find: Callable[[Tx], Install | None], what: str) -> Install:
         found = await self._means.store.read(find)

@@ -29,6 +29,7 @@ class Happening(StrEnum):
     LEASE_REVOKED = "lease_revoked"
     REVOKED = "revoked"
     PROVIDER_REVOKED = "provider_revoked"
+    PROVIDER_REVOKE_FAILED = "provider_revoke_failed"
     DISABLED = "disabled"
 
 

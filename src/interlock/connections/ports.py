@@ -121,6 +121,10 @@ class Records(Protocol):
         superseded before."""
         ...
 
+    def list_held(self, tx: Tx, connection_id: str) -> Sequence[Credential]:
+        """The credential versions of a connection that are not erased, oldest first."""
+        ...
+
     def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[Connection]:
         """Connections of any tenant whose refresh is due, the longest due first."""
         ...

@@ -1,6 +1,8 @@
 """From a code, or from what was given, to a credential that is proven to work, and to a connection."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -30,9 +32,12 @@ from interlock.connections.installs import Flow, Found, Install, InstallState, R
 from interlock.connections.model import Connection, ManagementMode, Refresh, State
 from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
+from interlock.connections.revoking import Held, Revoker, is_shared
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
 from interlock.kernel import Caller, Clock, IdSource, InterlockError, Retry, Secret, Store, Tx
+
+_log = logging.getLogger(__name__)
 
 _CLIENT_UNKNOWN: Final = frozenset({Reason.INVALID_CLIENT, Reason.UNAUTHORIZED_CLIENT})
 _NOT_YET: Final = frozenset({"authorization_pending", "slow_down", "temporarily_unavailable"})
@@ -56,6 +61,10 @@ class Means:
     ids: IdSource
     random_bytes: Callable[[int], bytes]
 
+    def revoker(self) -> Revoker:
+        """Who ends tokens at their service."""
+        return Revoker(self.errands, self.client, clock=self.clock, random_bytes=self.random_bytes)
+
 
 class Proving:
     """The steps of an install that need more than its own row."""
@@ -63,6 +72,7 @@ class Proving:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._safe = Safe(means.cipher)
+        self._revoker = means.revoker()
 
     async def find(self, caller: Caller, name: str) -> Connection | None:
         """The tenant's connection of that name."""
@@ -165,14 +175,15 @@ class Proving:
             client = self._client(install, {**install.params, **secrets})
             tokens = await obtaining.obtain(profile, values, client=client, send=send, at=at)
             kept = {name: secret for name, secret in secrets.items() if name in profile.secret_fields}
-            sealable = fields.sealed(profile, {**install.params, **kept}, tokens)
-            probed = await probe(
-                profile,
-                sealable,
-                base_url=install.base_url or profile.base_url,
-                tenant_id=install.tenant_id,
-                errands=means.errands,
-            )
+            async with self._or_given_back(install, {**kept, **tokens.secrets()}):
+                sealable = fields.sealed(profile, {**install.params, **kept}, tokens)
+                probed = await probe(
+                    profile,
+                    sealable,
+                    base_url=install.base_url or profile.base_url,
+                    tenant_id=install.tenant_id,
+                    errands=means.errands,
+                )
         except errors.GrantRefused as refused:
             if install.flow is Flow.DEVICE and refused.reason in _NOT_YET:
                 waiting = await self._wait_longer(install)
@@ -188,7 +199,40 @@ class Proving:
                 await self._wait_longer(install)
                 raise
             raise await self.failed(install, Reason.SERVICE_FAILED) from error
-        return await self._proven(install, tokens, sealable, probed)
+        async with self._or_given_back(install, sealable):
+            return await self._proven(install, tokens, sealable, probed)
+
+    @asynccontextmanager
+    async def _or_given_back(self, install: Install, secrets: Mapping[str, Secret]) -> AsyncGenerator[None]:
+        """What fails in here has nobody use these tokens."""
+        try:
+            yield
+        except InterlockError:
+            await self.give_back(install, secrets)
+            raise
+
+    async def give_back(self, install: Install, secrets: Mapping[str, Secret]) -> None:
+        """Have the service end the tokens of an install that came to nothing, if its profile says how, and if that ends nothing
+        that is in use."""
+        means = self._means
+        grant = (profile := self.profile(install)).grant
+        if sdk.grants.revocation(grant, secrets) is None:
+            return
+        subject = None if install.found is None else install.found.subject
+        if sdk.grants.revoked_with(grant) == "account" and await is_shared(
+            means.store, means.records, install.tenant_id, install.connector_id, subject=subject
+        ):
+            return
+        held = Held(
+            tenant_id=install.tenant_id,
+            connector_id=install.connector_id,
+            about=install.install_id,
+            base_url=install.base_url,
+            given=install.params,
+            secrets=secrets,
+        )
+        if (reason := await self._revoker.end(profile, held)) is not None:
+            _log.warning("the tokens of %s may live on at the service: %s", install.install_id, reason)
 
     async def _wait_longer(self, install: Install) -> Install:
         return await self.step(install, install_machine.wait_longer(install, at=self._means.clock.now()))
@@ -217,7 +261,12 @@ class Proving:
             standing = await self._means.store.read(
                 lambda tx: self._means.changing.look_up(tx, owner, install.connection_name)
             )
-            if (connection := await self._try_complete(install, install.found, secrets, owner, standing)) is not None:
+            try:
+                connection = await self._try_complete(install, install.found, secrets, owner, standing)
+            except errors.InstallFailed:
+                await self.give_back(install, secrets)
+                raise
+            if connection is not None:
                 return connection
         raise errors.ConnectionChanged(f"connection {install.connection_name!r} is being changed by others")
 

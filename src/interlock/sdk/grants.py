@@ -4,7 +4,7 @@ The texts of an exchange are templates (`fill`): what a step knows is listed in 
 standard asks for are added (`exchanges`); a parameter of the same name says otherwise, and null leaves it out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, TypeAlias, cast
 
@@ -86,12 +86,17 @@ class RefreshRule(Part):
     reuse_grace_seconds: Seconds = 0
 
 
+Reach: TypeAlias = Literal["token", "grant", "account"]
+"""What ends at a provider with a token: it alone, all of the same consent, or all that the account ever let us have."""
+
+
 class RevokeRule(Part):
-    """How the provider is told that a token is to end (RFC 7009). `of`: which one; ending a refresh token is to end what came
-    of it."""
+    """How the provider is told that a token is to end (RFC 7009). `of`: which one; the access token where there is no refresh
+    token. `ends`: what ends with it."""
 
     exchange: Exchange
     of: Literal["refresh_token", "access_token"] = "refresh_token"
+    ends: Reach = "account"
 
 
 class Assertion(Part):
@@ -302,6 +307,19 @@ def exchanges(grant: Grant) -> dict[Step, Exchange]:
         standard = {"token": f"{{{grant.revoke.of}}}", "token_type_hint": grant.revoke.of}
         found["revoke"] = _with(grant.revoke.exchange, standard)
     return found
+
+
+def revocation(grant: Grant, held: Container[str]) -> Exchange | None:
+    """The request that ends a credential that has these fields; None if the profile knows none."""
+    if isinstance(grant, OAuthGrant) and grant.revoke is not None and grant.revoke.of not in held:
+        other = grant.revoke.model_copy(update={"of": "access_token"})
+        grant = grant.model_copy(update={"revoke": other})
+    return exchanges(grant).get("revoke")
+
+
+def revoked_with(grant: Grant) -> Reach:
+    """What ends at the provider when a credential of this grant is ended there."""
+    return grant.revoke.ends if isinstance(grant, OAuthGrant) and grant.revoke is not None else "token"
 
 
 def _again(token: Exchange) -> Exchange:

@@ -178,6 +178,12 @@ class ConnectionRecords:
             .values(superseded_at=at, overlap_until=overlap_until)
         )
 
+    def list_held(self, tx: Tx, connection_id: str) -> Sequence[connections.Credential]:
+        held = (credentials.c.connection_id == connection_id, credentials.c.revoked_at.is_(None))
+        columns = [credentials.c[name] for name in _CREDENTIAL]
+        found = session(tx).execute(select(*columns).where(*held).order_by(credentials.c.version))
+        return [credential_from(row) for row in found]
+
     def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[connections.Connection]:
         wanted = _LISTED.where(accounts.c.refresh_due_at.is_not(None), accounts.c.refresh_due_at <= now)
         found = session(tx).execute(wanted.order_by(accounts.c.refresh_due_at).limit(limit))

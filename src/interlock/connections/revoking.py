@@ -1,0 +1,172 @@
+"""Ending tokens at the service that gave them (RFC 7009). Here they are ended first, whatever comes of it there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from interlock import sdk
+from interlock.connections import answer, discovery, exchange, installs
+from interlock.connections.changing import Change
+from interlock.connections.connections import Connections
+from interlock.connections.errands import Errands
+from interlock.connections.errors import ErrandFailed, GrantRefused
+from interlock.connections.exchange import Client
+from interlock.connections.history import Happening, Told
+from interlock.connections.model import Connection, Credential, SourceKind
+from interlock.connections.ports import Cipher, Records, Standing
+from interlock.connections.safe import Safe
+from interlock.connections.transitions import USABLE
+from interlock.kernel import Caller, Clock, InterlockError, Secret, Store, Tx
+
+OTHERS_DEPEND: Final = "others_depend"
+"""The service would end what other connections of the account use, too."""
+
+_PAUSES: Final = (0.5, 2.0, None)
+_MOST_OTHERS: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Tokens that are to end, with what was given for them. `about` is the connection or the install that they are of."""
+
+    tenant_id: str
+    connector_id: str
+    about: str
+    base_url: str | None
+    given: Mapping[str, str]
+    secrets: Mapping[str, Secret]
+
+
+class Revoker:
+    """Asks services to end tokens."""
+
+    def __init__(
+        self,
+        errands: Errands,
+        client: Callable[[str], Client | None],
+        *,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._errands = errands
+        self._client = client
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    async def end(self, profile: sdk.AuthProfile, held: Held) -> str | None:
+        """Have it end the tokens. None if they are ended, else why nobody knows that they are. Tried three times, which does no
+        harm."""
+        for pause in _PAUSES:
+            try:
+                await self._ask(profile, held)
+            except GrantRefused as refused:
+                reason, passing = f"revoke_{refused.reason}", refused.reason == "temporarily_unavailable"
+            except ErrandFailed:
+                reason, passing = "revoke_unanswered", True
+            except InterlockError as error:
+                reason, passing = f"revoke_{error.code}"[:60], False
+            else:
+                return None
+            if pause is None or not passing:
+                return reason
+            await self._clock.sleep(pause)
+        raise AssertionError
+
+    async def _ask(self, profile: sdk.AuthProfile, held: Held) -> None:
+        asked = sdk.grants.revocation(profile.grant, held.secrets)
+        assert asked is not None
+        given: dict[str, sdk.fill.Value] = {**held.given, **held.secrets}
+        client = exchange.client_of(given) or self._client(held.connector_id)
+        values = exchange.known(
+            profile,
+            given,
+            base_url=held.base_url or profile.base_url,
+            client=client,
+            at=self._clock.now(),
+            nonce=installs.new_token(self._random_bytes).reveal(),
+        )
+        errand = exchange.build(asked, values, client=client)
+        answer.check_ended(
+            asked.answer, await self._errands.send(errand, tenant_id=held.tenant_id, subject_id=held.about)
+        )
+
+
+async def is_shared(store: Store, records: Records, tenant_id: str, connector_id: str, *, subject: str | None) -> bool:
+    """Whether a connection that serves uses the same account, as far as anybody knows."""
+    found = await store.read(lambda tx: records.list_candidates(tx, tenant_id, connector_id, limit=_MOST_OTHERS))
+    usable = [each for each, _ in found if each.state in USABLE]
+    return any(subject is None or each.subject in (None, subject) for each in usable)
+
+
+class Revoking:
+    """Revokes connections, here and at their service."""
+
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        cipher: Cipher,
+        accounts: Connections,
+        revoker: Revoker,
+        *,
+        profile: Callable[[str, str], sdk.AuthProfile],
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._safe = Safe(cipher)
+        self._accounts = accounts
+        self._revoker = revoker
+        self._profile = profile
+        self._clock = clock
+
+    async def revoke(self, caller: Caller, ref: str, reason: str, *, at_provider: bool = True) -> Connection:
+        """End the connection as `Connections.revoke` does, and then its tokens at the service, if its profile says how. The
+        events say what came of that. Raises ConnectionNotFound."""
+        ended: list[Credential] = []
+
+        def look(tx: Tx, connection: Connection) -> None:
+            ended[:] = self._records.list_held(tx, connection.connection_id)
+
+        after = await self._accounts.revoke(caller, ref, reason, look=look)
+        if not at_provider or not ended or after.secret_source is not SourceKind.STORED:
+            return after
+        try:
+            profile = discovery.settled(self._profile(after.connector_id, after.profile_id), after.params)
+        except InterlockError as error:
+            return await self._tell(caller, after, ended, f"revoke_{error.code}"[:60])
+        if sdk.grants.revocation(profile.grant, ended[-1].fields) is None:
+            return after
+        if sdk.grants.revoked_with(profile.grant) == "account" and await is_shared(
+            self._store, self._records, after.tenant_id, after.connector_id, subject=after.subject
+        ):
+            return await self._tell(caller, after, ended, OTHERS_DEPEND)
+        reasons = [await self._end(after, profile, each) for each in ended]
+        return await self._tell(caller, after, ended, next((each for each in reasons if each is not None), None))
+
+    async def _end(self, connection: Connection, profile: sdk.AuthProfile, credential: Credential) -> str | None:
+        try:
+            secrets = await self._safe.open(credential)
+        except InterlockError as error:
+            return f"revoke_{error.code}"[:60]
+        held = Held(
+            tenant_id=connection.tenant_id,
+            connector_id=connection.connector_id,
+            about=connection.connection_id,
+            base_url=connection.base_url,
+            given=connection.params,
+            secrets=secrets,
+        )
+        return await self._revoker.end(profile, held)
+
+    async def _tell(
+        self, caller: Caller, connection: Connection, ended: Sequence[Credential], reason: str | None
+    ) -> Connection:
+        now = self._clock.now()
+        kind = Happening.PROVIDER_REVOKED if reason is None else Happening.PROVIDER_REVOKE_FAILED
+        told = Told(kind=kind, actor=caller.actor, reason=reason, data={"versions": [each.version for each in ended]})
+
+        def decide(standing: Standing) -> Change:
+            return Change(replace(standing[0], revision=standing[0].revision + 1, updated_at=now), [told])
+
+        return await self._accounts.changing.change(caller, connection.connection_id, decide, at=now)

@@ -1,0 +1,133 @@
+"""Tokens that are ended at the service when they are no longer wanted here (RFC 7009)."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+
+import auth_server as auth
+from auth_server import faults
+from fix_notes import Place
+from interlock import connections, plane
+from interlock.connections import State
+from interlock.kernel import InterlockError
+
+pytestmark = pytest.mark.anyio
+
+GRANT = pytest.mark.parametrize("place", [{"ends": "grant"}], indirect=True)
+
+
+async def told(place: Place) -> list[tuple[str, Any]]:
+    """What the events say, and why."""
+    found = await place.process.il.connections.events("acme")
+    return [(each.type.value, json.loads(each.body)["reason"]) for each in found]
+
+
+def alive(place: Place) -> int:
+    """How many tokens the service still takes."""
+    return sum(not each.revoked for each in place.server.books.tokens)
+
+
+async def test_a_connection_is_revoked_here_and_at_the_service(place: Place):
+    await place.connect()
+    after = await place.process.il.connections.revoke("acme", reason="laptop lost")
+    assert after.state is State.REVOKED
+    assert alive(place) == 0
+    assert await told(place) == [("connected", None), ("revoked", "laptop lost"), ("provider_revoked", None)]
+    asked = parse_qs(place.server.heard[-1].body.decode())
+    assert asked["token_type_hint"] == ["refresh_token"]
+    assert asked["token"] == [place.server.books.tokens[-1].refresh_token]
+    events = await place.process.il.connections.events("acme")
+    assert connections.check_history(after, events) is None
+    evidence = repr([each.canonical for each in await place.process.il.evidence()])
+    assert after.connection_id in evidence
+    assert "canary" not in evidence + repr(events)
+    await place.process.il.connections.revoke("acme")
+    assert place.server.calls["revoke"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "asked"),
+    [
+        (faults.UNAVAILABLE, "revoke_temporarily_unavailable", 3),
+        (faults.CUT, "revoke_unanswered", 3),
+        (faults.says(400, {"error": "unsupported_token_type"}), "revoke_unsupported", 1),
+        (faults.says(200, {"error": "invalid_client"}), "revoke_invalid_client", 1),
+    ],
+)
+async def test_it_is_revoked_here_whatever_the_service_does(place: Place, fault: auth.Fault, reason: str, asked: int):
+    await place.connect()
+    place.server.keep_failing("revoke", fault)
+    assert (await place.process.il.connections.revoke("acme")).state is State.REVOKED
+    assert (await told(place))[-2:] == [("revoked", None), ("provider_revoke_failed", reason)]
+    assert place.server.calls["revoke"] == asked
+
+
+async def test_a_service_that_comes_back_is_asked_again(place: Place):
+    await place.connect()
+    place.server.fail("revoke", faults.CRASH, faults.CUT)
+    await place.process.il.connections.revoke("acme")
+    assert (await told(place))[-1] == ("provider_revoked", None)
+    assert alive(place) == 0
+
+
+async def test_who_does_not_want_it_revokes_here_alone(place: Place):
+    await place.connect()
+    await place.process.il.connections.revoke("acme", at_provider=False)
+    assert (await told(place))[-1] == ("revoked", None)
+    assert alive(place) == 1
+
+
+async def test_what_others_use_is_not_ended_with_it(place: Place):
+    await place.connect()
+    await place.connect("other")
+    await place.process.il.connections.revoke("acme")
+    assert (await told(place))[-1] == ("provider_revoke_failed", "others_depend")
+    assert alive(place) == 2
+
+
+@GRANT
+async def test_one_consent_of_several_is_ended(place: Place):
+    await place.connect()
+    await place.connect("other")
+    await place.process.il.connections.revoke("acme")
+    assert (await told(place))[-1] == ("provider_revoked", None)
+    assert (await place.whose(connection="other")).output == {"login": auth.PERSON}
+
+
+@pytest.mark.parametrize("end", ["cancel", "fail"])
+@pytest.mark.parametrize("place", [{"ends": "grant"}, {}], indirect=True)
+async def test_tokens_of_an_install_that_came_to_nothing_are_ended(place: Place, end: str):
+    installs = place.process.il.connections.installs
+    if end == "cancel":
+        await installs.cancel((await place.agree()).install_id)
+    else:
+        place.server.fail("me", faults.CRASH)
+        with pytest.raises(connections.InstallFailed):
+            await place.agree()
+    assert (place.server.calls["revoke"], alive(place)) == (1, 0)
+
+
+@pytest.mark.parametrize(("place", "left"), [({"ends": "grant"}, 1), ({}, 2)], indirect=["place"])
+async def test_an_install_that_came_to_nothing_ends_nothing_that_is_used(place: Place, left: int):
+    await place.connect()
+    await place.process.il.connections.installs.cancel((await place.agree()).install_id)
+    assert alive(place) == left
+    assert (await place.whose()).output == {"login": auth.PERSON}
+
+
+async def test_a_call_that_is_about_to_leave_loses_its_lease(place: Place, monkeypatch: pytest.MonkeyPatch):
+    await place.connect()
+    execute = place.process.parts.wiring.node.execute
+
+    async def late(*args: Any, **more: Any) -> plane.Receipt:
+        await place.process.il.connections.revoke("acme")
+        return await execute(*args, **more)
+
+    monkeypatch.setattr(place.process.parts.wiring.node, "execute", late)
+    heard = place.server.calls["notes"]
+    with pytest.raises(InterlockError) as caught:
+        await place.note()
+    assert "revoked" in caught.value.message
+    assert place.server.calls["notes"] == heard == 0
