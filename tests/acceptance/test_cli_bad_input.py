@@ -203,9 +203,11 @@ def test_a_connection_expires_when_its_user_said_so(shell: Shell):
     line = ("connect", "github", "--token-env", "TOKEN", *url)
     assert "--expires-at" in refused(shell, *line, "--expires-at", "soon", code="usage")
     assert "the token expired" in refused(shell, *line, "--expires-at", "2020-01-31", code="invalid_grant")
-    shell.good(*line, "--expires-at", "2199-01-31")
+    assert "--overlap" in refused(shell, *line, "--overlap", "soon", code="usage")
+    assert "300 s" in refused(shell, *line, "--overlap", "6m", code="invalid_grant")
+    shell.good(*line, "--expires-at", "2199-01-31", "--overlap", "5m")
     with sqlite3.connect(shell.store) as session:
-        ends = session.execute("SELECT expires_at FROM credentials WHERE revoked_at IS NULL").fetchall()
+        ends = session.execute("SELECT expires_at FROM credentials WHERE superseded_at IS NULL").fetchall()
     session.close()
     assert ends == [(to_micros(datetime(2199, 1, 31, tzinfo=UTC)),)]
 

@@ -179,7 +179,7 @@ def test_a_program_needs_nobody(acme: Shell):
         (("acme", "--secret-env", "=X"), "--secret-env NAME=VARIABLE"),
         (("acme", "--secret-env", "a=NOT_SET"), "empty or not set"),
         (("acme", "--expires-at", "2027-01-31"), "--expires-at goes with a token"),
-        (("github", "--token-env", "TOKEN", "--device"), "a token goes with none of"),
+        (("github", "--token-env", "TOKEN", "--device"), "a token goes without"),
     ],
 )
 def test_a_wrong_command_line_begins_nothing(acme: Shell, arguments: tuple[str, ...], words: str):

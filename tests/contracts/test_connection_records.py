@@ -253,9 +253,45 @@ async def test_the_same_address_in_other_words_is_the_same_service(desk: Connect
     assert (again.connection_id, again.base_url) == (made.connection_id, "https://ghe.acme.dev/api")
 
 
+@pytest.mark.parametrize("overlap", [0, 120])
+async def test_leases_go_on_with_the_version_before_for_an_overlap(
+    desk: Connections, store: sql.SqlStore, clock: testing.ManualClock, overlap: int
+):
+    await desk.connect_token(ANN, GRANT)
+    lease = await leased(desk, store)
+    ref = plane.SecretRef(lease.lease_id, "token")
+    await desk.connect_token(ANN, replace(token("tok-second-0123456789"), overlap=timedelta(seconds=overlap)))
+    new = await desk.secrets_of(await resolve(desk))
+    assert [each.reveal() for each in new] == ["tok-second-0123456789"]
+    if overlap:
+        clock.advance(overlap - 1)
+        assert (await desk.redeem(ref, host=HOST, tenant_id="t1", run_id=RUN)).reveal() == TOKEN
+        clock.advance(1)
+    with pytest.raises(connections.LeaseRevoked):
+        await desk.redeem(ref, host=HOST, tenant_id="t1", run_id=RUN)
+    await sql.sweep(store, clock.now())
+    rows = tables.credentials.c
+    erased = await store.read(
+        lambda tx: sql.connection(tx).execute(select(rows.ciphertext.is_(None)).order_by(rows.version)).all()
+    )
+    assert [bool(each[0]) for each in erased] == [True, False]
+
+
+async def test_what_no_longer_serves_has_no_overlap(desk: Connections, store: sql.SqlStore):
+    await desk.connect_token(ANN, GRANT)
+    lease = await leased(desk, store)
+    await desk.report_rejected(ANN, await resolve(desk), "401")
+    await desk.connect_token(ANN, replace(token("tok-second-0123456789"), overlap=timedelta(seconds=60)))
+    ref = plane.SecretRef(lease.lease_id, "token")
+    with pytest.raises(connections.LeaseRevoked):
+        await desk.redeem(ref, host=HOST, tenant_id="t1", run_id=RUN)
+
+
 async def test_a_refused_grant_writes_nothing(desk: Connections):
     with pytest.raises(connections.InvalidGrant):
         await desk.connect_token(ANN, token("short"))
+    with pytest.raises(connections.InvalidGrant, match="0 to 300 s"):
+        await desk.connect_token(ANN, replace(GRANT, overlap=timedelta(seconds=301)))
     assert await desk.list_connections(ANN) == []
 
 

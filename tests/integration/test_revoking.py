@@ -96,6 +96,23 @@ async def test_one_consent_of_several_is_ended(place: Place):
     assert (await place.whose(connection="other")).output == {"login": auth.PERSON}
 
 
+@GRANT
+async def test_an_earlier_consent_is_ended_when_another_took_its_place(place: Place):
+    await place.connect()
+    made = await place.connect()
+    assert made.state is State.CONNECTED
+    assert await told(place) == [("connected", None), ("replaced", None), ("provider_revoked", None)]
+    assert alive(place) == 1
+    assert (await place.whose()).output == {"login": auth.PERSON}
+
+
+async def test_an_earlier_consent_is_left_where_its_end_would_take_the_new_one_along(place: Place):
+    await place.connect()
+    await place.connect()
+    assert [kind for kind, _ in await told(place)] == ["connected", "replaced"]
+    assert alive(place) == 2
+
+
 @pytest.mark.parametrize("end", ["cancel", "fail"])
 @pytest.mark.parametrize("place", [{"ends": "grant"}, {}], indirect=True)
 async def test_tokens_of_an_install_that_came_to_nothing_are_ended(place: Place, end: str):

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
@@ -198,17 +198,21 @@ class Connections:
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
+        overlap: float = 0,
     ) -> "connections.Connection":
         """Connect a service with a token, or with what else its auth profile asks for, after asking the service whose it is.
 
-        The same name again gives the connection a new credential version. `scopes` are those that the service grants
+        The same name again gives the connection a new credential version; calls at work go on with the old one for `overlap`
+        seconds, at most 300, and it is erased then. `scopes` are those that the service grants
         where it does not tell itself; from `expires_at` on, or earlier if the service says so, the connection serves no call
         until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
         profile = self._profile(connector)
         given = self._given(profile, token)
-        return await self._connect(profile, connector, given, name, base_url, scopes, expires_at=expires_at)
+        return await self._connect(
+            profile, connector, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
+        )
 
     @checked
     async def connect_from(
@@ -250,6 +254,7 @@ class Connections:
         *,
         expires_at: datetime | None = None,
         sourcing: "connections.sources.Sourcing | None" = None,
+        overlap: float = 0,
     ) -> "connections.Connection":
         from interlock import connections
 
@@ -269,6 +274,7 @@ class Connections:
             base_url=base_url or connections.service(profile, values),
             expires_at=expires_at,
             sourcing=sourcing,
+            overlap=timedelta(seconds=overlap),
         ).checked(wiring.clock.now(), by=self._caller.actor)
         probed = await connections.probe(
             profile,

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from interlock.kernel import InterlockError, Secret
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What was said of a token."""
+
+    name: str | None
+    base_url: str | None
+    scopes: list[str] | None
+    expires_at: str | None
+    overlap: str | None
 
 
 def register(tree: typer.Typer) -> None:
@@ -44,6 +56,7 @@ async def connect(
     expires_at: Annotated[
         str | None, typer.Option(metavar="TIME", help="When the token ends: in 30m, 2h or 7d, a day, or RFC 3339.")
     ] = None,
+    overlap: Annotated[str | None, typer.Option(metavar="SPAN", help="How long calls at work use the old one.")] = None,
     profile: Annotated[str | None, typer.Option(metavar="ID", help="Which auth profile, if it has several.")] = None,
     field: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A field of the profile.")] = None,
     secret_env: Annotated[
@@ -73,12 +86,11 @@ async def connect(
 
     if token_env is not None or token_file is not None or source:
         if profile or field or secret_env or device or link or no_browser or port:
-            raise Usage(
-                "a token goes with none of --profile, --field, --secret-env, --device, --link, --no-browser and --port"
-            )
-        return _made(await _by_token(desk, connector, token_env, token_file, source, name, base_url, scope, expires_at))
-    if expires_at is not None:
-        raise Usage("--expires-at goes with a token; here the service says when its tokens end")
+            raise Usage("a token goes without --profile, --field, --secret-env, --device, --link, --no-browser, --port")
+        told = _Told(name=name, base_url=base_url, scopes=scope, expires_at=expires_at, overlap=overlap)
+        return _made(await _by_token(desk, connector, token_env, token_file, source, told))
+    if expires_at is not None or overlap is not None:
+        raise Usage("--expires-at goes with a token, as --overlap does; here the service says when its tokens end")
     wish = joining.Wish(
         connector=connector, profile=profile, fields=field or (), secret_fields=secret_env or (), name=name,
         base_url=base_url, scopes=scope, device=device, browser=not no_browser, port=port,
@@ -114,29 +126,35 @@ async def _by_token(
     token_env: str | None,
     token_file: str | None,
     source: list[str] | None,
-    name: str | None,
-    base_url: str | None,
-    scope: list[str] | None,
-    expires_at: str | None,
+    told: "_Told",
 ) -> "connections.Connection":
     from interlock import connections
-    from interlock.cli.times import parse_moment
+    from interlock.cli.times import parse_moment, parse_span
     from interlock.kernel import SystemClock
 
-    now = SystemClock().now()
-    ends = None if expires_at is None else parse_moment(expires_at, option="--expires-at", now=now, ahead=True)
-    places = _places(source, token_env, token_file, expires_at)
+    now, said, span = SystemClock().now(), told.expires_at, told.overlap
+    ends = None if said is None else parse_moment(said, option="--expires-at", now=now, ahead=True)
+    overlap = 0.0 if span is None else parse_span(span, option="--overlap").total_seconds()
+    places = _places(source, token_env, token_file, said, span)
     token = None if places else _token(token_env, token_file)
     async with desk.open() as il:
         connecting = il.connections
         try:
             if token is None:
-                return await connecting.connect_from(connector, places, name=name, base_url=base_url, scopes=scope)
+                return await connecting.connect_from(
+                    connector, places, name=told.name, base_url=told.base_url, scopes=told.scopes
+                )
             return await connecting.connect_token(
-                connector, token, name=name, base_url=base_url, scopes=scope, expires_at=ends
+                connector,
+                token,
+                name=told.name,
+                base_url=told.base_url,
+                scopes=told.scopes,
+                expires_at=ends,
+                overlap=overlap,
             )
         except connections.ProbeFailed as error:
-            raise _explained(error, base_url) from error
+            raise _explained(error, told.base_url) from error
 
 
 def _made(made: "connections.Connection") -> "Answer":
@@ -163,7 +181,7 @@ def _places(given: list[str] | None, *others: str | None) -> "str | dict[str, st
         return {}
     if any(other is not None for other in others):
         raise Usage(
-            "--from says where the secret is and stays: --token-env, --token-file and --expires-at go without it"
+            "--from says where the secret is and stays: --token-env, --token-file, --expires-at and --overlap go without it"
         )
     found: dict[str, str] = {}
     for said in given:

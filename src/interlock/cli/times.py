@@ -11,6 +11,14 @@ _AGO: Final = re.compile(r"([0-9]{1,6})([smhdw])")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+def parse_span(text: str, *, option: str) -> timedelta:
+    """How long: `30s`, `5m`. Raises Usage."""
+    found = _AGO.fullmatch(text)
+    if found is None:
+        raise Usage(f"{option}: {text[:60]!r} is no length of time", next_step="Write a number and its unit: 30s, 5m.")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
 def parse_moment(text: str, *, option: str, now: datetime, ahead: bool = False) -> datetime:
     """A moment: how long ago, or how far `ahead` (`30m`, `2h`, `7d`), a day in UTC, or RFC 3339. Raises Usage."""
     try:

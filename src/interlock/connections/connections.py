@@ -63,7 +63,7 @@ class Connections:
     async def connect_token(self, caller: Caller, grant: TokenGrant) -> Connection:
         """Keep a token as a connection, or as the next credential version of the connection with that name.
 
-        Older versions are erased and their leases revoked at once: a replaced secret must not be used again.
+        Older versions are erased and their leases revoked at once, or, with an `overlap`, after that.
         Raises InvalidGrant, NameTaken, SubjectMismatch, ServiceMismatch, ConnectionChanged.
         """
         now = self._clock.now()
@@ -301,10 +301,15 @@ class Connections:
         # Sealed before the transaction: the cipher may have to read or make a key.
         credential = await self._safe.seal(connection, kept, version=version, expires_at=grant.expires_at, at=now)
 
+        serves_on = grant.overlap and standing is not None and standing[0].state in transitions.USABLE
+
         def write(tx: Tx) -> Saved | None:
             saved = self.changing.save(tx, connection, told, before=before, at=now)
             if saved is not None:
-                self._records.wipe(tx, connection.connection_id, at=now)
+                if serves_on:
+                    self._records.supersede(tx, connection.connection_id, at=now, overlap_until=now + grant.overlap)
+                else:
+                    self._records.wipe(tx, connection.connection_id, at=now)
                 self._records.add_credential(tx, credential)
             return saved
 

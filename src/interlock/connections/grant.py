@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import Final
 
 from interlock import plane
 from interlock.connections.errors import InvalidGrant
-from interlock.connections.model import MAX_SECRET_LENGTH
+from interlock.connections.model import MAX_LEASE, MAX_SECRET_LENGTH
 from interlock.connections.sources import Sourcing
 from interlock.kernel import MIN_SECRET_LENGTH, Redactor, Secret, is_id
 
@@ -26,7 +26,7 @@ class TokenGrant:
     `fields` are the secret fields that the connector's auth profile declares, `secrets` their values; `subject` and
     `scopes` are what the service said about the token. `base_url` only if the service is not at the profile's own
     address. Without a name the connection is called after its connector. With `sourcing` the secrets are not kept: it says
-    where they are.
+    where they are. For as long as the `overlap` the leases on the version before go on.
     """
 
     connector_id: str
@@ -39,6 +39,7 @@ class TokenGrant:
     base_url: str | None = None
     expires_at: datetime | None = None
     sourcing: Sourcing | None = None
+    overlap: timedelta = timedelta(0)
 
     @property
     def connection_name(self) -> str:
@@ -58,6 +59,8 @@ class TokenGrant:
         base_url = None if self.base_url is None else _normal(self.base_url, problems)
         if self.expires_at is not None and self.expires_at <= now:
             problems.append(f"the token expired at {self.expires_at.isoformat()}")
+        if not timedelta(0) <= self.overlap <= MAX_LEASE:
+            problems.append(f"an overlap has 0 to {MAX_LEASE.total_seconds():.0f} s: no lease lives longer")
         if problems:
             raise InvalidGrant(self.connector_id, problems)
         return replace(self, base_url=base_url)

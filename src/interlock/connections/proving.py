@@ -1,7 +1,7 @@
 """From a code, or from what was given, to a credential that is proven to work, and to a connection."""
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,10 +29,10 @@ from interlock.connections.errands import Errands
 from interlock.connections.exchange import Client, Errand
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
-from interlock.connections.model import Connection, ManagementMode, Refresh, State
+from interlock.connections.model import Connection, Credential, ManagementMode, Refresh, SourceKind, State
 from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
 from interlock.connections.probing import Probed, probe
-from interlock.connections.revoking import Held, Revoker, is_shared
+from interlock.connections.revoking import Held, Revoker, is_shared, tell
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
 from interlock.kernel import Caller, Clock, IdSource, InterlockError, Retry, Secret, Store, Tx
@@ -276,6 +276,21 @@ class Proving:
         way = renewal.way(self.profile(install), tuple(secrets))
         return renewal.scheduled(made, way=way, expires_at=expires_at, at=self._means.clock.now())
 
+    async def _made(
+        self, install: Install, found: Found, secrets: Mapping[str, Secret], owner: Caller, before: Connection | None
+    ) -> Connection:
+        """What the connection is after the install, but for its credential. Raises InstallFailed."""
+        if (reason := _changed(install, before)) is not None:
+            raise await self.failed(install, reason)
+        grant, now = _grant(install, found, secrets), self._means.clock.now()
+        try:
+            if before is None:
+                return granted.begun(grant, self._means.ids.new("con"), owner, at=now)
+            return granted.renewed(before, grant, at=now)
+        except (errors.SubjectMismatch, errors.ServiceMismatch) as error:
+            subject = isinstance(error, errors.SubjectMismatch)
+            raise await self.failed(install, Reason.SUBJECT_MISMATCH if subject else Reason.SERVICE_MISMATCH) from error
+
     async def _try_complete(
         self,
         install: Install,
@@ -286,18 +301,7 @@ class Proving:
     ) -> Connection | None:
         means, now = self._means, self._means.clock.now()
         before, last = standing or (None, None)
-        if (reason := _changed(install, before)) is not None:
-            raise await self.failed(install, reason)
-        grant = _grant(install, found, secrets)
-        try:
-            made = (
-                granted.begun(grant, means.ids.new("con"), owner, at=now)
-                if before is None
-                else granted.renewed(before, grant, at=now)
-            )
-        except (errors.SubjectMismatch, errors.ServiceMismatch) as error:
-            subject = isinstance(error, errors.SubjectMismatch)
-            raise await self.failed(install, Reason.SUBJECT_MISMATCH if subject else Reason.SERVICE_MISMATCH) from error
+        made = await self._made(install, found, secrets, owner, before)
         connection = replace(
             made,
             current_credential_id=means.ids.new("crd"),
@@ -312,6 +316,7 @@ class Proving:
         )
         told = granted.told(before, connection, actor=owner.actor, version=version)
         done = install_machine.complete(install, connection.connection_id, at=now)
+        replaced: list[Credential] = []
 
         def write(tx: Tx) -> Saved | None:
             revision = None if before is None else before.revision
@@ -320,12 +325,29 @@ class Proving:
                 return None
             if not means.installs.replace(tx, install, done):
                 raise errors.InstallUsed(f"install {install.install_id} is being changed by others")
+            replaced[:] = means.records.list_held(tx, connection.connection_id)
             means.records.wipe(tx, connection.connection_id, at=now)
             means.records.add_credential(tx, credential)
             return saved
 
         saved = await means.store.write(write)
-        return None if saved is None else means.changing.publish(saved)
+        if saved is None:
+            return None
+        made = means.changing.publish(saved)
+        return made if before is None else await self._end_replaced(owner, before, made, replaced)
+
+    async def _end_replaced(
+        self, owner: Caller, before: Connection, made: Connection, replaced: Sequence[Credential]
+    ) -> Connection:
+        """Have the service end the tokens of an earlier consent, where that leaves the new one alone."""
+        means = self._means
+        profile = discovery.settled(means.profile(before.connector_id, before.profile_id), before.params)
+        alone = sdk.grants.revoked_with(profile.grant) != "account" and before.secret_source is SourceKind.STORED
+        ended = [each for each in replaced if alone and sdk.grants.revocation(profile.grant, each.fields) is not None]
+        if not ended:
+            return made
+        reasons = [await self._revoker.end_version(profile, before, each, safe=self._safe) for each in ended]
+        return await tell(means.changing, owner, made, ended, next(filter(None, reasons), None), at=means.clock.now())
 
 
 def _changed(install: Install, standing: Connection | None) -> Reason | None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from interlock import sdk
 from interlock.connections import answer, discovery, exchange, installs
-from interlock.connections.changing import Change
+from interlock.connections.changing import Change, Changing
 from interlock.connections.connections import Connections
 from interlock.connections.errands import Errands
 from interlock.connections.errors import ErrandFailed, GrantRefused
@@ -71,6 +72,24 @@ class Revoker:
                 return reason
             await self._clock.sleep(pause)
         raise AssertionError
+
+    async def end_version(
+        self, profile: sdk.AuthProfile, connection: Connection, credential: Credential, *, safe: Safe
+    ) -> str | None:
+        """As `end`, for a version that was erased meanwhile."""
+        try:
+            secrets = await safe.open(credential)
+        except InterlockError as error:
+            return f"revoke_{error.code}"[:60]
+        held = Held(
+            tenant_id=connection.tenant_id,
+            connector_id=connection.connector_id,
+            about=connection.connection_id,
+            base_url=connection.base_url,
+            given=connection.params,
+            secrets=secrets,
+        )
+        return await self.end(profile, held)
 
     async def _ask(self, profile: sdk.AuthProfile, held: Held) -> None:
         asked = sdk.grants.revocation(profile.grant, held.secrets)
@@ -141,32 +160,29 @@ class Revoking:
             self._store, self._records, after.tenant_id, after.connector_id, subject=after.subject
         ):
             return await self._tell(caller, after, ended, OTHERS_DEPEND)
-        reasons = [await self._end(after, profile, each) for each in ended]
-        return await self._tell(caller, after, ended, next((each for each in reasons if each is not None), None))
-
-    async def _end(self, connection: Connection, profile: sdk.AuthProfile, credential: Credential) -> str | None:
-        try:
-            secrets = await self._safe.open(credential)
-        except InterlockError as error:
-            return f"revoke_{error.code}"[:60]
-        held = Held(
-            tenant_id=connection.tenant_id,
-            connector_id=connection.connector_id,
-            about=connection.connection_id,
-            base_url=connection.base_url,
-            given=connection.params,
-            secrets=secrets,
-        )
-        return await self._revoker.end(profile, held)
+        reasons = [await self._revoker.end_version(profile, after, each, safe=self._safe) for each in ended]
+        return await self._tell(caller, after, ended, next(filter(None, reasons), None))
 
     async def _tell(
         self, caller: Caller, connection: Connection, ended: Sequence[Credential], reason: str | None
     ) -> Connection:
-        now = self._clock.now()
-        kind = Happening.PROVIDER_REVOKED if reason is None else Happening.PROVIDER_REVOKE_FAILED
-        told = Told(kind=kind, actor=caller.actor, reason=reason, data={"versions": [each.version for each in ended]})
+        return await tell(self._accounts.changing, caller, connection, ended, reason, at=self._clock.now())
 
-        def decide(standing: Standing) -> Change:
-            return Change(replace(standing[0], revision=standing[0].revision + 1, updated_at=now), [told])
 
-        return await self._accounts.changing.change(caller, connection.connection_id, decide, at=now)
+async def tell(
+    changing: Changing,
+    caller: Caller,
+    connection: Connection,
+    ended: Sequence[Credential],
+    reason: str | None,
+    *,
+    at: datetime,
+) -> Connection:
+    """Record that these versions are ended at the service, or why (`reason`) nobody knows that."""
+    kind = Happening.PROVIDER_REVOKED if reason is None else Happening.PROVIDER_REVOKE_FAILED
+    told = Told(kind=kind, actor=caller.actor, reason=reason, data={"versions": [each.version for each in ended]})
+
+    def decide(standing: Standing) -> Change:
+        return Change(replace(standing[0], revision=standing[0].revision + 1, updated_at=at), [told])
+
+    return await changing.change(caller, connection.connection_id, decide, at=at)
