@@ -94,7 +94,7 @@ class Office:
             clients=sql.ClientRecords(),
             cipher=ring,
             changing=self.accounts.changing,
-            profile=lambda _, profile_id: self.profiles[profile_id],
+            profile=self.profile,
             client=lambda _: self.client,
             errands=self.errands,
             clock=self.clock,
@@ -104,6 +104,9 @@ class Office:
         self.desk = Desk(self.means)
         self.accounts.renewer = self.refreshing = connections.Refreshing(self.means)
         self._drawn = 0
+
+    async def profile(self, _tenant: str, _connector: str, profile_id: str) -> sdk.AuthProfile:
+        return self.profiles[profile_id]
 
     def chance(self, size: int) -> bytes:
         self._drawn += 1

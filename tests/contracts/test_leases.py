@@ -30,6 +30,10 @@ GRANT = TokenGrant(
 )
 
 
+async def _profile(_tenant: str, _connector: str, _profile: str) -> sdk.AuthProfile:
+    return PROFILE
+
+
 class Office:
     """Leases, as one process has them, on a store that it may share with others."""
 
@@ -39,7 +43,7 @@ class Office:
         )
         records = sql.ConnectionRecords()
         self.accounts = Connections(store, records, ring, clock=clock, ids=ids)
-        self.leases = Leases(store, records, self.accounts, profile=lambda _connector, _profile: PROFILE, clock=clock)
+        self.leases = Leases(store, records, self.accounts, profile=_profile, clock=clock)
 
     def redeem(
         self, lease: Lease, field: str = "access_token", caller: Caller = ANN, run_id: str | None = None

@@ -39,7 +39,7 @@ def room(store: sql.SqlStore) -> catalog.Providers:
 
 async def test_what_was_imported_is_kept_and_found_whole(store: sql.SqlStore):
     [kept] = await room(store).keep(OURS, imported(provider("acme"), missing=("proxy: something",)))
-    assert await room(store).fetch(OURS, "acme") == kept
+    assert await room(store).fetch("t1", "acme") == kept
     assert (kept.coverage, kept.imported_by, kept.imported_at) == (catalog.Coverage.PARTIAL, "me", NOW)
     again = await room(store).keep(OURS, replace(imported(provider("acme", "New")), source="g.yaml"))
     assert await room(store).list_providers(OURS) == again
@@ -51,8 +51,8 @@ async def test_a_tenant_sees_its_own_in_pages(store: sql.SqlStore):
     first = await room(store).list_providers(OURS, limit=2)
     rest = await room(store).list_providers(OURS, cursor=first[-1].provider_id)
     assert [each.provider_id for each in (*first, *rest)] == ["a_a", "b_b", "c_c"]
-    assert (await room(store).fetch(THEIRS, "a_a")).provider.display_name == "Theirs"
+    assert (await room(store).fetch("t2", "a_a")).provider.display_name == "Theirs"
     with pytest.raises(catalog.UnknownProvider, match="did you mean b_b"):
-        await room(store).fetch(OURS, "b_bb")
+        await room(store).fetch("t1", "b_bb")
     with pytest.raises(catalog.UnknownProvider):
-        await room(store).fetch(THEIRS, "b_b")
+        await room(store).fetch("t2", "b_b")

@@ -132,8 +132,10 @@ def _means(
     )
 
 
-def _profile(capabilities: catalog.Catalog, connector_id: str, profile_id: str) -> sdk.AuthProfile:
-    declared = capabilities.fetch_connector(connector_id).auth
+async def _profile(
+    capabilities: catalog.Catalog, tenant_id: str, connector_id: str, profile_id: str
+) -> sdk.AuthProfile:
+    declared = (await capabilities.fetch_connector_for(tenant_id, connector_id)).auth
     found = next((each for each in declared if each.profile_id == profile_id), None)
     if found is None:
         raise RequestError(f"{connector_id} has no auth profile {profile_id[:60]!r}")
@@ -234,6 +236,7 @@ def _rooms(
         keys=ring,
         clock=wiring.clock,
     )
+    wiring.catalog.providers = providers = catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock)
     execution = runs.Execution(wiring)
     means = _means(settings, store, wiring, ring, errands)
     wiring.connections.renewer = refreshing = connections.Refreshing(means)
@@ -256,7 +259,7 @@ def _rooms(
         errands=errands,
         desk=connections.Desk(means),
         refreshing=refreshing,
-        providers=catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock),
+        providers=providers,
         revoking=_revoking(means, wiring),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )

@@ -208,7 +208,7 @@ class Connections:
         until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
-        profile = self._profile(connector)
+        profile = await self._profile(connector)
         given = self._given(profile, token)
         return await self._connect(
             profile, connector, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
@@ -237,7 +237,7 @@ class Connections:
                 "places of secrets are named by whoever opened Interlock, and not by somebody that it acts for",
                 next_step="Give the secret itself, or open Interlock for their tenant: `tenant` of the settings, `--tenant`.",
             )
-        profile = self._profile(connector)
+        profile = await self._profile(connector)
         sourcing = _sourcing(profile, source, params or {})
         secrets = await self._parts.wiring.connections.sources.read(sourcing, tenant_id=self._caller.tenant_id)
         given = {**sourcing.params, **{field: secrets[field] for field in sourcing.places}}
@@ -327,8 +327,9 @@ class Connections:
         """What happened to a connection, in order; go on with `after_seq` = the last event's. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.list_events(self._caller, ref, after_seq=after_seq, limit=limit)
 
-    def _profile(self, connector: str) -> "sdk.AuthProfile":
-        manifest = self._parts.wiring.catalog.fetch_connector(connector)
+    async def _profile(self, connector: str) -> "sdk.AuthProfile":
+        known = self._parts.wiring.catalog
+        manifest = await known.fetch_connector_for(self._caller.tenant_id, connector)
         profile = next((each for each in manifest.auth if each.grant.type == "manual"), None)
         if profile is None:
             raise RequestError(f"{connector} does not connect by token")

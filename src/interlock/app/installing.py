@@ -49,7 +49,7 @@ class Installs:
         return await self._parts.desk.begin(
             self._caller,
             connector_id=connector,
-            profile_id=self._profile(connector, profile).profile_id,
+            profile_id=(await self._profile(connector, profile)).profile_id,
             name=name,
             base_url=base_url,
             given=given,
@@ -172,8 +172,9 @@ class Installs:
         """Installs of this tenant, newest first; go on with `cursor` = the last install id."""
         return await self._parts.desk.list_installs(self._caller, cursor=cursor, limit=limit)
 
-    def _profile(self, connector: str, profile_id: str | None) -> "sdk.AuthProfile":
-        manifest = self._parts.wiring.catalog.fetch_connector(connector)
+    async def _profile(self, connector: str, profile_id: str | None) -> "sdk.AuthProfile":
+        known = self._parts.wiring.catalog
+        manifest = await known.fetch_connector_for(self._caller.tenant_id, connector)
         fits = [each for each in manifest.auth if profile_id in (None, each.profile_id)]
         if profile_id is None:
             fits = [each for each in fits if each.install in ("browser", "device", "automatic")]

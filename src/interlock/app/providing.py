@@ -44,4 +44,4 @@ class Providers:
     @checked
     async def fetch(self, provider: str) -> catalog.KeptProvider:
         """One provider. Raises UnknownProvider."""
-        return await self._parts.providers.fetch(self._caller, provider)
+        return await self._parts.providers.fetch(self._caller.tenant_id, provider)

@@ -11,6 +11,7 @@ from interlock import sdk
 from interlock.catalog.capability import Capability
 from interlock.catalog.discover import Broken, Discovery
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector, UnknownCapability, UnknownConnector
+from interlock.catalog.providers import Providers
 from interlock.kernel import RequestError
 
 _MOST: Final = 200
@@ -47,7 +48,8 @@ class Page:
 
 class Catalog:
     """Every capability of a set of connectors. An installed one is loaded when it is first asked for, or when all are.
-    Nothing changes but that. Of two with one id neither is used, and `unread` are manifest files that could not be."""
+    Nothing changes but that. Of two with one id neither is used, and `unread` are manifest files that could not be.
+    `providers` are those that tenants imported, for who has them."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Catalog:
         self._twice: dict[str, Broken] = {}
         self._connectors: dict[str, sdk.Manifest] = {}
         self._capabilities: dict[str, Capability] = {}
+        self.providers: Providers | None = None
         for manifest in manifests:
             connector_id = manifest.connector_id
             known = self.find_connector(connector_id)
@@ -131,6 +134,13 @@ class Catalog:
             self._refuse_broken(connector_id)
             raise UnknownConnector(connector_id, [each.connector_id for each in self.connectors])
         return found
+
+    async def fetch_connector_for(self, tenant_id: str, connector_id: str) -> sdk.Manifest:
+        """As `fetch_connector`, a provider of the tenant among them. Raises UnknownProvider, too."""
+        connector_id = _text("connector_id", connector_id)
+        if self.providers is None or not connector_id.startswith(sdk.PROVIDER_PREFIX):
+            return self.fetch_connector(connector_id)
+        return await self.providers.fetch_manifest(tenant_id, connector_id)
 
     def find(self, capability_id: str) -> Capability | None:
         """The capability of that id. Raises RequestError for what is no text."""

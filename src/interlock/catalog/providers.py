@@ -105,13 +105,18 @@ class Providers:
         await self._store.write(lambda tx: self._records.save(tx, kept))
         return kept
 
-    async def fetch(self, caller: Caller, provider_id: str) -> KeptProvider:
+    async def fetch(self, tenant_id: str, provider_id: str) -> KeptProvider:
         """The tenant's provider of that name. Raises UnknownProvider with the nearest names."""
-        found = await self._store.read(lambda tx: self._records.find(tx, caller.tenant_id, provider_id))
+        found = await self._store.read(lambda tx: self._records.find(tx, tenant_id, provider_id))
         if found is None:
-            names = await self._store.read(lambda tx: self._records.list_names(tx, caller.tenant_id))
+            names = await self._store.read(lambda tx: self._records.list_names(tx, tenant_id))
             raise UnknownProvider(provider_id, difflib.get_close_matches(provider_id[:100], names, n=3, cutoff=0.5))
         return found
+
+    async def fetch_manifest(self, tenant_id: str, connector_id: str) -> sdk.Manifest:
+        """The tenant's provider, as the connector of that id. Raises UnknownProvider."""
+        found = await self.fetch(tenant_id, connector_id.removeprefix(sdk.PROVIDER_PREFIX))
+        return sdk.provider_manifest(found.provider)
 
     async def list_providers(
         self, caller: Caller, *, cursor: str | None = None, limit: int = 100

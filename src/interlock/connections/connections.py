@@ -1,6 +1,6 @@
 """Connecting, resolving, leasing, redeeming, revoking: the shell around the room's pure parts."""
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -158,7 +158,7 @@ class Connections:
         host: str,
         tenant_id: str,
         run_id: str | None,
-        allowed: Callable[[Connection], Container[str]] | None = None,
+        allowed: Callable[[Connection], Awaitable[Container[str]]] | None = None,
     ) -> Secret:
         """One secret field, for one host, under the run's own committed lease: the plane's credential resolver. One read.
         `allowed` says which fields the connection's leases open, if not all.
@@ -176,7 +176,7 @@ class Connections:
         secrets = await self._safe.open(credential)
         if connection.secret_source is not SourceKind.STORED:
             secrets = await self.sources.as_of(credential, secrets, lease.issued_at)
-        if ref.field not in secrets or (allowed is not None and ref.field not in allowed(connection)):
+        if ref.field not in secrets or (allowed is not None and ref.field not in await allowed(connection)):
             raise errors.LeaseNotFound(f"lease {lease.lease_id} holds no secret field {ref.field[:60]!r}")
         return secrets[ref.field]
 

@@ -55,7 +55,7 @@ class Desk:
         Raises InvalidGrant, NameTaken, InstallUnsupported.
         """
         means, now = self._means, self._means.clock.now()
-        profile = means.profile(connector_id, profile_id)
+        profile = await means.profile(caller.tenant_id, connector_id, profile_id)
         flow = flow_of(profile.grant)
         asked = frozenset(profile.scopes_offered if scopes is None else scopes)
         values = fields.checked(profile, given or {}, connector_id=connector_id)
@@ -141,7 +141,7 @@ class Desk:
         secrets = await self._proving.secrets(install)
         try:
             settled, secrets = await mcp.settle(means, install, secrets, redirect_uri=redirect_uri)
-            profile = self._proving.profile(settled)
+            profile = await self._proving.profile(settled)
             grant = profile.grant
             if not isinstance(grant, _Browsers):
                 raise errors.InstallUsed(f"install {install.install_id} needs no browser")
@@ -187,7 +187,7 @@ class Desk:
             redirect_uri=redirect_uri,
             now=self._means.clock.now(),
         )
-        profile = self._proving.profile(install)
+        profile = await self._proving.profile(install)
         grant = profile.grant
         if not isinstance(grant, _Browsers):
             raise await self._proving.failed(install, Reason.PROFILE_CHANGED)
@@ -204,7 +204,7 @@ class Desk:
 
     async def start_device(self, install: Install) -> Codes:
         """Ask for the codes that a person types elsewhere. Raises InstallEnded, InstallUsed, InstallFailed."""
-        profile = self._proving.profile(install)
+        profile = await self._proving.profile(install)
         grant = profile.grant
         if not isinstance(grant, sdk.grants.Device):
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
@@ -239,14 +239,14 @@ class Desk:
         install = await self.fetch(caller, install_id)
         if install.flow is not Flow.DEVICE:
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
-        profile = self._proving.profile(install)
+        profile = await self._proving.profile(install)
         return await self._proving.prove(install, profile, {})
 
     async def obtain(self, install: Install) -> Install:
         """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
         if install.flow is not Flow.AUTOMATIC:
             raise errors.InstallUsed(f"install {install.install_id} is carried on by a person")
-        profile = self._proving.profile(install)
+        profile = await self._proving.profile(install)
         return await self._proving.prove(install, profile, _scope(profile.grant, install))
 
     async def complete(self, install: Install, *, browser: Secret | None = None) -> Connection:

@@ -1,18 +1,18 @@
 """Leases that somebody asks for by themselves: asked for, renewed, redeemed, revoked and listed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from interlock import plane, sdk
+from interlock import plane
 from interlock.connections import errors, leases
 from interlock.connections.changing import Change
 from interlock.connections.connections import Connections
 from interlock.connections.history import Happening, Told
 from interlock.connections.model import MAX_LEASE, Connection, Lease, Resolved
-from interlock.connections.ports import Records, Standing
+from interlock.connections.ports import Profiles, Records, Standing
 from interlock.kernel import Caller, Clock, RequestError, Secret, Store, Tx, is_id
 
 MAX_PAGE: Final = 500
@@ -28,10 +28,10 @@ class Leases:
         records: Records,
         accounts: Connections,
         *,
-        profile: Callable[[str, str], sdk.AuthProfile],
+        profile: Profiles,
         clock: Clock,
     ) -> None:
-        """`profile` finds an auth profile by its connector's id and its own."""
+        """`profile` finds an auth profile."""
         self._store = store
         self._records = records
         self._accounts = accounts
@@ -54,7 +54,7 @@ class Leases:
         """
         _check(run_id, ttl)
         resolved = await self._resolve(caller, ref, scopes)
-        lease = self._issue(resolved, scopes=scopes, run_id=run_id, ttl=ttl)
+        lease = await self._issue(resolved, scopes=scopes, run_id=run_id, ttl=ttl)
         await self._store.write(lambda tx: self._records.add_lease(tx, lease))
         return lease
 
@@ -68,7 +68,7 @@ class Leases:
         now = self._clock.now()
         leases.check_alive(old, connection, credential, now=now)
         resolved = await self._resolve(caller, connection.connection_id, old.scopes)
-        following = self._issue(resolved, scopes=old.scopes, run_id=old.run_id, ttl=ttl)
+        following = await self._issue(resolved, scopes=old.scopes, run_id=old.run_id, ttl=ttl)
 
         def write(tx: Tx) -> None:
             if not self._records.end_lease(tx, caller.tenant_id, lease_id, at=now):
@@ -86,8 +86,9 @@ class Leases:
         Raises as `Connections.redeem`.
         """
 
-        def allowed(connection: Connection) -> tuple[str, ...]:
-            return self._profile(connection.connector_id, connection.profile_id).lease_fields
+        async def allowed(connection: Connection) -> tuple[str, ...]:
+            profile = await self._profile(connection.tenant_id, connection.connector_id, connection.profile_id)
+            return profile.lease_fields
 
         return await self._accounts.redeem(
             plane.SecretRef(lease_id, field), host=host, tenant_id=caller.tenant_id, run_id=run_id, allowed=allowed
@@ -139,9 +140,11 @@ class Leases:
             caller, connector_id=connection.connector_id, scopes=scopes, connection=connection.connection_id
         )
 
-    def _issue(self, resolved: Resolved, *, scopes: AbstractSet[str], run_id: str | None, ttl: timedelta) -> Lease:
+    async def _issue(
+        self, resolved: Resolved, *, scopes: AbstractSet[str], run_id: str | None, ttl: timedelta
+    ) -> Lease:
         connection = resolved.connection
-        profile = self._profile(connection.connector_id, connection.profile_id)
+        profile = await self._profile(connection.tenant_id, connection.connector_id, connection.profile_id)
         service = plane.parse_base(connection.base_url or profile.base_url)
         return self._accounts.lease(resolved, scopes=scopes, hosts={service.host_port}, run_id=run_id, ttl=ttl)
 

@@ -29,7 +29,7 @@ async def settle(
 
     Raises GrantRefused, ErrandFailed.
     """
-    profile = means.profile(install.connector_id, install.profile_id)
+    profile = await means.profile(install.tenant_id, install.connector_id, install.profile_id)
     grant, base_url = profile.grant, install.base_url or profile.base_url
     if not isinstance(grant, sdk.grants.McpOAuth):
         return install, secrets

@@ -1,10 +1,11 @@
 """What this room asks of others: where its records are kept, and who seals its secrets."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
+from interlock import sdk
 from interlock.connections.clients import OAuthClient
 from interlock.connections.history import ConnectionEvent
 from interlock.connections.installs import Install
@@ -58,6 +59,10 @@ class Renewer(Protocol):
         """The service refused this credential: the connection with the next one, or as it is while one may still be had. None
         if only a person can help."""
         ...
+
+
+Profiles: TypeAlias = Callable[[str, str, str], Awaitable[sdk.AuthProfile]]
+"""Finds an auth profile by the tenant, its connector's id and its own. Raises as the catalogue, and RequestError."""
 
 
 class Records(Protocol):

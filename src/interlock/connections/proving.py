@@ -30,7 +30,7 @@ from interlock.connections.exchange import Client, Errand
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
 from interlock.connections.model import Connection, Credential, ManagementMode, Refresh, SourceKind, State
-from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Records, Standing
+from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Profiles, Records, Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.revoking import Held, Revoker, is_shared, tell
 from interlock.connections.safe import Safe
@@ -54,7 +54,7 @@ class Means:
     clients: ClientRecords
     cipher: Cipher
     changing: Changing
-    profile: Callable[[str, str], sdk.AuthProfile]
+    profile: Profiles
     client: Callable[[str], Client | None]
     errands: Errands
     clock: Clock
@@ -110,9 +110,10 @@ class Proving:
         plaintext = await self._means.cipher.open(install.tenant_id, install.sealed, aad=installs.binding(install))
         return sealing.unpack_all(plaintext)
 
-    def profile(self, install: Install) -> sdk.AuthProfile:
+    async def profile(self, install: Install) -> sdk.AuthProfile:
         """The profile that the install is for, with what was found out for it."""
-        return discovery.settled(self._means.profile(install.connector_id, install.profile_id), install.params)
+        declared = await self._means.profile(install.tenant_id, install.connector_id, install.profile_id)
+        return discovery.settled(declared, install.params)
 
     def known(
         self, install: Install, profile: sdk.AuthProfile, secrets: Mapping[str, Secret]
@@ -215,7 +216,7 @@ class Proving:
         """Have the service end the tokens of an install that came to nothing, if its profile says how, and if that ends nothing
         that is in use."""
         means = self._means
-        grant = (profile := self.profile(install)).grant
+        grant = (profile := await self.profile(install)).grant
         if sdk.grants.revocation(grant, secrets) is None:
             return
         subject = None if install.found is None else install.found.subject
@@ -271,9 +272,9 @@ class Proving:
         raise errors.ConnectionChanged(f"connection {install.connection_name!r} is being changed by others")
 
     def _scheduled(
-        self, install: Install, made: Connection, secrets: Mapping[str, Secret], expires_at: datetime | None
+        self, profile: sdk.AuthProfile, made: Connection, secrets: Mapping[str, Secret], expires_at: datetime | None
     ) -> Refresh:
-        way = renewal.way(self.profile(install), tuple(secrets))
+        way = renewal.way(profile, tuple(secrets))
         return renewal.scheduled(made, way=way, expires_at=expires_at, at=self._means.clock.now())
 
     async def _made(
@@ -301,14 +302,14 @@ class Proving:
     ) -> Connection | None:
         means, now = self._means, self._means.clock.now()
         before, last = standing or (None, None)
-        made = await self._made(install, found, secrets, owner, before)
+        made, profile = await self._made(install, found, secrets, owner, before), await self.profile(install)
         connection = replace(
             made,
             current_credential_id=means.ids.new("crd"),
             credential_expires_at=found.expires_at,
-            management_mode=ManagementMode(self.profile(install).management_modes[0]),
+            management_mode=ManagementMode(profile.management_modes[0]),
             params=install.params,
-            refresh=self._scheduled(install, made, secrets, found.expires_at),
+            refresh=self._scheduled(profile, made, secrets, found.expires_at),
         )
         version = 1 if last is None else last.version + 1
         credential = await self._safe.seal(
@@ -341,7 +342,8 @@ class Proving:
     ) -> Connection:
         """Have the service end the tokens of an earlier consent, where that leaves the new one alone."""
         means = self._means
-        profile = discovery.settled(means.profile(before.connector_id, before.profile_id), before.params)
+        declared = await means.profile(before.tenant_id, before.connector_id, before.profile_id)
+        profile = discovery.settled(declared, before.params)
         alone = sdk.grants.revoked_with(profile.grant) != "account" and before.secret_source is SourceKind.STORED
         ended = [each for each in replaced if alone and sdk.grants.revocation(profile.grant, each.fields) is not None]
         if not ended:

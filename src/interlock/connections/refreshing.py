@@ -66,7 +66,7 @@ class Refreshing:
         now, seen = self._means.clock.now(), standing[0].current_credential_id
         if connection.current_credential_id != seen or connection.state not in USABLE:
             return connection
-        if credential is None or self._way(standing) is None:
+        if credential is None or await self._way(standing) is None:
             return None
         if connection.refreshed_at is not None and credential.created_at + _YOUNG > now:
             return None  # it is new, and refused all the same
@@ -90,7 +90,7 @@ class Refreshing:
                 raise errors.ConnectionNotFound(ref)
             connection, credential = standing
             seen = seen or connection.current_credential_id
-            way = self._way(standing)
+            way = await self._way(standing)
             stale = connection.current_credential_id != seen or connection.state not in USABLE
             if stale or credential is None or way is None:
                 return connection
@@ -140,14 +140,16 @@ class Refreshing:
         means = self._means
         return await means.store.read(lambda tx: means.changing.look_up(tx, caller, ref))
 
-    def _profile(self, connection: Connection) -> sdk.AuthProfile:
-        return discovery.settled(self._means.profile(connection.connector_id, connection.profile_id), connection.params)
+    async def _profile(self, connection: Connection) -> sdk.AuthProfile:
+        means = self._means
+        declared = await means.profile(connection.tenant_id, connection.connector_id, connection.profile_id)
+        return discovery.settled(declared, connection.params)
 
-    def _way(self, standing: Standing) -> Way | None:
+    async def _way(self, standing: Standing) -> Way | None:
         connection, credential = standing
         if credential is None or connection.secret_source is not SourceKind.STORED:
             return None
-        return renewal.way(self._profile(connection), credential.fields)
+        return renewal.way(await self._profile(connection), credential.fields)
 
     def _has_lapsed(self, connection: Connection) -> bool:
         """Whether a claim's owner must be gone: it was watched for as long as a claim can last, by our own clock, or ended before
@@ -182,7 +184,7 @@ class Refreshing:
     ) -> Connection:
         before, credential = standing
         assert credential is not None
-        now, profile = self._means.clock.now(), self._profile(before)
+        now, profile = self._means.clock.now(), await self._profile(before)
         doubtful = renewal.is_doubtful(before)
         if doubtful and not renewal.may_repeat(before, credential, profile, way=way, at=now):
             return await self._fail(caller, claimed, Failure(reason=OUTCOME_UNKNOWN, ended=True))

@@ -14,7 +14,7 @@ from interlock.connections.errors import ErrandFailed, GrantRefused
 from interlock.connections.exchange import Client
 from interlock.connections.history import Happening, Told
 from interlock.connections.model import Connection, Credential, SourceKind
-from interlock.connections.ports import Cipher, Records, Standing
+from interlock.connections.ports import Cipher, Profiles, Records, Standing
 from interlock.connections.safe import Safe
 from interlock.connections.transitions import USABLE
 from interlock.kernel import Caller, Clock, InterlockError, Secret, Store, Tx
@@ -128,7 +128,7 @@ class Revoking:
         accounts: Connections,
         revoker: Revoker,
         *,
-        profile: Callable[[str, str], sdk.AuthProfile],
+        profile: Profiles,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -151,7 +151,8 @@ class Revoking:
         if not at_provider or not ended or after.secret_source is not SourceKind.STORED:
             return after
         try:
-            profile = discovery.settled(self._profile(after.connector_id, after.profile_id), after.params)
+            declared = await self._profile(after.tenant_id, after.connector_id, after.profile_id)
+            profile = discovery.settled(declared, after.params)
         except InterlockError as error:
             return await self._tell(caller, after, ended, f"revoke_{error.code}"[:60])
         if sdk.grants.revocation(profile.grant, ended[-1].fields) is None:

@@ -112,7 +112,14 @@ from interlock.sdk.profiles import (
 )
 from interlock.sdk.program import Output, Program, program
 from interlock.sdk.projection import ordered
-from interlock.sdk.provider import PROVIDER_CONTRACT, Paging, Provider, read_provider
+from interlock.sdk.provider import (
+    PROVIDER_CONTRACT,
+    PROVIDER_PREFIX,
+    Paging,
+    Provider,
+    provider_manifest,
+    read_provider,
+)
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
 from interlock.sdk.requests import check_path
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
@@ -147,6 +154,7 @@ __all__ = [
     "FAILURES",
     "FORBIDDEN_HEADERS",
     "PROVIDER_CONTRACT",
+    "PROVIDER_PREFIX",
     "RESERVED_FIELDS",
     "SAFE_METHODS",
     "AuthFailed",
@@ -262,6 +270,7 @@ __all__ = [
     "post",
     "probe",
     "program",
+    "provider_manifest",
     "put",
     "put_pointer",
     "read_pointer",

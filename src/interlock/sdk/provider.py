@@ -12,6 +12,7 @@ from interlock.sdk.check import manifest_problems
 from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import InvalidProvider, Problem
 from interlock.sdk.grants import Pointer
+from interlock.sdk.manifest import CONTRACT, Manifest
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.terms import Part, Text
 
@@ -56,6 +57,24 @@ class Provider(Part):
     def digest(self) -> str:
         """`sha256:…` over the canonical JSON."""
         return digest(self.to_json())
+
+
+PROVIDER_PREFIX: Final = "provider_"
+"""With which the connector's id of each provider begins, so that none is taken for a connector."""
+
+
+def provider_manifest(provider: Provider) -> Manifest:
+    """The provider as a connector."""
+    return Manifest(
+        contract=CONTRACT,
+        connector_id=f"{PROVIDER_PREFIX}{provider.provider_id}",
+        version="1.0.0",
+        display_name=provider.display_name,
+        description=f"{provider.display_name}, as its provider describes it.",
+        docs_url=provider.docs_url,
+        publication="private",
+        auth=provider.auth,
+    )
 
 
 def read_provider(raw: object, *, source: str) -> Provider:

@@ -1,0 +1,89 @@
+"""Providers that were imported are connected like any service."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import orjson
+import pytest
+
+import token_server
+from fix_installs import BROWSER
+from interlock import Interlock, catalog
+from interlock.app import Settings
+from interlock.app.settings import ExecutionSettings, OAuthSettings
+from interlock.connections import ProbeFailed, State
+from interlock.kernel import Caller
+
+pytestmark = pytest.mark.anyio
+
+
+def catalogue(url: str) -> bytes:
+    """As Nango writes one. The basic way of showing the client is the server's only one."""
+    usual: dict[str, Any] = {
+        "token_url": f"{url}/token",
+        "token_request_auth_method": "basic",
+        "proxy": {"base_url": url, "verification": {"method": "GET", "endpoints": ["/me"]}},
+    }
+    keyed = {**usual["proxy"], "headers": {"authorization": "Bearer ${apiKey}"}}
+    return orjson.dumps(
+        {
+            "acme-oauth": {"auth_mode": "OAUTH2", "authorization_url": f"{url}/authorize", **usual},
+            "acme-program": {"auth_mode": "OAUTH2_CC", **usual},
+            "acme-key": {"auth_mode": "API_KEY", "proxy": keyed},
+        }
+    )
+
+
+@pytest.fixture
+def server(running_token_server: token_server.TokenServer) -> token_server.TokenServer:
+    running_token_server.begin_anew()
+    return running_token_server
+
+
+def settings(server: token_server.TokenServer, folder: Path) -> Settings:
+    (folder / "secret").write_text(token_server.CLIENT_SECRET)
+    client = OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_file="secret")
+    return Settings(
+        store=":memory:",
+        folder=folder,
+        execution=ExecutionSettings(egress_allow=(urlsplit(server.url).netloc,)),
+        oauth={"provider_acme_oauth": client},
+    )
+
+
+async def test_every_way_of_an_imported_provider_connects(server: token_server.TokenServer, tmp_path: Path):
+    given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
+    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+        found = await il.providers.import_catalogue(catalogue(server.url), form="nango")
+        assert found.totals[catalog.Coverage.FULL] == 3
+        installs, uri = il.connections.installs, server.redirect_uri
+        begun = await installs.begin("provider_acme_oauth", name="by browser")
+        url = await installs.authorize(begun.install.install_id, browser=BROWSER, redirect_uri=uri)
+        async with httpx2.AsyncClient() as client:
+            answered = await client.get(url)
+        proven = await installs.take_callback(
+            urlsplit(answered.headers["location"]).query, browser=BROWSER, redirect_uri=uri
+        )
+        made = await installs.complete(proven.install_id, browser=BROWSER)
+        assert (made.connector_id, made.state) == ("provider_acme_oauth", State.CONNECTED)
+        assert (await il.connections.refresh(made.name)).refresh.failures == 0
+        lease = await il.connections.leases.request(made.name)
+        token = await il.connections.leases.redeem(lease.lease_id, "access_token", host=next(iter(lease.hosts)))
+        program = await installs.connect("provider_acme_program", given)
+        assert program.state is State.CONNECTED
+        key = await il.connections.connect_token("provider_acme_key", token)
+        assert (key.profile_id, key.subject) == ("api_key", None)
+        with pytest.raises(ProbeFailed):
+            await il.connections.connect_token("provider_acme_key", "a-key-that-is-none", name="other")
+
+
+async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_path: Path):
+    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+        await il.providers.import_catalogue(catalogue(server.url), form="nango", only=["acme_key"])
+        other = il.as_caller(Caller(tenant_id="other", actor="somebody"))
+        with pytest.raises(catalog.UnknownProvider):
+            await other.connections.connect_token("provider_acme_key", "a-key-of-somebody")
+        with pytest.raises(catalog.UnknownProvider, match="did you mean acme_key"):
+            await il.connections.connect_token("provider_acme_keys", "a-key-of-somebody")
