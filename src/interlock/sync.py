@@ -140,6 +140,7 @@ class Interlock(Face[app.Interlock]):
         self.caller = room.caller
 
     invoke = waiting(app.Interlock.invoke)
+    proxy = waiting(app.Interlock.proxy)
     evidence = waiting(app.Interlock.evidence)
     trust = waiting(app.Interlock.trust)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from fix_cli import Shell
+from fix_cli import REPOSITORY, Shell
 
 NANGO = """
 acme:
@@ -43,3 +43,42 @@ def test_what_goes_wrong_is_told(shell: Shell):
     assert one.error["code"] == "invalid_provider"
     assert shell.run("providers", "show", "acme", "--json").error["code"] == "unknown_provider"
     assert shell.run("providers", "import", "nothing.yaml", "--json").error["code"] == "file_refused"
+
+
+def test_a_request_of_ones_own_is_a_run(shell: Shell):
+    shell.connect()
+    told = shell.run(
+        "proxy", "github", "GET", f"/repos/{REPOSITORY}/issues?state=all", "--query", "per_page=1", "--json"
+    )
+    assert told.code == 0, told.err
+    assert told.json["output"]["status"] == 200
+    assert len(told.json["output"]["body"]) <= 1
+    run = shell.run("runs", "show", told.json["run_id"], "--json").json
+    assert (run["run"]["kind"], run["run"]["capability"]) == ("proxy", "github.proxy.get")
+    held = shell.run(
+        "proxy", "github", "POST", f"/repos/{REPOSITORY}/issues", "--data", '{"title": "By proxy"}', "--json"
+    )
+    assert (held.code, held.json["state"]) == (4, "held")
+    assert shell.run("approvals", "approve", held.json["approval_id"]).code == 0
+    assert shell.run("proxy", "github", "DELETE", f"/repos/{REPOSITORY}").code == 3
+    assert shell.run("review", "export", held.json["run_id"], "-o", "packet.json").code == 0
+    assert shell.run("review", "verify", "packet.json").out.startswith("intact")
+
+
+def test_what_a_request_may_not_say(shell: Shell):
+    shell.connect()
+    for arguments, code in (
+        (("GET", "https://evil.dev/"), "invalid_input"),
+        (("GET", "//evil.dev/"), "invalid_input"),
+        (("GET", "/repos/../../x"), "invalid_path_value"),
+        (("GET", "/user", "--header", "authorization: Bearer x"), "invalid_input"),
+        (("GET", "/user", "--header", "cookie: x"), "invalid_input"),
+        (("GET", "/user", "--data", "{}"), "invalid_input"),
+        (("TRACE", "/user"), "invalid_request"),
+        (("POST", "/user", "--data", "{"), "invalid_json"),
+        (("POST", "/user", "--query", "x"), "usage"),
+    ):
+        told = shell.run("proxy", "github", *arguments, "--json")
+        assert (told.code, told.error["code"]) == (2, code), arguments
+    missing = shell.run("proxy", "github", "GET", "/nothing/here", "--json")
+    assert missing.error["code"] == "resource_not_found"

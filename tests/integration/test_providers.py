@@ -1,5 +1,6 @@
 """Providers that were imported are connected like any service."""
 
+import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,11 +11,11 @@ import pytest
 
 import token_server
 from fix_installs import BROWSER
-from interlock import Interlock, catalog
+from interlock import Interlock, catalog, runs, sdk
 from interlock.app import Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
 from interlock.connections import ProbeFailed, State
-from interlock.kernel import Caller
+from interlock.kernel import Caller, RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -32,6 +33,7 @@ def catalogue(url: str) -> bytes:
             "acme-oauth": {"auth_mode": "OAUTH2", "authorization_url": f"{url}/authorize", **usual},
             "acme-program": {"auth_mode": "OAUTH2_CC", **usual},
             "acme-key": {"auth_mode": "API_KEY", "proxy": keyed},
+            "acme-shown": {"auth_mode": "API_KEY", "proxy": {"base_url": url, "headers": {"x-key": "${apiKey}"}}},
         }
     )
 
@@ -57,7 +59,7 @@ async def test_every_way_of_an_imported_provider_connects(server: token_server.T
     given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
     async with Interlock.open(settings=settings(server, tmp_path)) as il:
         found = await il.providers.import_catalogue(catalogue(server.url), form="nango")
-        assert found.totals[catalog.Coverage.FULL] == 3
+        assert found.totals[catalog.Coverage.FULL] == 4
         installs, uri = il.connections.installs, server.redirect_uri
         begun = await installs.begin("provider_acme_oauth", name="by browser")
         url = await installs.authorize(begun.install.install_id, browser=BROWSER, redirect_uri=uri)
@@ -75,8 +77,42 @@ async def test_every_way_of_an_imported_provider_connects(server: token_server.T
         assert program.state is State.CONNECTED
         key = await il.connections.connect_token("provider_acme_key", token)
         assert (key.profile_id, key.subject) == ("api_key", None)
+        outcome = await il.proxy(made.name, "GET", "/me")
+        assert outcome.output == {
+            "status": 200,
+            "headers": {"content-type": "application/json"},
+            "body": {"login": "octo"},
+        }
+        run = await il.runs.fetch(outcome.run_id)
+        assert (run.kind, run.capability) == (runs.Kind.PROXY, "provider_acme_oauth.proxy.get")
+        packet = json.dumps(orjson.loads(await il.runs.packet(outcome.run_id)))
+        assert "canary" not in packet
+        assert (await il.runs.outcome(outcome.run_id)).output == outcome.output
+        server.rejects_tokens = True
+        with pytest.raises(sdk.AuthFailed):
+            await il.proxy(key.name, "GET", "/me")
         with pytest.raises(ProbeFailed):
             await il.connections.connect_token("provider_acme_key", "a-key-that-is-none", name="other")
+
+
+async def test_what_a_request_says_besides_its_credential(server: token_server.TokenServer, tmp_path: Path):
+    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+        await il.providers.import_catalogue(catalogue(server.url), form="nango")
+        given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
+        made = await il.connections.installs.connect("provider_acme_program", given)
+        with pytest.raises(RequestError, match="method must be one of"):
+            await il.proxy(made.name, "TRACE", "/me")
+        with pytest.raises(sdk.InvalidPathValue, match="climbs"):
+            await il.proxy(made.name, "GET", "/a/../me")
+        with pytest.raises(sdk.InvalidArgument, match="one body"):
+            await il.proxy(made.name, "POST", "/me", body={}, text="both")
+        await il.connections.connect_token("provider_acme_shown", "a-key-that-is-shown", name="shown")
+        held = await il.proxy(made.name, "POST", "/device", body={})
+        assert (held.state, held.approval_id is not None) == (runs.State.HELD, True)
+        with pytest.raises(sdk.InvalidArgument, match="x-key"):
+            await il.invoke(
+                "provider_acme_shown.proxy.get", {"path": "/me", "headers": {"x-key": "mine"}}, connection="shown"
+            )
 
 
 async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_path: Path):

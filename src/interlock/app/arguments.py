@@ -95,6 +95,8 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "browser": _of(Secret, "a Secret"),
     "provider": _NAME,
     "content": _of(bytes, "bytes"),
+    **dict.fromkeys(("method", "path", "text"), _TEXT),
+    "headers": _TABLE,
     **dict.fromkeys(("called", "form"), _TEXT),
     "only": _TEXTS,
     "at_provider": _Kind("True or False", _flag),

@@ -169,6 +169,48 @@ class Interlock:
         )
         return await self._parts.invoker.invoke(self.caller, request)
 
+    @arguments.checked
+    async def proxy(
+        self,
+        connection: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, JSON] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: JSON = None,
+        text: str | None = None,
+        idempotency_key: str | None = None,
+        environment: str | None = None,
+        trace_id: str | None = None,
+        timeout: float = 120.0,  # noqa: ASYNC109 - as in `invoke`
+    ) -> "runs.Outcome":
+        """Send a request of your own over a connection: `path` is below the service's address, `params` are its query's. It is
+        a run as any other, of the capability NAME.proxy.METHOD; a GET reads, a POST counts as `execute`. `body` is sent as
+        JSON, `text` as it is. The output has the answer's `status`, `headers` and `body`, or `text` where it is no JSON.
+
+        Raises as `invoke`, and ConnectionNotFound; an answer that is no success is an error.
+        """
+        if method.upper() not in sdk.METHODS:
+            raise RequestError(f"method must be one of {', '.join(sdk.METHODS)}, not {method[:20]!r}")
+        found = await self.connections.fetch(connection)
+        said: dict[str, JSON] = {
+            "query": dict(params) if params else None,
+            "headers": dict(headers) if headers else None,
+            "body": body,
+            "text": text,
+        }
+        given: dict[str, JSON] = {"path": path, **{name: value for name, value in said.items() if value is not None}}
+        return await self.invoke(
+            f"{found.connector_id}.proxy.{method.lower()}",
+            given,
+            connection=found.connection_id,
+            idempotency_key=idempotency_key,
+            environment=environment,
+            trace_id=trace_id,
+            timeout=timeout,
+        )
+
     async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
         """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last
         one. What a run sent is in its history and its packet."""

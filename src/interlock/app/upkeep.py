@@ -106,6 +106,7 @@ def _strays(settings: Settings, judged: policy.Policy) -> list[policy.Stray]:
     except InterlockError:
         return []  # said by another check
     there = [f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in each.operations]
+    there += [f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in sdk.PROXIES]
     loaded = {each.connector_id for each in known.connectors}
     return list(policy.find_strays(judged.rules, there, elsewhere=known.connector_ids - loaded))
 

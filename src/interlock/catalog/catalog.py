@@ -12,10 +12,12 @@ from interlock.catalog.capability import Capability
 from interlock.catalog.discover import Broken, Discovery
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector, UnknownCapability, UnknownConnector
 from interlock.catalog.providers import Providers
-from interlock.kernel import RequestError
+from interlock.kernel import NotFoundError, RequestError
 
 _MOST: Final = 200
 _ALIKE: Final = 0.8
+_PROXIES: Final = {each.operation_id: each for each in sdk.PROXIES}
+"""Not listed: that every connector has them says nothing about any."""
 _PARTS: Final = re.compile(r"[a-z0-9]{3,}")
 
 
@@ -63,6 +65,7 @@ class Catalog:
         self._twice: dict[str, Broken] = {}
         self._connectors: dict[str, sdk.Manifest] = {}
         self._capabilities: dict[str, Capability] = {}
+        self._proxies: dict[str, Capability] = {}
         self.providers: Providers | None = None
         for manifest in manifests:
             connector_id = manifest.connector_id
@@ -146,8 +149,34 @@ class Catalog:
         """The capability of that id. Raises RequestError for what is no text."""
         capability_id = _text("capability_id", capability_id)
         if capability_id not in self._capabilities:
-            self.find_connector(capability_id.partition(".")[0])
+            connector_id, _, operation_id = capability_id.partition(".")
+            manifest = self.find_connector(connector_id)
+            if manifest is not None and operation_id in _PROXIES and capability_id not in self._capabilities:
+                self._proxies.setdefault(capability_id, Capability(manifest, _PROXIES[operation_id]))
+                return self._proxies[capability_id]
         return self._capabilities.get(capability_id)
+
+    async def find_for(self, tenant_id: str, capability_id: str) -> Capability | None:
+        """As `find`, those of the tenant's providers among them."""
+        try:
+            return await self.fetch_for(tenant_id, capability_id)
+        except NotFoundError:
+            return None
+
+    async def fetch_for(self, tenant_id: str, capability_id: str) -> Capability:
+        """As `fetch`, those of the tenant's providers among them. Raises UnknownProvider, too."""
+        capability_id = _text("capability_id", capability_id)
+        if self.providers is None or not capability_id.startswith(sdk.PROVIDER_PREFIX):
+            return self.fetch(capability_id)
+        connector_id, _, operation_id = capability_id.partition(".")
+        manifest = await self.providers.fetch_manifest(tenant_id, connector_id)
+        found = {each.operation_id: each for each in manifest.operations}
+        if operation_id not in found:
+            names = [f"{connector_id}.{name}" for name in found]
+            raise UnknownCapability(
+                capability_id, difflib.get_close_matches(capability_id[:100], names, n=3, cutoff=0.5)
+            )
+        return Capability(manifest, found[operation_id])
 
     def fetch(self, capability_id: str) -> Capability:
         """The capability of that id. Raises UnknownCapability with the nearest names, ConnectorBroken, DuplicateConnector."""

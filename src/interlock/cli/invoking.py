@@ -60,7 +60,7 @@ async def invoke(
     from interlock.kernel import InterlockError
 
     async with desk.open(acting=True) as il:
-        found = il.catalog.fetch(capability)
+        found = await il.catalog.fetch_for(il.caller.tenant_id, capability)
         value = inputs.collect(fields or (), source, found.operation.input_schema)
         try:
             outcome = await il.invoke(

@@ -226,7 +226,7 @@ class Holding:
             lambda tx: self._wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id)
         )
         requester, request = rebuilding.asked(run, decisions[-1])
-        capability = self._wiring.catalog.fetch(run.capability)
+        capability = await self._wiring.catalog.fetch_for(run.tenant_id, run.capability)
         rebuilding.same_contract(run, decisions[-1], capability)
         if edited is not None:
             request = replace(request, input=edited)

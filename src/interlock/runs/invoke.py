@@ -10,7 +10,7 @@ from interlock.runs.beginning import begin
 from interlock.runs.call import check_input
 from interlock.runs.errors import of_run
 from interlock.runs.execution import Execution
-from interlock.runs.model import Run, State
+from interlock.runs.model import Kind, Run, State
 from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome, Request
@@ -42,7 +42,9 @@ class Invoker:
         UnknownOutcome when nobody can tell whether a write happened.
         """
         wiring = self._wiring
-        capability = wiring.catalog.fetch(request.capability)
+        capability = await wiring.catalog.fetch_for(caller.tenant_id, request.capability)
+        if capability.operation.http is not None and capability.operation.http.proxied:
+            request = replace(request, kind=Kind.PROXY)
         given = check_input(capability, request.input)
         if request.parent_run_id is not None:
             await self._reading.fetch(caller, request.parent_run_id)

@@ -188,7 +188,7 @@ class Reading:
         if run.state is State.COMPLETED:
             artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
             last = next((each for each in reversed(artifacts) if each.name == "output"), None)
-            output = None if last is None else self._ordered(run, read_json(await self.content(last)))
+            output = None if last is None else await self._ordered(run, read_json(await self.content(last)))
         decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
         return Outcome(
             run_id=run.run_id,
@@ -199,9 +199,9 @@ class Reading:
             approval_id=run.approval_id,
         )
 
-    def _ordered(self, run: Run, output: JSON) -> JSON:
+    async def _ordered(self, run: Run, output: JSON) -> JSON:
         """An output as the first answer had it."""
-        known = self._catalog.find(run.capability)
+        known = await self._catalog.find_for(run.tenant_id, run.capability)
         return output if known is None else sdk.ordered(known.operation.output_schema, output)
 
     async def _asked_too_long(self, run: Run) -> bool:
@@ -239,7 +239,7 @@ class Reading:
         connection = None
         if run.connection_id is not None:
             connection = await self._connections.fetch_connection(caller, run.connection_id)
-        capability = self._catalog.find(run.capability)
+        capability = await self._catalog.find_for(run.tenant_id, run.capability)
 
         def read(tx: Tx) -> packet.Material:
             current = self._ledger.find_run(tx, caller.tenant_id, run_id) or run

@@ -165,7 +165,7 @@ class Recovery:
         journal = self._wiring.journal(run)
         try:
             requester, request = rebuilding.asked(run, history.decisions[-1])
-            capability = self._wiring.catalog.fetch(run.capability)
+            capability = await self._wiring.catalog.fetch_for(run.tenant_id, run.capability)
             rebuilding.same_contract(run, history.decisions[-1], capability)
             call = await prepare(self._wiring, requester, replace(request, max_attempts=MAX_ATTEMPTS), capability)
             verdict, facts = await judge(self._wiring, call)

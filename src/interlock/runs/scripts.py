@@ -85,7 +85,7 @@ class Actions:
         if at_work is None or at_work.call.operation.script is None or self.doors is None:
             return plane.Denied("no run of this process asks for it")
         call, run_id = at_work.call, execution.intent.run_id
-        asked = self._catalog.fetch(at_work.call.operation.script.actions[action])
+        asked = await self._catalog.fetch_for(call.caller.tenant_id, at_work.call.operation.script.actions[action])
         if call.operation.effect is sdk.Effect.READ and asked.operation.effect is not sdk.Effect.READ:
             return plane.Denied(f"{call.capability.capability_id} is a read, and {asked.capability_id} is not")
         request = Request(

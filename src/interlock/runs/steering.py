@@ -116,7 +116,7 @@ class Steering:
         wiring, run_id = self._wiring, run.run_id
         history = await self._reading.fetch_history(caller, run_id)
         requester, request = rebuilding.asked(run, history.decisions[-1])
-        capability = wiring.catalog.fetch(run.capability)
+        capability = await wiring.catalog.fetch_for(run.tenant_id, run.capability)
         rebuilding.same_contract(run, history.decisions[-1], capability)
         call = await prepare(self._wiring, requester, request, capability)
         verdict, _ = await judge(self._wiring, call)

@@ -1,6 +1,6 @@
 """Rules that were probably to restrain a connector's calls, and are misspelt."""
 
-from interlock import catalog, policy
+from interlock import catalog, policy, sdk
 
 
 class Straying:
@@ -16,7 +16,8 @@ class Straying:
         connector_id = capability.connector_id
         if connector_id in self._sound:
             return
-        there = [f"{connector_id}.{each.operation_id}" for each in capability.manifest.operations]
+        operations = (*capability.manifest.operations, *sdk.PROXIES)
+        there = [f"{connector_id}.{each.operation_id}" for each in operations]
         elsewhere = self._known.connector_ids - {connector_id}
         strays = policy.find_strays(self._rules.rules, there, elsewhere=elsewhere)
         if problems := [each.problem() for each in strays if each.protects_nothing]:

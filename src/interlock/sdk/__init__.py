@@ -120,6 +120,7 @@ from interlock.sdk.provider import (
     provider_manifest,
     read_provider,
 )
+from interlock.sdk.proxying import METHODS, PROXIES
 from interlock.sdk.reconcile import Reconciled, Reconciliation, Verdict, reconciliation
 from interlock.sdk.requests import check_path
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
@@ -153,8 +154,10 @@ __all__ = [
     "CONTRACT",
     "FAILURES",
     "FORBIDDEN_HEADERS",
+    "METHODS",
     "PROVIDER_CONTRACT",
     "PROVIDER_PREFIX",
+    "PROXIES",
     "RESERVED_FIELDS",
     "SAFE_METHODS",
     "AuthFailed",

@@ -83,6 +83,8 @@ def _http_problems(path: str, operation: Operation, http: HttpOperation) -> Iter
         yield Problem(path=f"{path}.safe", problem="only a POST whose effect is read says it")
     if http.method == "GET" and (http.body or http.constants):
         yield Problem(path=f"{path}.body", problem="a GET has no body")
+    if http.proxied:
+        yield Problem(path=f"{path}.proxied", problem="every connector has its proxies by itself")
     if http.conditional and http.method != "GET":
         yield Problem(path=f"{path}.conditional", problem="only a GET can be conditional")
     if any(not 200 <= status < 300 for status in http.success):

@@ -89,7 +89,8 @@ class InvalidPathValue(RequestError):
 
 
 class InvalidArgument(RequestError):
-    """An input value cannot stand among a command's arguments: it would be an option, or it holds a NUL."""
+    """An input value cannot stand among a command's arguments (it would be an option, or holds a NUL), or in a request that is
+    made up."""
 
     code = "invalid_argument"
     next_step = "Give another value; only the connector's author can let options through."

@@ -21,7 +21,7 @@ class HttpOperation(Part):
     JSON pointers) of the body; the fields that neither path, query, `local` nor pagination take go into the body, or
     into the query for GET and DELETE, under their own names. `constants` are fixed members of the body; `encode` names
     a transformation of a field on its way out. `safe` says that a POST only reads, as a search does (RFC 9110 §9.2.1); a read
-    by another method than GET has to say so.
+    by another method than GET has to say so. `proxied` is said by Interlock's own proxies only: the input makes up the request.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -35,6 +35,7 @@ class HttpOperation(Part):
     success: tuple[Status, ...] = (200, 201, 204)
     conditional: bool = False
     safe: bool = False
+    proxied: bool = False
 
 
 class CommandSecret(Part):

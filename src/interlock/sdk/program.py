@@ -12,6 +12,7 @@ from interlock.sdk.errors import EffectState, UnexpectedAnswer
 from interlock.sdk.kinds import HttpOperation
 from interlock.sdk.manifest import Effect, Operation
 from interlock.sdk.projection import Source, project
+from interlock.sdk.proxying import proxied_output
 from interlock.sdk.wire import Facts, HttpRequest, HttpResponse, Purpose
 
 _LINK: Final = re.compile(r'<([^<>]*)>((?:\s*;\s*[\w*-]+\s*=\s*(?:"[^"]*"|[^\s",;]+))*)')
@@ -41,6 +42,8 @@ def program(operation: Operation, input: Mapping[str, JSON], facts: Facts) -> Pr
         raise ValueError(f"{operation.operation_id} has a handler, not a request")
     request = requests.build(operation, http, input, facts)
     response = yield request
+    if http.proxied:
+        return Output(value=proxied_output(operation, response, facts))
     body = answers.read(operation, http, response, facts)
     pages, size, items = 1, len(response.body), list(_items(operation, body))
     following = _following(operation, http, input, facts, request, response, body)

@@ -13,6 +13,7 @@ from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import InvalidProvider, Problem
 from interlock.sdk.grants import Pointer
 from interlock.sdk.manifest import CONTRACT, Manifest
+from interlock.sdk.proxying import METHODS, proxy_operation
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.terms import Part, Text
 
@@ -74,6 +75,9 @@ def provider_manifest(provider: Provider) -> Manifest:
         docs_url=provider.docs_url,
         publication="private",
         auth=provider.auth,
+        operations=tuple(
+            proxy_operation(method, headers=provider.headers, errors=provider.errors) for method in sorted(METHODS)
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from interlock.kernel import JSON
 from interlock.sdk import pointer
 from interlock.sdk.kinds import HttpOperation
 from interlock.sdk.manifest import Idempotency, Operation
+from interlock.sdk.proxying import proxied_request
 from interlock.sdk.template import TRANSFORMS, holes, path_of, text_of
 from interlock.sdk.terms import Schema
 from interlock.sdk.wire import Facts, HttpRequest, Purpose, as_pairs
@@ -31,7 +32,10 @@ def build(
     *,
     purpose: Purpose = Purpose.EFFECT,
 ) -> HttpRequest:
-    """The request. Raises InvalidPathValue, and ValueError where an idempotency key is needed and not given."""
+    """The request. Raises InvalidPathValue, InvalidArgument, and ValueError where an idempotency key is needed and not
+    given."""
+    if http.proxied:
+        return proxied_request(http, input)
     query, body = placement(operation, http)
     value = with_defaults(operation.input_schema, input)
     headers = dict(http.headers)
@@ -50,7 +54,10 @@ def build(
 
 
 def check_path(operation: Operation, http: HttpOperation, input: Mapping[str, JSON]) -> None:  # noqa: A002
-    """Raises InvalidPathValue if a value of the input cannot stand in the operation's path."""
+    """Raises InvalidPathValue if a value of the input cannot stand in the operation's path; for a proxy, as `build`."""
+    if http.proxied:
+        proxied_request(http, input)
+        return
     path_of(http.path, operation.input_schema, with_defaults(operation.input_schema, input))
 
 
