@@ -94,7 +94,7 @@ class Office:
             clients=sql.ClientRecords(),
             cipher=ring,
             changing=self.accounts.changing,
-            profile=self.profile,
+            profile=self.find_profile,
             client=lambda _: self.client,
             errands=self.errands,
             clock=self.clock,
@@ -105,7 +105,7 @@ class Office:
         self.accounts.renewer = self.refreshing = connections.Refreshing(self.means)
         self._drawn = 0
 
-    async def profile(self, _tenant: str, _connector: str, profile_id: str) -> sdk.AuthProfile:
+    async def find_profile(self, _tenant: str, _connector: str, profile_id: str) -> sdk.AuthProfile:
         return self.profiles[profile_id]
 
     def chance(self, size: int) -> bytes:

@@ -119,6 +119,8 @@ async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_p
     async with Interlock.open(settings=settings(server, tmp_path)) as il:
         await il.providers.import_catalogue(catalogue(server.url), form="nango", only=["acme_key"])
         other = il.as_caller(Caller(tenant_id="other", actor="somebody"))
+        with pytest.raises(RequestError, match="by whoever opened Interlock"):
+            await other.providers.import_catalogue(catalogue(server.url), form="nango")
         with pytest.raises(catalog.UnknownProvider):
             await other.connections.connect_token("provider_acme_key", "a-key-of-somebody")
         with pytest.raises(catalog.UnknownProvider, match="did you mean acme_key"):

@@ -124,7 +124,7 @@ async def test_calls_at_work_keep_their_lease_for_a_while(counter: Counter):
         counter.store,
         sql.ConnectionRecords(),
         counter.accounts,
-        profile=counter.profile,
+        profile=counter.find_profile,
         clock=counter.clock,
     )
     counter.clock.advance(3000)

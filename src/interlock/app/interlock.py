@@ -51,7 +51,7 @@ class Interlock:
         self.runs = Runs(parts, caller)
         self.approvals = Approvals(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
-        self.providers = Providers(parts, caller)
+        self.providers = Providers(parts, caller, operator=operator)
 
     @classmethod
     @asynccontextmanager

@@ -5,18 +5,19 @@ from typing import TYPE_CHECKING
 
 from interlock import catalog
 from interlock.app.arguments import checked
-from interlock.kernel import Caller
+from interlock.kernel import Caller, RequestError
 
 if TYPE_CHECKING:
     from interlock.app.assembly import Parts
 
 
 class Providers:
-    """Providers of this tenant."""
+    """Providers of this tenant. Importing is the operator's: a provider says where our own client's secret is sent."""
 
-    def __init__(self, parts: "Parts", caller: Caller) -> None:
+    def __init__(self, parts: "Parts", caller: Caller, *, operator: bool) -> None:
         self._parts = parts
         self._caller = caller
+        self._operator = operator
 
     @checked
     async def import_catalogue(
@@ -28,7 +29,12 @@ class Providers:
         only: Sequence[str] = (),
     ) -> catalog.Imported:
         """Take over the entries of a catalogue (a file's content), or those of these names, and tell of each how much. `called`
-        is what the file is called on record. Raises InvalidProvider."""
+        is what the file is called on record. Raises InvalidProvider, and RequestError for somebody that Interlock acts for."""
+        if not self._operator:
+            raise RequestError(
+                "providers are imported by whoever opened Interlock, and not by somebody that it acts for",
+                next_step="Open Interlock for their tenant: `tenant` of the settings, `--tenant`.",
+            )
         if (refusal := self._parts.store.refusal) is not None:
             raise refusal
         found = catalog.read_catalogue(content, form=form, source=called)

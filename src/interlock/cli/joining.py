@@ -43,7 +43,7 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     from interlock import connections
 
     async with desk.open() as il:
-        profile = choose(il.catalog.fetch_connector(wish.connector), wish)
+        profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         given, installs = collect(wish), il.connections.installs
         start = installs.connect if profile.install == "automatic" else installs.begin
         begun = await start(
@@ -69,7 +69,7 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
 async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
     """An install for somebody else, and the address at which they carry it on. Raises Usage, and as `installs.begin`."""
     async with desk.open() as il:
-        profile = choose(il.catalog.fetch_connector(wish.connector), wish)
+        profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         if profile.install != "browser":
             raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")
         begun = await il.connections.installs.begin(

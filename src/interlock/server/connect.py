@@ -112,7 +112,7 @@ class ConnectPages(Door):
     async def _ask(self, request: Request) -> Response:
         install = await self._il.connections.installs.find_by_link(_link(request))
         connections.install_machine.check_unbegun(install)
-        return _page(html.asking(install, self._service(install), self._host_of(install)))
+        return _page(html.asking(install, await self._service(install), await self._host_of(install)))
 
     async def _leave(self, request: Request) -> Response:
         install = await self._il.connections.installs.find_by_link(_link(request))
@@ -156,7 +156,7 @@ class ConnectPages(Door):
 
     async def _standing(self, request: Request, browser: kernel.Secret | None) -> Response:
         install = await self._find(request, browser)
-        service = self._service(install)
+        service = await self._service(install)
         if install.state is connections.InstallState.PROVEN and browser is not None:
             return _page(html.account(install, service, connections.token_digest(browser)))
         return _page(html.ended(install, service))
@@ -175,12 +175,13 @@ class ConnectPages(Door):
         found = request.cookies.get(self._cookie, "")
         return kernel.Secret(found) if _TOKEN.fullmatch(found) else None
 
-    def _service(self, install: connections.Install) -> str:
-        return self._il.catalog.fetch_connector(install.connector_id).display_name
+    async def _service(self, install: connections.Install) -> str:
+        found = await self._il.catalog.fetch_connector_for(install.tenant_id, install.connector_id)
+        return found.display_name
 
-    def _host_of(self, install: connections.Install) -> str:
+    async def _host_of(self, install: connections.Install) -> str:
         """Where the person will be asked. Raises InstallUnsupported."""
-        declared = self._il.catalog.fetch_connector(install.connector_id).auth
+        declared = (await self._il.catalog.fetch_connector_for(install.tenant_id, install.connector_id)).auth
         profile = next((each for each in declared if each.profile_id == install.profile_id), None)
         if profile is None or not isinstance(profile.grant, sdk.grants.AuthorizationCode):
             raise connections.InstallUnsupported(f"install {install.install_id} needs no browser")
