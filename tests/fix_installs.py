@@ -1,7 +1,7 @@
 """A desk over real parts: a store on each engine, sealed by a keyring, and a service over HTTP that can be asked through the
 plane."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +46,7 @@ class Watched(connections.Errands):
     sent: tuple[exchange.Errand, ...] = ()
     interrupt: Callable[[], None] | None = None
     fails: InterlockError | None = None
+    meanwhile: Callable[[], Awaitable[None]] | None = None
 
     async def send(
         self, errand: exchange.Errand, *, tenant_id: str, subject_id: str | None = None
@@ -54,6 +55,8 @@ class Watched(connections.Errands):
         if self.fails is not None:
             raise self.fails
         answer = await super().send(errand, tenant_id=tenant_id, subject_id=subject_id)
+        if self.meanwhile is not None:
+            await self.meanwhile()
         if self.interrupt is not None:
             self.interrupt()
         return answer
@@ -74,7 +77,7 @@ class Office:
 
     def __post_init__(self) -> None:
         root = keys.RootKey(bytes(range(32)), source="test")
-        ring = keys.Keyring(root, sql.KeyRecords(), self.store, clock=self.clock, ids=self.ids)
+        self.ring = ring = keys.Keyring(root, sql.KeyRecords(), self.store, clock=self.clock, ids=self.ids)
         self.accounts = Connections(
             self.store, sql.ConnectionRecords(), ring, clock=self.clock, ids=self.ids, listener=self.heard.extend
         )

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from fix_installs import ANN, BOB, BROWSER, CLIENT, Counter
 from interlock import connections, sdk
-from interlock.adapters import sql
+from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant
 from interlock.kernel import Retry, Secret, Tx, canonical
@@ -109,6 +109,59 @@ async def test_a_connection_has_only_what_was_granted(counter: Counter):
     await counter.desk.complete(proven, browser=BROWSER)
     with pytest.raises(connections.MissingScopes, match="write"):
         await counter.accounts.resolve(ANN, connector_id="acme", scopes={"write"})
+
+
+async def test_what_was_granted_beside_what_was_asked_is_told(counter: Counter):
+    counter.server.granted = "read admin"
+    proven = await counter.come_back(await counter.visit(await counter.begin()))
+    assert (proven.missing_scopes, proven.unasked_scopes) == ({"write"}, {"admin"})
+    made = await counter.desk.complete(proven, browser=BROWSER)
+    assert made.scopes == {"read", "admin"}
+    [event] = counter.heard
+    assert event.record()["data"] == {
+        "credential_id": made.current_credential_id,
+        "version": 1,
+        "subject": "octo",
+        "scopes": ["admin", "read"],
+        "missing_scopes": ["write"],
+        "unasked_scopes": ["admin"],
+    }
+
+
+async def test_a_credential_that_can_do_less_takes_the_place_of_none_that_serves(counter: Counter):
+    made = await counter.connect()
+    counter.server.granted = "read"
+    proven = await counter.come_back(await counter.visit(await counter.begin()))
+    with pytest.raises(connections.InstallFailed) as caught:
+        await counter.desk.complete(proven, browser=BROWSER)
+    assert caught.value.details == {"reason": "scopes_lost"}
+    assert await counter.connection() == made
+    fewer = await counter.come_back(await counter.visit(await counter.begin(scopes={"read"})))
+    assert (await counter.desk.complete(fewer, browser=BROWSER)).scopes == {"read"}  # as it was asked
+
+
+async def test_a_rotation_of_keys_meanwhile_stops_no_install(counter: Counter):
+    """At each of its steps the row is sealed anew by others."""
+    rotating = keys.Rotating(
+        counter.ring, sql.KeyRecords(), sql.HOLDINGS, counter.store, clock=counter.clock, ids=counter.ids
+    )
+    rotations: Count[str] = Count()
+
+    async def rotate() -> None:
+        async for step in rotating.follow(await rotating.begin(ANN.tenant_id)):
+            rotations["resealed"] = step.resealed
+
+    install = await counter.begin(given={})
+    query = await counter.visit(install)
+    await rotate()
+    counter.errands.meanwhile = rotate
+    proven = await counter.come_back(query)
+    await rotate()
+    assert rotations == {"resealed": 1}
+    made = await counter.desk.complete(proven, browser=BROWSER)
+    assert await counter.secrets() == {"access_token": "at-canary-000000", "refresh_token": "rt-canary-000001"}
+    await rotate()
+    assert made == await counter.connection()
 
 
 async def test_a_callback_counts_once(counter: Counter):

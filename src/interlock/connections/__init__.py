@@ -79,12 +79,12 @@ from interlock.connections.ports import (
     Standing,
 )
 from interlock.connections.probing import Probed, probe
-from interlock.connections.proving import Means
 from interlock.connections.refreshing import Refreshing
 from interlock.connections.revoking import Revoker, Revoking
 from interlock.connections.sealing import binding_of as credential_binding
 from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
+from interlock.connections.steps import Means
 from interlock.connections.transitions import ALLOWED, USABLE
 
 __all__ = [

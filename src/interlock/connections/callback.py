@@ -1,10 +1,8 @@
-"""What comes and goes with the browser: PKCE (RFC 7636), the issuer (RFC 9207), scopes, refusals. Pure."""
+"""What comes and goes with the browser: PKCE (RFC 7636), the issuer (RFC 9207), refusals. Pure."""
 
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from interlock import sdk
@@ -36,23 +34,6 @@ def issuer_fits(asked: str | None, sent: str | None, *, required: bool) -> bool:
     if asked is None or sent is None:
         return not required
     return hmac.compare_digest(sent.encode(), asked.encode())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Granted:
-    """Which scopes a connection has, and what became of those that were asked for."""
-
-    scopes: frozenset[str]
-    missing: frozenset[str]
-    unasked: frozenset[str]
-
-
-def compare(asked: Iterable[str], granted: Iterable[str] | None) -> Granted:
-    """The scopes asked for beside those granted; None means that the provider did not say, which is all that was asked
-    (RFC 6749 §5.1)."""
-    wanted = frozenset(asked)
-    got = wanted if granted is None else frozenset(granted)
-    return Granted(scopes=got, missing=wanted - got, unasked=got - wanted)
 
 
 def refusal(error: str) -> sdk.grants.RefusalCode:

@@ -10,11 +10,13 @@ from typing import NamedTuple
 from interlock import sdk
 from interlock.connections import answer, callback, errors, exchange, fields, install_machine, installs, mcp, returned
 from interlock.connections.answer import Codes
+from interlock.connections.completing import Completing
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
 from interlock.connections.model import Connection, State
 from interlock.connections.ports import InstallRecords
-from interlock.connections.proving import Means, Proving
+from interlock.connections.proving import Proving
+from interlock.connections.steps import Means, Steps
 from interlock.kernel import Caller, Secret, Store, Tx
 
 MAX_PAGE = 500
@@ -36,7 +38,7 @@ class Desk:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._proving = Proving(means)
+        self._steps, self._proving, self._completing = Steps(means), Proving(means), Completing(means)
 
     async def begin(
         self,
@@ -68,7 +70,7 @@ class Desk:
             scopes=asked,
             base_url=base_url or exchange.service(profile, values),
         ).checked(now)
-        standing = await self._proving.find(caller, told.connection_name)
+        standing = await self._steps.find(caller, told.connection_name)
         link = installs.new_token(means.random_bytes)
         install = Install(
             install_id=means.ids.new("ins"),
@@ -89,7 +91,7 @@ class Desk:
             updated_at=now,
         )
         secrets = {field: value for field, value in values.items() if isinstance(value, Secret)}
-        install = await self._proving.sealed(install, secrets)
+        install = await self._steps.sealed(install, secrets)
         await means.store.write(lambda tx: means.installs.insert(tx, install))
         return Begun(install, link)
 
@@ -138,10 +140,10 @@ class Desk:
         install_machine.check_unbegun(install)
         state = installs.new_token(means.random_bytes)
         verifier = callback.verifier(means.random_bytes(callback.VERIFIER_BYTES))
-        secrets = await self._proving.secrets(install)
+        secrets = await self._steps.secrets(install)
         try:
             settled, secrets = await mcp.settle(means, install, secrets, redirect_uri=redirect_uri)
-            profile = await self._proving.profile(settled)
+            profile = await self._steps.profile(settled)
             grant = profile.grant
             if not isinstance(grant, _Browsers):
                 raise errors.InstallUsed(f"install {install.install_id} needs no browser")
@@ -151,14 +153,14 @@ class Desk:
                 "code_challenge": callback.challenge(verifier),
                 **_scope(grant, settled),
             }
-            url = exchange.authorization_url(grant, {**self._proving.known(settled, profile, secrets), **texts})
+            url = exchange.authorization_url(grant, {**self._steps.known(settled, profile, secrets), **texts})
         except errors.GrantRefused as refused:
-            raise await self._proving.failed(install, Reason.of(refused.reason)) from refused
+            raise await self._steps.failed(install, Reason.of(refused.reason)) from refused
         except errors.ErrandFailed as error:
-            raise await self._proving.failed(install, Reason.SERVICE_FAILED) from error
-        holds = await self._proving.sealed(settled, {**secrets, "code_verifier": verifier})
+            raise await self._steps.failed(install, Reason.SERVICE_FAILED) from error
+        holds = await self._steps.sealed(settled, {**secrets, "code_verifier": verifier})
         assert holds.sealed is not None
-        await self._proving.step(
+        await self._steps.step(
             install,
             install_machine.await_callback(
                 settled,
@@ -187,15 +189,15 @@ class Desk:
             redirect_uri=redirect_uri,
             now=self._means.clock.now(),
         )
-        profile = await self._proving.profile(install)
+        profile = await self._steps.profile(install)
         grant = profile.grant
         if not isinstance(grant, _Browsers):
-            raise await self._proving.failed(install, Reason.PROFILE_CHANGED)
+            raise await self._steps.failed(install, Reason.PROFILE_CHANGED)
         app = isinstance(grant, sdk.grants.GithubApp)
         required = not app and grant.iss_required
         reason = returned.refusal(told, issuer=install.issuer, iss_required=required, app=app)
         if reason is not None:
-            raise await self._proving.failed(install, reason)
+            raise await self._steps.failed(install, reason)
         assert told.code is not None
         if told.installation_id is not None and app:
             install = replace(install, params={**install.params, "installation_id": told.installation_id})
@@ -204,19 +206,19 @@ class Desk:
 
     async def start_device(self, install: Install) -> Codes:
         """Ask for the codes that a person types elsewhere. Raises InstallEnded, InstallUsed, InstallFailed."""
-        profile = await self._proving.profile(install)
+        profile = await self._steps.profile(install)
         grant = profile.grant
         if not isinstance(grant, sdk.grants.Device):
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
-        secrets = await self._proving.secrets(install)
-        started = await self._proving.ask(
+        secrets = await self._steps.secrets(install)
+        started = await self._steps.ask(
             install, profile, sdk.grants.exchanges(grant)["start"], {**secrets, **_scope(grant, install)}
         )
         try:
             codes = answer.read_codes(grant, started)
         except errors.GrantRefused as refused:
-            raise await self._proving.failed(install, Reason.of(refused.reason)) from refused
-        sealed = await self._proving.sealed(install, {**secrets, "device_code": codes.device_code})
+            raise await self._steps.failed(install, Reason.of(refused.reason)) from refused
+        sealed = await self._steps.sealed(install, {**secrets, "device_code": codes.device_code})
         assert sealed.sealed is not None
         waiting = install_machine.await_callback(
             install,
@@ -227,7 +229,7 @@ class Desk:
             sealed=sealed.sealed,
             at=self._means.clock.now(),
         )
-        await self._proving.step(install, replace(waiting, expires_at=min(waiting.expires_at, codes.expires_at)))
+        await self._steps.step(install, replace(waiting, expires_at=min(waiting.expires_at, codes.expires_at)))
         return codes
 
     async def poll_device(self, caller: Caller, install_id: str) -> Install:
@@ -239,14 +241,14 @@ class Desk:
         install = await self.fetch(caller, install_id)
         if install.flow is not Flow.DEVICE:
             raise errors.InstallUsed(f"install {install.install_id} needs no second device")
-        profile = await self._proving.profile(install)
+        profile = await self._steps.profile(install)
         return await self._proving.prove(install, profile, {})
 
     async def obtain(self, install: Install) -> Install:
         """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
         if install.flow is not Flow.AUTOMATIC:
             raise errors.InstallUsed(f"install {install.install_id} is carried on by a person")
-        profile = await self._proving.profile(install)
+        profile = await self._steps.profile(install)
         return await self._proving.prove(install, profile, _scope(profile.grant, install))
 
     async def complete(self, install: Install, *, browser: Secret | None = None) -> Connection:
@@ -259,17 +261,17 @@ class Desk:
             browser is None or installs.token_digest(browser) != install.browser_digest
         ):
             raise errors.CallbackRefused("this browser did not begin the install that it wants to complete")
-        return await self._proving.complete(install)
+        return await self._completing.complete(install)
 
     async def cancel(self, install: Install) -> Install:
         """End it. One that has ended stays as it is. Raises InstallUsed if it was changed meanwhile."""
         cancelled = install_machine.cancel(install, at=self._means.clock.now())
         if cancelled is install:
             return install
-        secrets = await self._proving.secrets(install) if install.state is InstallState.PROVEN else {}
-        after = await self._proving.step(install, cancelled)
+        secrets = await self._steps.secrets(install) if install.state is InstallState.PROVEN else {}
+        after = await self._steps.step(install, cancelled)
         if secrets:
-            await self._proving.give_back(install, secrets)
+            await self._steps.give_back(install, secrets)
         return after
 
     async def _open(self, find: Callable[[Tx], Install | None], what: str) -> Install:

@@ -33,7 +33,7 @@ def reconnect(connection: Connection) -> str:
         named = [f"{field}={kind}:{place}" if len(places) > 1 else f"{kind}:{place}" for field, place in places.items()]
         given = "".join(f" --from {shlex.quote(each)}" for each in named)
         return f"Put a valid credential where it is read from, and connect the service again: `{command}{given}`."
-    if connection.management_mode is ManagementMode.HOSTED:
+    if connection.management_mode in (ManagementMode.HOSTED, ManagementMode.PROVIDER_APP):
         return f"Connect the service again: `{command}`."
     return f"Connect the service again: `{command} --token-env NAME`."
 

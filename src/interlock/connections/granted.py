@@ -1,5 +1,6 @@
 """What a connection is after a grant: a new one, or the one of that name with its next credential; and what is told of it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -66,13 +67,17 @@ def _placed(connection: Connection, grant: TokenGrant) -> Connection:
     )
 
 
-def told(before: Connection | None, after: Connection, *, actor: str, version: int) -> list[Told]:
-    """What happened to the connection that was `before`: connected, or its credential replaced, which may have mended it."""
+def told(
+    before: Connection | None, after: Connection, *, actor: str, version: int, more: Mapping[str, JSON] | None = None
+) -> list[Told]:
+    """What happened to the connection that was `before`: connected, or its credential replaced, which may have mended it.
+    `more` is told besides."""
     data: dict[str, JSON] = {
         "credential_id": after.current_credential_id,
         "version": version,
         "subject": after.subject,
         "scopes": sorted(after.scopes),
+        **(more or {}),
     }
     new = before is None or before.state not in USABLE | BROKEN
     happened = [Told(kind=Happening.CONNECTED if new else Happening.REPLACED, actor=actor, data=data)]

@@ -62,6 +62,7 @@ class Reason(StrEnum):
     CONNECTION_CHANGED = "connection_changed"
     PROFILE_CHANGED = "profile_changed"
     NOT_INSTALLED = "not_installed"
+    SCOPES_LOST = "scopes_lost"
 
     @property
     def told(self) -> str:
@@ -96,6 +97,7 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.CONNECTION_CHANGED: "the connection was changed meanwhile",
     Reason.PROFILE_CHANGED: "the connector's profile was changed meanwhile",
     Reason.NOT_INSTALLED: "the app is not installed for the account that was named",
+    Reason.SCOPES_LOST: "the service grants less than the connection has, and less than was asked for",
 }
 
 
@@ -166,6 +168,11 @@ class Install:
         """What was asked for and not granted."""
         return frozenset() if self.found is None else self.scopes_asked - self.found.scopes
 
+    @property
+    def unasked_scopes(self) -> frozenset[str]:
+        """What was granted and not asked for."""
+        return frozenset() if self.found is None else self.found.scopes - self.scopes_asked
+
     def record(self) -> dict[str, JSON]:
         """The install as JSON, for people and APIs; without digests."""
         return {
@@ -184,6 +191,7 @@ class Install:
             "scopes_asked": sorted(self.scopes_asked),
             "found": None if self.found is None else self.found.record(),
             "missing_scopes": sorted(self.missing_scopes),
+            "unasked_scopes": sorted(self.unasked_scopes),
             "expires_at": to_rfc3339(self.expires_at),
             "created_at": to_rfc3339(self.created_at),
             "updated_at": to_rfc3339(self.updated_at),

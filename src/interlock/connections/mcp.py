@@ -10,8 +10,8 @@ from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.discovery import Server
 from interlock.connections.exchange import Client, Errand
 from interlock.connections.installs import INSTALL_LIFE, Install
-from interlock.connections.proving import Means
 from interlock.connections.shapes import Answer
+from interlock.connections.steps import Means
 from interlock.kernel import Secret
 
 _JSON: Final = (("accept", "application/json"),)

@@ -16,10 +16,10 @@ from interlock.connections.changing import Change
 from interlock.connections.exchange import Errand
 from interlock.connections.model import MAX_LEASE, Connection, Credential, SourceKind
 from interlock.connections.ports import Standing
-from interlock.connections.proving import Means
 from interlock.connections.renewal import CLAIM, OUTCOME_UNKNOWN, Failure, Way
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
+from interlock.connections.steps import Means
 from interlock.connections.transitions import USABLE
 from interlock.kernel import Caller, InterlockError, Secret, StoreError, Tx
 

@@ -1,8 +1,6 @@
 """What comes and goes with the browser."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from interlock.connections import callback
 from interlock.kernel import Secret
@@ -46,17 +44,6 @@ def test_a_callback_of_another_issuer_is_told_apart(
     issuer: str | None, required: bool, sent: str | None, fits: bool
 ) -> None:
     assert callback.issuer_fits(issuer, sent, required=required) is fits
-
-
-SCOPES = st.frozensets(st.sampled_from(["a", "b", "c", "d"]))
-
-
-@given(SCOPES, st.none() | SCOPES)
-def test_scopes_are_compared(asked: frozenset[str], granted: frozenset[str] | None) -> None:
-    found = callback.compare(asked, granted)
-    assert found.scopes == (asked if granted is None else granted)
-    assert found.missing == asked - found.scopes
-    assert found.unasked == found.scopes - asked
 
 
 @pytest.mark.parametrize(

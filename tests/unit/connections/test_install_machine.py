@@ -164,6 +164,7 @@ def test_scopes_that_were_not_granted_are_told():
     assert proven().missing_scopes == {"write"}
     record = proven().record()
     assert record["missing_scopes"] == ["write"]
+    assert record["unasked_scopes"] == []
     assert canonical(record)
     assert "sha256:" not in str(record)
 
