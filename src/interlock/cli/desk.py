@@ -45,6 +45,8 @@ class Desk:
         """Whether it may have done what stands in a store."""
         self.left_run: str | None = None
         """The run that was under way when somebody interrupted the command."""
+        self.leaves: str | None = None
+        """What to do next, after an interrupt of a command that leaves what it had begun."""
         self._loaded: tuple[app.Settings, app.SettingsFile | None] | None = None
 
     @property

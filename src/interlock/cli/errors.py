@@ -71,8 +71,11 @@ class Interrupted(InterlockError):
     )
 
 
-def interrupted(*, run_id: str | None, acts: bool) -> Interrupted:
-    """What an interrupted command left: one run, or, if it `acts`, one that nobody can name, or nothing."""
+def interrupted(*, run_id: str | None, acts: bool, leaves: str | None = None) -> Interrupted:
+    """What an interrupted command left: one run, or, if it `acts`, one that nobody can name, or what it says itself that it
+    `leaves`, or nothing."""
+    if leaves is not None:
+        return Interrupted("interrupted", next_step=leaves)
     if run_id is not None:
         step = f"`interlock runs show {run_id}` shows where it stands; "
         step += f"`interlock runs settle {run_id}` settles a write that had left."

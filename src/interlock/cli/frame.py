@@ -165,7 +165,7 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
     except KeyboardInterrupt as interrupt:
         from interlock.cli.errors import interrupted
 
-        _fail(interrupted(run_id=desk.left_run, acts=desk.acts), options)
+        _fail(interrupted(run_id=desk.left_run, acts=desk.acts, leaves=desk.leaves), options)
         return 128 + next(iter(interrupt.args), signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
         from interlock.cli.errors import Usage, known

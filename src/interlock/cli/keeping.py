@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -112,6 +112,12 @@ async def status(desk: "Desk") -> "Answer":
     )
 
 
+_LEAVES: Final = (
+    "What was done before stays done, and everything opens as before: `interlock keys status` shows how far it has come, and the "
+    "same command goes on there."
+)
+
+
 async def rotate(
     desk: "Desk",
     purpose: Annotated[
@@ -137,6 +143,7 @@ async def rotate(
     if root and purpose != "data":
         raise Usage("--root and --purpose do not go together: the root key has no purpose of its own")
     async with app.open_keychain(desk.kept(desk.settings())) as chain:
+        desk.leaves = _LEAVES
         if root:
             return _rewrapped(await chain.rotate_root(), await chain.status())
         if purpose == "signing":

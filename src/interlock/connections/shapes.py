@@ -101,12 +101,15 @@ def scopes(rule: sdk.grants.TokenAnswer, document: JSON) -> frozenset[str] | Non
 
 
 def end(rule: sdk.grants.TokenAnswer, document: JSON, answer: Answer) -> datetime | None:
-    """When the token ends, by our clock: a provider's moment counts from the provider's present, where it tells that."""
+    """When the token ends, by our clock: a provider's moment counts from the provider's present, where it tells that. One that
+    is past is now: such a token is not taken for one without an end."""
     seconds = number(at(document, rule.expires_in))
     if seconds is not None and rule.expires_in_unit == "ms":
         seconds /= 1000
     if seconds is None and (moment := _moment(rule, at(document, rule.expires_at))) is not None:
         seconds = (moment - (_date(answer.headers.get("date")) or answer.asked_at)).total_seconds()
+        if seconds <= 0:
+            return answer.asked_at
     if seconds is None and rule.lifetime_seconds is not None:
         seconds = float(rule.lifetime_seconds)
     if seconds is None or not 0 < seconds <= _LONGEST.total_seconds():
@@ -118,7 +121,7 @@ def _moment(rule: sdk.grants.TokenAnswer, found: JSON) -> datetime | None:
     try:
         if rule.expires_at_format == "rfc3339":
             return from_rfc3339(found) if isinstance(found, str) else None
-        seconds = number(found)
+        seconds = number(found) or None  # 0 is no moment: so some say that there is no end
         scale = 1000 if rule.expires_at_format == "epoch_ms" else 1
         return None if seconds is None else datetime.fromtimestamp(seconds / scale, UTC)
     except (ValueError, OverflowError, OSError):

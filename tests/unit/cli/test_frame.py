@@ -34,6 +34,9 @@ def run(arguments: Sequence[str], *more: str) -> int:
             logging.getLogger(PROGRESS).info("github.issue.create: not there\x1b yet")
         if word == "breaks":
             raise StoreError("no disk")
+        if word.startswith("stops"):
+            desk.leaves = "Go on there." if word == "stops half-way" else None
+            raise KeyboardInterrupt
         if word == "surprises":
             raise ExceptionGroup("several", [ValueError("a \x1b")])
         seen = {"word": word, "loud": loud, "tenant": desk.options.tenant, "store": desk.flags.get("store")}
@@ -84,6 +87,14 @@ def test_errors_end_here(capsys: pytest.CaptureFixture[str]):
     assert capsys.readouterr().err == "error: no disk\nnext: Run `interlock doctor`.\n"
     assert run(["inner", "show", "surprises"]) == 1
     assert capsys.readouterr().err.startswith("error: ValueError: a \\x1b\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "step"), [("stops", "What the command had begun was ended with it."), ("stops half-way", "Go on there.")]
+)
+def test_an_interrupt_says_what_is_left(capsys: pytest.CaptureFixture[str], word: str, step: str):
+    assert run(["inner", "show", word]) == 130
+    assert capsys.readouterr().err == f"error: interrupted\nnext: {step}\n"
 
 
 def test_help_keeps_the_lines_of_an_example(capsys: pytest.CaptureFixture[str]):
