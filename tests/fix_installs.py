@@ -99,6 +99,7 @@ class Office:
             changing=self.accounts.changing,
             profile=self.find_profile,
             client=lambda _: self.client,
+            program=lambda _connector, _tenant: None,
             errands=self.errands,
             clock=self.clock,
             ids=self.ids,

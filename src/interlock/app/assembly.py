@@ -125,6 +125,7 @@ def _means(
         changing=wiring.connections.changing,
         profile=partial(_profile, wiring.catalog),
         client=partial(provided.read_client, settings),
+        program=partial(provided.find_program, settings, errands),
         errands=errands,
         clock=wiring.clock,
         ids=wiring.ids,

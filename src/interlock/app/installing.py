@@ -177,7 +177,7 @@ class Installs:
         manifest = await known.fetch_connector_for(self._caller.tenant_id, connector)
         fits = [each for each in manifest.auth if profile_id in (None, each.profile_id)]
         if profile_id is None:
-            fits = [each for each in fits if each.install in ("browser", "device", "automatic")]
+            fits = [each for each in fits if each.install in ("browser", "device", "automatic", "cli")]
         if len(fits) != 1:
             there = ", ".join(each.profile_id for each in manifest.auth) or "none"
             raise RequestError(f"name one auth profile of {connector}: {there}")

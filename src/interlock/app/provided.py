@@ -3,6 +3,7 @@
 import difflib
 import os
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -71,19 +72,29 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
     )
 
 
+def find_program(
+    settings: Settings, errands: "connections.Errands", connector_id: str, tenant_id: str
+) -> "connections.Run | None":
+    """What runs the program that says a connector's tokens, if the settings let it: it acts with what our own user has, and so
+    for our own tenant only."""
+    allowed = connector_id in settings.connectors.programs and tenant_id == settings.tenant
+    return partial(_run, errands, tenant_id=tenant_id) if allowed else None
+
+
+def _run(errands: "connections.Errands", argv: Sequence[str], tenant_id: str) -> Awaitable[bytes]:
+    env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return errands.run(argv, env=env, tenant_id=tenant_id)
+
+
 def secret_sources(errands: "connections.Errands") -> "dict[connections.SourceKind, connections.SecretSource]":
     """Who reads the secrets that are not kept in the store."""
     from interlock import connections
     from interlock.adapters import secrets
 
-    def run(argv: Sequence[str], tenant_id: str) -> Awaitable[bytes]:
-        env = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        return errands.run(argv, env=env, tenant_id=tenant_id)
-
     return {
         connections.SourceKind.ENV: secrets.Environment(os.environ),
         connections.SourceKind.FILE: secrets.Files(),
-        connections.SourceKind.COMMAND: secrets.Commands(run),
+        connections.SourceKind.COMMAND: secrets.Commands(partial(_run, errands)),
         connections.SourceKind.KEYRING: secrets.SystemKeyring(),
         connections.SourceKind.VAULT: secrets.Vault(errands.ask, os.environ),
     }

@@ -74,10 +74,11 @@ class Part(BaseModel):
 
 class ConnectorSettings(Part):
     """What runs: `manifests` are files beside the settings file; `isolated` names connectors whose Python code runs in a
-    child process."""
+    child process; `programs` those whose profiles may run the provider's program here, as us, for a token."""
 
     manifests: tuple[_Address, ...] = ()
     isolated: tuple[_Name, ...] = ()
+    programs: tuple[_Name, ...] = ()
 
 
 class ApprovalSettings(Part):

@@ -45,7 +45,7 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     async with desk.open() as il:
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         given, installs = collect(wish), il.connections.installs
-        start = installs.connect if profile.install == "automatic" else installs.begin
+        start = installs.connect if profile.install in ("automatic", "cli") else installs.begin
         begun = await start(
             wish.connector,
             given,
@@ -85,13 +85,15 @@ async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
 
 def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     """The profile to connect by: the one that is named, else the only one of its kind, a browser's first. Raises Usage."""
-    there = {each.profile_id: each for each in manifest.auth if each.install in ("browser", "device", "automatic")}
+    there = {
+        each.profile_id: each for each in manifest.auth if each.install in ("browser", "device", "automatic", "cli")
+    }
     if not there:
         raise Usage("name one place where the token is: --token-env NAME or --token-file FILE")
     if wish.profile is not None:
         fits = [each for each in there.values() if each.profile_id == wish.profile]
     else:
-        ways = ["device"] if wish.device else ["browser", "device", "automatic"]
+        ways = ["device"] if wish.device else ["browser", "device", "automatic", "cli"]
         first = next((way for way in ways if any(each.install == way for each in there.values())), None)
         fits = [each for each in there.values() if each.install == first]
     if len(fits) != 1 or (wish.device and fits[0].install != "device"):

@@ -69,6 +69,7 @@ from interlock.connections.model import (
     SourceKind,
     State,
 )
+from interlock.connections.obtaining import Run
 from interlock.connections.ports import (
     Cipher,
     ClientRecords,
@@ -152,6 +153,7 @@ __all__ = [
     "Resolved",
     "Revoker",
     "Revoking",
+    "Run",
     "Sealed",
     "SealedRow",
     "SecretExposed",

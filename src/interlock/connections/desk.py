@@ -59,6 +59,7 @@ class Desk:
         means, now = self._means, self._means.clock.now()
         profile = await means.profile(caller.tenant_id, connector_id, profile_id)
         flow = flow_of(profile.grant)
+        self._check_program(caller, connector_id, profile)
         asked = frozenset(profile.scopes_offered if scopes is None else scopes)
         values = fields.checked(profile, given or {}, connector_id=connector_id)
         told = TokenGrant(
@@ -94,6 +95,12 @@ class Desk:
         install = await self._steps.sealed(install, secrets)
         await means.store.write(lambda tx: means.installs.insert(tx, install))
         return Begun(install, link)
+
+    def _check_program(self, caller: Caller, connector_id: str, profile: sdk.AuthProfile) -> None:
+        if profile.grant.type == "native_cli" and self._means.program(connector_id, caller.tenant_id) is None:
+            raise errors.InstallUnsupported(
+                f"{connector_id} may run no program here: name it in `connectors.programs` of this tenant's settings"
+            )
 
     async def find_by_link(self, link: Secret) -> Install:
         """The install that the link leads to. Raises InstallNotFound, InstallEnded."""
@@ -315,9 +322,9 @@ def flow_of(grant: sdk.grants.Grant) -> Flow:
             return Flow.DEVICE
         case "github_app":
             return Flow.AUTOMATIC if grant.install_url is None else Flow.AUTHORIZATION_CODE
-        case "client_credentials" | "jwt_bearer" | "exchange" | "session":
+        case "client_credentials" | "jwt_bearer" | "native_cli" | "exchange" | "session":
             return Flow.AUTOMATIC
-        case "none" | "manual" | "native_cli":
+        case "none" | "manual":
             raise errors.InstallUnsupported(f"a profile of the grant {grant.type!r} is not connected by an install")
 
 

@@ -15,8 +15,18 @@ Send: TypeAlias = Callable[[Errand], Awaitable[Answer]]
 """Carries out one errand through the plane. What it raises says whether anything was sent."""
 
 
+Run: TypeAlias = Callable[[Sequence[str]], Awaitable[bytes]]
+"""Runs a program of this machine, and returns what it printed. Raises ErrandFailed."""
+
+
 async def obtain(
-    profile: sdk.AuthProfile, values: sdk.fill.Values, *, client: Client | None, send: Send, at: datetime
+    profile: sdk.AuthProfile,
+    values: sdk.fill.Values,
+    *,
+    client: Client | None,
+    send: Send,
+    run: Run | None,
+    at: datetime,
 ) -> Tokens:
     """The tokens that the grant gives for these values (`exchange.known`, and what the flow adds). Raises GrantRefused, and what
     `send` raises."""
@@ -24,6 +34,8 @@ async def obtain(
     if isinstance(grant, sdk.grants.TokenExchange):
         known = await _in_steps(grant.steps[:-1], values, client, send)
         return answer.read(grant.steps[-1].answer, await send(exchange.build(grant.steps[-1], known, client=client)))
+    if isinstance(grant, sdk.grants.NativeCli) and run is not None:
+        return answer.read_printed(grant, await run(grant.argv), asked_at=at)
     if isinstance(grant, sdk.grants.GithubApp) and "code" in values:
         await _in_steps(grant.confirm, values, client, send)
     request = sdk.grants.exchanges(grant).get("token")

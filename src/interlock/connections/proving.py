@@ -52,7 +52,8 @@ class Proving:
             secrets = await self._steps.secrets(install)
             values = {**self._steps.known(install, profile, secrets), **more}
             client = self._steps.client(install, {**install.params, **secrets})
-            tokens = await obtaining.obtain(profile, values, client=client, send=send, at=at)
+            run = means.program(install.connector_id, install.tenant_id)
+            tokens = await obtaining.obtain(profile, values, client=client, send=send, run=run, at=at)
             kept = {name: secret for name, secret in secrets.items() if name in profile.secret_fields}
             async with self._steps.or_given_back(install, {**kept, **tokens.secrets()}):
                 sealable = fields.sealed(profile, {**install.params, **kept}, tokens)

@@ -16,6 +16,7 @@ from interlock.connections.changing import Change
 from interlock.connections.exchange import Errand
 from interlock.connections.model import MAX_LEASE, Connection, Credential, SourceKind
 from interlock.connections.ports import Standing
+from interlock.connections.probing import probe
 from interlock.connections.renewal import CLAIM, OUTCOME_UNKNOWN, Failure, Way
 from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
@@ -193,6 +194,8 @@ class Refreshing:
             secrets = await self._safe.open(credential)
             tokens = await self._ask(claimed, profile, way, secrets)
             sealable = fields.sealed(profile, {**claimed.params, **secrets}, tokens)
+            if isinstance(profile.grant, sdk.grants.NativeCli):
+                await self._check_account(claimed, profile, sealable)
         except InterlockError as error:
             failure = Failure.of(error, over=over)
             if failure.arrived and not renewal.may_repeat(
@@ -203,6 +206,20 @@ class Refreshing:
                 failure = replace(failure, reason=OUTCOME_UNKNOWN)
             return await self._fail(caller, claimed, failure)
         return await self._succeed(caller, claimed, credential, way, tokens, sealable, over=over)
+
+    async def _check_account(
+        self, connection: Connection, profile: sdk.AuthProfile, secrets: Mapping[str, Secret]
+    ) -> None:
+        """Somebody else may have logged in since. Raises SubjectMismatch, ProbeFailed."""
+        probed = await probe(
+            profile,
+            secrets,
+            base_url=connection.base_url or profile.base_url,
+            tenant_id=connection.tenant_id,
+            errands=self._means.errands,
+        )
+        if probed.subject != connection.subject:
+            raise errors.SubjectMismatch(f"the program says a token of another account than {connection.name!r} is for")
 
     async def _ask(
         self, connection: Connection, profile: sdk.AuthProfile, way: Way, secrets: Mapping[str, Secret]
@@ -225,7 +242,8 @@ class Refreshing:
         if way == "again":
             separator = getattr(grant, "scope_separator", " ")
             scope = {"scope": separator.join(sorted(connection.scopes))} if connection.scopes else {}
-            return await obtaining.obtain(profile, {**values, **scope}, client=client, send=send, at=means.clock.now())
+            run, at = means.program(connection.connector_id, connection.tenant_id), means.clock.now()
+            return await obtaining.obtain(profile, {**values, **scope}, client=client, send=send, run=run, at=at)
         request = sdk.grants.exchanges(grant)["refresh"]
         told = await send(exchange.build(request, values, client=client))
         return answer.read(request.answer, told).after(secrets["refresh_token"])

@@ -56,7 +56,7 @@ def way(profile: sdk.AuthProfile, fields: tuple[str, ...]) -> Way | None:
     grant = profile.grant
     if profile.renewal == "refresh" and "refresh_token" in fields:
         return "refresh" if "refresh" in sdk.grants.exchanges(grant) else None
-    again = grant.type in ("client_credentials", "jwt_bearer", "github_app", "exchange", "session")
+    again = grant.type in ("client_credentials", "jwt_bearer", "github_app", "exchange", "session", "native_cli")
     return "again" if again else None
 
 

@@ -21,6 +21,7 @@ from interlock.connections.errands import Errands
 from interlock.connections.exchange import Client
 from interlock.connections.installs import Install, Reason
 from interlock.connections.model import Connection, Sealed
+from interlock.connections.obtaining import Run
 from interlock.connections.ports import Cipher, ClientRecords, InstallRecords, Profiles, Records
 from interlock.connections.revoking import Held, Revoker, is_shared
 from interlock.connections.shapes import Answer
@@ -34,7 +35,8 @@ _CLIENT_UNKNOWN: Final = frozenset({Reason.INVALID_CLIENT, Reason.UNAUTHORIZED_C
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """What installs are carried through with. `profile` finds an auth profile by its connector's id and its own; `client` the
-    operator's OAuth client for a connector, if there is one; `random_bytes` is chance that nobody can foresee."""
+    operator's OAuth client for a connector, if there is one; `program` runs the program that says a connector's tokens, where
+    the operator lets a tenant have it; `random_bytes` is chance that nobody can foresee."""
 
     store: Store
     records: Records
@@ -44,6 +46,7 @@ class Means:
     changing: Changing
     profile: Profiles
     client: Callable[[str], Client | None]
+    program: Callable[[str, str], Run | None]
     errands: Errands
     clock: Clock
     ids: IdSource
