@@ -96,23 +96,28 @@ def rotations(shell: Shell, **environment: str) -> list[Any]:
 
 def test_a_rotation_that_stopped_is_told_and_goes_on(shell: Shell):
     shell.connect("--name", "second")
+    shell.connect("--tenant", "other")
     assert rotations(shell) == []
     change(shell, BEGUN)
-    assert "the rotation of default stopped at 0 of 2 secrets" in rotations(shell)[0]["found"]
-    assert shell.good("keys", "status")["rotations"][0]["resealed"] == 0
+    found = " ".join(each["found"] for each in rotations(shell))
+    assert "the rotation of default stopped at 0 of 2 secrets" in found
+    assert "the rotation of other stopped" in found
+    assert [each["resealed"] for each in shell.good("keys", "status")["rotations"]] == [0, 0]
     shown = shell.run("keys", "status").out
     assert "not finished: 0 of 2 secrets" in shown
     assert "next: interlock keys rotate" in shown
-    (ended,) = shell.good("keys", "rotate")["rotations"]
-    assert ended["finished_at"]
+    ended = shell.good("keys", "rotate")["rotations"]
+    # Both that were begun, and no other.
+    assert sorted(each["rotation_id"] for each in ended) == ["krt_default", "krt_other"]
+    assert all(each["finished_at"] for each in ended)
     assert rotations(shell) == []
 
 
 BEGUN = (
-    "INSERT INTO key_rotations SELECT 'krt_1', tenant_id, key_id, 'credentials', '', 2, 0, 0, 0, 1, NULL"
+    "INSERT INTO key_rotations SELECT 'krt_' || tenant_id, tenant_id, key_id, 'credentials', '', 2, 0, 0, 0, 1, NULL"
     " FROM keys WHERE purpose = 'data'"
 )
-"""What a process leaves that is killed as soon as it has begun."""
+"""What a process leaves that is killed as soon as it has begun with every tenant."""
 
 
 def test_status_works_without_the_root_key(shell: Shell):
