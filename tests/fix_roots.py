@@ -99,7 +99,7 @@ class Kms:
 
 
 @pytest.fixture(scope="session")
-def _moto() -> Iterator[str]:
+def moto_url() -> Iterator[str]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
@@ -109,10 +109,10 @@ def _moto() -> Iterator[str]:
 
 
 @pytest.fixture
-def kms(_moto: str, monkeypatch: pytest.MonkeyPatch) -> Kms:
+def kms(moto_url: str, monkeypatch: pytest.MonkeyPatch) -> Kms:
     from botocore import session
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    client: Any = session.get_session().create_client("kms", region_name="eu-central-1", endpoint_url=_moto)
-    return Kms(url=_moto, arn=client.create_key()["KeyMetadata"]["Arn"])
+    client: Any = session.get_session().create_client("kms", region_name="eu-central-1", endpoint_url=moto_url)
+    return Kms(url=moto_url, arn=client.create_key()["KeyMetadata"]["Arn"])

@@ -1,17 +1,19 @@
 """Every source of secrets does the same: it gives what is in its place now, and says what is wrong without showing it.
 
-The system's keyring and Vault are stand-ins: a backend of the keyring library in memory, and a server that answers as Vault's
-API is documented. `tests/rig` has a real Vault where one is installed.
+The system's keyring, Vault and AWS are stand-ins: a backend of the keyring library in memory, a server that answers as Vault's
+API is documented, and `moto`, which others wrote for AWS.
 """
 
 import json
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keyring
 import pytest
+from botocore import session
 from keyring.backend import KeyringBackend
 
 from fix_app import Process, World
@@ -41,6 +43,30 @@ class InMemory(KeyringBackend):
         self.held[service, username] = password
 
 
+class Aws:
+    """Secrets Manager, played by moto, with one secret."""
+
+    def __init__(self, url: str, patch: pytest.MonkeyPatch) -> None:
+        patch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", url)
+        patch.setenv("AWS_REGION", "eu-central-1")
+        patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        self._client: Any = session.get_session().create_client("secretsmanager")
+        self._delete()
+
+    def put(self, held: Mapping[str, str] | str | None) -> str:
+        """Hold that, as JSON unless it is a text, in the place of what is held; its ARN."""
+        self._delete()
+        if held is None:
+            return ""
+        text = held if isinstance(held, str) else json.dumps(held)
+        return self._client.create_secret(Name="team/acme", SecretString=text)["ARN"]
+
+    def _delete(self) -> None:
+        self._client.delete_secret(SecretId="team/acme", ForceDeleteWithoutRecovery=True)
+
+
 @dataclass
 class Place:
     """A place of one kind, where a test puts secrets; `text` is how it is called."""
@@ -51,6 +77,7 @@ class Place:
     parrot: Parrot
     patch: pytest.MonkeyPatch
     backend: InMemory = field(default_factory=InMemory)
+    aws: Aws | None = None
 
     @property
     def text(self) -> str:
@@ -60,6 +87,7 @@ class Place:
             SourceKind.COMMAND: f"'{sys.executable}' -c 'print(open(\"{self.folder / 'token'}\").read())'",
             SourceKind.KEYRING: "acme/agent/octo",
             SourceKind.VAULT: "secret/team/acme token#api key",
+            SourceKind.AWS: "team/acme#api key",
         }
         return texts[self.kind]
 
@@ -84,6 +112,8 @@ class Place:
             return Answer(json.dumps(held).encode())
 
         self.parrot.say = vault
+        if self.aws is not None:
+            self.aws.put({"api key": secret} if secret else None)
 
     async def fetch(self, text: str | None = None) -> str:
         sourcing = sources.Sourcing(kind=self.kind, places={"token": self.text if text is None else text})
@@ -99,7 +129,7 @@ class Place:
         return error.message
 
 
-@pytest.fixture(params=[each for each in SourceKind if each not in (SourceKind.STORED, SourceKind.AWS)])
+@pytest.fixture(params=[each for each in SourceKind if each is not SourceKind.STORED])
 async def place(
     request: pytest.FixtureRequest,
     file_world: World,
@@ -111,6 +141,8 @@ async def place(
     monkeypatch.setenv("VAULT_TOKEN", VAULT_TOKEN)
     async with file_world.process(execution={"egress_allow": (parrot.host,)}) as process:
         made = Place(request.param, process, tmp_path, parrot, monkeypatch)
+        if request.param is SourceKind.AWS:
+            made.aws = Aws(request.getfixturevalue("moto_url"), monkeypatch)
         before = keyring.get_keyring()
         keyring.set_keyring(made.backend)
         yield made
@@ -202,3 +234,25 @@ async def test_vaults_token_may_be_in_its_own_file(place: Place, monkeypatch: py
     assert place.parrot.heard[-1].headers["x-vault-namespace"] == "team/one"
     monkeypatch.setenv("VAULT_ADDR", "not an address")
     assert "VAULT_ADDR" in await place.refused()
+
+
+@only(SourceKind.AWS)
+async def test_aws_is_asked_by_name_or_arn_for_all_or_a_member(place: Place, monkeypatch: pytest.MonkeyPatch):
+    assert place.aws is not None
+    arn = place.aws.put(SECRET)
+    monkeypatch.delenv("AWS_REGION")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert await place.fetch(arn) == SECRET
+    assert "NoRegionError" in await place.refused("team/acme")
+    assert "not JSON" in await place.refused(f"{arn}#x")
+    assert "no text in the field" in await place.refused(f"{place.aws.put({'other': SECRET})}#x")
+    assert "ResourceNotFoundException" in await place.refused(arn.replace("team", "nobody"))
+
+
+@only(SourceKind.AWS)
+async def test_aws_cannot_be_asked_without_credentials(place: Place, monkeypatch: pytest.MonkeyPatch):
+    place.put(SECRET)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert "NoCredentialsError" in await place.refused()

@@ -45,17 +45,17 @@ SABOTAGE = [
     (
         "adapters.keys",
         "import sqlalchemy",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys and server",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     (
         "adapters.sql",
         "import httpx2",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys and server",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     (
         "app",
         "from sqlalchemy import orm",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys and server",
+        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     ("runs", "import starlette.responses", "Domain rooms know no web server and no terminal"),
     ("kernel.ids", "import interlock.kernel.clock", "No cycles among siblings, at any depth"),

@@ -226,9 +226,9 @@ class Connections:
         scopes: Sequence[str] | None = None,
     ) -> "connections.Connection":
         """Connect a service with a secret that stays where it is, and is read there whenever it is needed: `env:NAME`,
-        `file:/PATH`, `command:PROGRAM ARGUMENT …`, `keyring:SERVICE/USER` or `vault:MOUNT/PATH#FIELD`; a mapping by field for
-        several, of one kind. `params` are the profile's fields that are no secrets. Whoever may call this can run programs and
-        read files as this process does, so it is not for those that Interlock acts for (`as_caller`).
+        `file:/PATH`, `command:PROGRAM ARGUMENT …`, `keyring:SERVICE/USER`, `vault:MOUNT/PATH#FIELD` or `aws:NAME#FIELD`; a
+        mapping by field for several, of one kind. `params` are the profile's fields that are no secrets. Whoever may call this
+        can run programs and read files as this process does, so it is not for those that Interlock acts for (`as_caller`).
 
         Raises as `connect_token`, and SecretUnavailable, SecretExposed.
         """

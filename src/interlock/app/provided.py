@@ -97,6 +97,7 @@ def secret_sources(errands: "connections.Errands") -> "dict[connections.SourceKi
         connections.SourceKind.COMMAND: secrets.Commands(partial(_run, errands)),
         connections.SourceKind.KEYRING: secrets.SystemKeyring(),
         connections.SourceKind.VAULT: secrets.Vault(errands.ask, os.environ),
+        connections.SourceKind.AWS: secrets.AwsSecrets(),
     }
 
 

@@ -74,8 +74,8 @@ async def connect(
     Without a token the browser opens a page of this machine, which leads to the service and shows whose account it is before
     it is connected. A token is tried first, too. It is never an argument, since others can read those: it comes from the
     environment, a file or stdin, and is stored encrypted. With `--from` it is not stored, but read from there whenever it is
-    needed: env:NAME, file:PATH, command:PROGRAM…, keyring:SERVICE/USER or vault:MOUNT/PATH#FIELD. The same name again replaces
-    the credential.
+    needed: env:NAME, file:PATH, command:PROGRAM…, keyring:SERVICE/USER, vault:MOUNT/PATH#FIELD or aws:NAME#FIELD. The same
+    name again replaces the credential.
 
     Example:
       interlock connect github --token-env GITHUB_TOKEN
