@@ -1,7 +1,11 @@
-"""Suite `leases`: how many leases are issued and redeemed in a second, on both databases. They have no baseline but time."""
+"""Suite `leases`: how many leases are issued and redeemed in a second, and how long a credential takes to be renewed, by one who
+needs it and by sixteen at once, on both databases. They have no baseline but time."""
 
 from contextlib import AsyncExitStack
 
+import anyio
+
+from bench import peer
 from bench.place import Place
 from bench.report import Row
 from bench.subject import CALLER, Rooms, rooms
@@ -18,15 +22,21 @@ async def run(place: Place) -> list[Row]:
 async def _on(place: Place, engine: str) -> list[Row]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(place.store(engine))
-        subject = await stack.enter_async_context(rooms(url, place.new()))
-        steps = {"issue": _issue(subject), "redeem": await _redeem(subject)}
-        ways = [(name, callers) for name in steps for callers in (1, CALLERS)]
-        trials = await race([Contestant(steps[name], callers=callers) for name, callers in ways], place.pace)
+        service = stack.enter_context(peer.running())
+        subject = await stack.enter_async_context(rooms(url, place.new(), service))
+        await _connect(subject)
+        issue, redeem = _issue(subject), await _redeem(subject)
+        contestants = {
+            "lease: issue, 1 at once": Contestant(issue),
+            f"lease: issue, {CALLERS} at once": Contestant(issue, callers=CALLERS),
+            "lease: redeem, 1 at once": Contestant(redeem),
+            f"lease: redeem, {CALLERS} at once": Contestant(redeem, callers=CALLERS),
+            "refresh: one needs it": Contestant(_refresh(subject, 1)),
+            f"refresh: {CALLERS} need it, one asks": Contestant(_refresh(subject, CALLERS)),
+        }
+        trials = await race(list(contestants.values()), place.pace)
     title = {"sqlite": "SQLite", "postgres": "Postgres"}[engine]
-    return [
-        _row(f"lease: {name}, {callers} at once, {title}", trial)
-        for (name, callers), trial in zip(ways, trials, strict=True)
-    ]
+    return [_row(f"{name}, {title}", trial) for name, trial in zip(contestants, trials, strict=True)]
 
 
 def _row(what: str, trial: Trial) -> Row:
@@ -46,5 +56,33 @@ async def _redeem(subject: Rooms) -> Once:
 
     async def once() -> None:
         await subject.parts.leases.redeem(CALLER, lease.lease_id, "token", host=host)
+
+    return once
+
+
+async def _connect(subject: Rooms) -> None:
+    """A connection whose tokens end, and are asked for anew."""
+    desk = subject.parts.desk
+    given = {"client_id": "bench", "client_secret": "shh-client-secret-0123456789"}
+    begun = await desk.begin(CALLER, connector_id="acme", profile_id="client_credentials", name="renewed", given=given)
+    await desk.complete(await desk.obtain(begun.install))
+
+
+def _refresh(subject: Rooms, workers: int) -> Once:
+    """So many find at once that a credential no longer serves, and have the next one when this is done."""
+    refreshing, accounts = subject.parts.refreshing, subject.parts.wiring.connections
+
+    async def once() -> None:
+        ended = (await accounts.fetch_connection(CALLER, "renewed")).current_credential_id
+        found: set[str | None] = set()
+
+        async def need() -> None:
+            found.add((await refreshing.refresh(CALLER, "renewed", seen=ended, over=True)).current_credential_id)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(workers):
+                tasks.start_soon(need)
+        assert len(found) == 1
+        assert found != {ended}
 
     return once

