@@ -65,6 +65,25 @@ def test_a_request_of_ones_own_is_a_run(shell: Shell):
     assert shell.run("review", "verify", "packet.json").out.startswith("intact")
 
 
+def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
+    entry = {
+        "auth_mode": "API_KEY",
+        "proxy": {
+            "base_url": shell.service.url,
+            "headers": {"authorization": "Bearer ${apiKey}", "x-site": "${connectionConfig.site}"},
+            "verification": {"method": "GET", "endpoints": ["/user"]},
+        },
+    }
+    (shell.folder / "providers.json").write_text(json.dumps({"acme": entry}))
+    shell.good("providers", "import", "providers.json", "--format", "nango")
+    line = ("connect", "provider_acme", "--field", "site=eu-central", "--name", "acme")
+    refused = shell.run(*line, "--secret-env", "api_key=NOWHERE", "--json")
+    assert refused.error["code"] == "token_missing"
+    assert shell.good(*line, "--secret-env", "api_key=TOKEN")["connector_id"] == "provider_acme"
+    assert shell.good("proxy", "acme", "get", "/user")["output"]["body"]["login"]
+    assert shell.service.url not in shell.run("connect", "provider_acne", "--secret-env", "api_key=TOKEN", "--json").out
+
+
 def test_what_a_request_may_not_say(shell: Shell):
     shell.connect()
     for arguments, code in (

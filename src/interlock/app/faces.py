@@ -194,13 +194,15 @@ class Connections:
         connector: str,
         token: str | Secret | Mapping[str, str | Secret],
         *,
+        profile: str | None = None,
         name: str | None = None,
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
         overlap: float = 0,
     ) -> "connections.Connection":
-        """Connect a service with a token, or with what else its auth profile asks for, after asking the service whose it is.
+        """Connect a service with a token, or with what else its auth profile asks for (the first that a person gives at once, if
+        none is named), after asking the service whose it is.
 
         The same name again gives the connection a new credential version; calls at work go on with the old one for `overlap`
         seconds, at most 300, and it is erased then. `scopes` are those that the service grants
@@ -208,10 +210,10 @@ class Connections:
         until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
-        profile = await self._profile(connector)
-        given = self._given(profile, token)
+        chosen = await self._profile(connector, profile)
+        given = self._given(chosen, token)
         return await self._connect(
-            profile, connector, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
+            chosen, connector, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
         )
 
     @checked
@@ -327,12 +329,15 @@ class Connections:
         """What happened to a connection, in order; go on with `after_seq` = the last event's. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.list_events(self._caller, ref, after_seq=after_seq, limit=limit)
 
-    async def _profile(self, connector: str) -> "sdk.AuthProfile":
+    async def _profile(self, connector: str, named: str | None = None) -> "sdk.AuthProfile":
         known = self._parts.wiring.catalog
         manifest = await known.fetch_connector_for(self._caller.tenant_id, connector)
-        profile = next((each for each in manifest.auth if each.grant.type == "manual"), None)
+        manual = [each for each in manifest.auth if each.grant.type == "manual" and named in (None, each.profile_id)]
+        profile = next(iter(manual), None)
         if profile is None:
-            raise RequestError(f"{connector} does not connect by token")
+            raise RequestError(
+                f"{connector} does not connect by token" + ("" if named is None else f" by {named[:60]!r}")
+            )
         return profile
 
     def _given(

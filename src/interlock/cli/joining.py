@@ -45,6 +45,15 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     async with desk.open() as il:
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         given, installs = collect(wish), il.connections.installs
+        if profile.install == "paste":
+            return await il.connections.connect_token(
+                wish.connector,
+                given,
+                profile=profile.profile_id,
+                name=wish.name,
+                base_url=wish.base_url,
+                scopes=wish.scopes,
+            )
         start = installs.connect if profile.install in ("automatic", "cli") else installs.begin
         begun = await start(
             wish.connector,
@@ -85,15 +94,17 @@ async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
 
 def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     """The profile to connect by: the one that is named, else the only one of its kind, a browser's first. Raises Usage."""
-    there = {
-        each.profile_id: each for each in manifest.auth if each.install in ("browser", "device", "automatic", "cli")
-    }
+    ways = ["browser", "device", "automatic", "cli", *(["paste"] if wish.secret_fields else [])]
+    there = {each.profile_id: each for each in manifest.auth if each.install in ways}
     if not there:
-        raise Usage("name one place where the token is: --token-env NAME or --token-file FILE")
+        raise Usage(
+            "name one place where the token is: --token-env NAME or --token-file FILE; of several fields --field NAME=VALUE "
+            "and --secret-env NAME=VARIABLE"
+        )
     if wish.profile is not None:
         fits = [each for each in there.values() if each.profile_id == wish.profile]
     else:
-        ways = ["device"] if wish.device else ["browser", "device", "automatic", "cli"]
+        ways = ["device"] if wish.device else ways
         first = next((way for way in ways if any(each.install == way for each in there.values())), None)
         fits = [each for each in there.values() if each.install == first]
     if len(fits) != 1 or (wish.device and fits[0].install != "device"):
