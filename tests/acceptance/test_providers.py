@@ -81,6 +81,11 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
     assert refused.error["code"] == "token_missing"
     assert shell.good(*line, "--secret-env", "api_key=TOKEN")["connector_id"] == "provider_acme"
     assert shell.good("proxy", "acme", "get", "/user")["output"]["body"]["login"]
+    # What requests show and is no secret may stand in answers.
+    made = ("proxy", "acme", "POST", f"/repos/{REPOSITORY}/issues", "--data", '{"title": "In eu-central"}')
+    held = shell.run(*made, "--json").json
+    approved = shell.good("approvals", "approve", held["approval_id"])
+    assert "In eu-central" in json.dumps(approved)
     assert shell.service.url not in shell.run("connect", "provider_acne", "--secret-env", "api_key=TOKEN", "--json").out
 
 

@@ -143,13 +143,14 @@ class Connections:
             now=self._clock.now(),
         )
 
-    async def secrets_of(self, resolved: Resolved) -> tuple[Secret, ...]:
-        """Every secret of the resolved credential, for a Redactor. Raises CredentialDamaged, and SecretUnavailable and
-        SecretExposed for what is not kept here.
+    async def secrets_of(self, resolved: Resolved, *, besides: Container[str] = ()) -> tuple[Secret, ...]:
+        """Every secret of the resolved credential, for a Redactor, `besides` those of these names. Raises CredentialDamaged, and
+        SecretUnavailable and SecretExposed for what is not kept here.
 
         No read, once the tenant's key is in memory; what is not kept is read from its place.
         """
-        return tuple((await self._secrets(resolved.connection, resolved.credential)).values())
+        held = await self._secrets(resolved.connection, resolved.credential)
+        return tuple(secret for name, secret in held.items() if name not in besides)
 
     async def redeem(
         self,

@@ -54,7 +54,7 @@ class Call:
 
     def __post_init__(self) -> None:
         connection = None if self.resolved is None else self.resolved.connection
-        profile = _profile(self.capability, connection)
+        profile = profile_of(self.capability, connection)
         service = plane.parse_base((connection and connection.base_url) or profile.base_url)
         put = object.__setattr__
         put(self, "connection_id", connection and connection.connection_id)
@@ -181,7 +181,8 @@ def refuse_words(capability: str, recorded: Mapping[str, str], redactor: Redacto
             )
 
 
-def _profile(capability: catalog.Capability, connection: connections.Connection | None) -> sdk.AuthProfile:
+def profile_of(capability: catalog.Capability, connection: connections.Connection | None) -> sdk.AuthProfile:
+    """How the connection authenticates."""
     profiles = capability.manifest.auth
     if connection is None:
         return profiles[0]

@@ -2,7 +2,7 @@
 
 from interlock import catalog, policy, sdk
 from interlock.kernel import Caller, Redactor
-from interlock.runs.call import Call, Given, check_input, refuse_secrets, refuse_words
+from interlock.runs.call import Call, Given, check_input, profile_of, refuse_secrets, refuse_words
 from interlock.runs.model import Run
 from interlock.runs.request import Request
 from interlock.runs.revalidation import Revalidation
@@ -38,7 +38,8 @@ async def prepare(
             scopes=frozenset(operation.scopes),
             connection=request.connection,
         )
-        redactor = Redactor(await wiring.connections.secrets_of(resolved))
+        plain = profile_of(capability, resolved.connection).plain_fields
+        redactor = Redactor(await wiring.connections.secrets_of(resolved, besides=plain))
         refuse_secrets(caller, request, given, redactor)
         if operation.http is not None and operation.http.conditional:
             revalidation = Revalidation(

@@ -42,7 +42,7 @@ async def renewed(wiring: Wiring, call: Call, ending: Ending) -> Call | None:
             scopes=frozenset(call.operation.scopes),
             connection=old.connection.connection_id,
         )
-        redactor = call.redactor.also(await wiring.connections.secrets_of(following))
+        redactor = call.redactor.also(await wiring.connections.secrets_of(following, besides=call.profile.plain_fields))
     except InterlockError as failed:
         # The refusal is what the caller is told; this would hide it.
         _log.warning("%s: no other credential: %s", call.capability.capability_id, failed)

@@ -121,6 +121,12 @@ class AuthProfile(Part):
         return tuple(dict.fromkeys(name for each in written for name in placed(each)))
 
     @property
+    def plain_fields(self) -> tuple[str, ...]:
+        """Of what is derived, that which holds no secret: requests show it, and answers may say it."""
+        plain = {each.name for each in self.fields if not each.secret}
+        return tuple(name for name, formula in self.derive.items() if set(fill.holes(formula)) <= plain)
+
+    @property
     def lease_fields(self) -> tuple[str, ...]:
         """What a lease may be redeemed for: all that is shown to the service, and never what only makes new tokens."""
         given = self.secret_fields if isinstance(self.grant, Manual) else ()

@@ -13,7 +13,7 @@ _MOST_ALIASES: Final = 10
 _BESIDE: Final = (
     "display_name", "categories", "docs", "docs_connect", "setup_guide_url", "auth_mode", "connection_config", "credentials",
     "connection_configuration", "webhook_routing_script", "webhook_user_defined_secret", "webhook_allowed_query_params",
-    "webhook_response_metadata", "auth_type", "auth", "integration_config",
+    "webhook_response_metadata", "auth_type",
 )  # fmt: skip
 """Members that are taken elsewhere, or are about other things than authentication and requests."""
 _CODE: Final = ("post_connection_script", "credentials_verification_script", "pre_connection_deletion_script")
@@ -85,6 +85,8 @@ def _translated(entry_id: str, said: Said) -> Entry:
     base_url = nango_requests.base_url(proxy, given)
     facts = nango_requests.facts(proxy, given, default=nango_grants.MODES[mode].shown)
     probe = nango_requests.probe(proxy, given)
+    if said.peek("auth") == {"response_type": "code"}:  # what the standard says anyway
+        said.drop("auth")
     for script in _CODE:
         if said.has(script):
             given.lack(f"{script}: code of its own")

@@ -131,7 +131,8 @@ def _paging(said: Said, given: Given) -> dict[str, str] | None:
     ):
         if name := said.text(theirs):
             made[ours] = name
-    said.drop("link_rel_in_response_header")
+    if said.text("link_rel_in_response_header", "next") != "next":
+        given.lack("paginate: another relation than the next")
     for key in said.left:
         given.lack(f"paginate: {key} is not taken over")
     return made
