@@ -161,7 +161,9 @@ def _record() -> bytes:
     receipt = plane.Receipt.model_validate_json(RECEIPT)
     body = plane.CapturedBody(media_type=None, base64="")
     return (
-        plane.EvidenceRecord.of(Intents().http(), receipt, capture=plane.Capture.FULL, body=body).canonical.encode()
+        plane.EvidenceRecord.of(Intents().http(), receipt, capture=plane.Capture.FULL, body=body)
+        .sealed(None)
+        .canonical.encode()
         + b"\n"
     )
 
@@ -170,9 +172,11 @@ def _record() -> bytes:
 def evidence(data: bytes) -> bool:
     """Receipts from elsewhere: each chain is whole, or the first wrong link is named."""
     try:
-        receipts = plane.read_receipts(data)
+        proofs = plane.read_proofs(data)
     except plane.InvalidPacket:
         return False
+    receipts = [each if isinstance(each, plane.Receipt) else each.receipt for each in proofs]
+    assert not any(plane.verify_proof(each).ok for each in proofs), "nobody signed it"
     wrong = [plane.verify_evidence(each) for each in receipts]
     for receipt, link in zip(receipts, wrong, strict=True):
         assert link is None or 1 <= link <= len(receipt.evidence) + 1

@@ -81,6 +81,59 @@ async def test_every_line_of_a_sinks_evidence_counts(bare_shell: Shell, node_key
 
 
 @pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("run_id", "another"),
+        ("tenant_id", "another"),
+        ("attempt_id", "another"),
+        ("capture", "redacted"),
+        ("body.media_type", "text/forged"),
+        ("seal.signature", base64.b64encode(bytes(64)).decode()),
+        ("seal.key_id", "another"),
+    ],
+)
+async def test_all_that_stands_around_a_receipt_is_bound(
+    bare_shell: Shell, node_keys: Path, path: str, value: str
+) -> None:
+    await execute(1, signer_of(node_keys), bare_shell.folder)
+    file = bare_shell.folder / "evidence.jsonl"
+    record = changed = json.loads(file.read_text())
+    *outer, name = path.split(".")
+    for each in outer:
+        changed = changed[each]
+    changed[name] = value
+    if path == "capture":  # a body of their own, told as one that no digest has to fit
+        record["body"]["base64"] = base64.b64encode(b"forged").decode()
+    file.write_text(json.dumps(record) + "\n")
+    told = bare_shell.run(
+        "plane", "verify", "evidence.jsonl", "--trust", str(node_keys / "client/receipts.pem"), "--json"
+    )
+    assert (told.code, told.json["receipts"][0]["status"]) == (6, "altered")
+
+
+@pytest.mark.parametrize("left", ["nothing", "its digest"])
+async def test_a_record_whose_seal_was_taken_off_is_not_verified(bare_shell: Shell, node_keys: Path, left: str) -> None:
+    await execute(1, signer_of(node_keys), bare_shell.folder)
+    file = bare_shell.folder / "evidence.jsonl"
+    made = plane.EvidenceRecord.model_validate_json(file.read_text())
+    forged = made.model_copy(update={"run_id": "another", "seal": None})
+    file.write_text((forged if left == "nothing" else forged.sealed(None)).canonical)
+    told = bare_shell.run(
+        "plane", "verify", "evidence.jsonl", "--trust", str(node_keys / "client/receipts.pem"), "--json"
+    )
+    assert (told.code, told.json["receipts"][0]["status"]) == (6, "unbound")
+
+
+async def test_a_record_that_nobody_signed_shows_what_was_changed_by_accident(bare_shell: Shell) -> None:
+    await execute(1, None, bare_shell.folder)
+    file = bare_shell.folder / "evidence.jsonl"
+    verify = ("plane", "verify", "evidence.jsonl", "--json")
+    assert bare_shell.run(*verify).json["receipts"][0]["status"] == "intact_unsigned"
+    file.write_text(file.read_text().replace('"tenant_id":"', '"tenant_id":"x'))
+    assert bare_shell.run(*verify).json["receipts"][0]["status"] == "altered"
+
+
+@pytest.mark.parametrize(
     ("content", "problem"),
     [
         (b"", "not JSON"),

@@ -23,6 +23,10 @@ _SENTENCES: Final = {
         "(`receipts.pem` of `interlock node init`) and pass it: `--trust receipts.pem`."
     ),
     "wrong_signer": "Nothing was changed by accident, but it was signed by a key that you did not name.",
+    "unbound": (
+        "The receipt is proven, but not the evidence record around it: whose execution it was and the captured body may "
+        "have been changed."
+    ),
     "altered": "It was changed after it was made. Do not rely on it.",
     "malformed": "This is no receipt, or a damaged one, or one of a newer version. Do not rely on it.",
 }
@@ -31,6 +35,12 @@ _SENTENCES: Final = {
 class _Checked(NamedTuple):
     receipt: "plane.Receipt"
     verdict: "plane.ReceiptVerdict"
+
+    @classmethod
+    def of(cls, proof: "plane.Receipt | plane.EvidenceRecord", verdict: "plane.ReceiptVerdict") -> "_Checked":
+        from interlock import plane
+
+        return cls(proof if isinstance(proof, plane.Receipt) else proof.receipt, verdict)
 
     def document(self) -> "dict[str, JSON]":
         receipt, verdict = self
@@ -101,10 +111,10 @@ def verify(
 
     keys = None if trust is None else app.load_receipt_keys(trust)
     try:
-        receipts = plane.read_receipts(files.read(file, "receipt"))
+        proofs = plane.read_proofs(files.read(file, "receipt"))
     except plane.InvalidPacket as error:
         return _malformed(error.message)
-    checked = [_Checked(each, plane.verify_receipt(each, keys)) for each in receipts]
+    checked = [_Checked.of(each, plane.verify_proof(each, keys)) for each in proofs]
     ok = all(each.verdict.ok for each in checked)
     return Answer(
         document={"ok": ok, "receipts": [each.document() for each in checked]},

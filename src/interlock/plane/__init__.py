@@ -112,7 +112,7 @@ from interlock.plane.packets import (
 )
 from interlock.plane.planner import AcceptableAttestation, ExecutionRoute, LaneCapabilities, plan
 from interlock.plane.process_intent import DEFAULT_PATH, ProcessIntent, ProcessSecret, TerminalSize
-from interlock.plane.proofs import read_receipts
+from interlock.plane.proofs import read_proofs, verify_proof
 from interlock.plane.receipt import Delivery, Evidence, Fact, Receipt
 from interlock.plane.renewal import ProvableTarget
 from interlock.plane.rpc_intent import (
@@ -374,7 +374,7 @@ __all__ = [
     "parse_url",
     "parse_websocket_url",
     "plan",
-    "read_receipts",
+    "read_proofs",
     "read_rpc",
     "redacted",
     "request_digest",
@@ -395,5 +395,6 @@ __all__ = [
     "unpack_status",
     "unproved",
     "verify_evidence",
+    "verify_proof",
     "verify_receipt",
 ]

@@ -115,12 +115,14 @@ def verify_evidence(receipt: Receipt) -> int | None:
 
 
 class ReceiptStatus(StrEnum):
-    """What a reader can know of a receipt. `unsigned`: it is whole, and whoever holds it could have made it."""
+    """What a reader can know of a receipt. `unsigned`: it is whole, and whoever holds it could have made it. `unbound`: it is
+    proven, but not the evidence record around it."""
 
     VERIFIED = "verified"
     INTACT_UNSIGNED = "intact_unsigned"
     INTACT_SIGNER_UNKNOWN = "intact_signer_unknown"
     WRONG_SIGNER = "wrong_signer"
+    UNBOUND = "unbound"
     ALTERED = "altered"
 
 

@@ -10,8 +10,8 @@ from typing import Final, Literal, Protocol
 
 import anyio
 
-from interlock.kernel import Redactor, is_interruption
-from interlock.plane.contract import Contract, Name
+from interlock.kernel import JSON, Redactor, canonical, digest, is_interruption
+from interlock.plane.contract import Contract, Digest, Name
 from interlock.plane.evidence import redacted
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.receipt import Receipt
@@ -55,8 +55,17 @@ class Whose(Protocol):
     def attempt_id(self) -> str: ...
 
 
+class RecordSeal(Contract):
+    """What binds a record: the digest of all else in it (`content`) and, of a node with a key, its signature under that."""
+
+    content: Digest
+    key_id: Name | None = None
+    signature: str | None = None
+
+
 class EvidenceRecord(Contract):
-    """What a sink is given: whose execution it was, its receipt, and of its body what the capture level says."""
+    """What a sink is given: whose execution it was, its receipt, and of its body what the capture level says. One that was
+    made before there were seals has none, and then nothing binds what stands around the receipt."""
 
     contract: Literal["interlock.evidence-record/v1"] = "interlock.evidence-record/v1"
     tenant_id: Name
@@ -65,6 +74,23 @@ class EvidenceRecord(Contract):
     capture: Capture
     receipt: Receipt
     body: CapturedBody | None
+    seal: RecordSeal | None = None
+
+    def record(self) -> dict[str, JSON]:
+        """As `Contract.record`. A record without a seal keeps the text, and so the digest, that it had without the member."""
+        value = super().record()
+        return value if self.seal else {name: each for name, each in value.items() if name != "seal"}
+
+    @property
+    def content_digest(self) -> str:
+        """Over all that it says besides its seal."""
+        return digest({name: each for name, each in self.record().items() if name != "seal"})
+
+    def sealed(self, signer: Signer | None) -> "EvidenceRecord":
+        """The record with its seal, signed if there is a signer."""
+        content = self.content_digest
+        key_id, signature = (None, None) if signer is None else (signer.key_id, signer.sign(seal_statement(content)))
+        return self.model_copy(update={"seal": RecordSeal(content=content, key_id=key_id, signature=signature)})
 
     @classmethod
     def of(
@@ -79,6 +105,11 @@ class EvidenceRecord(Contract):
             receipt=receipt,
             body=body,
         )
+
+
+def seal_statement(content: str) -> bytes:
+    """What a node signs of a record: the digest of all that it says."""
+    return canonical({"contract": "interlock.evidence-record/v1", "content": content})
 
 
 class EvidenceSink(Protocol):
@@ -147,7 +178,7 @@ class SinkSet:
     async def record(self, whose: Whose, receipt: Receipt, *, signer: Signer | None = None) -> None:
         """Give a receipt to all sinks; one from which something was taken out is signed anew. Never raises: what a sink could
         not take is owed, and stops the next admission. Is not cut short by a cancellation."""
-        record = self._captured(whose, receipt, signer)
+        record = self._captured(whose, receipt, signer).sealed(signer)
         for line in self._lines:
             line.owed.append(record)
         with anyio.CancelScope(shield=True):
