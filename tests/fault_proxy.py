@@ -37,6 +37,8 @@ class Proxy:
         self.met: str | None = None
         self.closed = False
         self.refusing = False
+        self.refuse_next = 0
+        """So many connections are refused, and those after them are not."""
         self._lock = threading.Lock()
         self._links: set[_Link] = set()
         self._armed: tuple[str, int, Callable[[], object]] | None = None
@@ -113,7 +115,8 @@ class Proxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self.refusing:
+            if self.refusing or self.refuse_next > 0:
+                self.refuse_next = max(0, self.refuse_next - 1)
                 client.close()
                 continue
             try:

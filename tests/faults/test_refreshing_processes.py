@@ -16,6 +16,7 @@ from sqlalchemy import update
 
 import refreshing_worker
 import token_server
+from fault_proxy import Proxy
 from fix_installs import BROWSER
 from interlock import Interlock
 from interlock.adapters import sql
@@ -126,3 +127,27 @@ async def test_a_process_that_is_killed_before_it_commits_leaves_a_trace(
     assert (found.state, found.reason) == (State.REAUTH_REQUIRED, "refresh_outcome_unknown")
     assert told == ["connected", "reauth_required"]
     assert workers.server.calls["refresh_token"] == 2
+
+
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+async def test_a_database_that_is_gone_when_the_service_answers_loses_no_token(
+    workers: Workers, open_store: Callable[[str], sql.SqlStore]
+):
+    await workers.connect()
+    await workers.move(open_store(workers.url), timedelta(seconds=1))
+    proxy = Proxy(workers.url)
+    workers.url = proxy.url
+
+    def vanish() -> None:
+        proxy.refuse_next = 4
+        proxy.cut()
+
+    try:
+        begun = workers.start(threads=1)
+        workers.server.between = vanish
+        workers.go(begun)
+        assert workers.ended(begun) == ["at-canary-000001"]
+        assert proxy.refuse_next == 0
+    finally:
+        proxy.close()
+    assert workers.server.calls["refresh_token"] == 1

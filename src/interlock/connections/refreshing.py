@@ -1,11 +1,11 @@
 """Renewing credentials: by one process at a time, and with a trace of every request whose answer may be lost."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import anyio
 
@@ -23,6 +23,8 @@ from interlock.connections.shapes import Answer
 from interlock.connections.steps import Means
 from interlock.connections.transitions import USABLE
 from interlock.kernel import Caller, InterlockError, Secret, StoreError, Tx
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -262,13 +264,13 @@ class Refreshing:
         means, at = self._means, self._means.clock.now()
         named = replace(claimed, current_credential_id=means.ids.new("crd"))
         credential_id, version = str(named.current_credential_id), old.version + 1
-        secrets = await self._safe.open(old)
+        # Keys are read from the store, too: what the service gave must not be lost for that.
+        secrets = await self._insist(claimed, partial(self._safe.open, old))
         rotated = tokens.refresh_token is not None and tokens.refresh_token.reveal() != _text(
             secrets.get("refresh_token")
         )
-        credential = await self._safe.seal(
-            named, sealable, version=version, expires_at=tokens.expires_at, at=at, grant={"rotated": rotated}
-        )
+        seal = partial(self._safe.seal, named, sealable, version=version, expires_at=tokens.expires_at, at=at)
+        credential = await self._insist(claimed, partial(seal, grant={"rotated": rotated}))
         # Calls at work keep their leases on what still serves.
         overlap = at if over else at + MAX_LEASE
 
@@ -299,14 +301,19 @@ class Refreshing:
         return await self._write(caller, claimed, decide)
 
     async def _write(self, caller: Caller, claimed: Connection, decide: _Decide) -> Connection:
-        """Record what came of it. A store that fails is asked again for as long as the claim holds."""
+        """Record what came of it."""
         means = self._means
-        change = partial(means.changing.change, caller, claimed.connection_id, decide)
+        change = means.changing.change
+        return await self._insist(claimed, lambda: change(caller, claimed.connection_id, decide, at=means.clock.now()))
+
+    async def _insist(self, claimed: Connection, step: Callable[[], Awaitable[T]]) -> T:
+        """Take a step that needs the store. One that fails is asked again for as long as the claim holds."""
+        means = self._means
         end = means.clock.monotonic() + CLAIM.total_seconds()
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await change(at=means.clock.now())
+                return await step()
             except StoreError as error:
                 if means.clock.monotonic() + pause >= end:
                     _log.warning("refreshing %s could not be recorded: %s", claimed.name, error)
