@@ -70,7 +70,7 @@ def test_a_wrong_value_is_told_in_words(shell: Shell):
         (("runs", "shw"), "interlock runs [OPTIONS] COMMAND [ARGS]..."),
         (("runs", "--store"), "interlock runs [OPTIONS] COMMAND [ARGS]..."),
         (("invoke", "--timeout"), "interlock invoke [OPTIONS] {CAPABILITY} [KEY=VALUE]..."),
-        (("connect", "github"), "interlock connect [OPTIONS] {CONNECTOR}"),
+        (("connect", "github", "--port", "many"), "interlock connect [OPTIONS] {CONNECTOR}"),
         (("rums",), "interlock [OPTIONS] COMMAND [ARGS]..."),
     ],
 )
