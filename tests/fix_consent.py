@@ -44,7 +44,7 @@ def acme(shell: Shell, server: token_server.TokenServer) -> Shell:
         + f'\n[connectors]\nmanifests = ["acme.json"]\n\n[oauth.acme]\nclient_id = "{token_server.CLIENT_ID}"\n'
         + 'client_secret_env = "ACME_SECRET"\n'
     )
-    allowed = json.dumps([urlsplit(server.url).netloc])
+    allowed = json.dumps([urlsplit(each).netloc for each in (server.url, shell.service.url)])
     shell.environment |= {"INTERLOCK_EXECUTION__EGRESS_ALLOW": allowed, **SECRETS}
     return shell
 

@@ -116,6 +116,8 @@ class Connections(Face[app.Connections]):
     fetch = waiting(app.Connections.fetch)
     revoke = waiting(app.Connections.revoke)
     refresh = waiting(app.Connections.refresh)
+    check = waiting(app.Connections.check)
+    check_all = waiting(app.Connections.check_all)
     events = waiting(app.Connections.events)
 
 

@@ -45,6 +45,7 @@ class Parts:
     """For what is done outside of runs; its evidence goes to `evidence`."""
     desk: connections.Desk
     leases: connections.Leases
+    checking: connections.Checking
     refreshing: connections.Refreshing
     providers: catalog.Providers
     revoking: connections.Revoking
@@ -262,6 +263,7 @@ def _rooms(
         refreshing=refreshing,
         providers=providers,
         revoking=_revoking(means, wiring),
+        checking=connections.Checking(means, wiring.connections),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 

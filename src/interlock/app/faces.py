@@ -323,6 +323,17 @@ class Connections:
         return await self._parts.refreshing.refresh(self._caller, ref)
 
     @checked
+    async def check(self, ref: str) -> "connections.Checked":
+        """Ask the service whether it takes the credential, whose it is and what it may do: the connection then says so. Raises
+        ConnectionNotFound, ConnectionChanged, catalog.UnknownConnector."""
+        return await self._parts.checking.check(self._caller, ref)
+
+    @checked
+    async def check_all(self) -> "Sequence[connections.Checked]":
+        """Check all connections of this tenant, newest first."""
+        return await self._parts.checking.check_all(self._caller)
+
+    @checked
     async def events(
         self, ref: str, *, after_seq: int = 0, limit: int = 500
     ) -> "Sequence[connections.ConnectionEvent]":

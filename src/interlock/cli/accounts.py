@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import leasing
+from interlock.cli import checking, leasing
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def register(tree: typer.Typer) -> None:
     connecting = group(tree, "connections", "Accounts at services, whose credentials are kept sealed.")
     command(connecting, "list")(list_connections)
     command(connecting, "show")(show)
+    command(connecting, "check")(checking.check)
+    command(connecting, "refresh")(checking.refresh)
     command(connecting, "events")(events)
     command(connecting, "leases")(leasing.leases)
     command(connecting, "revoke")(revoke)

@@ -40,7 +40,15 @@ _LEAVES = {
     "interrupted": INTERRUPTED,
     # These were tried, or ended while a call was under way; of other connections nothing is asked before they change.
     **dict.fromkeys(
-        ("probe_failed", "lease_expired", "lease_revoked", "lease_not_found", "host_not_leased", "install_failed"),
+        (
+            "probe_failed",
+            "not_renewed",
+            "lease_expired",
+            "lease_revoked",
+            "lease_not_found",
+            "host_not_leased",
+            "install_failed",
+        ),
         FAILED,
     ),
     "credential_damaged": STORE,

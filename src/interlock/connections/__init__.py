@@ -10,6 +10,7 @@ every version.
 from interlock.connections import exchange, fields, install_machine, sources
 from interlock.connections.answer import Codes
 from interlock.connections.changing import Listener
+from interlock.connections.checking import Checked, Checking, Verdict
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.clients import binding as client_binding
 from interlock.connections.connections import Connections
@@ -41,6 +42,7 @@ from interlock.connections.errors import (
     MissingScopes,
     NameTaken,
     NoConnection,
+    NotRenewed,
     ProbeFailed,
     ReauthRequired,
     SecretExposed,
@@ -97,6 +99,8 @@ __all__ = [
     "Answer",
     "Begun",
     "CallbackRefused",
+    "Checked",
+    "Checking",
     "Cipher",
     "ClientRecords",
     "Codes",
@@ -140,6 +144,7 @@ __all__ = [
     "MissingScopes",
     "NameTaken",
     "NoConnection",
+    "NotRenewed",
     "OAuthClient",
     "Pending",
     "ProbeFailed",
@@ -166,6 +171,7 @@ __all__ = [
     "State",
     "SubjectMismatch",
     "TokenGrant",
+    "Verdict",
     "WrongConnector",
     "check_history",
     "client_binding",

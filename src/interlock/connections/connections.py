@@ -92,10 +92,14 @@ class Connections:
 
     async def fetch_connection(self, caller: Caller, ref: str) -> Connection:
         """The connection with that id or name. Raises ConnectionNotFound, also for another tenant's."""
+        return (await self.fetch_standing(caller, ref))[0]
+
+    async def fetch_standing(self, caller: Caller, ref: str) -> Standing:
+        """The connection with its current credential version, still sealed. Raises ConnectionNotFound."""
         standing = await self._find(caller, ref)
         if standing is None:
             raise await self._not_found(caller, ref)
-        return standing[0]
+        return standing
 
     async def resolve(
         self, caller: Caller, *, connector_id: str, scopes: AbstractSet[str], connection: str | None = None
@@ -149,8 +153,13 @@ class Connections:
 
         No read, once the tenant's key is in memory; what is not kept is read from its place.
         """
-        held = await self._secrets(resolved.connection, resolved.credential)
+        held = await self.open(resolved.connection, resolved.credential)
         return tuple(secret for name, secret in held.items() if name not in besides)
+
+    async def open(self, connection: Connection, credential: Credential) -> dict[str, Secret]:
+        """The secrets of a credential version by field, for the service alone. Raises as `secrets_of`."""
+        held = await self._safe.open(credential)
+        return held if connection.secret_source is SourceKind.STORED else await self.sources.fresh(credential, held)
 
     async def redeem(
         self,
@@ -261,7 +270,7 @@ class Connections:
         if found is None or found[1] is None:
             return Redactor()
         try:
-            return Redactor((await self._secrets(found[0], found[1])).values())
+            return Redactor((await self.open(found[0], found[1])).values())
         except (ConnectionError_, errors.CredentialDamaged, StoreError):
             return Redactor()
 
@@ -269,10 +278,6 @@ class Connections:
         """With the tenant's name that was probably meant."""
         known = await self.list_connections(caller, limit=MAX_PAGE)
         return errors.ConnectionNotFound(ref, [each.name for each in known])
-
-    async def _secrets(self, connection: Connection, credential: Credential) -> dict[str, Secret]:
-        held = await self._safe.open(credential)
-        return held if connection.secret_source is SourceKind.STORED else await self.sources.fresh(credential, held)
 
     async def _replaced(self, resolved: Resolved) -> bool:
         try:

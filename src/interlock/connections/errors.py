@@ -76,6 +76,15 @@ class ProbeFailed(ConnectionError_):
 
     code = "probe_failed"
     next_step = "Check the token and the base address; nothing was stored."
+    refused = False
+    """Whether the service was asked, and said that it does not take this credential."""
+
+    @classmethod
+    def refusal(cls, message: str) -> "ProbeFailed":
+        """The error for a credential that the service does not take."""
+        error = cls(message)
+        error.refused = True
+        return error
 
 
 class ErrandFailed(ConnectionError_):
@@ -151,6 +160,17 @@ _REFUSALS: Final[Mapping[sdk.grants.RefusalCode, str]] = {
     "unreadable_answer": "the provider's answer holds no token where the auth profile says",
 }
 _PASSING: Final = frozenset({"slow_down", "authorization_pending", "temporarily_unavailable", "unreadable_answer"})
+
+
+class NotRenewed(ConnectionError_):
+    """The credential is still the one that it was: the connection says why."""
+
+    code = "not_renewed"
+    next_step = _RECONNECT
+
+    def __init__(self, connection: Connection) -> None:
+        because = connection.reason or "it holds nothing that new tokens are made from"
+        super().__init__(f"connection {connection.name!r} was not renewed: {because}", next_step=reconnect(connection))
 
 
 class SecretUnavailable(ConnectionError_):

@@ -51,7 +51,7 @@ async def probe(
 
 def _read(probe: sdk.Probe, answer: Answer, base_url: str, redactor: Redactor) -> Probed:
     if answer.status == _UNAUTHORIZED:
-        raise ProbeFailed(f"{base_url} does not accept this credential (401)")
+        raise ProbeFailed.refusal(f"{base_url} does not accept this credential (401)")
     if answer.status >= 300:
         raise ProbeFailed(f"{base_url} answered {answer.status} when asked whose credential this is")
     named = None if probe.subject is None else _named(probe.subject, redactor.data(answer.body), base_url)
