@@ -56,6 +56,14 @@ def test_without_a_place_for_evidence_nothing_is_done(bare_shell: Shell, argumen
     assert not (bare_shell.folder / "done").exists()
 
 
+def test_evidence_that_is_lost_after_the_deed_is_told(bare_shell: Shell) -> None:
+    spoil = "rm -rf kept; touch kept done"
+    told = bare_shell.run("plane", "run", "--evidence", "kept", "--json", "--", "/bin/sh", "-c", spoil)
+    assert (told.code, told.error["code"]) == (125, "evidence_owed")
+    assert told.error["message"].startswith("evidence could not be kept of executions: 1 in kept: ")
+    assert (bare_shell.folder / "done").exists()
+
+
 def test_a_folder_has_one_writer(bare_shell: Shell) -> None:
     (bare_shell.folder / "kept").mkdir()
     with (bare_shell.folder / "kept/lock").open("w") as lock:

@@ -1,6 +1,8 @@
-"""A disk without room: a store is made whole or not at all, and one that is there can be read."""
+"""A disk without room: a store is made whole or not at all, and one that is there can be read. Of what the plane does there
+is evidence, or it is not done."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,7 +12,18 @@ from typing import Any
 
 import pytest
 
+from fix_cli import COMMAND
+
 IN_A_NAMESPACE = ("unshare", "--map-root-user", "--mount")
+
+PLANE = """
+mount -t tmpfs -o size=$1k tmpfs disk
+"$2" plane run --evidence disk/kept -- /bin/sh -c "$3"; echo evidence $?
+cat /dev/zero > disk/rest 2>/dev/null
+"$2" plane run --evidence disk/kept -- /usr/bin/touch again; echo again $?
+"$2" plane run --receipt disk/receipt.json -- /usr/bin/touch proven; echo receipt $?
+wc -l disk/kept/evidence.jsonl
+"""
 
 
 def may_mount() -> bool:
@@ -44,3 +57,26 @@ def test_a_store_that_finds_no_room_is_not_there(disks: Any):
 
 def test_a_store_on_a_full_disk_is_read(disks: Any):
     assert disks["filled"] == {free: ["read: store_full", "read: store_full", "written"] for free in ("0", "8192")}
+
+
+@pytest.mark.parametrize(("kib", "codes"), [(512, (2, 2)), (4096, (0, 2))], ids=["no room", "room ahead"])
+def test_what_cannot_be_proven_is_refused_or_told(tmp_path: Path, kib: int, codes: tuple[int, int]) -> None:
+    if not may_mount():
+        pytest.skip("this host gives no namespaces for mounts")
+    (tmp_path / "disk").mkdir()
+    fill = "touch once; cat /dev/zero > disk/rest 2>/dev/null; true"  # the disk is full before its evidence is written
+    told = subprocess.run(
+        [*IN_A_NAMESPACE, "/bin/sh", "-c", PLANE, "sh", str(kib), str(COMMAND), fill],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = told.stdout.splitlines()
+    assert lines[:3] == [f"evidence {codes[0]}", f"again {codes[1]}", "receipt 125"], told.stderr
+    kept = int(lines[3].split()[0])
+    assert kept == (tmp_path / "once").exists(), "what was done is kept"
+    assert not (tmp_path / "again").exists()
+    assert (tmp_path / "proven").exists()
+    assert "cannot write the receipt disk/receipt.json: No space left on device" in told.stderr

@@ -135,6 +135,20 @@ async def test_a_full_disk_leaves_no_half_line_and_stops_admission(tmp_path: Pat
     assert len(lines(tmp_path)) == 2
 
 
+async def test_room_is_taken_ahead_and_given_back(tmp_path: Path):
+    sink = FileSink(tmp_path)
+    sinks = plane.SinkSet([sink])
+    file = tmp_path / "evidence.jsonl"
+    for number in range(2):
+        assert await sinks.check() is None
+        assert (file.stat().st_size > 0) is (number > 0), "what is reserved is no content"
+        assert file.stat().st_blocks * 512 >= 1_048_576
+        await sinks.record(INTENT, await receipt())
+    await sinks.aclose()
+    assert len(lines(tmp_path)) == 2
+    assert file.stat().st_blocks * 512 < 1_048_576
+
+
 @pytest.mark.parametrize("kind", ["file in the way", "symbolic link", "somebody else wrote"])
 async def test_a_place_that_cannot_be_trusted_is_unwritable(tmp_path: Path, kind: str):
     folder = tmp_path / "evidence"

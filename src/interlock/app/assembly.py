@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -281,16 +282,21 @@ def _revoking(means: connections.Means, wiring: runs.Wiring) -> connections.Revo
 
 
 async def close(parts: Parts) -> None:
-    """End what `assemble` opened. A lease that cannot be given up runs out by itself: what was done is done."""
+    """End what `assemble` opened. A lease that cannot be given up runs out by itself: what was done is done. Raises
+    EvidenceOwed once all is closed."""
+    async with AsyncExitStack() as stack:
+        stack.callback(parts.store.close)
+        stack.push_async_callback(_give_up, parts)
+        stack.push_async_callback(parts.errands.aclose)
+        # First: what this process gives up, others take over at once.
+        stack.push_async_callback(parts.wiring.node.aclose)
+
+
+async def _give_up(parts: Parts) -> None:
     try:
-        await parts.wiring.node.aclose()  # first: what this process gives up, others take over at once
-        await parts.errands.aclose()
-        try:
-            await parts.wiring.ownership.end()
-        except StoreError as error:
-            _log.warning("this process's lease was not given up, and will run out: %s", error)
-    finally:
-        parts.store.close()
+        await parts.wiring.ownership.end()
+    except StoreError as error:
+        _log.warning("this process's lease was not given up, and will run out: %s", error)
 
 
 def _http_lane(settings: Settings, pending: connections.Pending) -> plane.Lane:

@@ -71,15 +71,19 @@ class Ending:
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
         from interlock import plane
         from interlock.cli import files
-        from interlock.cli.errors import first_of
+        from interlock.cli.errors import FileRefused, OutputLost, first_of
         from interlock.cli.text import json_text
 
         if self.receipt is not None and self._receipt_file is not None:
-            files.write(self._receipt_file, (json_text(self.receipt.record()) + "\n").encode(), "receipt")
+            try:
+                files.write(self._receipt_file, (json_text(self.receipt.record()) + "\n").encode(), "receipt")
+            except FileRefused as refused:  # after the deed, so it is no fault of how the command was called
+                step = "Make room where the receipt goes; do not repeat the command, which was carried out."
+                self._error = OutputLost(refused.message, next_step=step)
         one = first_of(cast("ExceptionGroup[Exception]", error)) if isinstance(error, ExceptionGroup) else error
         if isinstance(one, Exception) and (self.under_way or isinstance(one, plane.EffectFailed)):
-            self._error = _told(one)
-        return self._error is not None
+            self._error = _told(one) or self._error
+        return self._error is not None and (error is None or isinstance(error, Exception))
 
 
 def _told(error: Exception) -> "InterlockError | None":

@@ -29,6 +29,15 @@ class EffectFailed(PlaneError):
         )
 
 
+class EvidenceOwed(PlaneError):
+    """What was done is done, and its evidence could not be kept."""
+
+    code = "evidence_owed"
+    retry = Retry.NEVER
+    fault = Fault.OPERATOR
+    next_step = "Mend the place that evidence goes to before anything more is done; do not repeat what was done."
+
+
 class InputClosed(PlaneError):
     """Input was sent to an execution that takes no more."""
 

@@ -154,7 +154,8 @@ class Node:
             await self._renewal.run()
 
     async def aclose(self) -> None:
-        """Close the lanes and the sinks, all of them: a cancellation waits until then."""
+        """Close the lanes and the sinks, all of them: a cancellation waits until then. Raises EvidenceOwed if a sink could not
+        take all that was done."""
         with anyio.CancelScope(shield=True):
             for lane in self._lanes.values():
                 await lane.aclose()

@@ -3,7 +3,7 @@
 import base64
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Literal, Protocol
@@ -12,6 +12,7 @@ import anyio
 
 from interlock.kernel import JSON, Redactor, canonical, digest, is_interruption
 from interlock.plane.contract import Contract, Digest, Name
+from interlock.plane.errors import EvidenceOwed
 from interlock.plane.evidence import redacted
 from interlock.plane.failures import Failure, FailureClass
 from interlock.plane.receipt import Receipt
@@ -126,7 +127,8 @@ class EvidenceSink(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Wait until all that was emitted is kept, and see whether more could be. Raises as `emit`."""
+        """Wait until all that was emitted is kept, and see whether more could be. Asked before each admission, also while a
+        record is emitted. Raises as `emit`."""
         ...
 
     async def aclose(self) -> None:
@@ -142,6 +144,7 @@ class _Line:
     owed: deque[EvidenceRecord] = field(default_factory=deque[EvidenceRecord])
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     sound: bool = False
+    trouble: str = ""
 
 
 class SinkSet:
@@ -167,10 +170,10 @@ class SinkSet:
         self._max_body_bytes = max_body_bytes
 
     async def check(self) -> Failure | None:
-        """Why nothing may be admitted now, or None. A sink that has not proved itself yet, or failed last time, is tried, and
-        given what it is owed first, so that one that recovers has no gap."""
+        """Why nothing may be admitted now, or None. A sink that has not proved itself yet, or failed last time, is given what
+        it is owed first, so that one that recovers has no gap."""
         for line in self._lines:
-            if not line.sound and not await self._pay(line, flush=True):
+            if not (await self._tried(line, line.sink.flush) if line.sound else await self._pay(line, flush=True)):
                 message = f"the evidence sink {line.sink.name} cannot be written"
                 return Failure.of(FailureClass.EVIDENCE_UNWRITABLE, message)
         return None
@@ -186,27 +189,39 @@ class SinkSet:
                 await self._pay(line, flush=False)
 
     async def aclose(self) -> None:
-        """Try once more to give each sink what it is owed, and close it."""
+        """Try once more to give each sink what it is owed, and close it. Raises EvidenceOwed once all are closed."""
+        owing: list[str] = []
         for line in self._lines:
-            if line.owed:
-                await self._pay(line, flush=False)
+            if line.owed and not await self._pay(line, flush=False):
+                owing.append(f"{len(line.owed)} in {line.sink.name}: {line.trouble}")
+                line.owed.clear()
             await line.sink.aclose()
+        if owing:
+            raise EvidenceOwed(f"evidence could not be kept of executions: {'; '.join(owing)}")
 
     async def _pay(self, line: _Line, *, flush: bool) -> bool:
+        async def pay() -> None:
+            while line.owed:
+                await line.sink.emit(line.owed[0])
+                line.owed.popleft()
+            if flush:
+                await line.sink.flush()
+
         async with line.lock:
             line.sound = False
-            try:
-                while line.owed:
-                    await line.sink.emit(line.owed[0])
-                    line.owed.popleft()
-                if flush:
-                    await line.sink.flush()
-            except BaseException as error:
-                if is_interruption(error):
-                    raise
-                _log.error("evidence sink %s: %s: %s", line.sink.name, type(error).__name__, error)
-                return False
-            line.sound = True
+            line.sound = await self._tried(line, pay)
+        return line.sound
+
+    async def _tried(self, line: _Line, act: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await act()
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            line.sound = False
+            line.trouble = str(error)
+            _log.error("evidence sink %s: %s: %s", line.sink.name, type(error).__name__, error)
+            return False
         return True
 
     def _captured(self, whose: Whose, receipt: Receipt, signer: Signer | None) -> EvidenceRecord:

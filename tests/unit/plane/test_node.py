@@ -10,7 +10,7 @@ import pytest
 
 from fix_plane import NODE_ID, Bench, Intents, check_receipt
 from interlock import plane
-from interlock.kernel import RequestError
+from interlock.kernel import PlaneError, RequestError
 from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
@@ -376,6 +376,29 @@ async def test_while_evidence_cannot_be_kept_nothing_is_admitted_and_no_authorit
     done = await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
     assert done.failure is None
     assert [record.receipt for record in shelf.records] == [refused, done], "what it was owed came first"
+
+
+async def test_a_node_that_ends_owing_evidence_says_so_once_all_is_closed(intents: Intents):
+    lane, shelf = FakeLane(), Shelf()
+    node, _ = watched(intents, lane, shelf)
+    shelf.full = True
+    await node.execute(intents.http(), authority=None, target_class=plane.LOCAL_HTTP)
+    with pytest.raises(PlaneError, match="1 in shelf: no room") as raised:
+        await node.aclose()
+    assert raised.value.code == "evidence_owed"
+    assert lane.closed
+    await node.aclose()
+
+
+async def test_a_sink_that_fills_up_while_nothing_is_written_admits_nothing(intents: Intents):
+    lane, shelf = FakeLane(), Shelf()
+    node, authorizer = watched(intents, lane, shelf)
+    for full in (False, True):
+        shelf.full = full
+        intent = intents.http()
+        authority = authorizer.issue(intent.digest, audience=NODE_ID, target_class=plane.LOCAL_HTTP)
+        await node.execute(intent, authority=authority, target_class=plane.LOCAL_HTTP)
+    assert lane.executions == 1
 
 
 async def test_an_attestation_is_checked_again_at_every_dispatch(intents: Intents):
