@@ -65,7 +65,7 @@ class Checking:
             connection, credential = standing
             if credential is None or credential.ciphertext is None or connection.state not in USABLE | BROKEN:
                 return Checked(connection=connection, verdict=Verdict.UNASKED, reason=f"it is {connection.state.value}")
-            profile = self._means.profile(connection.connector_id, connection.profile_id)
+            profile = await self._means.profile(connection.tenant_id, connection.connector_id, connection.profile_id)
             if profile.probe is None or not profile.apply:
                 return Checked(connection=connection, verdict=Verdict.UNASKED, reason="its auth profile has no probe")
             try:

@@ -41,10 +41,10 @@ EXIT_CODES = {
         action_held attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
         evidence_owed execution_rejected handler_failed host_not_leased illegal_transition input_closed
         install_failed interlock_error internal_error invalid_for_provider invalid_output lease_expired
-        lease_not_found lease_revoked node_busy node_closing node_refused not_happened operation_failed
-        output_lost ownership_lapsed plane_error probe_failed provider_error provider_forbidden
-        provider_unavailable rate_limited resource_conflict resource_not_found row_refused run_cancelled
-        run_failed stale_run unexpected unexpected_answer
+        lease_not_found lease_revoked node_busy node_closing node_refused not_happened not_renewed
+        operation_failed output_lost ownership_lapsed plane_error probe_failed provider_error
+        provider_forbidden provider_unavailable rate_limited resource_conflict resource_not_found
+        row_refused run_cancelled run_failed stale_run unexpected unexpected_answer
     """,
     2: """
         already_decided already_initialised already_spent ambiguous_connection approval_denied
