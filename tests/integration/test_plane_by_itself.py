@@ -60,6 +60,23 @@ async def test_what_is_no_intent_is_told(local: app.LocalPlane, node_keys: Path)
             await remote.start(nothing, target_class=plane.LOCAL_PROCESS)
 
 
+@pytest.mark.parametrize(
+    ("argv", "more", "named"),
+    [([], {}, "argv"), (["/bin/cat"], {"stdin": "text"}, "stdin: "), (["/bin/cat"], {"nonsense": 1}, "nonsense: ")],
+)
+async def test_what_is_no_command_is_told_in_words_of_our_own(
+    local: app.LocalPlane, argv: list[str], more: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(kernel.RequestError, match=named) as raised:
+        await local.run(argv, **more)
+    assert "pydantic" not in str(raised.value)
+
+
+async def test_what_is_no_url_is_told(local: app.LocalPlane) -> None:
+    with pytest.raises(kernel.RequestError, match="without a dot at its end"):
+        await local.request("GET", "http://example.com./")
+
+
 async def test_a_commands_time_is_all_it_has(local: app.LocalPlane) -> None:
     ran = await local.run(["/bin/sh", "-c", "echo begun; exec sleep 600"], seconds=1.0)
     assert ran.stdout == b"begun\n"

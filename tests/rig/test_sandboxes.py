@@ -256,8 +256,8 @@ async def test_a_command_is_a_command(confiner: plane.Confiner, tmp_path: Path):
         wrote = await run(lane, process("sh", "-c", "pwd > place", sandbox=profile, cwd=str(tmp_path)))
         assert (wrote.failure, (tmp_path / "place").read_text()) == (None, f"{tmp_path}\n")
         env = await run(lane, process("env", sandbox=profile, env=(("A", "1"),)))
-        assert b"A=1" in env.said().split()
-        assert {line.partition(b"=")[0] for line in env.said().split()} <= {b"A", b"PWD", b"HOME"}
+        added = {plane.LOCAL_BUBBLEWRAP: b"PWD=/", plane.CONTAINER_RUNC: b"HOME=/", plane.CONTAINER_GVISOR: b"HOME=/"}
+        assert set(env.said().split()) == {b"A=1", added[confiner.target_class]}
         (tmp_path / "text").write_text("text")
         for command, code in (
             ("no-such-command", "command_not_found"),
@@ -277,6 +277,20 @@ async def test_a_signal_ends_the_command(confiner: plane.Confiner, name: str, co
     async with whole_lane(confiner=confiner) as lane:
         told = await run(lane, process("sh", "-c", f"kill -{name} $$; echo survived", sandbox=SHELL))
         assert (told.said(), told.facts["exit_code"]) == (b"", code)
+        assert (told.facts["signal"], told.facts["maybe_signal"]) == (None, f"SIG{name}")
+
+
+async def test_what_a_runtime_remarks_is_not_among_the_words_of_the_command(tmp_path: Path):
+    runtime = shutil.which("runc", path="/usr/sbin:/usr/bin:/usr/local/bin")
+    talkative = tmp_path / "runc"
+    talkative.write_text(f'#!/bin/sh\ncase "$*" in *" --log "*) ;; *) echo remark >&2;; esac\nexec {runtime} "$@"\n')
+    talkative.chmod(0o755)
+    confiner = targets.Container(plane.CONTAINER_RUNC, program=str(talkative))
+    if runtime is None or confiner.unavailable is not None:
+        pytest.skip(confiner.unavailable or "this host has no runc")
+    async with whole_lane(confiner=confiner) as lane:
+        told = await run(lane, process("sh", "-c", "echo own >&2", sandbox=SHELL))
+    assert told.said("stderr") == b"own\n"
 
 
 async def test_what_loses_its_parent_is_collected(confiner: plane.Confiner):

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import anyio
+from pydantic import ValidationError
 
 from interlock import plane
-from interlock.kernel import Clock, IdSource
+from interlock.kernel import Clock, IdSource, RequestError
+
+T = TypeVar("T", plane.ProcessIntent, plane.HttpIntent)
 
 LOCAL_NET: Final = plane.LOCAL_HTTP
 """The class of everything that leaves this very process over the network."""
@@ -49,7 +52,8 @@ class LocalPlane:
         **more: Any,
     ) -> Ran:
         """Run a command to its end; `more` are further fields of its intent. A command that fails is a receipt, never an
-        exception; one that is not begun is an ExecutionRejected. If the caller is cancelled, all that it started is ended."""
+        exception; one that is not begun is an ExecutionRejected, and what is no command a RequestError. If the caller is
+        cancelled, all that it started is ended."""
         fields: dict[str, Any] = {
             **self.identity(seconds=seconds),
             "argv": tuple(argv),
@@ -61,7 +65,7 @@ class LocalPlane:
             "max_ms": _milliseconds(seconds),
             **more,
         }
-        intent = plane.ProcessIntent(**fields)
+        intent = _made(plane.ProcessIntent, fields)
         ref = await self.start(intent, target_class=target_class)
         written = {"stdout": bytearray(), "stderr": bytearray()}
         try:
@@ -87,18 +91,19 @@ class LocalPlane:
         **more: Any,
     ) -> plane.Receipt:
         """Send an HTTP request, to that URL's host only; `more` are further fields of its intent. An answer is the receipt's
-        `status`, `headers` and `body`; that there is none is its `failure`, never an exception."""
+        `status`, `headers` and `body`; that there is none is its `failure`, never an exception. Raises RequestError for what
+        is no request."""
         fields: dict[str, Any] = {
             **self.identity(seconds=seconds),
             "method": method,
             "url": url,
             "headers": tuple((headers or {}).items()),
             "body": body,
-            "allowed_hosts": (plane.parse_url(url).host_port,),
+            "allowed_hosts": (_read_url(url).host_port,),
             "timeouts": plane.Timeouts(total_ms=_milliseconds(seconds)),
             **more,
         }
-        intent = plane.HttpIntent(**fields)
+        intent = _made(plane.HttpIntent, fields)
         authority = self.authorizer.issue(intent.digest, audience=self.node.node_id, target_class=LOCAL_NET)
         return await self.node.execute(intent, authority=authority, target_class=LOCAL_NET)
 
@@ -124,6 +129,25 @@ def new_identity(ids: IdSource, clock: Clock, *, seconds: float) -> dict[str, An
         "trace_id": intent_id,
         "deadline_at": clock.now() + timedelta(seconds=seconds),
     }
+
+
+def _read_url(url: str) -> plane.Url:
+    try:
+        return plane.parse_url(url)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+
+
+def _made(kind: type[T], fields: dict[str, Any]) -> T:
+    """The intent. Raises RequestError, which names what does not fit and leaves out its value."""
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+        wrong = "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}" for each in found
+        )
+        raise RequestError(f"this cannot be carried out as it is asked for: {wrong}"[:2000]) from error
 
 
 def _milliseconds(seconds: float) -> int:

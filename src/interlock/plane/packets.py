@@ -4,7 +4,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
-from interlock.kernel import digest, digest_bytes
+from interlock.kernel import InvalidJson, JsonLimits, digest, digest_bytes, parse_json
 from interlock.plane.authority import AuthorityDecision
 from interlock.plane.channel import Input, InputKind
 from interlock.plane.client import ExecutionRef, ExecutionStatus
@@ -28,6 +28,8 @@ MAX_REQUEST: Final = 33_554_432
 
 MAX_RECORD: Final = 8_388_608
 """Bytes of one record, without what travels beside it."""
+
+_LIMITS: Final = JsonLimits(max_bytes=MAX_RECORD)
 
 
 class ExecutionRequest(Contract):
@@ -82,9 +84,12 @@ def unpack(kind: type[C], packet: bytes) -> tuple[C, bytes]:
 
 
 def read_record(kind: type[C], text: bytes) -> C:
-    """A record of that kind. Raises InvalidPacket."""
+    """A record of that kind, in which no key stands twice. Raises InvalidPacket."""
     try:
+        parse_json(text, limits=_LIMITS, what="record", unique=True)
         return kind.model_validate_json(text)
+    except InvalidJson as error:
+        raise InvalidPacket(f"this is no {_name(kind)}: {error.message}"[:2000]) from error
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         problems = [f"{'.'.join(map(str, each['loc'])) or 'it'}: {each['msg']}" for each in found[:5]]

@@ -118,8 +118,8 @@ def parse_url(text: str) -> Url:
     match = _URL.fullmatch(text) if len(text) <= MAX_URL else None
     if match is None:
         raise ValueError(
-            f"a URL is absolute http(s) with a lower-case host and a path, percent-encoded, without user and fragment, "
-            f"at most {MAX_URL} characters"
+            f"a URL is absolute http(s) with a lower-case host (without a dot at its end) and a path, percent-encoded, without "
+            f"user and fragment, at most {MAX_URL} characters"
         )
     scheme, v6, host, port, target = match.groups()
     number = int(port) if port else _DEFAULT_PORTS[scheme]

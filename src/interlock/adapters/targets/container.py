@@ -140,7 +140,11 @@ class Container:
     def _words(self, folder: Path, *, network: str = "none") -> list[str]:
         assert self._program is not None
         words = [self._program, "--root", str(folder / "state")]
-        return words if self._is_runc else [*words, f"--network={network}", *_BY_GVISOR]
+        if (
+            self._is_runc
+        ):  # what stops it still goes to stderr, and its remarks need not stand among the command's words
+            return [*words, "--log", str(folder / "log")]
+        return [*words, f"--network={network}", *_BY_GVISOR]
 
     def _remove(self, folder: Path) -> None:
         """What a container that was ended early leaves: its state, and its control groups."""

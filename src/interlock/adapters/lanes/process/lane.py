@@ -13,7 +13,7 @@ from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
 from interlock.adapters.lanes.process.limits import INHERITED, totals
 from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
-from interlock.adapters.lanes.process.run import Run, judge
+from interlock.adapters.lanes.process.run import Run, judge, signal_in
 from interlock.adapters.lanes.process.streams import LocalStreams, pipes, terminal
 
 _OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
@@ -94,6 +94,8 @@ class ProcessLane:
                 exchange.facts.clear()
                 raise plane.LaneFailure(failure.failure_class, failure.message, code=failure.code)
             exchange.answered = True
+            if launch is not None and launch.wrappers and (name := signal_in(ended.code)) is not None:
+                exchange.facts["maybe_signal"] = name
             judge(ended)
 
     async def aclose(self) -> None:

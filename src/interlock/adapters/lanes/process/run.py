@@ -180,6 +180,12 @@ def judge(ended: Ended) -> None:
         raise plane.LaneFailure(plane.FailureClass.EXIT_NONZERO, message)
 
 
+def signal_in(code: int | None) -> str | None:
+    """The signal of which a sandbox's own program may speak by this exit code: for it, a death by signal n and an exit with
+    128 + n are the same."""
+    return name_of(code - 128) if code is not None and 128 < code < 128 + signal.NSIG else None
+
+
 def name_of(number: int) -> str:
     """`SIGTERM` for 15; signals without a name have their number."""
     try:
