@@ -130,6 +130,15 @@ def test_a_node_that_does_not_answer_is_not_waited_for(bare_shell: Shell) -> Non
     assert told.error["message"] == message
 
 
+def test_a_node_that_is_not_there_is_named_with_the_reason(bare_shell: Shell) -> None:
+    bare_shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
+    bare_shell.good("node", "init", "keys", "--name", "127.0.0.1")
+    node = ("--placement", "https://127.0.0.1:1", "--identity", "keys/client")
+    told = bare_shell.run("plane", "run", "--json", *node, "--timeout", "1", "--", "/bin/true")
+    assert told.code == 124
+    assert told.error["message"].endswith("; the node was not reached: Connection refused")
+
+
 @contextlib.contextmanager
 def echo(answers: int) -> Generator[str]:
     """Says each message back; closes after so many."""

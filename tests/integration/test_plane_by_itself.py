@@ -12,6 +12,8 @@ import pytest
 from fix_peer import Conversation, listen
 from fix_streams import REF, TOKEN, Vault
 from interlock import app, kernel, plane
+from interlock.cli import conversing
+from interlock.cli.ending import Ending
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +84,26 @@ async def test_a_commands_time_is_all_it_has(local: app.LocalPlane) -> None:
     assert ran.stdout == b"begun\n"
     assert ran.receipt.failure is not None
     assert ran.receipt.failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT
+
+
+class Unread(conversing.Shown):
+    """Output that nobody takes."""
+
+    async def take(self, stream: str, data: bytes) -> None:
+        del stream, data
+        await anyio.sleep_forever()
+
+
+async def test_who_does_not_read_is_not_waited_for_once_the_time_is_up(
+    local: app.LocalPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversing, "_LATE", 600.0)
+    ending = Ending(None, seconds=0.3)
+    fields: Any = {**local.identity(seconds=0.3), "argv": ("/usr/bin/yes",), "max_output_bytes": 2**40}
+    await conversing.carry_out(local, plane.ProcessIntent(**fields), plane.LOCAL_PROCESS, Unread(live=True), ending)
+    assert ending.receipt is not None
+    assert ending.receipt.failure is not None
+    assert ending.receipt.failure.failure_class is plane.FailureClass.TOTAL_TIMEOUT
 
 
 async def test_who_stops_waiting_ends_the_command(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ _LAST_WORD = 10.0
 _LATE = 3.0
 """Seconds past its time within which an execution's end is told: a command is given two of them to obey."""
 
+_UNREAD = 0.5
+"""Seconds past its time for which a reader who does not read is waited for."""
+
 
 class Shown:
     """What came out: passed on at once, or kept for the document."""
@@ -123,7 +126,7 @@ async def carry_out(
     ending.under_way = True
     import anyio
 
-    from interlock import plane
+    from interlock import app, plane
     from interlock.kernel import PlaneError
 
     ref = None
@@ -134,13 +137,15 @@ async def carry_out(
             ending.receipt = error.receipt
             return
     if ref is None:
-        raise ending.late(": it was not accepted, as far as is known here")
+        trouble = place.executions.trouble if isinstance(place, app.RemotePlane) else None
+        why = "" if trouble is None else f"; the node was not reached: {trouble}"
+        raise ending.late(f": it was not accepted, as far as is known here{why}")
     with closing(shown), anyio.CancelScope(deadline=ending.ends + _LATE):
         try:
             async with anyio.create_task_group() as tasks:
                 if tty:
                     tasks.start_soon(_resize, place, ref)
-                ending.receipt = await _follow(place, ref, shown, feed, patience or Patience())
+                ending.receipt = await _follow(place, ref, shown, feed, patience or Patience(), ending.ends)
                 tasks.cancel_scope.cancel()
         except BaseException:
             with anyio.move_on_after(_LAST_WORD, shield=True), suppress(PlaneError):
@@ -157,18 +162,22 @@ async def _follow(
     shown: Shown,
     feed: "Callable[[], AsyncGenerator[plane.Input]] | None",
     patience: Patience,
+    ends: float,
 ) -> "plane.Receipt":
     import anyio
 
     receipt: plane.Receipt | None = None
+    is_read = True
     async with anyio.create_task_group() as tasks:
         if feed is not None:
             tasks.start_soon(_feed, place, ref, feed, patience)
         async with aclosing(place.executions.subscribe(ref)) as events:
             async for event in events:
                 receipt = event.receipt or receipt
-                if event.stream not in (None, "head"):
-                    await shown.take(event.stream, event.data)
+                if event.stream not in (None, "head") and is_read:
+                    with anyio.CancelScope(deadline=max(ends, anyio.current_time()) + _UNREAD) as taking:
+                        await shown.take(event.stream, event.data)
+                    is_read = not taking.cancelled_caught  # the rest is passed over, up to how it ended
                     patience.hear()
         tasks.cancel_scope.cancel()
     # Who has been told how it ended need not ask again: a node that is ending may be gone by now.

@@ -1,6 +1,7 @@
 """The way to one node elsewhere: requests that are asked again until they are answered, on connections to checked addresses."""
 
 import base64
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -79,6 +80,8 @@ class Link:
         self._delay = delay
         self._patience = patience
         self._turn = 0
+        self.trouble: str | None = None
+        """Why the last try came to nothing; None once the node has answered again."""
         self._trusted = False
         """Whether the node has ever answered here."""
         self._http = httpx2.AsyncClient(
@@ -99,8 +102,10 @@ class Link:
                 answer = await self._ask_once(method, target, body)
             except Lost as lost:
                 self._turn += 1
+                self.trouble = str(lost)
                 await tries.after(lost)
                 continue
+            self.trouble = None
             if 200 <= answer.status < 300:
                 return answer
             raise refusal(answer.status, answer.body)
@@ -281,7 +286,9 @@ def _lost(error: BaseException, *, left: bool) -> Lost:
     if isinstance(error, httpx2.ConnectTimeout | TimeoutError):
         return Lost(plane.FailureClass.CONNECT_TIMEOUT, "no connection in time", left=left)
     root = [*_causes(error)][-1]
-    return Lost(plane.FailureClass.CONNECT_FAILED, str(root) or type(root).__name__, left=left)
+    # The system's own word, and not what a library makes of it: "Connection refused".
+    said = os.strerror(root.errno) if isinstance(root, ConnectionError) and root.errno else str(root)
+    return Lost(plane.FailureClass.CONNECT_FAILED, said or type(root).__name__, left=left)
 
 
 def _distrust(error: ssl.SSLError) -> str | None:

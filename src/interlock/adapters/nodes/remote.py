@@ -93,6 +93,11 @@ class RemoteClient:
     ) -> None:
         await self._link.aclose()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why the node was not reached when it was last asked; None if it was."""
+        return self._link.trouble
+
     async def describe(self) -> plane.NodeDescriptor:
         """What the node says of itself."""
         answer = await self._link.ask("GET", "/v1/node")
