@@ -126,6 +126,16 @@ async def test_an_action_is_a_value_like_any_function(scripts: Scripts):
     assert receipt.body == b"[0,1,2]"
 
 
+@pytest.mark.parametrize("source", ["len", "[len]", "ValueError", "type(1)", "{1: 2}"])
+async def test_a_result_that_is_no_json_is_refused(scripts: Scripts, source: str):
+    assert failed(await scripts.run(source)) == ("script_failed", "result_unfit")
+
+
+async def test_what_a_result_is_written_as(scripts: Scripts):
+    assert (await scripts.run("def f():\n    return 1\n[f]")).body.startswith(b"[\"<function 'f'")
+    assert (await scripts.run("'\\ud800'")).body == '"\ufffd"'.encode()
+
+
 async def test_the_same_intent_does_the_same_again(scripts: Scripts):
     source = "import random\n[random.random(), random.randint(1, 10**9), list({'a', 'b', 'c', 'd'}), hash('x')]"
     first, second = await scripts.run(source), await scripts.run(source)
