@@ -1,10 +1,12 @@
 """Every blob store keeps content under its key, and says clearly when it cannot."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from interlock.adapters import blobs
+from interlock.kernel import StoreError
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +36,31 @@ async def test_a_folder_is_made_when_it_is_first_used(tmp_path: Path) -> None:
     assert not (tmp_path / "blobs").exists()
     await store.put("a", b"1")
     assert (tmp_path / "blobs").is_dir()
+
+
+def _modes(folder: Path) -> dict[str, str]:
+    return {str(each.relative_to(folder)): oct(each.stat().st_mode & 0o777) for each in folder.rglob("*")}
+
+
+async def test_nobody_else_may_read_what_is_kept_in_a_folder(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        await blobs.ObjectBlobs(str(tmp_path / "data" / "content")).put("tenant-a%2Fb/ab/abcd", b"1")
+    finally:
+        os.umask(umask)
+    assert _modes(tmp_path) == {
+        "data": "0o700",
+        "data/content": "0o700",
+        "data/content/tenant-a%2Fb": "0o700",
+        "data/content/tenant-a%2Fb/ab": "0o700",
+        "data/content/tenant-a%2Fb/ab/abcd": "0o600",
+    }
+
+
+@pytest.mark.parametrize("key", ["../a", "/a", "a//b", "a/.."])
+async def test_a_key_leads_nowhere_else(place: str, key: str) -> None:
+    with pytest.raises(StoreError):
+        await blobs.ObjectBlobs(place).get(key)
 
 
 async def test_a_place_that_cannot_be_used_is_said(tmp_path: Path) -> None:

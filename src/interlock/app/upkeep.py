@@ -215,16 +215,20 @@ async def _blobs(parts: "assembly.Parts") -> Check:
     """One piece of what was kept there stands for all of it."""
     from interlock.adapters import blobs
 
-    place, ledger = blobs.ObjectBlobs(parts.settings.blobs_url), parts.wiring.ledger
+    url, ledger = parts.settings.blobs_url, parts.wiring.ledger
+    place = blobs.ObjectBlobs(url)
     try:
         place.check()
-        key = await parts.store.read(ledger.find_blob_key)
-        if key is not None:
-            await place.get(key)
+        artifact = await parts.store.read(ledger.find_in_blobs)
+        if artifact is not None:
+            await parts.reading.content(artifact)
     except StoreError as error:
         return _failed("blobs", error)
-    found = "nothing is kept there yet" if key is None else "what was kept there can be read"
-    return Check(name="blobs", health=Health.OK, found=f"{parts.settings.blobs_url}: {found}")
+    found = "nothing is kept there yet" if artifact is None else "what was kept there can be read"
+    if place.is_open_to_others:
+        found += f"; its mode lets other users in: `chmod -R go= {url.removeprefix('file://')}`"
+        return Check(name="blobs", health=Health.WARN, found=f"{url}: {found}")
+    return Check(name="blobs", health=Health.OK, found=f"{url}: {found}")
 
 
 async def _unfinished(settings: Settings) -> Sequence[Check]:

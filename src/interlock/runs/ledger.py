@@ -137,8 +137,8 @@ class Ledger(Protocol):
         """The run id that holds an idempotency key which has not expired."""
         ...
 
-    def find_blob_key(self, tx: Tx) -> str | None:
-        """The key of some content that was put into the blob store, in any tenant, if there is any."""
+    def find_in_blobs(self, tx: Tx) -> Artifact | None:
+        """Some artifact whose content was put into the blob store, in any tenant, if there is any."""
         ...
 
     def list_runs(self, tx: Tx, query: RunFilter) -> Sequence[Listed]:

@@ -1,4 +1,5 @@
-"""Blob stores: large artifacts by digest, in a local folder, in memory, or in object storage (obstore: S3, GCS, Azure).
+"""Blob stores: large artifacts by digest, in a local folder that only its owner may read, in memory, or in object
+storage (obstore: S3, GCS, Azure).
 
 Owns: bytes under a key. Refuses: knowing what they mean. Invariants: a key is written whole or not at all; a deadline
 bounds every call.

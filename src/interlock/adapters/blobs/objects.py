@@ -5,7 +5,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio import to_thread
 
+from interlock.adapters.blobs.folder import Folder
 from interlock.kernel import Retry, StoreError
 
 if TYPE_CHECKING:
@@ -36,14 +38,16 @@ class ObjectBlobs:
 
     def __init__(self, place: str) -> None:
         self._place = place
+        is_remote = "://" in place and not place.startswith("file://")
+        self._folder = None if is_remote or place == ":memory:" else Folder(Path(place.removeprefix("file://")))
         self._opened: ObjectStore | None = None
 
     def check(self) -> None:
         """Raises BlobUnavailable for a folder that cannot be written, or not be made. Leaves nothing; object stores, which
         cannot be asked without, are left alone."""
-        if self._place == ":memory:" or self._is_remote:
+        if self._folder is None:
             return
-        folder = Path(self._place.removeprefix("file://"))
+        folder = self._folder.path
         there = next(each for each in (folder, *folder.parents) if each.exists())
         try:
             with TemporaryDirectory(dir=there, prefix=".interlock-"):
@@ -51,13 +55,21 @@ class ObjectBlobs:
         except OSError as error:
             raise BlobUnavailable(f"{folder} cannot be written: {_first_line(error)}") from error
 
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether it is a folder whose mode lets anybody in but its owner."""
+        return self._folder is not None and self._folder.is_open_to_others
+
     async def put(self, key: str, content: bytes) -> None:
         """Keep the content. Writing the same key again is harmless: the key is a digest. Raises BlobUnavailable."""
         from obstore.exceptions import BaseError
 
         try:
             with anyio.fail_after(DEADLINE):
-                await self._store().put_async(key, content)
+                if self._folder is not None:
+                    await to_thread.run_sync(self._folder.put, key, content, abandon_on_cancel=True)
+                else:
+                    await self._store().put_async(key, content)
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             raise BlobUnavailable(f"cannot write {key} to {self._place}: {_first_line(error)}") from error
 
@@ -67,6 +79,8 @@ class ObjectBlobs:
 
         try:
             with anyio.fail_after(DEADLINE):
+                if self._folder is not None:
+                    return await to_thread.run_sync(self._folder.get, key, abandon_on_cancel=True)
                 result = await self._store().get_async(key)
                 return bytes(await result.bytes_async())
         except FileNotFoundError as error:
@@ -74,20 +88,11 @@ class ObjectBlobs:
         except (BaseError, OSError, TimeoutError, ValueError) as error:
             raise BlobUnavailable(f"cannot read {key} from {self._place}: {_first_line(error)}") from error
 
-    @property
-    def _is_remote(self) -> bool:
-        return "://" in self._place and not self._place.startswith("file://")
-
     def _store(self) -> "ObjectStore":
         if self._opened is None:
-            from obstore.store import LocalStore, MemoryStore, from_url
+            from obstore.store import MemoryStore, from_url
 
-            if self._place == ":memory:":
-                self._opened = MemoryStore()
-            elif self._is_remote:
-                self._opened = from_url(self._place)
-            else:
-                self._opened = LocalStore(Path(self._place.removeprefix("file://")), mkdir=True)
+            self._opened = MemoryStore() if self._place == ":memory:" else from_url(self._place)
         return self._opened
 
 

@@ -100,9 +100,9 @@ class SqlLedger:
         chosen = _of_run(artifacts, tenant_id, run_id).order_by(artifacts.c.created_at, artifacts.c.artifact_id)
         return [rows.artifact_from(record) for record in _all(tx, chosen)]
 
-    def find_blob_key(self, tx: Tx) -> str | None:
-        kept = artifacts.c.blob_key
-        return connection(tx).execute(select(kept).where(kept.is_not(None)).limit(1)).scalar()
+    def find_in_blobs(self, tx: Tx) -> runs.Artifact | None:
+        found = _first(tx, select(artifacts).where(artifacts.c.blob_key.is_not(None)).limit(1))
+        return None if found is None else rows.artifact_from(found)
 
     def find_artifact(self, tx: Tx, tenant_id: str, artifact_id: str) -> runs.Artifact | None:
         table = artifacts.c
