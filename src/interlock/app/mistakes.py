@@ -44,10 +44,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def _problem(schema: Mapping[str, Any], error: Mapping[str, Any], also: Sequence[str]) -> policy.Problem:
-    path = cast("Path", error["loc"])
+    path = tuple(part for part in cast("Path", error["loc"]) if part != "[key]")
     made = policy.Problem(path=path, text="")
     if error["type"] == "extra_forbidden":
         return replace(made, text="unknown setting", suggestion=_meant(schema, path, also))
+    if error["type"] == "missing":
+        return replace(made, text="is missing")
     if error["type"] == "value_error":  # raised by us
         return replace(made, text=str(error["ctx"]["error"]))
     expected, given = _at(schema, path), error["input"]
@@ -68,11 +70,16 @@ def _at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
     """What the schema says of a place."""
     node = schema
     for part in path:
-        node = node["items"] if isinstance(part, int) else node["properties"][part]
+        node = node["items"] if isinstance(part, int) else _named(node, part)
         node = next((each for each in node.get("anyOf", ()) if each.get("type") != "null"), node)
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     return node
+
+
+def _named(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """What the schema of a table says of a name in it; the names of some tables are free."""
+    return table["properties"][name] if "properties" in table else table["additionalProperties"]
 
 
 def _expectation(schema: Mapping[str, Any]) -> str:

@@ -61,7 +61,7 @@ def read(model: type[BaseModel], environ: Mapping[str, str]) -> Variables:
         else:
             value = _value(variable, environ[variable], setting.annotation, found)
             found.values[name] = value
-            if _is_table(setting.annotation):
+            if isinstance(value, dict):
                 found.origins.update({(name, key): (variable, 1) for key in cast("dict[str, object]", value)})
             else:
                 found.origins[(name,)] = (variable, 1)
@@ -71,7 +71,8 @@ def read(model: type[BaseModel], environ: Mapping[str, str]) -> Variables:
 
 def _value(variable: str, text: str, annotation: object, found: Variables) -> Any:
     """A variable's value: tables and lists are JSON."""
-    kind, wanted = (dict, "object") if _is_table(annotation) else (list, "list")
+    is_table = _is_table(annotation) or get_origin(annotation) is Mapping
+    kind, wanted = (dict, "object") if is_table else (list, "list")
     if kind is list and get_origin(annotation) not in (tuple, frozenset):
         return text
     try:

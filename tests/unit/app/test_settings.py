@@ -76,6 +76,15 @@ def test_all_typos_are_told_at_once_with_suggestions(tmp_path: Path) -> None:
         ),
         ("owner_lease = 3", ":1:1: owner_lease: unknown setting; did you mean 'execution.owner_lease'?"),
         ("[[rules]]\nid = 'x'", ":1:1: rules: unknown setting; did you mean 'policy.rules'?"),
+        ("oauth = 5", ":1:1: oauth: must be a table, not 5"),
+        ("[oauth]\nx = 5", ":2:1: oauth.x: must be a table, not 5"),
+        ('[oauth.x]\nkey_id = "a"', ":1:1: oauth.x.client_id: is missing"),
+        ("[oauth.x]\nclient_id = 5", ":2:1: oauth.x.client_id: must be a text, not 5"),
+        (
+            '[oauth.x]\nclient_id = "a"\nkey_idd = "b"',
+            ":3:1: oauth.x.key_idd: unknown setting; did you mean 'key_id'?",
+        ),
+        ('[oauth."a\\nb"]\nclient_id = "a"', ": must be 1 to 200 printable characters"),
         ("[execution]\nself_review = true", ":2:1: execution.self_review: unknown setting; did you mean 'approvals"),
     ],
 )
@@ -192,6 +201,12 @@ def test_a_whole_table_may_stand_in_one_variable(monkeypatch: pytest.MonkeyPatch
     assert app.load(None).execution.retry_wait == 7
 
 
+def test_our_oauth_clients_may_stand_in_one_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERLOCK_OAUTH", '{"acme": {"client_id": "here"}}')
+    settings = app.load(written(tmp_path, '[oauth.acme]\nclient_id = "file"\n[oauth.other]\nclient_id = "o"\n'))
+    assert {name: client.client_id for name, client in settings.oauth.items()} == {"acme": "here", "other": "o"}
+
+
 def test_an_empty_variable_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INTERLOCK_STOER", "")
     app.load(None)
@@ -239,6 +254,8 @@ def test_typos_of_all_sources_are_told_together(tmp_path: Path, monkeypatch: pyt
             "long",
             "INTERLOCK_EXECUTION__OWNER_LEASE: must be a number from 1 to 300",
         ),
+        ("INTERLOCK_OAUTH", "acme", "INTERLOCK_OAUTH: must be a JSON object; the value is not JSON"),
+        ("INTERLOCK_OAUTH", '{"x": {}}', "INTERLOCK_OAUTH: x.client_id: is missing"),
         ("INTERLOCK_OUTPUT", "loud", "INTERLOCK_OUTPUT: must be auto or plain"),
         ("INTERLOCK_ENVIRONMENT", "a\nb", "INTERLOCK_ENVIRONMENT: must be 1 to 200 printable characters"),
     ],
