@@ -48,7 +48,7 @@ def verify(data: bytes, *, trust: signing.Trust | None = None) -> Verdict:
         run_id=_text(run.get("run_id")),
         tenant_id=_text(run.get("tenant_id")),
         state=_text(run.get("state")),
-        ended=run.get("state") in _FINAL,
+        ended=_has_ended(run),
         events=len(events),
         exported_at=_text(seal.get("exported_at")),
         signers=tuple(dict.fromkeys(str(key_id) for key_id in (seal.get("key_id"), head.get("key_id")) if key_id)),
@@ -121,7 +121,7 @@ def _ending(
     run: Mapping[str, Any], head: Mapping[str, Any], records: Mapping[str, Any], trust: signing.Trust | None
 ) -> _Signature:
     """The signature that is made when a run ends, and only then."""
-    ended, signed = run.get("state") in _FINAL, head.get("signature") is not None
+    ended, signed = _has_ended(run), head.get("signature") is not None
     if not signed:
         missing = [Problem("head", "the run has ended, and its head is not signed")]
         return _Signature(missing if ended else [], [])
@@ -153,6 +153,10 @@ def _check(
         "has another public key than the one you trust" if key_id in trust.keys else "is not among the keys you trust"
     )
     return _Signature([], [Problem(where, f"it was signed by {key_id[:60]}, which {known}")])
+
+
+def _has_ended(run: Mapping[str, Any]) -> bool:
+    return _text(run.get("state")) in _FINAL
 
 
 def _text(value: Any) -> str | None:

@@ -1,5 +1,5 @@
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -242,6 +242,26 @@ NONSENSE: list[Any] = [None, [], [1], [{}], {}, "x", 0, True]
 def test_nonsense_in_the_right_shape_is_altered_and_never_raises(records: Any) -> None:
     data = canonical({"contract": packet.CONTRACT, "events": [], "records": records, "seal": {"digests": []}})
     assert verify(data).status is Status.ALTERED
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every object or list inside a value, with each of its keys."""
+    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        yield value, key
+        if isinstance(inner, dict | list):
+            yield from _places(inner)
+
+
+@pytest.mark.parametrize("other", [["completed"], {"a": 1}, 7, None], ids=["list", "object", "number", "null"])
+def test_a_field_of_another_kind_is_found_wherever_it_is(other: Any) -> None:
+    value = orjson.loads(PACKETS["completed"])
+    for container, key in _places(value):
+        was, container[key] = container[key], other
+        if was != other:
+            assert verify(canonical(value), trust=TRUST).status not in INTACT, (key, other)
+        container[key] = was
+    value["records"]["run"]["state"] = other
+    assert verify(canonical(value), trust=TRUST).status is Status.ALTERED
 
 
 def test_a_packet_beyond_the_limit_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
