@@ -46,7 +46,10 @@ async def invoke(
     cost: Annotated[
         list[str] | None, typer.Option(metavar="UNIT=AMOUNT", help="What it takes from a budget of spend.")
     ] = None,
-    seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For the whole call.")] = 120.0,
+    seconds: Annotated[
+        float,
+        typer.Option("--timeout", metavar="SECONDS", help="For the call; finding out about a lost answer has its own."),
+    ] = 120.0,
 ) -> "Answer":
     """Ask for one effect on a service.
 
