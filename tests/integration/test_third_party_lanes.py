@@ -3,7 +3,7 @@
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -84,10 +84,7 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]
         EntryPoint("local-http", "acme_parrot:lane", foreign.LANES),
     ]
 
-    def listed(*, group: str) -> list[EntryPoint]:
-        return [each for each in found if each.group == group]
-
-    monkeypatch.setattr(foreign, "entry_points", listed)
+    monkeypatch.setattr(foreign, "entry_points", lambda: EntryPoints(found))
     return found
 
 
