@@ -246,7 +246,8 @@ def test_nonsense_in_the_right_shape_is_altered_and_never_raises(records: Any) -
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
     """Every object or list inside a value, with each of its keys."""
-    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+    items: list[tuple[Any, Any]] = [*value.items()] if isinstance(value, dict) else [*enumerate(value)]
+    for key, inner in items:
         yield value, key
         if isinstance(inner, dict | list):
             yield from _places(inner)
