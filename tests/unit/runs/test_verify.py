@@ -1,7 +1,7 @@
 import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -244,13 +244,13 @@ def test_nonsense_in_the_right_shape_is_altered_and_never_raises(records: Any) -
     assert verify(data).status is Status.ALTERED
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _places(value: dict[Any, Any] | list[Any]) -> Iterator[tuple[Any, Any]]:
     """Every object or list inside a value, with each of its keys."""
-    items: list[tuple[Any, Any]] = [*value.items()] if isinstance(value, dict) else [*enumerate(value)]
-    for key, inner in items:
+    for key in list(value) if isinstance(value, dict) else range(len(value)):
         yield value, key
+        inner: Any = value[key]
         if isinstance(inner, dict | list):
-            yield from _places(inner)
+            yield from _places(cast("dict[Any, Any] | list[Any]", inner))
 
 
 @pytest.mark.parametrize("other", [["completed"], {"a": 1}, 7, None], ids=["list", "object", "number", "null"])
