@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from interlock.kernel import InterlockError, Secret
 
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_MAX_FILE = 1_048_576
+"""Bytes of a token's file; what is inside has a limit of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +214,7 @@ def _token(variable: str | None, file: str | None) -> "Secret":
         shown = variable if _VARIABLE.fullmatch(variable) else "(not shown, it looks like a token; give the name)"
         where = f"the environment variable {shown} is empty or not set"
     else:
-        text = files.read(str(file), "token file").decode("utf-8", "replace")
+        text = files.read(str(file), "token file", limit=_MAX_FILE).decode("utf-8", "replace")
         where = f"the token file {file} is empty"
     if not text.strip():
         raise TokenMissing(where)

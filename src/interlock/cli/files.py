@@ -15,18 +15,18 @@ MAX_BYTES = 512 * 1024 * 1024
 """The largest file that is read, in bytes; what is inside has limits of its own."""
 
 
-def read(name: str, what: str) -> bytes:
-    """A file's content; `-` is stdin. Raises FileRefused."""
+def read(name: str, what: str, *, limit: int = MAX_BYTES) -> bytes:
+    """A file's content, of at most so many bytes; `-` is stdin. Raises FileRefused."""
     try:
         if name == "-":
-            content = sys.stdin.buffer.read(MAX_BYTES + 1)
+            content = sys.stdin.buffer.read(limit + 1)
         else:
             with Path(name).open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
+                content = file.read(limit + 1)
     except OSError as error:
         raise _refused(error, f"cannot read the {what} {name}") from error
-    if len(content) > MAX_BYTES:
-        raise FileRefused(f"the {what} {name} has more than {MAX_BYTES} bytes")
+    if len(content) > limit:
+        raise FileRefused(f"the {what} {name} is too large; the limit is {limit} bytes")
     return content
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from interlock.cli import files, schemas
 from interlock.cli.errors import Usage
-from interlock.kernel import JSON, InvalidJson, parse_json
+from interlock.kernel import JSON, InvalidJson, JsonLimits, parse_json
 
 _PAIR = re.compile(r"([^=:]+)(:?=)(.*)", re.DOTALL)
 _HOW = "Write fields as key=value, or as key:=JSON; texts with blanks in quotes: title='It broke'."
@@ -20,7 +20,9 @@ def collect(pairs: Iterable[str], source: str | None, schema: Mapping[str, Any])
 
 def read_object(source: str) -> dict[str, JSON]:
     """A file (`-`: stdin) that holds one JSON object. Raises InvalidJson, FileRefused, Usage."""
-    content = files.read(source, "input file").removeprefix(BOM_UTF8)  # some editors begin every file with it
+    content = files.read(source, "input file", limit=JsonLimits().max_bytes).removeprefix(
+        BOM_UTF8
+    )  # some editors begin every file with it
     value = parse_json(content, what=f"input file {source}", unique=True)
     if not isinstance(value, dict):
         raise Usage(f"the input file {source} does not hold a JSON object", next_step="Write one: {…}.")

@@ -2,12 +2,13 @@
 
 import os
 import resource
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from interlock.cli import files
+from interlock.cli import files, inputs
 from interlock.cli.errors import FileRefused
 
 
@@ -52,3 +53,13 @@ def test_a_full_disk_is_told_as_that():
     with pytest.raises(FileRefused, match="No space left") as caught:
         files.write("/dev/full", b"x", "packet")
     assert caught.value.next_step == "Make room where it goes, or choose another place."
+
+
+def test_a_file_without_end_is_read_to_just_past_the_limit():
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileRefused, match="the input file /dev/zero is too large; the limit is 1048576 bytes"):
+            inputs.read_object("/dev/zero")
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1_048_576
+    finally:
+        tracemalloc.stop()
