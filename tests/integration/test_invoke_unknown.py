@@ -143,7 +143,7 @@ async def test_without_a_way_to_read_a_person_is_asked_and_may_give_up(world: Wo
         assert told.value.message == error.message
         run = await process.il.runs.cancel(history.run.run_id, reason="it does not matter any more")
         assert (run.state, run.reason, run.error) == (runs.State.CANCELLED, "given_up", history.run.error)
-        with pytest.raises(runs.RunCancelled, match="nobody knows whether it happened") as given_up:
+        with pytest.raises(runs.GivenUp, match="nobody knows whether it happened") as given_up:
             await process.il.runs.outcome(run.run_id)
         assert given_up.value.details["effect"] == "unknown"
         assert "under a new idempotency key" in given_up.value.next_step.replace("\n", " ")

@@ -3,13 +3,13 @@
 import sys
 import threading
 from contextlib import suppress
-from importlib.metadata import EntryPoint, EntryPoints
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
 from fix_app import World, shown
-from interlock import app, plane, runs
+from interlock import app, catalog, plane, runs
 from interlock.app import foreign
 from interlock.kernel import InterlockError
 
@@ -84,7 +84,10 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]
         EntryPoint("local-http", "acme_parrot:lane", foreign.LANES),
     ]
 
-    monkeypatch.setattr(foreign, "entry_points", lambda: EntryPoints(found))
+    def listed(*, group: str) -> list[EntryPoint]:
+        return [each for each in found if each.group == group]
+
+    monkeypatch.setattr(catalog, "entry_points", listed)
     return found
 
 

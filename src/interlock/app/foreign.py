@@ -4,13 +4,13 @@ makes them is called in a thread."""
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final, Protocol, TypeAlias, cast
 
 import anyio
 import anyio.to_thread
 
-from interlock import plane
+from interlock import catalog, plane
 from interlock.kernel import Clock, is_interruption
 
 LANES: Final = "interlock.lanes"
@@ -59,8 +59,7 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
     """What is installed, sorted; a name that is taken, or offered twice, counts once. Nothing is loaded. `entries` replaces
     what is installed."""
     if entries is None:
-        installed = entry_points()  # once: it reads the list of each installed package
-        entries = (*installed.select(group=LANES), *installed.select(group=TARGETS))
+        entries = (*catalog.entry_points(group=LANES), *catalog.entry_points(group=TARGETS))
     found: dict[str, Offer] = {}
     ours = frozenset(taken)
     for entry in sorted(entries, key=lambda each: (each.name, each.value)):

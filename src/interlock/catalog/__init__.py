@@ -21,6 +21,7 @@ from interlock.catalog.errors import (
     UnknownProvider,
 )
 from interlock.catalog.importing import Coverage, Entry, Format, Imported, read_catalogue
+from interlock.catalog.installed import entry_points
 from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "UnknownConnector",
     "UnknownProvider",
     "discover",
+    "entry_points",
     "read_catalogue",
 ]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Final
 
 from interlock import sdk
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector
+from interlock.catalog.installed import entry_points
 from interlock.kernel import InterlockError, is_interruption
 
 GROUP: Final = "interlock.connectors"

@@ -48,7 +48,7 @@ async def invoke(
     ] = None,
     seconds: Annotated[
         float,
-        typer.Option("--timeout", metavar="SECONDS", help="For the call; finding out about a lost answer has its own."),
+        typer.Option("--timeout", metavar="SECONDS", help="For the call; reading about a lost answer has its own."),
     ] = 120.0,
 ) -> "Answer":
     """Ask for one effect on a service.

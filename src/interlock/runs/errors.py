@@ -222,6 +222,16 @@ class OutcomeUnsaved(UnknownOutcome):
     next_step = "Mend the store, then run `interlock runs recover`: it reads the service and settles the run."
 
 
+class GivenUp(UnknownOutcome):
+    """Somebody gave the run up before anybody knew whether it happened."""
+
+    code = "given_up"
+    next_step = (
+        "Look at the service. If it did not happen and is still wanted, send the request again, under a new "
+        "idempotency key if it had one: that one tells this answer."
+    )
+
+
 class ArtifactNotFound(NotFoundError):
     """No such artifact in this tenant."""
 

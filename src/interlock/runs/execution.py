@@ -225,5 +225,7 @@ async def _abandon(closing: Closing) -> None:
         try:
             await closing.abandon()
         except InterlockError as error:
+            if error.details.get("ended_here"):
+                return  # its end was being committed when the caller went away
             # The cancellation goes on; recovery finds the attempt open and closes it.
             _log.warning("%s is left to recovery: %s", closing.attempt.run_id, error)

@@ -171,7 +171,9 @@ class Journal:
             raise RunNotFound(f"run {mine.run_id} is gone from the ledger", run_id=mine.run_id)
         if now.fence != mine.fence or now.state != mine.state:
             raise StaleRun(
-                f"{mine.run_id} went on without this process: fence {now.fence}, state {now.state}", run_id=mine.run_id
+                f"{mine.run_id} went on without this process: fence {now.fence}, state {now.state}",
+                details={"ended_here": now.fence == mine.fence and now.state in transitions.FINAL},
+                run_id=mine.run_id,
             )
         notes = await self._store.read(
             lambda tx: self._ledger.list_events(tx, mine.tenant_id, mine.run_id, after_seq=mine.head_seq)

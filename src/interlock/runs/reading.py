@@ -20,7 +20,7 @@ from interlock.kernel import (
     read_json,
 )
 from interlock.runs import packet, signing
-from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, RunCancelled, RunFailed, RunNotFound
+from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, GivenUp, RunCancelled, RunFailed, RunNotFound
 from interlock.runs.ledger import Ledger, RunFilter
 from interlock.runs.model import Artifact, Attempt, Decision, Event, Listed, Run, Send, State
 from interlock.runs.request import Outcome
@@ -166,12 +166,11 @@ class Reading:
         return content
 
     async def outcome(self, run: Run) -> Outcome:
-        """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows, or RunCancelled."""
+        """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows (GivenUp if
+        nobody will find out), or RunCancelled."""
         if run.state is State.CANCELLED and run.reason == GIVEN_UP:
-            raise RunCancelled(
+            raise GivenUp(
                 f"{run.run_id} was given up; nobody knows whether it happened",
-                next_step="Look at the service. If it did not happen and is still wanted, send the request again, under a new "
-                "idempotency key if it had one: that one tells this answer.",
                 details={"effect": "unknown", "cause": run.error},
                 run_id=run.run_id,
             )

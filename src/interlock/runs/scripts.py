@@ -9,6 +9,7 @@ from typing import Protocol
 from interlock import approvals, catalog, plane, sdk
 from interlock.kernel import JSON, Caller, Clock, Fault, InterlockError, Retry, UnknownOutcome
 from interlock.runs.call import Call
+from interlock.runs.errors import GivenUp
 from interlock.runs.model import Origin, State
 from interlock.runs.request import Outcome, Request
 
@@ -101,6 +102,8 @@ class Actions:
         )
         try:
             outcome = await self._approved(call.caller, await self.doors.invoke(call.caller, request), self.doors)
+        except GivenUp:
+            raise  # nobody will find out any more, so the script is told that
         except UnknownOutcome as error:
             # Whatever the script made of it now, it would make something else of it once it is known.
             at_work.held = _held(action, request.capability, error.run_id, None)

@@ -72,7 +72,7 @@ EXIT_CODES = {
         over_budget
     """,
     5: """
-        outcome_unsaved unknown_outcome
+        given_up outcome_unsaved unknown_outcome
     """,
     6: """
         unproven_receipt verification_failed

@@ -30,12 +30,12 @@ class Desk:
         assert urgent or fn.__name__ != "beat"
         if self.fails:
             raise StoreError("busy")
-        self.writes += 1
         await anyio.lowlevel.checkpoint()
         result = fn(None)
         if self.slow is not None:  # the commit
             slow, self.slow = self.slow, None
             slow()
+        self.writes += 1
         return result
 
     def has_written(self, times: int) -> bool:
