@@ -47,8 +47,7 @@ async def invoke(
         list[str] | None, typer.Option(metavar="UNIT=AMOUNT", help="What it takes from a budget of spend.")
     ] = None,
     seconds: Annotated[
-        float,
-        typer.Option("--timeout", metavar="SECONDS", help="For the call; reading about a lost answer has its own."),
+        float, typer.Option("--timeout", metavar="SECONDS", help="For the call; reading after a lost answer has more.")
     ] = 120.0,
 ) -> "Answer":
     """Ask for one effect on a service.
