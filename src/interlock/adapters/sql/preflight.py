@@ -63,7 +63,7 @@ def _check_file(place: SqliteFile) -> None:
 
 def _on_sqlite(place: SqliteFile, check: Callable[[Connection], None]) -> None:
     try:
-        with sqlite.engine(place).connect() as session:
+        with sqlite.session(place) as session:
             check(session)
     except (DBAPIError, sqlite3.Error) as error:
         raise sqlite.explain(error, where=place) from error

@@ -8,6 +8,8 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import cache, partial
 from pathlib import Path
 from typing import Final, cast
 from urllib.parse import quote
@@ -32,6 +34,8 @@ from interlock.kernel import InterlockError, StoreError
 
 APPLICATION_ID: Final = 0x494C4B31
 """Stands in the header of every store ("ILK1"), so that no other program's database is ever taken for one."""
+
+_connecting: ContextVar[Callable[[], sqlite3.Connection]] = ContextVar("connecting")
 
 BUSY_SECONDS = 10.0
 """How long a writer waits for another process before StoreBusy."""
@@ -105,15 +109,29 @@ def connect(place: SqliteFile, *, read_only: bool = False) -> sqlite3.Connection
     return raw
 
 
-def engine(place: SqliteFile, *, read_only: bool = False) -> Engine:
-    """SQLAlchemy over `connect`, without a pool. Its own begin and commit reach no database: the transactions are the
-    caller's statements."""
-    return engine_over(lambda: connect(place, read_only=read_only))
+def session(place: SqliteFile, *, read_only: bool = False) -> Connection:
+    """SQLAlchemy over `connect`. Its own begin and commit reach no database: the transactions are the caller's statements."""
+    return session_over(partial(connect, place, read_only=read_only))
 
 
-def engine_over(connecting: Callable[[], sqlite3.Connection]) -> Engine:
-    """As `engine`, over connections of another making."""
-    return create_engine("sqlite://", creator=connecting, poolclass=NullPool)
+def session_over(connecting: Callable[[], sqlite3.Connection]) -> Connection:
+    """As `session`, over a connection of another making."""
+    token = _connecting.set(connecting)
+    try:
+        return _engine().connect()
+    finally:
+        _connecting.reset(token)
+
+
+def _connect() -> sqlite3.Connection:
+    return _connecting.get()()
+
+
+@cache
+def _engine() -> Engine:
+    """One for all stores of the process, for it keeps what its statements were compiled to: that takes longer than to run
+    most of them."""
+    return create_engine("sqlite://", creator=_connect, poolclass=NullPool)
 
 
 def check_file(place: SqliteFile) -> None:
@@ -224,11 +242,11 @@ def _sync_directory(directory: Path) -> None:
 def migrate_file(place: SqliteFile) -> schema.MigrationReport:
     """Bring the file's tables up to date in one transaction, and make it ours. Raises StoreError."""
     try:
-        with engine(place).connect() as session:
-            report = migrate_session(session, where=str(place))
+        with session(place) as opened:
+            report = migrate_session(opened, where=str(place))
             # Only now: a new file's content then lies in the file itself. From a log, SQLite would move it there when the
             # file is closed, and would tell nobody that there was no room for it.
-            use_wal(session, place)
+            use_wal(opened, place)
             return report
     except (DBAPIError, sqlite3.Error) as error:
         raise explain(error, where=place) from error

@@ -83,7 +83,7 @@ class StillSource:
         sqlite.check_file(self._place)
         still = Still(self._place)
         try:
-            session = sqlite.engine_over(still.connect).connect()
+            session = sqlite.session_over(still.connect)
             session.info[_STILL] = still
             schema.check_revision(session, where=str(self._place))
             session.rollback()

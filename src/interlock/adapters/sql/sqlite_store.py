@@ -77,7 +77,7 @@ def open_sqlite(place: SqliteFile, *, create: bool) -> SqliteStore:
 def _open(place: SqliteFile) -> SqliteStore:
     session: Connection | None = None
     try:
-        session = sqlite.engine(place).connect()
+        session = sqlite.session(place)
         if place.path is None:
             sqlite.migrate_session(session, where=str(place))
             return SqliteStore(Writer(session, where=str(place)), None)
@@ -108,10 +108,9 @@ class _Source:
 
     def __init__(self, place: SqliteFile) -> None:
         self._place = place
-        self._engine = sqlite.engine(place, read_only=True)
 
     def connect(self) -> Connection:
-        return self._engine.connect()
+        return sqlite.session(self._place, read_only=True)
 
     def begin(self, session: Connection) -> None:
         cast("sqlite3.Connection", session.connection.driver_connection).execute("BEGIN")
