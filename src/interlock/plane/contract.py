@@ -31,7 +31,7 @@ Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32,128}$")]
 class Contract(BaseModel):
     """A versioned value that crosses the plane's border. Unknown fields and silent conversions are refused."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:

@@ -41,7 +41,7 @@ def parse(ref: str) -> tuple[str, str]:
 class _Ref(BaseModel):
     """A reference may be left out, and is then derived; one that is given must be the derived one."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
     anchor: ClassVar[tuple[str, str]] = ("kind", "id")
 
     ref: str = ""
@@ -92,7 +92,7 @@ class GovernanceRef(_Ref):
 class ReviewProjection(BaseModel):
     """The packet in references: what it is about, which attempt counts, what proves it, who governed it."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
     packet_ref: str
     subject: SubjectRef

@@ -24,7 +24,7 @@ Kind: TypeAlias = Literal["call", "request", "response", "failed", "result", "er
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)
     method: str
     path: str
     query: tuple[tuple[str, str], ...] = ()
@@ -33,7 +33,7 @@ class _Request(BaseModel):
 
 
 class _Response(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", defer_build=True)
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""

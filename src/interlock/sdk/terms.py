@@ -39,4 +39,4 @@ FailureCode: TypeAlias = Literal[
 class Part(BaseModel):
     """A part of a manifest: frozen data that takes nothing for something else, and no member that it does not know."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
