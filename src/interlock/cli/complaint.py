@@ -9,7 +9,7 @@ from math import ceil
 from typing import TextIO, cast
 
 from interlock.cli.errors import Usage
-from interlock.cli.text import clean, json_text
+from interlock.cli.text import hanging, json_text
 from interlock.kernel import (
     JSON,
     ConfigurationError,
@@ -120,8 +120,7 @@ def _write(lines: list[tuple[str, str]]) -> None:
     colours = {"error": "\x1b[1;31m", "next": "\x1b[1;36m"} if _coloured() else {}
     for label, text in lines:
         start, end = (colours[label], "\x1b[0m") if label in colours else ("", "")
-        shown = clean(text, multiline=True).replace("\n", "\n  ")
-        sys.stderr.write(f"{start}{label}:{end} {shown}\n")
+        sys.stderr.write(f"{start}{label}:{end} {hanging(text)}\n")
     sys.stderr.flush()
 
 

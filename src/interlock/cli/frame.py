@@ -248,13 +248,13 @@ def _listen(*, verbose: bool) -> None:
     """Log records go to stderr as lines that are safe to show; on a terminal also what is being waited for."""
     import logging
 
-    from interlock.cli.text import clean
+    from interlock.cli.text import hanging
     from interlock.kernel import PROGRESS
 
     class Line(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             label = "waiting" if record.name == PROGRESS else record.levelname.lower()
-            return f"{label}: {clean(record.getMessage())}"
+            return f"{label}: {hanging(record.getMessage())}"
 
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line())

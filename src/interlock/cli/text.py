@@ -18,6 +18,11 @@ def clean(text: str, *, multiline: bool = False) -> str:
     )
 
 
+def hanging(text: str) -> str:
+    """The text as clean lines; all but the first are indented, so that none can pass for something that we say."""
+    return clean(text, multiline=True).replace("\n", "\n  ")
+
+
 def _is_harmless(character: str) -> bool:
     code = ord(character)
     control = code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF

@@ -1,8 +1,7 @@
 """From plain data to a manifest: the one way that the Python declaration and manifest files both take."""
 
-import difflib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import orjson
@@ -13,6 +12,7 @@ from interlock.sdk import check
 from interlock.sdk.auth import AuthProfile
 from interlock.sdk.errors import InvalidManifest, Problem
 from interlock.sdk.manifest import Manifest, Operation, Trigger
+from interlock.sdk.partial import models_in, near_names, partial
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.terms import FORMS
 
@@ -40,10 +40,7 @@ def assemble(raw: object, *, source: str) -> Manifest:
     stated = data.pop("runtime_classes", None)
     drafts = [_with_idempotency(draft) for draft in _items(data.get("operations", []), "operations", problems)]
     auth = _listed(AuthProfile, data.get("auth", []), "auth", "profile_id", problems)
-    operations = [
-        each.model_copy(update={"errors": (*each.errors, *shared)})
-        for each in _listed(Operation, drafts, "operations", "operation_id", problems)
-    ]
+    operations = _listed(Operation, drafts, "operations", "operation_id", problems)
     triggers = _listed(Trigger, data.get("triggers", []), "triggers", "trigger_id", problems)
     head = parsed(Manifest, {**data, "auth": [], "operations": [], "triggers": []}, "", problems)
     for name, most, found in (("auth", 20, auth), ("operations", 1000, operations), ("triggers", 200, triggers)):
@@ -59,8 +56,9 @@ def assemble(raw: object, *, source: str) -> Manifest:
     ids = [_member(each, "operation_id") for each in drafts]
     ids += [_member(each, "trigger_id") for each in _items(data.get("triggers", []), "triggers", [])]
     problems += check.repeated("operations", [each for each in ids if isinstance(each, str)])
-    problems += check.manifest_problems(auth=auth, operations=operations, triggers=triggers)
+    problems += check.manifest_problems(auth=auth, operations=operations, triggers=triggers, errors=shared)
     if head is not None and not problems:
+        operations = [each.model_copy(update={"errors": (*each.errors, *shared)}) for each in operations]
         manifest = head.model_copy(
             update={
                 "auth": tuple(auth),
@@ -91,10 +89,14 @@ def _items(value: object, path: str, problems: list[Problem]) -> Sequence[object
 
 
 def _listed(model: type[M], value: object, path: str, key: str | None, problems: list[Problem]) -> list[M]:
+    """The parts; of one that is wrong, what is right of it, for the checks."""
     found: list[M] = []
     for index, item in enumerate(_items(value, path, problems)):
-        part = parsed(model, item, f"{path}[{_member(item, key) or index}]", problems)
-        found += [] if part is None else [part]
+        called = _member(item, key) or index
+        part = parsed(model, item, f"{path}[{called}]", problems)
+        if part is None:
+            part = partial(model, item, label={} if key is None else {key: str(called)})
+        found.append(part)
     return found
 
 
@@ -122,7 +124,7 @@ def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], k
         return Problem(path=place or "$", problem="it is missing")
     if kind != "extra_forbidden":
         return Problem(path=place or "$", problem=message)
-    near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
+    near = near_names(str(location[-1]), names)
     return Problem(
         path=place,
         problem="there is no such key",
@@ -145,7 +147,7 @@ def _at(model: type[BaseModel], path: str, location: Sequence[int | str]) -> tup
             names = [name for each in models for name in each.model_fields]
             fields = [each.model_fields[part] for each in models if part in each.model_fields]
             # What is no member is the key of a mapping, whose values are these models.
-            models = [inner for field in fields for inner in _models_in(field.annotation)] if fields else models
+            models = [inner for field in fields for inner in models_in(field.annotation)] if fields else models
     return place, names
 
 
@@ -156,10 +158,3 @@ def _kinds(model: type[BaseModel]) -> set[object]:
 
 def _literals(annotation: object) -> tuple[object, ...]:
     return typing.get_args(annotation) if typing.get_origin(annotation) is typing.Literal else ()
-
-
-def _models_in(annotation: object) -> Iterable[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in typing.get_args(annotation):
-        yield from _models_in(inner)

@@ -1,40 +1,55 @@
 """The invariants of a manifest. Every function returns problems; nothing stops at the first."""
 
+import functools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from interlock.sdk.auth import AuthProfile
 from interlock.sdk.check_auth import profile_problems
-from interlock.sdk.check_operation import operation_problems, surface_problems
+from interlock.sdk.check_operation import operation_problems, rule_problems, surface_problems
 from interlock.sdk.check_places import place_problems
 from interlock.sdk.check_schema import schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import Operation, Trigger
+from interlock.sdk.partial import known, where_known
+from interlock.sdk.rules import ErrorRule
 
 
 def manifest_problems(
-    *, auth: Sequence[AuthProfile], operations: Sequence[Operation], triggers: Sequence[Trigger]
+    *,
+    auth: Sequence[AuthProfile],
+    operations: Sequence[Operation],
+    triggers: Sequence[Trigger],
+    errors: Sequence[ErrorRule] = (),
 ) -> Iterator[Problem]:
-    """All that contradicts itself in the parts of a manifest that are well formed."""
+    """All that contradicts itself in the parts of a manifest. Parts that are wrong in places (`partial`) are checked as far
+    as what is right in them goes."""
     parts = (*operations, *triggers)
     yield from repeated("auth", [profile.profile_id for profile in auth])
-    yield from repeated("surface.normalized_id", [each.surface.normalized_id for each in parts])
-    yield from repeated("surface.action_name", [each.surface.action_name for each in parts])
+    yield from repeated("surface.normalized_id", known(parts, lambda each: each.surface.normalized_id))
+    yield from repeated("surface.action_name", known(parts, lambda each: each.surface.action_name))
+    yield from rule_problems("errors", errors)
     for profile in auth:
         yield from profile_problems(
-            f"auth[{profile.profile_id}]", profile, shown=_shown_otherwise(operations, triggers)
+            f"auth[{profile.profile_id}]", profile, shown=lambda: _shown_otherwise(operations, triggers)
         )
     for operation in operations:
-        yield from operation_problems(operation)
-        yield from place_problems(operation, auth)
-        yield from _scope_problems(f"operations[{operation.operation_id}]", operation.scopes, auth)
-        for secret in () if operation.command is None else operation.command.secrets:
-            if not any(secret.field in profile.lease_fields for profile in auth):
-                path = f"operations[{operation.operation_id}].command.secrets"
-                yield Problem(path=path, problem=f"no auth profile has the secret field {secret.field!r}")
+        path = f"operations[{operation.operation_id}]"
+        yield from operation_problems(path, operation)
+        yield from where_known(
+            functools.partial(place_problems, path, operation, auth),
+            functools.partial(_scope_problems, path, operation, auth),
+            functools.partial(_secret_problems, path, operation, auth),
+        )
     for trigger in triggers:
-        yield from _trigger_problems(f"triggers[{trigger.trigger_id}]", trigger, auth)
-        yield from _scope_problems(f"triggers[{trigger.trigger_id}]", trigger.scopes, auth)
+        path = f"triggers[{trigger.trigger_id}]"
+        yield from where_known(
+            functools.partial(surface_problems, f"{path}.surface", trigger),
+            functools.partial(_schemas_problems, path, trigger),
+            functools.partial(_polling_problems, path, trigger),
+            functools.partial(_verification_problems, path, trigger, auth),
+            functools.partial(_scope_problems, path, trigger, auth),
+        )
 
 
 def _shown_otherwise(operations: Sequence[Operation], triggers: Sequence[Trigger]) -> frozenset[str]:
@@ -44,27 +59,43 @@ def _shown_otherwise(operations: Sequence[Operation], triggers: Sequence[Trigger
     return frozenset(handed | {name for name in verified if name is not None})
 
 
-def repeated(path: str, names: Sequence[str | None]) -> Iterator[Problem]:
+def repeated(path: str, names: Iterable[str | None]) -> Iterator[Problem]:
     """Names that stand more than once."""
     for name, count in Counter(names).items():
         if name is not None and count > 1:
             yield Problem(path=path, problem=f"{name!r} stands here {count} times")
 
 
-def _scope_problems(path: str, scopes: Sequence[str], auth: Sequence[AuthProfile]) -> Iterator[Problem]:
-    if scopes and not any(set(scopes) <= set(profile.scopes_offered) for profile in auth):
-        yield Problem(path=f"{path}.scopes", problem=f"no auth profile offers all of {', '.join(scopes)}")
+def _scope_problems(path: str, part: Operation | Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
+    if part.scopes and not any(set(part.scopes) <= set(profile.scopes_offered) for profile in auth):
+        yield Problem(path=f"{path}.scopes", problem=f"no auth profile offers all of {', '.join(part.scopes)}")
 
 
-def _trigger_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
-    yield from surface_problems(f"{path}.surface", trigger.surface)
-    yield from schema_problems(f"{path}.config_schema", trigger.config_schema, "defined", closed=True)
-    yield from schema_problems(f"{path}.signal_schema", trigger.signal_schema, "defined", closed=False)
-    polling, verification = trigger.polling, trigger.verification
-    if (trigger.delivery == "poll") != (polling is not None):
-        yield Problem(path=f"{path}.polling", problem="poll triggers have it, webhooks do not")
+def _secret_problems(path: str, operation: Operation, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
+    for secret in () if operation.command is None else operation.command.secrets:
+        if not any(secret.field in profile.lease_fields for profile in auth):
+            yield Problem(
+                path=f"{path}.command.secrets", problem=f"no auth profile has the secret field {secret.field!r}"
+            )
+
+
+def _schemas_problems(path: str, trigger: Trigger) -> Iterator[Problem]:
+    yield from where_known(
+        lambda: schema_problems(f"{path}.config_schema", trigger.config_schema, "defined", closed=True),
+        lambda: schema_problems(f"{path}.signal_schema", trigger.signal_schema, "defined", closed=False),
+    )
+
+
+def _polling_problems(path: str, trigger: Trigger) -> Iterator[Problem]:
+    polling = trigger.polling
     if polling is not None and polling.min_seconds > polling.default_seconds:
         yield Problem(path=f"{path}.polling", problem="min_seconds is larger than default_seconds")
+    if (trigger.delivery == "poll") != (polling is not None):
+        yield Problem(path=f"{path}.polling", problem="poll triggers have it, webhooks do not")
+
+
+def _verification_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
+    verification = trigger.verification
     if (trigger.delivery == "webhook") != (verification is not None):
         yield Problem(path=f"{path}.verification", problem="webhooks have it, poll triggers do not")
     if verification is None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -24,6 +24,7 @@ from interlock.sdk.check_grant import grant_problems
 from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.grants import Manual, NoGrant
+from interlock.sdk.partial import where_known
 from interlock.sdk.wire import check_path, is_header_value
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -41,23 +42,35 @@ _MAX_FIELDS: Final = 30
 _MAX_TEMPLATE: Final = 200
 
 
-def profile_problems(path: str, profile: AuthProfile, *, shown: AbstractSet[str]) -> Iterator[Problem]:
+def profile_problems(path: str, profile: AuthProfile, *, shown: Callable[[], AbstractSet[str]]) -> Iterator[Problem]:
     """All that contradicts itself in a profile. `shown`: the secret fields that commands and webhooks use."""
-    yield from _service_problems(f"{path}.base_url", profile)
-    if isinstance(profile.grant, NoGrant):
-        if profile.fields or profile.derive or profile.apply or profile.scopes_offered:
-            yield Problem(path=path, problem="a profile without a grant has no fields, derive, apply or scopes")
-    else:
-        yield from _fields_problems(f"{path}.fields", profile)
-        yield from _derive_problems(f"{path}.derive", profile)
-        yield from _apply_problems(f"{path}.apply", profile, shown)
-        yield from grant_problems(f"{path}.grant", profile)
-    if profile.probe is not None:
-        yield from pointer_problems(f"{path}.probe.subject", profile.probe.subject or "")
-        try:
-            check_path(profile.probe.path)
-        except ValueError as error:
-            yield Problem(path=f"{path}.probe.path", problem=str(error))
+    yield from where_known(
+        lambda: _service_problems(f"{path}.base_url", profile),
+        lambda: _credential_problems(path, profile, shown),
+        lambda: _probe_problems(f"{path}.probe", profile),
+    )
+
+
+def _credential_problems(path: str, profile: AuthProfile, shown: Callable[[], AbstractSet[str]]) -> Iterator[Problem]:
+    if not isinstance(profile.grant, NoGrant):
+        yield from where_known(
+            lambda: _fields_problems(f"{path}.fields", profile),
+            lambda: _derive_problems(f"{path}.derive", profile),
+            lambda: _apply_problems(f"{path}.apply", profile, shown()),
+            lambda: grant_problems(f"{path}.grant", profile),
+        )
+    elif profile.fields or profile.derive or profile.apply or profile.scopes_offered:
+        yield Problem(path=path, problem="a profile without a grant has no fields, derive, apply or scopes")
+
+
+def _probe_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
+    if profile.probe is None:
+        return
+    yield from pointer_problems(f"{path}.subject", profile.probe.subject or "")
+    try:
+        check_path(profile.probe.path)
+    except ValueError as error:
+        yield Problem(path=f"{path}.path", problem=str(error))
 
 
 def _service_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from interlock.sdk.manifest import Operation
 from interlock.sdk.requests import placement
 
 
-def place_problems(operation: Operation, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
+def place_problems(path: str, operation: Operation, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
     """A header or a parameter that a profile's credential takes is not the operation's: under that profile no call could be
     sent."""
     if operation.http is None:
@@ -20,12 +20,11 @@ def place_problems(operation: Operation, auth: Sequence[AuthProfile]) -> Iterato
         for each in profile.apply
         if not isinstance(each, CertificatePlace)
     }
-    root = f"operations[{operation.operation_id}]"
-    for path, place, name in _own(operation, operation.http):
+    for member, place, name in _own(operation, operation.http):
         if (profile_id := taken.get((place, name.lower() if place == "header" else name))) is not None:
             what = "header" if place == "header" else "query parameter"
             yield Problem(
-                path=f"{root}.{path}", problem=f"the {what} {name!r} is the credential's (auth[{profile_id}])"
+                path=f"{path}.{member}", problem=f"the {what} {name!r} is the credential's (auth[{profile_id}])"
             )
 
 

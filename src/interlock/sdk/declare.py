@@ -125,7 +125,7 @@ def request(
         conditional=conditional,
         safe=safe,
     )
-    return _operation(operation_id, input, output, {**_USUAL[method], "http": http, **operation})
+    return _operation(operation_id, input, output, {**_USUAL.get(method, {}), "http": http, **operation})
 
 
 get = functools.partial(request, method="GET")

@@ -1,7 +1,7 @@
 """What all parts of a manifest are made of."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,7 +36,21 @@ FailureCode: TypeAlias = Literal[
 ]
 
 
+class Unread(Exception):
+    """A check needs a member that is itself wrong."""
+
+
 class Part(BaseModel):
-    """A part of a manifest: frozen data that takes nothing for something else, and no member that it does not know."""
+    """A part of a manifest: frozen data that takes nothing for something else, and no member that it does not know.
+
+    Only a part that `partial` made lacks members; to read one that it lacks raises Unread.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", defer_build=True)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self).model_fields:
+                raise Unread(name)
+            return super().__getattr__(name)

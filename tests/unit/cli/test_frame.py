@@ -32,6 +32,8 @@ def run(arguments: Sequence[str], *more: str) -> int:
         """
         if word == "waits":
             logging.getLogger(PROGRESS).info("github.issue.create: not there\x1b yet")
+        if word == "warns":
+            logging.getLogger("interlock.app").warning("it is left out:\n  a\x1b\n  b")
         if word == "breaks":
             raise StoreError("no disk")
         if word.startswith("stops"):
@@ -69,6 +71,13 @@ def test_what_is_waited_for_is_told_on_a_terminal(
     told = capsys.readouterr()
     assert (quiet.err, told.err) == ("", "waiting: github.issue.create: not there\\x1b yet\n")
     assert told.out == quiet.out != ""
+
+
+def test_a_warning_of_several_lines_is_told_on_lines_that_no_other_line_is_taken_for(
+    capsys: pytest.CaptureFixture[str],
+):
+    run(["inner", "show", "warns"])
+    assert capsys.readouterr().err == "warning: it is left out:\n    a\\x1b\n    b\n"
 
 
 @pytest.mark.parametrize("store", [":memory:", "sqlite:///x.db", "postgresql://host/db"])

@@ -18,9 +18,12 @@ def problems(**changes: Any) -> list[str]:
 
 
 def broken(**changes: Any) -> list[str]:
-    """The problems of one operation that is right but for the changes (to a POST without reconcile)."""
+    """The problems of one operation that is right but for the changes (to a POST without reconcile). They are told as
+    well where other members are wrong in themselves."""
     draft = {**sdk.post("one", "/x", input=fix.TicketCreate, output=fix.Deleted), **changes}
-    return problems(operations=[draft], triggers=[])
+    found = problems(operations=[draft], triggers=[])
+    assert set(found) <= set(problems(operations=[{**draft, "sandbox": "none?", "timeout_seconds": -1}], triggers=[]))
+    return found
 
 
 def http(**changes: Any) -> list[str]:
@@ -123,6 +126,94 @@ def test_all_problems_are_reported_at_once() -> None:
     assert any("operations[ticket.list].http.path: {nothing} names no field" in each for each in found)
     for place in ("version", "auth[token].base_url", "maturity", "color"):
         assert any(each.startswith(f"{place}:") for each in found), place
+
+
+MISTAKEN = """
+contract: interlock.connector/v1
+connector_id: tiny
+version: one
+display_name: Tiny
+description: Many mistakes.
+auth: [{profile_id: none, grant: {type: none}, base_url: "https://api.example", probe: {path: me, subject: x}, colour: red}]
+operations:
+  - operation_id: Tea.pour
+    display_name: Pour
+    description: Pour.
+    effect: paint
+    scopes: [admin]
+    input_schema: {type: object, properties: {cups: {type: integer}}}
+    output_schema: {type: object, properties: {cups: {type: integer}}}
+    http:
+      method: FETCH
+      path: /tea/{kind}
+      local: [spoon]
+      headers: {Cookie: a}
+      sucess: [200]
+    errors: [{status: "418", code: teapot, when: 7}, {status: "419", code: resource_conflict, when: {pointer: a}}]
+    reconcile:
+      path: /tea
+      match: {/cups: "{input.mugs}"}
+      max_pages: 100
+      output: {mugs: /mugs}
+triggers:
+  - trigger_id: tea.cold
+    display_name: Cold
+    description: 7
+    delivery: poll
+    scopes: [cook]
+    signal_schema: {type: array}
+    polling: {default_seconds: 1, min_seconds: 2, jitter: 3}
+"""
+
+
+def test_no_mistake_in_a_part_hides_another() -> None:
+    with pytest.raises(sdk.InvalidManifest) as raised:
+        sdk.load_manifest(MISTAKEN)
+    placed = [(each.line, each.path) for each in raised.value.problems]
+    operation, trigger = "operations[Tea.pour]", "triggers[tea.cold]"
+    assert placed == [
+        (4, "version"),
+        (7, "auth[none].colour"),
+        (7, "auth[none].probe.subject"),
+        (7, "auth[none].probe.path"),
+        (9, f"{operation}.operation_id"),
+        (12, f"{operation}.effect"),
+        (13, f"{operation}.scopes"),
+        (14, f"{operation}.input_schema"),
+        (17, f"{operation}.http.method"),
+        (18, f"{operation}.http.path"),
+        (19, f"{operation}.http.local.spoon"),
+        (20, f"{operation}.http.headers.Cookie"),
+        (21, f"{operation}.http.sucess"),
+        (22, f"{operation}.errors[0].when"),
+        (22, f"{operation}.errors[0].code"),
+        (22, f"{operation}.errors[1].when.pointer"),
+        (25, f"{operation}.reconcile.match[/cups]"),
+        (26, f"{operation}.reconcile.max_pages"),
+        (27, f"{operation}.reconcile.output.mugs"),
+        (31, f"{trigger}.description"),
+        (33, f"{trigger}.scopes"),
+        (34, f"{trigger}.signal_schema.type"),
+        (35, f"{trigger}.polling.jitter"),
+        (35, f"{trigger}.polling"),
+    ]
+
+
+def test_python_declares_with_all_its_problems_too() -> None:
+    draft = sdk.request("one", "/x/{nope}", method="FETCH", input=fix.TicketCreate, output=fix.Deleted, effect="paint")  # type: ignore[arg-type]
+    found = problems(version="one", operations=[{**draft, "scopes": ["admin"]}])
+    for place in ("version", *(f"operations[one].{name}" for name in ("effect", "http.method", "http.path", "scopes"))):
+        assert any(each.startswith(f"{place}:") for each in found), (place, found)
+
+
+@pytest.mark.parametrize("draft", fix.operations(), ids=lambda draft: draft["operation_id"])
+def test_one_wrong_member_is_one_problem_and_not_what_might_follow_from_it(draft: sdk.Draft) -> None:
+    for name in draft.keys() - {"operation_id"}:
+        rest = {each: value for each, value in draft.items() if each != name}
+        told = [each.partition(":")[0] for each in problems(operations=[{**rest, name: 7}], triggers=[])]
+        assert {place.startswith(f"operations[{draft['operation_id']}].{name}") for place in told} == {True}, told
+        misspelt = problems(operations=[{**rest, f"{name}s": draft[name]}], triggers=[])
+        assert all(name in each for each in misspelt), misspelt
 
 
 def test_unknown_keys_deep_inside_get_a_suggestion() -> None:
