@@ -1,14 +1,14 @@
 """The synchronous twin: `with interlock.sync.Interlock.open() as il`. It runs the async one on a thread of its own."""
 
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from interlock import app, catalog
-from interlock.kernel import Caller
+from interlock.kernel import Caller, OpenedHere
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,16 +20,26 @@ class Door:
 
     def __init__(self, portal: BlockingPortal) -> None:
         self._portal = portal
+        self.opened = OpenedHere("this Interlock")
         self.open = True
 
     def call(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What the work answers. Raises Closed."""
+        """What the work answers. Raises Closed and Forked."""
+        self.opened.check()
         try:
             return self._portal.call(work)
         except RuntimeError as error:
             if self.open:
                 raise
             raise app.Closed("this Interlock is closed") from error
+
+    def abandon(self) -> None:
+        """In a forked child, whose loop stands still: what is left of it is let go of, and nobody waits."""
+        vars(self._portal)["call"] = _refuse  # what ends the loop goes through it
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise RuntimeError("the loop is another process's")
 
 
 class Face(Generic[Room]):
@@ -150,17 +160,21 @@ class Interlock(Face[app.Interlock]):
     @contextmanager
     def open(cls, url: str | None = None, **options: Any) -> Generator["Interlock"]:
         """As `app.Interlock.open`, with the same options and errors."""
-        with start_blocking_portal("asyncio") as portal:
+        interruption: KeyboardInterrupt | SystemExit | None = None
+        with ExitStack() as stack:
+            portal = stack.enter_context(start_blocking_portal("asyncio"))
             door = Door(portal)
             opened = portal.wrap_async_context_manager(app.Interlock.open(url, **options))
-            interruption: KeyboardInterrupt | SystemExit | None = None
-            with opened as room:
-                try:
-                    yield cls(door, room)
-                except (KeyboardInterrupt, SystemExit) as error:
-                    interruption = error  # kept out of the loop's tasks, which would wrap it in a group
-                finally:
-                    door.open = False
+            room = stack.enter_context(opened)
+            try:
+                yield cls(door, room)
+            except (KeyboardInterrupt, SystemExit) as error:
+                interruption = error  # kept out of the loop's tasks, which would wrap it in a group
+            finally:
+                door.open = False
+                if door.opened.is_elsewhere:
+                    door.abandon()
+                    stack.pop_all()  # it is the parent's to close
         if interruption is not None:
             raise interruption
 

@@ -11,10 +11,11 @@ from typing import cast
 import pytest
 from sqlalchemy import func, select, update
 
+from fix_forks import in_a_fork
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql.tables import owners
-from interlock.kernel import InterlockError, StoreError, Tx
+from interlock.kernel import Forked, InterlockError, StoreError, Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -307,3 +308,18 @@ async def test_a_writer_that_cannot_go_on_tells_everybody(
     answers = await outcomes(answer(work) for work in (fn, add("own_1"), add("own_2")))
     assert answers == ["store_unavailable"] * 3
     assert await answer(add("own_3")) == "store_closed"
+
+
+async def test_a_forked_child_is_told_at_once_and_closes_nothing(store: sql.SqlStore) -> None:
+    def there() -> str:
+        said: list[str] = []
+        for work in (lambda: store.read(names), lambda: store.write(add("own_2"))):
+            with pytest.raises(Forked, match="was opened by process"):
+                asyncio.run(work())
+            said.append("told")
+        store.close()
+        return " ".join(said)
+
+    await store.write(add("own_1"))
+    assert in_a_fork(there) == "told told"
+    assert await store.read(names) == ["own_1"]

@@ -1,5 +1,6 @@
 """The plane as a stranger uses it from Python: one call, what it wrote, and its receipt."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from fix_forks import in_a_fork
 from fix_peer import Conversation, listen
 from fix_streams import REF, TOKEN, Vault
 from interlock import app, kernel, plane
@@ -290,3 +292,13 @@ async def test_a_script_computes_and_asks_who_was_named() -> None:
         receipt = await carried(local, again, plane.LOCAL_SCRIPT)
     assert receipt.failure is not None
     assert receipt.facts["actions_refused"] == ["stock"]
+
+
+async def test_a_forked_child_is_told_at_once(local: app.LocalPlane) -> None:
+    def there() -> str:
+        for work in (lambda: local.run(["/bin/true"]), lambda: local.request("GET", "http://127.0.0.1:1")):
+            with pytest.raises(kernel.Forked, match="this plane was opened by process"):
+                asyncio.run(work())  # type: ignore[arg-type]
+        return "told"
+
+    assert in_a_fork(there) == "told"

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fix_app import ALLOW, TOKEN, World
+from fix_forks import in_a_fork
 from interlock import runs
 from interlock.kernel import RequestError, SystemClock
 from interlock.sync import Interlock
@@ -32,3 +33,19 @@ def test_an_error_in_the_block_comes_out_as_it_is(file_world: World):
     file_world.clock = SystemClock()
     with pytest.raises(KeyError), Interlock.open(settings=file_world.settings(), connectors=[file_world.manifest]):
         raise KeyError("mine")
+
+
+def test_a_forked_child_is_told_at_once_and_its_parent_goes_on(file_world: World):
+    file_world.clock = SystemClock()
+
+    def leave() -> str:
+        il.invoke("acme.account.fetch")
+        raise AssertionError("it answered")
+
+    opening = Interlock.open(settings=file_world.settings(), policy=ALLOW, connectors=[file_world.manifest])
+    with opening as il:
+        il.connections.connect_token("acme", TOKEN, base_url=file_world.server.url)
+        told = in_a_fork(leave)
+        assert told.startswith("Forked: this Interlock was opened by process"), told
+        assert in_a_fork(lambda: repr(opening.__exit__(None, None, None))) == "False"  # its block is left there, too
+        assert il.invoke("acme.account.fetch").output == {"login": "octo-agent"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 
@@ -10,7 +10,7 @@ import anyio
 from pydantic import ValidationError
 
 from interlock import plane
-from interlock.kernel import Clock, IdSource, RequestError
+from interlock.kernel import Clock, IdSource, OpenedHere, RequestError
 
 T = TypeVar("T", plane.ProcessIntent, plane.HttpIntent)
 
@@ -38,6 +38,7 @@ class LocalPlane:
     ids: IdSource
     secrets: tuple[plane.ProcessSecret, ...]
     """Those that were handed over, for intents to list."""
+    opened: OpenedHere = field(default_factory=lambda: OpenedHere("this plane"), repr=False)
 
     async def run(
         self,
@@ -52,8 +53,8 @@ class LocalPlane:
         **more: Any,
     ) -> Ran:
         """Run a command to its end; `more` are further fields of its intent. A command that fails is a receipt, never an
-        exception; one that is not begun is an ExecutionRejected, and what is no command a RequestError. If the caller is
-        cancelled, all that it started is ended."""
+        exception; one that is not begun is an ExecutionRejected, and what is no command a RequestError; in a forked child
+        everything is Forked. If the caller is cancelled, all that it started is ended."""
         fields: dict[str, Any] = {
             **self.identity(seconds=seconds),
             "argv": tuple(argv),
@@ -92,7 +93,8 @@ class LocalPlane:
     ) -> plane.Receipt:
         """Send an HTTP request, to that URL's host only; `more` are further fields of its intent. An answer is the receipt's
         `status`, `headers` and `body`; that there is none is its `failure`, never an exception. Raises RequestError for what
-        is no request."""
+        is no request, and Forked."""
+        self.opened.check()
         fields: dict[str, Any] = {
             **self.identity(seconds=seconds),
             "method": method,
@@ -108,7 +110,9 @@ class LocalPlane:
         return await self.node.execute(intent, authority=authority, target_class=LOCAL_NET)
 
     async def start(self, intent: plane.Intent, *, target_class: str) -> plane.ExecutionRef:
-        """Begin an execution under an authority of its own. Raises ExecutionRejected, and RequestError for what is no intent."""
+        """Begin an execution under an authority of its own. Raises ExecutionRejected, RequestError for what is no intent,
+        and Forked."""
+        self.opened.check()
         plane.check_request(intent, target_class)
         authority = self.authorizer.issue(intent.digest, audience=self.node.node_id, target_class=target_class)
         return await self.executions.start(intent, authority=authority, target_class=target_class)

@@ -24,6 +24,7 @@ from interlock.kernel.errors import (
     UnknownOutcome,
     VerificationError,
 )
+from interlock.kernel.forking import Forked, OpenedHere
 from interlock.kernel.hosts import HOST_PORT
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
 from interlock.kernel.interruption import is_interruption
@@ -52,12 +53,14 @@ __all__ = [
     "ConflictError",
     "ConnectionError_",
     "Fault",
+    "Forked",
     "IdSource",
     "InterlockError",
     "InternalError",
     "InvalidJson",
     "JsonLimits",
     "NotFoundError",
+    "OpenedHere",
     "PlaneError",
     "ProviderError",
     "Redactor",

@@ -19,7 +19,7 @@ from interlock.adapters.sql.lanes import Lanes
 from interlock.adapters.sql.readers import Readers
 from interlock.adapters.sql.transaction import SqlTx, sql_tx
 from interlock.adapters.sql.waiting import Threads
-from interlock.kernel import Backoff, Tx
+from interlock.kernel import Backoff, OpenedHere, Tx
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ class PostgresStore:
 
     def __init__(self, place: PostgresDatabase, engine: Engine, row_types: dict[str, RowType]) -> None:
         """`engine` is on a checked and migrated database with these row types, and becomes the store's."""
+        self._opened = OpenedHere(str(place))
         self._place = place
         self._engine = engine
         self._row_types = row_types
@@ -48,16 +49,20 @@ class PostgresStore:
         return None
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
+        self._opened.check()
         return await self._readers.read(fn)
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        self._opened.check()
         threads = self._urgent if urgent else self._threads
         return await threads.run(lambda: self._try(lambda: self._write(fn)))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        self._opened.check()
         return cast("runs.Admitted", await self._lanes.submit(admission))
 
     async def apply(self, change: runs.Change) -> bool:
+        self._opened.check()
         return cast("bool", await self._lanes.submit(change))
 
     def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
@@ -70,6 +75,8 @@ class PostgresStore:
         return HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=False)
 
     def close(self) -> None:
+        if self._opened.is_elsewhere:
+            return  # its connections are the parent's
         self._lanes.close()
         self._readers.close()
         self._threads.close()

@@ -14,7 +14,7 @@ from interlock.adapters.sql.readers import Readers, Source
 from interlock.adapters.sql.sqlite_still import NoWriter, StillReaders, StillSource
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.writer import Writer
-from interlock.kernel import StoreError, Tx
+from interlock.kernel import OpenedHere, StoreError, Tx
 
 T = TypeVar("T")
 
@@ -24,8 +24,9 @@ _READERS = 4
 class SqliteStore:
     """A `SqlStore` on one file, or in memory, where the writer's connection is the only one and reads too."""
 
-    def __init__(self, writer: Writer | NoWriter, readers: Readers | StillReaders | None) -> None:
+    def __init__(self, writer: Writer | NoWriter, readers: Readers | StillReaders | None, *, where: str) -> None:
         """Without readers, what writes reads too."""
+        self._opened = OpenedHere(where)
         self._writer = writer
         self._readers = readers
 
@@ -34,17 +35,21 @@ class SqliteStore:
         return None if isinstance(self._writer, Writer) else self._writer.refusal
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
+        self._opened.check()
         if self._readers is None:
             return cast("T", await self._writer.submit(lambda tx: _without_writing(tx, fn)))
         return await self._readers.read(fn)
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
+        self._opened.check()
         return cast("T", await self._writer.submit(fn, urgent=urgent))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
+        self._opened.check()
         return cast("runs.Admitted", await self._writer.submit(admission))
 
     async def apply(self, change: runs.Change) -> bool:
+        self._opened.check()
         return cast("bool", await self._writer.submit(change))
 
     def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
@@ -54,6 +59,8 @@ class SqliteStore:
         return hot_sqlite.apply(sql_tx(tx).driver_connection, [change])[0]
 
     def close(self) -> None:
+        if self._opened.is_elsewhere:
+            return  # its connections are the parent's
         if self._readers is not None:
             self._readers.close()
         self._writer.close()
@@ -80,10 +87,10 @@ def _open(place: SqliteFile) -> SqliteStore:
         session = sqlite.session(place)
         if place.path is None:
             sqlite.migrate_session(session, where=str(place))
-            return SqliteStore(Writer(session, where=str(place)), None)
+            return SqliteStore(Writer(session, where=str(place)), None, where=str(place))
         sqlite.check_session(session, place)
         writer = Writer(session, where=str(place), check_place=sqlite.same_file(place.path))
-        return SqliteStore(writer, _readers(place, _Source(place)))
+        return SqliteStore(writer, _readers(place, _Source(place)), where=str(place))
     except Exception as error:
         if session is not None:
             session.close()
@@ -96,7 +103,7 @@ def _open_still(place: SqliteFile, refusal: StoreError) -> SqliteStore:
         source.connect().close()
     except Exception as error:
         raise source.explain(error) from error
-    return SqliteStore(NoWriter(refusal), StillReaders(_readers(place, source)))
+    return SqliteStore(NoWriter(refusal), StillReaders(_readers(place, source)), where=str(place))
 
 
 def _readers(place: SqliteFile, source: Source) -> Readers:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class SqlStore(Protocol):
-    """A `kernel.Store`, with the hot path that the ledger needs. Errors are StoreError leaves."""
+    """A `kernel.Store`, with the hot path that the ledger needs. Errors are StoreError leaves, and Forked."""
 
     @property
     def refusal(self) -> StoreError | None:
