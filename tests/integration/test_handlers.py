@@ -89,6 +89,44 @@ async def await_cancelled(input, http):
 async def group(input, http):
     raise BaseExceptionGroup("two", [SystemExit(3), KeyError("x")])
 
+async def leave_in_a_task(input, http):
+    import asyncio
+    async def leave():
+        import sys
+        sys.exit(3)
+    task = asyncio.create_task(leave())
+    if input.get("body") == "awaited":
+        await task
+    await asyncio.sleep(0)
+    if input.get("body") == "returned":
+        return {"number": 1}
+    await asyncio.Event().wait()
+
+async def leave_in_a_group(input, http):
+    import anyio, sys
+    async def leave():
+        await http.request(sdk.HttpRequest(method="POST", path=f"/repos/{input['repo']}/issues", json_body={"title": "x"}))
+        sys.exit(3)
+    async with anyio.create_task_group() as group:
+        group.start_soon(leave)
+        group.start_soon(anyio.sleep_forever)
+
+async def leave_in_a_tasks_task(input, http):
+    import asyncio
+    async def start():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(leave({}, http))
+    try:
+        await asyncio.create_task(start())
+    except Exception:
+        return {"number": 1}
+
+async def cancel_a_task(input, http):
+    import asyncio
+    task = asyncio.create_task(leave({}, http))
+    task.cancel()
+    return {"number": 1}
+
 async def complain_before(input, http):
     raise sdk.ResourceNotFound("no such thing")
 
@@ -243,6 +281,38 @@ async def test_a_handler_that_exits_after_its_effect_has_had_it(file_world: Worl
         with pytest.raises(sdk.HandlerFailed, match=r"^handlers_for_tests:leave raised SystemExit: 3") as raised:
             await process.il.invoke("acme.issue.file", {**VALUE, "body": "after"})
         assert (raised.value.effect, raised.value.retry) == ("happened", Retry.NEVER)
+
+
+@pytest.mark.parametrize(
+    ("isolated", "name", "body"),
+    [
+        ("here", "leave_in_a_task", "awaited"),
+        ("here", "leave_in_a_task", "returned"),
+        ("here", "leave_in_a_task", "waits"),
+        ("here", "leave_in_a_tasks_task", ""),
+        ("here", "leave_in_a_group", ""),
+        ("child", "leave_in_a_group", ""),
+    ],
+    indirect=["isolated"],
+)
+async def test_a_task_of_a_handler_that_exits_ends_no_more_than_the_call(
+    file_world: World, isolated: tuple[str, ...], name: str, body: str
+):
+    effect = "happened" if name == "leave_in_a_group" else "none"
+    async with process_with(file_world, isolated, name) as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(sdk.HandlerFailed, match=rf"handlers_for_tests:{name} .*3") as raised:
+            await process.il.invoke("acme.issue.file", {**VALUE, "body": body})
+        run = (await process.last()).run
+        assert (run.state, run.error) == (runs.State.FAILED, raised.value.to_json())
+        assert raised.value.effect == effect
+
+
+@pytest.mark.parametrize("isolated", ["here"], indirect=True)
+async def test_a_task_that_is_cancelled_before_it_began_does_not_begin(file_world: World, isolated: tuple[str, ...]):
+    async with process_with(file_world, isolated, "cancel_a_task") as process:
+        await process.connect(file_world.server.url)
+        assert (await call(file_world, process)).output == {"number": 1}
 
 
 @pytest.mark.parametrize(("title", "how"), [("exit", "exit code 3"), ("crash", "by SIGSEGV")])

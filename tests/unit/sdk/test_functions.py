@@ -1,3 +1,6 @@
+import asyncio
+import gc
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,3 +71,51 @@ def test_what_goes_wrong_in_a_handler_stays_in_the_error_tree(reference: str, wo
 def test_a_handlers_own_error_of_the_tree_passes() -> None:
     with pytest.raises(RequestError, match="not like this"):
         call("fix_connector:refuses")
+
+
+def test_a_task_that_a_handler_left_ends_nothing_but_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[asyncio.Task[None]] = []
+    told: list[str] = []
+
+    async def leaves(input: Mapping[str, JSON], http: sdk.Http) -> JSON:  # noqa: A002
+        async def exits() -> None:
+            await over.wait()
+            raise SystemExit(3)
+
+        left.append(asyncio.get_running_loop().create_task(exits()))
+        return {}
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context["exception"])))
+        await sdk.call_handler("fix_connector:leaves", {}, Echo())
+        over.set()
+        await asyncio.wait([left.pop()])
+        gc.collect()
+
+    over = asyncio.Event()
+    monkeypatch.setattr(fix, "leaves", leaves, raising=False)
+    asyncio.run(run())
+    assert told == ["fix_connector:leaves raised SystemExit: 3 in a task that it started"]
+
+
+def test_ctrl_c_in_a_task_of_a_handler_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def waits(input: Mapping[str, JSON], http: sdk.Http) -> JSON:  # noqa: A002
+        async def interrupted() -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        await asyncio.get_running_loop().create_task(interrupted())
+        return {}
+
+    monkeypatch.setattr(fix, "waits", waits, raising=False)
+    loop = asyncio.new_event_loop()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    calling = loop.create_task(sdk.call_handler("fix_connector:waits", {}, Echo()))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(calling)
+        with pytest.raises(KeyboardInterrupt):  # of the task that the call waits for
+            loop.run_until_complete(calling)
+        assert isinstance(calling.exception(), KeyboardInterrupt)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        loop.close()
