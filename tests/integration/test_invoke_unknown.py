@@ -1,5 +1,7 @@
 """Writes whose answer does not arrive: settled by reading, repeated only when they are proven not to have happened."""
 
+import logging
+
 import anyio
 import pytest
 
@@ -291,6 +293,32 @@ async def test_an_answer_that_has_arrived_is_kept_although_the_caller_is_gone(
         with scope:
             await process.create()
         assert (await process.last()).run.state is runs.State.COMPLETED
+
+
+async def test_a_caller_that_is_cancelled_as_the_end_is_committed_leaves_nothing_to_recovery(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """No shield holds off the cancellation of a foreign loop's task, and the commit is not undone by it."""
+    import asyncio
+
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        ledger = process.parts.wiring.ledger
+        apply = ledger.apply
+
+        async def cancel_after(change: runs.Change) -> None:
+            await apply(change)
+            if change.after.state is runs.State.COMPLETED:
+                task.cancel()
+                await anyio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(ledger, "apply", cancel_after)
+        task = asyncio.ensure_future(process.create())  # noqa: TID251 - as foreign callers do
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await process.last()).run.state is runs.State.COMPLETED
+        assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == []
+        assert list(await process.il.runs.recover()) == []
 
 
 async def test_an_output_is_kept_although_the_caller_goes_while_it_is_put_away(
