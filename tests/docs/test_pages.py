@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 import errors
 import examples
-from interlock import app
+from interlock import app, sdk
+from interlock.connectors.github import connector
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
@@ -62,6 +63,16 @@ def test_blocks_are_in_a_language_that_the_runner_knows_or_shows(page: Path):
 
 def test_the_table_of_errors_is_what_the_tree_says():
     assert errors.PAGE.read_text() == errors.page(), "`python tools/errors.py --write` puts it in order"
+
+
+def test_the_page_on_calls_says_the_times_that_hold():
+    page = " ".join((ROOT / "docs" / "calls.md").read_text().split())
+    usual = sdk.Operation.model_fields["timeout_seconds"].default
+    assert sdk.Operation.model_fields["settle_seconds"].default is None  # then it is as long as the request may take
+    [github] = {each.settled_after for each in connector.manifest.operations if each.effect is not sdk.Effect.READ}
+    assert f"its own requests ({usual:g} seconds" in page
+    assert f"`settle_seconds`: as long as its request may take, so {usual:g} seconds" in page
+    assert f"{github:g} seconds for GitHub" in page
 
 
 def test_architecture_names_the_contracts_that_hold():

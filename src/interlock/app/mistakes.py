@@ -54,7 +54,8 @@ def _problem(schema: Mapping[str, Any], error: Mapping[str, Any], also: Sequence
         return replace(made, text=str(error["ctx"]["error"]))
     expected, given = _at(schema, path), error["input"]
     near = nearest(given, expected["enum"]) if "enum" in expected and isinstance(given, str) else None
-    return replace(made, text=f"must be {_expectation(expected)}{_instead(given)}", suggestion=near)
+    text = f"must be {_expectation(expected, '.'.join(map(str, path)))}{_instead(given)}"
+    return replace(made, text=text, suggestion=near)
 
 
 def _meant(schema: Mapping[str, Any], path: Path, also: Sequence[str]) -> str | None:
@@ -82,10 +83,12 @@ def _named(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return table["properties"][name] if "properties" in table else table["additionalProperties"]
 
 
-def _expectation(schema: Mapping[str, Any]) -> str:
+def _expectation(schema: Mapping[str, Any], name: str) -> str:
     if "enum" in schema:
         return " or ".join(schema["enum"])
-    kind = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "array": "a list of texts",
+    of_texts = schema.get("items", {}).get("type") == "string"
+    listed = "a list of texts" if of_texts else f"a list of tables, each under [[{name}]]"
+    kind = {"number": "a number", "integer": "a whole number", "boolean": "true or false", "array": listed,
             "object": "a table"}.get(schema["type"], "a text")  # fmt: skip
     low, above, high = (schema.get(name) for name in ("minimum", "exclusiveMinimum", "maximum"))
     if low is not None and high is not None:

@@ -65,6 +65,15 @@ def test_all_typos_are_told_at_once_with_suggestions(tmp_path: Path) -> None:
         ('actor = "a\\nb"', ":1:1: actor: must be 1 to 200 printable characters"),
         ('store = "a\\u0000b"', ":1:1: store: must be a path or an address, without a zero character"),
         ('output = "plian"', ":1:1: output: must be auto or plain; did you mean 'plain'?"),
+        (
+            'execution.places = "ssh://a@b"',
+            ":1:1: execution.places: must be a list of tables, each under [[execution.places]]",
+        ),
+        (
+            "[execution]\nplaces = {url = 'guest://a:1'}",
+            ":2:1: execution.places: must be a list of tables, each under [[execution.places]], not a table",
+        ),
+        ("execution.places = ['ssh://a@b']", ":1:1: execution.places[0]: must be a table"),
         ("approvals = 3", ":1:1: approvals: must be a table, not 3"),
         ("[approvals]\nself_review = []", ":2:1: approvals.self_review: must be true or false, not a list"),
         ("[approvals]\nexpires_after = 0", ": must be a number above 0 and at most 2592000, not 0"),
