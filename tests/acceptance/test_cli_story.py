@@ -171,6 +171,24 @@ def test_what_a_person_did_not_see_is_told_under_its_key(shell: Shell):
     shell.good(*create("doubt", "--idempotency-key", "k2"))
 
 
+def test_what_was_given_up_is_told_as_what_nobody_knows(shell: Shell):
+    shell.write_settings(FREE)
+    shell.service.fault("cut_answer", match="issues/create")
+    shell.service.fault("status:404", match="GET *", times=50)
+    told = shell.run(*create("doubt", "--json", "--idempotency-key", "k1"))
+    run_id = told.error["run_id"]
+    assert "reads the service once more" in told.error["next_step"]
+    gone = shell.run("runs", "cancel", run_id).out
+    assert ("given_up" in gone, "whether it happened stays unknown" in gone) == (True, True)
+    shown = shell.run("runs", "show", run_id).out
+    assert "given_up: whether it happened stays unknown; its key tells so, a new try takes a new one" in shown
+    assert "cancelled: given up, and github.issue.create may or may not have happened" in shown
+    told = shell.run(*create("doubt", "--json", "--idempotency-key", "k1"))
+    assert (told.code, told.error["code"], told.error["run_id"]) == (5, "given_up", run_id)
+    assert told.error["message"].startswith(f"github.issue.create was given up in {run_id}")
+    assert shell.service.effects("issues/create") == 1
+
+
 def test_a_killed_command_is_recovered(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("hold", match="issues/create")

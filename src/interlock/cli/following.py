@@ -139,6 +139,8 @@ async def cancel(
 ) -> "Answer":
     """Stop a run. One that is at work stops before its next send: what has left cannot be called back.
 
+    One that waits because nobody knows whether it happened is given up, and stays unknown.
+
     Example:
       interlock runs cancel run_01890a5d… --reason 'asked for by mistake'
     """
@@ -212,6 +214,7 @@ async def recover(desk: "Desk") -> "Answer":
 
 
 def _moved(run: "runs.Run") -> "Answer":
+    from interlock import runs
     from interlock.cli.desk import Answer
     from interlock.cli.documents import document
     from interlock.cli.paper import Ink
@@ -222,6 +225,8 @@ def _moved(run: "runs.Run") -> "Answer":
         )
         if run.state.value == "running":
             paper.line("  it stops before its next send")
+        if run.reason == runs.GIVEN_UP:
+            paper.line("  whether it happened stays unknown: look at the service")
 
     return Answer(document={"run": document(run)}, show=show_run)
 

@@ -80,7 +80,7 @@ def _head(paper: Paper, history: runs.History) -> None:
             ("asked by", f"{run.actor}, tenant {run.tenant_id}, environment {run.environment}"),
             ("asked", moment(run.created_at)),
             ("ended", moment(run.finished_at) or None),
-            ("reason", run.reason),
+            ("reason", _reason(run)),
             ("error", Ink(f"{error['message']} ({error['code']})", "bad") if error else None),
             ("connection", run.connection_id),
             ("connector", f"{run.connector_id} {run.connector_version}" if run.connector_id else None),
@@ -90,6 +90,13 @@ def _head(paper: Paper, history: runs.History) -> None:
             ("input", shorten(run.input_json, 300)),
         ]
     )
+
+
+def _reason(run: runs.Run) -> str | None:
+    if run.reason != runs.GIVEN_UP:
+        return run.reason
+    again = "" if run.idempotency_key is None else "; its key tells so, a new try takes a new one"
+    return f"{run.reason}: whether it happened stays unknown{again}"
 
 
 def _decisions(paper: Paper, history: runs.History) -> None:

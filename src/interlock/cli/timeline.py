@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from interlock import runs
 from interlock.cli.text import size
 
 _Data: TypeAlias = Mapping[str, Any]
@@ -45,6 +46,8 @@ def _moved(state: str) -> Callable[[_Data], str]:
     def say(data: _Data) -> str:
         error = data.get("error")
         why = error["message"] if error else data.get("reason")
+        if data.get("reason") == runs.GIVEN_UP:
+            why = f"given up, and {why}"
         return f"{state}: {why}" if why else state
 
     return say

@@ -51,7 +51,7 @@ from interlock.runs.model import (
 )
 from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
-from interlock.runs.reading import History, Reading
+from interlock.runs.reading import GIVEN_UP, History, Reading
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
 from interlock.runs.revalidation import Validator, Validators
@@ -63,6 +63,7 @@ from interlock.runs.targets import TargetRefused
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
+    "GIVEN_UP",
     "KEY_LIFE",
     "NEVER",
     "WRITTEN",

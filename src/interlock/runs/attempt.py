@@ -42,6 +42,12 @@ _RAN = frozenset({plane.FailureClass.SCRIPT_FAILED, plane.FailureClass.SCRIPT_DE
 ONCE = "It happened: look at the service before you ask for it again, for that would do it once more."
 """What to do about an error that came after its effect."""
 
+READ_AGAIN = (
+    "`interlock runs settle RUN` reads the service once more. Or look there, and record what you saw: "
+    "`interlock runs settle RUN --happened` or `--not-happened`."
+)
+"""What to do about a write that reading could not settle."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
@@ -288,5 +294,6 @@ def unclear(call: Call, cause: InterlockError, why: str) -> Ending:
     unknown = UnknownOutcome(
         f"{call.capability.capability_id} may or may not have happened ({cause.message}); {why}",
         details={"cause": cause.to_json()},
+        next_step=None if call.operation.reconcile is None else READ_AGAIN,
     )
     return Ending(error=unknown, effect="unknown")

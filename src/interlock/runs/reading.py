@@ -170,7 +170,7 @@ class Reading:
         nobody will find out), or RunCancelled."""
         if run.state is State.CANCELLED and run.reason == GIVEN_UP:
             raise GivenUp(
-                f"{run.run_id} was given up; nobody knows whether it happened",
+                f"{run.capability} was given up in {run.run_id}; nobody knows whether it happened",
                 details={"effect": "unknown", "cause": run.error},
                 run_id=run.run_id,
             )
@@ -262,8 +262,9 @@ def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:
     message = str(recorded.get("message", "its outcome is unknown"))
     if recorded.get("code") != UnknownOutcome.code:
         message = f"{run.capability} may or may not have happened: {message}"
-    details = recorded.get("details") if recorded.get("code") == UnknownOutcome.code else {"cause": dict(recorded)}
-    return UnknownOutcome(message, run_id=run.run_id, details=cast("Mapping[str, JSON]", details or {}))
+        return UnknownOutcome(message, run_id=run.run_id, details={"cause": dict(recorded)})
+    details = cast("Mapping[str, JSON]", recorded.get("details") or {})
+    return UnknownOutcome(message, next_step=str(recorded["next_step"]), run_id=run.run_id, details=details)
 
 
 def reasons(decisions: Sequence[Decision]) -> tuple[str, ...]:
