@@ -361,7 +361,8 @@ class Bare(targets.Landlock):
         self, command: plane.Command, profile: plane.SandboxProfile, limits: plane.ResourceLimits
     ) -> AsyncGenerator[plane.Confinement]:
         async with super().confine(command, profile, limits) as made:
-            yield _Confined(plane.Launch(argv=command.argv, env=command.env, cwd=command.cwd), made.not_started)
+            launch = plane.Launch(argv=command.argv, env=command.env, cwd=command.cwd)
+            yield _Confined(launch, made.not_started, made.wait_status)
 
 
 class Tight(targets.Landlock):
@@ -379,6 +380,7 @@ class Tight(targets.Landlock):
 class _Confined:
     launch: plane.Launch
     not_started: Callable[[], plane.Failure | None]
+    wait_status: Callable[[int], int | None]
 
 
 @pytest.mark.skipif(targets.Landlock().unavailable is not None, reason="this host has no Landlock")

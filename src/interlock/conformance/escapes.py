@@ -23,9 +23,7 @@ class Escape:
 
 
 ESCAPES: Final[Mapping[plane.Property, Escape]] = {
-    plane.Property.ENVIRONMENT_LISTED: Escape(
-        "no variables but the listed", ("met(set(os.environ) - {'PWD', 'HOME', 'LC_CTYPE'})",)
-    ),
+    plane.Property.ENVIRONMENT_LISTED: Escape("no variables but the listed", ("met(set(os.environ) - {'LC_CTYPE'})",)),
     plane.Property.DESCRIPTORS_CLOSED: Escape(
         "no descriptors but the standard streams", ("met([fd for fd in range(3, 256) if is_open(fd)])",)
     ),

@@ -9,8 +9,7 @@ class Property(StrEnum):
     """Something that a probe inside of a target tried, and found to be so."""
 
     ENVIRONMENT_LISTED = "environment-listed"
-    """Only the listed variables are there; a sandbox may add PWD and HOME, which tell where the command is, and where
-    hosts are listed, those that name the proxy."""
+    """Only the listed variables are there, and where hosts are listed, those that name the proxy."""
     DESCRIPTORS_CLOSED = "descriptors-closed"
     """Only the three standard streams are open."""
     WRITES_CONFINED = "writes-confined"

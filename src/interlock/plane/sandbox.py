@@ -195,18 +195,17 @@ class Command:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
     """What the lane starts in a command's place. `wrappers`: how many processes of the sandbox itself stay above the
-    command; the first of them is spared the signals that are meant for the command, and a death by signal reaches the
-    lane as the code 128 + n. `counted`: whether its processes are this host's, and those that it leaves can be told.
-    `fds` are the descriptors that it finds open besides the command's own, number to the one at hand; the confinement
-    closes its end of them. From `way_out`, a socket, comes the listener at which the command asks for listed
-    hosts: whoever launches it serves there a proxy that leads to them and nowhere else."""
+    command; the first of them is spared the signals that are meant for the command, how that ends is told by
+    `wait_status`, and what it leaves ends with the sandbox, uncounted. `fds` are the descriptors that it finds open besides
+    the command's own, number to the one at hand; the confinement closes its end of them. From `way_out`, a socket, comes
+    the listener at which the command asks for listed hosts: whoever launches it serves there a proxy that leads to them
+    and nowhere else."""
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
     cwd: str
     fds: Mapping[int, int] = field(default_factory=dict[int, int])
     wrappers: int = 0
-    counted: bool = True
     way_out: int | None = None
 
 
@@ -250,6 +249,11 @@ class Confinement(Protocol):
 
     def not_started(self) -> Failure | None:
         """Once what was launched has ended: why the command itself was never started; None if it was."""
+        ...
+
+    def wait_status(self, code: int, /) -> int | None:
+        """Once what was launched has ended with that code: how the command did that stood below its wrappers, as wait()
+        tells it; None if nobody knows. Then a code of 128 + n may stand for a death by signal n."""
         ...
 
 

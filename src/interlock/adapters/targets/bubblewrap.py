@@ -3,33 +3,23 @@
 import shutil
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from interlock import plane
 from interlock.adapters.targets import commands, descriptors, network, paths, seccomp
+from interlock.adapters.targets.init import Confined, Init, marked
 
-_ARGUMENTS, _FILTER, _STATUS = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
+_ARGUMENTS, _FILTER, _INIT = descriptors.FIRST, descriptors.FIRST + 1, descriptors.FIRST + 2
 _WRAPPERS: Final = 2
 _NAMESPACES: Final = (
-    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try",
-    "--cap-drop", "ALL", "--die-with-parent",
+    "--unshare-user", "--unshare-ipc", "--unshare-pid", "--as-pid-1", "--unshare-uts",
+    "--unshare-cgroup-try", "--cap-drop", "ALL", "--die-with-parent",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Confined:
-    launch: plane.Launch
-    status: int
-
-    def not_started(self) -> plane.Failure | None:
-        return None if b'"exit-code"' in descriptors.read_all(self.status) else commands.not_started("bwrap")
 
 
 class Bubblewrap:
     """Confines by `bwrap`. In the sandbox there is an empty root with the profile's paths, a small /dev and a /proc of its
-    own; with the network `loopback` or `hosts`, a loopback of its own. Variables and paths go by descriptor, not by argument. The
-    command finds PWD set to its working folder."""
+    own; with the network `loopback` or `hosts`, a loopback of its own. Variables and paths go by descriptor, not by argument."""
 
     def __init__(self, program: str | None = None) -> None:
         self._program = shutil.which(program or "bwrap", path=f"{plane.DEFAULT_PATH}:/usr/sbin")
@@ -71,28 +61,22 @@ class Bubblewrap:
         is_open = profile.network is plane.Network.HOSTS  # then the network is made before bwrap is
         words = [*_NAMESPACES, *([] if is_open else ["--unshare-net"]), *_mounts(profile)]
         words += ["--chdir", command.cwd, "--clearenv"]
-        for name, value in network.variables(command, profile).items():
+        for name, value in marked(network.variables(command, profile)).items():
             words += ["--setenv", name, value]
-        words += ["--seccomp", str(_FILTER), "--json-status-fd", str(_STATUS)]
+        words += ["--seccomp", str(_FILTER)]
         with ExitStack() as stack:
             arguments = descriptors.holding(stack, b"".join(word.encode() + b"\0" for word in words))
             rules = descriptors.holding(stack, seccomp.program(profile.network, alone=True))
-            ours, theirs = descriptors.report(stack)
+            init = Init(stack, first=_INIT)
+            inner = (init.path, commands.find(command, profile), *command.argv[1:])
             launch = plane.Launch(
-                argv=(
-                    self._program,
-                    "--args",
-                    str(_ARGUMENTS),
-                    "--",
-                    commands.find(command, profile),
-                    *command.argv[1:],
-                ),
+                argv=(self._program, "--args", str(_ARGUMENTS), "--", *inner),
                 env={},
                 cwd="/",
-                fds={_ARGUMENTS: arguments, _FILTER: rules, _STATUS: theirs},
+                fds={_ARGUMENTS: arguments, _FILTER: rules, **init.fds},
                 wrappers=_WRAPPERS,
             )
-            yield _Confined(network.opened(stack, launch) if is_open else launch, ours)
+            yield Confined(network.opened(stack, launch) if is_open else launch, init, "bwrap")
 
 
 def _mounts(profile: plane.SandboxProfile) -> Iterator[str]:

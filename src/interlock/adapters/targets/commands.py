@@ -30,5 +30,10 @@ def not_started(by: str) -> plane.Failure:
     )
 
 
+def unusable(why: str) -> plane.Failure:
+    """What is said of a command that the system would not run."""
+    return plane.Failure.of(plane.FailureClass.LAUNCH_FAILED, f"the command cannot be used: {why}")
+
+
 def _failure(message: str, *, code: str | None = None) -> plane.LaneFailure:
     return plane.LaneFailure(plane.FailureClass.LAUNCH_FAILED, message, code=code)

@@ -2,9 +2,9 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,12 +15,14 @@ import anyio
 
 from interlock import plane
 from interlock.adapters.targets import abandoned, commands, network, paths, seccomp
+from interlock.adapters.targets.init import Confined, Init, in_file, marked
 
 _PATH: Final = f"{plane.DEFAULT_PATH}:/usr/local/sbin:/usr/sbin:/sbin"
-_INIT: Final = str(Path(__file__).with_name("init_exec.py"))
-_PIDS: Final = "pids"
-"""The link to the process namespace, beside the bundle."""
+_INIT: Final = "/dev/init"
+"""Where gVisor finds the init, to which it hands no descriptors."""
+_STATUS: Final = re.compile(r"Exiting with status: ([0-9]{1,5})$", re.MULTILINE)
 _BY_GVISOR: Final = ("--ignore-cgroups", "--oci-seccomp", "--rootless=false")
+_WRAPPERS: Final = 2
 _REMOVED_WITHIN: Final = 20.0
 _GROUPS: Final = Path("/sys/fs/cgroup")
 _BY_BOTH: Final = frozenset(
@@ -52,19 +54,29 @@ _MASKED: Final = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sysrq-
 
 
 @dataclass(frozen=True, slots=True)
-class _Confined:
+class _InGVisor:
+    """What the init cannot tell there, the runtime notes when it ends: how the init did, which is how the command did."""
+
     launch: plane.Launch
-    pid_file: Path
+    folder: Path
 
     def not_started(self) -> plane.Failure | None:
-        return None if self.pid_file.exists() else commands.not_started("the container's runtime")
+        return None if (self.folder / "pid").exists() else commands.not_started("gVisor")
+
+    def wait_status(self, code: int) -> int | None:
+        del code
+        try:
+            noted = _STATUS.search((self.folder / "log").read_text(errors="replace"))
+        except FileNotFoundError:
+            return None
+        return None if noted is None else int(noted[1])
 
 
 class Container:
     """Confines by an OCI runtime: `runc`, or gVisor's `runsc`. The root is empty but for the profile's paths, and read-only;
-    the command has a network whose only way out is to listed hosts, no capabilities, and (by runc) control groups and a
-    process namespace with an init of its own. A container takes neither terminals nor secret variables, which a runtime writes
-    down; descriptors only as runc hands them on, 3 and up without gaps."""
+    the command has a network whose only way out is to listed hosts, no capabilities, and (by runc) control groups. A
+    container takes neither terminals nor secret variables, which a runtime writes down; descriptors only as runc hands them
+    on, 3 and up without gaps."""
 
     def __init__(self, target_class: str, *, program: str | None = None) -> None:
         """`target_class` is `plane.CONTAINER_RUNC` or `plane.CONTAINER_GVISOR`; `program` is another path of the runtime."""
@@ -107,26 +119,29 @@ class Container:
         if not self._cleared:
             self._cleared = True
             await anyio.to_thread.run_sync(self._clear)
-        with abandoned.kept_folder(self._kind) as folder:
+        with abandoned.kept_folder(self._kind) as folder, ExitStack() as stack:
             (folder / "rootfs").mkdir()
-            (folder / "config.json").write_text(json.dumps(self._config(command, first, profile, limits, folder)))
+            init = Init(stack, first=3 + len(command.fds)) if self._is_runc else None
+            inner = [_INIT if init is None else init.path, first, *command.argv[1:]]
+            (folder / "config.json").write_text(json.dumps(self._config(command, inner, profile, limits, folder)))
             is_open = profile.network is plane.Network.HOSTS  # then the runtime is started in that network
             words = self._words(folder, network="host" if is_open else "none")
             run = [*words, "run", "--bundle", str(folder), "--pid-file", str(folder / "pid")]
-            if command.fds and self._is_runc:
-                run += ["--preserve-fds", str(len(command.fds))]
-            if self._is_runc:  # gVisor has no process 1 that would be spared signals
-                run = [sys.executable, "-I", "-S", _INIT, str(folder / _PIDS), *run]
+            if init is None:
+                in_file(folder / "init")
+            else:
+                run += ["--preserve-fds", str(len(command.fds) + len(init.fds))]
             launch = plane.Launch(
                 argv=(*run, folder.name),
                 env={"PATH": _PATH},
                 cwd="/",
-                wrappers=1 + self._is_runc,
-                counted=self._is_runc,  # gVisor's own processes stand for those of the command
+                fds={} if init is None else init.fds,
+                wrappers=_WRAPPERS,
             )
+            if is_open:
+                launch = network.opened(stack, launch)
             try:
-                with ExitStack() as stack:
-                    yield _Confined(network.opened(stack, launch) if is_open else launch, folder / "pid")
+                yield _InGVisor(launch, folder) if init is None else Confined(launch, init, "runc")
             finally:
                 with anyio.CancelScope(shield=True):
                     await anyio.to_thread.run_sync(self._remove, folder)
@@ -144,7 +159,7 @@ class Container:
             self._is_runc
         ):  # what stops it still goes to stderr, and its remarks need not stand among the command's words
             return [*words, "--log", str(folder / "log")]
-        return [*words, f"--network={network}", *_BY_GVISOR]
+        return [*words, f"--network={network}", *_BY_GVISOR, "--debug-log", str(folder / "log"), "--debug-command=run"]
 
     def _remove(self, folder: Path) -> None:
         """What a container that was ended early leaves: its state, and its control groups."""
@@ -168,26 +183,23 @@ class Container:
         if wrong is not None:
             raise plane.LaneFailure(plane.FailureClass.SANDBOX_UNENFORCEABLE, f"{self._class}: {wrong}")
 
-    def _processes(self, folder: Path) -> dict[str, str]:
-        return {"type": "pid", "path": str(folder / _PIDS)} if self._is_runc else {"type": "pid"}
-
     def _config(
         self,
         command: plane.Command,
-        first: str,
+        inner: list[str],
         profile: plane.SandboxProfile,
         limits: plane.ResourceLimits,
         folder: Path,
     ) -> dict[str, Any]:
         linux: dict[str, Any] = {
-            "namespaces": [*_namespaces(profile.network), self._processes(folder)],
+            "namespaces": list(_namespaces(profile.network)),
             "maskedPaths": list(_MASKED),
             "seccomp": seccomp.rules(profile.network, namespaces=self._is_runc),
         }
         if self._is_runc:
             resources: dict[str, Any] = {"devices": [{"allow": False, "access": "rwm"}]}
             if limits.processes is not None:
-                resources["pids"] = {"limit": limits.processes}
+                resources["pids"] = {"limit": limits.processes + 1}  # and the init
             if limits.total_memory_bytes is not None:
                 resources["memory"] = {"limit": limits.total_memory_bytes, "swap": limits.total_memory_bytes}
             linux |= {"resources": resources, "cgroupsPath": f"/{folder.name}"}
@@ -195,12 +207,15 @@ class Container:
             "ociVersion": "1.0.2",
             "hostname": "sandbox",
             "root": {"path": "rootfs", "readonly": True},
-            "mounts": _mounts(profile, recursive="rro" if self._is_runc else "ro"),
+            "mounts": [
+                *_mounts(profile, recursive="rro" if self._is_runc else "ro"),
+                *([] if self._is_runc else [_mount(paths.Bind(str(folder / "init"), _INIT, writable=False), "ro")]),
+            ],
             "process": {
                 "terminal": False,
                 "user": {"uid": os.geteuid(), "gid": os.getegid()},
-                "args": [first, *command.argv[1:]],
-                "env": [f"{name}={value}" for name, value in network.variables(command, profile).items()],
+                "args": inner,
+                "env": [f"{name}={value}" for name, value in marked(network.variables(command, profile)).items()],
                 "cwd": command.cwd,
                 "noNewPrivileges": True,
                 "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
@@ -216,21 +231,22 @@ class Container:
 def _mounts(profile: plane.SandboxProfile, *, recursive: str) -> list[dict[str, Any]]:
     """The whole of the host, if that is listed, then the container's own, then the rest. `recursive`: the runtime's word for
     read-only, with all that is mounted below."""
-    found = [
-        {
-            "destination": bind.path,
-            "type": "bind",
-            "source": bind.source,
-            "options": ["rbind", "nosuid", "nodev", "rw" if bind.writable else recursive],
-        }
-        for bind in paths.binds(profile)
-    ]
+    found = [_mount(bind, recursive) for bind in paths.binds(profile)]
     whole = [mount for mount in found if mount["destination"] == "/"]
     return [*whole, _PROC, _DEVICES, *found[len(whole) :]]
 
 
+def _mount(bind: paths.Bind, recursive: str) -> dict[str, Any]:
+    return {
+        "destination": bind.path,
+        "type": "bind",
+        "source": bind.source,
+        "options": ["rbind", "nosuid", "nodev", "rw" if bind.writable else recursive],
+    }
+
+
 def _namespaces(network_: plane.Network) -> Iterator[dict[str, str]]:
-    for kind in ("mount", "ipc", "uts", "cgroup"):
+    for kind in ("mount", "ipc", "uts", "cgroup", "pid"):
         yield {"type": kind}
     if network_ is not plane.Network.HOSTS:
         yield {"type": "network"}

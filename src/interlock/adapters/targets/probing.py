@@ -183,12 +183,10 @@ class _Bait:
         untouched = canary_stands and not new
         for path in new:
             path.rmdir() if path == self._mounted else path.unlink()
-        variables, started = found.get("variables"), found.get("started")
+        started = found.get("started")
         works = found.get("allowed") is True
         claims: dict[plane.Property, bool] = {
-            plane.Property.ENVIRONMENT_LISTED: isinstance(variables, list)
-            and _LISTED in variables
-            and all(name in (_LISTED, "PWD", "HOME") for name in variables),
+            plane.Property.ENVIRONMENT_LISTED: found.get("variables") == [_LISTED],
             plane.Property.DESCRIPTORS_CLOSED: found.get("descriptors") == [],
             plane.Property.WRITES_CONFINED: works and untouched and found.get("opened") == found.get("changed") == [],
             plane.Property.READS_CONFINED: works and found.get("read") == [] and found.get("watched") is False,

@@ -196,8 +196,6 @@ class Keeper:
                 return True
             if ended is not None:
                 left = len(_descendants(os.getpid()))
-                if self._wrapped:  # the sandbox's own came down to this one, and the command's are below them
-                    left -= len(list(_children(os.getpid())))
                 self._kill_all()
                 self._tell(*ended, left=left)
                 return True

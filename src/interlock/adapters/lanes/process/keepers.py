@@ -4,11 +4,12 @@ import contextlib
 import errno
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,20 @@ class Ended:
     signal: int | None
     max_rss: int
     left: int
+    maybe_signal: int | None = None
+    """Which it may have been where `code` is a sandbox's own, for which a death by signal n is the code 128 + n."""
+
+    def below(self, status: int | None) -> "Ended":
+        """The same of a command that ended so (as wait() tells it) below what this is the end of; None if that is not known."""
+        if status is not None:
+            by_signal = os.WIFSIGNALED(status)
+            return replace(
+                self,
+                code=None if by_signal else os.WEXITSTATUS(status),
+                signal=os.WTERMSIG(status) if by_signal else None,
+            )
+        number = (self.code or 0) - 128
+        return replace(self, maybe_signal=number) if 0 < number < signal.NSIG else self
 
 
 def read_end(answer: str) -> Ended:

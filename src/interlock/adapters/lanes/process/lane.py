@@ -13,7 +13,7 @@ from interlock.adapters.lanes.process.groups import Groups
 from interlock.adapters.lanes.process.keepers import Ended, KeeperLost, Keepers, NotStarted, Order
 from interlock.adapters.lanes.process.limits import INHERITED, totals
 from interlock.adapters.lanes.process.redeeming import redeemed, secret_pipe
-from interlock.adapters.lanes.process.run import Run, judge, signal_in
+from interlock.adapters.lanes.process.run import Run, facts_of, judge
 from interlock.adapters.lanes.process.streams import LocalStreams, pipes, terminal
 
 _OWN: Final = frozenset({plane.Restraint.ENVIRONMENT, plane.Restraint.TIME})
@@ -81,7 +81,7 @@ class ProcessLane:
             )
             confinement = await stack.enter_async_context(self._confined(command, intent))
             launch = confinement.launch if confinement is not None else None
-            if launch is not None and not launch.counted:
+            if launch is not None and launch.wrappers:
                 stack.callback(exchange.facts.pop, "left_over", None)
             streams = stack.enter_context(_streams(intent))
             groups = stack.enter_context(self._limited(intent, launch))
@@ -94,8 +94,9 @@ class ProcessLane:
                 exchange.facts.clear()
                 raise plane.LaneFailure(failure.failure_class, failure.message, code=failure.code)
             exchange.answered = True
-            if launch is not None and launch.wrappers and (name := signal_in(ended.code)) is not None:
-                exchange.facts["maybe_signal"] = name
+            if confinement is not None and confinement.launch.wrappers and ended.code is not None:
+                ended = ended.below(confinement.wait_status(ended.code))
+                exchange.facts |= facts_of(ended)
             judge(ended)
 
     async def aclose(self) -> None:

@@ -164,8 +164,7 @@ class Run:
             facts[f"{name}_bytes"] = outlet.size
             facts[f"{name}_digest"] = outlet.digest
         if self._ended is not None:
-            facts["exit_code"] = self._ended.code
-            facts["signal"] = None if self._ended.signal is None else name_of(self._ended.signal)
+            facts |= facts_of(self._ended)
             facts["max_rss_bytes"] = self._ended.max_rss
             facts["left_over"] = self._ended.left
 
@@ -180,10 +179,15 @@ def judge(ended: Ended) -> None:
         raise plane.LaneFailure(plane.FailureClass.EXIT_NONZERO, message)
 
 
-def signal_in(code: int | None) -> str | None:
-    """The signal of which a sandbox's own program may speak by this exit code: for it, a death by signal n and an exit with
-    128 + n are the same."""
-    return name_of(code - 128) if code is not None and 128 < code < 128 + signal.NSIG else None
+def facts_of(ended: Ended) -> dict[str, plane.Fact]:
+    """How it ended."""
+    facts: dict[str, plane.Fact] = {
+        "exit_code": ended.code,
+        "signal": None if ended.signal is None else name_of(ended.signal),
+    }
+    if ended.maybe_signal is not None:
+        facts["maybe_signal"] = name_of(ended.maybe_signal)
+    return facts
 
 
 def name_of(number: int) -> str:
