@@ -73,13 +73,19 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def _go_on(_number: int, _frame: object) -> None:
+    """Ignore a signal by a handler, which children do not inherit."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nobody() -> Iterator[Path]:
     """Run as nobody in particular: the user's settings, keys and proxies are out of reach, also for child processes,
     and what a test leaves in the working directory is not left in the source tree. Who starts us in a script's background
-    lets us ignore interrupts, and our children with us: they hear them."""
+    lets us ignore interrupts, and who starts us by `nohup` hang-ups, and our children with us: they hear them."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _go_on)  # who is started by us begins as usual
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="interlock-") as folder:
         for name in [name for name in os.environ if _is_foreign(name)]:
             patch.delenv(name)
