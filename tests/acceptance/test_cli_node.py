@@ -31,14 +31,14 @@ class Standing:
 
 
 @contextmanager
-def standing_node(shell: Shell) -> Generator[Standing]:
+def standing_node(shell: Shell, *more: str) -> Generator[Standing]:
     """Start a node, and wait for its line."""
     shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
     keys = shell.folder / "keys"
     shell.good("node", "init", str(keys), "--name", "127.0.0.1")
     arguments = ["--keys", str(keys / "node"), "--bind", "127.0.0.1:0", "--sandbox", "local-process"]
     arguments += ["--token-key", str(keys / "node" / "trust.pem")]
-    with shell.start("node", "serve", *arguments) as process:
+    with shell.start("node", "serve", *arguments, *more) as process:
         try:
             assert process.stdout is not None
             node_id, url = process.stdout.readline().split()
@@ -99,6 +99,26 @@ def check_the_end(bare_shell: Shell, standing: Standing) -> None:
     journal = (standing.keys / "node" / "journal.jsonl").read_text().splitlines()
     assert len(journal) == 8
     assert '"failure_class":"cancelled"' in journal[-1]
+
+
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_node_ends_badly_while_it_owes_evidence(bare_shell: Shell, mended: bool) -> None:
+    kept, done = bare_shell.folder / "kept", bare_shell.folder / "done"
+    with standing_node(bare_shell, "--evidence", str(kept)) as standing:
+        spoilt = bare_shell.run(*standing.run("--", "/bin/sh", "-c", f"rm -r {kept}; touch {kept}"))
+        assert spoilt.code == 0, "what was done is done"
+        refused = bare_shell.run(*standing.run("--json", "--", "/usr/bin/touch", str(done)))
+        assert (refused.code, refused.error["details"]["failure_code"]) == (125, "evidence_unwritable")
+        assert not done.exists()
+        if mended:
+            kept.unlink()
+            kept.mkdir()
+        standing.process.send_signal(signal.SIGTERM)
+        _, err = standing.process.communicate()
+    assert standing.process.returncode == (0 if mended else 1), err
+    assert ("error: evidence could not be kept of executions: 2 in " in err) is not mended
+    if mended:
+        assert len((kept / "evidence.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
