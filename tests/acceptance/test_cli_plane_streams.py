@@ -16,6 +16,7 @@ import websockets.exceptions
 import websockets.sync.server
 
 from fix_cli import COMMAND, Shell, in_time_for
+from interlock import plane
 
 PATIENCE = 60
 """Seconds after which something hangs: being slow fails no test."""
@@ -176,6 +177,33 @@ def test_no_more_answers_are_waited_for_than_expected(loopback: Shell) -> None:
         process.stdin.write("one\n")
         process.stdin.flush()  # and stays open
         assert ended(process) == 0
+
+
+@pytest.fixture(params=["http", "ws"])
+def asking(request: pytest.FixtureRequest, loopback: Shell) -> Generator[list[str]]:
+    """A command that has an answer."""
+    if request.param == "http":
+        yield ["http", "GET", f"{loopback.service.url}/user"]
+        return
+    with echo(1) as url:
+        yield ["ws", url, "--expect", "1"]
+
+
+def test_an_answer_that_finds_no_room_is_an_error(loopback: Shell, asking: list[str]) -> None:
+    """What was sent was sent, as the receipt says."""
+    told = loopback.run("plane", *asking, "--output", "/dev/full", "--receipt", "receipt.json", stdin="one\n")
+    assert told.code == 125
+    assert told.err.startswith("error: the answer could not be written: No space left on device\n")
+    receipt = plane.Receipt.model_validate_json((loopback.folder / "receipt.json").read_text())
+    assert (plane.verify_evidence(receipt), bool(receipt.bytes_sent)) == (None, True)
+
+
+def test_a_receipt_that_finds_no_room_is_an_error(loopback: Shell, asking: list[str]) -> None:
+    """The answer is there all the same."""
+    told = loopback.run("plane", *asking, "--output", "answer", "--receipt", "/dev/full", stdin="one\n")
+    assert told.code == 125
+    assert told.err.startswith("error: cannot write the receipt /dev/full: No space left on device\n")
+    assert (loopback.folder / "answer").read_bytes() != b""
 
 
 def test_fewer_answers_than_expected_are_an_error(loopback: Shell) -> None:
