@@ -80,3 +80,42 @@ def test_what_cannot_be_proven_is_refused_or_told(tmp_path: Path, kib: int, code
     assert not (tmp_path / "again").exists()
     assert (tmp_path / "proven").exists()
     assert "cannot write the receipt disk/receipt.json: No space left on device" in told.stderr
+
+
+FILLS = """
+import asyncio, os, sys
+from interlock import app, plane
+
+async def execute(local, line):
+    name = plane.LOCAL_PROCESS
+    intent = plane.ProcessIntent(**local.identity(seconds=60), argv=("/bin/sh", "-c", line), cwd=os.getcwd())
+    authority = local.authorizer.issue(intent.digest, audience=local.node.node_id, target_class=name)
+    return await local.node.execute(intent, authority=authority, target_class=name)
+
+async def main():
+    async with app.open_local_plane(sandboxes=[plane.LOCAL_PROCESS]) as local:
+        for line in sys.argv[1:]:
+            told = await execute(local, line)
+            print(told.failure and told.failure.code, told.body, told.facts["signal"])
+
+asyncio.run(main())
+"""
+
+
+def test_a_command_that_fills_the_disk_is_ended_and_told(tmp_path: Path) -> None:
+    """By what it says, which waits in a temporary file, or by what it writes; and the next one is carried out."""
+    if not may_mount():
+        pytest.skip("this host gives no namespaces for mounts")
+    (tmp_path / "disk").mkdir()
+    lines = ("exec yes", "cat /dev/zero > disk/rest 2>/dev/null; exec yes", "echo there")
+    script = 'mount -t tmpfs -o size=2048k tmpfs disk; TMPDIR=$PWD/disk "$@"; ls -A disk'
+    told = subprocess.run(
+        [*IN_A_NAMESPACE, "/bin/sh", "-c", script, "sh", sys.executable, "-c", FILLS, *lines],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lost = "output_not_kept b'' SIGTERM"
+    assert told.stdout.splitlines() == [lost, lost, "None b'there\\n' None", "rest"], told.stderr
