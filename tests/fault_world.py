@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import orjson
 
-import token_server
+import auth_server as auth
 from interlock import policy, sdk
 from interlock.app import Interlock, Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
@@ -206,7 +206,7 @@ def settings(url: str, server_url: str) -> Settings:
         blobs="unused",
         actor="operator",
         execution=ExecutionSettings(egress_allow=(server_url.removeprefix("http://"),), owner_lease=LEASE),
-        oauth={"lamps": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env=CLIENT_SECRET)},
+        oauth={"lamps": OAuthSettings(client_id=auth.CLIENT.client_id, client_secret_env=CLIENT_SECRET)},
     )
 
 
@@ -275,6 +275,11 @@ async def callback(il: Interlock, order: Order) -> JSON:
     return proven.record()
 
 
+async def renew(il: Interlock, _: Order) -> JSON:
+    """Have the credential of `work` renewed."""
+    return (await il.connections.refresh("work")).record()
+
+
 async def many_keys(il: Interlock, order: Order) -> JSON:
     """One write for each of many keys, the same keys in every process."""
     outcomes: list[JSON] = []
@@ -306,5 +311,6 @@ FLOWS: Mapping[str, Flow] = cast(
         "execute": execute,
         "many_keys": many_keys,
         "callback": callback,
+        "renew": renew,
     },
 )

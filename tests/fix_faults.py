@@ -21,7 +21,7 @@ import psutil
 import pytest
 from sqlalchemy.engine import make_url
 
-import token_server
+import auth_server as auth
 from databases import Database
 from fault_proxy import Proxy
 from fault_world import CLIENT_SECRET, POLICY, TOKEN, Order, connector, settings
@@ -61,7 +61,7 @@ class Child:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 "INTERLOCK_KEY": KEY,
-                CLIENT_SECRET: token_server.CLIENT_SECRET,
+                CLIENT_SECRET: str(auth.CLIENT.client_secret),
             },
         )
         self._lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -173,9 +173,12 @@ class Case:
     repo: str
     server: github.GitHub
     proxy: Proxy | None
+    service_url: str | None = None
+    """Where the service of a flow is that is not about issues."""
 
     def order(self, flow: str, **changes: Any) -> Order:
-        given: dict[str, Any] = {"flow": flow, "url": self.through, "server_url": self.server.url, "repo": self.repo}
+        given: dict[str, Any] = {"flow": flow, "url": self.through, "repo": self.repo}
+        given["server_url"] = self.service_url or self.server.url
         return Order(**{**given, **changes})
 
     def fault(self, kind: str, operation: str = "POST", path: str = "issues", **more: Any) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-import token_server
+import auth_server as auth
 from fix_connector import connector
 from interlock import sdk
 from interlock.app import Settings
@@ -22,7 +22,7 @@ def opening(url: str, server: str) -> dict[str, Any]:
     settings = Settings(
         store=url,
         execution=ExecutionSettings(egress_allow=(urlsplit(server).netloc,)),
-        oauth={"acme": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env="ACME_SECRET")},
+        oauth={"acme": OAuthSettings(client_id=auth.CLIENT.client_id, client_secret_env="ACME_SECRET")},
     )
     return {"settings": settings, "connectors": [connector(auth=[draft]).manifest], "background": False}
 

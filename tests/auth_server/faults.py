@@ -35,6 +35,16 @@ UNAVAILABLE = Fault(lambda _: said(503, {"error": "temporarily_unavailable"}, Re
 HUGE = Fault(lambda _: said(200, {"access_token": "a" * 4_000_000}))
 
 
+def then(act: Callable[[], object], *, done: bool) -> Fault:
+    """What comes when the server has done what was asked, or before, and before its answer leaves."""
+
+    def spoil(answer: Said) -> Said:
+        act()
+        return answer
+
+    return Fault(spoil, done=done)
+
+
 def says(status: int, document: Mapping[str, Any], **headers: str) -> Fault:
     """Another answer, and nothing is done."""
     return Fault(lambda _: said(status, document, **headers))

@@ -1,49 +1,35 @@
 """A process that is killed while it connects an account."""
 
+import os
 import signal
-import threading
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import anyio
-import httpx2
 import pytest
 from sqlalchemy import select
 
-import token_server
-from fault_world import BROWSER, CLIENT_SECRET, POLICY, REDIRECT, service, settings
-from fix_faults import PATIENCE, Case, Child
-from interlock import Interlock, connections
+import auth_server as auth
+from fault_accounts import Accounts
+from fault_world import BROWSER, CLIENT_SECRET, REDIRECT
+from fix_faults import Case, Child
+from interlock import connections
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.connections import InstallState, Reason
-from interlock.kernel import Clock, SystemClock, Tx
+from interlock.kernel import SystemClock, Tx
 from interlock.testing import ManualClock
 
 
-def opened(case: Case, url: str, clock: Clock | None = None) -> AbstractAsyncContextManager[Interlock]:
-    there = settings(case.url, url)
-    return Interlock.open(settings=there, policy=POLICY, connectors=[service(url)], clock=clock, background=False)
+async def visit(accounts: Accounts) -> tuple[str, str]:
+    async with accounts.open() as il:
+        return await accounts.agree(il, "work")
 
 
-async def visit(case: Case, url: str) -> tuple[str, str]:
-    """Begin, and agree at the service: the install, and the query that the browser comes back with."""
-    async with opened(case, url) as il:
-        begun = await il.connections.installs.begin("lamps", name="work")
-        where = await il.connections.installs.authorize(
-            begun.install.install_id, browser=BROWSER, redirect_uri=REDIRECT
-        )
-    async with httpx2.AsyncClient() as browser:
-        told = await browser.get(where)
-    return begun.install.install_id, urlsplit(told.headers["location"]).query
-
-
-async def look(case: Case, url: str, install_id: str, query: str) -> connections.Install:
+async def look(accounts: Accounts, install_id: str, query: str) -> connections.Install:
     """What a later process makes of it: the callback is spent, and once its time is over the install says why."""
     later = ManualClock(SystemClock().now(), autojump=False)
-    async with opened(case, url, later) as il:
+    async with accounts.open(later) as il:
         assert (await il.connections.installs.fetch(install_id)).state is InstallState.EXCHANGING
         with pytest.raises(connections.InstallUsed):
             await il.connections.installs.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
@@ -61,24 +47,17 @@ async def look(case: Case, url: str, install_id: str, query: str) -> connections
 def test_a_process_killed_between_the_answer_and_our_commit_leaves_a_trace(
     child: Child,
     make_case: Callable[[], Case],
-    running_token_server: token_server.TokenServer,
+    auth_server: auth.AuthServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It has the tokens, and asks whose they are, which is before it commits anything: there it is killed."""
-    server, case = running_token_server, make_case()
-    server.begin_anew()
-    monkeypatch.setenv(CLIENT_SECRET, token_server.CLIENT_SECRET)
-    install_id, query = anyio.run(visit, case, server.url)
-    asked, answers = server.holds = threading.Event(), threading.Event()
-    try:
-        child.start(case.order("callback", server_url=server.url, key=query))
-        child.go()
-        assert asked.wait(PATIENCE)
-        child.send(signal.SIGKILL)
-        assert child.finish().exit == -signal.SIGKILL
-    finally:
-        answers.set()
-    assert server.calls == {"authorization_code": 1}
-    found = anyio.run(look, case, server.url, install_id, query)
+    monkeypatch.setenv(CLIENT_SECRET, str(auth.CLIENT.client_secret))
+    accounts = Accounts.at(auth_server, make_case())
+    install_id, query = anyio.run(visit, accounts)
+    auth_server.fail("me", auth.faults.then(lambda: os.kill(child.pid, signal.SIGKILL), done=False))
+    child.start(accounts.case.order("callback", key=query))
+    child.go()
+    assert child.finish().exit == -signal.SIGKILL
+    found = anyio.run(look, accounts, install_id, query)
     assert (found.state, found.reason, found.sealed) == (InstallState.EXPIRED, Reason.INTERRUPTED, None)
-    assert server.calls == {"authorization_code": 1}
+    assert auth_server.calls["token"] == 1

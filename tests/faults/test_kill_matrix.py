@@ -6,11 +6,11 @@ happens, the service has seen what was promised and never more, and every packet
 
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import anyio
 import pytest
 
+from fault_kills import Killed, commits_of, kill_at
 from fix_faults import Case, Child, settle
 
 MakeCase = Callable[[], Case]
@@ -28,43 +28,6 @@ PROMISED: dict[str, set[Stand]] = {
     "settled_pair": {("nothing", 0), ("waiting", 1), ("completed", 2)},
 }
 """All that may come of a kill at a commit. Each of these does occur."""
-
-
-@dataclass(frozen=True, slots=True)
-class Killed:
-    """One case after its kill."""
-
-    case: Case
-    boundary: str
-
-
-def kill_at(child: Child, case: Case, flow: str, when: str, commit: int) -> Killed:
-    """Carry the flow out, and kill it at that commit."""
-    if case.proxy is None:
-        child.start(case.order(flow, signal=signal.SIGKILL, when=when, commit=commit))
-        child.go()
-        report = child.finish()
-        met = report.said.get("boundary")
-    else:
-        child.start(case.order(flow))
-        case.proxy.arm(when, commit, lambda: child.send(signal.SIGKILL))
-        child.go()
-        report = child.finish()
-        met = case.proxy.met
-    assert report.exit == (0 if met is None else -signal.SIGKILL), report
-    return Killed(case, met or "never")
-
-
-def commits_of(child: Child, case: Case, flow: str) -> list[str]:
-    """What the flow writes, commit by commit, when nobody kills it."""
-    child.start(case.order(flow))
-    if case.proxy is not None:
-        case.proxy.arm()
-    child.go()
-    report = child.finish()
-    assert report.exit == 0, report
-    assert "came_to" in report.said, report
-    return report.said["commits"] if case.proxy is None else list(case.proxy.seen)
 
 
 def stands(killed: list[Killed]) -> dict[str, Stand]:
