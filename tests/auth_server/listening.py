@@ -63,10 +63,9 @@ class AuthServer:
             self.heard.append(asked)
             self.calls.update(names)
             fault = self._fault(names)
-            if fault is not None and not fault.done:
-                return fault.spoil(said(200, {}))
-            answer = service.handle(self._server, asked)
-            return answer if fault is None else fault.spoil(answer)
+            done = fault is None or fault.done
+            answer = service.handle(self._server, asked) if done else said(200, {})
+        return answer if fault is None else fault.spoil(answer)
 
     def _fault(self, names: list[str]) -> Fault | None:
         for name in reversed(names):

@@ -1,9 +1,13 @@
 """Tokens that are ended at the service when they are no longer wanted here (RFC 7009)."""
 
 import json
+import threading
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
+import anyio
 import pytest
 
 import auth_server as auth
@@ -132,6 +136,80 @@ async def test_an_install_that_came_to_nothing_ends_nothing_that_is_used(place: 
     await place.process.il.connections.installs.cancel((await place.agree()).install_id)
     assert alive(place) == left
     assert (await place.whose()).output == {"login": auth.PERSON}
+
+
+class Slow:
+    """A refresh whose answer is on its way, while something else is done."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.asked, self.go = threading.Event(), threading.Event()
+        place.server.fail("token refresh_token", faults.then(self._hold, done=True))
+
+    def _hold(self) -> None:
+        self.asked.set()
+        self.go.wait(60)
+
+    async def overtaken_by(self, act: Callable[[], Awaitable[object]]) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.place.process.il.connections.refresh, "acme")
+            assert await anyio.to_thread.run_sync(self.asked.wait, 60)
+            await act()
+            self.go.set()
+
+
+def ended(place: Place) -> list[str]:
+    """The tokens that the service was asked to end."""
+    asked = [parse_qs(each.body.decode()) for each in place.server.heard if each.path == "/revoke"]
+    return [token for each in asked for token in each["token"]]
+
+
+async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(place: Place):
+    await place.connect()
+    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme"))
+    found = await place.present()
+    assert (found.state, await told(place)) == (
+        State.REVOKED,
+        [
+            ("connected", None),
+            ("revoked", None),
+            ("provider_revoke_failed", "refresh_outcome_unknown"),
+            ("provider_revoked", None),
+        ],
+    )
+    assert ended(place) == [each.refresh_token for each in place.server.books.tokens]
+    assert alive(place) == 0
+    events = await place.process.il.connections.events("acme")
+    assert connections.check_history(found, events) is None
+    assert [each.data["versions"] for each in events[2:]] == [[1], [2]]
+
+
+async def test_a_refresh_that_loses_to_a_revoke_here_alone_ends_nothing_there(place: Place):
+    await place.connect()
+    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme", at_provider=False))
+    assert await told(place) == [("connected", None), ("revoked", None)]
+    assert ended(place) == []
+
+
+@GRANT
+async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(place: Place):
+    await place.connect()
+    await Slow(place).overtaken_by(place.connect)
+    assert (await told(place))[1:] == [
+        ("replaced", None),
+        ("provider_revoke_failed", "refresh_outcome_unknown"),
+        ("provider_revoked", None),
+    ]
+    assert (await place.whose()).output == {"login": auth.PERSON}
+    assert alive(place) == 1
+
+
+async def test_a_refresh_that_loses_leaves_what_others_use(place: Place):
+    await place.connect()
+    await place.connect("other")
+    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme"))
+    assert (await told(place))[2:] == [("provider_revoke_failed", "others_depend")] * 2
+    assert ended(place) == []
 
 
 async def test_a_call_that_is_about_to_leave_loses_its_lease(place: Place, monkeypatch: pytest.MonkeyPatch):

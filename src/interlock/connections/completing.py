@@ -17,7 +17,7 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import Found, Install, InstallState, Reason
 from interlock.connections.model import Connection, Credential, ManagementMode, Refresh, SourceKind, State
 from interlock.connections.ports import Standing
-from interlock.connections.revoking import tell
+from interlock.connections.revoking import open_question, tell
 from interlock.connections.safe import Safe
 from interlock.connections.steps import Means, Steps
 from interlock.connections.transitions import USABLE
@@ -135,7 +135,7 @@ class Completing:
         if not ended:
             return made
         reasons = [await self._revoker.end_version(profile, before, each, safe=self._safe) for each in ended]
-        return await tell(means.changing, owner, made, ended, next(filter(None, reasons), None), at=means.clock.now())
+        return await tell(means.changing, owner, made, ended, open_question(before, reasons), at=means.clock.now())
 
 
 def _changed(install: Install, standing: Connection | None) -> Reason | None:

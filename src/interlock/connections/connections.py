@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from interlock import plane
-from interlock.connections import choose, errors, granted, leases, transitions
+from interlock.connections import choose, errors, granted, history, leases, transitions
 from interlock.connections.changing import MAX_TRIES, Change, Changing, Listener, Saved
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening, Told
@@ -16,6 +16,7 @@ from interlock.connections.ports import Cipher, Records, Renewer, SecretSource, 
 from interlock.connections.safe import Safe
 from interlock.connections.sources import Sources
 from interlock.kernel import (
+    JSON,
     Caller,
     Clock,
     ConnectionError_,
@@ -196,10 +197,17 @@ class Connections:
         return None if found is None else found[0]
 
     async def revoke(
-        self, caller: Caller, ref: str, reason: str, *, look: Callable[[Tx, Connection], None] | None = None
+        self,
+        caller: Caller,
+        ref: str,
+        reason: str,
+        *,
+        look: Callable[[Tx, Connection], None] | None = None,
+        at_provider: bool = True,
     ) -> Connection:
         """End the connection: every secret version is erased, every lease is revoked. Revoked twice is revoked. The reason is
-        kept without the connection's own secrets. `look` sees the connection in the same transaction, before that.
+        kept without the connection's own secrets. `look` sees the connection in the same transaction, before that; the event
+        tells if nothing is to end `at_provider`.
 
         Raises ConnectionNotFound.
         """
@@ -219,7 +227,8 @@ class Connections:
                 self._records.wipe(tx, connection.connection_id, at=now)
 
             after = transitions.move(connection, State.REVOKED, at=now, reason=why)
-            return Change(after, [Told(kind=Happening.REVOKED, actor=caller.actor, reason=why)], also=wipe)
+            here: Mapping[str, JSON] = {} if at_provider else history.ONLY_HERE
+            return Change(after, [Told(kind=Happening.REVOKED, actor=caller.actor, reason=why, data=here)], also=wipe)
 
         return await self.changing.change(caller, ref, decide, at=now)
 

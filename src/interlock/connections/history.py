@@ -7,12 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 
 from interlock.connections.model import Connection
 from interlock.kernel import JSON, IdSource, canonical, digest_bytes, to_rfc3339
+
+ONLY_HERE: Final[Mapping[str, JSON]] = {"only_here": True}
+"""Told of a connection that was revoked without its service being asked to end anything."""
 
 
 class Happening(StrEnum):
@@ -59,6 +62,11 @@ class ConnectionEvent:
     def record(self) -> dict[str, JSON]:
         """The event as JSON, with its hash."""
         return {**cast("dict[str, JSON]", orjson.loads(self.body)), "hash": self.hash}
+
+    @property
+    def data(self) -> Mapping[str, JSON]:
+        """What is told besides."""
+        return cast("dict[str, JSON]", orjson.loads(self.body)["data"])
 
 
 def genesis(connection_id: str) -> str:

@@ -22,6 +22,7 @@ from interlock.connections.safe import Safe
 from interlock.connections.shapes import Answer
 from interlock.connections.steps import Means
 from interlock.connections.transitions import USABLE
+from interlock.connections.unwanted import Unwanted
 from interlock.kernel import Caller, InterlockError, Secret, StoreError, Tx
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class Refreshing:
     def __init__(self, means: Means) -> None:
         self._means = means
         self._safe = Safe(means.cipher)
+        self._unwanted = Unwanted(means)
         self._watched: dict[str, tuple[int, float]] = {}
 
     async def fresh(self, caller: Caller, standing: Standing) -> Standing:
@@ -287,7 +289,10 @@ class Refreshing:
             )
             return Change(after, renewal.told(here, after, version=version, actor=caller.actor), also=write)
 
-        return await self._write(caller, claimed, decide)
+        after = await self._write(caller, claimed, decide)
+        if after.current_credential_id == credential_id:
+            return after
+        return await self._unwanted.end_overtaken(caller, claimed, credential)
 
     async def _fail(self, caller: Caller, claimed: Connection, failure: Failure) -> Connection:
         at = self._means.clock.now()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock import sdk
-from interlock.connections import answer, discovery, exchange, installs
+from interlock.connections import answer, discovery, exchange, installs, renewal
 from interlock.connections.changing import Change, Changing
 from interlock.connections.connections import Connections
 from interlock.connections.errands import Errands
@@ -143,11 +143,13 @@ class Revoking:
         """End the connection as `Connections.revoke` does, and then its tokens at the service, if its profile says how. The
         events say what came of that. Raises ConnectionNotFound."""
         ended: list[Credential] = []
+        was: list[Connection] = []
 
         def look(tx: Tx, connection: Connection) -> None:
             ended[:] = self._records.list_held(tx, connection.connection_id)
+            was[:] = [connection]
 
-        after = await self._accounts.revoke(caller, ref, reason, look=look)
+        after = await self._accounts.revoke(caller, ref, reason, look=look, at_provider=at_provider)
         if not at_provider or not ended or after.secret_source is not SourceKind.STORED:
             return after
         try:
@@ -162,12 +164,19 @@ class Revoking:
         ):
             return await self._tell(caller, after, ended, OTHERS_DEPEND)
         reasons = [await self._revoker.end_version(profile, after, each, safe=self._safe) for each in ended]
-        return await self._tell(caller, after, ended, next(filter(None, reasons), None))
+        return await self._tell(caller, after, ended, open_question(was[0], reasons))
 
     async def _tell(
         self, caller: Caller, connection: Connection, ended: Sequence[Credential], reason: str | None
     ) -> Connection:
         return await tell(self._accounts.changing, caller, connection, ended, reason, at=self._clock.now())
+
+
+def open_question(was: Connection, reasons: Sequence[str | None]) -> str | None:
+    """Why nobody knows that all tokens of a connection are ended, if so: one of the reasons why those that it had may not be, or
+    a refresh that was under way and may give others. Whoever carries that one out ends them then."""
+    lost = renewal.OUTCOME_UNKNOWN if renewal.is_doubtful(was) else None
+    return next(filter(None, [*reasons, lost]), None)
 
 
 async def tell(
