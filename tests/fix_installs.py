@@ -138,7 +138,7 @@ class Counter(Office):
         self.profiles |= profiles(self.server.url)
 
     async def expire_over(self) -> int:
-        return await connections.expire_installs(self.store, sql.InstallRecords(), self.clock.now())
+        return await connections.Unwanted(self.means).tidy()
 
     async def begin(self, profile_id: str = "oauth2", caller: Caller = ANN, **more: Any) -> connections.Install:
         if profile_id == "client_credentials":

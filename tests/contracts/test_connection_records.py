@@ -269,7 +269,14 @@ async def test_leases_go_on_with_the_version_before_for_an_overlap(
         clock.advance(1)
     with pytest.raises(connections.LeaseRevoked):
         await desk.redeem(ref, host=HOST, tenant_id="t1", run_id=RUN)
-    await sql.sweep(store, clock.now())
+    records, now = sql.ConnectionRecords(), clock.now()
+    over = await store.read(lambda tx: records.list_superseded(tx, now, limit=9))
+    assert [(whose.name, each.version) for whose, each in over] == [("acme", 1)] * bool(overlap)
+    for whether in (True, False):
+        assert await store.write(lambda tx: [records.erase(tx, each.credential_id, at=now) for _, each in over]) == [
+            whether for _ in over
+        ]
+    assert not await store.read(lambda tx: records.list_superseded(tx, now, limit=9))
     rows = tables.credentials.c
     erased = await store.read(
         lambda tx: sql.connection(tx).execute(select(rows.ciphertext.is_(None)).order_by(rows.version)).all()

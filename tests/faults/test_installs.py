@@ -34,7 +34,7 @@ async def look(accounts: Accounts, install_id: str, query: str) -> connections.I
         with pytest.raises(connections.InstallUsed):
             await il.connections.installs.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
         later.advance(connections.INSTALL_LIFE / timedelta(seconds=1))
-        await il._parts.wiring.sweep(later.now())
+        await il._parts.unwanted.tidy()
         assert [each.name for each in await il.connections.list(connector="lamps")] == []
 
         def dump(tx: Tx) -> str:

@@ -82,7 +82,7 @@ async def test_what_is_over_is_swept_by_whoever_sweeps(running_token_server: tok
     ) as il:
         begun = await il.connections.installs.begin("acme", profile="oauth2")
         clock.advance(600)
-        await il._parts.wiring.sweep(clock.now())
+        await il._parts.unwanted.tidy()
         found = await il._parts.store.read(
             lambda tx: sql.InstallRecords().find(tx, il.caller.tenant_id, begun.install.install_id)
         )

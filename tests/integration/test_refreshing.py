@@ -148,7 +148,7 @@ async def test_calls_at_work_keep_their_lease_for_a_while(counter: Counter):
     following = await leases.renew(ANN, lease.lease_id)
     assert (await leases.redeem(ANN, following.lease_id, "access_token", host=host)).reveal() == "at-canary-000001"
     counter.clock.advance(300)
-    await sql.sweep(counter.store, counter.clock.now())
+    await connections.Unwanted(counter.means).tidy()
     assert await versions(counter) == [(1, True), (2, False)]
 
 

@@ -91,6 +91,12 @@ async def test_what_others_use_is_not_ended_with_it(place: Place):
     assert alive(place) == 2
 
 
+def ended(place: Place) -> list[str]:
+    """The tokens that the service was asked to end."""
+    asked = [parse_qs(each.body.decode()) for each in place.server.heard if each.path == "/revoke"]
+    return [token for each in asked for token in each["token"]]
+
+
 @GRANT
 async def test_one_consent_of_several_is_ended(place: Place):
     await place.connect()
@@ -138,6 +144,43 @@ async def test_an_install_that_came_to_nothing_ends_nothing_that_is_used(place: 
     assert (await place.whose()).output == {"login": auth.PERSON}
 
 
+async def test_what_an_install_holds_that_nobody_completed_is_ended(place: Place):
+    install = await place.agree()
+    assert await place.process.parts.unwanted.tidy() == 0
+    place.world.advance(600)
+    assert await place.process.parts.unwanted.tidy() == 1
+    found = await place.process.il.connections.installs.fetch(install.install_id)
+    assert (found.reason, found.sealed) == (connections.Reason.TIME_OVER, None)
+    assert (place.server.calls["revoke"], alive(place)) == (1, 0)
+
+
+async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(place: Place):
+    await place.connect()
+    await place.agree()
+    place.world.advance(600)
+    await place.process.parts.unwanted.tidy()
+    assert (place.server.calls["revoke"], alive(place)) == (0, 2)
+
+
+ALONE = {"of": "access_token", "ends": "token"}
+
+
+@pytest.mark.parametrize(("place", "ends"), [(ALONE, True), ({"ends": "grant"}, False)], indirect=["place"])
+async def test_what_a_renewed_connection_had_is_ended_once_it_serves_nobody(place: Place, ends: bool):
+    """Only where its end is its own: what is in use came of the same consent."""
+    await place.connect()
+    await place.process.il.connections.refresh("acme")
+    assert await place.process.parts.unwanted.tidy() == 0
+    place.world.advance(300)
+    assert await place.process.parts.unwanted.tidy() == 1
+    first, present = place.server.books.tokens
+    assert ended(place) == [first.access_token] * ends
+    assert (first.revoked, present.revoked) == (ends, False)
+    assert (await told(place))[2:] == [("provider_revoked", None)] * ends
+    assert (await place.whose()).output == {"login": auth.PERSON}
+    assert await place.process.parts.unwanted.tidy() == 0
+
+
 class Slow:
     """A refresh whose answer is on its way, while something else is done."""
 
@@ -156,12 +199,6 @@ class Slow:
             assert await anyio.to_thread.run_sync(self.asked.wait, 60)
             await act()
             self.go.set()
-
-
-def ended(place: Place) -> list[str]:
-    """The tokens that the service was asked to end."""
-    asked = [parse_qs(each.body.decode()) for each in place.server.heard if each.path == "/revoke"]
-    return [token for each in asked for token in each["token"]]
 
 
 async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(place: Place):

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
@@ -50,6 +50,7 @@ class Parts:
     refreshing: connections.Refreshing
     providers: catalog.Providers
     revoking: connections.Revoking
+    unwanted: connections.Unwanted
 
 
 async def assemble(
@@ -186,15 +187,11 @@ def _wire(
         offered=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
         pressure=runs.Pressure(),
-        sweep=lambda now: _sweep(store, now),
+        sweep=partial(sql.sweep, store),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
     )
-
-
-async def _sweep(store: sql.SqlStore, now: datetime) -> int:
-    return await connections.expire_installs(store, sql.InstallRecords(), now) + await sql.sweep(store, now)
 
 
 def _owner(store: sql.SqlStore, ledger: sql.SqlLedger, clock: Clock, ids: IdSource, lease: timedelta) -> runs.Ownership:
@@ -264,6 +261,7 @@ def _rooms(
         refreshing=refreshing,
         providers=providers,
         revoking=_revoking(means, wiring),
+        unwanted=connections.Unwanted(means),
         checking=connections.Checking(means, wiring.connections),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 RENEWING = 30.0
 """Seconds between two looks at which connections are to be renewed."""
 
+TIDYING = 60.0
+"""Seconds between two looks at which tokens nobody uses any more."""
+
 MAX_TIMEOUT = 3600
 """Seconds that a call may be given."""
 
@@ -265,3 +268,4 @@ def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *
         tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / 3))
         tasks.start_soon(parts.wiring.node.keep_proved)
         tasks.start_soon(partial(parts.refreshing.keep, every=RENEWING))
+        tasks.start_soon(partial(parts.unwanted.keep, every=TIDYING))

@@ -14,7 +14,7 @@ from interlock.connections.checking import Checked, Checking, Verdict
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.clients import binding as client_binding
 from interlock.connections.connections import Connections
-from interlock.connections.desk import Begun, Desk, expire_installs
+from interlock.connections.desk import Begun, Desk
 from interlock.connections.errands import Errands, Pending, Show
 from interlock.connections.errors import (
     AmbiguousConnection,
@@ -89,6 +89,7 @@ from interlock.connections.shapes import Answer
 from interlock.connections.showing import shown
 from interlock.connections.steps import Means
 from interlock.connections.transitions import ALLOWED, USABLE
+from interlock.connections.unwanted import Unwanted
 
 __all__ = [
     "ALLOWED",
@@ -171,13 +172,13 @@ __all__ = [
     "State",
     "SubjectMismatch",
     "TokenGrant",
+    "Unwanted",
     "Verdict",
     "WrongConnector",
     "check_history",
     "client_binding",
     "credential_binding",
     "exchange",
-    "expire_installs",
     "fields",
     "install_binding",
     "install_machine",

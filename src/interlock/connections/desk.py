@@ -4,7 +4,6 @@ as a connection, or as nothing."""
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from datetime import datetime
 from typing import NamedTuple
 
 from interlock import sdk
@@ -14,10 +13,9 @@ from interlock.connections.completing import Completing
 from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
 from interlock.connections.model import Connection, State
-from interlock.connections.ports import InstallRecords
 from interlock.connections.proving import Proving
 from interlock.connections.steps import Means, Steps
-from interlock.kernel import Caller, Secret, Store, Tx
+from interlock.kernel import Caller, Secret, Tx
 
 MAX_PAGE = 500
 
@@ -287,20 +285,6 @@ class Desk:
             raise errors.InstallNotFound(f"{what} belongs to no install")
         install_machine.check_open(found, now=self._means.clock.now())
         return found
-
-
-async def expire_installs(store: Store, records: InstallRecords, now: datetime) -> int:
-    """Record of those whose time is over that they expired, and erase what they held; 500 at most. How many there were. Raises
-    StoreError."""
-
-    def over(tx: Tx) -> Sequence[Install]:
-        return records.list_over(tx, now, limit=MAX_PAGE)
-
-    def write(tx: Tx) -> int:
-        return sum(records.replace(tx, each, install_machine.expire(each, at=now)) for each in over(tx))
-
-    # Mostly there is none: then nothing is written.
-    return await store.write(write) if await store.read(over) else 0
 
 
 def _address(standing: Connection | None, told: TokenGrant) -> str | None:

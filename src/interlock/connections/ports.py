@@ -126,6 +126,14 @@ class Records(Protocol):
         superseded before."""
         ...
 
+    def list_superseded(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[tuple[Connection, Credential]]:
+        """Credential versions of any tenant, with their connections, that serve no lease any more and are not erased."""
+        ...
+
+    def erase(self, tx: Tx, credential_id: str, *, at: datetime) -> bool:
+        """Erase the secret of a credential version; False if it was erased before."""
+        ...
+
     def list_held(self, tx: Tx, connection_id: str) -> Sequence[Credential]:
         """The credential versions of a connection that are not erased, oldest first."""
         ...

@@ -1,30 +1,36 @@
-"""Tokens that nobody here uses any more: their services are asked to end them, as far as that ends nothing that is in use."""
+"""Tokens that nobody here uses any more: erased, and ended at their services as far as that ends nothing that is in use."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Final
+
+import anyio
 
 from interlock import sdk
-from interlock.connections import discovery
+from interlock.connections import discovery, install_machine
 from interlock.connections.history import ONLY_HERE, ConnectionEvent, Happening
-from interlock.connections.model import Connection, Credential, State
+from interlock.connections.installs import Install, InstallState
+from interlock.connections.model import Connection, Credential, SourceKind, State
 from interlock.connections.ports import Standing
 from interlock.connections.revoking import OTHERS_DEPEND, is_shared, tell
 from interlock.connections.safe import Safe
-from interlock.connections.steps import Means
-from interlock.kernel import Caller, Tx
+from interlock.connections.steps import Means, Steps
+from interlock.kernel import Caller, InterlockError, Secret, StoreError, Tx
 
 _log = logging.getLogger(__name__)
 
-_MOST_EVENTS = 500
+_BATCH: Final = 500
+_AT_ONCE: Final = 8
 
 
 class Unwanted:
-    """Has tokens ended. A process that is killed meanwhile leaves them to the end that they have by themselves."""
+    """Has tokens ended. They are erased first: a process that is killed then leaves them to the end that they have anyway."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
         self._safe = Safe(means.cipher)
+        self._steps = Steps(means)
         self._revoker = means.revoker()
 
     async def end_overtaken(self, caller: Caller, claimed: Connection, credential: Credential) -> Connection:
@@ -35,8 +41,7 @@ class Unwanted:
         """
         means = self._means
         (after, _), since = await means.store.read(partial(self._since, claimed))
-        declared = await means.profile(claimed.tenant_id, claimed.connector_id, claimed.profile_id)
-        profile = discovery.settled(declared, claimed.params)
+        profile = await self._profile(claimed)
         known = sdk.grants.revocation(profile.grant, credential.fields) is not None
         if not known or not serves_nobody(claimed, after, since):
             _log.warning("what the service gave to refresh %s came too late, and is left to its own end", claimed.name)
@@ -49,13 +54,100 @@ class Unwanted:
             reason = await self._revoker.end_version(profile, claimed, credential, safe=self._safe)
         return await tell(means.changing, caller, after, [credential], reason, at=means.clock.now())
 
-    def _since(self, claimed: Connection, tx: Tx) -> tuple[Standing, Sequence[ConnectionEvent]]:
-        records, place = self._means.records, claimed.connection_id
-        standing = records.find(tx, claimed.tenant_id, place)
-        assert standing is not None
-        return standing, records.list_events(
-            tx, claimed.tenant_id, place, after_seq=claimed.head_seq, limit=_MOST_EVENTS
+    async def keep(self, *, every: float) -> None:
+        """Tidy up for ever, with a pause of that many seconds."""
+        while True:
+            try:
+                await self.tidy()
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
+                _log.warning("what nobody uses will be ended later: %s", error)
+            await self._means.clock.sleep(every)
+
+    async def tidy(self) -> int:
+        """Erase what installs hold whose time is over, and credential versions whose overlap is; and end the tokens of an install
+        that nobody completed, and of a version where its end is its own. How many there were. Raises StoreError."""
+        return await self._expire_installs() + await self._erase_superseded()
+
+    async def _expire_installs(self) -> int:
+        means, now = self._means, self._means.clock.now()
+        over = await means.store.read(lambda tx: means.installs.list_over(tx, now, limit=_BATCH))
+        proven = [each for each in over if each.state is InstallState.PROVEN]
+        others = [each for each in over if each.state is not InstallState.PROVEN]
+
+        def expire(tx: Tx) -> int:
+            return sum(means.installs.replace(tx, each, install_machine.expire(each, at=now)) for each in others)
+
+        if others:  # mostly there are none: then nothing is written
+            await means.store.write(expire)
+        await _side_by_side(partial(self._expire_proven, each) for each in proven)
+        return len(over)
+
+    async def _expire_proven(self, install: Install) -> None:
+        secrets: Mapping[str, Secret] = {}
+        try:
+            secrets = await self._steps.secrets(install)
+        except StoreError:
+            raise
+        except InterlockError as error:
+            _log.warning("the tokens of %s are left to their own end: %s", install.install_id, error)
+        await self._steps.step(install, install_machine.expire(install, at=self._means.clock.now()))
+        if secrets:
+            await self._steps.give_back(install, secrets)
+
+    async def _erase_superseded(self) -> int:
+        means, now = self._means, self._means.clock.now()
+        over = await means.store.read(lambda tx: means.records.list_superseded(tx, now, limit=_BATCH))
+        profiles = [await self._ends_alone(*each) for each in over]
+
+        def erase(tx: Tx) -> list[bool]:
+            return [means.records.erase(tx, credential.credential_id, at=now) for _, credential in over]
+
+        erased = await means.store.write(erase) if over else []
+        await _side_by_side(
+            partial(self._end, profile, *each)
+            for each, profile, mine in zip(over, profiles, erased, strict=True)
+            if mine and profile is not None
         )
+        return sum(erased)
+
+    async def _ends_alone(self, connection: Connection, old: Credential) -> sdk.AuthProfile | None:
+        """The profile, if what leases opened of the old version can be ended without anything else: it is no part of what the
+        connection has now."""
+        if connection.secret_source is not SourceKind.STORED:
+            return None
+        try:
+            profile = await self._profile(connection)
+            if not sdk.grants.ends_alone(profile.grant):
+                return None
+            before, present = await self._safe.open(old), await self._present(connection)
+        except StoreError:
+            raise
+        except InterlockError as error:
+            _log.warning("what %s had before is left to its own end: %s", connection.name, error)
+            return None
+        shown = [(before[name].reveal(), present.get(name)) for name in profile.lease_fields if name in before]
+        return profile if all(now is None or now.reveal() != was for was, now in shown) else None
+
+    async def _end(self, profile: sdk.AuthProfile, connection: Connection, credential: Credential) -> None:
+        means, caller = self._means, Caller(tenant_id=connection.tenant_id, actor="interlock")
+        reason = await self._revoker.end_version(profile, connection, credential, safe=self._safe)
+        await tell(means.changing, caller, connection, [credential], reason, at=means.clock.now())
+
+    async def _present(self, connection: Connection) -> Mapping[str, Secret]:
+        standing = await self._means.store.read(
+            lambda tx: self._means.records.find(tx, connection.tenant_id, connection.connection_id)
+        )
+        return {} if standing is None or standing[1] is None else await self._safe.open(standing[1])
+
+    async def _profile(self, connection: Connection) -> sdk.AuthProfile:
+        declared = await self._means.profile(connection.tenant_id, connection.connector_id, connection.profile_id)
+        return discovery.settled(declared, connection.params)
+
+    def _since(self, claimed: Connection, tx: Tx) -> tuple[Standing, Sequence[ConnectionEvent]]:
+        records, tenant_id, place = self._means.records, claimed.tenant_id, claimed.connection_id
+        standing = records.find(tx, tenant_id, place)
+        assert standing is not None
+        return standing, records.list_events(tx, tenant_id, place, after_seq=claimed.head_seq, limit=_BATCH)
 
 
 def serves_nobody(claimed: Connection, after: Connection, since: Sequence[ConnectionEvent]) -> bool:
@@ -68,3 +160,19 @@ def serves_nobody(claimed: Connection, after: Connection, since: Sequence[Connec
         return False
     replaced = after.current_credential_id != claimed.current_credential_id
     return after.state is State.REVOKED or (replaced and after.refreshed_at == claimed.refreshed_at)
+
+
+async def _side_by_side(ends: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Some at a time. One that fails is none of the others' business."""
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def run(end: Callable[[], Awaitable[None]]) -> None:
+        async with limiter:
+            try:
+                await end()
+            except InterlockError as error:
+                _log.warning("tokens that nobody uses may live on at the service: %s", error)
+
+    async with anyio.create_task_group() as tasks:
+        for each in ends:
+            tasks.start_soon(run, each)

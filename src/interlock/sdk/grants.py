@@ -322,6 +322,14 @@ def revoked_with(grant: Grant) -> Reach:
     return grant.revoke.ends if isinstance(grant, OAuthGrant) and grant.revoke is not None else "token"
 
 
+def ends_alone(grant: Grant) -> bool:
+    """Whether the provider can be told to end an access token of this grant, and nothing ends with it."""
+    if isinstance(grant, Session):
+        return grant.logout is not None
+    rule = grant.revoke if isinstance(grant, OAuthGrant) else None
+    return rule is not None and (rule.of, rule.ends) == ("access_token", "token")
+
+
 def _again(token: Exchange) -> Exchange:
     """Where and how the tokens came, without what only the first time has."""
     once = {"code", "redirect_uri", "code_verifier", "device_code", "assertion"}

@@ -178,6 +178,25 @@ class ConnectionRecords:
             .values(superseded_at=at, overlap_until=overlap_until)
         )
 
+    def list_superseded(
+        self, tx: Tx, now: datetime, *, limit: int
+    ) -> Sequence[tuple[connections.Connection, connections.Credential]]:
+        wanted = (
+            select(accounts, credentials)
+            .join(credentials, credentials.c.connection_id == accounts.c.connection_id)
+            .where(credentials.c.overlap_until <= now, credentials.c.revoked_at.is_(None))
+            .limit(limit)
+        )
+        split = len(_ACCOUNT)
+        return [
+            (_connection(row[:split], ends=None), credential_from(row[split:])) for row in session(tx).execute(wanted)
+        ]
+
+    def erase(self, tx: Tx, credential_id: str, *, at: datetime) -> bool:
+        mine = (credentials.c.credential_id == credential_id, credentials.c.revoked_at.is_(None))
+        erased = {"nonce": None, "ciphertext": None, "revoked_at": at}
+        return session(tx).execute(update(credentials).where(*mine).values(**erased)).rowcount == 1
+
     def list_held(self, tx: Tx, connection_id: str) -> Sequence[connections.Credential]:
         held = (credentials.c.connection_id == connection_id, credentials.c.revoked_at.is_(None))
         columns = [credentials.c[name] for name in _CREDENTIAL]

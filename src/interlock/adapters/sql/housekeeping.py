@@ -25,8 +25,8 @@ from sqlalchemy import (
 from interlock import runs
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
-from interlock.adapters.sql.tables import credentials, installs, leases, validators
 from interlock.adapters.sql.tables import idempotency_keys as keys
+from interlock.adapters.sql.tables import installs, leases, validators
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.transaction import connection
 from interlock.kernel import Store, Tx
@@ -66,7 +66,6 @@ async def sweep(store: Store, now: datetime) -> int:
     StoreError.
     """
     await _repeat(store, _end_action_keys())
-    await _repeat(store, _erase_superseded(now))
     return sum([await _repeat(store, statement) for statement in _statements(now)])
 
 
@@ -103,14 +102,6 @@ def _end_action_keys() -> Update:
         .values(expires_at=end.where(action.c.run_id == keys.c.run_id).scalar_subquery())
         .where(tuple_(*keys.primary_key).in_(chosen))
     )
-
-
-def _erase_superseded(now: datetime) -> Update:
-    """Erase the secrets of credential versions that serve no lease any more."""
-    over = and_(credentials.c.overlap_until <= now, credentials.c.revoked_at.is_(None))
-    chosen = select(credentials.c.credential_id).where(over).limit(BATCH)
-    erased = {"nonce": None, "ciphertext": None, "revoked_at": now}
-    return update(credentials).where(over, credentials.c.credential_id.in_(chosen)).values(**erased)
 
 
 def _statements(now: datetime) -> Sequence[Delete]:
