@@ -30,10 +30,10 @@ def keyring(store: sql.SqlStore, records: sql.KeyRecords | None = None) -> keys.
     return keys.Keyring(OTHER, records, store, clock=clock, ids=Uuid7Ids(clock), former=[ROOT])
 
 
-def rotating(store: sql.SqlStore, batch: int = keys.BATCH) -> keys.Rotating:
-    clock = SystemClock()
+def rotating(store: sql.SqlStore, batch: int = keys.BATCH, records: sql.KeyRecords | None = None) -> keys.Rotating:
+    clock, records = SystemClock(), records or sql.KeyRecords()
     return keys.Rotating(
-        keyring(store), sql.KeyRecords(), sql.HOLDINGS, store, clock=clock, ids=Uuid7Ids(clock), batch=batch
+        keyring(store, records), records, sql.HOLDINGS, store, clock=clock, ids=Uuid7Ids(clock), batch=batch
     )
 
 
@@ -97,7 +97,7 @@ def rotate(url: str, batch: int, answers: Connection) -> None:
     async def main() -> None:
         store = sql.open_store(url)
         under_way = rotating(store, batch)
-        begun = await under_way.begin(TENANT)
+        (begun,) = await under_way.begin(TENANT)
         answers.send(("begun", begun.rotation_id, begun.resealed))
         async for step in under_way.follow(begun):
             answers.send(("step", step.rotation_id, step.resealed))
@@ -108,7 +108,7 @@ def rotate(url: str, batch: int, answers: Connection) -> None:
 
 
 class _Telling(sql.KeyRecords):
-    """Tells of each key that is wrapped anew."""
+    """Tells of each key that is wrapped anew, and of each rotation that begins."""
 
     def __init__(self, answers: Connection) -> None:
         self._answers = answers
@@ -117,6 +117,10 @@ class _Telling(sql.KeyRecords):
         super().rewrap(tx, key_id, root_id=root_id, wrapped=wrapped)
         self._answers.send(("wrapped", key_id))
 
+    def add_rotation(self, tx: Tx, **named: Any) -> None:
+        super().add_rotation(tx, **named)
+        self._answers.send(("begun", named["tenant_id"]))
+
 
 def rewrap(url: str, answers: Connection) -> None:
     """Have the store go over to the other root key."""
@@ -124,6 +128,18 @@ def rewrap(url: str, answers: Connection) -> None:
     async def main() -> None:
         store = sql.open_store(url)
         await keyring(store, _Telling(answers)).rewrap()
+        store.close()
+        answers.send(("done",))
+
+    anyio.run(main)
+
+
+def begin(url: str, tenants: Sequence[str], answers: Connection) -> None:
+    """Begin to replace the data keys of these tenants."""
+
+    async def main() -> None:
+        store = sql.open_store(url)
+        await rotating(store, records=_Telling(answers)).begin(*tenants)
         store.close()
         answers.send(("done",))
 

@@ -64,7 +64,7 @@ class Process:
         return secret.reveal()
 
     async def steps(self) -> AsyncGenerator[keys.StoredRotation]:
-        begun = await self.rotating.begin("t1")
+        (begun,) = await self.rotating.begin("t1")
         yield begun
         async for step in self.rotating.follow(begun):
             yield step
@@ -75,10 +75,11 @@ class Process:
     async def key_ids(self, caller: Caller = ANN) -> dict[str, int]:
         """How many rows are sealed under each key."""
 
-        def count(tx: Tx) -> Counter[str]:
-            return sum((Counter(holding.count(tx, caller.tenant_id)) for holding in sql.HOLDINGS), Counter[str]())
+        def count(tx: Tx) -> Counter[tuple[str, str]]:
+            counts = (Counter(holding.count(tx, caller.tenant_id)) for holding in sql.HOLDINGS)
+            return sum(counts, Counter[tuple[str, str]]())
 
-        return dict(await self.store.read(count))
+        return {key_id: rows for (_, key_id), rows in (await self.store.read(count)).items()}
 
 
 class Maker:
@@ -320,6 +321,15 @@ async def test_connecting_while_it_rotates_loses_nothing(make: Maker):
     assert [await process.token(name) for name in names] == [f"renewed-{name}-0123456789" for name in names]
     rotation = await process.rotate()  # what was sealed while the last one ended moves with the next
     assert await process.key_ids() == {rotation.to_key_id: len(names)}
+
+
+async def test_those_of_several_tenants_begin_together_and_one_that_is_under_way_goes_on(make: Maker):
+    process = make()
+    await connected(process, 2)
+    await process.connect("theirs", caller=BOB)
+    (mine,) = await process.rotating.begin("t1")
+    assert await make().rotating.begin("t1", "t2") == [mine, *await make().rotating.begin("t2")]
+    assert [(each.tenant_id, each.total) for each in await make().rotating.begin("t1", "t2")] == [("t1", 2), ("t2", 1)]
 
 
 async def test_a_wrong_root_key_begins_nothing(make: Maker):

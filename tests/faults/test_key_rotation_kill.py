@@ -41,7 +41,8 @@ def killed(act: Callable[..., None], *arguments: object, after: int) -> list[tup
 async def finish(store: sql.SqlStore) -> list[keys.StoredRotation]:
     """What another process does with the rotation that was left."""
     rotating = victim.rotating(store, BATCH)
-    return [step async for step in rotating.follow(await rotating.begin(victim.TENANT))]
+    (begun,) = await rotating.begin(victim.TENANT)
+    return [step async for step in rotating.follow(begun)]
 
 
 async def tokens(store: sql.SqlStore) -> list[str]:
@@ -72,7 +73,7 @@ def test_a_rotation_that_is_killed_three_times(store_url: str, open_store: Calla
     assert resealed[-1] == COUNT
     assert anyio.run(tokens, store) == [victim.token_of(f"n{number}") for number in range(COUNT)]
 
-    def count(tx: Tx) -> Mapping[str, int]:
+    def count(tx: Tx) -> Mapping[tuple[str, str], int]:
         return sql.HOLDINGS[0].count(tx, victim.TENANT)
 
     assert len(anyio.run(store.read, count)) == 1
@@ -102,3 +103,18 @@ def test_a_store_that_goes_over_to_another_root_key_is_never_in_between(
     anyio.run(victim.keyring(store).rewrap)
     assert roots() == {victim.OTHER.root_id}
     assert anyio.run(opened) == [b"secret"] * tenants
+
+
+def test_rotations_of_many_tenants_begin_together_or_not_at_all(
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
+):
+    """Whoever repeats the command goes on with what has begun: tenants that had not would be left out."""
+    store, tenants = open_store(store_url), [f"t{number}" for number in range(12)]
+
+    def begun() -> int:
+        return len(anyio.run(store.read, sql.KeyRecords().list_rotations))
+
+    killed(victim.begin, store_url, tenants, after=len(tenants) // 2)
+    assert begun() in (0, len(tenants))
+    anyio.run(victim.rotating(store).begin, *tenants)
+    assert begun() == len(tenants)

@@ -148,7 +148,8 @@ async def test_a_rotation_of_keys_meanwhile_stops_no_install(counter: Counter):
     rotations: Count[str] = Count()
 
     async def rotate() -> None:
-        async for step in rotating.follow(await rotating.begin(ANN.tenant_id)):
+        (begun,) = await rotating.begin(ANN.tenant_id)
+        async for step in rotating.follow(begun):
             rotations["resealed"] = step.resealed
 
     install = await counter.begin(given={})

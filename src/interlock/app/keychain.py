@@ -1,6 +1,7 @@
 """The keys of an installation, for whoever operates it: over all its tenants, and beside what works with it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -127,10 +128,7 @@ class Keychain:
         rotating = keys.Rotating(
             self._ring(), self._records, sql.HOLDINGS, self._store, clock=self._clock, ids=self._ids
         )
-        begun = [
-            await rotating.begin(each) for each in await self._tenants(tenant)
-        ]  # all, before one of them takes its time
-        for rotation in begun:
+        for rotation in await rotating.begin(*await self._tenants(tenant)):
             async for step in rotating.follow(rotation):
                 yield _rotation(step)
 
@@ -173,8 +171,8 @@ class Keychain:
 
     def _keys(self, tx: Tx, tenant: str | None) -> Sequence[Key]:
         found = [key for key in self._records.list_all(tx) if tenant in {None, key.tenant_id}]
-        sealed = _sealed(tx, {key.tenant_id for key in found})
-        return [_key(each, sealed.get(each.key_id, 0)) for each in found]
+        sealed = _sealed(tx, tenant)
+        return [_key(each, sealed[each.key_id]) for each in found]
 
 
 @asynccontextmanager
@@ -206,15 +204,14 @@ def make_root_key(path: Path | None) -> tuple[Root, bool]:
         return _root(keys.load_root(environ={})), False
 
 
-def _sealed(tx: Tx, tenants: set[str]) -> Mapping[str, int]:
-    """How many secrets of these tenants are sealed under each key."""
+def _sealed(tx: Tx, tenant: str | None) -> Counter[str]:
+    """How many secrets are sealed under each key, of all tenants or of that one."""
     from interlock.adapters import sql
 
-    sealed: dict[str, int] = {}
-    for tenant_id in tenants:
-        for holding in sql.HOLDINGS:
-            for key_id, rows in holding.count(tx, tenant_id).items():
-                sealed[key_id] = sealed.get(key_id, 0) + rows
+    sealed = Counter[str]()
+    for holding in sql.HOLDINGS:
+        for (_, key_id), rows in holding.count(tx, tenant).items():
+            sealed[key_id] += rows
     return sealed
 
 

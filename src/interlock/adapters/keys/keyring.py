@@ -3,7 +3,7 @@
 import base64
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -137,7 +137,8 @@ class Keyring:
 
     async def renew_signing(self) -> str:
         """Retire the active signing key and make a new one, whose id is returned. What the old one signed still verifies."""
-        return (await self.add(PLATFORM_TENANT, Purpose.SIGNING, lambda _, new: new())).key_id
+        made = await self.add([PLATFORM_TENANT], Purpose.SIGNING, lambda _, new: new(PLATFORM_TENANT))
+        return made.key_id
 
     async def rewrap(self) -> int:
         """Have the store go over to `root`: every key is wrapped under it, in one transaction. How many were under another."""
@@ -158,27 +159,29 @@ class Keyring:
             self._records.rewrap(tx, key.key_id, root_id=self._root.root_id, wrapped=wrapped)
         return True
 
-    async def add(self, tenant_id: str, purpose: Purpose, write: Callable[[Tx, Callable[[], StoredKey]], T]) -> T:
-        """Run `write` in a transaction that nobody else makes keys beside, with a function that writes a new key as the active
-        one, and retires the one that was."""
+    async def add(
+        self, tenant_ids: Sequence[str], purpose: Purpose, write: Callable[[Tx, Callable[[str], StoredKey]], T]
+    ) -> T:
+        """Run `write` in a transaction that nobody else makes keys beside, with a function that writes a new key of one of these
+        tenants as its active one, and retires the one that was."""
         while True:
             root = await self._standing_root()
-            insert = await self._draft(root, tenant_id, purpose)
-            if (done := await self._store.write(partial(self._insert, root, insert, write))) is not None:
+            inserts = {each: await self._draft(root, each, purpose) for each in tenant_ids}
+            if (done := await self._store.write(partial(self._insert, root, inserts, write))) is not None:
                 return done[0]
 
     def _insert(
         self,
         root: RootCipher,
-        insert: Callable[[Tx], StoredKey],
-        write: Callable[[Tx, Callable[[], StoredKey]], T],
+        inserts: Mapping[str, Callable[[Tx], StoredKey]],
+        write: Callable[[Tx, Callable[[str], StoredKey]], T],
         tx: Tx,
     ) -> tuple[T] | None:
         """None if the store has gone over to another root key meanwhile."""
         self._records.lock(tx)
         if self._records.find_root(tx) not in {None, root.root_id}:
             return None
-        return (write(tx, lambda: insert(tx)),)
+        return (write(tx, lambda tenant_id: inserts[tenant_id](tx)),)
 
     async def _draft(self, root: RootCipher, tenant_id: str, purpose: Purpose) -> Callable[[Tx], StoredKey]:
         """A new key, wrapped, as the function that writes it: for the root key, another service may have to be asked."""
@@ -231,7 +234,9 @@ class Keyring:
             return found
         # Another process may be quicker.
         return await self.add(
-            tenant_id, purpose, lambda tx, new: active(self._records.list_keys(tx, tenant_id, purpose)) or new()
+            [tenant_id],
+            purpose,
+            lambda tx, new: active(self._records.list_keys(tx, tenant_id, purpose)) or new(tenant_id),
         )
 
     async def _list(self, tenant_id: str, purpose: Purpose) -> Sequence[StoredKey]:

@@ -125,8 +125,9 @@ class Holding(Protocol):
         """Give each row its new seal, unless it holds something else by now. How many it was done to."""
         ...
 
-    def count(self, tx: Tx, tenant_id: str) -> Mapping[str, int]:
-        """How many of a tenant's rows are sealed under each key; a key that seals none is left out."""
+    def count(self, tx: Tx, tenant_id: str | None) -> Mapping[tuple[str, str], int]:
+        """How many rows of each tenant, or of that one, are sealed under each key, by tenant and key; what seals none is left
+        out."""
         ...
 
 

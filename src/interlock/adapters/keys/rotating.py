@@ -5,7 +5,8 @@ statement. How far it has come is committed with the batch, so that any process 
 no harm: of each batch one of them is committed, and the other begins with the next.
 """
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -47,26 +48,32 @@ class Rotating:
             rotation = await self._step(rotation)
             yield rotation
 
-    async def begin(self, tenant_id: str) -> StoredRotation:
-        """The tenant's rotation that is under way, or else a new one, with a new active key."""
-        rotation_id, now = self._ids.new("krt"), self._clock.now()
+    async def begin(self, *tenant_ids: str) -> Sequence[StoredRotation]:
+        """These tenants' rotations that are under way, or else new ones, each with a new active key. They begin in one
+        transaction: who is killed has begun all of them, or none."""
+        now, named = self._clock.now(), {each: self._ids.new("krt") for each in tenant_ids}
 
-        def begin(tx: Tx, new: Callable[[], StoredKey]) -> StoredRotation:
-            if (found := self._records.find_rotation(tx, tenant_id)) is not None:
-                return found
-            to_key_id = new().key_id
-            self._records.add_rotation(
-                tx,
-                rotation_id=rotation_id,
-                tenant_id=tenant_id,
-                to_key_id=to_key_id,
-                holding=self._holdings[0].name,
-                total=self._count_left(tx, tenant_id, to_key_id),
-                started_at=now,
-            )
-            return self._records.fetch_rotation(tx, rotation_id)
+        def begin(tx: Tx, new: Callable[[str], StoredKey]) -> Sequence[StoredRotation]:
+            sealed = self._count(tx, tenant_ids[0] if len(tenant_ids) == 1 else None)
+            return [
+                self._records.find_rotation(tx, tenant_id)
+                or self._new(tx, rotation_id, new(tenant_id), total=sealed[tenant_id].total(), started_at=now)
+                for tenant_id, rotation_id in named.items()
+            ]
 
-        return await self._ring.add(tenant_id, Purpose.DATA, begin)
+        return await self._ring.add(tenant_ids, Purpose.DATA, begin)
+
+    def _new(self, tx: Tx, rotation_id: str, to_key: StoredKey, *, total: int, started_at: datetime) -> StoredRotation:
+        self._records.add_rotation(
+            tx,
+            rotation_id=rotation_id,
+            tenant_id=to_key.tenant_id,
+            to_key_id=to_key.key_id,
+            holding=self._holdings[0].name,
+            total=total,
+            started_at=started_at,
+        )
+        return self._records.fetch_rotation(tx, rotation_id)
 
     async def _step(self, rotation: StoredRotation) -> StoredRotation:
         holding = next(each for each in self._holdings if each.name == rotation.holding)
@@ -136,5 +143,13 @@ class Rotating:
 
     def _count_left(self, tx: Tx, tenant_id: str, to_key_id: str) -> int:
         """How many secrets of the tenant are sealed under other keys."""
-        counts = [holding.count(tx, tenant_id) for holding in self._holdings]
-        return sum(rows for each in counts for key_id, rows in each.items() if key_id != to_key_id)
+        sealed = self._count(tx, tenant_id)[tenant_id]
+        return sealed.total() - sealed[to_key_id]
+
+    def _count(self, tx: Tx, tenant_id: str | None) -> Mapping[str, Counter[str]]:
+        """How many secrets of each tenant, or of that one, are sealed under each key."""
+        sealed: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for holding in self._holdings:
+            for (whose, key_id), rows in holding.count(tx, tenant_id).items():
+                sealed[whose][key_id] += rows
+        return sealed

@@ -59,12 +59,12 @@ class SealedTable:
         ]
         return connection(tx).execute(self._reseal, values).rowcount if values else 0
 
-    def count(self, tx: Tx, tenant_id: str) -> Mapping[str, int]:
-        table = self._table
-        query = (
-            select(table.c.key_id, func.count()).where(table.c.tenant_id == tenant_id, SEALED).group_by(table.c.key_id)
-        )
-        return {row[0]: row[1] for row in connection(tx).execute(query)}
+    def count(self, tx: Tx, tenant_id: str | None) -> Mapping[tuple[str, str], int]:
+        tenant, key = self._table.c.tenant_id, self._table.c.key_id
+        query = select(tenant, key, func.count()).where(SEALED).group_by(tenant, key)
+        if tenant_id is not None:
+            query = query.where(tenant == tenant_id)
+        return {(row[0], row[1]): row[2] for row in connection(tx).execute(query)}
 
     def _sealed(self, row: RowMapping) -> connections.SealedRow:
         return connections.SealedRow(
