@@ -334,6 +334,43 @@ async def test_a_refresh_without_a_refresh_token_keeps_the_one_there_is(provider
     assert after["access_token"] != before["access_token"]
 
 
+IDLE = sdk.session_token(
+    login=sdk.exchange(
+        "/session",
+        client_auth="none",
+        params={"username": "{username}", "password": "{password}"},
+        answer={"access_token": "/SessionId"},
+    ),
+    logout=sdk.exchange(
+        "/session",
+        method="DELETE",
+        body_format="none",
+        client_auth="none",
+        headers={"Authorization": "Bearer {access_token}"},
+    ),
+    idle_seconds=1200,
+)
+
+
+@pytest.mark.parametrize("used", [True, False])
+async def test_a_session_is_begun_anew_before_it_is_idle_and_the_one_before_is_ended(provider: Service, used: bool):
+    provider.declare(IDLE)
+    provider.server.books.lifetime = 1200
+    made = await provider.connect(LOGIN)
+    assert made.credential_expires_at == provider.clock.now() + timedelta(seconds=1200)
+    assert made.refresh.due_at is not None
+    provider.clock.advance((made.refresh.due_at - provider.clock.now()).total_seconds())
+    await provider.accounts.resolve(ANN, connector_id="acme", scopes=set())
+    before, present = provider.server.books.tokens
+    assert (await provider.secrets())["access_token"] == present.access_token
+    before.lifetime += 300 * used
+    provider.clock.advance(300)
+    await connections.Unwanted(provider.means).tidy()
+    assert (before.revoked, present.revoked) == (used, False)
+    assert await provider.opens() == auth.PERSON
+    assert [event.type.value for event in provider.heard] == ["connected", "refreshed", "provider_revoked"]
+
+
 async def test_an_answer_without_a_refresh_token_is_a_connection_that_ends(provider: Service):
     provider.declare(oauth2())
     provider.server.fail("token", faults.WITHOUT_REFRESH_TOKEN)

@@ -61,6 +61,14 @@ class Tokens:
         """The same, with the refresh token from before where the provider gave no new one (RFC 6749 §6)."""
         return self if self.refresh_token is not None or before is None else replace(self, refresh_token=before)
 
+    def within(self, idle_seconds: float | None, *, at: datetime) -> "Tokens":
+        """The same, of a session that the provider ends when nobody uses it for so long. When it was used last is not known of
+        all processes, so it is taken to end that long after it began."""
+        if idle_seconds is None:
+            return self
+        ends = at + timedelta(seconds=idle_seconds)
+        return replace(self, expires_at=ends if self.expires_at is None else min(self.expires_at, ends))
+
     def secrets(self) -> dict[str, Secret]:
         """All of it that is to be sealed, by the names of the profile's fields."""
         kept = {"access_token": self.access_token, **self.extra}

@@ -40,7 +40,8 @@ async def obtain(
         await _in_steps(grant.confirm, values, client, send)
     request = sdk.grants.exchanges(grant).get("token")
     if request is not None:
-        return answer.read(request.answer, await send(exchange.build(request, values, client=client)))
+        tokens = answer.read(request.answer, await send(exchange.build(request, values, client=client)))
+        return tokens.within(grant.idle_seconds, at=at) if isinstance(grant, sdk.grants.Session) else tokens
     if isinstance(grant, sdk.grants.JwtBearer):
         return exchange.self_signed(grant, values, at=at)
     raise GrantRefused("unsupported", f"the grant {grant.type!r} fetches no token")

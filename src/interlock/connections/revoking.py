@@ -61,6 +61,8 @@ class Revoker:
             try:
                 await self._ask(profile, held)
             except GrantRefused as refused:
+                if isinstance(profile.grant, sdk.grants.Session) and refused.reason == "invalid_client":
+                    return None  # 401: the session has ended by itself
                 reason, passing = f"revoke_{refused.reason}", refused.reason == "temporarily_unavailable"
             except ErrandFailed:
                 reason, passing = "revoke_unanswered", True

@@ -200,7 +200,8 @@ class TokenExchange(OAuthGrant):
 
 
 class Session(Part):
-    """A login that gives a session: it ends when nobody has used it for `idle_seconds`, or by `logout`."""
+    """A login that gives a session: it ends when nobody has used it for `idle_seconds`, or by `logout`. Another one is begun that
+    long after it began, used or not."""
 
     type: Literal["session"]
     login: Exchange
