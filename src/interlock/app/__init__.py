@@ -4,7 +4,8 @@ Owns: settings, the wiring of adapters into rooms, `Interlock`. Refuses: rules o
 only room that imports adapters and connectors; what it opens it closes.
 """
 
-from interlock.app.faces import Approvals, Closed, Connections, Runs, UnknownTarget
+from interlock.app.accounts import Connections
+from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain

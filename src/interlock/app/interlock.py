@@ -12,7 +12,8 @@ import anyio
 from interlock import catalog, policy, sdk
 from interlock.app import arguments
 from interlock.app import settings as configuration
-from interlock.app.faces import Approvals, Connections, Runs, UnknownTarget
+from interlock.app.accounts import Connections
+from interlock.app.faces import Approvals, Runs, UnknownTarget
 from interlock.app.providing import Providers
 from interlock.app.settings import Settings, SettingsFile
 from interlock.app.telling import OnEvent, Teller
