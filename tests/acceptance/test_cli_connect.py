@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import socket
 import sqlite3
@@ -14,35 +13,14 @@ import pytest
 
 import token_server
 from fix_cli import COMMAND, Shell
-from fix_consent import waiting
-
-
-def agree(
-    server: token_server.TokenServer, address: str, answer: str = "join"
-) -> tuple[httpx2.Client, httpx2.Response]:
-    """What a person does: open the page, go on to the service, come back, and answer the question."""
-    origin = address.partition("/connect/")[0]
-    server.redirect_uri = f"{origin}/oauth/callback"
-    browser = httpx2.Client(verify=False, follow_redirects=True)
-    assert "default" in browser.get(address).text
-    left = browser.post(address)
-    assert left.status_code == 200, left.text
-    onward = re.search(r'url=([^"]*)"', left.text)
-    assert onward is not None
-    back = browser.get(onward[1].replace("&amp;", "&"))
-    proof = re.search(r'name="proof" value="([^"]*)"', back.text)
-    if proof is None:
-        return browser, back
-    assert "octo" in back.text
-    return browser, browser.post(back.url, data={"proof": proof[1], "answer": answer})
+from fix_consent import agree, waiting
 
 
 def test_a_person_agrees_in_the_browser(acme: Shell, server: token_server.TokenServer, warm: Path):
     with waiting(
         acme, "connect", "acme", "--name", "work", "--no-browser", "--json", program=warm / "interlock"
     ) as command:
-        browser, last = agree(server, command.told("open"))
-        browser.close()
+        last = agree(server, command.told("open"))
         assert "is connected" in last.text
         made = command.end()
     assert made.code == 0, made.err
@@ -54,8 +32,7 @@ def test_a_person_agrees_in_the_browser(acme: Shell, server: token_server.TokenS
 
 def test_a_person_who_says_no_connects_nothing(acme: Shell, server: token_server.TokenServer, warm: Path):
     with waiting(acme, "connect", "acme", "--no-browser", "--json", program=warm / "interlock") as command:
-        browser, last = agree(server, command.told("open"), answer="cancel")
-        browser.close()
+        last = agree(server, command.told("open"), answer="cancel")
         assert "Nothing was connected" in last.text
         told = command.end()
     assert (told.code, told.error["code"], told.error["details"]["reason"]) == (1, "install_failed", "cancelled")
@@ -65,8 +42,7 @@ def test_a_person_who_says_no_connects_nothing(acme: Shell, server: token_server
 def test_a_service_that_says_no_ends_the_command(acme: Shell, server: token_server.TokenServer, warm: Path):
     server.denies = "access_denied"
     with waiting(acme, "connect", "acme", "--no-browser", "--json", program=warm / "interlock") as command:
-        browser, last = agree(server, command.told("open"))
-        browser.close()
+        last = agree(server, command.told("open"))
         assert (last.status_code, "access was denied" in last.text, "own words" in last.text) == (400, True, False)
         told = command.end()
     assert told.error["details"]["reason"] == "access_denied"
@@ -112,7 +88,7 @@ def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.T
     acme.environment["BROWSER"] = f"{program} %s"
     with waiting(acme, "connect", "acme", "--json", program=warm / "interlock") as command:
         assert opened.read_text().strip() == command.told("open")
-        agree(server, command.told("open"))[0].close()
+        agree(server, command.told("open"))
         assert command.end().code == 0
 
 
@@ -127,8 +103,7 @@ def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.Toke
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"url": url}
         assert httpx2.get(f"{url}/healthz", verify=False).status_code == 204
-        browser, last = agree(server, invited["url"])
-        browser.close()
+        last = agree(server, invited["url"])
         assert "is connected" in last.text
         process.terminate()
         out, err = process.communicate()

@@ -180,13 +180,22 @@ class ConnectPages(Door):
         return found.display_name
 
     async def _host_of(self, install: connections.Install) -> str:
-        """Where the person will be asked. Raises InstallUnsupported."""
+        """Where the person will be asked; an MCP server itself, which says only later who asks for it. Raises
+        InstallUnsupported."""
         declared = (await self._il.catalog.fetch_connector_for(install.tenant_id, install.connector_id)).auth
         profile = next((each for each in declared if each.profile_id == install.profile_id), None)
-        if profile is None or not isinstance(profile.grant, sdk.grants.AuthorizationCode):
+        if profile is None or profile.install != "browser":
             raise connections.InstallUnsupported(f"install {install.install_id} needs no browser")
-        values = {**install.params, "base_url": install.base_url or profile.base_url}
-        return urlsplit(connections.exchange.address(profile.grant.authorize_url, values)).netloc
+        match profile.grant:
+            case sdk.grants.AuthorizationCode(authorize_url=place):
+                pass
+            case sdk.grants.GithubApp(install_url=place) | sdk.grants.McpOAuth(resource=place):
+                pass
+            case _:
+                place = None
+        base_url = install.base_url or profile.base_url
+        values = {**install.params, "base_url": base_url}
+        return urlsplit(base_url if place is None else connections.exchange.address(place, values)).netloc
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
