@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import auth_server as auth
 from auth_server import faults
 from fix_installs import ANN, BROWSER
-from fix_service import CLIENT, PUBLIC, REDIRECT, Service
+from fix_service import CLIENT, PUBLIC, REDIRECT, Hands, Service
 from fix_tls import believed, certificate, digest_of, private_key, server_side
 from interlock import connections, sdk, testing
 from interlock.adapters import sql
@@ -205,6 +205,21 @@ async def test_a_profile_leads_to_a_connection_that_lasts(provider: Service, nam
     assert after["access_token"] != first
     assert await provider.opens(case.probe) == case.subject
     assert ("refresh_token" in after) is (profile.renewal == "refresh")
+
+
+SIGNED = ["authorization_code_signed", "client_credentials_signed", "jwt_bearer"]
+
+
+@pytest.mark.parametrize(("ahead", "names"), [(-100, SIGNED), (-55, ["github_app"]), (100, [*SIGNED, "github_app"])])
+async def test_what_is_signed_by_a_clock_that_is_off_is_believed(
+    provider: Service, running_auth_server: tuple[auth.AuthServer, Hands], ahead: int, names: list[str]
+):
+    """The service allows a minute, as we do; GitHub also wants to see no end beyond ten minutes."""
+    running_auth_server[1].shown = testing.ManualClock(provider.clock.now() + timedelta(seconds=ahead))
+    for name in names:
+        case = CASES[name]
+        prepared(provider, case)
+        assert (await provider.connect(case.given, name=name.replace("_", "-"))).subject == case.subject
 
 
 WRONG: Mapping[str, tuple[Callable[[Case], Case], Reason]] = {

@@ -14,7 +14,7 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
 from interlock.connections.model import Connection, State
 from interlock.connections.proving import Proving
-from interlock.connections.steps import Means, Steps
+from interlock.connections.steps import Means, Steps, reason_of
 from interlock.kernel import Caller, Secret, Tx
 
 MAX_PAGE = 500
@@ -159,10 +159,8 @@ class Desk:
                 **_scope(grant, settled),
             }
             url = exchange.authorization_url(grant, {**self._steps.known(settled, profile, secrets), **texts})
-        except errors.GrantRefused as refused:
-            raise await self._steps.failed(install, Reason.of(refused.reason)) from refused
-        except errors.ErrandFailed as error:
-            raise await self._steps.failed(install, Reason.SERVICE_FAILED) from error
+        except (errors.GrantRefused, errors.ErrandFailed) as error:
+            raise await self._steps.failed(install, reason_of(error)) from error
         holds = await self._steps.sealed(settled, {**secrets, "code_verifier": verifier})
         assert holds.sealed is not None
         await self._steps.step(
@@ -222,7 +220,7 @@ class Desk:
         try:
             codes = answer.read_codes(grant, started)
         except errors.GrantRefused as refused:
-            raise await self._steps.failed(install, Reason.of(refused.reason)) from refused
+            raise await self._steps.failed(install, reason_of(refused)) from refused
         sealed = await self._steps.sealed(install, {**secrets, "device_code": codes.device_code})
         assert sealed.sealed is not None
         waiting = install_machine.await_callback(

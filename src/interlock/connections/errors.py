@@ -78,6 +78,8 @@ class ProbeFailed(ConnectionError_):
     next_step = "Check the token and the base address; nothing was stored."
     refused = False
     """Whether the service was asked, and said that it does not take this credential."""
+    reason = Reason.PROBE_FAILED
+    """What it means for an install, as in the other errors that end one."""
 
     @classmethod
     def refusal(cls, message: str) -> "ProbeFailed":
@@ -94,6 +96,7 @@ class ErrandFailed(ConnectionError_):
 
     code = "errand_failed"
     delivery = plane.Delivery.UNKNOWN
+    reason = Reason.SERVICE_FAILED
 
     @classmethod
     def of(cls, receipt: plane.Receipt, host: str, redactor: Redactor) -> "ErrandFailed":
@@ -108,6 +111,8 @@ class ErrandFailed(ConnectionError_):
             details={"failure_code": failure.code, "delivery": receipt.delivery.value},
         )
         error.delivery = receipt.delivery
+        if failure.failure_class is plane.FailureClass.ADDRESS_REFUSED:
+            error.reason = Reason.ADDRESS_REFUSED
         return error
 
     @classmethod
@@ -387,4 +392,5 @@ class InstallFailed(ConnectionError_):
     next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."
 
     def __init__(self, connector_id: str, reason: Reason) -> None:
-        super().__init__(f"{connector_id} was not connected: {reason.told}", details={"reason": reason.value})
+        told = f"{connector_id} was not connected: {reason.told}"
+        super().__init__(told, next_step=reason.next_step, details={"reason": reason.value})

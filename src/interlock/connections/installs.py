@@ -53,6 +53,7 @@ class Reason(StrEnum):
     UNSUPPORTED = "unsupported"
     MISCONFIGURED = "misconfigured"
     SERVICE_FAILED = "service_failed"
+    ADDRESS_REFUSED = "address_refused"
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
     UNREADABLE_ANSWER = "unreadable_answer"
     ISSUER_MISMATCH = "issuer_mismatch"
@@ -68,6 +69,11 @@ class Reason(StrEnum):
     def told(self) -> str:
         """It in words of ours, for people."""
         return _TOLD[self]
+
+    @property
+    def next_step(self) -> str | None:
+        """What the operator does, where it is known; they see it, and who connects does not."""
+        return _NEXT.get(self)
 
     @classmethod
     def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":
@@ -89,6 +95,7 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.UNREADABLE_ANSWER: "the service gave an answer that cannot be read",
     Reason.CODE_EXPIRED: "nobody typed the code in time",
     Reason.SERVICE_FAILED: "the service could not be asked, or did not answer",
+    Reason.ADDRESS_REFUSED: "the service is at an address that may not be reached from here",
     Reason.TEMPORARILY_UNAVAILABLE: "the service is not available at the moment",
     Reason.ISSUER_MISMATCH: "the answer came from somebody else than the service that was asked",
     Reason.PROBE_FAILED: "the service gave a credential, and then did not accept it",
@@ -98,6 +105,20 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.PROFILE_CHANGED: "the connector's profile was changed meanwhile",
     Reason.NOT_INSTALLED: "the app is not installed for the account that was named",
     Reason.SCOPES_LOST: "the service grants less than the connection has, and less than was asked for",
+}
+
+_OUR_CLIENT: Final = (
+    "Compare `client_id` and the secret or key under [oauth.CONNECTOR] with what the service has, also which grants and "
+    "addresses to come back to are registered there; then connect again."
+)
+_NEXT: Final[Mapping[Reason, str]] = {
+    Reason.INVALID_CLIENT: _OUR_CLIENT,
+    Reason.UNAUTHORIZED_CLIENT: _OUR_CLIENT,
+    Reason.MISCONFIGURED: f"`interlock connectors show CONNECTOR` shows the profile. {_OUR_CLIENT}",
+    Reason.ADDRESS_REFUSED: (
+        "If the address is meant, add its host:port to `egress_allow` under [execution] in interlock.toml, or to "
+        "INTERLOCK_EXECUTION__EGRESS_ALLOW, which is a JSON list; then connect again."
+    ),
 }
 
 

@@ -10,6 +10,7 @@ from interlock import plane, sdk
 from interlock.connections.answer import Answer
 from interlock.connections.errands import Errands
 from interlock.connections.errors import ErrandFailed, ProbeFailed
+from interlock.connections.installs import Reason
 from interlock.connections.model import MAX_LEASE
 from interlock.connections.showing import shown
 from interlock.kernel import InvalidJson, Redactor, Retry, Secret, from_rfc3339, parse_json
@@ -45,7 +46,7 @@ async def probe(
         )
     except ErrandFailed as error:
         told = f"{base_url} could not be asked whose credential this is: {error.message}"
-        raise ProbeFailed(told, retry=Retry.LATER) from error
+        raise _failed(told, error.reason, retry=Retry.LATER) from error
     return _read(profile.probe, answer, base_url, Redactor(secrets.values()))
 
 
@@ -53,7 +54,8 @@ def _read(probe: sdk.Probe, answer: Answer, base_url: str, redactor: Redactor) -
     if answer.status == _UNAUTHORIZED:
         raise ProbeFailed.refusal(f"{base_url} does not accept this credential (401)")
     if answer.status >= 300:
-        raise ProbeFailed(f"{base_url} answered {answer.status} when asked whose credential this is")
+        reason = Reason.TEMPORARILY_UNAVAILABLE if answer.status >= 500 else Reason.PROBE_FAILED
+        raise _failed(f"{base_url} answered {answer.status} when asked whose credential this is", reason)
     named = None if probe.subject is None else _named(probe.subject, redactor.data(answer.body), base_url)
     scopes, ends = (answer.headers.get((name or "").lower()) for name in (probe.scopes_header, probe.expires_header))
     return Probed(
@@ -67,7 +69,14 @@ def _named(subject: str, answer: bytes, base_url: str) -> object:
     try:
         return sdk.read_pointer(parse_json(answer, what="probe's answer"), subject)
     except InvalidJson as error:
-        raise ProbeFailed(f"{base_url} did not answer with JSON when asked whose credential this is") from error
+        told = f"{base_url} did not answer with JSON when asked whose credential this is"
+        raise _failed(told, Reason.UNREADABLE_ANSWER) from error
+
+
+def _failed(told: str, reason: Reason, *, retry: Retry | None = None) -> ProbeFailed:
+    error = ProbeFailed(told, retry=retry)
+    error.reason = reason
+    return error
 
 
 def _end(stated: str, now: datetime) -> datetime | None:

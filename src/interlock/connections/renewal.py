@@ -9,6 +9,7 @@ from interlock import plane, sdk
 from interlock.connections import transitions
 from interlock.connections.errors import ErrandFailed, GrantRefused
 from interlock.connections.history import Happening, Told
+from interlock.connections.installs import Reason
 from interlock.connections.model import Connection, Credential, Refresh, State
 from interlock.kernel import JSON, Backoff, InterlockError
 
@@ -39,7 +40,8 @@ class Failure:
         """What an error means for a credential, which is `over` if its time has run out."""
         if isinstance(error, ErrandFailed):
             proven = error.delivery in (plane.Delivery.NOT_SENT, plane.Delivery.REJECTED)
-            return cls(reason="refresh_unanswered", arrived=not proven)
+            refused = error.reason is Reason.ADDRESS_REFUSED
+            return cls(reason=f"refresh_{error.reason if refused else 'unanswered'}", arrived=not proven)
         if not isinstance(error, GrantRefused):
             return cls(reason=f"refresh_{error.code}"[:60])
         reason = f"refresh_{error.reason}"

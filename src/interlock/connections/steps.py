@@ -57,6 +57,14 @@ class Means:
         return Revoker(self.errands, self.client, clock=self.clock, random_bytes=self.random_bytes)
 
 
+def reason_of(error: InterlockError) -> Reason:
+    """What an error means for the install that it ends: who was asked has failed, or we have."""
+    if isinstance(error, errors.GrantRefused):
+        return Reason.of(error.reason)
+    asked = isinstance(error, errors.ErrandFailed | errors.ProbeFailed)
+    return error.reason if asked else Reason.INTERRUPTED
+
+
 class Steps:
     """Takes single steps, each if the install is still what it was."""
 
@@ -152,10 +160,8 @@ class Steps:
             values = {**self.known(install, profile, secrets), **more}
             errand = exchange.build(request, values, client=self.client(install, {**install.params, **secrets}))
             return await self._means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
-        except errors.GrantRefused as refused:
-            raise await self.failed(install, Reason.of(refused.reason)) from refused
         except InterlockError as error:
-            raise await self.failed(install, Reason.SERVICE_FAILED) from error
+            raise await self.failed(install, reason_of(error)) from error
 
     @asynccontextmanager
     async def or_given_back(self, install: Install, secrets: Mapping[str, Secret]) -> AsyncGenerator[None]:
