@@ -1,7 +1,8 @@
 """Installs, OAuth clients and the events of connections over their records, on every engine."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -107,6 +108,27 @@ async def test_those_whose_time_is_over_are_listed(store: sql.SqlStore):
     assert [each.state for each in await store.read(lambda tx: INSTALLS.list_over(tx, over, limit=9))] == [
         InstallState.AWAITING_CALLBACK
     ]
+
+
+async def test_the_last_install_of_a_client_tells_of_it(store: sql.SqlStore):
+    """One that may yet come back tells nothing."""
+    waits = replace(AWAITING, oauth_client_id="ocl_1")
+    over = NOW + INSTALL_LIFE
+
+    def last(now: datetime, tenant_id: str = "t1", client: str = "ocl_1") -> Callable[[Tx], object]:
+        return lambda tx: INSTALLS.find_last_of_client(tx, tenant_id, client, now=now)
+
+    await store.write(lambda tx: INSTALLS.insert(tx, waits))
+    assert await store.read(last(NOW)) is None
+    assert await store.read(last(over)) == waits
+    taken = replace(
+        install_machine.begin_exchange(waits, at=NOW + timedelta(seconds=1)),
+        install_id="ins_0", link_digest=None, state_digest=None,
+    )  # fmt: skip
+    await store.write(lambda tx: INSTALLS.insert(tx, taken))
+    for now in (NOW, over):
+        assert await store.read(last(now)) == taken
+    assert [await store.read(each) for each in (last(over, "t2"), last(over, client="ocl_2"))] == [None, None]
 
 
 async def test_a_client_is_kept_once_per_connector_and_issuer(store: sql.SqlStore):

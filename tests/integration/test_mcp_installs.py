@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import select
 
@@ -87,6 +88,41 @@ async def test_a_client_that_the_server_has_forgotten_is_registered_anew(mcp: Se
     with pytest.raises(connections.InstallFailed, match="does not know our client"):
         await mcp.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
     await mcp.connect()
+    assert mcp.server.calls["register"] == 2
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "expired"])
+async def test_a_client_that_led_nobody_back_is_not_used_again(mcp: Service, ends: str):
+    """A server that has forgotten it tells the person, on a page of its own, and not us."""
+    await mcp.connect(name="one")
+    mcp.server.books.clients.clear()
+    install = await mcp.begin(name="two")
+    url = await mcp.desk.authorize(install, browser=BROWSER, redirect_uri=REDIRECT)
+    async with httpx2.AsyncClient() as browser:
+        assert (await browser.get(url)).status_code in (400, 401)
+    if ends == "cancelled":
+        await mcp.desk.cancel(await mcp.desk.fetch(ANN, install.install_id))
+    mcp.clock.advance(600)
+    for _ in range(2):
+        assert (await mcp.connect(name="two")).state is connections.State.CONNECTED
+    assert mcp.server.calls["register"] == 2
+
+
+async def test_people_who_connect_at_the_same_time_share_a_client(mcp: Service):
+    await mcp.connect(name="one")
+    queries = [await mcp.visit(await mcp.begin(name=name)) for name in ("two", "three")]
+    for query in queries:
+        await mcp.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+    assert mcp.server.calls["register"] == 1
+
+
+async def test_a_client_that_a_refresh_shows_to_be_forgotten_is_not_used_again(mcp: Service):
+    await mcp.connect()
+    mcp.server.books.clients.clear()
+    mcp.clock.advance(mcp.server.books.lifetime)
+    after = await mcp.refreshing.refresh(ANN, "acme")
+    assert (after.state, after.reason) == (connections.State.REAUTH_REQUIRED, "refresh_invalid_client")
+    assert (await mcp.connect()).state is connections.State.CONNECTED
     assert mcp.server.calls["register"] == 2
 
 

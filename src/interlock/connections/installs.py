@@ -194,6 +194,19 @@ class Install:
         """What was granted and not asked for."""
         return frozenset() if self.found is None else self.found.scopes - self.scopes_asked
 
+    @property
+    def was_answered(self) -> bool:
+        """Whether the service has sent somebody back, with whatever answer."""
+        if self.found is not None or self.reason is Reason.INTERRUPTED:
+            return True
+        unheard = (
+            InstallState.INSTALLING,
+            InstallState.AWAITING_CALLBACK,
+            InstallState.CANCELLED,
+            InstallState.EXPIRED,
+        )
+        return self.state not in unheard
+
     def record(self) -> dict[str, JSON]:
         """The install as JSON, for people and APIs; without digests."""
         return {

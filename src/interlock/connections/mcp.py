@@ -5,14 +5,15 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from interlock import sdk
-from interlock.connections import clients, discovery, errors, exchange, sealing
+from interlock.connections import clients, discovery, errors, exchange, install_machine, sealing
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.discovery import Server
 from interlock.connections.exchange import Client, Errand
-from interlock.connections.installs import INSTALL_LIFE, Install
+from interlock.connections.installs import INSTALL_LIFE, Install, Reason
+from interlock.connections.ports import Standing
 from interlock.connections.shapes import Answer
 from interlock.connections.steps import Means
-from interlock.kernel import Secret
+from interlock.kernel import Caller, Secret, Tx
 
 _JSON: Final = (("accept", "application/json"),)
 _OK, _NOT_FOUND = 200, 404
@@ -103,14 +104,14 @@ async def _client(
     *,
     redirect_uri: str,
 ) -> tuple[Client, OAuthClient]:
-    """The tenant's client at that server, as it is kept: the one from before if it may be led back to `redirect_uri`, else a
-    new one. Connections that were made with another one have it in their own keeping."""
+    """The tenant's client at that server, as it is kept: the one from before if it may be led back to `redirect_uri` and the
+    server seems to know it, else a new one. Connections that were made with another one have it in their own keeping."""
     now = means.clock.now()
     known = await means.store.read(
         lambda tx: means.clients.find(tx, install.tenant_id, connector_id=install.connector_id, issuer=server.issuer)
     )
     lives = known is not None and (known.expires_at is None or known.expires_at > now + INSTALL_LIFE)
-    if known is not None and lives and redirect_uri in known.redirect_uris:
+    if known is not None and lives and redirect_uri in known.redirect_uris and await _serves(means, install, known):
         return await _opened(means, known), known
     answered = await send(discovery.registration(grant, server, redirect_uri=redirect_uri))
     made = discovery.read_registration(answered)
@@ -133,6 +134,24 @@ async def _client(
         kept = replace(kept, sealed=await means.cipher.seal(kept.tenant_id, packed, aad=clients.binding(kept)))
     await means.store.write(lambda tx: means.clients.save(tx, kept))
     return made.client, kept
+
+
+async def _serves(means: Means, install: Install, client: OAuthClient) -> bool:
+    """Whether nothing speaks for it that the server has forgotten the client. It would tell the person that, on a page of its
+    own, and us when a token is renewed."""
+    now = means.clock.now()
+
+    def look(tx: Tx) -> tuple[Install | None, Standing | None]:
+        last = means.installs.find_last_of_client(tx, install.tenant_id, client.oauth_client_id, now=now)
+        owner = Caller(tenant_id=install.tenant_id, actor=install.actor)
+        return last, means.changing.look_up(tx, owner, install.connection_name)
+
+    last, standing = await means.store.read(look)
+    if last is not None and not install_machine.expire(last, at=now).was_answered:
+        return False
+    if standing is None or standing[0].reason != f"refresh_{Reason.INVALID_CLIENT}":
+        return True
+    return standing[0].params.get("client_id") != client.client_id
 
 
 async def _opened(means: Means, client: OAuthClient) -> Client:

@@ -180,6 +180,10 @@ class InstallRecords(Protocol):
         """The tenant's installs, newest first, after the install id `cursor`."""
         ...
 
+    def find_last_of_client(self, tx: Tx, tenant_id: str, oauth_client_id: str, *, now: datetime) -> Install | None:
+        """The tenant's install that was begun with the client and changed last, without those whose callback may yet come."""
+        ...
+
     def list_over(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[Install]:
         """Installs of any tenant that have not ended and whose time is over."""
         ...

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, and_, delete, insert, select, update
 
 from interlock import connections
 from interlock.adapters.sql.rows import optional, pack, pack_set, read_optional, unpack
@@ -52,6 +52,13 @@ class InstallRecords:
         if cursor is not None:
             query = query.where(table.c.install_id < cursor)
         return _all(tx, query.order_by(table.c.install_id.desc()).limit(limit))
+
+    def find_last_of_client(
+        self, tx: Tx, tenant_id: str, oauth_client_id: str, *, now: datetime
+    ) -> connections.Install | None:
+        waits = and_(table.c.state == connections.InstallState.AWAITING_CALLBACK.value, table.c.expires_at > now)
+        query = select(table).where(table.c.tenant_id == tenant_id, table.c.oauth_client_id == oauth_client_id, ~waits)
+        return next(iter(_all(tx, query.order_by(table.c.updated_at.desc(), table.c.install_id.desc()).limit(1))), None)
 
     def list_over(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[connections.Install]:
         query = select(table).where(table.c.state.in_(_OPEN), table.c.expires_at <= now)
