@@ -50,6 +50,25 @@ def test_an_mcp_server_needs_nothing_but_its_address(shell: Shell, other: auth.A
     assert other.calls["register"] == 1
 
 
+def test_an_operators_client_of_an_mcp_server_is_for_the_server_that_is_confirmed(
+    shell: Shell, other: auth.AuthServer, warm: Path
+):
+    draft = sdk.mcp_oauth(resource="/mcp", base_url=other.url, probe=sdk.probe("/mcp", subject="/login"))
+    client = f'\n[oauth.acme]\nclient_id = "{auth.CLIENT.client_id}"\nclient_secret_env = "OUR_SECRET"\n'
+    declare(shell, other.url, [draft], client=client)
+    shell.environment["OUR_SECRET"] = str(auth.CLIENT.client_secret)
+    other.books.clients[auth.CLIENT.client_id].redirect_uris = ("http://127.0.0.1/oauth/callback",)
+    with waiting(shell, "connect", "acme", "--no-browser", "--json", program=warm / "interlock") as command:
+        with person() as somebody:
+            last = somebody.browser.post(command.told("open"))
+        assert (last.status_code, "that our client is not known to be registered at" in last.text) == (400, True)
+        told = command.end()
+    assert (told.code, told.error["details"]) == (1, {"reason": "unconfirmed_issuer", "issuer": other.url})
+    with (shell.folder / "interlock.toml").open("a") as settings:
+        settings.write(f'issuer = "{other.url}"\n')
+    assert joined(shell, other, warm).json["subject"] == auth.PERSON
+
+
 def test_an_app_is_installed_in_the_browser(shell: Shell, other: auth.AuthServer, warm: Path):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

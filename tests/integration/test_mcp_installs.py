@@ -1,11 +1,14 @@
 """MCP servers, connected from nothing but their address: who gives tokens is found, and a client is registered there."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from sqlalchemy import select
 
+import auth_server as auth
 from auth_server import PERSON, faults
 from fix_installs import ANN, BROWSER
 from fix_service import CLIENT, REDIRECT, Service
@@ -136,11 +139,35 @@ async def test_a_clients_secret_that_ends_is_not_used_again(mcp: Service):
 
 
 async def test_the_operators_client_is_preferred(mcp: Service):
-    mcp.client = CLIENT
+    mcp.client = replace(CLIENT, issuer=mcp.server.url)
     await mcp.connect()
     assert mcp.server.calls["register"] == 0
     assert (await mcp.renewed()).state is connections.State.CONNECTED
     assert "client_secret" not in await mcp.secrets()
+
+
+@pytest.mark.parametrize("confirmed", [None, "https://auth.acme.dev", "{url}/"])
+async def test_the_operators_client_is_shown_to_nobody_but_its_own_server(mcp: Service, confirmed: str | None):
+    """The MCP server could name anybody, and names another one than it did."""
+    issuer = None if confirmed is None else confirmed.format(url=mcp.server.url)
+    mcp.client = replace(CLIENT, issuer=issuer)
+    install = await mcp.begin()
+    with pytest.raises(
+        connections.InstallFailed, match=f"names an authorization server.*: {mcp.server.url}$"
+    ) as caught:
+        await mcp.visit(install)
+    assert caught.value.details == {"reason": "unconfirmed_issuer", "issuer": mcp.server.url}
+    assert "`issuer` under [oauth.CONNECTOR]" in caught.value.next_step
+    assert (await mcp.desk.fetch(ANN, install.install_id)).issuer == mcp.server.url
+    assert mcp.server.calls["authorize"] == mcp.server.calls["token"] == mcp.server.calls["register"] == 0
+
+
+async def test_a_client_of_the_persons_own_goes_where_the_person_does(mcp: Service):
+    fields = [sdk.field("client_id"), sdk.field("client_secret", secret=True)]
+    mcp.declare({**sdk.mcp_oauth(resource="/mcp"), "fields": fields}, probe="/mcp")
+    assert CLIENT.secret is not None
+    await mcp.connect({"client_id": CLIENT.client_id, "client_secret": CLIENT.secret})
+    assert mcp.server.calls["register"] == 0
 
 
 @pytest.mark.parametrize(
@@ -170,6 +197,18 @@ SERVER, RESOURCE = ".well-known/oauth-authorization-server", ".well-known/oauth-
          Reason.MISCONFIGURED),
         (RESOURCE, faults.HTML, Reason.UNREADABLE_ANSWER),
         (RESOURCE, faults.CUT, Reason.SERVICE_FAILED),
+        (RESOURCE, faults.HUGE, Reason.SERVICE_FAILED),
+        (RESOURCE, faults.says(302, {}, Location="https://evil.dev/mcp"), Reason.SERVICE_FAILED),
+        (RESOURCE, faults.shaped(lambda told: {**told, "authorization_servers": ["https://10.1.2.3"]}),
+         Reason.ADDRESS_REFUSED),
+        (SERVER, faults.HUGE, Reason.SERVICE_FAILED),
+        (SERVER, faults.says(302, {}, Location="http://169.254.169.254/latest"), Reason.SERVICE_FAILED),
+        (SERVER, faults.shaped(lambda told: {**told, "issuer": f"{told['issuer']}/"}), Reason.MISCONFIGURED),
+        (SERVER, faults.shaped(lambda told: {**told, "token_endpoint": "http://evil.dev/token"}), Reason.MISCONFIGURED),
+        (SERVER, faults.shaped(lambda told: {**told, "authorization_endpoint": "javascript:alert(1)//"}),
+         Reason.MISCONFIGURED),
+        ("register", faults.says(307, {}, Location="https://evil.dev/register"), Reason.SERVICE_FAILED),
+        ("register", faults.HUGE, Reason.SERVICE_FAILED),
         (SERVER, faults.says(200, {"issuer": "https://evil.dev"}), Reason.MISCONFIGURED),
         (SERVER, faults.UNAVAILABLE, Reason.TEMPORARILY_UNAVAILABLE),
         (SERVER, faults.shaped(lambda told: {**told, "code_challenge_methods_supported": ["plain"]}),
@@ -189,6 +228,23 @@ async def test_what_cannot_be_trusted_ends_it(mcp: Service, place: str, fault: A
     found = await mcp.desk.fetch(ANN, install.install_id)
     assert (found.state, found.reason) == (InstallState.FAILED, reason)
     assert mcp.server.calls["token"] == 0
+
+
+@pytest.mark.parametrize("place", [RESOURCE, SERVER, "register"])
+@pytest.mark.parametrize("fault", [faults.HANG, faults.TRICKLE])
+async def test_what_keeps_us_waiting_ends_it(mcp: Service, place: str, fault: auth.Fault):
+    mcp.server.keep_failing(place, fault)
+    mcp.errands.limit = timedelta(milliseconds=100)
+    install = await mcp.begin()
+    with pytest.raises(connections.InstallFailed):
+        await mcp.visit(install)
+    assert (await mcp.desk.fetch(ANN, install.install_id)).reason is Reason.SERVICE_FAILED
+
+
+async def test_a_door_that_says_nothing_is_passed_by(mcp: Service):
+    """What it would say stands in a well-known place, too."""
+    mcp.server.fail("mcp", faults.CUT)
+    assert (await mcp.connect()).subject == PERSON
 
 
 async def test_another_issuer_at_the_callback_gets_no_code(mcp: Service):

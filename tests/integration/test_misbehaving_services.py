@@ -15,12 +15,17 @@ from interlock.connections import Reason, State
 
 pytestmark = pytest.mark.anyio
 
-SOON = timedelta(milliseconds=100)
 METADATA = "http://169.254.169.254/latest/meta-data"
 
 
 def declare(provider: Service, **more: Any) -> None:
     provider.declare(sdk.oauth2(authorize_url="/authorize", token_url="/token", scopes=["read"], **more))
+
+
+def patience(fault: auth.Fault) -> timedelta:
+    """Short where it runs out."""
+    waits = fault in (faults.HANG, faults.HANG_WHEN_DONE, faults.TRICKLE)
+    return timedelta(milliseconds=100) if waits else connections.Errands.limit
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ async def test_what_is_no_answer_ends_the_install_and_nothing_else(
     standing = await provider.connect()
     query = await provider.visit(install := await provider.begin())
     provider.server.fail("token", fault)
-    provider.errands.limit = SOON
+    provider.errands.limit = patience(fault)
     with pytest.raises(connections.InstallFailed, match="acme was not connected") as caught:
         await provider.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
     assert caught.value.details == {"reason": reason.value}
@@ -67,7 +72,7 @@ async def test_what_is_no_answer_degrades_until_there_is_one(provider: Service, 
     made = await provider.connect()
     provider.clock.advance(3500)
     provider.server.fail("token", fault)
-    provider.errands.limit = SOON
+    provider.errands.limit = patience(fault)
     after = await provider.refreshing.refresh(ANN, "acme")
     assert (after.state, after.reason) == (State.DEGRADED, reason)
     assert after.current_credential_id == made.current_credential_id
@@ -77,7 +82,7 @@ async def test_what_is_no_answer_degrades_until_there_is_one(provider: Service, 
     assert [each.type.value for each in provider.heard] == ["connected", "degraded", "refreshed", "recovered"]
 
 
-@pytest.mark.parametrize("fault", [faults.HANG_WHEN_DONE, faults.TRICKLE, faults.CUT_HALF_WAY])
+@pytest.mark.parametrize("fault", [faults.CUT_WHEN_DONE, faults.CUT_HALF_WAY])
 async def test_an_answer_that_was_on_its_way_is_asked_for_once_more_and_then_by_a_person(
     provider: Service, fault: auth.Fault
 ):
@@ -86,9 +91,7 @@ async def test_an_answer_that_was_on_its_way_is_asked_for_once_more_and_then_by_
     await provider.connect()
     provider.clock.advance(3500)
     provider.server.fail("token", fault)
-    provider.errands.limit = SOON
     assert (await provider.refreshing.refresh(ANN, "acme")).state is State.DEGRADED
-    provider.errands.limit = connections.Errands.limit
     after = await provider.refreshing.refresh(ANN, "acme")
     assert (after.state, after.reason) == (State.REAUTH_REQUIRED, "refresh_outcome_unknown")
 

@@ -65,6 +65,7 @@ def read_client(settings: Settings, connector_id: str) -> "connections.exchange.
     key, chain = (None if name is None else Secret(read_text(settings.folder / name, what)) for name, what in files)
     return connections.exchange.Client(
         client_id=said.client_id,
+        issuer=said.issuer,
         secret=secret,
         key=key,
         key_id=said.key_id,

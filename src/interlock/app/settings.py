@@ -122,10 +122,12 @@ class ExecutionSettings(Part):
 
 
 class OAuthSettings(Part):
-    """Our client at a service, as it was registered there by hand. The secret stands in an environment variable or a file, the
+    """Our client at a service, as it was registered there by hand; `issuer` is the authorization server, where only the service
+    names it, as MCP servers do. The secret stands in an environment variable or a file, the
     key (PEM) that signs assertions or goes with the certificate in files; none is stored."""
 
     client_id: str
+    issuer: _Address | None = None
     client_secret_env: str | None = None
     client_secret_file: str | None = None
     private_key_file: str | None = None

@@ -144,7 +144,7 @@ async def _in_a_browser(il: "app.Interlock", begun: "connections.Begun", wish: W
         await _show(pages.address(begun.link), wish)
         ended = await il.connections.installs.wait(begun.install.install_id)
     if ended.reason is not None:
-        raise connections.InstallFailed(wish.connector, ended.reason)
+        raise connections.InstallFailed(wish.connector, ended.reason, issuer=ended.issuer)
     assert ended.connection_id is not None  # it was completed
     return await il.connections.fetch(ended.connection_id)
 

@@ -50,7 +50,6 @@ from interlock.connections.errors import (
     ServiceMismatch,
     SubjectMismatch,
     WrongConnector,
-    next_step,
 )
 from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
@@ -82,6 +81,7 @@ from interlock.connections.ports import (
     Standing,
 )
 from interlock.connections.probing import Probed, probe
+from interlock.connections.reconnecting import next_step
 from interlock.connections.refreshing import Refreshing
 from interlock.connections.revoking import Revoker, Revoking
 from interlock.connections.sealing import binding_of as credential_binding

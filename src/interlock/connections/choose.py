@@ -8,6 +8,7 @@ from typing import Final
 from interlock.connections import errors
 from interlock.connections.model import Connection, Resolved, State
 from interlock.connections.ports import Standing
+from interlock.connections.reconnecting import reconnect
 from interlock.connections.transitions import USABLE
 from interlock.kernel import ConnectionError_
 
@@ -49,7 +50,7 @@ def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], no
     check_state(connection)
     if credential is None or credential.ciphertext is None:
         raise errors.ReauthRequired(
-            f"connection {connection.name!r} has no credential", next_step=errors.reconnect(connection)
+            f"connection {connection.name!r} has no credential", next_step=reconnect(connection)
         )
     if credential.expires_at is not None and credential.expires_at <= now:
         raise errors.ConnectionExpired(connection, credential.expires_at)
@@ -72,5 +73,5 @@ def check_state(connection: Connection) -> None:
         because = f": {connection.reason}" if connection.reason else ""
         raise _REFUSALS[connection.state](
             f"connection {connection.name!r} is {connection.state.replace('_', ' ')}{because}",
-            next_step=None if connection.state is State.INSTALLING else errors.reconnect(connection),
+            next_step=None if connection.state is State.INSTALLING else reconnect(connection),
         )

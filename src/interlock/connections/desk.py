@@ -161,6 +161,8 @@ class Desk:
             url = exchange.authorization_url(grant, {**self._steps.known(settled, profile, secrets), **texts})
         except (errors.GrantRefused, errors.ErrandFailed) as error:
             raise await self._steps.failed(install, reason_of(error)) from error
+        except errors.InstallFailed as error:
+            raise await self._steps.failed(replace(install, issuer=error.issuer), error.reason) from error
         holds = await self._steps.sealed(settled, {**secrets, "code_verifier": verifier})
         assert holds.sealed is not None
         await self._steps.step(

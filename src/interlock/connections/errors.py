@@ -1,15 +1,16 @@
 """What can go wrong with a connection, a credential or a lease."""
 
 import difflib
-import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
 
 from interlock import plane, sdk
 from interlock.connections.installs import Reason
-from interlock.connections.model import Connection, ManagementMode, SourceKind, State
+from interlock.connections.model import Connection
+from interlock.connections.reconnecting import reconnect
 from interlock.kernel import (
+    JSON,
     ConflictError,
     ConnectionError_,
     Fault,
@@ -22,31 +23,6 @@ from interlock.kernel import (
 )
 
 _RECONNECT = "Connect the service again: `interlock connect CONNECTOR`."
-
-
-def reconnect(connection: Connection) -> str:
-    """How this connection is given a new credential."""
-    name = "" if connection.name == connection.connector_id else f" --name {shlex.quote(connection.name)}"
-    command = f"interlock connect {connection.connector_id}{name}"
-    if connection.secret_source is not SourceKind.STORED:
-        kind, places = connection.secret_source.value, connection.source or {}
-        named = [f"{field}={kind}:{place}" if len(places) > 1 else f"{kind}:{place}" for field, place in places.items()]
-        given = "".join(f" --from {shlex.quote(each)}" for each in named)
-        return f"Put a valid credential where it is read from, and connect the service again: `{command}{given}`."
-    if connection.management_mode in (ManagementMode.HOSTED, ManagementMode.PROVIDER_APP):
-        return f"Connect the service again: `{command}`."
-    return f"Connect the service again: `{command} --token-env NAME`."
-
-
-def next_step(connection: Connection) -> str:
-    """What is to be done about a connection whose credential was refused."""
-    if connection.state is State.CONNECTED:
-        return "Ask again: the connection has another credential by now, or will have."
-    if connection.state is not State.DEGRADED:
-        return reconnect(connection)
-    due = connection.refresh.due_at
-    when = "" if due is None else f", next at {to_rfc3339(due)}"
-    return f"Ask again later: Interlock goes on trying to renew the credential ({connection.reason}){when}."
 
 
 class InvalidGrant(RequestError):
@@ -391,6 +367,11 @@ class InstallFailed(ConnectionError_):
     code = "install_failed"
     next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."
 
-    def __init__(self, connector_id: str, reason: Reason) -> None:
+    def __init__(self, connector_id: str, reason: Reason, *, issuer: str | None = None) -> None:
+        """`issuer` is who the service says gives its tokens, where that is what is wrong."""
         told = f"{connector_id} was not connected: {reason.told}"
-        super().__init__(told, next_step=reason.next_step, details={"reason": reason.value})
+        details: dict[str, JSON] = {"reason": reason.value}
+        if reason is Reason.UNCONFIRMED_ISSUER and issuer is not None:
+            told, details = f"{told}: {issuer}", {**details, "issuer": issuer}
+        super().__init__(told, next_step=reason.next_step, details=details)
+        self.reason, self.issuer = reason, issuer

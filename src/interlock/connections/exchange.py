@@ -26,9 +26,11 @@ _CONTENT: Final[Mapping[str, str]] = {"form": "application/x-www-form-urlencoded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
-    """Who we are to an authorization server. `key` signs assertions (PEM); `certificate` is a chain and its key (PEM)."""
+    """Who we are to an authorization server. `issuer` is what it is called, where the operator has said that; `key` signs
+    assertions (PEM); `certificate` is a chain and its key (PEM)."""
 
     client_id: str
+    issuer: str | None = None
     secret: Secret | None = None
     key: Secret | None = None
     key_id: str | None = None

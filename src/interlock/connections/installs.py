@@ -57,6 +57,7 @@ class Reason(StrEnum):
     TEMPORARILY_UNAVAILABLE = "temporarily_unavailable"
     UNREADABLE_ANSWER = "unreadable_answer"
     ISSUER_MISMATCH = "issuer_mismatch"
+    UNCONFIRMED_ISSUER = "unconfirmed_issuer"
     PROBE_FAILED = "probe_failed"
     SUBJECT_MISMATCH = "subject_mismatch"
     SERVICE_MISMATCH = "service_mismatch"
@@ -98,6 +99,7 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.ADDRESS_REFUSED: "the service is at an address that may not be reached from here",
     Reason.TEMPORARILY_UNAVAILABLE: "the service is not available at the moment",
     Reason.ISSUER_MISMATCH: "the answer came from somebody else than the service that was asked",
+    Reason.UNCONFIRMED_ISSUER: "the service names an authorization server that our client is not known to be registered at",
     Reason.PROBE_FAILED: "the service gave a credential, and then did not accept it",
     Reason.SUBJECT_MISMATCH: "this is another account than the one that the connection is for",
     Reason.SERVICE_MISMATCH: "the connection leads to another address of the service",
@@ -115,6 +117,10 @@ _NEXT: Final[Mapping[Reason, str]] = {
     Reason.INVALID_CLIENT: _OUR_CLIENT,
     Reason.UNAUTHORIZED_CLIENT: _OUR_CLIENT,
     Reason.MISCONFIGURED: f"`interlock connectors show CONNECTOR` shows the profile. {_OUR_CLIENT}",
+    Reason.UNCONFIRMED_ISSUER: (
+        "Find out whether our client is registered at the authorization server that is named: if it is, write that as `issuer` "
+        "under [oauth.CONNECTOR], and connect again. Until then it is shown no secret."
+    ),
     Reason.ADDRESS_REFUSED: (
         "If the address is meant, add its host:port to `egress_allow` under [execution] in interlock.toml, or to "
         "INTERLOCK_EXECUTION__EGRESS_ALLOW, which is a JSON list; then connect again."

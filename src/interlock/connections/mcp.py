@@ -28,7 +28,7 @@ async def settle(
     """The install and its secrets, with all that its requests have to know (`discovery.settled`): as they are, unless the
     profile leaves that to the service. Nothing is written but a client that was registered.
 
-    Raises GrantRefused, ErrandFailed.
+    Raises GrantRefused, ErrandFailed, InstallFailed.
     """
     profile = await means.profile(install.tenant_id, install.connector_id, install.profile_id)
     grant, base_url = profile.grant, install.base_url or profile.base_url
@@ -51,7 +51,10 @@ async def settle(
     )
     scopes = install.scopes_asked or frozenset(discovery.challenged_scopes(challenge) or found.scopes)
     install = replace(install, scopes_asked=scopes)
-    if (own := exchange.client_of({**install.params, **secrets}) or means.client(install.connector_id)) is not None:
+    given = exchange.client_of({**install.params, **secrets})
+    if (own := given or means.client(install.connector_id)) is not None:
+        if given is None and own.issuer != server.issuer:  # whoever the service names would get to see our secret
+            raise errors.InstallFailed(install.connector_id, Reason.UNCONFIRMED_ISSUER, issuer=server.issuer)
         way = discovery.way_of(server, own)
     elif grant.registration == "metadata" and server.takes_metadata and grant.client_metadata_url is not None:
         way = "none"

@@ -107,7 +107,7 @@ class Steps:
         if (forgotten := install.oauth_client_id) is not None and reason in _CLIENT_UNKNOWN:
             means = self._means
             await means.store.write(lambda tx: means.clients.forget(tx, install.tenant_id, forgotten))
-        return errors.InstallFailed(install.connector_id, reason)
+        return errors.InstallFailed(install.connector_id, reason, issuer=install.issuer)
 
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
         """The install, holding these secrets."""

@@ -1,0 +1,31 @@
+"""What whoever is asked does about a connection whose credential serves no more. Pure."""
+
+import shlex
+
+from interlock.connections.model import Connection, ManagementMode, SourceKind, State
+from interlock.kernel import to_rfc3339
+
+
+def reconnect(connection: Connection) -> str:
+    """How this connection is given a new credential."""
+    name = "" if connection.name == connection.connector_id else f" --name {shlex.quote(connection.name)}"
+    command = f"interlock connect {connection.connector_id}{name}"
+    if connection.secret_source is not SourceKind.STORED:
+        kind, places = connection.secret_source.value, connection.source or {}
+        named = [f"{field}={kind}:{place}" if len(places) > 1 else f"{kind}:{place}" for field, place in places.items()]
+        given = "".join(f" --from {shlex.quote(each)}" for each in named)
+        return f"Put a valid credential where it is read from, and connect the service again: `{command}{given}`."
+    if connection.management_mode in (ManagementMode.HOSTED, ManagementMode.PROVIDER_APP):
+        return f"Connect the service again: `{command}`."
+    return f"Connect the service again: `{command} --token-env NAME`."
+
+
+def next_step(connection: Connection) -> str:
+    """What is to be done about a connection whose credential was refused."""
+    if connection.state is State.CONNECTED:
+        return "Ask again: the connection has another credential by now, or will have."
+    if connection.state is not State.DEGRADED:
+        return reconnect(connection)
+    due = connection.refresh.due_at
+    when = "" if due is None else f", next at {to_rfc3339(due)}"
+    return f"Ask again later: Interlock goes on trying to renew the credential ({connection.reason}){when}."
