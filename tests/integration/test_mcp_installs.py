@@ -16,7 +16,7 @@ from interlock import connections, sdk
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.connections import InstallState, Reason
-from interlock.kernel import Tx
+from interlock.kernel import Secret, Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -160,6 +160,17 @@ async def test_the_operators_client_is_shown_to_nobody_but_its_own_server(mcp: S
     assert "`issuer` under [oauth.CONNECTOR]" in caught.value.next_step
     assert (await mcp.desk.fetch(ANN, install.install_id)).issuer == mcp.server.url
     assert mcp.server.calls["authorize"] == mcp.server.calls["token"] == mcp.server.calls["register"] == 0
+
+
+async def test_another_client_of_the_operators_is_not_shown_where_tokens_came_from(mcp: Service):
+    mcp.client = replace(CLIENT, issuer=mcp.server.url)
+    await mcp.connect()
+    mcp.client = replace(CLIENT, issuer="https://auth.acme.dev", secret=Secret("of-another-server"))
+    mcp.clock.advance(3500)
+    after = await mcp.refreshing.refresh(ANN, "acme")
+    assert (after.state, after.reason) == (connections.State.DEGRADED, "refresh_misconfigured")
+    await mcp.accounts.revoke(ANN, "acme", "done")
+    assert (mcp.server.calls["token"], mcp.server.calls["revoke"]) == (1, 0)
 
 
 async def test_a_client_of_the_persons_own_goes_where_the_person_does(mcp: Service):

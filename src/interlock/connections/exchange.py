@@ -64,6 +64,12 @@ def client_of(given: sdk.fill.Values) -> Client | None:
     return Client(client_id=client_id, secret=secret, key=key, certificate=shown)
 
 
+def meant(ours: Client | None, given: sdk.fill.Values) -> Client | None:
+    """The operator's client, unless it is for another authorization server than the one that was found for these values."""
+    asked = given.get("mcp.issuer")
+    return ours if ours is None or asked in (None, ours.issuer) else None
+
+
 def known(
     profile: sdk.AuthProfile,
     given: sdk.fill.Values,

@@ -230,7 +230,7 @@ class Refreshing:
     ) -> Tokens:
         means, grant = self._means, profile.grant
         given: dict[str, sdk.fill.Value] = {**connection.params, **secrets}
-        client = exchange.client_of(given) or means.client(connection.connector_id)
+        client = exchange.client_of(given) or exchange.meant(means.client(connection.connector_id), given)
         values = exchange.known(
             profile,
             given,

@@ -97,7 +97,7 @@ class Revoker:
         asked = sdk.grants.revocation(profile.grant, held.secrets)
         assert asked is not None
         given: dict[str, sdk.fill.Value] = {**held.given, **held.secrets}
-        client = exchange.client_of(given) or self._client(held.connector_id)
+        client = exchange.client_of(given) or exchange.meant(self._client(held.connector_id), given)
         values = exchange.known(
             profile,
             given,

@@ -145,7 +145,7 @@ class Steps:
 
     def client(self, install: Install, given: Mapping[str, sdk.fill.Value]) -> Client | None:
         """The OAuth client: the one that was given with the fields, else the operator's."""
-        return exchange.client_of(given) or self._means.client(install.connector_id)
+        return exchange.client_of(given) or exchange.meant(self._means.client(install.connector_id), given)
 
     async def ask(
         self,
