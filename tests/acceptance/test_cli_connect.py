@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import httpx2
 import pytest
 
 import token_server
-from fix_cli import COMMAND, Shell
-from fix_consent import agree, waiting
+from fix_cli import COMMAND, Shell, Told
+from fix_consent import Waiting, agree, person, waiting
 
 
 def test_a_person_agrees_in_the_browser(acme: Shell, server: token_server.TokenServer, warm: Path):
@@ -69,6 +70,46 @@ def test_a_command_that_is_interrupted_while_it_waits_for_a_device_ends_the_inst
         assert command.end().code == 130
     with closing(sqlite3.connect(acme.store)) as store:
         assert store.execute("select state, reason from installs").fetchall() == [("cancelled", "cancelled")]
+
+
+def test_whatever_becomes_of_connecting_again_the_connection_serves_until_it_is_replaced(
+    acme: Shell, server: token_server.TokenServer, warm: Path
+):
+    made = acme.good("connect", "acme", "--profile", "client_credentials", "--secret-env", "client_id=ACME_ID",
+                     "--secret-env", "client_secret=ACME_SECRET")  # fmt: skip
+
+    def serves() -> bool:
+        shown = acme.good("connections", "show", "acme")
+        return shown["revision"] == made["revision"] and acme.run("invoke", "acme.me.fetch").code == 0
+
+    def again(ends: Callable[[Waiting], object], *, program: Path = warm / "interlock") -> Told:
+        with waiting(acme, "connect", "acme", "--no-browser", "--json", program=program) as command:
+            ends(command)
+            told = command.end()
+        server.denies, server.subject = None, "octo"
+        return told
+
+    def comes_back(command: Waiting) -> None:
+        agree(server, command.told("open"))
+
+    def gives_up(command: Waiting) -> None:
+        link = command.told("open")
+        server.redirect_uri = link.partition("/connect/")[0] + "/oauth/callback"
+        with person() as somebody:
+            assert "octo" in somebody.come_back(somebody.leave(link)).text  # proven, and not yet joined
+        assert serves()
+        command.process.send_signal(signal.SIGINT)
+
+    assert again(gives_up, program=COMMAND).code == 130
+    assert serves()
+    server.denies = "access_denied"
+    assert again(comes_back).error["details"]["reason"] == "access_denied"
+    server.subject = "mallory"
+    assert again(comes_back).error["details"]["reason"] == "subject_mismatch"
+    assert serves()
+    replaced = again(comes_back).json
+    assert (replaced["connection_id"], replaced["management_mode"]) == (made["connection_id"], "hosted")
+    assert replaced["current_credential_id"] != made["current_credential_id"]
 
 
 def test_a_device_that_nobody_uses_is_told_in_a_sentence(acme: Shell, server: token_server.TokenServer, warm: Path):
