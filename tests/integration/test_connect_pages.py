@@ -16,6 +16,7 @@ import anyio.to_thread
 import httpx2
 import pytest
 
+import auth_server as auth
 import token_server
 from fix_connector import connector
 from interlock import Interlock, connections, sdk, server
@@ -62,7 +63,8 @@ class Place:
         return self.browsers[-1]
 
     async def link(self, caller: Caller = ANN, **more: Any) -> str:
-        begun = await self.il.as_caller(caller).connections.installs.begin("acme", profile="oauth2", **more)
+        asked: dict[str, Any] = {"profile": "oauth2", **more}
+        begun = await self.il.as_caller(caller).connections.installs.begin("acme", **asked)
         return self.pages.address(begun.link)
 
     async def go(self, browser: httpx2.AsyncClient, link: str) -> str:
@@ -85,23 +87,31 @@ class Place:
 
 @asynccontextmanager
 async def opened(
-    service: token_server.TokenServer, folder: Path, monkeypatch: pytest.MonkeyPatch, origin: str = ORIGIN
+    service: token_server.TokenServer,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    origin: str = ORIGIN,
+    *,
+    also: tuple[str, sdk.Draft] | None = None,
 ) -> AsyncGenerator[Place]:
+    """`also`: another profile, at another service."""
     service.begin_anew()
     service.redirect_uri = f"{origin}/oauth/callback"
     monkeypatch.setenv("ACME_SECRET", token_server.CLIENT_SECRET)
     usual: dict[str, Any] = {"base_url": service.url, "probe": sdk.probe("/me", subject="/login"), "scopes": ["repo"]}
-    auth = [
+    profiles = [
         sdk.oauth2(authorize_url="/authorize", token_url="/token", issuer=service.url, **usual),
         sdk.device(device_url="/device", token_url="/token", **usual),
+        *([{**also[1], "base_url": also[0]}] if also else []),
     ]
+    hosts = [urlsplit(each).netloc for each in (service.url, *(also or ())[:1])]
     settings = Settings(
         store=":memory:",
         folder=folder,
-        execution=ExecutionSettings(egress_allow=(urlsplit(service.url).netloc,)),
+        execution=ExecutionSettings(egress_allow=tuple(hosts)),
         oauth={"acme": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env="ACME_SECRET")},
     )
-    manifest, clock = connector(auth=auth).manifest, Hands()
+    manifest, clock = connector(auth=profiles).manifest, Hands()
     async with Interlock.open(settings=settings, connectors=[manifest], clock=clock, background=False) as il:
         place = Place(il, server.ConnectPages(il, origin=origin), service, clock)
         yield place
@@ -258,6 +268,32 @@ async def test_what_is_not_there_is_a_page_too(place: Place):
 async def test_a_link_for_a_device_opens_no_browser(place: Place):
     begun = await place.il.connections.installs.begin("acme", profile="device")
     assert (await place.browser().get(place.pages.address(begun.link))).status_code == 400
+
+
+async def test_an_mcp_server_is_connected_on_the_pages(
+    running_token_server: token_server.TokenServer,
+    auth_server: auth.AuthServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Who will ask the person is known only when the server was asked, so the first page names the server."""
+    auth_server.books.clients["client-1"].redirect_uris = (f"{ORIGIN}/oauth/callback",)
+    profile = sdk.mcp_oauth(resource="/mcp", probe=sdk.probe("/mcp", subject="/login"))
+    async with opened(running_token_server, tmp_path, monkeypatch, also=(auth_server.url, profile)) as place:
+        browser, link = place.browser(), await place.link(profile="mcp")
+        assert f"Go on to <bdi>{urlsplit(auth_server.url).netloc}</bdi>" in (await browser.get(link)).text
+        await place.agree(browser, await browser.get(await place.go(browser, link)))
+        assert await place.connected() == ["acme"]
+
+
+async def test_a_github_app_is_installed_from_the_pages(
+    running_token_server: token_server.TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    profile = sdk.github_app(install_url="https://apps.example/acme/new")
+    async with opened(running_token_server, tmp_path, monkeypatch, also=("https://api.example:443", profile)) as place:
+        browser, link = place.browser(), await place.link(profile="github_app")
+        assert "Go on to <bdi>apps.example</bdi>" in (await browser.get(link)).text
+        assert 'href="https://apps.example/acme/new?state=' in (await browser.post(link)).text
 
 
 async def test_a_store_that_is_gone_makes_the_server_unwell(place: Place):

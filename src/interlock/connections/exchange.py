@@ -164,6 +164,21 @@ def authorization_url(grant: sdk.grants.AuthorizationCode | sdk.grants.GithubApp
     return f"{url}{'&' if '?' in url else '?'}{urlencode(filled, quote_via=quote)}"
 
 
+def page(grant: sdk.grants.Grant, values: sdk.fill.Values) -> str | None:
+    """Where a person's browser is led to agree; None if it is led nowhere. Of an MCP server, which says itself who will ask
+    the person, it is the server's own address. Raises GrantRefused."""
+    match grant:
+        case sdk.grants.AuthorizationCode():
+            template = grant.authorize_url
+        case sdk.grants.GithubApp():
+            template = grant.install_url
+        case sdk.grants.McpOAuth():
+            template = grant.resource or "/"
+        case _:
+            template = None
+    return None if template is None else address(template, values)
+
+
 def service(profile: sdk.AuthProfile, given: sdk.fill.Values) -> str | None:
     """Where the service lives, for whom that depends on what was given; None if it is the profile's own address. Raises
     GrantRefused."""

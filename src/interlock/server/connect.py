@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from interlock import connections, kernel, sdk
+from interlock import connections, kernel
 from interlock.server import html
 from interlock.server.bodies import read_body
 from interlock.server.errors import RequestTooLarge, RequestTooSlow, WrongHost
@@ -180,22 +180,14 @@ class ConnectPages(Door):
         return found.display_name
 
     async def _host_of(self, install: connections.Install) -> str:
-        """Where the person will be asked; an MCP server itself, which says only later who asks for it. Raises
-        InstallUnsupported."""
+        """Where the person will be asked. Raises InstallUnsupported, GrantRefused."""
         declared = (await self._il.catalog.fetch_connector_for(install.tenant_id, install.connector_id)).auth
         profile = next((each for each in declared if each.profile_id == install.profile_id), None)
-        if profile is None or profile.install != "browser":
-            raise connections.InstallUnsupported(f"install {install.install_id} needs no browser")
-        match profile.grant:
-            case sdk.grants.AuthorizationCode(authorize_url=place):
-                pass
-            case sdk.grants.GithubApp(install_url=place) | sdk.grants.McpOAuth(resource=place):
-                pass
-            case _:
-                place = None
-        base_url = install.base_url or profile.base_url
-        values = {**install.params, "base_url": base_url}
-        return urlsplit(base_url if place is None else connections.exchange.address(place, values)).netloc
+        if profile is not None:
+            values = {**install.params, "base_url": install.base_url or profile.base_url}
+            if (address := connections.exchange.page(profile.grant, values)) is not None:
+                return urlsplit(address).netloc
+        raise connections.InstallUnsupported(f"install {install.install_id} needs no browser")
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
