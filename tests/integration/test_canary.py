@@ -1,22 +1,17 @@
 """A planted secret turns up nowhere: not in rows, files, logs, errors, packets, nor in the reprs of what is in memory."""
 
-import base64
-import gc
 import json
-import logging
-import traceback
-import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import pytest
 
 from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, connector, run_of
+from fix_canary import Listener, Shown, canaries, files, forms, rendered, reprs
 from fix_parrot import Answer, Heard, Parrot
 from interlock import connections, runs, sdk
 from interlock.app import open_keychain
@@ -24,18 +19,8 @@ from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
 
-FORMS = {
-    "plain": TOKEN,
-    "base64": base64.b64encode(TOKEN.encode()).decode(),
-    "basic": base64.b64encode(f"octo:{TOKEN}".encode()).decode(),
-    "url": quote(TOKEN, safe=""),
-    "url-lower": quote(TOKEN, safe="").replace("%2B", "%2b").replace("%2F", "%2f"),
-    "hex": TOKEN.encode().hex(),
-    "json": json.dumps(TOKEN)[1:-1].replace("/", "\\/"),
-}
-# What of each form depends on the secret alone (base64 mixes the neighbours into the edges).
-CANARIES = tuple(form[4:-4].encode() for form in FORMS.values())
-
+FORMS = forms(TOKEN)
+CANARIES = canaries([TOKEN])
 
 IN_QUERY = sdk.token_profile(
     scopes=["repo"],
@@ -66,55 +51,6 @@ def echo(form: str) -> dict[str, Answer]:
         "moved": Answer(b"", 302, {"location": f"/moved/{form}?key={form}"}),
         "limited": Answer(b'{"message": "secondary rate limit for ' + form.encode() + b'"}', 403),
     }
-
-
-class Listener(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record) + repr(record.__dict__))
-
-
-class Shown(list[str]):
-    """What was shown. It is itself a local of the frames that are rendered into it."""
-
-    def __repr__(self) -> str:
-        return "Shown"
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    handler, root = Listener(), logging.getLogger()
-    before = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(before)
-
-
-def rendered(error: BaseException) -> str:
-    return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
-
-
-def reprs(root: object) -> Iterator[str]:
-    """Of everything that can be reached, but for code, and for the value inside a Secret: that must be somewhere."""
-    seen: set[int] = set()
-    stack: list[object] = [root]
-    skipped = (types.ModuleType, types.FunctionType, types.CodeType, types.FrameType, type, types.BuiltinFunctionType)
-    while stack:
-        item = stack.pop()
-        if id(item) in seen or isinstance(item, skipped):
-            continue
-        seen.add(id(item))
-        name = f"{type(item).__module__}.{type(item).__qualname__}"
-        if name.startswith("interlock"):
-            yield repr(item)
-        if name not in ("interlock.kernel.secret.Secret", "interlock.kernel.redaction.Redactor"):
-            stack.extend(gc.get_referents(item))
 
 
 async def everything(
@@ -210,10 +146,6 @@ async def rotated(world: World) -> list[str]:
         shown.extend([repr(await chain.rotate_signing()), repr(await chain.rotate_root())])
         shown.extend([repr(await chain.status()), repr(await chain.list())])
     return shown
-
-
-def files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
