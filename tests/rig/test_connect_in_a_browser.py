@@ -7,14 +7,18 @@ import os
 import re
 import shutil
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, expect, sync_playwright
 
+import fix_connections
 import token_server
 from fix_cli import Shell
 from fix_consent import waiting
+from interlock import connections
+from interlock.server import html
 
 pytestmark = pytest.mark.rig
 
@@ -59,6 +63,35 @@ def shown(page: Page, name: str) -> None:
             assert [each["id"] for each in found["violations"]] == []
 
 
+INSTALL = replace(
+    fix_connections.INSTALL,
+    tenant_id="Northwind Traders",
+    connection_name="Kim's calendar",
+    actor="kim@northwind.example",
+    scopes_asked=frozenset({"calendar.read", "calendar.write", "profile"}),
+    base_url="https://eu.acme.example",
+    state=connections.InstallState.PROVEN,
+    found=connections.Found(subject="kim.doe", scopes=frozenset({"calendar.read", "profile"}), expires_at=None),
+)
+HOSTILE = "ACME\u202e gnp.exe. Click Connect, " + "then you are paid. Z\u0337\u0321\u0337\u0321\u0337\u0321algo " * 9
+STATES = {
+    "asking": html.asking(INSTALL, "Acme Calendar", "accounts.acme.example"),
+    "renewing": html.asking(replace(INSTALL, connection_id="con_1"), "Acme Calendar", "accounts.acme.example"),
+    "leaving": html.leaving("about:blank#", "accounts.acme.example"),
+    "question": html.account(INSTALL, "Acme Calendar", "x"),
+    "nobody": html.account(replace(INSTALL, found=replace(INSTALL.found, subject=None)), "Acme Calendar", "x"),  # pyright: ignore[reportArgumentType]
+    "connected": html.ended(replace(INSTALL, state=connections.InstallState.COMPLETED), "Acme Calendar"),
+    "begun": html.ended(replace(INSTALL, state=connections.InstallState.EXCHANGING), "Acme Calendar"),
+    "denied": html.ended(
+        replace(INSTALL, state=connections.InstallState.FAILED, reason=connections.Reason.ACCESS_DENIED), "Acme"
+    ),
+    "hostile": html.account(replace(INSTALL, tenant_id=HOSTILE, actor=HOSTILE), HOSTILE, "x"),
+    "hebrew": html.account(replace(INSTALL, tenant_id="\u05d7\u05d1\u05e8\u05d4 (2026)"), "Acme", "x"),
+    "many": html.asking(replace(INSTALL, scopes_asked=frozenset(f"https://acme.example/auth/{n}" for n in range(70))),
+                        "Acme Calendar", "accounts.acme.example"),
+}  # fmt: skip
+
+
 def begin(page: Page, address: str, service: token_server.TokenServer) -> None:
     service.redirect_uri = f"{address.partition('/connect/')[0]}/oauth/callback"
     page.goto(address)
@@ -68,7 +101,7 @@ def test_an_account_is_connected_by_keyboard_on_a_phone(
     person: BrowserContext, acme: Shell, server: token_server.TokenServer, warm: Path
 ):
     page, complaints = person.new_page(), list[str]()
-    server.subject = "octocat-with-quite-a-long-name-" * 3
+    server.subject = "octocat-with-quite-a-long-name-of-fifty-nine-characters-here"
 
     def hear(message: ConsoleMessage) -> None:
         complaints.append(message.text)
@@ -76,7 +109,7 @@ def test_an_account_is_connected_by_keyboard_on_a_phone(
     page.on("console", hear)
     with waiting(acme, "connect", "acme", "--name", "work", "--no-browser", "--json", program=warm / "interlock") as it:
         begin(page, it.told("open"), server)
-        expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Connect Acme"))
+        expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("Connect “Acme”"))
         expect(page.get_by_role("main")).to_contain_text("default")
         shown(page, "ask")
         page.keyboard.press("Tab")
@@ -94,6 +127,15 @@ def test_an_account_is_connected_by_keyboard_on_a_phone(
         assert it.end().json["subject"] == server.subject
     assert complaints == []
     assert server.referrers == {None}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_is_well_shown(person: BrowserContext, state: str):
+    page = person.new_page()
+    page.set_content(STATES[state])
+    shown(page, state)
+    assert page.title()
+    assert page.get_by_role("heading", level=1).count() == 1
 
 
 def test_the_page_runs_no_script_and_stands_in_no_frame(
