@@ -144,6 +144,11 @@ class Shell:
         head, _, _ = path.read_text().partition("\n[policy]\n")
         path.write_text(f"{head}\n{policy}")
 
+    def let_through(self, *capabilities: str) -> None:
+        """Add a rule that allows them."""
+        with (self.folder / "interlock.toml").open("a") as file:
+            file.write(f'\n[[policy.rules]]\nid = "let"\nthen = "allow"\ncapability = {json.dumps(capabilities)}\n')
+
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[github.GitHub]:

@@ -45,8 +45,18 @@ def test_what_goes_wrong_is_told(shell: Shell):
     assert shell.run("providers", "import", "nothing.yaml", "--json").error["code"] == "file_refused"
 
 
+def test_a_request_of_ones_own_is_let_through_by_its_name_only(shell: Shell):
+    held = shell.run("proxy", "github", "GET", "/user")
+    assert held.code == 4
+    assert 'capability = "github.proxy.get"' in held.out
+    shell.let_through("github.proxy.get", "provider_acme.proxy.*")
+    assert shell.good("proxy", "github", "GET", "/user")["output"]["status"] == 200
+    assert shell.run("proxy", "github", "POST", "/user", "--data", "{}").code == 4
+    assert "provider_acme" not in shell.run("doctor").out
+
+
 def test_a_request_of_ones_own_is_a_run(shell: Shell):
-    shell.connect()
+    shell.let_through("*.proxy.get")
     told = shell.run(
         "proxy", "github", "GET", f"/repos/{REPOSITORY}/issues?state=all", "--query", "per_page=1", "--json"
     )
@@ -76,6 +86,7 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
     }
     (shell.folder / "providers.json").write_text(json.dumps({"acme": entry}))
     shell.good("providers", "import", "providers.json", "--format", "nango")
+    shell.let_through("provider_acme.proxy.get")
     line = ("connect", "provider_acme", "--field", "site=eu-central", "--name", "acme")
     refused = shell.run(*line, "--secret-env", "api_key=NOWHERE", "--json")
     assert refused.error["code"] == "token_missing"
@@ -90,7 +101,7 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
 
 
 def test_what_a_request_may_not_say(shell: Shell):
-    shell.connect()
+    shell.let_through("*.proxy.get")
     for arguments, code in (
         (("GET", "https://evil.dev/"), "invalid_input"),
         (("GET", "//evil.dev/"), "invalid_input"),

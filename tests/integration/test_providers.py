@@ -11,13 +11,16 @@ import pytest
 
 import token_server
 from fix_installs import BROWSER
-from interlock import Interlock, catalog, runs, sdk
+from interlock import Interlock, catalog, policy, runs, sdk
 from interlock.app import Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
 from interlock.connections import ProbeFailed, State
 from interlock.kernel import Caller, RequestError
 
 pytestmark = pytest.mark.anyio
+
+
+LETS_GETS = policy.Policy(rules=(policy.Rule(rule_id="gets", then=policy.Effect.ALLOW, capability=("*.proxy.get",)),))
 
 
 def catalogue(url: str) -> bytes:
@@ -57,7 +60,7 @@ def settings(server: token_server.TokenServer, folder: Path) -> Settings:
 
 async def test_every_way_of_an_imported_provider_connects(server: token_server.TokenServer, tmp_path: Path):
     given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
-    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+    async with Interlock.open(settings=settings(server, tmp_path), policy=LETS_GETS) as il:
         found = await il.providers.import_catalogue(catalogue(server.url), form="nango")
         assert found.totals[catalog.Coverage.FULL] == 4
         installs, uri = il.connections.installs, server.redirect_uri
@@ -96,7 +99,7 @@ async def test_every_way_of_an_imported_provider_connects(server: token_server.T
 
 
 async def test_what_a_request_says_besides_its_credential(server: token_server.TokenServer, tmp_path: Path):
-    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+    async with Interlock.open(settings=settings(server, tmp_path), policy=LETS_GETS) as il:
         await il.providers.import_catalogue(catalogue(server.url), form="nango")
         given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
         made = await il.connections.installs.connect("provider_acme_program", given)
@@ -116,7 +119,7 @@ async def test_what_a_request_says_besides_its_credential(server: token_server.T
 
 
 async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_path: Path):
-    async with Interlock.open(settings=settings(server, tmp_path)) as il:
+    async with Interlock.open(settings=settings(server, tmp_path), policy=LETS_GETS) as il:
         await il.providers.import_catalogue(catalogue(server.url), form="nango", only=["acme_key"])
         other = il.as_caller(Caller(tenant_id="other", actor="somebody"))
         with pytest.raises(RequestError, match="by whoever opened Interlock"):
@@ -125,3 +128,17 @@ async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_p
             await other.connections.connect_token("provider_acme_key", "a-key-of-somebody")
         with pytest.raises(catalog.UnknownProvider, match="did you mean acme_key"):
             await il.connections.connect_token("provider_acme_keys", "a-key-of-somebody")
+
+
+async def test_a_rule_for_another_provider_is_no_typo(server: token_server.TokenServer, tmp_path: Path):
+    deny = policy.Rule(rule_id="not", then=policy.Effect.DENY, capability=("provider_acme_shown.*",))
+    strict = policy.Policy(rules=(*LETS_GETS.rules, deny))
+    twin = catalogue(server.url).replace(b"acme-shown", b"acme-shows")
+    async with Interlock.open(settings=settings(server, tmp_path), policy=strict) as il:
+        await il.providers.import_catalogue(twin, form="nango", only=["acme-shows"])
+        key = await il.connections.connect_token("provider_acme_shows", "a-key-of-somebody", name="key")
+        with pytest.raises(policy.RuleAstray, match="did you mean"):
+            await il.proxy(key.name, "GET", "/nothing")
+        await il.providers.import_catalogue(catalogue(server.url), form="nango")
+        with pytest.raises(sdk.OperationFailed):
+            await il.proxy(key.name, "GET", "/nothing")

@@ -108,7 +108,10 @@ def _strays(settings: Settings, judged: policy.Policy) -> list[policy.Stray]:
     there = [f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in each.operations]
     there += [f"{each.connector_id}.{one.operation_id}" for each in known.connectors for one in sdk.PROXIES]
     loaded = {each.connector_id for each in known.connectors}
-    return list(policy.find_strays(judged.rules, there, elsewhere=known.connector_ids - loaded))
+    # Providers are in the store: each is looked over when it is called.
+    named = {each.partition(".")[0] for rule in judged.rules for each in (*rule.capability, *rule.connector)}
+    providers = {each for each in named if each.startswith(sdk.PROVIDER_PREFIX)}
+    return list(policy.find_strays(judged.rules, there, elsewhere=(known.connector_ids - loaded) | providers))
 
 
 def _connectors(settings: Settings) -> Iterator[Check]:

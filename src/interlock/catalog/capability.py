@@ -22,6 +22,11 @@ class Capability:
     def __repr__(self) -> str:
         return f"Capability({self.capability_id!r}, {self.connector_version!r})"
 
+    @property
+    def is_proxy(self) -> bool:
+        """Whether its callers make up the request."""
+        return self.operation.http is not None and self.operation.http.proxied
+
     def validate_input(self, value: JSON) -> None:
         """Raises InvalidInput with every mismatch."""
         if mismatches := self._input(value):

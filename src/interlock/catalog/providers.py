@@ -109,9 +109,13 @@ class Providers:
         """The tenant's provider of that name. Raises UnknownProvider with the nearest names."""
         found = await self._store.read(lambda tx: self._records.find(tx, tenant_id, provider_id))
         if found is None:
-            names = await self._store.read(lambda tx: self._records.list_names(tx, tenant_id))
+            names = await self.list_names(tenant_id)
             raise UnknownProvider(provider_id, difflib.get_close_matches(provider_id[:100], names, n=3, cutoff=0.5))
         return found
+
+    async def list_names(self, tenant_id: str) -> Sequence[str]:
+        """The names of all of the tenant's providers."""
+        return await self._store.read(lambda tx: self._records.list_names(tx, tenant_id))
 
     async def fetch_manifest(self, tenant_id: str, connector_id: str) -> sdk.Manifest:
         """The tenant's provider, as the connector of that id. Raises UnknownProvider."""

@@ -52,6 +52,12 @@ reason = "nothing is deleted from here"
 # then = "allow"
 # capability = "github.comment.*"
 
+# A request of one's own (`interlock proxy`) may do anything, a GET too: only a rule that names it lets it through.
+# [[policy.rules]]
+# id = "look-around"
+# then = "allow"
+# capability = "github.proxy.get"
+
 # A budget is shared by every process on this store; a call over it is shed.
 # [[budgets]]
 # name = "github-writes"

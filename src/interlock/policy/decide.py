@@ -53,6 +53,15 @@ class _Prepared(NamedTuple):
     rule: Rule
     reason: Reason
     conditions: tuple[tuple[str, str, float], ...]
+    proxies: re.Pattern[str] | None
+    """The patterns with which the rule names proxies."""
+
+    def permits(self, facts: Facts) -> bool:
+        """Whether the rule speaks for such a call: one that allows does so for a request that a caller makes up only if it
+        names it. Whoever lets all reads pass knows what capabilities read, and not what any path at a service does."""
+        if not facts.proxied or self.rule.then is not Effect.ALLOW:
+            return True
+        return self.proxies is not None and self.proxies.match(facts.capability_id) is not None
 
     def failed(self, facts: Facts) -> list[str]:
         """The pressures whose condition does not hold."""
@@ -119,17 +128,19 @@ class Policy:
         while matching:
             lowest = matching & -matching
             matching ^= lowest
-            rule, reason, conditions = prepared = self._prepared[lowest.bit_length() - 1]
+            rule, reason, conditions, _ = prepared = self._prepared[lowest.bit_length() - 1]
             if conditions and prepared.failed(facts):
+                continue
+            if rule.sandbox is not None:
+                demanded.append(rule.sandbox)
+            if not prepared.permits(facts):
                 continue
             matched = True
             reasons.append(reason)
-            if rule.sandbox is not None:
-                demanded.append(rule.sandbox)
             if asking is None and rule.then is Effect.ASK:
                 asking = rule
         if not matched:
-            reasons.append(self._default_reason)
+            reasons.append(self._unmatched(facts))
         reasons.sort(key=lambda reason: _RANK[reason.effect], reverse=True)  # stable: equals stay in the rules' order
         effect = reasons[0].effect
         role, expires_after = self._review(asking) if effect is Effect.ASK else (None, None)
@@ -141,6 +152,13 @@ class Policy:
             sandbox=guard.sandbox_level(facts, demanded),
             policy_digest=self.digest,
         )
+
+    def _unmatched(self, facts: Facts) -> Reason:
+        if not facts.proxied or self.default is Effect.ALLOW:
+            return self._default_reason
+        how = f'[[policy.rules]] with then = "allow", capability = "{facts.capability_id}"'
+        text = f"only a rule that names them allows requests of one's own: {how}; the default is {self.default}"
+        return Reason(rule_id="default", effect=self.default, text=text)
 
     def _review(self, asking: Rule | None) -> tuple[str, timedelta | None]:
         if asking is None:
@@ -166,6 +184,8 @@ class Policy:
                 {"matcher": name, "wanted": prepared.rule.pressure[name], "found": facts.pressure.get(name)}
                 for name in prepared.failed(facts)
             ]
+            if not prepared.permits(facts):
+                misses.append({"matcher": "proxied", "wanted": "a capability that names it", "found": True})
             rules.append({**prepared.reason.to_json(), "matched": not misses, "misses": misses})
         return {"decision": self.decide(facts).to_json(), "facts": facts.to_json(), "rules": rules}
 
@@ -194,7 +214,8 @@ def _values(facts: Facts) -> _Values:
 
 def _prepare(rule: Rule) -> _Prepared:
     reason = Reason(rule_id=rule.rule_id, effect=rule.then, text=rule.text())
-    return _Prepared(rule, reason, rule.conditions())
+    naming = tuple(each for each in rule.capability if each.partition(".")[2].startswith("proxy."))
+    return _Prepared(rule, reason, rule.conditions(), _expression(naming) if naming else None)
 
 
 def _columns(rules: tuple[Rule, ...]) -> Iterator[_Column]:
@@ -216,4 +237,4 @@ def _expression(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 DEFAULT = Policy(rules=(Rule(rule_id="reads", then=Effect.ALLOW, effect=("read",), reason="reads are allowed"),))
-"""What holds when the operator says nothing: reads are allowed, everything else asks."""
+"""What holds when the operator says nothing: reads are allowed, everything else asks, and so does what callers make up."""

@@ -38,8 +38,8 @@ class Facts:
 
     `effect`, `runtime_class`, `origin` and the sandbox levels are words from the tuples above. `sandbox` is the level
     that the request asks for (None: whatever the operation demands), `sandbox_floor` the least that the operation
-    demands. `allowed_operations` are the capability ids or globs that the request is limited to (None: no limit). A
-    pressure that nobody feeds is absent, and matches no rule.
+    demands. `proxied` says that the caller makes up the request. `allowed_operations` are the capability ids or globs
+    that the request is limited to (None: no limit). A pressure that nobody feeds is absent, and matches no rule.
     """
 
     capability_id: str
@@ -58,6 +58,7 @@ class Facts:
     granted_scopes: frozenset[str] = frozenset()
     sandbox: str | None = None
     sandbox_floor: str = "none"
+    proxied: bool = False
     allowed_operations: tuple[str, ...] | None = None
     pressure: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -81,6 +82,7 @@ class Facts:
             "granted_scopes": sorted(self.granted_scopes),
             "sandbox": self.sandbox,
             "sandbox_floor": self.sandbox_floor,
+            "proxied": self.proxied,
             "allowed_operations": None if allowed is None else list(allowed),
             "pressure": dict(self.pressure),
         }

@@ -122,6 +122,7 @@ class Call:
             granted_scopes=frozenset() if connection is None else connection.scopes,
             sandbox=self.request.sandbox,
             sandbox_floor=self.operation.sandbox,
+            proxied=self.capability.is_proxy,
             allowed_operations=None if allowed is None else tuple(sorted(allowed)),
             pressure=pressure,
         )

@@ -43,7 +43,7 @@ class Invoker:
         """
         wiring = self._wiring
         capability = await wiring.catalog.fetch_for(caller.tenant_id, request.capability)
-        if capability.operation.http is not None and capability.operation.http.proxied:
+        if capability.is_proxy:
             request = replace(request, kind=Kind.PROXY)
         given = check_input(capability, request.input)
         if request.parent_run_id is not None:

@@ -70,7 +70,7 @@ async def check_actor(wiring: Wiring, caller: Caller, run: Run) -> None:
 
 async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, policy.Facts]:
     """Ask policy, under the present pressure; and what it judged. Raises policy.RuleAstray."""
-    wiring.straying.check(call.capability)
+    await wiring.straying.check(call.caller.tenant_id, call.capability)
     pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
     facts = call.policy_facts(pressure)
     return wiring.policy.decide(facts), facts

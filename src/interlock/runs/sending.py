@@ -143,7 +143,7 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
         except ValidationError as error:
             # What requests alone cannot show: a place that the credential takes, a certificate without TLS.
             refused = f"{call.capability.capability_id}: this request cannot be sent: {plane.flaws(error)}"
-            if call.operation.http is not None and call.operation.http.proxied:
+            if call.capability.is_proxy:
                 how = "Leave out what the connection shows by itself, and what belongs to the transport."
                 raise sdk.InvalidArgument(refused, next_step=how) from error
             raise sdk.HandlerFailed(refused, effect="none") from error

@@ -49,6 +49,6 @@ def test_what_is_commented_out_is_right_too(tmp_path: Path):
     path = tmp_path / "interlock.toml"
     path.write_text("\n".join(lines))
     file = app.read_file(path)
-    assert len(file.values["policy"]["rules"]) == 4
+    assert len(file.values["policy"]["rules"]) == 5
     policy.from_document(file.document)
     assert len(budgets.parse_rules(file.values["budgets"], locate=file.document.locate)) == 1

@@ -284,3 +284,44 @@ def test_all_that_is_wrong_with_a_policy_of_python_is_told_at_once():
     ]
     with pytest.raises(policy.InvalidPolicy, match="rules: 5 is no tuple of Rules"):
         Policy(rules=cast("Any", 5))
+
+
+PROXIED = replace(FACTS, capability_id="github.proxy.get", effect="read", proxied=True)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "expected"),
+    [
+        ((), Effect.ASK),
+        (("*",), Effect.ASK),
+        (("github.*",), Effect.ASK),
+        (("github.p*",), Effect.ASK),
+        (("github.*", "github.proxy.post"), Effect.ASK),
+        (("slack.proxy.get",), Effect.ASK),
+        (("github.proxy.get",), Effect.ALLOW),
+        (("github.issue.list", "*.proxy.get"), Effect.ALLOW),
+        (("github.proxy.*",), Effect.ALLOW),
+    ],
+)
+def test_what_callers_make_up_is_allowed_by_name_only(patterns: tuple[str, ...], expected: Effect):
+    rules = Policy(rules=(*policy.DEFAULT.rules, Rule(rule_id="r", then=Effect.ALLOW, capability=patterns)))
+    decision = rules.decide(PROXIED)
+    assert decision.effect is expected
+    told = cast("list[dict[str, Any]]", rules.explain(PROXIED)["rules"])
+    assert [each["matched"] for each in told] == [False, expected is Effect.ALLOW]
+    if expected is Effect.ASK:
+        assert 'then = "allow", capability = "github.proxy.get"' in decision.reasons[0].text
+    assert policy.DEFAULT.decide(replace(PROXIED, proxied=False)).effect is Effect.ALLOW
+
+
+@pytest.mark.parametrize("then", [Effect.ASK, Effect.SHED, Effect.DENY])
+def test_what_restrains_counts_for_what_callers_make_up(then: Effect):
+    named = Rule(rule_id="named", then=Effect.ALLOW, capability=("*.proxy.*",))
+    decision = decide(named, Rule(rule_id="all", then=then, capability=("github.*",)), facts=PROXIED)
+    assert (decision.effect, ids(decision)) == (then, ["all", "named"])
+
+
+def test_a_rule_that_does_not_name_them_still_demands_its_sandbox():
+    walls = Rule(rule_id="walls", then=Effect.ALLOW, sandbox="strict")
+    decision = decide(walls, facts=PROXIED, default=Effect.ALLOW)
+    assert (decision.effect, ids(decision), decision.sandbox) == (Effect.ALLOW, ["default"], "strict")
