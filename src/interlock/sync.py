@@ -135,6 +135,7 @@ class Providers(Face[app.Providers]):
     """As `app.Providers`."""
 
     import_catalogue = waiting(app.Providers.import_catalogue)
+    remove = waiting(app.Providers.remove)
     list = waiting(app.Providers.list)
     fetch = waiting(app.Providers.fetch)
 

@@ -117,3 +117,27 @@ def test_what_a_request_may_not_say(shell: Shell):
         assert (told.code, told.error["code"]) == (2, code), arguments
     missing = shell.run("proxy", "github", "GET", "/nothing/here", "--json")
     assert missing.error["code"] == "resource_not_found"
+
+
+def test_an_entry_in_use_moves_no_credential_unasked(shell: Shell):
+    entry = NANGO.partition("scripted:")[0].replace("https://${connectionConfig.site}.acme.dev", shell.service.url)
+    (shell.folder / "providers.yaml").write_text(entry)
+    imported = ("providers", "import", "providers.yaml", "--format", "nango")
+    shell.good(*imported)
+    shell.let_through("provider_acme.proxy.get")
+    shell.good("connect", "provider_acme", "--secret-env", "api_key=TOKEN", "--name", "acme")
+    (shell.folder / "providers.yaml").write_text(entry.replace(shell.service.url, "https://evil.acme.dev"))
+    refused = shell.run(*imported, "--json")
+    assert (refused.code, refused.error["code"]) == (2, "provider_in_use")
+    assert "'https://evil.acme.dev'" in refused.error["details"]["changes"][0]["changes"][0]
+    assert shell.run(*imported, "--replace", "nobody", "--json").error["code"] == "invalid_provider"
+    asked = shell.run("proxy", "acme", "GET", "/nothing", "--json")
+    assert asked.error["code"] == "auth_failed"  # by the service that it was connected to
+    shell.good(*imported, "--replace", "acme")
+    assert "https://evil.acme.dev" in shell.run("providers", "show", "acme").out
+    assert "acme" in shell.run("providers", "remove", "acme", "--json").error["message"]
+    shell.good("connections", "revoke", "acme", "--reason", "over", "--only-here")
+    shell.good("providers", "remove", "acme")
+    assert shell.good("providers", "list")["providers"] == []
+    assert shell.good("connections", "show", "acme")["state"] == "revoked"
+    assert shell.good("runs", "list")["runs"]

@@ -1,13 +1,14 @@
 """Imported providers over their records, on every engine."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from fix_connections import NOW
+from fix_connections import CONNECTION, CREDENTIAL, NOW
 from interlock import catalog, sdk, testing
 from interlock.adapters import sql
-from interlock.kernel import Caller
+from interlock.kernel import Caller, Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -15,12 +16,13 @@ RECORDS = sql.ProviderRecords()
 OURS, THEIRS = (Caller(tenant_id=name, actor="me") for name in ("t1", "t2"))
 
 
-def provider(name: str, title: str = "Acme") -> sdk.Provider:
+def provider(name: str, title: str = "Acme", *, base_url: str = "https://api.acme.dev", **more: Any) -> sdk.Provider:
     raw = {
         "contract": sdk.PROVIDER_CONTRACT,
         "provider_id": name,
         "display_name": title,
-        "auth": [sdk.api_key(base_url="https://api.acme.dev")],
+        "auth": [sdk.api_key(base_url=base_url)],
+        **more,
     }
     return sdk.read_provider(raw, source="test")
 
@@ -56,3 +58,37 @@ async def test_a_tenant_sees_its_own_in_pages(store: sql.SqlStore):
         await room(store).fetch("t1", "b_bb")
     with pytest.raises(catalog.UnknownProvider):
         await room(store).fetch("t2", "b_b")
+
+
+async def test_where_credentials_go_is_not_changed_unasked(store: sql.SqlStore):
+    keep = room(store).keep
+    acme = provider("acme")
+    await keep(OURS, imported(acme, provider("other")))
+    used = replace(CONNECTION, connector_id="provider_acme", profile_id=acme.auth[0].profile_id)
+    accounts = sql.ConnectionRecords()
+
+    def connect(tx: Tx) -> None:
+        assert accounts.save(tx, used, before=None)
+        accounts.add_credential(tx, CREDENTIAL)
+
+    await store.write(connect)
+    for moved, what in (
+        (provider("acme", base_url="https://evil.dev"), "base_url was 'https://api.acme.dev', is 'https://evil.dev'"),
+        (provider("acme", headers={"x-to": "evil.dev"}), "headers.x-to was nothing"),
+        (provider("acme", auth=[sdk.api_key("key", base_url="https://api.acme.dev")]), "is nothing"),
+    ):
+        with pytest.raises(catalog.ProviderInUse, match=r"acme \(work\)") as caught:
+            await keep(OURS, imported(provider("other", "New"), moved), replace=["other"])
+        assert what in str(caught.value)
+    assert (await room(store).fetch("t1", "acme")).provider == acme
+    assert (await room(store).fetch("t1", "other")).provider.display_name == "Acme"
+    await keep(OURS, imported(provider("acme", "New words"), provider("other", base_url="https://new.dev")))
+    await keep(THEIRS, imported(provider("acme", base_url="https://theirs.dev")))
+    await keep(OURS, imported(provider("acme", base_url="https://new.dev")), replace=["acme"])
+    with pytest.raises(catalog.ProviderInUse, match="1 connection is connected by acme: work"):
+        await room(store).remove(OURS, "acme")
+    await store.write(lambda tx: accounts.wipe(tx, used.connection_id, at=NOW))
+    await room(store).remove(OURS, "acme")
+    with pytest.raises(catalog.UnknownProvider):
+        await room(store).remove(OURS, "acme")
+    assert (await room(store).fetch("t2", "acme")).provider.display_name == "Acme"

@@ -16,13 +16,14 @@ from interlock.catalog.errors import (
     InvalidInput,
     InvalidOutput,
     Mismatch,
+    ProviderInUse,
     UnknownCapability,
     UnknownConnector,
     UnknownProvider,
 )
 from interlock.catalog.importing import Coverage, Entry, Format, Imported, read_catalogue
 from interlock.catalog.installed import entry_points
-from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers
+from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers, ProviderUse
 
 __all__ = [
     "GROUP",
@@ -43,7 +44,9 @@ __all__ = [
     "KeptProvider",
     "Mismatch",
     "Page",
+    "ProviderInUse",
     "ProviderRecords",
+    "ProviderUse",
     "Providers",
     "UnknownCapability",
     "UnknownConnector",

@@ -5,7 +5,9 @@ NotFoundError
 ├── UnknownConnector     unknown_connector
 └── UnknownProvider      unknown_provider
 RequestError
-└── InvalidInput         invalid_input
+├── InvalidInput         invalid_input
+└── ConflictError
+    └── ProviderInUse    provider_in_use
 ProviderError
 └── InvalidOutput        invalid_output
 ConfigurationError
@@ -17,7 +19,16 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interlock.kernel import JSON, ConfigurationError, Fault, NotFoundError, ProviderError, RequestError, Retry
+from interlock.kernel import (
+    JSON,
+    ConfigurationError,
+    ConflictError,
+    Fault,
+    NotFoundError,
+    ProviderError,
+    RequestError,
+    Retry,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +90,15 @@ class UnknownProvider(NotFoundError):
         shown = provider_id[:100]
         hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
         super().__init__(f"there is no provider {shown!r}{hint}", details={"provider": shown, "nearest": list(nearest)})
+
+
+class ProviderInUse(ConflictError):
+    """Connections hold credentials under a provider that was to be taken away, or to say anew where and how they are sent."""
+
+    code = "provider_in_use"
+    next_step = (
+        "Look at what `details.changes` says; `--replace NAME` takes the new entry over for its connections, too."
+    )
 
 
 class InvalidInput(RequestError):

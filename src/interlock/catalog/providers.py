@@ -1,17 +1,19 @@
 """A tenant's providers: imported from a file, kept, found again."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
 from interlock import sdk
-from interlock.catalog.errors import UnknownProvider
+from interlock.catalog.changes import Change, changes
+from interlock.catalog.errors import ProviderInUse, UnknownProvider
 from interlock.catalog.importing import Coverage, Format, Imported
 from interlock.kernel import JSON, Caller, Clock, RequestError, Store, Tx, to_rfc3339
 
 _MOST: Final = 500
+_SHOWN: Final = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,16 @@ class KeptProvider:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderUse:
+    """How many connections hold credentials under a profile of a provider, and the name of one of them."""
+
+    provider_id: str
+    profile_id: str
+    connections: int
+    one: str
+
+
 class ProviderRecords(Protocol):
     """Where providers are kept. Every method runs in the caller's transaction."""
 
@@ -65,6 +77,18 @@ class ProviderRecords(Protocol):
 
     def find(self, tx: Tx, tenant_id: str, provider_id: str) -> KeptProvider | None:
         """The tenant's provider of that name."""
+        ...
+
+    def digests(self, tx: Tx, tenant_id: str) -> Mapping[str, str]:
+        """The digests of the tenant's providers, by their names."""
+        ...
+
+    def remove(self, tx: Tx, tenant_id: str, provider_id: str) -> None:
+        """Keep the tenant's provider of that name no more."""
+        ...
+
+    def list_uses(self, tx: Tx, tenant_id: str, provider_ids: Collection[str]) -> Sequence[ProviderUse]:
+        """Which profiles of these providers connections of the tenant use, in the order of their names."""
         ...
 
     def list_providers(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[KeptProvider]:
@@ -84,8 +108,11 @@ class Providers:
         self._records = records
         self._clock = clock
 
-    async def keep(self, caller: Caller, imported: Imported) -> Sequence[KeptProvider]:
-        """Keep what was taken over, all or nothing; what had a name before has it no more."""
+    async def keep(
+        self, caller: Caller, imported: Imported, *, replace: Collection[str] = ()
+    ) -> Sequence[KeptProvider]:
+        """Keep what was taken over, all or nothing; what had a name before has it no more. Where credentials of connections
+        go is changed for these names in `replace` only. Raises ProviderInUse, with what would change."""
         kept = [
             KeptProvider(
                 tenant_id=caller.tenant_id,
@@ -102,8 +129,50 @@ class Providers:
             for entry in imported.entries
             if entry.provider is not None
         ]
-        await self._store.write(lambda tx: self._records.save(tx, kept))
+
+        def save(tx: Tx) -> None:
+            if diverted := self._diverted(tx, caller.tenant_id, kept, agreed=replace):
+                raise _in_use(diverted)
+            self._records.save(tx, kept)
+
+        await self._store.write(save)
         return kept
+
+    def _diverted(
+        self, tx: Tx, tenant_id: str, kept: Sequence[KeptProvider], *, agreed: Collection[str]
+    ) -> list[tuple[ProviderUse, list[Change]]]:
+        """The uses whose credentials would go elsewhere than before, or be shown in another way."""
+        digests = self._records.digests(tx, tenant_id)
+        changed = {
+            each.provider_id: each.provider
+            for each in kept
+            if digests.get(each.provider_id, each.provider.digest) != each.provider.digest
+            and not {each.provider_id, each.entry_id} & set(agreed)
+        }
+        found: list[tuple[ProviderUse, list[Change]]] = []
+        for use in self._records.list_uses(tx, tenant_id, changed):
+            before = self._records.find(tx, tenant_id, use.provider_id)
+            if before is not None:
+                found.append((use, changes(before.provider, changed[use.provider_id], use.profile_id)))
+        return [(use, moved) for use, moved in found if moved]
+
+    async def remove(self, caller: Caller, provider_id: str) -> KeptProvider:
+        """Keep a provider no more. Raises UnknownProvider, and ProviderInUse while connections hold credentials under it."""
+        found = await self.fetch(caller.tenant_id, provider_id)
+
+        def remove(tx: Tx) -> None:
+            if uses := self._records.list_uses(tx, caller.tenant_id, [provider_id]):
+                count = sum(use.connections for use in uses)
+                raise ProviderInUse(
+                    f"{count} {'connection is' if count == 1 else 'connections are'} connected by {provider_id}: "
+                    + ", ".join(_example(use) for use in uses),
+                    next_step="End them first: `interlock connections revoke NAME`.",
+                    details={"connections": [use.one for use in uses]},
+                )
+            self._records.remove(tx, caller.tenant_id, provider_id)
+
+        await self._store.write(remove)
+        return found
 
     async def fetch(self, tenant_id: str, provider_id: str) -> KeptProvider:
         """The tenant's provider of that name. Raises UnknownProvider with the nearest names."""
@@ -131,3 +200,30 @@ class Providers:
         return await self._store.read(
             lambda tx: self._records.list_providers(tx, caller.tenant_id, cursor=cursor, limit=limit)
         )
+
+
+def _example(use: ProviderUse) -> str:
+    return use.one if use.connections == 1 else f"{use.one} and {use.connections - 1} more"
+
+
+def _in_use(diverted: Sequence[tuple[ProviderUse, Sequence[Change]]]) -> ProviderInUse:
+    told = [
+        f"{use.provider_id} ({_example(use)}): " + "; ".join(str(each) for each in moved[:_SHOWN])
+        for use, moved in diverted[:_SHOWN]
+    ]
+    more = f"; and {len(diverted) - _SHOWN} more" if len(diverted) > _SHOWN else ""
+    return ProviderInUse(
+        f"the credentials of connections would be sent elsewhere, or in another way: {'; '.join(told)}{more}",
+        details={
+            "changes": [
+                {
+                    "provider": use.provider_id,
+                    "profile": use.profile_id,
+                    "connection": use.one,
+                    "connections": use.connections,
+                    "changes": [str(each) for each in moved],
+                }
+                for use, moved in diverted
+            ]
+        },
+    )

@@ -20,6 +20,7 @@ def register(tree: typer.Typer) -> None:
     command(providers, "import")(import_catalogue)
     command(providers, "list")(list_providers)
     command(providers, "show")(show)
+    command(providers, "remove")(remove)
 
 
 async def import_catalogue(
@@ -31,13 +32,17 @@ async def import_catalogue(
         typer.Option("--format", metavar="FORMAT", help="What the file is: interlock, nango or grant."),
     ] = "interlock",
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this entry.")] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="This entry may change where its connections' credentials go."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would become of it, and keep nothing.")] = False,
 ) -> "Answer":
     """Import a provider, or your own copy of a catalogue.
 
     Every entry is told to be full, partial (it can be connected, and something that the entry says is left out) or refused. The
     formats are our own (interlock.provider/v1, one provider a file), that of Nango's providers.yaml, and that of grant's
-    oauth.json. What had a name before is replaced.
+    oauth.json. What had a name before is replaced, but not where credentials of connections go: that takes --replace NAME.
 
     Example:
       interlock providers import providers.yaml --format nango --dry-run
@@ -55,7 +60,9 @@ async def import_catalogue(
         found = found.only(only) if only else found
     else:
         async with desk.open() as il:
-            found = await il.providers.import_catalogue(content, form=form, called=source, only=only or ())
+            found = await il.providers.import_catalogue(
+                content, form=form, called=source, only=only or (), replace=replace or ()
+            )
     document = {
         "format": found.format,
         "source": found.source,
@@ -140,6 +147,21 @@ async def show(
                 paper.line(" ", each)
 
     return Answer(document={**found.record(), "provider": found.provider.to_json()}, show=draw)
+
+
+async def remove(
+    desk: "Desk", provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="The provider's name.")]
+) -> "Answer":
+    """Remove a provider that no connection uses any more.
+
+    Example:
+      interlock providers remove acme
+    """
+    from interlock.cli.desk import Answer
+
+    async with desk.open() as il:
+        found = await il.providers.remove(provider)
+    return Answer(document=found.record(), show=lambda paper: paper.line(f"{provider} is removed."))
 
 
 def _report(paper: "Paper", found: "catalog.Imported", *, kept: bool) -> None:

@@ -1,12 +1,15 @@
 """Imported providers in SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import RowMapping, Select, delete, exists, func, select
 
 from interlock import catalog, sdk
+from interlock.adapters.sql.connection_tables import SEALED
 from interlock.adapters.sql.rows import pack, unpack
+from interlock.adapters.sql.tables import connections as accounts
+from interlock.adapters.sql.tables import credentials
 from interlock.adapters.sql.tables import providers as table
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import upsert
@@ -39,6 +42,33 @@ class ProviderRecords:
     def list_names(self, tx: Tx, tenant_id: str) -> Sequence[str]:
         query = select(table.c.provider_id).where(table.c.tenant_id == tenant_id).order_by(table.c.provider_id)
         return session(tx).execute(query).scalars().all()
+
+    def digests(self, tx: Tx, tenant_id: str) -> Mapping[str, str]:
+        query = select(table.c.provider_id, table.c.digest).where(table.c.tenant_id == tenant_id)
+        return {record.provider_id: record.digest for record in session(tx).execute(query)}
+
+    def remove(self, tx: Tx, tenant_id: str, provider_id: str) -> None:
+        session(tx).execute(delete(table).where(table.c.tenant_id == tenant_id, table.c.provider_id == provider_id))
+
+    def list_uses(self, tx: Tx, tenant_id: str, provider_ids: Collection[str]) -> Sequence[catalog.ProviderUse]:
+        holds = exists().where(credentials.c.connection_id == accounts.c.connection_id, SEALED)
+        query = (
+            select(accounts.c.connector_id, accounts.c.profile_id, func.count(), func.min(accounts.c.name))
+            .where(accounts.c.tenant_id == tenant_id)
+            .where(accounts.c.connector_id.in_([f"{sdk.PROVIDER_PREFIX}{each}" for each in provider_ids]))
+            .where(holds)
+            .group_by(accounts.c.connector_id, accounts.c.profile_id)
+            .order_by(accounts.c.connector_id, accounts.c.profile_id)
+        )
+        return [
+            catalog.ProviderUse(
+                provider_id=connector_id.removeprefix(sdk.PROVIDER_PREFIX),
+                profile_id=profile_id,
+                connections=count,
+                one=name,
+            )
+            for connector_id, profile_id, count, name in session(tx).execute(query)
+        ]
 
 
 def _row(kept: catalog.KeptProvider) -> dict[str, Any]:

@@ -1,0 +1,60 @@
+"""What another version of a provider would do with the credentials that are connected under it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from interlock import sdk
+
+_WORDS: Final = frozenset({"display_name", "title", "description", "example"})
+"""What people read, and nothing goes by."""
+
+_LONGEST: Final = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A place in a provider, and what stands there before and after; None: nothing."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+    def __str__(self) -> str:
+        before, after = (_shown(each) for each in (self.before, self.after))
+        return f"{self.path} was {before}, is {after}"
+
+
+def changes(before: sdk.Provider, after: sdk.Provider, profile_id: str) -> list[Change]:
+    """What differs in where the profile's credentials go and how they are shown: the profile but for its words, and the headers
+    that go with them."""
+    old, new = (dict(_leaves(_sent(each, profile_id), "")) for each in (before, after))
+    return [
+        Change(path=path, before=old.get(path), after=new.get(path))
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _sent(provider: sdk.Provider, profile_id: str) -> dict[str, Any]:
+    profile = next((each for each in provider.auth if each.profile_id == profile_id), None)
+    return {
+        "headers": provider.headers,
+        profile_id: None if profile is None else profile.model_dump(mode="json", exclude_defaults=True),
+    }
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, each in cast("dict[str, object]", value).items():
+            if name not in _WORDS:
+                yield from _leaves(each, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for index, each in enumerate(cast("list[object]", value)):
+            yield from _leaves(each, f"{path}[{index}]")
+    elif value is not None:
+        yield path, str(value)
+
+
+def _shown(text: str | None) -> str:
+    return "nothing" if text is None else repr(text[:_LONGEST])
