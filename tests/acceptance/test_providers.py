@@ -90,7 +90,11 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
     line = ("connect", "provider_acme", "--field", "site=eu-central", "--name", "acme")
     refused = shell.run(*line, "--secret-env", "api_key=NOWHERE", "--json")
     assert refused.error["code"] == "token_missing"
-    assert shell.good(*line, "--secret-env", "api_key=TOKEN")["connector_id"] == "provider_acme"
+    told = shell.run(*line, "--secret-env", "api_key=TOKEN").out
+    assert "interlock proxy acme GET /PATH" in told
+    assert "interlock providers show acme" in told
+    lost = shell.run("capabilities", "list", "--connector", "provider_acme", "--json")
+    assert "interlock providers show acme" in lost.error["next_step"]
     assert shell.good("proxy", "acme", "get", "/user")["output"]["body"]["login"]
     # What requests show and is no secret may stand in answers.
     made = ("proxy", "acme", "POST", f"/repos/{REPOSITORY}/issues", "--data", '{"title": "In eu-central"}')

@@ -18,7 +18,9 @@ ConfigurationError
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from interlock import sdk
 from interlock.kernel import (
     JSON,
     ConfigurationError,
@@ -29,6 +31,8 @@ from interlock.kernel import (
     RequestError,
     Retry,
 )
+
+_PROVIDER_STEP: Final = "It names a provider: `interlock providers show {0}` shows it, `interlock proxy` asks it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +76,12 @@ class UnknownConnector(NotFoundError):
 
     def __init__(self, connector_id: str, known: Sequence[str]) -> None:
         shown = connector_id[:60]
+        provider = shown.removeprefix(sdk.PROVIDER_PREFIX)
         near = difflib.get_close_matches(shown, known, n=1, cutoff=0.75)  # gitlab is no misspelt github
         hint = f"did you mean {near[0]!r}? " if near else ""
         super().__init__(
             f"there is no connector {shown!r}; {hint}installed: {', '.join(known)}",
+            next_step=_PROVIDER_STEP.format(provider) if provider != shown else None,
             details={"connector": shown, "known": list(known)},
         )
 

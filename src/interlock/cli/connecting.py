@@ -160,16 +160,30 @@ async def _by_token(
 
 
 def _made(made: "connections.Connection") -> "Answer":
+    import shlex
+
+    from interlock import sdk
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
     connector = made.connector_id
+    provider = connector.removeprefix(sdk.PROVIDER_PREFIX)
 
     def show_made(paper: "Paper") -> None:
         paper.line(
             paper.state(made.state.value), Ink(made.name, "strong"), f"is {made.subject or 'connected'} at {connector}"
         )
-        paper.line("  next:", Ink(f"interlock capabilities list --connector {connector}", "code"))
+        if provider == connector:
+            paper.line("  next:", Ink(f"interlock capabilities list --connector {connector}", "code"))
+        else:
+            where = Ink(f"interlock providers show {provider}", "code")
+            paper.line(
+                "  next:",
+                Ink(f"interlock proxy {shlex.quote(made.name)} GET /PATH", "code"),
+                "below what",
+                where,
+                "tells",
+            )
 
     return Answer(document=made.record(), show=show_made)
 

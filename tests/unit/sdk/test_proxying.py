@@ -89,10 +89,23 @@ def test_what_may_not_be_said(given: dict[str, Any]):
         sent("GET", **given)
 
 
-@pytest.mark.parametrize("path", ["/a/../b", "/%2e%2e/b", "/a?b", "/a#b", "/a b", "/\\evil.dev", "/\n"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/a/../b", "/%2e%2e/b", "/a/.%2E", "/a/..%2fb", "/a%2F..%2fb", "/a%5c..%5Cb", "/a/..;/b", "/a/..;x=1/b",
+        "/a?b", "/a#b", "/a b", "/\\evil.dev", "/\n", "/a\r\nx: y", "/%zz", "@evil.dev/", "/é",
+    ],
+)  # fmt: skip
 def test_a_path_stays_below_the_service(path: str):
     with pytest.raises((sdk.InvalidPathValue, catalog.InvalidInput)):
         sent("GET", path=path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/a%2Fb", "/a/...", "/.well-known/x", "/a%2f.hidden", "/@me", "/a;v=1/b", "/user@evil.dev"]
+)
+def test_what_only_looks_like_climbing_is_sent(path: str):
+    assert sent("GET", path=path).target == path
 
 
 def test_what_comes_back():
