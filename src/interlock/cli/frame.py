@@ -27,7 +27,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 _Given: TypeAlias = dict[str, Any]
 
 
+_SENTENCE = 300
+"""Characters of a first sentence in a list of commands: it is wrapped, and none is cut off."""
+
+
 class _Command(TyperCommand):
+    def get_short_help_str(self, limit: int = _SENTENCE) -> str:
+        return super().get_short_help_str(max(limit, _SENTENCE))
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _blamed(ctx):
             return super().parse_args(ctx, args)
@@ -35,6 +42,9 @@ class _Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group of commands."""
+
+    def get_short_help_str(self, limit: int = _SENTENCE) -> str:
+        return super().get_short_help_str(max(limit, _SENTENCE))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _blamed(ctx):

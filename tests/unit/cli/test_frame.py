@@ -8,9 +8,11 @@ from typing import Annotated
 
 import pytest
 import typer
+import typer.core
 
 from interlock.cli import desk as desks
 from interlock.cli import frame
+from interlock.cli import tree as commands
 from interlock.kernel import PROGRESS, StoreError
 
 
@@ -111,3 +113,20 @@ def test_help_keeps_the_lines_of_an_example(capsys: pytest.CaptureFixture[str]):
     assert "  Example:\n    inner show x\n" in capsys.readouterr().out
     run(["inner"])
     assert "Inner." in capsys.readouterr().out
+
+
+def test_no_list_of_commands_cuts_a_sentence_off(capsys: pytest.CaptureFixture[str]):
+    """An ellipsis stands only where a command line goes on."""
+
+    def groups(under: tuple[str, ...], command: typer.core.TyperGroup) -> None:
+        tree.main([*under, "--help"], prog_name="x", standalone_mode=False)
+        told = capsys.readouterr().out
+        _, _, listed = told.partition("Commands:\n")
+        assert listed.partition("\n\n")[0].count("...") == 0, told
+        for name, each in command.commands.items():
+            if isinstance(each, typer.core.TyperGroup):
+                groups((*under, name), each)
+
+    tree = typer.main.get_command(commands.tree())
+    assert isinstance(tree, typer.core.TyperGroup)
+    groups((), tree)
