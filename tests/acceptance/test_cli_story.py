@@ -262,6 +262,7 @@ def test_the_catalogue_needs_no_store(bare_shell: Shell):
     only = bare_shell.good("capabilities", "list", "--effect", "delete")["capabilities"]
     assert [each["capability_id"] for each in only] == ["github.git.ref.delete"]
     shown = bare_shell.run("capabilities", "show", "github.issue.create").out
+    assert "is settled by reading; what is not there yet is read again after 15 s" in shown
     assert "interlock invoke github.issue.create repo=REPO title=TITLE" in shown
     assert "array of string" in shown
     assert [each["connector_id"] for each in bare_shell.good("connectors", "list")["connectors"]] == ["github"]

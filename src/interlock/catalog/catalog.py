@@ -193,10 +193,12 @@ class Catalog:
         if broken is not None:
             raise broken.refusal()
         if self._unread and connector_id not in self.connector_ids:
-            files = "; ".join(f"{each.entry_point}: {each.problem}" for each in self._unread)
+            # What stands on further lines was told when it was left out, and is in the details.
+            whys = [each.problem.partition("\n")[0].rstrip(":") for each in self._unread]
+            files = "; ".join(f"{each.entry_point}: {why}" for each, why in zip(self._unread, whys, strict=True))
             raise ConnectorBroken(
                 f"there is no connector {connector_id[:60]!r}, unless it is in what could not be read: {files}",
-                details={"connector": connector_id[:60]},
+                details={"connector": connector_id[:60], "problems": [each.problem for each in self._unread]},
             )
 
     def list_capabilities(self, filter: Filter | None = None, *, cursor: str | None = None, limit: int = 50) -> Page:  # noqa: A002

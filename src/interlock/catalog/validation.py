@@ -56,6 +56,9 @@ def _mismatches(error: "jsonschema_rs.ValidationError", schema: sdk.Schema) -> I
     else:
         options = [each for each in kind.options if isinstance(each, str)] if kind.name == "enum" else []
         hint = _nearest(instance, options) if isinstance(instance, str) else None
+        if kind.name == "pattern":  # its author's words say more than the pattern does
+            about = _at(schema, error.schema_path[:-1]).get("description")
+            hint = about.partition("\n")[0][:100] if isinstance(about, str) else None
         yield Mismatch(path=path, expected=words.expectation(kind), got=words.given(instance), suggestion=hint)
 
 

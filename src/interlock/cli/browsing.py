@@ -204,7 +204,8 @@ def _draw(paper: "Paper", capability: "catalog.Capability") -> None:
     operation = capability.operation
     paper.line(Ink(capability.capability_id, "strong"), f"{operation.display_name}, {operation.effect.value}")
     paper.line(" ", operation.description)
-    settles = "by reading" if operation.reconcile is not None else "by a person"
+    waits = f"what is not there yet is read again after {operation.settled_after:g} s"
+    settles = f"by reading; {waits}" if operation.reconcile is not None else "by a person"
     paper.fields(
         [
             ("connector", f"{capability.connector_id} {capability.connector_version}"),

@@ -29,7 +29,7 @@ class InvalidScenario(ConfigurationError):
         self.problems = tuple(problems)
         lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
         super().__init__(
-            f"the scenario from {source} has {len(self.problems)} problem(s):\n{lines}",
+            f"the scenario from {source} has {len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}:\n{lines}",
             details={"source": source, "problems": list(self.problems)},
         )
 

@@ -43,6 +43,10 @@ class Problem:
         return f"{where}: {self.problem}" + (f" ({self.suggestion})" if self.suggestion else "")
 
 
+def _counted(problems: Sequence[Problem]) -> str:
+    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+
+
 class InvalidManifest(ConfigurationError):
     """A connector's declaration or manifest file is wrong. All problems are in `problems` and in `details`."""
 
@@ -53,7 +57,7 @@ class InvalidManifest(ConfigurationError):
         self.problems = tuple(problems)
         lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
         super().__init__(
-            f"the connector from {source} has {len(self.problems)} problem(s):\n{lines}",
+            f"the connector from {source} has {_counted(self.problems)}:\n{lines}",
             details={
                 "source": source,
                 "problems": [
@@ -74,7 +78,7 @@ class InvalidProvider(ConfigurationError):
         self.problems = tuple(problems)
         lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
         super().__init__(
-            f"{source} has {len(self.problems)} problem(s):\n{lines}",
+            f"{source} has {_counted(self.problems)}:\n{lines}",
             details={
                 "source": source,
                 "problems": [{"path": each.path, "problem": each.problem} for each in self.problems],

@@ -166,10 +166,13 @@ def test_of_two_connectors_with_one_id_neither_is_used() -> None:
 
 
 def test_what_could_not_be_read_may_be_what_is_asked_for() -> None:
-    unread = catalog.Broken.of("x.yaml", catalog.ConnectorBroken("no such file"))
+    unread = catalog.Broken.of("x.yaml", catalog.ConnectorBroken("it has 2 problems:\n  a\n  b"))
     known = catalog.Catalog([fix.connector().manifest], unread=[unread])
-    with pytest.raises(catalog.ConnectorBroken, match=r"no connector 'tiny', unless .*x\.yaml: no such file"):
+    with pytest.raises(
+        catalog.ConnectorBroken, match=r"no connector 'tiny', unless .*x\.yaml: it has 2 problems$"
+    ) as told:
         known.fetch("tiny.thing.fetch")
+    assert told.value.details["problems"] == [unread.problem]
     with pytest.raises(catalog.UnknownCapability):
         known.fetch("acme.ticket.lst")
     assert known.problems == (unread,)

@@ -30,7 +30,7 @@ def test_every_mismatch_is_listed_with_place_expectation_and_what_was_given() ->
     assert sorted(found) == [
         "labels[1]: a text, got 4",
         "priority: a whole number, got null",
-        "repo: a text that fits ^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$, got a text of 2 characters",
+        "repo: a text that fits ^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$, got a text of 2 characters (owner/name)",
         "titel: no such field (did you mean 'title'?)",
         "title: a required field, got nothing",
     ]

@@ -242,4 +242,4 @@ def test_all_problems_are_reported_at_once() -> None:
     found = grant(
         "oauth2", authorize_url="x", token={"url": "y", "answer": {"scope": "z"}}, revoke={"exchange": {"url": "w"}}
     )
-    assert "has 4 problem(s)" in found
+    assert "has 4 problems:" in found
