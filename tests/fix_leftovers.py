@@ -27,6 +27,7 @@ class Traces:
     folder: Path
     home: str
     ignored: frozenset[str] = field(default_factory=frozenset[str])
+    groups: str = "/sys/fs/cgroup"
 
     def found(self) -> list[str]:
         """All of it, sorted."""
@@ -68,11 +69,10 @@ class Traces:
             yield f"{kind} {path}"
 
     def _groups(self) -> Iterator[str]:
-        for above, names, _files in os.walk(
-            "/sys/fs/cgroup"
-        ):  # unlike a glob, it bears with what others take away meanwhile
+        # Unlike a glob, a walk bears with what others take away meanwhile.
+        for above, names, _files in os.walk(self.groups):
             for name in names:
-                if f"interlock-{os.getpid()}-" in name:
+                if name.startswith("interlock-") and f"-{os.getpid()}-" in name:  # a container's has more words
                     yield f"control group {above}/{name}"
 
 

@@ -87,13 +87,38 @@ def a_container(folder: Path) -> Generator[str]:
     path.rmdir()
 
 
+@contextmanager
+def a_control_group(folder: Path) -> Generator[str]:
+    path = Path(tempfile.mkdtemp(prefix=f"interlock-{os.getpid()}-", dir=folder / "groups/pids"))
+    yield f"control group {path}"
+    path.rmdir()
+
+
+@contextmanager
+def a_control_group_of_a_container(folder: Path) -> Generator[str]:
+    path = Path(tempfile.mkdtemp(prefix=f"interlock-container-runc-{os.getpid()}-", dir=folder / "groups/pids"))
+    yield f"control group {path}"
+    path.rmdir()
+
+
 @pytest.mark.parametrize(
     "leave",
-    [a_process, a_detached_process, a_zombie, a_listening_socket, a_connected_socket, a_file, a_container],
+    [
+        a_process,
+        a_detached_process,
+        a_zombie,
+        a_listening_socket,
+        a_connected_socket,
+        a_file,
+        a_container,
+        a_control_group,
+        a_control_group_of_a_container,
+    ],
 )
 def test_whatever_is_left_is_seen(leave: Callable[[Path], AbstractContextManager[str]], tmp_path: Path) -> None:
+    (tmp_path / "groups/pids").mkdir(parents=True)
     before = frozenset(Traces(tmp_path, str(tmp_path)).found())
-    traces = Traces(tmp_path, str(tmp_path), ignored=before)
+    traces = Traces(tmp_path, str(tmp_path), ignored=before, groups=str(tmp_path / "groups"))
     with leave(tmp_path) as words:
         seen = traces.found()
         assert [each for each in seen if words in each], (words, seen)
