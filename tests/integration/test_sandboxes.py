@@ -2,6 +2,7 @@
 that no class is claimed without a probe."""
 
 import base64
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -227,6 +228,21 @@ async def test_a_sandbox_that_does_not_confine_is_found_out():
     assert "the probe did not show" in described.reason
     assert "writes-confined" in described.reason
     assert described.attestation.target_class == plane.UNPROVEN
+
+
+@pytest.mark.parametrize("confiner", [None, pytest.param(LANDLOCK, marks=needs_landlock)])
+async def test_a_long_path_for_temporary_files_is_no_reason_to_prove_nothing(
+    confiner: plane.Confiner | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Though it is longer than a socket's address may be."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    async with whole_lane(confiner=confiner) as lane:
+        target = targets.LocalSandbox("box", lane=lane, clock=SystemClock(), confiner=confiner)
+        attestation = await target.attest()
+    assert attestation is not None, target.describe().reason
+    assert (plane.Property.NETWORK_NONE in attestation.properties) is (confiner is not None)
 
 
 class _Unconfined:

@@ -51,7 +51,7 @@ ESCAPES: Final[Mapping[plane.Property, Escape]] = {
         "the host's loopback and its sockets cannot be reached",
         (
             "socket.create_connection(('127.0.0.1', port), 5).send(b'x')",
-            "socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', inside + '/post')",
+            "os.chdir(inside); socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0].sendto(b'x', 'post')",
         ),
     ),
     plane.Property.PROCESSES_HIDDEN: Escape("the host's processes cannot be seen", ("os.stat(f'/proc/{pid}/stat')",)),

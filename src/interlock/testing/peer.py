@@ -3,6 +3,7 @@
 import base64
 import ctypes
 import hashlib
+import os
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -126,9 +127,14 @@ async def loopback_peer() -> AsyncGenerator[LoopbackPeer]:
 @contextmanager
 def datagram_peer(path: str) -> Generator[None]:
     """A socket at that file, which takes datagrams."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
-        peer.bind(path)
-        yield
+    folder, name = os.path.split(path)
+    held = os.open(folder, os.O_PATH)  # the path may be longer than a socket's address
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+            peer.bind(f"/proc/self/fd/{held}/{name}")
+            yield
+    finally:
+        os.close(held)
 
 
 @contextmanager

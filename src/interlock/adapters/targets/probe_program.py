@@ -119,7 +119,8 @@ def _connect(address: list[Any]) -> None:
     if address[0] == "datagram":
         for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM):
             with end:
-                end.sendto(b"x", address[1])
+                os.chdir(os.path.dirname(address[1]))  # the path may be longer than a socket's address
+                end.sendto(b"x", os.path.basename(address[1]))
         return
     name: Any = tuple(address[1:]) if address[0] == "tcp" else "\0" + address[1]
     family = socket.AF_UNIX if address[0] == "abstract" else socket.AF_INET6 if ":" in name[0] else socket.AF_INET

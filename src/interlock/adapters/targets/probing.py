@@ -106,9 +106,10 @@ class _Bait:
         hidden = stack.enter_context(socket.socket(socket.AF_UNIX))
         hidden.bind(f"\0interlock-probe-{nonce}")
         hidden.listen()
-        post = str(self._inside / "post")
-        stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind(post)
-        self._addresses.append(["datagram", post])
+        inside = os.open(self._inside, os.O_PATH)  # its path may be longer than a socket's address
+        stack.callback(os.close, inside)
+        stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)).bind(f"/proc/self/fd/{inside}/post")
+        self._addresses.append(["datagram", str(self._inside / "post")])
         self._segment = _shared_memory(stack)
 
     def intent(self, enforced: frozenset[plane.Restraint], clock: Clock) -> plane.ProcessIntent:
