@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -13,15 +13,17 @@ from interlock.connections import errors, renewal, transitions
 from interlock.connections.changing import Change
 from interlock.connections.connections import MAX_PAGE, Connections
 from interlock.connections.history import Happening, Told
-from interlock.connections.model import Connection, Credential, Resolved, State
+from interlock.connections.model import Connection, Credential, Resolved, SourceKind, State
 from interlock.connections.ports import Standing
 from interlock.connections.probing import Probed, probe
 from interlock.connections.proving import Means
 from interlock.connections.transitions import BROKEN, USABLE
-from interlock.kernel import JSON, Caller, InterlockError, StoreError
+from interlock.kernel import JSON, Caller, InterlockError, StoreError, Tx
 
 _OTHER_ACCOUNT: Final = "another_account"
 _AT_ONCE: Final = 8
+_ROUNDED: Final = timedelta(minutes=1)
+"""By how much one end may be told in two ways."""
 
 
 class Verdict(StrEnum):
@@ -138,7 +140,14 @@ class Checking:
         def decide(here: Standing) -> Change | None:
             if here[0].current_credential_id != credential.credential_id or here[0].state not in USABLE | BROKEN:
                 return None  # another one by now
-            return accepted(here[0], probed, credential, way=way, actor=caller.actor, at=at)
+            change = accepted(here[0], probed, credential, way=way, actor=caller.actor, at=at)
+            ends = change.after.credential_expires_at
+
+            def write(tx: Tx) -> None:
+                if ends is not None and ends != here[0].credential_expires_at:
+                    self._means.records.end_sooner(tx, credential.credential_id, ends)
+
+            return change._replace(also=write)
 
         after = await self._means.changing.change(caller, connection.connection_id, decide, at=at)
         if not _is_other(connection, probed):
@@ -159,7 +168,8 @@ def accepted(
     """What a connection becomes whose credential the service accepts, and what is told of it. Pure.
 
     One that the service had refused serves again, unless it was the refresh that was refused: that is not mended by it. One that
-    belongs to another account now serves nobody, since runs are approved for an account.
+    belongs to another account now serves nobody, since runs are approved for an account. The end is what the service says, where
+    that is sooner than what was known.
     """
     data: dict[str, JSON] = {"verdict": Verdict.ACCEPTED.value}
     if _is_other(connection, probed):
@@ -176,7 +186,7 @@ def accepted(
     else:
         after = replace(connection, revision=connection.revision + 1, updated_at=at)
     after = replace(
-        after,
+        _ended_sooner(after, probed.expires_at, way=way, at=at),
         subject=connection.subject or probed.subject,
         scopes=connection.scopes if probed.scopes is None else probed.scopes,
     )
@@ -189,7 +199,22 @@ def _is_other(connection: Connection, probed: Probed) -> bool:
     return None not in (connection.subject, probed.subject) and connection.subject != probed.subject
 
 
+def _ended_sooner(
+    connection: Connection, ends: datetime | None, *, way: renewal.Way | None, at: datetime
+) -> Connection:
+    """The connection, whose credential ends then at the latest. A refresh that is under way goes on."""
+    known = connection.credential_expires_at
+    if (
+        ends is None
+        or connection.secret_source is not SourceKind.STORED
+        or (known is not None and known <= ends + _ROUNDED)
+    ):
+        return connection
+    due = None if way is None else renewal.due_at(connection.connection_id, expires_at=ends, at=at)
+    return replace(connection, credential_expires_at=ends, refresh=replace(connection.refresh, due_at=due))
+
+
 def _changes(before: Connection, after: Connection) -> Mapping[str, JSON]:
     """The facts that were not as the connection had them."""
-    subject = {"subject": after.subject} if after.subject != before.subject else {}
-    return {**subject, **({"scopes": sorted(after.scopes)} if after.scopes != before.scopes else {})}
+    was, now = before.record(), after.record()
+    return {name: now[name] for name in ("subject", "scopes", "credential_expires_at") if now[name] != was[name]}

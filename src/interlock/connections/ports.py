@@ -121,6 +121,10 @@ class Records(Protocol):
         """Insert a credential version."""
         ...
 
+    def end_sooner(self, tx: Tx, credential_id: str, ends: datetime) -> None:
+        """Have a credential version end at that moment."""
+        ...
+
     def supersede(self, tx: Tx, connection_id: str, *, at: datetime, overlap_until: datetime) -> None:
         """Let the present credential version serve the leases that it has until then, and no new ones; erase those that were
         superseded before."""

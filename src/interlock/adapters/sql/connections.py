@@ -165,6 +165,10 @@ class ConnectionRecords:
         found = session(tx).execute(wanted).mappings()
         return [_event(row) for row in found]
 
+    def end_sooner(self, tx: Tx, credential_id: str, ends: datetime) -> None:
+        mine = credentials.c.credential_id == credential_id
+        session(tx).execute(update(credentials).where(mine).values(expires_at=ends))
+
     def supersede(self, tx: Tx, connection_id: str, *, at: datetime, overlap_until: datetime) -> None:
         present = (credentials.c.connection_id == connection_id, credentials.c.revoked_at.is_(None))
         session(tx).execute(
