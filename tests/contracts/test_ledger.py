@@ -363,7 +363,7 @@ async def test_owners_and_their_open_attempts(store: sql.SqlStore, ledger: sql.S
 
 async def test_sqlite_finds_by_index_what_is_asked_for_often(memory_store: sql.SqlStore) -> None:
     """An index over some rows serves only a query that says so in the index's own words."""
-    ledger = sql.SqlLedger(memory_store)
+    ledger, accounts, credentials = sql.SqlLedger(memory_store), sql.ConnectionRecords(), sql.HOLDINGS[0]
     asked: list[tuple[str, Any]] = []
 
     def note(_session: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
@@ -379,11 +379,15 @@ async def test_sqlite_finds_by_index_what_is_asked_for_often(memory_store: sql.S
         ledger.list_runs(tx, runs.RunFilter(tenant_id="default", capability="a", until=START))
         ledger.list_busy(tx)
         ledger.list_open(tx, ["own_1"], 10)
+        accounts.list_due(tx, START, limit=9)
+        accounts.list_superseded(tx, START, limit=9)
+        credentials.list_sealed(tx, "default", but="key_1", after="crd_1", limit=9)
+        credentials.count(tx, "default")
         event.remove(session, "before_cursor_execute", note)
         found = [session.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", each) for statement, each in list(asked)]
         return [" ".join(str(row[3]) for row in rows) for rows in found]
 
-    states, trace, window, following, capability, busy, held = await memory_store.read(plans)
+    states, trace, window, following, capability, busy, held, *secrets = await memory_store.read(plans)
     assert "ix_runs_tenant_id_state_created_at_run_id" in states
     assert "ix_runs_tenant_id_created_at_run_id (tenant_id=? AND created_at>? AND created_at<?)" in window
     assert "ix_runs_tenant_id_created_at_run_id (tenant_id=? AND " in following
@@ -394,3 +398,8 @@ async def test_sqlite_finds_by_index_what_is_asked_for_often(memory_store: sql.S
     assert "ix_runs_trace_id" in trace
     assert "ix_attempts_owner_id" in busy
     assert "ix_attempts_owner_id" in held
+    due, superseded, sealed, counted = secrets
+    assert "ix_connections_refresh_due_at" in due
+    assert "ix_credentials_overlap_until (overlap_until>? AND overlap_until<?)" in superseded
+    assert "ix_credentials_tenant_id_credential_id (tenant_id=? AND credential_id>?)" in sealed
+    assert "ix_credentials_tenant_id_credential_id (tenant_id=?)" in counted

@@ -175,6 +175,7 @@ NEW_IN_CONNECTIONS = (
 )
 
 FIRST_SCHEMA = (
+    "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",
     "DROP INDEX ix_credentials_tenant_id_credential_id",

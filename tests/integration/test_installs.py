@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from fix_installs import ANN, BOB, BROWSER, CLIENT, Counter
 from interlock import connections, sdk
@@ -316,6 +316,17 @@ async def test_a_process_that_dies_between_answer_and_commit_leaves_a_trace(coun
     found = await counter.desk.fetch(ANN, install.install_id)
     assert (found.state, found.reason, found.sealed) == (InstallState.EXPIRED, Reason.INTERRUPTED, None)
     assert await counter.connection() is None
+
+
+async def test_an_install_whose_tokens_cannot_be_read_any_more_expires_all_the_same(counter: Counter):
+    proven = await counter.come_back(await counter.visit(await counter.begin()))
+    damaged = update(tables.installs).values(ciphertext=b"x" * 40)
+    await counter.store.write(lambda tx: sql.connection(tx).execute(damaged) and None)
+    counter.clock.advance(600)
+    assert await counter.expire_over() == 1
+    found = await counter.desk.fetch(ANN, proven.install_id)
+    assert (found.state, found.sealed) == (InstallState.EXPIRED, None)
+    assert await counter.expire_over() == 0
 
 
 async def test_a_caller_who_gives_up_loses_no_token(counter: Counter):

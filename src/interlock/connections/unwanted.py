@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from interlock import sdk
-from interlock.connections import discovery, install_machine
+from interlock.connections import discovery, errors, install_machine
 from interlock.connections.history import ONLY_HERE, ConnectionEvent, Happening
 from interlock.connections.installs import Install, InstallState
 from interlock.connections.model import Connection, Credential, SourceKind, State
@@ -90,7 +90,10 @@ class Unwanted:
             raise
         except InterlockError as error:
             _log.warning("the tokens of %s are left to their own end: %s", install.install_id, error)
-        await self._steps.step(install, install_machine.expire(install, at=self._means.clock.now()))
+        try:
+            await self._steps.step(install, install_machine.expire(install, at=self._means.clock.now()))
+        except errors.InstallUsed:
+            return  # others were quicker: another process, or the person
         if secrets:
             await self._steps.give_back(install, secrets)
 

@@ -9,9 +9,9 @@ from sqlalchemy import RowMapping, Select, bindparam, case, delete, insert, sele
 
 from interlock import connections
 from interlock.adapters.sql.rows import lease_from, optional, pack, pack_set, read_optional, unpack
+from interlock.adapters.sql.tables import OVERLAPPING, credentials, leases, validators
 from interlock.adapters.sql.tables import connection_events as happened
 from interlock.adapters.sql.tables import connections as accounts
-from interlock.adapters.sql.tables import credentials, leases, validators
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import lock
 from interlock.kernel import Tx, is_id
@@ -188,7 +188,7 @@ class ConnectionRecords:
         wanted = (
             select(accounts, credentials)
             .join(credentials, credentials.c.connection_id == accounts.c.connection_id)
-            .where(credentials.c.overlap_until <= now, credentials.c.revoked_at.is_(None))
+            .where(OVERLAPPING, credentials.c.overlap_until <= now)
             .limit(limit)
         )
         split = len(_ACCOUNT)
