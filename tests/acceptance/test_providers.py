@@ -107,11 +107,12 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
 def test_what_a_request_may_not_say(shell: Shell):
     shell.let_through("*.proxy.get")
     for arguments, code in (
-        (("GET", "https://evil.dev/"), "invalid_input"),
-        (("GET", "//evil.dev/"), "invalid_input"),
+        (("GET", "https://evil.dev/"), "invalid_path_value"),
+        (("GET", "//evil.dev/"), "invalid_path_value"),
+        (("GET", "/user?a=1#b"), "usage"),
         (("GET", "/repos/../../x"), "invalid_path_value"),
-        (("GET", "/user", "--header", "authorization: Bearer x"), "invalid_input"),
-        (("GET", "/user", "--header", "cookie: x"), "invalid_input"),
+        (("GET", "/user", "--header", "authorization: Bearer x"), "invalid_argument"),
+        (("GET", "/user", "--header", "cookie: x"), "invalid_argument"),
         (("GET", "/user", "--data", "{}"), "invalid_input"),
         (("TRACE", "/user"), "invalid_request"),
         (("POST", "/user", "--data", "{"), "invalid_json"),
@@ -145,3 +146,37 @@ def test_an_entry_in_use_moves_no_credential_unasked(shell: Shell):
     assert shell.good("providers", "list")["providers"] == []
     assert shell.good("connections", "show", "acme")["state"] == "revoked"
     assert shell.good("runs", "list")["runs"]
+
+
+def test_what_an_answer_is_shown_as_and_where_it_goes(shell: Shell):
+    shell.let_through("github.proxy.get", "github.proxy.head")
+    looked = shell.run("proxy", "github", "HEAD", "/user", "-i")
+    assert looked.code == 0, looked.err
+    assert "content-type" in looked.out
+    asked = ("proxy", "github", "GET", "/user")
+    assert "content-type" not in shell.run(*asked).out
+    told = shell.good(*asked, "-o", "me.json")
+    assert told["output"]["bytes"] == (shell.folder / "me.json").stat().st_size
+    assert json.loads((shell.folder / "me.json").read_text())["login"]
+    again = shell.run(*asked, "-o", "me.json", "--json")
+    assert (again.error["code"], "--force" in again.error["next_step"]) == ("file_refused", True)
+    assert len(shell.good("runs", "list")["runs"]) == 3  # nothing was asked for a file that is there
+    assert shell.run(*asked, "-o", "me.json", "--force").code == 0
+    assert json.loads(shell.run(*asked, "-o", "-").out)["login"]
+
+
+def test_a_file_of_any_kind_is_sent(shell: Shell):
+    (shell.folder / "image.png").write_bytes(b"\x89PNG\r\n")
+    put = ("proxy", "github", "PUT", "/repos/x", "--input", "image.png")
+    refused = shell.run(*put, "--json")
+    assert (refused.error["code"], "content-type" in refused.error["next_step"]) == ("invalid_json", True)
+    held = shell.run(*put, "--header", "content-type: image/png", "--json")
+    assert held.code == 4
+    run = shell.good("runs", "show", held.json["run_id"])["run"]
+    assert run["input"]["base64"] == "iVBORw0K"
+    (shell.folder / "large").write_bytes(b"\xff" * 1_000_000)
+    large = shell.run(
+        "proxy", "github", "PUT", "/", "--input", "large", "--header", "content-type: image/png", "--json"
+    )
+    assert large.code == 2
+    assert "larger than 1048576 bytes" in large.error["message"]

@@ -1,5 +1,6 @@
 """The facade: one object through which a program uses everything."""
 
+import base64
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -184,14 +185,16 @@ class Interlock:
         headers: Mapping[str, str] | None = None,
         body: JSON = None,
         text: str | None = None,
+        content: bytes | None = None,
         idempotency_key: str | None = None,
         environment: str | None = None,
         trace_id: str | None = None,
         timeout: float = 120.0,  # noqa: ASYNC109 - as in `invoke`
     ) -> "runs.Outcome":
         """Send a request of your own over a connection: `path` is below the service's address, `params` are its query's. It is
-        a run as any other, of the capability NAME.proxy.METHOD; a GET reads, a POST counts as `execute`. `body` is sent as
-        JSON, `text` as it is. The output has the answer's `status`, `headers` and `body`, or `text` where it is no JSON.
+        a run as any other, of the capability NAME.proxy.METHOD; GET and HEAD read, a POST counts as `execute`. `body` is sent as
+        JSON, `text` and `content` as they are. The output has the answer's `status`, `headers` and `body`, or `text` where it is
+        no JSON, or `base64` where it is no text.
 
         Raises as `invoke`, and ConnectionNotFound; an answer that is no success is an error.
         """
@@ -203,6 +206,7 @@ class Interlock:
             "headers": dict(headers) if headers else None,
             "body": body,
             "text": text,
+            "base64": None if content is None else base64.b64encode(content).decode(),
         }
         given: dict[str, JSON] = {"path": path, **{name: value for name, value in said.items() if value is not None}}
         return await self.invoke(

@@ -13,6 +13,7 @@ from interlock.cli.errors import FileRefused
 
 MAX_BYTES = 512 * 1024 * 1024
 """The largest file that is read, in bytes; what is inside has limits of its own."""
+BY_FORCE = "Choose another name, or replace the file with --force."
 
 
 def read(name: str, what: str, *, limit: int = MAX_BYTES) -> bytes:
@@ -48,8 +49,7 @@ def write(name: str, content: bytes, what: str, *, force: bool = False) -> None:
     except BrokenPipeError:
         raise
     except FileExistsError as error:
-        next_step = "Choose another name, or replace the file with --force."
-        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step=next_step) from error
+        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step=BY_FORCE) from error
     except OSError as error:
         raise _refused(error, f"cannot write the {what} {name}") from error
 
@@ -73,12 +73,12 @@ def new(name: str, what: str) -> Generator[BinaryIO]:
         yield cast("BinaryIO", file)
 
 
-def require_new(name: str, what: str) -> None:
+def require_new(name: str, what: str, *, next_step: str = "Choose another name.") -> None:
     """Raises FileRefused if there is such a file already, or could not be."""
     path = Path(name)
     require_folder(path, what)
     if path.is_file() or path.is_dir():
-        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step="Choose another name.")
+        raise FileRefused(f"cannot write the {what}: {name} is there already", next_step=next_step)
 
 
 def make_folder(path: Path) -> None:

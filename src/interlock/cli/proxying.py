@@ -1,7 +1,7 @@
 """`interlock proxy`: a request of one's own over a connection, governed as any other."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from urllib.parse import parse_qsl
 
 import typer
@@ -9,7 +9,9 @@ import typer
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
+    from interlock import runs
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
     from interlock.kernel import JSON
 
 
@@ -22,35 +24,47 @@ async def proxy(
     desk: "Desk",
     *,
     connection: Annotated[str, typer.Argument(metavar="CONNECTION", help="The connection's id or name.")],
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, PATCH or DELETE.")],
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, HEAD, POST, PUT, PATCH or DELETE.")],
     path: Annotated[str, typer.Argument(metavar="PATH", help="Below the service's address: /v1/things?state=open")],
     data: Annotated[str | None, typer.Option(metavar="JSON", help="The body.")] = None,
     source: Annotated[
-        str | None, typer.Option("--input", metavar="FILE", help="The body, JSON or as a header says; - is stdin.")
+        str | None,
+        typer.Option(
+            "--input", metavar="FILE", help="The body: JSON, or what the header content-type says; - is stdin."
+        ),
     ] = None,
     query: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter.")] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A further header.")] = None,
+    include: Annotated[bool, typer.Option("--include", "-i", help="Show the answer's headers, too.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer's body there; - is stdout.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never acts twice.")] = None,
     wait_approval: Annotated[
         bool, typer.Option("--wait-approval", help="If it is held, wait for the reviewer, up to --timeout.")
     ] = False,
     environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
     seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For the whole call.")] = 120.0,
-) -> "Answer":
+) -> "Answer | None":
     """Send a request of your own over a connection.
 
-    It is a run of the capability NAME.proxy.METHOD, under policy, budgets and approvals as any other: a GET reads, a POST
-    counts as execute, PUT and PATCH as update, DELETE as delete. An answer that is no success is an error.
+    It is a run of the capability NAME.proxy.METHOD, under policy, budgets and approvals as any other: GET and HEAD read, a POST
+    counts as execute, PUT and PATCH as update, DELETE as delete. Only a rule that names it allows it. An answer that is no
+    success is an error; one of more than 8 MiB is refused. A body has at most 1 MiB as it stands in the record: a file that is
+    no text counts a third more.
 
     Example:
       interlock proxy github GET /user/repos --query per_page=5
     """
-    from interlock.cli import invoking
+    from interlock.cli import files, invoking
     from interlock.kernel import InterlockError
 
+    if output not in (None, "-") and not force:
+        files.require_new(output, "answer", next_step=files.BY_FORCE)
     path, _, stated = path.partition("?")
     headers = _headers(header or ())
-    body, text = _body(data, source, headers.get("content-type", "application/json"))
+    body = _body(data, source, headers.get("content-type"))
     async with desk.open(acting=True) as il:
         try:
             outcome = await il.proxy(
@@ -59,8 +73,7 @@ async def proxy(
                 path,
                 params=_params(stated, query or ()),
                 headers=headers,
-                body=body,
-                text=text,
+                **body,
                 idempotency_key=idempotency_key,
                 environment=environment,
                 timeout=seconds,
@@ -69,7 +82,49 @@ async def proxy(
                 outcome = await invoking.wait(il, outcome.run_id, outcome.approval_id, seconds=seconds)
         except InterlockError as error:
             raise await invoking.in_doubt(il, error) from error
-    return invoking.answer(outcome)
+    if output == "-" and desk.options.as_json:
+        output = None
+    return _answer(outcome, include=include, output=output, force=force)
+
+
+def _answer(outcome: "runs.Outcome", *, include: bool, output: str | None, force: bool) -> "Answer | None":
+    """What came back: the body, and more if asked for; or where it was written to. Raises FileRefused."""
+    from dataclasses import replace
+
+    from interlock.cli import files, invoking
+
+    told = cast("dict[str, JSON] | None", outcome.output)
+    if told is None:
+        return invoking.answer(outcome)
+    if output is not None:
+        content = _content(told)
+        files.write(output, content, "answer", force=force)
+        if output == "-":
+            return None
+        kept: dict[str, JSON] = {name: told[name] for name in ("status", "headers")}
+        return invoking.answer(replace(outcome, output={**kept, "file": output, "bytes": len(content)}))
+    answer = invoking.answer(outcome)
+    if include:
+        return answer
+    short = replace(outcome, output={name: value for name, value in told.items() if name != "headers"})
+
+    def show(paper: "Paper") -> None:
+        invoking.show(paper, short)
+
+    return replace(answer, show=show)
+
+
+def _content(told: "Mapping[str, JSON]") -> bytes:
+    """The bytes of the body that came; JSON as it is written here."""
+    import base64
+
+    from interlock.cli.text import json_text
+
+    if "text" in told:
+        return str(told["text"]).encode()
+    if "base64" in told:
+        return base64.b64decode(str(told["base64"]))
+    return b"" if told["body"] is None else (json_text(told["body"]) + "\n").encode()
 
 
 def _params(stated: str, given: Sequence[str]) -> "dict[str, JSON]":
@@ -77,6 +132,8 @@ def _params(stated: str, given: Sequence[str]) -> "dict[str, JSON]":
     from interlock.cli.errors import Usage
 
     found: dict[str, list[str]] = {}
+    if "#" in stated:
+        raise Usage("PATH: what follows a # is never sent; a # within a value is %23")
     for pair in given:
         if "=" not in pair:
             raise Usage(f"--query {pair[:60]!r}: write KEY=VALUE")
@@ -98,20 +155,26 @@ def _headers(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _body(data: str | None, source: str | None, content_type: str) -> "tuple[JSON, str | None]":
-    """The body, as JSON or as a text. Raises Usage, InvalidJson, FileRefused."""
+def _body(data: str | None, source: str | None, content_type: str | None) -> "dict[str, Any]":
+    """The body as `il.proxy` takes it. Raises Usage, InvalidJson, FileRefused."""
     from interlock.cli import files
     from interlock.cli.errors import Usage
-    from interlock.kernel import parse_json
+    from interlock.kernel import InvalidJson, parse_json
 
     if data is not None and source is not None:
         raise Usage("the body is in one place: --data or --input")
     if data is None and source is None:
-        return None, None
+        return {}
     content = (data or "").encode("utf-8", "surrogateescape") if source is None else files.read(source, "body")
-    if content_type.partition(";")[0].strip().endswith("json"):
-        return parse_json(content, what="body"), None
+    if content_type is None or content_type.partition(";")[0].strip().endswith("json"):
+        try:
+            return {"body": parse_json(content, what="body")}
+        except InvalidJson as error:
+            if content_type is not None:
+                raise
+            how = "Correct it, or say what it is: --header 'content-type: text/csv'."
+            raise InvalidJson(error.message, next_step=how) from error
     try:
-        return None, content.decode()
-    except UnicodeDecodeError as error:
-        raise Usage("the body is not UTF-8: only JSON and texts are sent") from error
+        return {"text": content.decode()}
+    except UnicodeDecodeError:
+        return {"content": content}

@@ -104,6 +104,10 @@ def _method_problems(path: str, operation: Operation, http: HttpOperation) -> It
     if operation.effect is Effect.READ and operation.may_write(http.method):
         only = "say `safe` if it only reads" if http.method == "POST" else None
         yield Problem(path=f"{path}.method", problem=f"a {http.method} writes; the effect is read", suggestion=only)
+    if http.method == "HEAD":
+        yield Problem(
+            path=f"{path}.method", problem="the answer to a HEAD has no output; `interlock proxy` asks for one"
+        )
     if http.safe and (http.method != "POST" or operation.effect is not Effect.READ):
         yield Problem(path=f"{path}.safe", problem="only a POST whose effect is read says it")
 

@@ -21,10 +21,11 @@ class HttpOperation(Part):
     JSON pointers) of the body; the fields that neither path, query, `local` nor pagination take go into the body, or
     into the query for GET and DELETE, under their own names. `constants` are fixed members of the body; `encode` names
     a transformation of a field on its way out. `safe` says that a POST only reads, as a search does (RFC 9110 §9.2.1); a read
-    by another method than GET has to say so. `proxied` is said by Interlock's own proxies only: the input makes up the request.
+    by another method than GET has to say so. `proxied` is said by Interlock's own proxies only: the input makes up the
+    request, which may be a HEAD.
     """
 
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
     path: Text
     query: dict[str, Text] = Field(default={})
     body: dict[str, Text] = Field(default={})

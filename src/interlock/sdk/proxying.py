@@ -1,5 +1,7 @@
-"""Requests that a caller makes up within a connection: the operations `proxy.get` to `proxy.delete` of every connector."""
+"""Requests that a caller makes up within a connection: the operations `proxy.get` to `proxy.put` of every connector."""
 
+import base64
+import binascii
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,10 +14,11 @@ from interlock.sdk.projection import Source, project
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.template import text_of
 from interlock.sdk.terms import Schema
-from interlock.sdk.wire import FORBIDDEN_HEADERS, Facts, HttpRequest, HttpResponse, as_pairs
+from interlock.sdk.wire import Facts, HttpRequest, HttpResponse, as_pairs, check_header, check_path
 
 _EFFECTS: Final[Mapping[str, Effect]] = {
     "GET": Effect.READ,
+    "HEAD": Effect.READ,
     "POST": Effect.EXECUTE,
     "PUT": Effect.UPDATE,
     "PATCH": Effect.UPDATE,
@@ -29,11 +32,18 @@ _SAID: Final = ("content-type", "etag", "last-modified", "link", "location", "re
 _LIMITS: Final = ("ratelimit", "x-ratelimit", "x-rate-limit")
 """Headers of an answer that callers get. The others are the transport's, or secrets such as cookies."""
 
+_OVERRIDES: Final = frozenset(
+    {
+        "forwarded", "x-forwarded-host", "x-host", "x-http-host-override", "x-http-method", "x-http-method-override",
+        "x-method-override", "x-original-url", "x-rewrite-url",
+    }
+)  # fmt: skip
+"""Headers by which some servers take another host, path or method than the one that policy judged."""
+
 _PLACES: Final[Schema] = {
     "path": {
         "type": "string",
         "description": "Where to, below the service's address, percent-encoded, without a query: /v1/things",
-        "pattern": "^/([^/].*)?$",
         "maxLength": 4096,
     },
     "query": {
@@ -51,13 +61,13 @@ _PLACES: Final[Schema] = {
         "type": "object",
         "description": "Further headers, their names in lower case. Those of the credential are the connection's.",
         "maxProperties": 30,
-        "propertyNames": {"pattern": "^[a-z0-9-]{1,100}$", "not": {"enum": sorted(FORBIDDEN_HEADERS)}},
-        "additionalProperties": {"type": "string", "maxLength": 2000, "pattern": "^[!-~]([ -~]*[!-~])?$"},
+        "additionalProperties": {"type": "string", "maxLength": 2000},
     },
 }
 _BODY: Final[Schema] = {
     "body": {"description": "What is sent, as JSON."},
     "text": {"type": "string", "description": "What is sent, as it is; its type is the header content-type."},
+    "base64": {"type": "string", "description": "What is sent, as bytes; their type is the header content-type."},
 }
 _OUTPUT: Final[Schema] = {
     "type": "object",
@@ -67,6 +77,7 @@ _OUTPUT: Final[Schema] = {
         "headers": {"type": "object", "additionalProperties": {"type": "string"}},
         "body": {"description": "The answer's JSON; null if it has none."},
         "text": {"type": "string", "description": "The answer, where it is no JSON."},
+        "base64": {"type": "string", "description": "The answer, where it is no text."},
     },
 }
 
@@ -105,30 +116,34 @@ PROXIES: Final = tuple(proxy_operation(method) for method in sorted(METHODS))
 
 def proxied_request(http: HttpOperation, input: Mapping[str, JSON]) -> HttpRequest:  # noqa: A002
     """The request that the input makes up. Raises InvalidPathValue for a path that leaves the service, and InvalidArgument for
-    a body that is given twice."""
-    given = _texts(input.get("headers"))
-    headers = {**{name.lower(): value for name, value in http.headers.items()}, **given}
-    if "body" in input and "text" in input:
-        raise InvalidArgument(
-            "input $.text: a request has one body",
-            next_step="Give `body` for JSON or `text` for anything else, not both.",
-        )
-    text = input.get("text")
-    if isinstance(text, str):
-        headers.setdefault("content-type", "text/plain; charset=utf-8")
+    a header that is not the caller's to set, and a body that is given twice, or is no base64."""
+    headers = {**{name.lower(): value for name, value in http.headers.items()}, **_texts(input.get("headers"))}
+    raw, usual = _raw(input)
+    if raw is not None:
+        headers.setdefault("content-type", usual)
     elif input.get("body") is None:
         headers.pop("content-type", None)
+    path, pairs = str(input["path"]), as_pairs(headers)
     try:
-        return HttpRequest(
-            method=http.method,
-            path=str(input["path"]),
-            query=tuple(_query(input.get("query"))),
-            headers=as_pairs(headers),
-            json_body=input.get("body"),
-            text_body=text if isinstance(text, str) else None,
-        )
+        check_path(path)
     except ValueError as error:
-        raise InvalidPathValue(f"input $.path: {error}") from error
+        how = "Write what comes after the service's address, percent-encoded and without a query: /v1/things"
+        raise InvalidPathValue(f"input $.path: {error}", next_step=how) from error
+    try:
+        for name, value in pairs:
+            check_header(name, value)
+            if name in _OVERRIDES:
+                raise ValueError(f"by the header {name!r} a server may do something else than what was judged")
+    except ValueError as error:
+        raise InvalidArgument(f"input $.headers: {error}", next_step="Leave the header out, or correct it.") from error
+    return HttpRequest(
+        method=http.method,
+        path=path,
+        query=tuple(_query(input.get("query"))),
+        headers=pairs,
+        json_body=input.get("body"),
+        raw_body=raw,
+    )
 
 
 def proxied_output(operation: Operation, response: HttpResponse, facts: Facts) -> JSON:
@@ -143,13 +158,39 @@ def proxied_output(operation: Operation, response: HttpResponse, facts: Facts) -
         try:
             answer["body"] = read_json(response.body)
         except ValueError:
-            answer["text"] = response.body.decode("utf-8", "replace")
+            answer |= _as_read(response.body)
     effect = "none" if operation.effect is Effect.READ else "happened"
     return project(operation.output_schema, Source(body=answer), effect=effect)
 
 
+def _raw(input: Mapping[str, JSON]) -> tuple[bytes | None, str]:  # noqa: A002
+    """A body that is no JSON, and its usual type."""
+    if len({"body", "text", "base64"} & input.keys()) > 1:
+        raise InvalidArgument(
+            "input: a request has one body",
+            next_step="Give `body` for JSON, `text` for another text or `base64` for bytes, not several.",
+        )
+    if "base64" not in input:
+        text = input.get("text")
+        return text.encode() if isinstance(text, str) else None, "text/plain; charset=utf-8"
+    try:
+        return base64.b64decode(str(input["base64"]), validate=True), "application/octet-stream"
+    except (binascii.Error, ValueError) as error:
+        raise InvalidArgument(
+            "input $.base64: it is no base64",
+            next_step="Write it as RFC 4648 §4 says: A to Z, a to z, 0 to 9, +, /, with =.",
+        ) from error
+
+
+def _as_read(body: bytes) -> dict[str, JSON]:
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}
+
+
 def _texts(value: JSON) -> dict[str, str]:
-    return {name: str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
+    return {name.lower(): str(text) for name, text in value.items()} if isinstance(value, Mapping) else {}
 
 
 def _query(value: JSON) -> list[tuple[str, str]]:

@@ -59,7 +59,8 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """One request to the connection's own service: there is no host in it, and no credential. Its body is JSON, or a text.
+    """One request to the connection's own service: there is no host in it, and no credential. Its body is JSON, or
+    bytes as they are.
 
     `path` is escaped and starts with one slash. Raises ValueError for what would leave the service or forge a header.
     """
@@ -70,7 +71,7 @@ class HttpRequest:
     headers: tuple[tuple[str, str], ...] = ()
     json_body: JSON = None
     purpose: Purpose = Purpose.EFFECT
-    text_body: str | None = None
+    raw_body: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.method not in _METHODS:
@@ -87,8 +88,8 @@ class HttpRequest:
     @property
     def content(self) -> bytes | None:
         """The body's bytes, or None for no body."""
-        if self.text_body is not None:
-            return self.text_body.encode()
+        if self.raw_body is not None:
+            return self.raw_body
         return None if self.json_body is None else orjson.dumps(self.json_body)
 
     def with_header(self, name: str, value: str) -> "HttpRequest":

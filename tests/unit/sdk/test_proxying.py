@@ -51,6 +51,7 @@ def test_a_provider_has_a_proxy_for_each_method():
     assert {each.operation_id: each.effect.value for each in MANIFEST.operations} == {
         "proxy.delete": "delete",
         "proxy.get": "read",
+        "proxy.head": "read",
         "proxy.patch": "update",
         "proxy.post": "execute",
         "proxy.put": "update",
@@ -67,26 +68,41 @@ def test_what_is_sent():
     assert json.content == b'{"a":1}'
     form = sent("PUT", path="/", headers={"content-type": "application/x-www-form-urlencoded"}, text="a=1")
     assert form.content == b"a=1"
+    image = sent("PUT", path="/", headers={"content-type": "image/png"}, base64="iVBORw==")
+    assert (dict(image.headers)["content-type"], image.content) == ("image/png", b"\x89PNG")
+    assert sent("GET", path="/", headers={"X-Version": "2"}).headers == (("x-version", "2"),)
+    assert (sent("HEAD", path="/").method, sent("HEAD", path="/").content) == ("HEAD", None)
 
 
 @pytest.mark.parametrize(
-    "given",
-    [
-        {},
-        {"path": "v1"},
-        {"path": "//evil.dev"},
-        {"path": "https://evil.dev"},
-        {"path": "/", "headers": {"Authorization": "x"}},
-        {"path": "/", "headers": {"authorization": "x"}},
-        {"path": "/", "headers": {"host": "evil.dev"}},
-        {"path": "/", "headers": {"x-a": "b\r\nx-c: d"}},
-        {"path": "/", "query": {"a": {"b": 1}}},
-        {"path": "/", "body": {}},
-    ],
+    "given", [{"body": {}, "text": ""}, {"text": "", "base64": ""}, {"base64": "a"}, {"base64": "é"}]
 )
+def test_a_body_is_one_and_readable(given: dict[str, Any]):
+    with pytest.raises(sdk.InvalidArgument):
+        sent("POST", path="/", **given)
+
+
+@pytest.mark.parametrize("given", [{}, {"path": "/", "query": {"a": {"b": 1}}}, {"path": "/", "body": {}}])
 def test_what_may_not_be_said(given: dict[str, Any]):
     with pytest.raises(catalog.InvalidInput):
         sent("GET", **given)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"Authorization": "x"}, "belongs to the credential"),
+        ({"host": "evil.dev"}, "belongs to the credential"),
+        ({"transfer-encoding": "chunked"}, "belongs to the credential"),
+        ({"x-a": "b\r\nx-c: d"}, "characters"),
+        ({"x a": "b"}, "no header name"),
+        ({"X-HTTP-Method-Override": "DELETE"}, "something else"),
+        ({"x-original-url": "/admin"}, "something else"),
+    ],
+)
+def test_headers_that_are_not_the_callers(headers: dict[str, str], why: str):
+    with pytest.raises(sdk.InvalidArgument, match=why):
+        sent("GET", path="/", headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -94,10 +110,11 @@ def test_what_may_not_be_said(given: dict[str, Any]):
     [
         "/a/../b", "/%2e%2e/b", "/a/.%2E", "/a/..%2fb", "/a%2F..%2fb", "/a%5c..%5Cb", "/a/..;/b", "/a/..;x=1/b",
         "/a?b", "/a#b", "/a b", "/\\evil.dev", "/\n", "/a\r\nx: y", "/%zz", "@evil.dev/", "/é",
+        "v1", "//evil.dev", "https://evil.dev", "",
     ],
 )  # fmt: skip
 def test_a_path_stays_below_the_service(path: str):
-    with pytest.raises((sdk.InvalidPathValue, catalog.InvalidInput)):
+    with pytest.raises(sdk.InvalidPathValue):
         sent("GET", path=path)
 
 
@@ -116,8 +133,9 @@ def test_what_comes_back():
     assert answered("GET", sdk.HttpResponse(status=206, body=b"not\x07 \xff")) == {
         "status": 206,
         "headers": {},
-        "text": "not\ufffd \ufffd",
+        "base64": "bm90ByD/",
     }
+    assert answered("HEAD", sdk.HttpResponse(status=200))["body"] is None
     assert answered("DELETE", sdk.HttpResponse(status=204)) == {"status": 204, "headers": {}, "body": None}
 
 

@@ -27,7 +27,7 @@ class Passage:
         self._request = request
         self._body = body
         self._path: str = request.scope["path"]
-        self._found = fake.description.find(request.method, self._path)
+        self._found = fake.description.find("GET" if request.method == "HEAD" else request.method, self._path)
         self._token: Token | None = None
         self._exchange = fake.log.open(
             method=request.method,
