@@ -167,7 +167,7 @@ def test_a_victim_who_follows_an_attackers_link_sees_whose_it_is(town: Town):
     link = town.link(town.theirs)
     assert f"<bdi>{town.theirs}</bdi>" in town.victim.browser.get(link).text
     question = town.victim.come_back(town.victim.leave(link))
-    assert f"Let <bdi>{town.theirs}</bdi> use <bdi>octo</bdi>" in question.text
+    assert f"Let <b>“<bdi>{town.theirs}</bdi>”</b> use <b>“<bdi>octo</bdi>”</b>" in question.text
     assert "Nothing was connected" in town.victim.answer(question, "cancel").text
     assert (town.connected(), town.connected(town.theirs)) == ([], [])
 
@@ -257,7 +257,7 @@ def test_an_account_called_by_markup_is_a_name(town: Town):
     asked = town.victim.come_back(town.victim.leave(town.link()))
     pages = [asked.text, town.victim.answer(asked).text]
     assert not [each for each in pages if "<script" in each]
-    assert all("&quot;&gt;&lt;script&gt;" in each for each in pages)
+    assert all("&gt;&lt;script&gt;" in each for each in pages)
 
 
 def test_strangers_neither_end_a_command_that_waits_nor_hear_of_it(town: Town, warm: Path):

@@ -138,6 +138,7 @@ def stage(shell: Shell, warm: Path) -> Iterator[Stage]:
             + '\n[connectors]\nmanifests = ["acme.json"]\n\n[oauth.acme]\nclient_id = "client-1"\n'
             + 'client_secret_env = "ACME_SECRET"\n'
         )
+        shell.let_through("acme.proxy.get")
         shell.environment |= {
             "INTERLOCK_EXECUTION__EGRESS_ALLOW": json.dumps([urlsplit(service.url).netloc]),
             "ACME_SECRET": str(auth.CLIENT.client_secret),

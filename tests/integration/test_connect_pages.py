@@ -105,11 +105,14 @@ async def opened(
         *([{**also[1], "base_url": also[0]}] if also else []),
     ]
     hosts = [urlsplit(each).netloc for each in (service.url, *(also or ())[:1])]
+    client = OAuthSettings(
+        client_id=token_server.CLIENT_ID, client_secret_env="ACME_SECRET", issuer=also[0] if also else None
+    )
     settings = Settings(
         store=":memory:",
         folder=folder,
         execution=ExecutionSettings(egress_allow=tuple(hosts)),
-        oauth={"acme": OAuthSettings(client_id=token_server.CLIENT_ID, client_secret_env="ACME_SECRET")},
+        oauth={"acme": client},
     )
     manifest, clock = connector(auth=profiles).manifest, Hands()
     async with Interlock.open(settings=settings, connectors=[manifest], clock=clock, background=False) as il:
