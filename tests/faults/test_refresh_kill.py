@@ -1,5 +1,5 @@
-"""SIGKILL at every boundary of a refresh: before and after each commit, and while its request is at the service, which rotates
-refresh tokens and ends all of a consent when one comes twice.
+"""SIGKILL at every boundary of a refresh: before each commit and after the last, and while its request is at the service, which
+rotates refresh tokens and ends all of a consent when one comes twice.
 
 A later process finds a connection that works, or one that says why it needs a person. The commits are counted by a dry run.
 """
@@ -73,11 +73,11 @@ def made(
 def test_a_kill_at_every_commit_of_a_refresh(child: Child, made: Callable[[], Accounts]) -> None:
     commits = commits_of(child, made().case, "renew")
     found: dict[str, Stand] = {}
-    for number in range(1, len(commits) + 1):
-        for when in ("before", "after"):
-            accounts = made()
-            met = kill_at(child, accounts.case, "renew", when, number).boundary
-            found[met] = anyio.run(stand, accounts)
+    numbered = range(1, len(commits) + 1)
+    for when, number in [*(("before", each) for each in numbered), ("after", len(commits))]:
+        accounts = made()
+        met = kill_at(child, accounts.case, "renew", when, number).boundary
+        found[met] = anyio.run(stand, accounts)
     first, *between, last = found.values()
     assert (first, last) == (RENEWED, AGAIN), found
     # Until the request leaves nothing is lost, and from the answer on all is, until it is committed.
