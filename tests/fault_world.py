@@ -5,8 +5,12 @@ Imported by the tests and by the processes that they kill (`faults/child.py`); s
 
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
+import anyio
+import anyio.from_thread
+import anyio.to_thread
 import orjson
 
 import auth_server as auth
@@ -280,6 +284,26 @@ async def renew(il: Interlock, _: Order) -> JSON:
     return (await il.connections.refresh("work")).record()
 
 
+async def lend(il: Interlock, order: Order) -> JSON:
+    """The token of `work`, for as many threads of a program that need it at once."""
+
+    def use() -> str:
+        lease = anyio.from_thread.run(il.connections.leases.request, "work")
+        (host,) = lease.hosts
+        token = partial(il.connections.leases.redeem, lease.lease_id, "access_token", host=host)
+        return anyio.from_thread.run(token).reveal()
+
+    told: list[JSON] = []
+
+    async def run() -> None:
+        told.append(await anyio.to_thread.run_sync(use))
+
+    async with anyio.create_task_group() as threads:
+        for _ in range(order.times):
+            threads.start_soon(run)
+    return told
+
+
 async def many_keys(il: Interlock, order: Order) -> JSON:
     """One write for each of many keys, the same keys in every process."""
     outcomes: list[JSON] = []
@@ -312,5 +336,6 @@ FLOWS: Mapping[str, Flow] = cast(
         "many_keys": many_keys,
         "callback": callback,
         "renew": renew,
+        "lend": lend,
     },
 )

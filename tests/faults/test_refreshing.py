@@ -1,7 +1,8 @@
 """SIGKILL at every boundary of a refresh: before each commit and after the last, and while its request is at the service, which
 rotates refresh tokens and ends all of a consent when one comes twice.
 
-A later process finds a connection that works, or one that says why it needs a person. The commits are counted by a dry run.
+A later process finds a connection that works, or one that says why it needs a person. The commits are counted by a dry run. And
+two processes that need one token at once, and a database that is gone when the service answers.
 """
 
 import os
@@ -56,18 +57,22 @@ async def stand(accounts: Accounts) -> Stand:
 
 
 @pytest.fixture
-def made(
-    auth_server: auth.AuthServer, make_case: Callable[[], Case], monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Accounts]:
-    """Makes stores with two accounts at the service."""
+def connected(auth_server: auth.AuthServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[Case], Accounts]:
+    """Connects two accounts at the service."""
     monkeypatch.setenv(CLIENT_SECRET, str(auth.CLIENT.client_secret))
 
-    def make() -> Accounts:
-        accounts = Accounts.at(auth_server, make_case())
+    def connect(case: Case) -> Accounts:
+        accounts = Accounts.at(auth_server, case)
         anyio.run(accounts.connect, "work", "other")
         return accounts
 
-    return make
+    return connect
+
+
+@pytest.fixture
+def made(connected: Callable[[Case], Accounts], make_case: Callable[[], Case]) -> Callable[[], Accounts]:
+    """Makes stores with two accounts, on each engine."""
+    return lambda: connected(make_case())
 
 
 def test_a_kill_at_every_commit_of_a_refresh(child: Child, made: Callable[[], Accounts]) -> None:
@@ -97,3 +102,37 @@ def test_a_kill_while_the_request_is_at_the_service(
     child.go()
     assert child.finish().exit == -signal.SIGKILL
     assert anyio.run(stand, accounts) == promised
+
+
+def test_a_database_that_is_gone_when_the_service_answers_loses_no_token(
+    child: Child, connected: Callable[[Case], Accounts], make_postgres_case: Callable[[], Case]
+) -> None:
+    case = make_postgres_case()
+    accounts, proxy = connected(case), case.proxy
+    assert proxy is not None
+
+    def vanish() -> None:
+        proxy.refuse_next = 4
+        proxy.cut()
+
+    accounts.server.fail("token refresh_token", auth.faults.then(vanish, done=True))
+    child.start(accounts.case.order("renew"))
+    child.go()
+    assert child.finish().said["came_to"]["state"] == "connected"
+    assert proxy.refuse_next == 0
+    assert anyio.run(stand, accounts) == AGAIN
+
+
+def test_sixteen_threads_in_two_processes_send_one_refresh(
+    child: Child, other_child: Child, made: Callable[[], Accounts]
+) -> None:
+    accounts = made()
+    both = (child, other_child)
+    for each in both:
+        each.start(accounts.case.order("lend", times=8))
+        each.pass_time(3601)  # then the token has ended
+    for each in both:
+        each.go()
+    told = [token for each in both for token in each.finish().said["came_to"]]
+    assert told == [accounts.server.books.tokens[-1].access_token] * 16
+    assert accounts.server.calls["token"] == 1
