@@ -154,6 +154,26 @@ async def test_what_an_install_holds_that_nobody_completed_is_ended(place: Place
     assert (place.server.calls["revoke"], alive(place)) == (1, 0)
 
 
+async def test_who_closes_while_tokens_are_ended_waits_for_that(place: Place):
+    """They are erased by then."""
+    await place.agree()
+    place.world.advance(600)
+    asked, go = threading.Event(), threading.Event()
+
+    def fail_slowly(answer: auth.Said) -> auth.Said:
+        asked.set()
+        go.wait(60)
+        return faults.UNAVAILABLE.spoil(answer)
+
+    place.server.fail("revoke", auth.Fault(fail_slowly))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(place.process.parts.unwanted.keep, every=60))
+        assert await anyio.to_thread.run_sync(asked.wait, 60)
+        tasks.cancel_scope.cancel()
+        go.set()
+    assert alive(place) == 0
+
+
 async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(place: Place):
     await place.connect()
     await place.agree()

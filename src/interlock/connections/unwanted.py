@@ -20,7 +20,7 @@ from interlock.kernel import Caller, InterlockError, Secret, StoreError, Tx
 
 _log = logging.getLogger(__name__)
 
-_BATCH: Final = 500
+_BATCH: Final = 100
 _AT_ONCE: Final = 8
 
 
@@ -55,13 +55,15 @@ class Unwanted:
         return await tell(means.changing, caller, after, [credential], reason, at=means.clock.now())
 
     async def keep(self, *, every: float) -> None:
-        """Tidy up for ever, with a pause of that many seconds."""
+        """For ever, with a pause of that many seconds before, tidy up. What was begun is carried to its end, for which whoever
+        closes meanwhile waits: what is erased can be ended by nobody later."""
         while True:
+            await self._means.clock.sleep(every)
             try:
-                await self.tidy()
+                with anyio.CancelScope(shield=True):
+                    await self.tidy()
             except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("what nobody uses will be ended later: %s", error)
-            await self._means.clock.sleep(every)
 
     async def tidy(self) -> int:
         """Erase what installs hold whose time is over, and credential versions whose overlap is; and end the tokens of an install
