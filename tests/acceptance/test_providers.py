@@ -180,3 +180,19 @@ def test_a_file_of_any_kind_is_sent(shell: Shell):
     )
     assert large.code == 2
     assert "larger than 1048576 bytes" in large.error["message"]
+
+
+def test_a_list_is_followed_page_by_page(shell: Shell):
+    shell.write_settings('[policy]\ndefault = "allow"\n')
+    for number in range(3):
+        shell.good("invoke", "github.issue.create", f"repo={REPOSITORY}", f"title=Number {number}")
+    listed = ("proxy", "github", "GET", f"/repos/{REPOSITORY}/issues?state=all&per_page=1", "--pages")
+    two = shell.good(*listed, "2")["output"]
+    assert ([len(page) for page in two["pages"]], two["more"]) == ([1, 1], True)
+    all_of_them = shell.good(*listed, "9", "-o", "all.json")["output"]
+    assert all_of_them["file"] == "all.json"
+    pages = json.loads((shell.folder / "all.json").read_text())
+    assert {page[0]["title"] for page in pages} >= {"Number 0", "Number 1", "Number 2"}
+    run = shell.good("runs", "list")["runs"][0]["run_id"]
+    assert shell.good("runs", "show", run)["run"]["input"]["query"]["per_page"] == "1"
+    assert shell.run("proxy", "github", "POST", "/user", "--pages", "2", "--json").error["code"] == "usage"

@@ -9,10 +9,20 @@ import typer
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
-    from interlock import runs
+    from collections.abc import Awaitable, Callable
+
+    from interlock import app, runs, sdk
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.kernel import JSON
+
+_Input = Annotated[
+    str | None,
+    typer.Option("--input", metavar="FILE", help="The body: JSON, or what the header content-type says; - is stdin."),
+]
+_Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer's body there; - is stdout.")
+]
 
 
 def register(tree: typer.Typer) -> None:
@@ -27,25 +37,21 @@ async def proxy(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, HEAD, POST, PUT, PATCH or DELETE.")],
     path: Annotated[str, typer.Argument(metavar="PATH", help="Below the service's address: /v1/things?state=open")],
     data: Annotated[str | None, typer.Option(metavar="JSON", help="The body.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--input", metavar="FILE", help="The body: JSON, or what the header content-type says; - is stdin."
-        ),
-    ] = None,
+    source: _Input = None,
     query: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="A parameter.")] = None,
     header: Annotated[list[str] | None, typer.Option(metavar="'NAME: VALUE'", help="A further header.")] = None,
+    pages: Annotated[
+        int, typer.Option(min=1, max=1000, metavar="N", help="Follow a list so far; each page is a run.")
+    ] = 1,
     include: Annotated[bool, typer.Option("--include", "-i", help="Show the answer's headers, too.")] = False,
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the answer's body there; - is stdout.")
-    ] = None,
+    output: _Output = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never acts twice.")] = None,
     wait_approval: Annotated[
         bool, typer.Option("--wait-approval", help="If it is held, wait for the reviewer, up to --timeout.")
     ] = False,
     environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
-    seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For the whole call.")] = 120.0,
+    seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For each call.")] = 120.0,
 ) -> "Answer | None":
     """Send a request of your own over a connection.
 
@@ -57,34 +63,82 @@ async def proxy(
     Example:
       interlock proxy github GET /user/repos --query per_page=5
     """
-    from interlock.cli import files, invoking
-    from interlock.kernel import InterlockError
+    from interlock.cli import files
+    from interlock.cli.errors import Usage
 
     if output not in (None, "-") and not force:
         files.require_new(output, "answer", next_step=files.BY_FORCE)
+    if pages > 1 and (method.upper() != "GET" or idempotency_key is not None):
+        raise Usage("--pages goes with GET, and without --idempotency-key: each page is a run of its own")
     path, _, stated = path.partition("?")
-    headers = _headers(header or ())
+    params, headers = _params(stated, query or ()), _headers(header or ())
     body = _body(data, source, headers.get("content-type"))
     async with desk.open(acting=True) as il:
-        try:
-            outcome = await il.proxy(
-                connection,
-                method,
-                path,
-                params=_params(stated, query or ()),
-                headers=headers,
-                **body,
-                idempotency_key=idempotency_key,
-                environment=environment,
-                timeout=seconds,
-            )
-            if wait_approval and outcome.approval_id is not None and outcome.state.value == "held":
-                outcome = await invoking.wait(il, outcome.run_id, outcome.approval_id, seconds=seconds)
-        except InterlockError as error:
-            raise await invoking.in_doubt(il, error) from error
-    if output == "-" and desk.options.as_json:
-        output = None
-    return _answer(outcome, include=include, output=output, force=force)
+
+        async def send(params: "Mapping[str, JSON]") -> "runs.Outcome":
+            sent = il.proxy(
+                connection, method, path, params=params, headers=headers, **body,
+                idempotency_key=idempotency_key, environment=environment, timeout=seconds,
+            )  # fmt: skip
+            return await _settled(il, sent, seconds=seconds if wait_approval else None)
+
+        outcome = await send(params)
+        if pages > 1:
+            outcome = await _followed(il, send, params, outcome, pages=pages)
+    in_document = output == "-" and desk.options.as_json
+    return _answer(outcome, include=include, output=None if in_document else output, force=force)
+
+
+async def _settled(il: "app.Interlock", sent: "Awaitable[runs.Outcome]", *, seconds: float | None) -> "runs.Outcome":
+    """The outcome, after the reviewer's word if there are `seconds` for it."""
+    from interlock.cli import invoking
+    from interlock.kernel import InterlockError
+
+    try:
+        outcome = await sent
+        if seconds is not None and outcome.approval_id is not None and outcome.state.value == "held":
+            outcome = await invoking.wait(il, outcome.run_id, outcome.approval_id, seconds=seconds)
+    except InterlockError as error:
+        raise await invoking.in_doubt(il, error) from error
+    return outcome
+
+
+async def _followed(
+    il: "app.Interlock",
+    send: "Callable[[Mapping[str, JSON]], Awaitable[runs.Outcome]]",
+    params: "Mapping[str, JSON]",
+    outcome: "runs.Outcome",
+    *,
+    pages: int,
+) -> "runs.Outcome":
+    """The last page's outcome, with the bodies of all of them; a page that is held or denied is the last."""
+    from dataclasses import replace
+
+    from interlock import sdk
+
+    paging = await _paging(il, outcome.capability)
+    found: list[dict[str, JSON]] = []
+    while isinstance(outcome.output, dict):
+        found.append(outcome.output)
+        following = sdk.next_params(paging, params, outcome.output)
+        if following is None or len(found) == pages:
+            bodies: list[JSON] = [each.get("body") for each in found]
+            told: dict[str, JSON] = {"status": found[-1]["status"], "headers": found[-1]["headers"]}
+            return replace(outcome, output={**told, "pages": bodies, "more": following is not None})
+        params, outcome = following, await send(following)
+    return outcome
+
+
+async def _paging(il: "app.Interlock", capability: str) -> "sdk.Paging":
+    """How lists go on there: as the provider says, else by the header Link (RFC 8288)."""
+    from interlock import sdk
+
+    connector_id = capability.partition(".")[0]
+    if connector_id.startswith(sdk.PROVIDER_PREFIX):
+        said = (await il.providers.fetch(connector_id.removeprefix(sdk.PROVIDER_PREFIX))).provider.paging
+        if said is not None:
+            return said
+    return sdk.Paging(style="link")
 
 
 def _answer(outcome: "runs.Outcome", *, include: bool, output: str | None, force: bool) -> "Answer | None":
@@ -124,23 +178,23 @@ def _content(told: "Mapping[str, JSON]") -> bytes:
         return str(told["text"]).encode()
     if "base64" in told:
         return base64.b64decode(str(told["base64"]))
+    if "pages" in told:
+        return (json_text(told["pages"]) + "\n").encode()
     return b"" if told["body"] is None else (json_text(told["body"]) + "\n").encode()
 
 
 def _params(stated: str, given: Sequence[str]) -> "dict[str, JSON]":
     """The parameters of the address and of the options; several of one name are a list. Raises Usage."""
+    from interlock import sdk
     from interlock.cli.errors import Usage
 
-    found: dict[str, list[str]] = {}
     if "#" in stated:
         raise Usage("PATH: what follows a # is never sent; a # within a value is %23")
     for pair in given:
         if "=" not in pair:
             raise Usage(f"--query {pair[:60]!r}: write KEY=VALUE")
     pairs = [(name, value) for name, _, value in (pair.partition("=") for pair in given)]
-    for name, value in (*parse_qsl(stated, keep_blank_values=True), *pairs):
-        found.setdefault(name, []).append(value)
-    return {name: values[0] if len(values) == 1 else list(values) for name, values in found.items()}
+    return sdk.gathered((*parse_qsl(stated, keep_blank_values=True), *pairs))
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:

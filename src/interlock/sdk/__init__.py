@@ -86,6 +86,7 @@ from interlock.sdk.manifest import (
     Surface,
     Trigger,
 )
+from interlock.sdk.paging import Paging, gathered, next_params
 from interlock.sdk.pointer import Missing
 from interlock.sdk.pointer import get as read_pointer
 from interlock.sdk.pointer import put as put_pointer
@@ -115,7 +116,6 @@ from interlock.sdk.projection import ordered
 from interlock.sdk.provider import (
     PROVIDER_CONTRACT,
     PROVIDER_PREFIX,
-    Paging,
     Provider,
     provider_manifest,
     read_provider,
@@ -249,6 +249,7 @@ __all__ = [
     "find",
     "fits",
     "from_next",
+    "gathered",
     "get",
     "github_app",
     "grants",
@@ -266,6 +267,7 @@ __all__ = [
     "messages",
     "mutual_tls",
     "native_cli",
+    "next_params",
     "no_auth",
     "oauth2",
     "ordered",

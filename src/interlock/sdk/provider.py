@@ -11,8 +11,8 @@ from interlock.sdk.auth import AuthProfile
 from interlock.sdk.check import manifest_problems
 from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import InvalidProvider, Problem
-from interlock.sdk.grants import Pointer
 from interlock.sdk.manifest import CONTRACT, Manifest
+from interlock.sdk.paging import Paging
 from interlock.sdk.proxying import METHODS, proxy_operation
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.terms import Part, Text
@@ -20,20 +20,6 @@ from interlock.sdk.terms import Part, Text
 PROVIDER_CONTRACT: Final = "interlock.provider/v1"
 
 ProviderId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,53}$")]
-
-
-class Paging(Part):
-    """How the service's lists go on, for those who read them: by a link in a header or at `link` in the answer, by the cursor
-    at `cursor` that goes into `cursor_name`, or by an offset or a page's number in `offset_name`. `items` is where the list
-    is, `limit_name` says how many are wanted."""
-
-    style: Literal["link", "cursor", "offset"]
-    items: Pointer | None = None
-    link: Pointer | None = None
-    cursor: Pointer | None = None
-    cursor_name: Text | None = None
-    offset_name: Text | None = None
-    limit_name: Text | None = None
 
 
 class Provider(Part):

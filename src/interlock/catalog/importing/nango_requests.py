@@ -23,7 +23,7 @@ class Facts:
     apply: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     headers: dict[str, str] = field(default_factory=dict[str, str])
     errors: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    paging: dict[str, str] | None = None
+    paging: dict[str, Any] | None = None
 
 
 def base_url(proxy: Said, given: Given) -> str:
@@ -112,11 +112,11 @@ def _first(said: Said, name: str, given: Given) -> str | None:
     return as_text(listed[0], f"proxy.retry.{name}") if listed else None
 
 
-def _paging(said: Said, given: Given) -> dict[str, str] | None:
+def _paging(said: Said, given: Given) -> dict[str, Any] | None:
     style = said.text("type")
     if not style:
         return None
-    made = {"style": style}
+    made: dict[str, Any] = {"style": style}
     for theirs, ours in (
         ("response_path", "items"),
         ("link_path_in_response_body", "link"),
@@ -131,11 +131,28 @@ def _paging(said: Said, given: Given) -> dict[str, str] | None:
     ):
         if name := said.text(theirs):
             made[ours] = name
+    if style == "offset":
+        made |= _counted(said, given)
     if said.text("link_rel_in_response_header", "next") != "next":
         given.lack("paginate: another relation than the next")
     for key in said.left:
         given.lack(f"paginate: {key} is not taken over")
     return made
+
+
+def _counted(said: Said, given: Given) -> dict[str, Any]:
+    """Where an offset begins, and what it counts."""
+    made: dict[str, Any] = {}
+    start, counts = said.text("offset_start_value", "0"), said.text("offset_calculation_method", "by-response-size")
+    if start.isdecimal() and len(start) < 7:
+        made["offset_start"] = int(start)
+    else:
+        given.lack("paginate: the offset begins with no number")
+    if counts == "per-page":
+        made["offset_counts"] = "pages"
+    elif counts != "by-response-size":
+        given.lack("paginate: what an offset counts is not known")
+    return {name: value for name, value in made.items() if value}
 
 
 def pointer(path: str) -> str:
