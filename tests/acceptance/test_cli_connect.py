@@ -175,6 +175,27 @@ def test_a_code_is_typed_on_another_device(acme: Shell, server: token_server.Tok
     assert (made.code, made.json["subject"], made.json["profile_id"]) == (0, "octo", "device")
 
 
+def test_who_has_not_given_all_is_told_how(acme: Shell):
+    told = acme.run("connect", "acme", "--profile", "client_credentials", "--json")
+    assert told.error["message"].endswith(
+        "the field 'client_id' is missing; the secret field 'client_secret' is missing"
+    )
+    line = "interlock connect acme --profile client_credentials --field client_id=VALUE --secret-env client_secret=VARIABLE"
+    assert line in told.error["next_step"]
+    assert line in acme.run("connectors", "show", "acme").out
+
+
+def test_a_service_that_does_not_know_us_is_not_asked(acme: Shell):
+    settings = acme.folder / "interlock.toml"
+    settings.write_text(settings.read_text().partition("[oauth.acme]")[0])
+    for more in ((), ("--device",), ("--link",)):
+        told = acme.run(
+            "connect", "acme", "--profile", "device" if more == ("--device",) else "oauth2", *more, "--json"
+        )
+        assert (told.code, told.error["code"]) == (2, "oauth_client_missing")
+        assert "there is no [oauth.acme] in the settings" in told.error["message"]
+
+
 def test_a_program_needs_nobody(acme: Shell):
     made = acme.good(
         "connect", "acme", "--profile", "client_credentials",

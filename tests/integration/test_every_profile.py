@@ -240,7 +240,7 @@ WRONG: Mapping[str, tuple[Callable[[Case], Case], Reason]] = {
         lambda case: replace(case, client=replace(APP, secret=Secret("wrong-secret"))), Reason.INVALID_CLIENT),
     "token_exchange": (
         lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_GRANT),
-    "session": (lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_CLIENT),
+    "session": (lambda case: replace(case, given={**LOGIN, "password": "wrong-password"}), Reason.INVALID_GRANT),
 }  # fmt: skip
 
 

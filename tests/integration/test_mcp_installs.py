@@ -157,7 +157,7 @@ async def test_the_operators_client_is_shown_to_nobody_but_its_own_server(mcp: S
     ) as caught:
         await mcp.visit(install)
     assert caught.value.details == {"reason": "unconfirmed_issuer", "issuer": mcp.server.url}
-    assert "`issuer` under [oauth.CONNECTOR]" in caught.value.next_step
+    assert "`issuer` under [oauth.acme]" in caught.value.next_step
     assert (await mcp.desk.fetch(ANN, install.install_id)).issuer == mcp.server.url
     assert mcp.server.calls["authorize"] == mcp.server.calls["token"] == mcp.server.calls["register"] == 0
 

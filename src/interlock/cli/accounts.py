@@ -153,7 +153,8 @@ def _state(made: "connections.Connection") -> str:
 
 
 def _end(made: "connections.Connection") -> "Words | None":
-    """When its token ends, and a warning if that is near, or over; None if nobody said when, or it is erased."""
+    """When its token ends, and a warning if that is near, or over, and nobody renews it; None if nobody said when, or it is
+    erased."""
     from interlock import connections
     from interlock.cli.paper import Ink
     from interlock.cli.text import moment
@@ -163,6 +164,8 @@ def _end(made: "connections.Connection") -> "Words | None":
     if ends is None or made.state is connections.State.REVOKED:
         return None
     left = ends - SystemClock().now()
+    if made.state is connections.State.CONNECTED and made.refresh.due_at is not None:
+        return f"{moment(ends)} (renewed by itself)"
     if left > _NEAR:
         return moment(ends)
     told = "it has ended" if left <= timedelta() else f"in {left.days} d" if left.days else "in less than a day"

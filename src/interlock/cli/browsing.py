@@ -91,6 +91,7 @@ def show_connector(
       interlock connectors show github
     """
     from interlock import app
+    from interlock.cli import joining
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
@@ -102,10 +103,8 @@ def show_connector(
         paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
         for profile in found.auth:
             show_profile(paper, profile)
-            if profile.grant.type == "manual" and len(profile.fields) == 1:
-                paper.line(" ", Ink(f"interlock connect {connector} --token-env NAME", "code"))
-            if profile.install in ("browser", "device", "automatic"):
-                paper.line(" ", Ink(f"interlock connect {connector} --profile {profile.profile_id}", "code"))
+            if profile.install != "none":
+                paper.line(" ", Ink(joining.line_for(connector, profile), "code"))
         paper.heading("Capabilities")
         paper.table(
             ("capability", "effect", "about"),

@@ -2,8 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,22 +40,30 @@ class Wish:
 
 async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     """Begin, have somebody agree, and end with the connection. Raises Usage, InstallFailed, and as `installs.begin`."""
-    from interlock import connections
-
     async with desk.open() as il:
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
-        given, installs = collect(wish), il.connections.installs
-        if profile.install == "paste":
-            return await il.connections.connect_token(
-                wish.connector,
-                given,
-                profile=profile.profile_id,
-                name=wish.name,
-                base_url=wish.base_url,
-                scopes=wish.scopes,
-            )
-        start = installs.connect if profile.install in ("automatic", "cli") else installs.begin
-        begun = await start(
+        with _explained(wish, profile):
+            return await _connect(il, profile, wish)
+
+
+@contextmanager
+def _explained(wish: Wish, profile: "sdk.AuthProfile") -> Generator[None]:
+    """Say of what is missing how it is given."""
+    from interlock import connections
+
+    try:
+        yield
+    except connections.InvalidGrant as error:
+        error.next_step = f"Give what is asked for: `{line_for(wish.connector, profile)}`."
+        raise
+
+
+async def _connect(il: "app.Interlock", profile: "sdk.AuthProfile", wish: Wish) -> "connections.Connection":
+    from interlock import connections
+
+    given, installs = collect(wish), il.connections.installs
+    if profile.install == "paste":
+        return await il.connections.connect_token(
             wish.connector,
             given,
             profile=profile.profile_id,
@@ -63,16 +71,25 @@ async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
             base_url=wish.base_url,
             scopes=wish.scopes,
         )
-        if isinstance(begun, connections.Connection):
-            return begun
-        install_id = begun.install.install_id
-        try:
-            if profile.install == "device":
-                return await _on_a_device(installs, install_id, wish)
-            return await _in_a_browser(il, begun, wish)
-        finally:
-            with anyio.CancelScope(shield=True), suppress(connections.InstallUsed):
-                await installs.cancel(install_id)  # unless it has ended
+    start = installs.connect if profile.install in ("automatic", "cli") else installs.begin
+    begun = await start(
+        wish.connector,
+        given,
+        profile=profile.profile_id,
+        name=wish.name,
+        base_url=wish.base_url,
+        scopes=wish.scopes,
+    )
+    if isinstance(begun, connections.Connection):
+        return begun
+    install_id = begun.install.install_id
+    try:
+        if profile.install == "device":
+            return await _on_a_device(installs, install_id, wish)
+        return await _in_a_browser(il, begun, wish)
+    finally:
+        with anyio.CancelScope(shield=True), suppress(connections.InstallUsed):
+            await installs.cancel(install_id)  # unless it has ended
 
 
 async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
@@ -81,14 +98,15 @@ async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         if profile.install != "browser":
             raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")
-        begun = await il.connections.installs.begin(
-            wish.connector,
-            collect(wish),
-            profile=profile.profile_id,
-            name=wish.name,
-            base_url=wish.base_url,
-            scopes=wish.scopes,
-        )
+        with _explained(wish, profile):
+            begun = await il.connections.installs.begin(
+                wish.connector,
+                collect(wish),
+                profile=profile.profile_id,
+                name=wish.name,
+                base_url=wish.base_url,
+                scopes=wish.scopes,
+            )
         return begun.install, f"{il.settings.connect.url}/connect/{begun.link.reveal()}"
 
 
@@ -97,9 +115,14 @@ def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     ways = ["browser", "device", "automatic", "cli", *(["paste"] if wish.secret_fields else [])]
     there = {each.profile_id: each for each in manifest.auth if each.install in ways}
     if not there:
+        asking = [each for each in manifest.auth if each.install == "paste"]
+        if not asking:
+            raise Usage(f"{manifest.connector_id} needs no account: nothing is to be connected")
+        several = [line_for(manifest.connector_id, each) for each in asking if len(each.fields) > 1]
         raise Usage(
-            "name one place where the token is: --token-env NAME or --token-file FILE; of several fields --field NAME=VALUE "
-            "and --secret-env NAME=VARIABLE"
+            f"{manifest.connector_id} takes several fields: `{'`, or `'.join(several)}`"
+            if len(several) == len(asking)
+            else "name one place where the token is: --token-env NAME or --token-file FILE"
         )
     if wish.profile is not None:
         fits = [each for each in there.values() if each.profile_id == wish.profile]
@@ -111,6 +134,15 @@ def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
         known = ", ".join(f"{each.profile_id} ({each.install})" for each in there.values())
         raise Usage(f"name one auth profile of {manifest.connector_id} with --profile: {known}")
     return fits[0]
+
+
+def line_for(connector_id: str, profile: "sdk.AuthProfile") -> str:
+    """The command that connects by the profile, with what has to be given."""
+    if profile.install == "paste" and len(profile.fields) == 1:
+        return f"interlock connect {connector_id} --token-env NAME"
+    asked = [each for each in profile.fields if not each.optional and each.default is None]
+    given = [f"--secret-env {each.name}=VARIABLE" if each.secret else f"--field {each.name}=VALUE" for each in asked]
+    return " ".join([f"interlock connect {connector_id} --profile {profile.profile_id}", *given])
 
 
 def collect(wish: Wish) -> Mapping[str, str | Secret]:

@@ -119,7 +119,7 @@ def read_printed(grant: sdk.grants.NativeCli, printed: bytes, *, asked_at: datet
         return read(grant.answer, Answer(status=200, headers={}, body=printed, asked_at=asked_at))
     text = printed.decode("ascii", "replace").strip()
     if not shapes.TOKEN.fullmatch(text) or len(text) < MIN_SECRET_LENGTH:
-        raise GrantRefused("unreadable_answer")
+        raise GrantRefused("unreadable_answer", "what the program printed is no token")
     return Tokens(access_token=Secret(text))
 
 

@@ -14,7 +14,7 @@ from interlock.connections.grant import TokenGrant
 from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallState, Reason
 from interlock.connections.model import Connection, State
 from interlock.connections.proving import Proving
-from interlock.connections.steps import Means, Steps, reason_of
+from interlock.connections.steps import Means, Steps
 from interlock.kernel import Caller, Secret, Tx
 
 MAX_PAGE = 500
@@ -52,14 +52,14 @@ class Desk:
         """Begin to connect a service, or, if the name is taken by a connection of it, to give that one a new credential. It
         changes nothing else until it is completed, and expires after INSTALL_LIFE.
 
-        Raises InvalidGrant, NameTaken, InstallUnsupported.
+        Raises InvalidGrant, NameTaken, InstallUnsupported, OAuthClientMissing.
         """
         means, now = self._means, self._means.clock.now()
         profile = await means.profile(caller.tenant_id, connector_id, profile_id)
         flow = flow_of(profile.grant)
-        self._check_program(caller, connector_id, profile)
         asked = frozenset(profile.scopes_offered if scopes is None else scopes)
         values = fields.checked(profile, given or {}, connector_id=connector_id)
+        self._check_means(caller, connector_id, profile, values)
         told = TokenGrant(
             connector_id=connector_id,
             profile_id=profile_id,
@@ -94,7 +94,13 @@ class Desk:
         await means.store.write(lambda tx: means.installs.insert(tx, install))
         return Begun(install, link)
 
-    def _check_program(self, caller: Caller, connector_id: str, profile: sdk.AuthProfile) -> None:
+    def _check_means(
+        self, caller: Caller, connector_id: str, profile: sdk.AuthProfile, values: sdk.fill.Values
+    ) -> None:
+        """Whether the operator has given what the profile takes besides. Raises InstallUnsupported, OAuthClientMissing."""
+        known = exchange.client_of(values) is not None or self._means.client(connector_id) is not None
+        if not known and exchange.needs_client(profile.grant):
+            raise errors.OAuthClientMissing(connector_id)
         if profile.grant.type == "native_cli" and self._means.program(connector_id, caller.tenant_id) is None:
             raise errors.InstallUnsupported(
                 f"{connector_id} may run no program here: name it in `connectors.programs` of this tenant's settings"
@@ -160,7 +166,7 @@ class Desk:
             }
             url = exchange.authorization_url(grant, {**self._steps.known(settled, profile, secrets), **texts})
         except (errors.GrantRefused, errors.ErrandFailed) as error:
-            raise await self._steps.failed(install, reason_of(error)) from error
+            raise await self._steps.failed_by(install, error) from error
         except errors.InstallFailed as error:
             raise await self._steps.failed(replace(install, issuer=error.issuer), error.reason) from error
         holds = await self._steps.sealed(settled, {**secrets, "code_verifier": verifier})
@@ -222,7 +228,7 @@ class Desk:
         try:
             codes = answer.read_codes(grant, started)
         except errors.GrantRefused as refused:
-            raise await self._steps.failed(install, reason_of(refused)) from refused
+            raise await self._steps.failed_by(install, refused) from refused
         sealed = await self._steps.sealed(install, {**secrets, "device_code": codes.device_code})
         assert sealed.sealed is not None
         waiting = install_machine.await_callback(

@@ -11,6 +11,7 @@ from interlock.connections.model import Connection
 from interlock.connections.reconnecting import reconnect
 from interlock.kernel import (
     JSON,
+    ConfigurationError,
     ConflictError,
     ConnectionError_,
     Fault,
@@ -116,6 +117,7 @@ class GrantRefused(ConnectionError_):
     def __init__(self, reason: sdk.grants.RefusalCode, detail: str = "", *, retry_after: float | None = None) -> None:
         """`detail` is a text of ours."""
         self.reason: sdk.grants.RefusalCode = reason
+        self.detail = detail
         meaning = _REFUSALS[reason]
         super().__init__(
             f"{meaning}: {detail}" if detail else meaning,
@@ -361,17 +363,34 @@ class InstallUnsupported(RequestError):
     next_step = "`interlock connectors show CONNECTOR` says how each of its profiles is connected."
 
 
+class OAuthClientMissing(ConfigurationError):
+    """A service is connected by a client of ours that it knows, and the settings have none."""
+
+    code = "oauth_client_missing"
+    next_step = (
+        "Register Interlock at the service, with http://127.0.0.1/oauth/callback to come back to, and write what it gives under "
+        "[oauth.CONNECTOR] in interlock.toml: `client_id`, and where its secret or key is."
+    )
+
+    def __init__(self, connector_id: str) -> None:
+        told = f"{connector_id} has to know our client, and there is no [oauth.{connector_id}] in the settings"
+        super().__init__(told, next_step=type(self).next_step.replace("CONNECTOR", connector_id))
+
+
 class InstallFailed(ConnectionError_):
     """The service did not give a credential, or gave one that cannot be used. `details.reason` says why, in one word."""
 
     code = "install_failed"
     next_step = "Look at `details.reason`, and begin again: `interlock connect CONNECTOR`."
 
-    def __init__(self, connector_id: str, reason: Reason, *, issuer: str | None = None) -> None:
-        """`issuer` is who the service says gives its tokens, where that is what is wrong."""
-        told = f"{connector_id} was not connected: {reason.told}"
+    def __init__(self, connector_id: str, reason: Reason, detail: str = "", *, issuer: str | None = None) -> None:
+        """`detail` is a text of ours, for the operator; `issuer` who the service says gives its tokens, where that is what is
+        wrong."""
         details: dict[str, JSON] = {"reason": reason.value}
         if reason is Reason.UNCONFIRMED_ISSUER and issuer is not None:
-            told, details = f"{told}: {issuer}", {**details, "issuer": issuer}
-        super().__init__(told, next_step=reason.next_step, details=details)
+            detail, details = issuer, {**details, "issuer": issuer}
+        told = f"{connector_id} was not connected: {reason.told}"
+        super().__init__(
+            f"{told}: {detail}" if detail else told, next_step=reason.next_step(connector_id), details=details
+        )
         self.reason, self.issuer = reason, issuer

@@ -64,6 +64,20 @@ def client_of(given: sdk.fill.Values) -> Client | None:
     return Client(client_id=client_id, secret=secret, key=key, certificate=shown)
 
 
+def needs_client(grant: sdk.grants.Grant) -> bool:
+    """Whether a service that gives such grants has to know us."""
+    match grant:
+        case sdk.grants.Device() | sdk.grants.GithubApp():
+            return True
+        case sdk.grants.AuthorizationCode() if "{client_id}" in (sdk.grants.authorize_params(grant)["client_id"] or ""):
+            return True
+        case sdk.grants.McpOAuth():
+            return grant.registration == "static"
+        case _:
+            asked = (*sdk.grants.exchanges(grant).values(), *getattr(grant, "steps", ()))
+            return any(each.client_auth != "none" for each in asked)
+
+
 def meant(ours: Client | None, given: sdk.fill.Values) -> Client | None:
     """The operator's client, unless it is for another authorization server than the one that was found for these values."""
     asked = given.get("mcp.issuer")

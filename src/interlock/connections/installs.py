@@ -72,9 +72,14 @@ class Reason(StrEnum):
         return _TOLD[self]
 
     @property
-    def next_step(self) -> str | None:
-        """What the operator does, where it is known; they see it, and who connects does not."""
-        return _NEXT.get(self)
+    def is_operators(self) -> bool:
+        """Whether it is for the operator to mend, and no use to try again before."""
+        return self in _NEXT
+
+    def next_step(self, connector_id: str) -> str:
+        """What is done now, in words for the operator."""
+        first = f"{_NEXT[self]} Then connect" if self in _NEXT else "Connect"
+        return f"{first} again: `interlock connect {{connector}}`.".replace("{connector}", connector_id)
 
     @classmethod
     def of(cls, refusal: sdk.grants.RefusalCode) -> "Reason":
@@ -92,7 +97,7 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.INVALID_CLIENT: "the service does not know our client, or does not believe that it is us",
     Reason.UNAUTHORIZED_CLIENT: "the service does not let our client connect in this way",
     Reason.UNSUPPORTED: "the service does not offer this way to connect",
-    Reason.MISCONFIGURED: "the service refused what it was asked: its profile or our client is set up wrongly",
+    Reason.MISCONFIGURED: "it was asked for in a wrong way: the profile, what was given, or our client is set up wrongly",
     Reason.UNREADABLE_ANSWER: "the service gave an answer that cannot be read",
     Reason.CODE_EXPIRED: "nobody typed the code in time",
     Reason.SERVICE_FAILED: "the service could not be asked, or did not answer",
@@ -109,23 +114,26 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.SCOPES_LOST: "the service grants less than the connection has, and less than was asked for",
 }
 
-_OUR_CLIENT: Final = (
-    "Compare `client_id` and the secret or key under [oauth.CONNECTOR] with what the service has, also which grants and "
-    "addresses to come back to are registered there; then connect again."
-)
 _NEXT: Final[Mapping[Reason, str]] = {
-    Reason.INVALID_CLIENT: _OUR_CLIENT,
-    Reason.UNAUTHORIZED_CLIENT: _OUR_CLIENT,
-    Reason.MISCONFIGURED: f"`interlock connectors show CONNECTOR` shows the profile. {_OUR_CLIENT}",
+    Reason.INVALID_CLIENT: (
+        "Compare the client's id and its secret or key, as given or under [oauth.{connector}] in the settings, with what the "
+        "service has."
+    ),
+    Reason.UNAUTHORIZED_CLIENT: "Have the service allow this way for our client, [oauth.{connector}] in the settings.",
+    Reason.MISCONFIGURED: (
+        "Look at what was given, at the profile (`interlock connectors show {connector}`), and at our client, "
+        "[oauth.{connector}] in the settings: which addresses to come back to are registered at the service."
+    ),
     Reason.UNCONFIRMED_ISSUER: (
-        "Find out whether our client is registered at the authorization server that is named: if it is, write that as `issuer` "
-        "under [oauth.CONNECTOR], and connect again. Until then it is shown no secret."
+        "Find out whether our client is registered at the authorization server that is named, which was shown no secret: if it "
+        "is, write its address as `issuer` under [oauth.{connector}] in the settings."
     ),
     Reason.ADDRESS_REFUSED: (
         "If the address is meant, add its host:port to `egress_allow` under [execution] in interlock.toml, or to "
-        "INTERLOCK_EXECUTION__EGRESS_ALLOW, which is a JSON list; then connect again."
+        "INTERLOCK_EXECUTION__EGRESS_ALLOW, which is a JSON list."
     ),
 }
+"""What the operator does first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

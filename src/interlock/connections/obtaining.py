@@ -30,7 +30,23 @@ async def obtain(
 ) -> Tokens:
     """The tokens that the grant gives for these values (`exchange.known`, and what the flow adds). Raises GrantRefused, and what
     `send` raises."""
-    grant = profile.grant
+    try:
+        return await _obtained(profile.grant, values, client, send, run, at)
+    except GrantRefused as refused:
+        if client is not None or refused.reason != "invalid_client":
+            raise
+        # Who asks as nobody is refused for what was given.
+        raise GrantRefused("invalid_grant", refused.detail) from refused
+
+
+async def _obtained(
+    grant: sdk.grants.Grant,
+    values: sdk.fill.Values,
+    client: Client | None,
+    send: Send,
+    run: Run | None,
+    at: datetime,
+) -> Tokens:
     if isinstance(grant, sdk.grants.TokenExchange):
         known = await _in_steps(grant.steps[:-1], values, client, send)
         return answer.read(grant.steps[-1].answer, await send(exchange.build(grant.steps[-1], known, client=client)))

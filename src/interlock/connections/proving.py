@@ -17,7 +17,7 @@ from interlock.connections.exchange import Errand
 from interlock.connections.installs import Flow, Found, Install
 from interlock.connections.probing import Probed, probe
 from interlock.connections.shapes import Answer
-from interlock.connections.steps import Means, Steps, reason_of
+from interlock.connections.steps import Means, Steps
 from interlock.kernel import InterlockError, Retry, Secret
 
 _NOT_YET: Final = frozenset({"authorization_pending", "slow_down", "temporarily_unavailable"})
@@ -70,13 +70,13 @@ class Proving:
                 if refused.reason == "authorization_pending":
                     return waiting
                 raise
-            raise await self._steps.failed(install, reason_of(refused)) from refused
+            raise await self._steps.failed_by(install, refused) from refused
         except InterlockError as error:
             passing = isinstance(error, errors.ErrandFailed) and error.retry is Retry.LATER
             if install.flow is Flow.DEVICE and passing:
                 await self._wait_longer(install)
                 raise
-            raise await self._steps.failed(install, reason_of(error)) from error
+            raise await self._steps.failed_by(install, error) from error
         async with self._steps.or_given_back(install, sealable):
             return await self._proven(install, tokens, sealable, probed)
 

@@ -109,6 +109,12 @@ class Steps:
             await means.store.write(lambda tx: means.clients.forget(tx, install.tenant_id, forgotten))
         return errors.InstallFailed(install.connector_id, reason, issuer=install.issuer)
 
+    async def failed_by(self, install: Install, error: InterlockError) -> errors.InstallFailed:
+        """The same, of what an error means. Raises InstallUsed."""
+        await self.failed(install, reason_of(error))
+        detail = error.detail if isinstance(error, errors.GrantRefused) else error.message
+        return errors.InstallFailed(install.connector_id, reason_of(error), detail)
+
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
         """The install, holding these secrets."""
         if not secrets:
@@ -161,7 +167,7 @@ class Steps:
             errand = exchange.build(request, values, client=self.client(install, {**install.params, **secrets}))
             return await self._means.errands.send(errand, tenant_id=install.tenant_id, subject_id=install.install_id)
         except InterlockError as error:
-            raise await self.failed(install, reason_of(error)) from error
+            raise await self.failed_by(install, error) from error
 
     @asynccontextmanager
     async def or_given_back(self, install: Install, secrets: Mapping[str, Secret]) -> AsyncGenerator[None]:

@@ -8,6 +8,7 @@ POST /connect/account/ID   `answer=join` or `cancel`, from that page
 GET  /healthz              204 while the store answers
 """
 
+import logging
 import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
@@ -31,6 +32,8 @@ CALLBACK: Final = "/oauth/callback"
 """Where the browser comes back to, below the server's own address: it is registered so at the service."""
 
 HEALTH: Final = "/healthz"
+
+_log = logging.getLogger(__name__)
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _HEADERS: Final = {
@@ -99,8 +102,9 @@ class ConnectPages(Door):
         if isinstance(error, HTTPException):
             return _page(html.trouble("Nothing here", "Check the link, or ask for a new one."), error.status_code)
         if isinstance(error, connections.InstallFailed):
-            reason = connections.Reason(str(error.details["reason"]))
-            return _page(html.trouble("Nothing was connected", f"{html.why(reason)} Ask for a new link."), 400)
+            if error.reason.is_operators:
+                _log.warning("%s", error.message)
+            return _page(html.trouble("Nothing was connected", f"{html.why(error.reason)} Ask for a new link."), 400)
         found = next((each for each in _TROUBLES if isinstance(error, each[0])), None)
         if found is None or found[1] == 500:
             tell_operator(error)
