@@ -28,7 +28,7 @@ def catalogue(url: str) -> bytes:
     usual: dict[str, Any] = {
         "token_url": f"{url}/token",
         "token_request_auth_method": "basic",
-        "proxy": {"base_url": url, "verification": {"method": "GET", "endpoints": ["/me"]}},
+        "proxy": {"base_url": url, "verification": {"method": "GET", "endpoints": ["/me?limit=1"]}},
     }
     keyed = {**usual["proxy"], "headers": {"authorization": "Bearer ${apiKey}"}}
     return orjson.dumps(

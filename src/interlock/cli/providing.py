@@ -69,7 +69,7 @@ async def import_catalogue(
         "digest": found.digest,
         "kept": not dry_run,
         "totals": {coverage.value: count for coverage, count in found.totals.items()},
-        "missing": dict(found.reasons),
+        "causes": [each.to_json() for each in found.causes],
         "entries": [each.to_json() for each in found.entries],
     }
     return Answer(document=document, show=lambda paper: _report(paper, found, kept=not dry_run))
@@ -172,13 +172,18 @@ def _report(paper: "Paper", found: "catalog.Imported", *, kept: bool) -> None:
         (catalog.Coverage.REFUSED, "Refused"),
     ):
         entries = [each for each in found.entries if each.coverage is coverage]
-        if entries:
+        if 0 < len(entries) <= _SHOWN:
             paper.heading(about)
             paper.table(("entry", "why"), [(each.entry_id, "; ".join(each.missing)) for each in entries])
+    if len(found.entries) > _SHOWN and found.causes:
+        paper.heading("By cause")
+        rows = [
+            (paper.state(each.coverage.value), each.what, str(each.entries), str(each.alone), each.example)
+            for each in found.causes
+        ]
+        paper.table(("coverage", "cause", "entries", "only this", "such as"), rows)
+        paper.line("--only NAME --dry-run tells of one entry, --json of all.")
     paper.heading(f"{len(found.entries)} entries of {found.source}" + ("" if kept else ", none of which was kept"))
     for coverage, count in found.totals.items():
         share = count / len(found.entries) if found.entries else 0
         paper.line(" ", paper.state(coverage.value), f"{count} ({share:.1%})")
-    if found.reasons:
-        paper.heading("What is missing most")
-        paper.table(("what", "entries"), [(what, str(count)) for what, count in found.reasons[:_SHOWN]])

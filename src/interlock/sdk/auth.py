@@ -64,9 +64,9 @@ Placement: TypeAlias = Annotated[HeaderPlace | QueryPlace | CertificatePlace, py
 
 
 class Probe(Part):
-    """How to ask the service who a credential is: GET `path`; `subject` is a pointer to the account's name in the answer, left
-    out where it names nobody; `scopes_header` holds the granted scopes, separated by commas; `expires_header` the moment at
-    which the credential ends, as RFC 3339 or as GitHub writes it."""
+    """How to ask the service who a credential is: GET `path`, which may have a query; `subject` is a pointer to the account's
+    name in the answer, left out where it names nobody; `scopes_header` holds the granted scopes, separated by commas;
+    `expires_header` the moment at which the credential ends, as RFC 3339 or as GitHub writes it."""
 
     path: Text
     subject: str | None = None

@@ -25,7 +25,7 @@ from interlock.sdk.check_schema import header_problems, pointer_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.grants import Manual, NoGrant
 from interlock.sdk.partial import where_known
-from interlock.sdk.wire import check_path, is_header_value
+from interlock.sdk.wire import check_path, check_target, is_header_value
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _ADDRESS: Final = re.compile(
@@ -68,7 +68,7 @@ def _probe_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
         return
     yield from pointer_problems(f"{path}.subject", profile.probe.subject or "")
     try:
-        check_path(profile.probe.path)
+        check_target(profile.probe.path)
     except ValueError as error:
         yield Problem(path=f"{path}.path", problem=str(error))
 

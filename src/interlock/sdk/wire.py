@@ -29,6 +29,7 @@ SAFE_METHODS: Final = frozenset({"GET", "HEAD"})
 _METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 # What the plane will take, so that a connector's mistake shows in the connector (RFC 3986 §3.3, RFC 9110 §5.1 and §5.5).
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9\-._~:/@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})*")
+_QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~:/?@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})+")
 # Also as servers read it that take an encoded slash for one, or leave out what follows a semicolon.
 _CLIMBS: Final = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?=/|%2f|%5c|;|$)", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
@@ -127,6 +128,14 @@ def check_path(path: str) -> None:
         raise ValueError(f"the path {path[:100]!r} holds characters that must be escaped")
     if _CLIMBS.search(path):
         raise ValueError(f"the path {path[:100]!r} holds a segment that climbs")
+
+
+def check_target(target: str) -> None:
+    """As `check_path`, for a path that may have a query."""
+    path, mark, query = target.partition("?")
+    check_path(path)
+    if mark and not _QUERY.fullmatch(query):
+        raise ValueError(f"the query {query[:100]!r} is empty, or holds characters that must be escaped")
 
 
 def check_header(name: str, value: str) -> None:

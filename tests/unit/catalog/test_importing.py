@@ -221,6 +221,55 @@ def test_what_is_left_out_is_told(said: dict[str, Any], what: str):
     assert found.missing == (what,)
 
 
+def test_the_causes_are_counted_by_coverage():
+    said = {
+        "a": oauth2(post_connection_script="x", other=1),
+        "b": oauth2(post_connection_script="y"),
+        "c": {"auth_mode": "OAUTH1"},
+        "d": oauth2(),
+    }
+    found = catalog.read_catalogue(orjson.dumps(said), form="nango", source="f")
+    assert [(each.coverage, each.what, each.entries, each.alone, each.example) for each in found.causes] == [
+        (Coverage.PARTIAL, "post_connection_script", 2, 1, "a: code of its own"),
+        (Coverage.PARTIAL, "other", 1, 0, "a: it is not taken over"),
+        (Coverage.REFUSED, "mode", 1, 1, "c: OAUTH1: OAuth 1 is not spoken"),
+    ]
+
+
+def test_what_an_address_for_tokens_says_besides_becomes_parameters():
+    said = {
+        "auth_mode": "TWO_STEP",
+        "token_url": "https://acme.dev/token?grant_type=client_credentials&secret=${credentials.secret}",
+        "token_request_method": "GET",
+        "token_response": {"token": "token"},
+        "proxy": {
+            "base_url": "https://acme.dev",
+            "headers": {"authorization": "Bearer ${accessToken}"},
+            "verification": {"method": "GET", "endpoints": ["/things?limit=1&x[y]=z"]},
+        },
+    }
+    found = entry(said)
+    assert (found.missing, profile(found).probe) == ((), sdk.Probe(path="/things?limit=1&x[y]=z"))
+    grant = profile(found).grant
+    assert isinstance(grant, sdk.grants.TokenExchange)
+    step = grant.steps[0]
+    assert (step.url, step.body_format) == ("https://acme.dev/token", "query")
+    assert step.params == {"grant_type": "client_credentials", "secret": "{secret}", "client_id": None}
+    both = entry({**said, "token_request_method": "POST", "token_params": {"a": "b"}})
+    assert both.coverage is Coverage.REFUSED
+
+
+def test_offsets_say_where_they_begin_and_what_they_count():
+    paginate = {"type": "offset", "offset_name_in_request": "page", "offset_start_value": 1}
+    proxy = {"base_url": "https://a.dev", "paginate": {**paginate, "offset_calculation_method": "per-page"}}
+    found = entry(oauth2(proxy=proxy))
+    assert found.missing == ()
+    assert found.provider is not None
+    assert found.provider.paging == sdk.Paging(
+        style="offset", offset_name="page", offset_start=1, offset_counts="pages"
+    )
+
+
 def test_of_two_alternatives_the_one_that_can_be_filled_counts():
     said = oauth2(
         authorization_url="https://accounts.acme.${connectionConfig.region} || https://accounts.acme.com",

@@ -11,7 +11,7 @@ from interlock.catalog.importing.said import Said, as_text
 
 _OURS: Final = frozenset({"accept", "content-type", "user-agent"})
 """Headers that requests say themselves, or that stay the same."""
-_PATH: Final = re.compile(r"/[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*")
+_PATH: Final = re.compile(r"/[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*(\?[A-Za-z0-9\-._~:/?@!$&'()*+,;=%\[\]]+)?")
 _DOTTED: Final = re.compile(r"[^./~]+(\.[^./~]+)*")
 _STATUS: Final = re.compile(r"[1-5](\d\d|xx)")
 
@@ -177,4 +177,4 @@ def probe(proxy: Said, given: Given) -> dict[str, str] | None:
     if not plain:
         given.lack("verification: it asks for more than a plain read")
         return None
-    return {"path": path.rstrip("/") or "/"}
+    return {"path": path if "?" in path else path.rstrip("/") or "/"}

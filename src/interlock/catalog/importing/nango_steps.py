@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final, cast
+from urllib.parse import parse_qsl
 
 from interlock.catalog.importing import texts
 from interlock.catalog.importing.given import Given
@@ -44,13 +45,16 @@ def two_step(said: Said, given: Given) -> dict[str, Any]:
 
 
 def _step(said: Said, given: Given, body: str) -> dict[str, Any]:
-    url = said.text("token_url")
-    if "?" in url:
-        raise Refused("token_url: an address for tokens with a query")
+    url, _, query = said.text("token_url").partition("?")
     params = flat(said.mapping("token_params"), "token_params", pointers=body == "json")
+    method = said.text("token_request_method", "POST").upper()
+    if query:
+        if (params and method != "GET") or "||" in query:
+            raise Refused("token_url: an address for tokens with a query, beside other parameters")
+        params, body = {**dict(parse_qsl(query, keep_blank_values=True)), **params}, "query"
     made: dict[str, Any] = {
         "url": given.address(url, "token_url"),
-        "method": said.text("token_request_method", "POST").upper(),
+        "method": method,
         "body_format": body,
         "client_auth": "none",
         "params": {name: given.template(text, name.rpartition("/")[2]) for name, text in params.items() if text},

@@ -51,6 +51,26 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What so many entries of a coverage lack, or were refused for; `alone` of them for nothing else."""
+
+    coverage: Coverage
+    what: str
+    entries: int
+    alone: int
+    example: str
+
+    def to_json(self) -> dict[str, JSON]:
+        return {
+            "coverage": self.coverage.value,
+            "what": self.what,
+            "entries": self.entries,
+            "alone": self.alone,
+            "example": self.example,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
     """A catalogue as it was read. `digest` is that of the file."""
 
@@ -66,10 +86,23 @@ class Imported:
         return {coverage: counted[coverage] for coverage in Coverage}
 
     @property
-    def reasons(self) -> Sequence[tuple[str, int]]:
-        """What is missing, and in how many entries, the most frequent first."""
-        about = Counter(what for each in self.entries for what in {text.partition(":")[0] for text in each.missing})
-        return sorted(about.items(), key=lambda pair: (-pair[1], pair[0]))
+    def causes(self) -> Sequence[Cause]:
+        """Why entries are partial or refused, those of most entries first."""
+        found: dict[tuple[Coverage, str], list[tuple[Entry, str]]] = {}
+        for each in self.entries:
+            for what, text in {text.partition(":")[0]: text for text in reversed(each.missing)}.items():
+                found.setdefault((each.coverage, what), []).append((each, text))
+        made = [
+            Cause(
+                coverage=coverage,
+                what=what,
+                entries=len(those),
+                alone=sum(len(entry.missing) == 1 for entry, _ in those),
+                example=f"{those[0][0].entry_id}: {those[0][1].partition(':')[2].strip()}",
+            )
+            for (coverage, what), those in found.items()
+        ]
+        return sorted(made, key=lambda each: (each.coverage, -each.entries, each.what))
 
     def only(self, names: Sequence[str]) -> "Imported":
         """The entries of these names, theirs or ours. Raises InvalidProvider for one that is not there."""

@@ -84,17 +84,17 @@ def as_text(value: object, place: str) -> str:
     raise Refused(f"{place}: a text is expected")
 
 
-def our_name(text: str) -> str:
+def our_name(text: str, *, most: int = 40) -> str:
     """A name of ours: `apiKey` and `api-key` become `api_key`. Raises Refused for what has no letters."""
-    name = _OTHER.sub("_", _CAMEL.sub("_", text).lower()).strip("_")[:40]
+    name = _OTHER.sub("_", _CAMEL.sub("_", text).lower()).strip("_")[:most]
     if not name:
         raise Refused(f"name: {text[:40]!r} cannot be written as one of ours")
-    return name if name[0].isalpha() else f"n_{name}"[:40]
+    return name if name[0].isalpha() else f"n_{name}"[:most]
 
 
 def provider_name(text: str) -> str:
     """As `our_name`, for a provider's id."""
-    return our_name(text)
+    return our_name(text, most=54)
 
 
 def explained(error: sdk.InvalidProvider) -> str:
