@@ -40,10 +40,16 @@ async def serve(
 
     url = desk.settings().connect.url
     host, port = serving.parse_bind(bind or _place(url))
+
+    def make(found: int) -> server.ConnectPages:
+        nonlocal port
+        port = found
+        return server.ConnectPages(il, origin=url)
+
     async with desk.open() as il:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with server.serve_pages(lambda _: server.ConnectPages(il, origin=url), host=host, port=port):
-                _announce(desk, url)
+            async with server.serve_pages(make, host=host, port=port):
+                _announce(desk, url, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
                 await anext(aiter(signals))
 
 
@@ -57,9 +63,11 @@ def _place(url: str) -> str:
     return f"{parts.hostname}:{parts.port or 80}"
 
 
-def _announce(desk: "Desk", url: str) -> None:
+def _announce(desk: "Desk", url: str, place: str) -> None:
     import json
 
     out = streams.answers()
-    out.write((json.dumps({"url": url}) if desk.options.as_json else url) + "\n")
+    told = {"url": url} if urlsplit(url).netloc == place else {"url": url, "listening": place}
+    line = url + (f" (listening on {place})" if "listening" in told else "")
+    out.write((json.dumps(told) if desk.options.as_json else line) + "\n")
     out.flush()

@@ -13,8 +13,9 @@ BODY_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
 
 
-async def read_body(request: Request) -> bytes:
-    """The body. Raises RequestTooLarge, RequestTooSlow; Unauthenticated if it is not the one that the token is for."""
+async def read_body(request: Request, *, limit: int = plane.MAX_REQUEST) -> bytes:
+    """The body, of `limit` bytes at most. Raises RequestTooLarge, RequestTooSlow; Unauthenticated if it is not the one that
+    the token is for."""
     parts: list[bytes] = []
     size = 0
     try:
@@ -22,8 +23,8 @@ async def read_body(request: Request) -> bytes:
             async for part in request.stream():
                 parts.append(part)
                 size += len(part)
-                if size > plane.MAX_REQUEST:
-                    raise RequestTooLarge(f"the request has more than {plane.MAX_REQUEST} bytes")
+                if size > limit:
+                    raise RequestTooLarge(f"the request has more than {limit} bytes")
     except TimeoutError as error:
         raise RequestTooSlow(f"the request did not arrive within {BODY_SECONDS:g} seconds") from error
     except ClientDisconnect as error:

@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -22,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 from interlock import connections, kernel
 from interlock.server import html
 from interlock.server.bodies import read_body
-from interlock.server.errors import RequestTooLarge, RequestTooSlow, WrongHost
+from interlock.server.errors import NodeBusy, RequestTooLarge, RequestTooSlow, WrongHost
 from interlock.server.gate import Door, tell_operator
 
 if TYPE_CHECKING:
@@ -33,8 +34,11 @@ CALLBACK: Final = "/oauth/callback"
 
 HEALTH: Final = "/healthz"
 
-_log = logging.getLogger(__name__)
+HEALTH_SECONDS: Final = 5.0
+"""How long the store may take to answer."""
 
+_MAX_FORM: Final = 4_096
+_log: Final = logging.getLogger(__name__)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -58,7 +62,8 @@ _TROUBLES: Final[tuple[tuple[type[Exception], int, str, str], ...]] = (
     (WrongHost, 421, "Wrong address", "This server does not know itself by that name."),
     (RequestTooLarge, 413, "Too much", "The request is larger than what this page takes."),
     (RequestTooSlow, 408, "Too slow", "The request did not arrive in time. Try again."),
-    (TimeoutError, 408, "Too slow", "It took too long. Try again."),
+    (TimeoutError, 503, "Too slow", "It took too long. Try again."),
+    (NodeBusy, 503, "Not now", "Too many people are here. Try again in a while."),
     (kernel.StoreError, 503, "Not now", "Try again in a while."),
     (kernel.RequestError, 400, "This cannot be read", "Begin with the link again."),
     (kernel.InterlockError, 500, "Something is wrong here", "Nothing was connected. Tell whoever sent you the link."),
@@ -100,10 +105,14 @@ class ConnectPages(Door):
 
     def answer(self, error: Exception) -> Response:
         if isinstance(error, HTTPException):
-            return _page(html.trouble("Nothing here", "Check the link, or ask for a new one."), error.status_code)
+            page = _page(html.trouble("Nothing here", "Check the link, or ask for a new one."), error.status_code)
+            page.headers.update(error.headers or {})  # of a wrong method: which there are
+            return page
         if isinstance(error, connections.InstallFailed):
             if error.reason.is_operators:
                 _log.warning("%s", error.message)
+            else:
+                _log.info("%s", error.message)
             return _page(html.trouble("Nothing was connected", f"{html.why(error.reason)} Ask for a new link."), 400)
         found = next((each for each in _TROUBLES if isinstance(error, each[0])), None)
         if found is None or found[1] == 500:
@@ -142,7 +151,7 @@ class ConnectPages(Door):
     async def _decide(self, request: Request) -> Response:
         browser = self._browser(request)
         install = await self._find(request, browser)
-        given = parse_qs((await read_body(request)).decode("latin-1"))
+        given = parse_qs((await read_body(request, limit=_MAX_FORM)).decode("latin-1"))
         if browser is None or given.get("proof") != [connections.token_digest(browser)]:
             raise connections.CallbackRefused("the answer does not come from the page that asked")
         if install.state is connections.InstallState.PROVEN:
@@ -153,8 +162,9 @@ class ConnectPages(Door):
         return await self._standing(request, browser)
 
     async def _health(self, _request: Request) -> Response:
-        await self._il.connections.installs.list(limit=1)
-        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+        with anyio.fail_after(HEALTH_SECONDS):
+            await self._il.connections.installs.list(limit=1)
+        return Response(status_code=204, headers=_HEADERS)
 
     # -- what they need
 

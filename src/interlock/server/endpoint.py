@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from interlock import plane
@@ -69,7 +69,7 @@ class NodeEndpoint:
             WebSocketRoute("/v1/executions/{execution_id}/events", self._events),
         ]
         router = Router(routes, redirect_slashes=False, default=_nothing_here)
-        self.app: ASGIApp = Gate(router, clients=clients, hosts=hosts)
+        self.app = Gate(router, clients=clients, hosts=hosts)
 
     async def close(self) -> None:
         """Accept nothing more, end what runs, and let readers read how it ended."""

@@ -12,15 +12,14 @@ import uvicorn
 from anyio.abc import TaskStatus
 from cryptography import x509
 from cryptography.x509.oid import NameOID
-from starlette.types import ASGIApp
 
 from interlock.kernel import ConfigurationError
 from interlock.server.doorstep import Doorstep, listening
 from interlock.server.endpoint import NodeEndpoint
-from interlock.server.gate import MAX_HEAD
+from interlock.server.gate import MAX_HEAD, Door
 from interlock.server.wire import Wire
 
-App = TypeVar("App", bound=ASGIApp)
+App = TypeVar("App", bound=Door)
 
 PING_SECONDS: Final = 10.0
 """How often a silent client is asked whether it is there, and how long it may take to say so."""
@@ -100,8 +99,8 @@ class Tls:
 class Server(uvicorn.Server):
     """Uvicorn with an application in it. Signals are left to whoever runs it."""
 
-    def __init__(self, app: ASGIApp, *, context: ssl.SSLContext | None = None, ping: float = PING_SECONDS) -> None:
-        self._ready = anyio.Event()
+    def __init__(self, app: Door, *, context: ssl.SSLContext | None = None, ping: float = PING_SECONDS) -> None:
+        self._ready, self._answer = anyio.Event(), app.answer
         super().__init__(
             uvicorn.Config(
                 app,
@@ -141,7 +140,7 @@ class Server(uvicorn.Server):
             for each in doorsteps:
                 each.shaken(number)
 
-        self.lifespan.state["shaken"] = shaken
+        self.lifespan.state |= {"shaken": shaken, "answer": self._answer}
         await super().startup(sockets)
         self._ready.set()
 
@@ -163,7 +162,8 @@ def listen(host: str, port: int) -> list[Doorstep]:
     try:
         return listening(host, port)
     except OSError as error:
-        message = f"nothing can listen on {host}:{port}"
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        message = f"nothing can listen on {place}: {(error.strerror or str(error)).lower()}"
         raise CannotServe(message, next_step="Choose an address of this machine and a free port.") from error
 
 

@@ -11,11 +11,12 @@ from contextlib import suppress
 from typing import Final, cast
 
 import h11
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from interlock import plane
 from interlock.kernel import InterlockError
-from interlock.server.errors import NodeBusy, problem
+from interlock.server.errors import NodeBusy
 
 HEAD_SECONDS: Final = 10.0
 """How long the head of a request may take to arrive."""
@@ -32,7 +33,8 @@ MAX_STRANGERS: Final = MAX_CONNECTIONS // 4
 class Wire(H11Protocol):
     """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one), and with
     `known`, to be called when it is clear who is asking. It tells `shaken` when its TLS handshake is over. When there are
-    too many connections, the one goes that has been a stranger for longest, or else the newest; it is told so."""
+    too many connections, the one goes that has been a stranger for longest and is being answered nothing, or else the newest;
+    it is told so."""
 
     stranger_since: float | None = None
     """By the loop's clock; None when it is known who is there."""
@@ -67,12 +69,12 @@ class Wire(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """As uvicorn does it, with the error in the form that all errors have here."""
+        """As uvicorn does it, with the error in the form that all errors of the application have."""
         self._answer(plane.InvalidPacket("this is no HTTP request"))
         self.transport.close()
 
     def _answer(self, error: InterlockError) -> None:
-        answer = problem(error)
+        answer = cast("Callable[[Exception], Response]", self.app_state["answer"])(error)
         head = h11.Response(status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")])
         for event in (head, h11.Data(data=bytes(answer.body)), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
@@ -82,9 +84,15 @@ class Wire(H11Protocol):
 
     def _make_room(self) -> None:
         waiting = [(each.stranger_since, each) for each in self.connections if isinstance(each, Wire)]
-        strangers = [(since, each) for since, each in waiting if since is not None]
+        strangers = [(since, each) for since, each in waiting if since is not None and not each.is_answering]
         if len(self.connections) > MAX_CONNECTIONS or len(strangers) > MAX_STRANGERS:
             min(strangers, key=lambda each: each[0], default=(None, self))[1].turn_away()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request has come whose answer has not left."""
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
+        return cycle is not None and not cycle.response_complete
 
     def turn_away(self) -> None:
         """End it at once; whoever is there is asked to come again."""
@@ -97,8 +105,7 @@ class Wire(H11Protocol):
         """Be impatient while there is no whole head; what comes after it is the application's to wait for."""
         if self._upgraded:
             return
-        cycle = cast("RequestResponseCycle | None", self.cycle)  # None before the first request
-        if cycle is not None and not cycle.response_complete:
+        if self.is_answering:
             self._relax()
         elif self._impatience is None:
             self._impatience = self.loop.call_later(HEAD_SECONDS, self.transport.abort)

@@ -1,0 +1,79 @@
+"""`interlock serve` as a process: where it listens, and how it ends."""
+
+import html
+import json
+import re
+import socket
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import httpx2
+import pytest
+
+import token_server
+from fix_cli import Shell
+
+
+@pytest.fixture
+def url(acme: Shell) -> str:
+    """Where people find the server, which is a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        made = f"http://127.0.0.1:{free.getsockname()[1]}"
+    acme.environment["INTERLOCK_CONNECT__URL"] = made
+    return made
+
+
+def test_a_server_that_is_told_to_end_answers_whoever_came_back(
+    acme: Shell, server: token_server.TokenServer, url: str
+):
+    """What it has begun counts: the person is asked on, by whichever server is there next."""
+    server.redirect_uri = f"{url}/oauth/callback"
+    link = acme.good("connect", "acme", "--link")["url"]
+    with acme.start("serve") as process, httpx2.Client() as browser, ThreadPoolExecutor(1) as pool:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{url}\n"
+            onward = re.findall(r'url=([^"]*)"', browser.post(link).text)[0]
+            callback = browser.get(html.unescape(onward)).headers["location"]
+            asked, answered = server.holds = (threading.Event(), threading.Event())
+            back = pool.submit(browser.get, callback)
+            asked.wait()
+            process.terminate()
+            while listens(url):
+                time.sleep(0.02)
+            answered.set()
+            assert back.result().headers["location"].startswith("/connect/account/ins_")
+        finally:
+            process.terminate()
+        out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, "", "")
+    with closing(sqlite3.connect(acme.store)) as store:
+        assert store.execute("select state from installs").fetchall() == [("proven",)]
+
+
+def listens(url: str) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
+
+
+def test_a_server_behind_a_proxy_says_where_it_listens(acme: Shell):
+    acme.environment["INTERLOCK_CONNECT__URL"] = "https://connect.example"
+    with acme.start("serve", "--bind", "127.0.0.1:0", "--json") as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        assert httpx2.get(f"http://{told['listening']}/healthz").status_code == 204
+        process.terminate()
+    assert told["url"] == "https://connect.example"
+
+
+def test_a_port_that_is_taken_is_told_so(acme: Shell, url: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(url.rpartition(":")[2])))
+        taken.listen()
+        told = acme.run("serve", "--json")
+    assert (told.code, told.error["code"]) == (2, "cannot_serve")
+    assert "address already in use" in told.error["message"]
