@@ -115,7 +115,7 @@ class Place:
 
 
 @pytest.fixture
-async def place(
+async def notes(
     request: pytest.FixtureRequest, file_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Place]:
     monkeypatch.setenv("ACME_SECRET", str(auth.CLIENT.client_secret))

@@ -19,36 +19,36 @@ from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
 
-GRANT = pytest.mark.parametrize("place", [{"ends": "grant"}], indirect=True)
+GRANT = pytest.mark.parametrize("notes", [{"ends": "grant"}], indirect=True)
 
 
-async def told(place: Place) -> list[tuple[str, Any]]:
+async def told(notes: Place) -> list[tuple[str, Any]]:
     """What the events say, and why."""
-    found = await place.process.il.connections.events("acme")
+    found = await notes.process.il.connections.events("acme")
     return [(each.type.value, json.loads(each.body)["reason"]) for each in found]
 
 
-def alive(place: Place) -> int:
+def alive(notes: Place) -> int:
     """How many tokens the service still takes."""
-    return sum(not each.revoked for each in place.server.books.tokens)
+    return sum(not each.revoked for each in notes.server.books.tokens)
 
 
-async def test_a_connection_is_revoked_here_and_at_the_service(place: Place):
-    await place.connect()
-    after = await place.process.il.connections.revoke("acme", reason="laptop lost")
+async def test_a_connection_is_revoked_here_and_at_the_service(notes: Place):
+    await notes.connect()
+    after = await notes.process.il.connections.revoke("acme", reason="laptop lost")
     assert after.state is State.REVOKED
-    assert alive(place) == 0
-    assert await told(place) == [("connected", None), ("revoked", "laptop lost"), ("provider_revoked", None)]
-    asked = parse_qs(place.server.heard[-1].body.decode())
+    assert alive(notes) == 0
+    assert await told(notes) == [("connected", None), ("revoked", "laptop lost"), ("provider_revoked", None)]
+    asked = parse_qs(notes.server.heard[-1].body.decode())
     assert asked["token_type_hint"] == ["refresh_token"]
-    assert asked["token"] == [place.server.books.tokens[-1].refresh_token]
-    events = await place.process.il.connections.events("acme")
+    assert asked["token"] == [notes.server.books.tokens[-1].refresh_token]
+    events = await notes.process.il.connections.events("acme")
     assert connections.check_history(after, events) is None
-    evidence = repr([each.canonical for each in await place.process.il.evidence()])
+    evidence = repr([each.canonical for each in await notes.process.il.evidence()])
     assert after.connection_id in evidence
     assert "canary" not in evidence + repr(events)
-    await place.process.il.connections.revoke("acme")
-    assert place.server.calls["revoke"] == 1
+    await notes.process.il.connections.revoke("acme")
+    assert notes.server.calls["revoke"] == 1
 
 
 @pytest.mark.parametrize(
@@ -60,104 +60,104 @@ async def test_a_connection_is_revoked_here_and_at_the_service(place: Place):
         (faults.says(200, {"error": "invalid_client"}), "revoke_invalid_client", 1),
     ],
 )
-async def test_it_is_revoked_here_whatever_the_service_does(place: Place, fault: auth.Fault, reason: str, asked: int):
-    await place.connect()
-    place.server.keep_failing("revoke", fault)
-    assert (await place.process.il.connections.revoke("acme")).state is State.REVOKED
-    assert (await told(place))[-2:] == [("revoked", None), ("provider_revoke_failed", reason)]
-    assert place.server.calls["revoke"] == asked
+async def test_it_is_revoked_here_whatever_the_service_does(notes: Place, fault: auth.Fault, reason: str, asked: int):
+    await notes.connect()
+    notes.server.keep_failing("revoke", fault)
+    assert (await notes.process.il.connections.revoke("acme")).state is State.REVOKED
+    assert (await told(notes))[-2:] == [("revoked", None), ("provider_revoke_failed", reason)]
+    assert notes.server.calls["revoke"] == asked
 
 
-async def test_a_service_that_comes_back_is_asked_again(place: Place):
-    await place.connect()
-    place.server.fail("revoke", faults.CRASH, faults.CUT)
-    await place.process.il.connections.revoke("acme")
-    assert (await told(place))[-1] == ("provider_revoked", None)
-    assert alive(place) == 0
+async def test_a_service_that_comes_back_is_asked_again(notes: Place):
+    await notes.connect()
+    notes.server.fail("revoke", faults.CRASH, faults.CUT)
+    await notes.process.il.connections.revoke("acme")
+    assert (await told(notes))[-1] == ("provider_revoked", None)
+    assert alive(notes) == 0
 
 
-async def test_who_does_not_want_it_revokes_here_alone(place: Place):
-    await place.connect()
-    await place.process.il.connections.revoke("acme", at_provider=False)
-    assert (await told(place))[-1] == ("revoked", None)
-    assert alive(place) == 1
+async def test_who_does_not_want_it_revokes_here_alone(notes: Place):
+    await notes.connect()
+    await notes.process.il.connections.revoke("acme", at_provider=False)
+    assert (await told(notes))[-1] == ("revoked", None)
+    assert alive(notes) == 1
 
 
-async def test_what_others_use_is_not_ended_with_it(place: Place):
-    await place.connect()
-    await place.connect("other")
-    await place.process.il.connections.revoke("acme")
-    assert (await told(place))[-1] == ("provider_revoke_failed", "others_depend")
-    assert alive(place) == 2
+async def test_what_others_use_is_not_ended_with_it(notes: Place):
+    await notes.connect()
+    await notes.connect("other")
+    await notes.process.il.connections.revoke("acme")
+    assert (await told(notes))[-1] == ("provider_revoke_failed", "others_depend")
+    assert alive(notes) == 2
 
 
-def ended(place: Place) -> list[str]:
+def ended(notes: Place) -> list[str]:
     """The tokens that the service was asked to end."""
-    asked = [parse_qs(each.body.decode()) for each in place.server.heard if each.path == "/revoke"]
+    asked = [parse_qs(each.body.decode()) for each in notes.server.heard if each.path == "/revoke"]
     return [token for each in asked for token in each["token"]]
 
 
 @GRANT
-async def test_one_consent_of_several_is_ended(place: Place):
-    await place.connect()
-    await place.connect("other")
-    await place.process.il.connections.revoke("acme")
-    assert (await told(place))[-1] == ("provider_revoked", None)
-    assert (await place.whose(connection="other")).output == {"login": auth.PERSON}
+async def test_one_consent_of_several_is_ended(notes: Place):
+    await notes.connect()
+    await notes.connect("other")
+    await notes.process.il.connections.revoke("acme")
+    assert (await told(notes))[-1] == ("provider_revoked", None)
+    assert (await notes.whose(connection="other")).output == {"login": auth.PERSON}
 
 
 @GRANT
-async def test_an_earlier_consent_is_ended_when_another_took_its_place(place: Place):
-    await place.connect()
-    made = await place.connect()
+async def test_an_earlier_consent_is_ended_when_another_took_its_place(notes: Place):
+    await notes.connect()
+    made = await notes.connect()
     assert made.state is State.CONNECTED
-    assert await told(place) == [("connected", None), ("replaced", None), ("provider_revoked", None)]
-    assert alive(place) == 1
-    assert (await place.whose()).output == {"login": auth.PERSON}
+    assert await told(notes) == [("connected", None), ("replaced", None), ("provider_revoked", None)]
+    assert alive(notes) == 1
+    assert (await notes.whose()).output == {"login": auth.PERSON}
 
 
-async def test_an_earlier_consent_is_left_where_its_end_would_take_the_new_one_along(place: Place):
-    await place.connect()
-    await place.connect()
-    assert [kind for kind, _ in await told(place)] == ["connected", "replaced"]
-    assert alive(place) == 2
+async def test_an_earlier_consent_is_left_where_its_end_would_take_the_new_one_along(notes: Place):
+    await notes.connect()
+    await notes.connect()
+    assert [kind for kind, _ in await told(notes)] == ["connected", "replaced"]
+    assert alive(notes) == 2
 
 
 @pytest.mark.parametrize("end", ["cancel", "fail"])
-@pytest.mark.parametrize("place", [{"ends": "grant"}, {}], indirect=True)
-async def test_tokens_of_an_install_that_came_to_nothing_are_ended(place: Place, end: str):
-    installs = place.process.il.connections.installs
+@pytest.mark.parametrize("notes", [{"ends": "grant"}, {}], indirect=True)
+async def test_tokens_of_an_install_that_came_to_nothing_are_ended(notes: Place, end: str):
+    installs = notes.process.il.connections.installs
     if end == "cancel":
-        await installs.cancel((await place.agree()).install_id)
+        await installs.cancel((await notes.agree()).install_id)
     else:
-        place.server.fail("me", faults.CRASH)
+        notes.server.fail("me", faults.CRASH)
         with pytest.raises(connections.InstallFailed):
-            await place.agree()
-    assert (place.server.calls["revoke"], alive(place)) == (1, 0)
+            await notes.agree()
+    assert (notes.server.calls["revoke"], alive(notes)) == (1, 0)
 
 
-@pytest.mark.parametrize(("place", "left"), [({"ends": "grant"}, 1), ({}, 2)], indirect=["place"])
-async def test_an_install_that_came_to_nothing_ends_nothing_that_is_used(place: Place, left: int):
-    await place.connect()
-    await place.process.il.connections.installs.cancel((await place.agree()).install_id)
-    assert alive(place) == left
-    assert (await place.whose()).output == {"login": auth.PERSON}
+@pytest.mark.parametrize(("notes", "left"), [({"ends": "grant"}, 1), ({}, 2)], indirect=["notes"])
+async def test_an_install_that_came_to_nothing_ends_nothing_that_is_used(notes: Place, left: int):
+    await notes.connect()
+    await notes.process.il.connections.installs.cancel((await notes.agree()).install_id)
+    assert alive(notes) == left
+    assert (await notes.whose()).output == {"login": auth.PERSON}
 
 
-async def test_what_an_install_holds_that_nobody_completed_is_ended(place: Place):
-    install = await place.agree()
-    assert await place.process.parts.unwanted.tidy() == 0
-    place.world.advance(600)
-    assert await place.process.parts.unwanted.tidy() == 1
-    found = await place.process.il.connections.installs.fetch(install.install_id)
+async def test_what_an_install_holds_that_nobody_completed_is_ended(notes: Place):
+    install = await notes.agree()
+    assert await notes.process.parts.unwanted.tidy() == 0
+    notes.world.advance(600)
+    assert await notes.process.parts.unwanted.tidy() == 1
+    found = await notes.process.il.connections.installs.fetch(install.install_id)
     assert (found.reason, found.sealed) == (connections.Reason.TIME_OVER, None)
-    assert (place.server.calls["revoke"], alive(place)) == (1, 0)
+    assert (notes.server.calls["revoke"], alive(notes)) == (1, 0)
 
 
-async def test_who_closes_while_tokens_are_ended_waits_for_that(place: Place):
+async def test_who_closes_while_tokens_are_ended_waits_for_that(notes: Place):
     """They are erased by then."""
-    await place.agree()
-    place.world.advance(600)
+    await notes.agree()
+    notes.world.advance(600)
     asked, go = threading.Event(), threading.Event()
 
     def fail_slowly(answer: auth.Said) -> auth.Said:
@@ -165,49 +165,49 @@ async def test_who_closes_while_tokens_are_ended_waits_for_that(place: Place):
         go.wait(60)
         return faults.UNAVAILABLE.spoil(answer)
 
-    place.server.fail("revoke", auth.Fault(fail_slowly))
+    notes.server.fail("revoke", auth.Fault(fail_slowly))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(place.process.parts.unwanted.keep, every=60))
+        tasks.start_soon(partial(notes.process.parts.unwanted.keep, every=60))
         assert await anyio.to_thread.run_sync(asked.wait, 60)
         tasks.cancel_scope.cancel()
         go.set()
-    assert alive(place) == 0
+    assert alive(notes) == 0
 
 
-async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(place: Place):
-    await place.connect()
-    await place.agree()
-    place.world.advance(600)
-    await place.process.parts.unwanted.tidy()
-    assert (place.server.calls["revoke"], alive(place)) == (0, 2)
+async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(notes: Place):
+    await notes.connect()
+    await notes.agree()
+    notes.world.advance(600)
+    await notes.process.parts.unwanted.tidy()
+    assert (notes.server.calls["revoke"], alive(notes)) == (0, 2)
 
 
 ALONE = {"of": "access_token", "ends": "token"}
 
 
-@pytest.mark.parametrize(("place", "ends"), [(ALONE, True), ({"ends": "grant"}, False)], indirect=["place"])
-async def test_what_a_renewed_connection_had_is_ended_once_it_serves_nobody(place: Place, ends: bool):
+@pytest.mark.parametrize(("notes", "ends"), [(ALONE, True), ({"ends": "grant"}, False)], indirect=["notes"])
+async def test_what_a_renewed_connection_had_is_ended_once_it_serves_nobody(notes: Place, ends: bool):
     """Only where its end is its own: what is in use came of the same consent."""
-    await place.connect()
-    await place.process.il.connections.refresh("acme")
-    assert await place.process.parts.unwanted.tidy() == 0
-    place.world.advance(300)
-    assert await place.process.parts.unwanted.tidy() == 1
-    first, present = place.server.books.tokens
-    assert ended(place) == [first.access_token] * ends
+    await notes.connect()
+    await notes.process.il.connections.refresh("acme")
+    assert await notes.process.parts.unwanted.tidy() == 0
+    notes.world.advance(300)
+    assert await notes.process.parts.unwanted.tidy() == 1
+    first, present = notes.server.books.tokens
+    assert ended(notes) == [first.access_token] * ends
     assert (first.revoked, present.revoked) == (ends, False)
-    assert (await told(place))[2:] == [("provider_revoked", None)] * ends
-    assert (await place.whose()).output == {"login": auth.PERSON}
-    assert await place.process.parts.unwanted.tidy() == 0
+    assert (await told(notes))[2:] == [("provider_revoked", None)] * ends
+    assert (await notes.whose()).output == {"login": auth.PERSON}
+    assert await notes.process.parts.unwanted.tidy() == 0
 
 
 class Slow:
     """A refresh whose answer is on its way, while something else is done."""
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
+    def __init__(self, notes: Place) -> None:
+        self.notes = notes
         self.asked, self.go = threading.Event(), threading.Event()
-        place.server.fail("token refresh_token", faults.then(self._hold, done=True))
+        notes.server.fail("token refresh_token", faults.then(self._hold, done=True))
 
     def _hold(self) -> None:
         self.asked.set()
@@ -215,17 +215,17 @@ class Slow:
 
     async def overtaken_by(self, act: Callable[[], Awaitable[object]]) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.place.process.il.connections.refresh, "acme")
+            tasks.start_soon(self.notes.process.il.connections.refresh, "acme")
             assert await anyio.to_thread.run_sync(self.asked.wait, 60)
             await act()
             self.go.set()
 
 
-async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(place: Place):
-    await place.connect()
-    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme"))
-    found = await place.present()
-    assert (found.state, await told(place)) == (
+async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(notes: Place):
+    await notes.connect()
+    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme"))
+    found = await notes.present()
+    assert (found.state, await told(notes)) == (
         State.REVOKED,
         [
             ("connected", None),
@@ -234,52 +234,52 @@ async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(place: Plac
             ("provider_revoked", None),
         ],
     )
-    assert ended(place) == [each.refresh_token for each in place.server.books.tokens]
-    assert alive(place) == 0
-    events = await place.process.il.connections.events("acme")
+    assert ended(notes) == [each.refresh_token for each in notes.server.books.tokens]
+    assert alive(notes) == 0
+    events = await notes.process.il.connections.events("acme")
     assert connections.check_history(found, events) is None
     assert [each.data["versions"] for each in events[2:]] == [[1], [2]]
 
 
-async def test_a_refresh_that_loses_to_a_revoke_here_alone_ends_nothing_there(place: Place):
-    await place.connect()
-    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme", at_provider=False))
-    assert await told(place) == [("connected", None), ("revoked", None)]
-    assert ended(place) == []
+async def test_a_refresh_that_loses_to_a_revoke_here_alone_ends_nothing_there(notes: Place):
+    await notes.connect()
+    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme", at_provider=False))
+    assert await told(notes) == [("connected", None), ("revoked", None)]
+    assert ended(notes) == []
 
 
 @GRANT
-async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(place: Place):
-    await place.connect()
-    await Slow(place).overtaken_by(place.connect)
-    assert (await told(place))[1:] == [
+async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(notes: Place):
+    await notes.connect()
+    await Slow(notes).overtaken_by(notes.connect)
+    assert (await told(notes))[1:] == [
         ("replaced", None),
         ("provider_revoke_failed", "refresh_outcome_unknown"),
         ("provider_revoked", None),
     ]
-    assert (await place.whose()).output == {"login": auth.PERSON}
-    assert alive(place) == 1
+    assert (await notes.whose()).output == {"login": auth.PERSON}
+    assert alive(notes) == 1
 
 
-async def test_a_refresh_that_loses_leaves_what_others_use(place: Place):
-    await place.connect()
-    await place.connect("other")
-    await Slow(place).overtaken_by(partial(place.process.il.connections.revoke, "acme"))
-    assert (await told(place))[2:] == [("provider_revoke_failed", "others_depend")] * 2
-    assert ended(place) == []
+async def test_a_refresh_that_loses_leaves_what_others_use(notes: Place):
+    await notes.connect()
+    await notes.connect("other")
+    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme"))
+    assert (await told(notes))[2:] == [("provider_revoke_failed", "others_depend")] * 2
+    assert ended(notes) == []
 
 
-async def test_a_call_that_is_about_to_leave_loses_its_lease(place: Place, monkeypatch: pytest.MonkeyPatch):
-    await place.connect()
-    execute = place.process.parts.wiring.node.execute
+async def test_a_call_that_is_about_to_leave_loses_its_lease(notes: Place, monkeypatch: pytest.MonkeyPatch):
+    await notes.connect()
+    execute = notes.process.parts.wiring.node.execute
 
     async def late(*args: Any, **more: Any) -> plane.Receipt:
-        await place.process.il.connections.revoke("acme")
+        await notes.process.il.connections.revoke("acme")
         return await execute(*args, **more)
 
-    monkeypatch.setattr(place.process.parts.wiring.node, "execute", late)
-    heard = place.server.calls["notes"]
+    monkeypatch.setattr(notes.process.parts.wiring.node, "execute", late)
+    heard = notes.server.calls["notes"]
     with pytest.raises(InterlockError) as caught:
-        await place.note()
+        await notes.note()
     assert "revoked" in caught.value.message
-    assert place.server.calls["notes"] == heard == 0
+    assert notes.server.calls["notes"] == heard == 0
