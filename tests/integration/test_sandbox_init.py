@@ -1,7 +1,10 @@
 """The init of sandboxes by itself, below a program that says 128 + n of a death by signal n, as theirs do: what it hands on,
 and how it tells of the command's end. In the sandboxes: `tests/rig`."""
 
+import errno
 import os
+import shutil
+import struct
 import subprocess
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager
@@ -114,14 +117,33 @@ async def test_arguments_arrive_as_they_were_written():
     assert (await told("/usr/bin/printf", "%s|", "", "a b", "+x", "é")).said() == "|a b|+x|é|".encode()
 
 
+def runner(machine: str) -> list[str]:
+    """What runs programs of that machine here."""
+    if machine == os.uname().machine:
+        return []
+    found = [path for name in ("", "-static") if (path := shutil.which(f"qemu-{machine}{name}"))]
+    if not found:
+        pytest.skip(f"nothing here runs programs of {machine}: install qemu-user")
+    return found[:1]
+
+
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_it_is_a_program_of_that_machine(machine: str, tmp_path: Path):
-    image = init.program(program=64, report=65, machine=machine)
-    assert len(image) < 512
-    assert image[:4] == b"\x7fELF"
-    if machine != os.uname().machine:
-        return  # it was tried where it runs
     path = tmp_path / "init"
+    ours, theirs = os.pipe()
+    image = init.program(report=theirs, machine=machine)
+    assert len(image) < 512
     path.write_bytes(image)
     path.chmod(0o755)
-    assert subprocess.run([path, "/bin/sh", "-c", "exit 9"], env={}, check=False).returncode == 9
+    with open(ours, "rb") as report:
+        for line, code, words in (
+            ("exit 143", 143, [0, 143 << 8]),
+            ("kill -TERM $$", -15, [0, 15]),
+            (None, 127, [0, -errno.ENOENT, 127 << 8]),
+        ):
+            command = ("/no/such/command",) if line is None else ("/bin/sh", "-c", line)
+            ended = subprocess.run([*runner(machine), path, *command], pass_fds=[theirs], env={}, check=False)
+            told = struct.unpack(f"<{len(words)}i", report.read(4 * len(words)))
+            assert (ended.returncode, [*told]) == (code, words)
+        os.close(theirs)
+        assert report.read() == b"", "there is no more"
