@@ -422,3 +422,27 @@ def test_whatever_an_entry_says_it_is_covered_or_refused(document: dict[str, Any
             assert each.provider is not None or each.missing
             if each.provider is not None:
                 assert sdk.read_provider(each.provider.to_json(), source="again") == each.provider
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("a: {display_name: Müller}".encode("latin-1"), "it is not UTF-8: byte 20"),
+        (b"a: &a [x]\nb: [*a, *a]", "anchors, aliases and tags"),
+        (b"a: !!python/object/apply:os.system [id]", "anchors, aliases and tags"),
+        (b"a: " + b"[" * 10_000, "nested deeper"),
+        (b'{"a": ' + b"[" * 10_000, "nested deeper"),
+        (b"a: {}\na: {}", "stands twice"),
+        (b'{"a": {}, "a": {}}', "stands twice"),
+        (b"x" * (8 * 1_048_576 + 1), "larger than 8388608 bytes"),
+        (b"", "empty"),
+    ],
+)
+def test_what_is_no_catalogue_is_told_in_words(content: bytes, why: str):
+    with pytest.raises(sdk.InvalidProvider, match=why):
+        catalog.read_catalogue(content, form="nango", source="f")
+
+
+def test_an_entry_that_is_no_mapping_is_refused_as_that():
+    found = catalog.read_catalogue(b'{"a": 1, "b": {"alias": "c"}}', form="nango", source="f").entries
+    assert [each.missing for each in found] == [("entry: 'a' is no mapping",), ("alias: there is no entry 'c'",)]

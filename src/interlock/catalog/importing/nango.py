@@ -59,7 +59,9 @@ def _inherited(entry_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for _ in range(_MOST_ALIASES):
         said = document.get(entry_id)
-        if not isinstance(said, dict):
+        if said is not None and not isinstance(said, dict):
+            raise Refused(f"entry: {entry_id[:60]!r} is no mapping")
+        if said is None:
             raise Refused(f"alias: there is no entry {entry_id[:60]!r}")
         entry = cast("dict[str, Any]", said)
         found = {**entry, **found}

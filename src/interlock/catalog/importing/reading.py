@@ -31,7 +31,10 @@ def read_catalogue(content: bytes, *, form: Format, source: str) -> Imported:
 def _parsed(content: bytes) -> object:
     if len(content) > LIMITS.max_bytes:
         raise _Refused(f"it is larger than {LIMITS.max_bytes} bytes")
-    text = content.decode("utf-8-sig")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _Refused(f"it is not UTF-8: byte {error.start + 1}") from error
     if text.lstrip().startswith("{"):
         return parse_json(text, limits=LIMITS, what="catalogue", unique=True)
     value = parse_yaml(text, limits=LIMITS, what="catalogue")
