@@ -196,6 +196,12 @@ def test_a_service_that_does_not_know_us_is_not_asked(acme: Shell):
         assert "there is no [oauth.acme] in the settings" in told.error["message"]
 
 
+def test_who_invites_needs_no_secret(acme: Shell):
+    """`interlock serve` has it."""
+    del acme.environment["ACME_SECRET"]
+    assert "/connect/" in acme.good("connect", "acme", "--link")["url"]
+
+
 def test_a_program_needs_nobody(acme: Shell):
     made = acme.good(
         "connect", "acme", "--profile", "client_credentials",

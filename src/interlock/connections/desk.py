@@ -15,7 +15,7 @@ from interlock.connections.installs import INSTALL_LIFE, Flow, Install, InstallS
 from interlock.connections.model import Connection, State
 from interlock.connections.proving import Proving
 from interlock.connections.steps import Means, Steps
-from interlock.kernel import Caller, Secret, Tx
+from interlock.kernel import Caller, InterlockError, Secret, Tx
 
 MAX_PAGE = 500
 
@@ -98,13 +98,19 @@ class Desk:
         self, caller: Caller, connector_id: str, profile: sdk.AuthProfile, values: sdk.fill.Values
     ) -> None:
         """Whether the operator has given what the profile takes besides. Raises InstallUnsupported, OAuthClientMissing."""
-        known = exchange.client_of(values) is not None or self._means.client(connector_id) is not None
+        known = exchange.client_of(values) is not None or self._is_known(connector_id)
         if not known and exchange.needs_client(profile.grant):
             raise errors.OAuthClientMissing(connector_id)
         if profile.grant.type == "native_cli" and self._means.program(connector_id, caller.tenant_id) is None:
             raise errors.InstallUnsupported(
                 f"{connector_id} may run no program here: name it in `connectors.programs` of this tenant's settings"
             )
+
+    def _is_known(self, connector_id: str) -> bool:
+        try:
+            return self._means.client(connector_id) is not None
+        except InterlockError:
+            return True  # there is one, whose secret only those may have who carry the install on
 
     async def find_by_link(self, link: Secret) -> Install:
         """The install that the link leads to. Raises InstallNotFound, InstallEnded."""
