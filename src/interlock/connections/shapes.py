@@ -130,8 +130,8 @@ def _moment(rule: sdk.grants.TokenAnswer, found: JSON) -> datetime | None:
 
 def number(found: JSON) -> float | None:
     """A number that is not below 0, also as a text."""
-    if isinstance(found, str) and _NUMBER.fullmatch(found.strip()):
-        return float(found)
+    if isinstance(found, str) and _NUMBER.fullmatch(text := found.strip()):
+        return float(text)
     if isinstance(found, bool) or not isinstance(found, int | float):
         return None
     return float(found) if 0 <= found <= 1e18 else None
