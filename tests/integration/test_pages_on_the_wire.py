@@ -143,6 +143,17 @@ async def test_a_crowd_turns_nobody_away_who_is_being_answered(wired: Wired, mon
     assert "Is this right?" in answers[0].text
 
 
+async def test_who_reads_no_answers_keeps_nobody_out(wired: Wired, monkeypatch: pytest.MonkeyPatch):
+    asked = b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 4_000
+    monkeypatch.setattr(wire, "MAX_CONNECTIONS", 2)
+    async with AsyncExitStack() as crowd:
+        for _ in range(2):
+            deaf = await crowd.enter_async_context(await anyio.connect_tcp("127.0.0.1", wired.port))
+            with anyio.move_on_after(0.5):
+                await deaf.send(asked)
+        assert (await wired.say(b"GET /healthz HTTP/1.0\r\n\r\n")).split()[1] == b"204"
+
+
 async def test_who_trickles_is_not_waited_for(wired: Wired, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(wire, "HEAD_SECONDS", 0.1)
     assert await wired.say(b"GET /healthz HTTP/1.1\r\nHost: 127") == b""

@@ -33,8 +33,8 @@ MAX_STRANGERS: Final = MAX_CONNECTIONS // 4
 class Wire(H11Protocol):
     """`H11Protocol`, with the certificate in the state of each request as `certificate` (DER; None without one), and with
     `known`, to be called when it is clear who is asking. It tells `shaken` when its TLS handshake is over. When there are
-    too many connections, the one goes that has been a stranger for longest and is being answered nothing, or else the newest;
-    it is told so."""
+    too many connections, the one goes that has been a stranger for longest, of those first that are being answered nothing (an
+    answer that nobody reads never ends), or else the newest; it is told so."""
 
     stranger_since: float | None = None
     """By the loop's clock; None when it is known who is there."""
@@ -84,9 +84,15 @@ class Wire(H11Protocol):
 
     def _make_room(self) -> None:
         waiting = [(each.stranger_since, each) for each in self.connections if isinstance(each, Wire)]
-        strangers = [(since, each) for since, each in waiting if since is not None and not each.is_answering]
-        if len(self.connections) > MAX_CONNECTIONS or len(strangers) > MAX_STRANGERS:
-            min(strangers, key=lambda each: each[0], default=(None, self))[1].turn_away()
+        strangers = [(since, each) for since, each in waiting if since is not None]
+        idle = [(since, each) for since, each in strangers if not each.is_answering]
+        if len(self.connections) > MAX_CONNECTIONS:
+            others = [each for each in idle if each[1] is not self] or [
+                each for each in strangers if each[1] is not self
+            ]
+            min(others, key=lambda each: each[0], default=(None, self))[1].turn_away()
+        elif len(idle) > MAX_STRANGERS:
+            min(idle, key=lambda each: each[0])[1].turn_away()
 
     @property
     def is_answering(self) -> bool:
