@@ -4,7 +4,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interlock.cli.frame import Group
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,16 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import typer
 
     from interlock.cli.frame import misused, unwritten
-    from interlock.cli.tree import tree
 
     for stream in (sys.stdout, sys.stderr):
         # A character that the terminal cannot show is written as its code, and does not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = typer.main.get_command(tree()).main(
-            args=given or ["--help"], prog_name="interlock", standalone_mode=False
-        )
+        code = _group().main(args=given or ["--help"], prog_name="interlock", standalone_mode=False)
     except typer.TyperException as error:
         return misused(error, as_json="--json" in given)
     except typer.Abort:
@@ -31,6 +33,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # of help; commands end their own
         return unwritten(error)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _group() -> "Group":
+    """All commands. To put them together takes longer than to run most of them."""
+    import typer
+
+    from interlock.cli.frame import Group
+    from interlock.cli.tree import tree
+
+    group = typer.main.get_command(tree())
+    assert isinstance(group, Group)
+    return group
 
 
 def _open_closed() -> None:
