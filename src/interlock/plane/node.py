@@ -22,7 +22,7 @@ from interlock.plane.negotiation import TargetRequirement
 from interlock.plane.planner import ANYTHING, AcceptableAttestation, LaneCapabilities, plan
 from interlock.plane.receipt import Receipt
 from interlock.plane.renewal import Renewal
-from interlock.plane.schemas import json_schemas
+from interlock.plane.schemas import contract_versions
 from interlock.plane.signatures import Signer
 from interlock.plane.sinks import SinkSet, Whose
 from interlock.plane.targets import Target, TargetDescriptor
@@ -101,7 +101,7 @@ class Node:
         return NodeDescriptor(
             node_id=self.node_id,
             version=VERSION,
-            contracts=tuple(json_schemas()),
+            contracts=contract_versions(),
             lanes=tuple(self._capabilities),
             targets=tuple(target.describe() for target in self._targets.values()),
         )
