@@ -108,7 +108,9 @@ async def test_websocket_both_ways_at_once(fragments: int) -> None:
 
         await both(hear, speak)
         await peer.send(close(1000))
-        await peer.receive()
+        with suppress(anyio.EndOfStream):
+            while True:  # who leaves something unread cuts off what is still on its way to the other side
+                await peer.receive()
 
     found = await told("websocket", script)
     assert (found["failure"], found["carried"] >= 2 * BYTES) == (None, True), found
