@@ -4,7 +4,7 @@ from collections import Counter as Count
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -318,9 +318,12 @@ async def test_a_process_that_dies_between_answer_and_commit_leaves_a_trace(coun
     assert await counter.connection() is None
 
 
-async def test_an_install_whose_tokens_cannot_be_read_any_more_expires_all_the_same(counter: Counter):
+@pytest.mark.parametrize("damage", [{"ciphertext": b"x" * 40}, {"key_id": "key_lost"}])
+async def test_an_install_whose_tokens_cannot_be_read_any_more_expires_all_the_same(
+    counter: Counter, damage: dict[str, Any]
+):
     proven = await counter.come_back(await counter.visit(await counter.begin()))
-    damaged = update(tables.installs).values(ciphertext=b"x" * 40)
+    damaged = update(tables.installs).values(**damage)
     await counter.store.write(lambda tx: sql.connection(tx).execute(damaged) and None)
     counter.clock.advance(600)
     assert await counter.expire_over() == 1

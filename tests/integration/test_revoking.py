@@ -9,11 +9,14 @@ from urllib.parse import parse_qs
 
 import anyio
 import pytest
+from sqlalchemy import select, update
 
 import auth_server as auth
 from auth_server import faults
 from fix_notes import Place
 from interlock import connections, plane
+from interlock.adapters import sql
+from interlock.adapters.sql import tables
 from interlock.connections import State
 from interlock.kernel import InterlockError
 
@@ -199,6 +202,23 @@ async def test_what_a_renewed_connection_had_is_ended_once_it_serves_nobody(note
     assert (await told(notes))[2:] == [("provider_revoked", None)] * ends
     assert (await notes.whose()).output == {"login": auth.PERSON}
     assert await notes.process.parts.unwanted.tidy() == 0
+
+
+@pytest.mark.parametrize(("notes", "version"), [(ALONE, 1), (ALONE, 2)], indirect=["notes"])
+async def test_a_key_that_is_lost_keeps_nothing_from_being_erased(notes: Place, version: int):
+    """Of its own connection, and of all others. The connection `other` has its token ended."""
+    for name in ("acme", "other"):
+        await notes.connect(name)
+        await notes.process.il.connections.refresh(name)
+    rows, acme = tables.credentials, (await notes.present()).connection_id
+    lost = update(rows).where(rows.c.connection_id == acme, rows.c.version == version).values(key_id="key_lost")
+    store = notes.process.parts.store
+    await store.write(lambda tx: sql.connection(tx).execute(lost) and None)
+    notes.world.advance(300)
+    assert await notes.process.parts.unwanted.tidy() == 2
+    erased = select(rows.c.version).where(rows.c.ciphertext.is_(None))
+    assert await store.read(lambda tx: sql.connection(tx).scalars(erased).all()) == [1, 1]
+    assert len(ended(notes)) == 1
 
 
 class Slow:
