@@ -284,6 +284,31 @@ async def test_leases_go_on_with_the_version_before_for_an_overlap(
     assert [bool(each[0]) for each in erased] == [True, False]
 
 
+async def test_what_is_over_the_longest_is_erased_first(
+    desk: Connections, store: sql.SqlStore, clock: testing.ManualClock
+):
+    for name, overlap in (("late", 120), ("soon", 60), ("later", 180)):
+        await desk.connect_token(ANN, replace(GRANT, name=name))
+        await desk.connect_token(
+            ANN, replace(token("tok-second-0123456789"), name=name, overlap=timedelta(seconds=overlap))
+        )
+    clock.advance(180)
+    records, now = sql.ConnectionRecords(), clock.now()
+
+    def look(tx: Tx) -> Sequence[tuple[connections.Connection, connections.Credential]]:
+        here = sql.connection(tx)
+        sqlite = here.dialect.name == "sqlite"
+        # What comes in no order comes in another one than the index has.
+        here.exec_driver_sql("PRAGMA reverse_unordered_selects = on" if sqlite else "SET LOCAL enable_indexscan = off")
+        found = records.list_superseded(tx, now, limit=2)
+        if sqlite:
+            here.exec_driver_sql("PRAGMA reverse_unordered_selects = off")
+        return found
+
+    over = await store.read(look)
+    assert [whose.name for whose, *_ in over] == ["soon", "late"]
+
+
 async def test_what_no_longer_serves_has_no_overlap(desk: Connections, store: sql.SqlStore):
     await desk.connect_token(ANN, GRANT)
     lease = await leased(desk, store)

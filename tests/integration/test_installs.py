@@ -17,7 +17,7 @@ from fix_installs import ANN, BOB, BROWSER, CLIENT, Counter
 from interlock import connections, sdk
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
-from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant
+from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant, unwanted
 from interlock.kernel import Retry, Secret, Tx, canonical
 
 pytestmark = pytest.mark.anyio
@@ -330,6 +330,37 @@ async def test_an_install_whose_tokens_cannot_be_read_any_more_expires_all_the_s
     found = await counter.desk.fetch(ANN, proven.install_id)
     assert (found.state, found.sealed) == (InstallState.EXPIRED, None)
     assert await counter.expire_over() == 0
+
+
+async def test_all_that_is_over_goes_at_once(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    """However much it is: installs, proven or not, and what connections had before."""
+    monkeypatch.setattr(unwanted, "_BATCH", 2)
+    for name in ("one", "two"):
+        await counter.connect(name=name)
+        await counter.refreshing.refresh(ANN, name)
+        await counter.come_back(await counter.visit(await counter.begin(name=f"{name}-proven")))
+    for _ in range(2):
+        await counter.begin(name="begun")
+    counter.clock.advance(600)
+    assert await counter.expire_over() == 6
+    assert await counter.expire_over() == 0
+
+
+async def test_what_others_erase_is_not_tried_for_ever(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(unwanted, "_BATCH", 1)
+    await counter.connect()
+    await counter.refreshing.refresh(ANN, "acme")
+    counter.clock.advance(600)
+    tries = 0
+
+    def others_were_quicker(*_: object, **__: object) -> bool:
+        nonlocal tries
+        tries += 1
+        assert tries < 3
+        return False
+
+    monkeypatch.setattr(sql.ConnectionRecords, "erase", others_were_quicker)
+    assert (await counter.expire_over(), tries) == (0, 1)
 
 
 async def test_a_caller_who_gives_up_loses_no_token(counter: Counter):

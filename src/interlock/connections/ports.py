@@ -131,7 +131,8 @@ class Records(Protocol):
         ...
 
     def list_superseded(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[tuple[Connection, Credential]]:
-        """Credential versions of any tenant, with their connections, that serve no lease any more and are not erased."""
+        """Credential versions of any tenant, with their connections, that serve no lease any more and are not erased, the
+        longest over first."""
         ...
 
     def erase(self, tx: Tx, credential_id: str, *, at: datetime) -> bool:

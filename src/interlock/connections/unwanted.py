@@ -68,9 +68,9 @@ class Unwanted:
     async def tidy(self) -> int:
         """Erase what installs hold whose time is over, and credential versions whose overlap is; and end the tokens of an install
         that nobody completed, and of a version where its end is its own. How many there were. Raises StoreError."""
-        return await self._expire_installs() + await self._erase_superseded()
+        return await _batch_by_batch(self._expire_installs) + await _batch_by_batch(self._erase_superseded)
 
-    async def _expire_installs(self) -> int:
+    async def _expire_installs(self) -> tuple[int, int]:
         means, now = self._means, self._means.clock.now()
         over = await means.store.read(lambda tx: means.installs.list_over(tx, now, limit=_BATCH))
         proven = [each for each in over if each.state is InstallState.PROVEN]
@@ -79,12 +79,11 @@ class Unwanted:
         def expire(tx: Tx) -> int:
             return sum(means.installs.replace(tx, each, install_machine.expire(each, at=now)) for each in others)
 
-        if others:  # mostly there are none: then nothing is written
-            await means.store.write(expire)
-        await _side_by_side(partial(self._expire_proven, each) for each in proven)
-        return len(over)
+        expired = await means.store.write(expire) if others else 0  # mostly there are none: then nothing is written
+        expired += await _side_by_side(partial(self._expire_proven, each) for each in proven)
+        return len(over), expired
 
-    async def _expire_proven(self, install: Install) -> None:
+    async def _expire_proven(self, install: Install) -> bool:
         secrets: Mapping[str, Secret] = {}
         try:
             secrets = await self._steps.secrets(install)
@@ -93,11 +92,12 @@ class Unwanted:
         try:
             await self._steps.step(install, install_machine.expire(install, at=self._means.clock.now()))
         except errors.InstallUsed:
-            return  # others were quicker: another process, or the person
+            return False  # others were quicker: another process, or the person
         if secrets:
-            await self._steps.give_back(install, secrets)
+            await _or_live_on(self._steps.give_back(install, secrets))
+        return True
 
-    async def _erase_superseded(self) -> int:
+    async def _erase_superseded(self) -> tuple[int, int]:
         means, now = self._means, self._means.clock.now()
         over = await means.store.read(lambda tx: means.records.list_superseded(tx, now, limit=_BATCH))
         profiles = [await self._ends_alone(*each) for each in over]
@@ -111,7 +111,7 @@ class Unwanted:
             for each, profile, mine in zip(over, profiles, erased, strict=True)
             if mine and profile is not None
         )
-        return sum(erased)
+        return len(over), sum(erased)
 
     async def _ends_alone(self, connection: Connection, old: Credential) -> sdk.AuthProfile | None:
         """The profile, if what leases opened of the old version can be ended without anything else: it is no part of what the
@@ -134,7 +134,7 @@ class Unwanted:
     async def _end(self, profile: sdk.AuthProfile, connection: Connection, credential: Credential) -> None:
         means, caller = self._means, Caller(tenant_id=connection.tenant_id, actor="interlock")
         reason = await self._revoker.end_version(profile, connection, credential, safe=self._safe)
-        await tell(means.changing, caller, connection, [credential], reason, at=means.clock.now())
+        await _or_live_on(tell(means.changing, caller, connection, [credential], reason, at=means.clock.now()))
 
     async def _current(self, connection: Connection) -> Credential | None:
         standing = await self._means.store.read(
@@ -165,17 +165,40 @@ def serves_nobody(claimed: Connection, after: Connection, since: Sequence[Connec
     return after.state is State.REVOKED or (replaced and after.refreshed_at == claimed.refreshed_at)
 
 
-async def _side_by_side(ends: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Some at a time. One that fails is none of the others' business."""
-    limiter = anyio.CapacityLimiter(_AT_ONCE)
+async def _batch_by_batch(take: Callable[[], Awaitable[tuple[int, int]]]) -> int:
+    """For as long as there is a full batch, and it comes to something. `take` says how many it found, and how many it did."""
+    done = 0
+    while True:
+        found, did = await take()
+        done += did
+        if found < _BATCH or not did:
+            return done
 
-    async def run(end: Callable[[], Awaitable[None]]) -> None:
+
+async def _side_by_side(steps: Iterable[Callable[[], Awaitable[bool | None]]]) -> int:
+    """Some at a time; how many of them did what they were to. One that fails is none of the others' business."""
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+    done = 0
+
+    async def run(step: Callable[[], Awaitable[bool | None]]) -> None:
+        nonlocal done
         async with limiter:
             try:
-                await end()
+                did = await step()
             except InterlockError as error:
-                _log.warning("tokens that nobody uses may live on at the service: %s", error)
+                _log.warning("what nobody uses will be ended later: %s", error)
+            else:
+                done += bool(did)
 
     async with anyio.create_task_group() as tasks:
-        for each in ends:
+        for each in steps:
             tasks.start_soon(run, each)
+    return done
+
+
+async def _or_live_on(end: Awaitable[object]) -> None:
+    """What was erased cannot be ended later."""
+    try:
+        await end
+    except InterlockError as error:
+        _log.warning("tokens that nobody uses may live on at the service: %s", error)

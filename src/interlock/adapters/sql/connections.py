@@ -189,6 +189,7 @@ class ConnectionRecords:
             select(accounts, credentials)
             .join(credentials, credentials.c.connection_id == accounts.c.connection_id)
             .where(OVERLAPPING, credentials.c.overlap_until <= now)
+            .order_by(credentials.c.overlap_until, credentials.c.credential_id)
             .limit(limit)
         )
         split = len(_ACCOUNT)
