@@ -17,11 +17,12 @@ from fix_notes import Place
 from interlock import connections, plane
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
-from interlock.connections import State
+from interlock.connections import State, unwanted
 from interlock.kernel import InterlockError
 
 pytestmark = pytest.mark.anyio
 
+ALONE = {"of": "access_token", "ends": "token"}
 GRANT = pytest.mark.parametrize("notes", [{"ends": "grant"}], indirect=True)
 
 
@@ -157,9 +158,17 @@ async def test_what_an_install_holds_that_nobody_completed_is_ended(notes: Place
     assert (notes.server.calls["revoke"], alive(notes)) == (1, 0)
 
 
-async def test_who_closes_while_tokens_are_ended_waits_for_that(notes: Place):
-    """They are erased by then."""
-    await notes.agree()
+@pytest.mark.parametrize("of", ["installs", "renewed connections"])
+@pytest.mark.parametrize("notes", [ALONE], indirect=True)
+async def test_who_closes_while_tokens_are_ended_waits_for_that(notes: Place, of: str, monkeypatch: pytest.MonkeyPatch):
+    """They are erased by then. What was not begun is left for later."""
+    monkeypatch.setattr(unwanted, "_AT_ONCE", 1)
+    for name in ("acme", "other"):
+        if of == "installs":
+            await notes.agree(name)
+        else:
+            await notes.connect(name)
+            await notes.process.il.connections.refresh(name)
     notes.world.advance(600)
     asked, go = threading.Event(), threading.Event()
 
@@ -174,7 +183,9 @@ async def test_who_closes_while_tokens_are_ended_waits_for_that(notes: Place):
         assert await anyio.to_thread.run_sync(asked.wait, 60)
         tasks.cancel_scope.cancel()
         go.set()
-    assert alive(notes) == 0
+    assert len(notes.server.books.tokens) - alive(notes) == 1
+    assert await notes.process.parts.unwanted.tidy() == 1
+    assert len(notes.server.books.tokens) - alive(notes) == 2
 
 
 async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(notes: Place):
@@ -183,9 +194,6 @@ async def test_an_install_that_nobody_completed_ends_nothing_that_is_used(notes:
     notes.world.advance(600)
     await notes.process.parts.unwanted.tidy()
     assert (notes.server.calls["revoke"], alive(notes)) == (0, 2)
-
-
-ALONE = {"of": "access_token", "ends": "token"}
 
 
 @pytest.mark.parametrize(("notes", "ends"), [(ALONE, True), ({"ends": "grant"}, False)], indirect=["notes"])

@@ -55,13 +55,11 @@ class Unwanted:
         return await tell(means.changing, caller, after, [credential], reason, at=means.clock.now())
 
     async def keep(self, *, every: float) -> None:
-        """For ever, with a pause of that many seconds before, tidy up. What was begun is carried to its end, for which whoever
-        closes meanwhile waits: what is erased can be ended by nobody later."""
+        """For ever, with a pause of that many seconds before, tidy up."""
         while True:
             await self._means.clock.sleep(every)
             try:
-                with anyio.CancelScope(shield=True):
-                    await self.tidy()
+                await self.tidy()
             except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("what nobody uses will be ended later: %s", error)
 
@@ -100,18 +98,24 @@ class Unwanted:
     async def _erase_superseded(self) -> tuple[int, int]:
         means, now = self._means, self._means.clock.now()
         over = await means.store.read(lambda tx: means.records.list_superseded(tx, now, limit=_BATCH))
-        profiles = [await self._ends_alone(*each) for each in over]
+        ends = [(await self._ends_alone(*each), *each) for each in over]
+        silent = [old for profile, _, old in ends if profile is None]
 
-        def erase(tx: Tx) -> list[bool]:
-            return [means.records.erase(tx, credential.credential_id, at=now) for _, credential in over]
+        def erase(tx: Tx) -> int:
+            return sum(means.records.erase(tx, old.credential_id, at=now) for old in silent)
 
-        erased = await means.store.write(erase) if over else []
-        await _side_by_side(
-            partial(self._end, profile, *each)
-            for each, profile, mine in zip(over, profiles, erased, strict=True)
-            if mine and profile is not None
+        erased = await means.store.write(erase) if silent else 0
+        erased += await _side_by_side(
+            partial(self._erase_and_end, profile, *each) for profile, *each in ends if profile is not None
         )
-        return len(over), sum(erased)
+        return len(over), erased
+
+    async def _erase_and_end(self, profile: sdk.AuthProfile, connection: Connection, old: Credential) -> bool:
+        means, now = self._means, self._means.clock.now()
+        if not await means.store.write(lambda tx: means.records.erase(tx, old.credential_id, at=now)):
+            return False
+        await self._end(profile, connection, old)
+        return True
 
     async def _ends_alone(self, connection: Connection, old: Credential) -> sdk.AuthProfile | None:
         """The profile, if what leases opened of the old version can be ended without anything else: it is no part of what the
@@ -175,20 +179,21 @@ async def _batch_by_batch(take: Callable[[], Awaitable[tuple[int, int]]]) -> int
             return done
 
 
-async def _side_by_side(steps: Iterable[Callable[[], Awaitable[bool | None]]]) -> int:
-    """Some at a time; how many of them did what they were to. One that fails is none of the others' business."""
+async def _side_by_side(steps: Iterable[Callable[[], Awaitable[bool]]]) -> int:
+    """Some at a time; how many of them did what they were to. One that fails is none of the others' business. One that was
+    begun is carried to its end, for which whoever closes meanwhile waits: what is erased can be ended by nobody later."""
     limiter = anyio.CapacityLimiter(_AT_ONCE)
     done = 0
 
-    async def run(step: Callable[[], Awaitable[bool | None]]) -> None:
+    async def run(step: Callable[[], Awaitable[bool]]) -> None:
         nonlocal done
         async with limiter:
             try:
-                did = await step()
+                with anyio.CancelScope(shield=True):
+                    did = await step()
+                    done += did
             except InterlockError as error:
                 _log.warning("what nobody uses will be ended later: %s", error)
-            else:
-                done += bool(did)
 
     async with anyio.create_task_group() as tasks:
         for each in steps:
