@@ -130,9 +130,11 @@ class Records(Protocol):
         superseded before."""
         ...
 
-    def list_superseded(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[tuple[Connection, Credential]]:
-        """Credential versions of any tenant, with their connections, that serve no lease any more and are not erased, the
-        longest over first."""
+    def list_superseded(
+        self, tx: Tx, now: datetime, *, limit: int
+    ) -> Sequence[tuple[Connection, Credential, Credential | None]]:
+        """Credential versions of any tenant that serve no lease any more and are not erased, the longest over first: each
+        after its connection, and before the connection's current version."""
         ...
 
     def erase(self, tx: Tx, credential_id: str, *, at: datetime) -> bool:

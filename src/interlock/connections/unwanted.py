@@ -98,7 +98,7 @@ class Unwanted:
     async def _erase_superseded(self) -> tuple[int, int]:
         means, now = self._means, self._means.clock.now()
         over = await means.store.read(lambda tx: means.records.list_superseded(tx, now, limit=_BATCH))
-        ends = [(await self._ends_alone(*each), *each) for each in over]
+        ends = [(await self._ends_alone(*each), *each[:2]) for each in over]
         silent = [old for profile, _, old in ends if profile is None]
 
         def erase(tx: Tx) -> int:
@@ -117,12 +117,13 @@ class Unwanted:
         await self._end(profile, connection, old)
         return True
 
-    async def _ends_alone(self, connection: Connection, old: Credential) -> sdk.AuthProfile | None:
+    async def _ends_alone(
+        self, connection: Connection, old: Credential, current: Credential | None
+    ) -> sdk.AuthProfile | None:
         """The profile, if what leases opened of the old version can be ended without anything else: it is no part of what the
         connection has now."""
         if connection.secret_source is not SourceKind.STORED:
             return None
-        current = await self._current(connection)
         try:
             profile = await self._profile(connection)
             if not sdk.grants.ends_alone(profile.grant):
@@ -139,12 +140,6 @@ class Unwanted:
         means, caller = self._means, Caller(tenant_id=connection.tenant_id, actor="interlock")
         reason = await self._revoker.end_version(profile, connection, credential, safe=self._safe)
         await _or_live_on(tell(means.changing, caller, connection, [credential], reason, at=means.clock.now()))
-
-    async def _current(self, connection: Connection) -> Credential | None:
-        standing = await self._means.store.read(
-            lambda tx: self._means.records.find(tx, connection.tenant_id, connection.connection_id)
-        )
-        return None if standing is None else standing[1]
 
     async def _profile(self, connection: Connection) -> sdk.AuthProfile:
         declared = await self._means.profile(connection.tenant_id, connection.connector_id, connection.profile_id)

@@ -22,7 +22,7 @@ from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, wh
 SEALED: Final = text("ciphertext IS NOT NULL")
 """Of rows that hold a secret now: the ones that a rotation of keys walks through."""
 
-OVERLAPPING: Final = text("overlap_until IS NOT NULL AND revoked_at IS NULL")
+_OVERLAPPING: Final = text("overlap_until IS NOT NULL AND revoked_at IS NULL")
 """Of credential versions that were superseded and are not erased: few, and looked for each minute."""
 
 connections = Table(
@@ -81,7 +81,7 @@ credentials = Table(
     Column("grant_json", Text),
     UniqueConstraint("connection_id", "version"),
     where(SEALED, "tenant_id", "credential_id"),
-    where(OVERLAPPING, "overlap_until"),
+    where(_OVERLAPPING, "overlap_until"),
 )
 
 leases = Table(

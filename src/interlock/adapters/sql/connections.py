@@ -9,9 +9,9 @@ from sqlalchemy import RowMapping, Select, bindparam, case, delete, insert, sele
 
 from interlock import connections
 from interlock.adapters.sql.rows import lease_from, optional, pack, pack_set, read_optional, unpack
-from interlock.adapters.sql.tables import OVERLAPPING, credentials, leases, validators
 from interlock.adapters.sql.tables import connection_events as happened
 from interlock.adapters.sql.tables import connections as accounts
+from interlock.adapters.sql.tables import credentials, leases, validators
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import lock
 from interlock.kernel import Tx, is_id
@@ -184,18 +184,23 @@ class ConnectionRecords:
 
     def list_superseded(
         self, tx: Tx, now: datetime, *, limit: int
-    ) -> Sequence[tuple[connections.Connection, connections.Credential]]:
+    ) -> Sequence[tuple[connections.Connection, connections.Credential, connections.Credential | None]]:
+        current = credentials.alias()
         wanted = (
-            select(accounts, credentials)
-            .join(credentials, credentials.c.connection_id == accounts.c.connection_id)
-            .where(OVERLAPPING, credentials.c.overlap_until <= now)
+            select(credentials, accounts, current)
+            .join(accounts, accounts.c.connection_id == credentials.c.connection_id)
+            .outerjoin(current, current.c.credential_id == accounts.c.current_credential_id)
+            .where(
+                credentials.c.overlap_until.is_not(None),  # as the index has it
+                credentials.c.overlap_until <= now,
+                credentials.c.revoked_at.is_(None),
+            )
             .order_by(credentials.c.overlap_until, credentials.c.credential_id)
             .limit(limit)
         )
-        split = len(_ACCOUNT)
-        return [
-            (_connection(row[:split], ends=None), credential_from(row[split:])) for row in session(tx).execute(wanted)
-        ]
+        split = len(_CREDENTIAL)
+        found = [(credential_from(row[:split]), *_standing(row[split:])) for row in session(tx).execute(wanted)]
+        return [(connection, old, present) for old, connection, present in found]
 
     def erase(self, tx: Tx, credential_id: str, *, at: datetime) -> bool:
         mine = (credentials.c.credential_id == credential_id, credentials.c.revoked_at.is_(None))

@@ -19,7 +19,6 @@ from sqlalchemy import (
 
 from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
 from interlock.adapters.sql.connection_tables import (
-    OVERLAPPING,
     SEALED,
     connection_events,
     connections,
@@ -32,7 +31,6 @@ from interlock.adapters.sql.connection_tables import (
 
 __all__ = [
     "NOT_COMPLETED",
-    "OVERLAPPING",
     "RUNNING",
     "SEALED",
     "TRACED",
