@@ -276,6 +276,24 @@ async def test_a_refresh_that_loses_to_a_revoke_here_alone_ends_nothing_there(no
     assert ended(notes) == []
 
 
+async def test_a_refresh_that_loses_waits_for_no_service_that_is_slow(notes: Place, monkeypatch: pytest.MonkeyPatch):
+    """A call waits for it."""
+    monkeypatch.setattr(unwanted, "_PATIENCE", 0.05)
+    await notes.connect()
+    slow, over = Slow(notes), threading.Event()
+
+    async def revoke() -> None:
+        await notes.process.il.connections.revoke("acme")
+        notes.server.keep_failing("revoke", faults.then(partial(over.wait, 60), done=False))
+
+    try:
+        await slow.overtaken_by(revoke)
+    finally:
+        over.set()
+    assert (await told(notes))[-1] == ("provider_revoke_failed", "revoke_unanswered")
+    assert notes.server.calls["revoke"] <= 2  # whoever revoked, and once more if there was time for it
+
+
 @GRANT
 async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(notes: Place):
     await notes.connect()

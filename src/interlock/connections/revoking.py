@@ -22,6 +22,9 @@ from interlock.kernel import Caller, Clock, InterlockError, Secret, Store, Tx
 OTHERS_DEPEND: Final = "others_depend"
 """The service would end what other connections of the account use, too."""
 
+UNANSWERED: Final = "revoke_unanswered"
+"""Nobody knows whether the service took the request."""
+
 _PAUSES: Final = (0.5, 2.0, None)
 _MOST_OTHERS: Final = 500
 
@@ -65,7 +68,7 @@ class Revoker:
                     return None  # 401: the session has ended by itself
                 reason, passing = f"revoke_{refused.reason}", refused.reason == "temporarily_unavailable"
             except ErrandFailed:
-                reason, passing = "revoke_unanswered", True
+                reason, passing = UNANSWERED, True
             except InterlockError as error:
                 reason, passing = f"revoke_{error.code}"[:60], False
             else:
@@ -78,7 +81,7 @@ class Revoker:
     async def end_version(
         self, profile: sdk.AuthProfile, connection: Connection, credential: Credential, *, safe: Safe
     ) -> str | None:
-        """As `end`, for a version that was erased meanwhile."""
+        """As `end`, for a version that was erased meanwhile, or never stored."""
         try:
             secrets = await safe.open(credential)
         except InterlockError as error:

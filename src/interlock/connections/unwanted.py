@@ -13,7 +13,7 @@ from interlock.connections.history import ONLY_HERE, ConnectionEvent, Happening
 from interlock.connections.installs import Install, InstallState
 from interlock.connections.model import Connection, Credential, SourceKind, State
 from interlock.connections.ports import Standing
-from interlock.connections.revoking import OTHERS_DEPEND, is_shared, tell
+from interlock.connections.revoking import OTHERS_DEPEND, UNANSWERED, is_shared, tell
 from interlock.connections.safe import Safe
 from interlock.connections.steps import Means, Steps
 from interlock.kernel import Caller, InterlockError, Secret, Tx
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 _AT_ONCE: Final = 8
+_PATIENCE: Final = 5.0
+"""Seconds, of a call that waits for a refresh."""
 
 
 class Unwanted:
@@ -35,7 +37,8 @@ class Unwanted:
 
     async def end_overtaken(self, caller: Caller, claimed: Connection, credential: Credential) -> Connection:
         """End what a refresh was given that came too late: the connection was revoked meanwhile, or has the tokens of another
-        consent. They were never stored. The connection as it is, told of in its events.
+        consent. They were never stored. The connection as it is, told of in its events. A call may wait for this: a service that
+        answers late is not waited for.
 
         Raises ConnectionNotFound, ConnectionChanged, StoreError, and as the catalogue.
         """
@@ -51,7 +54,9 @@ class Unwanted:
         ):
             reason = OTHERS_DEPEND
         else:
-            reason = await self._revoker.end_version(profile, claimed, credential, safe=self._safe)
+            reason = UNANSWERED
+            with anyio.move_on_after(_PATIENCE):
+                reason = await self._revoker.end_version(profile, claimed, credential, safe=self._safe)
         return await tell(means.changing, caller, after, [credential], reason, at=means.clock.now())
 
     async def keep(self, *, every: float) -> None:
