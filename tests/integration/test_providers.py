@@ -132,7 +132,8 @@ async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_p
 
 async def test_a_rule_for_another_provider_is_no_typo(server: token_server.TokenServer, tmp_path: Path):
     deny = policy.Rule(rule_id="not", then=policy.Effect.DENY, capability=("provider_acme_shown.*",))
-    strict = policy.Policy(rules=(*LETS_GETS.rules, deny))
+    other = policy.Rule(rule_id="b", then=policy.Effect.DENY, capability=("provider_acme_showns.*",), tenant=("b",))
+    strict = policy.Policy(rules=(*LETS_GETS.rules, deny, other))
     twin = catalogue(server.url).replace(b"acme-shown", b"acme-shows")
     async with Interlock.open(settings=settings(server, tmp_path), policy=strict) as il:
         await il.providers.import_catalogue(twin, form="nango", only=["acme-shows"])
@@ -140,5 +141,5 @@ async def test_a_rule_for_another_provider_is_no_typo(server: token_server.Token
         with pytest.raises(policy.RuleAstray, match="did you mean"):
             await il.proxy(key.name, "GET", "/nothing")
         await il.providers.import_catalogue(catalogue(server.url), form="nango")
-        with pytest.raises(sdk.OperationFailed):
+        with pytest.raises(sdk.OperationFailed):  # and so with a rule that is for another tenant
             await il.proxy(key.name, "GET", "/nothing")

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from interlock import sdk
 from interlock.policy.errors import Problem
 from interlock.policy.model import Effect
 from interlock.policy.rule import Rule
@@ -45,19 +46,27 @@ class Stray:
 
 
 def find_strays(
-    rules: Collection[Rule], capabilities: Collection[str], *, elsewhere: Collection[str] = ()
+    rules: Collection[Rule],
+    capabilities: Collection[str],
+    *,
+    tenant_id: str | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Iterator[Stray]:
     """The patterns that match none of these capabilities (their ids) or their connectors. Those of connectors `elsewhere`
-    are none, nor those of rules that are written ahead."""
+    are none, nor those of rules that are written ahead or, if `tenant_id` is given, for other tenants."""
     known = {"capability": _Known(capabilities), "connector": _Known({each.split(".")[0] for each in capabilities})}
     others = _Known(elsewhere)
     for rule in rules:
-        if rule.ahead:
+        if rule.ahead or (tenant_id is not None and not _is_for(rule, tenant_id)):
             continue
         for matcher, patterns in (("capability", rule.capability), ("connector", rule.connector)):
             for pattern in patterns:
                 if not known[matcher].has(pattern) and not others.has(pattern.split(".")[0]):
                     yield Stray(rule=rule, matcher=matcher, pattern=pattern, near=known[matcher].meant(pattern))
+
+
+def _is_for(rule: Rule, tenant_id: str) -> bool:
+    return not rule.tenant or any(fnmatchcase(tenant_id, pattern.replace("[", "[[]")) for pattern in rule.tenant)
 
 
 class _Known:
@@ -101,6 +110,10 @@ def _meant(parts: list[str], tree: _Tree) -> str | None:
 def _nearly(part: str, there: str) -> str | None:
     if part == there or (_is_glob(part) and fnmatchcase(there, part)):
         return part
+    if part.startswith(sdk.PROVIDER_PREFIX) and there.startswith(sdk.PROVIDER_PREFIX):
+        # All providers have that in common, so it tells nothing.
+        near = _nearly(part.removeprefix(sdk.PROVIDER_PREFIX), there.removeprefix(sdk.PROVIDER_PREFIX))
+        return near and f"{sdk.PROVIDER_PREFIX}{near}"
     # What two texts have in common is at most the shorter of them, and most are told apart by that.
     if 2 * min(len(part), len(there)) < _ALIKE * (len(part) + len(there)):
         return None

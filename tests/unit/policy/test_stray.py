@@ -58,6 +58,26 @@ def test_what_is_elsewhere_is_not_judged():
     assert strays(elsewhere=("other",), capability=("*.isue.create",)) == []
 
 
+def test_a_rule_for_other_tenants_is_not_judged():
+    rule = policy.Rule(rule_id="r", then=Effect.DENY, capability=("github.isue.*",), tenant=("b-*", "c[1]"))
+    found = {each: list(policy.find_strays([rule], THERE, tenant_id=each)) for each in ("a", "b-1", "c[1]", "c1")}
+    assert {each: len(some) for each, some in found.items()} == {"a": 0, "b-1": 1, "c[1]": 1, "c1": 0}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near"),
+    [
+        ("provider_stripe.proxy.*", None),
+        ("provider_starva.proxy.*", "provider_strava.proxy.*"),
+        ("provder_strava.proxy.*", "provider_strava.proxy.*"),
+    ],
+)
+def test_what_all_providers_are_called_makes_none_like_another(pattern: str, near: str | None):
+    rule = policy.Rule(rule_id="r", then=Effect.DENY, capability=(pattern,))
+    (found,) = policy.find_strays([rule], ["provider_strava.proxy.get"])
+    assert found.near == near
+
+
 def test_a_rule_that_is_written_ahead_says_so():
     assert strays(capability=("github.isue.*",), ahead=True) == []
 
