@@ -1,6 +1,7 @@
 """Asking services whether they still take what connections hold, and what becomes of the connections."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -147,6 +148,18 @@ async def test_what_serves_nobody_or_cannot_be_asked_about_is_not_asked_about(co
     assert (found.verdict, found.reason) == (Verdict.UNASKED, "it is revoked")
     with pytest.raises(connections.ConnectionNotFound):
         await checking.check(BOB, "acme")
+
+
+async def test_what_serves_nobody_is_not_renewed_for_the_end_that_is_told(counter: Counter, checking: Checking):
+    await counter.connect()
+    counter.server.refusal = (400, b'{"error": "invalid_grant"}')
+    await counter.refreshing.refresh(ANN, "acme")
+    standing = await counter.accounts.fetch_standing(ANN, "acme")
+    sooner = counter.clock.now() + timedelta(minutes=10)
+    probed = connections.Probed(subject="octo", scopes=None, expires_at=sooner)
+    found = await checking._found(ANN, standing, probed, counter.profiles["oauth2"])
+    assert (found.connection.state, found.connection.credential_expires_at) == (State.REAUTH_REQUIRED, sooner)
+    assert found.connection.refresh.due_at is None
 
 
 async def test_a_credential_that_came_meanwhile_keeps_its_facts(counter: Counter, checking: Checking):

@@ -5,6 +5,7 @@ from collections import Counter as Count
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from fix_installs import ANN, Counter
 from interlock import connections, plane, sdk, testing
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
-from interlock.connections import Connection, Happening, Refreshing, Resolved, State
+from interlock.connections import Connection, Happening, Refreshing, Resolved, State, refreshing
 from interlock.connections.renewal import CLAIM
 from interlock.kernel import StoreError, Tx
 
@@ -341,3 +342,27 @@ async def test_what_is_due_is_renewed_without_a_call(counter: Counter):
     assert await counter.refreshing.refresh_due() == 0
     assert {event.type for event in counter.heard} == {Happening.CONNECTED, Happening.REFRESHED}
     assert token_server.CLIENT_SECRET not in repr(counter.heard)
+
+
+async def test_what_cannot_be_renewed_keeps_nobody_waiting(counter: Counter, monkeypatch: pytest.MonkeyPatch):
+    """Such as connections whose connector is there no more, or of a way that its profile no longer has."""
+    monkeypatch.setattr(refreshing, "_BATCH", 2)
+    for number in range(4):
+        await counter.connect(name=f"old-{number}")
+    counter.clock.advance(60)
+    await counter.desk.complete(await counter.desk.obtain(await counter.begin("client_credentials", name="new")))
+    counter.profiles["oauth2"] = sdk.AuthProfile.model_validate(
+        {**counter.profiles["token"].model_dump(), "profile_id": "oauth2"}
+    )
+    counter.clock.advance(3600)
+    assert await counter.refreshing.refresh_due() == 5
+    assert (await counter.accounts.fetch_connection(ANN, "new")).refreshed_at == counter.clock.now()
+
+
+async def test_what_serves_nobody_is_never_due(counter: Counter):
+    made = await counter.connect()
+    await counter.accounts.revoke(ANN, "acme", "gone")
+    gone = await counter.accounts.fetch_connection(ANN, "acme")
+    late = replace(gone, refresh=replace(gone.refresh, due_at=made.created_at), revision=gone.revision + 1)
+    assert await counter.store.write(partial(counter.means.records.save, connection=late, before=gone.revision))
+    assert await counter.refreshing.refresh_due() == 0

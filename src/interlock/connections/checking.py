@@ -210,7 +210,8 @@ def _ended_sooner(
         or (known is not None and known <= ends + _ROUNDED)
     ):
         return connection
-    due = None if way is None else renewal.due_at(connection.connection_id, expires_at=ends, at=at)
+    renewed = way is not None and connection.state in USABLE
+    due = renewal.due_at(connection.connection_id, expires_at=ends, at=at) if renewed else None
     return replace(connection, credential_expires_at=ends, refresh=replace(connection.refresh, due_at=due))
 
 

@@ -145,8 +145,8 @@ class Records(Protocol):
         """The credential versions of a connection that are not erased, oldest first."""
         ...
 
-    def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[Connection]:
-        """Connections of any tenant whose refresh is due, the longest due first."""
+    def list_due(self, tx: Tx, now: datetime, *, after: Connection | None = None, limit: int) -> Sequence[Connection]:
+        """Connections of any tenant that serve calls and whose refresh is due, the longest due first; those after `after`."""
         ...
 
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:

@@ -111,10 +111,9 @@ class Refreshing:
                     return await self._carry_out(caller, (connection, credential), claimed, way, over=over)
 
     async def refresh_due(self) -> int:
-        """Renew what is due, of all tenants, some at a time. How many were due."""
+        """Renew what is due, of all tenants, some at a time. How many were due. What cannot be renewed keeps nobody waiting."""
         means = self._means
-        now = means.clock.now()
-        due = await means.store.read(lambda tx: means.records.list_due(tx, now, limit=_BATCH))
+        now, last, count = means.clock.now(), None, 0
         limiter = anyio.CapacityLimiter(_AT_ONCE)
 
         async def renew(connection: Connection) -> None:
@@ -127,10 +126,12 @@ class Refreshing:
                 except InterlockError as error:
                     _log.warning("connection %s was not renewed: %s", connection.name, error)
 
-        async with anyio.create_task_group() as tasks:
-            for each in due:
-                tasks.start_soon(renew, each)
-        return len(due)
+        while due := await means.store.read(partial(means.records.list_due, now=now, after=last, limit=_BATCH)):
+            async with anyio.create_task_group() as tasks:
+                for each in due:
+                    tasks.start_soon(renew, each)
+            last, count = due[-1], count + len(due)
+        return count
 
     async def keep(self, *, every: float) -> None:
         """Renew what is due for ever, with a pause of that many seconds."""

@@ -5,7 +5,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, bindparam, case, delete, insert, select, update
+from sqlalchemy import RowMapping, Select, and_, bindparam, case, delete, insert, or_, select, update
 
 from interlock import connections
 from interlock.adapters.sql.rows import lease_from, optional, pack, pack_set, read_optional, unpack
@@ -213,9 +213,17 @@ class ConnectionRecords:
         found = session(tx).execute(select(*columns).where(*held).order_by(credentials.c.version))
         return [credential_from(row) for row in found]
 
-    def list_due(self, tx: Tx, now: datetime, *, limit: int) -> Sequence[connections.Connection]:
-        wanted = _LISTED.where(accounts.c.refresh_due_at.is_not(None), accounts.c.refresh_due_at <= now)
-        found = session(tx).execute(wanted.order_by(accounts.c.refresh_due_at).limit(limit))
+    def list_due(
+        self, tx: Tx, now: datetime, *, after: connections.Connection | None = None, limit: int
+    ) -> Sequence[connections.Connection]:
+        due, place = accounts.c.refresh_due_at, accounts.c.connection_id
+        wanted = _LISTED.where(
+            due.is_not(None), due <= now, accounts.c.state.in_([each.value for each in connections.USABLE])
+        )
+        if after is not None:
+            last = after.refresh.due_at
+            wanted = wanted.where(or_(due > last, and_(due == last, place > after.connection_id)))
+        found = session(tx).execute(wanted.order_by(due, place).limit(limit))
         return [_connection(row[:-1], ends=row[-1]) for row in found]
 
     def wipe(self, tx: Tx, connection_id: str, *, at: datetime) -> None:
