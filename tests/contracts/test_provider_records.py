@@ -1,12 +1,14 @@
 """Imported providers over their records, on every engine."""
 
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 
-from fix_connections import CONNECTION, CREDENTIAL, NOW
-from interlock import catalog, sdk, testing
+from fix_connections import CONNECTION, CREDENTIAL, INSTALL, NOW
+from interlock import catalog, connections, sdk, testing
 from interlock.adapters import sql
 from interlock.kernel import Caller, Tx
 
@@ -85,10 +87,52 @@ async def test_where_credentials_go_is_not_changed_unasked(store: sql.SqlStore):
     await keep(OURS, imported(provider("acme", "New words"), provider("other", base_url="https://new.dev")))
     await keep(THEIRS, imported(provider("acme", base_url="https://theirs.dev")))
     await keep(OURS, imported(provider("acme", base_url="https://new.dev")), replace=["acme"])
-    with pytest.raises(catalog.ProviderInUse, match="1 connection is connected by acme: work"):
+    with pytest.raises(catalog.ProviderInUse, match="1 connection is connected by acme, or being connected: work"):
         await room(store).remove(OURS, "acme")
     await store.write(lambda tx: accounts.wipe(tx, used.connection_id, at=NOW))
     await room(store).remove(OURS, "acme")
     with pytest.raises(catalog.UnknownProvider):
         await room(store).remove(OURS, "acme")
     assert (await room(store).fetch("t2", "acme")).provider.display_name == "Acme"
+
+
+async def test_what_is_being_connected_goes_where_it_was_begun_for(store: sql.SqlStore):
+    acme, moved = provider("acme"), imported(provider("acme", base_url="https://evil.dev"))
+    await room(store).keep(OURS, imported(acme))
+    begun = replace(
+        INSTALL,
+        connector_id="provider_acme",
+        profile_id=acme.auth[0].profile_id,
+        connection_name="soon",
+        state=connections.InstallState.AWAITING_CALLBACK,
+        expires_at=NOW + timedelta(seconds=1),
+    )
+    await store.write(partial(sql.InstallRecords().insert, install=begun))
+    with pytest.raises(catalog.ProviderInUse, match=r"acme \(soon\)"):
+        await room(store).keep(OURS, moved)
+    with pytest.raises(catalog.ProviderInUse, match="being connected: soon"):
+        await room(store).remove(OURS, "acme")
+    await room(store).keep(OURS, imported(provider("acme", "New words")))
+    over = replace(begun, state=connections.InstallState.CANCELLED, install_id="ins_2", connection_name="over")
+    await store.write(partial(sql.InstallRecords().insert, install=over))
+    (use,) = await store.read(lambda tx: RECORDS.list_uses(tx, "t1", ["acme"], now=NOW))
+    assert (use.connections, use.one) == (1, "soon")
+    later = catalog.Providers(store, RECORDS, clock=testing.ManualClock(begun.expires_at))
+    await later.keep(OURS, moved)
+
+
+async def test_a_connection_that_is_connected_anew_is_told_of_once(store: sql.SqlStore):
+    acme = provider("acme")
+    await room(store).keep(OURS, imported(acme))
+    place: dict[str, Any] = {"connector_id": "provider_acme", "profile_id": acme.auth[0].profile_id}
+    again = replace(INSTALL, **place, connection_name=CONNECTION.name, expires_at=NOW + timedelta(seconds=1))
+    accounts = sql.ConnectionRecords()
+
+    def connect(tx: Tx) -> None:
+        assert accounts.save(tx, replace(CONNECTION, **place), before=None)
+        accounts.add_credential(tx, CREDENTIAL)
+        sql.InstallRecords().insert(tx, again)
+
+    await store.write(connect)
+    (use,) = await store.read(lambda tx: RECORDS.list_uses(tx, "t1", ["acme"], now=NOW))
+    assert (use.connections, use.one) == (1, CONNECTION.name)

@@ -60,7 +60,8 @@ class KeptProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderUse:
-    """How many connections hold credentials under a profile of a provider, and the name of one of them."""
+    """How many connections hold credentials under a profile of a provider, or are being connected under it, and the name of one
+    of them."""
 
     provider_id: str
     profile_id: str
@@ -87,8 +88,11 @@ class ProviderRecords(Protocol):
         """Keep the tenant's provider of that name no more."""
         ...
 
-    def list_uses(self, tx: Tx, tenant_id: str, provider_ids: Collection[str]) -> Sequence[ProviderUse]:
-        """Which profiles of these providers connections of the tenant use, in the order of their names."""
+    def list_uses(
+        self, tx: Tx, tenant_id: str, provider_ids: Collection[str], *, now: datetime
+    ) -> Sequence[ProviderUse]:
+        """Which profiles of these providers connections of the tenant use, or installs that are under way, in the order of
+        their names."""
         ...
 
     def list_providers(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[KeptProvider]:
@@ -150,23 +154,27 @@ class Providers:
             and not {each.provider_id, each.entry_id} & set(agreed)
         }
         found: list[tuple[ProviderUse, list[Change]]] = []
-        for use in self._records.list_uses(tx, tenant_id, changed):
+        for use in self._records.list_uses(tx, tenant_id, changed, now=self._clock.now()):
             before = self._records.find(tx, tenant_id, use.provider_id)
             if before is not None:
                 found.append((use, changes(before.provider, changed[use.provider_id], use.profile_id)))
         return [(use, moved) for use, moved in found if moved]
 
     async def remove(self, caller: Caller, provider_id: str) -> KeptProvider:
-        """Keep a provider no more. Raises UnknownProvider, and ProviderInUse while connections hold credentials under it."""
+        """Keep a provider no more. Raises UnknownProvider, and ProviderInUse while connections hold credentials under it or are
+        being connected."""
         found = await self.fetch(caller.tenant_id, provider_id)
 
         def remove(tx: Tx) -> None:
-            if uses := self._records.list_uses(tx, caller.tenant_id, [provider_id]):
+            if uses := self._records.list_uses(tx, caller.tenant_id, [provider_id], now=self._clock.now()):
                 count = sum(use.connections for use in uses)
                 raise ProviderInUse(
-                    f"{count} {'connection is' if count == 1 else 'connections are'} connected by {provider_id}: "
-                    + ", ".join(_example(use) for use in uses),
-                    next_step="End them first: `interlock connections revoke NAME`.",
+                    f"{count} {'connection is' if count == 1 else 'connections are'} connected by {provider_id}, "
+                    "or being connected: " + ", ".join(_example(use) for use in uses),
+                    next_step=(
+                        "End them first: `interlock connections revoke NAME`. What is being connected ends by itself within "
+                        "ten minutes."
+                    ),
                     details={"connections": [use.one for use in uses]},
                 )
             self._records.remove(tx, caller.tenant_id, provider_id)
@@ -213,7 +221,8 @@ def _in_use(diverted: Sequence[tuple[ProviderUse, Sequence[Change]]]) -> Provide
     ]
     more = f"; and {len(diverted) - _SHOWN} more" if len(diverted) > _SHOWN else ""
     return ProviderInUse(
-        f"the credentials of connections would be sent elsewhere, or in another way: {'; '.join(told)}{more}",
+        "the credentials of connections, or of what is being connected, would be sent elsewhere, or in another way: "
+        f"{'; '.join(told)}{more}",
         details={
             "changes": [
                 {

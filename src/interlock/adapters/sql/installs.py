@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, and_, delete, insert, select, update
 
 from interlock import connections
 from interlock.adapters.sql.rows import optional, pack, pack_set, read_optional, unpack
@@ -15,6 +15,11 @@ from interlock.adapters.sql.transaction import lock
 from interlock.kernel import Tx
 
 _OPEN: Final = tuple(state.value for state in connections.install_machine.OPEN)
+
+
+def under_way(now: datetime) -> ColumnElement[bool]:
+    """Of installs that may still come to a connection."""
+    return and_(table.c.state.in_(_OPEN), table.c.expires_at > now)
 
 
 class InstallRecords:

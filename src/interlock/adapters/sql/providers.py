@@ -1,15 +1,17 @@
 """Imported providers in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, Select, delete, exists, func, select
+from sqlalchemy import RowMapping, Select, delete, exists, func, select, union
 
 from interlock import catalog, sdk
 from interlock.adapters.sql.connection_tables import SEALED
+from interlock.adapters.sql.installs import under_way
 from interlock.adapters.sql.rows import pack, unpack
 from interlock.adapters.sql.tables import connections as accounts
-from interlock.adapters.sql.tables import credentials
+from interlock.adapters.sql.tables import credentials, installs
 from interlock.adapters.sql.tables import providers as table
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import upsert
@@ -50,16 +52,24 @@ class ProviderRecords:
     def remove(self, tx: Tx, tenant_id: str, provider_id: str) -> None:
         session(tx).execute(delete(table).where(table.c.tenant_id == tenant_id, table.c.provider_id == provider_id))
 
-    def list_uses(self, tx: Tx, tenant_id: str, provider_ids: Collection[str]) -> Sequence[catalog.ProviderUse]:
-        holds = exists().where(credentials.c.connection_id == accounts.c.connection_id, SEALED)
-        query = (
-            select(accounts.c.connector_id, accounts.c.profile_id, func.count(), func.min(accounts.c.name))
-            .where(accounts.c.tenant_id == tenant_id)
-            .where(accounts.c.connector_id.in_([f"{sdk.PROVIDER_PREFIX}{each}" for each in provider_ids]))
-            .where(holds)
-            .group_by(accounts.c.connector_id, accounts.c.profile_id)
-            .order_by(accounts.c.connector_id, accounts.c.profile_id)
+    def list_uses(
+        self, tx: Tx, tenant_id: str, provider_ids: Collection[str], *, now: datetime
+    ) -> Sequence[catalog.ProviderUse]:
+        connector_ids = [f"{sdk.PROVIDER_PREFIX}{each}" for each in provider_ids]
+        connected = select(accounts.c.connector_id, accounts.c.profile_id, accounts.c.name).where(
+            accounts.c.tenant_id == tenant_id,
+            accounts.c.connector_id.in_(connector_ids),
+            exists().where(credentials.c.connection_id == accounts.c.connection_id, SEALED),
         )
+        begun = select(installs.c.connector_id, installs.c.profile_id, installs.c.connection_name).where(
+            installs.c.tenant_id == tenant_id,
+            installs.c.connector_id.in_(connector_ids),
+            under_way(now),
+        )
+        # A connection that is connected anew counts once.
+        uses = union(connected, begun).subquery()
+        place = (uses.c.connector_id, uses.c.profile_id)
+        query = select(*place, func.count(), func.min(uses.c.name)).group_by(*place).order_by(*place)
         return [
             catalog.ProviderUse(
                 provider_id=connector_id.removeprefix(sdk.PROVIDER_PREFIX),
