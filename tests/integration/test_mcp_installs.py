@@ -167,10 +167,38 @@ async def test_another_client_of_the_operators_is_not_shown_where_tokens_came_fr
     await mcp.connect()
     mcp.client = replace(CLIENT, issuer="https://auth.acme.dev", secret=Secret("of-another-server"))
     mcp.clock.advance(3500)
-    after = await mcp.refreshing.refresh(ANN, "acme")
-    assert (after.state, after.reason) == (connections.State.DEGRADED, "refresh_misconfigured")
+    await _not_renewed(mcp)
     await mcp.accounts.revoke(ANN, "acme", "done")
     assert (mcp.server.calls["token"], mcp.server.calls["revoke"]) == (1, 0)
+
+
+async def test_what_an_older_setting_lacks_is_named_and_its_tokens_renewed_once_it_is_there(mcp: Service):
+    """Even if they have ended by then."""
+    mcp.client = replace(CLIENT, issuer=mcp.server.url)
+    await mcp.connect()
+    mcp.client = CLIENT
+    mcp.clock.advance(3700)
+    await _not_renewed(mcp)
+    mcp.client = replace(CLIENT, issuer=mcp.server.url)
+    assert (await mcp.refreshing.refresh(ANN, "acme")).state is connections.State.CONNECTED
+
+
+async def test_a_client_that_is_no_longer_for_that_server_gets_no_code_redeemed(mcp: Service):
+    mcp.client = replace(CLIENT, issuer=mcp.server.url)
+    query = await mcp.visit(await mcp.begin())
+    mcp.client = CLIENT
+    with pytest.raises(connections.InstallFailed) as caught:
+        await mcp.desk.take_callback(query, browser=BROWSER, redirect_uri=REDIRECT)
+    assert caught.value.details == {"reason": "unconfirmed_issuer", "issuer": mcp.server.url}
+    assert mcp.server.calls["token"] == 0
+
+
+async def _not_renewed(mcp: Service) -> None:
+    after = await mcp.refreshing.refresh(ANN, "acme")
+    assert (after.state, after.reason) == (connections.State.DEGRADED, "refresh_unconfirmed_issuer")
+    told = f'write `issuer = "{mcp.server.url}"` under [oauth.acme] in the settings'
+    assert told in connections.NotRenewed(after).next_step
+    assert told in connections.next_step(after)
 
 
 async def test_a_client_of_the_persons_own_goes_where_the_person_does(mcp: Service):

@@ -16,7 +16,8 @@ from interlock.connections import assertions
 from interlock.connections.answer import Tokens
 from interlock.connections.errors import GrantRefused
 from interlock.connections.grant import LOOPBACK
-from interlock.kernel import JSON, Secret, to_rfc3339
+from interlock.connections.installs import Reason
+from interlock.kernel import JSON, ConnectionError_, Fault, Retry, Secret, to_rfc3339
 
 _HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?(?::[1-9][0-9]{0,4})?")
 _AUTHORITY: Final = re.compile(r"(https?://)([^/]*)(.*)", re.DOTALL)
@@ -53,6 +54,19 @@ class Errand:
     secrets: tuple[Secret, ...] = ()
 
 
+class UnconfirmedIssuer(ConnectionError_):
+    """Our client would be shown to an authorization server that the settings do not name as its own."""
+
+    code = "unconfirmed_issuer"
+    fault = Fault.OPERATOR
+    retry = Retry.AFTER_CHANGE
+    next_step = (
+        "If our client is registered there, write that address as `issuer` under [oauth.CONNECTOR] in the settings."
+    )
+    reason = Reason.UNCONFIRMED_ISSUER
+    """What it means for an install, as in the other errors that end one."""
+
+
 def client_of(given: sdk.fill.Values) -> Client | None:
     """The client that a person gave with the fields, where the profile asks for one; None where the operator has it."""
     client_id = given.get("client_id")
@@ -79,9 +93,12 @@ def needs_client(grant: sdk.grants.Grant) -> bool:
 
 
 def meant(ours: Client | None, given: sdk.fill.Values) -> Client | None:
-    """The operator's client, unless it is for another authorization server than the one that was found for these values."""
+    """The operator's client. Raises UnconfirmedIssuer if it is not said to be for the authorization server that was found for
+    these values."""
     asked = given.get("mcp.issuer")
-    return ours if ours is None or asked in (None, ours.issuer) else None
+    if ours is not None and asked not in (None, ours.issuer):
+        raise UnconfirmedIssuer(f"our client is not known to be registered at {asked}, and was not shown there")
+    return ours
 
 
 def known(

@@ -1,13 +1,20 @@
 """What whoever is asked does about a connection whose credential serves no more. Pure."""
 
 import shlex
+from typing import Final
 
+from interlock.connections.installs import Reason
 from interlock.connections.model import Connection, ManagementMode, SourceKind, State
 from interlock.kernel import to_rfc3339
+
+_UNCONFIRMED: Final = f"refresh_{Reason.UNCONFIRMED_ISSUER}"
 
 
 def reconnect(connection: Connection) -> str:
     """How this connection is given a new credential."""
+    if connection.reason == _UNCONFIRMED:
+        issuer, place = connection.params.get("mcp.issuer"), f"[oauth.{connection.connector_id}]"
+        return f'If our client is registered at {issuer}, write `issuer = "{issuer}"` under {place} in the settings.'
     name = "" if connection.name == connection.connector_id else f" --name {shlex.quote(connection.name)}"
     command = f"interlock connect {connection.connector_id}{name}"
     if connection.secret_source is not SourceKind.STORED:
@@ -24,7 +31,7 @@ def next_step(connection: Connection) -> str:
     """What is to be done about a connection whose credential was refused."""
     if connection.state is State.CONNECTED:
         return "Ask again: the connection has another credential by now, or will have."
-    if connection.state is not State.DEGRADED:
+    if connection.state is not State.DEGRADED or connection.reason == _UNCONFIRMED:
         return reconnect(connection)
     due = connection.refresh.due_at
     when = "" if due is None else f", next at {to_rfc3339(due)}"

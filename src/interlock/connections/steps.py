@@ -61,7 +61,7 @@ def reason_of(error: InterlockError) -> Reason:
     """What an error means for the install that it ends: who was asked has failed, or we have."""
     if isinstance(error, errors.GrantRefused):
         return Reason.of(error.reason)
-    asked = isinstance(error, errors.ErrandFailed | errors.ProbeFailed)
+    asked = isinstance(error, errors.ErrandFailed | errors.ProbeFailed | exchange.UnconfirmedIssuer)
     return error.reason if asked else Reason.INTERRUPTED
 
 
@@ -113,7 +113,7 @@ class Steps:
         """The same, of what an error means. Raises InstallUsed."""
         await self.failed(install, reason_of(error))
         detail = error.detail if isinstance(error, errors.GrantRefused) else error.message
-        return errors.InstallFailed(install.connector_id, reason_of(error), detail)
+        return errors.InstallFailed(install.connector_id, reason_of(error), detail, issuer=install.issuer)
 
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
         """The install, holding these secrets."""

@@ -65,8 +65,8 @@ EXIT_CODES = {
         request_too_large request_too_slow role_missing root_refused rule_astray run_not_found run_not_held
         run_not_waiting sandbox_not_enforced secret_exposed secret_unavailable self_review stale_execution
         store_not_kept subject_broken target_refused telemetry_missing token_missing unauthenticated
-        unknown_capability unknown_connector unknown_place unknown_provider unknown_sandbox unknown_subject
-        unknown_target usage wrong_connector wrong_host wrong_key
+        unconfirmed_issuer unknown_capability unknown_connector unknown_place unknown_provider
+        unknown_sandbox unknown_subject unknown_target usage wrong_connector wrong_host wrong_key
     """,
     3: """
         over_budget
