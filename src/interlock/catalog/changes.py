@@ -6,8 +6,11 @@ from typing import Any, Final, cast
 
 from interlock import sdk
 
-_WORDS: Final = frozenset({"display_name", "title", "description", "example"})
-"""What people read, and nothing goes by."""
+_WORDS: Final[dict[str, Any]] = {
+    "display_name": True,
+    "fields": {"__all__": {"title", "description", "example"}},
+}
+"""What people read of a profile, and nothing goes by."""
 
 _LONGEST: Final = 120
 
@@ -40,15 +43,14 @@ def _sent(provider: sdk.Provider, profile_id: str) -> dict[str, Any]:
     profile = next((each for each in provider.auth if each.profile_id == profile_id), None)
     return {
         "headers": provider.headers,
-        profile_id: None if profile is None else profile.model_dump(mode="json", exclude_defaults=True),
+        profile_id: None if profile is None else profile.model_dump(mode="json", exclude=_WORDS, exclude_defaults=True),
     }
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for name, each in cast("dict[str, object]", value).items():
-            if name not in _WORDS:
-                yield from _leaves(each, f"{path}.{name}" if path else name)
+            yield from _leaves(each, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
         for index, each in enumerate(cast("list[object]", value)):
             yield from _leaves(each, f"{path}[{index}]")
