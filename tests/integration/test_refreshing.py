@@ -1,6 +1,5 @@
 """Credentials that are renewed, against a service that rotates its refresh tokens and ends all of them when one comes twice."""
 
-import threading
 from collections import Counter as Count
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from interlock.adapters.sql import tables
 from interlock.connections import Connection, Happening, Refreshing, Resolved, State, refreshing
 from interlock.connections.renewal import CLAIM
 from interlock.kernel import StoreError, Tx
+from late import Late
 
 pytestmark = pytest.mark.anyio
 
@@ -292,42 +292,12 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(counter: Counter, 
     assert (await counter.secrets())["refresh_token"] == "rt-canary-000003"
 
 
-class Held:
-    """A service that has renewed a token, and whose answer does not leave yet."""
-
-    def __init__(self, counter: Counter) -> None:
-        self.asked, self.go = threading.Event(), threading.Event()
-        counter.server.between = self._wait
-
-    def _wait(self) -> None:
-        self.asked.set()
-        self.go.wait(60)
-
-    async def until_asked(self) -> None:
-        assert await anyio.to_thread.run_sync(self.asked.wait, 60)
-
-
-async def test_who_revokes_meanwhile_wins(counter: Counter):
-    await counter.connect()
-    held = Held(counter)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(counter.refreshing.refresh, ANN, "acme")
-        await held.until_asked()
-        await counter.accounts.revoke(ANN, "acme", "gone")
-        held.go.set()
-    assert (await present(counter)).state is State.REVOKED
-    assert await versions(counter) == [(1, True)]
-    assert told(counter) == ["connected", "revoked"]
-
-
 async def test_a_caller_that_gives_up_loses_no_token(counter: Counter):
     await counter.connect()
-    held = Held(counter)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(counter.refreshing.refresh, ANN, "acme")
-        await held.until_asked()
-        tasks.cancel_scope.cancel()
-        held.go.set()
+    late = Late()
+    counter.server.between = late.wait
+    async with late.overtaken(partial(counter.refreshing.refresh, ANN, "acme")) as caller:
+        caller.cancel()
     assert (await counter.secrets())["refresh_token"] == "rt-canary-000002"
     assert told(counter) == ["connected", "refreshed"]
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
-import anyio
 import pytest
 from sqlalchemy import select, update
 
@@ -19,6 +18,7 @@ from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.connections import State, unwanted
 from interlock.kernel import InterlockError
+from late import Late
 
 pytestmark = pytest.mark.anyio
 
@@ -170,19 +170,15 @@ async def test_who_closes_while_tokens_are_ended_waits_for_that(notes: Place, of
             await notes.connect(name)
             await notes.process.il.connections.refresh(name)
     notes.world.advance(600)
-    asked, go = threading.Event(), threading.Event()
+    late = Late()
 
     def fail_slowly(answer: auth.Said) -> auth.Said:
-        asked.set()
-        go.wait(60)
+        late.wait()
         return faults.UNAVAILABLE.spoil(answer)
 
     notes.server.fail("revoke", auth.Fault(fail_slowly))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(partial(notes.process.parts.unwanted.keep, every=60))
-        assert await anyio.to_thread.run_sync(asked.wait, 60)
-        tasks.cancel_scope.cancel()
-        go.set()
+    async with late.overtaken(partial(notes.process.parts.unwanted.keep, every=60)) as closing:
+        closing.cancel()
     assert len(notes.server.books.tokens) - alive(notes) == 1
     assert await notes.process.parts.unwanted.tidy() == 1
     assert len(notes.server.books.tokens) - alive(notes) == 2
@@ -229,29 +225,17 @@ async def test_a_key_that_is_lost_keeps_nothing_from_being_erased(notes: Place, 
     assert len(ended(notes)) == 1
 
 
-class Slow:
-    """A refresh whose answer is on its way, while something else is done."""
-
-    def __init__(self, notes: Place) -> None:
-        self.notes = notes
-        self.asked, self.go = threading.Event(), threading.Event()
-        notes.server.fail("token refresh_token", faults.then(self._hold, done=True))
-
-    def _hold(self) -> None:
-        self.asked.set()
-        self.go.wait(60)
-
-    async def overtaken_by(self, act: Callable[[], Awaitable[object]]) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.notes.process.il.connections.refresh, "acme")
-            assert await anyio.to_thread.run_sync(self.asked.wait, 60)
-            await act()
-            self.go.set()
+async def overtake_a_refresh(notes: Place, act: Callable[[], Awaitable[object]]) -> None:
+    """Do something while the answer to a refresh is on its way."""
+    late = Late()
+    notes.server.fail("token refresh_token", faults.then(late.wait, done=True))
+    async with late.overtaken(partial(notes.process.il.connections.refresh, "acme")):
+        await act()
 
 
 async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(notes: Place):
     await notes.connect()
-    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme"))
+    await overtake_a_refresh(notes, partial(notes.process.il.connections.revoke, "acme"))
     found = await notes.present()
     assert (found.state, await told(notes)) == (
         State.REVOKED,
@@ -271,23 +255,27 @@ async def test_a_refresh_that_loses_to_a_revoke_has_its_tokens_ended(notes: Plac
 
 async def test_a_refresh_that_loses_to_a_revoke_here_alone_ends_nothing_there(notes: Place):
     await notes.connect()
-    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme", at_provider=False))
+    await overtake_a_refresh(notes, partial(notes.process.il.connections.revoke, "acme", at_provider=False))
+    assert (await notes.present()).state is State.REVOKED
     assert await told(notes) == [("connected", None), ("revoked", None)]
     assert ended(notes) == []
+    rows = tables.credentials.c
+    stored = select(rows.version, rows.ciphertext)
+    assert await notes.process.parts.store.read(lambda tx: sql.connection(tx).execute(stored).all()) == [(1, None)]
 
 
 async def test_a_refresh_that_loses_waits_for_no_service_that_is_slow(notes: Place, monkeypatch: pytest.MonkeyPatch):
     """A call waits for it."""
     monkeypatch.setattr(unwanted, "_PATIENCE", 0.05)
     await notes.connect()
-    slow, over = Slow(notes), threading.Event()
+    over = threading.Event()
 
     async def revoke() -> None:
         await notes.process.il.connections.revoke("acme")
         notes.server.keep_failing("revoke", faults.then(partial(over.wait, 60), done=False))
 
     try:
-        await slow.overtaken_by(revoke)
+        await overtake_a_refresh(notes, revoke)
     finally:
         over.set()
     assert (await told(notes))[-1] == ("provider_revoke_failed", "revoke_unanswered")
@@ -297,7 +285,7 @@ async def test_a_refresh_that_loses_waits_for_no_service_that_is_slow(notes: Pla
 @GRANT
 async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(notes: Place):
     await notes.connect()
-    await Slow(notes).overtaken_by(notes.connect)
+    await overtake_a_refresh(notes, notes.connect)
     assert (await told(notes))[1:] == [
         ("replaced", None),
         ("provider_revoke_failed", "refresh_outcome_unknown"),
@@ -310,7 +298,7 @@ async def test_a_refresh_that_loses_to_another_consent_has_its_tokens_ended(note
 async def test_a_refresh_that_loses_leaves_what_others_use(notes: Place):
     await notes.connect()
     await notes.connect("other")
-    await Slow(notes).overtaken_by(partial(notes.process.il.connections.revoke, "acme"))
+    await overtake_a_refresh(notes, partial(notes.process.il.connections.revoke, "acme"))
     assert (await told(notes))[2:] == [("provider_revoke_failed", "others_depend")] * 2
     assert ended(notes) == []
 
