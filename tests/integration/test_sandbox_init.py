@@ -131,7 +131,7 @@ def runner(machine: str) -> list[str]:
 def test_it_is_a_program_of_that_machine(machine: str, tmp_path: Path):
     path = tmp_path / "init"
     ours, theirs = os.pipe()
-    image = init.program(report=theirs, machine=machine)
+    image = init.program(machine, report=theirs)
     assert len(image) < 512
     path.write_bytes(image)
     path.chmod(0o755)

@@ -6,7 +6,6 @@ variables alone, which come to it marked: those that a sandbox's program adds by
 """
 
 import os
-import platform
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from interlock import plane
-from interlock.adapters.targets import commands, descriptors
+from interlock.adapters.targets import commands, descriptors, seccomp
 from interlock.adapters.targets.init_code import AARCH64, X86_64
 
 NOWHERE: Final = 0xFFFF
@@ -51,9 +50,9 @@ _MACHINES: Final[Mapping[str, tuple[int, Callable[[int, int], bytes]]]] = {
 
 
 @cache
-def program(*, program: int = NOWHERE, report: int = NOWHERE, machine: str = platform.machine()) -> bytes:
-    """The init as an executable file (ELF). It takes the command's file and its arguments, is itself behind the descriptor
-    `program`, and tells at `report`; the command has neither."""
+def program(machine: str, *, program: int = NOWHERE, report: int = NOWHERE) -> bytes:
+    """The init as an executable file (ELF) of that kind of machine. It takes the command's file and its arguments, is itself
+    behind the descriptor `program`, and tells at `report`; the command has neither."""
     kind, assemble = _MACHINES[machine]
     code = assemble(program, report)
     headers = 64 + 2 * 56
@@ -82,7 +81,7 @@ class Init:
         self._ours, theirs = descriptors.report(stack)
         self.path = f"/proc/self/fd/{first}"
         self.fds: Mapping[int, int] = {
-            first: _in_memory(stack, program(program=first, report=first + 1)),
+            first: _in_memory(stack, program(seccomp.machine(), program=first, report=first + 1)),
             first + 1: theirs,
         }
 
@@ -123,7 +122,7 @@ class Confined:
 
 def in_file(path: Path) -> None:
     """The init for whoever cannot be handed descriptors: it tells by its own end."""
-    path.write_bytes(program())
+    path.write_bytes(program(seccomp.machine()))
     path.chmod(0o755)
 
 
