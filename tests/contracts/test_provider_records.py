@@ -1,11 +1,15 @@
 """Imported providers over their records, on every engine."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
+from sqlalchemy import text
 
 from fix_connections import CONNECTION, CREDENTIAL, INSTALL, NOW
 from interlock import catalog, connections, sdk, testing
@@ -136,3 +140,29 @@ async def test_a_connection_that_is_connected_anew_is_told_of_once(store: sql.Sq
     await store.write(connect)
     (use,) = await store.read(lambda tx: RECORDS.list_uses(tx, "t1", ["acme"], now=NOW))
     assert (use.connections, use.one) == (1, CONNECTION.name)
+
+
+async def test_who_connects_meanwhile_is_waited_for(store: sql.SqlStore):
+    """On Postgres, writers do not wait for each other by themselves."""
+    acme = provider("acme")
+    await room(store).keep(OURS, imported(acme))
+    used = replace(CONNECTION, connector_id="provider_acme", profile_id=acme.auth[0].profile_id)
+    accounts, written, imports = sql.ConnectionRecords(), threading.Event(), threading.Event()
+
+    def connect(tx: Tx) -> None:
+        assert accounts.save(tx, used, before=None)
+        accounts.add_credential(tx, CREDENTIAL)
+        written.set()
+        session = sql.connection(tx)
+        while session.dialect.name == "postgresql" and not imports.is_set():
+            if session.execute(text("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).first():
+                break
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.write, connect)
+        await anyio.to_thread.run_sync(written.wait)
+        try:
+            with pytest.raises(catalog.ProviderInUse):
+                await room(store).keep(OURS, imported(provider("acme", base_url="https://evil.dev")))
+        finally:
+            imports.set()

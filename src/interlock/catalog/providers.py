@@ -92,7 +92,7 @@ class ProviderRecords(Protocol):
         self, tx: Tx, tenant_id: str, provider_ids: Collection[str], *, now: datetime
     ) -> Sequence[ProviderUse]:
         """Which profiles of these providers connections of the tenant use, or installs that are under way, in the order of
-        their names."""
+        their names. Until the transaction ends, nobody else connects by a provider of the tenant."""
         ...
 
     def list_providers(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[KeptProvider]:
@@ -146,6 +146,8 @@ class Providers:
         self, tx: Tx, tenant_id: str, kept: Sequence[KeptProvider], *, agreed: Collection[str]
     ) -> list[tuple[ProviderUse, list[Change]]]:
         """The uses whose credentials would go elsewhere than before, or be shown in another way."""
+        # First: what is read from here on stays so.
+        uses = self._records.list_uses(tx, tenant_id, [each.provider_id for each in kept], now=self._clock.now())
         digests = self._records.digests(tx, tenant_id)
         changed = {
             each.provider_id: each.provider
@@ -154,8 +156,8 @@ class Providers:
             and not {each.provider_id, each.entry_id} & set(agreed)
         }
         found: list[tuple[ProviderUse, list[Change]]] = []
-        for use in self._records.list_uses(tx, tenant_id, changed, now=self._clock.now()):
-            before = self._records.find(tx, tenant_id, use.provider_id)
+        for use in uses:
+            before = self._records.find(tx, tenant_id, use.provider_id) if use.provider_id in changed else None
             if before is not None:
                 found.append((use, changes(before.provider, changed[use.provider_id], use.profile_id)))
         return [(use, moved) for use, moved in found if moved]

@@ -14,7 +14,7 @@ from interlock.adapters.sql.tables import connections as accounts
 from interlock.adapters.sql.tables import credentials, installs
 from interlock.adapters.sql.tables import providers as table
 from interlock.adapters.sql.transaction import connection as session
-from interlock.adapters.sql.transaction import upsert
+from interlock.adapters.sql.transaction import lock_providers, upsert
 from interlock.kernel import Tx
 
 
@@ -55,6 +55,7 @@ class ProviderRecords:
     def list_uses(
         self, tx: Tx, tenant_id: str, provider_ids: Collection[str], *, now: datetime
     ) -> Sequence[catalog.ProviderUse]:
+        lock_providers(tx, tenant_id)
         connector_ids = [f"{sdk.PROVIDER_PREFIX}{each}" for each in provider_ids]
         connected = select(accounts.c.connector_id, accounts.c.profile_id, accounts.c.name).where(
             accounts.c.tenant_id == tenant_id,

@@ -61,6 +61,11 @@ def lock(tx: Tx, name: str) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
 
 
+def lock_providers(tx: Tx, tenant_id: str) -> None:
+    """Hold a tenant's providers and what is connected by them: whether one may change depends on whether it is in use."""
+    lock(tx, f"providers:{tenant_id}")
+
+
 def upsert(tx: Tx, table: Table) -> Any:
     """An insert that can go on at a conflict; both dialects spell it alike, SQLAlchemy types them apart."""
     if connection(tx).dialect.name == "postgresql":
