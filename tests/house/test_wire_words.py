@@ -43,6 +43,8 @@ def test_a_request_that_the_sdk_makes_is_taken(path: str, header: tuple[str, str
 @example(base_url="https://Api.acme.dev")
 @example(base_url="https://api.acme.dev:0")
 @example(base_url="https://api.acme.dev:65536")
+@example(base_url="https://[00]")
+@example(base_url="https://[::1]")
 @example(base_url="https://api.acme.dev/a|b")
 @example(base_url="https://api.acme.dev/a/../b")
 @example(base_url="https://api.acme.dev/a/%2e%2e/b")

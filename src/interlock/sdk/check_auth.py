@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from ipaddress import IPv6Address
 from typing import Final
 
 from pydantic_core import SchemaError
@@ -85,7 +86,7 @@ def _service_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:
 def _address_problems(path: str, base_url: str) -> Iterator[Problem]:
     """A profile's address is in the form in which services are named everywhere else."""
     match = _ADDRESS.fullmatch(base_url)
-    if match is None or int(match["port"] or 1) > 65535:
+    if match is None or int(match["port"] or 1) > 65535 or not _is_host(match["host"]):
         yield Problem(
             path=path,
             problem="an https address is expected: a lower-case host, perhaps a port and a path; it holds no credential "
@@ -98,6 +99,14 @@ def _address_problems(path: str, base_url: str) -> Iterator[Problem]:
         check_path(match["path"] or "/")
     except ValueError as error:
         yield Problem(path=path, problem=str(error))
+
+
+def _is_host(text: str) -> bool:
+    """Whether what stands in brackets is an address; names are as the pattern has them."""
+    try:
+        return not text.startswith("[") or bool(IPv6Address(text[1:-1]))
+    except ValueError:
+        return False
 
 
 def _fields_problems(path: str, profile: AuthProfile) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from fnmatch import fnmatchcase
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from interlock import policy
@@ -137,6 +137,7 @@ _NAMES = st.text("ab.*?[", min_size=1, max_size=6)
 
 
 @given(st.lists(st.tuples(_NAMES, _NAMES, st.sampled_from(list(Effect))), max_size=12), st.text("ab.[", max_size=5))
+@example([("??", "??", Effect.ALLOW), ("*", "*", Effect.ASK)], "[[")
 def test_columns_decide_as_rule_by_rule_matching_does(drawn: list[tuple[str, str, Effect]], value: str):
     rules = tuple(
         Rule(rule_id=f"r{index}", then=then, capability=(capability,), role=(role,))
@@ -147,11 +148,12 @@ def test_columns_decide_as_rule_by_rule_matching_does(drawn: list[tuple[str, str
     def fits(text: str, pattern: str) -> bool:
         return fnmatchcase(text, pattern.replace("[", "[[]"))
 
-    expected = [
-        f"r{index}"
-        for index, (capability, role, _) in enumerate(drawn)
+    matching = [
+        (list(Effect).index(then), f"r{index}")
+        for index, (capability, role, then) in enumerate(drawn)
         if fits(value, capability) and any(fits(name, role) for name in facts.roles)
     ]
+    expected = [rule_id for _, rule_id in sorted(matching, key=lambda each: -each[0])]  # the strongest effect first
     assert ids(Policy(rules=rules).decide(facts)) == (expected or ["default"])
 
 
