@@ -30,9 +30,12 @@ def canonical(value: object) -> bytes:
     """
     if _is_simple(value):
         try:
-            return orjson.dumps(value, option=_FAST)
+            written = orjson.dumps(value, option=_FAST)
         except TypeError as error:
             raise ValueError(f"no canonical JSON: {error}") from error
+        # With ASCII keys the order by UTF-8 and by UTF-16 is the same.
+        if written.isascii() or _has_ascii_keys(value):
+            return written
     import rfc8785
 
     _refuse_unreadable(value)
@@ -65,26 +68,38 @@ def _refuse_unreadable(root: object) -> None:
 
 
 def _is_simple(root: object) -> bool:
-    """Whether orjson's sorted output is already canonical: exact types, ASCII keys, floats of middling size (then the
-    key order by UTF-8 and by UTF-16 is the same, and ECMAScript writes no number with an exponent or without a point).
-    It is fifteen times faster."""
+    """Whether orjson writes each value as it has to be: exact types, and floats of middling size (ECMAScript writes those
+    without an exponent and with a point). It is fifteen times faster."""
     stack: list[object] = [root]
     while stack:
         value = stack.pop()
         kind = type(value)
         if kind is dict:
-            for key, item in cast("dict[object, object]", value).items():
-                if type(key) is not str or not key.isascii():
-                    return False
-                if type(item) not in _PLAIN:
-                    stack.append(item)
+            items = cast("dict[object, object]", value).values()
         elif kind is list:
-            for item in cast("list[object]", value):
-                if type(item) not in _PLAIN:
-                    stack.append(item)  # noqa: PERF401 - for the short lists of events a generator costs more
+            items = cast("list[object]", value)
         elif kind is float:
             if not _PLAIN_FROM <= abs(cast("float", value)) < _PLAIN_TO or cast("float", value).is_integer():
                 return False
-        elif kind not in _PLAIN:
+            continue
+        elif kind in _PLAIN:
+            continue
+        else:
             return False
+        if not _PLAIN.issuperset(map(type, items)):
+            stack.extend([item for item in items if type(item) not in _PLAIN])
+    return True
+
+
+def _has_ascii_keys(root: object) -> bool:
+    stack: list[object] = [root]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            known = cast("dict[str, object]", value)
+            if not all(map(str.isascii, known)):
+                return False
+            stack.extend(known.values())
+        elif isinstance(value, list):
+            stack.extend(cast("list[object]", value))
     return True
