@@ -32,20 +32,25 @@ _WHOLE_RECORD: Final = (
     "550 µs of processor time: some 200 to draw it (the eight events 55, the signature 33, judging and recording the "
     "decision 21, the lease 6), 140 to write it (31 kB; a third of that is the commit), and the rest, by subtraction, to "
     "hand over between the threads and to collect garbage. Only SQLite and the system, about a third of it, run without "
-    "the interpreter's lock, so one process cannot outrun bare rows"
+    "the interpreter's lock, so one process cannot outrun bare rows. The figure is a tenth below the worst of several runs"
+)
+_BESIDE_A_SERVER: Final = (
+    "as for the ledger; and where two cores carry everything, the database server's own 1.3 ms of processor time a call "
+    "come from the same cores as our 3.2, while the bare call with its two commits takes less than 1.9 altogether: rounds "
+    "of eleven runs lay between 0.25 and 0.33"
 )
 
 TARGETS: Final[dict[str, Target]] = {
     "ledger-sqlite-1": Target("least", 0.15, _WHOLE_RECORD, was=0.35),
-    "ledger-sqlite-16": Target("least", 0.4, _WHOLE_RECORD, was=1.3),
+    "ledger-sqlite-16": Target("least", 0.35, _WHOLE_RECORD, was=1.3),
     "ledger-sqlite-64": Target("least", 0.42, _WHOLE_RECORD, was=1.7),
     "ledger-postgres-1": Target("least", 0.25, _WHOLE_RECORD, was=0.42),
     "ledger-postgres-16": Target("least", 0.18, _WHOLE_RECORD, was=0.5),
     "ledger-postgres-64": Target("least", 0.25, _WHOLE_RECORD, was=0.9),
     "call-sqlite-1": Target("least", 0.17, _WHOLE_RECORD, was=0.35),
-    "call-sqlite-64": Target("least", 0.42, _WHOLE_RECORD, was=0.5),
+    "call-sqlite-64": Target("least", 0.37, _WHOLE_RECORD, was=0.5),
     "call-postgres-1": Target("least", 0.17, _WHOLE_RECORD, was=0.35),
-    "call-postgres-64": Target("least", 0.33, _WHOLE_RECORD, was=0.5),
+    "call-postgres-64": Target("least", 0.25, _BESIDE_A_SERVER, was=0.5),
     "lane-http": Target("most", 1.6),
     "lane-process": Target("most", 1.2),
     "lane-bubblewrap": Target("under", 15_000),
