@@ -92,14 +92,15 @@ def _is_simple(root: object) -> bool:
 
 
 def _has_ascii_keys(root: object) -> bool:
+    """Of a value that is simple."""
     stack: list[object] = [root]
     while stack:
         value = stack.pop()
-        if isinstance(value, dict):
+        if type(value) is dict:
             known = cast("dict[str, object]", value)
-            if not all(map(str.isascii, known)):
+            if not "".join(known).isascii():
                 return False
-            stack.extend(known.values())
-        elif isinstance(value, list):
-            stack.extend(cast("list[object]", value))
+            stack.extend([item for item in known.values() if type(item) not in _PLAIN])
+        elif type(value) is list:
+            stack.extend([item for item in cast("list[object]", value) if type(item) not in _PLAIN])
     return True
