@@ -15,6 +15,7 @@ from fix_forks import in_a_fork
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql.tables import owners
+from interlock.adapters.sql.transaction import sql_tx
 from interlock.kernel import Forked, InterlockError, StoreError, Tx
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +49,15 @@ def names(tx: Tx) -> list[str]:
 async def test_a_write_is_there_for_the_next_read(store: sql.SqlStore) -> None:
     assert await store.write(add("own_1")) == "own_1"
     assert await store.read(names) == ["own_1"]
+
+
+async def test_what_reads_by_the_driver_alone_sees_later_writes(store: sql.SqlStore) -> None:
+    def number(tx: Tx) -> int:
+        return sql_tx(tx).driver_connection.execute("SELECT count(*) FROM owners").fetchone()[0]
+
+    assert [await store.read(number) for _ in range(10)] == [0] * 10  # every reader's session has begun
+    await store.write(add("own_1"))
+    assert [await store.read(number) for _ in range(10)] == [1] * 10
 
 
 async def test_moments_come_back_as_they_went_in(store: sql.SqlStore) -> None:

@@ -126,7 +126,7 @@ class _Source:
         return self._engine.connect()
 
     def begin(self, session: Connection) -> None:
-        """The driver begins with the first statement."""
+        session.begin()  # what reads by the driver alone would begin a transaction that SQLAlchemy never ends
 
     def end(self, session: Connection) -> None:
         session.rollback()
