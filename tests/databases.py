@@ -40,7 +40,10 @@ class Database:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             cursor.execute(
-                SQL("; ").join(SQL("DELETE FROM {}").format(Identifier(table.name)) for table in reversed(self._rows))
+                SQL("; ").join(
+                    SQL("DELETE FROM {}").format(Identifier(name))
+                    for name in ["interlock_pgqueuer", *(table.name for table in reversed(self._rows))]
+                )
             )
             for table, rows in self._rows.items():
                 if rows:

@@ -19,7 +19,8 @@ SABOTAGE = [
     ("kernel", "import interlock.sdk", LAYERS),
     ("sdk", "import interlock.plane", LAYERS),
     ("policy", "import interlock.budgets", LAYERS),
-    ("runs", "import interlock.app", LAYERS),
+    ("dispatch", "import interlock.app", LAYERS),
+    ("runs", "import interlock.dispatch", LAYERS),
     ("app", "import interlock.testing", LAYERS),
     ("app", "import interlock.server", LAYERS),
     ("server", "import interlock.testing", LAYERS),
@@ -45,17 +46,17 @@ SABOTAGE = [
     (
         "adapters.keys",
         "import sqlalchemy",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
+        "SQL is spoken only in adapters.sql and queues, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     (
         "adapters.sql",
         "import httpx2",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
+        "SQL is spoken only in adapters.sql and queues, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     (
         "app",
         "from sqlalchemy import orm",
-        "SQL is spoken only in adapters.sql, HTTP only in lanes, nodes, keys, secrets and server",
+        "SQL is spoken only in adapters.sql and queues, HTTP only in lanes, nodes, keys, secrets and server",
     ),
     ("runs", "import starlette.responses", "Domain rooms know no web server and no terminal"),
     ("kernel.ids", "import interlock.kernel.clock", "No cycles among siblings, at any depth"),
@@ -113,7 +114,7 @@ def test_a_forbidden_import_is_caught(house: Path, room: str, source: str, contr
     write(house, room, source)
     answer = lint(house)
     assert answer.returncode == 1
-    assert f"{contract} BROKEN" in answer.stdout.replace("\n", " "), answer.stdout
+    assert f"{contract} BROKEN" in " ".join(answer.stdout.split()), answer.stdout
 
 
 def test_every_room_has_its_sabotage():

@@ -97,7 +97,10 @@ class StoreClosed(StoreError):
     next_step = "Open the store again, and use it until it is closed."
 
 
-GRANT = "Grant this user SELECT, INSERT, UPDATE and DELETE on Interlock's tables; a standby takes no writes: name its primary."
+GRANT = (
+    "Grant this user SELECT, INSERT, UPDATE and DELETE on Interlock's tables and USAGE on its sequences; a standby takes no "
+    "writes: name its primary."
+)
 """What to do about a database server that lets this user not write."""
 
 ANOTHER_DATABASE = (

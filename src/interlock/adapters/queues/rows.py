@@ -1,0 +1,69 @@
+"""What the rows of jobs can do, on each database: the part of a queue that speaks SQL."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from interlock import dispatch
+from interlock.kernel import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A job in the hands of a worker. `ticket` is this hand-over's own: what is said of one that is over changes nothing."""
+
+    job: dispatch.Job
+    ticket: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a worker was given, and in how many seconds there may be more. None: nothing is there."""
+
+    held: Sequence[Held] = ()
+    next_in: float | None = None
+
+
+class Rows(Protocol):
+    """The rows of one database. Everything happens in the caller's transaction, at the moment `now`."""
+
+    def put(self, tx: Tx, jobs: Sequence[dispatch.Job], *, now: datetime) -> None:
+        """Add those that are not there."""
+        ...
+
+    def withdraw(self, tx: Tx, work_ids: Sequence[str]) -> None:
+        """Remove all jobs of these works."""
+        ...
+
+    def find_missing(self, tx: Tx, jobs: Sequence[dispatch.Job]) -> Sequence[dispatch.Job]:
+        """Those that are not there."""
+        ...
+
+    def oldest(self, tx: Tx, *, now: datetime) -> datetime | None:
+        """Since when the first that nobody holds has been due."""
+        ...
+
+    def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
+        """Give the worker what is due, or whose holder is silent: lower ranks first, no more than there is room for."""
+        ...
+
+    def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:
+        """In how many seconds something may be taken. Not above zero: now. None: nothing is there."""
+        ...
+
+    def beat(self, tx: Tx, worker: str, held: Collection[Held], *, now: datetime) -> None:
+        """Hold them for another lease."""
+        ...
+
+    def finish(self, tx: Tx, worker: str, held: Collection[Held]) -> None:
+        """Remove what was dealt with."""
+        ...
+
+    def put_off(self, tx: Tx, worker: str, held: Collection[Held], *, seconds: float, now: datetime) -> None:
+        """Let go of them: they are due again after that."""
+        ...
+
+    def leave(self, tx: Tx, worker: str) -> None:
+        """Let go of all that the worker holds."""
+        ...

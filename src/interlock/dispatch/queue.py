@@ -1,0 +1,57 @@
+"""The port of queues: they hand work that the ledger says is due to a live worker, at least once."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from interlock.kernel import Tx
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One hand-over: this attempt at that work, not before `due_at`.
+
+    Among those that are due the one of lower `rank` goes first. A rank is a moment in milliseconds since 1970; ranks that are
+    less than a tenth of a second apart may go in the order in which they were put.
+    """
+
+    work_id: str
+    tenant_id: str
+    lane: str
+    number: int
+    due_at: datetime
+    rank: int
+
+
+class Queue(Protocol):
+    """Hands jobs over, at least once each. A job is one (work_id, number)."""
+
+    def put(self, tx: Tx, jobs: Sequence[Job]) -> None:
+        """In the caller's transaction. One that is there already stays as it is, even while it is being handled: to move it,
+        `withdraw` it first, in the same transaction. Raises StoreError."""
+        ...
+
+    def withdraw(self, tx: Tx, work_ids: Sequence[str]) -> None:
+        """Forget all jobs of these works. One that is being handled goes on, and is not handed over again. Raises StoreError."""
+        ...
+
+    def find_missing(self, tx: Tx, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Those of the jobs that are not there, neither waiting nor being handled. Raises StoreError."""
+        ...
+
+    def oldest(self, tx: Tx, now: datetime) -> datetime | None:
+        """Since when the longest waiting of the jobs that are due has been due; None if none is. Raises StoreError."""
+        ...
+
+    async def serve(self, handle: Callable[[Job], Awaitable[None]], *, lanes: Collection[str], at_once: int) -> None:
+        """Hand over the jobs of these lanes, that many at once, until cancelled.
+
+        A `handle` that returns has dealt with its job; one that raises is handed it again, a little later. While it works
+        nobody else is handed the job, as long as this process lives and reaches the store; when it does not, another one is
+        within ten seconds. A store that is gone is waited for.
+
+        Cancellation drains: no new jobs are handed over, and those at work may end. What takes too long is cancelled, and
+        handed over again.
+        """
+        ...

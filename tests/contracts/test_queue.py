@@ -1,0 +1,363 @@
+"""What every queue promises: at least once, in its order, to a live worker; a late one changes nothing."""
+
+from dataclasses import replace
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from fix_queues import NEVER, Yard, until
+from interlock.adapters import sql
+from interlock.kernel import Tx
+
+pytestmark = pytest.mark.anyio
+
+
+class ChangedMind(Exception):
+    """What a caller's function raises."""
+
+
+# -- putting
+
+
+async def test_a_job_is_handed_over_as_it_was_put(yard: Yard):
+    job = yard.job()
+    async with yard.worker() as worker:
+        await yard.put(job)
+        assert await worker.next() == job
+        await yard.gone(job)
+
+
+async def test_what_is_rolled_back_was_never_put(yard: Yard):
+    job, other = yard.job(), yard.job()
+
+    def put(tx: Tx) -> None:
+        yard.queue.put(tx, [job])
+        raise ChangedMind
+
+    async with yard.worker() as worker:
+        with pytest.raises(ChangedMind):
+            await yard.store.write(put)
+        await yard.put(other)
+        assert await worker.next() == other
+        await yard.gone(other)
+        assert worker.handed == [other]
+    assert await yard.missing(job) == [job.work_id]
+
+
+async def test_the_same_attempt_is_one_job_and_the_next_attempt_another(yard: Yard):
+    first = yard.job()
+    second = replace(first, number=2, rank=first.rank + 1000)
+    await yard.put(first, first)
+    await yard.put(first)
+    await yard.put(second)
+    async with yard.worker(at_once=1) as worker:
+        assert [(await worker.next()).number for _ in range(2)] == [1, 2]
+        await yard.gone(first, second)
+        assert len(worker.handed) == 2
+
+
+async def test_what_is_at_work_cannot_be_put_twice(yard: Yard):
+    job = yard.job()
+    async with yard.worker(open_=False) as worker:
+        await yard.put(job)
+        await worker.next()
+        await yard.put(job)
+        worker.go.set()
+        await yard.gone(job)
+        assert worker.handed == [job]
+
+
+async def test_many_small_jobs(yard: Yard):
+    jobs = [yard.job() for _ in range(200)]
+    async with yard.worker(at_once=16) as worker:
+        async with anyio.create_task_group() as group:
+            for start in range(0, len(jobs), 50):
+                group.start_soon(yard.put, *jobs[start : start + 50])
+        assert sorted(await worker.several(len(jobs))) == [job.work_id for job in jobs]
+        await yard.gone(*jobs)
+        assert worker.most_at_once <= 16
+        assert len(worker.handed) == len(jobs)
+
+
+# -- order
+
+
+async def test_a_job_waits_until_it_is_due(yard: Yard):
+    later, now = yard.job(**yard.due_in(60)), yard.job()
+    async with yard.worker() as worker:
+        await yard.put(later, now)
+        assert await worker.next() == now
+        await yard.gone(now)
+        await yard.pass_time(59)
+        await yard.put(yard.job("run_between"))
+        assert (await worker.next()).work_id == "run_between"
+        await yard.pass_time(2)
+        assert (await worker.next()).work_id == later.work_id
+
+
+async def test_lower_ranks_go_first_whatever_their_lane(yard: Yard):
+    jobs = [yard.job(lane=lane) for lane in ("capability", "outgoing", "handler:a", "capability", "handler:a")]
+    await yard.put(*reversed(jobs))
+    async with yard.worker(lanes=("capability", "outgoing", "handler:a"), at_once=1) as worker:
+        assert await worker.several(len(jobs)) == [job.work_id for job in jobs]
+
+
+async def test_a_job_that_was_put_off_stands_behind_those_that_came_meanwhile(yard: Yard):
+    early = yard.job(**yard.due_in(3600))
+    await yard.put(early)
+    await yard.pass_time(3600)
+    other = yard.job(rank=early.rank + 3_500_000)
+    await yard.put(other)
+    async with yard.worker(at_once=1) as worker:
+        assert await worker.several(2) == [other.work_id, early.work_id]
+
+
+async def test_a_worker_is_handed_its_own_lanes_only(yard: Yard):
+    mine, foreign = yard.job(lane="handler:mine"), yard.job(lane="handler:foreign")
+    await yard.put(foreign, mine)
+    async with yard.worker(lanes=("handler:mine",)) as worker:
+        assert await worker.next() == mine
+        await yard.gone(mine)
+        assert worker.handed == [mine]
+    assert await yard.missing(foreign) == []
+
+
+async def test_no_more_at_once_than_was_said(yard: Yard):
+    jobs = [yard.job() for _ in range(3)]
+    async with yard.worker(at_once=1, open_=False) as worker:
+        await yard.put(*jobs)
+        await worker.next()
+        worker.go.set()
+        await yard.gone(*jobs)
+        assert worker.most_at_once == 1
+
+
+async def test_a_worker_does_something(yard: Yard):
+    with pytest.raises(ValueError, match="at_once is 0"):
+        await yard.queue.serve(lambda job: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=0)
+
+
+# -- looking
+
+
+async def test_what_is_missing(yard: Yard):
+    jobs = [yard.job() for _ in range(3)]
+    held = yard.job(lane="handler:slow")
+    await yard.put(jobs[0], jobs[2], held)
+    async with yard.worker(lanes=("handler:slow",), open_=False) as worker:
+        await worker.next()
+        asked = [*jobs, held, replace(jobs[0], number=2)]
+        assert await yard.missing(*asked) == [jobs[1].work_id, jobs[0].work_id]
+        assert await yard.missing() == []
+        worker.go.set()
+        await yard.gone(held)
+
+
+async def test_how_long_the_oldest_has_been_due(yard: Yard):
+    async def age() -> float | None:
+        now = yard.clock.now()
+        oldest = await yard.store.read(lambda tx: yard.queue.oldest(tx, now))
+        return None if oldest is None else (now - oldest).total_seconds()
+
+    assert await age() is None
+    await yard.put(yard.job(**yard.due_in(200), lane="outgoing"))
+    assert await age() is None
+    await yard.pass_time(100)
+    await yard.put(yard.job(lane="handler:slow"))
+    await yard.pass_time(300)
+    assert await age() == pytest.approx(300, abs=60)
+    async with yard.worker(lanes=("handler:slow",), open_=False) as worker:
+        await worker.next()
+        assert await age() == pytest.approx(200, abs=60)
+        worker.go.set()
+
+
+# -- taking back
+
+
+async def test_what_is_withdrawn_is_not_handed_over(yard: Yard):
+    first, second, other = yard.job("run_a"), yard.job("run_a", number=2), yard.job()
+    await yard.put(first, second, other)
+    await yard.withdraw("run_a", "run_unknown")
+    async with yard.worker() as worker:
+        assert await worker.next() == other
+        await yard.gone(other)
+        assert worker.handed == [other]
+
+
+async def test_what_is_at_work_and_withdrawn_goes_on_and_is_not_handed_over_again(yard: Yard):
+    job, after = yard.job(), yard.job()
+    async with yard.worker(at_once=1, open_=False) as worker:
+        await yard.put(job)
+        await worker.next()
+        await yard.withdraw(job.work_id)
+        worker.go.set()
+        await yard.put(after)
+        assert await worker.next() == after
+        await yard.gone(job, after)
+        assert worker.ended == [job, after]
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+async def test_a_job_that_is_moved_while_it_is_at_work_is_handed_over_anew(yard: Yard, seconds: float):
+    job = yard.job()
+    moved = replace(job, **yard.due_in(seconds))
+
+    def move(tx: Tx) -> None:
+        yard.queue.withdraw(tx, [job.work_id])
+        yard.queue.put(tx, [moved])
+
+    async with yard.worker(open_=False) as worker:
+        await yard.put(job)
+        await worker.next()
+        await yard.store.write(move)
+        worker.go.set()
+        await yard.tick(lambda: worker.handed[1:])
+        assert (worker.handed[1].work_id, worker.most_at_once) == (job.work_id, 1)
+        await yard.gone(moved)
+
+
+# -- failing
+
+
+async def test_a_job_that_was_not_dealt_with_is_handed_over_again(yard: Yard):
+    job = yard.job()
+    async with yard.worker() as worker:
+        worker.fails = 2
+        await yard.put(job)
+        await yard.tick(lambda: worker.ended)
+        assert [each.work_id for each in worker.handed] == [job.work_id] * 3
+        await yard.gone(job)
+
+
+async def test_a_silent_holder_loses_its_job_and_what_it_says_of_it_later_changes_nothing(yard: Yard):
+    job, mark = yard.job(), yard.job(lane="handler:mark")
+    frozen_lanes = ("capability", "handler:mark")
+    async with yard.worker(lanes=frozen_lanes, open_=False, queue=yard.make_queue(lease=60)) as frozen:
+        await yard.put(job)
+        await frozen.next()
+        await yard.pass_time(61)
+        async with yard.worker(open_=False, queue=yard.make_queue(lease=60)) as other:
+            assert (await other.next()).work_id == job.work_id
+            frozen.go.set()
+            await until(lambda: frozen.ended)
+            await yard.put(mark)  # when that is gone, the first worker has said all that it had to say
+            await yard.gone(mark)
+            assert await yard.missing(job) == []
+            other.go.set()
+            await yard.gone(job)
+            assert other.handed == [job]
+
+
+async def test_a_live_holder_keeps_its_job(yard: Yard):
+    job, mark = yard.job(), yard.job(lane="handler:mark")
+    await yard.put(job)
+    async with yard.worker(open_=False, queue=yard.make_queue(lease=4)) as holder:
+        await holder.next()
+        async with yard.worker(lanes=("capability", "handler:mark"), queue=yard.make_queue(lease=4)) as other:
+            for _ in range(3):
+                await yard.pass_time(2)
+                await until(yard.is_held_for_long)
+            await yard.put(mark)
+            await other.next()
+            await yard.gone(mark)
+            assert other.handed == [mark]
+        holder.go.set()
+        await yard.gone(job)
+
+
+# -- waking
+
+
+async def test_nobody_waits_for_the_next_look(yard: Yard):
+    queue = yard.make_queue(look=NEVER)
+    job = yard.job()
+    async with yard.worker(queue=queue) as worker:
+        await anyio.wait_all_tasks_blocked()
+        await yard.put(job, queue=queue)
+        assert await worker.next() == job
+        await yard.gone(job)
+        again = yard.job()
+        await yard.put(again, queue=queue)
+        assert await worker.next() == again
+
+
+async def test_what_another_process_put_is_seen(yard: Yard):
+    job = yard.job()
+    elsewhere = yard.elsewhere()
+    async with yard.worker() as worker:
+        await elsewhere.write(lambda tx: yard.make_queue(elsewhere).put(tx, [job]))
+        assert await worker.next() == job
+
+
+async def test_workers_share_what_there_is(yard: Yard):
+    jobs = [yard.job() for _ in range(40)]
+    async with (
+        yard.worker(at_once=2) as first,
+        yard.worker(at_once=2, queue=yard.make_queue(yard.elsewhere())) as second,
+    ):
+        await yard.put(*jobs)
+        await yard.gone(*jobs)
+        handed = [job.work_id for job in [*first.handed, *second.handed]]
+        assert sorted(handed) == [job.work_id for job in jobs]
+
+
+# -- stopping
+
+
+async def test_who_is_told_to_stop_ends_its_jobs_and_takes_no_more(yard: Yard):
+    job, other = yard.job(), yard.job()
+    async with yard.worker(at_once=1, open_=False) as worker:
+        await yard.put(job, other)
+        await worker.next()
+        worker.scope.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not worker.stopped.is_set()
+        worker.go.set()
+        await worker.stopped.wait()
+        assert worker.ended == [job]
+        assert await yard.missing(job, other) == [job.work_id]
+
+
+async def test_what_does_not_end_is_cancelled_and_handed_over_again(yard: Yard):
+    job = yard.job()
+    async with yard.worker(open_=False, queue=yard.make_queue(drain=0.01)) as worker:
+        await yard.put(job)
+        await worker.next()
+        worker.scope.cancel()
+        await worker.stopped.wait()
+        assert worker.ended == []
+        async with yard.worker(queue=yard.make_queue(look=NEVER)) as other:
+            assert (await other.next()).work_id == job.work_id
+            await yard.gone(job)
+
+
+# -- the store
+
+
+async def test_a_store_that_is_gone_for_a_while_is_waited_for(
+    shared_yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    yard, job, other = shared_yard, shared_yard.job(), shared_yard.job()
+    async with (
+        yard.outages(monkeypatch) as (queue, outage),
+        yard.worker(at_once=1, open_=False, queue=queue) as worker,
+    ):
+        await yard.put(job)
+        await worker.next()
+        async with outage():
+            worker.go.set()
+            await until(lambda: "for now" in caplog.text)
+        await yard.put(other)
+        assert (await worker.next()).work_id == other.work_id
+        await yard.gone(job, other)
+        assert worker.handed == [job, other]
+
+
+async def test_a_store_that_is_closed_ends_it(yard: Yard):
+    store = yard.open_store(yard.url)
+    queue = yard.make_queue(store)
+    store.close()
+    with pytest.raises(sql.StoreClosed):
+        await queue.serve(lambda job: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=1)

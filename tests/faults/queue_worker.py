@@ -1,0 +1,31 @@
+"""A worker that the fault tests stop and kill: `python queue_worker.py URL LEASE`.
+
+Says on stdout which job it was `handed` and which it `ended`; it ends one for each line on stdin.
+"""
+
+import sys
+
+import anyio
+import anyio.to_thread
+
+from interlock import dispatch
+from interlock.adapters import queues, sql
+from interlock.kernel import SystemClock, Uuid7Ids
+
+
+async def main(url: str, lease: float) -> None:
+    clock = SystemClock()
+    queue = queues.make_queue(
+        url, sql.open_store(url), sql.connection, clock=clock, ids=Uuid7Ids(clock), timing=queues.Timing(lease=lease)
+    )
+
+    async def handle(job: dispatch.Job) -> None:
+        print("handed", job.work_id, flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+        print("ended", job.work_id, flush=True)
+
+    print("serving", flush=True)
+    await queue.serve(handle, lanes=["capability"], at_once=1)
+
+
+anyio.run(main, sys.argv[1], float(sys.argv[2]))
