@@ -18,7 +18,6 @@ from interlock.connections.desk import Begun, Desk
 from interlock.connections.errands import Errands, Pending, Show
 from interlock.connections.errors import (
     AmbiguousConnection,
-    CallbackRefused,
     ConnectionChanged,
     ConnectionDisabled,
     ConnectionExpired,
@@ -29,11 +28,6 @@ from interlock.connections.errors import (
     ErrandFailed,
     GrantRefused,
     HostNotLeased,
-    InstallEnded,
-    InstallFailed,
-    InstallNotFound,
-    InstallUnsupported,
-    InstallUsed,
     InvalidGrant,
     InvalidTransition,
     LeaseExpired,
@@ -43,7 +37,6 @@ from interlock.connections.errors import (
     NameTaken,
     NoConnection,
     NotRenewed,
-    OAuthClientMissing,
     ProbeFailed,
     ReauthRequired,
     SecretExposed,
@@ -56,6 +49,15 @@ from interlock.connections.exchange import service
 from interlock.connections.grant import TokenGrant
 from interlock.connections.history import ConnectionEvent, Happening
 from interlock.connections.history import check as check_history
+from interlock.connections.install_errors import (
+    CallbackRefused,
+    InstallEnded,
+    InstallFailed,
+    InstallNotFound,
+    InstallUnsupported,
+    InstallUsed,
+    OAuthClientMissing,
+)
 from interlock.connections.installs import INSTALL_LIFE, Flow, Found, Install, InstallState, Reason, token_digest
 from interlock.connections.installs import binding as install_binding
 from interlock.connections.leasing import Leases

@@ -9,6 +9,7 @@ from interlock.connections import (
     discovery,
     errors,
     granted,
+    install_errors,
     install_machine,
     renewal,
 )
@@ -38,7 +39,7 @@ class Completing:
         now = self._means.clock.now()
         install_machine.check_open(install, now=now)
         if install.state is not InstallState.PROVEN or install.found is None:
-            raise errors.InstallUsed(f"install {install.install_id} has no proven credential")
+            raise install_errors.InstallUsed(f"install {install.install_id} has no proven credential")
         secrets = await self._steps.secrets(install)
         owner = Caller(tenant_id=install.tenant_id, actor=install.actor)
         for _ in range(MAX_TRIES):
@@ -47,7 +48,7 @@ class Completing:
             )
             try:
                 connection = await self._try_complete(install, install.found, secrets, owner, standing)
-            except errors.InstallFailed:
+            except install_errors.InstallFailed:
                 await self._steps.give_back(install, secrets)
                 raise
             if connection is not None:
@@ -111,7 +112,7 @@ class Completing:
             found = means.installs.find(tx, install.tenant_id, install.install_id)
             same = found is not None and found.revision == install.revision
             if found is None or not same or not means.installs.replace(tx, found, done):
-                raise errors.InstallUsed(f"install {install.install_id} is being changed by others")
+                raise install_errors.InstallUsed(f"install {install.install_id} is being changed by others")
             replaced[:] = means.records.list_held(tx, connection.connection_id)
             means.records.wipe(tx, connection.connection_id, at=now)
             means.records.add_credential(tx, credential)

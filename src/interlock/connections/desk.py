@@ -7,7 +7,18 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from interlock import sdk
-from interlock.connections import answer, callback, errors, exchange, fields, install_machine, installs, mcp, returned
+from interlock.connections import (
+    answer,
+    callback,
+    errors,
+    exchange,
+    fields,
+    install_errors,
+    install_machine,
+    installs,
+    mcp,
+    returned,
+)
 from interlock.connections.answer import Codes
 from interlock.connections.completing import Completing
 from interlock.connections.grant import TokenGrant
@@ -100,9 +111,9 @@ class Desk:
         """Whether the operator has given what the profile takes besides. Raises InstallUnsupported, OAuthClientMissing."""
         known = exchange.client_of(values) is not None or self._is_known(connector_id)
         if not known and exchange.needs_client(profile.grant):
-            raise errors.OAuthClientMissing(connector_id)
+            raise install_errors.OAuthClientMissing(connector_id)
         if profile.grant.type == "native_cli" and self._means.program(connector_id, caller.tenant_id) is None:
-            raise errors.InstallUnsupported(
+            raise install_errors.InstallUnsupported(
                 f"{connector_id} may run no program here: name it in `connectors.programs` of this tenant's settings"
             )
 
@@ -123,7 +134,7 @@ class Desk:
         digest = "" if browser is None else installs.token_digest(browser)
         found = await means.store.read(lambda tx: means.installs.find_by_browser(tx, install_id, digest))
         if found is None:
-            raise errors.InstallNotFound("this browser began no such install")
+            raise install_errors.InstallNotFound("this browser began no such install")
         return install_machine.expire(found, at=means.clock.now())
 
     def new_browser(self) -> Secret:
@@ -135,7 +146,7 @@ class Desk:
         means = self._means
         found = await means.store.read(lambda tx: means.installs.find(tx, caller.tenant_id, install_id))
         if found is None:
-            raise errors.InstallNotFound(f"no install {install_id[:60]!r} in this tenant")
+            raise install_errors.InstallNotFound(f"no install {install_id[:60]!r} in this tenant")
         return install_machine.expire(found, at=means.clock.now())
 
     async def list_installs(self, caller: Caller, *, cursor: str | None = None, limit: int = 100) -> Sequence[Install]:
@@ -163,7 +174,7 @@ class Desk:
             profile = await self._steps.profile(settled)
             grant = profile.grant
             if not isinstance(grant, _Browsers):
-                raise errors.InstallUsed(f"install {install.install_id} needs no browser")
+                raise install_errors.InstallUsed(f"install {install.install_id} needs no browser")
             texts = {
                 "state": state.reveal(),
                 "redirect_uri": redirect_uri,
@@ -173,7 +184,7 @@ class Desk:
             url = exchange.authorization_url(grant, {**self._steps.known(settled, profile, secrets), **texts})
         except (errors.GrantRefused, errors.ErrandFailed) as error:
             raise await self._steps.failed_by(install, error) from error
-        except errors.InstallFailed as error:
+        except install_errors.InstallFailed as error:
             raise await self._steps.failed(replace(install, issuer=error.issuer), error.reason) from error
         holds = await self._steps.sealed(settled, {**secrets, "code_verifier": verifier})
         assert holds.sealed is not None
@@ -226,7 +237,7 @@ class Desk:
         profile = await self._steps.profile(install)
         grant = profile.grant
         if not isinstance(grant, sdk.grants.Device):
-            raise errors.InstallUsed(f"install {install.install_id} needs no second device")
+            raise install_errors.InstallUsed(f"install {install.install_id} needs no second device")
         secrets = await self._steps.secrets(install)
         started = await self._steps.ask(
             install, profile, sdk.grants.exchanges(grant)["start"], {**secrets, **_scope(grant, install)}
@@ -257,14 +268,14 @@ class Desk:
         """
         install = await self.fetch(caller, install_id)
         if install.flow is not Flow.DEVICE:
-            raise errors.InstallUsed(f"install {install.install_id} needs no second device")
+            raise install_errors.InstallUsed(f"install {install.install_id} needs no second device")
         profile = await self._steps.profile(install)
         return await self._proving.prove(install, profile, {})
 
     async def obtain(self, install: Install) -> Install:
         """Fetch and prove the credential of an install that needs nobody. Raises InstallEnded, InstallUsed, InstallFailed."""
         if install.flow is not Flow.AUTOMATIC:
-            raise errors.InstallUsed(f"install {install.install_id} is carried on by a person")
+            raise install_errors.InstallUsed(f"install {install.install_id} is carried on by a person")
         profile = await self._steps.profile(install)
         return await self._proving.prove(install, profile, _scope(profile.grant, install))
 
@@ -277,7 +288,7 @@ class Desk:
         if install.browser_digest is not None and (
             browser is None or installs.token_digest(browser) != install.browser_digest
         ):
-            raise errors.CallbackRefused("this browser did not begin the install that it wants to complete")
+            raise install_errors.CallbackRefused("this browser did not begin the install that it wants to complete")
         return await self._completing.complete(install)
 
     async def cancel(self, install: Install) -> Install:
@@ -294,7 +305,7 @@ class Desk:
     async def _open(self, find: Callable[[Tx], Install | None], what: str) -> Install:
         found = await self._means.store.read(find)
         if found is None:
-            raise errors.InstallNotFound(f"{what} belongs to no install")
+            raise install_errors.InstallNotFound(f"{what} belongs to no install")
         install_machine.check_open(found, now=self._means.clock.now())
         return found
 
@@ -321,7 +332,9 @@ def flow_of(grant: sdk.grants.Grant) -> Flow:
         case "client_credentials" | "jwt_bearer" | "native_cli" | "exchange" | "session":
             return Flow.AUTOMATIC
         case "none" | "manual":
-            raise errors.InstallUnsupported(f"a profile of the grant {grant.type!r} is not connected by an install")
+            raise install_errors.InstallUnsupported(
+                f"a profile of the grant {grant.type!r} is not connected by an install"
+            )
 
 
 def _scope(grant: sdk.grants.Grant, install: Install) -> dict[str, str]:

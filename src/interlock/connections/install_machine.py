@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from interlock.connections import errors
+from interlock.connections import install_errors
 from interlock.connections.installs import Flow, Found, Install, InstallState, Reason
 from interlock.connections.model import Sealed
 
@@ -42,15 +42,15 @@ def check_open(install: Install, *, now: datetime) -> None:
     """Raises InstallEnded if the install has ended or its time is over."""
     if install.state not in OPEN:
         because = f" ({install.reason.value})" if install.reason else ""
-        raise errors.InstallEnded(f"install {install.install_id} is {install.state.value}{because}")
+        raise install_errors.InstallEnded(f"install {install.install_id} is {install.state.value}{because}")
     if install.expires_at <= now:
-        raise errors.InstallEnded(f"install {install.install_id} has expired")
+        raise install_errors.InstallEnded(f"install {install.install_id} has expired")
 
 
 def check_unbegun(install: Install) -> None:
     """Raises InstallUsed if the service's pages were begun already, somewhere."""
     if install.flow is Flow.AUTOMATIC or install.state is not InstallState.INSTALLING:
-        raise errors.InstallUsed(f"install {install.install_id} was begun already")
+        raise install_errors.InstallUsed(f"install {install.install_id} was begun already")
 
 
 def await_callback(
@@ -84,11 +84,11 @@ def check_callback(install: Install, *, browser_digest: str | None, redirect_uri
     """
     check_open(install, now=now)
     if install.state is not InstallState.AWAITING_CALLBACK:
-        raise errors.InstallUsed(f"install {install.install_id} has had its callback")
+        raise install_errors.InstallUsed(f"install {install.install_id} has had its callback")
     if install.browser_digest is None or browser_digest != install.browser_digest:
-        raise errors.CallbackRefused("this browser did not begin the install that the callback belongs to")
+        raise install_errors.CallbackRefused("this browser did not begin the install that the callback belongs to")
     if redirect_uri != install.redirect_uri:
-        raise errors.CallbackRefused("the callback came to another address than the one that was asked for")
+        raise install_errors.CallbackRefused("the callback came to another address than the one that was asked for")
 
 
 def begin_exchange(install: Install, *, at: datetime) -> Install:
@@ -96,7 +96,7 @@ def begin_exchange(install: Install, *, at: datetime) -> Install:
     check_open(install, now=at)
     expected = InstallState.INSTALLING if install.flow is Flow.AUTOMATIC else InstallState.AWAITING_CALLBACK
     if install.state is not expected:
-        raise errors.InstallUsed(f"install {install.install_id} has had its callback")
+        raise install_errors.InstallUsed(f"install {install.install_id} has had its callback")
     return _move(install, InstallState.EXCHANGING, at=at)
 
 
@@ -104,7 +104,7 @@ def wait_longer(install: Install, *, at: datetime) -> Install:
     """The person at the device is not ready yet. Raises InstallEnded, InstallUsed."""
     check_open(install, now=at)
     if install.flow is not Flow.DEVICE or install.state is not InstallState.EXCHANGING:
-        raise errors.InstallUsed(f"install {install.install_id} waits for no device")
+        raise install_errors.InstallUsed(f"install {install.install_id} waits for no device")
     return _move(install, InstallState.AWAITING_CALLBACK, at=at)
 
 
@@ -112,7 +112,7 @@ def prove(install: Install, found: Found, sealed: Sealed, *, at: datetime) -> In
     """The service accepted the new credential and said whose it is. Raises InstallEnded, InstallUsed."""
     check_open(install, now=at)
     if install.state is not InstallState.EXCHANGING:
-        raise errors.InstallUsed(f"install {install.install_id} has no exchange under way")
+        raise install_errors.InstallUsed(f"install {install.install_id} has no exchange under way")
     return replace(_move(install, InstallState.PROVEN, at=at), found=found, sealed=sealed)
 
 
@@ -120,7 +120,7 @@ def complete(install: Install, connection_id: str, *, at: datetime) -> Install:
     """The connection has the new credential. Raises InstallEnded, InstallUsed."""
     check_open(install, now=at)
     if install.state is not InstallState.PROVEN:
-        raise errors.InstallUsed(f"install {install.install_id} has no proven credential")
+        raise install_errors.InstallUsed(f"install {install.install_id} has no proven credential")
     return replace(_move(install, InstallState.COMPLETED, at=at), connection_id=connection_id, sealed=None)
 
 

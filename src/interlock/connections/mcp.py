@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final, TypeAlias, TypeVar
 
 from interlock import sdk
-from interlock.connections import clients, discovery, errors, exchange, install_machine, sealing
+from interlock.connections import clients, discovery, errors, exchange, install_errors, install_machine, sealing
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.discovery import Server
 from interlock.connections.exchange import Client, Errand
@@ -54,7 +54,7 @@ async def settle(
     given = exchange.client_of({**install.params, **secrets})
     if (own := given or means.client(install.connector_id)) is not None:
         if given is None and own.issuer != server.issuer:  # whoever the service names would get to see our secret
-            raise errors.InstallFailed(install.connector_id, Reason.UNCONFIRMED_ISSUER, issuer=server.issuer)
+            raise install_errors.InstallFailed(install.connector_id, Reason.UNCONFIRMED_ISSUER, issuer=server.issuer)
         way = discovery.way_of(server, own)
     elif grant.registration == "metadata" and server.takes_metadata and grant.client_metadata_url is not None:
         way = "none"

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from interlock.connections import callback
-from interlock.connections.errors import CallbackRefused
+from interlock.connections.install_errors import CallbackRefused
 from interlock.connections.installs import Reason
 from interlock.kernel import Secret
 

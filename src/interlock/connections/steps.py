@@ -12,6 +12,7 @@ from interlock.connections import (
     discovery,
     errors,
     exchange,
+    install_errors,
     install_machine,
     installs,
     sealing,
@@ -91,7 +92,7 @@ class Steps:
                 break
             # Only the seal is another, by a rotation of keys: it is to hold for what is written, too.
             after, standing = replace(after, sealed=await self._sealed_anew(before, after, found)), found
-        raise errors.InstallUsed(f"install {before.install_id} is being changed by others")
+        raise install_errors.InstallUsed(f"install {before.install_id} is being changed by others")
 
     async def _sealed_anew(self, before: Install, after: Install, found: Install) -> Sealed | None:
         if after.sealed is None or after.sealed == before.sealed:
@@ -100,20 +101,20 @@ class Steps:
         plaintext = await self._means.cipher.open(after.tenant_id, after.sealed, aad=aad)
         return await self._means.cipher.seal(after.tenant_id, plaintext, aad=aad)
 
-    async def failed(self, install: Install, reason: Reason) -> errors.InstallFailed:
+    async def failed(self, install: Install, reason: Reason) -> install_errors.InstallFailed:
         """Record that it came to nothing, and say so. A client that the service does not know is known no more. Raises
         InstallUsed."""
         await self.step(install, install_machine.fail(install, reason, at=self._means.clock.now()))
         if (forgotten := install.oauth_client_id) is not None and reason in _CLIENT_UNKNOWN:
             means = self._means
             await means.store.write(lambda tx: means.clients.forget(tx, install.tenant_id, forgotten))
-        return errors.InstallFailed(install.connector_id, reason, issuer=install.issuer)
+        return install_errors.InstallFailed(install.connector_id, reason, issuer=install.issuer)
 
-    async def failed_by(self, install: Install, error: InterlockError) -> errors.InstallFailed:
+    async def failed_by(self, install: Install, error: InterlockError) -> install_errors.InstallFailed:
         """The same, of what an error means. Raises InstallUsed."""
         await self.failed(install, reason_of(error))
         detail = error.detail if isinstance(error, errors.GrantRefused) else error.message
-        return errors.InstallFailed(install.connector_id, reason_of(error), detail, issuer=install.issuer)
+        return install_errors.InstallFailed(install.connector_id, reason_of(error), detail, issuer=install.issuer)
 
     async def sealed(self, install: Install, secrets: Mapping[str, Secret]) -> Install:
         """The install, holding these secrets."""

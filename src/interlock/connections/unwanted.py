@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from interlock import sdk
-from interlock.connections import discovery, errors, install_machine
+from interlock.connections import discovery, install_errors, install_machine
 from interlock.connections.history import ONLY_HERE, ConnectionEvent, Happening
 from interlock.connections.installs import Install, InstallState
 from interlock.connections.model import Connection, Credential, SourceKind, State
@@ -94,7 +94,7 @@ class Unwanted:
             _log.warning("the tokens of %s are left to their own end: %s", install.install_id, error)
         try:
             await self._steps.step(install, install_machine.expire(install, at=self._means.clock.now()))
-        except errors.InstallUsed:
+        except install_errors.InstallUsed:
             return False  # others were quicker: another process, or the person
         if secrets:
             await _or_live_on(self._steps.give_back(install, secrets))
