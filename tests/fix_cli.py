@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from unittest import mock
 
@@ -66,6 +67,17 @@ def in_time_for(command: Callable[[str], Told], enough: Callable[[Told], bool]) 
     return seconds, told
 
 
+class Started(subprocess.Popen[str]):
+    """A command that is under way. Whoever leaves its block by an error leaves nobody who would end it: it is killed."""
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc_type is not None:
+            self.kill()
+        super().__exit__(exc_type, value, traceback)
+
+
 class Shell:
     """A folder, an environment, and the command."""
 
@@ -86,10 +98,8 @@ class Shell:
     def store(self) -> Path:
         return self.folder / ".interlock" / "interlock.db"
 
-    def start(
-        self, *arguments: str, program: Path = COMMAND, environment: Mapping[str, str] | None = None
-    ) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    def start(self, *arguments: str, program: Path = COMMAND, environment: Mapping[str, str] | None = None) -> Started:
+        return Started(
             [str(program), *arguments],
             cwd=self.folder,
             env={**self.environment, **(environment or {})},
