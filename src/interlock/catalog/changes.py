@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from interlock import sdk
+from interlock.kernel import JSON, canonical
 
 _WORDS: Final[dict[str, Any]] = {
     "display_name": True,
@@ -17,7 +18,7 @@ _LONGEST: Final = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A place in a provider, and what stands there before and after; None: nothing."""
+    """A place in a provider, and what stands there before and after, as it is shown; None: nothing."""
 
     path: str
     before: str | None
@@ -40,23 +41,24 @@ def changes(before: sdk.Provider, after: sdk.Provider, profile_id: str) -> list[
 
 
 def _sent(provider: sdk.Provider, profile_id: str) -> dict[str, Any]:
-    profile = next((each for each in provider.auth if each.profile_id == profile_id), None)
-    return {
-        "headers": provider.headers,
-        profile_id: None if profile is None else profile.model_dump(mode="json", exclude=_WORDS, exclude_defaults=True),
-    }
+    profiles = [each for each in provider.auth if each.profile_id == profile_id]
+    sent = {each.profile_id: each.model_dump(mode="json", exclude=_WORDS, exclude_defaults=True) for each in profiles}
+    return {**({"headers": provider.headers} if provider.headers else {}), **sent}
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
+    """Each value in its place. A null is one, too, and so is what is empty: by either a provider leaves out what is usual."""
+    if isinstance(value, dict) and value:
         for name, each in cast("dict[str, object]", value).items():
             yield from _leaves(each, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
+    elif isinstance(value, list) and value:
         for index, each in enumerate(cast("list[object]", value)):
             yield from _leaves(each, f"{path}[{index}]")
-    elif value is not None:
-        yield path, str(value)
+    else:
+        yield path, repr(value) if isinstance(value, str) else canonical(cast("JSON", value)).decode()
 
 
 def _shown(text: str | None) -> str:
-    return "nothing" if text is None else repr(text[:_LONGEST])
+    if text is None:
+        return "nothing"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"

@@ -32,3 +32,14 @@ def test_words_count_for_nothing():
     words = {"title": "New", "description": "New", "example": "New"}
     said = {"display_name": "New", "fields": [{**key, **words}]}
     assert changed(provider(KEYED), provider({**KEYED, **said}, display_name="New")) == []
+
+
+def test_what_is_left_out_counts():
+    usual = {**OAUTH, "grant": {**OAUTH["grant"], "token": {"url": "/token", "params": {"extra": "null"}}}}
+    for name, value in (("code_verifier", None), ("extra", None), ("extra", "None")):
+        params = {"extra": "null", name: value}
+        said = {"grant": {**OAUTH["grant"], "token": {"url": "/token", "params": params}}}
+        assert changed(provider(usual), provider({**OAUTH, **said})) == [f"oauth2.grant.token.params.{name}"]
+    assert changed(provider(OAUTH), provider(KEYED)) != []
+    (told,) = changes(provider(KEYED, headers={"x": "y"}), provider(KEYED), "api_key")
+    assert str(told) == "headers.x was 'y', is nothing"
