@@ -1,16 +1,19 @@
 """Asking services whether they still take what connections hold, and what becomes of the connections."""
 
 import json
+import threading
 from datetime import timedelta
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from fix_installs import ANN, BOB, Counter
 from interlock import connections, sdk
 from interlock.connections import Checking, State, TokenGrant, Verdict
 from interlock.connections.checking import Checked
-from interlock.kernel import Secret
+from interlock.kernel import Secret, StoreError
 
 pytestmark = pytest.mark.anyio
 
@@ -181,3 +184,24 @@ async def test_all_of_a_tenant_are_checked_and_no_others(counter: Counter, check
     assert [each.verdict for each in found] == [Verdict.UNASKED, *[Verdict.ACCEPTED] * 12]
     assert [each.connection.name for each in found][:2] == ["old", "work-11"]
     assert await checking.check_all(BOB) == []
+
+
+async def test_a_store_that_is_lost_while_all_are_checked_is_told_as_that(counter: Counter, checking: Checking):
+    await counter.connect()
+    asked, go = counter.server.holds = (threading.Event(), threading.Event())
+    told: list[Exception] = []
+
+    async def check_all() -> None:
+        try:
+            await checking.check_all(ANN)
+        except Exception as error:  # noqa: BLE001 - a group would be one
+            told.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(check_all)
+        try:
+            assert await anyio.to_thread.run_sync(asked.wait, 60)
+            counter.store.close()
+        finally:
+            go.set()
+    assert [isinstance(each, StoreError) for each in told] == [True]

@@ -94,13 +94,15 @@ class Checking:
             found += page
         checked: dict[str, Checked] = {}
         limiter = anyio.CapacityLimiter(_AT_ONCE)
+        lost: list[StoreError] = []
 
         async def check(connection: Connection) -> None:
             async with limiter:
                 try:
                     checked[connection.connection_id] = await self.check(caller, connection.connection_id)
-                except StoreError:
-                    raise
+                except StoreError as error:
+                    lost.append(error)  # raised outside the group, which would wrap it in another
+                    tasks.cancel_scope.cancel()
                 except InterlockError as error:
                     checked[connection.connection_id] = Checked(
                         connection=connection, verdict=Verdict.UNASKED, reason=error.message
@@ -109,6 +111,8 @@ class Checking:
         async with anyio.create_task_group() as tasks:
             for each in found:
                 tasks.start_soon(check, each)
+        if lost:
+            raise lost[0]
         return [checked[each.connection_id] for each in found]
 
     async def _ask(self, connection: Connection, credential: Credential, profile: sdk.AuthProfile) -> Probed:
