@@ -60,12 +60,20 @@ def listens(url: str) -> bool:
         return asking.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def test_a_server_behind_a_proxy_says_where_it_listens(acme: Shell):
+def test_a_server_behind_a_proxy_says_where_it_listens_and_what_breaks(acme: Shell, server: token_server.TokenServer):
     acme.environment["INTERLOCK_CONNECT__URL"] = "https://connect.example"
+    client = ("--secret-env", "client_id=ACME_ID", "--secret-env", "client_secret=ACME_SECRET")
+    made = acme.good("connect", "acme", "--profile", "client_credentials", *client)
+    with closing(sqlite3.connect(acme.store)) as store, store:
+        store.execute("update connections set refresh_due_at = 1 where name = 'acme'")
+    server.refusal = (400, b'{"error": "invalid_grant"}')
     with acme.start("serve", "--bind", "127.0.0.1:0", "--json") as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         told = json.loads(process.stdout.readline())
         assert httpx2.get(f"http://{told['listening']}/healthz").status_code == 204
+        broken = f"warning: connection {made['connection_id']} of default is reauth_required (refresh_invalid_grant): "
+        assert process.stderr.readline().startswith(broken)
         process.terminate()
     assert told["url"] == "https://connect.example"
 

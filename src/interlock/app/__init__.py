@@ -44,6 +44,7 @@ from interlock.app.settings import (
     parse_file,
     read_file,
 )
+from interlock.app.telling import OnEvent
 from interlock.app.upkeep import Check, Health, examine, migrate
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "Keychain",
     "Leases",
     "LocalPlane",
+    "OnEvent",
     "Placed",
     "Providers",
     "Ran",

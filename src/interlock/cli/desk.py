@@ -75,17 +75,25 @@ class Desk:
         return settings
 
     @asynccontextmanager
-    async def open(self, *, acting: bool = False) -> AsyncGenerator["app.Interlock"]:
+    async def open(
+        self, *, acting: bool = False, on_connection_event: "app.OnEvent | None" = None
+    ) -> AsyncGenerator["app.Interlock"]:
         """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
-        dead processes left, for it may be waiting for just that; one that reads writes nothing. Raises ConfigurationError,
-        StoreError."""
+        dead processes left, for it may be waiting for just that, and renews connections; one that reads writes nothing. Raises
+        ConfigurationError, StoreError."""
         import anyio
 
         from interlock import app
 
         settings, file = self._load()
         self.acts = self.acts or acting
-        async with app.Interlock.open(settings=self.kept(settings), file=file, create=False, background=acting) as il:
+        async with app.Interlock.open(
+            settings=self.kept(settings),
+            file=file,
+            create=False,
+            background=acting,
+            on_connection_event=on_connection_event,
+        ) as il:
             try:
                 yield il
             except anyio.get_cancelled_exc_class() as gone:

@@ -1,5 +1,7 @@
 """`interlock serve`: pages on which people elsewhere connect accounts."""
 
+import logging
+import shlex
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -9,7 +11,10 @@ from interlock.cli import serving, streams
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
+    from interlock import connections
     from interlock.cli.desk import Desk
+
+_log = logging.getLogger(__name__)
 
 
 def register(tree: typer.Typer) -> None:
@@ -28,6 +33,7 @@ async def serve(
 
     They are for whoever has a link of `interlock connect CONNECTOR --link`. People, and the services that send them back, reach
     the server at `connect.url` of the settings: put a proxy with a certificate there. `/healthz` answers 204 while all is well.
+    Meanwhile it renews what connections hold, and says on stderr which of them break, and which serve again.
 
     Example:
       interlock serve --bind 127.0.0.1:8412
@@ -46,11 +52,23 @@ async def serve(
         port = found
         return server.ConnectPages(il, origin=url)
 
-    async with desk.open() as il:
+    async with desk.open(acting=True, on_connection_event=_tell) as il:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with server.serve_pages(make, host=host, port=port):
                 _announce(desk, url, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
                 await anext(aiter(signals))
+
+
+async def _tell(event: "connections.ConnectionEvent") -> None:
+    """For who looks after the server: what a person has to mend, and what is mended."""
+    from interlock import connections
+
+    about = f"connection {event.connection_id} of {event.tenant_id}"
+    if event.type in (connections.Happening.DEGRADED, connections.Happening.REAUTH_REQUIRED):
+        see = f"`interlock connections show {event.connection_id} --tenant {shlex.quote(event.tenant_id)}` says more"
+        _log.warning("%s is %s (%s): %s", about, event.type.value, event.record()["reason"], see)
+    elif event.type is connections.Happening.RECOVERED:
+        _log.warning("%s serves again", about)
 
 
 def _place(url: str) -> str:
