@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from interlock import app, catalog
-from interlock.kernel import Caller, OpenedHere
+from interlock.kernel import Caller, OpenedHere, Secret
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,10 +96,18 @@ class Installs(Face[app.Installs]):
     take_callback = waiting(app.Installs.take_callback)
     start_device = waiting(app.Installs.start_device)
     poll_device = waiting(app.Installs.poll_device)
+    await_device = waiting(app.Installs.await_device)
+    find_by_link = waiting(app.Installs.find_by_link)
+    find_by_browser = waiting(app.Installs.find_by_browser)
+    wait = waiting(app.Installs.wait)
     complete = waiting(app.Installs.complete)
     cancel = waiting(app.Installs.cancel)
     fetch = waiting(app.Installs.fetch)
     list = waiting(app.Installs.list)
+
+    def new_browser(self) -> Secret:
+        """As `app.Installs.new_browser`."""
+        return self._room.new_browser()
 
 
 class Leases(Face[app.Leases]):
@@ -154,6 +162,8 @@ class Interlock(Face[app.Interlock]):
 
     invoke = waiting(app.Interlock.invoke)
     proxy = waiting(app.Interlock.proxy)
+    proxy_pages = waiting(app.Interlock.proxy_pages)
+    paging = waiting(app.Interlock.paging)
     evidence = waiting(app.Interlock.evidence)
     trust = waiting(app.Interlock.trust)
 

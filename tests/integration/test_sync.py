@@ -1,12 +1,13 @@
 """The synchronous twin does the same, from any thread, with its background at work."""
 
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fix_app import ALLOW, TOKEN, World
 from fix_forks import in_a_fork
-from interlock import runs
+from interlock import app, runs, sync
 from interlock.kernel import RequestError, SystemClock
 from interlock.sync import Interlock
 
@@ -27,6 +28,14 @@ def test_a_whole_life(file_world: World):
             il.invoke("acme.issue.creat")
         assert len(il.runs.list()) == 9
     assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.parametrize("name", ["Interlock", "Runs", "Approvals", "Connections", "Installs", "Leases", "Providers"])
+def test_whatever_can_be_awaited_can_be_waited_for(name: str):
+    awaited: type[object] = getattr(app, name)
+    waited: type[object] = getattr(sync, name)
+    methods = {each for each, what in vars(awaited).items() if inspect.isfunction(what) and not each.startswith("_")}
+    assert methods - vars(waited).keys() == set()
 
 
 def test_an_error_in_the_block_comes_out_as_it_is(file_world: World):

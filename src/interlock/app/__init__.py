@@ -25,6 +25,7 @@ from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.providing import Providers
+from interlock.app.proxying import follow
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
@@ -81,6 +82,7 @@ __all__ = [
     "examine",
     "find_file",
     "find_placed",
+    "follow",
     "guest_agent",
     "has_store",
     "is_memory",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from interlock import catalog, policy, sdk
-from interlock.app import arguments
+from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
 from interlock.app.accounts import Connections
 from interlock.app.faces import Approvals, Runs, UnknownTarget
@@ -218,6 +218,45 @@ class Interlock:
             trace_id=trace_id,
             timeout=timeout,
         )
+
+    @arguments.checked
+    async def proxy_pages(
+        self,
+        connection: str,
+        path: str,
+        *,
+        pages: int,
+        params: Mapping[str, JSON] | None = None,
+        headers: Mapping[str, str] | None = None,
+        environment: str | None = None,
+        trace_id: str | None = None,
+        timeout: float = 120.0,  # noqa: ASYNC109 - as in `invoke`, for each page
+    ) -> "runs.Outcome":
+        """Follow a list over at most so many pages, each a GET and a run as `proxy` makes one. The outcome is the last one's; its
+        output has the bodies as `pages`, and `more` if that was not all. A page that is held, denied or shed is the last.
+
+        Raises as `proxy`.
+        """
+        if pages > proxying.MAX_PAGES:
+            raise RequestError(f"pages must be at most {proxying.MAX_PAGES}, not {pages}")
+
+        async def send(params: Mapping[str, JSON]) -> "runs.Outcome":
+            return await self.proxy(
+                connection, "GET", path, params=params, headers=headers, environment=environment, trace_id=trace_id,
+                timeout=timeout,
+            )  # fmt: skip
+
+        return await proxying.follow(send, params or {}, paging=await self.paging(connection), pages=pages)
+
+    @arguments.checked
+    async def paging(self, connection: str) -> sdk.Paging:
+        """How lists go on at a connection's service: as its provider says, else by the header Link (RFC 8288). Raises
+        ConnectionNotFound, UnknownProvider."""
+        connector_id = (await self.connections.fetch(connection)).connector_id
+        if not connector_id.startswith(sdk.PROVIDER_PREFIX):
+            return sdk.Paging(style="link")
+        found = await self.providers.fetch(connector_id.removeprefix(sdk.PROVIDER_PREFIX))
+        return found.provider.paging or sdk.Paging(style="link")
 
     async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
         """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last

@@ -9,9 +9,9 @@ import typer
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
-    from interlock import app, runs, sdk
+    from interlock import app, runs
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.kernel import JSON
@@ -63,6 +63,7 @@ async def proxy(
     Example:
       interlock proxy github GET /user/repos --query per_page=5
     """
+    from interlock import app
     from interlock.cli import files
     from interlock.cli.errors import Usage
 
@@ -82,9 +83,10 @@ async def proxy(
             )  # fmt: skip
             return await _settled(il, sent, seconds=seconds if wait_approval else None)
 
-        outcome = await send(params)
         if pages > 1:
-            outcome = await _followed(il, send, params, outcome, pages=pages)
+            outcome = await app.follow(send, params, paging=await il.paging(connection), pages=pages)
+        else:
+            outcome = await send(params)
     in_document = output == "-" and desk.options.as_json
     return _answer(outcome, include=include, output=None if in_document else output, force=force)
 
@@ -101,44 +103,6 @@ async def _settled(il: "app.Interlock", sent: "Awaitable[runs.Outcome]", *, seco
     except InterlockError as error:
         raise await invoking.in_doubt(il, error) from error
     return outcome
-
-
-async def _followed(
-    il: "app.Interlock",
-    send: "Callable[[Mapping[str, JSON]], Awaitable[runs.Outcome]]",
-    params: "Mapping[str, JSON]",
-    outcome: "runs.Outcome",
-    *,
-    pages: int,
-) -> "runs.Outcome":
-    """The last page's outcome, with the bodies of all of them; a page that is held or denied is the last."""
-    from dataclasses import replace
-
-    from interlock import sdk
-
-    paging = await _paging(il, outcome.capability)
-    found: list[dict[str, JSON]] = []
-    while isinstance(outcome.output, dict):
-        found.append(outcome.output)
-        following = sdk.next_params(paging, params, outcome.output)
-        if following is None or len(found) == pages:
-            bodies: list[JSON] = [each.get("body") for each in found]
-            told: dict[str, JSON] = {"status": found[-1]["status"], "headers": found[-1]["headers"]}
-            return replace(outcome, output={**told, "pages": bodies, "more": following is not None})
-        params, outcome = following, await send(following)
-    return outcome
-
-
-async def _paging(il: "app.Interlock", capability: str) -> "sdk.Paging":
-    """How lists go on there: as the provider says, else by the header Link (RFC 8288)."""
-    from interlock import sdk
-
-    connector_id = capability.partition(".")[0]
-    if connector_id.startswith(sdk.PROVIDER_PREFIX):
-        said = (await il.providers.fetch(connector_id.removeprefix(sdk.PROVIDER_PREFIX))).provider.paging
-        if said is not None:
-            return said
-    return sdk.Paging(style="link")
 
 
 def _answer(outcome: "runs.Outcome", *, include: bool, output: str | None, force: bool) -> "Answer | None":
