@@ -43,6 +43,13 @@ def test_what_goes_wrong_is_told(shell: Shell):
     assert one.error["code"] == "invalid_provider"
     assert shell.run("providers", "show", "acme", "--json").error["code"] == "unknown_provider"
     assert shell.run("providers", "import", "nothing.yaml", "--json").error["code"] == "file_refused"
+    with (shell.folder / "large.yaml").open("wb") as large:
+        large.truncate(9 * 1_048_576)
+    assert "limit is 8388608" in shell.run("providers", "import", "large.yaml", "--json").error["message"]
+    (shell.folder / "one.yaml").write_text(NANGO.partition("old:")[0])
+    shell.good("providers", "import", "one.yaml", "--format", "nango")
+    lost = shell.run("invoke", "provider_acme.proxy.get", "path=/", "--json")
+    assert lost.error["next_step"].startswith("Connect the service first: `interlock connect provider_acme`; ")
 
 
 def test_a_request_of_ones_own_is_let_through_by_its_name_only(shell: Shell):
@@ -87,6 +94,7 @@ def test_a_provider_with_several_fields_is_connected_and_asked(shell: Shell):
     (shell.folder / "providers.json").write_text(json.dumps({"acme": entry}))
     shell.good("providers", "import", "providers.json", "--format", "nango")
     shell.let_through("provider_acme.proxy.get")
+    shell.good("connect", "provider_acme", "--field", "site=eu", "--secret-env", "api_key=TOKEN", "--name", "eu")
     line = ("connect", "provider_acme", "--field", "site=eu-central", "--name", "acme")
     refused = shell.run(*line, "--secret-env", "api_key=NOWHERE", "--json")
     assert refused.error["code"] == "token_missing"

@@ -166,3 +166,41 @@ async def test_who_connects_meanwhile_is_waited_for(store: sql.SqlStore):
                 await room(store).keep(OURS, imported(provider("acme", base_url="https://evil.dev")))
         finally:
             imports.set()
+
+
+async def test_who_connects_waits_for_nobody_who_connects(store: sql.SqlStore):
+    """On Postgres. On SQLite writers are alone anyway."""
+    accounts, begun, through = sql.ConnectionRecords(), threading.Event(), threading.Event()
+    other = replace(CONNECTION, connection_id="con_2", name="other", current_credential_id="crd_2")
+
+    def first(tx: Tx) -> None:
+        assert accounts.save(tx, CONNECTION, before=None)
+        accounts.add_credential(tx, CREDENTIAL)
+        begun.set()
+        session = sql.connection(tx)
+        while session.dialect.name == "postgresql" and not through.is_set():
+            waiting = text("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            assert session.execute(waiting).first() is None
+
+    def second(tx: Tx) -> None:
+        assert accounts.save(tx, other, before=None)
+        accounts.add_credential(tx, replace(CREDENTIAL, connection_id="con_2", credential_id="crd_2"))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.write, first)
+        await anyio.to_thread.run_sync(begun.wait)
+        try:
+            await store.write(second)
+        finally:
+            through.set()
+
+
+async def test_a_provider_that_says_something_else_by_now_is_not_held(store: sql.SqlStore):
+    acme = provider("acme")
+    await room(store).keep(OURS, imported(acme))
+    manifest = await room(store).fetch_manifest("t1", "provider_acme")
+    await store.write(lambda tx: room(store).hold(tx, "t1", manifest))
+    for tenant_id, known in (("t2", acme), ("t1", provider("acme", base_url="https://new.dev"))):
+        await room(store).keep(OURS, imported(known))
+        with pytest.raises(catalog.ProviderChanged, match="acme"):
+            await store.write(lambda tx, tenant=tenant_id: room(store).hold(tx, tenant, manifest))

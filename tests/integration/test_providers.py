@@ -1,10 +1,13 @@
 """Providers that were imported are connected like any service."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+import anyio.to_thread
 import httpx2
 import orjson
 import pytest
@@ -116,6 +119,47 @@ async def test_what_a_request_says_besides_its_credential(server: token_server.T
             await il.invoke(
                 "provider_acme_shown.proxy.get", {"path": "/me", "headers": {"x-key": "mine"}}, connection="shown"
             )
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "removed", "the same"])
+async def test_a_provider_that_changes_while_it_is_connected(
+    server: token_server.TokenServer, tmp_path: Path, meanwhile: str
+):
+    """What was shown to one address is not kept for another."""
+    ours = catalogue(server.url)
+    theirs = catalogue(f"{server.url}/elsewhere") if meanwhile == "moved" else ours
+    given = {"client_id": token_server.CLIENT_ID, "client_secret": token_server.CLIENT_SECRET}
+    async with Interlock.open(settings=settings(server, tmp_path), policy=LETS_GETS) as il:
+        await il.providers.import_catalogue(ours, form="nango", only=["acme-program", "acme-key"])
+        program = await il.connections.installs.connect("provider_acme_program", given)
+        lease = await il.connections.leases.request(program.name)
+        token = await il.connections.leases.redeem(lease.lease_id, "access_token", host=next(iter(lease.hosts)))
+        refused: list[catalog.ProviderChanged] = []
+
+        async def connect() -> None:
+            try:
+                await il.connections.connect_token("provider_acme_key", token)
+            except catalog.ProviderChanged as error:
+                refused.append(error)
+
+        asked, go = server.holds = (threading.Event(), threading.Event())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(connect)
+            try:
+                assert await anyio.to_thread.run_sync(asked.wait, 60)
+                if meanwhile == "removed":
+                    await il.providers.remove("acme_key")
+                else:
+                    await il.providers.import_catalogue(theirs, form="nango", only=["acme-key"])
+            finally:
+                go.set()
+        made = [each.name for each in await il.connections.list()]
+        assert made == (["provider_acme_key"] if meanwhile == "the same" else []) + ["provider_acme_program"]
+        assert [each.next_step for each in refused] == (
+            []
+            if meanwhile == "the same"
+            else ["Look at it with `interlock providers show acme_key`, and connect again."]
+        )
 
 
 async def test_a_provider_is_its_tenants(server: token_server.TokenServer, tmp_path: Path):

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -118,6 +119,34 @@ async def test_an_earlier_consent_is_ended_when_another_took_its_place(notes: Pl
     assert await told(notes) == [("connected", None), ("replaced", None), ("provider_revoked", None)]
     assert alive(notes) == 1
     assert (await notes.whose()).output == {"login": auth.PERSON}
+
+
+def by_hand(notes: Place) -> str:
+    """A token that the person has made at the service, without a consent."""
+    made = replace(notes.server.books.tokens[-1], access_token="at-by-hand", refresh_token=None, family="by hand")
+    notes.server.books.tokens.append(made)
+    return made.access_token
+
+
+@GRANT
+async def test_an_earlier_consent_is_ended_when_a_token_took_its_place(notes: Place):
+    await notes.connect()
+    await notes.connect("other")
+    made = await notes.process.il.connections.connect_token("acme", by_hand(notes), name="acme")
+    assert await told(notes) == [("connected", None), ("replaced", None), ("provider_revoked", None)]
+    assert (made.profile_id, alive(notes)) == ("token", 2)
+    for name in ("acme", "other"):
+        assert (await notes.whose(connection=name)).output == {"login": auth.PERSON}
+
+
+async def test_an_earlier_consent_is_told_of_where_its_end_might_take_the_token_along(notes: Place):
+    await notes.connect()
+    token = by_hand(notes)
+    await notes.process.il.connections.connect_token("acme", token, name="acme")
+    assert (await told(notes))[1:] == [("replaced", None), ("provider_revoke_failed", "others_depend")]
+    await notes.process.il.connections.connect_token("acme", token, name="acme")
+    assert [kind for kind, _ in await told(notes)][3:] == ["replaced"]
+    assert notes.server.calls["revoke"] == 0
 
 
 async def test_an_earlier_consent_is_left_where_its_end_would_take_the_new_one_along(notes: Place):

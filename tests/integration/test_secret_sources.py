@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,30 @@ async def test_what_is_derived_of_sourced_secrets_is_shown(
         await process.create()
         assert b"correct-horse-battery" not in stored(process)
     assert {heard.headers["authorization"] for heard in parrot.heard} == {"Basic YW5uOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ=="}
+
+
+async def test_a_secret_is_not_given_where_it_would_be_kept_as_it_is(
+    file_world: World, parrot: Parrot, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ACME_KEY", "key-canary-0001")
+    monkeypatch.setenv("ACME_TOKEN", TOKEN)
+    usual: dict[str, Any] = {"scopes": ["repo"]}
+    second, site = sdk.field("second", secret=True), sdk.field("site")
+    shown = [sdk.in_header("{api_key}"), sdk.in_header("{second}", name="x-second")]
+    two = sdk.api_key("two", fields=[second, site], apply=shown, **usual)
+    file_world.manifest = connector(auth=[sdk.token_profile("plain", **usual), two])
+    async with file_world.process(execution={"egress_allow": (parrot.host,)}) as process:
+        keyed = {"api_key": "env:ACME_KEY"}
+        for places, params, told in (
+            (keyed, {"second": "pw-canary-0002", "site": "eu"}, "'second' is a secret"),
+            ({**keyed, "second": "env:ACME_TOKEN"}, {"site": "key-canary-0001"}, "the field 'site' holds the secret"),
+        ):
+            with pytest.raises(RequestError, match=told) as caught:
+                await process.il.connections.connect_from(
+                    "acme", places, params=params, profile="two", base_url=parrot.url
+                )
+            assert "canary" not in str(caught.value)
+        assert b"canary" not in stored(process)
 
 
 async def test_somebody_that_interlock_acts_for_names_no_place(file_world: World, tmp_path: Path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from interlock.app.arguments import checked
 from interlock.app.installing import Installs
 from interlock.app.leasing import Leases
-from interlock.kernel import Caller, RequestError, Secret
+from interlock.kernel import Caller, RequestError, Secret, Tx
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
     from interlock import connections, sdk
@@ -48,10 +48,10 @@ class Connections:
         until it is given a new token. Raises catalog.UnknownConnector, catalog.ConnectorBroken, ProbeFailed, InvalidGrant,
         NameTaken, SubjectMismatch, ServiceMismatch.
         """
-        chosen = await self._profile(connector, profile)
+        manifest, chosen = await self._way(connector, profile)
         given = self._given(chosen, token)
         return await self._connect(
-            chosen, connector, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
+            manifest, chosen, given, name, base_url, scopes, expires_at=expires_at, overlap=overlap
         )
 
     @checked
@@ -61,13 +61,15 @@ class Connections:
         source: str | Mapping[str, str],
         *,
         params: Mapping[str, str] | None = None,
+        profile: str | None = None,
         name: str | None = None,
         base_url: str | None = None,
         scopes: Sequence[str] | None = None,
     ) -> "connections.Connection":
         """Connect a service with a secret that stays where it is, and is read there whenever it is needed: `env:NAME`,
         `file:/PATH`, `command:PROGRAM ARGUMENT …`, `keyring:SERVICE/USER`, `vault:MOUNT/PATH#FIELD` or `aws:NAME#FIELD`; a
-        mapping by field for several, of one kind. `params` are the profile's fields that are no secrets. Whoever may call this
+        mapping by field for several, of one kind. `params` are the profile's fields that are no secrets; the first profile that a
+        person gives at once is taken, if none is named. Whoever may call this
         can run programs and read files as this process does, so it is not for those that Interlock acts for (`as_caller`).
 
         Raises as `connect_token`, and SecretUnavailable, SecretExposed.
@@ -77,16 +79,16 @@ class Connections:
                 "places of secrets are named by whoever opened Interlock, and not by somebody that it acts for",
                 next_step="Give the secret itself, or open Interlock for their tenant: `tenant` of the settings, `--tenant`.",
             )
-        profile = await self._profile(connector)
-        sourcing = _sourcing(profile, source, params or {})
+        manifest, chosen = await self._way(connector, profile)
+        sourcing = _sourcing(chosen, source, params or {})
         secrets = await self._parts.wiring.connections.sources.read(sourcing, tenant_id=self._caller.tenant_id)
         given = {**sourcing.params, **{field: secrets[field] for field in sourcing.places}}
-        return await self._connect(profile, connector, given, name, base_url, scopes, sourcing=sourcing)
+        return await self._connect(manifest, chosen, given, name, base_url, scopes, sourcing=sourcing)
 
     async def _connect(
         self,
+        manifest: "sdk.Manifest",
         profile: "sdk.AuthProfile",
-        connector: str,
         given: Mapping[str, str | Secret],
         name: str | None,
         base_url: str | None,
@@ -96,10 +98,11 @@ class Connections:
         sourcing: "connections.sources.Sourcing | None" = None,
         overlap: float = 0,
     ) -> "connections.Connection":
-        from interlock import connections
+        from interlock import connections, sdk
 
         if (refusal := self._parts.store.refusal) is not None:
             raise refusal  # before the service is asked
+        connector = manifest.connector_id
         values = connections.fields.checked(profile, given, connector_id=connector)
         secrets = connections.fields.sealed(profile, values)
         wiring = self._parts.wiring
@@ -114,24 +117,36 @@ class Connections:
             base_url=base_url or connections.service(profile, values),
             expires_at=expires_at,
             sourcing=sourcing,
+            plain=profile.plain_fields,
             overlap=timedelta(seconds=overlap),
         ).checked(wiring.clock.now(), by=self._caller.actor)
+        told = await self._proved(profile, grant)
+
+        def hold(tx: Tx, _before: "connections.Connection | None") -> None:
+            self._parts.providers.hold(tx, self._caller.tenant_id, manifest)
+
+        provided = connector.startswith(sdk.PROVIDER_PREFIX)
+        return await self._parts.revoking.connect_token(self._caller, told, look=hold if provided else None)
+
+    async def _proved(self, profile: "sdk.AuthProfile", grant: "connections.TokenGrant") -> "connections.TokenGrant":
+        """The grant, with what the service says of it. Raises ProbeFailed."""
+        from interlock import connections
+
         probed = await connections.probe(
             profile,
-            secrets,
+            grant.secrets,
             base_url=grant.base_url or profile.base_url,
             tenant_id=self._caller.tenant_id,
             errands=self._parts.errands,
         )
-        ends = [end for end in (expires_at, probed.expires_at) if end is not None]
-        told = replace(
+        ends = [end for end in (grant.expires_at, probed.expires_at) if end is not None]
+        return replace(
             grant,
             subject=probed.subject,
             scopes=grant.scopes if probed.scopes is None else probed.scopes,
             # A place of its own may hold another secret by then.
-            expires_at=min(ends, default=None) if sourcing is None else None,
+            expires_at=min(ends, default=None) if grant.sourcing is None else None,
         )
-        return await wiring.connections.connect_token(self._caller, told)
 
     @checked
     async def list(
@@ -178,7 +193,8 @@ class Connections:
         """What happened to a connection, in order; go on with `after_seq` = the last event's. Raises ConnectionNotFound."""
         return await self._parts.wiring.connections.list_events(self._caller, ref, after_seq=after_seq, limit=limit)
 
-    async def _profile(self, connector: str, named: str | None = None) -> "sdk.AuthProfile":
+    async def _way(self, connector: str, named: str | None = None) -> "tuple[sdk.Manifest, sdk.AuthProfile]":
+        """The connector, and how a person connects it by hand."""
         known = self._parts.wiring.catalog
         manifest = await known.fetch_connector_for(self._caller.tenant_id, connector)
         manual = [each for each in manifest.auth if each.grant.type == "manual" and named in (None, each.profile_id)]
@@ -187,7 +203,7 @@ class Connections:
             raise RequestError(
                 f"{connector} does not connect by token" + ("" if named is None else f" by {named[:60]!r}")
             )
-        return profile
+        return manifest, profile
 
     def _given(
         self, profile: "sdk.AuthProfile", token: str | Secret | Mapping[str, str | Secret]
@@ -211,6 +227,8 @@ def _sourcing(
 
     said = [source] if isinstance(source, str) else [f"{field}={place}" for field, place in source.items()]
     secret = profile.secret_fields
+    if hidden := [name for name in params if name in secret]:
+        raise RequestError(f"{hidden[0]!r} is a secret: say where it is, and all secrets in places of one kind")
     kinds: set[connections.SourceKind] = set()
     places: dict[str, str] = {}
     for each in said:

@@ -16,17 +16,19 @@ from interlock.catalog.errors import (
     InvalidInput,
     InvalidOutput,
     Mismatch,
+    ProviderChanged,
     ProviderInUse,
     UnknownCapability,
     UnknownConnector,
     UnknownProvider,
 )
-from interlock.catalog.importing import Coverage, Entry, Format, Imported, read_catalogue
+from interlock.catalog.importing import MAX_BYTES, Coverage, Entry, Format, Imported, read_catalogue
 from interlock.catalog.installed import entry_points
 from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers, ProviderUse
 
 __all__ = [
     "GROUP",
+    "MAX_BYTES",
     "Broken",
     "Capability",
     "Catalog",
@@ -44,6 +46,7 @@ __all__ = [
     "KeptProvider",
     "Mismatch",
     "Page",
+    "ProviderChanged",
     "ProviderInUse",
     "ProviderRecords",
     "ProviderUse",

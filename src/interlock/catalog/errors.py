@@ -7,6 +7,7 @@ NotFoundError
 RequestError
 ├── InvalidInput         invalid_input
 └── ConflictError
+    ├── ProviderChanged  provider_changed
     └── ProviderInUse    provider_in_use
 ProviderError
 └── InvalidOutput        invalid_output
@@ -105,6 +106,21 @@ class ProviderInUse(ConflictError):
     next_step = (
         "Look at what `details.changes` says; `--replace NAME` takes the new entry over for its connections, too."
     )
+
+
+class ProviderChanged(ConflictError):
+    """A provider was imported anew, or removed, while an account was connected by what it had said. Nothing was kept."""
+
+    code = "provider_changed"
+    retry = Retry.LATER
+    next_step = "Look at it with `interlock providers show NAME`, and connect again."
+
+    def __init__(self, connector_id: str) -> None:
+        name = connector_id.removeprefix(sdk.PROVIDER_PREFIX)
+        super().__init__(
+            f"the provider {name} says something else by now than what was asked for",
+            next_step=type(self).next_step.replace("NAME", name),
+        )
 
 
 class InvalidInput(RequestError):

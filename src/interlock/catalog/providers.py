@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from interlock import sdk
 from interlock.catalog.changes import Change, changes
-from interlock.catalog.errors import ProviderInUse, UnknownProvider
+from interlock.catalog.errors import ProviderChanged, ProviderInUse, UnknownProvider
 from interlock.catalog.importing import Coverage, Format, Imported
 from interlock.kernel import JSON, Caller, Clock, RequestError, Store, Tx, to_rfc3339
 
@@ -82,6 +82,10 @@ class ProviderRecords(Protocol):
 
     def digests(self, tx: Tx, tenant_id: str) -> Mapping[str, str]:
         """The digests of the tenant's providers, by their names."""
+        ...
+
+    def hold(self, tx: Tx, tenant_id: str, provider_id: str) -> KeptProvider | None:
+        """The tenant's provider of that name. Until the transaction ends, nobody changes it."""
         ...
 
     def remove(self, tx: Tx, tenant_id: str, provider_id: str) -> None:
@@ -200,6 +204,13 @@ class Providers:
         """The tenant's provider, as the connector of that id. Raises UnknownProvider."""
         found = await self.fetch(tenant_id, connector_id.removeprefix(sdk.PROVIDER_PREFIX))
         return sdk.provider_manifest(found.provider)
+
+    def hold(self, tx: Tx, tenant_id: str, manifest: sdk.Manifest) -> None:
+        """Have the provider stay what `fetch_manifest` has said it is until the transaction ends. Raises ProviderChanged if it
+        is that no more."""
+        found = self._records.hold(tx, tenant_id, manifest.connector_id.removeprefix(sdk.PROVIDER_PREFIX))
+        if found is None or sdk.provider_manifest(found.provider).digest != manifest.digest:
+            raise ProviderChanged(manifest.connector_id)
 
     async def list_providers(
         self, caller: Caller, *, cursor: str | None = None, limit: int = 100

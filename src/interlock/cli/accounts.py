@@ -52,7 +52,7 @@ async def list_connections(
 
     def show_page(paper: "Paper") -> None:
         if not found:
-            paper.line("No connections yet: `interlock connect CONNECTOR --token-env NAME` makes one.")
+            paper.line("No connections yet: `interlock connect CONNECTOR` makes one.")
             return
         rows = [
             (each.connection_id, each.name, each.connector_id, each.subject or "", paper.state(_state(each)),

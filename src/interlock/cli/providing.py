@@ -53,7 +53,7 @@ async def import_catalogue(
     from interlock.cli import files
     from interlock.cli.desk import Answer
 
-    content = files.read(file, "catalogue")
+    content = files.read(file, "catalogue", limit=catalog.MAX_BYTES)
     source = "stdin" if file == "-" else Path(file).name
     if dry_run:
         found = catalog.read_catalogue(content, form=form, source=source)

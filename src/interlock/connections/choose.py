@@ -28,7 +28,10 @@ def only_one(candidates: Sequence[Standing], *, connector_id: str, now: datetime
     if not candidates:
         raise errors.NoConnection(
             f"this tenant has no connection for {connector_id!r}",
-            next_step=f"Connect the service first: `interlock connect {connector_id} --token-env NAME`.",
+            next_step=(
+                f"Connect the service first: `interlock connect {connector_id}`; "
+                f"`interlock connectors show {connector_id}` says what it takes."
+            ),
         )
     usable = [standing for standing in candidates if standing[0].state in USABLE and not _is_over(standing, now)]
     if len(usable) > 1:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from interlock import plane
 from interlock.connections import choose, errors, granted, history, leases, transitions
@@ -32,6 +32,9 @@ from interlock.kernel import (
 
 MAX_PAGE: Final = 500
 _MAX_CANDIDATES: Final = 50
+
+Look: TypeAlias = Callable[[Tx, Connection | None], None]
+"""Looks at a connection inside the transaction that changes it."""
 
 
 class Connections:
@@ -61,17 +64,18 @@ class Connections:
         self.sources = Sources({} if ways is None else ways, clock=clock)
         self.renewer: Renewer | None = None
 
-    async def connect_token(self, caller: Caller, grant: TokenGrant) -> Connection:
+    async def connect_token(self, caller: Caller, grant: TokenGrant, *, look: Look | None = None) -> Connection:
         """Keep a token as a connection, or as the next credential version of the connection with that name.
 
-        Older versions are erased and their leases revoked at once, or, with an `overlap`, after that.
+        Older versions are erased and their leases revoked at once, or, with an `overlap`, after that. `look` sees what was
+        there (None: nothing) in the same transaction, before that; what it raises ends it.
         Raises InvalidGrant, NameTaken, SubjectMismatch, ServiceMismatch, ConnectionChanged.
         """
         now = self._clock.now()
         grant = grant.checked(now, by=caller.actor)
         for _ in range(MAX_TRIES):
             standing = await self._find(caller, grant.connection_name)
-            if (connection := await self._try_connect(caller, grant, standing, now)) is not None:
+            if (connection := await self._try_connect(caller, grant, standing, now, look)) is not None:
                 return connection
         raise errors.ConnectionChanged(f"connection {grant.connection_name!r} is being changed by others")
 
@@ -299,7 +303,7 @@ class Connections:
         return await self._store.read(lambda tx: self.changing.look_up(tx, caller, ref))
 
     async def _try_connect(
-        self, caller: Caller, grant: TokenGrant, standing: Standing | None, now: datetime
+        self, caller: Caller, grant: TokenGrant, standing: Standing | None, now: datetime, look: Look | None
     ) -> Connection | None:
         """The connection with its new credential version; None if it is no longer what `standing` says."""
         if standing is None:
@@ -321,6 +325,8 @@ class Connections:
         def write(tx: Tx) -> Saved | None:
             saved = self.changing.save(tx, connection, told, before=before, at=now)
             if saved is not None:
+                if look is not None:
+                    look(tx, None if standing is None else standing[0])
                 if serves_on:
                     self._records.supersede(tx, connection.connection_id, at=now, overlap_until=now + grant.overlap)
                 else:

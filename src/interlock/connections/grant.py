@@ -23,7 +23,8 @@ _MAX_ADDRESS: Final = 500
 class TokenGrant:
     """A token for an account at a service.
 
-    `fields` are the secret fields that the connector's auth profile declares, `secrets` their values; `subject` and
+    `fields` are the secret fields that the connector's auth profile declares, `secrets` their values, of which those of `plain`
+    hold no secret: they are only shown together with one. `subject` and
     `scopes` are what the service said about the token. `base_url` only if the service is not at the profile's own
     address. Without a name the connection is called after its connector. With `sourcing` the secrets are not kept: it says
     where they are. For as long as the `overlap` the leases on the version before go on.
@@ -40,6 +41,7 @@ class TokenGrant:
     expires_at: datetime | None = None
     sourcing: Sourcing | None = None
     overlap: timedelta = timedelta(0)
+    plain: tuple[str, ...] = ()
 
     @property
     def connection_name(self) -> str:
@@ -68,10 +70,12 @@ class TokenGrant:
 
 def _exposed(grant: TokenGrant, by: str) -> list[str]:
     """Where a secret stands among what is kept as it is."""
-    redactor = Redactor(grant.secrets.values())
+    hidden = [secret for name, secret in grant.secrets.items() if name not in grant.plain]
     kept = {"name": grant.connection_name, "base_url": grant.base_url or "", "actor": by}
     if grant.sourcing is not None:
         kept |= {f"place of {name!r}": place for name, place in grant.sourcing.places.items()}
+        kept |= {f"field {name!r}": value for name, value in grant.sourcing.params.items()}
+    redactor = Redactor(hidden)
     return [f"the {label} holds the secret, and would be kept as it is" for label, text in kept.items()
             if redactor.finds(text.encode("utf-8", "surrogatepass"))]  # fmt: skip
 
@@ -98,7 +102,7 @@ def _secrets(grant: TokenGrant) -> list[str]:
     expected, given = set(grant.fields), set(grant.secrets)
     problems = [f"the secret field {name!r} is missing" for name in sorted(expected - given)]
     problems += [f"{name[:50]!r} is not a secret field of this profile" for name in sorted(given - expected)]
-    for name in sorted(expected & given):
+    for name in sorted((expected & given) - set(grant.plain)):
         value = grant.secrets[name].reveal()
         if not MIN_SECRET_LENGTH <= len(value) <= MAX_SECRET_LENGTH:
             problems.append(

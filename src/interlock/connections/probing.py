@@ -47,7 +47,8 @@ async def probe(
     except ErrandFailed as error:
         told = f"{base_url} could not be asked whose credential this is: {error.message}"
         raise _failed(told, error.reason, retry=Retry.LATER) from error
-    return _read(profile.probe, answer, base_url, Redactor(secrets.values()))
+    hidden = [secret for name, secret in secrets.items() if name not in profile.plain_fields]
+    return _read(profile.probe, answer, base_url, Redactor(hidden))
 
 
 def _read(probe: sdk.Probe, answer: Answer, base_url: str, redactor: Redactor) -> Probed:

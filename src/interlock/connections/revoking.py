@@ -8,10 +8,11 @@ from typing import Final
 from interlock import sdk
 from interlock.connections import answer, discovery, exchange, installs, renewal
 from interlock.connections.changing import Change, Changing
-from interlock.connections.connections import Connections
+from interlock.connections.connections import Connections, Look
 from interlock.connections.errands import Errands
 from interlock.connections.errors import ErrandFailed, GrantRefused
 from interlock.connections.exchange import Client
+from interlock.connections.grant import TokenGrant
 from interlock.connections.history import Happening, Told
 from interlock.connections.model import Connection, Credential, SourceKind
 from interlock.connections.ports import Cipher, Profiles, Records, Standing
@@ -123,7 +124,7 @@ async def is_shared(store: Store, records: Records, tenant_id: str, connector_id
 
 
 class Revoking:
-    """Revokes connections, here and at their service."""
+    """Ends what connections have, here and at their service: because they are revoked, or given a token instead."""
 
     def __init__(
         self,
@@ -157,19 +158,40 @@ class Revoking:
         after = await self._accounts.revoke(caller, ref, reason, look=look, at_provider=at_provider)
         if not at_provider or not ended or after.secret_source is not SourceKind.STORED:
             return after
+        return await self._end(caller, was[0], after, ended)
+
+    async def connect_token(self, caller: Caller, grant: TokenGrant, *, look: Look | None = None) -> Connection:
+        """Connect as `Connections.connect_token` does, and then end at the service what a consent had given the connection
+        before: nobody here has it any more. What goes on for an `overlap` is left to its own end. Raises as that does."""
+        ended: list[Credential] = []
+        was: list[Connection] = []
+
+        def note(tx: Tx, connection: Connection | None) -> None:
+            if look is not None:
+                look(tx, connection)
+            was[:] = [] if connection is None else [connection]
+            ended[:] = [] if connection is None else self._records.list_held(tx, connection.connection_id)
+
+        after = await self._accounts.connect_token(caller, grant, look=note)
+        if not ended or grant.overlap or was[0].secret_source is not SourceKind.STORED:
+            return after
+        return await self._end(caller, was[0], after, ended)
+
+    async def _end(self, caller: Caller, was: Connection, after: Connection, ended: Sequence[Credential]) -> Connection:
+        """Have the service end the versions of what the connection was, which are erased here, and tell what came of it."""
         try:
-            declared = await self._profile(after.tenant_id, after.connector_id, after.profile_id)
-            profile = discovery.settled(declared, after.params)
+            declared = await self._profile(was.tenant_id, was.connector_id, was.profile_id)
+            profile = discovery.settled(declared, was.params)
         except InterlockError as error:
             return await self._tell(caller, after, ended, f"revoke_{error.code}"[:60])
         if sdk.grants.revocation(profile.grant, ended[-1].fields) is None:
             return after
         if sdk.grants.revoked_with(profile.grant) == "account" and await is_shared(
-            self._store, self._records, after.tenant_id, after.connector_id, subject=after.subject
+            self._store, self._records, was.tenant_id, was.connector_id, subject=was.subject
         ):
             return await self._tell(caller, after, ended, OTHERS_DEPEND)
-        reasons = [await self._revoker.end_version(profile, after, each, safe=self._safe) for each in ended]
-        return await self._tell(caller, after, ended, open_question(was[0], reasons))
+        reasons = [await self._revoker.end_version(profile, was, each, safe=self._safe) for each in ended]
+        return await self._tell(caller, after, ended, open_question(was, reasons))
 
     async def _tell(
         self, caller: Caller, connection: Connection, ended: Sequence[Credential], reason: str | None

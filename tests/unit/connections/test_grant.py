@@ -130,6 +130,16 @@ def test_scopes_are_counted():
     ]
 
 
+def test_what_is_no_secret_may_be_short_and_may_stand_elsewhere():
+    """Such as a site, which requests show in a header beside the key."""
+    for site in ("eu", "eu-central"):
+        shown = {**GOOD.secrets, "shown_x_site": Secret(site)}
+        grant = replace(GOOD, fields=tuple(shown), secrets=shown, name=site, plain=("shown_x_site",))
+        assert grant.checked(NOW).name == site
+        assert len(problems(replace(grant, plain=()))) == 1
+        assert "'token' has 2" in problems(replace(grant, secrets={**shown, "token": Secret("eu")}))[0]
+
+
 def test_a_token_that_still_lives_is_welcome():
     replace(GOOD, expires_at=NOW + timedelta(seconds=1)).checked(NOW)
 

@@ -33,13 +33,13 @@ class Desk:
     lane_id = "http"
     carries = plane.HttpIntent
 
-    def __init__(self, pending: connections.Pending, *headers: tuple[str, str]) -> None:
-        self.pending = pending
+    def __init__(self, pending: connections.Pending, *headers: tuple[str, str], login: str = "octo") -> None:
+        self.pending, self.login = pending, login
         self.headers = headers
         self.intents: list[plane.HttpIntent] = []
 
     async def execute(self, intent: plane.HttpIntent, exchange: plane.Exchange) -> None:
-        [credential] = intent.credentials
+        credential, *_ = intent.credentials
         assert isinstance(credential, plane.HeaderCredential)
         use = {"host": intent.host, "tenant_id": intent.tenant_id, "run_id": intent.run_id}
         assert (await self.pending.redeem(credential.ref, **use)).reveal() == "tok-0123456789"
@@ -48,7 +48,7 @@ class Desk:
                 await self.pending.redeem(credential.ref, **use | {part: "other"})
         self.intents.append(intent)
         exchange.leave(1)
-        exchange.status, exchange.body, exchange.answered = 200, b'{"login":"octo"}', True
+        exchange.status, exchange.body, exchange.answered = 200, b'{"login":"%b"}' % self.login.encode(), True
         exchange.headers = self.headers
 
     async def aclose(self) -> None: ...
@@ -79,6 +79,26 @@ async def test_the_probe_goes_to_the_service(base_url: str, url: str, host: str)
     assert probed == connections.Probed(subject="octo", scopes=None)
     [intent] = desk.intents
     assert (intent.url, intent.allowed_hosts) == (url, (host,))
+
+
+async def test_an_account_may_be_called_like_what_is_shown_and_no_secret():
+    site = sdk.HeaderPlace(place="header", name="X-Site", template="{shown}")
+    fields = (*PROFILE.fields, sdk.Field(name="site"))
+    profile = PROFILE.model_copy(
+        update={"fields": fields, "derive": {"shown": "{site}"}, "apply": (*PROFILE.apply, site)}
+    )
+    intents, pending = Intents(), connections.Pending(Nowhere())
+    bench = Bench(intents, Desk(pending, login="northwind-eu"))
+    probed = await connections.probe(
+        profile,
+        {"token": Secret("tok-0123456789"), "shown": Secret("northwind")},
+        base_url="https://api.acme.dev",
+        tenant_id="t1",
+        errands=connections.Errands(
+            pending, bench.node, bench.authorizer, clock=intents.clock, ids=testing.SequentialIds()
+        ),
+    )
+    assert probed.subject == "northwind-eu"
 
 
 @pytest.mark.parametrize(

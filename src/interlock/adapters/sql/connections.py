@@ -13,7 +13,7 @@ from interlock.adapters.sql.tables import connection_events as happened
 from interlock.adapters.sql.tables import connections as accounts
 from interlock.adapters.sql.tables import credentials, leases, validators
 from interlock.adapters.sql.transaction import connection as session
-from interlock.adapters.sql.transaction import lock, lock_providers
+from interlock.adapters.sql.transaction import lock, use_providers
 from interlock.kernel import Tx, is_id
 
 _ACCOUNT: Final = tuple(column.name for column in accounts.columns)
@@ -145,7 +145,7 @@ class ConnectionRecords:
         return True
 
     def add_credential(self, tx: Tx, credential: connections.Credential) -> None:
-        lock_providers(tx, credential.tenant_id)
+        use_providers(tx, credential.tenant_id)
         values = {name: getattr(credential, name) for name in _CREDENTIAL if name != "grant_json"}
         values |= {"fields": pack(credential.fields), "grant_json": optional(credential.grant)}
         session(tx).execute(insert(credentials).values(values))

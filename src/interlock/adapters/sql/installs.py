@@ -11,7 +11,7 @@ from interlock.adapters.sql.rows import optional, pack, pack_set, read_optional,
 from interlock.adapters.sql.tables import installs as table
 from interlock.adapters.sql.tables import oauth_clients as clients
 from interlock.adapters.sql.transaction import connection as session
-from interlock.adapters.sql.transaction import lock, lock_providers
+from interlock.adapters.sql.transaction import lock, use_providers
 from interlock.kernel import Tx
 
 _OPEN: Final = tuple(state.value for state in connections.install_machine.OPEN)
@@ -26,7 +26,7 @@ class InstallRecords:
     """Implements `connections.InstallRecords`."""
 
     def insert(self, tx: Tx, install: connections.Install) -> None:
-        lock_providers(tx, install.tenant_id)
+        use_providers(tx, install.tenant_id)
         session(tx).execute(insert(table).values(_row(install)))
 
     def replace(self, tx: Tx, before: connections.Install, after: connections.Install) -> bool:

@@ -14,7 +14,7 @@ from interlock.adapters.sql.tables import connections as accounts
 from interlock.adapters.sql.tables import credentials, installs
 from interlock.adapters.sql.tables import providers as table
 from interlock.adapters.sql.transaction import connection as session
-from interlock.adapters.sql.transaction import lock_providers, upsert
+from interlock.adapters.sql.transaction import lock_providers, upsert, use_providers
 from interlock.kernel import Tx
 
 
@@ -48,6 +48,10 @@ class ProviderRecords:
     def digests(self, tx: Tx, tenant_id: str) -> Mapping[str, str]:
         query = select(table.c.provider_id, table.c.digest).where(table.c.tenant_id == tenant_id)
         return {record.provider_id: record.digest for record in session(tx).execute(query)}
+
+    def hold(self, tx: Tx, tenant_id: str, provider_id: str) -> catalog.KeptProvider | None:
+        use_providers(tx, tenant_id)
+        return self.find(tx, tenant_id, provider_id)
 
     def remove(self, tx: Tx, tenant_id: str, provider_id: str) -> None:
         session(tx).execute(delete(table).where(table.c.tenant_id == tenant_id, table.c.provider_id == provider_id))

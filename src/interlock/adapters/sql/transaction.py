@@ -1,10 +1,13 @@
 """The open transaction, and the one way into it for the record files of this package."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table, TextClause, text
 
 from interlock.kernel import Tx
+
+_ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+_SHARED: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
 
 
 class SqlTx:
@@ -56,14 +59,23 @@ def lock(tx: Tx, name: str) -> None:
 
     For rules over several rows that no single statement can guard. On SQLite writers are alone anyway.
     """
-    session = connection(tx)
-    if session.dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+    _hold(tx, _ALONE, name)
 
 
 def lock_providers(tx: Tx, tenant_id: str) -> None:
     """Hold a tenant's providers and what is connected by them: whether one may change depends on whether it is in use."""
     lock(tx, f"providers:{tenant_id}")
+
+
+def use_providers(tx: Tx, tenant_id: str) -> None:
+    """Hold a tenant's providers as they are, beside others who do, and wait until nobody has them locked."""
+    _hold(tx, _SHARED, f"providers:{tenant_id}")
+
+
+def _hold(tx: Tx, how: TextClause, name: str) -> None:
+    session = connection(tx)
+    if session.dialect.name == "postgresql":
+        session.execute(how, {"name": name})
 
 
 def upsert(tx: Tx, table: Table) -> Any:

@@ -4,7 +4,7 @@ Owns: the formats and the report. Refuses: fetching any catalogue; people bring 
 said in our words is left out and told, or its entry is refused, never half understood; nothing an entry holds is run.
 """
 
-from interlock.catalog.importing.reading import read_catalogue
+from interlock.catalog.importing.reading import MAX_BYTES, read_catalogue
 from interlock.catalog.importing.report import Coverage, Entry, Format, Imported
 
-__all__ = ["Coverage", "Entry", "Format", "Imported", "read_catalogue"]
+__all__ = ["MAX_BYTES", "Coverage", "Entry", "Format", "Imported", "read_catalogue"]

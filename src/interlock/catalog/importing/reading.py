@@ -9,7 +9,10 @@ from interlock.catalog.importing import grant, nango
 from interlock.catalog.importing.report import Entry, Format, Imported
 from interlock.kernel import InvalidJson, JsonLimits, check_json, parse_json, parse_yaml
 
-LIMITS: Final = JsonLimits(max_bytes=8 * 1_048_576, max_depth=24, max_nodes=500_000)
+MAX_BYTES: Final = 8 * 1_048_576
+"""The largest catalogue."""
+
+LIMITS: Final = JsonLimits(max_bytes=MAX_BYTES, max_depth=24, max_nodes=500_000)
 _MOST_ENTRIES: Final = 5_000
 
 
@@ -29,8 +32,8 @@ def read_catalogue(content: bytes, *, form: Format, source: str) -> Imported:
 
 
 def _parsed(content: bytes) -> object:
-    if len(content) > LIMITS.max_bytes:
-        raise _Refused(f"it is larger than {LIMITS.max_bytes} bytes")
+    if len(content) > MAX_BYTES:
+        raise _Refused(f"it is larger than {MAX_BYTES} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
