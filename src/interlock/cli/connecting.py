@@ -21,15 +21,17 @@ _MAX_FILE = 1_048_576
 """Bytes of a token's file; what is inside has a limit of its own."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Told:
-    """What was said of a token."""
+    """What was said of a token, or of where it is."""
 
     name: str | None
     base_url: str | None
     scopes: list[str] | None
     expires_at: str | None
     overlap: str | None
+    profile: str | None
+    fields: list[str]
 
 
 def register(tree: typer.Typer) -> None:
@@ -87,9 +89,9 @@ async def connect(
     from interlock.cli.errors import Usage
 
     if token_env is not None or token_file is not None or source:
-        if profile or field or secret_env or device or link or no_browser or port:
-            raise Usage("a token goes without --profile, --field, --secret-env, --device, --link, --no-browser, --port")
-        told = _Told(name=name, base_url=base_url, scopes=scope, expires_at=expires_at, overlap=overlap)
+        if secret_env or device or link or no_browser or port:
+            raise Usage("a token goes without --secret-env, --device, --link, --no-browser, --port")
+        told = _Told(name, base_url, scope, expires_at, overlap, profile, field or [])
         return _made(await _by_token(desk, connector, token_env, token_file, source, told))
     if expires_at is not None or overlap is not None:
         raise Usage("--expires-at goes with a token, as --overlap does; here the service says when its tokens end")
@@ -131,6 +133,8 @@ async def _by_token(
     told: "_Told",
 ) -> "connections.Connection":
     from interlock import connections
+    from interlock.cli import joining
+    from interlock.cli.errors import Usage
     from interlock.cli.times import parse_moment, parse_span
     from interlock.kernel import SystemClock
 
@@ -138,13 +142,21 @@ async def _by_token(
     ends = None if said is None else parse_moment(said, option="--expires-at", now=now, ahead=True)
     overlap = 0.0 if span is None else parse_span(span, option="--overlap").total_seconds()
     places = _places(source, token_env, token_file, said, span)
-    token = None if places else _token(token_env, token_file)
+    if (told.profile or told.fields) and not places:
+        raise Usage("a token goes without --profile and --field: with these it is --secret-env NAME=VARIABLE")
+    token, params = None if places else _token(token_env, token_file), joining.stated(told.fields)
     async with desk.open() as il:
         connecting = il.connections
         try:
             if token is None:
                 return await connecting.connect_from(
-                    connector, places, name=told.name, base_url=told.base_url, scopes=told.scopes
+                    connector,
+                    places,
+                    params=params,
+                    profile=told.profile,
+                    name=told.name,
+                    base_url=told.base_url,
+                    scopes=told.scopes,
                 )
             return await connecting.connect_token(
                 connector,

@@ -147,10 +147,7 @@ def line_for(connector_id: str, profile: "sdk.AuthProfile") -> str:
 
 def collect(wish: Wish) -> Mapping[str, str | Secret]:
     """The profile's fields: public ones as they stand, secret ones from the environment. Raises Usage, TokenMissing."""
-    given: dict[str, str | Secret] = {}
-    for pair in wish.fields:
-        name, value = _pair(pair, "--field NAME=VALUE")
-        given[name] = value
+    given: dict[str, str | Secret] = {**stated(wish.fields)}
     for pair in wish.secret_fields:
         name, variable = _pair(pair, "--secret-env NAME=VARIABLE")
         text = os.environ.get(variable, "").strip()
@@ -158,6 +155,11 @@ def collect(wish: Wish) -> Mapping[str, str | Secret]:
             raise TokenMissing(f"the environment variable for the field {name[:60]!r} is empty or not set")
         given[name] = Secret(text)
     return given
+
+
+def stated(pairs: Sequence[str]) -> dict[str, str]:
+    """The values of `--field NAME=VALUE`. Raises Usage."""
+    return dict(_pair(each, "--field NAME=VALUE") for each in pairs)
 
 
 def tell(label: str, text: str) -> None:
