@@ -87,6 +87,25 @@ class Approvals(Face[app.Approvals]):
     deny = waiting(app.Approvals.deny)
 
 
+class Dispatch(Face[app.Dispatch]):
+    """As `app.Dispatch`."""
+
+    submit = waiting(app.Dispatch.submit)
+    invoke = waiting(app.Dispatch.invoke)
+    wait = waiting(app.Dispatch.wait)
+    list = waiting(app.Dispatch.list)
+    fetch = waiting(app.Dispatch.fetch)
+    stats = waiting(app.Dispatch.stats)
+    replay = waiting(app.Dispatch.replay)
+    replay_all = waiting(app.Dispatch.replay_all)
+    dismiss = waiting(app.Dispatch.dismiss)
+    dismiss_all = waiting(app.Dispatch.dismiss_all)
+    compare = waiting(app.Dispatch.compare)
+    pause = waiting(app.Dispatch.pause)
+    resume = waiting(app.Dispatch.resume)
+    pauses = waiting(app.Dispatch.pauses)
+
+
 class Installs(Face[app.Installs]):
     """As `app.Installs`."""
 
@@ -155,6 +174,7 @@ class Interlock(Face[app.Interlock]):
         super().__init__(door, room)
         self.runs = Runs(door, room.runs)
         self.approvals = Approvals(door, room.approvals)
+        self.dispatch = Dispatch(door, room.dispatch)
         self.connections = Connections(door, room.connections)
         self.providers = Providers(door, room.providers)
         self.catalog: catalog.Catalog = room.catalog

@@ -196,6 +196,8 @@ WITHOUT_QUEUE = {
 }
 
 FIRST_SCHEMA = (
+    "DROP TABLE dispatches",
+    "DROP TABLE pauses",
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",

@@ -5,6 +5,7 @@ only room that imports adapters and connectors; what it opens it closes.
 """
 
 from interlock.app.accounts import Connections
+from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
@@ -55,6 +56,7 @@ __all__ = [
     "Check",
     "Closed",
     "Connections",
+    "Dispatch",
     "Health",
     "Installs",
     "Interlock",

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from interlock import approvals, budgets, catalog, connections, plane, policy, runs, sdk
+from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
-from interlock.app import provided, roots
+from interlock.app import provided, roots, workshop
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.settings import Settings, SettingsFile
@@ -51,6 +51,7 @@ class Parts:
     providers: catalog.Providers
     revoking: connections.Revoking
     unwanted: connections.Unwanted
+    workshop: workshop.Workshop
 
 
 async def assemble(
@@ -82,6 +83,7 @@ async def assemble(
         )
         pending = connections.Pending(desk)
         lane = _http_lane(settings, pending)
+        docket = workshop.open_docket(settings, store, clock, ids)
         wiring = _wire(
             settings,
             store=store,
@@ -92,6 +94,7 @@ async def assemble(
             rules=rules or judged,
             limits=limits,
             ring=ring,
+            handed=docket,
             clock=clock,
             ids=ids,
         )
@@ -101,7 +104,7 @@ async def assemble(
     evidence = sql.LedgerSink(store)
     errands = _errands(lane, wiring, pending, evidence)
     ways |= provided.secret_sources(errands)
-    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands)
+    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands, docket)
 
 
 def _errands(
@@ -157,6 +160,7 @@ def _wire(
     rules: policy.Policy,
     limits: Sequence[budgets.Rule],
     ring: keys.Keyring,
+    handed: runs.Handed,
     clock: Clock,
     ids: IdSource,
 ) -> runs.Wiring:
@@ -186,6 +190,7 @@ def _wire(
         actions=actions,
         offered=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
+        handed=handed,
         pressure=runs.Pressure(),
         sweep=partial(sql.sweep, store),
         clock=clock,
@@ -225,17 +230,9 @@ def _rooms(
     ring: keys.Keyring,
     evidence: sql.LedgerSink,
     errands: connections.Errands,
+    docket: dispatch.Docket,
 ) -> Parts:
-    reading = runs.Reading(
-        store=store,
-        ledger=wiring.ledger,
-        blobs=wiring.blobs,
-        approvals=wiring.approvals,
-        connections=wiring.connections,
-        catalog=wiring.catalog,
-        keys=ring,
-        clock=wiring.clock,
-    )
+    reading = _reading(wiring, ring)
     wiring.catalog.providers = providers = catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock)
     execution = runs.Execution(wiring)
     means = _means(settings, store, wiring, ring, errands)
@@ -262,8 +259,22 @@ def _rooms(
         providers=providers,
         revoking=_revoking(means, wiring),
         unwanted=connections.Unwanted(means),
+        workshop=workshop.furnish(settings, wiring, reading, execution, invoker, docket),
         checking=connections.Checking(means, wiring.connections),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
+    )
+
+
+def _reading(wiring: runs.Wiring, ring: keys.Keyring) -> runs.Reading:
+    return runs.Reading(
+        store=wiring.store,
+        ledger=wiring.ledger,
+        blobs=wiring.blobs,
+        approvals=wiring.approvals,
+        connections=wiring.connections,
+        catalog=wiring.catalog,
+        keys=ring,
+        clock=wiring.clock,
     )
 
 

@@ -1,12 +1,11 @@
 """The facade: one object through which a program uses everything."""
 
 import base64
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -14,7 +13,9 @@ from interlock import catalog, policy, sdk
 from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
 from interlock.app.accounts import Connections
-from interlock.app.faces import Approvals, Runs, UnknownTarget
+from interlock.app.asking import make_request
+from interlock.app.dispatching import Dispatch
+from interlock.app.faces import Approvals, Runs
 from interlock.app.providing import Providers
 from interlock.app.settings import Settings, SettingsFile
 from interlock.app.telling import OnEvent, Teller
@@ -23,7 +24,7 @@ from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, System
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from interlock import plane, runs
+    from interlock import dispatch, plane, runs
     from interlock.app import assembly
 
 RENEWING = 30.0
@@ -31,9 +32,6 @@ RENEWING = 30.0
 
 TIDYING = 60.0
 """Seconds between two looks at which tokens nobody uses any more."""
-
-MAX_TIMEOUT = 3600
-"""Seconds that a call may be given."""
 
 SIGNER_SECONDS = 30.0
 """How long an open Interlock goes on to sign with a key that was replaced elsewhere."""
@@ -45,7 +43,7 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `connections`, `providers` and `catalog` are its rooms.
+    `runs`, `approvals`, `dispatch`, `connections`, `providers` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -55,6 +53,7 @@ class Interlock:
         self.catalog: catalog.Catalog = parts.wiring.catalog
         self.runs = Runs(parts, caller)
         self.approvals = Approvals(parts, caller)
+        self.dispatch = Dispatch(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
         self.providers = Providers(parts, caller, operator=operator)
 
@@ -152,24 +151,21 @@ class Interlock:
         Raises RequestError (the request is wrong; nothing was written), and with `run_id`: ProviderError, PlaneError,
         ConnectionError_, and UnknownOutcome when nobody can tell whether a write happened.
         """
-        from interlock import runs
-
-        if not 0 < timeout <= MAX_TIMEOUT:  # NaN is not above zero either
-            raise RequestError(f"timeout must be above 0 and at most {MAX_TIMEOUT} seconds, not {timeout}")
-        request = runs.Request(
-            capability=capability,
-            input={} if input is None else input,
+        request = make_request(
+            self._parts,
+            capability,
+            input,
             connection=connection,
             idempotency_key=idempotency_key,
-            targets=self._targets(target),
-            environment=self._parts.settings.environment if environment is None else environment,
+            target=target,
+            environment=environment,
             trace_id=trace_id,
             sandbox=sandbox,
-            allowed_operations=None if allowed_operations is None else frozenset(allowed_operations),
+            allowed_operations=allowed_operations,
             parent_run_id=parent_run_id,
-            cost=cost or {},
-            extensions=extensions or {},
-            timeout=timedelta(seconds=timeout),
+            cost=cost,
+            extensions=extensions,
+            timeout=timeout,
             max_attempts=max_attempts,
         )
         return await self._parts.invoker.invoke(self.caller, request)
@@ -258,6 +254,17 @@ class Interlock:
         found = await self.providers.fetch(connector_id.removeprefix(sdk.PROVIDER_PREFIX))
         return found.provider.paging or sdk.Paging(style="link")
 
+    def worker(self, *handlers: Callable[..., Any]) -> "dispatch.Worker":
+        """What carries out work that is due, of every tenant, while `run` is awaited; when that is cancelled, what is begun ends,
+        or is handed to another worker. `handlers` are functions marked by `dispatch.handler`; those of the modules that the
+        settings name are there, too. Raises ModuleNotLoaded, InvalidHandlers."""
+        from interlock.app import workshop
+
+        parts = self._parts
+        doors = parts.wiring.actions.doors
+        assert doors is not None
+        return parts.workshop.worker(parts.wiring, doors, workshop.collect_handlers(parts.settings, handlers))
+
     async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
         """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last
         one. What a run sent is in its history and its packet."""
@@ -268,20 +275,6 @@ class Interlock:
     def evidence_sink(self) -> "plane.EvidenceSink":
         """For a plane of your own: its evidence then goes to this store, and is read by `evidence`."""
         return self._parts.evidence
-
-    def _targets(self, target: str | Sequence[str] | None) -> tuple[str, ...]:
-        """The acceptable target classes; none: those of the operation. Raises UnknownTarget for one that this node never has."""
-        from interlock import plane
-
-        if target is None:
-            return ()
-        targets = (target,) if isinstance(target, str) else tuple(target)
-        wiring = self._parts.wiring
-        known = (wiring.node.target_classes | wiring.offered.classes) - {plane.UNPROVEN}
-        unknown = next((each for each in targets if each not in known), None)
-        if unknown is not None:
-            raise UnknownTarget(unknown, known)
-        return targets
 
     @property
     def settings(self) -> Settings:

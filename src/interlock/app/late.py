@@ -1,15 +1,18 @@
-"""Lanes and targets that are made when they are first needed: most programs need few of them, and making one takes time."""
+"""What is made when it is first needed: lanes, targets, a queue. Most programs need few of them, and making one takes time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import anyio.to_thread
 
 from interlock import plane
-from interlock.kernel import Clock
+from interlock.kernel import Clock, Tx
 
 if TYPE_CHECKING:
+    from interlock import dispatch
     from interlock.adapters import targets
 
 COMMAND_CLASSES: Final = tuple(each for each in plane.CLASSES if each not in plane.PLACED)
@@ -90,3 +93,31 @@ class LateTarget:
         )
         [(self._sandbox, lane)] = made.items()
         return lane
+
+
+class LateQueue:
+    """A `dispatch.Queue` that is made for its first job."""
+
+    def __init__(self, make: Callable[[], "dispatch.Queue"]) -> None:
+        self._make = make
+
+    @cached_property
+    def _queue(self) -> "dispatch.Queue":
+        return self._make()
+
+    def put(self, tx: Tx, jobs: "Sequence[dispatch.Job]") -> None:
+        self._queue.put(tx, jobs)
+
+    def withdraw(self, tx: Tx, work_ids: Sequence[str]) -> None:
+        self._queue.withdraw(tx, work_ids)
+
+    def find_missing(self, tx: Tx, jobs: "Sequence[dispatch.Job]") -> "Sequence[dispatch.Job]":
+        return self._queue.find_missing(tx, jobs)
+
+    def oldest(self, tx: Tx, now: datetime) -> datetime | None:
+        return self._queue.oldest(tx, now)
+
+    async def serve(
+        self, handle: "Callable[[dispatch.Job], Awaitable[None]]", *, lanes: Collection[str], at_once: int
+    ) -> None:
+        await self._queue.serve(handle, lanes=lanes, at_once=at_once)

@@ -60,6 +60,12 @@ def _path(text: str) -> str:
     return text
 
 
+def _module(text: str) -> str:
+    if not all(part.isidentifier() for part in text.split(".")):
+        raise ValueError("must be the name of a Python module, such as incidents.handlers")
+    return text
+
+
 _Path: TypeAlias = Annotated[str, AfterValidator(_path)]
 _Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 _Address: TypeAlias = Annotated[str, AfterValidator(_address)]
@@ -79,6 +85,13 @@ class ConnectorSettings(Part):
     manifests: tuple[_Address, ...] = ()
     isolated: tuple[_Name, ...] = ()
     programs: tuple[_Name, ...] = ()
+
+
+class AppSettings(Part):
+    """The operator's own program: `modules` are imported by what works (`interlock serve`, `interlock worker`), for the handlers
+    that are marked in them."""
+
+    modules: tuple[Annotated[str, AfterValidator(_module)], ...] = ()
 
 
 class ApprovalSettings(Part):
@@ -208,6 +221,7 @@ class Settings(Part):
     roles: frozenset[_Name] = frozenset({"approver"})
     environment: _Name = "dev"
     policy_file: _Address | None = None
+    app: AppSettings = AppSettings()
     connectors: ConnectorSettings = ConnectorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()

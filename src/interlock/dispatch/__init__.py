@@ -1,9 +1,100 @@
-"""Work that is done later: what is due, who does it, and what becomes of it.
+"""Work that is done later, and by another process perhaps: admitted, handed to workers, tried again, given up, replayed.
 
-Owns: the port `Queue`. Refuses: knowing what a job is about; the ledger says that. Invariants: the ledger is the truth, and a
-queue only hands work over: what it hands over twice or too late changes nothing.
+Owns: what is due, the queue's port, workers, and a program's handlers of events. Refuses: SQL, knowing what sends events, and
+doing anything to the outside by itself: handlers ask for runs. Invariants: what is due is a row that commits with its run and
+its job; a hand-over that is late or doubled changes nothing; an attempt that was lost with its process is followed by another,
+and a process that falls again and again over one piece of work is not given it any more; an effect that a handler asks for by
+a step's name is done once, however often the handler runs.
 """
 
+from interlock.dispatch.capabilities import CapabilityExecutor
+from interlock.dispatch.claiming import READY, Claiming
+from interlock.dispatch.comparing import Comparison, Try, compare
+from interlock.dispatch.context import BlockingContext, Context
+from interlock.dispatch.dispatch import Dispatch
+from interlock.dispatch.docket import Docket
+from interlock.dispatch.errors import (
+    HandlerOutputInvalid,
+    HandlerRaised,
+    HandlerTimedOut,
+    HappenedAlready,
+    InvalidHandlers,
+    NoDeadLetter,
+    NoSuchAttempt,
+    Poison,
+    Reject,
+    WorkerStopped,
+)
+from interlock.dispatch.handlers import Event, Handler, Handlers, handler
+from interlock.dispatch.handling import HandlerExecutor
+from interlock.dispatch.letters import Letters
+from interlock.dispatch.model import (
+    CAPABILITY_LANE,
+    PAUSED,
+    Due,
+    DueFilter,
+    Pause,
+    Priority,
+    RetryPolicy,
+    Scope,
+    Standing,
+    Stats,
+    Waiting,
+    Work,
+    lane_of,
+)
+from interlock.dispatch.pausing import Pausing
 from interlock.dispatch.queue import Job, Queue
+from interlock.dispatch.records import Records
+from interlock.dispatch.sweeping import Sweeping
+from interlock.dispatch.worker import AT_ONCE, Executor, Worker
 
-__all__ = ["Job", "Queue"]
+__all__ = [
+    "AT_ONCE",
+    "CAPABILITY_LANE",
+    "PAUSED",
+    "READY",
+    "BlockingContext",
+    "CapabilityExecutor",
+    "Claiming",
+    "Comparison",
+    "Context",
+    "Dispatch",
+    "Docket",
+    "Due",
+    "DueFilter",
+    "Event",
+    "Executor",
+    "Handler",
+    "HandlerExecutor",
+    "HandlerOutputInvalid",
+    "HandlerRaised",
+    "HandlerTimedOut",
+    "Handlers",
+    "HappenedAlready",
+    "InvalidHandlers",
+    "Job",
+    "Letters",
+    "NoDeadLetter",
+    "NoSuchAttempt",
+    "Pause",
+    "Pausing",
+    "Poison",
+    "Priority",
+    "Queue",
+    "Records",
+    "Reject",
+    "RetryPolicy",
+    "Scope",
+    "Standing",
+    "Stats",
+    "Sweeping",
+    "Try",
+    "Waiting",
+    "Work",
+    "Worker",
+    "WorkerStopped",
+    "compare",
+    "handler",
+    "lane_of",
+]

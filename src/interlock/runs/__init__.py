@@ -20,6 +20,7 @@ from interlock.runs.errors import (
     OutcomeUnsaved,
     OverBudget,
     OwnershipLapsed,
+    RefusedByPolicy,
     RunCancelled,
     RunFailed,
     RunNotFound,
@@ -30,8 +31,10 @@ from interlock.runs.errors import (
     find_cancelled,
 )
 from interlock.runs.execution import Execution
+from interlock.runs.handed import After, Following, Handed, Lost
 from interlock.runs.holding import Holding
 from interlock.runs.invoke import Invoker
+from interlock.runs.journal import CANCEL_REQUESTED, Move
 from interlock.runs.ledger import WRITTEN, Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
 from interlock.runs.model import (
     Artifact,
@@ -54,23 +57,28 @@ from interlock.runs.pressure import Pressure
 from interlock.runs.reading import GIVEN_UP, History, Reading
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
+from interlock.runs.resuming import Ready, Resuming
 from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions, Doors
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
 from interlock.runs.straying import Straying
 from interlock.runs.targets import TargetRefused
+from interlock.runs.tasks import TASK_LIMITS, Task, TaskEnd, Tasks, Working, input_of
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
+    "CANCEL_REQUESTED",
     "GIVEN_UP",
     "KEY_LIFE",
     "NEVER",
+    "TASK_LIMITS",
     "WRITTEN",
     "ActionHeld",
     "Actions",
     "Admission",
     "Admitted",
+    "After",
     "Artifact",
     "ArtifactDamaged",
     "ArtifactNotFound",
@@ -85,7 +93,9 @@ __all__ = [
     "Doors",
     "Event",
     "Execution",
+    "Following",
     "GivenUp",
+    "Handed",
     "HandlerHost",
     "History",
     "Holding",
@@ -97,7 +107,9 @@ __all__ = [
     "Ledger",
     "Limits",
     "Listed",
+    "Lost",
     "ManifestChanged",
+    "Move",
     "NotCancellable",
     "OfferedTargets",
     "Origin",
@@ -110,9 +122,12 @@ __all__ = [
     "Pressure",
     "Purpose",
     "Reading",
+    "Ready",
     "Recovered",
     "Recovery",
+    "RefusedByPolicy",
     "Request",
+    "Resuming",
     "Run",
     "RunCancelled",
     "RunFailed",
@@ -130,11 +145,16 @@ __all__ = [
     "Steering",
     "Straying",
     "TargetRefused",
+    "Task",
+    "TaskEnd",
+    "Tasks",
     "Trust",
     "Validator",
     "Validators",
     "Wiring",
+    "Working",
     "find_cancelled",
+    "input_of",
     "packet",
     "refs",
     "verify",

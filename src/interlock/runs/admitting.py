@@ -1,9 +1,10 @@
 """A judged call becomes a run, in one commit: denied, shed, held, or at work with its first attempt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from interlock import policy, sdk
+from interlock import approvals, policy, sdk
 from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import drawing, entries
 from interlock.runs.beginning import Begun
@@ -18,6 +19,10 @@ from interlock.runs.wiring import Wiring
 
 LATENCY = "store_latency_ms"
 """The reading that admissions feed."""
+
+
+Entered: TypeAlias = Callable[[Tx, Run], object]
+"""Writes what belongs to a run that was just admitted, in the same transaction."""
 
 
 class KeyTaken(Exception):
@@ -69,8 +74,8 @@ class Admitting:
         )
         return await self._commit(self._admission(judged, moved, [entries.run_moved(moved)], decided))
 
-    async def hold(self, judged: Judged) -> Run:
-        """Hold it, and ask for consent."""
+    async def hold(self, judged: Judged, *, entered: Entered | None = None) -> Run:
+        """Hold it, and ask for consent. `entered` writes what is the workers', if they are to carry it out."""
         wiring, call = self._wiring, judged.call
 
         def hold(tx: Tx) -> Run:
@@ -91,10 +96,43 @@ class Admitting:
                 approval_id=approval.approval_id,
             )
             told = [entries.approval_moved(approval), entries.run_moved(held)]
-            return self._admit_in(tx, self._admission(judged, held, told, decided))
+            run = self._admit_in(tx, self._admission(judged, held, told, decided))
+            if entered is not None:
+                entered(tx, run)
+            return run
 
         with wiring.pressure.timing(LATENCY, wiring.clock):
             return await wiring.store.write(hold)
+
+    async def queue(self, judged: Judged, *, approval_id: str | None, entered: Entered) -> Run:
+        """Have workers carry it out: `entered` writes what is theirs, in the same transaction. Raises also what spending the
+        run's approval raises."""
+        wiring = self._wiring
+
+        def queue(tx: Tx) -> Run:
+            accepted, decided = self.draw(judged)
+            told: list[Entry] = []
+            if approval_id is not None:
+                told.append(entries.approval_moved(self._spend(tx, judged, approval_id)))
+            queued = replace(accepted, deadline_at=None, state=State.QUEUED, approval_id=approval_id)
+            run = self._admit_in(tx, self._admission(judged, queued, [*told, entries.run_moved(queued)], decided))
+            entered(tx, run)
+            return run
+
+        with wiring.pressure.timing(LATENCY, wiring.clock):
+            return await shielded(wiring.store.write(queue))
+
+    def _spend(self, tx: Tx, judged: Judged, approval_id: str) -> approvals.Approval:
+        """The approval, spent for this run and no other."""
+        spent = self._wiring.approvals.spend(
+            tx,
+            tenant_id=judged.call.caller.tenant_id,
+            approval_id=approval_id,
+            binding_digest=judged.call.binding(role=self.role(judged)).digest,
+            spent_by=judged.run_id,
+        )
+        release(tx, self._wiring, spent, reason="approval_spent_elsewhere")
+        return spent
 
     async def begin(self, judged: Judged, accepted: Run, decided: Decision, begun: Begun) -> Run:
         """Set it to work: with its attempt and, of an operation that is data, its first send. Raises also what spending the
@@ -106,15 +144,7 @@ class Admitting:
             return replace(admission, attempt=rows.attempt, send=rows.send, lease=rows.lease)
 
         def spend(tx: Tx, approval_id: str) -> Run:
-            spent = wiring.approvals.spend(
-                tx,
-                tenant_id=accepted.tenant_id,
-                approval_id=approval_id,
-                binding_digest=judged.call.binding(role=self.role(judged)).digest,
-                spent_by=judged.run_id,
-            )
-            release(tx, wiring, spent, reason="approval_spent_elsewhere")
-            return self._admit_in(tx, drawn([entries.approval_moved(spent)]))
+            return self._admit_in(tx, drawn([entries.approval_moved(self._spend(tx, judged, approval_id))]))
 
         try:
             if (approval_id := accepted.approval_id) is None:

@@ -1,20 +1,22 @@
 """The one commit that closes an attempt and, with it, the run."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 from interlock import approvals, sdk
-from interlock.kernel import REDACTED, InterlockError, StoreError, Tx, UnknownOutcome, digest_bytes
+from interlock.kernel import InterlockError, Tx, UnknownOutcome
 from interlock.runs import attempt as attempts
-from interlock.runs import entries
+from interlock.runs import entries, keeping
 from interlock.runs.attempt import Ending
 from interlock.runs.call import Call
+from interlock.runs.entries import Entry
 from interlock.runs.errors import RunCancelled
+from interlock.runs.handed import Following
 from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Artifact, Attempt, AttemptState, Delivery, State
+from interlock.runs.model import Attempt, AttemptState, Delivery, State
 from interlock.runs.sender import Sender
 from interlock.runs.wiring import Wiring
 
@@ -29,6 +31,8 @@ class Closing:
     call: Call
     attempt: Attempt
     sender: Sender
+    following: Following | None = None
+    """What decides where the run goes instead, if workers carry it out."""
 
     async def finish(self, ending: Ending) -> None:
         """Record how the run ended, with its output, and tell the rooms that can use what the service said."""
@@ -36,6 +40,33 @@ class Closing:
         error = ending.error
         if error is not None:
             error.run_id = self.attempt.run_id
+        if self.following is not None:
+            await self._follow(self.following, ending)
+        else:
+            await self._end(ending)
+        try:
+            await self._feed_back(error)
+        except InterlockError as failed:
+            # The outcome stands and is told; this would hide it.
+            _log.warning("%s: cannot pass on what the service said: %s", self.attempt.run_id, failed)
+
+    async def _follow(self, following: Following, ending: Ending) -> None:
+        state, attempt_state = _states(ending)
+        error, after = ending.error, following.done()
+        if error is not None:
+            after = following.unknown(error) if state is State.WAITING else following.failed(error)
+        await self._write(
+            after.state,
+            attempt_state,
+            after.reason,
+            error,
+            ending.content,
+            told=after.told,
+            beside=after.beside,
+        )
+
+    async def _end(self, ending: Ending) -> None:
+        error = ending.error
         state, attempt_state = _states(ending)
         run, nothing_left = self.sender.run, self.sender.nothing_left
         unspent = nothing_left or ending.unmade
@@ -43,16 +74,18 @@ class Closing:
             await self._end_unsent(run.approval_id, error, unmade=ending.unmade)
         else:
             await self._write(state, attempt_state, None if error is None else error.code, error, ending.content)
-        try:
-            await self._feed_back(error)
-        except InterlockError as failed:
-            # The outcome stands and is told; this would hide it.
-            _log.warning("%s: cannot pass on what the service said: %s", self.attempt.run_id, failed)
 
     async def abandon(self) -> None:
-        """The caller went away. What was sent decides: nothing or a read is cancelled; a write waits."""
+        """The caller went away. What was sent decides: nothing or a read is cancelled; a write waits. Of what workers carry
+        out another one goes on."""
         self.sender.close()
         run_id = self.attempt.run_id
+        if self.following is not None:
+            after = self.following.stopped()
+            await self._write(
+                after.state, AttemptState.FAILED, after.reason, after.error, told=after.told, beside=after.beside
+            )
+            return
         gone = RunCancelled(f"the caller of {run_id} went away", run_id=run_id)
         if attempts.judge(self.call, self.sender, gone).effect == "none":
             await self._write(State.CANCELLED, AttemptState.CANCELLED, "caller_gone", gone)
@@ -81,7 +114,7 @@ class Closing:
         step = f"`interlock approvals approve {approval_id}` then executes it."
         proven = "It did not happen" if unmade else "Nothing was sent"
         error.next_step += f" {proven}, so the approval still holds: {step}"
-        end = self._end(AttemptState.FAILED, error, at)
+        end = self._ended(AttemptState.FAILED, error, at)
 
         def give_back(tx: Tx) -> None:
             if self.sender.cancel_requested:
@@ -114,7 +147,7 @@ class Closing:
         before = (send for send in sends if send.attempt_id != self.attempt.attempt_id)
         return spent if all(send.delivery is Delivery.NOT_SENT for send in before) else None
 
-    def _end(self, state: AttemptState, error: InterlockError | None, at: datetime) -> AttemptEnd:
+    def _ended(self, state: AttemptState, error: InterlockError | None, at: datetime) -> AttemptEnd:
         return AttemptEnd(
             attempt_id=self.attempt.attempt_id,
             state=state,
@@ -129,45 +162,21 @@ class Closing:
         reason: str | None,
         error: InterlockError | None,
         output: bytes | None = None,
+        *,
+        told: Sequence[Entry] = (),
+        beside: Callable[[Tx], object] | None = None,
     ) -> None:
-        blob_key = None if output is None else await self._blob(output)
-        at = self.wiring.clock.now()
-        artifacts = () if output is None else (self._artifact("output", output, blob_key, at),)
-        end = self._end(attempt_state, error, at)
+        artifacts = () if output is None else (await keeping.kept(self.wiring, self.attempt, "output", output),)
+        # The moment of an artifact is that of its event.
+        at = artifacts[0].created_at if artifacts else self.wiring.clock.now()
+        end = self._ended(attempt_state, error, at)
         await self.sender.record(
-            [*map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
+            [*told, *map(entries.artifact_recorded, artifacts), entries.attempt_ended(end)],
             at=at,
             move=Move(state=state, reason=reason, error=end.error),
             records=Records(attempt_end=end, artifacts=artifacts),
+            beside=beside,
         )
-
-    def _artifact(self, name: str, content: bytes, blob_key: str | None, at: datetime) -> Artifact:
-        return Artifact(
-            artifact_id=self.wiring.ids.new("art"),
-            run_id=self.attempt.run_id,
-            attempt_id=self.attempt.attempt_id,
-            tenant_id=self.attempt.tenant_id,
-            name=name,
-            media_type="application/json",
-            digest=digest_bytes(content),
-            size=len(content),
-            content=content if blob_key is None else None,
-            blob_key=blob_key,
-            redacted=REDACTED.encode() in content,
-            created_at=at,
-        )
-
-    async def _blob(self, content: bytes) -> str | None:
-        """Where large content was put. None: it stays in the ledger, because it is small or the blob store is down."""
-        if len(content) <= self.wiring.limits.inline_bytes:
-            return None
-        key = _content_key(self.attempt.tenant_id, content)
-        try:
-            await self.wiring.blobs.put(key, content)
-        except StoreError as error:
-            _log.warning("%s: its output stays in the ledger: %s", self.attempt.run_id, error)
-            return None
-        return key
 
     async def _feed_back(self, error: InterlockError | None) -> None:
         """A pause that the service asks for, answers to ask about by their tag."""
@@ -187,9 +196,3 @@ def _states(ending: Ending) -> tuple[State, AttemptState]:
     if isinstance(ending.error, RunCancelled):
         return State.CANCELLED, AttemptState.CANCELLED
     return State.FAILED, AttemptState.FAILED
-
-
-def _content_key(tenant_id: str, content: bytes) -> str:
-    """Where a tenant's content lies in a blob store: tenants share no content, so each can be removed by itself."""
-    name = digest_bytes(content).removeprefix("sha256:")
-    return f"tenant-{quote(tenant_id, safe='')}/sha256/{name[:2]}/{name}"

@@ -10,7 +10,7 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import sealed
 from interlock.runs.ledger import Admission
-from interlock.runs.model import Decision, Origin, Run, State
+from interlock.runs.model import Decision, Run, State
 
 EXTENDED = "run.extended"
 """The event that records what a request carried beside what Interlock knows."""
@@ -19,7 +19,7 @@ KEY_LIFE = timedelta(days=30)
 """How long an idempotency key answers with its run."""
 
 NEVER = datetime.max.replace(tzinfo=UTC)
-"""When the key of a script's action ends, as long as the script may be run again: however long it waits."""
+"""When the key of a script's action, or of a handler's step, ends as long as that may be run again: however long it waits."""
 
 
 def new_run(call: Call, run_id: str, at: datetime) -> Run:
@@ -92,11 +92,24 @@ def decision(
 def admission(
     call: Call, run: Run, told: Sequence[Entry], decided: Decision, *, signer: signing.Signer, ids: IdSource
 ) -> Admission:
-    """The admission of a run with its first events: accepted, decided, then `told`. The caller adds further rows."""
+    """The admission of a call's run. The caller adds further rows."""
     extensions = call.redactor.json(dict(call.request.extensions))
     extended: list[Entry] = [(EXTENDED, {"extensions": extensions})] if extensions else []
+    return admitted(run, told, decided, extended=extended, signer=signer, ids=ids)
+
+
+def admitted(
+    run: Run,
+    told: Sequence[Entry],
+    decided: Decision,
+    *,
+    extended: Sequence[Entry] = (),
+    signer: signing.Signer,
+    ids: IdSource,
+) -> Admission:
+    """The admission of a run with its first events: accepted, decided, then `told`."""
     # Shed means "later": the same key must then be free to try again. A denial sticks.
-    keyed = call.request.idempotency_key is not None and run.state is not State.SHED
+    keyed = run.idempotency_key is not None and run.state is not State.SHED
     first = [entries.run_accepted(run), *extended, entries.policy_decided(decided), *told]
     extension = chain.append(run, first, ids=ids, at=run.created_at)
     return Admission(
@@ -108,7 +121,8 @@ def admission(
 
 
 def _key_end(run: Run) -> datetime:
-    return NEVER if run.origin is Origin.SCRIPT else run.created_at + KEY_LIFE
+    of_parent = run.parent_run_id is not None and (run.idempotency_key or "").startswith(f"{run.parent_run_id}:")
+    return NEVER if of_parent else run.created_at + KEY_LIFE
 
 
 def leading(verdict: policy.Decision, effect: policy.Effect) -> str | None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from interlock import budgets, plane
+from interlock import budgets, plane, policy
 from interlock.kernel import (
     JSON,
     ConflictError,
@@ -148,6 +148,22 @@ class OverBudget(InterlockError):
     retry = Retry.LATER
     fault = Fault.OPERATOR
     next_step = "Execute it again later: `interlock approvals approve ID`, or raise the budget."
+
+
+class RefusedByPolicy(InterlockError):
+    """Policy allowed the run when it was asked for, and no longer does, now that a worker has come to it. Nothing was sent."""
+
+    code = "refused_by_policy"
+    retry = Retry.AFTER_CHANGE
+    fault = Fault.OPERATOR
+    next_step = "Change the rule that the message names and replay the run (`interlock runs replay RUN`), or ask anew."
+
+    @classmethod
+    def of(cls, verdict: policy.Decision, *, run_id: str) -> "RefusedByPolicy":
+        """What the verdict says. Shed is for a while: it may be tried later."""
+        text = "; ".join(reason.text for reason in verdict.reasons if reason.effect is verdict.effect)
+        later = verdict.effect is policy.Effect.SHED
+        return cls(f"policy says {verdict.effect} by now: {text}", retry=Retry.LATER if later else None, run_id=run_id)
 
 
 def over_budget(taken: budgets.Exhausted, *, run_id: str) -> OverBudget:

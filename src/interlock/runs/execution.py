@@ -15,6 +15,7 @@ from interlock.runs.beginning import Begun, begin
 from interlock.runs.call import Call
 from interlock.runs.closing import Closing
 from interlock.runs.errors import OutcomeUnsaved
+from interlock.runs.handed import Following
 from interlock.runs.journal import Journal, Move
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import AttemptState
@@ -50,6 +51,7 @@ class Execution:
         facts: sdk.Facts,
         *,
         doubt: Doubt | None = None,
+        following: Following | None = None,
     ) -> Ending:
         """Go on from a committed beginning to the run's end. With a `doubt`, reading settles that first.
 
@@ -60,23 +62,25 @@ class Execution:
         left_open, refused = doubt, False
         while True:
             sender = self._sender(call, journal, begun)
-            closing = Closing(wiring=self._wiring, call=call, attempt=begun.attempt, sender=sender)
+            closing = Closing(wiring=self._wiring, call=call, attempt=begun.attempt, sender=sender, following=following)
             try:
                 ending = await self._attempt(call, sender, facts, begun, left_open)
-                following = await self._again(call, journal, begun, sender, ending, facts, refused=refused)
-                if following is None:
+                again = await self._again(
+                    call, journal, begun, sender, ending, facts, refused=refused, once=following is not None
+                )
+                if again is None:
                     with anyio.CancelScope(shield=True):
                         await closing.finish(ending)
                     return ending
             except anyio.get_cancelled_exc_class():
-                if doubt is None:
+                if doubt is None or following is not None:
                     await _abandon(closing)
                 raise
             except StoreError as error:
                 raise _unsaved(call, sender, error) from error
             left_open = left_open if ending.effect == "unknown" else None
             refused = refused or isinstance(ending.error, sdk.AuthFailed)
-            call, begun = following
+            call, begun = again
 
     def _sender(self, call: Call, journal: Journal, begun: Begun) -> Sender:
         return Sender(
@@ -135,9 +139,10 @@ class Execution:
         facts: sdk.Facts,
         *,
         refused: bool,
+        once: bool,
     ) -> tuple[Call, Begun] | None:
         """Begin the next attempt, if one is safe, sensible and still in time. `refused`: the service has refused a credential of
-        this run before, so that it goes on with no other one."""
+        this run before, so that it goes on with no other one. `once`: the next attempt is a worker's."""
         wiring, error = self._wiring, ending.error
         if error is None:
             return None
@@ -148,7 +153,7 @@ class Execution:
             if renewed is None or (refused and isinstance(error, sdk.AuthFailed)):
                 return None
             following, delay = renewed, 0.0
-        if not ending.again or begun.attempt.number >= call.request.max_attempts:
+        if once or not ending.again or begun.attempt.number >= call.request.max_attempts:
             return None
         if delay is None:
             delay = wiring.limits.backoff.delay(begun.attempt.number, at_least=error.retry_after)

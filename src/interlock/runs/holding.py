@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 from interlock import approvals, budgets, policy
@@ -116,6 +116,7 @@ class Holding:
         def settle(tx: Tx) -> None:
             nonlocal denied
             denied = self._wiring.approvals.deny_in(tx, caller, approval_id=approval_id, reason=reason)
+            self._wiring.handed.moved(tx, run, State.DENIED, "approval_denied")
 
         await self._wiring.journal(run).write(
             lambda: [entries.approval_moved(denied)],
@@ -141,46 +142,47 @@ class Holding:
             return await self._refuse(run, approval, verdict, decided)
         with of_run(run_id):
             call = confined(call, verdict, self._wiring)
+        role = approval.role if verdict.role is None else verdict.role
+        spending = _Spending(self._wiring.approvals, run, call, approval, decided, call.binding(role=role))
+        if await self._wiring.store.read(lambda tx: self._wiring.handed.knows(tx, run)):
+            with of_run(run_id):
+                return await self._spend_and_queue(spending)
         async with reserved(self._wiring, call, holder=run_id) as taken:
             if isinstance(taken, budgets.Exhausted):
                 raise over_budget(taken, run_id=run_id)
             with self._wiring.ownership.working(run_id), of_run(run_id):
-                role = approval.role if verdict.role is None else verdict.role
-                return await self._spend_and_run(run, call, approval, decided, call.binding(role=role))
+                return await self._spend_and_run(spending)
 
-    async def _spend_and_run(
-        self, run: Run, call: Call, approval: approvals.Approval, decided: Decision, binding: approvals.Binding
-    ) -> Outcome:
-        wiring = self._wiring
+    async def _spend_and_queue(self, spending: "_Spending") -> Outcome:
+        """Workers carry it out."""
+        run, journal = spending.run, self._wiring.journal(spending.run)
+
+        def spend(tx: Tx) -> None:
+            spending.spend(tx)
+            self._wiring.handed.released(tx, run)
+
+        await journal.write(
+            spending.told,
+            at=spending.decided.at,
+            move=replace(spending.move, state=State.QUEUED),
+            records=Records(decisions=(spending.decided,)),
+            beside=spend,
+        )
+        return await self._reading.outcome(journal.run)
+
+    async def _spend_and_run(self, spending: "_Spending") -> Outcome:
+        wiring, run, call, decided = self._wiring, spending.run, spending.call, spending.decided
         facts = call.facts(started_at=decided.at, idempotency_key=run.run_id)
         begun = await begin(
             wiring, call, run_id=run.run_id, number=run.attempt_count + 1, fence=run.fence, at=decided.at, facts=facts
         )
         journal = self._wiring.journal(run)
-        spent = approval
-
-        def spend(tx: Tx) -> None:
-            nonlocal spent
-            spent = wiring.approvals.spend(
-                tx,
-                tenant_id=run.tenant_id,
-                approval_id=approval.approval_id,
-                binding_digest=binding.digest,
-                spent_by=run.run_id,
-            )
-
-        def told() -> list[Entry]:
-            edited = replace(run, input_json=call.input_json, input_digest=call.input_digest)
-            changed = [] if call.input_digest == run.input_digest else [entries.input_edited(edited)]
-            decision = entries.policy_decided(decided)
-            return [entries.approval_moved(spent), *changed, decision, *begun.entries(call)]
-
         await journal.write(
-            told,
+            lambda: [*spending.told(), *begun.entries(call)],
             at=decided.at,
-            move=Move(state=State.RUNNING, input_json=call.input_json, input_digest=call.input_digest),
+            move=replace(spending.move, state=State.RUNNING),
             records=replace(begun.records(), decisions=(decided,)),
-            beside=spend,
+            beside=spending.spend,
         )
         ending = await self._execution.run(call, journal, begun, facts)
         if ending.error is not None:
@@ -190,7 +192,7 @@ class Holding:
             state=journal.run.state,
             capability=run.capability,
             output=ending.output,
-            approval_id=approval.approval_id,
+            approval_id=spending.approval.approval_id,
         )
 
     async def _refuse(
@@ -205,6 +207,7 @@ class Holding:
             cancelled = self._wiring.approvals.cancel(
                 tx, tenant_id=run.tenant_id, approval_id=approval.approval_id, reason=f"policy: {state}"
             )
+            self._wiring.handed.moved(tx, run, state, drawing.leading(verdict, verdict.effect))
 
         def told() -> list[Entry]:
             moved = [] if cancelled is None else [entries.approval_moved(cancelled)]
@@ -231,6 +234,37 @@ class Holding:
         if edited is not None:
             request = replace(request, input=edited)
         return await prepare(self._wiring, requester, request, capability), decisions[-1]
+
+
+@dataclass(slots=True)
+class _Spending:
+    """An approval about to be spent for its run."""
+
+    desk: approvals.Approvals
+    run: Run
+    call: Call
+    approval: approvals.Approval
+    decided: Decision
+    binding: approvals.Binding
+
+    def spend(self, tx: Tx) -> None:
+        self.approval = self.desk.spend(
+            tx,
+            tenant_id=self.run.tenant_id,
+            approval_id=self.approval.approval_id,
+            binding_digest=self.binding.digest,
+            spent_by=self.run.run_id,
+        )
+
+    def told(self) -> list[Entry]:
+        run, call = self.run, self.call
+        edited = replace(run, input_json=call.input_json, input_digest=call.input_digest)
+        changed = [] if call.input_digest == run.input_digest else [entries.input_edited(edited)]
+        return [entries.approval_moved(self.approval), *changed, entries.policy_decided(self.decided)]
+
+    @property
+    def move(self) -> Move:
+        return Move(input_json=self.call.input_json, input_digest=self.call.input_digest)
 
 
 def _how_it_goes_on(run: Run) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from interlock import approvals, budgets, policy
 from interlock.kernel import JSON, Caller
-from interlock.runs.admitting import Admitting, Judged, KeyTaken
+from interlock.runs.admitting import Admitting, Entered, Judged, KeyTaken
 from interlock.runs.beginning import begin
 from interlock.runs.call import check_input
 from interlock.runs.errors import of_run
@@ -41,6 +41,14 @@ class Invoker:
         connection, idempotency conflict), and with `run_id` set: what the service or the plane failed with, and
         UnknownOutcome when nobody can tell whether a write happened.
         """
+        return await self._admit(caller, request, None)
+
+    async def submit(self, caller: Caller, request: Request, *, entered: Entered) -> Outcome:
+        """Check and decide as `invoke` does, and leave the rest to workers: `entered` writes what is theirs, of a run that is
+        queued or held. Raises what is wrong with the request."""
+        return await self._admit(caller, request, entered)
+
+    async def _admit(self, caller: Caller, request: Request, entered: Entered | None) -> Outcome:
         wiring = self._wiring
         capability = await wiring.catalog.fetch_for(caller.tenant_id, request.capability)
         if capability.is_proxy:
@@ -60,14 +68,23 @@ class Invoker:
                 case policy.Effect.DENY | policy.Effect.SHED:
                     return _value(await self._admitting.refuse(judged), judged)
                 case policy.Effect.ASK:
-                    return await self._ask(judged)
+                    return await self._ask(judged, entered)
                 case policy.Effect.ALLOW:
-                    return await self._execute(judged)
+                    return await self._allow(judged, entered)
         except KeyTaken as taken:
             run = await self._reading.fetch(caller, taken.run_id)
             return await tell_again(wiring, self._reading, caller, request, given.digest, run)
 
-    async def _ask(self, judged: Judged) -> Outcome:
+    async def _allow(self, judged: Judged, entered: Entered | None, *, approval_id: str | None = None) -> Outcome:
+        """Do it, or have workers do it."""
+        if entered is None:
+            return await self._execute(judged, approval_id=approval_id)
+        try:
+            return _value(await self._admitting.queue(judged, approval_id=approval_id, entered=entered), judged)
+        except (approvals.AlreadySpent, approvals.ApprovalExpired, approvals.ApprovalDenied) as error:
+            raise _GoneMeanwhile from error
+
+    async def _ask(self, judged: Judged, entered: Entered | None) -> Outcome:
         """Hold the run for a reviewer, unless an approval for exactly this is there and unspent."""
         wiring, binding = self._wiring, judged.call.binding(role=self._admitting.role(judged))
         usable = await wiring.store.read(
@@ -75,8 +92,8 @@ class Invoker:
         )
         if usable is not None:
             with suppress(_GoneMeanwhile):
-                return await self._execute(judged, approval_id=usable.approval_id)
-        return _value(await self._admitting.hold(judged), judged)
+                return await self._allow(judged, entered, approval_id=usable.approval_id)
+        return _value(await self._admitting.hold(judged, entered=entered), judged)
 
     async def _execute(self, judged: Judged, *, approval_id: str | None = None) -> Outcome:
         async with reserved(self._wiring, judged.call, holder=judged.run_id) as taken:

@@ -23,6 +23,9 @@ READ_REQUESTED = "run.read_requested"
 AGAIN_REQUESTED = "run.again_requested"
 """The event by which a person has a script run again."""
 
+SETTLED = "run.settled"
+"""The event by which a person says what became of the run's writes so far."""
+
 REBUILDS = 5
 """How often a change is built again when another hand (a cancel request) has written to the same run in between."""
 

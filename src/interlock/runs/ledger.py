@@ -159,6 +159,10 @@ class Ledger(Protocol):
         """A run's events after a sequence number, in order."""
         ...
 
+    def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
+        """Those of these runs, of every tenant, that somebody asked to stop."""
+        ...
+
     def list_artifacts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[Artifact]:
         """A run's artifacts, oldest first, with inline content."""
         ...

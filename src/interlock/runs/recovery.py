@@ -15,6 +15,7 @@ from interlock.runs.call import Call
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
 from interlock.runs.execution import Doubt, Execution
+from interlock.runs.handed import Lost
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
 from interlock.runs.model import Attempt, AttemptState, Decision, Run, Send, State
@@ -163,6 +164,8 @@ class Recovery:
             return None
         lost = AttemptLost(f"the process of {attempt.attempt_id} went away", run_id=run.run_id)
         journal = self._wiring.journal(run)
+        if await self._hand_on(history, attempt, journal, lost):
+            return self._report(journal.run, lost)
         try:
             requester, request = rebuilding.asked(run, history.decisions[-1])
             capability = await self._wiring.catalog.fetch_for(run.tenant_id, run.capability)
@@ -187,6 +190,16 @@ class Recovery:
             if journal.run.state is State.RUNNING and journal.run.fence == attempt.fence:
                 await self._park(journal, attempt, history.sends, lost, error)
             return self._report(journal.run, error)
+
+    async def _hand_on(self, history: History, attempt: Attempt, journal: Journal, lost: AttemptLost) -> bool:
+        """Whether workers carry the run out, to one of whom it goes now."""
+        wiring, run = self._wiring, history.run
+        if not await wiring.store.read(lambda tx: wiring.handed.knows(tx, run)):
+            return False
+        doubtful = bool(writes_in_doubt(history.sends))
+        stop = not doubtful and await self._asked_to_stop(run)
+        gone = Lost(journal=journal, attempt=attempt, error=lost, doubtful=doubtful, stop=stop, clock=wiring.clock)
+        return await wiring.handed.take_over(gone)
 
     async def _go_on(
         self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision

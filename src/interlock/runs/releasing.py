@@ -22,4 +22,5 @@ def release(tx: Tx, wiring: Wiring, approval: approvals.Approval, *, reason: str
         records=Records(),
         at=wiring.clock.now(),
     )
+    wiring.handed.moved(tx, run, State.CANCELLED, reason)
     wiring.ledger.apply_in(tx, change)

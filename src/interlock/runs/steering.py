@@ -11,7 +11,7 @@ from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, Move
+from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, SETTLED, Move
 from interlock.runs.model import Run, State
 from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
@@ -58,13 +58,17 @@ class Steering:
             return journal.run
         if run.state is State.WAITING:
             await journal.write(
-                [(CANCEL_REQUESTED, data)], at=at, move=Move(state=State.CANCELLED, reason=GIVEN_UP, error=run.error)
+                [(CANCEL_REQUESTED, data)],
+                at=at,
+                move=Move(state=State.CANCELLED, reason=GIVEN_UP, error=run.error),
+                beside=lambda tx: self._wiring.handed.moved(tx, run, State.CANCELLED, GIVEN_UP),
             )
             return journal.run
         gone: approvals.Approval | None = None
 
         def drop(tx: Tx) -> None:
             nonlocal gone
+            self._wiring.handed.moved(tx, run, State.CANCELLED, "cancelled")
             if run.approval_id is not None:
                 gone = self._wiring.approvals.cancel(
                     tx, tenant_id=run.tenant_id, approval_id=run.approval_id, reason="run_cancelled"
@@ -95,20 +99,24 @@ class Steering:
                 f"saying what became of {run_id} takes the role {role!r}", details={"role": role}, run_id=run_id
             )
         journal = self._wiring.journal(run)
-        happened = seen is Seen.HAPPENED
+        happened, handed = seen is Seen.HAPPENED, self._wiring.handed
+        # What workers carry out fails for good only by somebody's word: until then it is a dead letter.
+        undone = State.DEAD if await self._wiring.store.read(lambda tx: handed.knows(tx, run)) else State.FAILED
+        state = State.COMPLETED if happened else undone
         absent = NotHappened(
             f"{caller.actor} saw that {run.capability} did not happen" + (f": {note[:500]}" if note else ""),
             run_id=run_id,
             details={"effect": "not_happened", "cause": run.error},
         )
         await journal.write(
-            [("run.settled", {"by": caller.actor, "note": note[:500], "seen": seen.value})],
+            [(SETTLED, {"by": caller.actor, "note": note[:500], "seen": seen.value})],
             at=self._wiring.clock.now(),
             move=Move(
-                state=State.COMPLETED if happened else State.FAILED,
+                state=state,
                 reason="settled_by_person",
                 error=None if happened else absent.to_json(),
             ),
+            beside=lambda tx: handed.moved(tx, run, state, "settled_by_person"),
         )
         return journal.run
 

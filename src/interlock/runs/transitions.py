@@ -8,7 +8,7 @@ from interlock.runs.model import State
 ALLOWED: Mapping[State, frozenset[State]] = {
     State.ACCEPTED: frozenset({State.RUNNING, State.QUEUED, State.HELD, State.CANCELLED, State.FAILED}),
     State.HELD: frozenset({State.RUNNING, State.QUEUED, State.DENIED, State.SHED, State.CANCELLED, State.FAILED}),
-    State.QUEUED: frozenset({State.RUNNING, State.CANCELLED, State.DEAD, State.FAILED, State.SHED}),
+    State.QUEUED: frozenset({State.RUNNING, State.WAITING, State.CANCELLED, State.DEAD, State.FAILED, State.SHED}),
     State.RUNNING: frozenset(
         {
             State.RUNNING,
@@ -24,7 +24,9 @@ ALLOWED: Mapping[State, frozenset[State]] = {
     State.WAITING: frozenset(
         {State.WAITING, State.RUNNING, State.QUEUED, State.COMPLETED, State.FAILED, State.CANCELLED, State.DEAD}
     ),
-    State.RETRY_SCHEDULED: frozenset({State.QUEUED, State.RUNNING, State.CANCELLED, State.DEAD, State.FAILED}),
+    State.RETRY_SCHEDULED: frozenset(
+        {State.QUEUED, State.RUNNING, State.WAITING, State.CANCELLED, State.DEAD, State.FAILED}
+    ),
     State.DEAD: frozenset({State.QUEUED, State.CANCELLED}),
     State.COMPLETED: frozenset(),
     State.FAILED: frozenset(),

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
 from interlock.kernel import JSON, Backoff, Clock, IdSource, Store
+from interlock.runs.handed import Handed
 from interlock.runs.journal import Journal
 from interlock.runs.ledger import Ledger
 from interlock.runs.model import Run
@@ -82,6 +83,7 @@ class Wiring:
     actions: Actions
     offered: OfferedTargets
     ownership: Ownership
+    handed: Handed
     pressure: Pressure
     sweep: Callable[[datetime], Awaitable[int]]
     """Removes rows that are over, as of that moment; says how many."""

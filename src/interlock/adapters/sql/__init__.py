@@ -9,6 +9,7 @@ from interlock.adapters.sql.address import parse_address
 from interlock.adapters.sql.approvals import ApprovalRecords
 from interlock.adapters.sql.budgets import BudgetRecords
 from interlock.adapters.sql.connections import ConnectionRecords
+from interlock.adapters.sql.dispatches import DispatchRecords
 from interlock.adapters.sql.errors import (
     DriverMissing,
     ForeignFile,
@@ -44,6 +45,7 @@ __all__ = [
     "BudgetRecords",
     "ClientRecords",
     "ConnectionRecords",
+    "DispatchRecords",
     "DriverMissing",
     "Finding",
     "ForeignFile",

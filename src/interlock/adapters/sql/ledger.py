@@ -96,6 +96,10 @@ class SqlLedger:
         chosen = _of_run(events, tenant_id, run_id).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
         return [rows.event_from(record) for record in connection(tx).execute(chosen)]
 
+    def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
+        asked = select(events.c.run_id).where(events.c.run_id.in_(run_ids), events.c.type == runs.CANCEL_REQUESTED)
+        return frozenset(connection(tx).execute(asked).scalars())
+
     def list_artifacts(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[runs.Artifact]:
         chosen = _of_run(artifacts, tenant_id, run_id).order_by(artifacts.c.created_at, artifacts.c.artifact_id)
         return [rows.artifact_from(record) for record in _all(tx, chosen)]

@@ -28,6 +28,7 @@ from interlock.adapters.sql.connection_tables import (
     oauth_clients,
     providers,
 )
+from interlock.adapters.sql.dispatch_tables import dispatches, pauses
 
 __all__ = [
     "NOT_COMPLETED",
@@ -44,6 +45,7 @@ __all__ = [
     "connections",
     "credentials",
     "decisions",
+    "dispatches",
     "events",
     "evidence",
     "idempotency_keys",
@@ -54,6 +56,7 @@ __all__ = [
     "metadata",
     "oauth_clients",
     "owners",
+    "pauses",
     "providers",
     "runs",
     "sends",

@@ -1,0 +1,224 @@
+"""Due work in SQL: one row for each run that workers carry out."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import FromClause, RowMapping, Select, case, delete, func, insert, literal, select, tuple_, update
+
+from interlock import dispatch
+from interlock import runs as domain
+from interlock.adapters.sql import rows
+from interlock.adapters.sql.columns import Moment
+from interlock.adapters.sql.dispatch_tables import DUE, NOT_DUE, pauses
+from interlock.adapters.sql.dispatch_tables import dispatches as table
+from interlock.adapters.sql.tables import runs
+from interlock.adapters.sql.transaction import connection, upsert
+from interlock.kernel import Tx
+
+_MAX_PAGE = 1000
+_PARKED = dispatch.Standing.PARKED.value
+_READY = [state.value for state in dispatch.READY]
+
+
+class DispatchRecords:
+    """Implements `dispatch.Records`."""
+
+    def add(self, tx: Tx, due: dispatch.Due) -> None:
+        connection(tx).execute(insert(table).values(**_row(due)))
+
+    def save(self, tx: Tx, due: dispatch.Due) -> None:
+        connection(tx).execute(update(table).where(*_of(due.tenant_id, due.run_id)).values(**_row(due)))
+
+    def find(self, tx: Tx, tenant_id: str, run_id: str) -> dispatch.Due | None:
+        found = connection(tx).execute(select(table).where(*_of(tenant_id, run_id))).mappings().first()
+        return None if found is None else _due(found)
+
+    def list_due(
+        self, tx: Tx, *, before: datetime, after: dispatch.Due | None = None, limit: int = 500
+    ) -> Sequence[dispatch.Due]:
+        chosen = select(table).select_from(_both()).where(DUE, table.c.due_at <= before, runs.c.state.in_(_READY))
+        if after is not None:
+            last = tuple_(literal(after.due_at, Moment), literal(after.run_id))
+            chosen = chosen.where(tuple_(table.c.due_at, table.c.run_id) > last)
+        chosen = chosen.order_by(table.c.due_at, table.c.run_id).limit(limit)
+        return [_due(record) for record in connection(tx).execute(chosen).mappings()]
+
+    def list_parked(self, tx: Tx, tenant_id: str, why: str, *, limit: int) -> Sequence[dispatch.Due]:
+        chosen = (
+            select(table)
+            .where(NOT_DUE, table.c.tenant_id == tenant_id, table.c.standing == _PARKED, table.c.why == why)
+            .order_by(table.c.submitted_at, table.c.run_id)
+            .limit(limit)
+        )
+        return [_due(record) for record in connection(tx).execute(chosen).mappings()]
+
+    def list_waiting(self, tx: Tx, query: dispatch.DueFilter) -> Sequence[dispatch.Waiting]:
+        columns = table.c
+        due = query.standing is dispatch.Standing.DUE
+        moment = columns.due_at if due else columns.submitted_at
+        chosen = _waiting().where(DUE if due else NOT_DUE, columns.tenant_id == query.tenant_id)
+        chosen = chosen.where(columns.standing == query.standing.value)
+        for column in (columns.lane, columns.capability, columns.connection_id, columns.why):
+            if (wanted := getattr(query, column.name)) is not None:
+                chosen = chosen.where(column == wanted)
+        if query.since is not None:
+            chosen = chosen.where(columns.submitted_at >= query.since)
+        if query.until is not None:
+            chosen = chosen.where(columns.submitted_at < query.until)
+        if query.cursor is not None:
+            last = select(moment).where(*_of(query.tenant_id, query.cursor)).correlate(None).scalar_subquery()
+            place, after = tuple_(moment, columns.run_id), tuple_(last, literal(query.cursor))
+            chosen = chosen.where(place > after if due else place < after)
+        order = (moment, columns.run_id) if due else (moment.desc(), columns.run_id.desc())
+        chosen = chosen.order_by(*order).limit(min(query.limit, _MAX_PAGE))
+        return [_told(record) for record in connection(tx).execute(chosen).mappings()]
+
+    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str) -> dispatch.Waiting | None:
+        found = connection(tx).execute(_waiting().where(*_of(tenant_id, run_id))).mappings().first()
+        return None if found is None else _told(found)
+
+    def count(self, tx: Tx, tenant_id: str, now: datetime) -> dispatch.Stats:
+        columns, over = table.c, table.c.due_at <= now
+        ready = runs.c.state.in_(_READY)
+        counted = (
+            select(
+                columns.standing,
+                columns.lane,
+                columns.why,
+                func.count().label("all"),
+                func.sum(case((ready & over, 1), else_=0)).label("overdue"),
+                func.sum(case((runs.c.state == "running", 1), else_=0)).label("running"),
+                func.min(case((ready & over, columns.due_at))).label("oldest"),
+            )
+            .select_from(_both())
+            .where(columns.tenant_id == tenant_id)
+            .group_by(columns.standing, columns.lane, columns.why)
+        )
+        return _stats(connection(tx).execute(counted).mappings().all())
+
+    def put_pause(self, tx: Tx, pause: dispatch.Pause) -> None:
+        values = {
+            "tenant_id": pause.tenant_id,
+            "scope": pause.scope.value,
+            "subject": pause.subject,
+            "reason": pause.reason,
+            "actor": pause.actor,
+            "at": pause.at,
+        }
+        offered = upsert(tx, pauses).values(**values)
+        facts = {name: offered.excluded[name] for name in ("reason", "actor", "at")}
+        connection(tx).execute(
+            offered.on_conflict_do_update(index_elements=["tenant_id", "scope", "subject"], set_=facts)
+        )
+
+    def drop_pause(self, tx: Tx, pause: dispatch.Pause) -> None:
+        key = (
+            pauses.c.tenant_id == pause.tenant_id,
+            pauses.c.scope == pause.scope.value,
+            pauses.c.subject == pause.subject,
+        )
+        connection(tx).execute(delete(pauses).where(*key))
+
+    def list_pauses(self, tx: Tx, tenant_id: str) -> Sequence[dispatch.Pause]:
+        chosen = (
+            select(pauses)
+            .where(pauses.c.tenant_id == tenant_id)
+            .order_by(pauses.c.at, pauses.c.scope, pauses.c.subject)
+        )
+        return [_pause(record) for record in connection(tx).execute(chosen).mappings()]
+
+    def list_released(self, tx: Tx, *, limit: int) -> Sequence[tuple[str, str]]:
+        there = literal(dispatch.PAUSED) + pauses.c.scope + literal(":") + pauses.c.subject
+        still = select(pauses.c.subject).where(pauses.c.tenant_id == table.c.tenant_id, there == table.c.why).exists()
+        chosen = (
+            select(table.c.tenant_id, table.c.why)
+            .where(NOT_DUE, table.c.standing == _PARKED, table.c.why.startswith(dispatch.PAUSED), ~still)
+            .distinct()
+            .limit(limit)
+        )
+        return [(row.tenant_id, row.why) for row in connection(tx).execute(chosen)]
+
+    def drop(self, tx: Tx, tenant_id: str, run_id: str) -> None:
+        connection(tx).execute(delete(table).where(*_of(tenant_id, run_id)))
+
+
+def _both() -> FromClause:
+    return table.join(runs, runs.c.run_id == table.c.run_id)
+
+
+def _waiting() -> Select[Any]:
+    return select(table, runs.c.state, runs.c.error, runs.c.attempt_count).select_from(_both())
+
+
+def _of(tenant_id: str, run_id: str) -> tuple[Any, Any]:
+    return table.c.run_id == run_id, table.c.tenant_id == tenant_id
+
+
+def _row(due: dispatch.Due) -> dict[str, Any]:
+    return {
+        "run_id": due.run_id,
+        "tenant_id": due.tenant_id,
+        "lane": due.lane,
+        "capability": due.capability,
+        "connection_id": due.connection_id,
+        "rank": due.rank,
+        "priority": int(due.priority),
+        "due_at": due.due_at,
+        "number": due.number,
+        "tries": due.tries,
+        "crashes": due.crashes,
+        "retry": rows.pack(due.retry.to_json()),
+        "standing": due.standing.value,
+        "why": due.why,
+        "deadline_at": due.deadline_at,
+        "submitted_at": due.submitted_at,
+    }
+
+
+def _due(record: rows.Record) -> dispatch.Due:
+    values: dict[str, Any] = {
+        **record,
+        "priority": dispatch.Priority(record["priority"]),
+        "retry": dispatch.RetryPolicy(**rows.unpack(record["retry"])),
+        "standing": dispatch.Standing(record["standing"]),
+    }
+    return dispatch.Due(**values)
+
+
+def _pause(record: rows.Record) -> dispatch.Pause:
+    values: dict[str, Any] = {**record, "scope": dispatch.Scope(record["scope"])}
+    return dispatch.Pause(**values)
+
+
+def _told(record: RowMapping) -> dispatch.Waiting:
+    own = {column.name: record[column.name] for column in table.columns}
+    return dispatch.Waiting(
+        due=_due(own),
+        state=domain.State(record["state"]),
+        error=rows.read_optional(record["error"]),
+        attempt_count=record["attempt_count"],
+    )
+
+
+def _stats(found: Sequence[RowMapping]) -> dispatch.Stats:
+    due = [row for row in found if row["standing"] == dispatch.Standing.DUE.value]
+    lanes, parked, dead = Counter[str](), Counter[str](), Counter[str]()
+    for row in found:
+        if row["standing"] == dispatch.Standing.DEAD.value:
+            dead[row["why"] or ""] += row["all"]
+            continue
+        lanes[row["lane"]] += row["all"]
+        if row["standing"] == _PARKED:
+            parked[row["why"] or ""] += row["all"]
+    oldest = min((row["oldest"] for row in due if row["oldest"] is not None), default=None)
+    return dispatch.Stats(
+        due=sum(row["all"] for row in due),
+        overdue=sum(row["overdue"] for row in due),
+        running=sum(row["running"] for row in due),
+        oldest_due_at=oldest,
+        parked=parked,
+        dead=dead,
+        lanes=lanes,
+    )

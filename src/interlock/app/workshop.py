@@ -1,0 +1,71 @@
+"""What workers work with: the queue of the store, what is due, and who carries out what."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from interlock import dispatch, runs
+from interlock.adapters import handlers as hosts
+from interlock.adapters import queues, sql
+from interlock.app.late import LateQueue
+from interlock.app.settings import Settings
+from interlock.kernel import Clock, IdSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """Work that is done later, in this process or another."""
+
+    queue: dispatch.Queue
+    tasks: runs.Tasks
+    docket: dispatch.Docket
+    intake: dispatch.Dispatch
+    claiming: dispatch.Claiming
+    resuming: runs.Resuming
+    letters: dispatch.Letters
+    pausing: dispatch.Pausing
+    sweeping: dispatch.Sweeping
+
+    def worker(self, wiring: runs.Wiring, doors: runs.Doors, handlers: dispatch.Handlers) -> dispatch.Worker:
+        """A worker of this process, with these handlers."""
+        called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
+        handled = dispatch.HandlerExecutor(self.claiming, wiring, self.tasks, self.docket, handlers, doors)
+        return dispatch.Worker(self.queue, [called, handled], beside=[self.sweeping.keep, handled.watch])
+
+
+def open_docket(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> dispatch.Docket:
+    """The list of what is due, with the store's queue."""
+
+    def make() -> dispatch.Queue:
+        return queues.make_queue(settings.store_url, store, sql.connection, clock=clock, ids=ids)
+
+    return dispatch.Docket(store, sql.DispatchRecords(), LateQueue(make), clock)
+
+
+def furnish(
+    settings: Settings,
+    wiring: runs.Wiring,
+    reading: runs.Reading,
+    execution: runs.Execution,
+    invoker: runs.Invoker,
+    docket: dispatch.Docket,
+) -> Workshop:
+    """Put it together."""
+    tasks, records = runs.Tasks(wiring), sql.DispatchRecords()
+    pausing = dispatch.Pausing(wiring.store, records, docket, wiring.clock)
+    return Workshop(
+        queue=docket.queue,
+        tasks=tasks,
+        docket=docket,
+        intake=dispatch.Dispatch(wiring, reading, invoker, tasks, docket, environment=settings.environment),
+        claiming=dispatch.Claiming(wiring, records, docket, tasks),
+        resuming=runs.Resuming(wiring, reading, execution),
+        letters=dispatch.Letters(wiring, reading, records, docket),
+        pausing=pausing,
+        sweeping=dispatch.Sweeping(wiring, records, docket.queue, pausing),
+    )
+
+
+def collect_handlers(settings: Settings, functions: Iterable[Callable[..., Any]] = ()) -> dispatch.Handlers:
+    """Those of the modules that the settings name, and these. Raises ModuleNotLoaded, InvalidHandlers."""
+    return dispatch.Handlers(functions, modules=hosts.load_modules(settings.app.modules, folder=settings.folder))

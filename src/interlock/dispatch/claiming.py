@@ -1,0 +1,68 @@
+"""What a job comes to when a worker gets it: work to begin, or nothing to do."""
+
+from typing import Final, NamedTuple
+
+from interlock import runs
+from interlock.dispatch import sequel
+from interlock.dispatch.docket import Docket
+from interlock.dispatch.model import Due, Standing
+from interlock.dispatch.pausing import Pause, find_pause
+from interlock.dispatch.queue import Job
+from interlock.dispatch.records import Records
+from interlock.kernel import Retry, Tx
+
+READY: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED})
+"""States of a run in which its next attempt may begin."""
+
+
+class Claim(NamedTuple):
+    """Work that may be begun. It is this worker's once the run's next attempt is committed."""
+
+    due: Due
+    run: runs.Run
+
+
+class Claiming:
+    """Judges jobs."""
+
+    def __init__(self, wiring: runs.Wiring, records: Records, docket: Docket, tasks: runs.Tasks) -> None:
+        self._wiring = wiring
+        self._records = records
+        self._docket = docket
+        self._tasks = tasks
+
+    async def claim(self, job: Job) -> Claim | None:
+        """The work of a job, if that is the hand-over that counts, and the work may be begun now. Raises StoreError."""
+        claim, pause = await self._wiring.store.read(lambda tx: self._look(tx, job))
+        if claim is not None and pause is not None:
+            due = claim.due
+            await self._wiring.store.write(lambda tx: self._docket.park(tx, due, why=pause.why))
+            return None
+        if claim is not None and sequel.is_over(claim.due, self._wiring.clock.now()):
+            await self._bury(claim)
+            return None
+        return claim
+
+    def _look(self, tx: Tx, job: Job) -> tuple[Claim | None, Pause | None]:
+        due = self._records.find(tx, job.tenant_id, job.work_id)
+        if due is None or due.number != job.number or due.standing is not Standing.DUE:
+            return None, None
+        run = self._wiring.ledger.find_run(tx, job.tenant_id, job.work_id)
+        if run is None or run.state not in READY:
+            return None, None
+        return Claim(due, run), find_pause(self._records.list_pauses(tx, job.tenant_id), due)
+
+    async def _bury(self, claim: Claim) -> None:
+        due, run = claim
+        late = runs.DeadlinePassed(
+            f"{due.capability} was to be begun by {due.deadline_at}, and no worker came to it",
+            retry=Retry.NEVER,
+            next_step="`interlock runs replay RUN` does it all the same, without a deadline.",
+            run_id=due.run_id,
+        )
+        try:
+            await self._tasks.close(
+                run, runs.State.DEAD, late, beside=lambda tx: self._docket.bury(tx, due, why=late.code)
+            )
+        except runs.StaleRun:
+            return  # another hand was first

@@ -1,0 +1,177 @@
+"""The list of what is due: a row per run that workers carry out, and its job in the queue, always in one transaction."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from interlock import runs
+from interlock.dispatch import sequel
+from interlock.dispatch.errors import Poison
+from interlock.dispatch.model import Due, Priority, RetryPolicy, Standing
+from interlock.dispatch.queue import Queue
+from interlock.dispatch.records import Records
+from interlock.kernel import Clock, Store, Tx, to_micros
+
+STEP_MS = 50
+"""How much each piece of a tenant's work moves that tenant's clock: a tenant with thousands that are due lets others pass."""
+
+MOST_AHEAD_MS = 600_000
+"""How far a tenant's clock may run ahead of the time: so long a burst is held against it."""
+
+PRIORITY_MS = 60_000
+"""By how much a priority goes before the next lower one."""
+
+MOST_CRASHES = 3
+"""Work that has taken so many processes with it is given to no other."""
+
+
+class Ranks:
+    """What goes first: a clock for each tenant and priority, in milliseconds, that each piece of work moves on."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, Priority], int] = {}
+
+    def next(self, tenant_id: str, priority: Priority, due_at: datetime) -> int:
+        """The rank of one more piece of work."""
+        at, key = to_micros(due_at) // 1000, (tenant_id, priority)
+        clock = min(max(at, self._last.get(key, 0) + STEP_MS), at + MOST_AHEAD_MS)
+        if len(self._last) > 10_000:
+            self._last = {each: last for each, last in self._last.items() if last > at}
+        self._last[key] = clock
+        return clock - (priority - Priority.NORMAL) * PRIORITY_MS
+
+
+class Docket:
+    """Enters work, has it handed over again, and strikes it off. It is `runs.Handed`: what becomes of a run by another hand
+    than a worker's, it hears in the same transaction."""
+
+    def __init__(self, store: Store, records: Records, queue: Queue, clock: Clock) -> None:
+        self._store = store
+        self._records = records
+        self.queue = queue
+        """Where it puts jobs."""
+        self._clock = clock
+        self._ranks = Ranks()
+
+    def enter(
+        self,
+        tx: Tx,
+        run: runs.Run,
+        *,
+        lane: str,
+        retry: RetryPolicy,
+        priority: Priority = Priority.NORMAL,
+        due_at: datetime | None = None,
+        deadline_at: datetime | None = None,
+        parked: str | None = None,
+    ) -> Due:
+        """A run that was admitted for workers; with `parked`, why it waits for more than its moment."""
+        at = due_at or run.created_at
+        due = Due(
+            run_id=run.run_id,
+            tenant_id=run.tenant_id,
+            lane=lane,
+            capability=run.capability,
+            connection_id=run.connection_id,
+            rank=self._ranks.next(run.tenant_id, priority, at),
+            priority=priority,
+            due_at=at,
+            number=1,
+            tries=0,
+            crashes=0,
+            retry=retry,
+            standing=Standing.DUE if parked is None else Standing.PARKED,
+            why=parked,
+            deadline_at=deadline_at,
+            submitted_at=run.created_at,
+        )
+        self._records.add(tx, due)
+        if parked is None:
+            self.queue.put(tx, [due.job])
+        return due
+
+    def again(self, tx: Tx, due: Due, *, due_at: datetime, why: str | None) -> Due:
+        """Have it handed over once more, under the next number. `due` carries the counts that hold from now on."""
+        following = replace(
+            due,
+            number=due.number + 1,
+            due_at=due_at,
+            rank=self._ranks.next(due.tenant_id, due.priority, due_at),
+            standing=Standing.DUE,
+            why=why,
+        )
+        self._records.save(tx, following)
+        self.queue.put(tx, [following.job])
+        return following
+
+    def park(self, tx: Tx, due: Due, *, why: str) -> None:
+        """It waits for more than its moment; whoever has it go on calls `again`."""
+        self._records.save(tx, replace(due, standing=Standing.PARKED, why=why))
+
+    def bury(self, tx: Tx, due: Due, *, why: str) -> None:
+        """It is a dead letter."""
+        self._records.save(tx, replace(due, standing=Standing.DEAD, why=why))
+
+    def follow(self, tx: Tx, following: sequel.Sequel) -> None:
+        """What was decided after an attempt that failed."""
+        due = following.due
+        if following.due_at is not None:
+            self.again(tx, due, due_at=following.due_at, why=following.why)
+        elif following.state is runs.State.DEAD:
+            self.bury(tx, due, why=following.why)
+        else:
+            self.strike(tx, due.tenant_id, due.run_id)
+
+    def strike(self, tx: Tx, tenant_id: str, run_id: str) -> None:
+        """It is over."""
+        self._records.drop(tx, tenant_id, run_id)
+
+    # -- runs.Handed
+
+    def knows(self, tx: Tx, run: runs.Run) -> bool:
+        return self._records.find(tx, run.tenant_id, run.run_id) is not None
+
+    def moved(self, tx: Tx, run: runs.Run, state: runs.State, reason: str | None) -> None:
+        due = self._records.find(tx, run.tenant_id, run.run_id)
+        if due is None:
+            return
+        self.queue.withdraw(tx, [due.run_id])
+        match state:
+            case runs.State.DEAD:
+                self.bury(tx, due, why=reason or state.value)
+            case runs.State.WAITING | runs.State.HELD:
+                self.park(tx, due, why=state.value)
+            case _:
+                self.strike(tx, due.tenant_id, due.run_id)
+
+    def released(self, tx: Tx, run: runs.Run) -> None:
+        due = self._records.find(tx, run.tenant_id, run.run_id)
+        if due is not None:
+            self.again(tx, due, due_at=max(due.due_at, self._clock.now()), why=None)
+
+    async def take_over(self, lost: runs.Lost) -> bool:
+        run = lost.run
+        due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
+        if due is None:
+            return False
+        due = replace(due, crashes=due.crashes + 1)
+        if lost.stop:
+            await lost.end(runs.State.CANCELLED, beside=lambda tx: self.strike(tx, due.tenant_id, due.run_id))
+        elif due.crashes >= MOST_CRASHES:
+            await self._give_up(lost, due)
+        else:
+            at = self._clock.now()
+            await lost.end(
+                runs.State.RETRY_SCHEDULED, beside=lambda tx: self.again(tx, due, due_at=at, why=lost.error.code)
+            )
+        return True
+
+    async def _give_up(self, lost: runs.Lost, due: Due) -> None:
+        error = Poison(
+            f"{due.crashes} processes died while they were at {due.capability}",
+            run_id=due.run_id,
+            details={"crashes": due.crashes, "effect": "unknown" if lost.doubtful else "none"},
+        )
+        if lost.doubtful:
+            await lost.end(runs.State.WAITING, error, beside=lambda tx: self.park(tx, due, why=error.code))
+        else:
+            await lost.end(runs.State.DEAD, error, beside=lambda tx: self.bury(tx, due, why=error.code))

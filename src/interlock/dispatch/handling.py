@@ -1,0 +1,238 @@
+"""Carries out what handlers are to do."""
+
+import logging
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from interlock import runs
+from interlock.dispatch import sequel
+from interlock.dispatch.claiming import Claiming
+from interlock.dispatch.context import BlockingContext, Context
+from interlock.dispatch.docket import Docket
+from interlock.dispatch.errors import HandlerOutputInvalid, HandlerRaised, HandlerTimedOut, WorkerStopped
+from interlock.dispatch.handlers import Event, Handler, Handlers
+from interlock.dispatch.model import Due
+from interlock.dispatch.queue import Job
+from interlock.kernel import (
+    JSON,
+    Backoff,
+    InterlockError,
+    Retry,
+    StoreError,
+    Tx,
+    canonical,
+    check_json,
+    is_interruption,
+)
+
+_log = logging.getLogger(__name__)
+
+THREADS: Final = 64
+"""How many handlers run on threads side by side. One that ignores its end keeps its thread."""
+
+FRAMES: Final = 10
+"""How much of where an exception came from is kept."""
+
+WATCH_SECONDS: Final = 1.0
+"""How soon a handler that is at work hears that somebody cancels it."""
+
+STORE_BACKOFF: Final = Backoff(base=0.1, cap=2.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """What came of a call: its output, or what went wrong."""
+
+    output: bytes | None = None
+    error: InterlockError | None = None
+    cancelled: bool = False
+
+
+class HandlerExecutor:
+    """The `Executor` of all handlers of this process."""
+
+    def __init__(
+        self,
+        claiming: Claiming,
+        wiring: runs.Wiring,
+        tasks: runs.Tasks,
+        docket: Docket,
+        handlers: Handlers,
+        doors: runs.Doors,
+    ) -> None:
+        self._claiming = claiming
+        self._wiring = wiring
+        self._tasks = tasks
+        self._docket = docket
+        self._handlers = handlers
+        self._doors = doors
+        self._threads = anyio.CapacityLimiter(THREADS)
+        self._at_work: dict[str, Context] = {}
+
+    @property
+    def lanes(self) -> frozenset[str]:
+        """A lane for each handler."""
+        return self._handlers.lanes
+
+    async def execute(self, job: Job) -> None:
+        """One attempt, if the job is the hand-over that counts. Raises StoreError."""
+        claimed = await self._claiming.claim(job)
+        if claimed is None:
+            return
+        due, run = claimed
+        handler = self._handlers.find(run.capability.partition(".")[2])
+        assert handler is not None
+        with self._wiring.ownership.working(run.run_id):
+            try:
+                working = await self._tasks.begin(run)
+            except runs.StaleRun:
+                return  # another worker, or a person, was first
+            await self._carry_out(handler, due, working)
+
+    async def _carry_out(self, handler: Handler, due: Due, working: runs.Working) -> None:
+        context = Context(working, self._doors, self._wiring.ownership)
+        self._at_work[due.run_id] = context
+        try:
+            end = await self._call(handler, _event(handler, due, working), context)
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await self._end(due, working, _End(error=WorkerStopped("the worker was stopped")))
+            raise
+        finally:
+            context.stop()
+            del self._at_work[due.run_id]
+        with anyio.CancelScope(shield=True):
+            await self._end(due, working, end)
+
+    async def _call(self, handler: Handler, event: Event, context: Context) -> _End:
+        try:
+            with anyio.move_on_after(handler.timeout) as context.scope:
+                output = await self._run(handler, event, context)
+                return _End(output=_kept(handler, output))
+            if context.cancelled:
+                return _cancelled(context)
+            return _End(error=HandlerTimedOut(f"the handler {handler.name} took longer than {handler.timeout:.0f} s"))
+        except InterlockError as error:
+            return _cancelled(context) if context.cancelled else _End(error=error)
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            return _End(error=_raised(handler, error))
+
+    async def _run(self, handler: Handler, event: Event, context: Context) -> JSON:
+        if handler.is_async:
+            return await handler.function(event, context)
+        call = partial(handler.function, event, BlockingContext(context))
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+
+    async def watch(self) -> None:
+        """See for ever whether somebody wants a handler to stop that is at work here."""
+        wiring = self._wiring
+        while True:
+            try:
+                if at_work := frozenset(self._at_work):
+                    for run_id in await wiring.store.read(
+                        lambda tx, ids=at_work: wiring.ledger.find_cancelled(tx, ids)
+                    ):
+                        if (context := self._at_work.get(run_id)) is not None:
+                            context.stop()
+            except StoreError as error:
+                _log.info("whether somebody cancels is seen later: %s", error)
+            await wiring.clock.sleep(WATCH_SECONDS)
+
+    async def _end(self, due: Due, working: runs.Working, end: _End) -> None:
+        """Record it. A store that fails is asked again for as long as this process has its hold: what the handler did must not
+        count as lost because the database was away."""
+        failures = 0
+        while True:
+            try:
+                await self._record(due, working, end)
+            except runs.StaleRun as stale:
+                # It was recorded by the try before, whose answer was lost, or is no longer this worker's.
+                _log.info("%s", stale)
+                return
+            except StoreError as error:
+                failures += 1
+                if error.retry is Retry.NEVER or self._wiring.ownership.may_send(working.attempt.owner_id) <= 0:
+                    _log.warning("%s is left to recovery: %s", working.attempt.run_id, error)
+                    return
+                await self._wiring.clock.sleep(STORE_BACKOFF.delay(failures, at_least=0.05))
+            else:
+                return
+
+    async def _record(self, due: Due, working: runs.Working, end: _End) -> None:
+        docket, error = self._docket, end.error
+        if error is None:
+            done = runs.TaskEnd(
+                state=runs.State.COMPLETED, attempt_state=runs.AttemptState.COMPLETED, output=end.output
+            )
+            await self._tasks.end(working, done, beside=lambda tx: docket.strike(tx, due.tenant_id, due.run_id))
+            return
+        error.run_id = error.run_id or due.run_id
+        following = sequel.after(due, error, now=self._wiring.clock.now(), cancelled=end.cancelled)
+
+        def beside(tx: Tx) -> None:
+            docket.follow(tx, following)
+
+        await self._tasks.end(
+            working,
+            runs.TaskEnd(
+                state=following.state,
+                attempt_state=runs.AttemptState.CANCELLED if end.cancelled else runs.AttemptState.FAILED,
+                reason=following.reason,
+                error=error.to_json(),
+                told=[sequel.told(following)],
+            ),
+            beside=beside,
+        )
+
+
+def _cancelled(context: Context) -> _End:
+    return _End(
+        error=runs.RunCancelled(f"{context.run_id} was cancelled while it was at work", run_id=context.run_id),
+        cancelled=True,
+    )
+
+
+def _event(handler: Handler, due: Due, working: runs.Working) -> Event:
+    run = working.journal.run
+    return Event(
+        handler=handler.name,
+        payload=runs.input_of(run),
+        origin=run.origin,
+        tenant_id=run.tenant_id,
+        connection_id=run.connection_id,
+        trace_id=run.trace_id,
+        submitted_at=due.submitted_at,
+    )
+
+
+def _kept(handler: Handler, output: JSON) -> bytes | None:
+    """What is kept of what it returned. Raises HandlerOutputInvalid."""
+    if output is None:
+        return None
+    try:
+        check_json(output, limits=runs.TASK_LIMITS, what="output")
+        return canonical(output)
+    except (InterlockError, ValueError, TypeError) as error:
+        raise HandlerOutputInvalid(f"the handler {handler.name} returned what cannot be kept: {error}") from error
+
+
+def _raised(handler: Handler, error: BaseException) -> HandlerRaised:
+    """What a handler's own exception becomes: its text, and the places it came by, without any values."""
+    kind = type(error).__name__
+    return HandlerRaised(
+        f"the handler {handler.name} raised {kind}: {str(error)[:500]}",
+        details={"exception": kind, "at": list(_places(traceback.extract_tb(error.__traceback__)))},
+    )
+
+
+def _places(frames: Iterable[traceback.FrameSummary]) -> Iterable[str]:
+    ours = [frame for frame in frames if "interlock/dispatch/" not in frame.filename]
+    return (f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in ours[-FRAMES:])

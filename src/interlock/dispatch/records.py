@@ -1,0 +1,64 @@
+"""The port to where due work is kept. Synchronous, in the caller's transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from interlock.dispatch.model import Due, DueFilter, Pause, Stats, Waiting
+from interlock.kernel import Tx
+
+
+class Records(Protocol):
+    """Due work, one row a run, from its admission to its end; and pauses."""
+
+    def add(self, tx: Tx, due: Due) -> None:
+        """A new row."""
+        ...
+
+    def save(self, tx: Tx, due: Due) -> None:
+        """The row as it is from now on; nothing if it is gone."""
+        ...
+
+    def find(self, tx: Tx, tenant_id: str, run_id: str) -> Due | None:
+        """The row of a run, if workers have to do with it."""
+        ...
+
+    def drop(self, tx: Tx, tenant_id: str, run_id: str) -> None:
+        """Remove the row, if it is there."""
+        ...
+
+    def list_due(self, tx: Tx, *, before: datetime, after: Due | None = None, limit: int = 500) -> Sequence[Due]:
+        """What was due by that moment and waits to be begun, of every tenant, the longest due first; go on after the last."""
+        ...
+
+    def list_parked(self, tx: Tx, tenant_id: str, why: str, *, limit: int) -> Sequence[Due]:
+        """What waits for that reason, the oldest first."""
+        ...
+
+    def list_waiting(self, tx: Tx, query: DueFilter) -> Sequence[Waiting]:
+        """Work of one standing: what is due by its moment, else newest first."""
+        ...
+
+    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str) -> Waiting | None:
+        """The work of a run, if workers have to do with it."""
+        ...
+
+    def count(self, tx: Tx, tenant_id: str, now: datetime) -> Stats:
+        """How much there is to do."""
+        ...
+
+    def put_pause(self, tx: Tx, pause: Pause) -> None:
+        """Write it, instead of one about the same."""
+        ...
+
+    def drop_pause(self, tx: Tx, pause: Pause) -> None:
+        """Remove it, if it is there."""
+        ...
+
+    def list_pauses(self, tx: Tx, tenant_id: str) -> Sequence[Pause]:
+        """All pauses of a tenant, the oldest first."""
+        ...
+
+    def list_released(self, tx: Tx, *, limit: int) -> Sequence[tuple[str, str]]:
+        """Tenant and reason of work that waits for pauses which are over."""
+        ...

@@ -1,0 +1,90 @@
+"""What follows an attempt that failed: another one, a dead letter, or a person's look. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from interlock import runs
+from interlock.dispatch.errors import WorkerStopped
+from interlock.dispatch.model import Due
+from interlock.kernel import JSON, InterlockError, Retry, to_rfc3339
+
+EXHAUSTED: Final = "exhausted"
+"""Why work is a dead letter that was tried as often as it may be."""
+
+DEADLINE_PASSED: Final = runs.DeadlinePassed.code
+
+BACKOFF: Final = "backoff"
+"""Why work waits that failed."""
+
+PAUSED_BY_SERVICE: Final = "paused_by_service"
+"""Why work waits whose service named a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequel:
+    """Where a run goes. `due_at` is set if it is handed out again; `due` has the counts from then on."""
+
+    state: runs.State
+    reason: str
+    due: Due
+    due_at: datetime | None = None
+    why: str
+
+
+def after(
+    due: Due,
+    error: InterlockError,
+    *,
+    now: datetime,
+    cancelled: bool = False,
+    uniform: Callable[[float, float], float] | None = None,
+) -> Sequel:
+    """What follows this error, of an attempt that changed nothing that a further one would do again; `cancelled`: somebody has
+    stopped it.
+
+    A service that names a time takes no try: it asks for a pause, and says nothing against the work.
+    """
+    if cancelled:
+        return Sequel(state=runs.State.CANCELLED, reason=error.code, due=due, why=error.code)
+    if isinstance(error, WorkerStopped):
+        return _again(due, error, now, 0.0, why=error.code)
+    if error.retry is not Retry.LATER:
+        return _dead(due, error.code)
+    wait = due.retry.backoff.delay if uniform is None else partial(due.retry.backoff.delay, uniform=uniform)
+    if error.retry_after is not None:
+        delay = wait(1, at_least=error.retry_after)
+        return _again(due, error, now, delay, why=PAUSED_BY_SERVICE)
+    tried = replace(due, tries=due.tries + 1)
+    if tried.tries >= due.retry.max_attempts:
+        return _dead(tried, EXHAUSTED)
+    return _again(tried, error, now, wait(tried.tries), why=BACKOFF)
+
+
+def told(following: Sequel) -> tuple[str, dict[str, JSON]]:
+    """The event that says what follows, and when."""
+    due, at = following.due, following.due_at
+    return "dispatch.decided", {
+        "why": following.why,
+        "due_at": None if at is None else to_rfc3339(at),
+        "tries": due.tries,
+        "max_attempts": due.retry.max_attempts,
+    }
+
+
+def is_over(due: Due, now: datetime) -> bool:
+    """Whether the time has passed in which the work was to be begun."""
+    return due.deadline_at is not None and now >= due.deadline_at
+
+
+def _again(due: Due, error: InterlockError, now: datetime, delay: float, *, why: str) -> Sequel:
+    at = now + timedelta(seconds=delay)
+    if is_over(due, at):
+        return _dead(due, DEADLINE_PASSED)
+    return Sequel(state=runs.State.RETRY_SCHEDULED, reason=error.code, due=due, due_at=at, why=why)
+
+
+def _dead(due: Due, reason: str) -> Sequel:
+    return Sequel(state=runs.State.DEAD, reason=reason, due=due, why=reason)

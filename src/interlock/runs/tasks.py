@@ -1,0 +1,275 @@
+"""Runs of work that is no capability, such as a program's own handler of events: admitted, begun and ended.
+
+What carries them out is no concern of this room. What a task does to the outside is done by runs of its own, whose parent
+it is; so a task has neither a lease nor sends.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import cast
+
+from interlock import policy
+from interlock.kernel import (
+    JSON,
+    Caller,
+    InterlockError,
+    JsonLimits,
+    Tx,
+    canonical,
+    check_json,
+    digest_bytes,
+    read_json,
+)
+from interlock.runs import chain, drawing, entries, keeping, rebuilding
+from interlock.runs.entries import Entry
+from interlock.runs.errors import IdempotencyConflict
+from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.ledger import Admitted, AttemptEnd
+from interlock.runs.model import Artifact, Attempt, AttemptState, Decision, Kind, Origin, Run, State
+from interlock.runs.request import Request
+from interlock.runs.wiring import Wiring
+
+TASK_LIMITS = JsonLimits()
+"""How large and how deep an input may be, and an output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What is to be done. `name` stands where other runs have their capability, as `handler.incident`; rules that name it,
+    and no others, keep it from being done."""
+
+    name: str
+    kind: Kind
+    input: Mapping[str, JSON]
+    origin: Origin = Origin.CALL
+    connection_id: str | None = None
+    environment: str = "dev"
+    idempotency_key: str | None = None
+    trace_id: str | None = None
+    parent_run_id: str | None = None
+    deadline_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Working:
+    """An attempt at a task, and the pen of its run."""
+
+    journal: Journal
+    attempt: Attempt
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnd:
+    """How an attempt at a task ended and where that takes the run. `output` is kept of one that is completed."""
+
+    state: State
+    attempt_state: AttemptState
+    reason: str | None = None
+    error: JSON = None
+    output: bytes | None = None
+    told: Sequence[Entry] = field(default=())
+
+
+class Tasks:
+    """Admits tasks, begins attempts at them, and ends these."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._rules = _rules_for_tasks(wiring.policy)
+
+    def admit_in(self, tx: Tx, caller: Caller, task: Task, *, state: State = State.QUEUED) -> tuple[Admitted, Run]:
+        """A run of the task in the caller's transaction, in that state unless policy denies or sheds it; or the run that
+        holds its idempotency key. Raises InvalidJson, RequestError, and IdempotencyConflict for another task's key."""
+        wiring, at = self._wiring, self._wiring.clock.now()
+        check_json(dict(task.input), limits=TASK_LIMITS, what="input")
+        text = canonical(dict(task.input))
+        run_id = wiring.ids.new("run")
+        accepted = _new_run(caller, task, run_id=run_id, text=text, at=at)
+        facts = self._facts(caller, task)
+        verdict = self._rules.decide(facts)
+        if verdict.effect is policy.Effect.ALLOW:
+            moved = accepted.moved(state=state)
+        else:
+            refused = State.SHED if verdict.effect is policy.Effect.SHED else State.DENIED
+            moved = accepted.moved(state=refused, reason=drawing.leading(verdict, verdict.effect), finished_at=at)
+        decided = self._decision(run_id, caller, task, verdict, facts, at)
+        admission = drawing.admitted(moved, [entries.run_moved(moved)], decided, signer=wiring.signer, ids=wiring.ids)
+        answer = wiring.ledger.admit_in(tx, admission)
+        if answer.fresh:
+            return answer, admission.run
+        return answer, self._holder(tx, moved, answer.run_id)
+
+    def _holder(self, tx: Tx, offered: Run, run_id: str) -> Run:
+        """The run that has the key. Raises IdempotencyConflict unless it is about the same."""
+        found = self._wiring.ledger.find_run(tx, offered.tenant_id, run_id)
+        assert found is not None
+        different = [
+            name for name in ("actor", "input_digest", "environment") if getattr(found, name) != getattr(offered, name)
+        ]
+        if different:
+            what = different[0].removesuffix("_digest")
+            raise IdempotencyConflict(
+                f"the idempotency key {offered.idempotency_key!r} of {offered.capability} belongs to {run_id}, which has "
+                f"another {what}",
+                run_id=run_id,
+            )
+        return found
+
+    def _facts(self, caller: Caller, task: Task) -> policy.Facts:
+        return policy.Facts(
+            capability_id=task.name,
+            connector_id=task.name.partition(".")[0],
+            effect="execute",
+            runtime_class="direct",
+            tenant_id=caller.tenant_id,
+            actor=caller.actor,
+            roles=caller.roles,
+            environment=task.environment,
+            origin=task.origin.value,
+            pressure=self._wiring.pressure.readings(),
+        )
+
+    def _decision(
+        self, run_id: str, caller: Caller, task: Task, verdict: policy.Decision, facts: policy.Facts, at: datetime
+    ) -> Decision:
+        asked = Request(capability=task.name, input=task.input, timeout=timedelta(seconds=1))
+        return Decision(
+            decision_id=self._wiring.ids.new("dec"),
+            run_id=run_id,
+            tenant_id=caller.tenant_id,
+            number=1,
+            effect=verdict.effect.value,
+            reasons=verdict.reasons_json(),
+            facts_json=canonical({**facts.to_json(), "request": rebuilding.kept(asked)}).decode(),
+            policy_digest=self._wiring.policy.digest,
+            at=at,
+        )
+
+    async def begin(self, run: Run) -> Working:
+        """Begin the next attempt at a run that is due, under a fence of its own. Raises StaleRun if another hand was
+        first, and StoreError."""
+        wiring, at = self._wiring, self._wiring.clock.now()
+        await wiring.ownership.begin()
+        attempt = Attempt(
+            attempt_id=wiring.ids.new("att"),
+            run_id=run.run_id,
+            tenant_id=run.tenant_id,
+            number=run.attempt_count + 1,
+            state=AttemptState.RUNNING,
+            owner_id=wiring.ownership.owner_id,
+            fence=run.fence + 1,
+            lease_id=None,
+            started_at=at,
+            finished_at=None,
+            error=None,
+        )
+        journal = wiring.journal(run)
+        await journal.write(
+            [entries.attempt_started(attempt)],
+            at=at,
+            move=Move(state=State.RUNNING, fence=run.fence + 1),
+            records=Records(attempt=attempt),
+        )
+        return Working(journal=journal, attempt=attempt, caller=await self._caller(run))
+
+    async def _caller(self, run: Run) -> Caller:
+        """Who asked for the run, with the roles that they had then."""
+        decided = await self._wiring.store.read(
+            lambda tx: self._wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id)
+        )
+        return rebuilding.asked(run, decided[0])[0]
+
+    async def close(
+        self, run: Run, state: State, error: InterlockError, *, beside: Callable[[Tx], object] | None = None
+    ) -> Run:
+        """Take a run that nobody is at to that state, for that error. Raises StaleRun, StoreError."""
+        journal = self._wiring.journal(run)
+        move = Move(state=state, reason=error.code, error=error.to_json())
+        await journal.write([], at=self._wiring.clock.now(), move=move, beside=beside)
+        return journal.run
+
+    async def end(self, working: Working, end: TaskEnd, *, beside: Callable[[Tx], object] | None = None) -> Run:
+        """Commit the attempt's end, and with it what `beside` writes in the same transaction. Raises StaleRun, StoreError."""
+        wiring, attempt = self._wiring, working.attempt
+        artifacts: tuple[Artifact, ...] = ()
+        if end.output is not None:
+            artifacts = (await keeping.kept(wiring, attempt, "output", end.output),)
+        at = artifacts[0].created_at if artifacts else wiring.clock.now()
+        ended = AttemptEnd(attempt_id=attempt.attempt_id, state=end.attempt_state, finished_at=at, error=end.error)
+        await working.journal.write(
+            [*end.told, *map(entries.artifact_recorded, artifacts), entries.attempt_ended(ended)],
+            at=at,
+            move=Move(state=end.state, reason=end.reason, error=end.error),
+            records=Records(attempt_end=ended, artifacts=artifacts),
+            beside=beside,
+        )
+        return working.journal.run
+
+
+def _new_run(caller: Caller, task: Task, *, run_id: str, text: bytes, at: datetime) -> Run:
+    # Raises RequestError for texts that are no names.
+    Request(
+        capability=task.name,
+        input={},
+        connection=task.connection_id,
+        environment=task.environment,
+        trace_id=task.trace_id,
+        idempotency_key=task.idempotency_key,
+        parent_run_id=task.parent_run_id,
+    )
+    return Run(
+        run_id=run_id,
+        tenant_id=caller.tenant_id,
+        kind=task.kind,
+        origin=task.origin,
+        parent_run_id=task.parent_run_id,
+        capability=task.name,
+        connector_id=None,
+        connector_version=None,
+        manifest_digest=None,
+        connection_id=task.connection_id,
+        actor=caller.actor,
+        environment=task.environment,
+        trace_id=task.trace_id or run_id,
+        targets=(),
+        idempotency_key=task.idempotency_key,
+        input_json=text.decode(),
+        input_digest=digest_bytes(text),
+        state=State.ACCEPTED,
+        reason=None,
+        fence=1,
+        head_seq=0,
+        head_hash=chain.genesis(run_id),
+        attempt_count=0,
+        approval_id=None,
+        error=None,
+        signature=None,
+        signing_key_id=None,
+        created_at=at,
+        updated_at=at,
+        finished_at=None,
+        deadline_at=task.deadline_at,
+    )
+
+
+def input_of(run: Run) -> Mapping[str, JSON]:
+    """What the run was asked for with."""
+    return cast("Mapping[str, JSON]", read_json(run.input_json.encode()))
+
+
+def _rules_for_tasks(rules: policy.Policy) -> policy.Policy:
+    """The rules that name tasks: what a rule says of all that executes, it says of effects, which the runs that a task asks
+    for have, each under the whole policy. One that wants a person asked keeps a task from being done, for there is nothing
+    to show them yet."""
+    naming = tuple(
+        rule
+        for rule in rules.rules
+        if rule.then is not policy.Effect.ALLOW and any(_names_task(each) for each in rule.capability)
+    )
+    return policy.Policy(rules=naming, default=policy.Effect.ALLOW, reviewer=rules.reviewer)
+
+
+def _names_task(pattern: str) -> bool:
+    return pattern.startswith("handler.")

@@ -1,0 +1,397 @@
+"""Work that is done later: admitted with its job, done by a worker, tried again, given up."""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import LEASE, World, shown
+from fix_dispatch import find_due, list_due, submitted, work, worker
+from interlock import dispatch, policy, runs
+from interlock.kernel import JSON, Caller, ProviderError, Tx
+
+pytestmark = pytest.mark.anyio
+
+WORK = dispatch.Work(handler="incident", payload={"signal": {"type": "issue", "data": {"n": 1}}})
+
+
+@dispatch.handler("incident")
+async def incident(event: dispatch.Event, context: dispatch.Context) -> JSON:
+    return {"type": event.signal.get("type"), "attempt": context.attempt}
+
+
+class Handler:
+    """A handler that fails as often as it is told to."""
+
+    def __init__(self, *failures: BaseException) -> None:
+        self.failures = list(failures)
+        self.calls = 0
+
+        @dispatch.handler("incident")
+        async def called(event: dispatch.Event, context: dispatch.Context) -> JSON:
+            self.calls += 1
+            if self.failures:
+                raise self.failures.pop(0)
+            return {"attempt": context.attempt}
+
+        self.function = called
+
+
+async def test_work_is_admitted_with_its_job_and_done_by_a_worker(world: World):
+    async with world.process() as process:
+        run_id = await submitted(process, payload=dict(WORK.payload))
+        assert await work(process, incident) == 1
+        outcome = await process.il.dispatch.wait(run_id)
+        assert (outcome.state, outcome.output) == (runs.State.COMPLETED, {"type": "issue", "attempt": 1})
+        assert await process.events(run_id) == [
+            "run.accepted", "policy.decided", "run.queued", "attempt.started", "artifact.recorded", "attempt.ended",
+            "run.completed",
+        ]  # fmt: skip
+        run = await process.il.runs.fetch(run_id)
+        assert (run.kind, run.capability, run.fence) == (runs.Kind.HANDLER, "handler.incident", 2)
+        assert await find_due(process, run_id) is None
+
+
+async def test_nothing_is_left_of_work_whose_transaction_was_given_up(world: World):
+    async with world.process() as process:
+        parts = process.parts
+
+        def write(tx: Tx) -> None:
+            parts.workshop.intake.admit_in(tx, process.il.caller, WORK)
+            raise LookupError("not now")
+
+        with pytest.raises(LookupError):
+            await parts.store.write(write)
+        assert await process.states() == []
+        assert await list_due(process) == []
+
+
+async def test_a_key_that_is_known_tells_of_the_same_run(world: World):
+    async with world.process() as process:
+        run_id = await submitted(process, idempotency_key="delivery-1")
+        again = await process.il.dispatch.submit("incident", {}, idempotency_key="delivery-1")
+        assert (again.run_id, again.replayed) == (run_id, True)
+        with pytest.raises(runs.IdempotencyConflict, match="another input"):
+            await process.il.dispatch.submit("incident", {"other": 1}, idempotency_key="delivery-1")
+        assert await work(process, incident) == 1
+
+
+async def test_it_waits_for_its_moment(world: World):
+    async with world.process() as process:
+        due_at = world.clock.now() + timedelta(hours=1)
+        run_id = await submitted(process, due_at=due_at)
+        assert await work(process, incident) == 0
+        waited = await process.il.dispatch.wait(run_id, timeout=0)
+        assert waited.state is runs.State.QUEUED
+        world.advance(3600)
+        assert await work(process, incident) == 1
+
+
+async def test_a_handler_that_fails_is_tried_again_until_it_works(world: World):
+    handler = Handler(ValueError("no"), ProviderError("down"))
+    async with world.process() as process:
+        run_id = await submitted(process)
+        for _ in range(3):
+            await work(process, handler.function)
+            world.advance(10)
+        outcome = await process.il.dispatch.wait(run_id)
+        assert (outcome.state, outcome.output) == (runs.State.COMPLETED, {"attempt": 3})
+        history = await process.il.runs.history(run_id)
+        assert [each.state.value for each in history.attempts] == ["failed", "failed", "completed"]
+        first: Any = history.attempts[0].error
+        assert (first["code"], first["details"]["exception"]) == ("handler_raised", "ValueError")
+        assert first["details"]["at"][-1].endswith("in called")
+
+
+async def test_what_is_tried_too_often_is_a_dead_letter(world: World):
+    handler = Handler(*[ValueError("no")] * 9)
+    async with world.process() as process:
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=2))
+        for _ in range(5):
+            await work(process, handler.function)
+            world.advance(1000)
+        run, due = await process.il.runs.fetch(run_id), await find_due(process, run_id)
+        assert (run.state, run.reason, handler.calls) == (runs.State.DEAD, "exhausted", 2)
+        assert due is not None
+        assert (due.standing, due.why, due.tries) == (dispatch.Standing.DEAD, "exhausted", 2)
+        with pytest.raises(runs.RunFailed, match="ValueError: no"):
+            await process.il.dispatch.wait(run_id)
+
+
+async def test_what_a_handler_rejects_is_a_dead_letter_at_once(world: World):
+    handler = Handler(dispatch.Reject("there is no such service"))
+    async with world.process() as process:
+        run_id = await submitted(process)
+        await work(process, handler.function)
+        run = await process.il.runs.fetch(run_id)
+        assert (run.state, run.reason, handler.calls) == (runs.State.DEAD, "event_rejected", 1)
+
+
+@pytest.mark.parametrize("rubbish", [object(), {1: 2}, float("nan"), "\ud800", b"bytes"])
+async def test_what_is_no_json_is_a_dead_letter(file_world: World, rubbish: Any):
+    @dispatch.handler("incident")
+    async def told(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        return rubbish
+
+    async with file_world.process() as process:
+        run_id = await submitted(process)
+        await work(process, told)
+        assert (await process.il.runs.fetch(run_id)).reason == "handler_output_invalid"
+
+
+async def test_a_handler_that_hangs_is_cut_off(file_world: World):
+    @dispatch.handler("incident", timeout=0.01)
+    async def hanging(event: dispatch.Event, context: dispatch.Context) -> None:
+        await anyio.sleep_forever()
+
+    async with file_world.process() as process:
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=1))
+        await work(process, hanging)
+        error: Any = (await process.il.runs.fetch(run_id)).error
+        assert error["code"] == "handler_timed_out"
+
+
+async def test_a_handler_on_a_thread_that_hangs_is_left_behind_and_asks_for_nothing_more(file_world: World):
+    left, refused = threading.Event(), threading.Event()
+
+    @dispatch.handler("incident", timeout=0.01)
+    def hanging(event: dispatch.Event, context: dispatch.BlockingContext) -> None:
+        while not context.cancelled:
+            left.wait(0.005)
+        try:
+            context.invoke("acme.account.fetch", step="late")
+        except runs.RunCancelled:
+            refused.set()
+
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=1))
+        await work(process, hanging)
+        error: Any = (await process.il.runs.fetch(run_id)).error
+        assert error["code"] == "handler_timed_out"
+        assert await anyio.to_thread.run_sync(refused.wait, 60)
+
+
+async def test_a_late_or_doubled_hand_over_changes_nothing(world: World):
+    handler = Handler(ValueError("no"))
+    async with world.process() as process:
+        run_id = await submitted(process)
+        [first] = await list_due(process)
+        carried = worker(process, handler.function)
+        await carried.handle(first.job)
+        await carried.handle(first.job)
+        assert handler.calls == 1
+        world.advance(10)
+        [second] = await list_due(process)
+        async with anyio.create_task_group() as both:
+            for _ in range(3):
+                both.start_soon(carried.handle, second.job)
+        await carried.handle(first.job)
+        assert handler.calls == 2
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
+        await carried.handle(second.job)
+        assert handler.calls == 2
+
+
+async def test_a_worker_that_is_stopped_hands_its_work_on(world: World):
+    begun = anyio.Event()
+
+    @dispatch.handler("incident")
+    async def slow(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with world.process() as process:
+        run_id = await submitted(process)
+        [due] = await list_due(process)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker(process, slow).handle, due.job)
+            await begun.wait()
+            group.cancel_scope.cancel()
+        stopped = await find_due(process, run_id)
+        assert stopped is not None
+        assert (stopped.number, stopped.tries, stopped.crashes, stopped.why) == (2, 0, 0, "worker_stopped")
+        assert await work(process, incident) == 1
+        assert shown(await process.il.dispatch.wait(run_id))["attempt"] == 2
+
+
+async def test_work_that_nobody_came_to_in_time_is_a_dead_letter(world: World):
+    async with world.process() as process:
+        run_id = await submitted(process, deadline_at=world.clock.now() + timedelta(minutes=1))
+        world.advance(60)
+        await work(process, incident)
+        run = await process.il.runs.fetch(run_id)
+        assert (run.state, run.reason, run.attempt_count) == (runs.State.DEAD, "deadline_passed", 0)
+
+
+@pytest.mark.parametrize(
+    ("then", "capability", "state"),
+    [
+        (policy.Effect.DENY, "handler.incident", "denied"),
+        (policy.Effect.ASK, "handler.*", "denied"),
+        (policy.Effect.SHED, "handler.incident", "shed"),
+        (policy.Effect.DENY, "*", "queued"),
+        (policy.Effect.DENY, "handler.other", "queued"),
+    ],
+)
+async def test_only_rules_that_name_a_handler_keep_it_from_its_work(
+    file_world: World, then: policy.Effect, capability: str, state: str
+):
+    file_world.law = policy.Policy(rules=(policy.Rule(rule_id="rule", then=then, capability=(capability,)),))
+    async with file_world.process() as process:
+        outcome = await process.il.dispatch.submit("incident", {})
+        assert outcome.state.value == state
+        assert len(await list_due(process)) == (state == "queued")
+
+
+async def test_another_tenants_work_is_not_there(world: World):
+    async with world.process() as process:
+        run_id = await submitted(process)
+        other = process.il.as_caller(Caller(tenant_id="other", actor="eve"))
+        with pytest.raises(runs.RunNotFound):
+            await other.dispatch.wait(run_id)
+
+
+async def test_work_that_is_cancelled_before_it_began_is_not_done(world: World):
+    handler = Handler()
+    async with world.process() as process:
+        run_id = await submitted(process)
+        [due] = await list_due(process)
+        await process.il.runs.cancel(run_id)
+        await worker(process, handler.function).handle(due.job)
+        assert handler.calls == 0
+        assert await find_due(process, run_id) is None
+        with pytest.raises(runs.RunCancelled):
+            await process.il.dispatch.wait(run_id)
+
+
+# -- what a handler asks for
+
+
+@dispatch.handler("incident")
+async def files_an_issue(event: dispatch.Event, context: dispatch.Context) -> JSON:
+    made = await context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+    if context.attempt < 3:
+        raise ValueError("after the effect")
+    return shown(made)["number"]
+
+
+async def test_an_effect_is_done_once_however_often_the_handler_runs(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        run_id = await submitted(process)
+        for _ in range(3):
+            await work(process, files_an_issue)
+            world.advance(10)
+        assert (await process.il.dispatch.wait(run_id)).output == 1
+        assert world.server.effects("issues/create") == 1
+        [child] = await process.il.runs.list(parent_run_id=run_id)
+        assert (child.trace_id, child.state) == (run_id, runs.State.COMPLETED)
+
+
+async def test_a_step_that_failed_with_nothing_done_is_tried_anew(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        world.server.fault("status:422", match="issues/create", apply=False)
+        run_id = await submitted(process)
+
+        @dispatch.handler("incident")
+        async def stubborn(event: dispatch.Event, context: dispatch.Context) -> JSON:
+            try:
+                made = await context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+            except ProviderError as error:
+                raise ValueError("again") from error
+            return shown(made)["number"]
+
+        for _ in range(2):
+            await work(process, stubborn)
+            world.advance(10)
+        assert (await process.il.dispatch.wait(run_id)).output == 1
+        states = [each.state.value for each in await process.il.runs.list(parent_run_id=run_id)]
+        assert sorted(states) == ["completed", "failed"]
+        assert world.server.effects("issues/create") == 1
+
+
+async def test_a_handler_on_a_thread_asks_for_effects_too(file_world: World):
+    @dispatch.handler("incident")
+    def files(event: dispatch.Event, context: dispatch.BlockingContext) -> JSON:
+        made = context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+        return shown(made)["number"]
+
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        run_id = await submitted(process)
+        await work(process, files)
+        assert (await process.il.dispatch.wait(run_id)).output == 1
+
+
+# -- lost with the process
+
+
+async def test_an_attempt_that_was_lost_with_its_process_is_followed_by_another(world: World):
+    begun = anyio.Event()
+
+    @dispatch.handler("incident")
+    async def dying(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        await context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        run_id = await submitted(process)
+    for crash in range(3):
+        async with world.doomed() as victim:
+            [due] = await list_due(victim)
+            begun = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker(victim, dying).handle, due.job)
+                await begun.wait()
+                victim.parts.store.close()
+                group.cancel_scope.cancel()
+        world.advance(LEASE + 1)
+        async with world.process() as process:
+            await process.il.runs.recover()
+            found = await find_due(process, run_id)
+            assert found is not None
+            assert (found.crashes, found.tries) == (crash + 1, 0)
+            if crash == 1:
+                assert found.number == 3
+    async with world.process() as process:
+        run = await process.il.runs.fetch(run_id)
+        assert (run.state, run.reason, run.attempt_count) == (runs.State.DEAD, "poison", 3)
+        assert world.server.effects("issues/create") == 1
+        attempts = (await process.il.runs.history(run_id)).attempts
+        assert [each.state.value for each in attempts] == ["lost", "lost", "lost"]
+
+
+async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(world: World):
+    begun, go_on, told = anyio.Event(), anyio.Event(), anyio.Event()
+
+    @dispatch.handler("incident")
+    async def frozen(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        begun.set()
+        await go_on.wait()
+        try:
+            await context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+        except runs.OwnershipLapsed:
+            told.set()
+        return "late"
+
+    async with world.process() as process, world.process() as other:
+        await process.connect(world.server.url)
+        run_id = await submitted(process)
+        [due] = await list_due(process)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker(process, frozen).handle, due.job)
+            await begun.wait()
+            await other.sweep()
+            world.advance(LEASE + 1)
+            await other.sweep()
+            assert await work(other, incident) == 1
+            go_on.set()
+        assert told.is_set()
+        assert shown(await other.il.dispatch.wait(run_id))["attempt"] == 2
+        assert world.server.effects("issues/create") == 0

@@ -1,0 +1,90 @@
+"""What follows a failure."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from interlock import dispatch, runs, sdk
+from interlock.dispatch import sequel
+from interlock.kernel import InterlockError, ProviderError, RequestError
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+DUE = dispatch.Due(
+    run_id="run_1",
+    tenant_id="default",
+    lane="handler:incident",
+    capability="handler.incident",
+    connection_id=None,
+    rank=0,
+    priority=dispatch.Priority.NORMAL,
+    due_at=NOW,
+    number=1,
+    tries=0,
+    crashes=0,
+    retry=dispatch.RetryPolicy(max_attempts=3, base_seconds=2, cap_seconds=5),
+    standing=dispatch.Standing.DUE,
+    why=None,
+    deadline_at=None,
+    submitted_at=NOW,
+)
+
+
+def longest(_low: float, high: float) -> float:
+    return high
+
+
+def after(error: InterlockError, due: dispatch.Due = DUE) -> sequel.Sequel:
+    return sequel.after(due, error, now=NOW, uniform=longest)
+
+
+@pytest.mark.parametrize(("tries", "seconds"), [(0, 2), (1, 4)])
+def test_what_may_work_later_is_tried_later_and_later(tries: int, seconds: float):
+    found = after(ProviderError("down"), replace(DUE, tries=tries))
+    assert found.state is runs.State.RETRY_SCHEDULED
+    assert found.due_at == NOW + timedelta(seconds=seconds)
+    assert (found.reason, found.why, found.due.tries) == ("provider_error", "backoff", tries + 1)
+
+
+def test_the_pause_has_a_cap():
+    patient = replace(DUE, tries=20, retry=replace(DUE.retry, max_attempts=100))
+    assert after(ProviderError("down"), patient).due_at == NOW + timedelta(seconds=5)
+
+
+def test_the_last_try_ends_it():
+    found = after(ProviderError("down"), replace(DUE, tries=2))
+    assert (found.state, found.reason, found.due.tries, found.due_at) == (runs.State.DEAD, "exhausted", 3, None)
+
+
+@pytest.mark.parametrize("error", [dispatch.Reject("no"), RequestError("wrong")])
+def test_what_never_works_is_not_tried_again(error: InterlockError):
+    found = after(error)
+    assert (found.state, found.reason, found.due.tries) == (runs.State.DEAD, error.code, 0)
+
+
+def test_a_service_that_names_a_time_takes_no_try():
+    found = after(sdk.RateLimited("slow down", retry_after=90, effect="none"), replace(DUE, tries=2))
+    assert found.state is runs.State.RETRY_SCHEDULED
+    assert found.due_at == NOW + timedelta(seconds=90)
+    assert (found.why, found.due.tries) == ("paused_by_service", 2)
+
+
+def test_work_is_not_begun_after_its_deadline():
+    short = replace(DUE, deadline_at=NOW + timedelta(seconds=1))
+    found = after(ProviderError("down"), short)
+    assert (found.state, found.reason) == (runs.State.DEAD, "deadline_passed")
+
+
+def test_a_worker_that_stops_takes_no_try():
+    found = after(dispatch.WorkerStopped("stopped"), replace(DUE, tries=2))
+    assert (found.state, found.due_at, found.due.tries) == (runs.State.RETRY_SCHEDULED, NOW, 2)
+
+
+def test_what_was_cancelled_is_over():
+    found = sequel.after(DUE, runs.RunCancelled("cancelled"), now=NOW, cancelled=True)
+    assert (found.state, found.due_at) == (runs.State.CANCELLED, None)
+
+
+def test_what_another_run_was_cancelled_for_is_a_dead_letter():
+    """A handler that was told of a child that somebody cancelled."""
+    assert after(runs.RunCancelled("cancelled")).state is runs.State.DEAD
