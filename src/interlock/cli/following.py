@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.3
 _PAGE = 1000
+_GOES_ON = frozenset({"accepted", "queued", "running", "retry_scheduled"})
 _Id = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
 
@@ -28,6 +29,8 @@ def register(tree: typer.Typer) -> None:
     command(following, "cancel")(cancel)
     command(following, "settle")(settle)
     command(following, "recover")(recover)
+    command(following, "wait")(wait)
+    command(following, "replay")(replay)
 
 
 async def list_runs(
@@ -211,6 +214,62 @@ async def recover(desk: "Desk") -> "Answer":
         for each in found
     ]
     return Answer(document={"recovered": documents}, show=show_all)
+
+
+async def wait(
+    desk: "Desk",
+    run_id: _Id,
+    seconds: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For how long.")] = 60.0,
+) -> "Answer":
+    """Wait until a run has ended, and show what came of it. Exit code 1 if it has not ended by then.
+
+    Example:
+      interlock runs wait run_01890a5d… --timeout 600
+    """
+    from dataclasses import replace
+
+    from interlock.cli import invoking
+    from interlock.cli.complaint import FAILED
+
+    async with desk.open() as il:
+        outcome = await il.dispatch.wait(run_id, timeout=seconds)
+    told = invoking.answer(outcome)
+    return replace(told, exit_code=FAILED) if outcome.state.value in _GOES_ON else told
+
+
+async def replay(
+    desk: "Desk",
+    *,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id.")] = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is recorded.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="All dead letters that fit, up to --limit.")] = False,
+    handler: Annotated[str | None, typer.Option(metavar="NAME", help="Only for this handler.")] = None,
+    capability: Annotated[str | None, typer.Option(metavar="ID", help="Only of this capability.")] = None,
+    why: Annotated[str | None, typer.Option(metavar="REASON", help="Only for this reason: exhausted, poison …")] = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help="Only submitted since: 2h, 7d …")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only submitted before then.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 1000,
+) -> "Answer":
+    """Have a dead letter tried again, or with --all those that fit: the same run, the next attempt.
+
+    What it did before it does not do twice. A worker does it: `interlock runs wait` tells what comes of it.
+
+    Example:
+      interlock runs replay run_01890a5d… --note 'the handler is mended'
+    """
+    from interlock.cli.dispatching import ended, moments, one_or_all
+
+    one_or_all(run_id, every=every)
+    async with desk.open() as il:
+        if run_id is not None:
+            return ended("replayed", [(await il.dispatch.replay(run_id, note=note)).run_id])
+        fitting = moments(since, until)
+        return ended(
+            "replayed",
+            await il.dispatch.replay_all(
+                note=note, handler=handler, capability=capability, why=why, **fitting, limit=limit
+            ),
+        )
 
 
 def _moved(run: "runs.Run") -> "Answer":

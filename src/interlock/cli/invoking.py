@@ -1,6 +1,7 @@
 """`interlock invoke`: ask for one effect."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +9,8 @@ import typer
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from interlock import app, runs
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.25
 _GRACE_SECONDS = 2.0
 """Whoever approves usually executes as well; this long they are left to it."""
+
+
+_Source = Annotated[str | None, typer.Option("--input", metavar="FILE", help="The input as JSON; - is stdin.")]
+_Target = Annotated[list[str] | None, typer.Option(metavar="CLASS", help="An acceptable target class; best first.")]
+_Later = Annotated[bool, typer.Option("--later", help="Leave it to a worker: `interlock worker`.")]
+_At = Annotated[str | None, typer.Option(metavar="TIME", help="Not before then, by a worker: 30m, 2026-01-31 …")]
 
 
 def register(tree: typer.Typer) -> None:
@@ -28,18 +37,14 @@ async def invoke(
     *,
     capability: Annotated[str, typer.Argument(metavar="CAPABILITY", help="Which one: `interlock capabilities list`.")],
     fields: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="The input's fields.")] = None,
-    source: Annotated[
-        str | None, typer.Option("--input", metavar="FILE", help="The input as JSON; - is stdin.")
-    ] = None,
+    source: _Source = None,
     connection: Annotated[str | None, typer.Option(metavar="REF", help="The connection's id or name.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key never acts twice.")] = None,
     wait_approval: Annotated[
         bool, typer.Option("--wait-approval", help="If it is held, wait for the reviewer, up to --timeout.")
     ] = False,
     environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
-    target: Annotated[
-        list[str] | None, typer.Option(metavar="CLASS", help="An acceptable target class; best first.")
-    ] = None,
+    target: _Target = None,
     sandbox: Annotated[
         str | None, typer.Option(metavar="LEVEL", help="The least isolation: none, standard or strict.")
     ] = None,
@@ -49,6 +54,8 @@ async def invoke(
     seconds: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", help="For the call; reading after a lost answer has more.")
     ] = 120.0,
+    later: _Later = False,
+    at: _At = None,
 ) -> "Answer":
     """Ask for one effect on a service.
 
@@ -64,8 +71,9 @@ async def invoke(
     async with desk.open(acting=True) as il:
         found = await il.catalog.fetch_for(il.caller.tenant_id, capability)
         value = inputs.collect(fields or (), source, found.operation.input_schema)
+        ask = partial(il.dispatch.invoke, due_at=_ahead(at)) if later or at else il.invoke
         try:
-            outcome = await il.invoke(
+            outcome = await ask(
                 capability,
                 value,
                 connection=connection,
@@ -81,6 +89,14 @@ async def invoke(
         except InterlockError as error:
             raise await in_doubt(il, error) from error
     return answer(outcome)
+
+
+def _ahead(at: str | None) -> "datetime | None":
+    """The moment that is meant. Raises Usage."""
+    from interlock.cli.times import parse_moment
+    from interlock.kernel import SystemClock
+
+    return None if at is None else parse_moment(at, option="--at", now=SystemClock().now(), ahead=True)
 
 
 async def wait(il: "app.Interlock", run_id: str, approval_id: str, *, seconds: float) -> "runs.Outcome":
@@ -168,7 +184,7 @@ def answer(outcome: "runs.Outcome", **more: object) -> "Answer":
     from interlock.cli.desk import Answer
     from interlock.cli.documents import document
 
-    codes = {"completed": DONE, "held": HELD, "denied": DENIED, "shed": DENIED}
+    codes = {"completed": DONE, "held": HELD, "denied": DENIED, "shed": DENIED, "queued": DONE}
     told = {**outcome.to_json(), **{name: document(value) for name, value in more.items()}}
     return Answer(
         document=told, show=lambda paper: show(paper, outcome), exit_code=codes.get(outcome.state.value, UNKNOWN)
@@ -188,5 +204,7 @@ def show(paper: "Paper", outcome: "runs.Outcome") -> None:
             paper.line("  because", reason)
     if outcome.state.value == "held":
         paper.line("  next: a reviewer runs", Ink(f"interlock approvals approve {outcome.approval_id}", "code"))
+    if outcome.state.value == "queued":
+        paper.line("  next: a worker does it;", Ink(f"interlock runs wait {outcome.run_id}", "code"))
     if outcome.output is not None:
         paper.data(outcome.output)

@@ -13,6 +13,7 @@ from interlock.cli import (
     conforming,
     connecting,
     demo,
+    dispatching,
     examining,
     executing,
     following,
@@ -24,6 +25,7 @@ from interlock.cli import (
     reviewing,
     serving,
     starting,
+    working,
 )
 from interlock.cli.frame import Group, share
 
@@ -41,6 +43,8 @@ _MODULES = (
     proxying,
     approving,
     following,
+    dispatching,
+    working,
     artifacts,
     reviewing,
     executing,

@@ -1,0 +1,58 @@
+"""`interlock worker`: does what was left for later."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlock.cli import streams
+from interlock.cli.frame import command
+
+if TYPE_CHECKING:
+    from interlock import dispatch
+    from interlock.cli.desk import Desk
+
+
+def register(tree: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(tree, "worker")(worker)
+
+
+async def worker(
+    desk: "Desk",
+    *,
+    at_once: Annotated[int, typer.Option(min=1, max=1000, help="How many pieces of work side by side.")] = 16,
+) -> None:
+    """Do what is due, of every tenant, until SIGTERM or Ctrl-C: then what is begun ends, or is handed to another worker.
+
+    It carries out calls that were left for later, and calls the handlers of the modules that `[app] modules` names. Any number
+    may work on one store, on Postgres from many machines. `interlock serve` works, too, unless told otherwise.
+
+    Example:
+      interlock worker --at-once 32
+    """
+    import signal
+
+    import anyio
+
+    async with desk.open(acting=True) as il:
+        made = il.worker()
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with anyio.create_task_group() as tasks:
+
+                async def work() -> None:
+                    await made.run(at_once=at_once)
+
+                tasks.start_soon(work)
+                _announce(desk, made, at_once)
+                await anext(aiter(signals))
+                tasks.cancel_scope.cancel()
+
+
+def _announce(desk: "Desk", made: "dispatch.Worker", at_once: int) -> None:
+    import json
+
+    lanes = sorted(made.lanes)
+    line = json.dumps({"lanes": lanes, "at_once": at_once}) if desk.options.as_json else f"working: {', '.join(lanes)}"
+    out = streams.answers()
+    out.write(f"{line}\n")
+    out.flush()
