@@ -36,9 +36,9 @@ def mended() -> None:
     broken.clear()
 
 
-async def test_a_dead_letter_is_replayed_as_the_same_run_and_told_apart(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_a_dead_letter_is_replayed_as_the_same_run_and_told_apart(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         broken.add("incident")
         run_id = await submitted(process)
         await work(process, incident)
@@ -49,7 +49,7 @@ async def test_a_dead_letter_is_replayed_as_the_same_run_and_told_apart(world: W
         assert (await process.il.dispatch.replay(run_id, note="mended")).state is runs.State.QUEUED
         await work(process, incident)
         assert (await process.il.dispatch.wait(run_id)).output == 1
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
         told = await process.il.dispatch.compare(run_id)
         assert (told.first.number, told.last.number) == (1, 2)
         assert told.differences["state"] == ("failed", "completed")
@@ -61,11 +61,11 @@ async def test_a_dead_letter_is_replayed_as_the_same_run_and_told_apart(world: W
             await process.il.dispatch.compare(run_id, last=3)
 
 
-async def test_a_replayed_letter_has_all_its_tries_again(world: World):
-    async with world.process() as process:
+async def test_a_replayed_letter_has_all_its_tries_again(file_world: World):
+    async with file_world.process() as process:
         broken.add("plain")
-        run_id = await submitted(process, "plain", deadline_at=world.clock.now() + timedelta(minutes=1))
-        world.advance(60)
+        run_id = await submitted(process, "plain", deadline_at=file_world.clock.now() + timedelta(minutes=1))
+        file_world.advance(60)
         await work(process, plain)
         assert (await process.il.runs.fetch(run_id)).reason == "deadline_passed"
         await process.il.dispatch.replay(run_id)
@@ -123,8 +123,8 @@ async def test_pages_of_work_go_on_where_the_last_one_ended(world: World):
         assert seen == runs_
 
 
-async def test_other_tenants_neither_see_nor_touch_it(world: World):
-    async with world.process() as process:
+async def test_other_tenants_neither_see_nor_touch_it(file_world: World):
+    async with file_world.process() as process:
         broken.add("plain")
         run_id = await submitted(process, "plain")
         await work(process, plain)
@@ -145,8 +145,8 @@ async def test_other_tenants_neither_see_nor_touch_it(world: World):
 
 
 @pytest.mark.parametrize(("scope", "subject"), [("tenant", ""), ("handler", "plain"), ("capability", "handler.plain")])
-async def test_work_that_is_paused_waits_until_it_is_resumed(world: World, scope: str, subject: str):
-    async with world.process() as process:
+async def test_work_that_is_paused_waits_until_it_is_resumed(file_world: World, scope: str, subject: str):
+    async with file_world.process() as process:
         run_id = await submitted(process, "plain")
         pause = await process.il.dispatch.pause(scope, subject, reason="maintenance")
         [due] = await list_due(process)
@@ -201,7 +201,7 @@ async def test_how_much_there_is(world: World):
         assert stats.lanes == {"handler:incident": 1, "handler:plain": 1}
 
 
-async def test_a_handler_that_is_at_work_hears_that_it_is_cancelled(world: World):
+async def test_a_handler_that_is_at_work_hears_that_it_is_cancelled(file_world: World):
     begun = anyio.Event()
 
     @dispatch.handler("plain")
@@ -209,7 +209,7 @@ async def test_a_handler_that_is_at_work_hears_that_it_is_cancelled(world: World
         begun.set()
         await anyio.sleep_forever()
 
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process, "plain")
         [due] = await list_due(process)
         wiring = process.parts.wiring

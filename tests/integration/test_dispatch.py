@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ import pytest
 from fix_app import LEASE, World, shown
 from fix_dispatch import find_due, list_due, submitted, work, worker
 from interlock import dispatch, policy, runs
+from interlock.app import Interlock, Settings
 from interlock.kernel import JSON, Caller, ProviderError, Tx
 
 pytestmark = pytest.mark.anyio
@@ -78,24 +80,24 @@ async def test_a_key_that_is_known_tells_of_the_same_run(world: World):
         assert await work(process, incident) == 1
 
 
-async def test_it_waits_for_its_moment(world: World):
-    async with world.process() as process:
-        due_at = world.clock.now() + timedelta(hours=1)
+async def test_it_waits_for_its_moment(file_world: World):
+    async with file_world.process() as process:
+        due_at = file_world.clock.now() + timedelta(hours=1)
         run_id = await submitted(process, due_at=due_at)
         assert await work(process, incident) == 0
         waited = await process.il.dispatch.wait(run_id, timeout=0)
         assert waited.state is runs.State.QUEUED
-        world.advance(3600)
+        file_world.advance(3600)
         assert await work(process, incident) == 1
 
 
-async def test_a_handler_that_fails_is_tried_again_until_it_works(world: World):
+async def test_a_handler_that_fails_is_tried_again_until_it_works(file_world: World):
     handler = Handler(ValueError("no"), ProviderError("down"))
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process)
         for _ in range(3):
             await work(process, handler.function)
-            world.advance(10)
+            file_world.advance(10)
         outcome = await process.il.dispatch.wait(run_id)
         assert (outcome.state, outcome.output) == (runs.State.COMPLETED, {"attempt": 3})
         history = await process.il.runs.history(run_id)
@@ -105,13 +107,13 @@ async def test_a_handler_that_fails_is_tried_again_until_it_works(world: World):
         assert first["details"]["at"][-1].endswith("in called")
 
 
-async def test_what_is_tried_too_often_is_a_dead_letter(world: World):
+async def test_what_is_tried_too_often_is_a_dead_letter(file_world: World):
     handler = Handler(*[ValueError("no")] * 9)
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=2))
         for _ in range(5):
             await work(process, handler.function)
-            world.advance(1000)
+            file_world.advance(1000)
         run, due = await process.il.runs.fetch(run_id), await find_due(process, run_id)
         assert (run.state, run.reason, handler.calls) == (runs.State.DEAD, "exhausted", 2)
         assert due is not None
@@ -120,9 +122,9 @@ async def test_what_is_tried_too_often_is_a_dead_letter(world: World):
             await process.il.dispatch.wait(run_id)
 
 
-async def test_what_a_handler_rejects_is_a_dead_letter_at_once(world: World):
+async def test_what_a_handler_rejects_is_a_dead_letter_at_once(file_world: World):
     handler = Handler(dispatch.Reject("there is no such service"))
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process)
         await work(process, handler.function)
         run = await process.il.runs.fetch(run_id)
@@ -195,7 +197,7 @@ async def test_a_late_or_doubled_hand_over_changes_nothing(world: World):
         assert handler.calls == 2
 
 
-async def test_a_worker_that_is_stopped_hands_its_work_on(world: World):
+async def test_a_worker_that_is_stopped_hands_its_work_on(file_world: World):
     begun = anyio.Event()
 
     @dispatch.handler("incident")
@@ -203,7 +205,7 @@ async def test_a_worker_that_is_stopped_hands_its_work_on(world: World):
         begun.set()
         await anyio.sleep_forever()
 
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process)
         [due] = await list_due(process)
         async with anyio.create_task_group() as group:
@@ -217,10 +219,10 @@ async def test_a_worker_that_is_stopped_hands_its_work_on(world: World):
         assert shown(await process.il.dispatch.wait(run_id))["attempt"] == 2
 
 
-async def test_work_that_nobody_came_to_in_time_is_a_dead_letter(world: World):
-    async with world.process() as process:
-        run_id = await submitted(process, deadline_at=world.clock.now() + timedelta(minutes=1))
-        world.advance(60)
+async def test_work_that_nobody_came_to_in_time_is_a_dead_letter(file_world: World):
+    async with file_world.process() as process:
+        run_id = await submitted(process, deadline_at=file_world.clock.now() + timedelta(minutes=1))
+        file_world.advance(60)
         await work(process, incident)
         run = await process.il.runs.fetch(run_id)
         assert (run.state, run.reason, run.attempt_count) == (runs.State.DEAD, "deadline_passed", 0)
@@ -246,17 +248,17 @@ async def test_only_rules_that_name_a_handler_keep_it_from_its_work(
         assert len(await list_due(process)) == (state == "queued")
 
 
-async def test_another_tenants_work_is_not_there(world: World):
-    async with world.process() as process:
+async def test_another_tenants_work_is_not_there(file_world: World):
+    async with file_world.process() as process:
         run_id = await submitted(process)
         other = process.il.as_caller(Caller(tenant_id="other", actor="eve"))
         with pytest.raises(runs.RunNotFound):
             await other.dispatch.wait(run_id)
 
 
-async def test_work_that_is_cancelled_before_it_began_is_not_done(world: World):
+async def test_work_that_is_cancelled_before_it_began_is_not_done(file_world: World):
     handler = Handler()
-    async with world.process() as process:
+    async with file_world.process() as process:
         run_id = await submitted(process)
         [due] = await list_due(process)
         await process.il.runs.cancel(run_id)
@@ -265,6 +267,30 @@ async def test_work_that_is_cancelled_before_it_began_is_not_done(world: World):
         assert await find_due(process, run_id) is None
         with pytest.raises(runs.RunCancelled):
             await process.il.dispatch.wait(run_id)
+
+
+async def test_a_worker_works_until_it_is_stopped_and_what_is_begun_ends(
+    root_key: None, store_url: str, tmp_path: Path
+):
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    @dispatch.handler("slow")
+    async def slow(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        begun.set()
+        await go_on.wait()
+        return "done"
+
+    settings = Settings(store=store_url, folder=tmp_path, blobs=str(tmp_path / "blobs"))
+    async with Interlock.open(settings=settings) as il, anyio.create_task_group() as group:
+        group.start_soon(il.worker(incident, slow).run)
+        first = await il.dispatch.submit("incident", {})
+        assert shown(await il.dispatch.wait(first.run_id))["attempt"] == 1
+        second = await il.dispatch.submit("slow", {})
+        await begun.wait()
+        group.cancel_scope.cancel()
+        go_on.set()
+        with anyio.CancelScope(shield=True):
+            assert (await il.dispatch.wait(second.run_id)).output == "done"
 
 
 # -- what a handler asks for
@@ -278,23 +304,23 @@ async def files_an_issue(event: dispatch.Event, context: dispatch.Context) -> JS
     return shown(made)["number"]
 
 
-async def test_an_effect_is_done_once_however_often_the_handler_runs(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_an_effect_is_done_once_however_often_the_handler_runs(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         run_id = await submitted(process)
         for _ in range(3):
             await work(process, files_an_issue)
-            world.advance(10)
+            file_world.advance(10)
         assert (await process.il.dispatch.wait(run_id)).output == 1
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
         [child] = await process.il.runs.list(parent_run_id=run_id)
         assert (child.trace_id, child.state) == (run_id, runs.State.COMPLETED)
 
 
-async def test_a_step_that_failed_with_nothing_done_is_tried_anew(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
-        world.server.fault("status:422", match="issues/create", apply=False)
+async def test_a_step_that_failed_with_nothing_done_is_tried_anew(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("status:422", match="issues/create", apply=False)
         run_id = await submitted(process)
 
         @dispatch.handler("incident")
@@ -307,11 +333,11 @@ async def test_a_step_that_failed_with_nothing_done_is_tried_anew(world: World):
 
         for _ in range(2):
             await work(process, stubborn)
-            world.advance(10)
+            file_world.advance(10)
         assert (await process.il.dispatch.wait(run_id)).output == 1
         states = [each.state.value for each in await process.il.runs.list(parent_run_id=run_id)]
         assert sorted(states) == ["completed", "failed"]
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
 
 
 async def test_a_handler_on_a_thread_asks_for_effects_too(file_world: World):
@@ -367,7 +393,7 @@ async def test_an_attempt_that_was_lost_with_its_process_is_followed_by_another(
         assert [each.state.value for each in attempts] == ["lost", "lost", "lost"]
 
 
-async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(world: World):
+async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(file_world: World):
     begun, go_on, told = anyio.Event(), anyio.Event(), anyio.Event()
 
     @dispatch.handler("incident")
@@ -380,18 +406,18 @@ async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(
             told.set()
         return "late"
 
-    async with world.process() as process, world.process() as other:
-        await process.connect(world.server.url)
+    async with file_world.process() as process, file_world.process() as other:
+        await process.connect(file_world.server.url)
         run_id = await submitted(process)
         [due] = await list_due(process)
         async with anyio.create_task_group() as group:
             group.start_soon(worker(process, frozen).handle, due.job)
             await begun.wait()
             await other.sweep()
-            world.advance(LEASE + 1)
+            file_world.advance(LEASE + 1)
             await other.sweep()
             assert await work(other, incident) == 1
             go_on.set()
         assert told.is_set()
         assert shown(await other.il.dispatch.wait(run_id))["attempt"] == 2
-        assert world.server.effects("issues/create") == 0
+        assert file_world.server.effects("issues/create") == 0

@@ -46,59 +46,59 @@ async def test_a_call_is_queued_and_a_worker_makes_it(world: World):
         assert await find_due(process, outcome.run_id) is None
 
 
-async def test_the_same_key_again_is_answered_with_the_queued_run(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_the_same_key_again_is_answered_with_the_queued_run(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         first, again = await create(process, idempotency_key="k"), await create(process, idempotency_key="k")
         assert (again.run_id, again.replayed) == (first.run_id, True)
         assert await work(process) == 1
 
 
 @pytest.mark.parametrize(("kind", "tries"), [("status:503", 1), ("rate_limit", 0), ("secondary_limit", 0)])
-async def test_what_passes_is_tried_again_and_a_pause_takes_no_try(world: World, kind: str, tries: int):
-    async with world.process() as process:
-        await process.connect(world.server.url)
-        world.server.fault(kind, match="issues/create", apply=False)
+async def test_what_passes_is_tried_again_and_a_pause_takes_no_try(file_world: World, kind: str, tries: int):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault(kind, match="issues/create", apply=False)
         run_id = (await create(process)).run_id
         await work(process)
         due = await find_due(process, run_id)
         assert due is not None
         assert (await process.il.runs.fetch(run_id)).state in (runs.State.RETRY_SCHEDULED, runs.State.COMPLETED)
         assert (due.tries, due.number) == (tries, 2)
-        world.advance(3600)
+        file_world.advance(3600)
         await work(process)
         assert await state(process, run_id) == ("completed", None)
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
 
 
-async def test_what_a_service_refuses_for_good_is_a_dead_letter_at_once(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
-        world.server.fault("status:422", match="issues/create", apply=False)
+async def test_what_a_service_refuses_for_good_is_a_dead_letter_at_once(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("status:422", match="issues/create", apply=False)
         run_id = (await create(process)).run_id
         await work(process)
         assert (await state(process, run_id))[0] == "dead"
         assert len((await process.il.runs.history(run_id)).attempts) == 1
 
 
-async def test_a_write_of_unknown_outcome_is_settled_by_reading(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
-        world.server.fault("cut_answer", match="issues/create")
+async def test_a_write_of_unknown_outcome_is_settled_by_reading(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer", match="issues/create")
         run_id = (await create(process)).run_id
         await work(process)
         assert await state(process, run_id) == ("completed", None)
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
 
 
 async def test_a_write_that_nobody_can_read_about_waits_for_a_person_and_their_word_makes_it_a_dead_letter(
-    world: World,
+    file_world: World,
 ):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         issue = {"repo": "acme/rocket", "issue_number": 1, "body": "hello"}
         await process.create()
-        world.server.fault("cut_before", match="issues/create-comment", apply=False)
+        file_world.server.fault("cut_before", match="issues/create-comment", apply=False)
         outcome = await process.il.dispatch.invoke("acme.comment.create", issue)
         await work(process)
         assert await state(process, outcome.run_id) == ("waiting", "unknown_outcome")
@@ -108,7 +108,7 @@ async def test_a_write_that_nobody_can_read_about_waits_for_a_person_and_their_w
         await process.il.dispatch.replay(outcome.run_id)
         await work(process)
         assert await state(process, outcome.run_id) == ("completed", None)
-        assert world.server.effects("issues/create-comment") == 1
+        assert file_world.server.effects("issues/create-comment") == 1
 
 
 async def test_a_process_that_died_in_the_middle_is_followed_by_one_that_reads_first(world: World):
@@ -145,16 +145,16 @@ async def test_a_held_call_is_queued_once_it_is_approved(world: World):
         assert await state(process, held.run_id) == ("completed", None)
 
 
-async def test_a_denied_call_is_struck_off(world: World):
-    world.law = ASK_WRITES
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_a_denied_call_is_struck_off(file_world: World):
+    file_world.law = ASK_WRITES
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         held = await create(process)
         await process.reviewer.approvals.deny(asked(held), reason="no")
         assert await find_due(process, held.run_id) is None
 
 
-async def test_a_budget_that_is_used_up_puts_work_off_without_an_attempt(world: World):
+async def test_a_budget_that_is_used_up_puts_work_off_without_an_attempt(file_world: World):
     rules = """
 [[budgets]]
 name = "few"
@@ -162,8 +162,8 @@ per = "tenant"
 rate = { limit = 1, per_seconds = 60 }
 capability = "acme.issue.create"
 """
-    async with world.process(rules=rules) as process:
-        await process.connect(world.server.url)
+    async with file_world.process(rules=rules) as process:
+        await process.connect(file_world.server.url)
         first, second = (await create(process, "One")).run_id, (await create(process, "Two")).run_id
         await work(process)
         assert await state(process, first) == ("completed", None)
@@ -171,49 +171,49 @@ capability = "acme.issue.create"
         assert due is not None
         assert (due.why, due.tries) == ("budget:few", 0)
         assert (await process.il.runs.fetch(second)).attempt_count == 0
-        world.advance(61)
+        file_world.advance(61)
         await work(process)
         assert await state(process, second) == ("completed", None)
 
 
-async def test_policy_is_asked_again_before_a_worker_begins(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_policy_is_asked_again_before_a_worker_begins(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         run_id = (await create(process)).run_id
-    world.law = policy.Policy(
+    file_world.law = policy.Policy(
         rules=(policy.Rule(rule_id="no", then=policy.Effect.DENY, capability=("acme.issue.create",)),)
     )
-    async with world.process() as process:
+    async with file_world.process() as process:
         await work(process)
         assert await state(process, run_id) == ("dead", "refused_by_policy")
-        assert world.server.effects("issues/create") == 0
+        assert file_world.server.effects("issues/create") == 0
 
 
-async def test_a_call_whose_contract_changed_meanwhile_is_a_dead_letter(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_a_call_whose_contract_changed_meanwhile_is_a_dead_letter(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         run_id = (await create(process)).run_id
     changed = connector(version="2.0.0", operations=operations()[1:])
-    async with world.process(manifest=changed) as process:
+    async with file_world.process(manifest=changed) as process:
         await work(process)
         assert (await state(process, run_id))[0] == "dead"
 
 
-async def test_a_worker_that_is_stopped_in_the_middle_of_a_call_hands_it_on(world: World):
-    async with world.process() as process:
-        await process.connect(world.server.url)
+async def test_a_worker_that_is_stopped_in_the_middle_of_a_call_hands_it_on(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
         run_id = (await create(process)).run_id
-        world.server.fault("hold", match="issues/create")
+        file_world.server.fault("hold", match="issues/create")
         async with anyio.create_task_group() as group:
             [due] = await list_due(process)
             group.start_soon(worker(process).handle, due.job)
-            await anyio.to_thread.run_sync(world.server.wait_held)
+            await anyio.to_thread.run_sync(file_world.server.wait_held)
             group.cancel_scope.cancel()
-        world.server.release()
+        file_world.server.release()
         assert await state(process, run_id) == ("retry_scheduled", "worker_stopped")
         await work(process)
         assert await state(process, run_id) == ("completed", None)
-        assert world.server.effects("issues/create") == 1
+        assert file_world.server.effects("issues/create") == 1
 
 
 async def test_pressure_is_what_policy_sheds_by(file_world: World):
