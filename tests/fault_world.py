@@ -14,7 +14,7 @@ import anyio.to_thread
 import orjson
 
 import auth_server as auth
-from interlock import policy, sdk
+from interlock import dispatch, policy, sdk
 from interlock.app import Interlock, Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
 from interlock.kernel import JSON, Caller, Secret
@@ -273,6 +273,35 @@ async def execute(il: Interlock, order: Order) -> JSON:
     return (await il.approvals.execute(order.approval_id or "")).to_json()
 
 
+@dispatch.handler("filing")
+async def filing(event: dispatch.Event, context: dispatch.Context) -> JSON:
+    """Open an issue, as a step."""
+    made = await context.invoke("acme.issue.create", {**event.payload, "title": "one"}, step="issue")
+    return made.output
+
+
+async def hand_over(il: Interlock) -> None:
+    """What a worker does, until nothing is left."""
+    worker = il.worker(filing)
+    while due := await il.dispatch.list():
+        for each in due:
+            await worker.handle(each.due.job)
+
+
+async def handled(il: Interlock, order: Order) -> JSON:
+    """An event is submitted, and its handler called."""
+    outcome = await il.dispatch.submit("filing", {"repo": order.repo}, idempotency_key="one")
+    await hand_over(il)
+    return outcome.run_id
+
+
+async def later(il: Interlock, order: Order) -> JSON:
+    """A call is left for later, and made."""
+    outcome = await il.dispatch.invoke("acme.issue.create", {"repo": order.repo, "title": "one"})
+    await hand_over(il)
+    return outcome.run_id
+
+
 async def callback(il: Interlock, order: Order) -> JSON:
     """Take what a browser came back with, which is the order's key."""
     proven = await il.connections.installs.take_callback(order.key or "", browser=BROWSER, redirect_uri=REDIRECT)
@@ -337,5 +366,7 @@ FLOWS: Mapping[str, Flow] = cast(
         "callback": callback,
         "renew": renew,
         "lend": lend,
+        "handled": handled,
+        "later": later,
     },
 )
