@@ -54,7 +54,7 @@ def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and value:
         for index, each in enumerate(cast("list[object]", value)):
             yield from _leaves(each, f"{path}[{index}]")
-    else:
+    elif path:
         yield path, repr(value) if isinstance(value, str) else canonical(cast("JSON", value)).decode()
 
 
