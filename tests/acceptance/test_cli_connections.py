@@ -1,5 +1,8 @@
 """`interlock connections check` and `refresh`, against a service that renews and refuses."""
 
+import sqlite3
+from contextlib import closing
+
 import token_server
 from fix_cli import Shell
 
@@ -54,6 +57,25 @@ def test_a_credential_is_renewed_by_hand(acme: Shell):
     assert (renewed["state"], renewed["subject"]) == ("connected", "octo")
     assert renewed["current_credential_id"] != made["current_credential_id"]
     assert "acme has a new credential, until " in acme.run("connections", "refresh", "acme").out
+
+
+def test_what_is_tried_again_by_itself_asks_for_nobody(acme: Shell, server: token_server.TokenServer):
+    acme.good(*AUTOMATIC)
+    server.refusal = (503, b'{"error": "temporarily_unavailable"}')
+    told = acme.run("connections", "refresh", "acme", "--json")
+    assert (told.error["code"], told.error["retry"]) == ("not_renewed", "later")
+    assert told.error["next_step"].startswith("Ask again later: Interlock goes on trying to renew the credential")
+    assert "(renewal is tried again)" in acme.run("connections", "show", "acme").out
+    with closing(sqlite3.connect(acme.store)) as store, store:
+        store.execute("update credentials set expires_at = 1")
+    assert "(it has ended; renewal is tried again)" in acme.run("connections", "show", "acme").out
+
+
+def test_where_a_secret_stays_is_shown(shell: Shell):
+    shell.connect("--name", "kept")
+    assert "secret" not in shell.run("connections", "show", "kept").out
+    shell.good("connect", "github", "--from", "env:TOKEN", "--base-url", shell.service.url, "--name", "sourced")
+    assert "secret    token from env:TOKEN" in shell.run("connections", "show", "sourced").out
 
 
 def test_what_is_not_renewed_is_told_with_why(acme: Shell, server: token_server.TokenServer):

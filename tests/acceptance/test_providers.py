@@ -32,6 +32,8 @@ def test_a_catalogue_is_tried_imported_listed_and_shown(shell: Shell):
     assert [(each["provider_id"], each["coverage"]) for each in listed] == [("acme", "full"), ("scripted", "partial")]
     shown = shell.run("providers", "show", "acme")
     assert "https://{site}.acme.dev" in shown.out
+    line = "interlock connect provider_acme --profile api_key --field site=VALUE --secret-env api_key=VARIABLE"
+    assert line in " ".join(shown.out.split())
     assert json.loads(shell.run("providers", "show", "acme", "--json").out)["provider"]["contract"]
 
 
@@ -50,6 +52,7 @@ def test_what_goes_wrong_is_told(shell: Shell):
     shell.good("providers", "import", "one.yaml", "--format", "nango")
     lost = shell.run("invoke", "provider_acme.proxy.get", "path=/", "--json")
     assert lost.error["next_step"].startswith("Connect the service first: `interlock connect provider_acme`; ")
+    assert "`interlock providers show acme`" in lost.error["next_step"]
 
 
 def test_a_request_of_ones_own_is_let_through_by_its_name_only(shell: Shell):

@@ -164,12 +164,21 @@ def _end(made: "connections.Connection") -> "Words | None":
     if ends is None or made.state is connections.State.REVOKED:
         return None
     left = ends - SystemClock().now()
-    if made.state is connections.State.CONNECTED and made.refresh.due_at is not None:
-        return f"{moment(ends)} (renewed by itself)"
+    if made.state in connections.USABLE and made.refresh.due_at is not None:
+        if made.state is connections.State.CONNECTED:
+            return f"{moment(ends)} (renewed by itself)"
+        over = "it has ended; " if left <= timedelta() else ""
+        return Ink(f"{moment(ends)} ({over}renewal is tried again)", "warn")
     if left > _NEAR:
         return moment(ends)
     told = "it has ended" if left <= timedelta() else f"in {left.days} d" if left.days else "in less than a day"
     return Ink(f"{moment(ends)} ({told}: connect again)", "warn")
+
+
+def _place(made: "connections.Connection") -> str | None:
+    """Where its secret stays; None if it is sealed here."""
+    kind = made.secret_source.value
+    return ", ".join(f"{name} from {kind}:{place}" for name, place in (made.source or {}).items()) or None
 
 
 def _described(made: "connections.Connection", more: "Sequence[tuple[str, Words]]" = ()) -> "Answer":
@@ -184,6 +193,7 @@ def _described(made: "connections.Connection", more: "Sequence[tuple[str, Words]
                 ("connector", f"{made.connector_id} ({made.profile_id})"),
                 ("account", made.subject),
                 ("service", made.base_url),
+                ("secret", _place(made)),
                 ("scopes", " ".join(sorted(made.scopes)) or None),
                 ("token ends", _end(made)),
                 ("reason", made.reason),

@@ -91,7 +91,6 @@ def show_connector(
       interlock connectors show github
     """
     from interlock import app
-    from interlock.cli import joining
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
@@ -102,9 +101,7 @@ def show_connector(
         paper.line(" ", found.description)
         paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
         for profile in found.auth:
-            show_profile(paper, profile)
-            if profile.install != "none":
-                paper.line(" ", Ink(joining.line_for(connector, profile), "code"))
+            show_profile(paper, connector, profile)
         paper.heading("Capabilities")
         paper.table(
             ("capability", "effect", "about"),
@@ -114,8 +111,11 @@ def show_connector(
     return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
 
 
-def show_profile(paper: "Paper", profile: "sdk.AuthProfile") -> None:
+def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> None:
     """One way to connect."""
+    from interlock.cli import joining
+    from interlock.cli.paper import Ink
+
     paper.heading(f"Connect by {profile.profile_id}")
     paper.fields(
         [
@@ -129,6 +129,8 @@ def show_profile(paper: "Paper", profile: "sdk.AuthProfile") -> None:
             ("tokens end", _RENEWALS[profile.renewal]),
         ]
     )
+    if profile.install != "none":
+        paper.line(" ", Ink(joining.line_for(connector, profile), "code"))
 
 
 def list_capabilities(

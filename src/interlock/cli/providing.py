@@ -115,6 +115,7 @@ async def show(
     Example:
       interlock providers show acme
     """
+    from interlock import sdk
     from interlock.cli.browsing import show_profile
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
@@ -140,7 +141,7 @@ async def show(
             ]
         )
         for profile in facts.auth:
-            show_profile(paper, profile)
+            show_profile(paper, f"{sdk.PROVIDER_PREFIX}{found.provider_id}", profile)
         if found.missing:
             paper.heading("Left out")
             for each in found.missing:

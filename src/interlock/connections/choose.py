@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 
+from interlock import sdk
 from interlock.connections import errors
 from interlock.connections.model import Connection, Resolved, State
 from interlock.connections.ports import Standing
@@ -30,13 +31,18 @@ def only_one(candidates: Sequence[Standing], *, connector_id: str, now: datetime
             f"this tenant has no connection for {connector_id!r}",
             next_step=(
                 f"Connect the service first: `interlock connect {connector_id}`; "
-                f"`interlock connectors show {connector_id}` says what it takes."
+                f"`interlock {_shown(connector_id)}` says what it takes."
             ),
         )
     usable = [standing for standing in candidates if standing[0].state in USABLE and not _is_over(standing, now)]
     if len(usable) > 1:
         raise errors.AmbiguousConnection(connector_id, (connection.name for connection, _ in usable))
     return usable[0] if usable else candidates[0]
+
+
+def _shown(connector_id: str) -> str:
+    provider = connector_id.removeprefix(sdk.PROVIDER_PREFIX)
+    return f"connectors show {connector_id}" if provider == connector_id else f"providers show {provider}"
 
 
 def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], now: datetime) -> Resolved:

@@ -8,7 +8,7 @@ from typing import Final
 from interlock import plane, sdk
 from interlock.connections.installs import Reason
 from interlock.connections.model import Connection
-from interlock.connections.reconnecting import reconnect
+from interlock.connections.reconnecting import is_tried_again, next_step, reconnect
 from interlock.kernel import (
     ConflictError,
     ConnectionError_,
@@ -151,7 +151,12 @@ class NotRenewed(ConnectionError_):
 
     def __init__(self, connection: Connection) -> None:
         because = connection.reason or "it holds nothing that new tokens are made from"
-        super().__init__(f"connection {connection.name!r} was not renewed: {because}", next_step=reconnect(connection))
+        goes_on = is_tried_again(connection)
+        super().__init__(
+            f"connection {connection.name!r} was not renewed: {because}",
+            next_step=next_step(connection) if goes_on else reconnect(connection),
+            retry=Retry.LATER if goes_on else None,
+        )
 
 
 class SecretUnavailable(ConnectionError_):

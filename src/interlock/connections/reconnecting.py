@@ -27,11 +27,16 @@ def reconnect(connection: Connection) -> str:
     return f"Connect the service again: `{command} --token-env NAME`."
 
 
+def is_tried_again(connection: Connection) -> bool:
+    """Whether renewing it goes on by itself, after it came to nothing."""
+    return connection.state is State.DEGRADED and connection.reason != _UNCONFIRMED
+
+
 def next_step(connection: Connection) -> str:
     """What is to be done about a connection whose credential was refused."""
     if connection.state is State.CONNECTED:
         return "Ask again: the connection has another credential by now, or will have."
-    if connection.state is not State.DEGRADED or connection.reason == _UNCONFIRMED:
+    if not is_tried_again(connection):
         return reconnect(connection)
     due = connection.refresh.due_at
     when = "" if due is None else f", next at {to_rfc3339(due)}"
