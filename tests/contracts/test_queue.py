@@ -1,13 +1,16 @@
 """What every queue promises: at least once, in its order, to a live worker; a late one changes nothing."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
 import pytest
+from pgqueuer.domain.schema.declaration import target
 
 from fix_queues import NEVER, Yard, until
 from interlock.adapters import sql
+from interlock.adapters.queues.pgqueuer import SETTINGS
 from interlock.kernel import Tx
 
 pytestmark = pytest.mark.anyio
@@ -103,14 +106,12 @@ async def test_lower_ranks_go_first_whatever_their_lane(yard: Yard):
         assert await worker.several(len(jobs)) == [job.work_id for job in jobs]
 
 
-async def test_a_job_that_was_put_off_stands_behind_those_that_came_meanwhile(yard: Yard):
-    early = yard.job(**yard.due_in(3600))
-    await yard.put(early)
-    await yard.pass_time(3600)
-    other = yard.job(rank=early.rank + 3_500_000)
-    await yard.put(other)
+async def test_what_became_due_goes_by_its_rank_like_all_others(yard: Yard):
+    later, now, last = yard.job(**yard.due_in(3600)), yard.job(), yard.job(**yard.due_in(3600))
+    await yard.put(last, now, later)
+    await yard.pass_time(3601)
     async with yard.worker(at_once=1) as worker:
-        assert await worker.several(2) == [other.work_id, early.work_id]
+        assert await worker.several(3) == [later.work_id, now.work_id, last.work_id]
 
 
 async def test_a_worker_is_handed_its_own_lanes_only(yard: Yard):
@@ -361,3 +362,55 @@ async def test_a_store_that_is_closed_ends_it(yard: Yard):
     store.close()
     with pytest.raises(sql.StoreClosed):
         await queue.serve(lambda job: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=1)
+
+
+# -- the engine on Postgres
+
+
+async def test_the_engine_keeps_no_log(make_yard: Callable[[str], Yard]):
+    yard = make_yard("postgres")
+    jobs = [yard.job() for _ in range(3)]
+    async with yard.worker() as worker:
+        worker.fails = 1
+        await yard.put(*jobs)
+        await yard.tick(lambda: len(worker.ended) == len(jobs))
+        await yard.gone(*jobs)
+    assert await yard.fetch("SELECT count(*) FROM interlock_pgqueuer_log") == 0
+    assert await yard.fetch("SELECT count(*) FROM interlock_pgqueuer") == 0
+
+
+async def test_the_engines_tables_are_what_the_installed_version_needs(make_yard: Callable[[str], Yard]):
+    yard = make_yard("postgres")
+    wanted = target(SETTINGS)
+    for table in wanted.tables:
+        if table.name in ("interlock_pgqueuer", "interlock_pgqueuer_log"):
+            columns = await yard.fetch(
+                "SELECT json_object_agg(attname, format_type(atttypid, atttypmod)) FROM pg_attribute"
+                f" WHERE attrelid = '{table.name}'::regclass AND attnum > 0 AND NOT attisdropped"
+            )
+            assert columns == {column.name: column.type for column in table.columns}
+    (status,) = wanted.enums
+    labels = await yard.fetch(f"SELECT array_to_json(enum_range(NULL::{status.name}))")
+    assert tuple(labels) == status.labels
+    assert {table.name for table in wanted.tables} > {"interlock_pgqueuer", "interlock_pgqueuer_log"}
+
+
+async def test_the_environment_does_not_rename_the_engines_tables(
+    make_yard: Callable[[str], Yard], monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("QUEUE_TABLE", "PGQUEUER_QUEUE_TABLE", "PGQUEUER_PREFIX", "PGQUEUER_SCHEMA", "CHANNEL"):
+        monkeypatch.setenv(name, "others")
+    yard = make_yard("postgres")
+    job = yard.job()
+    async with yard.worker(queue=yard.make_queue(look=NEVER)) as worker:
+        await yard.put(job)
+        assert await worker.next() == job
+
+
+async def test_ranks_of_any_size_are_taken(make_yard: Callable[[str], Yard]):
+    yard = make_yard("postgres")
+    jobs = [yard.job(rank=rank) for rank in (-(2**62), 0, 1_790_000_000_000, 1_790_000_000_100, 2**62)]
+    await yard.put(*reversed(jobs))
+    async with yard.worker(at_once=1) as worker:
+        handed = await worker.several(len(jobs))
+    assert handed[2:] == [job.work_id for job in jobs[2:]]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from interlock import dispatch
 from interlock.adapters.queues.bells import LocalBell
-from interlock.adapters.queues.rows import Held, Taken
+from interlock.adapters.queues.rows import MOST_DUE, Held, Taken, lane_of, later
 from interlock.adapters.queues.stored import StoredQueue, Timing
 from interlock.kernel import Clock, IdSource, Store, Tx, from_micros, to_micros
 
@@ -21,30 +21,29 @@ _SECOND_US: Final = 1_000_000
 _CHUNK: Final = 500
 """Values in one statement."""
 
-# A job that is due later stands behind those that came until then, so that a long list of such jobs is not read through each
-# time. One that waits counts as put when it is due.
 _PUT = (
-    "INSERT INTO jobs (work_id, number, tenant_id, lane, due_at, rank, place) VALUES (?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT DO NOTHING"
+    "INSERT INTO jobs (work_id, number, tenant_id, lane, due_at, rank) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 )
-_DUE = (
-    "SELECT place, job_id, work_id, number, tenant_id, lane, due_at, rank FROM jobs"
-    " WHERE holder IS NULL AND lane = ? AND due_at <= ? ORDER BY place, job_id LIMIT ?"
+_NOW_DUE = (
+    "UPDATE jobs SET lane = substr(lane, 2) WHERE job_id IN"
+    " (SELECT job_id FROM jobs WHERE holder IS NULL AND lane = ? AND due_at <= ? ORDER BY due_at LIMIT ?)"
 )
+_COLUMNS = "rank, job_id, work_id, number, tenant_id, lane, due_at"
+_DUE = f"SELECT {_COLUMNS} FROM jobs WHERE holder IS NULL AND lane = ? ORDER BY rank, job_id LIMIT ?"  # noqa: S608 - constants
 _SILENT = (
-    "SELECT place, job_id, work_id, number, tenant_id, lane, due_at, rank FROM jobs"
-    " WHERE holder IS NOT NULL AND held_until <= ? AND lane IN ({}) ORDER BY place, job_id LIMIT ?"
+    f"SELECT {_COLUMNS} FROM jobs WHERE holder IS NOT NULL AND held_until <= ? AND lane IN ({{}})"  # noqa: S608 - constants
+    " ORDER BY rank, job_id LIMIT ?"
 )
 _TAKE = "UPDATE jobs SET holder = ?, ticket = ?, held_until = ? WHERE job_id = ?"
 _BEAT = "UPDATE jobs SET held_until = ? WHERE work_id = ? AND number = ? AND holder = ? AND ticket = ?"
 _FINISH = "DELETE FROM jobs WHERE work_id = ? AND number = ? AND holder = ? AND ticket = ?"
 _PUT_OFF = (
-    "UPDATE jobs SET holder = NULL, ticket = NULL, held_until = NULL, due_at = ?"
+    "UPDATE jobs SET holder = NULL, ticket = NULL, held_until = NULL, lane = '~' || lane, due_at = ?"
     " WHERE work_id = ? AND number = ? AND holder = ? AND ticket = ?"
 )
 _LEAVE = "UPDATE jobs SET holder = NULL, ticket = NULL, held_until = NULL WHERE holder = ?"
-_NEXT = "SELECT min(due_at) FROM jobs WHERE holder IS NULL AND lane = ?"
-_NEXT_SILENT = "SELECT min(held_until) FROM jobs WHERE holder IS NOT NULL AND lane IN ({})"
+_FIRST = "SELECT min(due_at) FROM jobs WHERE holder IS NULL AND lane = ?"
+_FIRST_SILENT = "SELECT min(held_until) FROM jobs WHERE holder IS NOT NULL AND lane IN ({})"
 # Lane by lane: each by a look at its index.
 _OLDEST = """
     WITH RECURSIVE lanes (lane) AS (
@@ -66,22 +65,10 @@ class _SqliteRows:
         self._tickets = count(1)
 
     def put(self, tx: Tx, jobs: Sequence[dispatch.Job], *, now: datetime) -> None:
-        self._run_each(
-            tx,
-            _PUT,
-            [
-                (
-                    job.work_id,
-                    job.number,
-                    job.tenant_id,
-                    job.lane,
-                    to_micros(job.due_at),
-                    job.rank,
-                    job.rank + max(0, (job.due_at - now) // timedelta(milliseconds=1)),
-                )
-                for job in jobs
-            ],
-        )
+        rows = [
+            (job.work_id, job.number, job.tenant_id, lane_of(job, now), to_micros(job.due_at), job.rank) for job in jobs
+        ]
+        self._run_each(tx, _PUT, rows)
         self._ring()
 
     def withdraw(self, tx: Tx, work_ids: Sequence[str]) -> None:
@@ -101,7 +88,8 @@ class _SqliteRows:
 
     def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
         at = to_micros(now)
-        found = [row for lane in lanes for row in self._rows(tx, _DUE, lane, at, room)]
+        self._run_each(tx, _NOW_DUE, [(later(lane), at, MOST_DUE) for lane in lanes])
+        found = [row for lane in lanes for row in self._rows(tx, _DUE, lane, room)]
         found += self._rows(tx, _SILENT.format(_marks(lanes)), at, *lanes, room)
         taken = sorted(found, key=itemgetter(0, 1))[:room]
         ticket, until = next(self._tickets), to_micros(now + self._lease)
@@ -110,8 +98,8 @@ class _SqliteRows:
         return Taken(held=held, next_in=None if len(held) == room else self.next_in(tx, lanes=lanes, now=now))
 
     def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:
-        firsts = [self._value(tx, _NEXT, lane) for lane in lanes]
-        firsts.append(self._value(tx, _NEXT_SILENT.format(_marks(lanes)), *lanes))
+        firsts = [self._value(tx, _FIRST, each) for lane in lanes for each in (lane, later(lane))]
+        firsts.append(self._value(tx, _FIRST_SILENT.format(_marks(lanes)), *lanes))
         moments = [first for first in firsts if first is not None]
         return (min(moments) - to_micros(now)) / _SECOND_US if moments else None
 
@@ -176,7 +164,7 @@ def _marks(values: Collection[object]) -> str:
 
 
 def _job(row: Iterable[Any]) -> dispatch.Job:
-    _place, _job_id, work_id, number, tenant_id, lane, due_at, rank = row
+    rank, _job_id, work_id, number, tenant_id, lane, due_at = row
     return dispatch.Job(
         work_id=work_id, tenant_id=tenant_id, lane=lane, number=number, due_at=from_micros(due_at), rank=rank
     )

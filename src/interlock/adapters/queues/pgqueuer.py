@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from interlock import dispatch
-from interlock.adapters.queues.rows import Held, Taken
+from interlock.adapters.queues.rows import MOST_DUE, Held, Taken, lane_of, later
 from interlock.adapters.queues.stored import StoredQueue, Timing
 from interlock.kernel import Backoff, Clock, IdSource, Store, Tx, from_micros, to_micros
 
@@ -35,10 +35,8 @@ _RECONNECTING: Final = Backoff(base=0.1, cap=5.0)
 _PRIORITY_0_MS: Final = 1_767_225_600_000  # 2026
 _GRAIN_MS: Final = 100
 _HIGHEST: Final = 2**31 - 1
-_MILLISECOND: Final = timedelta(milliseconds=1)
 
-# By name, and not from the environment, where the engine would look for them.
-_SETTINGS: Final = DBSettings.model_construct(
+SETTINGS: Final = DBSettings.model_construct(
     prefix="interlock_",
     db_schema=None,
     channel=Channel(_CHANNEL),
@@ -52,39 +50,53 @@ _SETTINGS: Final = DBSettings.model_construct(
     durability=Durability.durable,
     widen_id=False,
 )
+"""How the engine's objects are called: from here, and not from the environment, where it would look."""
 
 _WITHDRAW = "DELETE FROM interlock_pgqueuer WHERE split_part(dedupe_key, ' ', 1) = ANY ($1::text[])"
 _THERE = (
     "SELECT dedupe_key FROM interlock_pgqueuer WHERE dedupe_key = ANY ($1::text[]) AND status IN ('queued', 'picked')"
 )
-# Lane by lane: each by a look at its index.
+# Only what the engine asks must not use its index, so it is over rows with `id > 0`, which they all are: by that index, the
+# planner would sort all that is due to find the first few, until it has statistics.
+_NOW_DUE = """
+    UPDATE interlock_pgqueuer SET entrypoint = substr(entrypoint, 2) WHERE id IN (
+        SELECT due.id FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
+            SELECT id FROM interlock_pgqueuer
+            WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane AND execute_after <= now()
+            ORDER BY execute_after LIMIT $2 FOR UPDATE SKIP LOCKED
+        ) due
+    )
+"""
+# Lane by lane: each by a look at the index.
 _OLDEST = """
     WITH RECURSIVE lanes (lane) AS (
-        SELECT min(entrypoint) FROM interlock_pgqueuer WHERE status = 'queued'
+        SELECT min(entrypoint) FROM interlock_pgqueuer WHERE status = 'queued' AND id > 0
         UNION ALL
-        SELECT (SELECT min(entrypoint) FROM interlock_pgqueuer WHERE status = 'queued' AND entrypoint > lanes.lane)
-        FROM lanes WHERE lane IS NOT NULL
+        SELECT (
+            SELECT min(entrypoint) FROM interlock_pgqueuer WHERE status = 'queued' AND id > 0 AND entrypoint > lanes.lane
+        ) FROM lanes WHERE lane IS NOT NULL
     )
     SELECT extract(epoch FROM now() - min(first.at))::float8 AS age FROM lanes CROSS JOIN LATERAL (
         SELECT execute_after AS at FROM interlock_pgqueuer
-        WHERE status = 'queued' AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
+        WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
     ) first
 """
 _NEXT_IN = """
     SELECT extract(epoch FROM least(
         (SELECT min(first.at) FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
             SELECT execute_after AS at FROM interlock_pgqueuer
-            WHERE status = 'queued' AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
+            WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
         ) first),
         (SELECT min(heartbeat) + $2::interval FROM interlock_pgqueuer
-            WHERE status = 'picked' AND entrypoint = ANY ($1::text[]))
+            WHERE status = 'picked' AND entrypoint = ANY ($3::text[]))
     ) - now())::float8 AS seconds
 """
 _BEAT = "UPDATE interlock_pgqueuer SET heartbeat = now() WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"
 _FINISH = "DELETE FROM interlock_pgqueuer WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"
 _PUT_OFF = """
     UPDATE interlock_pgqueuer
-    SET status = 'queued', queue_manager_id = NULL, execute_after = now() + $3::interval, attempts = attempts + 1
+    SET status = 'queued', queue_manager_id = NULL, execute_after = now() + $3::interval, attempts = attempts + 1,
+        entrypoint = '~' || entrypoint
     WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2
 """
 _LEAVE = """
@@ -114,13 +126,13 @@ class _PgQueuerRows:
     def __init__(self, connection: Callable[[Tx], Connection], lease_seconds: float) -> None:
         self._connection = connection
         self._lease = timedelta(seconds=lease_seconds)
-        self._statements = QueryQueueBuilder(settings=_SETTINGS)
+        self._statements = QueryQueueBuilder(settings=SETTINGS)
 
     def put(self, tx: Tx, jobs: Sequence[dispatch.Job], *, now: datetime) -> None:
         SyncQueries(self._driver(tx), self._statements).enqueue(
-            [job.lane for job in jobs],
+            [lane_of(job, now) for job in jobs],
             [_payload(job) for job in jobs],
-            [_priority(job, now) for job in jobs],
+            [_priority(job.rank) for job in jobs],
             [max(job.due_at - now, timedelta()) for job in jobs],
             [_key(job) for job in jobs],
             on_conflict="skip",
@@ -138,6 +150,8 @@ class _PgQueuerRows:
         return None if age is None or age < 0 else now - timedelta(seconds=age)
 
     def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
+        driver = self._driver(tx)
+        driver.fetch(_NOW_DUE, [later(lane) for lane in lanes], MOST_DUE)
         query = self._statements.build_dequeue_query(
             batch_size=room,
             entrypoints=[QueueEntrypoint(lane) for lane in lanes],
@@ -146,11 +160,12 @@ class _PgQueuerRows:
             global_concurrency_limit=None,
             heartbeat_timeout=self._lease,
         )
-        held = [_held(row) for row in self._driver(tx).fetch(query.sql, *query.args)]
+        held = [_held(row) for row in driver.fetch(query.sql, *query.args)]
         return Taken(held=held, next_in=None if len(held) == room else self.next_in(tx, lanes=lanes, now=now))
 
     def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:
-        return cast("float | None", self._driver(tx).fetch(_NEXT_IN, [*lanes], self._lease)[0]["seconds"])
+        both = [*lanes, *map(later, lanes)]
+        return cast("float | None", self._driver(tx).fetch(_NEXT_IN, both, self._lease, [*lanes])[0]["seconds"])
 
     def beat(self, tx: Tx, worker: str, held: Collection[Held], *, now: datetime) -> None:
         self._driver(tx).fetch(_BEAT, [each.ticket for each in held], _manager(worker))
@@ -237,11 +252,9 @@ def _manager(worker: str) -> str:
     return worker.partition("_")[2]
 
 
-def _priority(job: dispatch.Job, now: datetime) -> int:
-    """A job that is due later stands behind those that came until then, so that a long list of such jobs is not read through
-    each time."""
-    place = job.rank + max(0, (job.due_at - now) // _MILLISECOND)
-    return max(-_HIGHEST, min(_HIGHEST, _HIGHEST - (place - _PRIORITY_0_MS) // _GRAIN_MS))
+def _priority(rank: int) -> int:
+    """The rank, as the engine orders."""
+    return max(-_HIGHEST, min(_HIGHEST, _HIGHEST - (rank - _PRIORITY_0_MS) // _GRAIN_MS))
 
 
 def _payload(job: dispatch.Job) -> bytes:

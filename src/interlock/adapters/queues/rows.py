@@ -3,10 +3,23 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from interlock import dispatch
 from interlock.kernel import Tx
+
+MOST_DUE: Final = 500
+"""Jobs of one lane that become due in one transaction; the others do in the next."""
+
+
+def later(lane: str) -> str:
+    """Where the jobs of a lane stand that are not due: apart, so that however many they are, who takes does not pass them."""
+    return f"~{lane}"
+
+
+def lane_of(job: dispatch.Job, now: datetime) -> str:
+    """Where a job stands that is put now."""
+    return job.lane if job.due_at <= now else later(job.lane)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

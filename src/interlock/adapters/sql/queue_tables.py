@@ -20,12 +20,11 @@ jobs = Table(
     Column("lane", NAME, nullable=False),
     Column("due_at", Moment, nullable=False),
     Column("rank", BigInteger, nullable=False),
-    Column("place", BigInteger, nullable=False),
     Column("holder", String(40)),
     Column("ticket", BigInteger),
     Column("held_until", Moment),
     UniqueConstraint("work_id", "number"),
-    where(_WAITING, "lane", "place"),
+    where(_WAITING, "lane", "rank"),
     where(_WAITING, "lane", "due_at"),
     where(_HELD, "held_until"),
 )
