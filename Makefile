@@ -68,7 +68,7 @@ coverage: $(VENV)/.dev ## run all tests and show which lines and branches they m
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: bench
-bench: $(VENV)/.dev ## measure speed as ratios to baselines taken in the same run
+bench: $(VENV)/.bench ## measure speed as ratios to baselines taken in the same run
 	$(BIN)/python -m bench $(ARGS)
 
 PRISM := @stoplight/prism-cli@5.14.2
@@ -102,6 +102,7 @@ lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--u
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -
 	$(LOCK) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
+	$(LOCK) --constraints requirements/dev.txt --output-file requirements/bench.txt --group bench
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/fuzz.txt --group fuzz
 
 # The three stages of the virtual environment. Each is done again when what it is made from changes.
@@ -119,6 +120,10 @@ $(VENV)/.run: $(VENV)/.bootstrap requirements/run.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@$(UV) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	@$(UV) --require-hashes -r requirements/bench.txt
 	@touch $@
 
 $(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt

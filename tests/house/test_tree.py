@@ -54,7 +54,7 @@ def test_the_patterns_match(pattern: re.Pattern[str], text: str):
     assert pattern.search(text)
 
 
-@pytest.mark.parametrize("name", ["bootstrap", "run", "dev"])
+@pytest.mark.parametrize("name", ["bootstrap", "run", "dev", "bench"])
 def test_requirements_are_pinned_by_hash_and_name_no_address(name: str):
     lines = (sources.ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", " ").splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
