@@ -167,6 +167,18 @@ class Providers(Face[app.Providers]):
     fetch = waiting(app.Providers.fetch)
 
 
+class Schedules(Face[app.Schedules]):
+    """As `app.Schedules`."""
+
+    create = waiting(app.Schedules.create)
+    fetch = waiting(app.Schedules.fetch)
+    list = waiting(app.Schedules.list)
+    preview = waiting(app.Schedules.preview)
+    pause = waiting(app.Schedules.pause)
+    resume = waiting(app.Schedules.resume)
+    delete = waiting(app.Schedules.delete)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -177,6 +189,7 @@ class Interlock(Face[app.Interlock]):
         self.dispatch = Dispatch(door, room.dispatch)
         self.connections = Connections(door, room.connections)
         self.providers = Providers(door, room.providers)
+        self.schedules = Schedules(door, room.schedules)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 

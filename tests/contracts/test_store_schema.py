@@ -196,6 +196,7 @@ WITHOUT_QUEUE = {
 }
 
 FIRST_SCHEMA = (
+    "DROP TABLE schedules",
     "DROP TABLE dispatches",
     "DROP TABLE pauses",
     "DROP INDEX ix_credentials_overlap_until",

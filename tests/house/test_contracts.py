@@ -21,6 +21,8 @@ SABOTAGE = [
     ("policy", "import interlock.budgets", LAYERS),
     ("dispatch", "import interlock.app", LAYERS),
     ("runs", "import interlock.dispatch", LAYERS),
+    ("dispatch", "import interlock.triggers", LAYERS),
+    ("triggers", "import interlock.app", LAYERS),
     ("app", "import interlock.testing", LAYERS),
     ("app", "import interlock.server", LAYERS),
     ("server", "import interlock.testing", LAYERS),

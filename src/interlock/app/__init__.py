@@ -36,6 +36,7 @@ from interlock.app.remote_plane import (
     open_remote_plane,
     open_standing_node,
 )
+from interlock.app.scheduling import Schedules
 from interlock.app.settings import (
     FILE_NAME,
     Settings,
@@ -75,6 +76,7 @@ __all__ = [
     "Root",
     "Rotation",
     "Runs",
+    "Schedules",
     "Settings",
     "SettingsFile",
     "StandingNode",

@@ -11,7 +11,7 @@ from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk
 from interlock.adapters import blobs, handlers, keys, sql
-from interlock.app import provided, roots, workshop
+from interlock.app import provided, roots, timed, workshop
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.settings import Settings, SettingsFile
@@ -52,6 +52,7 @@ class Parts:
     revoking: connections.Revoking
     unwanted: connections.Unwanted
     workshop: workshop.Workshop
+    timed: timed.Timed
 
 
 async def assemble(
@@ -240,6 +241,7 @@ def _rooms(
     invoker = runs.Invoker(wiring, reading, execution)
     holding = runs.Holding(wiring, reading, execution)
     wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
+    shop = workshop.furnish(settings, wiring, reading, execution, invoker, docket)
     return Parts(
         settings=settings,
         store=store,
@@ -259,7 +261,8 @@ def _rooms(
         providers=providers,
         revoking=_revoking(means, wiring),
         unwanted=connections.Unwanted(means),
-        workshop=workshop.furnish(settings, wiring, reading, execution, invoker, docket),
+        workshop=shop,
+        timed=timed.furnish(settings, wiring, shop.intake),
         checking=connections.Checking(means, wiring.connections),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )

@@ -17,6 +17,7 @@ from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
 from interlock.app.providing import Providers
+from interlock.app.scheduling import Schedules
 from interlock.app.settings import Settings, SettingsFile
 from interlock.app.telling import OnEvent, Teller
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
@@ -43,7 +44,7 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `dispatch`, `connections`, `providers` and `catalog` are its rooms.
+    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -56,6 +57,7 @@ class Interlock:
         self.dispatch = Dispatch(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
         self.providers = Providers(parts, caller, operator=operator)
+        self.schedules = Schedules(parts, caller)
 
     @classmethod
     @asynccontextmanager
@@ -255,15 +257,16 @@ class Interlock:
         return found.provider.paging or sdk.Paging(style="link")
 
     def worker(self, *handlers: Callable[..., Any]) -> "dispatch.Worker":
-        """What carries out work that is due, of every tenant, while `run` is awaited; when that is cancelled, what is begun ends,
-        or is handed to another worker. `handlers` are functions marked by `dispatch.handler`; those of the modules that the
-        settings name are there, too. Raises ModuleNotLoaded, InvalidHandlers."""
+        """What carries out work that is due, and starts what schedules say, of every tenant, while `run` is awaited; when that is
+        cancelled, what is begun ends, or is handed to another worker. `handlers` are functions marked by `dispatch.handler`;
+        those of the modules that the settings name are there, too. Raises ModuleNotLoaded, InvalidHandlers."""
         from interlock.app import workshop
 
         parts = self._parts
         doors = parts.wiring.actions.doors
         assert doors is not None
-        return parts.workshop.worker(parts.wiring, doors, workshop.collect_handlers(parts.settings, handlers))
+        found = workshop.collect_handlers(parts.settings, handlers)
+        return parts.workshop.worker(parts.wiring, doors, found, beside=[parts.timed.keep])
 
     async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
         """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last

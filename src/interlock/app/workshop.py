@@ -1,6 +1,6 @@
 """What workers work with: the queue of the store, what is due, and who carries out what."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +26,18 @@ class Workshop:
     pausing: dispatch.Pausing
     sweeping: dispatch.Sweeping
 
-    def worker(self, wiring: runs.Wiring, doors: runs.Doors, handlers: dispatch.Handlers) -> dispatch.Worker:
-        """A worker of this process, with these handlers."""
+    def worker(
+        self,
+        wiring: runs.Wiring,
+        doors: runs.Doors,
+        handlers: dispatch.Handlers,
+        *,
+        beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
+    ) -> dispatch.Worker:
+        """A worker of this process, with these handlers; `beside` goes on for as long as it works."""
         called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
         handled = dispatch.HandlerExecutor(self.claiming, wiring, self.tasks, self.docket, handlers, doors)
-        return dispatch.Worker(self.queue, [called, handled], beside=[self.sweeping.keep, handled.watch])
+        return dispatch.Worker(self.queue, [called, handled], beside=[self.sweeping.keep, handled.watch, *beside])
 
 
 def open_docket(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> dispatch.Docket:

@@ -33,6 +33,7 @@ _STATES = {
     "revoked": ("✘", "bad"), "altered": ("✘", "bad"), "malformed": ("✘", "bad"), "wrong_signer": ("✘", "bad"),
     "held": ("◼", "warn"), "ask": ("◼", "warn"), "pending": ("◼", "warn"), "shed": ("↯", "warn"), "warn": ("!", "warn"),
     "waiting": ("?", "doubt"), "unknown": ("?", "doubt"), "intact_signer_unknown": ("?", "doubt"),
+    "active": ("●", "good"), "failing": ("!", "warn"), "paused": ("–", "faint"), "done": ("–", "faint"),
     "cancelled": ("–", "faint"), "expired": ("–", "faint"), "not_sent": ("–", "faint"), "lost": ("–", "faint"),
     "running": ("▶", "code"), "accepted": ("▶", "code"),
 }  # fmt: skip

@@ -23,6 +23,7 @@ from interlock.cli import (
     providing,
     proxying,
     reviewing,
+    scheduling,
     serving,
     starting,
     working,
@@ -48,6 +49,7 @@ _MODULES = (
     artifacts,
     reviewing,
     executing,
+    scheduling,
     serving,
     conforming,
 )

@@ -34,6 +34,7 @@ from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
 from interlock.adapters.sql.preflight import Finding, preflight
 from interlock.adapters.sql.providers import ProviderRecords
+from interlock.adapters.sql.schedules import ScheduleRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.transaction import connection, lock
@@ -57,6 +58,7 @@ __all__ = [
     "MigrationsPending",
     "ProviderRecords",
     "RowRefused",
+    "ScheduleRecords",
     "SchemaTooNew",
     "SqlLedger",
     "SqlStore",

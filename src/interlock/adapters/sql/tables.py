@@ -29,6 +29,7 @@ from interlock.adapters.sql.connection_tables import (
     providers,
 )
 from interlock.adapters.sql.dispatch_tables import dispatches, pauses
+from interlock.adapters.sql.timed_tables import schedules
 
 __all__ = [
     "NOT_COMPLETED",
@@ -59,6 +60,7 @@ __all__ = [
     "pauses",
     "providers",
     "runs",
+    "schedules",
     "sends",
     "validators",
 ]

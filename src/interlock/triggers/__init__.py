@@ -1,0 +1,9 @@
+"""What starts work by itself: at its times (`schedules`).
+
+Owns: when work is due, and that each time starts it once. Refuses: doing the work; SQL and sockets. Invariants: what was due and
+the work that it started are one transaction; another process, a doubled look and a clock that jumps start nothing a second time.
+"""
+
+from interlock.triggers import schedules
+
+__all__ = ["schedules"]

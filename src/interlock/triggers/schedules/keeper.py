@@ -1,0 +1,166 @@
+"""Starts what is due, once over all processes: whoever moves a schedule on first has started its work in the same transaction,
+or under a key that gives everybody the same run."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import anyio
+
+from interlock import dispatch, runs
+from interlock.kernel import Caller, Clock, InterlockError, Store, StoreError, Tx, to_rfc3339
+from interlock.triggers.schedules.model import Due, Schedule, due, moved_on, rescheduled
+from interlock.triggers.schedules.records import ScheduleRecords
+
+_log = logging.getLogger(__name__)
+
+_BATCH: Final = 100
+_AT_ONCE: Final = 8
+
+SET_BACK: Final = timedelta(hours=3)
+"""A clock that is put back by more was wrong before, as cron has it: times count anew. By less, none is repeated."""
+
+
+class Keeper:
+    """Looks for schedules that are due. Any number of processes may each have one."""
+
+    def __init__(
+        self, store: Store, records: ScheduleRecords, intake: dispatch.Dispatch, *, clock: Clock, environment: str
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._intake = intake
+        self._clock = clock
+        self._environment = environment
+        self._ahead: timedelta | None = None
+
+    async def keep(self, *, every: float) -> None:
+        """For ever, at each time that is due, and at least once in so many seconds: another process may have made a schedule."""
+        while True:
+            pause = every
+            try:
+                if (following := await self.start_due()) is not None:
+                    pause = min(every, max(0.0, (following - self._clock.now()).total_seconds()))
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
+                _log.warning("schedules will be seen to later: %s", error)
+            await self._clock.sleep(pause)
+
+    async def start_due(self) -> datetime | None:
+        """Start all that is due now; when the next one is due. Raises StoreError."""
+        await self._set_right()
+        while True:
+            now = self._clock.now()
+            first = await self._store.read(lambda tx: self._records.list_next(tx, limit=_BATCH))
+            ready = [each for each in first if each.next_at is not None and each.next_at <= now]
+            if not ready:
+                return first[0].next_at if first else None
+            await self._side_by_side(ready, now)
+
+    async def _side_by_side(self, ready: Sequence[Schedule], now: datetime) -> None:
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+        failures: list[StoreError] = []
+
+        async def see_to(schedule: Schedule) -> None:
+            async with limiter:
+                try:
+                    await self._see_to(schedule, now)
+                except StoreError as error:
+                    failures.append(error)
+
+        async with anyio.create_task_group() as tasks:
+            for each in ready:
+                tasks.start_soon(see_to, each)
+        if failures:
+            raise failures[0]
+
+    async def _see_to(self, schedule: Schedule, now: datetime) -> None:
+        seen_to = due(schedule, now)
+        try:
+            if schedule.does == "handler":
+                await self._store.write(partial(self._start, schedule, seen_to, now))
+            else:
+                await self._ask(schedule, seen_to, now)
+        except StoreError:
+            raise
+        except InterlockError as error:  # it would fail again and again, and nobody else is to wait for it
+            await self._move_on(schedule, Due(missed_at=schedule.next_at), now, problem=error.message)
+
+    def _start(self, schedule: Schedule, seen_to: Due, now: datetime, tx: Tx) -> None:
+        after = moved_on(schedule, seen_to, now, problem=None)
+        if not self._records.replace(tx, schedule, after):
+            return  # another process was first
+        run_id: str | None = None
+        for at in seen_to.times:
+            run_id = self._intake.admit_in(tx, _maker(schedule), _work(schedule, at)).run_id
+        if run_id is not None:
+            self._records.replace(tx, after, replace(after, last_run_id=run_id))
+
+    async def _ask(self, schedule: Schedule, seen_to: Due, now: datetime) -> None:
+        """Whether a capability may be asked for is not decided within a transaction. A process that ends before the schedule is
+        moved on leaves it to the next, which is given the same runs by their keys."""
+        outcome: runs.Outcome | None = None
+        for number in range(schedule.number, schedule.number + len(seen_to.times)):
+            request = runs.Request(
+                capability=schedule.subject,
+                input=schedule.input,
+                connection=schedule.connection,
+                environment=self._environment,
+                idempotency_key=f"{schedule.schedule_id}:{number}",
+                origin=runs.Origin.SCHEDULE,
+            )
+            outcome = await self._intake.submit_call(_maker(schedule), request, priority=_priority(schedule))
+        refused = outcome is not None and outcome.state in (runs.State.DENIED, runs.State.SHED)
+        problem = f"{outcome.state.value}: {'; '.join(outcome.reasons)}" if refused and outcome is not None else None
+        run_id = None if outcome is None else outcome.run_id
+        await self._move_on(schedule, seen_to, now, problem=problem, run_id=run_id)
+
+    async def _move_on(
+        self, schedule: Schedule, seen_to: Due, now: datetime, *, problem: str | None, run_id: str | None = None
+    ) -> None:
+        after = moved_on(schedule, seen_to, now, problem=problem)
+        after = replace(after, last_run_id=run_id or after.last_run_id)
+        await self._store.write(lambda tx: self._records.replace(tx, schedule, after))
+
+    async def _set_right(self) -> None:
+        """Where this machine's clock was put back by hours, times that were reckoned by the wrong one are reckoned anew."""
+        now = self._clock.now()
+        ahead = now - datetime.fromtimestamp(0, now.tzinfo) - timedelta(seconds=self._clock.monotonic())
+        before, self._ahead = self._ahead, ahead
+        if before is None or before - ahead <= SET_BACK:
+            return
+        _log.warning("the clock was put back by %s: schedules that ran ahead are reckoned anew", before - ahead)
+
+        def reckon(tx: Tx) -> int:
+            found = self._records.list_fired_after(tx, now, limit=_BATCH)
+            return sum(
+                self._records.replace(tx, each, replace(rescheduled(each, now), last_fired_at=now)) for each in found
+            )
+
+        while await self._store.write(reckon) == _BATCH:
+            pass
+
+
+def _maker(schedule: Schedule) -> Caller:
+    """Whoever made it, without the roles that they had then."""
+    return Caller(tenant_id=schedule.tenant_id, actor=schedule.created_by)
+
+
+def _priority(schedule: Schedule) -> dispatch.Priority:
+    return dispatch.Priority[schedule.priority.upper()]
+
+
+def _work(schedule: Schedule, at: datetime) -> dispatch.Work:
+    return dispatch.Work(
+        handler=schedule.subject,
+        payload={
+            "schedule": schedule.name,
+            "schedule_id": schedule.schedule_id,
+            "due_at": to_rfc3339(at),
+            "input": dict(schedule.input),
+        },
+        origin=runs.Origin.SCHEDULE,
+        priority=_priority(schedule),
+    )

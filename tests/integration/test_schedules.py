@@ -1,0 +1,182 @@
+"""Schedules that start work: handlers and capabilities, once over several processes, whatever the clock does."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import Process, World
+from fix_dispatch import work
+from interlock import dispatch, policy, runs, testing
+from interlock.adapters import sql
+from interlock.triggers import schedules
+
+pytestmark = pytest.mark.anyio
+
+RECORDS = sql.ScheduleRecords()
+DENY = policy.Policy(default=policy.Effect.DENY)
+
+
+class Set(testing.ManualClock):
+    """A clock that somebody sets."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
+def keeper(process: Process) -> schedules.Keeper:
+    return process.parts.timed.keeper
+
+
+async def runs_of(process: Process, capability: str = "handler.report") -> list[runs.Listed]:
+    found = await process.il.runs.list(capability=capability, limit=500)
+    return list(reversed(found))
+
+
+async def test_a_handler_is_started_at_its_times(world: World):
+    seen: list[Any] = []
+
+    @dispatch.handler("report")
+    async def report(event: dispatch.Event, context: dispatch.Context) -> None:
+        seen.append(event.payload)
+
+    async with world.process() as process:
+        made = await process.il.schedules.create("often", every=60, handler="report", input={"of": "x"})
+        assert await keeper(process).start_due() == made.next_at
+        assert await runs_of(process) == []
+        world.advance(60)
+        following = await keeper(process).start_due()
+        assert await keeper(process).start_due() == following
+        [run] = await runs_of(process)
+        assert (run.origin, run.actor, run.state) == (runs.Origin.SCHEDULE, "agent", runs.State.QUEUED)
+        assert await work(process, report) == 1
+        found = await process.il.schedules.fetch("often")
+        assert (found.number, found.last_run_id, found.next_at) == (1, run.run_id, following)
+        assert seen == [
+            {"schedule": "often", "schedule_id": made.schedule_id, "due_at": _text(made.next_at), "input": {"of": "x"}}
+        ]
+
+
+def _text(moment: datetime | None) -> str:
+    assert moment is not None
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+async def test_of_many_that_look_at_once_one_starts_it(world: World):
+    async with world.process() as process, world.process() as other:
+        for number in range(5):
+            await process.il.schedules.create(f"s{number}", every=60, handler="report", catch_up="all")
+        world.advance(200)
+        async with anyio.create_task_group() as tasks:
+            for each in (process, other, process, other):
+                tasks.start_soon(keeper(each).start_due)
+        assert len(await runs_of(process)) == 15
+
+
+async def test_a_capability_is_asked_for_and_a_second_process_gets_the_same_run(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        made = await process.il.schedules.create("look", every=60, capability="acme.account.fetch", connection="acme")
+        world.advance(60)
+        await keeper(process).start_due()
+        [run] = await runs_of(process, "acme.account.fetch")
+        assert (run.state, run.origin) == (runs.State.QUEUED, runs.Origin.SCHEDULE)
+        # As if the process had been killed before it moved the schedule on.
+        after = await process.il.schedules.fetch("look")
+        before = replace(made, revision=after.revision)
+        assert await process.parts.store.write(lambda tx: RECORDS.replace(tx, after, before))
+        await keeper(process).start_due()
+        assert [each.run_id for each in await runs_of(process, "acme.account.fetch")] == [run.run_id]
+        assert (await process.il.schedules.fetch("look")).last_run_id == run.run_id
+        assert await work(process) == 1
+
+
+async def test_what_cannot_be_started_is_told_and_keeps_nobody_waiting(world: World):
+    async with world.process() as process:
+        await process.il.schedules.create("wrong", every=60, capability="acme.issue.create", input={"repo": 7})
+        await process.il.schedules.create("right", every=60, handler="report")
+        world.advance(61)
+        await keeper(process).start_due()
+        wrong = await process.il.schedules.fetch("wrong")
+        assert "repo" in (wrong.problem or "")
+        assert wrong.next_at is not None
+        assert (wrong.number, wrong.state, len(await runs_of(process))) == (0, schedules.State.ACTIVE, 1)
+
+
+async def test_what_policy_denies_is_told(world: World):
+    world.law = DENY
+    async with world.process() as process:
+        await process.il.schedules.create("look", every=60, capability="acme.account.fetch")
+        world.advance(61)
+        await keeper(process).start_due()
+        assert (await process.il.schedules.fetch("look")).problem is not None
+        assert [each.state for each in await runs_of(process, "acme.account.fetch")] in ([runs.State.DENIED], [])
+
+
+@pytest.mark.parametrize(("catch_up", "started"), [("skip", 0), ("one", 1), ("all", 4)])
+async def test_a_clock_that_is_put_forward_leads_to_what_the_schedule_says(world: World, catch_up: Any, started: int):
+    world.clock = clock = Set()
+    async with world.process() as process:
+        await process.il.schedules.create("hourly", cron="15 * * * *", handler="report", catch_up=catch_up, cap=4)
+        await keeper(process).start_due()
+        clock.ahead = timedelta(days=2, minutes=30)
+        await keeper(process).start_due()
+        assert len(await runs_of(process)) == started
+        found = await process.il.schedules.fetch("hourly")
+        assert found.next_at is not None
+        assert timedelta(0) < found.next_at - clock.now() <= timedelta(hours=1)
+
+
+async def test_a_clock_that_is_put_back_a_little_repeats_nothing(world: World):
+    world.clock = clock = Set()
+    async with world.process() as process:
+        await process.il.schedules.create("often", every=60, handler="report")
+        world.advance(60)
+        await keeper(process).start_due()
+        clock.ahead = timedelta(minutes=-30)
+        await keeper(process).start_due()
+        world.advance(25 * 60)
+        await keeper(process).start_due()
+        assert len(await runs_of(process)) == 1
+        world.advance(6 * 60)
+        await keeper(process).start_due()
+        assert len(await runs_of(process)) == 2
+
+
+async def test_a_clock_that_was_a_year_ahead_keeps_nothing_waiting_for_a_year(world: World):
+    world.clock = clock = Set()
+    async with world.process() as process:
+        await process.il.schedules.create("often", every=60, handler="report", catch_up="one")
+        await keeper(process).start_due()
+        clock.ahead = timedelta(days=365)
+        await keeper(process).start_due()
+        clock.ahead = timedelta()
+        await keeper(process).start_due()
+        world.advance(60)
+        await keeper(process).start_due()
+        assert len(await runs_of(process)) == 2
+        assert [each.state for each in await process.il.schedules.list()] == [schedules.State.ACTIVE]
+
+
+async def test_who_works_sees_to_what_is_due(world: World):
+    done = anyio.Event()
+
+    @dispatch.handler("report")
+    async def report(event: dispatch.Event, context: dispatch.Context) -> None:
+        done.set()
+
+    world.clock = testing.ManualClock(autojump=False)
+    async with world.process() as process:
+        await process.il.schedules.create("once", at=world.clock.now() + timedelta(seconds=5), handler="report")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.il.worker(report).run)
+            with anyio.fail_after(60):
+                while not done.is_set():
+                    world.advance(1)
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert (await process.il.schedules.fetch("once")).state is schedules.State.DONE
