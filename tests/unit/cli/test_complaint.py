@@ -63,11 +63,11 @@ EXIT_CODES = {
         invalid_request invalid_scenario invalid_schedule invalid_settings invalid_store_url invalid_trust
         key_exposed key_invalid key_missing key_present kms_missing manifest_changed missing_scopes
         module_not_loaded no_connection no_credentials no_dead_letter no_such_attempt not_approved
-        not_cancellable not_found oauth_client_missing provider_in_use reauth_required request_too_large
-        request_too_slow role_missing root_refused rule_astray run_not_found run_not_held run_not_waiting
-        sandbox_not_enforced schedule_changed schedule_exists schedule_not_found secret_exposed
-        secret_unavailable self_review stale_execution store_not_kept subject_broken target_refused
-        telemetry_missing token_missing unauthenticated unconfirmed_issuer unknown_capability
+        not_cancellable not_found oauth_client_missing provider_changed provider_in_use reauth_required
+        request_too_large request_too_slow role_missing root_refused rule_astray run_not_found run_not_held
+        run_not_waiting sandbox_not_enforced schedule_changed schedule_exists schedule_not_found
+        secret_exposed secret_unavailable self_review stale_execution store_not_kept subject_broken
+        target_refused telemetry_missing token_missing unauthenticated unconfirmed_issuer unknown_capability
         unknown_connector unknown_place unknown_provider unknown_sandbox unknown_subject unknown_target
         usage wrong_connector wrong_host wrong_key
     """,
