@@ -119,7 +119,7 @@ async def test_pages_of_work_go_on_where_the_last_one_ended(world: World):
         cursor = None
         while page := await process.il.dispatch.list(limit=2, cursor=cursor):
             seen += [each.due.run_id for each in page]
-            cursor = seen[-1]
+            cursor = page[-1].cursor
         assert seen == runs_
 
 

@@ -130,7 +130,7 @@ class Dispatch:
         limit: int = 50,
     ) -> "Sequence[dispatch.Waiting]":
         """Work of this tenant that is due, in that order; or, of another standing, newest first. Go on with `cursor` = the last
-        run id. It was submitted at `since` or later, and before `until`."""
+        one's. It was submitted at `since` or later, and before `until`."""
         return await self._parts.workshop.letters.list(
             self._query(standing, handler, capability, connection_id, why, since, until, cursor=cursor, limit=limit)
         )

@@ -127,7 +127,7 @@ class ExecutionSettings(Part):
     may be reached although they are private. `places`: where else commands may run. `inline_bytes`: larger artifacts go to the
     blob store. `retry_wait`: the longest pause, in seconds, that a direct call makes between attempts."""
 
-    owner_lease: Annotated[float, Field(ge=1, le=300)] = 10.0
+    owner_lease: Annotated[float, Field(ge=1, le=300)] = 8.0
     egress_allow: tuple[_Allowance, ...] = ()
     places: tuple[PlaceSettings, ...] = ()
     inline_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 65_536

@@ -19,7 +19,7 @@ _Connection = Annotated[str | None, typer.Option(metavar="REF", help="Only over 
 _Why = Annotated[str | None, typer.Option(metavar="REASON", help="Only for this reason: exhausted, poison …")]
 _Since = Annotated[str | None, typer.Option(metavar="TIME", help="Only submitted since: 2h, 7d, 2026-01-31 …")]
 _Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only submitted before then.")]
-_Cursor = Annotated[str | None, typer.Option(metavar="ID", help="Go on after this run.")]
+_Cursor = Annotated[str | None, typer.Option(metavar="CURSOR", help="Go on there: what the last page said.")]
 _Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many.")]
 _All = Annotated[bool, typer.Option("--all", help="All dead letters that fit, up to --limit.")]
 
@@ -107,7 +107,7 @@ async def _page(
             cursor=cursor,
             limit=limit,
         )
-    more = found[-1].due.run_id if len(found) >= limit else None
+    more = found[-1].cursor if len(found) >= limit else None
     document: JSON = {"work": [each.to_json() for each in found], "next_cursor": more}
     return Answer(document=document, show=lambda paper: _show_page(paper, found, more))
 

@@ -179,7 +179,7 @@ async def settle(
 async def recover(desk: "Desk") -> "Answer":
     """Take over what dead processes left.
 
-    A process counts as dead when it has been silent for one owner lease (10 seconds unless set), so this may take that
+    A process counts as dead when it has been silent for one owner lease (8 seconds unless set), so this may take that
     long. Unknown outcomes are settled by reading the service, or held for a person; nothing is repeated blindly. A program that
     keeps Interlock open does so by itself from time to time; this does it now.
 

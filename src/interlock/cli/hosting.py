@@ -28,12 +28,14 @@ async def serve(
     bind: Annotated[
         str | None, typer.Option(metavar="ADDRESS:PORT", help="Where to listen, if not at `connect.url`.")
     ] = None,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave what is due to `interlock worker`.")] = False,
 ) -> None:
-    """Show the pages on which people connect accounts, until SIGTERM or Ctrl-C.
+    """Show the pages on which people connect accounts, and do what is due, until SIGTERM or Ctrl-C.
 
     They are for whoever has a link of `interlock connect CONNECTOR --link`. People, and the services that send them back, reach
     the server at `connect.url` of the settings: put a proxy with a certificate there. `/healthz` answers 204 while all is well.
-    Meanwhile it renews what connections hold, and says on stderr which of them break, and which serve again.
+    Meanwhile it works as `interlock worker` does, unless told otherwise, renews what connections hold, and says on stderr which
+    of them break, and which serve again.
 
     Example:
       interlock serve --bind 127.0.0.1:8412
@@ -52,11 +54,14 @@ async def serve(
         port = found
         return server.ConnectPages(il, origin=url)
 
-    async with desk.open(acting=True, on_connection_event=_tell) as il:
+    async with desk.open(acting=True, on_connection_event=_tell) as il, anyio.create_task_group() as tasks:
+        if not no_worker:
+            tasks.start_soon(il.worker().run)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with server.serve_pages(make, host=host, port=port):
                 _announce(desk, url, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
                 await anext(aiter(signals))
+        tasks.cancel_scope.cancel()
 
 
 async def _tell(event: "connections.ConnectionEvent") -> None:

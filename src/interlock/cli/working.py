@@ -31,6 +31,7 @@ async def worker(
       interlock worker --at-once 32
     """
     import signal
+    from functools import partial
 
     import anyio
 
@@ -38,11 +39,7 @@ async def worker(
         made = il.worker()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as tasks:
-
-                async def work() -> None:
-                    await made.run(at_once=at_once)
-
-                tasks.start_soon(work)
+                tasks.start_soon(partial(made.run, at_once=at_once))
                 _announce(desk, made, at_once)
                 await anext(aiter(signals))
                 tasks.cancel_scope.cancel()

@@ -113,7 +113,7 @@ class Letters:
             chosen += [each.due.run_id for each in page]
             if len(page) < BATCH or len(chosen) >= most:
                 break
-            query = replace(query, cursor=chosen[-1])
+            query = replace(query, cursor=page[-1].cursor)
         return chosen[:most]
 
     async def _dead(self, caller: Caller, run_id: str) -> tuple[runs.Run, Due]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from interlock import runs
 from interlock.dispatch.queue import Job
-from interlock.kernel import JSON, Backoff, RequestError, to_rfc3339
+from interlock.kernel import JSON, Backoff, RequestError, from_micros, is_id, to_micros, to_rfc3339
 
 CAPABILITY_LANE = "capability"
 """Where runs of capabilities wait."""
@@ -140,7 +140,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFilter:
-    """Which work of a tenant to list. `cursor` is the run id to continue after."""
+    """Which work of a tenant to list. `cursor` is that of the work to continue after (`Waiting.cursor`)."""
 
     tenant_id: str
     standing: Standing = Standing.DUE
@@ -153,6 +153,16 @@ class DueFilter:
     cursor: str | None = None
     limit: int = 50
 
+    @property
+    def after(self) -> tuple[datetime, str] | None:
+        """The moment and the run to continue after. Raises RequestError for a cursor that is none."""
+        if self.cursor is None:
+            return None
+        micros, _, run_id = self.cursor.partition(".")
+        if not (micros.isascii() and micros.isdecimal() and len(micros) < 18 and is_id(run_id, "run")):
+            raise RequestError("the cursor is none of a list of work: send back the one from the last page")
+        return from_micros(int(micros)), run_id
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -162,6 +172,12 @@ class Waiting:
     state: runs.State
     error: JSON
     attempt_count: int
+
+    @property
+    def cursor(self) -> str:
+        """Where a list goes on after it, also when it is gone by then."""
+        moment = self.due.due_at if self.due.standing is Standing.DUE else self.due.submitted_at
+        return f"{to_micros(moment)}.{self.due.run_id}"
 
     @property
     def running(self) -> bool:

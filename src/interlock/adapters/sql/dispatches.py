@@ -67,9 +67,8 @@ class DispatchRecords:
             chosen = chosen.where(columns.submitted_at >= query.since)
         if query.until is not None:
             chosen = chosen.where(columns.submitted_at < query.until)
-        if query.cursor is not None:
-            last = select(moment).where(*_of(query.tenant_id, query.cursor)).correlate(None).scalar_subquery()
-            place, after = tuple_(moment, columns.run_id), tuple_(last, literal(query.cursor))
+        if (last := query.after) is not None:
+            place, after = tuple_(moment, columns.run_id), tuple_(literal(last[0], Moment), literal(last[1]))
             chosen = chosen.where(place > after if due else place < after)
         order = (moment, columns.run_id) if due else (moment.desc(), columns.run_id.desc())
         chosen = chosen.order_by(*order).limit(min(query.limit, _MAX_PAGE))
