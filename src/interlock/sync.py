@@ -179,6 +179,17 @@ class Schedules(Face[app.Schedules]):
     delete = waiting(app.Schedules.delete)
 
 
+class Polls(Face[app.Polls]):
+    """As `app.Polls`."""
+
+    create = waiting(app.Polls.create)
+    fetch = waiting(app.Polls.fetch)
+    list = waiting(app.Polls.list)
+    pause = waiting(app.Polls.pause)
+    resume = waiting(app.Polls.resume)
+    delete = waiting(app.Polls.delete)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -190,6 +201,7 @@ class Interlock(Face[app.Interlock]):
         self.connections = Connections(door, room.connections)
         self.providers = Providers(door, room.providers)
         self.schedules = Schedules(door, room.schedules)
+        self.polls = Polls(door, room.polls)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 

@@ -196,6 +196,8 @@ WITHOUT_QUEUE = {
 }
 
 FIRST_SCHEMA = (
+    "DROP TABLE polled_items",
+    "DROP TABLE polls",
     "DROP TABLE schedules",
     "DROP TABLE dispatches",
     "DROP TABLE pauses",

@@ -24,6 +24,7 @@ from interlock.app.local_plane import (
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
+from interlock.app.polling import Polls
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.providing import Providers
 from interlock.app.proxying import follow
@@ -70,6 +71,7 @@ __all__ = [
     "LocalPlane",
     "OnEvent",
     "Placed",
+    "Polls",
     "Providers",
     "Ran",
     "RemotePlane",

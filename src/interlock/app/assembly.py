@@ -262,7 +262,7 @@ def _rooms(
         revoking=_revoking(means, wiring),
         unwanted=connections.Unwanted(means),
         workshop=shop,
-        timed=timed.furnish(settings, wiring, shop.intake),
+        timed=timed.furnish(settings, wiring, invoker, shop.intake),
         checking=connections.Checking(means, wiring.connections),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )

@@ -16,6 +16,7 @@ from interlock.app.accounts import Connections
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
+from interlock.app.polling import Polls
 from interlock.app.providing import Providers
 from interlock.app.scheduling import Schedules
 from interlock.app.settings import Settings, SettingsFile
@@ -47,7 +48,7 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules` and `catalog` are its rooms.
+    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -61,6 +62,7 @@ class Interlock:
         self.connections = Connections(parts, caller, operator=operator)
         self.providers = Providers(parts, caller, operator=operator)
         self.schedules = Schedules(parts, caller)
+        self.polls = Polls(parts, caller)
 
     @classmethod
     @asynccontextmanager
@@ -260,9 +262,10 @@ class Interlock:
         return found.provider.paging or sdk.Paging(style="link")
 
     def worker(self, *handlers: Callable[..., Any]) -> "dispatch.Worker":
-        """What carries out work that is due, and starts what schedules say, of every tenant, while `run` is awaited; when that is
-        cancelled, what is begun ends, or is handed to another worker. `handlers` are functions marked by `dispatch.handler`;
-        those of the modules that the settings name are there, too. Raises ModuleNotLoaded, InvalidHandlers."""
+        """What carries out work that is due, and starts what schedules and polls say, of every tenant, while `run` is awaited;
+        when that is cancelled, what is begun ends, or is handed to another worker. `handlers` are functions marked by
+        `dispatch.handler`; those of the modules that the settings name are there, too. Raises ModuleNotLoaded,
+        InvalidHandlers."""
         from interlock.app import workshop
 
         parts = self._parts

@@ -1,7 +1,10 @@
 """What is started at its time, in this process or another."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
+
+import anyio
 
 from interlock import dispatch, runs, triggers
 from interlock.adapters import sql
@@ -13,20 +16,28 @@ LOOKS: Final = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timed:
-    """Schedules, and what sees to them."""
+    """Schedules and polls, and what sees to them."""
 
     schedules: triggers.schedules.Schedules
     keeper: triggers.schedules.Keeper
+    polls: triggers.polling.Polls
+    poller: triggers.polling.Poller
 
     async def keep(self) -> None:
         """For ever, start what is due."""
-        await self.keeper.keep(every=LOOKS)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(self.keeper.keep, every=LOOKS))
+            tasks.start_soon(partial(self.poller.keep, every=LOOKS))
 
 
-def furnish(settings: Settings, wiring: runs.Wiring, intake: dispatch.Dispatch) -> Timed:
+def furnish(settings: Settings, wiring: runs.Wiring, invoker: runs.Invoker, intake: dispatch.Dispatch) -> Timed:
     """Put it together."""
-    store, clock, kept = wiring.store, wiring.clock, sql.ScheduleRecords()
+    store, clock, ids, environment = wiring.store, wiring.clock, wiring.ids, settings.environment
+    kept, met = sql.ScheduleRecords(), sql.PollRecords()
+    asking = triggers.polling.Asking(wiring.catalog, invoker, environment=environment)
     return Timed(
-        schedules=triggers.schedules.Schedules(store, kept, clock=clock, ids=wiring.ids),
-        keeper=triggers.schedules.Keeper(store, kept, intake, clock=clock, environment=settings.environment),
+        schedules=triggers.schedules.Schedules(store, kept, clock=clock, ids=ids),
+        keeper=triggers.schedules.Keeper(store, kept, intake, clock=clock, environment=environment),
+        polls=triggers.polling.Polls(store, met, asking, clock=clock, ids=ids),
+        poller=triggers.polling.Poller(store, met, asking, intake, clock=clock),
     )

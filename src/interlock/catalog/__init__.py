@@ -25,6 +25,8 @@ from interlock.catalog.errors import (
 from interlock.catalog.importing import MAX_BYTES, Coverage, Entry, Format, Imported, read_catalogue
 from interlock.catalog.installed import entry_points
 from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers, ProviderUse
+from interlock.catalog.validation import Validate
+from interlock.catalog.validation import compiled as compile_schema
 
 __all__ = [
     "GROUP",
@@ -54,6 +56,8 @@ __all__ = [
     "UnknownCapability",
     "UnknownConnector",
     "UnknownProvider",
+    "Validate",
+    "compile_schema",
     "discover",
     "entry_points",
     "read_catalogue",

@@ -169,8 +169,8 @@ def _described(found: "triggers.schedules.Schedule", following: "Sequence[dateti
     from interlock import triggers
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
-    from interlock.cli.text import json_text, moment
-    from interlock.kernel import to_rfc3339
+    from interlock.cli.text import moment
+    from interlock.kernel import canonical, to_rfc3339
 
     def draw(paper: "Paper") -> None:
         paper.line(paper.state(found.state.value), Ink(found.name, "strong"), Ink(found.schedule_id, "faint"))
@@ -178,7 +178,7 @@ def _described(found: "triggers.schedules.Schedule", following: "Sequence[dateti
             [
                 ("when", triggers.schedules.describe(found.timing)),
                 (found.does, found.subject),
-                ("input", json_text(dict(found.input)) if found.input else None),
+                ("input", canonical(dict(found.input)).decode() if found.input else None),
                 ("connection", found.connection),
                 ("missed times", _catch_up(found)),
                 ("runs", str(found.number)),

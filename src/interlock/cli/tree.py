@@ -20,6 +20,7 @@ from interlock.cli import (
     hosting,
     invoking,
     keeping,
+    polling,
     providing,
     proxying,
     reviewing,
@@ -50,6 +51,7 @@ _MODULES = (
     reviewing,
     executing,
     scheduling,
+    polling,
     serving,
     conforming,
 )

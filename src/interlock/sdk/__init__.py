@@ -47,6 +47,7 @@ from interlock.sdk.drafts import (
     find,
     link_pages,
     local,
+    polling,
     probe,
     same,
     secret,
@@ -75,6 +76,7 @@ from interlock.sdk.errors import (
 )
 from interlock.sdk.functions import call_handler, load_function
 from interlock.sdk.kinds import CommandOperation, CommandSecret, Confinement, HttpOperation, ScriptOperation
+from interlock.sdk.listing import Listing, Polling
 from interlock.sdk.load import load_manifest
 from interlock.sdk.manifest import (
     CONTRACT,
@@ -189,6 +191,7 @@ __all__ = [
     "InvalidPathValue",
     "InvalidProvider",
     "Keywords",
+    "Listing",
     "ManagementMode",
     "Manifest",
     "Missing",
@@ -199,6 +202,7 @@ __all__ = [
     "Pagination",
     "Paging",
     "Placement",
+    "Polling",
     "Posture",
     "Probe",
     "Problem",
@@ -272,6 +276,7 @@ __all__ = [
     "oauth2",
     "ordered",
     "patch",
+    "polling",
     "post",
     "probe",
     "program",

@@ -8,6 +8,7 @@ from interlock.sdk.auth import AuthProfile
 from interlock.sdk.check_auth import profile_problems
 from interlock.sdk.check_operation import operation_problems, rule_problems, surface_problems
 from interlock.sdk.check_places import place_problems
+from interlock.sdk.check_polling import polling_problems
 from interlock.sdk.check_schema import schema_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import Operation, Trigger
@@ -46,7 +47,7 @@ def manifest_problems(
         yield from where_known(
             functools.partial(surface_problems, f"{path}.surface", trigger),
             functools.partial(_schemas_problems, path, trigger),
-            functools.partial(_polling_problems, path, trigger),
+            functools.partial(polling_problems, path, trigger, operations),
             functools.partial(_verification_problems, path, trigger, auth),
             functools.partial(_scope_problems, path, trigger, auth),
         )
@@ -84,14 +85,6 @@ def _schemas_problems(path: str, trigger: Trigger) -> Iterator[Problem]:
         lambda: schema_problems(f"{path}.config_schema", trigger.config_schema, "defined", closed=True),
         lambda: schema_problems(f"{path}.signal_schema", trigger.signal_schema, "defined", closed=False),
     )
-
-
-def _polling_problems(path: str, trigger: Trigger) -> Iterator[Problem]:
-    polling = trigger.polling
-    if polling is not None and polling.min_seconds > polling.default_seconds:
-        yield Problem(path=f"{path}.polling", problem="min_seconds is larger than default_seconds")
-    if (trigger.delivery == "poll") != (polling is not None):
-        yield Problem(path=f"{path}.polling", problem="poll triggers have it, webhooks do not")
 
 
 def _verification_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:

@@ -57,6 +57,13 @@ def when(
     return given(header=header, equals=equals, pointer=pointer, contains=contains)
 
 
+def polling(
+    *, default_seconds: float, min_seconds: float, jitter: float | None = None, listing: Draft | None = None
+) -> Draft:
+    """How often a poll trigger asks, and what (`Polling` and `Listing` tell what the keywords mean)."""
+    return given(default_seconds=default_seconds, min_seconds=min_seconds, jitter=jitter, listing=listing)
+
+
 def wait(*, header: str | None = None, reset_header: str | None = None, seconds: float | None = None) -> Draft:
     """Where the service says how long to wait: seconds in a header, a moment (since 1970) in a header, a constant."""
     return given(header=header, reset_header=reset_header, seconds=seconds)

@@ -14,6 +14,7 @@ from pydantic import Field
 from interlock.kernel import JSON, digest
 from interlock.sdk.auth import AuthProfile
 from interlock.sdk.kinds import CommandOperation, HttpOperation, ScriptOperation
+from interlock.sdk.listing import Polling
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.terms import DottedName, Function, Name, Part, Schema, Text
 from interlock.sdk.wire import SAFE_METHODS
@@ -107,14 +108,6 @@ class Operation(Part):
     def may_write(self, method: str) -> bool:
         """Whether a request of that method may change something, whatever the effect is said to be."""
         return method not in SAFE_METHODS and not (self.http is not None and self.http.safe)
-
-
-class Polling(Part):
-    """How often a poll trigger asks, in seconds; `jitter` is a share (0 to 1) of the interval."""
-
-    default_seconds: float = Field(gt=0, le=86_400)
-    min_seconds: float = Field(gt=0, le=86_400)
-    jitter: float = Field(default=0.1, ge=0, le=1)
 
 
 class Verification(Part):

@@ -32,6 +32,7 @@ from interlock.adapters.sql.installs import ClientRecords, InstallRecords
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
+from interlock.adapters.sql.polls import PollRecords
 from interlock.adapters.sql.preflight import Finding, preflight
 from interlock.adapters.sql.providers import ProviderRecords
 from interlock.adapters.sql.schedules import ScheduleRecords
@@ -56,6 +57,7 @@ __all__ = [
     "LedgerSink",
     "MigrationReport",
     "MigrationsPending",
+    "PollRecords",
     "ProviderRecords",
     "RowRefused",
     "ScheduleRecords",

@@ -29,7 +29,7 @@ from interlock.adapters.sql.connection_tables import (
     providers,
 )
 from interlock.adapters.sql.dispatch_tables import dispatches, pauses
-from interlock.adapters.sql.timed_tables import schedules
+from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
 
 __all__ = [
     "NOT_COMPLETED",
@@ -58,6 +58,8 @@ __all__ = [
     "oauth_clients",
     "owners",
     "pauses",
+    "polled_items",
+    "polls",
     "providers",
     "runs",
     "schedules",

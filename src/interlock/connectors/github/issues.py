@@ -42,6 +42,9 @@ class IssueList(sdk.Page):
 
     repo: sdk.Repo
     state: Literal["open", "closed", "all"] | None = None
+    sort: Literal["created", "updated", "comments"] | None = None
+    direction: Literal["asc", "desc"] | None = None
+    since: rest.Moment | None = Field(default=None, description="Only those that changed then or later.")
 
 
 class IssueFetch(sdk.Input):

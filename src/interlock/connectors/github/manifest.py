@@ -9,6 +9,7 @@ from interlock.connectors.github import (
     commits,
     contents,
     issues,
+    polled,
     pulls,
     refs,
     repositories,
@@ -80,4 +81,5 @@ connector = sdk.Connector(
         *statuses.OPERATIONS,
         *checks.OPERATIONS,
     ],
+    triggers=[*polled.TRIGGERS],
 )

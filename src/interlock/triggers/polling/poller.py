@@ -1,0 +1,179 @@
+"""Polls what is due, each poll by one process: what a page brought, where the next begins and the work that it starts are one
+commit. A process that lost its poll to another, since it was too slow, commits nothing more of it."""
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import anyio
+
+from interlock import catalog, dispatch, runs
+from interlock.kernel import (
+    JSON,
+    Backoff,
+    Caller,
+    Clock,
+    InterlockError,
+    RequestError,
+    Store,
+    StoreError,
+    Tx,
+    to_rfc3339,
+)
+from interlock.triggers.polling import model, reading
+from interlock.triggers.polling.asking import Asking, Declared
+from interlock.triggers.polling.errors import PollChanged, PollFailed
+from interlock.triggers.polling.model import Poll
+from interlock.triggers.polling.records import PollRecords
+
+_log = logging.getLogger(__name__)
+
+_CHANCE: Final = partial(Backoff(base=1.0).delay, 1)
+"""Between 0 and 1."""
+
+_BATCH: Final = 100
+_AT_ONCE: Final = 8
+_CURSOR_KEPT: Final = timedelta(days=7)
+"""How long items without a moment of their own are known."""
+
+
+class Poller:
+    """Looks for polls that are due. Any number of processes may each have one."""
+
+    def __init__(
+        self,
+        store: Store,
+        records: PollRecords,
+        asking: Asking,
+        intake: dispatch.Dispatch,
+        *,
+        clock: Clock,
+        chance: Callable[[], float] = _CHANCE,
+    ) -> None:
+        self._store = store
+        self._records = records
+        self.asking = asking
+        self._intake = intake
+        self._clock = clock
+        self._chance = chance
+
+    async def keep(self, *, every: float) -> None:
+        """For ever, when one is due, and at least once in so many seconds."""
+        while True:
+            pause = every
+            try:
+                if (following := await self.poll_due()) is not None:
+                    pause = min(every, max(0.0, (following - self._clock.now()).total_seconds()))
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
+                _log.warning("polling goes on later: %s", error)
+            await self._clock.sleep(pause)
+
+    async def poll_due(self) -> datetime | None:
+        """Poll all that is due now; when the next one is due. Raises StoreError."""
+        now = self._clock.now()
+        first = await self._store.read(lambda tx: self._records.list_next(tx, limit=_BATCH))
+        ready = [each for each in first if each.next_at is not None and each.next_at <= now]
+        limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+        async def poll(each: Poll) -> None:
+            async with limiter:
+                await self.poll(each)
+
+        async with anyio.create_task_group() as tasks:
+            for each in ready:
+                tasks.start_soon(poll, each)
+        if len(ready) == _BATCH:
+            return now
+        return first[len(ready)].next_at if len(ready) < len(first) else None
+
+    async def poll(self, poll: Poll) -> None:
+        """Ask for all that is new, unless another process does."""
+        try:
+            held = await self._step(poll, model.taken(poll, self._clock.now()))
+        except (PollChanged, StoreError) as error:
+            _log.debug("%s is left to others: %s", poll.name, error)
+            return
+        try:
+            await self._read_on(held)
+        except PollChanged:
+            _log.info("%s was paused or taken by another process", poll.name)
+        except StoreError as error:
+            _log.warning("%s is polled again later: %s", poll.name, error)
+
+    async def _read_on(self, held: Poll) -> None:
+        before = held.found
+        try:
+            declared = await self.asking.declared(held.tenant_id, held.trigger)
+            place: reading.Place | None = reading.begin(declared.listing, held.mark, self._clock.now())
+            while place is not None:
+                read = await self.asking.page(held, declared, place, held.mark)
+                held, place = await self._keep(held, declared, read), read.following
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True), suppress(PollChanged, StoreError):
+                await self._step(held, model.let_go(held, self._clock.now()))
+            raise
+        except (PollChanged, StoreError):
+            raise
+        except InterlockError as error:
+            now, least = self._clock.now(), error.retry_after or 0.0
+            what = f"{error.code}: {error.message}"
+            await self._step(held, model.failed(held, now, problem=what, at_least=least, chance=self._chance()))
+        else:
+            news = held.found > before
+            now = self._clock.now()
+            await self._step(held, model.ended(held, now, declared.polling, news=news, chance=self._chance()))
+
+    async def _keep(self, held: Poll, declared: Declared, read: reading.Read) -> Poll:
+        """Commit a page: what it started, and where the poll goes on."""
+        fits = catalog.compile_schema(declared.trigger.signal_schema)
+        now = self._clock.now()
+
+        def keep(tx: Tx) -> Poll:
+            listed = {each.key: each for each in read.items}
+            known = self._records.known(tx, held, listed)
+            new = [each for key, each in listed.items() if key not in known]
+            after = model.read_on(held, now, mark=read.mark, new=len(new))
+            if not self._records.replace(tx, held, after):
+                raise PollChanged(f"{held.name} was taken by another process")
+            self._records.meet(tx, held, new, now)
+            for item in new:
+                try:
+                    if mismatches := fits(dict(item.value)):
+                        raise PollFailed(f"it is no {held.trigger}: {mismatches[0]}")
+                    self._intake.admit_in(tx, _maker(held), _work(held, item, now))
+                except (PollFailed, RequestError) as error:  # it would be as wrong the next time
+                    _log.warning("%s: the item %s is left out: %s", held.name, item.key, error)
+            self._records.forget(tx, held, read.forget_before or now - _CURSOR_KEPT)
+            return after
+
+        return await self._store.write(keep)
+
+    async def _step(self, before: Poll, after: Poll) -> Poll:
+        """Raises PollChanged if it is not this process's to change any more."""
+        if not await self._store.write(lambda tx: self._records.replace(tx, before, after)):
+            raise PollChanged(f"{before.name} was taken by another process")
+        return after
+
+
+def _maker(poll: Poll) -> Caller:
+    """Whoever made it, without the roles that they had then."""
+    return Caller(tenant_id=poll.tenant_id, actor=poll.created_by)
+
+
+def _work(poll: Poll, item: reading.Item, now: datetime) -> dispatch.Work:
+    signal: dict[str, JSON] = {
+        "type": poll.trigger,
+        "source": poll.connection or poll.connector_id,
+        "id": item.key,
+        "at": to_rfc3339(item.at or now),
+        "data": dict(item.value),
+    }
+    return dispatch.Work(
+        handler=poll.handler,
+        payload={"signal": signal, "trigger": poll.trigger, "poll": poll.name, "config": dict(poll.config)},
+        origin=runs.Origin.TRIGGER,
+        priority=dispatch.Priority[poll.priority.upper()],
+    )

@@ -1,0 +1,230 @@
+"""Polls of a GitHub-shaped service: what is new starts its handler once."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import TOKEN, Process, World
+from fix_dispatch import work
+from interlock import dispatch, runs, sdk
+from interlock.connectors import github
+from interlock.triggers import polling
+
+pytestmark = pytest.mark.anyio
+
+REPO = "acme/rocket"
+PER_PAGE = 5
+HANDLED: list[Any] = []
+
+
+@dispatch.handler("incident")
+async def incident(event: dispatch.Event, context: dispatch.Context) -> None:
+    HANDLED.append(event.payload)
+
+
+def leafing() -> sdk.Manifest:
+    """The connector, with pages that are quickly full."""
+    raw: Any = github.connector.manifest.to_json()
+    raw["connector_id"] = "hub"  # the other one is installed
+    raw["triggers"][0]["polling"]["listing"]["input"]["per_page"] = PER_PAGE
+    return sdk.load_manifest(json.dumps(raw), source="test")
+
+
+@pytest.fixture(name="world")
+def _world(world: World) -> World:
+    world.manifest = leafing()
+    HANDLED.clear()
+    return world
+
+
+async def made(process: Process, world: World, name: str = "issues", **more: Any) -> polling.Poll:
+    await process.il.connections.connect_token("hub", TOKEN, base_url=world.server.url)
+    return await process.il.polls.create(name, "hub.issue_updated", handler="incident", config={"repo": REPO}, **more)
+
+
+async def poll(process: Process, world: World) -> polling.Poll:
+    """The one poll, once it was asked again."""
+    world.advance(3600)
+    await process.parts.timed.poller.poll_due()
+    [found] = await process.il.polls.list()
+    return found
+
+
+async def titles(process: Process) -> list[str]:
+    """Of the items that were handed to the handler, in that order."""
+    await work(process, incident)
+    return [each["signal"]["data"]["title"] for each in HANDLED]
+
+
+def open_issue(world: World, title: str) -> None:
+    world.server.add_issues(REPO, 1, title=title)
+
+
+async def test_what_is_new_starts_the_handler_and_what_was_there_does_not(world: World):
+    open_issue(world, "Before")
+    async with world.process() as process:
+        kept = await made(process, world)
+        await process.parts.timed.poller.poll_due()
+        assert await titles(process) == []
+        open_issue(world, "After")
+        await poll(process, world)
+        await poll(process, world)
+        assert await titles(process) == ["After 1"]
+        [payload] = HANDLED
+        assert (payload["trigger"], payload["poll"]) == ("hub.issue_updated", "issues")
+        assert payload["config"] == {"repo": REPO}
+        signal = payload["signal"]
+        assert (signal["type"], signal["source"]) == ("hub.issue_updated", "hub")
+        assert signal["id"] == f"{signal['data']['number']}@{signal['at'].replace('.000000', '')}"
+        [run] = await process.il.runs.list(capability="handler.incident")
+        assert (run.origin, run.actor) == (runs.Origin.TRIGGER, "agent")
+        found = await process.il.polls.fetch("issues")
+        assert (found.found, found.failures, found.trigger_id) == (1, 0, kept.trigger_id)
+
+
+async def test_since_a_moment_and_to_the_end_of_the_list(world: World):
+    world.server.add_issues(REPO, 13)
+    async with world.process() as process:
+        await made(process, world, since=world.clock.now() - timedelta(days=7))
+        assert (await poll(process, world)).found == 13
+        assert len(world.server.requests("issues/list-for-repo")) >= 3
+        assert (await poll(process, world)).found == 13
+        assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 13
+
+
+async def test_what_changes_again_is_new_again(world: World):
+    async with world.process() as process:
+        await made(process, world)
+        open_issue(world, "Leak")
+        await poll(process, world)
+        await process.il.invoke("hub.issue.close", {"repo": REPO, "issue_number": 1})
+        await poll(process, world)
+        await titles(process)
+        assert [each["signal"]["data"]["state"] for each in HANDLED] in (["open", "closed"], ["closed"])
+
+
+async def test_a_page_that_fails_loses_nothing_and_repeats_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    async with world.process() as process:
+        await made(process, world)
+        world.server.add_issues(REPO, 8)
+        page = process.parts.timed.poller.asking.page
+        asked = 0
+
+        async def page_once(*given: Any) -> polling.Read:
+            nonlocal asked
+            asked += 1
+            if asked == 2:
+                raise polling.PollFailed("the service is gone", retry_after=7200)
+            return await page(*given)
+
+        monkeypatch.setattr(process.parts.timed.poller.asking, "page", page_once)
+        found = await poll(process, world)
+        assert (found.found, found.failures, found.problem) == (5, 1, "poll_failed: the service is gone")
+        assert found.next_at == world.clock.now() + timedelta(hours=2)
+        assert (await poll(process, world)).found == 5
+        assert (await process.il.polls.resume("issues")).next_at == world.clock.now()
+        found = await poll(process, world)
+        assert (found.found, found.failures, found.problem) == (8, 0, None)
+        assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 8
+
+
+async def test_a_service_that_is_over_its_limit_is_left_alone_for_as_long_as_it_says(world: World):
+    async with world.process() as process:
+        await made(process, world, every=60)
+        open_issue(world, "Leak")
+        world.server.limit(remaining=0, reset_in=3600 + 900)
+        found = await poll(process, world)
+        assert found.failures == 1
+        assert "rate_limited" in (found.problem or "")
+        assert found.next_at is not None
+        assert found.next_at - world.clock.now() >= timedelta(seconds=900)
+
+
+async def test_of_many_that_look_at_once_one_asks(world: World):
+    async with world.process() as process, world.process() as other:
+        await made(process, world)
+        open_issue(world, "Leak")
+        world.advance(3600)
+        before = len(world.server.requests("issues/list-for-repo"))
+        async with anyio.create_task_group() as tasks:
+            for each in (process, other, process, other):
+                tasks.start_soon(each.parts.timed.poller.poll_due)
+        assert len(world.server.requests("issues/list-for-repo")) == before + 1
+        assert await titles(process) == ["Leak 1"]
+
+
+async def test_who_lost_its_poll_while_it_was_asking_starts_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    async with world.process() as process:
+        await made(process, world)
+        open_issue(world, "Leak")
+        page = process.parts.timed.poller.asking.page
+
+        async def slow(*given: Any) -> polling.Read:
+            read = await page(*given)
+            await process.il.polls.pause("issues")
+            return read
+
+        monkeypatch.setattr(process.parts.timed.poller.asking, "page", slow)
+        found = await poll(process, world)
+        assert (found.state, found.found) == (polling.State.PAUSED, 0)
+        assert await titles(process) == []
+        monkeypatch.undo()
+        await process.il.polls.resume("issues")
+        assert (await poll(process, world)).found == 1
+
+
+async def test_while_there_is_news_it_is_asked_more_often(world: World):
+    async with world.process() as process:
+        await made(process, world, every=80)
+        paces: list[float] = []
+        for news in (True, True, True, True, False, False):
+            if news:
+                open_issue(world, "Leak")
+            found = await poll(process, world)
+            assert found.next_at is not None
+            pause = (found.next_at - world.clock.now()).total_seconds()
+            assert found.pace.total_seconds() <= pause <= found.pace.total_seconds() * 1.1
+            paces.append(found.pace.total_seconds())
+        assert paces == [40, 20, 10, 10, 15, 22.5]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"trigger": "hub.nothing"}, "there are: hub.issue_updated"),
+        ({"trigger": "hub.issue_updated", "config": {}}, "repo"),
+        ({"name": "No Name"}, "a name is"),
+        ({"every": 1}, "10 to 86400 seconds"),
+        ({"handler": "NO"}, "a handler's name"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused(world: World, given: dict[str, Any], match: str):
+    async with world.process() as process:
+        usual: dict[str, Any] = {
+            "name": "issues",
+            "trigger": "hub.issue_updated",
+            "handler": "incident",
+            "config": {"repo": REPO},
+        }
+        with pytest.raises(Exception, match=match):
+            await process.il.polls.create(**{**usual, **given})
+        assert await process.il.polls.list() == []
+
+
+async def test_what_the_first_look_fails_with_is_told_and_nothing_is_kept(world: World):
+    async with world.process() as process:
+        await process.il.connections.connect_token("hub", TOKEN, base_url=world.server.url)
+        with pytest.raises(sdk.ResourceNotFound):
+            await process.il.polls.create(
+                "issues", "hub.issue_updated", handler="incident", config={"repo": "acme/nowhere"}
+            )
+        assert await process.il.polls.list() == []
+        await made(process, world)
+        with pytest.raises(polling.PollExists):
+            await made(process, world)
+        await process.il.polls.delete("issues")
+        with pytest.raises(polling.PollNotFound):
+            await process.il.polls.fetch("issues")
