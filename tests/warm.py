@@ -20,13 +20,15 @@ from pathlib import Path
 from interlock import cli
 
 CLIENT = """#!{python} -IS
-import _socket, marshal, os, sys
+import _signal, _socket, marshal, os, sys
 there = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
 there.connect({address!r})
 asked = marshal.dumps((sys.argv[1:], os.getcwd(), dict(os.environ)))
 streams = b"".join(each.to_bytes(4, sys.byteorder) for each in (0, 1, 2))
 there.sendmsg([len(asked).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
 there.sendall(asked)
+fork = int.from_bytes(there.recv(4), sys.byteorder)
+_signal.signal(_signal.SIGTERM, lambda number, frame: os.kill(fork, number))
 code = there.recv(1)
 os._exit(code[0] if code else 137)
 """
@@ -76,6 +78,7 @@ def carry_out(there: socket.socket) -> int:
     asked = b""
     while len(asked) < int.from_bytes(size, "big"):
         asked += there.recv(1 << 20)
+    there.send(os.getpid().to_bytes(4, sys.byteorder))
     # Who asked is gone: so is the command.
     fcntl.fcntl(there, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(there, fcntl.F_SETFL, fcntl.fcntl(there, fcntl.F_GETFL) | os.O_ASYNC)

@@ -6,8 +6,8 @@ On Postgres only our own questions use the index of what is due when: the engine
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:
