@@ -1,63 +1,14 @@
 """Workers that are frozen and killed: their jobs go to others within ten seconds, and what they say when they are thawed
 changes nothing."""
 
-import os
-import queue
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from fix_queues import PATIENCE, Yard
-
-LEASE = 1.5
-
-
-class Process:
-    """A worker in a process of its own."""
-
-    def __init__(self, url: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).parent / "queue_worker.py"), url, str(LEASE)],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._lines = queue.SimpleQueue[str]()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        assert self.says() == "serving"
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line.strip())
-
-    def says(self) -> str:
-        return self._lines.get(timeout=PATIENCE)
-
-    def end(self) -> None:
-        """Have it end its job."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-
-    def send(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._reader.join()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+from fix_queues import Yard
+from queue_workers import Process
 
 
 @pytest.fixture

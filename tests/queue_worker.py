@@ -1,6 +1,7 @@
-"""A worker that the fault tests stop and kill: `python queue_worker.py URL LEASE`.
+"""A worker that tests stop and kill: `python queue_worker.py URL LEASE [AT_ONCE]`.
 
-Says on stdout which job it was `handed` and which it `ended`; it ends one for each line on stdin.
+Says on stdout which job it was `handed` and which it `ended`. It ends one for each line on stdin; with AT_ONCE, that many at once
+and each at once.
 """
 
 import sys
@@ -13,7 +14,7 @@ from interlock.adapters import queues, sql
 from interlock.kernel import SystemClock, Uuid7Ids
 
 
-async def main(url: str, lease: float) -> None:
+async def main(url: str, lease: float, at_once: int) -> None:
     clock = SystemClock()
     queue = queues.make_queue(
         url, sql.open_store(url), sql.connection, clock=clock, ids=Uuid7Ids(clock), timing=queues.Timing(lease=lease)
@@ -21,11 +22,12 @@ async def main(url: str, lease: float) -> None:
 
     async def handle(job: dispatch.Job) -> None:
         print("handed", job.work_id, flush=True)
-        await anyio.to_thread.run_sync(sys.stdin.readline)
+        if not at_once:
+            await anyio.to_thread.run_sync(sys.stdin.readline)
         print("ended", job.work_id, flush=True)
 
     print("serving", flush=True)
-    await queue.serve(handle, lanes=["capability"], at_once=1)
+    await queue.serve(handle, lanes=["capability"], at_once=at_once or 1)
 
 
-anyio.run(main, sys.argv[1], float(sys.argv[2]))
+anyio.run(main, sys.argv[1], float(sys.argv[2]), int("".join(sys.argv[3:]) or "0"))
