@@ -178,7 +178,7 @@ class Yard:
 
     def elsewhere(self) -> sql.SqlStore:
         """The store, as another process has it."""
-        return self.store if self.url == MEMORY else self.open_store(self.url)
+        return self.open_store(self.url)
 
     @asynccontextmanager
     async def outages(self, patch: pytest.MonkeyPatch) -> AsyncGenerator[tuple[dispatch.Queue, Outage]]:
@@ -242,7 +242,7 @@ async def until(condition: Callable[[], Any]) -> None:
             found = condition()
             if await found if inspect.isawaitable(found) else found:
                 return
-            await anyio.sleep(0.01)
+            await anyio.sleep(0.02)
 
 
 @pytest.fixture
@@ -258,13 +258,13 @@ def make_yard(request: pytest.FixtureRequest, open_store: Callable[[str], sql.Sq
     return make
 
 
-@pytest.fixture(params=[*SHARED_ENGINES, "sqlite-memory"])
+@pytest.fixture(params=SHARED_ENGINES)
 def yard(request: pytest.FixtureRequest, make_yard: Callable[[str], Yard]) -> Yard:
     """A queue on each engine in turn."""
     return make_yard(request.param)
 
 
-@pytest.fixture(params=SHARED_ENGINES)
-def shared_yard(request: pytest.FixtureRequest, make_yard: Callable[[str], Yard]) -> Yard:
-    """A queue on each engine that several processes can share."""
+@pytest.fixture(params=[*SHARED_ENGINES, "sqlite-memory"])
+def every_yard(request: pytest.FixtureRequest, make_yard: Callable[[str], Yard]) -> Yard:
+    """As `yard`, and in memory."""
     return make_yard(request.param)

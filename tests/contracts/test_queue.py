@@ -23,8 +23,8 @@ class ChangedMind(Exception):
 # -- putting
 
 
-async def test_a_job_is_handed_over_as_it_was_put(yard: Yard):
-    job = yard.job()
+async def test_a_job_is_handed_over_as_it_was_put(every_yard: Yard):
+    yard, job = every_yard, every_yard.job()
     async with yard.worker() as worker:
         await yard.put(job)
         assert await worker.next() == job
@@ -338,9 +338,9 @@ async def test_what_does_not_end_is_cancelled_and_handed_over_again(yard: Yard):
 
 
 async def test_a_store_that_is_gone_for_a_while_is_waited_for(
-    shared_yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    yard, job, other = shared_yard, shared_yard.job(), shared_yard.job()
+    job, other = yard.job(), yard.job()
     async with (
         yard.outages(monkeypatch) as (queue, outage),
         yard.worker(at_once=1, open_=False, queue=queue) as worker,

@@ -12,7 +12,7 @@ from queue_workers import Process
 
 
 @pytest.fixture
-def processes(shared_yard: Yard) -> Iterator[list[Process]]:
+def processes(yard: Yard) -> Iterator[list[Process]]:
     started: list[Process] = []
     yield started
     for process in started:
@@ -20,8 +20,8 @@ def processes(shared_yard: Yard) -> Iterator[list[Process]]:
 
 
 @pytest.mark.anyio
-async def test_a_frozen_and_a_killed_worker_lose_their_jobs(shared_yard: Yard, processes: list[Process]):
-    yard, job = shared_yard, shared_yard.job()
+async def test_a_frozen_and_a_killed_worker_lose_their_jobs(yard: Yard, processes: list[Process]):
+    job = yard.job()
     await yard.put(job)
     first = Process(yard.url)
     processes.append(first)

@@ -65,18 +65,18 @@ class Shift:
 
 
 @pytest.fixture
-def shift(shared_yard: Yard) -> Iterator[Shift]:
-    shift = Shift(shared_yard)
+def shift(yard: Yard) -> Iterator[Shift]:
+    shift = Shift(yard)
     yield shift
     shift.close()
 
 
-async def test_nothing_is_lost(shared_yard: Yard, shift: Shift):
-    jobs = [shared_yard.job() for _ in range(ROUNDS * JOBS)]
+async def test_nothing_is_lost(yard: Yard, shift: Shift):
+    jobs = [yard.job() for _ in range(ROUNDS * JOBS)]
     for start in range(0, len(jobs), JOBS):
-        await shared_yard.put(*jobs[start : start + JOBS])
+        await yard.put(*jobs[start : start + JOBS])
         await shift.disturb()
-    await shared_yard.gone(*jobs)
+    await yard.gone(*jobs)
     handed = shift.close()
     assert handed.keys() == {job.work_id for job in jobs}
     again = sum(handed.values()) - len(jobs)
