@@ -163,6 +163,11 @@ class Yard:
         now = to_micros(self.clock.now())
         return await self.fetch(f"SELECT min(held_until) - {now} > 2000000 FROM jobs WHERE holder IS NOT NULL")
 
+    async def has_put_off(self) -> bool:
+        """Whether a job waits until it is due."""
+        table, lane = ("interlock_pgqueuer", "entrypoint") if self.is_postgres else ("jobs", "lane")
+        return await self.fetch(f"SELECT count(*) > 0 FROM {table} WHERE {lane} LIKE '~%%'")
+
     async def execute(self, statement: str) -> None:
         """Something done to the queue's rows."""
         await self.store.write(lambda tx: sql.connection(tx).exec_driver_sql(statement))

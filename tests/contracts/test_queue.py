@@ -104,6 +104,7 @@ async def test_lower_ranks_go_first_whatever_their_lane(yard: Yard):
     await yard.put(*reversed(jobs))
     async with yard.worker(lanes=("capability", "outgoing", "handler:a"), at_once=1) as worker:
         assert await worker.several(len(jobs)) == [job.work_id for job in jobs]
+        assert worker.most_at_once == 1
 
 
 async def test_what_became_due_goes_by_its_rank_like_all_others(yard: Yard):
@@ -213,6 +214,7 @@ async def test_a_job_that_is_moved_while_it_is_at_work_is_handed_over_anew(yard:
         await yard.put(job)
         await worker.next()
         await yard.store.write(move)
+        await until(yard.has_put_off)  # what is at work here already has to wait for that
         worker.go.set()
         await yard.tick(lambda: worker.handed[1:])
         assert (worker.handed[1].work_id, worker.most_at_once) == (job.work_id, 1)
