@@ -104,6 +104,14 @@ async def test_an_answer_without_a_refresh_token_keeps_the_old_one(counter: Coun
     assert refreshed(counter) == 2
 
 
+async def test_scopes_that_a_refresh_takes_away_are_told_of(counter: Counter):
+    await counter.connect()
+    counter.server.granted = "read"
+    for said in (["read"], None):
+        assert (await counter.refreshing.refresh(ANN, "acme")).scopes == {"read"}
+        assert counter.heard[-1].data.get("scopes") == said
+
+
 async def test_a_program_asks_anew(counter: Counter):
     await counter.desk.complete(await counter.desk.obtain(await counter.begin("client_credentials")))
     counter.clock.advance(LIFE)

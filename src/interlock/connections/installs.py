@@ -78,6 +78,8 @@ class Reason(StrEnum):
 
     def next_step(self, connector_id: str) -> str:
         """What is done now, in words for the operator."""
+        if self in _ELSEWHERE:
+            return f"Connect it under another name: `interlock connect {connector_id} --name NAME`."
         first = f"{_NEXT[self]} Then connect" if self in _NEXT else "Connect"
         return f"{first} again: `interlock connect {{connector}}`.".replace("{connector}", connector_id)
 
@@ -113,6 +115,9 @@ _TOLD: Final[Mapping[Reason, str]] = {
     Reason.NOT_INSTALLED: "the app is not installed for the account that was named",
     Reason.SCOPES_LOST: "the service grants less than the connection has, and less than was asked for",
 }
+
+_ELSEWHERE: Final = frozenset({Reason.SUBJECT_MISMATCH, Reason.SERVICE_MISMATCH})
+"""What is wrong is the name alone."""
 
 _NEXT: Final[Mapping[Reason, str]] = {
     Reason.INVALID_CLIENT: (

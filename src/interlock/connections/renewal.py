@@ -129,8 +129,10 @@ def renewed(
 
 
 def told(before: Connection, after: Connection, *, version: int, actor: str) -> list[Told]:
-    """What is told of a refresh."""
+    """What is told of a refresh; its scopes, if they are others by it."""
     data: dict[str, JSON] = {"credential_id": after.current_credential_id, "version": version}
+    if after.scopes != before.scopes:
+        data["scopes"] = sorted(after.scopes)
     happened = [Told(kind=Happening.REFRESHED, actor=actor, data=data)]
     return [*happened, Told(kind=Happening.RECOVERED, actor=actor)] if before.state is State.DEGRADED else happened
 
