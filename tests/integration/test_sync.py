@@ -34,7 +34,7 @@ def test_a_whole_life(file_world: World):
 def test_whatever_can_be_awaited_can_be_waited_for(name: str):
     awaited: type[object] = getattr(app, name)
     waited: type[object] = getattr(sync, name)
-    methods = {each for each, what in vars(awaited).items() if inspect.isfunction(what) and not each.startswith("_")}
+    methods = {each for each, what in vars(awaited).items() if inspect.iscoroutinefunction(what) and each[0] != "_"}
     assert methods - vars(waited).keys() == set()
 
 
