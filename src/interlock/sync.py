@@ -110,6 +110,7 @@ class Installs(Face[app.Installs]):
     """As `app.Installs`."""
 
     begin = waiting(app.Installs.begin)
+    require_client = waiting(app.Installs.require_client)
     connect = waiting(app.Installs.connect)
     authorize = waiting(app.Installs.authorize)
     take_callback = waiting(app.Installs.take_callback)

@@ -196,6 +196,14 @@ def test_a_service_that_does_not_know_us_is_not_asked(acme: Shell):
         assert "there is no [oauth.acme] in the settings" in told.error["message"]
 
 
+def test_a_client_whose_secret_is_not_there_leads_nobody_to_the_service(acme: Shell):
+    del acme.environment["ACME_SECRET"]
+    for more in (("--profile", "oauth2", "--no-browser"), ("--device", "--no-browser")):
+        told = acme.run("connect", "acme", *more, "--json")
+        assert (told.code, told.error["code"]) == (2, "client_secret_missing")
+    assert acme.good("connections", "list")["connections"][0]["name"] == "github"
+
+
 def test_who_invites_needs_no_secret(acme: Shell):
     """`interlock serve` has it."""
     del acme.environment["ACME_SECRET"]

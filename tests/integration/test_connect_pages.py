@@ -127,6 +127,18 @@ async def test_what_the_service_says_is_mapped_and_not_repeated(place: Place, ca
     assert "own words" not in told.text + caplog.text
 
 
+async def test_the_operator_hears_what_only_they_can_mend(
+    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    link = await place.link()
+    monkeypatch.delenv("ACME_SECRET")
+    told = await place.browser().post(link)
+    assert (told.status_code, "ACME_SECRET" in told.text) == (500, False)
+    (line,) = [each.getMessage() for each in caplog.records if each.name.startswith("interlock")]
+    assert "the variable ACME_SECRET is empty or not set" in line
+    assert "Set the variable" in line
+
+
 async def test_no_link_code_or_state_is_logged(place: Place, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     browser, link = place.browser(), await place.link()

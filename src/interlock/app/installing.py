@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from interlock.app import provided
 from interlock.app.arguments import checked
 from interlock.kernel import Caller, RequestError, Secret
 
@@ -76,6 +77,12 @@ class Installs:
             await self._parts.desk.cancel(begun.install)
             raise RequestError(f"{connector} is connected by a person: begin with `installs.begin`")
         return await self._parts.desk.complete(await self._parts.desk.obtain(begun.install))
+
+    @checked
+    async def require_client(self, connector: str) -> None:
+        """For who carries installs on here: our client of the connector, if the settings have one, can show itself. Raises
+        FileUnreadable, ClientSecretMissing."""
+        provided.read_client(self._parts.settings, connector)
 
     @checked
     async def find_by_link(self, link: Secret) -> "connections.Install":

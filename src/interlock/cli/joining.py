@@ -71,6 +71,8 @@ async def _connect(il: "app.Interlock", profile: "sdk.AuthProfile", wish: Wish) 
             base_url=wish.base_url,
             scopes=wish.scopes,
         )
+    if profile.install in ("browser", "device"):
+        await installs.require_client(wish.connector)  # before anybody is led there for nothing
     start = installs.connect if profile.install in ("automatic", "cli") else installs.begin
     begun = await start(
         wish.connector,

@@ -117,6 +117,8 @@ class ConnectPages(Door):
         found = next((each for each in _TROUBLES if isinstance(error, each[0])), None)
         if found is None or found[1] == 500:
             tell_operator(error)
+            if isinstance(error, kernel.InterlockError):
+                _log.warning("nothing was connected: %s. %s", error.message, error.next_step)
         _, status, title, text = found or _TROUBLES[-1]
         return _page(html.trouble(title, text), status)
 
