@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, Select, delete, insert, or_, select, update
 from interlock import triggers
 from interlock.adapters.sql.rows import optional, pack, read_optional, unpack
 from interlock.adapters.sql.timed_tables import DUE
-from interlock.adapters.sql.timed_tables import polled_items as items
+from interlock.adapters.sql.timed_tables import polled_items as known_items
 from interlock.adapters.sql.timed_tables import polls as table
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import upsert
@@ -45,7 +45,7 @@ class PollRecords:
         return _all(tx, query.order_by(table.c.name).limit(limit))
 
     def delete(self, tx: Tx, poll: _Poll) -> bool:
-        session(tx).execute(delete(items).where(*_met_by(poll)))
+        session(tx).execute(delete(known_items).where(*_met_by(poll)))
         place = (table.c.tenant_id == poll.tenant_id, table.c.trigger_id == poll.trigger_id)
         return session(tx).execute(delete(table).where(*place)).rowcount == 1
 
@@ -55,21 +55,25 @@ class PollRecords:
     def known(self, tx: Tx, poll: _Poll, keys: Collection[str]) -> Collection[str]:
         asked, found = list(keys), set[str]()
         for start in range(0, len(asked), _AT_ONCE):
-            query = select(items.c.key).where(*_met_by(poll), items.c.key.in_(asked[start : start + _AT_ONCE]))
+            query = select(known_items.c.key).where(
+                *_met_by(poll), known_items.c.key.in_(asked[start : start + _AT_ONCE])
+            )
             found.update(session(tx).execute(query).scalars())
         return found
 
-    def meet(self, tx: Tx, poll: _Poll, met: Sequence[triggers.polling.Item], now: datetime) -> None:
+    def meet(self, tx: Tx, poll: _Poll, items: Sequence[triggers.polling.Item], now: datetime) -> None:
         place = {"tenant_id": poll.tenant_id, "trigger_id": poll.trigger_id}
-        if met:
-            session(tx).execute(insert(items), [{**place, "key": each.key, "at": each.at or now} for each in met])
+        if items:
+            session(tx).execute(
+                insert(known_items), [{**place, "key": each.key, "at": each.at or now} for each in items]
+            )
 
     def forget(self, tx: Tx, poll: _Poll, before: datetime) -> None:
-        session(tx).execute(delete(items).where(*_met_by(poll), items.c.at < before))
+        session(tx).execute(delete(known_items).where(*_met_by(poll), known_items.c.at < before))
 
 
 def _met_by(poll: _Poll) -> tuple[Any, ...]:
-    return (items.c.tenant_id == poll.tenant_id, items.c.trigger_id == poll.trigger_id)
+    return (known_items.c.tenant_id == poll.tenant_id, known_items.c.trigger_id == poll.trigger_id)
 
 
 def _row(poll: _Poll) -> dict[str, Any]:
