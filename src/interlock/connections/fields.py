@@ -31,7 +31,7 @@ def checked(profile: sdk.AuthProfile, given: sdk.fill.Values, *, connector_id: s
             problems += _problems(profile, field, text)
         elif not field.optional:
             problems.append(f"the {'secret ' if field.secret else ''}field {name!r} is missing")
-    if problems:
+    if problems := problems or _unfit(profile, values):
         raise InvalidGrant(connector_id, problems)
     return values
 
@@ -57,6 +57,34 @@ def sealed(profile: sdk.AuthProfile, given: sdk.fill.Values, tokens: Tokens | No
         reason = "misconfigured" if tokens is None else "unreadable_answer"
         raise GrantRefused(reason, f"requests are to show {missing[0]!r}, which nobody gave")
     return {name: secret for name, secret in secrets.items() if name in profile.durable_fields}
+
+
+def _unfit(profile: sdk.AuthProfile, values: sdk.fill.Values) -> list[str]:
+    """What is wrong with client certificates and their keys."""
+    places = [each for each in profile.apply if isinstance(each, sdk.CertificatePlace)]
+    given = [(each, values.get(each.chain_field), values.get(each.key_field)) for each in places]
+    found = [
+        _pair(place, chain.reveal().encode(), key.reveal().encode())
+        for place, chain, key in given
+        if isinstance(chain, Secret) and isinstance(key, Secret)
+    ]
+    return [each for each in found if each is not None]
+
+
+def _pair(place: sdk.CertificatePlace, chain: bytes, key: bytes) -> str | None:
+    from cryptography import x509  # here, so that importing the room stays quick
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        shown = x509.load_pem_x509_certificates(chain)[0].public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return f"{place.chain_field!r} holds no certificate (PEM)"
+    try:
+        held = load_pem_private_key(key, None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        return f"{place.key_field!r} holds no private key (PEM, without a password)"
+    return None if held.public_key() == shown else f"{place.key_field!r} is not the key of {place.chain_field!r}"
 
 
 def _problems(profile: sdk.AuthProfile, field: sdk.Field, text: str) -> list[str]:

@@ -1,10 +1,12 @@
 """What is given for a profile, and what of it is sealed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fix_connector as fix
+from fix_tls import believed, certificate, private_key
 from interlock import connections, sdk
 from interlock.connections import answer, fields
 from interlock.kernel import Secret
@@ -73,13 +75,23 @@ def test_what_requests_show_fits_into_a_header(value: str) -> None:
     assert value.strip() not in str(caught.value)
 
 
-def test_a_key_in_pem_has_lines() -> None:
-    pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
-    given = {"certificate": pem, "private_key": pem}
+def test_a_certificate_comes_with_its_key(tmp_path: Path) -> None:
+    pem = certificate(tmp_path, "client.example")
+    given = {"certificate": believed(pem), "private_key": private_key(pem)}
     found = fields.checked(profile(sdk.mutual_tls()), given, connector_id="acme")
     assert revealed(fields.sealed(profile(sdk.mutual_tls()), found)) == given
     with pytest.raises(connections.InvalidGrant, match="holds characters that no text has"):
         fields.checked(profile(sdk.mutual_tls()), {**given, "private_key": "a\x00bcdefgh"}, connector_id="acme")
+    other = private_key(certificate(tmp_path, "client.example"))
+    for name, value, words in (
+        ("certificate", given["private_key"], "'certificate' holds no certificate"),
+        ("certificate", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "no certificate"),
+        ("private_key", given["certificate"], "'private_key' holds no private key"),
+        ("private_key", private_key(pem, "password"), "without a password"),
+        ("private_key", other, "'private_key' is not the key of 'certificate'"),
+    ):
+        with pytest.raises(connections.InvalidGrant, match=words):
+            fields.checked(profile(sdk.mutual_tls()), {**given, name: value}, connector_id="acme")
 
 
 def test_what_is_derived_is_sealed_beside_what_it_is_made_of() -> None:
