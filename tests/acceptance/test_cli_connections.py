@@ -45,6 +45,11 @@ def test_a_check_that_finds_something_wrong_fails_and_says_what(acme: Shell, ser
     assert acme.good("connections", "check", "acme")["checks"][0]["connection"]["state"] == "connected"
 
 
+def test_a_check_says_why_it_asked_nobody(shell: Shell):
+    shell.good("connections", "revoke", "github")
+    assert "it is revoked" in shell.run("connections", "check", "github").out
+
+
 def test_a_check_names_one_connection_or_all(acme: Shell):
     for arguments in ((), ("github", "--all")):
         told = acme.run("connections", "check", *arguments, "--json")

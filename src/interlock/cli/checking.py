@@ -27,6 +27,7 @@ async def check(
     Example:
       interlock connections check --all
     """
+    from interlock import connections
     from interlock.cli.desk import Answer
     from interlock.cli.errors import Usage
 
@@ -41,10 +42,11 @@ async def check(
             return
         rows = [
             (each.connection.name, each.connection.connector_id, each.connection.subject or "", each.verdict.value,
-             paper.state(each.connection.state.value), " ".join(sorted(each.connection.scopes)))
+             paper.state(each.connection.state.value), " ".join(sorted(each.connection.scopes)),
+             each.reason or "" if each.verdict is connections.Verdict.UNASKED else "")
             for each in found
         ]  # fmt: skip
-        paper.table(("connection", "connector", "account", "verdict", "state", "scopes"), rows)
+        paper.table(("connection", "connector", "account", "verdict", "state", "scopes", "why"), rows)
 
     error = _unwell(found)
     document: dict[str, JSON] = {"checks": [each.record() for each in found]}
