@@ -200,6 +200,7 @@ FIRST_SCHEMA = (
     "DROP TABLE polls",
     "DROP TABLE schedules",
     "DROP TABLE dispatches",
+    "DROP TABLE worker_lanes",
     "DROP TABLE pauses",
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",

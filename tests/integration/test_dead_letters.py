@@ -230,3 +230,43 @@ async def test_a_handler_that_is_at_work_hears_that_it_is_cancelled(file_world: 
         run = await process.il.runs.fetch(run_id)
         assert (run.state, run.reason) == (runs.State.CANCELLED, "run_cancelled")
         assert await find_due(process, run_id) is None
+
+
+async def test_work_that_no_live_worker_can_do_says_so(world: World):
+    async with world.process() as process, world.process() as other:
+        await process.connect(world.server.url)
+        await submitted(process, "plain")
+        await process.il.dispatch.invoke("acme.account.fetch")
+        assert [each.why for each in await process.il.dispatch.list()] == ["no_handler", "no_worker"]
+        await other.parts.workshop.sweeping.note({"capability", "handler:incident"})
+        assert [each.why for each in await process.il.dispatch.list()] == ["no_handler", None]
+        assert (await process.il.dispatch.stats()).unserved == {"handler:plain"}
+        await process.parts.workshop.sweeping.note({"handler:plain"})
+        assert [each.why for each in await process.il.dispatch.list()] == [None, None]
+        await other.parts.wiring.ownership.end()
+        assert (await process.il.dispatch.stats()).unserved == {"capability"}
+
+
+async def test_what_a_queue_lost_is_put_into_it_again(world: World):
+    async with world.process() as process:
+        shop, store = process.parts.workshop, process.parts.store
+        lost, kept = [await submitted(process, "plain") for _ in range(2)]
+        jobs = {each.run_id: each.job for each in await list_due(process)}
+        await store.write(lambda tx: shop.queue.withdraw(tx, [lost]))
+        assert await shop.sweeping.sweep() == 0  # it may be with a worker still
+        world.advance(11)
+        assert await store.read(lambda tx: shop.queue.find_missing(tx, [*jobs.values()])) == [jobs[lost]]
+        assert await shop.sweeping.sweep() == 1
+        assert list(await store.read(lambda tx: shop.queue.find_missing(tx, [*jobs.values()]))) == []
+        assert await shop.sweeping.sweep() == 0
+        assert kept in jobs
+
+
+async def test_a_sweep_takes_in_a_page_at_a_time(file_world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("interlock.dispatch.sweeping.PAGE", 3)
+    async with file_world.process() as process:
+        shop = process.parts.workshop
+        lost = [await submitted(process, "plain") for _ in range(10)]
+        await process.parts.store.write(lambda tx: shop.queue.withdraw(tx, lost))
+        file_world.advance(11)
+        assert await shop.sweeping.sweep() == 10

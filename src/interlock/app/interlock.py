@@ -306,6 +306,8 @@ class Interlock:
 
 def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *, background: bool) -> None:
     """What goes on while an Interlock is open."""
+    from interlock import dispatch
+
     tasks.start_soon(parts.wiring.ownership.keep)
     if teller is not None:
         tasks.start_soon(teller.keep)
@@ -313,5 +315,7 @@ def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *
         tasks.start_soon(partial(parts.keyring.keep_signer, every=SIGNER_SECONDS))
         tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / RECOVERIES))
         tasks.start_soon(parts.wiring.node.keep_proved)
+        if any(dispatch.QUEUE_AGE in rule.pressure for rule in parts.wiring.policy.rules):
+            tasks.start_soon(parts.workshop.sweeping.watch)
         tasks.start_soon(partial(parts.refreshing.keep, every=RENEWING))
         tasks.start_soon(partial(parts.unwanted.keep, every=TIDYING))

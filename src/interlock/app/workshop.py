@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from interlock import dispatch, runs
@@ -37,7 +38,8 @@ class Workshop:
         """A worker of this process, with these handlers; `beside` goes on for as long as it works."""
         called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
         handled = dispatch.HandlerExecutor(self.claiming, wiring, self.tasks, self.docket, handlers, doors)
-        return dispatch.Worker(self.queue, [called, handled], beside=[self.sweeping.keep, handled.watch, *beside])
+        keep = partial(self.sweeping.keep, called.lanes | handled.lanes)
+        return dispatch.Worker(self.queue, [called, handled], beside=[keep, handled.watch, *beside])
 
 
 def open_docket(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> dispatch.Docket:

@@ -149,7 +149,7 @@ async def show(
         paper.fields(
             [
                 ("standing", due.standing.value),
-                ("why", due.why),
+                ("why", found.why),
                 ("due", _moment(due.due_at)),
                 ("tries", f"{due.tries} of {due.retry.max_attempts}"),
                 ("attempts", str(found.attempt_count)),
@@ -280,6 +280,7 @@ async def stats(desk: "Desk") -> "Answer":
                 ("due", str(found.due)),
                 ("overdue", str(found.overdue)),
                 ("at work", str(found.running)),
+                ("without a worker", ", ".join(sorted(found.unserved)) or None),
                 ("oldest", None if found.oldest_due_at is None else _moment(found.oldest_due_at)),
             ]
         )
@@ -307,7 +308,7 @@ def _show_page(paper: "Paper", found: "Sequence[dispatch.Waiting]", more: str | 
             each.due.capability,
             _moment(each.due.due_at),
             f"{each.due.tries}/{each.due.retry.max_attempts}",
-            each.due.why or "",
+            each.why or "",
         )
         for each in found
     ]

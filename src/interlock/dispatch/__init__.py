@@ -30,6 +30,8 @@ from interlock.dispatch.handling import HandlerExecutor
 from interlock.dispatch.letters import Letters
 from interlock.dispatch.model import (
     CAPABILITY_LANE,
+    NO_HANDLER,
+    NO_WORKER,
     PAUSED,
     Due,
     DueFilter,
@@ -46,13 +48,16 @@ from interlock.dispatch.model import (
 from interlock.dispatch.pausing import Pausing
 from interlock.dispatch.queue import Job, Queue
 from interlock.dispatch.records import Records
-from interlock.dispatch.sweeping import Sweeping
+from interlock.dispatch.sweeping import QUEUE_AGE, Sweeping
 from interlock.dispatch.worker import AT_ONCE, Executor, Worker
 
 __all__ = [
     "AT_ONCE",
     "CAPABILITY_LANE",
+    "NO_HANDLER",
+    "NO_WORKER",
     "PAUSED",
+    "QUEUE_AGE",
     "READY",
     "BlockingContext",
     "CapabilityExecutor",

@@ -33,12 +33,14 @@ class Letters:
     async def list(self, query: DueFilter) -> Sequence[Waiting]:
         """Work of one standing: what is due in the order of its moments, all else newest first. Raises RequestError for a cursor
         that is none."""
-        return await self._wiring.store.read(lambda tx: self._records.list_waiting(tx, query))
+        now = self._wiring.clock.now()
+        return await self._wiring.store.read(lambda tx: self._records.list_waiting(tx, query, now))
 
     async def fetch(self, caller: Caller, run_id: str) -> Waiting:
         """The work of one run. Raises RunNotFound also if workers have nothing to do with it."""
         await self._reading.fetch(caller, run_id)
-        found = await self._wiring.store.read(lambda tx: self._records.find_waiting(tx, caller.tenant_id, run_id))
+        now = self._wiring.clock.now()
+        found = await self._wiring.store.read(lambda tx: self._records.find_waiting(tx, caller.tenant_id, run_id, now))
         if found is None:
             raise runs.RunNotFound(
                 f"workers have nothing to do with {run_id}: it has ended, or was never submitted",

@@ -19,6 +19,12 @@ MAX_SECONDS = 30 * 86400.0
 PAUSED: Final = "paused:"
 """What begins the reason of work that waits for a pause to end."""
 
+NO_HANDLER: Final = "no_handler"
+"""Why work waits that is due, and for whose handler there is no live worker."""
+
+NO_WORKER: Final = "no_worker"
+"""Why a call waits that is due, while there is no live worker."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 
@@ -166,12 +172,21 @@ class DueFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """Work with its run's state, and what it failed with last. `running`: a worker is at it."""
+    """Work with its run's state, and what it failed with last. `why` it waits: as the docket says, or since no live worker does
+    such work (`no_handler`, `no_worker`)."""
 
     due: Due
     state: runs.State
     error: JSON
     attempt_count: int
+    served: bool
+
+    @property
+    def why(self) -> str | None:
+        """Why it waits, or is dead."""
+        if self.served:
+            return self.due.why
+        return NO_WORKER if self.due.lane == CAPABILITY_LANE else NO_HANDLER
 
     @property
     def cursor(self) -> str:
@@ -191,7 +206,7 @@ class Waiting:
             "run_id": due.run_id,
             "state": self.state.value,
             "standing": due.standing.value,
-            "why": due.why,
+            "why": self.why,
             "lane": due.lane,
             "capability": due.capability,
             "connection_id": due.connection_id,
@@ -209,13 +224,15 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """How much there is to do for a tenant. `overdue` is due and not begun, since `oldest_due_at`; `parked` counts by the reason,
+    """How much there is to do for a tenant. `overdue` is due and not begun, since `oldest_due_at`; `unserved` are the lanes of
+    such work that no live worker serves; `parked` counts by the reason,
     `dead` by the reason, `lanes` what is due or parked by lane."""
 
     due: int = 0
     overdue: int = 0
     running: int = 0
     oldest_due_at: datetime | None = None
+    unserved: frozenset[str] = frozenset()
     parked: Mapping[str, int] = field(default_factory=dict[str, int])
     dead: Mapping[str, int] = field(default_factory=dict[str, int])
     lanes: Mapping[str, int] = field(default_factory=dict[str, int])

@@ -1,6 +1,6 @@
 """The port to where due work is kept. Synchronous, in the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -35,16 +35,20 @@ class Records(Protocol):
         """What waits for that reason, the oldest first."""
         ...
 
-    def list_waiting(self, tx: Tx, query: DueFilter) -> Sequence[Waiting]:
+    def list_waiting(self, tx: Tx, query: DueFilter, now: datetime) -> Sequence[Waiting]:
         """Work of one standing: what is due by its moment, else newest first."""
         ...
 
-    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str) -> Waiting | None:
+    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str, now: datetime) -> Waiting | None:
         """The work of a run, if workers have to do with it."""
         ...
 
     def count(self, tx: Tx, tenant_id: str, now: datetime) -> Stats:
         """How much there is to do."""
+        ...
+
+    def note_lanes(self, tx: Tx, owner_id: str, lanes: Collection[str]) -> None:
+        """That process serves these lanes from now on, and no others; and what dead ones served is forgotten."""
         ...
 
     def put_pause(self, tx: Tx, pause: Pause) -> None:

@@ -1,6 +1,7 @@
 """The ledger is the truth: what is due there, and in no queue, is put into it again."""
 
 import logging
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -33,6 +34,7 @@ class Sweeping:
         self._records = records
         self._queue = queue
         self._pausing = pausing
+        self._noted: tuple[str, frozenset[str]] | None = None
 
     async def sweep(self) -> int:
         """Put what is missing into the queue, and let go what a pause held that is over; how much that was. Raises StoreError."""
@@ -65,12 +67,31 @@ class Sweeping:
         oldest = await self._wiring.store.read(lambda tx: self._queue.oldest(tx, now))
         self._wiring.pressure.feed(QUEUE_AGE, 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
 
-    async def keep(self) -> None:
-        """Look and sweep for ever. A store that fails is asked again."""
+    async def note(self, lanes: Collection[str]) -> None:
+        """This process serves those lanes. Raises StoreError."""
+        ownership = self._wiring.ownership
+        if self._noted != (ownership.owner_id, frozenset(lanes)) or ownership.remaining() <= 0:
+            await ownership.begin()
+            owner_id = ownership.owner_id
+            await self._wiring.store.write(lambda tx: self._records.note_lanes(tx, owner_id, lanes))
+            self._noted = owner_id, frozenset(lanes)
+
+    async def watch(self) -> None:
+        """Look for ever, where nobody works."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
+                _log.warning("the age of the queue will be read again: %s", error)
+            await self._wiring.clock.sleep(LOOK_SECONDS)
+
+    async def keep(self, lanes: Collection[str]) -> None:
+        """For a worker of those lanes: look and sweep for ever. A store that fails is asked again."""
         clock = self._wiring.clock
         swept = clock.monotonic() - SWEEP_SECONDS
         while True:
             try:
+                await self.note(lanes)
                 await self.look()
                 if clock.monotonic() - swept >= SWEEP_SECONDS:
                     await self.sweep()

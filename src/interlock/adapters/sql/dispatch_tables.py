@@ -35,6 +35,15 @@ dispatches = Table(
     where(NOT_DUE, "tenant_id", "standing", "submitted_at", "run_id"),
 )
 
+# Which live processes serve which lanes, so that people hear of work that nobody does.
+worker_lanes = Table(
+    "worker_lanes",
+    metadata,
+    Column("owner_id", ID, primary_key=True),
+    Column("lane", NAME, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
+)
+
 pauses = Table(
     "pauses",
     metadata,

@@ -1,21 +1,35 @@
 """Due work in SQL: one row for each run that workers carry out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import FromClause, RowMapping, Select, case, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Select,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from interlock import dispatch
 from interlock import runs as domain
 from interlock.adapters.sql import rows
 from interlock.adapters.sql.columns import Moment
-from interlock.adapters.sql.dispatch_tables import DUE, NOT_DUE, pauses
+from interlock.adapters.sql.dispatch_tables import DUE, NOT_DUE, pauses, worker_lanes
 from interlock.adapters.sql.dispatch_tables import dispatches as table
-from interlock.adapters.sql.tables import runs
+from interlock.adapters.sql.tables import owners, runs
 from interlock.adapters.sql.transaction import connection, upsert
-from interlock.kernel import Tx
+from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
 _PARKED = dispatch.Standing.PARKED.value
@@ -54,11 +68,11 @@ class DispatchRecords:
         )
         return [_due(record) for record in connection(tx).execute(chosen).mappings()]
 
-    def list_waiting(self, tx: Tx, query: dispatch.DueFilter) -> Sequence[dispatch.Waiting]:
+    def list_waiting(self, tx: Tx, query: dispatch.DueFilter, now: datetime) -> Sequence[dispatch.Waiting]:
         columns = table.c
         due = query.standing is dispatch.Standing.DUE
         moment = columns.due_at if due else columns.submitted_at
-        chosen = _waiting().where(DUE if due else NOT_DUE, columns.tenant_id == query.tenant_id)
+        chosen = _waiting(now).where(DUE if due else NOT_DUE, columns.tenant_id == query.tenant_id)
         chosen = chosen.where(columns.standing == query.standing.value)
         for column in (columns.lane, columns.capability, columns.connection_id, columns.why):
             if (wanted := getattr(query, column.name)) is not None:
@@ -74,8 +88,8 @@ class DispatchRecords:
         chosen = chosen.order_by(*order).limit(min(query.limit, _MAX_PAGE))
         return [_told(record) for record in connection(tx).execute(chosen).mappings()]
 
-    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str) -> dispatch.Waiting | None:
-        found = connection(tx).execute(_waiting().where(*_of(tenant_id, run_id))).mappings().first()
+    def find_waiting(self, tx: Tx, tenant_id: str, run_id: str, now: datetime) -> dispatch.Waiting | None:
+        found = connection(tx).execute(_waiting(now).where(*_of(tenant_id, run_id))).mappings().first()
         return None if found is None else _told(found)
 
     def count(self, tx: Tx, tenant_id: str, now: datetime) -> dispatch.Stats:
@@ -90,12 +104,23 @@ class DispatchRecords:
                 func.sum(case((ready & over, 1), else_=0)).label("overdue"),
                 func.sum(case((runs.c.state == "running", 1), else_=0)).label("running"),
                 func.min(case((ready & over, columns.due_at))).label("oldest"),
+                func.sum(case((_is_served(now), 0), else_=1)).label("unserved"),
             )
             .select_from(_both())
             .where(columns.tenant_id == tenant_id)
             .group_by(columns.standing, columns.lane, columns.why)
         )
         return _stats(connection(tx).execute(counted).mappings().all())
+
+    def note_lanes(self, tx: Tx, owner_id: str, lanes: Collection[str]) -> None:
+        session, noted = connection(tx), worker_lanes.c
+        alive = select(owners.c.owner_id)
+        session.execute(delete(worker_lanes).where(or_(noted.owner_id == owner_id, noted.owner_id.not_in(alive))))
+        if lanes:
+            session.execute(
+                insert(worker_lanes),
+                [{"owner_id": owner_id, "lane": lane, "tenant_id": PLATFORM_TENANT} for lane in sorted(lanes)],
+            )
 
     def put_pause(self, tx: Tx, pause: dispatch.Pause) -> None:
         values = {
@@ -147,8 +172,18 @@ def _both() -> FromClause:
     return table.join(runs, runs.c.run_id == table.c.run_id)
 
 
-def _waiting() -> Select[Any]:
-    return select(table, runs.c.state, runs.c.error, runs.c.attempt_count).select_from(_both())
+def _is_served(now: datetime) -> ColumnElement[bool]:
+    """Whether there is a live worker for the lane of what is due by now; of other work, none is needed."""
+    alive = worker_lanes.join(owners, owners.c.owner_id == worker_lanes.c.owner_id)
+    served = select(worker_lanes.c.lane).select_from(alive).where(worker_lanes.c.lane == table.c.lane).exists()
+    return or_(
+        table.c.standing != dispatch.Standing.DUE.value, table.c.due_at > now, runs.c.state.not_in(_READY), served
+    )
+
+
+def _waiting(now: datetime) -> Select[Any]:
+    own = (runs.c.state, runs.c.error, runs.c.attempt_count, _is_served(now).label("served"))
+    return select(table, *own).select_from(_both())
 
 
 def _of(tenant_id: str, run_id: str) -> tuple[Any, Any]:
@@ -198,6 +233,7 @@ def _told(record: RowMapping) -> dispatch.Waiting:
         state=domain.State(record["state"]),
         error=rows.read_optional(record["error"]),
         attempt_count=record["attempt_count"],
+        served=bool(record["served"]),
     )
 
 
@@ -217,6 +253,7 @@ def _stats(found: Sequence[RowMapping]) -> dispatch.Stats:
         overdue=sum(row["overdue"] for row in due),
         running=sum(row["running"] for row in due),
         oldest_due_at=oldest,
+        unserved=frozenset(row["lane"] for row in due if row["unserved"]),
         parked=parked,
         dead=dead,
         lanes=lanes,

@@ -8,22 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from interlock.adapters.sql.errors import ANOTHER_DATABASE, ForeignFile, MigrationsPending, SchemaTooNew
 
-REVISIONS = (
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "0005",
-    "0006",
-    "0007",
-    "0008",
-    "0009",
-    "0010",
-    "0011",
-    "0012",
-    "0013",
-    "0014",
-)
+REVISIONS = tuple(f"{number:04}" for number in range(1, 16))
 """Every migration in order; the last one is what this version of Interlock needs. A test compares it with `versions/`."""
 
 VERSION_TABLE = "interlock_version"

@@ -28,7 +28,7 @@ from interlock.adapters.sql.connection_tables import (
     oauth_clients,
     providers,
 )
-from interlock.adapters.sql.dispatch_tables import dispatches, pauses
+from interlock.adapters.sql.dispatch_tables import dispatches, pauses, worker_lanes
 from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "schedules",
     "sends",
     "validators",
+    "worker_lanes",
 ]
 
 NOT_COMPLETED: Final = text("state <> 'completed'")
