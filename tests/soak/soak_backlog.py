@@ -25,12 +25,14 @@ CALLER = Caller(actor="soak")
 
 
 async def test_a_backlog(root_key: None, store_url: str, tmp_path: Path) -> None:
-    done = 0
+    done, enough = 0, anyio.Event()
 
     @dispatch.handler("count")
     async def count(event: dispatch.Event, context: dispatch.Context) -> None:
         nonlocal done
         done += 1
+        if done == DONE:
+            enough.set()
 
     settings = Settings(store=store_url, folder=tmp_path, blobs=str(tmp_path / "blobs"))
     async with Interlock.open(settings=settings, policy=policy.Policy()) as il:
@@ -45,8 +47,7 @@ async def test_a_backlog(root_key: None, store_url: str, tmp_path: Path) -> None
         before = psutil.Process().memory_info().rss
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(il.worker(count).run)
-            while done < DONE:
-                await anyio.sleep(0.1)
+            await enough.wait()
             tasks.cancel_scope.cancel()
         grown = (psutil.Process().memory_info().rss - before) / 2**20
         print(
