@@ -111,6 +111,24 @@ async def test_a_write_that_nobody_can_read_about_waits_for_a_person_and_their_w
         assert file_world.server.effects("issues/create-comment") == 1
 
 
+@pytest.mark.parametrize("happened", [True, False])
+async def test_what_is_read_about_later_goes_on_as_workers_do(file_world: World, happened: bool):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        file_world.server.fault("cut_answer" if happened else "cut_before", match="issues/create", apply=happened)
+        file_world.server.fault("status:403", match="issues/list-for-repo", times=5)
+        run_id = (await create(process)).run_id
+        await work(process)
+        assert (await state(process, run_id))[0] == "waiting"
+        file_world.server.clear_faults()
+        await process.il.runs.settle(run_id)
+        file_world.advance(60)
+        await work(process)
+        assert await state(process, run_id) == ("completed", None)
+        assert await find_due(process, run_id) is None
+        assert file_world.server.effects("issues/create") == 1
+
+
 async def test_a_process_that_died_in_the_middle_is_followed_by_one_that_reads_first(world: World):
     async with world.process() as process:
         await process.connect(world.server.url)

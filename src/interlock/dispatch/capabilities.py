@@ -5,13 +5,11 @@ from datetime import timedelta
 from typing import Final
 
 from interlock import budgets, catalog, policy, runs
-from interlock.dispatch import sequel
 from interlock.dispatch.claiming import Claim, Claiming
-from interlock.dispatch.docket import Docket
-from interlock.dispatch.errors import WorkerStopped
-from interlock.dispatch.model import CAPABILITY_LANE, Due
+from interlock.dispatch.docket import Docket, Following
+from interlock.dispatch.model import CAPABILITY_LANE
 from interlock.dispatch.queue import Job
-from interlock.kernel import Clock, InterlockError, Retry, StoreError
+from interlock.kernel import InterlockError, Retry, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -20,46 +18,6 @@ LATER_SECONDS: Final = 30.0
 
 FOR_THE_OPERATOR: Final = (policy.RuleAstray, catalog.ConnectorBroken, catalog.DuplicateConnector)
 """What an operator mends, and is no reason to give work up."""
-
-
-class Following:
-    """`runs.Following` for one attempt."""
-
-    def __init__(self, docket: Docket, due: Due, clock: Clock) -> None:
-        self._docket = docket
-        self._due = due
-        self._clock = clock
-
-    def done(self) -> runs.After:
-        due = self._due
-        return runs.After(
-            state=runs.State.COMPLETED,
-            reason=None,
-            beside=lambda tx: self._docket.strike(tx, due.tenant_id, due.run_id),
-        )
-
-    def failed(self, error: InterlockError) -> runs.After:
-        following = sequel.after(
-            self._due, error, now=self._clock.now(), cancelled=isinstance(error, runs.RunCancelled)
-        )
-        return runs.After(
-            state=following.state,
-            reason=following.reason,
-            beside=lambda tx: self._docket.follow(tx, following),
-            told=[sequel.told(following)],
-            error=error,
-        )
-
-    def unknown(self, error: InterlockError) -> runs.After:
-        return runs.After(
-            state=runs.State.WAITING,
-            reason=error.code,
-            beside=lambda tx: self._docket.park(tx, self._due, why=error.code),
-            error=error,
-        )
-
-    def stopped(self) -> runs.After:
-        return self.failed(WorkerStopped("the worker was stopped", run_id=self._due.run_id))
 
 
 class CapabilityExecutor:

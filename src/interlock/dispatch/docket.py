@@ -5,11 +5,11 @@ from datetime import datetime
 
 from interlock import runs
 from interlock.dispatch import sequel
-from interlock.dispatch.errors import Poison
+from interlock.dispatch.errors import Poison, WorkerStopped
 from interlock.dispatch.model import Due, Priority, RetryPolicy, Standing
 from interlock.dispatch.queue import Queue
 from interlock.dispatch.records import Records
-from interlock.kernel import Clock, Store, Tx, to_micros
+from interlock.kernel import Clock, InterlockError, Store, Tx, to_micros
 
 STEP_MS = 50
 """How much each piece of a tenant's work moves that tenant's clock: a tenant with thousands that are due lets others pass."""
@@ -148,6 +148,10 @@ class Docket:
         if due is not None:
             self.again(tx, due, due_at=max(due.due_at, self._clock.now()), why=None)
 
+    async def following(self, run: runs.Run) -> runs.Following | None:
+        due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
+        return None if due is None else Following(self, due, self._clock)
+
     async def take_over(self, lost: runs.Lost) -> bool:
         run = lost.run
         due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
@@ -175,3 +179,43 @@ class Docket:
             await lost.end(runs.State.WAITING, error, beside=lambda tx: self.park(tx, due, why=error.code))
         else:
             await lost.end(runs.State.DEAD, error, beside=lambda tx: self.bury(tx, due, why=error.code))
+
+
+class Following:
+    """`runs.Following` for one attempt."""
+
+    def __init__(self, docket: Docket, due: Due, clock: Clock) -> None:
+        self._docket = docket
+        self._due = due
+        self._clock = clock
+
+    def done(self) -> runs.After:
+        due = self._due
+        return runs.After(
+            state=runs.State.COMPLETED,
+            reason=None,
+            beside=lambda tx: self._docket.strike(tx, due.tenant_id, due.run_id),
+        )
+
+    def failed(self, error: InterlockError) -> runs.After:
+        following = sequel.after(
+            self._due, error, now=self._clock.now(), cancelled=isinstance(error, runs.RunCancelled)
+        )
+        return runs.After(
+            state=following.state,
+            reason=following.reason,
+            beside=lambda tx: self._docket.follow(tx, following),
+            told=[sequel.told(following)],
+            error=error,
+        )
+
+    def unknown(self, error: InterlockError) -> runs.After:
+        return runs.After(
+            state=runs.State.WAITING,
+            reason=error.code,
+            beside=lambda tx: self._docket.park(tx, self._due, why=error.code),
+            error=error,
+        )
+
+    def stopped(self) -> runs.After:
+        return self.failed(WorkerStopped("the worker was stopped", run_id=self._due.run_id))

@@ -94,6 +94,10 @@ class Handed(Protocol):
         """The run was held, and is to be carried out now."""
         ...
 
+    async def following(self, run: Run) -> Following | None:
+        """What decides where the run goes after an attempt by another hand than a worker's, if workers carry it out."""
+        ...
+
     async def take_over(self, lost: Lost) -> bool:
         """End the attempt and have the run handed out again, or not any more; False: it is no run of workers. Raises StaleRun
         and StoreError."""

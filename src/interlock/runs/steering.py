@@ -146,7 +146,7 @@ class Steering:
         begun = await begin(
             wiring, call, run_id=run_id, number=number, fence=fence, at=at, facts=facts, send_first=False
         )
-        journal = self._wiring.journal(run)
+        journal, following = self._wiring.journal(run), await self._wiring.handed.following(run)
         changed, move = rebuilding.moved_on(run, capability)
         with wiring.ownership.working(run_id), of_run(run_id):
             await journal.write(
@@ -155,7 +155,7 @@ class Steering:
                 move=replace(move, state=State.RUNNING, fence=fence),
                 records=begun.records(),
             )
-            ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
+            ending = await self._execution.run(call, journal, begun, facts, doubt=doubt, following=following)
         if ending.error is not None and ending.effect == "unknown":
             raise ending.error
         return journal.run
