@@ -121,6 +121,12 @@ async def test_pages_of_work_go_on_where_the_last_one_ended(world: World):
             seen += [each.due.run_id for each in page]
             cursor = page[-1].cursor
         assert seen == runs_
+        assert [each.due.run_id for each in await process.il.dispatch.list(cursor=runs_[2])] == runs_[3:]
+        await process.il.runs.cancel(runs_[2])
+        with pytest.raises(RequestError, match="is gone"):
+            await process.il.dispatch.list(cursor=runs_[2])
+        with pytest.raises(RequestError, match="cursor"):
+            await process.il.dispatch.list(cursor="x")
 
 
 async def test_other_tenants_neither_see_nor_touch_it(file_world: World):

@@ -156,7 +156,8 @@ async def test_a_held_call_is_queued_once_it_is_approved(world: World):
         held = await create(process)
         assert held.state is runs.State.HELD
         assert await work(process) == 0
-        await process.reviewer.approvals.approve(asked(held))
+        approval = await process.reviewer.approvals.approve(asked(held))
+        assert (approval.state.value, approval.spent_by) == ("spent", held.run_id)
         queued = await process.reviewer.approvals.execute(asked(held))
         assert queued.state is runs.State.QUEUED
         assert await work(process) == 1

@@ -9,7 +9,7 @@ from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HappenedAlready, NoDeadLetter
 from interlock.dispatch.model import Due, DueFilter, Standing, Stats, Waiting
 from interlock.dispatch.records import Records
-from interlock.kernel import JSON, Caller, RequestError
+from interlock.kernel import JSON, Caller, RequestError, Tx, is_id
 
 BATCH: Final = 200
 """How many dead letters one page of a replay by filter takes on."""
@@ -34,7 +34,20 @@ class Letters:
         """Work of one standing: what is due in the order of its moments, all else newest first. Raises RequestError for a cursor
         that is none."""
         now = self._wiring.clock.now()
-        return await self._wiring.store.read(lambda tx: self._records.list_waiting(tx, query, now))
+        return await self._wiring.store.read(
+            lambda tx: self._records.list_waiting(tx, replace(query, cursor=self._place(tx, query)), now)
+        )
+
+    def _place(self, tx: Tx, query: DueFilter) -> str | None:
+        """Where the list goes on: a run's id says so as long as its work is there."""
+        if query.cursor is None or not is_id(query.cursor, "run"):
+            return query.cursor
+        last = self._records.find(tx, query.tenant_id, query.cursor)
+        if last is None:
+            raise RequestError(
+                "what the last page ended with is gone: send back its `cursor`, or begin at the first page"
+            )
+        return last.cursor
 
     async def fetch(self, caller: Caller, run_id: str) -> Waiting:
         """The work of one run. Raises RunNotFound also if workers have nothing to do with it."""

@@ -132,6 +132,12 @@ class Due:
     submitted_at: datetime
 
     @property
+    def cursor(self) -> str:
+        """Its place in a list of work of its standing."""
+        moment = self.due_at if self.standing is Standing.DUE else self.submitted_at
+        return f"{to_micros(moment)}.{self.run_id}"
+
+    @property
     def job(self) -> Job:
         """The hand-over that counts."""
         return Job(
@@ -146,7 +152,8 @@ class Due:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueFilter:
-    """Which work of a tenant to list. `cursor` is that of the work to continue after (`Waiting.cursor`)."""
+    """Which work of a tenant to list. `cursor` is that of the work to continue after (`Waiting.cursor`), or
+    its run id for as long as it is there."""
 
     tenant_id: str
     standing: Standing = Standing.DUE
@@ -191,8 +198,7 @@ class Waiting:
     @property
     def cursor(self) -> str:
         """Where a list goes on after it, also when it is gone by then."""
-        moment = self.due.due_at if self.due.standing is Standing.DUE else self.due.submitted_at
-        return f"{to_micros(moment)}.{self.due.run_id}"
+        return self.due.cursor
 
     @property
     def running(self) -> bool:

@@ -1,12 +1,13 @@
 """Held runs: a reviewer's yes executes them, a no ends them."""
 
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import cast
 
 from interlock import approvals, budgets, policy
-from interlock.kernel import JSON, Caller, Tx
+from interlock.kernel import JSON, Caller, InterlockError, Tx
 from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
@@ -22,6 +23,8 @@ from interlock.runs.reserving import reserved
 from interlock.runs.sandboxing import confined
 from interlock.runs.transitions import FINAL
 from interlock.runs.wiring import Wiring
+
+_log = logging.getLogger(__name__)
 
 
 class Holding:
@@ -64,7 +67,17 @@ class Holding:
         await self._wiring.journal(run).write(
             lambda: [entries.approval_moved(approved)], at=self._wiring.clock.now(), beside=consent
         )
-        return approved
+        if not await self._is_handed(run):
+            return approved
+        try:
+            await self.execute(caller, run.run_id)  # by workers, who wait for nothing more
+        except InterlockError as error:
+            # The yes stands; `execute` says so again to whoever asks for it.
+            _log.warning("%s is approved, and cannot be queued: %s", run.run_id, error)
+        return await self._wiring.approvals.fetch_approval(caller, approval_id)
+
+    async def _is_handed(self, run: Run) -> bool:
+        return await self._wiring.store.read(lambda tx: self._wiring.handed.knows(tx, run))
 
     @asynccontextmanager
     async def _naming_the_run(self, caller: Caller, approval: approvals.Approval) -> AsyncGenerator[None]:
@@ -130,6 +143,8 @@ class Holding:
         """Execute a held run whose approval was given, spending it. Raises RunNotHeld, OverBudget, ManifestChanged,
         SandboxNotEnforced, what spending raises, and what the call fails with."""
         run = await self._reading.fetch(caller, run_id)
+        if run.state in (State.QUEUED, State.RETRY_SCHEDULED):
+            return await self._reading.outcome(run)  # approved already, and left to workers
         if run.state is not State.HELD or run.approval_id is None:
             raise RunNotHeld(f"{run_id} is {run.state}, not held", run_id=run_id)
         approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)
@@ -144,7 +159,7 @@ class Holding:
             call = confined(call, verdict, self._wiring)
         role = approval.role if verdict.role is None else verdict.role
         spending = _Spending(self._wiring.approvals, run, call, approval, decided, call.binding(role=role))
-        if await self._wiring.store.read(lambda tx: self._wiring.handed.knows(tx, run)):
+        if await self._is_handed(run):
             with of_run(run_id):
                 return await self._spend_and_queue(spending)
         async with reserved(self._wiring, call, holder=run_id) as taken:
