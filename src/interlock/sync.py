@@ -1,5 +1,6 @@
 """The synchronous twin: `with interlock.sync.Interlock.open() as il`. It runs the async one on a thread of its own."""
 
+import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
@@ -32,6 +33,30 @@ class Door:
             if self.open:
                 raise
             raise app.Closed("this Interlock is closed") from error
+
+    @contextmanager
+    def running(self, work: Callable[[], Awaitable[None]]) -> Generator[None]:
+        """While the block lasts, the work goes on; then it is cancelled, and ends. Raises what it failed with, and Closed."""
+        self.opened.check()
+        ended = threading.Event()
+
+        async def run() -> None:
+            try:
+                await work()
+            finally:
+                ended.set()
+
+        try:
+            going = self._portal.start_task_soon(run)
+        except RuntimeError as error:
+            raise app.Closed("this Interlock is closed") from error
+        try:
+            yield
+        finally:
+            if going.cancel():
+                ended.wait()
+        if not going.cancelled():
+            going.result()
 
     def abandon(self) -> None:
         """In a forked child, whose loop stands still: what is left of it is let go of, and nobody waits."""
@@ -212,6 +237,13 @@ class Interlock(Face[app.Interlock]):
     paging = waiting(app.Interlock.paging)
     evidence = waiting(app.Interlock.evidence)
     trust = waiting(app.Interlock.trust)
+
+    @contextmanager
+    def worker(self, *handlers: Callable[..., Any], at_once: int = 16) -> Generator[None]:
+        """As `app.Interlock.worker`, at work beside the block: `with il.worker(): …`. At its end, what is begun ends first."""
+        made = self._room.worker(*handlers)
+        with self._door.running(partial(made.run, at_once=at_once)):
+            yield
 
     @classmethod
     @contextmanager

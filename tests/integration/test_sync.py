@@ -7,8 +7,8 @@ import pytest
 
 from fix_app import ALLOW, TOKEN, World
 from fix_forks import in_a_fork
-from interlock import app, runs, sync
-from interlock.kernel import RequestError, SystemClock
+from interlock import app, dispatch, runs, sync
+from interlock.kernel import JSON, RequestError, SystemClock
 from interlock.sync import Interlock
 
 
@@ -30,12 +30,28 @@ def test_a_whole_life(file_world: World):
     assert file_world.server.effects("issues/create") == 1
 
 
-@pytest.mark.parametrize("name", ["Interlock", "Runs", "Approvals", "Connections", "Installs", "Leases", "Providers"])
+@pytest.mark.parametrize(
+    "name", ["Interlock", "Runs", "Approvals", "Connections", "Dispatch", "Installs", "Leases", "Providers"]
+)
 def test_whatever_can_be_awaited_can_be_waited_for(name: str):
     awaited: type[object] = getattr(app, name)
     waited: type[object] = getattr(sync, name)
     methods = {each for each, what in vars(awaited).items() if inspect.iscoroutinefunction(what) and each[0] != "_"}
     assert methods - vars(waited).keys() == set()
+
+
+def test_a_worker_beside_the_block(file_world: World):
+    @dispatch.handler("echo")
+    def echo(event: dispatch.Event, context: dispatch.BlockingContext) -> JSON:
+        return event.payload["word"]
+
+    file_world.clock = SystemClock()
+    with Interlock.open(settings=file_world.settings(), connectors=[file_world.manifest]) as il:
+        with il.worker(echo):
+            outcome = il.dispatch.submit("echo", {"word": "hello"})
+            assert il.dispatch.wait(outcome.run_id).output == "hello"
+        later = il.dispatch.submit("echo", {"word": "later"})
+        assert il.dispatch.wait(later.run_id, timeout=0).state is runs.State.QUEUED
 
 
 def test_an_error_in_the_block_comes_out_as_it_is(file_world: World):
