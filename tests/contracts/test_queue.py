@@ -1,16 +1,19 @@
 """What every queue promises: at least once, in its order, to a live worker; a late one changes nothing."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 from pgqueuer.domain.schema.declaration import target
 
 from fix_queues import NEVER, Yard, until
 from interlock.adapters import sql
 from interlock.adapters.queues.pgqueuer import SETTINGS
+from interlock.adapters.sql import postgres
 from interlock.kernel import Tx
 
 pytestmark = pytest.mark.anyio
@@ -367,6 +370,29 @@ async def test_a_store_that_is_closed_ends_it(yard: Yard):
 
 
 # -- the engine on Postgres
+
+
+async def test_a_worker_that_stands_still_in_a_transaction_keeps_no_job(
+    make_yard: Callable[[str], Yard], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(postgres, "IDLE_MS", 300)
+    yard = make_yard("postgres")
+    job, taken, go = yard.job(), threading.Event(), threading.Event()
+    await yard.put(job)
+
+    def freeze(tx: Tx) -> None:
+        if not taken.is_set():
+            sql.connection(tx).exec_driver_sql("UPDATE interlock_pgqueuer SET status = 'picked', heartbeat = now()")
+            taken.set()
+            go.wait(60)
+        sql.connection(tx).exec_driver_sql("SELECT 1")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(yard.elsewhere().write, freeze)
+        await anyio.to_thread.run_sync(taken.wait)
+        async with yard.worker() as worker:
+            assert (await worker.next()).work_id == job.work_id
+        go.set()
 
 
 async def test_the_engine_keeps_no_log(make_yard: Callable[[str], Yard]):

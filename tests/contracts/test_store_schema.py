@@ -264,3 +264,16 @@ def test_a_store_of_the_first_schema_migrates(
         admission.decisions,
         (CONNECTION, CREDENTIAL),
     ]
+
+
+def test_the_options_of_an_address_are_kept(own_postgres_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:
+    store = open_store(
+        make_url(own_postgres_url)
+        .update_query_dict({"options": "-c work_mem=5MB"})
+        .render_as_string(hide_password=False)
+    )
+
+    def kept(tx: Tx) -> object:
+        return sql.connection(tx).exec_driver_sql("SHOW work_mem").scalar()
+
+    assert asyncio.run(store.read(kept)) == "5MB"

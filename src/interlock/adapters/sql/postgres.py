@@ -20,9 +20,14 @@ from interlock.kernel import InterlockError
 
 CONNECT_SECONDS = 10
 
+IDLE_MS = 5_000
+"""How long a transaction may stand still before the server ends it: its process is frozen, or cut off, and what it has locked is
+wanted by others. Ours do nothing but speak to the server."""
+
 _UNAVAILABLE: Final = (StoreUnavailable, "cannot be reached")
 _BY_STATE: Final[dict[str, tuple[type[InterlockError], str]]] = {
     "25006": (StoreReadOnly, "is read-only"),
+    "25P03": (StoreUnavailable, "ended a transaction that stood still"),
     "40001": (StoreBusy, "was changed by others at the same time, again and again"),
     "40P01": (StoreBusy, "was changed by others at the same time, again and again"),
     "42501": (StoreReadOnly, "may not be used by this user"),
@@ -74,7 +79,11 @@ def engine(place: PostgresDatabase, *, size: int) -> Engine:
         place.url,
         pool_size=size,
         max_overflow=0,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "interlock"},
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "interlock",
+            "options": _options(place, f"-c idle_in_transaction_session_timeout={IDLE_MS}"),
+        },
     )
 
 
@@ -84,11 +93,17 @@ def connect_lane(place: PostgresDatabase) -> psycopg.Connection:
     Without index scans forced, a plan that is made while the tables are empty reads them whole for ever after; compiling
     such a plan would cost more than running it.
     """
-    options = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+    ours = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
     return psycopg.connect(
         place.url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,
         connect_timeout=CONNECT_SECONDS,
         application_name="interlock-lane",
-        options=options,
+        options=_options(place, ours),
     )
+
+
+def _options(place: PostgresDatabase, ours: str) -> str:
+    """Ours beside those of the address: given apart, they would take their place."""
+    theirs = place.url.query.get("options", ())
+    return " ".join([*((theirs,) if isinstance(theirs, str) else theirs), ours])
