@@ -372,6 +372,17 @@ async def test_a_store_that_is_closed_ends_it(yard: Yard):
 # -- the engine on Postgres
 
 
+async def test_a_worker_that_cannot_be_woken_any_more_listens_anew(make_yard: Callable[[str], Yard]):
+    yard = make_yard("postgres")
+    bells = "FROM pg_stat_activity WHERE application_name = 'interlock-bell' AND datname = current_database()"
+    async with yard.worker(queue=yard.make_queue(look=NEVER)) as worker:
+        await yard.put(first := yard.job())
+        assert await worker.next() == first
+        assert await yard.fetch(f"SELECT bool_and(pg_terminate_backend(pid)) {bells}")
+        await yard.put(second := yard.job())
+        assert await worker.next() == second
+
+
 async def test_a_worker_that_stands_still_in_a_transaction_keeps_no_job(
     make_yard: Callable[[str], Yard], monkeypatch: pytest.MonkeyPatch
 ):
