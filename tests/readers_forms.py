@@ -16,7 +16,7 @@ from far_places import TOKEN
 from fix_peer import Conversation, listen
 from fix_plane import Intents
 from fix_streams import LOOPBACK
-from interlock import app, catalog, connections, plane, runs, sdk, testing
+from interlock import app, catalog, connections, plane, runs, sdk, testing, triggers
 from interlock.adapters.lanes import GuestPlace
 from interlock.adapters.lanes.places.frames import BadFrame, Frames
 from interlock.adapters.lanes.places.handshake import prove
@@ -25,11 +25,13 @@ from interlock.adapters.lanes.process.keepers import NotStarted
 from interlock.cli import inputs
 from interlock.cli.errors import Usage
 from interlock.connections import answer
-from interlock.kernel import InvalidJson, from_rfc3339, to_rfc3339
+from interlock.kernel import InvalidJson, from_rfc3339, parse_json, to_rfc3339
 from interlock.runs import signing
 from interlock.server import identity
 from interlock.server.errors import Unauthenticated
 from readers import READERS, RECEIPT, pieces, reads, text_of
+
+SINCE: Final = from_rfc3339("2026-03-01T00:00:00Z")
 
 # -- texts
 
@@ -46,6 +48,39 @@ def catalogue(data: bytes) -> bool:
             found = catalog.read_catalogue(data, form=form, source="a file")
             taken = taken or any(each.provider is not None for each in found.entries)
     return taken
+
+
+@reads(b"30 9 * * MON-FRI", b"*/5 0-6/2 L * 5L", b"0 0 LW 2 FRI#2", b"@daily")
+def cron_expression(data: bytes) -> bool:
+    try:
+        timing = triggers.schedules.Cron(expression=text_of(data), zone="Europe/Berlin")
+    except triggers.schedules.InvalidSchedule:
+        return False
+    found = triggers.schedules.preview(timing, SINCE, count=3)
+    assert found == sorted({*found})
+    assert found[0] > SINCE
+    return True
+
+
+@reads(
+    b'{"things": [{"id": 1, "changed": "2026-03-01T00:00:00Z"}, {"id": "b", "changed": "2026-03-01T01:00:00+01:00"}], "next": 2}'
+)
+def polled_page(data: bytes) -> bool:
+    """What a service answers to a poll, by moments and by a cursor."""
+    listing = sdk.Listing(
+        operation="thing.list", items="/things", moment="/changed", since_field="since", following="/next",
+        following_field="page",
+    )  # fmt: skip
+    by_cursor = sdk.Listing(operation="thing.list", items="/things", cursor="/next", cursor_field="page")
+    try:
+        output = parse_json(data)
+        for each in (listing, by_cursor):
+            read = triggers.polling.read(each, triggers.polling.begin(each, None, SINCE), None, output)
+            assert all(0 < len(item.key) <= 150 for item in read.items)
+            triggers.polling.begin(each, read.mark, SINCE)
+    except (InvalidJson, triggers.polling.PollFailed):
+        return False
+    return True
 
 
 @reads(b"interlock://v1/run/run_1", b"interlock://v1/target/a%2Fb%20c%3F", b"interlock://v1/event/%C3%A4")

@@ -201,6 +201,12 @@ def test_what_has_no_end_is_no_poll_for_ever():
         leaf(place, 200)
 
 
+def test_a_moment_at_the_beginning_of_the_calendar_is_one():
+    output: JSON = {"things": [{"id": 7, "changed": "0001-01-01T00:00:00Z"}]}
+    read = polling.read(ASCENDING, polling.begin(ASCENDING, None, START), None, output)
+    assert polling.begin(ASCENDING, read.mark, START).since == datetime(1, 1, 1, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     ("output", "match"),
     [

@@ -57,8 +57,7 @@ def begin(listing: sdk.Listing, mark: JSON, now: datetime) -> Place:
     """Where a poll begins, by the mark that the last one left (None: at the beginning of all there is)."""
     if listing.moment is None:
         return Place(began=now, cursor=mark)
-    overlap = timedelta(seconds=listing.overlap_seconds)
-    return Place(began=now, since=None if mark is None else _moment(mark) - overlap)
+    return Place(began=now, since=_again_from(listing, mark))
 
 
 def mark_at(moment: datetime) -> JSON:
@@ -127,12 +126,11 @@ def _by_moment(listing: sdk.Listing, place: Place, mark: JSON, output: JSON, ite
         # What changed since the poll began may have come into the list behind the place that was read.
         reached_to = min(high, place.began)
         mark = _text(reached_to if mark is None else max(reached_to, _moment(mark)))
-    overlap = timedelta(seconds=listing.overlap_seconds)
     return Read(
         items=tuple(reversed(wanted)) if listing.newest_first else wanted,
         mark=mark,
         following=following,
-        forget_before=None if mark is None else _moment(mark) - overlap,
+        forget_before=_again_from(listing, mark),
     )
 
 
@@ -166,6 +164,16 @@ def _moment(value: object, whose: str = "the mark") -> datetime:
         return from_rfc3339(str(value))
     except ValueError as error:
         raise PollFailed(f"{whose} has no moment: {str(value)[:60]!r} is none") from error
+
+
+def _again_from(listing: sdk.Listing, mark: JSON) -> datetime | None:
+    """From when on is read again."""
+    if mark is None:
+        return None
+    try:
+        return _moment(mark) - timedelta(seconds=listing.overlap_seconds)
+    except OverflowError:  # the calendar's beginning
+        return _moment(mark)
 
 
 def _whole(moment: datetime) -> datetime:
