@@ -14,6 +14,7 @@ import anyio.to_thread
 import orjson
 
 import auth_server as auth
+import fault_timed
 from interlock import dispatch, policy, sdk
 from interlock.app import Interlock, Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
@@ -354,6 +355,8 @@ async def _invoke(il: Interlock, order: Order, capability: str, *, key: str | No
 FLOWS: Mapping[str, Flow] = cast(
     "Mapping[str, Flow]",
     {
+        "scheduled": fault_timed.scheduled,
+        "polled": fault_timed.polled,
         "create": create,
         "blind": blind,
         "pair": paired,
