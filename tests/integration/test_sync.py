@@ -31,7 +31,19 @@ def test_a_whole_life(file_world: World):
 
 
 @pytest.mark.parametrize(
-    "name", ["Interlock", "Runs", "Approvals", "Connections", "Dispatch", "Installs", "Leases", "Providers"]
+    "name",
+    [
+        "Interlock",
+        "Runs",
+        "Approvals",
+        "Dispatch",
+        "Connections",
+        "Installs",
+        "Leases",
+        "Providers",
+        "Schedules",
+        "Polls",
+    ],
 )
 def test_whatever_can_be_awaited_can_be_waited_for(name: str):
     awaited: type[object] = getattr(app, name)

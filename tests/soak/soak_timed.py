@@ -44,7 +44,11 @@ def killed_everywhere(
 
 def test_a_schedule_whose_process_is_killed_at_every_commit(child: Child, make_case: MakeCase) -> None:
     call, event = ("acme.issue.create", "completed"), ("handler.noted", "completed")
-    promised = {0: ({}, 0), 1: ({call: 1}, 1), 2: ({call: 1, event: 1}, 1)}
+    promised: dict[int, tuple[dict[tuple[str, str], int], int]] = {
+        0: ({}, 0),
+        1: ({call: 1}, 1),
+        2: ({call: 1, event: 1}, 1),
+    }
     for boundary, (made, runs, effects) in killed_everywhere(child, make_case, "scheduled").items():
         assert (runs, effects) == promised[made], boundary
 
