@@ -216,6 +216,15 @@ class Polls(Face[app.Polls]):
     delete = waiting(app.Polls.delete)
 
 
+class Tokens(Face[app.Tokens]):
+    """As `app.Tokens`."""
+
+    create = waiting(app.Tokens.create)
+    identify = waiting(app.Tokens.identify)
+    list = waiting(app.Tokens.list)
+    revoke = waiting(app.Tokens.revoke)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -228,6 +237,7 @@ class Interlock(Face[app.Interlock]):
         self.providers = Providers(door, room.providers)
         self.schedules = Schedules(door, room.schedules)
         self.polls = Polls(door, room.polls)
+        self.tokens = Tokens(door, room.tokens)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 

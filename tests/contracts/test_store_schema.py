@@ -196,6 +196,7 @@ WITHOUT_QUEUE = {
 }
 
 FIRST_SCHEMA = (
+    "DROP TABLE tokens",
     "DROP TABLE polled_items",
     "DROP TABLE polls",
     "DROP TABLE schedules",

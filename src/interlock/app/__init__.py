@@ -8,7 +8,7 @@ from interlock.app.accounts import Connections
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
 from interlock.app.installing import Installs
-from interlock.app.interlock import Interlock
+from interlock.app.interlock import MAX_TIMEOUT, Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
 from interlock.app.leasing import Leases
 from interlock.app.local_plane import (
@@ -49,11 +49,13 @@ from interlock.app.settings import (
     read_file,
 )
 from interlock.app.telling import OnEvent
+from interlock.app.tokens import Tokens
 from interlock.app.upkeep import Check, Health, examine, migrate
 
 __all__ = [
     "FILE_NAME",
     "LOCAL_NET",
+    "MAX_TIMEOUT",
     "Approvals",
     "Check",
     "Closed",
@@ -82,6 +84,7 @@ __all__ = [
     "Settings",
     "SettingsFile",
     "StandingNode",
+    "Tokens",
     "UnknownPlace",
     "UnknownSandbox",
     "UnknownTarget",

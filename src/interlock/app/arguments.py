@@ -104,6 +104,9 @@ KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("only", "replace"), _TEXTS),
     "at_provider": _Kind("True or False", _flag),
     "seen": _of(StrEnum, "a member of Seen"),
+    "token_id": _TEXT,
+    "shown": _of(Secret, "a Secret"),
+    **dict.fromkeys(("roles", "capabilities", "connections"), _TEXTS),
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip
 """What the facade's parameters are, by their name: one name means one thing everywhere."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
-from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk
+from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
 from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided, roots, timed, workshop
 from interlock.app.foreign import Foreign, offers
@@ -53,6 +53,7 @@ class Parts:
     unwanted: connections.Unwanted
     workshop: workshop.Workshop
     timed: timed.Timed
+    tokens: tokens.Tokens
 
 
 async def assemble(
@@ -264,6 +265,7 @@ def _rooms(
         workshop=shop,
         timed=timed.furnish(settings, wiring, invoker, shop.intake),
         checking=connections.Checking(means, wiring.connections),
+        tokens=_tokens(store, wiring, ring),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 
@@ -279,6 +281,11 @@ def _reading(wiring: runs.Wiring, ring: keys.Keyring) -> runs.Reading:
         keys=ring,
         clock=wiring.clock,
     )
+
+
+def _tokens(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring) -> tokens.Tokens:
+    records = sql.TokenRecords()
+    return tokens.Tokens(store, records, clock=wiring.clock, ids=wiring.ids, random_bytes=ring.random_bytes)
 
 
 def _revoking(means: connections.Means, wiring: runs.Wiring) -> connections.Revoking:

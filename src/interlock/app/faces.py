@@ -80,6 +80,7 @@ class Runs:
             until=until,
             cursor=cursor,
             limit=limit,
+            seen_by=self._caller if self._caller.is_limited else None,
         )
         return await self._parts.reading.list_runs(query)
 

@@ -21,6 +21,7 @@ from interlock.app.providing import Providers
 from interlock.app.scheduling import Schedules
 from interlock.app.settings import Settings, SettingsFile
 from interlock.app.telling import OnEvent, Teller
+from interlock.app.tokens import Tokens
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls` and `catalog` are its rooms.
+    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `tokens` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -63,6 +64,7 @@ class Interlock:
         self.providers = Providers(parts, caller, operator=operator)
         self.schedules = Schedules(parts, caller)
         self.polls = Polls(parts, caller)
+        self.tokens = Tokens(parts, caller, operator=operator)
 
     @classmethod
     @asynccontextmanager

@@ -12,7 +12,9 @@ from interlock.app.mistakes import Path
 from interlock.kernel import InvalidJson, parse_json
 
 _PREFIX: Final = "INTERLOCK_"
-_OTHER_VARIABLES: Final = frozenset({"KEY", "KEY_FILE", "KEY_PREVIOUS", "KEY_PREVIOUS_FILE", "DEBUG"})
+_OTHER_VARIABLES: Final = frozenset(
+    {"KEY", "KEY_FILE", "KEY_PREVIOUS", "KEY_PREVIOUS_FILE", "DEBUG", "SERVER", "TOKEN", "TOKEN_FILE"}
+)
 """Variables of ours that are no settings."""
 
 

@@ -186,7 +186,7 @@ class Approvals:
     async def fetch_approval(self, caller: Caller, approval_id: str) -> Approval:
         """The approval. Raises ApprovalNotFound, also for another tenant's."""
         now = self._clock.now()
-        return await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, approval_id, now))
+        return await self._store.read(lambda tx: self._fetch_seen(tx, caller, approval_id, now))
 
     async def list_approvals(
         self, caller: Caller, *, states: tuple[State, ...] = (), cursor: str | None = None, limit: int = 50
@@ -197,7 +197,8 @@ class Approvals:
             raise RequestError("the cursor is not an approval id: send back the one from the last page")
         now = self._clock.now()
         size = max(1, min(limit, MAX_PAGE))
-        query = Query(tenant_id=caller.tenant_id, now=now, states=states, cursor=cursor, limit=size)
+        seen_by = caller if caller.is_limited else None
+        query = Query(tenant_id=caller.tenant_id, now=now, states=states, cursor=cursor, limit=size, seen_by=seen_by)
         found = await self._store.read(lambda tx: self._records.list_approvals(tx, query))
         return tuple(approval.as_of(now) for approval in found)
 
@@ -205,12 +206,19 @@ class Approvals:
         # What no id can be is not asked for: a database may refuse such text.
         found = self._records.find(tx, tenant_id, approval_id) if kernel.is_id(approval_id, "apr") else None
         if found is None:
-            raise ApprovalNotFound(f"there is no approval {approval_id[:60]!r}")
+            raise _not_there(approval_id)
         return found.as_of(now)
+
+    def _fetch_seen(self, tx: Tx, caller: Caller, approval_id: str, now: datetime) -> Approval:
+        """The approval, if the caller may see what it is for."""
+        found = self._fetch(tx, caller.tenant_id, approval_id, now)
+        if not caller.sees(found.binding.capability_id, found.binding.connection_id):
+            raise _not_there(approval_id)
+        return found
 
     def _reviewable(self, tx: Tx, caller: Caller, approval_id: str, *states: State) -> Approval:
         """The approval, if it is in one of these states and the caller may decide it."""
-        found = self._fetch(tx, caller.tenant_id, approval_id, self._clock.now())
+        found = self._fetch_seen(tx, caller, approval_id, self._clock.now())
         if found.role not in caller.roles:
             raise RoleMissing(
                 f"deciding approval {approval_id} takes the role {found.role!r}", details={"role": found.role}
@@ -229,6 +237,10 @@ class Approvals:
         if not self._records.replace(tx, before, after):
             raise _decided(self._fetch(tx, before.tenant_id, before.approval_id, now))
         return after
+
+
+def _not_there(approval_id: str) -> ApprovalNotFound:
+    return ApprovalNotFound(f"there is no approval {approval_id[:60]!r}")
 
 
 def _decided(found: Approval) -> AlreadyDecided:

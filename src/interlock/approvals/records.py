@@ -6,18 +6,20 @@ from datetime import datetime
 from typing import Protocol
 
 from interlock.approvals.model import Approval, State
-from interlock.kernel import Tx
+from interlock.kernel import Caller, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """Which approvals of a tenant to list; `cursor` is the id to continue after, states are meant as of `now`."""
+    """Which approvals of a tenant to list; `cursor` is the id to continue after, states are meant as of `now`. `seen_by` leaves
+    out what a limited caller does not see, and approvals that no run has."""
 
     tenant_id: str
     now: datetime
     states: tuple[State, ...] = ()
     cursor: str | None = None
     limit: int = 50
+    seen_by: Caller | None = None
 
 
 class Records(Protocol):

@@ -45,7 +45,7 @@ async def list_connections(
       interlock connections list --connector github
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
+    from interlock.kernel import page
 
     async with desk.open() as il:
         found = await il.connections.list(connector=connector, cursor=cursor, limit=limit)
@@ -87,8 +87,8 @@ async def events(
       interlock connections events github
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
     from interlock.cli.text import moment
+    from interlock.kernel import page
 
     async with desk.open() as il:
         found = await il.connections.events(ref, after_seq=after, limit=limit)

@@ -40,10 +40,10 @@ async def list_approvals(
     """
     from interlock import approvals
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
     from interlock.cli.paper import Ink
     from interlock.cli.text import moment
     from interlock.cli.words import states
+    from interlock.kernel import page
 
     wanted = () if every else states(state or ["pending", "approved"], approvals.State)
     async with desk.open() as il:

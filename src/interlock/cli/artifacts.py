@@ -37,7 +37,7 @@ async def get(
     """
     from interlock.cli import files
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         artifact, content = await il.runs.artifact(artifact_id)

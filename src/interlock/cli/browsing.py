@@ -1,6 +1,6 @@
 """`interlock connectors` and `interlock capabilities`: what can be asked for. No store is needed."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ def register(tree: typer.Typer) -> None:
     command(capabilities, "show")(show_capability)
 
 
-def list_connectors(desk: "Desk") -> "Answer":
+async def list_connectors(desk: "Desk") -> "Answer":
     """List the connectors, also those that are broken.
 
     Example:
@@ -34,6 +34,8 @@ def list_connectors(desk: "Desk") -> "Answer":
     from interlock.cli.paper import Ink
     from interlock.kernel import JSON
 
+    if desk.server is not None:
+        return await _list_connectors_there(desk)
     settings = desk.settings()
     discovery, known = app.read_catalog(settings)
     installed = {each.manifest.connector_id: each for each in discovery.connectors}
@@ -73,6 +75,21 @@ def list_connectors(desk: "Desk") -> "Answer":
     return Answer(document={"connectors": documents, "broken": broken}, show=show)
 
 
+async def _list_connectors_there(desk: "Desk") -> "Answer":
+    from interlock.cli.desk import Answer
+
+    async with desk.open_there() as remote:
+        found = await remote.catalog.list_connectors()
+
+    def show(paper: "Paper") -> None:
+        names = ("connector_id", "version", "operations", "description")
+        paper.table(
+            ("connector", "version", "operations", "about"), [[str(each[name]) for name in names] for each in found]
+        )
+
+    return Answer(document={"connectors": found}, show=show)
+
+
 def _trust(settings: "app.Settings", discovery: "catalog.Discovery", manifest: "sdk.Manifest") -> str:
     """Which of its Python runs inside this process."""
     from interlock import app
@@ -82,7 +99,7 @@ def _trust(settings: "app.Settings", discovery: "catalog.Discovery", manifest: "
     return "declaration" if manifest.connector_id in settings.connectors.isolated else "in process"
 
 
-def show_connector(
+async def show_connector(
     desk: "Desk", connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="The connector's id.")]
 ) -> "Answer":
     """Show one connector: how to connect, and what it can do.
@@ -90,11 +107,10 @@ def show_connector(
     Example:
       interlock connectors show github
     """
-    from interlock import app
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
-    found = app.read_catalog(desk.settings())[1].fetch_connector(connector)
+    found = await _manifest(desk, connector)
 
     def show(paper: "Paper") -> None:
         paper.line(Ink(found.display_name, "strong"), found.version, Ink(found.digest, "faint"))
@@ -109,6 +125,15 @@ def show_connector(
         )
 
     return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
+
+
+async def _manifest(desk: "Desk", connector: str) -> "sdk.Manifest":
+    from interlock import app
+
+    if desk.server is None:
+        return app.read_catalog(desk.settings())[1].fetch_connector(connector)
+    async with desk.open_there() as remote:
+        return await remote.catalog.fetch_connector_for(remote.caller.tenant_id, connector)
 
 
 def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> None:
@@ -133,7 +158,7 @@ def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> 
         paper.line(" ", Ink(joining.line_for(connector, profile), "code"))
 
 
-def list_capabilities(
+async def list_capabilities(
     desk: "Desk",
     search: Annotated[
         str | None, typer.Option(metavar="WORDS", help="Only those with all these words; typos are forgiven.")
@@ -150,35 +175,52 @@ def list_capabilities(
     Example:
       interlock capabilities list --search 'create issue'
     """
-    from interlock import app, catalog, sdk
+    from interlock import sdk
     from interlock.cli.desk import Answer
     from interlock.cli.words import states
     from interlock.kernel import RequestError
 
-    _, known = app.read_catalog(desk.settings())
-    if connector is not None:
-        known.fetch_connector(connector)
-    wanted = catalog.Filter(connector_id=connector, effect=None if effect is None else states([effect], sdk.Effect)[0])
-    more: str | None = None
-    if search is None:
-        page = known.list_capabilities(wanted, cursor=cursor, limit=limit)
-        found, more = page.capabilities, page.next_cursor
+    if search is not None and cursor is not None:
+        raise RequestError("a search has no pages, the best come first: leave --cursor out, or raise --limit")
+    wanted = None if effect is None else states([effect], sdk.Effect)[0]
+    if desk.server is None:
+        told = _capabilities_here(desk, search, connector, wanted, cursor, limit)
     else:
-        if cursor is not None:
-            raise RequestError("a search has no pages, the best come first: leave --cursor out, or raise --limit")
-        found = known.search(search, wanted, limit=limit)
+        async with desk.open_there() as remote:
+            told = await remote.catalog.list_capabilities(
+                search=search, connector=connector, effect=wanted, cursor=cursor, limit=limit
+            )
 
     def show(paper: "Paper") -> None:
-        rows = [(each.capability_id, each.operation.effect.value, each.operation.description) for each in found]
-        if rows:
-            paper.table(("capability", "effect", "about"), rows)
+        found = told["capabilities"]
+        if found:
+            names = ("capability_id", "effect", "description")
+            paper.table(("capability", "effect", "about"), [[str(each[name]) for name in names] for each in found])
         else:
             paper.line("No capability fits.")
 
-    return Answer(document={"capabilities": [_summary(each) for each in found], "next_cursor": more}, show=show)
+    return Answer(document=told, show=show)
 
 
-def show_capability(
+def _capabilities_here(
+    desk: "Desk", search: str | None, connector: str | None, effect: "sdk.Effect | None", cursor: str | None, limit: int
+) -> "dict[str, Any]":
+    from interlock import app, catalog
+
+    _, known = app.read_catalog(desk.settings())
+    if connector is not None:
+        known.fetch_connector(connector)
+    wanted = catalog.Filter(connector_id=connector, effect=effect)
+    if search is not None:
+        return {
+            "capabilities": [_summary(each) for each in known.search(search, wanted, limit=limit)],
+            "next_cursor": None,
+        }
+    page = known.list_capabilities(wanted, cursor=cursor, limit=limit)
+    return {"capabilities": [_summary(each) for each in page.capabilities], "next_cursor": page.next_cursor}
+
+
+async def show_capability(
     desk: "Desk", capability: Annotated[str, typer.Argument(metavar="CAPABILITY", help="The capability's id.")]
 ) -> "Answer":
     """Show one capability: its fields, and how to invoke it.
@@ -189,7 +231,11 @@ def show_capability(
     from interlock import app
     from interlock.cli.desk import Answer
 
-    found = app.read_catalog(desk.settings())[1].fetch(capability)
+    if desk.server is None:
+        found = app.read_catalog(desk.settings())[1].fetch(capability)
+    else:
+        async with desk.open_there() as remote:
+            found = await remote.catalog.fetch_for(remote.caller.tenant_id, capability)
     return Answer(document={**found.to_json(), "invoke": _example(found)}, show=lambda paper: _draw(paper, found))
 
 

@@ -145,11 +145,10 @@ async def _by_token(
     if (told.profile or told.fields) and not places:
         raise Usage("a token goes without --profile and --field: with these it is --secret-env NAME=VARIABLE")
     token, params = None if places else _token(token_env, token_file), joining.stated(told.fields)
-    async with desk.open() as il:
-        connecting = il.connections
-        try:
-            if token is None:
-                return await connecting.connect_from(
+    try:
+        if token is None:
+            async with desk.open_here() as il:
+                return await il.connections.connect_from(
                     connector,
                     places,
                     params=params,
@@ -158,7 +157,8 @@ async def _by_token(
                     base_url=told.base_url,
                     scopes=told.scopes,
                 )
-            return await connecting.connect_token(
+        async with desk.open() as anywhere:
+            return await anywhere.connections.connect_token(
                 connector,
                 token,
                 name=told.name,
@@ -167,8 +167,8 @@ async def _by_token(
                 expires_at=ends,
                 overlap=overlap,
             )
-        except connections.ProbeFailed as error:
-            raise _explained(error, told.base_url) from error
+    except connections.ProbeFailed as error:
+        raise _explained(error, told.base_url) from error
 
 
 def _made(made: "connections.Connection") -> "Answer":

@@ -1,5 +1,6 @@
 """One command's surroundings: the options that every command takes, the settings they lead to, and Interlock itself."""
 
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlock.cli.paper import Paper
-from interlock.kernel import JSON, InterlockError
+from interlock.kernel import JSON, InterlockError, Secret
 
 if TYPE_CHECKING:
-    from interlock import app
+    from interlock import app, client
+    from interlock.cli.facade import Facade
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Options:
     config: str | None = None
     tenant: str | None = None
     actor: str | None = None
+    server: str | None = None
     verbose: bool = False
 
 
@@ -74,13 +77,43 @@ class Desk:
             raise StoreNotKept("the store is in memory: what this command does would be gone when it ends")
         return settings
 
+    @property
+    def server(self) -> str | None:
+        """The server to ask, if the command is not to be carried out here."""
+        return self.options.server or os.environ.get("INTERLOCK_SERVER") or None
+
     @asynccontextmanager
-    async def open(
+    async def open(self, *, acting: bool = False) -> AsyncGenerator["Facade"]:
+        """Interlock: the server that was named, else as `open_here`. Raises as that, and ServerTokenMissing."""
+        if self.server is None:
+            async with self.open_here(acting=acting) as il:
+                yield il
+        else:
+            async with self.open_there() as remote:
+                yield remote
+
+    @asynccontextmanager
+    async def open_there(self) -> AsyncGenerator["client.Remote"]:
+        """The server that was named. Raises ServerTokenMissing, ConfigurationError, Usage."""
+        from interlock import client
+        from interlock.cli.errors import Usage
+
+        given = {"--tenant": self.options.tenant, "--actor": self.options.actor, "--store": self.options.store}
+        for option, said in given.items():
+            if said is not None:
+                raise Usage(f"{option} goes without a server: its token says who asks, and in which tenant")
+        assert self.server is not None
+        self.acts = True
+        async with client.open_remote(self.server, _server_token()) as remote:
+            yield remote
+
+    @asynccontextmanager
+    async def open_here(
         self, *, acting: bool = False, on_connection_event: "app.OnEvent | None" = None
     ) -> AsyncGenerator["app.Interlock"]:
         """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
         dead processes left, for it may be waiting for just that, and renews connections; one that reads writes nothing. Raises
-        ConfigurationError, StoreError."""
+        ConfigurationError, StoreError, NotRemote."""
         import anyio
 
         from interlock import app
@@ -107,6 +140,10 @@ class Desk:
         return Paper(plain=self._loaded is not None and self._loaded[0].output == "plain")
 
     def _load(self) -> "tuple[app.Settings, app.SettingsFile | None]":
+        if self.server is not None:
+            from interlock.cli.errors import NotRemote
+
+            raise NotRemote(f"this is not done over the network, and {self.server[:80]!r} was named as the server")
         if self._loaded is None:
             from interlock import app
 
@@ -121,3 +158,16 @@ def _anchored(store: str | None) -> str | None:
     if store is None or "://" in store or store == ":memory:":
         return store
     return str(Path(store).absolute())
+
+
+def _server_token() -> Secret:
+    """Raises ServerTokenMissing, FileRefused."""
+    from interlock.cli import files
+    from interlock.cli.errors import ServerTokenMissing
+
+    text, file = os.environ.get("INTERLOCK_TOKEN", ""), os.environ.get("INTERLOCK_TOKEN_FILE", "")
+    if not text and file:
+        text = files.read(file, "token file", limit=4096).decode("utf-8", "replace")
+    if not text.strip():
+        raise ServerTokenMissing("a server was named, and no token for it")
+    return Secret(text.strip())

@@ -19,6 +19,22 @@ class Usage(RequestError):
         return self
 
 
+class NotRemote(RequestError):
+    """The command works where the store is, and a server was named."""
+
+    code = "not_remote"
+    next_step = "Run it where the store is, without --server and INTERLOCK_SERVER."
+
+
+class ServerTokenMissing(RequestError):
+    """A server was named, and no token for it."""
+
+    code = "server_token_missing"
+    next_step = (
+        "Put the token of `interlock tokens create` into INTERLOCK_TOKEN, or name its file in INTERLOCK_TOKEN_FILE."
+    )
+
+
 class FileRefused(RequestError):
     """A file that the command line names cannot be read or written."""
 

@@ -10,8 +10,9 @@ from interlock.cli import streams
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from interlock import app, runs
+    from interlock import runs
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import RunsFace
     from interlock.cli.paper import Paper
 
 _POLL_SECONDS = 0.3
@@ -57,10 +58,9 @@ async def list_runs(
     """
     from interlock import runs
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document, page
     from interlock.cli.times import parse_moment
     from interlock.cli.words import states
-    from interlock.kernel import SystemClock
+    from interlock.kernel import SystemClock, document, page
 
     wanted, now = states(state or (), runs.State), SystemClock().now()
     async with desk.open() as il:
@@ -93,7 +93,7 @@ async def show(desk: "Desk", run_id: _Id) -> "Answer":
     """
     from interlock.cli import portrait
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         history = await il.runs.history(run_id)
@@ -123,7 +123,7 @@ async def events(
       interlock runs events run_01890a5d… --follow
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         if follow:
@@ -191,7 +191,7 @@ async def recover(desk: "Desk") -> "Answer":
     from interlock.cli.paper import Ink
     from interlock.kernel import JSON
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         if await il.runs.list(states=(runs.State.RUNNING,), limit=1):
             sys.stderr.write("Watching whether the processes that have runs open are still alive …\n")
             sys.stderr.flush()
@@ -275,8 +275,8 @@ async def replay(
 def _moved(run: "runs.Run") -> "Answer":
     from interlock import runs
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
     from interlock.cli.paper import Ink
+    from interlock.kernel import document
 
     def show_run(paper: "Paper") -> None:
         paper.line(
@@ -320,12 +320,11 @@ def _show_events(paper: "Paper", found: "Sequence[runs.Event]") -> None:
         portrait.draw_event(paper, event)
 
 
-async def _follow(desk: "Desk", face: "app.Runs", run_id: str, after: int) -> None:
+async def _follow(desk: "Desk", face: "RunsFace", run_id: str, after: int) -> None:
     import anyio
 
     from interlock import runs
-    from interlock.cli.documents import document
-    from interlock.kernel import canonical
+    from interlock.kernel import canonical, document
 
     paper, out = desk.paper(), streams.answers()
     standing = {runs.State.ACCEPTED, runs.State.QUEUED, runs.State.RUNNING, runs.State.RETRY_SCHEDULED}

@@ -71,6 +71,10 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "config": (Annotated[str | None, typer.Option(metavar="FILE", help="The settings file.")], None),
     "tenant": (Annotated[str | None, typer.Option(metavar="NAME", help="The tenant to work in.")], None),
     "actor": (Annotated[str | None, typer.Option(metavar="NAME", help="Whom to act as.")], None),
+    "server": (
+        Annotated[str | None, typer.Option(metavar="URL", help="Ask this server; the token is in INTERLOCK_TOKEN.")],
+        None,
+    ),
     "verbose": (Annotated[bool, typer.Option("--verbose", "-v", help="Say more when something fails.")], False),
 }
 """The options that may stand before or after any command: annotation and default."""

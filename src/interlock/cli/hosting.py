@@ -1,7 +1,8 @@
-"""`interlock serve`: pages on which people elsewhere connect accounts."""
+"""`interlock serve`: the HTTP API, and pages on which people elsewhere connect accounts."""
 
 import logging
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ from interlock.cli import serving, streams
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
-    from interlock import connections
+    from interlock import connections, server
     from interlock.cli.desk import Desk
 
 _log = logging.getLogger(__name__)
@@ -28,12 +29,24 @@ async def serve(
     bind: Annotated[
         str | None, typer.Option(metavar="ADDRESS:PORT", help="Where to listen, if not at `connect.url`.")
     ] = None,
+    host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST:PORT", help="A further name by which clients speak to it.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its certificate (PEM): it then speaks TLS.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    behind_proxy: Annotated[
+        bool, typer.Option("--behind-proxy", help="Listen beyond this machine without TLS: a proxy in front has it.")
+    ] = False,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave what is due to `interlock worker`.")] = False,
 ) -> None:
-    """Show the pages on which people connect accounts, and do what is due, until SIGTERM or Ctrl-C.
+    """Answer the HTTP API, show the pages on which people connect accounts, and do what is due, until SIGTERM or Ctrl-C.
 
-    They are for whoever has a link of `interlock connect CONNECTOR --link`. People, and the services that send them back, reach
-    the server at `connect.url` of the settings: put a proxy with a certificate there. `/healthz` answers 204 while all is well.
+    The API is below `/v1`, for whoever has a token of `interlock tokens create`. The pages are for whoever has a link of
+    `interlock connect CONNECTOR --link`; people, and the services that send them back, reach them at `connect.url` of the
+    settings. Beyond this machine it listens with --tls-cert and --tls-key, or --behind-proxy. `/healthz` answers 204 while all is
+    well.
     Meanwhile it works as `interlock worker` does, unless told otherwise, renews what connections hold, and says on stderr which
     of them break, and which serve again.
 
@@ -46,20 +59,22 @@ async def serve(
 
     from interlock import server
 
+    tls = _tls(tls_cert, tls_key)
     url = desk.settings().connect.url
-    host, port = serving.parse_bind(bind or _place(url))
+    address, port = serving.parse_bind(bind or _place(url, is_secure=tls is not None))
+    _check_reach(address, tls, behind_proxy=behind_proxy)
 
-    def make(found: int) -> server.ConnectPages:
+    def make(found: int) -> server.Front:
         nonlocal port
         port = found
-        return server.ConnectPages(il, origin=url)
+        return server.open_front(il, origin=url, host=address, port=found, names=host or ())
 
-    async with desk.open(acting=True, on_connection_event=_tell) as il, anyio.create_task_group() as tasks:
+    async with desk.open_here(acting=True, on_connection_event=_tell) as il, anyio.create_task_group() as tasks:
         if not no_worker:
             tasks.start_soon(il.worker().run)
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with server.serve_pages(make, host=host, port=port):
-                _announce(desk, url, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            async with server.serve_pages(make, host=address, port=port, tls=tls):
+                _announce(desk, url, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
                 await anext(aiter(signals))
         tasks.cancel_scope.cancel()
 
@@ -76,14 +91,37 @@ async def _tell(event: "connections.ConnectionEvent") -> None:
         _log.warning("%s serves again", about)
 
 
-def _place(url: str) -> str:
+def _tls(cert: Path | None, key: Path | None) -> "server.Tls | None":
+    from interlock import server
+    from interlock.cli.errors import Usage
+
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise Usage("--tls-cert and --tls-key go together")
+    return server.Tls(cert=cert, key=key, client_must_show=False)
+
+
+def _check_reach(address: str, tls: "server.Tls | None", *, behind_proxy: bool) -> None:
+    """Raises Usage where tokens and sessions would go over a network in the clear."""
+    from interlock import server
+    from interlock.cli.errors import Usage
+
+    if tls is None and not behind_proxy and not server.is_loopback(address):
+        raise Usage(
+            f"{address} is reached from other machines, and tokens would go there in the clear",
+            next_step="Give --tls-cert and --tls-key; or --behind-proxy if a proxy in front speaks TLS.",
+        )
+
+
+def _place(url: str, *, is_secure: bool) -> str:
     """Where the server of that address is to listen, if it is on this machine. Raises Usage."""
     from interlock.cli.errors import Usage
 
     parts = urlsplit(url)
-    if parts.scheme == "https":
+    if parts.scheme == "https" and not is_secure:
         raise Usage(f"{url} is what a proxy serves: name where to listen behind it with --bind ADDRESS:PORT")
-    return f"{parts.hostname}:{parts.port or 80}"
+    return f"{parts.hostname}:{parts.port or (443 if is_secure else 80)}"
 
 
 def _announce(desk: "Desk", url: str, place: str) -> None:

@@ -11,8 +11,9 @@ from interlock.cli.frame import command
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from interlock import app, runs
+    from interlock import runs
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import Facade
     from interlock.cli.paper import Paper
     from interlock.kernel import InterlockError
 
@@ -99,7 +100,7 @@ def _ahead(at: str | None) -> "datetime | None":
     return None if at is None else parse_moment(at, option="--at", now=SystemClock().now(), ahead=True)
 
 
-async def wait(il: "app.Interlock", run_id: str, approval_id: str, *, seconds: float) -> "runs.Outcome":
+async def wait(il: "Facade", run_id: str, approval_id: str, *, seconds: float) -> "runs.Outcome":
     """The outcome of a held run, once somebody has decided; if nobody has in that time, it is still held. Raises what it
     fails with, and ApprovalExpired."""
     import anyio
@@ -122,7 +123,7 @@ async def wait(il: "app.Interlock", run_id: str, approval_id: str, *, seconds: f
     return await execute(il, run_id, approval_id)
 
 
-async def execute(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.Outcome":
+async def execute(il: "Facade", run_id: str, approval_id: str) -> "runs.Outcome":
     """The outcome of an approved run: executed here, or by whoever is at it already."""
     import anyio
 
@@ -143,7 +144,7 @@ async def execute(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.O
     return await il.runs.outcome(run_id)
 
 
-async def execute_given(il: "app.Interlock", run_id: str, approval_id: str) -> "runs.Outcome":
+async def execute_given(il: "Facade", run_id: str, approval_id: str) -> "runs.Outcome":
     """The outcome of a run that somebody else approved, executed here. Raises AlreadyDecided if others are at it: then this
     reviewer's yes has decided nothing."""
     from interlock import approvals, runs
@@ -162,7 +163,7 @@ async def execute_given(il: "app.Interlock", run_id: str, approval_id: str) -> "
         ) from error
 
 
-async def in_doubt(il: "app.Interlock", error: "InterlockError") -> "InterlockError":
+async def in_doubt(il: "Facade", error: "InterlockError") -> "InterlockError":
     """The error, unless its run now waits because nobody knows whether it happened: then that is the news."""
     from interlock import runs
     from interlock.kernel import InterlockError, UnknownOutcome
@@ -182,7 +183,7 @@ def answer(outcome: "runs.Outcome", **more: object) -> "Answer":
     """How a call stands, and the exit code that says it."""
     from interlock.cli.complaint import DENIED, DONE, HELD, UNKNOWN
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     codes = {"completed": DONE, "held": HELD, "denied": DENIED, "shed": DENIED, "queued": DONE}
     told = {**outcome.to_json(), **{name: document(value) for name, value in more.items()}}

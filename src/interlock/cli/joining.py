@@ -40,7 +40,7 @@ class Wish:
 
 async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     """Begin, have somebody agree, and end with the connection. Raises Usage, InstallFailed, and as `installs.begin`."""
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         with _explained(wish, profile):
             return await _connect(il, profile, wish)
@@ -96,7 +96,7 @@ async def _connect(il: "app.Interlock", profile: "sdk.AuthProfile", wish: Wish) 
 
 async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
     """An install for somebody else, and the address at which they carry it on. Raises Usage, and as `installs.begin`."""
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
         if profile.install != "browser":
             raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")

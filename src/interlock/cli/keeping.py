@@ -61,8 +61,8 @@ async def list_keys(desk: "Desk") -> "Answer":
     """
     from interlock import app
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
     from interlock.cli.text import moment
+    from interlock.kernel import document
 
     async with app.open_keychain(desk.kept(desk.settings())) as chain:
         found = await chain.list(tenant=desk.options.tenant)
@@ -89,7 +89,7 @@ async def status(desk: "Desk") -> "Answer":
     from interlock import app
     from interlock.cli.complaint import exit_code
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with app.open_keychain(desk.kept(desk.settings())) as chain:
         found = await chain.status(tenant=desk.options.tenant)
@@ -169,7 +169,7 @@ async def _follow(chain: "app.Keychain", tenant: str | None) -> "Sequence[app.Ro
 
 def _rotated(ended: "Sequence[app.Rotation]") -> "Answer":
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     def show(paper: "Paper") -> None:
         if not ended:

@@ -26,8 +26,8 @@ async def leases(
       interlock connections leases github
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
     from interlock.cli.text import moment
+    from interlock.kernel import page
 
     async with desk.open() as il:
         if revoke is not None:

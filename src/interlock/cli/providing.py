@@ -59,7 +59,7 @@ async def import_catalogue(
         found = catalog.read_catalogue(content, form=form, source=source)
         found = found.only(only) if only else found
     else:
-        async with desk.open() as il:
+        async with desk.open_here() as il:
             found = await il.providers.import_catalogue(
                 content, form=form, called=source, only=only or (), replace=replace or ()
             )
@@ -86,7 +86,7 @@ async def list_providers(
       interlock providers list
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
+    from interlock.kernel import page
 
     async with desk.open() as il:
         found = await il.providers.list(cursor=cursor, limit=limit)
@@ -160,7 +160,7 @@ async def remove(
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         found = await il.providers.remove(provider)
     return Answer(document=found.record(), show=lambda paper: paper.line(f"{provider} is removed."))
 

@@ -11,8 +11,9 @@ from interlock.cli.frame import command
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from interlock import app, runs
+    from interlock import runs
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import Facade
     from interlock.cli.paper import Paper
     from interlock.kernel import JSON
 
@@ -91,7 +92,7 @@ async def proxy(
     return _answer(outcome, include=include, output=None if in_document else output, force=force)
 
 
-async def _settled(il: "app.Interlock", sent: "Awaitable[runs.Outcome]", *, seconds: float | None) -> "runs.Outcome":
+async def _settled(il: "Facade", sent: "Awaitable[runs.Outcome]", *, seconds: float | None) -> "runs.Outcome":
     """The outcome, after the reviewer's word if there are `seconds` for it."""
     from interlock.cli import invoking
     from interlock.kernel import InterlockError

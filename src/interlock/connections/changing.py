@@ -42,9 +42,10 @@ class Changing:
         self._listener = listener
 
     def look_up(self, tx: Tx, caller: Caller, ref: str) -> Standing | None:
-        """The tenant's connection by id or name; None also for what can be neither."""
+        """The tenant's connection by id or name, if the caller may use it; None also for what can be neither."""
         # What no name can be is not asked for: a database may refuse such text.
-        return self._records.find(tx, caller.tenant_id, ref) if is_text(ref) else None
+        found = self._records.find(tx, caller.tenant_id, ref) if is_text(ref) else None
+        return found if found is not None and caller.may_use(found[0].connection_id) else None
 
     def save(
         self, tx: Tx, connection: Connection, told: Iterable[Told], *, before: int | None, at: datetime

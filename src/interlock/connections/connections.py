@@ -91,7 +91,7 @@ class Connections:
         size = max(1, min(limit, MAX_PAGE))
         return await self._store.read(
             lambda tx: self._records.list_connections(
-                tx, caller.tenant_id, connector_id=connector_id, cursor=cursor, limit=size
+                tx, caller.tenant_id, connector_id=connector_id, cursor=cursor, limit=size, only=caller.connections
             )
         )
 
@@ -119,7 +119,8 @@ class Connections:
             candidates = await self._store.read(
                 lambda tx: self._records.list_candidates(tx, caller.tenant_id, connector_id, limit=_MAX_CANDIDATES)
             )
-            standing = choose.only_one(candidates, connector_id=connector_id, now=self._clock.now())
+            ours = [each for each in candidates if caller.may_use(each[0].connection_id)]
+            standing = choose.only_one(ours, connector_id=connector_id, now=self._clock.now())
         elif (found := await self._find(caller, connection)) is not None:
             standing = found
         else:

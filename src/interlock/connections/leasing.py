@@ -130,7 +130,7 @@ class Leases:
 
     async def _find(self, caller: Caller, lease_id: str) -> leases.Found:
         found = await self._store.read(lambda tx: self._records.find_lease(tx, caller.tenant_id, lease_id))
-        if found is None:
+        if found is None or not caller.may_use(found[1].connection_id):
             raise errors.LeaseNotFound(leases.not_found(lease_id))
         return found
 

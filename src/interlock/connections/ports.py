@@ -1,6 +1,7 @@
 """What this room asks of others: where its records are kept, and who seals its secrets."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -77,9 +78,16 @@ class Records(Protocol):
         ...
 
     def list_connections(
-        self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
+        self,
+        tx: Tx,
+        tenant_id: str,
+        *,
+        connector_id: str | None,
+        cursor: str | None,
+        limit: int,
+        only: AbstractSet[str] | None,
     ) -> Sequence[Connection]:
-        """The tenant's connections, newest first, after the connection id `cursor`."""
+        """The tenant's connections, newest first, after the connection id `cursor`; `only` those of these ids."""
         ...
 
     def find_lease(self, tx: Tx, tenant_id: str, lease_id: str) -> tuple[Lease, Connection, Credential] | None:

@@ -8,6 +8,7 @@ from interlock.kernel.backoff import Backoff
 from interlock.kernel.caller import PLATFORM_TENANT, Caller
 from interlock.kernel.canonical import JSON, canonical, digest, digest_bytes
 from interlock.kernel.clock import Clock, SystemClock, from_micros, from_rfc3339, to_micros, to_rfc3339
+from interlock.kernel.documents import document, page, read_document
 from interlock.kernel.errors import (
     ConfigurationError,
     ConflictError,
@@ -78,13 +79,16 @@ __all__ = [
     "check_json",
     "digest",
     "digest_bytes",
+    "document",
     "from_micros",
     "from_rfc3339",
     "is_id",
     "is_interruption",
     "json_places",
+    "page",
     "parse_json",
     "parse_yaml",
+    "read_document",
     "read_json",
     "to_micros",
     "to_rfc3339",

@@ -104,7 +104,6 @@ class Call:
     def policy_facts(self, pressure: Mapping[str, float]) -> policy.Facts:
         """What policy judges."""
         connection = None if self.resolved is None else self.resolved.connection
-        allowed = self.request.allowed_operations
         return policy.Facts(
             capability_id=self.capability.capability_id,
             connector_id=self.capability.connector_id,
@@ -123,7 +122,7 @@ class Call:
             sandbox=self.request.sandbox,
             sandbox_floor=self.operation.sandbox,
             proxied=self.capability.is_proxy,
-            allowed_operations=None if allowed is None else tuple(sorted(allowed)),
+            allowed_operations=self.caller.narrowed(self.request.allowed_operations),
             pressure=pressure,
         )
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from interlock import connections
-from interlock.kernel import JSON, Tx
+from interlock.kernel import JSON, Caller, Tx
 from interlock.runs.model import (
     Artifact,
     Attempt,
@@ -88,7 +88,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """Which runs to list. `cursor` is the run id to continue after, newest first."""
+    """Which runs to list. `cursor` is the run id to continue after, newest first. `seen_by` leaves out what a limited caller
+    does not see."""
 
     tenant_id: str
     states: tuple[State, ...] = ()
@@ -102,6 +103,7 @@ class RunFilter:
     until: datetime | None = None
     cursor: str | None = None
     limit: int = 50
+    seen_by: Caller | None = None
 
 
 WRITTEN: Final = "written"

@@ -68,14 +68,17 @@ class Reading:
         self._clock = clock
 
     async def fetch(self, caller: Caller, run_id: str) -> Run:
-        """One run. Raises RunNotFound."""
-        return await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+        """One run, if the caller may see it. Raises RunNotFound."""
+        run = await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+        if not caller.sees(run.capability, run.connection_id):
+            raise _not_there(caller.tenant_id, run_id)
+        return run
 
     def _fetch(self, tx: Tx, tenant_id: str, run_id: str) -> Run:
         # What no id can be is not asked for: a database may refuse such text.
         run = self._ledger.find_run(tx, tenant_id, run_id) if is_id(run_id, "run") else None
         if run is None:
-            raise RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
+            raise _not_there(tenant_id, run_id)
         return run
 
     async def without_secrets(self, caller: Caller, run: Run, text: str) -> str:
@@ -104,7 +107,7 @@ class Reading:
 
     async def fetch_history(self, caller: Caller, run_id: str) -> History:
         """One run with its rows. Raises RunNotFound."""
-        return await self.history(caller.tenant_id, run_id)
+        return await self.history(caller.tenant_id, (await self.fetch(caller, run_id)).run_id)
 
     async def history(self, tenant_id: str, run_id: str) -> History:
         """As `fetch_history`, for recovery, which works for every tenant."""
@@ -152,9 +155,15 @@ class Reading:
         artifact = None
         if is_id(artifact_id, "art"):
             artifact = await self._store.read(lambda tx: self._ledger.find_artifact(tx, caller.tenant_id, artifact_id))
-        if artifact is None:
+        if artifact is None or (caller.is_limited and not await self._sees(caller, artifact.run_id)):
             raise ArtifactNotFound(f"there is no artifact {artifact_id[:60]!r} in tenant {caller.tenant_id!r}")
         return artifact, await self.content(artifact)
+
+    async def _sees(self, caller: Caller, run_id: str) -> bool:
+        try:
+            return bool(await self.fetch(caller, run_id))
+        except RunNotFound:
+            return False
 
     async def content(self, artifact: Artifact) -> bytes:
         """An artifact's content. Raises ArtifactDamaged, StoreError."""
@@ -255,6 +264,10 @@ class Reading:
         material = await self._store.read(read)
         public = await self._keys.public_keys()  # after the rows: what signed them is there by now
         return packet.build(material, signer=self._keys.current, keys=public, at=self._clock.now())
+
+
+def _not_there(tenant_id: str, run_id: str) -> RunNotFound:
+    return RunNotFound(f"there is no run {run_id[:60]!r} in tenant {tenant_id!r}")
 
 
 def _unknown(run: Run, recorded: Mapping[str, JSON]) -> UnknownOutcome:

@@ -1,10 +1,11 @@
 """What a request over the network can be refused for, and how errors look on the way out."""
 
+from math import ceil
 from typing import Final
 
 from starlette.responses import JSONResponse
 
-from interlock import kernel, plane
+from interlock import approvals, kernel, plane, tokens
 
 
 class Unauthenticated(kernel.RequestError):
@@ -12,6 +13,28 @@ class Unauthenticated(kernel.RequestError):
 
     code = "unauthenticated"
     next_step = "Show a client certificate that the node trusts, or a fresh token signed by a key that it knows."
+
+
+class Forbidden(kernel.RequestError):
+    """The token does not open this."""
+
+    code = "forbidden"
+    next_step = "Use a token that may do this: `interlock tokens create` says what one may do."
+
+
+class WrongOrigin(kernel.RequestError):
+    """A page of another site asks."""
+
+    code = "wrong_origin"
+    next_step = "Ask from a program, or from a page of this server."
+
+
+class TooManyRequests(kernel.RequestError):
+    """The token asks for more at once than it may."""
+
+    code = "too_many_requests"
+    retry = kernel.Retry.LATER
+    next_step = "Ask again after the seconds in Retry-After."
 
 
 class RequestTooLarge(kernel.RequestError):
@@ -56,6 +79,12 @@ class NodeBusy(kernel.PlaneError):
 
 _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (Unauthenticated, 401),
+    (tokens.TokenRefused, 401),
+    (Forbidden, 403),
+    (WrongOrigin, 403),
+    (approvals.RoleMissing, 403),
+    (approvals.SelfReview, 403),
+    (TooManyRequests, 429),
     (RequestTooLarge, 413),
     (RequestTooSlow, 408),
     (WrongHost, 421),
@@ -66,6 +95,11 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (kernel.ConflictError, 409),
     (kernel.RequestError, 400),
     (kernel.StoreError, 503),
+    # What others failed at. No 5xx: a proxy or a library would send the request again by itself, and who knows what happened.
+    (kernel.ConnectionError_, 424),
+    (kernel.ProviderError, 424),
+    (kernel.UnknownOutcome, 424),
+    (kernel.PlaneError, 424),
 )
 
 _NO_JOURNAL: Final[dict[str, kernel.JSON]] = {
@@ -80,9 +114,14 @@ def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONR
     """The error as problem+json (RFC 9457), with the members that errors have everywhere."""
     code = status or next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
     headers = {"WWW-Authenticate": "Bearer"} if code == 401 else {}
-    if isinstance(error, NodeBusy):
-        headers["Retry-After"] = "1"
-    told = {"type": "about:blank", "title": error.code.replace("_", " "), "status": code, **error.to_json()}
+    if isinstance(error, NodeBusy) or error.retry_after is not None:
+        headers["Retry-After"] = str(ceil(error.retry_after or 1))
+    told = {
+        "type": f"urn:interlock:error:{error.code}",
+        "title": error.code.replace("_", " "),
+        "status": code,
+        **error.to_json(),
+    }
     if isinstance(error, kernel.StoreError):
         told |= _NO_JOURNAL
     return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

@@ -40,6 +40,13 @@ class Door:
         """What the client is told of an error."""
         raise NotImplementedError
 
+    def seconds(self, scope: Scope) -> float | None:
+        """How long a request may take; None for as long as it likes."""
+        return REQUEST_SECONDS
+
+    def close(self) -> None:
+        """The server ends: what is held open for no answer in particular ends, too."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             return
@@ -55,7 +62,7 @@ class Door:
             if scope["type"] == "websocket":
                 await self._app(scope, receive, note)
                 return
-            with anyio.fail_after(REQUEST_SECONDS):
+            with anyio.fail_after(self.seconds(scope)):
                 await self._app(scope, receive, note)
         except Exception as error:  # noqa: BLE001 - nothing of it may reach the client, or end the node
             if begun:

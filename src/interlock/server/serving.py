@@ -168,16 +168,20 @@ def listen(host: str, port: int) -> list[Doorstep]:
 
 
 @asynccontextmanager
-async def serve_pages(make: Callable[[int], App], *, host: str, port: int) -> AsyncGenerator[App]:
-    """Serve what is made for the port that was found, without TLS, inside the block. Raises CannotServe."""
+async def serve_pages(
+    make: Callable[[int], App], *, host: str, port: int, tls: Tls | None = None
+) -> AsyncGenerator[App]:
+    """Serve what is made for the port that was found, inside the block. Raises CannotServe."""
+    context = None if tls is None else tls.context()
     doorsteps = listen(host, port)
     pages = make(doorsteps[0].getsockname()[1])
-    server = Server(pages)
+    server = Server(pages, context=context)
     async with anyio.create_task_group() as group:
         await group.start(server.run_until_told, doorsteps)
         try:
             yield pages
         finally:
+            pages.close()
             server.should_exit = True
 
 

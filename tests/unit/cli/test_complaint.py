@@ -76,7 +76,7 @@ EXIT_CODES = {
         over_budget
     """,
     5: """
-        given_up outcome_unsaved unknown_outcome
+        answer_lost given_up outcome_unsaved unknown_outcome
     """,
     6: """
         unproven_receipt verification_failed
@@ -84,8 +84,8 @@ EXIT_CODES = {
     7: """
         artifact_damaged blob_missing blob_unavailable credential_damaged foreign_file journal_busy
         journal_damaged journal_unavailable key_damaged key_not_found ledger_damaged migrations_pending
-        root_unavailable schema_too_new store_busy store_closed store_damaged store_error store_full
-        store_missing store_read_only store_unavailable
+        not_interlock root_unavailable schema_too_new server_unreachable store_busy store_closed
+        store_damaged store_error store_full store_missing store_read_only store_unavailable
     """,
     130: """
         interrupted

@@ -38,6 +38,7 @@ from interlock.adapters.sql.providers import ProviderRecords
 from interlock.adapters.sql.schedules import ScheduleRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
+from interlock.adapters.sql.tokens import TokenRecords
 from interlock.adapters.sql.transaction import connection, lock
 from interlock.adapters.sql.validators import ValidatorRecords
 
@@ -71,6 +72,7 @@ __all__ = [
     "StoreMissing",
     "StoreReadOnly",
     "StoreUnavailable",
+    "TokenRecords",
     "ValidatorRecords",
     "connection",
     "lock",

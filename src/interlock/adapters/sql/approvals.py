@@ -9,7 +9,9 @@ from sqlalchemy import ColumnElement, Select, and_, false, insert, or_, select, 
 from interlock import approvals
 from interlock.adapters.sql.rows import pack, unpack
 from interlock.adapters.sql.tables import approvals as table
+from interlock.adapters.sql.tables import runs
 from interlock.adapters.sql.transaction import connection
+from interlock.adapters.sql.within import within
 from interlock.kernel import Tx
 
 _OPEN = tuple(state.value for state, after in approvals.ALLOWED.items() if approvals.State.EXPIRED in after)
@@ -57,6 +59,9 @@ class ApprovalRecords:
         wanted = select(table).where(table.c.tenant_id == query.tenant_id)
         if query.states:
             wanted = wanted.where(or_(false(), *(_stands(state, query.now) for state in query.states)))
+        if query.seen_by is not None:
+            seen = within(query.seen_by, runs.c.capability, runs.c.connection_id)
+            wanted = wanted.where(select(runs.c.run_id).where(runs.c.run_id == table.c.run_id, *seen).exists())
         if query.cursor is not None:
             wanted = wanted.where(table.c.approval_id < query.cursor)
         return _all(tx, wanted.order_by(table.c.approval_id.desc()).limit(query.limit))

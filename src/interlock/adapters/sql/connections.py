@@ -1,6 +1,7 @@
 """Connections, credential versions and leases in SQL."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -68,13 +69,22 @@ class ConnectionRecords:
         return [_standing(row) for row in found]
 
     def list_connections(
-        self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
+        self,
+        tx: Tx,
+        tenant_id: str,
+        *,
+        connector_id: str | None,
+        cursor: str | None,
+        limit: int,
+        only: AbstractSet[str] | None,
     ) -> Sequence[connections.Connection]:
         query = _LISTED.where(accounts.c.tenant_id == tenant_id)
         if connector_id is not None:
             query = query.where(accounts.c.connector_id == connector_id)
         if cursor is not None:
             query = query.where(accounts.c.connection_id < cursor)
+        if only is not None:
+            query = query.where(accounts.c.connection_id.in_(only))
         found = session(tx).execute(query.order_by(accounts.c.connection_id.desc()).limit(limit))
         return [_connection(row[:-1], ends=row[-1]) for row in found]
 

@@ -12,6 +12,7 @@ from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
 from interlock.adapters.sql.tables import runs as run_table
 from interlock.adapters.sql.transaction import connection, upsert
+from interlock.adapters.sql.within import within
 from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
@@ -67,6 +68,8 @@ class SqlLedger:
             later = select(table.run_id).where(tables.TRACED, table.trace_id == query.trace_id).correlate(None)
             members = later.union_all(select(literal(query.trace_id)))
             chosen = chosen.where(table.trace_id == query.trace_id, table.run_id.in_(members))
+        if query.seen_by is not None:
+            chosen = chosen.where(*within(query.seen_by, table.capability, table.connection_id))
         if query.states:
             chosen = chosen.where(table.state.in_([state.value for state in query.states]))
             if runs.State.COMPLETED not in query.states:

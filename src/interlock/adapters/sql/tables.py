@@ -30,6 +30,7 @@ from interlock.adapters.sql.connection_tables import (
 )
 from interlock.adapters.sql.dispatch_tables import dispatches, pauses, worker_lanes
 from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
+from interlock.adapters.sql.token_tables import tokens
 
 __all__ = [
     "NOT_COMPLETED",
@@ -64,6 +65,7 @@ __all__ = [
     "runs",
     "schedules",
     "sends",
+    "tokens",
     "validators",
     "worker_lanes",
 ]

@@ -1,0 +1,213 @@
+"""The facade over the network tells and does what the facade here does."""
+
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any, cast
+
+import httpx2
+import pytest
+
+from fix_app import ASK_WRITES, TOKEN, World
+from fix_http_api import HOST, Line, lined
+from interlock import approvals, catalog, client, connections, kernel, runs
+from interlock.app import Interlock
+from interlock.kernel import Secret
+
+pytestmark = pytest.mark.anyio
+
+HERE = f"http://{HOST}"
+TITLE = {"repo": "acme/rocket", "title": "Door"}
+
+
+@asynccontextmanager
+async def remote(line: Line, actor: str, *roles: str) -> AsyncGenerator[tuple[Interlock, client.Remote]]:
+    """Both faces for one token: the one here, and the one over the network."""
+    token, secret = await line.process.il.tokens.create(actor, actor=actor, roles=roles)
+    async with client.open_remote(HERE, secret, transport=httpx2.ASGITransport(app=line.api)) as there:
+        yield line.process.il.as_caller(token.caller), there
+
+
+async def same(here: Awaitable[Any], there: Awaitable[Any]) -> Any:
+    """What both say."""
+    first, second = await here, await there
+    if isinstance(first, Sequence) and not isinstance(first, bytes):
+        first, second = [*cast("Sequence[Any]", first)], [*second]
+    assert first == second
+    return cast("Any", first)
+
+
+async def test_runs(line: Line):
+    async with remote(line, "ann", "operator") as (here, there):
+        made = await there.invoke("acme.issue.create", TITLE, idempotency_key="k", trace_id="t", timeout=30)
+        assert await there.invoke("acme.issue.create", TITLE, idempotency_key="k") == replace(made, replayed=True)
+        run = await same(here.runs.fetch(made.run_id), there.runs.fetch(made.run_id))
+        assert run.idempotency_key == "k"
+        await same(here.runs.list(trace_id="t", limit=5), there.runs.list(trace_id="t", limit=5))
+        await same(here.runs.list(states=[runs.State.HELD]), there.runs.list(states=[runs.State.HELD]))
+        await same(here.runs.list(since=run.created_at), there.runs.list(since=run.created_at))
+        await same(here.runs.events(made.run_id, after_seq=2), there.runs.events(made.run_id, after_seq=2))
+        await same(here.runs.outcome(made.run_id), there.runs.outcome(made.run_id))
+        assert kernel.document(await here.runs.history(made.run_id)) == kernel.document(
+            await there.runs.history(made.run_id)
+        )
+        [artifact, *_] = (await there.runs.history(made.run_id)).artifacts
+        found, content = await there.runs.artifact(artifact.artifact_id)
+        assert (found, content) == (artifact, (await here.runs.artifact(artifact.artifact_id))[1])
+        trust = runs.Trust.parse(await same(here.trust(), there.trust()))
+        assert runs.verify.verify(await there.runs.packet(made.run_id), trust=trust).ok
+        proxied = await there.proxy("acme", "GET", "/user", params={"a": 1}, headers={"accept": "text/x"})
+        assert (proxied.capability, proxied.state) == ("acme.proxy.get", runs.State.HELD)
+
+
+async def test_approvals(file_world: World):
+    async with lined(file_world, law=ASK_WRITES) as line, remote(line, "ann", "caller") as (_, asker):
+        held = await asker.invoke("acme.issue.create", TITLE)
+        again = await asker.invoke("acme.issue.create", {**TITLE, "title": "Window"})
+        assert held.approval_id is not None
+        assert again.approval_id is not None
+        async with remote(line, "ada", "approver", "caller") as (here, there):
+            await same(here.approvals.list(), there.approvals.list())
+            await there.approvals.approve(held.approval_id, edited_input={**TITLE, "title": "Gate"})
+            done = await there.approvals.execute(held.approval_id)
+            assert isinstance(done.output, dict)
+            assert done.output["title"] == "Gate"
+            assert (await there.approvals.deny(again.approval_id, reason="no")).state is approvals.State.DENIED
+            await same(here.approvals.fetch(held.approval_id), there.approvals.fetch(held.approval_id))
+        waiting = await asker.invoke("acme.issue.create", {**TITLE, "title": "Roof"})
+        assert (await asker.runs.cancel(waiting.run_id, reason="enough")).state is runs.State.CANCELLED
+
+
+async def test_connections(line: Line, file_world: World):
+    async with remote(line, "ops", "operator") as (here, there):
+        url = file_world.server.url
+        made = await there.connections.connect_token("acme", TOKEN, name="second", base_url=url, scopes=["repo"])
+        assert await there.connections.connect_token("acme", {"token": Secret(TOKEN)}, name="third", base_url=url)
+        await same(here.connections.fetch("second"), there.connections.fetch(made.connection_id))
+        await same(here.connections.list(connector="acme"), there.connections.list(connector="acme"))
+        assert (await there.connections.check("second")).verdict is connections.Verdict.ACCEPTED
+        assert len(await there.connections.check_all()) == 3
+        await there.connections.refresh("second")
+        await same(here.connections.events("second"), there.connections.events("second"))
+        lease = await here.connections.leases.request("second")
+        await same(here.connections.leases.list("second"), there.connections.leases.list("second"))
+        assert (await there.connections.leases.revoke(lease.lease_id)).revoked_at is not None
+        assert (await there.connections.revoke("second", reason="spare")).state is connections.State.REVOKED
+
+
+async def test_the_catalogue(line: Line):
+    async with remote(line, "ann") as (here, there):
+        capability = await there.catalog.fetch_for("any", "acme.issue.create")
+        known = await here.catalog.fetch_for("default", "acme.issue.create")
+        assert capability.to_json() == known.to_json()
+        assert (await there.catalog.fetch_for("any", "acme.proxy.get")).is_proxy
+        assert await there.catalog.fetch_connector_for("any", "acme") == known.manifest
+        assert [each["connector_id"] for each in await there.catalog.list_connectors()] == ["acme", "github"]
+        found = await there.catalog.list_capabilities(
+            search="comment", connector="acme", effect=None, cursor=None, limit=1
+        )
+        assert found["capabilities"][0]["capability_id"] == "acme.comment.create"
+        await same(here.providers.list(), there.providers.list())
+
+
+async def test_errors_are_of_their_class(line: Line):
+    async with remote(line, "ann", "caller") as (_, there):
+        with pytest.raises(catalog.UnknownCapability) as unknown:
+            await there.invoke("acme.isue.create")
+        assert "acme.issue.create" in unknown.value.message
+        with pytest.raises(catalog.InvalidInput):
+            await there.invoke("acme.issue.create", {})
+        with pytest.raises(runs.RunNotFound):
+            await there.runs.fetch("run_' OR 1 --?#")
+        with pytest.raises(connections.ConnectionNotFound):
+            await there.connections.fetch("no/such/../one?")
+        with pytest.raises(kernel.ProviderError) as failed:
+            await there.invoke("acme.issue.create", {**TITLE, "repo": "acme/nowhere"})
+        assert failed.value.run_id is not None
+        with pytest.raises(kernel.RequestError) as refused:
+            await there.providers.fetch("nobody")
+        assert refused.value.code == "unknown_provider"
+    async with remote(line, "bob") as (_, reader):
+        with pytest.raises(kernel.InterlockError) as closed:
+            await reader.invoke("acme.issue.create", TITLE)
+        assert closed.value.to_json()["code"] == "forbidden"
+
+
+async def test_an_error_of_a_later_version_keeps_what_it_said():
+    told = {"code": "of_later", "message": "m", "retry": "later", "fault": "operator", "next_step": "n", "run_id": "run_1",
+            "details": {"retry_after": 3, "a": 1}}  # fmt: skip
+    transport = httpx2.MockTransport(
+        lambda _: httpx2.Response(418, json=told, headers={"Content-Type": "application/problem+json"})
+    )
+    async with client.open_remote(HERE, Secret("t"), transport=transport) as there:
+        with pytest.raises(client.RemoteError) as raised:
+            await there.runs.fetch("run_1")
+    assert raised.value.to_json() == told
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, content=b"<html>"),
+        httpx2.Response(200, json={"runs": 3}),
+        httpx2.Response(200, json={"runs": [{}]}),
+        httpx2.Response(302, headers={"Location": "http://evil.example/"}),
+        httpx2.Response(502, content=b"bad gateway"),
+        httpx2.Response(400, json=[], headers={"Content-Type": "application/problem+json"}),
+    ],
+    ids=range(6),
+)
+async def test_what_is_no_answer_of_ours(answer: httpx2.Response):
+    asked: list[str] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(str(request.url))
+        return answer
+
+    async with client.open_remote(HERE, Secret("t"), transport=httpx2.MockTransport(handle)) as there:
+        with pytest.raises(kernel.InterlockError) as raised:
+            await there.runs.list()
+    assert isinstance(raised.value, client.NotInterlock | client.RemoteError)
+    assert asked == [f"{HERE}/v1/runs?limit=50"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (httpx2.ConnectError("refused"), client.ServerUnreachable),
+        (httpx2.ReadError("reset"), client.AnswerLost),
+        (httpx2.ReadTimeout("slow"), client.AnswerLost),
+        (httpx2.RemoteProtocolError("cut"), client.AnswerLost),
+    ],
+)
+async def test_a_request_that_left_is_unknown_and_sent_once(failure: Exception, told: type[Exception]):
+    asked: list[str] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request.method)
+        raise failure
+
+    async with client.open_remote(HERE, Secret("t"), transport=httpx2.MockTransport(handle)) as there:
+        with pytest.raises(told):
+            await there.invoke("acme.issue.create", TITLE)
+        with pytest.raises(client.ServerUnreachable):
+            await there.runs.list()
+    assert asked == ["POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ftp://x",
+        "http://",
+        "http://example.com",
+        "https://a:b@example.com",
+        "https://x?y",
+        "http://127.0.0.1.evil.example",
+    ],
+)
+async def test_the_token_goes_nowhere_in_the_clear(url: str):
+    with pytest.raises(kernel.ConfigurationError):
+        async with client.open_remote(url, Secret("t")):
+            pass
