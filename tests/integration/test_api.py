@@ -207,50 +207,41 @@ async def test_a_limited_reviewer_decides_only_that(file_world: World):
 # -- what is sent
 
 
-@pytest.mark.parametrize(
-    ("headers", "status", "code"),
-    [
-        ({"Host": "evil.example"}, 421, "wrong_host"),
-        ({"Host": "127.0.0.1"}, 421, "wrong_host"),
-        ({"Origin": "https://evil.example"}, 403, "wrong_origin"),
-        ({"Origin": "null"}, 403, "wrong_origin"),
-        ({"Origin": f"http://{HOST}"}, 200, ""),
-    ],
-)
-async def test_who_is_spoken_to_and_from_where(line: Line, headers: dict[str, str], status: int, code: str):
-    answer = await (await line.client()).get("/runs", headers=headers)
-    if status == 200:
-        good(answer)
-    else:
-        problem(answer, status, code)
+async def test_who_is_spoken_to_and_from_where(line: Line):
+    client = await line.client()
+    for host in ("evil.example", "127.0.0.1", ""):
+        problem(await client.get("/runs", headers={"Host": host}), 421, "wrong_host")
+    for origin in ("https://evil.example", "null", f"http://{HOST}.evil.example"):
+        problem(await client.get("/runs", headers={"Origin": origin}), 403, "wrong_origin")
+    good(await client.get("/runs", headers={"Origin": f"http://{HOST}"}))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b'{"capability": 3}',
-        b'{"capability": "a", "input": []}',
-        b'{"capability": "a", "surprise": 1}',
-        b'{"capability": "a", "timeout": 1e999}',
-        b'{"capability": "a", "timeout": NaN}',
-        b'{"capability": "a\\u0000b"}',
-        b'{"capability": "a", "capability": "b"}',
-        b"[" * 100_000,
-        b'{"input":' + b"[" * 5_000,
-        b"\xff\xfe",
-        b'{"capability": "\\ud800"}',
-    ],
-    ids=range(15),
-)
-async def test_what_no_request_can_be(line: Line, body: bytes):
+BODIES = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'{"capability": 3}',
+    b'{"capability": "a", "input": []}',
+    b'{"capability": "a", "surprise": 1}',
+    b'{"capability": "a", "timeout": 1e999}',
+    b'{"capability": "a", "timeout": NaN}',
+    b'{"capability": "a\\u0000b"}',
+    b'{"capability": "a", "capability": "b"}',
+    b"[" * 100_000,
+    b'{"input":' + b"[" * 5_000,
+    b"\xff\xfe",
+    b'{"capability": "\\ud800"}',
+]
+
+
+async def test_what_no_request_can_be(line: Line):
     client = await line.client("ann", "caller")
-    answer = await client.post("/invoke", content=body, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 404), answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
+    for body in BODIES:
+        answer = await client.post("/invoke", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400, (body[:60], answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+    problem(await client.post("/invoke", content=b'{"capability": "a"}'), 400, "invalid_request")  # of no type
 
 
 async def test_too_much_at_once(line: Line):

@@ -288,6 +288,11 @@ class Interlock:
         return self._parts.evidence
 
     @property
+    def pressure(self) -> Mapping[str, float]:
+        """How strained this process finds the installation: the readings that policy judges by, over all tenants."""
+        return self._parts.wiring.pressure.readings()
+
+    @property
     def settings(self) -> Settings:
         """What is in force."""
         return self._parts.settings

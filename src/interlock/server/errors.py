@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.responses import JSONResponse
 
-from interlock import approvals, kernel, plane, tokens
+from interlock import approvals, connections, kernel, plane, tokens
 
 
 class Unauthenticated(kernel.RequestError):
@@ -92,6 +92,7 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (NodeClosing, 503),
     (plane.InputClosed, 409),
     (kernel.NotFoundError, 404),
+    (connections.LeaseNotFound, 404),
     (kernel.ConflictError, 409),
     (kernel.RequestError, 400),
     (kernel.StoreError, 503),
@@ -109,6 +110,13 @@ _NO_JOURNAL: Final[dict[str, kernel.JSON]] = {
 }
 """What clients are told of a StoreError: where a node keeps what, and what its disk said, is for its operator."""
 
+_NOT_SET_UP: Final[dict[str, kernel.JSON]] = {
+    "message": "this server is not set up for that; its log says what is missing",
+    "next_step": "Tell the server's operator.",
+    "details": {},
+}
+"""What clients are told of a ConfigurationError: settings and places of files are the operator's, too."""
+
 
 def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONResponse:
     """The error as problem+json (RFC 9457), with the members that errors have everywhere."""
@@ -124,4 +132,6 @@ def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONR
     }
     if isinstance(error, kernel.StoreError):
         told |= _NO_JOURNAL
+    if isinstance(error, kernel.ConfigurationError):
+        told |= _NOT_SET_UP
     return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

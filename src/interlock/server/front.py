@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from interlock.kernel import Clock, SystemClock
 from interlock.server.connect import ConnectPages
 from interlock.server.gate import Door
+from interlock.server.health import PATHS, Health
+from interlock.server.metrics import Answered, Metrics
 
 if TYPE_CHECKING:
     from interlock import app
@@ -18,17 +21,31 @@ _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 class Front(Door):
-    """Several doors as one: the beginning of a path says which, and the pages take the rest."""
+    """Several doors as one: the beginning of a path says which, and the pages take the rest. Every answer is counted."""
 
-    def __init__(self, parts: Mapping[str, Door], pages: Door) -> None:
+    def __init__(self, parts: Mapping[str, Door], pages: Door, *, metrics: Metrics, clock: Clock) -> None:
         super().__init__(pages)
         self._parts = parts
         self._pages = pages
+        self._metrics = metrics
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = str(scope.get("path", ""))
-        door = next((each for begin, each in self._parts.items() if path.startswith(begin)), self._pages)
-        await door(scope, receive, send)
+        path, begun, status = str(scope.get("path", "")), self._clock.monotonic(), 499
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        part = next((begin for begin in self._parts if path.startswith(begin)), "/")
+        try:
+            await self._parts.get(part, self._pages)(scope, receive, note)
+        finally:
+            route = getattr(scope.get("route"), "path", part)
+            route = route if route.startswith(part) else part.rstrip("/") + route  # as the part itself knows it
+            answered = Answered(route, str(scope.get("method", "-")), status)
+            self._metrics.count(answered, self._clock.monotonic() - begun)
 
     def answer(self, error: Exception) -> Response:
         return self._pages.answer(error)
@@ -38,15 +55,29 @@ class Front(Door):
             each.close()
 
 
-def open_front(il: "app.Interlock", *, origin: str, host: str, port: int, names: Collection[str] = ()) -> Front:
-    """All that one Interlock answers, listening there: the API, and at `origin` the pages. `names` are further `host:port` by
-    which the API may be spoken to."""
+def open_front(
+    il: "app.Interlock",
+    *,
+    origin: str,
+    host: str,
+    port: int,
+    names: Collection[str] = (),
+    clock: Clock | None = None,
+) -> Front:
+    """All that one Interlock answers, listening there: the API, its health, and at `origin` the pages. `names` are further
+    `host:port` by which the API may be spoken to."""
     from interlock.server.api import Api  # here: a node has none of it
 
     known = {urlsplit(origin).netloc, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", *names}
     if is_loopback(host):
         known |= {f"{each}:{port}" for each in _THIS_MACHINE}
-    return Front({"/v1/": Api(il, hosts=frozenset(each.lower() for each in known))}, ConnectPages(il, origin=origin))
+    clock, metrics = clock or SystemClock(), Metrics()
+    health = Health(il, metrics)
+    parts: dict[str, Door] = {
+        "/v1/": Api(il, hosts=frozenset(each.lower() for each in known), clock=clock),
+        **dict.fromkeys(PATHS, health),
+    }
+    return Front(parts, ConnectPages(il, origin=origin), metrics=metrics, clock=clock)
 
 
 def is_loopback(host: str) -> bool:

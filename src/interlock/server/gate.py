@@ -1,6 +1,7 @@
 """In front of every request: the host it names, who sends it, how long it may take, and how it ends when it goes wrong."""
 
 import logging
+import re
 import traceback
 from typing import Final
 
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from interlock import kernel
-from interlock.server.errors import RequestTooLarge, RequestTooSlow, WrongHost, problem
+from interlock.server.errors import RequestTooLarge, RequestTooSlow, Unauthenticated, WrongHost, problem
 from interlock.server.identity import Clients, claimed_digest
 
 REQUEST_SECONDS: Final = 90.0
@@ -21,6 +22,7 @@ REQUEST_SECONDS: Final = 90.0
 MAX_HEAD: Final = 32_768
 """Bytes of the head of a request."""
 
+_BEARER: Final = re.compile(r"[Bb]earer +(\S{1,200})")
 _log: Final = logging.getLogger(__name__)
 
 
@@ -114,6 +116,18 @@ class Gate(Door):
             return problem(RequestTooSlow("the request took too long"))
         tell_operator(error)
         return problem(kernel.InternalError("this node has a defect; its log says more"))
+
+
+def shown_token(connection: HTTPConnection) -> kernel.Secret:
+    """The API token of a request. Raises Unauthenticated without one."""
+    given = connection.headers.getlist("authorization")
+    found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
+    if found is None:
+        raise Unauthenticated(
+            "a request shows a token",
+            next_step="Send the header `Authorization: Bearer TOKEN`; `interlock tokens create` makes one.",
+        )
+    return kernel.Secret(found[1])
 
 
 def tell_operator(error: Exception) -> None:

@@ -1,6 +1,5 @@
 """Who asks, and what may be asked by them: the token in front of every request, and how much it may ask at once."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock import app, tokens
-from interlock.kernel import Clock, JsonLimits, Secret, parse_json
+from interlock.kernel import Clock, JsonLimits, parse_json
 from interlock.server.bodies import read_body
-from interlock.server.errors import Forbidden, TooManyRequests, Unauthenticated
+from interlock.server.errors import Forbidden, TooManyRequests
+from interlock.server.gate import shown_token
 
 MAX_BODY: Final = 2_500_000
 """Bytes of a request's body: an input of 1 MiB, and what JSON adds to it where it is no ASCII."""
@@ -30,7 +30,6 @@ AT_ONCE: Final = 200
 
 _LIMITS: Final = JsonLimits(max_bytes=MAX_BODY)
 _MAX_METERS: Final = 10_000
-_BEARER: Final = re.compile(r"[Bb]earer +(\S{1,200})")
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ class Identified:
         if scope["path"] in self._open:
             await self._routes(scope, receive, send)
             return
-        token = await self._il.tokens.identify(_shown(HTTPConnection(scope)))
+        token = await self._il.tokens.identify(shown_token(HTTPConnection(scope)))
         state = scope.setdefault("state", {})
         if "known" in state:
             state["known"]()
@@ -107,18 +106,6 @@ class Identified:
             await self._routes(scope, _again(body, receive), send)
         finally:
             over()
-
-
-def _shown(connection: HTTPConnection) -> Secret:
-    """Raises Unauthenticated."""
-    given = connection.headers.getlist("authorization")
-    found = _BEARER.fullmatch(given[0]) if len(given) == 1 else None
-    if found is None:
-        raise Unauthenticated(
-            "a request shows a token",
-            next_step="Send the header `Authorization: Bearer TOKEN`; `interlock tokens create` makes one.",
-        )
-    return Secret(found[1])
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

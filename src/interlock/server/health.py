@@ -1,0 +1,81 @@
+"""How the server is, for what watches it.
+
+GET /livez     204 while the process answers
+GET /readyz    204 while it is to be sent requests: its store answers, and it is not about to end; else 503
+GET /metrics   what it has answered, and readings of how strained it is (Prometheus); by a token with the role `metrics`
+"""
+
+from typing import TYPE_CHECKING, Final
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from interlock import kernel, tokens
+from interlock.server.connect import HEALTH_SECONDS
+from interlock.server.errors import Forbidden, NodeClosing, RequestTooSlow, problem
+from interlock.server.gate import Door, shown_token, tell_operator
+from interlock.server.metrics import MEDIA_TYPE, Metrics
+
+if TYPE_CHECKING:
+    from interlock import app
+
+PATHS: Final = ("/livez", "/readyz", "/metrics")
+
+METRICS: Final = "metrics"
+"""The role of whoever may read what all tenants together do."""
+
+
+class Health(Door):
+    """The three paths. Whoever asks for the health of a server may know it by any name."""
+
+    def __init__(self, il: "app.Interlock", metrics: Metrics) -> None:
+        self._il = il
+        self._metrics = metrics
+        self._is_closing = False
+        answers = (self._live, self._ready, self._tell)
+        routes = [Route(path, answer) for path, answer in zip(PATHS, answers, strict=True)]
+        super().__init__(Router(routes, redirect_slashes=False, default=_nothing_here))
+
+    def admit(self, scope: Scope) -> None:
+        super().admit(scope)
+        if scope["type"] != "http":
+            raise HTTPException(404)
+
+    def answer(self, error: Exception) -> Response:
+        if isinstance(error, HTTPException):
+            answer = problem(kernel.RequestError("there is nothing of that kind here"), status=error.status_code)
+            answer.headers.update(error.headers or {})
+            return answer
+        if isinstance(error, kernel.InterlockError):
+            return problem(error)
+        if isinstance(error, TimeoutError):
+            return problem(RequestTooSlow("the store took too long"), status=503)
+        tell_operator(error)
+        return problem(kernel.InternalError("this server has a defect; its log says more"))
+
+    def close(self) -> None:
+        self._is_closing = True
+
+    async def _live(self, _request: Request) -> Response:
+        return Response(status_code=204)
+
+    async def _ready(self, _request: Request) -> Response:
+        if self._is_closing:
+            raise NodeClosing("this server is ending")
+        with anyio.fail_after(HEALTH_SECONDS):
+            await self._il.connections.installs.list(limit=1)
+        return Response(status_code=204)
+
+    async def _tell(self, request: Request) -> Response:
+        token = await self._il.tokens.identify(shown_token(request))
+        if token.caller.is_limited or not token.roles & {METRICS, tokens.OPERATOR}:
+            raise Forbidden(f"this takes a token with the role {METRICS!r}", details={"role": METRICS})
+        return Response(self._metrics.tell(self._il.pressure), media_type=MEDIA_TYPE)
+
+
+async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    raise HTTPException(404)

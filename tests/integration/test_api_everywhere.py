@@ -1,0 +1,124 @@
+"""Every path of the API, as its description has them: for strangers, for who only reads, and for another tenant."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from fix_app import ASK_WRITES, World, asked
+from fix_http_api import Line, lined
+from interlock import kernel
+from interlock.server import api
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "canary-of-the-first-tenant"
+DOCUMENT = api.openapi()
+
+
+class Operation(NamedTuple):
+    method: str
+    path: str
+    body: Any
+
+
+def operations() -> Iterator[Operation]:
+    """Each with the example of its body."""
+    for path, methods in DOCUMENT["paths"].items():
+        for method, said in methods.items():
+            body = None
+            if "requestBody" in said:
+                name = said["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                body = DOCUMENT["components"]["schemas"][name]["examples"][0]
+            yield Operation(method.upper(), path.removeprefix("/v1"), body)
+
+
+ALL = list(operations())
+
+
+async def things(line: Line) -> dict[str, str]:
+    """Something of the first tenant for every name in a path."""
+    il = line.process.il
+    held = await il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": CANARY})
+    done = await il.invoke("acme.issue.list", {"repo": "acme/rocket"})
+    [artifact, *_] = (await il.runs.history(done.run_id)).artifacts
+    connection = await il.connections.fetch("acme")
+    begun = await il.connections.leases.request("acme")
+    return {
+        "run_id": held.run_id,
+        "artifact_id": artifact.artifact_id,
+        "approval_id": asked(held),
+        "ref": connection.connection_id,
+        "lease_id": begun.lease_id,
+        "install_id": "ins_" + "0" * 32,
+        "connector_id": "acme",
+        "capability_id": "acme.issue.create",
+        "provider_id": "acme",
+    }
+
+
+def filled(path: str, known: dict[str, str]) -> str:
+    return path.replace("{ref:path}", "{ref}").format(**known)
+
+
+def test_every_operation_has_an_example_and_says_what_errors_are():
+    for path, methods in DOCUMENT["paths"].items():
+        for method, said in methods.items():
+            assert said["summary"], (method, path)
+            assert said["responses"]["default"]["content"].keys() == {"application/problem+json"}
+    names = [said["operationId"] for methods in DOCUMENT["paths"].values() for said in methods.values()]
+    assert len(set(names)) == len(names) == len(ALL)
+
+
+async def test_another_tenants_token_sees_and_changes_nothing(file_world: World):
+    async with lined(file_world, law=ASK_WRITES) as line:
+        known = await things(line)
+        theirs = await line.client("mallory", "operator", "caller", "approver", tenant="elsewhere")
+        before = kernel.document(await line.process.il.runs.history(known["run_id"]))
+        connection = await line.process.il.connections.fetch("acme")
+        answers: dict[str, int] = {}
+        for each in ALL:
+            answer = await theirs.request(each.method, filled(each.path, known), json=each.body)
+            answers[f"{each.method} {each.path}"] = answer.status_code
+            assert CANARY not in answer.text, each
+            assert connection.head_hash is not None
+            assert connection.head_hash not in answer.text, each
+            if answer.status_code == 200 and answer.headers["content-type"] == "application/json":
+                told = answer.json()
+                assert told.get("tenant_id", "elsewhere") == "elsewhere", each
+                assert not [
+                    name for name in ("runs", "approvals", "connections", "installs", "providers") if told.get(name)
+                ]
+        assert kernel.document(await line.process.il.runs.history(known["run_id"])) == before
+        assert await line.process.il.connections.fetch("acme") == connection
+    named = {
+        each: status
+        for each, status in answers.items()
+        if "{" in each and "connectors" not in each and "capabilities" not in each
+    }
+    assert set(named.values()) == {404}, named
+
+
+async def test_who_only_reads_changes_nothing(file_world: World):
+    async with lined(file_world, law=ASK_WRITES) as line:
+        known = await things(line)
+        reader = await line.client("reader")
+        before = kernel.document(await line.process.il.runs.history(known["run_id"]))
+        for each in ALL:
+            if each.path.endswith("/stream"):
+                continue  # it is held open: its run is
+            answer = await reader.request(each.method, filled(each.path, known), json=each.body)
+            if each.method == "POST":
+                assert answer.status_code == 403, (each, answer.text)
+            else:
+                assert answer.status_code in (200, 404), (each, answer.text)
+        assert kernel.document(await line.process.il.runs.history(known["run_id"])) == before
+
+
+async def test_strangers_are_told_nothing_anywhere(line: Line):
+    names = "run_id artifact_id approval_id ref lease_id install_id connector_id capability_id provider_id"
+    known = dict.fromkeys(names.split(), "x")
+    stranger = line.bare()
+    for each in ALL:
+        assert (await stranger.request(each.method, filled(each.path, known), json=each.body)).status_code == 401
+    assert (await stranger.get("/openapi.json")).json() == DOCUMENT
