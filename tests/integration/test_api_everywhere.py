@@ -117,7 +117,7 @@ async def test_who_only_reads_changes_nothing(file_world: World):
 
 async def test_strangers_are_told_nothing_anywhere(line: Line):
     names = "run_id artifact_id approval_id ref lease_id install_id connector_id capability_id provider_id"
-    known = dict.fromkeys(names.split(), "x")
+    known: dict[str, str] = dict.fromkeys(names.split(), "x")
     stranger = line.bare()
     for each in ALL:
         assert (await stranger.request(each.method, filled(each.path, known), json=each.body)).status_code == 401

@@ -59,9 +59,12 @@ class Desk:
         return {name: value for name, value in given.items() if value is not None}
 
     def find_file(self) -> Path | None:
-        """The settings file: the one that was named, else the nearest."""
+        """The settings file: the one that was named, else the nearest. Raises NotRemote."""
         from interlock import app
+        from interlock.cli.errors import NotRemote
 
+        if self.server is not None:
+            raise NotRemote(f"this is not done over the network, and {self.server[:80]!r} was named as the server")
         return Path(self.options.config).absolute() if self.options.config else app.find_file(Path.cwd())
 
     def settings(self) -> "app.Settings":
@@ -140,10 +143,6 @@ class Desk:
         return Paper(plain=self._loaded is not None and self._loaded[0].output == "plain")
 
     def _load(self) -> "tuple[app.Settings, app.SettingsFile | None]":
-        if self.server is not None:
-            from interlock.cli.errors import NotRemote
-
-            raise NotRemote(f"this is not done over the network, and {self.server[:80]!r} was named as the server")
         if self._loaded is None:
             from interlock import app
 

@@ -12,7 +12,7 @@ from interlock import catalog, runs, sdk
 from interlock.client.accounts import Connections
 from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
-from interlock.kernel import JSON, Caller, Secret, canonical
+from interlock.kernel import JSON, Caller, Secret
 
 if TYPE_CHECKING:
     import httpx2
@@ -111,8 +111,8 @@ class Catalog:
 
     async def fetch_connector_for(self, tenant_id: str, connector_id: str) -> sdk.Manifest:
         """As `catalog.Catalog.fetch_connector_for`; the tenant is the token's."""
-        told = await self._link.get(f"/connectors/{part(connector_id)}")
-        return sdk.load_manifest(canonical(told), source=f"the server's {connector_id}")
+        told = await self._link.content(f"/connectors/{part(connector_id)}")
+        return sdk.load_manifest(told, source=f"the server's {connector_id}")
 
     async def fetch_for(self, tenant_id: str, capability_id: str) -> catalog.Capability:
         """As `catalog.Catalog.fetch_for`; the tenant is the token's."""
