@@ -102,6 +102,22 @@ async def test_a_proxied_request(file_world: World):
         problem(await client.post("/proxy", json=wrong), 400, "invalid_request")
 
 
+async def test_work_for_later(line: Line):
+    client = await line.client("ann", "caller")
+    limited = await line.client("ci", "caller", capabilities=["acme.issue.*", "handler.triage"])
+    made = good(await client.post("/enqueue", json={**DOOR, "priority": "low"}, headers={"Idempotency-Key": "k"}), 202)
+    assert good(await client.post("/enqueue", json=DOOR, headers={"Idempotency-Key": "k"}), 202)["replayed"]
+    assert good(await client.get(f"/runs/{made['run_id']}/wait", params={"timeout": 0}), 202)["state"] == "queued"
+    assert [each["priority"] for each in good(await client.get("/dispatch"))["dispatch"]] == ["low"]
+    problem(await client.post("/pauses", json={"scope": "tenant"}), 403, "forbidden")
+    problem(await client.post(f"/dispatch/{made['run_id']}/replay", json={}), 403, "forbidden")
+    problem(await limited.post("/events", json={"handler": "incident"}), 403, "forbidden")
+    problem(await limited.get("/dispatch"), 403, "forbidden")
+    assert good(await limited.post("/events", json={"handler": "triage"}), 202)["capability"] == "handler.triage"
+    comment = {"capability": "acme.comment.create", "input": {"repo": "acme/rocket", "issue_number": 1, "body": "x"}}
+    assert good(await limited.post("/enqueue", json=comment), 403)["state"] == "denied"
+
+
 async def test_the_catalogue(line: Line):
     client = await line.client()
     assert [each["connector_id"] for each in good(await client.get("/connectors"))["connectors"]] == ["acme", "github"]

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, cast
 
 import httpx2
@@ -10,7 +11,7 @@ import pytest
 
 from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, lined
-from interlock import approvals, catalog, client, connections, kernel, runs
+from interlock import approvals, catalog, client, connections, dispatch, kernel, runs
 from interlock.app import Interlock
 from interlock.kernel import Secret
 
@@ -93,6 +94,37 @@ async def test_connections(line: Line, file_world: World):
         await same(here.connections.leases.list("second"), there.connections.leases.list("second"))
         assert (await there.connections.leases.revoke(lease.lease_id)).revoked_at is not None
         assert (await there.connections.revoke("second", reason="spare")).state is connections.State.REVOKED
+
+
+async def test_dispatch(line: Line):
+    async with remote(line, "ops", "operator") as (here, there):
+        later = line.process.parts.wiring.clock.now() + timedelta(hours=1)
+        retry = dispatch.RetryPolicy(max_attempts=3)
+        made = await there.dispatch.invoke("acme.issue.create", TITLE, due_at=later, retry=retry, idempotency_key="k")
+        assert made.state is runs.State.QUEUED
+        told = await there.dispatch.submit("incident", {"a": 1}, priority=dispatch.Priority.HIGH, deadline_at=later)
+        for run_id in (made.run_id, told.run_id):
+            first, second = await here.dispatch.fetch(run_id), await there.dispatch.fetch(run_id)
+            assert first.to_json() == second.to_json()
+        for query in ({}, {"handler": "incident"}, {"capability": "acme.issue.create", "limit": 1}):
+            listed = [each.to_json() for each in await here.dispatch.list(**query)]
+            assert listed == [each.to_json() for each in await there.dispatch.list(**query)]
+            assert listed
+        await same(here.dispatch.stats(), there.dispatch.stats())
+        paused = await there.dispatch.pause("handler", "incident", reason="drill")
+        await same(here.dispatch.pauses(), there.dispatch.pauses())
+        assert (paused.reason, await there.dispatch.resume("handler", "incident")) == ("drill", 0)
+        assert (await there.dispatch.wait(made.run_id, timeout=0)).state is runs.State.QUEUED
+        for work in (there.dispatch.replay(made.run_id), there.dispatch.dismiss(made.run_id, reason="x")):
+            with pytest.raises(dispatch.NoDeadLetter):
+                await work
+        assert await there.dispatch.replay_all(handler="incident") == []
+        assert await there.dispatch.dismiss_all(capability="acme.issue.create", reason="x") == []
+        done = await there.invoke("acme.issue.create", TITLE)
+        compared = [await each.dispatch.compare(done.run_id) for each in (here, there)]
+        assert kernel.document(compared[0]) == kernel.document(compared[1])
+        assert (await there.paging("acme")).style == "link"
+        assert (await there.runs.cancel(made.run_id)).state is runs.State.CANCELLED
 
 
 async def test_the_catalogue(line: Line):

@@ -5,10 +5,11 @@ only room that imports adapters and connectors; what it opens it closes.
 """
 
 from interlock.app.accounts import Connections
+from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
 from interlock.app.installing import Installs
-from interlock.app.interlock import MAX_TIMEOUT, Interlock
+from interlock.app.interlock import Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
 from interlock.app.leasing import Leases
 from interlock.app.local_plane import (

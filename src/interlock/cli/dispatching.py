@@ -135,7 +135,7 @@ async def show(
       interlock dispatch show run_01890a5d…
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         found = await il.dispatch.fetch(run_id)
@@ -232,7 +232,7 @@ async def pause(
       interlock dispatch pause handler incident --reason 'GitHub is down'
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         if scope == "connection":
@@ -269,7 +269,7 @@ async def stats(desk: "Desk") -> "Answer":
       interlock dispatch stats
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import document
+    from interlock.kernel import document
 
     async with desk.open() as il:
         found, pauses = await il.dispatch.stats(), await il.dispatch.pauses()

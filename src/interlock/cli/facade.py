@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from interlock import approvals, catalog, connections, runs, sdk
+from interlock import approvals, catalog, connections, dispatch, runs, sdk
 from interlock.kernel import JSON, Caller, Secret
 
 
@@ -48,6 +48,73 @@ class ApprovalsFace(Protocol):
     ) -> Awaitable[approvals.Approval]: ...
     def execute(self, approval_id: str) -> Awaitable[runs.Outcome]: ...
     def deny(self, approval_id: str, *, reason: str) -> Awaitable[approvals.Approval]: ...
+
+
+class DispatchFace(Protocol):
+    """As `app.Dispatch`."""
+
+    def invoke(
+        self,
+        capability: str,
+        input: Mapping[str, JSON] | None = None,  # noqa: A002 - the domain's word
+        *,
+        connection: str | None = None,
+        idempotency_key: str | None = None,
+        target: str | Sequence[str] | None = None,
+        environment: str | None = None,
+        sandbox: str | None = None,
+        cost: Mapping[str, int] | None = None,
+        timeout: float = 120.0,
+        due_at: datetime | None = None,
+    ) -> Awaitable[runs.Outcome]: ...
+    def wait(self, run_id: str, *, timeout: float = 60.0) -> Awaitable[runs.Outcome]: ...
+    def list(
+        self,
+        *,
+        standing: dispatch.Standing | None = None,
+        handler: str | None = None,
+        capability: str | None = None,
+        connection_id: str | None = None,
+        why: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Awaitable[Sequence[dispatch.Waiting]]: ...
+    def fetch(self, run_id: str) -> Awaitable[dispatch.Waiting]: ...
+    def stats(self) -> Awaitable[dispatch.Stats]: ...
+    def replay(self, run_id: str, *, note: str = "") -> Awaitable[runs.Run]: ...
+    def replay_all(
+        self,
+        *,
+        handler: str | None = None,
+        capability: str | None = None,
+        connection_id: str | None = None,
+        why: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        note: str = "",
+        limit: int = 1000,
+    ) -> Awaitable[Sequence[str]]: ...
+    def dismiss(self, run_id: str, *, reason: str) -> Awaitable[runs.Run]: ...
+    def dismiss_all(
+        self,
+        *,
+        reason: str,
+        handler: str | None = None,
+        capability: str | None = None,
+        connection_id: str | None = None,
+        why: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 1000,
+    ) -> Awaitable[Sequence[str]]: ...
+    def compare(self, run_id: str, *, first: int = 1, last: int | None = None) -> Awaitable[dispatch.Comparison]: ...
+    def pause(
+        self, scope: dispatch.Scope | str, subject: str = "", *, reason: str = ""
+    ) -> Awaitable[dispatch.Pause]: ...
+    def resume(self, scope: dispatch.Scope | str, subject: str = "") -> Awaitable[int]: ...
+    def pauses(self) -> Awaitable[Sequence[dispatch.Pause]]: ...
 
 
 class LeasesFace(Protocol):
@@ -116,6 +183,8 @@ class Facade(Protocol):
     @property
     def approvals(self) -> ApprovalsFace: ...
     @property
+    def dispatch(self) -> DispatchFace: ...
+    @property
     def connections(self) -> ConnectionsFace: ...
     @property
     def providers(self) -> ProvidersFace: ...
@@ -155,4 +224,5 @@ class Facade(Protocol):
         trace_id: str | None = None,
         timeout: float = 120.0,
     ) -> Awaitable[Outcome]: ...
+    def paging(self, connection: str) -> Awaitable[sdk.Paging]: ...
     def trust(self) -> Awaitable[bytes]: ...

@@ -35,7 +35,7 @@ async def worker(
 
     import anyio
 
-    async with desk.open(acting=True) as il:
+    async with desk.open_here(acting=True) as il:
         made = il.worker()
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with anyio.create_task_group() as tasks:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock import catalog, runs, sdk
 from interlock.client.accounts import Connections
+from interlock.client.dispatch import Dispatch
 from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
 from interlock.kernel import JSON, Caller, Secret
@@ -26,6 +27,7 @@ class Remote:
         self.caller = Caller(tenant_id="of the token", actor="of the token")
         self.runs = Runs(link)
         self.approvals = Approvals(link)
+        self.dispatch = Dispatch(link)
         self.connections = Connections(link)
         self.providers = Providers(link)
         self.catalog = Catalog(link)
@@ -97,6 +99,14 @@ class Remote:
             "timeout": timeout,
         }
         return value(runs.Outcome, await self._link.post("/proxy", asked, key=idempotency_key, seconds=timeout))
+
+    async def paging(self, connection: str) -> sdk.Paging:
+        """As `app.Interlock.paging`."""
+        connector_id = (await self.connections.fetch(connection)).connector_id
+        if not connector_id.startswith(sdk.PROVIDER_PREFIX):
+            return sdk.Paging(style="link")
+        found = await self.providers.fetch(connector_id.removeprefix(sdk.PROVIDER_PREFIX))
+        return found.provider.paging or sdk.Paging(style="link")
 
     async def trust(self) -> bytes:
         """As `app.Interlock.trust`."""

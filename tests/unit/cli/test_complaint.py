@@ -55,7 +55,7 @@ EXIT_CODES = {
         connection_not_found connection_revoked connection_service_mismatch connection_subject_mismatch
         connector_broken credentials_exist credentials_unusable demo_folder_taken demo_service_not_started
         driver_missing duplicate_connector errand_failed evidence_refused execution_conflict
-        execution_not_found file_refused file_unreadable forked grant_refused happened_already
+        execution_not_found file_refused file_unreadable forbidden forked grant_refused happened_already
         idempotency_conflict input_holds_secret install_ended install_not_found install_unsupported
         install_used invalid_allowance invalid_argument invalid_budget invalid_configuration
         invalid_connection_transition invalid_edit invalid_grant invalid_handlers invalid_input invalid_json

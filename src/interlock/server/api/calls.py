@@ -42,7 +42,7 @@ class _Call(BaseModel):
     timeout: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False, description="Seconds.")] = 120.0
 
 
-class Invoke(_Call):
+class Ask(_Call):
     """An effect that is asked for."""
 
     model_config = ConfigDict(
@@ -60,6 +60,11 @@ class Invoke(_Call):
     parent_run_id: str | None = None
     cost: dict[str, StrictInt] = {}
     extensions: Table = {}
+
+
+class Invoke(Ask):
+    """An effect that is asked for, now."""
+
     max_attempts: Annotated[int, Field(ge=1, le=20)] = 3
 
 
