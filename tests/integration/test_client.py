@@ -106,7 +106,8 @@ async def test_dispatch(line: Line):
         for run_id in (made.run_id, told.run_id):
             first, second = await here.dispatch.fetch(run_id), await there.dispatch.fetch(run_id)
             assert first.to_json() == second.to_json()
-        for query in ({}, {"handler": "incident"}, {"capability": "acme.issue.create", "limit": 1}):
+        queries: list[dict[str, Any]] = [{}, {"handler": "incident"}, {"capability": "acme.issue.create", "limit": 1}]
+        for query in queries:
             listed = [each.to_json() for each in await here.dispatch.list(**query)]
             assert listed == [each.to_json() for each in await there.dispatch.list(**query)]
             assert listed
