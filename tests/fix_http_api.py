@@ -15,6 +15,7 @@ from interlock import policy
 from interlock.kernel import Caller
 from interlock.server.api import Api
 from interlock.server.api.access import Meters
+from interlock.testing import ManualClock
 
 HOST = "127.0.0.1:8412"
 
@@ -83,11 +84,12 @@ class Stream:
 async def lined(
     world: World, *, law: policy.Policy | None = None, meters: Meters | None = None, **changes: Any
 ) -> AsyncGenerator[Line]:
-    """The API of a process in this world, with the connection `acme`."""
+    """The API of a process in this world, with the connection `acme`. Its streams wait by a clock of their own: the world's would
+    run away under calls that are at work."""
     world.law = law or world.law
     async with world.process(**changes) as process:
         await process.connect(world.server.url, token=TOKEN)
-        line = Line(process, Api(process.il, hosts=frozenset({HOST}), clock=world.clock, meters=meters))
+        line = Line(process, Api(process.il, hosts=frozenset({HOST}), clock=ManualClock(), meters=meters))
         try:
             yield line
         finally:

@@ -9,4 +9,4 @@ from fix_app import World
 
 @pytest.mark.anyio
 async def test_no_request_breaks_it(file_world: World):
-    await made_up_requests.try_all(file_world, made_up_requests.requests([GenerationMode.POSITIVE], 2))
+    await made_up_requests.try_all(file_world, made_up_requests.requests([GenerationMode.POSITIVE], 1))
