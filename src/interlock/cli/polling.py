@@ -78,10 +78,10 @@ async def list_polls(
       interlock polls list
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
     from interlock.cli.text import moment
+    from interlock.kernel import page
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         found = await il.polls.list(cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -105,7 +105,7 @@ async def show(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls show issues
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _described(await il.polls.fetch(ref))
 
 
@@ -115,7 +115,7 @@ async def pause(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls pause issues
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _described(await il.polls.pause(ref))
 
 
@@ -125,7 +125,7 @@ async def resume(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls resume issues
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _described(await il.polls.resume(ref))
 
 
@@ -137,7 +137,7 @@ async def delete(desk: "Desk", ref: _Ref) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         found = await il.polls.delete(ref)
     return Answer(document=found.record(), show=lambda paper: paper.line(f"{found.name} is deleted."))
 
