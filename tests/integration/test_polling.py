@@ -33,11 +33,20 @@ def leafing() -> sdk.Manifest:
     return sdk.load_manifest(json.dumps(raw), source="test")
 
 
-@pytest.fixture(name="world")
-def _world(world: World) -> World:
+def with_hub(world: World) -> World:
     world.manifest = leafing()
     HANDLED.clear()
     return world
+
+
+@pytest.fixture(name="world")
+def _world(world: World) -> World:
+    return with_hub(world)
+
+
+@pytest.fixture(name="file_world")
+def _file_world(file_world: World) -> World:
+    return with_hub(file_world)
 
 
 async def made(process: Process, world: World, name: str = "issues", **more: Any) -> polling.Poll:
@@ -85,23 +94,23 @@ async def test_what_is_new_starts_the_handler_and_what_was_there_does_not(world:
         assert (found.found, found.failures, found.trigger_id) == (1, 0, kept.trigger_id)
 
 
-async def test_since_a_moment_and_to_the_end_of_the_list(world: World):
-    world.server.add_issues(REPO, 13)
-    async with world.process() as process:
-        await made(process, world, since=world.clock.now() - timedelta(days=7))
-        assert (await poll(process, world)).found == 13
-        assert len(world.server.requests("issues/list-for-repo")) >= 3
-        assert (await poll(process, world)).found == 13
+async def test_since_a_moment_and_to_the_end_of_the_list(file_world: World):
+    file_world.server.add_issues(REPO, 13)
+    async with file_world.process() as process:
+        await made(process, file_world, since=file_world.clock.now() - timedelta(days=7))
+        assert (await poll(process, file_world)).found == 13
+        assert len(file_world.server.requests("issues/list-for-repo")) >= 3
+        assert (await poll(process, file_world)).found == 13
         assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 13
 
 
-async def test_what_changes_again_is_new_again(world: World):
-    async with world.process() as process:
-        await made(process, world)
-        open_issue(world, "Leak")
-        await poll(process, world)
+async def test_what_changes_again_is_new_again(file_world: World):
+    async with file_world.process() as process:
+        await made(process, file_world)
+        open_issue(file_world, "Leak")
+        await poll(process, file_world)
         await process.il.invoke("hub.issue.close", {"repo": REPO, "issue_number": 1})
-        await poll(process, world)
+        await poll(process, file_world)
         await titles(process)
         assert [each["signal"]["data"]["state"] for each in HANDLED] in (["open", "closed"], ["closed"])
 
@@ -131,16 +140,16 @@ async def test_a_page_that_fails_loses_nothing_and_repeats_nothing(world: World,
         assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 8
 
 
-async def test_a_service_that_is_over_its_limit_is_left_alone_for_as_long_as_it_says(world: World):
-    async with world.process() as process:
-        await made(process, world, every=60)
-        open_issue(world, "Leak")
-        world.server.limit(remaining=0, reset_in=3600 + 900)
-        found = await poll(process, world)
+async def test_a_service_that_is_over_its_limit_is_left_alone_for_as_long_as_it_says(file_world: World):
+    async with file_world.process() as process:
+        await made(process, file_world, every=60)
+        open_issue(file_world, "Leak")
+        file_world.server.limit(remaining=0, reset_in=3600 + 900)
+        found = await poll(process, file_world)
         assert found.failures == 1
         assert "rate_limited" in (found.problem or "")
         assert found.next_at is not None
-        assert found.next_at - world.clock.now() >= timedelta(seconds=900)
+        assert found.next_at - file_world.clock.now() >= timedelta(seconds=900)
 
 
 async def test_of_many_that_look_at_once_one_asks(world: World):
@@ -176,16 +185,16 @@ async def test_who_lost_its_poll_while_it_was_asking_starts_nothing(world: World
         assert (await poll(process, world)).found == 1
 
 
-async def test_while_there_is_news_it_is_asked_more_often(world: World):
-    async with world.process() as process:
-        await made(process, world, every=80)
+async def test_while_there_is_news_it_is_asked_more_often(file_world: World):
+    async with file_world.process() as process:
+        await made(process, file_world, every=80)
         paces: list[float] = []
         for news in (True, True, True, True, False, False):
             if news:
-                open_issue(world, "Leak")
-            found = await poll(process, world)
+                open_issue(file_world, "Leak")
+            found = await poll(process, file_world)
             assert found.next_at is not None
-            pause = (found.next_at - world.clock.now()).total_seconds()
+            pause = (found.next_at - file_world.clock.now()).total_seconds()
             assert found.pace.total_seconds() <= pause <= found.pace.total_seconds() * 1.1
             paces.append(found.pace.total_seconds())
         assert paces == [40, 20, 10, 10, 15, 22.5]
@@ -201,8 +210,8 @@ async def test_while_there_is_news_it_is_asked_more_often(world: World):
         ({"handler": "NO"}, "a handler's name"),
     ],
 )
-async def test_what_cannot_be_meant_is_refused(world: World, given: dict[str, Any], match: str):
-    async with world.process() as process:
+async def test_what_cannot_be_meant_is_refused(file_world: World, given: dict[str, Any], match: str):
+    async with file_world.process() as process:
         usual: dict[str, Any] = {
             "name": "issues",
             "trigger": "hub.issue_updated",
@@ -214,17 +223,17 @@ async def test_what_cannot_be_meant_is_refused(world: World, given: dict[str, An
         assert await process.il.polls.list() == []
 
 
-async def test_what_the_first_look_fails_with_is_told_and_nothing_is_kept(world: World):
-    async with world.process() as process:
-        await process.il.connections.connect_token("hub", TOKEN, base_url=world.server.url)
+async def test_what_the_first_look_fails_with_is_told_and_nothing_is_kept(file_world: World):
+    async with file_world.process() as process:
+        await process.il.connections.connect_token("hub", TOKEN, base_url=file_world.server.url)
         with pytest.raises(sdk.ResourceNotFound):
             await process.il.polls.create(
                 "issues", "hub.issue_updated", handler="incident", config={"repo": "acme/nowhere"}
             )
         assert await process.il.polls.list() == []
-        await made(process, world)
+        await made(process, file_world)
         with pytest.raises(polling.PollExists):
-            await made(process, world)
+            await made(process, file_world)
         await process.il.polls.delete("issues")
         with pytest.raises(polling.PollNotFound):
             await process.il.polls.fetch("issues")

@@ -95,11 +95,11 @@ async def test_a_capability_is_asked_for_and_a_second_process_gets_the_same_run(
         assert await work(process) == 1
 
 
-async def test_what_cannot_be_started_is_told_and_keeps_nobody_waiting(world: World):
-    async with world.process() as process:
+async def test_what_cannot_be_started_is_told_and_keeps_nobody_waiting(file_world: World):
+    async with file_world.process() as process:
         await process.il.schedules.create("wrong", every=60, capability="acme.issue.create", input={"repo": 7})
         await process.il.schedules.create("right", every=60, handler="report")
-        world.advance(61)
+        file_world.advance(61)
         await keeper(process).start_due()
         wrong = await process.il.schedules.fetch("wrong")
         assert "repo" in (wrong.problem or "")
@@ -107,20 +107,22 @@ async def test_what_cannot_be_started_is_told_and_keeps_nobody_waiting(world: Wo
         assert (wrong.number, wrong.state, len(await runs_of(process))) == (0, schedules.State.ACTIVE, 1)
 
 
-async def test_what_policy_denies_is_told(world: World):
-    world.law = DENY
-    async with world.process() as process:
+async def test_what_policy_denies_is_told(file_world: World):
+    file_world.law = DENY
+    async with file_world.process() as process:
         await process.il.schedules.create("look", every=60, capability="acme.account.fetch")
-        world.advance(61)
+        file_world.advance(61)
         await keeper(process).start_due()
         assert (await process.il.schedules.fetch("look")).problem is not None
         assert [each.state for each in await runs_of(process, "acme.account.fetch")] in ([runs.State.DENIED], [])
 
 
 @pytest.mark.parametrize(("catch_up", "started"), [("skip", 0), ("one", 1), ("all", 4)])
-async def test_a_clock_that_is_put_forward_leads_to_what_the_schedule_says(world: World, catch_up: Any, started: int):
-    world.clock = clock = Set()
-    async with world.process() as process:
+async def test_a_clock_that_is_put_forward_leads_to_what_the_schedule_says(
+    file_world: World, catch_up: Any, started: int
+):
+    file_world.clock = clock = Set()
+    async with file_world.process() as process:
         await process.il.schedules.create("hourly", cron="15 * * * *", handler="report", catch_up=catch_up, cap=4)
         await keeper(process).start_due()
         clock.ahead = timedelta(days=2, minutes=30)
@@ -131,32 +133,32 @@ async def test_a_clock_that_is_put_forward_leads_to_what_the_schedule_says(world
         assert timedelta(0) < found.next_at - clock.now() <= timedelta(hours=1)
 
 
-async def test_a_clock_that_is_put_back_a_little_repeats_nothing(world: World):
-    world.clock = clock = Set()
-    async with world.process() as process:
+async def test_a_clock_that_is_put_back_a_little_repeats_nothing(file_world: World):
+    file_world.clock = clock = Set()
+    async with file_world.process() as process:
         await process.il.schedules.create("often", every=60, handler="report")
-        world.advance(60)
+        file_world.advance(60)
         await keeper(process).start_due()
         clock.ahead = timedelta(minutes=-30)
         await keeper(process).start_due()
-        world.advance(25 * 60)
+        file_world.advance(25 * 60)
         await keeper(process).start_due()
         assert len(await runs_of(process)) == 1
-        world.advance(6 * 60)
+        file_world.advance(6 * 60)
         await keeper(process).start_due()
         assert len(await runs_of(process)) == 2
 
 
-async def test_a_clock_that_was_a_year_ahead_keeps_nothing_waiting_for_a_year(world: World):
-    world.clock = clock = Set()
-    async with world.process() as process:
+async def test_a_clock_that_was_a_year_ahead_keeps_nothing_waiting_for_a_year(file_world: World):
+    file_world.clock = clock = Set()
+    async with file_world.process() as process:
         await process.il.schedules.create("often", every=60, handler="report", catch_up="one")
         await keeper(process).start_due()
         clock.ahead = timedelta(days=365)
         await keeper(process).start_due()
         clock.ahead = timedelta()
         await keeper(process).start_due()
-        world.advance(60)
+        file_world.advance(60)
         await keeper(process).start_due()
         assert len(await runs_of(process)) == 2
         assert [each.state for each in await process.il.schedules.list()] == [schedules.State.ACTIVE]
