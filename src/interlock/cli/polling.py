@@ -51,7 +51,7 @@ async def create(
     from interlock.kernel import SystemClock
 
     connector_id, _, trigger_id = trigger.partition(".")
-    async with desk.open(acting=True) as il:
+    async with desk.open_here(acting=True) as il:
         manifest = await il.catalog.fetch_connector_for(il.caller.tenant_id, connector_id)
         schemas = {each.trigger_id: each.config_schema for each in manifest.triggers}
         made = await il.polls.create(

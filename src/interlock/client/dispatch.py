@@ -237,6 +237,7 @@ def _waiting(told: JSON) -> dispatch.Waiting:
             submitted_at=from_rfc3339(facts["submitted_at"]),
         )
         state = runs.State(facts["state"])
-        return dispatch.Waiting(due=due, state=state, error=facts["error"], attempt_count=facts["attempts"])
+        told_by = {"error": facts["error"], "attempt_count": facts["attempts"]}
+        return dispatch.Waiting(due=due, state=state, served=True, **told_by)  # `why` is told as it is
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotInterlock(f"the server answers with no work: {error}") from error

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from interlock import dispatch, runs
 from interlock.kernel import document
 from interlock.server.api.access import Asking, Operating, Reading, Whole
-from interlock.server.api.answers import Cursor, Key, Limit, id_of, paged, raw, told
+from interlock.server.api.answers import Cursor, Key, Limit, id_of, raw, told
 from interlock.server.api.calls import STATES, Ask, answer
 from interlock.server.api.runs import Outcome, Run, RunId
 from interlock.server.api.shapes import Moment, Table, page, shape
@@ -213,7 +213,8 @@ async def list_work(
         cursor=cursor,
         limit=limit,
     )
-    return paged("dispatch", found, limit=limit, key="run_id")
+    last = found[-1].cursor if len(found) >= limit else None
+    return raw({"dispatch": [document(each) for each in found], "next_cursor": last})
 
 
 @router.get("/dispatch/stats", response_model=Stats, summary="How much there is to do")
