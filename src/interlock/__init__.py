@@ -6,7 +6,7 @@
     from interlock import plane            # the execution plane alone
 
 The house, from the ground up; a room imports only rooms below it: `kernel`; `sdk`, `plane`; `catalog`, `connections`, `policy`,
-`approvals`, `budgets`, `tokens`; `runs`; `adapters`, `connectors`; `app`; `sync`; `testing`; `cli`.
+`approvals`, `budgets`, `tokens`; `runs`; `subscriptions`; `adapters`, `connectors`; `app`; `sync`; `testing`; `cli`.
 """
 
 from typing import TYPE_CHECKING, Any

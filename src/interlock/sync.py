@@ -4,12 +4,15 @@ import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from interlock import app, catalog
 from interlock.kernel import Caller, OpenedHere, Secret
+
+if TYPE_CHECKING:
+    from interlock import subscriptions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -225,6 +228,22 @@ class Tokens(Face[app.Tokens]):
     revoke = waiting(app.Tokens.revoke)
 
 
+class Subscriptions(Face[app.Subscriptions]):
+    """As `app.Subscriptions`."""
+
+    create = waiting(app.Subscriptions.create)
+    list = waiting(app.Subscriptions.list)
+    fetch = waiting(app.Subscriptions.fetch)
+    pause = waiting(app.Subscriptions.pause)
+    resume = waiting(app.Subscriptions.resume)
+    rotate = waiting(app.Subscriptions.rotate)
+    delete = waiting(app.Subscriptions.delete)
+    test = waiting(app.Subscriptions.test)
+    deliveries = waiting(app.Subscriptions.deliveries)
+    redeliver = waiting(app.Subscriptions.redeliver)
+    cursor = waiting(app.Subscriptions.cursor)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -238,6 +257,7 @@ class Interlock(Face[app.Interlock]):
         self.schedules = Schedules(door, room.schedules)
         self.polls = Polls(door, room.polls)
         self.tokens = Tokens(door, room.tokens)
+        self.subscriptions = Subscriptions(door, room.subscriptions)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 
@@ -254,6 +274,15 @@ class Interlock(Face[app.Interlock]):
         made = self._room.worker(*handlers)
         with self._door.running(partial(made.run, at_once=at_once)):
             yield
+
+    def events(self, *args: Any, **options: Any) -> "Generator[subscriptions.Event]":
+        """As `app.Interlock.events`, with the same arguments: each step waits for the next event."""
+        told = self._room.events(*args, **options)
+        try:
+            while True:
+                yield self._door.call(told.__anext__)
+        finally:
+            self._door.call(told.aclose)
 
     @classmethod
     @contextmanager

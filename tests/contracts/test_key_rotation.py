@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select, update
 
 from fix_connections import CLIENT, INSTALL, NOW
-from interlock import connections, testing
+from fix_subscriptions import SUBSCRIPTION
+from interlock import connections, subscriptions, testing
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.connections import Connections, TokenGrant
@@ -23,7 +24,7 @@ OTHER = keys.RootKey(bytes(range(1, 33)), source="test")
 ANN = Caller(tenant_id="t1", actor="ann")
 BOB = Caller(tenant_id="t2", actor="bob")
 BATCH = 3
-CREDENTIALS, INSTALLS, CLIENTS = sql.HOLDINGS
+CREDENTIALS, INSTALLS, CLIENTS, _ = sql.HOLDINGS
 
 
 class Process:
@@ -142,7 +143,7 @@ async def test_all_secrets_move_to_the_new_key_and_stay_readable(make: Maker):
     async for rotation in process.steps():
         seen.append(rotation)
         assert [await other.token(name) for name in names] == [f"token-of-{name}-0123456789" for name in names]
-    assert [each.resealed for each in seen] == [0, BATCH, 2 * BATCH, *[2 * BATCH + 1] * 4]
+    assert [each.resealed for each in seen] == [0, BATCH, 2 * BATCH, *[2 * BATCH + 1] * 5]
     assert (seen[-1].total, seen[-1].unopened) == (len(names), 0)
     assert await process.key_ids() == {seen[-1].to_key_id: len(names)}
     assert seen[-1].to_key_id not in before
@@ -282,6 +283,22 @@ async def test_open_installs_and_our_own_clients_move_too(make: Maker):
         assert row is not None
         assert row.sealed is not None
         assert await other.ring.open("t1", row.sealed, aad=aad) == plaintext
+
+
+async def test_the_key_that_a_subscription_signs_with_moves_too(make: Maker):
+    process, records = make(), sql.SubscriptionRecords()
+    signing = subscriptions.Keys(process.ring, process.ring.random_bytes)
+    name = SUBSCRIPTION.subscription_id
+    made = await signing.make(subscriptions.Scheme.HMAC, subscription_id=name, tenant_id="t1")
+    stored = replace(SUBSCRIPTION, sealed=made.sealed)
+    await process.store.write(lambda tx: records.insert(tx, stored))
+    rotation = await process.rotate()
+    found = await process.store.read(lambda tx: records.find(tx, "t1", name))
+    assert found is not None
+    assert (rotation.resealed, found.sealed.key_id) == (1, rotation.to_key_id)
+    assert await signing.open(found, at=NOW) == [made.key]
+    paused = replace(stored, state=subscriptions.State.PAUSED)
+    assert not await process.store.write(lambda tx: records.replace(tx, stored, paused))  # it has the old seal
 
 
 async def test_an_install_that_ends_and_a_client_that_is_replaced_meanwhile_stay_so(make: Maker):

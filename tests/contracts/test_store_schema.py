@@ -203,6 +203,7 @@ FIRST_SCHEMA = (
     "DROP TABLE dispatches",
     "DROP TABLE worker_lanes",
     "DROP TABLE pauses",
+    *(f"DROP TABLE {name}" for name in ("messages", "feed_events", "outbox", "feeds", "subscriptions")),
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",

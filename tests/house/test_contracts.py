@@ -38,6 +38,7 @@ SABOTAGE = [
     ("budgets", "import interlock.catalog", LAYERS),
     ("tokens", "import interlock.approvals", LAYERS),
     ("client", "import interlock.app", LAYERS),
+    ("subscriptions", "import interlock.app", LAYERS),
     ("novelty", "", LAYERS),
     ("plane", "from interlock import Interlock", LAYERS),
     ("conformance", "import interlock.adapters.lanes", "Only app imports adapters and connectors"),

@@ -2,6 +2,7 @@
 
 import inspect
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -64,6 +65,18 @@ def test_a_worker_beside_the_block(file_world: World):
             assert il.dispatch.wait(outcome.run_id).output == "hello"
         later = il.dispatch.submit("echo", {"word": "later"})
         assert il.dispatch.wait(later.run_id, timeout=0).state is runs.State.QUEUED
+
+
+def test_events_are_followed(file_world: World):
+    file_world.clock = SystemClock()
+    with Interlock.open(settings=file_world.settings(), policy=ALLOW, connectors=[file_world.manifest]) as il:
+        start = il.subscriptions.cursor()
+        il.connections.connect_token("acme", TOKEN, base_url=file_world.server.url)
+        outcome = il.invoke("acme.account.fetch")
+        with closing(il.events(["run.completed", "connection.*"], after=start)) as events:
+            told = [next(events), next(events)]
+    assert [each.type for each in told] == ["connection.connected", "run.completed"]
+    assert told[1].data["run_id"] == outcome.run_id
 
 
 def test_an_error_in_the_block_comes_out_as_it_is(file_world: World):

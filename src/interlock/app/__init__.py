@@ -49,6 +49,7 @@ from interlock.app.settings import (
     parse_file,
     read_file,
 )
+from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent
 from interlock.app.tokens import Tokens
 from interlock.app.upkeep import Check, Health, examine, migrate
@@ -85,6 +86,7 @@ __all__ = [
     "Settings",
     "SettingsFile",
     "StandingNode",
+    "Subscriptions",
     "Tokens",
     "UnknownPlace",
     "UnknownSandbox",

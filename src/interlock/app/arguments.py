@@ -106,7 +106,9 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "seen": _of(StrEnum, "a member of Seen"),
     "token_id": _TEXT,
     "shown": _of(Secret, "a Secret"),
-    **dict.fromkeys(("roles", "capabilities", "connections"), _TEXTS),
+    **dict.fromkeys(("url", "signature", "subscription_id", "message_id"), _TEXT),
+    **dict.fromkeys(("types", "roles", "capabilities", "connections"), _TEXTS),
+    "state": _of(StrEnum, "a member of MessageState"),
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip
 """What the facade's parameters are, by their name: one name means one thing everywhere."""

@@ -14,6 +14,7 @@ from interlock.adapters import blobs, handlers, keys, sql
 from interlock.app import provided, roots, timed, workshop
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
+from interlock.app.outgoing import Outgoing, outgoing
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import Caller, Clock, IdSource, RequestError, StoreError
 
@@ -54,6 +55,7 @@ class Parts:
     workshop: workshop.Workshop
     timed: timed.Timed
     tokens: tokens.Tokens
+    outgoing: Outgoing
 
 
 async def assemble(
@@ -242,7 +244,8 @@ def _rooms(
     invoker = runs.Invoker(wiring, reading, execution)
     holding = runs.Holding(wiring, reading, execution)
     wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
-    shop = workshop.furnish(settings, wiring, reading, execution, invoker, docket)
+    telling = outgoing(store, wiring, ring, errands, docket.queue)
+    shop = workshop.furnish(settings, wiring, reading, execution, invoker, docket, telling.courier)
     return Parts(
         settings=settings,
         store=store,
@@ -264,6 +267,7 @@ def _rooms(
         unwanted=connections.Unwanted(means),
         workshop=shop,
         timed=timed.furnish(settings, wiring, invoker, shop.intake),
+        outgoing=telling,
         checking=connections.Checking(means, wiring.connections),
         tokens=_tokens(store, wiring, ring),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),

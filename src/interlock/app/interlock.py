@@ -20,6 +20,7 @@ from interlock.app.polling import Polls
 from interlock.app.providing import Providers
 from interlock.app.scheduling import Schedules
 from interlock.app.settings import Settings, SettingsFile
+from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent, Teller
 from interlock.app.tokens import Tokens
 from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
@@ -27,7 +28,7 @@ from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, System
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from interlock import dispatch, plane, runs
+    from interlock import dispatch, plane, runs, subscriptions
     from interlock.app import assembly
 
 RENEWING = 30.0
@@ -49,7 +50,8 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `tokens` and `catalog` are its rooms.
+    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens` and `catalog`
+    are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -65,6 +67,7 @@ class Interlock:
         self.schedules = Schedules(parts, caller)
         self.polls = Polls(parts, caller)
         self.tokens = Tokens(parts, caller, operator=operator)
+        self.subscriptions = Subscriptions(parts, caller)
 
     @classmethod
     @asynccontextmanager
@@ -275,6 +278,25 @@ class Interlock:
         assert doors is not None
         found = workshop.collect_handlers(parts.settings, handlers)
         return parts.workshop.worker(parts.wiring, doors, found, beside=[parts.timed.keep])
+
+    def events(
+        self,
+        types: Sequence[str] = ("*",),
+        *,
+        capabilities: Sequence[str] = (),
+        connections: Sequence[str] = (),
+        after: str | None = None,
+    ) -> "AsyncGenerator[subscriptions.Event]":
+        """What happens to this tenant's runs and connections, as it happens, for ever.
+
+            async for event in il.events(["run.completed", "connection.*"], after=cursor):
+                cursor = event.cursor
+
+        Nothing is lost between a cursor and where it goes on, for two weeks; without one it begins with what happens after the
+        first step. The filters are those of `subscriptions.create`. Raises CursorExpired, InvalidSubscription,
+        ConnectionNotFound.
+        """
+        return self.subscriptions.follow(types, capabilities, connections, after)
 
     async def evidence(self, *, cursor: str | None = None, limit: int = 50) -> "Sequence[plane.EvidenceRecord]":
         """What was carried out outside of runs for this tenant, newest first; go on with `cursor` = the digest of the last

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from interlock.app import assembly
 
 
+_SHOWN: Final = 20
+
+
 class Health(StrEnum):
     """How a check ended; `warn` is for what works and deserves a look."""
 
@@ -209,7 +212,7 @@ async def _opens(settings: Settings, file: SettingsFile | None) -> list[Check]:
         return [_failed("key fits", error)]
     try:
         fits = Check(name="key fits", health=Health.OK, found="the store opens under this key")
-        return [fits, await _blobs(parts), *await _unfinished(settings)]
+        return [fits, await _blobs(parts), *await _disabled(parts), *await _unfinished(settings)]
     finally:
         await assembly.close(parts)
 
@@ -232,6 +235,20 @@ async def _blobs(parts: "assembly.Parts") -> Check:
         found += f"; its mode lets other users in: `chmod -R go= {url.removeprefix('file://')}`"
         return Check(name="blobs", health=Health.WARN, found=f"{url}: {found}")
     return Check(name="blobs", health=Health.OK, found=f"{url}: {found}")
+
+
+async def _disabled(parts: "assembly.Parts") -> Sequence[Check]:
+    """Subscriptions that are told no more."""
+    found = await parts.store.read(lambda tx: parts.outgoing.records.list_disabled(tx, limit=_SHOWN))
+    told = "`interlock subscriptions resume` goes on, once its receiver is mended"
+    return [
+        Check(
+            name=f"subscription {each.subscription_id}",
+            health=Health.WARN,
+            found=f"of {each.tenant_id} is disabled ({each.reason}); {told}",
+        )
+        for each in found
+    ]
 
 
 async def _unfinished(settings: Settings) -> Sequence[Check]:

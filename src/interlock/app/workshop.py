@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from interlock import dispatch, runs
+from interlock import dispatch, runs, subscriptions
 from interlock.adapters import handlers as hosts
 from interlock.adapters import queues, sql
 from interlock.app.late import LateQueue
@@ -26,6 +26,7 @@ class Workshop:
     letters: dispatch.Letters
     pausing: dispatch.Pausing
     sweeping: dispatch.Sweeping
+    courier: subscriptions.Courier
 
     def worker(
         self,
@@ -39,7 +40,9 @@ class Workshop:
         called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
         handled = dispatch.HandlerExecutor(self.claiming, wiring, self.tasks, self.docket, handlers, doors)
         keep = partial(self.sweeping.keep, called.lanes | handled.lanes)
-        return dispatch.Worker(self.queue, [called, handled], beside=[keep, handled.watch, *beside])
+        return dispatch.Worker(
+            self.queue, [called, handled, self.courier], beside=[keep, handled.watch, self.courier.keep, *beside]
+        )
 
 
 def open_docket(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSource) -> dispatch.Docket:
@@ -58,6 +61,7 @@ def furnish(
     execution: runs.Execution,
     invoker: runs.Invoker,
     docket: dispatch.Docket,
+    courier: subscriptions.Courier,
 ) -> Workshop:
     """Put it together."""
     tasks, records = runs.Tasks(wiring), sql.DispatchRecords()
@@ -72,6 +76,7 @@ def furnish(
         letters=dispatch.Letters(wiring, reading, records, docket),
         pausing=pausing,
         sweeping=dispatch.Sweeping(wiring, records, docket.queue, pausing),
+        courier=courier,
     )
 
 

@@ -28,6 +28,7 @@ _STATES = {
     "completed": ("✔", "good"), "connected": ("✔", "good"), "approved": ("✔", "good"), "spent": ("✔", "good"),
     "responded": ("✔", "good"), "ok": ("✔", "good"), "allow": ("✔", "good"), "verified": ("✔", "good"),
     "full": ("✔", "good"), "partial": ("!", "warn"), "refused": ("✘", "bad"),
+    "delivered": ("✔", "good"), "disabled": ("✘", "bad"),
     "passed": ("✔", "good"), "skipped": ("–", "faint"),
     "failed": ("✘", "bad"), "fail": ("✘", "bad"), "denied": ("✘", "bad"), "deny": ("✘", "bad"), "dead": ("✘", "bad"),
     "revoked": ("✘", "bad"), "altered": ("✘", "bad"), "malformed": ("✘", "bad"), "wrong_signer": ("✘", "bad"),

@@ -28,6 +28,7 @@ from interlock.cli import (
     scheduling,
     serving,
     starting,
+    subscribing,
     working,
 )
 from interlock.cli.frame import Group, share
@@ -50,6 +51,7 @@ _MODULES = (
     dispatching,
     working,
     artifacts,
+    subscribing,
     reviewing,
     executing,
     scheduling,

@@ -39,6 +39,7 @@ from interlock.adapters.sql.schedules import ScheduleRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tokens import TokenRecords
+from interlock.adapters.sql.subscriptions import SubscriptionRecords
 from interlock.adapters.sql.transaction import connection, lock
 from interlock.adapters.sql.validators import ValidatorRecords
 
@@ -72,6 +73,7 @@ __all__ = [
     "StoreMissing",
     "StoreReadOnly",
     "StoreUnavailable",
+    "SubscriptionRecords",
     "TokenRecords",
     "ValidatorRecords",
     "connection",

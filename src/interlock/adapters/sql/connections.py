@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping, Select, and_, bindparam, case, delete, insert
 
 from interlock import connections
 from interlock.adapters.sql.rows import lease_from, optional, pack, pack_set, read_optional, unpack
+from interlock.adapters.sql.subscriptions import tell
 from interlock.adapters.sql.tables import connection_events as happened
 from interlock.adapters.sql.tables import connections as accounts
 from interlock.adapters.sql.tables import credentials, leases, validators
@@ -133,6 +134,7 @@ class ConnectionRecords:
             return False
         if events:
             session(tx).execute(insert(happened), [_values(event, _EVENT) for event in events])
+            tell(tx, connection.tenant_id, [(event.connection_id, event.seq) for event in events])
         return True
 
     def _save(self, tx: Tx, connection: connections.Connection, *, before: int | None) -> bool:

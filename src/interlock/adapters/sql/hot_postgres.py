@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from sqlalchemy import Table
 
-from interlock import runs
+from interlock import runs, subscriptions
 from interlock.adapters.sql import rows, tables
 from interlock.adapters.sql.composites import int8, int8_array, text_array
 from interlock.adapters.sql.errors import StoreBusy
@@ -26,13 +26,25 @@ _DEPENDANTS: Final = (
 )
 
 
+_RETURNING: Final = {tables.events: "RETURNING run_id, seq, tenant_id, type"}
+_TOLD: Final = ", ".join(f"'{each}'" for each in subscriptions.RUN_TYPES)
+
+
 def _inserts(first: int, source: str) -> str:
-    """One insert per dependent table, of the rows whose run is in the CTE `source`; parameters count from `first`."""
-    return "".join(
-        f", i{number} AS (\n"  # noqa: S608 - names of our own tables
-        f"  INSERT INTO {table.name} SELECT y.* FROM unnest(${number}::{table.name}[]) y JOIN {source} USING (run_id)\n)"
+    """One insert per dependent table, of the rows whose run is in the CTE `source`; parameters count from `first`. Of the
+    events, those that somebody listens to go to the outbox, too."""
+    inserts = "".join(
+        f", new_{table.name} AS (\n"  # noqa: S608 - names of our own tables
+        f"  INSERT INTO {table.name} SELECT y.* FROM unnest(${number}::{table.name}[]) y JOIN {source} USING (run_id)\n"
+        f"  {_RETURNING.get(table, '')}\n)"
         for number, table in enumerate(_DEPENDANTS, first)
     )
+    told = f""", told AS (
+  INSERT INTO outbox (subject_id, seq, tenant_id)
+  SELECT e.run_id, e.seq, e.tenant_id FROM new_events e
+  WHERE e.type IN ({_TOLD}) AND EXISTS (SELECT FROM feeds f WHERE f.tenant_id = e.tenant_id)
+)"""  # noqa: S608 - words of our own
+    return inserts + told
 
 
 _ADMIT: Final = f"""

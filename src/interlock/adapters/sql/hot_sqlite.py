@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Table
 
-from interlock import runs
+from interlock import runs, subscriptions
 from interlock.adapters.sql import rows, tables
 from interlock.adapters.sql.errors import RowRefused
 from interlock.kernel import to_micros
@@ -26,6 +26,9 @@ _INSERT: Final = {
     table: _insert(table)
     for table in (tables.attempts, tables.sends, tables.events, tables.artifacts, tables.decisions, tables.leases)
 }
+_LISTENS: Final = "SELECT 1 FROM feeds WHERE tenant_id = ?"
+_TELL: Final = "INSERT INTO outbox (subject_id, seq, tenant_id) VALUES (?, ?, ?)"
+_TOLD: Final = frozenset(subscriptions.RUN_TYPES)
 _CLAIM_KEY: Final = """
 INSERT INTO idempotency_keys (tenant_id, capability, key, run_id, expires_at) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET run_id = excluded.run_id, expires_at = excluded.expires_at
@@ -99,6 +102,16 @@ def apply(raw: sqlite3.Connection, changes: Sequence[runs.Change]) -> list[bool]
 def _insert_dependants(cursor: sqlite3.Cursor, items: Sequence[runs.Admission | runs.Change]) -> None:
     for table, lines in rows.dependants(items).items():
         cursor.executemany(_INSERT[table], lines)
+    _tell(cursor, items)
+
+
+def _tell(cursor: sqlite3.Cursor, items: Sequence[runs.Admission | runs.Change]) -> None:
+    """Add to the outbox what the tenants' listeners are to hear of."""
+    tenants = {event.tenant_id for item in items for event in item.events[:1]}
+    heard = {tenant for tenant in tenants if cursor.execute(_LISTENS, (tenant,)).fetchone()}
+    if heard:
+        events = (event for item in items for event in item.events if event.tenant_id in heard and event.type in _TOLD)
+        cursor.executemany(_TELL, [(event.run_id, event.seq, event.tenant_id) for event in events])
 
 
 def _end(cursor: sqlite3.Cursor, statement: str, lines: Sequence[rows.SqlRow]) -> None:

@@ -15,6 +15,8 @@ from sqlalchemy import (
     Update,
     and_,
     delete,
+    exists,
+    func,
     or_,
     select,
     tuple_,
@@ -22,12 +24,13 @@ from sqlalchemy import (
     update,
 )
 
-from interlock import runs
+from interlock import runs, subscriptions
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
+from interlock.adapters.sql.tables import feed_events, feeds, installs, leases, messages, validators
 from interlock.adapters.sql.tables import idempotency_keys as keys
-from interlock.adapters.sql.tables import installs, leases, validators
 from interlock.adapters.sql.tables import runs as run_rows
+from interlock.adapters.sql.tables import subscriptions as subscribed
 from interlock.adapters.sql.transaction import connection
 from interlock.kernel import Store, Tx
 
@@ -106,6 +109,9 @@ def _end_action_keys() -> Update:
 
 def _statements(now: datetime) -> Sequence[Delete]:
     window_over = and_(windows.c.window_start > _NO_WINDOW, windows.c.window_start < now - WINDOW_KEPT)
+    hears = exists().where(
+        subscribed.c.tenant_id == feeds.c.tenant_id, subscribed.c.state != subscriptions.State.DISABLED.value
+    )
     return (
         _first(keys.c.expires_at, keys.c.expires_at <= now),
         # A lease's id tells its age. So the oldest are found without an index that every call would have to write.
@@ -114,6 +120,17 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
         _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
+        _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, look_at_all=True),
+        # The last one stays: the next one's place comes after it.
+        _first(
+            feed_events.c.position,
+            and_(
+                feed_events.c.at < now - subscriptions.KEPT,
+                feed_events.c.position < select(func.max(feed_events.c.position)).correlate(None).scalar_subquery(),
+            ),
+            look_at_all=True,
+        ),
+        _first(feeds.c.tenant_id, and_(feeds.c.until < now, ~hears)),
     )
 
 

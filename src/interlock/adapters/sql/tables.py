@@ -29,11 +29,13 @@ from interlock.adapters.sql.connection_tables import (
     providers,
 )
 from interlock.adapters.sql.dispatch_tables import dispatches, pauses, worker_lanes
+from interlock.adapters.sql.subscription_tables import PENDING, feed_events, feeds, messages, outbox, subscriptions
 from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
 from interlock.adapters.sql.token_tables import tokens
 
 __all__ = [
     "NOT_COMPLETED",
+    "PENDING",
     "RUNNING",
     "SEALED",
     "TRACED",
@@ -50,13 +52,17 @@ __all__ = [
     "dispatches",
     "events",
     "evidence",
+    "feed_events",
+    "feeds",
     "idempotency_keys",
     "installs",
     "key_rotations",
     "keys",
     "leases",
+    "messages",
     "metadata",
     "oauth_clients",
+    "outbox",
     "owners",
     "pauses",
     "polled_items",
@@ -65,6 +71,7 @@ __all__ = [
     "runs",
     "schedules",
     "sends",
+    "subscriptions",
     "tokens",
     "validators",
     "worker_lanes",
