@@ -38,8 +38,8 @@ from interlock.adapters.sql.providers import ProviderRecords
 from interlock.adapters.sql.schedules import ScheduleRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
-from interlock.adapters.sql.tokens import TokenRecords
 from interlock.adapters.sql.subscriptions import SubscriptionRecords
+from interlock.adapters.sql.tokens import TokenRecords
 from interlock.adapters.sql.transaction import connection, lock
 from interlock.adapters.sql.validators import ValidatorRecords
 
