@@ -21,6 +21,7 @@ from interlock.sdk.auth import (
     fits,
 )
 from interlock.sdk.check_grant import RESERVED as RESERVED_FIELDS
+from interlock.sdk.check_webhook import verification_problems
 from interlock.sdk.commands import Command, command_output, command_refusal, script_input, script_output
 from interlock.sdk.commands import command as build_command
 from interlock.sdk.declare import (
@@ -114,7 +115,7 @@ from interlock.sdk.profiles import (
     token_profile,
 )
 from interlock.sdk.program import Output, Program, program
-from interlock.sdk.projection import ordered
+from interlock.sdk.projection import ordered, project_body
 from interlock.sdk.provider import (
     PROVIDER_CONTRACT,
     PROVIDER_PREFIX,
@@ -141,6 +142,20 @@ from interlock.sdk.schemas import (
     subject,
 )
 from interlock.sdk.terms import Schema
+from interlock.sdk.verification import (
+    BEARER,
+    HOLE,
+    Claims,
+    DeliveryId,
+    Event,
+    Handshake,
+    Reply,
+    Timestamp,
+    Verification,
+    read_verification,
+    scheme,
+    schemes,
+)
 from interlock.sdk.wire import (
     FORBIDDEN_HEADERS,
     SAFE_METHODS,
@@ -153,9 +168,11 @@ from interlock.sdk.wire import (
 )
 
 __all__ = [
+    "BEARER",
     "CONTRACT",
     "FAILURES",
     "FORBIDDEN_HEADERS",
+    "HOLE",
     "METHODS",
     "PROVIDER_CONTRACT",
     "PROVIDER_PREFIX",
@@ -165,19 +182,23 @@ __all__ = [
     "AuthFailed",
     "AuthProfile",
     "CertificatePlace",
+    "Claims",
     "Command",
     "CommandOperation",
     "CommandSecret",
     "Confinement",
     "Connector",
+    "DeliveryId",
     "Draft",
     "Effect",
     "EffectState",
     "ErrorRule",
+    "Event",
     "Facts",
     "Field",
     "Forbidden",
     "HandlerFailed",
+    "Handshake",
     "HeaderPlace",
     "Http",
     "HttpOperation",
@@ -217,6 +238,7 @@ __all__ = [
     "Reconciliation",
     "Record",
     "Renewal",
+    "Reply",
     "Repo",
     "ResourceConflict",
     "ResourceNotFound",
@@ -225,9 +247,11 @@ __all__ = [
     "ScriptOperation",
     "Shape",
     "Surface",
+    "Timestamp",
     "Trigger",
     "UnexpectedAnswer",
     "Verdict",
+    "Verification",
     "api_key",
     "at",
     "basic",
@@ -280,15 +304,19 @@ __all__ = [
     "post",
     "probe",
     "program",
+    "project_body",
     "provider_manifest",
     "put",
     "put_pointer",
     "read_pointer",
     "read_provider",
+    "read_verification",
     "reconciliation",
     "request",
     "same",
     "schema_of",
+    "scheme",
+    "schemes",
     "script",
     "script_input",
     "script_output",
@@ -300,6 +328,7 @@ __all__ = [
     "token_exchange",
     "token_profile",
     "trigger",
+    "verification_problems",
     "wait",
     "when",
 ]

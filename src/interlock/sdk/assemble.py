@@ -15,6 +15,7 @@ from interlock.sdk.manifest import Manifest, Operation, Trigger
 from interlock.sdk.partial import models_in, near_names, partial
 from interlock.sdk.rules import ErrorRule
 from interlock.sdk.terms import FORMS
+from interlock.sdk.verification import with_scheme
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -22,8 +23,9 @@ LIMITS = JsonLimits(max_bytes=1_048_576, max_depth=64, max_nodes=100_000)
 
 
 def assemble(raw: object, *, source: str) -> Manifest:
-    """The manifest of plain data. Two conveniences are resolved here, so that they leave no trace in the digest: `errors`
-    at the top count after each operation's own, and `runtime_classes`, if given, must be what follows from the operations.
+    """The manifest of plain data. Conveniences are resolved here, so that they leave no trace in the digest: `errors` at the
+    top count after each operation's own, `runtime_classes`, if given, must be what follows from the operations, and the
+    `scheme` of a webhook's verification stands for what it names.
 
     Raises InvalidManifest with every problem there is.
     """
@@ -41,7 +43,8 @@ def assemble(raw: object, *, source: str) -> Manifest:
     drafts = [_with_idempotency(draft) for draft in _items(data.get("operations", []), "operations", problems)]
     auth = _listed(AuthProfile, data.get("auth", []), "auth", "profile_id", problems)
     operations = _listed(Operation, drafts, "operations", "operation_id", problems)
-    triggers = _listed(Trigger, data.get("triggers", []), "triggers", "trigger_id", problems)
+    reports = [_with_scheme(draft, problems) for draft in _items(data.get("triggers", []), "triggers", problems)]
+    triggers = _listed(Trigger, reports, "triggers", "trigger_id", problems)
     head = parsed(Manifest, {**data, "auth": [], "operations": [], "triggers": []}, "", problems)
     for name, most, found in (("auth", 20, auth), ("operations", 1000, operations), ("triggers", 200, triggers)):
         if len(found) > most:
@@ -79,6 +82,22 @@ def _with_idempotency(draft: object) -> object:
         return draft
     given = cast("Mapping[str, Any]", draft)
     return {"idempotency": "natural" if given.get("effect") == "read" else "none", **given}
+
+
+def _with_scheme(draft: object, problems: list[Problem]) -> object:
+    """Spelled out, so that what a scheme says may change, and a manifest stays what it was."""
+    if not isinstance(draft, Mapping):
+        return draft
+    trigger = cast("Mapping[str, Any]", draft)
+    if not isinstance(trigger.get("verification"), Mapping):
+        return trigger
+    said = cast("Mapping[str, Any]", trigger["verification"])
+    try:
+        return {**trigger, "verification": with_scheme(said)}
+    except ValueError as error:
+        place = f"triggers[{trigger.get('trigger_id')}].verification.scheme"
+        problems.append(Problem(path=place, problem=str(error)))
+        return {**trigger, "verification": {name: each for name, each in said.items() if name != "scheme"}}
 
 
 def _items(value: object, path: str, problems: list[Problem]) -> Sequence[object]:

@@ -10,6 +10,7 @@ from interlock.sdk.check_operation import operation_problems, rule_problems, sur
 from interlock.sdk.check_places import place_problems
 from interlock.sdk.check_polling import polling_problems
 from interlock.sdk.check_schema import schema_problems
+from interlock.sdk.check_webhook import webhook_problems
 from interlock.sdk.errors import Problem
 from interlock.sdk.manifest import Operation, Trigger
 from interlock.sdk.partial import known, where_known
@@ -48,7 +49,7 @@ def manifest_problems(
             functools.partial(surface_problems, f"{path}.surface", trigger),
             functools.partial(_schemas_problems, path, trigger),
             functools.partial(polling_problems, path, trigger, operations),
-            functools.partial(_verification_problems, path, trigger, auth),
+            functools.partial(webhook_problems, path, trigger, auth),
             functools.partial(_scope_problems, path, trigger, auth),
         )
 
@@ -85,18 +86,3 @@ def _schemas_problems(path: str, trigger: Trigger) -> Iterator[Problem]:
         lambda: schema_problems(f"{path}.config_schema", trigger.config_schema, "defined", closed=True),
         lambda: schema_problems(f"{path}.signal_schema", trigger.signal_schema, "defined", closed=False),
     )
-
-
-def _verification_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
-    verification = trigger.verification
-    if (trigger.delivery == "webhook") != (verification is not None):
-        yield Problem(path=f"{path}.verification", problem="webhooks have it, poll triggers do not")
-    if verification is None:
-        return
-    if verification.algorithm == "unsigned":
-        if verification.justification is None:
-            yield Problem(path=f"{path}.verification", problem="an unsigned webhook needs a justification")
-    elif verification.header is None or verification.secret_field is None:
-        yield Problem(path=f"{path}.verification", problem="a signed webhook needs header and secret_field")
-    elif all(verification.secret_field not in profile.secret_fields for profile in auth):
-        yield Problem(path=f"{path}.verification.secret_field", problem="no auth profile has this secret field")

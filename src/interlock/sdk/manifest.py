@@ -17,6 +17,7 @@ from interlock.sdk.kinds import CommandOperation, HttpOperation, ScriptOperation
 from interlock.sdk.listing import Polling
 from interlock.sdk.rules import ErrorRule, Pagination, Reconcile
 from interlock.sdk.terms import DottedName, Function, Name, Part, Schema, Text
+from interlock.sdk.verification import Event, Verification
 from interlock.sdk.wire import SAFE_METHODS
 
 CONTRACT: Final = "interlock.connector/v1"
@@ -110,18 +111,11 @@ class Operation(Part):
         return method not in SAFE_METHODS and not (self.http is not None and self.http.safe)
 
 
-class Verification(Part):
-    """How a webhook proves its origin: an HMAC over the raw body, in a header, after a prefix."""
-
-    algorithm: Literal["hmac_sha256", "unsigned"]
-    header: Text | None = None
-    prefix: str = ""
-    secret_field: Name | None = None
-    justification: Text | None = None
-
-
 class Trigger(Part):
-    """Something that a connector reports: by a webhook or by polling."""
+    """Something that a connector reports: by a webhook or by polling. Of the webhooks that come to a route, `event` tells
+    which are this trigger's; without it all are. `filters` maps fields of the config to places in the body: what a trigger's
+    config says there (a value, or a list of them) must be there, or the event is not for it. A signal's data is the body as it
+    came; where `signal_schema` says where its properties are from, or the body is no object, it is made as outputs are."""
 
     trigger_id: DottedName
     display_name: Text
@@ -131,6 +125,8 @@ class Trigger(Part):
     surface: Surface = Surface(reason="specific to this service")
     config_schema: Schema = Field(default={"type": "object", "additionalProperties": False})
     signal_schema: Schema
+    event: Event | None = None
+    filters: dict[Name, str] = Field(default={})
     verification: Verification | None = None
     polling: Polling | None = None
 

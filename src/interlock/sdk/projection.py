@@ -44,6 +44,11 @@ def project(schema: Schema, source: Source, *, effect: EffectState) -> JSON:
     return value
 
 
+def project_body(schema: Schema, body: JSON, *, headers: tuple[tuple[str, str], ...]) -> JSON:
+    """The data of a signal: as an output, of a request that came. Raises UnexpectedAnswer."""
+    return project(schema, Source(body=body, headers=headers), effect="none")
+
+
 def ordered(schema: Schema, value: JSON, *, root: Schema | None = None) -> JSON:
     """The same output, its fields in the order in which the schema declares them, and then what it does not declare, by name:
     for the canonical JSON in which an output is kept says nothing of order."""

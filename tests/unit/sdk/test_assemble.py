@@ -324,7 +324,7 @@ def test_what_is_refused(found: Any, words: str) -> None:
         ({"polling": {"default_seconds": 1, "min_seconds": 2}}, "larger than"),
         ({"delivery": "webhook"}, "webhooks have it"),
         ({"verification": {"algorithm": "unsigned"}}, "needs a justification"),
-        ({"verification": {"algorithm": "hmac_sha256"}}, "needs header and secret_field"),
+        ({"verification": {"algorithm": "hmac_sha256"}}, "needs a header"),
         (
             {"verification": {"algorithm": "hmac_sha256", "header": "x", "secret_field": "hook"}},
             "has this secret field",
