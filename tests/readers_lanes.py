@@ -23,13 +23,17 @@ from websockets.frames import Opcode
 from fix_peer import Conversation, listen
 from fix_streams import LOOPBACK, Call, Vault, chunk, close, fields, frame, shake_hands
 from http2_peer import Talk
-from interlock import plane, testing
+from interlock import plane, sdk, testing
 from interlock.adapters import nodes
 from interlock.adapters.lanes import HttpLane, SseLane, WebSocketLane
 from interlock.adapters.lanes.process import asking, keepers
 from interlock.adapters.lanes.tunnel import Proxy
+from interlock.kernel import InvalidJson, Secret, canonical, parse_json
+from interlock.triggers.webhooks import Refused, Verified, Verifier, answer_handshake
+from readers import SMALL
 from readers_forms import READERS, RECEIPT, reads
 from rpc_peers import rpc, rpc_lane, tcp
+from vectors import VECTORS, Vector
 
 _HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\n{}"
 _TWO_HEAD: Final = HeadersFrame(1, b"\x88", flags=["END_HEADERS"])
@@ -276,3 +280,57 @@ def journal(data: bytes) -> bool:
 
 
 __all__ = ["READERS"]
+
+
+# -- webhooks
+
+
+def _delivery(vector: Vector) -> bytes:
+    lines = [vector.name, *(f"{name.lower()}: {value}" for name, value in vector.headers.items())]
+    return "\n".join(lines).encode("latin-1") + b"\n\n" + vector.body
+
+
+_VECTORS: Final = {each.name: (each, each.verify()) for each in VECTORS}
+
+
+@reads(*map(_delivery, VECTORS))
+def webhook_delivery(data: bytes) -> bool:
+    """A request to a route: whoever has no key changes nothing of what is signed."""
+    head, _, body = data.partition(b"\n\n")
+    name, *lines = head.decode("latin-1").split("\n")
+    if name not in _VECTORS:
+        return False
+    vector, wanted = _VECTORS[name]
+    headers = tuple((each, value.strip()) for each, _, value in (line.partition(":") for line in lines))
+    request = replace(vector.request(), headers=headers, body=body)
+    found = Verifier(vector.verification, [Secret(vector.secret)]).verify(request, now=vector.at)
+    if (handshake := vector.verification.handshake) is not None:
+        answer_handshake(handshake, request, present=Secret(vector.secret))
+    if not isinstance(request.value, InvalidJson):
+        canonical(request.value)
+    if isinstance(found, Refused):
+        return False
+    assert isinstance(wanted, Verified)
+    assert not vector.verification.is_signed or found.digest == wanted.digest
+    return True
+
+
+_PROOF: Final = canonical(sdk.scheme("stripe").model_dump(mode="json", exclude_defaults=True))
+
+
+@reads(_PROOF, b'{"scheme":"slack","header":"x-other"}')
+def verification(data: bytes) -> bool:
+    """How a webhook proves its origin, as a file or a command says it."""
+    try:
+        found = sdk.read_verification(_mapping(data))
+    except (ValueError, InvalidJson):  # pydantic's among them
+        return False
+    return not list(sdk.verification_problems("verification", found))
+
+
+def _mapping(data: bytes) -> dict[str, Any]:
+    """Raises InvalidJson."""
+    value = parse_json(data, limits=SMALL) if data.startswith(b"{") else None
+    if not isinstance(value, dict):
+        raise InvalidJson("no mapping")
+    return value

@@ -11,11 +11,13 @@ from sqlalchemy import select, update
 
 from fix_connections import CLIENT, INSTALL, NOW
 from fix_subscriptions import SUBSCRIPTION
+from fix_webhooks import Post
 from interlock import connections, subscriptions, testing
 from interlock.adapters import keys, sql
 from interlock.adapters.sql import tables
 from interlock.connections import Connections, TokenGrant
 from interlock.kernel import Caller, Secret, Tx
+from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +26,7 @@ OTHER = keys.RootKey(bytes(range(1, 33)), source="test")
 ANN = Caller(tenant_id="t1", actor="ann")
 BOB = Caller(tenant_id="t2", actor="bob")
 BATCH = 3
-CREDENTIALS, INSTALLS, CLIENTS, _ = sql.HOLDINGS
+CREDENTIALS, INSTALLS, CLIENTS, _SUBSCRIPTIONS, _ROUTES = sql.HOLDINGS
 
 
 class Process:
@@ -149,6 +151,21 @@ async def test_all_secrets_move_to_the_new_key_and_stay_readable(make: Maker):
     assert seen[-1].to_key_id not in before
     assert await process.key_ids(BOB) == theirs
     assert await make().token("n0") == "token-of-n0-0123456789"
+
+
+async def test_the_secret_of_a_route_moves_too(store: sql.SqlStore, make: Maker):
+    post, process = Post(store, testing.ManualClock()), make()
+    made = await post.make()
+    before = (await post.routes.fetch(ANN, made.route.route_id)).sealed
+    rotation = await process.rotate()
+    route = await post.routes.fetch(ANN, made.route.route_id)
+    assert (rotation.resealed, rotation.unopened) == (1, 0)
+    assert route.sealed is not None
+    assert route.sealed.key_id == rotation.to_key_id
+    assert route.sealed != before
+    assert (await post.send(made)).came is webhooks.Came.ACCEPTED
+    stale = replace(route, sealed=before)
+    assert not await store.write(lambda tx: post.records.replace(tx, stale, stale))
 
 
 async def test_it_goes_on_where_it_was_left_by_any_process(make: Maker):

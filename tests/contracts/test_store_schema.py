@@ -204,6 +204,7 @@ FIRST_SCHEMA = (
     "DROP TABLE worker_lanes",
     "DROP TABLE pauses",
     *(f"DROP TABLE {name}" for name in ("messages", "feed_events", "outbox", "feeds", "subscriptions")),
+    *(f"DROP TABLE {name}" for name in ("route_triggers", "routes", "triggers", "deliveries", "dedupe_keys")),
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",

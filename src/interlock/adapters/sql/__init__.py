@@ -42,6 +42,7 @@ from interlock.adapters.sql.subscriptions import SubscriptionRecords
 from interlock.adapters.sql.tokens import TokenRecords
 from interlock.adapters.sql.transaction import connection, lock
 from interlock.adapters.sql.validators import ValidatorRecords
+from interlock.adapters.sql.webhooks import WebhookRecords
 
 __all__ = [
     "HOLDINGS",
@@ -76,6 +77,7 @@ __all__ = [
     "SubscriptionRecords",
     "TokenRecords",
     "ValidatorRecords",
+    "WebhookRecords",
     "connection",
     "lock",
     "migrate",

@@ -5,12 +5,13 @@ from typing import Final
 
 from sqlalchemy import RowMapping, Table, bindparam, func, select, update
 
-from interlock import connections
+from interlock import connections, triggers
 from interlock import subscriptions as room
 from interlock.adapters.sql.connections import credential_from
 from interlock.adapters.sql.installs import client_from, install_from
-from interlock.adapters.sql.tables import SEALED, credentials, installs, oauth_clients, subscriptions
+from interlock.adapters.sql.tables import SEALED, credentials, installs, oauth_clients, routes, subscriptions
 from interlock.adapters.sql.transaction import connection
+from interlock.adapters.sql.webhooks import route_from
 from interlock.kernel import Tx
 
 
@@ -81,5 +82,6 @@ HOLDINGS: Final = (
     SealedTable(installs, lambda row: connections.install_binding(install_from(row))),
     SealedTable(oauth_clients, lambda row: connections.client_binding(client_from(row))),
     SealedTable(subscriptions, lambda row: room.binding(row["subscription_id"], row["tenant_id"])),
+    SealedTable(routes, lambda row: triggers.webhooks.route_binding(route_from(row))),
 )
 """Every table in which a secret lies sealed: a test compares it with the tables that name a key."""

@@ -28,6 +28,7 @@ from interlock import runs, subscriptions
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import feed_events, feeds, installs, leases, messages, validators
+from interlock.adapters.sql.tables import dedupe_keys, deliveries, installs, leases, validators
 from interlock.adapters.sql.tables import idempotency_keys as keys
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.tables import subscriptions as subscribed
@@ -48,6 +49,9 @@ INSTALL_KEPT = timedelta(days=30)
 
 VALIDATOR_KEPT = timedelta(days=7)
 """As long as `runs` keeps one that no read has confirmed. It drops only those of connections in use."""
+
+DELIVERY_KEPT = timedelta(days=30)
+"""How long deliveries are kept, for people who look into what came, and have it handled once more."""
 
 SLOT_KEPT = timedelta(days=1)
 """A slot that ended comes back when its holder renews it, late; after a day no holder will."""
@@ -118,6 +122,9 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, look_at_all=True),
         _first(installs.c.expires_at, installs.c.expires_at < now - INSTALL_KEPT),
         _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
+        _first(dedupe_keys.c.expires_at, dedupe_keys.c.expires_at <= now),
+        # As with leases: its id tells its age.
+        _first(deliveries.c.delivery_id, deliveries.c.received_at < now - DELIVERY_KEPT, look_at_all=True),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
         _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
         _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, look_at_all=True),

@@ -32,6 +32,7 @@ from interlock.adapters.sql.dispatch_tables import dispatches, pauses, worker_la
 from interlock.adapters.sql.subscription_tables import PENDING, feed_events, feeds, messages, outbox, subscriptions
 from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
 from interlock.adapters.sql.token_tables import tokens
+from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries, route_triggers, routes, triggers
 
 __all__ = [
     "NOT_COMPLETED",
@@ -49,6 +50,8 @@ __all__ = [
     "connections",
     "credentials",
     "decisions",
+    "dedupe_keys",
+    "deliveries",
     "dispatches",
     "events",
     "evidence",
@@ -68,11 +71,14 @@ __all__ = [
     "polled_items",
     "polls",
     "providers",
+    "route_triggers",
+    "routes",
     "runs",
     "schedules",
     "sends",
     "subscriptions",
     "tokens",
+    "triggers",
     "validators",
     "worker_lanes",
 ]

@@ -1,0 +1,126 @@
+"""Where services report: POST /hooks/TOKEN, as a bare ASGI application. What is not proven is answered as what is not there.
+
+What is too large, too slow or compressed is refused before anybody looks whose address it is. The answer comes after the commit.
+"""
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from interlock import kernel
+from interlock.server.bodies import read_body
+from interlock.server.errors import NodeBusy, RequestTooLarge, RequestTooSlow
+from interlock.server.gate import Door, tell_operator
+
+if TYPE_CHECKING:
+    from interlock import triggers
+
+PREFIX: Final = "/hooks/"
+
+MAX_BODY: Final = 5 * 1_048_576
+"""Bytes of a delivery."""
+
+MAX_HELD: Final = 64 * 1_048_576
+"""Bytes of deliveries that are being read at once: of further ones the service is asked to come again."""
+
+MAX_HEADERS: Final = 100
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
+    (RequestTooLarge, 413),
+    (RequestTooSlow, 408),
+    (TimeoutError, 503),
+    (kernel.StoreError, 503),
+    (kernel.ConflictError, 503),
+    (NodeBusy, 503),
+)
+
+
+class Hooks(Door):
+    """The addresses of one Interlock, which services reach below `origin`, such as `https://hooks.example.com`."""
+
+    def __init__(self, intake: "triggers.webhooks.Intake", *, origin: str) -> None:
+        super().__init__(self._take)
+        self._intake = intake
+        self._origin = origin
+        self._held = 0
+
+    def answer(self, error: Exception) -> Response:
+        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+        if status == 500:
+            tell_operator(error)
+        return _answer(status, retry=status == 503)
+
+    async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        refused = _refusal(scope, request)
+        response = await self._carried_in(scope, request) if refused is None else refused
+        await response(scope, receive, send)
+
+    async def _carried_in(self, scope: Scope, request: Request) -> Response:
+        size = _stated_size(request)
+        if self._held + size > MAX_HELD:
+            raise NodeBusy("as much is being read as this server holds")
+        self._held += size
+        try:
+            body = await read_body(request, limit=MAX_BODY)
+            return await self._judged(scope, body)
+        finally:
+            self._held -= size
+
+    async def _judged(self, scope: Scope, body: bytes) -> Response:
+        from interlock import triggers  # here: a node has none of it
+
+        query: str = scope["query_string"].decode("latin-1")
+        target: str = scope["raw_path"].decode("latin-1")
+        incoming = triggers.webhooks.Incoming(
+            method=scope["method"],
+            url=f"{self._origin}{target}" + (f"?{query}" if query else ""),
+            query=query,
+            headers=tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]),
+            body=body,
+        )
+        token = scope["path"].removeprefix(PREFIX)
+        outcome = await self._intake.take(token, incoming)
+        if outcome.came is triggers.webhooks.Came.REFUSED:
+            return _answer(404)
+        if (known := scope.get("state", {}).get("known")) is not None:
+            known()
+        if outcome.came is triggers.webhooks.Came.UNREADABLE:
+            return _answer(400)
+        if outcome.answer is None:
+            return _answer(200)
+        told = outcome.answer
+        return Response(told.body, 200, headers={**_HEADERS, **told.headers}, media_type=told.media_type)
+
+
+def _refusal(scope: Scope, request: Request) -> Response | None:
+    """What is answered to a request that nobody looks at. It depends on nothing that an address knows."""
+    if scope["type"] != "http" or not _TOKEN.fullmatch(scope["path"].removeprefix(PREFIX)):
+        return _answer(404)
+    if scope["method"] != "POST":
+        return Response(status_code=405, headers={**_HEADERS, "Allow": "POST"})
+    if len(scope["headers"]) > MAX_HEADERS:
+        return _answer(431)
+    # A signature is over the bytes as they came, and what is small may become large.
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return Response(status_code=415, headers={**_HEADERS, "Accept-Encoding": "identity"})
+    return None
+
+
+def _stated_size(request: Request) -> int:
+    """What the request takes at most. Raises RequestTooLarge."""
+    stated = request.headers.get("content-length", "")
+    counted = stated.isascii() and stated.isdecimal()
+    size = int(stated) if counted and len(stated) < 16 else MAX_BODY
+    if size > MAX_BODY or (counted and len(stated) >= 16):
+        raise RequestTooLarge(f"the request has more than {MAX_BODY} bytes")
+    return size
+
+
+def _answer(status: int, *, retry: bool = False) -> Response:
+    return Response(status_code=status, headers={**_HEADERS, "Retry-After": "5"} if retry else _HEADERS)

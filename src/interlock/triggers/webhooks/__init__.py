@@ -1,0 +1,63 @@
+"""Webhooks: routes on which services report, the proof that it is them, and what is made of what comes.
+
+Owns: routes and their secrets, deliveries, which of them are the same, and triggers. Refuses: HTTP and tables. Invariants: a
+route's secret lies sealed and two of them count while one replaces the other; an event is told by what its proof covers.
+"""
+
+from interlock.triggers.webhooks.admitting import Admit, Event
+from interlock.triggers.webhooks.deliveries import Deliveries
+from interlock.triggers.webhooks.errors import (
+    AmbiguousRoute,
+    DeliveryNotFound,
+    InvalidRoute,
+    NotReplayable,
+    RouteChanged,
+    RouteNotFound,
+    TriggerNotFound,
+)
+from interlock.triggers.webhooks.handshakes import Answer
+from interlock.triggers.webhooks.handshakes import answer as answer_handshake
+from interlock.triggers.webhooks.incoming import Incoming
+from interlock.triggers.webhooks.intake import Came, Intake, Outcome
+from interlock.triggers.webhooks.keys import UnreadableKey
+from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Topology, Trigger
+from interlock.triggers.webhooks.records import Records, Stand
+from interlock.triggers.webhooks.routes import Made, Routes, Wanted
+from interlock.triggers.webhooks.sealing import binding as route_binding
+from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
+
+__all__ = [
+    "Admit",
+    "AmbiguousRoute",
+    "Answer",
+    "Came",
+    "Deliveries",
+    "Delivery",
+    "DeliveryNotFound",
+    "DeliveryState",
+    "Event",
+    "Incoming",
+    "Intake",
+    "InvalidRoute",
+    "Made",
+    "NotReplayable",
+    "Outcome",
+    "Reason",
+    "Records",
+    "Refused",
+    "Route",
+    "RouteChanged",
+    "RouteNotFound",
+    "RouteState",
+    "Routes",
+    "Stand",
+    "Topology",
+    "Trigger",
+    "TriggerNotFound",
+    "UnreadableKey",
+    "Verified",
+    "Verifier",
+    "Wanted",
+    "answer_handshake",
+    "route_binding",
+]

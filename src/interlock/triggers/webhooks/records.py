@@ -1,0 +1,106 @@
+"""Where routes, triggers and deliveries are kept. Every method runs in the caller's transaction."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from interlock.kernel import JSON, Tx
+from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
+
+
+class Stand(NamedTuple):
+    """How a route stands now."""
+
+    revision: int
+    state: RouteState
+
+
+class Records(Protocol):
+    """The port of this room's records."""
+
+    def insert(self, tx: Tx, route: Route) -> bool:
+        """Add a route. False, and nothing written, if its app's route has an install with the same resolution."""
+        ...
+
+    def replace(self, tx: Tx, before: Route, after: Route) -> bool:
+        """Change a route that still is `before`: its revision, and the key that its secrets are sealed under."""
+        ...
+
+    def find(self, tx: Tx, tenant_id: str, route_id: str) -> Route | None:
+        """The tenant's route."""
+        ...
+
+    def find_by_token(self, tx: Tx, token_digest: str) -> Route | None:
+        """The route at that address, of whatever tenant."""
+        ...
+
+    def find_install(self, tx: Tx, app_route_id: str, resolution_digest: str) -> Route | None:
+        """The install of an app, of whatever tenant."""
+        ...
+
+    def stand(self, tx: Tx, route_id: str) -> Stand | None:
+        """How a route stands."""
+        ...
+
+    def list_routes(
+        self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
+    ) -> Sequence[Route]:
+        """The tenant's routes, newest first, after the route id `cursor`."""
+        ...
+
+    def insert_trigger(self, tx: Tx, trigger: Trigger, *, route_id: str) -> None:
+        """Add a trigger to a route of its tenant."""
+        ...
+
+    def save_trigger(self, tx: Tx, trigger: Trigger) -> None:
+        """Change a trigger; every route that it is on has a new revision."""
+        ...
+
+    def find_trigger(self, tx: Tx, tenant_id: str, trigger_id: str) -> Trigger | None:
+        """The tenant's trigger."""
+        ...
+
+    def list_triggers(
+        self, tx: Tx, tenant_id: str, *, route_id: str | None, cursor: str | None, limit: int
+    ) -> Sequence[Trigger]:
+        """The tenant's triggers, or those of a route, in the order of their ids, after `cursor`."""
+        ...
+
+    def list_places(self, tx: Tx, tenant_id: str, trigger_id: str) -> Sequence[str]:
+        """The ids of the routes that a trigger is on."""
+        ...
+
+    def claim(
+        self, tx: Tx, *, tenant_id: str, route_id: str, key: str, delivery_id: str, now: datetime, expires_at: datetime
+    ) -> str | None:
+        """Take a delivery for new: None, or the id of the delivery that it repeats."""
+        ...
+
+    def add_delivery(self, tx: Tx, delivery: Delivery) -> None:
+        """Keep a delivery."""
+        ...
+
+    def save_facts(self, tx: Tx, delivery: Delivery, facts: Mapping[str, JSON]) -> Delivery:
+        """Change what is known of a delivery."""
+        ...
+
+    def find_delivery(self, tx: Tx, tenant_id: str, delivery_id: str) -> Delivery | None:
+        """The tenant's delivery."""
+        ...
+
+    def list_deliveries(
+        self,
+        tx: Tx,
+        tenant_id: str,
+        *,
+        route_id: str | None,
+        states: Sequence[DeliveryState],
+        cursor: str | None,
+        limit: int,
+    ) -> Sequence[Delivery]:
+        """The tenant's deliveries, newest first, after the delivery id `cursor`, without their bodies."""
+        ...
+
+    def trim(self, tx: Tx, route_id: str, state: DeliveryState, *, keep: int) -> int:
+        """Delete a route's deliveries of that state but for the newest; how many went."""
+        ...

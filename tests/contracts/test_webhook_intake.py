@@ -1,0 +1,329 @@
+"""What becomes of deliveries, on every store: each that is proven is admitted once, and nothing else is."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from fix_store import outcomes
+from fix_webhooks import ANN, BOB, BODY, ISSUES, SECRET, Post, signed
+from interlock import testing
+from interlock.adapters import sql
+from interlock.adapters.sql import tables
+from interlock.kernel import Secret, Tx
+from interlock.triggers import webhooks
+from interlock.triggers.webhooks import Came, DeliveryState, RouteState, evidence
+from interlock.triggers.webhooks.intake import REFUSAL_SECONDS
+from vectors import VECTORS
+
+pytestmark = pytest.mark.anyio
+
+PUSH = webhooks.Wanted(name="push", handler="deploy")
+
+
+async def test_a_delivery_becomes_work(post: Post):
+    made = await post.make()
+    outcome = await post.send(made)
+    assert outcome.came is Came.ACCEPTED
+    (event,) = post.admitted
+    assert (event.trigger, event.handler) == ("hub.issues", "triage")
+    signal = event.payload["signal"]
+    assert signal == {
+        "type": "hub.issues",
+        "source": f"interlock://route/{made.route.route_id}",
+        "id": "d-1",
+        "at": "2026-01-01T00:00:00.000000Z",
+        "data": BODY,
+    }
+    (kept,) = await post.kept()
+    assert (kept.delivery_id, kept.state, kept.external_id) == (outcome.delivery_id, DeliveryState.ACCEPTED, "d-1")
+    assert (await post.deliveries.fetch(ANN, kept.delivery_id)).body == signed().body
+
+
+async def test_what_comes_again_is_known_and_kept_as_evidence(post: Post):
+    made = await post.make(dedupe_seconds=3600)
+    first = await post.send(made)
+    again = await post.send(made, signed(delivery="d-2"))  # the id is not under this signature
+    assert (again.came, again.delivery_id) == (Came.DUPLICATE, first.delivery_id)
+    assert len(post.admitted) == 1
+    (kept,) = await post.kept(DeliveryState.DUPLICATE)
+    assert (kept.external_id, kept.facts) == ("d-2", {"duplicate_of": first.delivery_id})
+    post.later(hours=1)
+    assert (await post.send(made)).came is Came.ACCEPTED
+    assert len(post.admitted) == 2
+
+
+async def test_of_many_at_once_one_is_new(post: Post):
+    made = await post.make()
+    others = [replace_process(post) for _ in range(3)]
+    came = await outcomes(each.send(made) for each in [post, *others] * 3)
+    assert sorted(each.came for each in came if isinstance(each, webhooks.Outcome)) == ["accepted"] + ["duplicate"] * 11
+    assert len(await post.kept(DeliveryState.ACCEPTED)) == 1
+
+
+async def test_a_forged_delivery_does_not_shadow_the_one_whose_id_it_takes(post: Post):
+    other = Post(post.store, testing.ManualClock(SLACK.at))
+    forged = replace(SLACK.request(), body=SLACK.body.replace(b"event_callback", b"event_forged__"))
+    made = await other.make(webhooks.Wanted(name="message", handler="answer"), connector="chat", secret=SLACK.secret)
+    assert (await other.send(made, forged)).came is Came.REFUSED
+    (kept,) = await other.kept(DeliveryState.REJECTED)
+    assert (kept.external_id, kept.reason, kept.body) == ("Ev1", "bad_signature", None)
+    assert (await other.send(made, SLACK.request())).came is Came.ACCEPTED
+
+
+SLACK = next(each for each in VECTORS if each.delivery_id == "Ev1")
+
+
+async def test_nothing_tells_a_stranger_what_is_there(post: Post):
+    made, closed = await post.make(), await post.make()
+    await post.routes.set_state(ANN, closed.route.route_id, RouteState.DISABLED)
+    nobody = webhooks.Made(made.route, Secret("A" * 22), None)
+    for route, request in ((made, signed(secret="wrong-secret")), (closed, signed()), (nobody, signed())):
+        for _ in range(2):
+            before = post.clock.monotonic()
+            assert await post.send(route, request) == webhooks.Outcome(came=Came.REFUSED)
+            assert post.clock.monotonic() - before == pytest.approx(REFUSAL_SECONDS)
+    assert post.admitted == []
+
+
+async def test_what_cannot_be_admitted_leaves_nothing_behind(post: Post):
+    made = await post.make()
+    post.fail = sql.StoreFull("no room")
+    with pytest.raises(sql.StoreFull):
+        await post.send(made)
+    assert await post.kept() == []
+    post.fail = None
+    assert (await post.send(made)).came is Came.ACCEPTED
+
+
+async def test_the_tenant_is_the_routes(post: Post):
+    made = await post.make()
+    await post.send(made, signed({**BODY, "tenant_id": "t2"}))
+    assert await post.kept(caller=BOB) == []
+    (kept,) = await post.kept()
+    for ask in (
+        post.routes.fetch(BOB, made.route.route_id),
+        post.routes.rotate(BOB, made.route.route_id),
+        post.routes.set_state(BOB, made.route.route_id, RouteState.REVOKED),
+    ):
+        with pytest.raises(webhooks.RouteNotFound):
+            await ask
+    (trigger,) = await post.routes.list_triggers(ANN)
+    assert await post.routes.list_triggers(BOB) == []
+    with pytest.raises(webhooks.TriggerNotFound):
+        await post.routes.enable(BOB, trigger.trigger_id, enabled=False)
+    with pytest.raises(webhooks.DeliveryNotFound):
+        await post.deliveries.replay(BOB, kept.delivery_id)
+
+
+async def test_several_triggers_each_take_what_is_theirs(post: Post):
+    only_closed = webhooks.Wanted(name="issues", handler="archive", config={"actions": ["closed"]})
+    elsewhere = webhooks.Wanted(name="issues", handler="other", config={"repo": "octo/other"})
+    made = await post.make(ISSUES, only_closed, elsewhere, PUSH)
+    await post.send(made)
+    await post.send(made, signed({**BODY, "action": "closed"}))
+    await post.send(made, signed({"ref": "refs/heads/main", "more": 1}, event="push"))
+    await post.send(made, signed({"zen": "x"}, event="ping"))
+    assert [each.handler for each in post.admitted] == ["triage", "triage", "archive", "deploy"]
+    assert data_of(post.admitted[-1]) == {"ref": "refs/heads/main"}
+    assert len(await post.kept(DeliveryState.ACCEPTED)) == 4
+
+
+async def test_a_trigger_is_switched_off_and_on(post: Post):
+    made = await post.make()
+    (trigger,) = await post.routes.list_triggers(ANN, route_id=made.route.route_id)
+    other = replace_process(post)
+    for number, enabled in enumerate((True, False, True)):
+        await post.routes.enable(ANN, trigger.trigger_id, enabled=enabled)
+        assert (await other.send(made, signed({**BODY, "n": number}))).came is Came.ACCEPTED
+        assert len(other.admitted) == (1, 1, 2)[number]
+
+
+async def test_what_is_not_as_declared_is_kept_and_replayed_when_it_can_be(post: Post):
+    made = await post.make()
+    assert (await post.send(made, signed({"action": "opened"}))).came is Came.ACCEPTED
+    (kept,) = await post.kept()
+    assert post.admitted == []
+    assert "issue" in json.dumps(kept.facts["unfit"])
+    whole = await post.send(made)
+    replayed = await post.deliveries.replay(ANN, str(whole.delivery_id))
+    assert len(post.admitted) == 2
+    assert post.admitted[0].payload == post.admitted[1].payload
+    assert len(replayed.facts["replays"]) == 1  # pyright: ignore[reportArgumentType] - a list
+
+
+async def test_what_is_signed_and_no_json_is_told_apart(post: Post):
+    made = await post.make()
+    assert (await post.send(made, signed(raw=b"\xff"))).came is Came.UNREADABLE
+    (kept,) = await post.kept()
+    assert (kept.state, kept.reason) == (DeliveryState.REJECTED, "unreadable")
+    with pytest.raises(webhooks.NotReplayable):
+        await post.deliveries.replay(ANN, kept.delivery_id)
+
+
+async def test_a_flood_of_what_is_refused_fills_nothing(post: Post, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(evidence, "MOST_KEPT", 3)
+    made = await post.make()
+    await post.send(made)
+    for number in range(26):
+        await post.send(made, signed({**BODY, "n": number}, secret="wrong-secret"))
+        await post.send(made)
+    for state in (DeliveryState.REJECTED, DeliveryState.DUPLICATE):
+        assert len(await post.kept(state)) == 3
+    post.later(seconds=5)
+    await post.send(made)
+    (newest, *_) = await post.kept(DeliveryState.DUPLICATE)
+    assert 0 < int(str(newest.facts["not_recorded"])) < 10
+
+
+# -- secrets
+
+
+async def test_while_a_secret_is_replaced_both_count(post: Post):
+    made, other = await post.make(), replace_process(post)
+    assert (await other.send(made, signed({**BODY, "n": 0}))).came is Came.ACCEPTED
+    rotated = await post.routes.rotate(ANN, made.route.route_id, overlap_seconds=3600)
+    assert rotated.secret is not None
+    fresh = rotated.secret.reveal()
+    assert (await other.send(made, signed({**BODY, "n": 1}, secret=fresh))).came is Came.ACCEPTED
+    assert (await other.send(made, signed({**BODY, "n": 2}))).came is Came.ACCEPTED
+    post.later(hours=1)
+    assert (await other.send(made, signed({**BODY, "n": 3}))).came is Came.REFUSED
+    assert (await other.send(made, signed({**BODY, "n": 4}, secret=fresh))).came is Came.ACCEPTED
+
+
+async def test_without_an_overlap_the_old_secret_is_gone_at_once(post: Post):
+    made, other = await post.make(), replace_process(post)
+    assert (await other.send(made)).came is Came.ACCEPTED
+    await post.routes.rotate(ANN, made.route.route_id, secret=Secret("another-secret"), overlap_seconds=0)
+    assert (await other.send(made, signed({**BODY, "n": 1}))).came is Came.REFUSED
+
+
+async def test_a_route_that_is_closed_elsewhere_takes_nothing_more(post: Post):
+    made, other = await post.make(), replace_process(post)
+    assert (await other.send(made)).came is Came.ACCEPTED
+    await post.routes.set_state(ANN, made.route.route_id, RouteState.DISABLED)
+    assert (await other.send(made, signed({**BODY, "n": 1}))).came is Came.REFUSED
+    await post.routes.set_state(ANN, made.route.route_id, RouteState.ACTIVE)
+    assert (await other.send(made, signed({**BODY, "n": 1}))).came is Came.ACCEPTED
+    revoked = await post.routes.set_state(ANN, made.route.route_id, RouteState.REVOKED)
+    assert revoked.sealed is None
+    with pytest.raises(webhooks.InvalidRoute):
+        await post.routes.set_state(ANN, made.route.route_id, RouteState.ACTIVE)
+
+
+async def test_no_row_holds_a_secret_or_a_token(post: Post):
+    made = await post.make()
+    await post.send(made)
+    assert made.token is not None
+
+    def rows(tx: Tx) -> str:
+        return "".join(
+            repr(row) for table in tables.metadata.sorted_tables for row in sql.connection(tx).execute(table.select())
+        )
+
+    found = await post.store.read(rows)
+    assert SECRET not in found
+    assert made.token.reveal() not in found
+
+
+async def test_a_secret_is_made_where_it_is_ours_to_choose(post: Post):
+    made = await post.make(secret=None)
+    assert made.secret is not None
+    assert len(made.secret.reveal()) == 64
+    assert (await post.send(made, signed(secret=made.secret.reveal()))).came is Came.ACCEPTED
+
+
+async def test_a_secret_that_the_service_hands_over_is_taken_once(post: Post):
+    made = await post.make(webhooks.Wanted(name="changed", handler="sync"), connector="tasks", secret=None)
+    assert made.secret is None
+    assert made.route.awaiting_until == post.clock.now() + timedelta(hours=1)
+
+    def handed(secret: str) -> webhooks.Incoming:
+        return webhooks.Incoming(method="POST", url="", headers=(("x-hook-secret", secret),), body=b"")
+
+    assert (await post.send(made, changed("any-secret-0"))).came is Came.REFUSED
+    outcome = await post.send(made, handed("theirs-012345"))
+    assert outcome.came is Came.ANSWERED
+    assert outcome.answer is not None
+    assert outcome.answer.headers == {"X-Hook-Secret": "theirs-012345"}
+    assert (await post.send(made, handed("forged-012345"))).came is Came.REFUSED
+    assert (await post.send(made, changed("theirs-012345"))).came is Came.ACCEPTED
+    assert (await post.send(made, changed("forged-012345"))).came is Came.REFUSED
+    late = await post.make(webhooks.Wanted(name="changed", handler="sync"), connector="tasks", secret=None)
+    post.later(hours=1)
+    assert (await post.send(late, handed("theirs-012345"))).came is Came.REFUSED
+
+
+def changed(secret: str) -> webhooks.Incoming:
+    body = b'{"events":[]}'
+    signature = signed(raw=body, secret=secret).header("x-hub-signature") or ""
+    headers = (("x-hook-signature", signature.removeprefix("sha256=")),)
+    return webhooks.Incoming(method="POST", url="", headers=headers, body=body)
+
+
+# -- an app's address
+
+
+async def test_an_apps_deliveries_go_to_the_install_that_they_name(post: Post):
+    made = await post.routes.create(ANN, "hub", secret=Secret(SECRET), resolve=["/team", "/site"])
+    bobs = await post.routes.join(BOB, made.route, on=[ISSUES], resolution={"/team": "T2", "/site": "7"})
+    assert (await post.send(made, signed({**BODY, "team": "T2", "site": 7}))).came is Came.ACCEPTED
+    (kept,) = await post.kept(caller=BOB)
+    assert (kept.route_id, len(post.admitted)) == (bobs.route_id, 1)
+    for body in ({**BODY, "team": "T3", "site": 7}, {**BODY, "team": "T2"}, {**BODY, "team": ["T2"], "site": True}):
+        assert (await post.send(made, signed(body))).came is Came.UNWANTED
+    assert [each.reason for each in await post.kept()] == ["unwanted"] * 3
+    assert (
+        await post.send(made, signed({**BODY, "team": "T2", "site": 7}, secret="wrong-secret"))
+    ).came is Came.REFUSED
+    await post.routes.set_state(BOB, bobs.route_id, RouteState.DISABLED)
+    assert (await post.send(made, signed({**BODY, "team": "T2", "site": 7, "n": 1}))).came is Came.UNWANTED
+
+
+async def test_two_installs_cannot_claim_the_same_deliveries(post: Post):
+    made = await post.routes.create(ANN, "hub", secret=Secret(SECRET), resolve=["/team"])
+    found = await outcomes(
+        post.routes.join(caller, made.route, on=[ISSUES], resolution={"/team": "T2"}) for caller in (ANN, BOB)
+    )
+    assert sorted(type(each).__name__ for each in found) == ["AmbiguousRoute", "Route"]
+    for resolution in ({}, {"/team": ""}, {"/other": "T3"}, {"/team": "T3", "/other": "x"}):
+        with pytest.raises(webhooks.InvalidRoute):
+            await post.routes.join(BOB, made.route, on=[ISSUES], resolution=resolution)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"on": [webhooks.Wanted(name="pull", handler="x")]}, "no webhook trigger 'pull'"),
+        ({"on": [webhooks.Wanted(name="issues", handler="x", config={"repos": 1})]}, "config of issues"),
+        ({"secret": Secret("short")}, "at least 8"),
+        ({"verification": {"algorithm": "unsigned", "justification": "x"}, "secret": None}, "--unsigned"),
+        ({"verification": {"algorithm": "unsigned", "justification": "x"}, "allow_unsigned": True}, "has no secret"),
+        ({"verification": {"scheme": "nobody"}}, "there is no scheme"),
+        ({"verification": {"algorithm": "rot13"}}, "algorithm"),
+        ({"verification": {"scheme": "discord"}, "secret": None}, "the service's hex key"),
+        ({"verification": {"scheme": "github", "content": "{timestamp}"}}, "{timestamp} needs a timestamp"),
+        ({"dedupe_seconds": 1}, "dedupe_seconds"),
+        ({"resolve": ["/team"]}, "stand on its installs"),
+    ],
+)
+async def test_a_route_that_cannot_be(memory_store: sql.SqlStore, said: dict[str, object], told: str):
+    post = Post(memory_store, testing.ManualClock())
+    given: dict[str, object] = {"on": [ISSUES], "secret": Secret(SECRET), **said}
+    with pytest.raises(webhooks.InvalidRoute) as raised:
+        await post.routes.create(ANN, "hub", **given)  # pyright: ignore[reportArgumentType] - a test's
+    assert told in str(raised.value)
+    assert await post.routes.list_routes(ANN) == []
+
+
+def replace_process(post: Post) -> Post:
+    """Another process on the same store."""
+    return Post(post.store, post.clock)
+
+
+def data_of(event: webhooks.Event) -> object:
+    signal = event.payload["signal"]
+    assert isinstance(signal, dict)
+    return signal["data"]

@@ -1,0 +1,171 @@
+"""Deliveries over a real socket, and what is refused before anybody looks whose address it is."""
+
+import base64
+import gzip
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import httpx2
+import pytest
+
+from fix_webhooks import ANN, BODY, Post, signed
+from interlock import server, testing
+from interlock.adapters import sql
+from interlock.server import hooks
+from interlock.triggers import webhooks
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = "https://hooks.acme.dev"
+
+
+@asynccontextmanager
+async def listening(post: Post) -> AsyncGenerator[int]:
+    ports: list[int] = []
+
+    def make(port: int) -> server.Hooks:
+        ports.append(port)
+        return server.Hooks(post.intake, origin=ORIGIN)
+
+    async with server.serve_pages(make, host="127.0.0.1", port=0):
+        yield ports[0]
+
+
+@pytest.fixture
+def memory(memory_store: sql.SqlStore) -> Post:
+    return Post(memory_store, testing.ManualClock())
+
+
+def head(made: webhooks.Made, *lines: str, method: str = "POST") -> bytes:
+    assert made.token is not None
+    return "\r\n".join([f"{method} /hooks/{made.token.reveal()} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+async def said(port: int, *parts: bytes) -> bytes:
+    """What comes back to these bytes."""
+    async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+        for part in parts:
+            await stream.send(part)
+        with anyio.fail_after(60):
+            return await stream.receive()
+
+
+def spelled(request: webhooks.Incoming, *, upper: bool = False) -> list[str]:
+    return [f"{name.upper() if upper else name}: {value}" for name, value in request.headers]
+
+
+async def test_a_delivery_is_answered_once_it_is_kept(post: Post):
+    made = await post.make()
+    async with listening(post) as port, httpx2.AsyncClient() as service:
+        assert made.token is not None
+        url = f"http://127.0.0.1:{port}/hooks/{made.token.reveal()}"
+        request = signed()
+        for _ in range(2):
+            answer = await service.post(url, content=request.body, headers=dict(request.headers))
+            assert (answer.status_code, answer.content) == (200, b"")
+        (kept,) = await post.kept(webhooks.DeliveryState.ACCEPTED)
+        assert kept.headers["x-hub-event"] == "issues"
+        forged = await service.post(url, content=request.body + b" ", headers=dict(request.headers))
+        unknown = await service.post(url[:-1] + "_", content=request.body, headers=dict(request.headers))
+        assert forged.status_code == unknown.status_code == 404
+        assert {**forged.headers, "date": ""} == {**unknown.headers, "date": ""}
+    assert len(post.admitted) == 1
+
+
+async def test_header_names_come_in_any_case_and_bodies_in_chunks(memory: Post):
+    made, request = await memory.make(), signed()
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (request.body[:9], request.body[9:]))
+    async with listening(memory) as port:
+        lines = [*spelled(request, upper=True), "Transfer-Encoding: chunked"]
+        assert b" 200 " in await said(port, head(made, *lines), chunks + b"0\r\n\r\n")
+    assert len(memory.admitted) == 1
+
+
+async def test_a_repeated_header_is_refused(memory: Post):
+    made, request = await memory.make(), signed()
+    async with listening(memory) as port:
+        lines = [*spelled(request), "X-HUB-SIGNATURE: sha256=00", f"Content-Length: {len(request.body)}"]
+        assert b" 404 " in await said(port, head(made, *lines) + request.body)
+    (kept,) = await memory.kept()
+    assert kept.reason == "repeated_header"
+
+
+async def test_what_is_compressed_is_not_opened(memory: Post):
+    made, request = await memory.make(), signed()
+    small = gzip.compress(b"0" * 50_000_000, 1)[:1000]
+    async with listening(memory) as port:
+        lines = [*spelled(request), "Content-Encoding: gzip", f"Content-Length: {len(small)}"]
+        assert b" 415 " in await said(port, head(made, *lines) + small)
+
+
+@pytest.mark.parametrize("stated", [f"Content-Length: {hooks.MAX_BODY + 1}", "Content-Length: 99999999999999999999"])
+async def test_what_is_too_large_is_refused_before_it_is_read(memory: Post, stated: str):
+    made = await memory.make()
+    async with listening(memory) as port:
+        answer = await said(port, head(made, stated))
+    assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
+
+
+async def test_what_grows_too_large_is_refused(memory: Post, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(hooks, "MAX_BODY", 100)
+    made = await memory.make()
+    async with listening(memory) as port:
+        answer = await said(port, head(made, "Transfer-Encoding: chunked"), b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_other_methods_and_addresses_say_nothing(memory: Post):
+    made = await memory.make()
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as browser:
+        assert made.token is not None
+        assert (await browser.get(f"/hooks/{made.token.reveal()}")).status_code == 405
+        assert (await browser.get("/hooks/" + "A" * 22)).status_code == 405
+        for path in ("/hooks/", "/hooks/x", "/hooks/" + "A" * 22 + "/x", "/hooks/" + "%2e" * 22, "/hooks//" + "A" * 21):
+            assert (await browser.post(path)).status_code == 404
+
+
+async def test_a_store_that_is_gone_asks_the_service_to_come_again(memory: Post):
+    made, request = await memory.make(), signed()
+    await memory.send(made, signed({**BODY, "n": 1}))
+    memory.fail = sql.StoreUnavailable("gone")
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+        assert made.token is not None
+        path = f"/hooks/{made.token.reveal()}"
+        answer = await service.post(path, content=request.body, headers=dict(request.headers))
+        assert (answer.status_code, answer.headers["retry-after"], answer.content) == (503, "5", b"")
+        memory.fail = None
+        assert (await service.post(path, content=request.body, headers=dict(request.headers))).status_code == 200
+    assert len(await memory.kept(webhooks.DeliveryState.ACCEPTED)) == 2
+
+
+async def test_a_challenge_is_answered(memory: Post):
+    made = await memory.make(
+        webhooks.Wanted(name="changed", handler="sync"), connector="tasks", verification={"scheme": "microsoft_graph"}
+    )
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+        assert made.token is not None
+        answer = await service.post(f"/hooks/{made.token.reveal()}?validationToken=%3Cb%3Ex")
+        assert (answer.status_code, answer.text) == (200, "<b>x")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_url_under_the_signature_is_the_routes_own(memory: Post):
+    secret, form = "s3cret-of-the-route", b"From=%2B1&To=%2B2"
+    made = await memory.make(
+        webhooks.Wanted(name="changed", handler="sync"), connector="tasks", verification={"scheme": "twilio"}
+    )
+    assert made.token is not None
+    path = f"/hooks/{made.token.reveal()}?a=%20b"
+    signature = hmac.new(secret.encode(), f"{ORIGIN}{path}From+1To+2".encode(), hashlib.sha1).digest()
+    headers = {"X-Twilio-Signature": base64.b64encode(signature).decode()}
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+        assert (await service.post(path, content=form, headers=headers)).status_code == 200
+        assert (await service.post(path + "c", content=form, headers=headers)).status_code == 404
+    (kept,) = await memory.kept(webhooks.DeliveryState.ACCEPTED, caller=ANN)
+    assert len(memory.admitted) == 1
+    assert kept.size == len(form)
