@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from bench import calls, database, flow, handing, leases, ledger, machine, packets, parts, report, starting
+from bench import calls, database, flow, handing, intake, leases, ledger, machine, packets, parts, report, starting
 from bench.place import Place
 from bench.timing import Pace
 
@@ -21,6 +21,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "packet": packets.run,
     "parts": parts.run,
     "leases": leases.run,
+    "intake": intake.run,
     "queue": handing.run,
 }
 

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fix_faults import Case, Child
 
@@ -15,15 +16,15 @@ class Killed:
     boundary: str
 
 
-def kill_at(child: Child, case: Case, flow: str, when: str, commit: int) -> Killed:
+def kill_at(child: Child, case: Case, flow: str, when: str, commit: int, **order: Any) -> Killed:
     """Carry the flow out, and kill it at that commit."""
     if case.proxy is None:
-        child.start(case.order(flow, signal=signal.SIGKILL, when=when, commit=commit))
+        child.start(case.order(flow, signal=signal.SIGKILL, when=when, commit=commit, **order))
         child.go()
         report = child.finish()
         met = report.said.get("boundary")
     else:
-        child.start(case.order(flow))
+        child.start(case.order(flow, **order))
         case.proxy.arm(when, commit, lambda: child.send(signal.SIGKILL))
         child.go()
         report = child.finish()
@@ -32,9 +33,9 @@ def kill_at(child: Child, case: Case, flow: str, when: str, commit: int) -> Kill
     return Killed(case, met or "never")
 
 
-def commits_of(child: Child, case: Case, flow: str) -> Sequence[str]:
+def commits_of(child: Child, case: Case, flow: str, **order: Any) -> Sequence[str]:
     """What the flow writes, commit by commit, when nobody kills it."""
-    child.start(case.order(flow))
+    child.start(case.order(flow, **order))
     if case.proxy is not None:
         case.proxy.arm()
     child.go()

@@ -3,6 +3,7 @@
 Imported by the tests and by the processes that they kill (`faults/child.py`); so without pytest, and by name.
 """
 
+import hmac
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +20,12 @@ from interlock import dispatch, policy, sdk
 from interlock.app import Interlock, Settings
 from interlock.app.settings import ExecutionSettings, OAuthSettings
 from interlock.kernel import JSON, Caller, Secret
+from interlock.triggers import webhooks
 
 TOKEN = "ghp_a_token_for_the_fault_tests"
 BROWSER = Secret("cookie-of-the-browser-of-the-fault-tests")
 REDIRECT = "http://127.0.0.1:7777/callback"
+HOOK_SECRET = "the-secret-of-the-fault-tests"
 CLIENT_SECRET = "LAMPS_SECRET"
 """The variable that holds the secret of our client."""
 
@@ -180,6 +183,15 @@ def connector(*, timeout: float = 60.0) -> sdk.Connector:
                 reconcile=sdk.settle_by(settle_pair),
             ),
         ],
+        triggers=[
+            sdk.trigger(
+                "issues",
+                "webhook",
+                signal={"type": "object", "properties": {"number": {"type": "integer"}}},
+                about="An issue changed.",
+                verification={"scheme": "github"},
+            )
+        ],
     )
 
 
@@ -334,6 +346,20 @@ async def lend(il: Interlock, order: Order) -> JSON:
     return told
 
 
+def delivery() -> webhooks.Incoming:
+    """What Acme reports."""
+    body = b'{"number":7}'
+    signature = hmac.digest(HOOK_SECRET.encode(), body, "sha256").hex()
+    headers = (("x-hub-signature-256", f"sha256={signature}"), ("x-github-delivery", "d-1"))
+    return webhooks.Incoming(method="POST", url="", headers=headers, body=body)
+
+
+async def deliver(il: Interlock, order: Order) -> JSON:
+    """Take a delivery, on the route whose token is the order's key."""
+    outcome = await il.intake.take(order.key or "", delivery())
+    return outcome.came.value
+
+
 async def many_keys(il: Interlock, order: Order) -> JSON:
     """One write for each of many keys, the same keys in every process."""
     outcomes: list[JSON] = []
@@ -358,6 +384,7 @@ FLOWS: Mapping[str, Flow] = cast(
         "scheduled": fault_timed.scheduled,
         "polled": fault_timed.polled,
         "create": create,
+        "deliver": deliver,
         "blind": blind,
         "pair": paired,
         "settled_pair": settled_pair,

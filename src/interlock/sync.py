@@ -244,6 +244,37 @@ class Subscriptions(Face[app.Subscriptions]):
     cursor = waiting(app.Subscriptions.cursor)
 
 
+class Routes(Face[app.Routes]):
+    """As `app.Routes`."""
+
+    create = waiting(app.Routes.create)
+    join = waiting(app.Routes.join)
+    list = waiting(app.Routes.list)
+    fetch = waiting(app.Routes.fetch)
+    rotate = waiting(app.Routes.rotate)
+    disable = waiting(app.Routes.disable)
+    enable = waiting(app.Routes.enable)
+    revoke = waiting(app.Routes.revoke)
+
+
+class Triggers(Face[app.Triggers]):
+    """As `app.Triggers`."""
+
+    list = waiting(app.Triggers.list)
+    fetch = waiting(app.Triggers.fetch)
+    enable = waiting(app.Triggers.enable)
+    disable = waiting(app.Triggers.disable)
+    test = waiting(app.Triggers.test)
+
+
+class Deliveries(Face[app.Deliveries]):
+    """As `app.Deliveries`."""
+
+    list = waiting(app.Deliveries.list)
+    fetch = waiting(app.Deliveries.fetch)
+    replay = waiting(app.Deliveries.replay)
+
+
 class Interlock(Face[app.Interlock]):
     """As `app.Interlock`, for programs without an event loop. Its methods may be called from any thread."""
 
@@ -254,6 +285,9 @@ class Interlock(Face[app.Interlock]):
         self.dispatch = Dispatch(door, room.dispatch)
         self.connections = Connections(door, room.connections)
         self.providers = Providers(door, room.providers)
+        self.routes = Routes(door, room.routes)
+        self.triggers = Triggers(door, room.triggers)
+        self.deliveries = Deliveries(door, room.deliveries)
         self.schedules = Schedules(door, room.schedules)
         self.polls = Polls(door, room.polls)
         self.tokens = Tokens(door, room.tokens)

@@ -8,6 +8,7 @@ from interlock.app.accounts import Connections
 from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
+from interlock.app.hooking import Deliveries, NewRoute, Routes, Triggers
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
@@ -62,6 +63,7 @@ __all__ = [
     "Check",
     "Closed",
     "Connections",
+    "Deliveries",
     "Dispatch",
     "Health",
     "Installs",
@@ -73,6 +75,7 @@ __all__ = [
     "Keychain",
     "Leases",
     "LocalPlane",
+    "NewRoute",
     "OnEvent",
     "Placed",
     "Polls",
@@ -81,6 +84,7 @@ __all__ = [
     "RemotePlane",
     "Root",
     "Rotation",
+    "Routes",
     "Runs",
     "Schedules",
     "Settings",
@@ -88,6 +92,7 @@ __all__ = [
     "StandingNode",
     "Subscriptions",
     "Tokens",
+    "Triggers",
     "UnknownPlace",
     "UnknownSandbox",
     "UnknownTarget",

@@ -109,6 +109,12 @@ KINDS: Final[Mapping[str, _Kind]] = {
     **dict.fromkeys(("url", "signature", "subscription_id", "message_id"), _TEXT),
     **dict.fromkeys(("types", "roles", "capabilities", "connections"), _TEXTS),
     "state": _of(StrEnum, "a member of MessageState"),
+    **dict.fromkeys(("route_id", "trigger_id", "delivery_id", "app_route", "tenant"), _TEXT),
+    **dict.fromkeys(("verification", "resolution"), _TABLE),
+    **dict.fromkeys(("on", "resolve"), _of((list, tuple), "a list")),
+    "secret": _of(Secret, "a Secret"),
+    "unsigned": _Kind("True or False", _flag),
+    "dedupe_seconds": _COUNT,
     "token": _of((str, Secret, Mapping), "a text, a Secret or a mapping of Secrets"),
 }  # fmt: skip
 """What the facade's parameters are, by their name: one name means one thing everywhere."""

@@ -11,7 +11,7 @@ from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
 from interlock.adapters import blobs, handlers, keys, sql
-from interlock.app import provided, roots, timed, workshop
+from interlock.app import provided, reporting, roots, timed, workshop
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.outgoing import Outgoing, outgoing
@@ -53,6 +53,7 @@ class Parts:
     revoking: connections.Revoking
     unwanted: connections.Unwanted
     workshop: workshop.Workshop
+    webhooks: reporting.Webhooks
     timed: timed.Timed
     tokens: tokens.Tokens
     outgoing: Outgoing
@@ -266,6 +267,7 @@ def _rooms(
         revoking=_revoking(means, wiring),
         unwanted=connections.Unwanted(means),
         workshop=shop,
+        webhooks=reporting.wire(store, wiring, ring, shop.intake),
         timed=timed.furnish(settings, wiring, invoker, shop.intake),
         outgoing=telling,
         checking=connections.Checking(means, wiring.connections),

@@ -16,6 +16,7 @@ from interlock.app.accounts import Connections
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
+from interlock.app.hooking import Deliveries, Routes, Triggers
 from interlock.app.polling import Polls
 from interlock.app.providing import Providers
 from interlock.app.scheduling import Schedules
@@ -28,7 +29,7 @@ from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, System
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from interlock import dispatch, plane, runs, subscriptions
+    from interlock import dispatch, plane, runs, subscriptions, triggers
     from interlock.app import assembly
 
 RENEWING = 30.0
@@ -64,6 +65,9 @@ class Interlock:
         self.dispatch = Dispatch(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
         self.providers = Providers(parts, caller, operator=operator)
+        self.routes = Routes(parts, caller, operator=operator)
+        self.triggers = Triggers(parts, caller)
+        self.deliveries = Deliveries(parts, caller)
         self.schedules = Schedules(parts, caller)
         self.polls = Polls(parts, caller)
         self.tokens = Tokens(parts, caller, operator=operator)
@@ -313,6 +317,11 @@ class Interlock:
     def pressure(self) -> Mapping[str, float]:
         """How strained this process finds the installation: the readings that policy judges by, over all tenants."""
         return self._parts.wiring.pressure.readings()
+
+    @property
+    def intake(self) -> "triggers.webhooks.Intake":
+        """For a server: it takes what services report, of every tenant."""
+        return self._parts.webhooks.intake
 
     @property
     def settings(self) -> Settings:

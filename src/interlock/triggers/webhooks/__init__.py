@@ -22,9 +22,10 @@ from interlock.triggers.webhooks.intake import Came, Intake, Outcome
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import Records, Stand
-from interlock.triggers.webhooks.routes import Made, Routes, Wanted
+from interlock.triggers.webhooks.routes import Made, Routes
 from interlock.triggers.webhooks.sealing import binding as route_binding
 from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
+from interlock.triggers.webhooks.wanting import Wanted
 
 __all__ = [
     "Admit",

@@ -10,8 +10,9 @@ from interlock.kernel import Clock, Redactor, Secret, Store, Tx
 from interlock.triggers.webhooks import signals
 from interlock.triggers.webhooks.model import Route, Trigger, resolution_digest
 from interlock.triggers.webhooks.records import Records
-from interlock.triggers.webhooks.routes import MOST_TRIGGERS, Manifests, Routes
+from interlock.triggers.webhooks.routes import Manifests, Routes
 from interlock.triggers.webhooks.verifying import Verifier
+from interlock.triggers.webhooks.wanting import MOST_TRIGGERS
 
 MOST_KNOWN: Final = 2_000
 

@@ -2,15 +2,13 @@
 
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from pydantic import ValidationError
-
-from interlock import catalog, connections, sdk
-from interlock.kernel import JSON, MIN_SECRET_LENGTH, Caller, Clock, IdSource, RequestError, Secret, Store, Tx
-from interlock.triggers.webhooks import keys, sealing
+from interlock import connections, sdk
+from interlock.kernel import Caller, Clock, IdSource, RequestError, Secret, Store, Tx
+from interlock.triggers.webhooks import sealing, wanting
 from interlock.triggers.webhooks.errors import (
     AmbiguousRoute,
     InvalidRoute,
@@ -20,9 +18,6 @@ from interlock.triggers.webhooks.errors import (
 )
 from interlock.triggers.webhooks.model import Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import Records
-
-MOST_TRIGGERS: Final = 50
-"""On one route."""
 
 MAX_PAGE: Final = 500
 OVERLAP_SECONDS: Final = 86_400.0
@@ -39,16 +34,6 @@ _TRIES: Final = 5
 
 Manifests = Callable[[str, str], Awaitable[sdk.Manifest]]
 """Finds a connector's manifest by the tenant and its id. Raises as the catalogue."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A trigger to be: what the connector calls it, who is to handle it, and what its config says."""
-
-    name: str
-    handler: str
-    config: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
-    priority: int = 1
 
 
 class Made(NamedTuple):
@@ -86,7 +71,7 @@ class Routes:
         caller: Caller,
         connector_id: str,
         *,
-        on: Sequence[Wanted] = (),
+        on: Sequence[wanting.Wanted] = (),
         connection_id: str | None = None,
         secret: Secret | None = None,
         verification: Mapping[str, Any] | None = None,
@@ -98,9 +83,12 @@ class Routes:
         at these places (JSON pointers). `verification` takes the place of the connector's own; without a `secret` one is made,
         or awaited from the service. Raises InvalidRoute, UnreadableKey, UnknownConnector."""
         manifest = await self._manifests(caller.tenant_id, connector_id)
-        proof = _proof(manifest, on, verification)
-        problems = [*_wanted_problems(manifest, on), *_proof_problems(proof, allow_unsigned=allow_unsigned)]
-        problems += _secret_problems(proof, secret)
+        proof = wanting.proof_of(manifest, on, verification)
+        problems = [
+            *wanting.wanted_problems(manifest, on),
+            *wanting.proof_problems(proof, allow_unsigned=allow_unsigned),
+        ]
+        problems += wanting.secret_problems(proof, secret)
         if resolve and on:
             problems.append("the triggers of an app's address stand on its installs: `routes join`")
         if dedupe_seconds is not None and not 60 <= dedupe_seconds <= _MOST_SECONDS:
@@ -128,7 +116,7 @@ class Routes:
         caller: Caller,
         app_route: Route,
         *,
-        on: Sequence[Wanted],
+        on: Sequence[wanting.Wanted],
         resolution: Mapping[str, str],
         connection_id: str | None = None,
     ) -> Route:
@@ -136,7 +124,7 @@ class Routes:
         Whoever asks is the operator: a tenant's word does not say which install is theirs. Raises InvalidRoute,
         AmbiguousRoute."""
         manifest = await self._manifests(caller.tenant_id, app_route.connector_id)
-        problems = _wanted_problems(manifest, on)
+        problems = wanting.wanted_problems(manifest, on)
         if app_route.topology is not Topology.PER_APP or not app_route.has_address:
             problems.append(f"{app_route.route_id} is no app's address")
         elif resolution.keys() != app_route.resolution.keys():
@@ -186,7 +174,7 @@ class Routes:
         for _ in range(_TRIES):
             route = await self.fetch(caller, route_id)
             problems = [] if route.has_address else ["an install of an app has no secret of its own"]
-            problems += _secret_problems(route.verification, secret)
+            problems += wanting.secret_problems(route.verification, secret)
             if route.state is RouteState.REVOKED:
                 problems.append("it is revoked")
             if route.verification.algorithm == "unsigned":
@@ -305,13 +293,13 @@ class Routes:
         plaintext = sealing.pack(secrets)
         return replace(route, sealed=await self._cipher.seal(route.tenant_id, plaintext, aad=sealing.binding(route)))
 
-    def _insert(self, tx: Tx, caller: Caller, route: Route, on: Sequence[Wanted]) -> None:
+    def _insert(self, tx: Tx, caller: Caller, route: Route, on: Sequence[wanting.Wanted]) -> None:
         if not self._records.insert(tx, route):
             raise AmbiguousRoute(f"another route has these values at {route.app_route_id}")
         for each in on:
             self._records.insert_trigger(tx, self._trigger(caller, route, each), route_id=route.route_id)
 
-    def _trigger(self, caller: Caller, route: Route, wanted: Wanted) -> Trigger:
+    def _trigger(self, caller: Caller, route: Route, wanted: wanting.Wanted) -> Trigger:
         return Trigger(
             trigger_id=self._ids.new("trg"),
             tenant_id=route.tenant_id,
@@ -341,57 +329,3 @@ def check_limit(limit: int) -> None:
     """Raises RequestError."""
     if not 1 <= limit <= MAX_PAGE:
         raise RequestError(f"limit must be 1 to {MAX_PAGE}, not {limit}")
-
-
-def _proof(manifest: sdk.Manifest, on: Sequence[Wanted], given: Mapping[str, Any] | None) -> sdk.Verification:
-    """How the route's deliveries are proven. Raises InvalidRoute where nobody says so, or two triggers say different things."""
-    if given is not None:
-        try:
-            return sdk.read_verification(given)
-        except (ValidationError, ValueError) as error:
-            told = (
-                error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else None
-            )
-            why = str(error) if told is None else f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
-            raise InvalidRoute(manifest.connector_id, [f"verification: {why}"]) from error
-    known = {each.trigger_id: each.verification for each in manifest.triggers if each.verification is not None}
-    if not known:
-        raise InvalidRoute(manifest.connector_id, ["it declares no webhooks"])
-    found = [known[name] for name in ({each.name for each in on} & known.keys() or known)]
-    if any(each != found[0] for each in found):
-        raise InvalidRoute(manifest.connector_id, ["its triggers are proven in different ways: make a route for each"])
-    return found[0]
-
-
-def _wanted_problems(manifest: sdk.Manifest, on: Sequence[Wanted]) -> list[str]:
-    problems: list[str] = []
-    declared = {each.trigger_id: each for each in manifest.triggers if each.delivery == "webhook"}
-    if len(on) > MOST_TRIGGERS:
-        problems.append(f"a route has at most {MOST_TRIGGERS} triggers")
-    for each in on[:MOST_TRIGGERS]:
-        trigger = declared.get(each.name)
-        if trigger is None:
-            problems.append(f"it has no webhook trigger {each.name[:60]!r}; there are: {', '.join(declared)}")
-            continue
-        mismatches = catalog.compile_schema(trigger.config_schema)(dict(each.config))
-        problems += [f"config of {each.name}: {miss.path}: {miss.expected} is expected" for miss in mismatches]
-    return problems
-
-
-def _proof_problems(proof: sdk.Verification, *, allow_unsigned: bool) -> list[str]:
-    if proof.algorithm == "unsigned" and not allow_unsigned:
-        return ["anybody could send its deliveries, for they are not signed: say that this is meant (--unsigned)"]
-    return [str(each) for each in sdk.verification_problems("verification", proof)]
-
-
-def _secret_problems(proof: sdk.Verification, secret: Secret | None) -> list[str]:
-    """Raises UnreadableKey."""
-    if proof.algorithm == "unsigned":
-        return [] if secret is None else ["an unsigned route has no secret"]
-    if secret is None:
-        ours = proof.key in ("text", "hex", "base64", "whsec") and proof.algorithm not in ("basic", "ed25519")
-        return [] if ours else [f"the service's {proof.key} key is needed"]
-    if len(secret.reveal()) < MIN_SECRET_LENGTH:
-        return [f"a secret has at least {MIN_SECRET_LENGTH} characters"]
-    keys.check(proof, secret)
-    return []
