@@ -2,10 +2,12 @@
 
 import json
 import os
+import socket
 from typing import Any
 from unittest import mock
 
 import anyio
+import httpx2
 import pytest
 
 from fix_cli import Shell
@@ -115,6 +117,25 @@ def test_an_app_has_one_address_for_many_tenants(hub: Shell):
     (kept,) = hub.good("deliveries", "list", "--tenant", "acme")["deliveries"]
     assert kept["route_id"] == joined["route_id"]
     assert hub.good("deliveries", "list")["deliveries"] == []
+
+
+def test_a_server_takes_what_is_reported(hub: Shell):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        hub.environment["INTERLOCK_CONNECT__URL"] = url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    made, request = create(hub, "--secret-env", "HUB_SECRET"), signed(secret=SECRET)
+    with hub.start("serve") as process, httpx2.Client() as service:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{url}\n"
+            assert service.post(made["address"], content=b"{}").status_code == 404
+            took = service.post(made["address"], content=request.body, headers=dict(request.headers))
+            assert (took.status_code, took.content) == (200, b"")
+        finally:
+            process.terminate()
+        process.communicate()
+    accepted, rejected = hub.good("deliveries", "list")["deliveries"]
+    assert (accepted["state"], rejected["reason"]) == ("accepted", "missing_header")
 
 
 @pytest.mark.parametrize(
