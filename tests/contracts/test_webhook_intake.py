@@ -228,6 +228,20 @@ async def test_no_row_holds_a_secret_or_a_token(post: Post):
     assert made.token.reveal() not in found
 
 
+@pytest.mark.parametrize("scheme", ["gitlab_token", "microsoft_graph"])
+async def test_a_secret_that_a_delivery_shows_is_not_kept_with_it(memory_store: sql.SqlStore, scheme: str):
+    post = Post(memory_store, testing.ManualClock())
+    made = await post.make(
+        webhooks.Wanted(name="changed", handler="sync"), connector="tasks", verification={"scheme": scheme}
+    )
+    body = json.dumps({"value": [{"clientState": SECRET, "n": 1}]}).encode()
+    headers = (("x-gitlab-token", SECRET), ("x-gitlab-event-uuid", SECRET), ("user-agent", "x"))
+    outcome = await post.send(made, webhooks.Incoming(method="POST", url="", headers=headers, body=body))
+    kept = await post.deliveries.fetch(ANN, str(outcome.delivery_id))
+    assert kept.state is DeliveryState.ACCEPTED
+    assert SECRET not in repr((kept.body, kept.headers, kept.external_id, kept.facts, post.admitted))
+
+
 async def test_a_secret_is_made_where_it_is_ours_to_choose(post: Post):
     made = await post.make(secret=None)
     assert made.secret is not None

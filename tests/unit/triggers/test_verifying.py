@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from interlock import sdk
 from interlock.kernel import Secret, digest_bytes
 from interlock.triggers.webhooks import Incoming, Reason, Refused, UnreadableKey, Verified, Verifier
+from interlock.triggers.webhooks.verifying import id_key
 from vectors import DATED, SIGNED, VECTORS, Vector
 
 of_all = pytest.mark.parametrize("vector", VECTORS, ids=lambda each: each.name)
@@ -46,7 +47,7 @@ def test_what_the_service_signed_is_taken(vector: Vector):
     assert isinstance(found, Verified), found
     assert (found.delivery_id, found.key_number) == (vector.delivery_id, 0)
     covered = vector.verification.covers_id and vector.delivery_id is not None
-    assert found.dedupe_key == (f"id:{vector.delivery_id}" if covered else found.digest)
+    assert found.dedupe_key == (id_key(str(vector.delivery_id)) if covered else found.digest)
     assert (found.signed_at is not None) == (vector.verification.timestamp is not None)
 
 

@@ -108,7 +108,7 @@ class Admitting:
             value,
             source=install.source,
             delivery_id=delivery_id,
-            event_id=found.delivery_id or delivery_id,
+            event_id=install.redactor.text(found.delivery_id or delivery_id),
             at=found.signed_at or now,
         )
         ends = now + timedelta(seconds=install.route.dedupe_seconds)

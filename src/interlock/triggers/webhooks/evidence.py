@@ -66,7 +66,7 @@ def _headers(known: Known, request: Incoming) -> dict[str, str]:
         if declared.trigger.event is not None:
             names.add((declared.trigger.event.header or "").lower())
     names.discard((proof.header or "").lower() if not proof.is_signed else "")
-    held = {name: value[:_HEADER_LENGTH] for name, value in request.headers if name in names}
+    held = {name: known.redactor.text(value)[:_HEADER_LENGTH] for name, value in request.headers if name in names}
     return {name: value for name, value in held.items() if value.isprintable()}
 
 

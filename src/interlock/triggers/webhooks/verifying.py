@@ -90,10 +90,9 @@ class Verifier:
         except _No as no:
             return Refused(reason=no.reason, delivery_id=delivery_id)
         digest = digest_bytes(content)
-        named = delivery_id is not None and self._said.covers_id
         return Verified(
             delivery_id=delivery_id,
-            dedupe_key=f"id:{delivery_id}" if named else digest,
+            dedupe_key=id_key(delivery_id) if delivery_id is not None and self._said.covers_id else digest,
             digest=digest,
             signed_at=signed_at,
             key_number=number,
@@ -249,6 +248,11 @@ class Verifier:
                 return "".join(f"{name}{value}" for name, value in sorted(request.form)).encode()
             case _:
                 return _needed(request, hole.removeprefix("header:")).encode("latin-1")
+
+
+def id_key(delivery_id: str) -> str:
+    """By which a delivery with that id is known."""
+    return f"id:{digest_bytes(delivery_id.encode())}"
 
 
 def _compiled(content: str) -> list[bytes | tuple[str]]:
