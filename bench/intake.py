@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import psycopg
@@ -56,6 +56,7 @@ _HUB: Final = sdk.Connector(
         )
     ],
 ).manifest
+_Line: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _numbers = itertools.count(1)
 
 
@@ -65,28 +66,23 @@ async def run(place: Place) -> list[Row]:
     for engine, name in (("sqlite", "SQLite"), ("postgres", "Postgres")):
         for callers in _CALLERS:
             async with AsyncExitStack() as stack:
-                bare = await _service(stack, place, "bare", engine, callers)
-                ours = await _service(stack, place, "ours", engine, callers)
+                bare = await _service(stack, place, "bare", engine)
+                ours = await _service(stack, place, "ours", engine)
                 baseline, measured = await race([Contestant(bare, callers), Contestant(ours, callers)], place.pace)
             what = f"webhook intake, {name}, {callers:>2} connections"
             rows.append(compare(what, measured, "Starlette, one row", baseline, key=f"intake-{engine}-{callers}"))
     return rows
 
 
-async def _service(
-    stack: AsyncExitStack, place: Place, kind: str, engine: str, callers: int
-) -> Callable[[], Awaitable[None]]:
+async def _service(stack: AsyncExitStack, place: Place, kind: str, engine: str) -> Callable[[], Awaitable[None]]:
     """What one delivery takes, over connections that stay open."""
     url = await stack.enter_async_context(place.store(engine))
     process = await stack.enter_async_context(_serving(kind, url))
     assert process.stdout is not None
     port, path = json.loads(await process.stdout.readline())
-    idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.LifoQueue()
-    for _ in range(callers):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        stack.callback(writer.close)
-        idle.put_nowait((reader, writer))
-    return partial(_deliver, idle, path)
+    idle: list[_Line] = []
+    stack.callback(lambda: [writer.close() for _, writer in idle])
+    return partial(_deliver, idle, port, path)
 
 
 @asynccontextmanager
@@ -103,7 +99,7 @@ async def _serving(kind: str, url: str) -> AsyncGenerator[asyncio.subprocess.Pro
         await process.wait()
 
 
-async def _deliver(idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.StreamWriter]], path: str) -> None:
+async def _deliver(idle: list[_Line], port: int, path: str) -> None:
     """One delivery that never came before, and its answer."""
     body = json.dumps({"number": next(_numbers), "text": _TEXT}).encode()
     signature = hmac.digest(_SECRET.encode(), body, "sha256").hex()
@@ -111,11 +107,14 @@ async def _deliver(idle: asyncio.LifoQueue[tuple[asyncio.StreamReader, asyncio.S
         f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Hub-Event: issues\r\nX-GitHub-Delivery: {next(_numbers)}\r\n"
         f"X-Hub-Signature-256: sha256={signature}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    reader, writer = idle.get_nowait()
+    # Who says nothing for ten seconds is cut off, which a connection may be while the other server has its turn.
+    while idle and idle[-1][0].at_eof():
+        idle.pop()[1].close()
+    reader, writer = idle.pop() if idle else await asyncio.open_connection("127.0.0.1", port)
     writer.write(head.encode() + body)
     answer = await reader.readuntil(b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 "), answer
-    idle.put_nowait((reader, writer))
+    idle.append((reader, writer))
 
 
 # -- servers

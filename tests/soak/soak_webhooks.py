@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import httpx2
@@ -113,9 +114,9 @@ def test_killed_servers_lose_nothing_and_do_nothing_twice(any_shell: Shell):
     assert kills >= LEAST_KILLS
 
 
-def listed(shell: Shell, what: str, state: str) -> list[dict[str, object]]:
+def listed(shell: Shell, what: str, state: str) -> list[dict[str, Any]]:
     """All of them."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     cursor: tuple[str, ...] = ()
     while True:
         page = shell.good(what, "list", "--state", state, "--limit", "500", *cursor)
