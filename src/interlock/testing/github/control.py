@@ -3,7 +3,7 @@
 import hmac
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ _HEADER = "x-control-secret"
 _VERBS = frozenset(
     {
         *("fault", "clear_faults", "effects", "requests", "wait_held", "release", "limit", "reset"),
-        *("add_repository", "add_issues", "add_check_run"),
+        *("add_repository", "add_issues", "add_check_run", "add_release", "add_hook", "wait_delivered", "redeliver"),
     }
 )
 
@@ -97,6 +97,24 @@ class Control:
     ) -> None:
         """Add a check run to the commit that `ref` names."""
         self._call("add_check_run", full_name=full_name, ref=ref, name=name, status=status, conclusion=conclusion)
+
+    def add_release(self, full_name: str, tag: str) -> None:
+        """Publish a release."""
+        self._call("add_release", full_name=full_name, tag=tag)
+
+    def add_hook(self, full_name: str, url: str, *, secret: str | None, events: Sequence[str]) -> int:
+        """Have a URL on this machine told of events (`*` means all), as JSON, signed with the secret; returns the hook's id.
+        It is told of its own making (`ping`), too."""
+        return self._call("add_hook", full_name=full_name, url=url, secret=secret, wanted=list(events))
+
+    def wait_delivered(self, hook_id: int, count: int = 0, *, timeout: float = 60.0) -> list[dict[str, Any]]:
+        """All deliveries of a hook as GitHub lists them, oldest first, with their `payload`, once something came of so many.
+        Raises TimeoutError after so many seconds."""
+        return self._call("wait_delivered", hook_id=hook_id, count=count, timeout=timeout)
+
+    def redeliver(self, hook_id: int, delivery_id: int) -> None:
+        """Deliver once more: the same bytes under the same id."""
+        self._call("redeliver", hook_id=hook_id, delivery_id=delivery_id)
 
     def _call(self, verb: str, **arguments: Any) -> Any:
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=arguments.get("timeout", 0.0) + 30.0)

@@ -8,8 +8,9 @@ member that their own schemas require.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -105,10 +106,30 @@ class Description:
             return []
         return self._problems((operation_id, str(status)), schema, body, str(status))
 
-    def _problems(self, key: tuple[str, str], schema: Schema, value: Any, place: str) -> list[str]:
+    def check_event(self, event: str, payload: Any) -> list[str]:
+        """All that is wrong with what a webhook is told. Raises KeyError for an event that is not described."""
+        told = self._told
+        parts = {name: _json_schema(schema) for name, schema in told["schemas"].items()}
+        return self._problems((event, "event"), _json_schema(told["events"][event]), payload, event, parts=parts)
+
+    @cached_property
+    def _told(self) -> Mapping[str, Any]:
+        """The events; apart from the rest, since only tests want them judged."""
+        data = resources.files("interlock.testing").joinpath("data", "github.events.json").read_bytes()
+        return orjson.loads(data)
+
+    def _problems(
+        self,
+        key: tuple[str, str],
+        schema: Schema,
+        value: Any,
+        place: str,
+        *,
+        parts: Mapping[str, Schema] = MappingProxyType({}),
+    ) -> list[str]:
         validator = self._validators.get(key)
         if validator is None:
-            root = {**schema, "components": {"schemas": self._schemas}}
+            root = {**schema, "components": {"schemas": {**self._schemas, **parts}}}
             validator = self._validators[key] = jsonschema_rs.Draft202012Validator(root, validate_formats=True)
         return [
             f"{place}{''.join(f'/{step}' for step in error.instance_path)}: {error.message[:300]}"

@@ -8,11 +8,15 @@ from typing import Any
 import anyio
 
 from interlock import kernel
+from interlock.testing.github import events, told_shapes, webhooks
+from interlock.testing.github.answers import Refusal
 from interlock.testing.github.description import Description
 from interlock.testing.github.faults import Fault, make_fault, matches
+from interlock.testing.github.hooks import Hook
+from interlock.testing.github.posting import Post
 from interlock.testing.github.traffic import Exchange, Limits, Log
 from interlock.testing.github.wire import Hold, Receive, Wires
-from interlock.testing.github.world import CheckRun, Repository, World
+from interlock.testing.github.world import CheckRun, Release, Repository, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Fake:
         self.setup = setup
         self.url = url
         self.wires = Wires()
+        self.post = Post()
         self.description = Description.load()
         self._holds: dict[Hold, Exchange] = {}
         self._another_hold = anyio.Event()
@@ -58,7 +63,7 @@ class Fake:
         self._faults: list[Fault] = []
         self.log = Log()
         self.limits = Limits(setup.rate_limit, setup.clock)
-        self.world = World(url=self.url, clock=setup.clock, logins=logins)
+        self.world = World(url=self.url, clock=setup.clock, logins=logins, post=self.post)
         for full_name in setup.repos:
             self.world.add_repository(full_name)
         for title in setup.issues:
@@ -135,7 +140,8 @@ class Fake:
         """Add numbered issues. Raises ValueError for an unknown repository."""
         repo = self._repository(full_name)
         for number in range(1, count + 1):
-            self.world.add_issue(repo, login=repo.owner, title=f"{title} {number}", body=None)
+            issue = self.world.add_issue(repo, login=repo.owner, title=f"{title} {number}", body=None)
+            events.issue(self.world, repo, repo.owner, "opened", issue)
 
     def add_check_run(self, full_name: str, ref: str, name: str, status: str, conclusion: str | None) -> None:
         """Add a check run. Raises ValueError for an unknown repository or commit."""
@@ -152,12 +158,52 @@ class Fake:
             started_at=self.world.now(),
         )
         repo.check_runs.setdefault(commit.sha, []).append(run)
+        events.check_run(self.world, repo, run)
+
+    def add_release(self, full_name: str, tag: str) -> None:
+        """Release something. Raises ValueError for an unknown repository."""
+        repo, world = self._repository(full_name), self.world
+        item = Release(release_id=world.new_id(), tag=tag, login=repo.owner, created_at=world.now())
+        repo.releases.append(item)
+        events.release(world, repo, item)
+
+    def add_hook(self, full_name: str, url: str, secret: str | None, wanted: list[str]) -> int:
+        """Add a webhook. Raises ValueError for an unknown repository and a bad hook."""
+        repo = self._repository(full_name)
+        try:
+            hook = webhooks.add_hook(self.world, repo, url=url, secret=secret, wanted=wanted)
+        except Refusal as refusal:
+            raise ValueError(f"no hook to {url!r}: {refusal.answer.body}") from refusal
+        events.ping(self.world, repo, repo.owner, hook)
+        return hook.hook_id
+
+    async def wait_delivered(self, hook_id: int, count: int, timeout: float) -> list[dict[str, Any]]:  # noqa: ASYNC109 - the caller's word
+        """All deliveries of a hook, oldest first, once something came of so many. Raises TimeoutError and ValueError."""
+        hook = self._hook(hook_id)
+        with anyio.fail_after(timeout):
+            found = await self.post.wait(hook, count)
+        return [{**told_shapes.delivery(each, hook), "payload": each.payload.decode()} for each in found]
+
+    def redeliver(self, hook_id: int, delivery_id: int) -> None:
+        """Deliver once more. Raises ValueError for an unknown delivery."""
+        hook = self._hook(hook_id)
+        for each in hook.deliveries:
+            if each.delivery_id == delivery_id:
+                return events.again(self.world, hook, each)
+        raise ValueError(f"no delivery {delivery_id} of hook {hook_id}")
 
     def _repository(self, full_name: str) -> Repository:
         repo = self.world.find_repository(full_name)
         if repo is None:
             raise ValueError(f"no repository {full_name!r}")
         return repo
+
+    def _hook(self, hook_id: int) -> Hook:
+        hooks = (repo.hooks.get(hook_id) for repo in self.world.repositories.values())
+        found = next((each for each in hooks if each is not None), None)
+        if found is None:
+            raise ValueError(f"no hook {hook_id}")
+        return found
 
     def _held(self) -> list[Hold]:
         return [hold for hold in self._holds if hold.listed and not hold.outcome]

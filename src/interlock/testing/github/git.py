@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from interlock.testing.github import code_shapes, shapes
+from interlock.testing.github import code_shapes, events, shapes
 from interlock.testing.github.answers import Answer, Ask, Handler, Refusal
 from interlock.testing.github.issues import since
 from interlock.testing.github.world import Commit, Repository, Status, tree_sha
@@ -73,6 +73,7 @@ def create_ref(ask: Ask) -> Answer:
     if name in ask.repo.refs:
         raise Refusal(422, "Reference already exists")
     ask.repo.refs[name] = sha
+    events.push(ask.world, ask.repo, ask.login, name, before=None, after=sha)
     shape = code_shapes.git_ref(ask.world, ask.repo, name, sha)
     return Answer(status=201, body=shape, headers={"location": shape["url"]}, applied=True)
 
@@ -86,7 +87,8 @@ def update_ref(ask: Ask) -> Answer:
     ancestors = {commit.sha for commit in ask.repo.history(ask.repo.commits[sha])}
     if not ask.body.get("force") and ask.repo.refs[name] not in ancestors:
         raise Refusal(422, "Update is not a fast forward")
-    ask.repo.refs[name] = sha
+    before, ask.repo.refs[name] = ask.repo.refs[name], sha
+    events.push(ask.world, ask.repo, ask.login, name, before=before, after=sha)
     return Answer(body=code_shapes.git_ref(ask.world, ask.repo, name, sha), applied=True)
 
 
@@ -96,7 +98,7 @@ def delete_ref(ask: Ask) -> Answer:
         raise Refusal(422, "Reference does not exist")
     if name == f"refs/heads/{ask.repo.default_branch}":
         raise Refusal(422, "Cannot delete the default branch")
-    del ask.repo.refs[name]
+    events.push(ask.world, ask.repo, ask.login, name, before=ask.repo.refs.pop(name), after=None)
     return Answer(status=204, applied=True)
 
 
@@ -154,6 +156,7 @@ def put_content(ask: Ask) -> Answer:
         committer=committer,
     )
     repo.refs[branch] = commit.sha
+    events.push(ask.world, repo, ask.login, branch, before=parent.sha, after=commit.sha)
     shape = code_shapes.file_commit(ask.world, repo, commit, path)
     return Answer(status=200 if present else 201, body=shape, applied=True)
 

@@ -1,10 +1,12 @@
 """Issues, labels and comments."""
 
+import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from interlock.testing.github import shapes
+from interlock.testing.github import events, shapes
 from interlock.testing.github.answers import Answer, Ask, Handler, Refusal, invalid
 from interlock.testing.github.world import Comment, Issue
 
@@ -41,12 +43,16 @@ def create_issue(ask: Ask) -> Answer:
     issue = ask.world.add_issue(ask.repo, login=ask.login, title=changes["title"], body=changes.get("body"))
     _apply(ask, issue, changes)
     shape = shapes.issue(ask.world, ask.repo, issue)
+    events.issue(ask.world, ask.repo, ask.login, "opened", issue)
     return Answer(status=201, body=shape, headers={"location": shape["url"]}, applied=True)
 
 
 def update_issue(ask: Ask) -> Answer:
     issue = ask.fetch_issue()
-    _apply(ask, issue, _checked(ask, ask.body))
+    changes = _checked(ask, ask.body)
+    before = Snapshot.of(issue)
+    _apply(ask, issue, changes)
+    tell_changes(ask, issue, before)
     return Answer(body=shapes.issue(ask.world, ask.repo, issue), applied=True)
 
 
@@ -58,11 +64,13 @@ def list_labels(ask: Ask) -> Answer:
 
 def add_labels(ask: Ask) -> Answer:
     issue = ask.fetch_issue()
+    before = Snapshot.of(issue)
     for name in _names(ask.body.get("labels", ())):
         label = ask.world.add_label(ask.repo, name)
         if label.name not in issue.labels:
             issue.labels.append(label.name)
     issue.updated_at = ask.world.now()
+    tell_changes(ask, issue, before)
     return Answer(
         body=[shapes.label(ask.world, ask.repo, ask.repo.labels[name]) for name in issue.labels], applied=True
     )
@@ -93,6 +101,7 @@ def create_comment(ask: Ask) -> Answer:
     ask.repo.comments[comment.comment_id] = comment
     issue.updated_at = now
     shape = shapes.comment(ask.world, ask.repo, comment)
+    events.comment(ask.world, ask.repo, ask.login, "created", comment)
     return Answer(status=201, body=shape, headers={"location": shape["url"]}, applied=True)
 
 
@@ -102,8 +111,10 @@ def get_comment(ask: Ask) -> Answer:
 
 def update_comment(ask: Ask) -> Answer:
     comment = _fetch_comment(ask)
+    changes = {"body": {"from": comment.body}}
     comment.body = text(ask.body["body"], "IssueComment", "body")
     comment.updated_at = ask.world.now()
+    events.comment(ask.world, ask.repo, ask.login, "edited", comment, changes=changes)
     return Answer(body=shapes.comment(ask.world, ask.repo, comment), applied=True)
 
 
@@ -128,6 +139,44 @@ def ordered(found: list[Issue], query: Mapping[str, Any], *, direction: str = "d
         key=lambda issue: (issue.updated_at if by == "updated" else issue.created_at, issue.number),
         reverse=query.get("direction", direction) == "desc",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What others are told about when it changes."""
+
+    title: str
+    body: str | None
+    state: str
+    labels: tuple[str, ...]
+
+    @classmethod
+    def of(cls, issue: Issue) -> "Snapshot":
+        """How it is now."""
+        return cls(issue.title, issue.body, issue.state, tuple(issue.labels))
+
+
+def tell_changes(ask: Ask, issue: Issue, before: Snapshot) -> None:
+    """Tell what became of an issue that is no pull request, in the order in which GitHub does."""
+    if issue.pull is not None:
+        return
+    told = functools.partial(events.issue, ask.world, ask.repo, ask.login, item=issue)
+    if changes := edits(issue, before):
+        told("edited", changes=changes)
+    for name in issue.labels:
+        if name not in before.labels:
+            told("labeled", label=shapes.label(ask.world, ask.repo, ask.repo.labels[name]))
+    for name in before.labels:
+        if name not in issue.labels:
+            told("unlabeled", label=shapes.label(ask.world, ask.repo, ask.repo.labels[name]))
+    if issue.state != before.state:
+        told("closed" if issue.state == "closed" else "reopened")
+
+
+def edits(issue: Issue, before: Snapshot) -> dict[str, Any]:
+    """The texts that are different now, and what they were."""
+    texts = {"title": (before.title, issue.title), "body": (before.body, issue.body)}
+    return {name: {"from": was} for name, (was, now) in texts.items() if was != now}
 
 
 def set_state(ask: Ask, issue: Issue, state: str, reason: str | None = None) -> None:

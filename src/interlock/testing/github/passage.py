@@ -9,13 +9,18 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from interlock.testing.github import git, issues, pulls
+from interlock.testing.github import git, issues, pulls, webhooks
 from interlock.testing.github.answers import Answer, Ask, Handler, Refusal
 from interlock.testing.github.fake import Fake, Token
 from interlock.testing.github.faults import Fault
 from interlock.testing.github.wire import Cut, Hold
 
-OPERATIONS: Mapping[str, Handler] = {**issues.OPERATIONS, **pulls.OPERATIONS, **git.OPERATIONS}
+OPERATIONS: Mapping[str, Handler] = {
+    **issues.OPERATIONS,
+    **pulls.OPERATIONS,
+    **git.OPERATIONS,
+    **webhooks.OPERATIONS,
+}
 _SERVER_ERROR = Refusal(500, "Server Error").answer
 
 

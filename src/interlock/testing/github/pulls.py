@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from interlock.testing.github import code_shapes
+from interlock.testing.github import code_shapes, events
 from interlock.testing.github.answers import Answer, Ask, Handler, Refusal, invalid
-from interlock.testing.github.issues import ordered, set_state, since, text
+from interlock.testing.github.issues import Snapshot, edits, ordered, set_state, since, text
 from interlock.testing.github.world import Comment, Commit, Issue, Pull, Repository, Review
 
 _STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}
@@ -58,6 +58,7 @@ def create_pull(ask: Ask) -> Answer:
         raise _custom(f"No commits between {pull.base} and {head}")
     issue = ask.world.add_issue(repo, login=ask.login, title=title, body=body.get("body"), pull=pull)
     shape = _full(ask, issue, pull)
+    _tell(ask, "opened", issue, pull)
     return Answer(status=201, body=shape, headers={"location": shape["url"]}, applied=True)
 
 
@@ -67,12 +68,17 @@ def update_pull(ask: Ask) -> Answer:
     base = body.get("base", pull.base)
     if f"refs/heads/{base}" not in ask.repo.refs:
         raise invalid("PullRequest", "base")
+    before = Snapshot.of(issue)
     issue.title = text(body.get("title", issue.title), "PullRequest", "title")
     issue.body = body.get("body", issue.body)
     pull.base = base
     pull.maintainer_can_modify = body.get("maintainer_can_modify", pull.maintainer_can_modify)
     set_state(ask, issue, body.get("state", issue.state))
     issue.updated_at = ask.world.now()
+    if changes := edits(issue, before):
+        _tell(ask, "edited", issue, pull, changes=changes)
+    if issue.state != before.state:
+        _tell(ask, "closed" if issue.state == "closed" else "reopened", issue, pull)
     return Answer(body=_full(ask, issue, pull), applied=True)
 
 
@@ -154,6 +160,13 @@ def create_review_comment(ask: Ask) -> Answer:
     comment = _add_comment(ask, issue, entry)
     shape = code_shapes.review_comment(ask.world, ask.repo, comment)
     return Answer(status=201, body=shape, headers={"location": shape["url"]}, applied=True)
+
+
+def _tell(ask: Ask, action: str, issue: Issue, pull: Pull, **more: Any) -> None:
+    if ask.repo.hooks:
+        shape = _full(ask, issue, pull)
+        about = {"action": action, "number": issue.number, "pull_request": shape, **more}
+        events.tell(ask.world, ask.repo, ask.login, "pull_request", **about)
 
 
 def _full(ask: Ask, issue: Issue, pull: Pull) -> dict[str, Any]:

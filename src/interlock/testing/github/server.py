@@ -69,6 +69,12 @@ class Server(uvicorn.Server):
             )
         )
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._fake.post.run)
+            await super().serve(sockets)
+            group.cancel_scope.cancel()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from interlock import kernel
+from interlock.testing.github.hooks import Hook
+from interlock.testing.github.posting import Post
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +110,16 @@ class CheckRun:
     started_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release; only the control channel makes them."""
+
+    release_id: int
+    tag: str
+    login: str
+    created_at: datetime
+
+
 @dataclass(slots=True, kw_only=True)
 class Label:
     """A label of the repository."""
@@ -137,6 +149,8 @@ class Repository:
     blobs: dict[str, bytes] = field(default_factory=dict[str, bytes])
     statuses: dict[str, list[Status]] = field(default_factory=dict[str, list[Status]])
     check_runs: dict[str, list[CheckRun]] = field(default_factory=dict[str, list[CheckRun]])
+    releases: list[Release] = field(default_factory=list[Release])
+    hooks: dict[int, Hook] = field(default_factory=dict[int, Hook])
 
     @property
     def full_name(self) -> str:
@@ -195,10 +209,11 @@ def tree_sha(tree: Mapping[str, str]) -> str:
 
 
 class World:
-    """All repositories of one service, and the people who may be assigned."""
+    """All repositories of one service, the people who may be assigned, and the post that tells others of what happens."""
 
-    def __init__(self, *, url: str, clock: kernel.Clock, logins: frozenset[str]) -> None:
+    def __init__(self, *, url: str, clock: kernel.Clock, logins: frozenset[str], post: Post | None = None) -> None:
         self.url = url
+        self.post = post or Post()
         self.repositories: dict[str, Repository] = {}
         self._clock = clock
         self._logins = logins
