@@ -65,7 +65,9 @@ def explain(error: Exception, *, where: object) -> Exception:
         return error
     state = cause.sqlstate
     if state is None:
-        kind, what = _UNAVAILABLE if isinstance(cause, psycopg.OperationalError) else (RowRefused, "refused a value")
+        # Where libpq ends a statement by itself, the server being gone, psycopg names no class of errors at all.
+        gone = isinstance(cause, psycopg.OperationalError) or type(cause) is psycopg.DatabaseError
+        kind, what = _UNAVAILABLE if gone else (RowRefused, "refused a value")
     else:
         kind, what = _BY_STATE.get(state) or _BY_CLASS.get(state[:2]) or (RowRefused, "refused a statement")
     meaning = kind(f"{where} {what} ({' '.join(str(cause).split())})", next_step=_STEPS.get(kind))
