@@ -85,7 +85,7 @@ rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism
 	$(BIN)/pytest -m rig tests/rig $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…, SOAK_BYTES=1000000000), every property
+soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…, SOAK_BYTES=1000000000, SOAK_SECONDS=600, SOAK_EVENTS=20000), every property
 	$(BIN)/pytest -n $(WORKERS) -m soak --timeout=3600 tests/soak/soak_*.py $(ARGS)
 	$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile=soak --timeout=3600 $(ARGS)
 
