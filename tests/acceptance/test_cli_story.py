@@ -271,6 +271,8 @@ def test_the_catalogue_needs_no_store(bare_shell: Shell):
     connector = bare_shell.run("connectors", "show", "github").out
     assert "interlock connect github --token-env NAME" in connector
     assert "whoever gives it, a secret store" in connector
+    [issues] = [line for line in connector.splitlines() if line.strip().startswith("github.issues ")]
+    assert "by a webhook, proven by hmac_sha256" in issues
     [profile] = bare_shell.good("connectors", "show", "github")["profiles"]
     assert (profile["grant"], profile["management_modes"]) == ("manual", ["manual", "external_secret"])
     assert (profile["install"], profile["reauth"], profile["renewal"]) == ("paste", "paste", "none")

@@ -14,8 +14,11 @@ from urllib.parse import parse_qs
 import httpx2
 import pytest
 
+from interlock import catalog
+from interlock.connectors.github import connector
 from interlock.testing import github
 
+TRIGGERS = {each.trigger_id: each for each in connector.manifest.triggers if each.delivery == "webhook"}
 TOKEN, SECRET = "agent-token-1", "hook-secret-22"
 REPO = "/repos/acme/rocket"
 DESCRIPTION = github.Description.load()
@@ -116,6 +119,8 @@ def test_it_is_told_what_happens_and_each_event_is_as_described(
         DESCRIPTION.check_event(each["event"], payload) for each, payload in zip(deliveries, payloads, strict=True)
     ]
     assert wrong == [[]] * len(deliveries)
+    for each, payload in zip(deliveries, payloads, strict=True):
+        assert catalog.compile_schema(TRIGGERS[each["event"]].signal_schema)(payload) == []
     assert payloads[1]["issue"]["id"] == issue["id"]
     assert payloads[1]["repository"]["full_name"] == "acme/rocket"
     assert payloads[1]["sender"]["login"] == "octo-agent"

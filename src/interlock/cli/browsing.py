@@ -9,7 +9,7 @@ from interlock.cli.frame import command, group
 if TYPE_CHECKING:
     from interlock import app, catalog, sdk
     from interlock.cli.desk import Answer, Desk
-    from interlock.cli.paper import Paper
+    from interlock.cli.paper import Paper, Words
     from interlock.kernel import JSON
 
 
@@ -46,6 +46,7 @@ async def list_connectors(desk: "Desk") -> "Answer":
             "display_name": each.display_name,
             "description": each.description,
             "operations": len(each.operations),
+            "triggers": len(each.triggers),
             "maturity": each.maturity,
             "distribution": installed[each.connector_id].distribution if each.connector_id in installed else None,
             "trusted_in_process": app.trusts(settings, discovery, each),
@@ -60,11 +61,11 @@ async def list_connectors(desk: "Desk") -> "Answer":
 
     def show(paper: "Paper") -> None:
         rows = [
-            (each.connector_id, each.version, str(len(each.operations)),
+            (each.connector_id, each.version, str(len(each.operations)), str(len(each.triggers)),
              _trust(settings, discovery, each), each.description)
             for each in known.connectors
         ]  # fmt: skip
-        paper.table(("connector", "version", "operations", "trusted", "about"), rows)
+        paper.table(("connector", "version", "operations", "triggers", "trusted", "about"), rows)
         for each in known.problems:
             first, *rest = each.problem.splitlines() or ("",)
             package = [Ink(f"({each.distribution})", "faint")] if each.distribution else []
@@ -102,7 +103,7 @@ def _trust(settings: "app.Settings", discovery: "catalog.Discovery", manifest: "
 async def show_connector(
     desk: "Desk", connector: Annotated[str, typer.Argument(metavar="CONNECTOR", help="The connector's id.")]
 ) -> "Answer":
-    """Show one connector: how to connect, and what it can do.
+    """Show one connector: how to connect, what it can do, and what it reports.
 
     Example:
       interlock connectors show github
@@ -123,6 +124,12 @@ async def show_connector(
             ("capability", "effect", "about"),
             [(f"{connector}.{each.operation_id}", each.effect.value, each.description) for each in found.operations],
         )
+        if found.triggers:
+            paper.heading("Triggers")
+            paper.table(
+                ("trigger", "comes", "about"),
+                [(f"{connector}.{each.trigger_id}", _way(each), each.description) for each in found.triggers],
+            )
 
     return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
 
@@ -134,6 +141,18 @@ async def _manifest(desk: "Desk", connector: str) -> "sdk.Manifest":
         return app.read_catalog(desk.settings())[1].fetch_connector(connector)
     async with desk.open_there() as remote:
         return await remote.catalog.fetch_connector_for(remote.caller.tenant_id, connector)
+
+
+def _way(trigger: "sdk.Trigger") -> "Words":
+    """How a trigger's events come, and who can send them."""
+    from interlock.cli.paper import Ink
+
+    proof, polling = trigger.verification, trigger.polling
+    if polling is not None:
+        return f"by asking every {polling.default_seconds:g} s"
+    if proof is None or proof.algorithm == "unsigned":
+        return Ink("by a webhook that anybody can send", "bad")
+    return f"by a webhook, proven by {proof.algorithm}"
 
 
 def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> None:

@@ -8,6 +8,7 @@ from interlock.connectors.github import (
     comments,
     commits,
     contents,
+    events,
     issues,
     polled,
     pulls,
@@ -81,5 +82,5 @@ connector = sdk.Connector(
         *statuses.OPERATIONS,
         *checks.OPERATIONS,
     ],
-    triggers=[*polled.TRIGGERS],
+    triggers=[*events.TRIGGERS, *polled.TRIGGERS],
 )
