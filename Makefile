@@ -34,6 +34,10 @@ help: ## print this list
 demo: $(VENV)/.run ## tell the story: one governed call, end to end, on this machine
 	@$(BIN)/interlock demo
 
+.PHONY: incident
+incident: $(VENV)/.run ## tell the reference app's story: webhooks, a dead letter replayed, a process killed
+	@$(BIN)/python examples/devops_incident_response/story.py
+
 .PHONY: test
 test: $(VENV)/.dev ## run all tests, on SQLite and on Postgres (ARGS="-k word" narrows, WORKERS=9 widens)
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
