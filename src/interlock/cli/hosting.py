@@ -44,9 +44,9 @@ async def serve(
     """Answer the HTTP API, show the pages on which people connect accounts, and do what is due, until SIGTERM or Ctrl-C.
 
     The API is below `/v1`, for whoever has a token of `interlock tokens create`. The pages are for whoever has a link of
-    `interlock connect CONNECTOR --link`. People, the services that send them back, and those that report by webhooks on the
-    addresses that `interlock routes create` gives, reach them at `connect.url` of the settings. Beyond this machine it listens with
-    --tls-cert and --tls-key, or --behind-proxy. `/healthz` answers 204 while all is well.
+    `interlock connect CONNECTOR --link`. People, the services that send them back, and those that report by webhooks on
+    the addresses that `interlock routes create` gives, reach them at `connect.url` of the settings. Beyond this machine it
+    listens with --tls-cert and --tls-key, or --behind-proxy. `/healthz` answers 204 while all is well.
     Meanwhile it works as `interlock worker` does, unless told otherwise, renews what connections hold, and says on stderr which
     of them break, and which serve again.
 

@@ -87,7 +87,7 @@ async def create(
 
     if scheme is not None and verification is not None:
         raise Usage("--scheme and --verification say the same thing: give one of them")
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         made = await il.routes.create(
             connector,
             on=_wanted(on, only),
@@ -125,7 +125,7 @@ async def join(
     pairs = [each.partition("=") for each in at]
     if any(not equals for _, equals, _ in pairs):
         raise Usage("--at: write POINTER=VALUE, such as /team_id=T2")
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         found = await il.routes.join(
             route,
             on=_wanted(on, only),
@@ -148,9 +148,9 @@ async def list_routes(
       interlock routes list
     """
     from interlock.cli.desk import Answer
-    from interlock.cli.documents import page
+    from interlock.kernel import page
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         found = await il.routes.list(connector=connector, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -173,7 +173,7 @@ async def show(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes show rte_0193
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _shown(await il.routes.fetch(route))
 
 
@@ -195,7 +195,7 @@ async def rotate(
     """
     from interlock.cli.times import parse_span
 
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         made = await il.routes.rotate(
             route,
             secret=_secret(secret_env, secret_file),
@@ -210,7 +210,7 @@ async def disable(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes disable rte_0193
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _shown(await il.routes.disable(route))
 
 
@@ -220,7 +220,7 @@ async def enable(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes enable rte_0193
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _shown(await il.routes.enable(route))
 
 
@@ -230,7 +230,7 @@ async def revoke(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes revoke rte_0193
     """
-    async with desk.open() as il:
+    async with desk.open_here() as il:
         return _shown(await il.routes.revoke(route))
 
 

@@ -5,7 +5,6 @@ POST /connect/LINK         on to the service; the install is bound to this brows
 GET  /oauth/callback       where the service sends the browser back to
 GET  /connect/account/ID   whose account it is, or how it ended; in the browser that began
 POST /connect/account/ID   `answer=join` or `cancel`, from that page
-POST /hooks/TOKEN          what services report (`hooks`)
 GET  /healthz              204 while the store answers
 """
 
@@ -22,7 +21,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from interlock import connections, kernel
-from interlock.server import hooks, html
+from interlock.server import html
 from interlock.server.bodies import read_body
 from interlock.server.errors import NodeBusy, RequestTooLarge, RequestTooSlow, WrongHost
 from interlock.server.gate import Door, tell_operator
@@ -79,7 +78,6 @@ class ConnectPages(Door):
         self._il = il
         self._origin = origin
         self._host = urlsplit(origin).netloc
-        self._hooks = hooks.Hooks(il.intake, origin=origin)
         secure = origin.startswith("https://")
         self._cookie = "__Host-interlock" if secure else "interlock"
         self._attributes = "; Path=/; Max-Age=3600; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
@@ -92,11 +90,6 @@ class ConnectPages(Door):
             Route(HEALTH, self._health),
         ]
         super().__init__(Router(routes, redirect_slashes=False, default=_nothing_here))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Services that report are no browsers: by which name they come, and what they are told, is another door's.
-        to_hooks = scope["type"] == "http" and scope["path"].startswith(hooks.PREFIX)
-        await (self._hooks if to_hooks else super().__call__)(scope, receive, send)
 
     def address(self, link: kernel.Secret) -> str:
         """What to give to the person who is to connect an account."""

@@ -12,6 +12,7 @@ from interlock.kernel import Clock, SystemClock
 from interlock.server.connect import ConnectPages
 from interlock.server.gate import Door
 from interlock.server.health import PATHS, Health
+from interlock.server.hooks import PREFIX, Hooks
 from interlock.server.metrics import Answered, Metrics
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def open_front(
     names: Collection[str] = (),
     clock: Clock | None = None,
 ) -> Front:
-    """All that one Interlock answers, listening there: the API, its health, and at `origin` the pages. `names` are further
-    `host:port` by which the API may be spoken to."""
+    """All that one Interlock answers, listening there: the API, its health, and at `origin` what services report, and the pages.
+    `names` are further `host:port` by which the API may be spoken to."""
     from interlock.server.api import Api  # here: a node has none of it
 
     known = {urlsplit(origin).netloc, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", *names}
@@ -75,6 +76,7 @@ def open_front(
     health = Health(il, metrics)
     parts: dict[str, Door] = {
         "/v1/": Api(il, hosts=frozenset(each.lower() for each in known), clock=clock),
+        PREFIX: Hooks(il.intake, origin=origin),
         **dict.fromkeys(PATHS, health),
     }
     return Front(parts, ConnectPages(il, origin=origin), metrics=metrics, clock=clock)

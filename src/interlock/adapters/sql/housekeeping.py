@@ -27,8 +27,16 @@ from sqlalchemy import (
 from interlock import runs, subscriptions
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
-from interlock.adapters.sql.tables import feed_events, feeds, installs, leases, messages, validators
-from interlock.adapters.sql.tables import dedupe_keys, deliveries, installs, leases, validators
+from interlock.adapters.sql.tables import (
+    dedupe_keys,
+    deliveries,
+    feed_events,
+    feeds,
+    installs,
+    leases,
+    messages,
+    validators,
+)
 from interlock.adapters.sql.tables import idempotency_keys as keys
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.tables import subscriptions as subscribed
