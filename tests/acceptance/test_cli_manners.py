@@ -64,7 +64,7 @@ def test_shared_options_stand_before_and_after(shell: Shell):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("rums",), "Did you mean 'runs'?"),
+        (("runns",), "Did you mean 'runs'?"),
         (("runs", "shw"), "Did you mean 'show'?"),
         (("runs", "show"), "Missing argument 'RUN'"),
         (("runs", "list", "--limit", "many"), "should be a valid integer"),

@@ -29,7 +29,8 @@ def leafing() -> sdk.Manifest:
     """The connector, with pages that are quickly full."""
     raw: Any = github.connector.manifest.to_json()
     raw["connector_id"] = "hub"  # the other one is installed
-    raw["triggers"][0]["polling"]["listing"]["input"]["per_page"] = PER_PAGE
+    [polled] = [each for each in raw["triggers"] if "polling" in each]
+    polled["polling"]["listing"]["input"]["per_page"] = PER_PAGE
     return sdk.load_manifest(json.dumps(raw), source="test")
 
 

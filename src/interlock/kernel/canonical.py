@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -29,13 +30,11 @@ def canonical(value: object) -> bytes:
     JSON.
     """
     if _is_simple(value):
-        try:
+        with suppress(TypeError):  # what orjson does not take, such as keys of a class of their own
             written = orjson.dumps(value, option=_FAST)
-        except TypeError as error:
-            raise ValueError(f"no canonical JSON: {error}") from error
-        # With ASCII keys the order by UTF-8 and by UTF-16 is the same.
-        if written.isascii() or _has_ascii_keys(value):
-            return written
+            # With ASCII keys the order by UTF-8 and by UTF-16 is the same.
+            if written.isascii() or _has_ascii_keys(value):
+                return written
     import rfc8785
 
     _refuse_unreadable(value)
