@@ -39,8 +39,12 @@ incident: $(VENV)/.run ## tell the reference app's story: webhooks, a dead lette
 	@$(BIN)/python examples/devops_incident_response/story.py
 
 .PHONY: test
-test: $(VENV)/.dev ## run all tests, on SQLite and on Postgres (ARGS="-k word" narrows, WORKERS=9 widens)
+test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those apart (ARGS="-k word" narrows, WORKERS=9 widens)
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
+
+.PHONY: faults
+faults: $(VENV)/.dev ## run the tests that kill, cut and crowd, on SQLite and on Postgres
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m faults $(ARGS)
 
 .PHONY: check
 check: lint types contracts house ## run all checks that need no running system
@@ -69,7 +73,7 @@ format: $(VENV)/.dev ## let ruff put the source in order
 
 .PHONY: coverage
 coverage: $(VENV)/.dev ## run all tests and show which lines and branches they miss
-	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m "not live and not rig and not soak" --cov --cov-report=term:skip-covered $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.bench ## measure speed as ratios to baselines taken in the same run

@@ -60,6 +60,14 @@ def _is_foreign(name: str) -> bool:
 gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of tests/faults kills or cuts; elsewhere single tests say so."""
+    for item in items:
+        if item.path.parent == HERE / "faults":
+            item.add_marker("faults")
+
+
 def pytest_collection_finish() -> None:
     """What comes from here on is garbage some day."""
     gc.collect()

@@ -50,6 +50,7 @@ def test_a_service_that_says_no_ends_the_command(acme: Shell, server: token_serv
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.faults
 def test_a_command_that_is_interrupted_takes_its_link_along(acme: Shell, number: signal.Signals):
     with waiting(acme, "connect", "acme", "--no-browser", program=COMMAND) as command:
         address = command.told("open")
@@ -61,6 +62,7 @@ def test_a_command_that_is_interrupted_takes_its_link_along(acme: Shell, number:
         httpx2.get(address, verify=False)
 
 
+@pytest.mark.faults
 def test_a_command_that_is_interrupted_while_it_waits_for_a_device_ends_the_install(
     acme: Shell, server: token_server.TokenServer
 ):

@@ -217,6 +217,7 @@ def test_a_closed_pipe_is_no_error_to_talk_about(shell: Shell, warm: Path):
         ("runs show run_x 2>&1 | true; exit ${PIPESTATUS[0]}", 2, ""),
     ],
 )
+@pytest.mark.faults
 def test_an_output_that_takes_nothing_is_told_where_it_can_be(shell: Shell, line: str, code: int, said: str):
     process = subprocess.run(
         ["bash", "-c", f"{COMMAND} {line}"], cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=False
@@ -242,6 +243,7 @@ def test_an_interrupt_leaves_a_record_and_no_traceback(shell: Shell):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.faults
 def test_an_interrupted_call_is_told_by_its_run(shell: Shell, number: signal.Signals):
     shell.write_settings('[policy]\n[[policy.rules]]\nid = "free"\nthen = "allow"\n')
     shell.service.fault("hold", match="issues/create")

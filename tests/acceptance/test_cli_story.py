@@ -4,6 +4,8 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from fix_cli import REPOSITORY, TOKEN, Shell
 
 SHORT = {"INTERLOCK_EXECUTION__OWNER_LEASE": "6"}
@@ -189,6 +191,7 @@ def test_what_was_given_up_is_told_as_what_nobody_knows(shell: Shell):
     assert shell.service.effects("issues/create") == 1
 
 
+@pytest.mark.faults
 def test_a_killed_command_is_recovered(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("hold", match="issues/create")
@@ -353,6 +356,7 @@ def test_the_trust_file_can_be_exported(shell: Shell):
     assert (shell.folder / "mine.json").read_text() == piped.out
 
 
+@pytest.mark.faults
 def test_the_same_command_again_finds_out_what_became_of_a_killed_one(shell: Shell):
     shell.write_settings(FREE)
     shell.service.fault("hold", match="issues/create")

@@ -552,6 +552,7 @@ anyio.run(main)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
+@pytest.mark.faults
 def test_a_killed_host_leaves_no_hot_loop_behind():
     folder = Path(__file__).parent
     program = ORPHAN.format(paths=[str(folder), str(folder.parent)])
@@ -563,6 +564,7 @@ def test_a_killed_host_leaves_no_hot_loop_behind():
     assert not alive
 
 
+@pytest.mark.faults
 async def test_a_hundred_at_once():
     scripts = Scripts(workers=8)
     receipts: list[plane.Receipt] = []
@@ -600,6 +602,7 @@ WORDS = st.sampled_from([*TEXT.split(), "\n", "\n\t"])
 @example(source="[" * 5000)
 @example(source="f'{" * 500)
 @example(source="lambda: " * 3000)
+@pytest.mark.faults
 async def test_no_source_does_harm(source: str):
     """Whatever is written, there is one receipt, of a value or of a failure that is the script's own."""
     receipt = await Scripts().run(source, limits={"run_ms": 200, "max_actions": 5})

@@ -451,6 +451,7 @@ async def test_where_it_may_not_go(stream: Streams, change: dict[str, Any], fail
     assert call.exchange.bytes_sent == 0
 
 
+@pytest.mark.faults
 async def test_a_thousand_at_once(stream: Streams):
     everyone, arrived = anyio.Event(), 0
 

@@ -196,6 +196,7 @@ async def test_a_slow_reader_holds_the_peer(socket: Sockets):
     assert call.facts["messages_in"] == 400
 
 
+@pytest.mark.faults
 async def test_a_thousand_at_once(socket: Sockets):
     everyone, arrived = anyio.Event(), 0
 

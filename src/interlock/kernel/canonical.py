@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, TypeAlias, cast
 
 import orjson
@@ -20,6 +19,7 @@ _FAST: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 _PLAIN_FROM: Final = 1e-3
 _PLAIN_TO: Final = 1e15
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
+_TEXT: Final = frozenset({str})
 
 
 def canonical(value: object) -> bytes:
@@ -30,11 +30,13 @@ def canonical(value: object) -> bytes:
     JSON.
     """
     if _is_simple(value):
-        with suppress(TypeError):  # what orjson does not take, such as keys of a class of their own
+        try:
             written = orjson.dumps(value, option=_FAST)
-            # With ASCII keys the order by UTF-8 and by UTF-16 is the same.
-            if written.isascii() or _has_ascii_keys(value):
-                return written
+        except TypeError as error:
+            raise ValueError(f"no canonical JSON: {error}") from error
+        # With ASCII keys the order by UTF-8 and by UTF-16 is the same.
+        if written.isascii() or _has_ascii_keys(value):
+            return written
     import rfc8785
 
     _refuse_unreadable(value)
@@ -74,6 +76,8 @@ def _is_simple(root: object) -> bool:
         value = stack.pop()
         kind = type(value)
         if kind is dict:
+            if not _TEXT.issuperset(map(type, cast("dict[object, object]", value))):
+                return False
             items = cast("dict[object, object]", value).values()
         elif kind is list:
             items = cast("list[object]", value)
