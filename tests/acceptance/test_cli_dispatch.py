@@ -6,7 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from fix_cli import REPOSITORY, Shell
+
+pytestmark = pytest.mark.faults
 
 HANDLERS = """
 from pathlib import Path

@@ -13,6 +13,8 @@ import pytest
 
 from fix_cli import Shell
 
+pytestmark = pytest.mark.faults
+
 
 @dataclass
 class Standing:

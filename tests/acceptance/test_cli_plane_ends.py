@@ -16,6 +16,8 @@ from fix_cli import COMMAND, Shell
 from interlock import plane
 from interlock.adapters.targets import abandoned
 
+pytestmark = pytest.mark.faults
+
 BEGUN = "echo $$; exec sleep 600"
 SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
 RUNC = ["--sandbox", "container-runc", *SYSTEM]

@@ -16,6 +16,8 @@ import pytest
 import token_server
 from fix_cli import Shell
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def url(acme: Shell) -> str:
