@@ -1,10 +1,12 @@
 """`interlock plane` between a shell's streams: an end comes when it is due, whoever does not write, read or answer."""
 
 import contextlib
+import http.server
 import os
 import pty
 import signal
 import socket
+import ssl
 import subprocess
 import termios
 import threading
@@ -138,6 +140,53 @@ def test_a_node_that_is_not_there_is_named_with_the_reason(bare_shell: Shell) ->
     told = bare_shell.run("plane", "run", "--json", *node, "--timeout", "1", "--", "/bin/true")
     assert told.code == 124
     assert told.error["message"].endswith("; the node was not reached: Connection refused")
+
+
+@contextlib.contextmanager
+def deaf_node(keys: Path) -> Generator[tuple[str, threading.Event]]:
+    """A node that reads a request to carry something out, says that it has come, and never answers it."""
+    heard, over = threading.Event(), threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            heard.set()
+            over.wait()
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Not told on stderr."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(keys / "cert.pem", keys / "key.pem")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_port}", heard
+        finally:
+            over.set()
+            server.shutdown()
+            thread.join()
+
+
+def test_what_may_have_begun_on_a_node_is_not_called_late(bare_shell: Shell) -> None:
+    """Whoever read that it only took too long would repeat it."""
+    bare_shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
+    bare_shell.good("node", "init", "keys", "--name", "127.0.0.1")
+    with deaf_node(bare_shell.folder / "keys" / "node") as (url, heard):
+        node = ("--placement", url, "--identity", "keys/client")
+        _, told = in_time_for(
+            lambda seconds: bare_shell.spawn("plane", "run", "--json", *node, "--timeout", seconds, "--", "/bin/true"),
+            lambda _: heard.is_set(),
+        )
+    assert told.error["details"]["failure_class"] == "peer_lost"
+    assert "what it has done is unknown from here" in told.error["message"]
 
 
 @contextlib.contextmanager

@@ -126,7 +126,7 @@ async def carry_out(
     ending.under_way = True
     import anyio
 
-    from interlock import app, plane
+    from interlock import plane
     from interlock.kernel import PlaneError
 
     ref = None
@@ -137,9 +137,7 @@ async def carry_out(
             ending.receipt = error.receipt
             return
     if ref is None:
-        trouble = place.executions.trouble if isinstance(place, app.RemotePlane) else None
-        why = "" if trouble is None else f"; the node was not reached: {trouble}"
-        raise ending.late(f": it was not accepted, as far as is known here{why}")
+        raise _unaccepted(place, ending)
     with closing(shown), anyio.CancelScope(deadline=ending.ends + _LATE):
         try:
             async with anyio.create_task_group() as tasks:
@@ -152,8 +150,25 @@ async def carry_out(
                 ending.receipt = (await place.executions.cancel(ref)).receipt  # elsewhere it would go on
             raise
     if ending.receipt is None:
-        message = f"how it ended was not told within {ending.seconds:g} seconds; what it has done is unknown from here"
-        raise plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.PEER_LOST, message))
+        raise _untold("how it ended", ending)
+
+
+def _unaccepted(place: "Place", ending: Ending) -> "plane.EffectFailed":
+    """The error for an end of the time before an execution was accepted, as far as is known here."""
+    from interlock import app
+
+    node = place.executions if isinstance(place, app.RemotePlane) else None
+    if node is not None and node.unanswered:
+        return _untold("whether it was accepted", ending)
+    why = "" if node is None or node.trouble is None else f"; the node was not reached: {node.trouble}"
+    return ending.late(f": it was not accepted, as far as is known here{why}")
+
+
+def _untold(what: str, ending: Ending) -> "plane.EffectFailed":
+    from interlock import plane
+
+    message = f"{what} was not told within {ending.seconds:g} seconds; what it has done is unknown from here"
+    return plane.EffectFailed.of(plane.Failure.of(plane.FailureClass.PEER_LOST, message))
 
 
 async def _follow(

@@ -82,6 +82,8 @@ class Link:
         self._turn = 0
         self.trouble: str | None = None
         """Why the last try came to nothing; None once the node has answered again."""
+        self.unanswered = False
+        """Whether a request that may have arrived, and have an effect, has no answer yet."""
         self._trusted = False
         """Whether the node has ever answered here."""
         self._http = httpx2.AsyncClient(
@@ -106,6 +108,7 @@ class Link:
                 await tries.after(lost)
                 continue
             self.trouble = None
+            self.unanswered = False
             if 200 <= answer.status < 300:
                 return answer
             raise refusal(answer.status, answer.body)
@@ -176,7 +179,7 @@ class Link:
                 f"https://{host}:{self._url.port}{target}",
                 content=body,
                 headers=headers,
-                extensions={"sni_hostname": self._url.host},
+                extensions={"sni_hostname": self._url.host, "trace": self._leaves if method == "POST" else None},
             ) as response:
                 if _is_busy(response.status_code, response.headers):
                     raise Lost(plane.FailureClass.CONNECT_FAILED, _BUSY, left=False)
@@ -190,6 +193,10 @@ class Link:
             raise _lost(error, left=False) from error
         except httpx2.TransportError as error:
             raise await self._told(address, _lost(error, left=True)) from error
+
+    async def _leaves(self, step: str, _: object) -> None:
+        if step.endswith(".send_request_headers.started"):
+            self.unanswered = True
 
     async def _told(self, address: str, lost: Lost) -> Lost:
         """Why it was lost. A node refuses a client's certificate after the handshake of TLS 1.3, when a request is on its way,

@@ -98,6 +98,11 @@ class RemoteClient:
         """Why the node was not reached when it was last asked; None if it was."""
         return self._link.trouble
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether a request that may have arrived, and have an effect, has no answer yet."""
+        return self._link.unanswered
+
     async def describe(self) -> plane.NodeDescriptor:
         """What the node says of itself."""
         answer = await self._link.ask("GET", "/v1/node")
