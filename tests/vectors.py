@@ -18,6 +18,8 @@ class Vector:
     """A request, and the secret that it is signed with."""
 
     name: str
+    scheme: str | None
+    by: str
     verification: sdk.Verification
     secret: str
     method: str
@@ -59,6 +61,8 @@ def _read(number: int, raw: dict[str, Any]) -> Vector:
     digest = hashlib.sha256(repr(raw).encode()).hexdigest()[:4]
     return Vector(
         name=f"{scheme or verification.algorithm}-{digest}",
+        scheme=scheme,
+        by=raw["by"],
         verification=verification,
         secret=raw["secret"],
         method=raw["method"],

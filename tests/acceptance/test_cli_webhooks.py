@@ -128,7 +128,7 @@ def test_a_server_takes_what_is_reported(hub: Shell):
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"{url}\n"
-            assert service.post(made["address"], content=b"{}").status_code == 404
+            assert service.post(made["address"], content=b"{}").status_code == 401
             took = service.post(made["address"], content=request.body, headers=dict(request.headers))
             assert (took.status_code, took.content) == (200, b"")
         finally:

@@ -13,6 +13,7 @@ import errors
 import examples
 from interlock import app, sdk
 from interlock.connectors.github import connector
+from vectors import VECTORS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*/README.md")])
@@ -79,6 +80,21 @@ def test_architecture_names_the_contracts_that_hold():
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     page = (ROOT / "docs" / "architecture.md").read_text().splitlines()
     assert not [contract["name"] for contract in contracts if f"- {contract['name']}" not in page]
+
+
+def proven(name: str) -> str:
+    """A scheme's row: by what, in which header, what tells deliveries apart, how old they may be, and who signed its vectors."""
+    said = sdk.scheme(name)
+    place = f"`{said.header}`" if said.header else f"`{said.pointer}` in the body"
+    age = f"{said.timestamp.tolerance_seconds} s" if said.timestamp else "" if said.algorithm != "jwt" else "its `exp`"
+    signers = dict.fromkeys(each.by for each in VECTORS if each.scheme == name)
+    apart = "its id" if said.covers_id else "its content"
+    return f"| `{name}` | {said.algorithm} | {place} | {apart} | {age} | {', '.join(signers)} |"
+
+
+def test_the_table_of_schemes_is_what_they_say_and_what_tries_them():
+    page = (ROOT / "docs" / "webhooks.md").read_text()
+    assert re.findall(r"^\| `\w+` \| \w+ \|.*$", page, re.MULTILINE) == [proven(name) for name in sorted(sdk.schemes())]
 
 
 def settings(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import anyio
 import httpx2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fix_webhooks import ANN, BODY, Post, signed
 from interlock import server, testing
@@ -70,7 +71,7 @@ async def test_a_delivery_is_answered_once_it_is_kept(post: Post):
         assert kept.headers["x-hub-event"] == "issues"
         forged = await service.post(url, content=request.body + b" ", headers=dict(request.headers))
         unknown = await service.post(url[:-1] + "_", content=request.body, headers=dict(request.headers))
-        assert forged.status_code == unknown.status_code == 404
+        assert forged.status_code == unknown.status_code == 401
         assert {**forged.headers, "date": ""} == {**unknown.headers, "date": ""}
     assert len(post.admitted) == 1
 
@@ -88,7 +89,7 @@ async def test_a_repeated_header_is_refused(memory: Post):
     made, request = await memory.make(), signed()
     async with listening(memory) as port:
         lines = [*spelled(request), "X-HUB-SIGNATURE: sha256=00", f"Content-Length: {len(request.body)}"]
-        assert b" 404 " in await said(port, head(made, *lines) + request.body)
+        assert b" 401 " in await said(port, head(made, *lines) + request.body)
     (kept,) = await memory.kept()
     assert kept.reason == "repeated_header"
 
@@ -165,7 +166,29 @@ async def test_a_url_under_the_signature_is_the_routes_own(memory: Post):
     headers["Content-Type"] = "application/x-www-form-urlencoded"
     async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
         assert (await service.post(path, content=form, headers=headers)).status_code == 200
-        assert (await service.post(path + "c", content=form, headers=headers)).status_code == 404
+        assert (await service.post(path + "c", content=form, headers=headers)).status_code == 401
     (kept,) = await memory.kept(webhooks.DeliveryState.ACCEPTED, caller=ANN)
     assert len(memory.admitted) == 1
     assert kept.size == len(form)
+
+
+async def test_what_discord_reports_and_asks_is_answered_as_it_wants(memory: Post):
+    key = Ed25519PrivateKey.generate()
+    made = await memory.make(
+        webhooks.Wanted(name="changed", handler="sync"),
+        connector="tasks",
+        verification={"scheme": "discord_events"},
+        secret=key.public_key().public_bytes_raw().hex(),
+    )
+    assert made.token is not None
+    stamp = str(int(memory.clock.now().timestamp()))
+    bodies = (b'{"version":1,"type":0}', b'{"version":1,"type":1,"event":{"type":"ENTITLEMENT_CREATE"}}')
+    shown: dict[str, str] = {}
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+        for body in bodies:
+            shown = {"X-Signature-Ed25519": key.sign(stamp.encode() + body).hex(), "X-Signature-Timestamp": stamp}
+            answer = await service.post(f"/hooks/{made.token.reveal()}", content=body, headers=shown)
+            assert (answer.status_code, answer.content) == (204, b"")
+        forged = await service.post(f"/hooks/{made.token.reveal()}", content=b"{}", headers=shown)
+        assert forged.status_code == 401  # Discord removes endpoints that answer anything else
+    assert len(memory.admitted) == 1

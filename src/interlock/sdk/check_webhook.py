@@ -77,6 +77,8 @@ def _content_problems(path: str, verification: Verification) -> Iterator[Problem
             yield Problem(path=place, problem=f"{{{hole}}} is not known", suggestion=f"there are {known}, header:NAME")
     if not holes & {"body", "form"}:
         yield Problem(path=place, problem="what does not hold {body} or {form} proves nothing of the body")
+    if verification.digest_parameter is not None and not {"url", "form"} <= holes:
+        yield Problem(path=f"{path}.digest_parameter", problem="the content does not hold {url} and {form}")
     if "id" in holes and (verification.delivery_id is None or verification.delivery_id.header is None):
         yield Problem(path=place, problem="{id} needs a delivery_id in a header")
     if timestamp is None:
@@ -99,8 +101,8 @@ def _handshake_problems(path: str, handshake: Handshake) -> Iterator[Problem]:
         secret_header=handshake.secret_header,
         secret_pointer=handshake.secret_pointer,
     )
-    if bool(handshake.when) != bool(handshake.reply):
-        yield Problem(path=path, problem="what is told by `when` is answered by `reply`")
+    if handshake.reply and not handshake.when:
+        yield Problem(path=path, problem="what is told by `when` is answered by `reply`, and nothing else")
     if handshake.hands_over and handshake.signed:
         yield Problem(
             path=f"{path}.signed", problem="nothing is signed before there is a secret", suggestion="signed: false"

@@ -59,9 +59,9 @@ class Handshake(Part):
     """How the service makes sure that somebody listens.
 
     It is one if the query has `parameter` (whose value is the answer, as text), if every place of `when` in the body holds its
-    value (the answer is made of `reply`, as JSON), or if the service hands the secret over in `secret_header` (which the answer
-    repeats) or at `secret_pointer`; a secret is taken once, while the route waits for one. `signed`: it proves itself as any
-    other delivery does."""
+    value (the answer is made of `reply`, as JSON; without one it is empty), or if the service hands the secret over in
+    `secret_header` (which the answer repeats) or at `secret_pointer`; a secret is taken once, while the route waits for one.
+    `signed`: it proves itself as any other delivery does."""
 
     parameter: Text | None = None
     when: dict[str, Any] = Field(default={})
@@ -95,6 +95,8 @@ class Verification(Part):
     `{method}`, `{form}` (names and values of a form, sorted), `{header:NAME}`. `key` is how the secret is written: a public key
     for ed25519 (hex, base64, whpk) and ecdsa_p256 (spki: PEM, or base64 of DER), a JWK set for jwt. A `token` stands in the
     header, or at each place of `pointer` in the body. What is unsigned needs a justification, which the catalogue shows.
+    `digest_parameter`: the signed URL has a parameter of that name, with the SHA-256 (hex) of a body that is no form.
+    `acknowledge` is the status of answers that say nothing more.
     """
 
     algorithm: Algorithm
@@ -113,6 +115,8 @@ class Verification(Part):
     claims: Claims | None = None
     secret_field: Name | None = None
     justification: Text | None = None
+    digest_parameter: Text | None = None
+    acknowledge: Literal[200, 202, 204] = 200
 
     @property
     def holes(self) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Where services report: POST /hooks/TOKEN, as a bare ASGI application. What is not proven is answered as what is not there.
+"""Where services report: POST /hooks/TOKEN, as a bare ASGI application. What is not proven is answered as what is unknown.
 
 What is too large, too slow or compressed is refused before anybody looks whose address it is. The answer comes after the commit.
 """
@@ -27,6 +27,9 @@ MAX_HELD: Final = 64 * 1_048_576
 """Bytes of deliveries that are being read at once: of further ones the service is asked to come again."""
 
 MAX_HEADERS: Final = 100
+
+UNPROVEN: Final = 401
+"""What who is not proven is answered, whatever is wrong. Discord sends what is badly signed, and wants no other answer to it."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -87,15 +90,16 @@ class Hooks(Door):
         token = scope["path"].removeprefix(PREFIX)
         outcome = await self._intake.take(token, incoming)
         if outcome.came is triggers.webhooks.Came.REFUSED:
-            return _answer(404)
+            return _answer(UNPROVEN)
         if (known := scope.get("state", {}).get("known")) is not None:
             known()
         if outcome.came is triggers.webhooks.Came.UNREADABLE:
             return _answer(400)
-        if outcome.answer is None:
-            return _answer(200)
-        told = outcome.answer
-        return Response(told.body, 200, headers={**_HEADERS, **told.headers}, media_type=told.media_type)
+        told = outcome.answer or triggers.webhooks.Answer()
+        headers = {**_HEADERS, **told.headers}
+        if not told.body:
+            return Response(status_code=outcome.acknowledge, headers=headers)
+        return Response(told.body, 200, headers=headers, media_type=told.media_type)
 
 
 def _refusal(scope: Scope, request: Request) -> Response | None:
@@ -123,4 +127,5 @@ def _stated_size(request: Request) -> int:
 
 
 def _answer(status: int, *, retry: bool = False) -> Response:
-    return Response(status_code=status, headers={**_HEADERS, "Retry-After": "5"} if retry else _HEADERS)
+    more = {"Retry-After": "5"} if retry else {"WWW-Authenticate": "Signature"} if status == UNPROVEN else {}
+    return Response(status_code=status, headers={**_HEADERS, **more})

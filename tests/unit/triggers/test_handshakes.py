@@ -39,6 +39,12 @@ def test_discord_is_answered_with_what_it_sent():
     assert [asked("discord", other) for other in others] == [None] * 6
 
 
+def test_discords_events_begin_with_another_ping_and_are_not_taken_for_one():
+    assert asked("discord_events", {"version": 1, "application_id": "1", "type": 0}) == Answer()
+    assert asked("discord_events", {"type": 1, "event": {"type": "APPLICATION_AUTHORIZED"}}) is None
+    assert asked("discord_events", {"type": False}) is None
+
+
 def test_zoom_gets_a_proof_that_we_have_the_secret():
     found = asked("zoom", {"event": "endpoint.url_validation", "payload": {"plainToken": "q1"}})
     assert found is not None

@@ -40,6 +40,8 @@ def answer(handshake: sdk.Handshake, request: Incoming, *, present: Secret | Non
         found = sdk.read_pointer(request.value, place)
         if type(found) is not type(wanted) or found != wanted:
             return None
+    if not handshake.reply:
+        return Answer()
     members: dict[str, JSON] = {}
     for name, reply in handshake.reply.items():
         value = _reply(reply, request.value, present)

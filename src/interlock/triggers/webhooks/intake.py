@@ -4,7 +4,7 @@ Who is not proven learns nothing: an address that nobody has, one that is switch
 alike, and after the same time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -44,11 +44,13 @@ class Came(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a request turned out to be, and what there is to answer. It is told after the commit."""
+    """What a request turned out to be, and what there is to answer: after the commit, and with status `acknowledge` where there
+    is nothing to say."""
 
     came: Came
     delivery_id: str | None = None
     answer: Answer | None = None
+    acknowledge: int = 200
 
 
 class _Verdict(NamedTuple):
@@ -107,7 +109,7 @@ class Intake:
                 continue
             if verdict.kept is not None:
                 await self._recording.keep(verdict.kept)
-            return verdict.outcome
+            return replace(verdict.outcome, acknowledge=known.route.verification.acknowledge)
         raise RouteChanged("others keep changing the route")
 
     async def _judge(self, known: Known, request: Incoming) -> _Verdict:

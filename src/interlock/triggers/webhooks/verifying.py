@@ -5,6 +5,7 @@ Pure: the moment and the secrets are given. Nothing that is refused says more th
 
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -243,11 +244,21 @@ class Verifier:
             case "method":
                 return request.method.encode()
             case "form":
-                if request.form is None:
-                    raise _No(Reason.MALFORMED)  # of any other body nothing would be signed
-                return "".join(f"{name}{value}" for name, value in sorted(request.form)).encode()
+                return self._form(request)
             case _:
                 return _needed(request, hole.removeprefix("header:")).encode("latin-1")
+
+    def _form(self, request: Incoming) -> bytes:
+        """The fields of a form; nothing of a body whose digest is in the URL. Of any other body nothing would be signed."""
+        place = self._said.digest_parameter
+        stated = None if place is None else request.parameter(place)
+        if stated is not None and stated.lower() != hashlib.sha256(request.body).hexdigest():
+            raise _No(Reason.BAD_SIGNATURE)
+        if request.form is not None:
+            return "".join(f"{name}{value}" for name, value in sorted(request.form)).encode()
+        if stated is None:
+            raise _No(Reason.MALFORMED)
+        return b""
 
 
 def id_key(delivery_id: str) -> str:
