@@ -1,15 +1,16 @@
 """The rows of an attempt's beginning, drawn up to be committed before anything is sent."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from interlock import connections, sdk
-from interlock.runs import entries
+from interlock.runs import entries, rebuilding
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
-from interlock.runs.journal import Records
-from interlock.runs.model import Attempt, AttemptState
+from interlock.runs.journal import Journal, Records
+from interlock.runs.model import Attempt, AttemptState, Send, State
 from interlock.runs.sending import Prepared, prepare, ready, request_draft
 from interlock.runs.wiring import Wiring
 
@@ -88,6 +89,38 @@ async def begin(
         opening=opening,
         deadline_at=deadline_at,
     )
+
+
+async def begin_again(
+    wiring: Wiring,
+    call: Call,
+    journal: Journal,
+    sends: Sequence[Send],
+    *,
+    told: Sequence[Entry],
+    records: Records,
+    at: datetime,
+    send_first: bool,
+) -> tuple[Begun, sdk.Facts]:
+    """Commit the next attempt at a run that has had others, with what is `told` before it and its `records`, under a fence of its
+    own and the connector's present version. Raises as `begin`, StaleRun, StoreError."""
+    run = journal.run
+    facts = call.facts(
+        started_at=min((send.started_at for send in sends), default=run.created_at), idempotency_key=run.run_id
+    )
+    number, fence = run.attempt_count + 1, run.fence + 1
+    begun = await begin(
+        wiring, call, run_id=run.run_id, number=number, fence=fence, at=at, facts=facts, send_first=send_first
+    )
+    changed, move = rebuilding.moved_on(run, call.capability)
+    drawn = begun.records()
+    await journal.write(
+        [*told, *changed, *begun.entries(call)],
+        at=at,
+        move=replace(move, state=State.RUNNING, fence=fence),
+        records=replace(records, attempt=drawn.attempt, send=drawn.send, lease=drawn.lease),
+    )
+    return begun, facts
 
 
 def _lease(

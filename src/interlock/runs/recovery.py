@@ -10,7 +10,7 @@ import anyio
 from interlock import budgets, catalog, policy
 from interlock.kernel import InterlockError, StoreError, Tx
 from interlock.runs import drawing, entries, rebuilding
-from interlock.runs.beginning import begin
+from interlock.runs.beginning import begin_again
 from interlock.runs.call import Call
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, OutcomeUnsaved, OwnershipLapsed, StaleRun
@@ -210,28 +210,16 @@ class Recovery:
                 _log.info("%s will be recovered later: %s", run.run_id, taken.text)
                 return None
             doubt = await self._doubt(history, call, lost, allowed=decided.effect in GOES_ON)
-            at = decided.at
-            facts = call.facts(
-                started_at=min((send.started_at for send in history.sends), default=run.created_at),
-                idempotency_key=run.run_id,
-            )
-            begun = await begin(
+            end = self._lost(attempt, lost, decided.at)
+            begun, facts = await begin_again(
                 wiring,
                 call,
-                run_id=run.run_id,
-                number=run.attempt_count + 1,
-                fence=run.fence + 1,
-                at=at,
-                facts=facts,
+                journal,
+                history.sends,
+                told=[entries.attempt_ended(end), entries.policy_decided(decided)],
+                records=Records(attempt_end=end, decisions=(decided,)),
+                at=decided.at,
                 send_first=doubt.written_at is None and doubt.may_send,
-            )
-            end = self._lost(attempt, lost, at)
-            changed, move = rebuilding.moved_on(run, call.capability)
-            await journal.write(
-                [entries.attempt_ended(end), entries.policy_decided(decided), *changed, *begun.entries(call)],
-                at=at,
-                move=replace(move, fence=run.fence + 1),
-                records=replace(begun.records(), attempt_end=end, decisions=(decided,)),
             )
             ending = await self._execution.run(call, journal, begun, facts, doubt=doubt)
         return self._report(journal.run, ending.error)

@@ -8,14 +8,14 @@ from datetime import datetime
 from interlock import budgets, policy
 from interlock.runs import drawing, entries, rebuilding
 from interlock.runs.attempt import Ending
-from interlock.runs.beginning import begin
+from interlock.runs.beginning import begin_again
 from interlock.runs.call import Call
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.errors import AttemptLost, RefusedByPolicy
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.handed import Following
-from interlock.runs.journal import CANCEL_REQUESTED, SETTLED
-from interlock.runs.model import Decision, Event, Run, Send, State
+from interlock.runs.journal import CANCEL_REQUESTED, SETTLED, Records
+from interlock.runs.model import Decision, Event, Run, Send
 from interlock.runs.preparing import judge, prepare
 from interlock.runs.reading import History, Reading
 from interlock.runs.reserving import reserved
@@ -89,29 +89,17 @@ class Resuming:
         then. Raises StaleRun and OwnershipLapsed if the run is another's, and StoreError."""
         wiring, call, run = self._wiring, ready.call, ready.history.run
         doubt = await self._doubt(ready)
-        at = wiring.clock.now()
-        facts = call.facts(
-            started_at=min((send.started_at for send in ready.history.sends), default=run.created_at),
-            idempotency_key=run.run_id,
-        )
-        begun = await begin(
+        at, journal = wiring.clock.now(), wiring.journal(run)
+        decided = replace(ready.decided, at=at)
+        begun, facts = await begin_again(
             wiring,
             call,
-            run_id=run.run_id,
-            number=run.attempt_count + 1,
-            fence=run.fence + 1,
+            journal,
+            ready.history.sends,
+            told=[entries.policy_decided(decided)],
+            records=Records(decisions=(decided,)),
             at=at,
-            facts=facts,
             send_first=doubt is None,
-        )
-        journal = wiring.journal(run)
-        changed, move = rebuilding.moved_on(run, call.capability)
-        decided = replace(ready.decided, at=at)
-        await journal.write(
-            [entries.policy_decided(decided), *changed, *begun.entries(call)],
-            at=at,
-            move=replace(move, state=State.RUNNING, fence=run.fence + 1),
-            records=replace(begun.records(), decisions=(decided,)),
         )
         return await self._execution.run(call, journal, begun, facts, doubt=doubt, following=following)
 

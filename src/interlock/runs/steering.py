@@ -1,17 +1,16 @@
 """What a person can do to a run: cancel it, or settle what nobody could find out."""
 
-from dataclasses import replace
 from enum import StrEnum
 
 from interlock import approvals
 from interlock.kernel import JSON, Caller, Tx
 from interlock.runs import entries, rebuilding, transitions
-from interlock.runs.beginning import begin
+from interlock.runs.beginning import begin_again
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
-from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, SETTLED, Move
+from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, SETTLED, Move, Records
 from interlock.runs.model import Run, State
 from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
@@ -130,10 +129,6 @@ class Steering:
         verdict, _ = await judge(self._wiring, call)
         with of_run(run_id):
             call = confined(call, verdict, wiring)
-        facts = call.facts(
-            started_at=min((send.started_at for send in history.sends), default=run.created_at),
-            idempotency_key=run_id,
-        )
         doubtful = writes_in_doubt(history.sends, capability.operation)
         # A script goes on by being run again, if policy still lets it.
         again = call.operation.script is not None and verdict.effect in GOES_ON
@@ -142,18 +137,17 @@ class Steering:
             written_at=last_left(history, doubtful, wiring.clock.now()) if doubtful else run.created_at,
             may_send=again,
         )
-        at, number, fence = wiring.clock.now(), run.attempt_count + 1, run.fence + 1
-        begun = await begin(
-            wiring, call, run_id=run_id, number=number, fence=fence, at=at, facts=facts, send_first=False
-        )
         journal, following = self._wiring.journal(run), await self._wiring.handed.following(run)
-        changed, move = rebuilding.moved_on(run, capability)
         with wiring.ownership.working(run_id), of_run(run_id):
-            await journal.write(
-                [(AGAIN_REQUESTED if again else READ_REQUESTED, {"by": caller.actor}), *changed, *begun.entries(call)],
-                at=at,
-                move=replace(move, state=State.RUNNING, fence=fence),
-                records=begun.records(),
+            begun, facts = await begin_again(
+                wiring,
+                call,
+                journal,
+                history.sends,
+                told=[(AGAIN_REQUESTED if again else READ_REQUESTED, {"by": caller.actor})],
+                records=Records(),
+                at=wiring.clock.now(),
+                send_first=False,
             )
             ending = await self._execution.run(call, journal, begun, facts, doubt=doubt, following=following)
         if ending.error is not None and ending.effect == "unknown":
