@@ -3,6 +3,7 @@
 import logging
 import re
 import traceback
+from abc import ABC, abstractmethod
 from typing import Final
 
 import anyio
@@ -26,7 +27,7 @@ _BEARER: Final = re.compile(r"[Bb]earer +(\S{1,200})")
 _log: Final = logging.getLogger(__name__)
 
 
-class Door:
+class Door(ABC):
     """Lets requests through that are admitted, and tells all errors in one form, to WebSockets before they are opened."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,15 +39,15 @@ class Door:
             raise RequestTooLarge(f"the head of the request has more than {MAX_HEAD} bytes")
         scope["app"] = self  # routes then raise what does not fit them, and do not answer it themselves
 
+    @abstractmethod
     def answer(self, error: Exception) -> Response:
         """What the client is told of an error."""
-        raise NotImplementedError
 
     def seconds(self, scope: Scope) -> float | None:
         """How long a request may take; None for as long as it likes."""
         return REQUEST_SECONDS
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing open
         """The server ends: what is held open for no answer in particular ends, too."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
