@@ -12,7 +12,7 @@ from interlock.kernel import JSON, canonical
 from interlock.sdk.errors import InvalidPathValue
 from interlock.sdk.pointer import MISSING, Missing
 from interlock.sdk.terms import Schema
-from interlock.sdk.wire import Facts
+from interlock.sdk.wire import Facts, check_path
 
 _HOLE: Final = re.compile(r"\{([^{}]*)\}")
 _FIELD: Final = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -94,7 +94,8 @@ def render(template: JSON, input: Mapping[str, JSON], facts: Facts) -> JSON | Mi
 def path_of(template: str, schema: Schema, input: Mapping[str, JSON]) -> str:  # noqa: A002
     """The path with every `{field}` escaped, so that a value cannot leave its place.
 
-    Raises InvalidPathValue for what no URL can hold in that place: nothing, `.` or `..`, or more than MAX_PATH_VALUE.
+    Raises InvalidPathValue for what no URL can hold in that place: nothing, `.` or `..`, more than MAX_PATH_VALUE, or what
+    climbs at a server that takes an escaped slash or backslash for a separator.
     """
     properties = cast("Mapping[str, Schema]", schema.get("properties", {}))
 
@@ -109,7 +110,13 @@ def path_of(template: str, schema: Schema, input: Mapping[str, JSON]) -> str:  #
             raise InvalidPathValue(f"input $.{field}: {what}")
         return "/".join(quote(segment, safe="") for segment in segments)
 
-    return _HOLE.sub(fill, template)
+    path = _HOLE.sub(fill, template)
+    try:
+        check_path(path)
+    except ValueError as error:
+        fields = ", ".join(f"$.{field}" for field in holes(template)) or "$"
+        raise InvalidPathValue(f"input {fields}: {error}") from error
+    return path
 
 
 def fields_in(template: str) -> list[str]:

@@ -30,8 +30,8 @@ _METHODS: Final = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
 # What the plane will take, so that a connector's mistake shows in the connector (RFC 3986 §3.3, RFC 9110 §5.1 and §5.5).
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9\-._~:/@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})*")
 _QUERY: Final = re.compile(r"(?:[A-Za-z0-9\-._~:/?@!$&'()*+,;=\[\]]|%[0-9A-Fa-f]{2})+")
-# Also as servers read it that take an encoded slash for one, or leave out what follows a semicolon.
-_CLIMBS: Final = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?=/|%2f|%5c|;|$)", re.IGNORECASE)
+# Also as servers read it that take an encoded separator for one, or leave out what follows a semicolon.
+_CLIMBS: Final = re.compile(r"(?:/|%2f|%5c)(?:\.|%2e){1,2}(?=/|%2f|%5c|;|%3b|$)", re.IGNORECASE)
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE: Final = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?")
 
