@@ -3,7 +3,7 @@
 import threading
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -246,6 +246,21 @@ async def test_only_rules_that_name_a_handler_keep_it_from_its_work(
         outcome = await process.il.dispatch.submit("incident", {})
         assert outcome.state.value == state
         assert len(await list_due(process)) == (state == "queued")
+
+
+@pytest.mark.parametrize("default", [policy.Effect.DENY, policy.Effect.ASK, policy.Effect.ALLOW])
+async def test_why_a_handler_may_work_is_told_truly(file_world: World, default: policy.Effect):
+    named = policy.Rule(rule_id="named", then=policy.Effect.ALLOW, capability=("handler.named",))
+    other = policy.Rule(rule_id="other", then=policy.Effect.DENY, capability=("handler.other", "acme.*"))
+    file_world.law = policy.Policy(rules=(named, other), default=default)
+    async with file_world.process() as process:
+        for handler, reason in (("incident", "default"), ("named", "named")):
+            run_id = (await process.il.dispatch.submit(handler, {})).run_id
+            [decided] = (await process.il.runs.history(run_id)).decisions
+            [told] = cast("list[Any]", decided.reasons)
+            assert (told["rule_id"], told["effect"]) == (reason, "allow")
+            assert "the default is allow" not in told["text"]
+        assert "handler.named" in told["text"]
 
 
 async def test_another_tenants_work_is_not_there(file_world: World):

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from interlock import policy
-from interlock.kernel import JSON, IdSource, canonical
+from interlock import catalog, policy
+from interlock.kernel import JSON, Caller, IdSource, canonical
 from interlock.runs import chain, entries, rebuilding, signing
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import sealed
 from interlock.runs.ledger import Admission
 from interlock.runs.model import Decision, Run, State
+from interlock.runs.request import Request
 
 EXTENDED = "run.extended"
 """The event that records what a request carried beside what Interlock knows."""
@@ -23,26 +24,51 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def new_run(call: Call, run_id: str, at: datetime) -> Run:
-    """The run as it is accepted, before its first event."""
-    request, capability = call.request, call.capability
+    """The run of a call as it is accepted, before its first event."""
+    return accepted(
+        call.caller,
+        call.request,
+        run_id=run_id,
+        connection_id=call.connection_id,
+        input_json=call.input_json,
+        input_digest=call.input_digest,
+        at=at,
+        deadline_at=at + call.request.timeout,
+        capability=call.capability,
+    )
+
+
+def accepted(
+    caller: Caller,
+    request: Request,
+    *,
+    run_id: str,
+    connection_id: str | None,
+    input_json: str,
+    input_digest: str,
+    at: datetime,
+    deadline_at: datetime | None,
+    capability: catalog.Capability | None = None,
+) -> Run:
+    """A run as it is accepted. Without a `capability`, which pins a connector's version, it is of what the request names."""
     return Run(
         run_id=run_id,
-        tenant_id=call.caller.tenant_id,
+        tenant_id=caller.tenant_id,
         kind=request.kind,
         origin=request.origin,
         parent_run_id=request.parent_run_id,
-        capability=capability.capability_id,
-        connector_id=capability.connector_id,
-        connector_version=capability.connector_version,
-        manifest_digest=capability.manifest_digest,
-        connection_id=call.connection_id,
-        actor=call.caller.actor,
+        capability=request.capability if capability is None else capability.capability_id,
+        connector_id=None if capability is None else capability.connector_id,
+        connector_version=None if capability is None else capability.connector_version,
+        manifest_digest=None if capability is None else capability.manifest_digest,
+        connection_id=connection_id,
+        actor=caller.actor,
         environment=request.environment,
         trace_id=request.trace_id or run_id,
         targets=request.targets,
         idempotency_key=request.idempotency_key,
-        input_json=call.input_json,
-        input_digest=call.input_digest,
+        input_json=input_json,
+        input_digest=input_digest,
         state=State.ACCEPTED,
         reason=None,
         fence=1,
@@ -56,7 +82,7 @@ def new_run(call: Call, run_id: str, at: datetime) -> Run:
         created_at=at,
         updated_at=at,
         finished_at=None,
-        deadline_at=at + request.timeout,
+        deadline_at=deadline_at,
     )
 
 

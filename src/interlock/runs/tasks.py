@@ -5,7 +5,7 @@ it is; so a task has neither a lease nor sends.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -21,7 +21,7 @@ from interlock.kernel import (
     digest_bytes,
     read_json,
 )
-from interlock.runs import chain, drawing, entries, keeping, rebuilding
+from interlock.runs import drawing, entries, keeping, rebuilding
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict
 from interlock.runs.journal import Journal, Move, Records
@@ -49,6 +49,21 @@ class Task:
     trace_id: str | None = None
     parent_run_id: str | None = None
     deadline_at: datetime | None = None
+
+    def request(self) -> Request:
+        """It as it is asked for. Raises RequestError for texts that are no names."""
+        return Request(
+            capability=self.name,
+            kind=self.kind,
+            input=self.input,
+            origin=self.origin,
+            connection=self.connection_id,
+            environment=self.environment,
+            idempotency_key=self.idempotency_key,
+            trace_id=self.trace_id,
+            parent_run_id=self.parent_run_id,
+            timeout=timedelta(seconds=1),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +101,25 @@ class Tasks:
         check_json(dict(task.input), limits=TASK_LIMITS, what="input")
         text = canonical(dict(task.input))
         run_id = wiring.ids.new("run")
-        accepted = _new_run(caller, task, run_id=run_id, text=text, at=at)
+        request = task.request()
+        accepted = drawing.accepted(
+            caller,
+            request,
+            run_id=run_id,
+            connection_id=task.connection_id,
+            input_json=text.decode(),
+            input_digest=digest_bytes(text),
+            at=at,
+            deadline_at=task.deadline_at,
+        )
         facts = self._facts(caller, task)
-        verdict = self._rules.decide(facts)
+        verdict = _told(self._rules.decide(facts))
         if verdict.effect is policy.Effect.ALLOW:
             moved = accepted.moved(state=state)
         else:
             refused = State.SHED if verdict.effect is policy.Effect.SHED else State.DENIED
             moved = accepted.moved(state=refused, reason=drawing.leading(verdict, verdict.effect), finished_at=at)
-        decided = self._decision(run_id, caller, task, verdict, facts, at)
+        decided = self._decision(accepted, request, verdict, facts)
         admission = drawing.admitted(moved, [entries.run_moved(moved)], decided, signer=wiring.signer, ids=wiring.ids)
         answer = wiring.ledger.admit_in(tx, admission)
         if answer.fresh:
@@ -131,20 +156,17 @@ class Tasks:
             pressure=self._wiring.pressure.readings(),
         )
 
-    def _decision(
-        self, run_id: str, caller: Caller, task: Task, verdict: policy.Decision, facts: policy.Facts, at: datetime
-    ) -> Decision:
-        asked = Request(capability=task.name, input=task.input, timeout=timedelta(seconds=1))
+    def _decision(self, run: Run, request: Request, verdict: policy.Decision, facts: policy.Facts) -> Decision:
         return Decision(
             decision_id=self._wiring.ids.new("dec"),
-            run_id=run_id,
-            tenant_id=caller.tenant_id,
+            run_id=run.run_id,
+            tenant_id=run.tenant_id,
             number=1,
             effect=verdict.effect.value,
             reasons=verdict.reasons_json(),
-            facts_json=canonical({**facts.to_json(), "request": rebuilding.kept(asked)}).decode(),
+            facts_json=canonical({**facts.to_json(), "request": rebuilding.kept(request)}).decode(),
             policy_digest=self._wiring.policy.digest,
-            at=at,
+            at=run.created_at,
         )
 
     async def begin(self, run: Run) -> Working:
@@ -208,52 +230,6 @@ class Tasks:
         return working.journal.run
 
 
-def _new_run(caller: Caller, task: Task, *, run_id: str, text: bytes, at: datetime) -> Run:
-    # Raises RequestError for texts that are no names.
-    Request(
-        capability=task.name,
-        input={},
-        connection=task.connection_id,
-        environment=task.environment,
-        trace_id=task.trace_id,
-        idempotency_key=task.idempotency_key,
-        parent_run_id=task.parent_run_id,
-    )
-    return Run(
-        run_id=run_id,
-        tenant_id=caller.tenant_id,
-        kind=task.kind,
-        origin=task.origin,
-        parent_run_id=task.parent_run_id,
-        capability=task.name,
-        connector_id=None,
-        connector_version=None,
-        manifest_digest=None,
-        connection_id=task.connection_id,
-        actor=caller.actor,
-        environment=task.environment,
-        trace_id=task.trace_id or run_id,
-        targets=(),
-        idempotency_key=task.idempotency_key,
-        input_json=text.decode(),
-        input_digest=digest_bytes(text),
-        state=State.ACCEPTED,
-        reason=None,
-        fence=1,
-        head_seq=0,
-        head_hash=chain.genesis(run_id),
-        attempt_count=0,
-        approval_id=None,
-        error=None,
-        signature=None,
-        signing_key_id=None,
-        created_at=at,
-        updated_at=at,
-        finished_at=None,
-        deadline_at=task.deadline_at,
-    )
-
-
 def input_of(run: Run) -> Mapping[str, JSON]:
     """What the run was asked for with."""
     return cast("Mapping[str, JSON]", read_json(run.input_json.encode()))
@@ -263,12 +239,15 @@ def _rules_for_tasks(rules: policy.Policy) -> policy.Policy:
     """The rules that name tasks: what a rule says of all that executes, it says of effects, which the runs that a task asks
     for have, each under the whole policy. One that wants a person asked keeps a task from being done, for there is nothing
     to show them yet."""
-    naming = tuple(
-        rule
-        for rule in rules.rules
-        if rule.then is not policy.Effect.ALLOW and any(_names_task(each) for each in rule.capability)
-    )
+    naming = tuple(rule for rule in rules.rules if any(_names_task(each) for each in rule.capability))
     return policy.Policy(rules=naming, default=policy.Effect.ALLOW, reviewer=rules.reviewer)
+
+
+def _told(verdict: policy.Decision) -> policy.Decision:
+    """With the reason of a task that no rule names: it is not the policy's default, which is about effects."""
+    text = "no rule that names handlers matches; whatever it asks for is judged by itself"
+    reasons = (replace(each, text=text) if each.rule_id == "default" else each for each in verdict.reasons)
+    return replace(verdict, reasons=tuple(reasons))
 
 
 def _names_task(pattern: str) -> bool:
