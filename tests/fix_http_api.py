@@ -27,6 +27,8 @@ class Line:
     process: Process
     api: Api
     clients: list[httpx2.AsyncClient] = field(default_factory=list[httpx2.AsyncClient])
+    secrets: list[str] = field(default_factory=list[str])
+    """What was told once, and is to stand in no answer."""
 
     async def client(
         self, actor: str = "agent", *roles: str, tenant: str = "default", **limits: Any

@@ -1,18 +1,22 @@
 """Every path of the API, as its description has them: for strangers, for who only reads, and for another tenant."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
-from fix_app import ASK_WRITES, World, asked
+from fix_app import ACME, ASK_WRITES, TOKEN, World, asked
 from fix_http_api import Line, lined
+from fix_webhooks import BODY, HUB, SECRET, signed
 from interlock import kernel
 from interlock.server import api
+from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
 
 CANARY = "canary-of-the-first-tenant"
+CONNECTORS = [ACME, HUB]
 DOCUMENT = api.openapi()
 
 
@@ -34,6 +38,7 @@ def operations() -> Iterator[Operation]:
 
 
 ALL = list(operations())
+NAMES = sorted({name.removesuffix(":path") for each in ALL for name in re.findall(r"{([\w:]+)}", each.path)})
 
 
 async def things(line: Line) -> dict[str, str]:
@@ -44,6 +49,7 @@ async def things(line: Line) -> dict[str, str]:
     [artifact, *_] = (await il.runs.history(done.run_id)).artifacts
     connection = await il.connections.fetch("acme")
     begun = await il.connections.leases.request("acme")
+    [delivery], [trigger] = await came(line), await il.triggers.list()
     return {
         "run_id": held.run_id,
         "artifact_id": artifact.artifact_id,
@@ -54,7 +60,22 @@ async def things(line: Line) -> dict[str, str]:
         "connector_id": "acme",
         "capability_id": "acme.issue.create",
         "provider_id": "acme",
+        "route_id": delivery.route_id,
+        "trigger_id": trigger.trigger_id,
+        "delivery_id": delivery.delivery_id,
     }
+
+
+async def came(line: Line) -> Sequence[webhooks.Delivery]:
+    """What came on a route."""
+    il = line.process.il
+    wanted = webhooks.Wanted(name="issues", handler="triage", config={"repo": CANARY})
+    made = await il.routes.create("hub", on=[wanted], secret=kernel.Secret(SECRET))
+    assert made.address is not None
+    token = made.address.reveal().rpartition("/")[2]
+    line.secrets.append(token)
+    await il.intake.take(token, signed({**BODY, "repository": CANARY}))
+    return await il.deliveries.list()
 
 
 def filled(path: str, known: dict[str, str]) -> str:
@@ -71,7 +92,7 @@ def test_every_operation_has_an_example_and_says_what_errors_are():
 
 
 async def test_another_tenants_token_sees_and_changes_nothing(file_world: World):
-    async with lined(file_world, law=ASK_WRITES) as line:
+    async with lined(file_world, law=ASK_WRITES, manifest=CONNECTORS) as line:
         known = await things(line)
         theirs = await line.client("mallory", "operator", "caller", "approver", tenant="elsewhere")
         before = kernel.document(await line.process.il.runs.history(known["run_id"]))
@@ -100,7 +121,7 @@ async def test_another_tenants_token_sees_and_changes_nothing(file_world: World)
 
 
 async def test_who_only_reads_changes_nothing(file_world: World):
-    async with lined(file_world, law=ASK_WRITES) as line:
+    async with lined(file_world, law=ASK_WRITES, manifest=CONNECTORS) as line:
         known = await things(line)
         reader = await line.client("reader")
         before = kernel.document(await line.process.il.runs.history(known["run_id"]))
@@ -112,12 +133,12 @@ async def test_who_only_reads_changes_nothing(file_world: World):
                 assert answer.status_code == 403, (each, answer.text)
             else:
                 assert answer.status_code in (200, 202, 404), (each, answer.text)
+            assert not [secret for secret in (TOKEN, SECRET, *line.secrets) if secret in answer.text], each
         assert kernel.document(await line.process.il.runs.history(known["run_id"])) == before
 
 
 async def test_strangers_are_told_nothing_anywhere(line: Line):
-    names = "run_id artifact_id approval_id ref lease_id install_id connector_id capability_id provider_id"
-    known: dict[str, str] = dict.fromkeys(names.split(), "x")
+    known: dict[str, str] = dict.fromkeys(NAMES, "x")
     stranger = line.bare()
     for each in ALL:
         assert (await stranger.request(each.method, filled(each.path, known), json=each.body)).status_code == 401

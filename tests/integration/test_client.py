@@ -1,5 +1,6 @@
 """The facade over the network tells and does what the facade here does."""
 
+import json
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,9 +12,11 @@ import pytest
 
 from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, lined
+from fix_webhooks import BODY, HUB, SECRET, signed
 from interlock import approvals, catalog, client, connections, dispatch, kernel, runs
 from interlock.app import Interlock
 from interlock.kernel import Secret
+from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +129,57 @@ async def test_dispatch(line: Line):
         assert kernel.document(compared[0]) == kernel.document(compared[1])
         assert (await there.paging("acme")).style == "link"
         assert (await there.runs.cancel(made.run_id)).state is runs.State.CANCELLED
+
+
+async def alike(here: Awaitable[Any], there: Awaitable[Any]) -> Any:
+    """The document of what both say: what lies sealed is told nobody."""
+    first, second = [kernel.document(await each) for each in (here, there)]
+    assert first == second
+    return cast("Any", first)
+
+
+async def test_webhooks(file_world: World):
+    connectors = [file_world.manifest, HUB]
+    async with lined(file_world, manifest=connectors) as line, remote(line, "ops", "operator") as (here, there):
+        wanted = webhooks.Wanted(name="issues", handler="triage", config={"actions": ["opened"]}, priority=2)
+        made = await there.routes.create("hub", on=[wanted], secret=Secret(SECRET), connection=None, dedupe_seconds=60)
+        assert made.secret is None
+        assert made.address is not None
+        route_id, token = made.route.route_id, made.address.reveal().rpartition("/")[2]
+        known = await alike(here.routes.fetch(route_id), there.routes.fetch(route_id))
+        assert known == made.route.record()
+        await alike(here.routes.list(connector="hub"), there.routes.list(connector="hub", limit=5))
+        assert await there.routes.list(connector="acme") == []
+        [trigger] = await same(here.triggers.list(), there.triggers.list(route_id=route_id))
+        assert (trigger.priority, trigger.config) == (2, {"actions": ["opened"]})
+        assert not (await there.triggers.disable(trigger.trigger_id)).enabled
+        assert (await there.triggers.enable(trigger.trigger_id)).enabled
+        await same(here.triggers.fetch(trigger.trigger_id), there.triggers.fetch(trigger.trigger_id))
+        tried = await same(
+            *(each.triggers.test(trigger.trigger_id, b"{}", headers={"X-Hub-Event": "push"}) for each in (here, there))
+        )
+        assert not tried["fits"]
+        await line.process.il.intake.take(token, signed())
+        await line.process.il.intake.take(token, signed(secret="wrong-secret"))
+        refused, [accepted] = (
+            webhooks.DeliveryState.REJECTED,
+            await there.deliveries.list(states=[webhooks.DeliveryState.ACCEPTED]),
+        )
+        assert [each.state for each in await there.deliveries.list(limit=1)] == [refused]
+        whole = await same(here.deliveries.fetch(accepted.delivery_id), there.deliveries.fetch(accepted.delivery_id))
+        assert json.loads(whole.body) == BODY
+        replayed = kernel.document(await there.deliveries.replay(accepted.delivery_id))
+        assert len(cast("Any", replayed)["replays"]) == 1
+        rotated = await there.routes.rotate(route_id, overlap=60)
+        assert rotated.address is None
+        assert rotated.secret is not None
+        taken = await line.process.il.intake.take(token, signed({"n": 1}, secret=rotated.secret.reveal()))
+        assert taken.came is webhooks.Came.ACCEPTED
+        assert (await there.routes.disable(route_id)).state is webhooks.RouteState.DISABLED
+        assert (await there.routes.enable(route_id)).state is webhooks.RouteState.ACTIVE
+        assert (await there.routes.revoke(route_id)).sealed is None
+        with pytest.raises(webhooks.InvalidRoute):
+            await there.routes.rotate(route_id)
 
 
 async def test_the_catalogue(line: Line):

@@ -8,7 +8,7 @@ from interlock.app.accounts import Connections
 from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
-from interlock.app.hooking import Deliveries, NewRoute, Routes, Triggers
+from interlock.app.hooking import Deliveries, Routes, Triggers
 from interlock.app.installing import Installs
 from interlock.app.interlock import Interlock
 from interlock.app.keychain import Key, Keychain, KeyState, KeyStatus, Root, Rotation, make_root_key, open_keychain
@@ -75,7 +75,6 @@ __all__ = [
     "Keychain",
     "Leases",
     "LocalPlane",
-    "NewRoute",
     "OnEvent",
     "Placed",
     "Polls",

@@ -1,7 +1,6 @@
 """`il.routes`, `il.triggers`, `il.deliveries`: where services report, what is done about it, and what came."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app.arguments import checked
@@ -13,15 +12,6 @@ if TYPE_CHECKING:  # and late in the functions: a command that only looks capabi
 
 PATH: Final = "/hooks/"
 """Below the address of `interlock serve`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewRoute:
-    """A route as it was made. `address` and `secret` (if it was made here) are not shown again."""
-
-    route: "triggers.webhooks.Route"
-    address: Secret | None
-    secret: Secret | None
 
 
 class Routes:
@@ -44,7 +34,7 @@ class Routes:
         unsigned: bool = False,
         dedupe_seconds: int | None = None,
         resolve: Sequence[str] = (),
-    ) -> NewRoute:
+    ) -> "triggers.webhooks.NewRoute":
         """An address for a connector's webhooks, and what is done about its events (`on`). Without a `secret` one is made, or
         awaited from the service. `verification` takes the place of the connector's own, as `{"scheme": "stripe"}`; what is
         `unsigned` anybody may send. With `resolve` it is an app's address, whose deliveries tell installs (`join`) apart by what
@@ -102,7 +92,9 @@ class Routes:
         return await self._parts.webhooks.routes.fetch(self._caller, route_id)
 
     @checked
-    async def rotate(self, route_id: str, *, secret: Secret | None = None, overlap: float = 86_400.0) -> NewRoute:
+    async def rotate(
+        self, route_id: str, *, secret: Secret | None = None, overlap: float = 86_400.0
+    ) -> "triggers.webhooks.NewRoute":
         """Give a route another secret; the present one counts as well for `overlap` seconds. Raises RouteNotFound, InvalidRoute,
         UnreadableKey, RouteChanged."""
         made = await self._parts.webhooks.routes.rotate(self._caller, route_id, secret=secret, overlap_seconds=overlap)
@@ -143,10 +135,12 @@ class Routes:
             )
         return found.connection_id
 
-    def _told(self, made: "triggers.webhooks.Made") -> NewRoute:
+    def _told(self, made: "triggers.webhooks.Made") -> "triggers.webhooks.NewRoute":
+        from interlock import triggers
+
         origin = self._parts.settings.connect.url
         address = None if made.token is None else Secret(f"{origin}{PATH}{made.token.reveal()}")
-        return NewRoute(route=made.route, address=address, secret=made.secret)
+        return triggers.webhooks.NewRoute(route=made.route, address=address, secret=made.secret)
 
 
 class Triggers:

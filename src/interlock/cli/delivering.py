@@ -47,7 +47,7 @@ async def list_triggers(
     from interlock.cli.desk import Answer
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.triggers.list(route_id=route, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -71,7 +71,7 @@ async def show_trigger(desk: "Desk", trigger: _Trigger) -> "Answer":
     Example:
       interlock triggers show trg_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _trigger(await il.triggers.fetch(trigger))
 
 
@@ -81,7 +81,7 @@ async def enable(desk: "Desk", trigger: _Trigger) -> "Answer":
     Example:
       interlock triggers enable trg_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _trigger(await il.triggers.enable(trigger))
 
 
@@ -91,7 +91,7 @@ async def disable(desk: "Desk", trigger: _Trigger) -> "Answer":
     Example:
       interlock triggers disable trg_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _trigger(await il.triggers.disable(trigger))
 
 
@@ -115,7 +115,7 @@ async def try_out(
     if any(not colon for _, colon, _ in pairs):
         raise Usage("--header: write NAME:VALUE")
     content = files.read(body, "body", limit=25 * 1_048_576)
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.triggers.test(
             trigger, content, headers={name.strip(): value.strip() for name, _, value in pairs}
         )
@@ -149,7 +149,7 @@ async def list_deliveries(
     from interlock.kernel import page
 
     states = _states(state)
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.deliveries.list(route_id=route, states=states, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -173,7 +173,7 @@ async def show_delivery(desk: "Desk", delivery: _Delivery) -> "Answer":
     Example:
       interlock deliveries show dlv_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _delivery(await il.deliveries.fetch(delivery), whole=True)
 
 
@@ -185,7 +185,7 @@ async def replay(desk: "Desk", delivery: _Delivery) -> "Answer":
     Example:
       interlock deliveries replay dlv_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _delivery(await il.deliveries.replay(delivery), whole=False)
 
 

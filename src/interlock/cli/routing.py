@@ -9,7 +9,7 @@ from interlock.cli.frame import command, group
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from interlock import app, triggers
+    from interlock import triggers
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
     from interlock.kernel import JSON, Secret
@@ -87,7 +87,7 @@ async def create(
 
     if scheme is not None and verification is not None:
         raise Usage("--scheme and --verification say the same thing: give one of them")
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         made = await il.routes.create(
             connector,
             on=_wanted(on, only),
@@ -150,7 +150,7 @@ async def list_routes(
     from interlock.cli.desk import Answer
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.routes.list(connector=connector, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -173,7 +173,7 @@ async def show(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes show rte_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _shown(await il.routes.fetch(route))
 
 
@@ -195,7 +195,7 @@ async def rotate(
     """
     from interlock.cli.times import parse_span
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         made = await il.routes.rotate(
             route,
             secret=_secret(secret_env, secret_file),
@@ -210,7 +210,7 @@ async def disable(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes disable rte_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _shown(await il.routes.disable(route))
 
 
@@ -220,7 +220,7 @@ async def enable(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes enable rte_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _shown(await il.routes.enable(route))
 
 
@@ -230,11 +230,11 @@ async def revoke(desk: "Desk", route: _Route) -> "Answer":
     Example:
       interlock routes revoke rte_0193
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _shown(await il.routes.revoke(route))
 
 
-def _made(made: "app.NewRoute") -> "Answer":
+def _made(made: "triggers.webhooks.NewRoute") -> "Answer":
     from interlock.cli.desk import Answer
     from interlock.cli.text import moment
 

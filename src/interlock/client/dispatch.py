@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from interlock import dispatch, runs
-from interlock.client.errors import NotInterlock
-from interlock.client.link import Link, part, rows, value
+from interlock.client.link import Link, part, reading, rows, value
 from interlock.kernel import JSON, from_rfc3339
 
 WAIT = 20.0
@@ -215,7 +214,7 @@ def _fitting(
 
 def _waiting(told: JSON) -> dispatch.Waiting:
     """Without what only the queue needs: rank, number and tenant. Raises NotInterlock."""
-    try:
+    with reading("work"):
         facts = cast("dict[str, Any]", told)
         over = facts["deadline_at"]
         due = dispatch.Due(
@@ -239,5 +238,3 @@ def _waiting(told: JSON) -> dispatch.Waiting:
         state = runs.State(facts["state"])
         told_by = {"error": facts["error"], "attempt_count": facts["attempts"]}
         return dispatch.Waiting(due=due, state=state, served=True, **told_by)  # `why` is told as it is
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise NotInterlock(f"the server answers with no work: {error}") from error

@@ -1,6 +1,7 @@
 """Requests to the server, each sent once."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -104,12 +105,26 @@ def part(text: str) -> str:
     return quote(text, safe="")
 
 
-def value(kind: type[T], told: JSON) -> T:
+def value(kind: type[T], told: Any) -> T:
     """The value that a document tells. Raises NotInterlock."""
-    try:
+    with reading(kind.__name__):
         return read_document(kind, told)
-    except ValueError as error:
-        raise NotInterlock(f"the server answers with no {kind.__name__}: {error}") from error
+
+
+def members(told: JSON) -> dict[str, Any]:
+    """Those of a document, for one that is told in another way than it is made. Raises NotInterlock."""
+    if not isinstance(told, Mapping):
+        raise NotInterlock("the server answers with no object")
+    return {**told}
+
+
+@contextmanager
+def reading(what: str) -> Generator[None]:
+    """A document is made a value of. Raises NotInterlock where it is none."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotInterlock(f"the server answers with no {what}: {error}") from error
 
 
 def rows(told: JSON, name: str) -> list[JSON]:

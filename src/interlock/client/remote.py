@@ -13,6 +13,7 @@ from interlock.client.accounts import Connections
 from interlock.client.dispatch import Dispatch
 from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
+from interlock.client.webhooks import Deliveries, Routes, Triggers
 from interlock.kernel import JSON, Caller, Secret
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Remote:
         self.connections = Connections(link)
         self.providers = Providers(link)
         self.catalog = Catalog(link)
+        self.routes = Routes(link)
+        self.triggers = Triggers(link)
+        self.deliveries = Deliveries(link)
 
     async def invoke(
         self,

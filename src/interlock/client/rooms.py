@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import cast
 
 from interlock import approvals, catalog, runs, sdk
-from interlock.client.errors import NotInterlock
-from interlock.client.link import Link, part, rows, value
+from interlock.client.link import Link, part, reading, rows, value
 from interlock.kernel import JSON, from_rfc3339
 
 
@@ -133,8 +132,8 @@ class Providers:
 
 def _kept(told: JSON) -> catalog.KeptProvider:
     """Raises NotInterlock."""
-    facts = cast("Mapping[str, JSON]", told)
-    try:
+    with reading("provider"):
+        facts = cast("Mapping[str, JSON]", told)
         return catalog.KeptProvider(
             tenant_id="",
             provider=sdk.Provider.model_validate(facts["provider"]),
@@ -147,5 +146,3 @@ def _kept(told: JSON) -> catalog.KeptProvider:
             imported_by=str(facts["imported_by"]),
             imported_at=from_rfc3339(str(facts["imported_at"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise NotInterlock(f"the server answers with no provider: {error}") from error

@@ -4,10 +4,10 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from interlock.kernel.canonical import JSON, canonical
 from interlock.kernel.clock import from_rfc3339, to_rfc3339
@@ -29,6 +29,8 @@ def document(value: object) -> JSON:
         return {key: told for name, each in pairs for key, told in _members(name, each).items()}
     if isinstance(value, datetime):
         return to_rfc3339(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if isinstance(value, Enum):
         return cast("JSON", value.value)
     if isinstance(value, Mapping):
@@ -51,7 +53,8 @@ def _members(name: str, value: object) -> dict[str, JSON]:
 
 
 def read_document(kind: type[T], told: JSON) -> T:
-    """The value of a room that such a document tells; what it leaves out is None. Raises ValueError for what is none."""
+    """The value of a room that such a document tells; what it leaves out is None, and members that are values already stay so.
+    Raises ValueError for what is none."""
     try:
         return cast("T", _read(kind, told))
     except (KeyError, TypeError, AttributeError) as error:
@@ -59,27 +62,38 @@ def read_document(kind: type[T], told: JSON) -> T:
 
 
 def _read(kind: Any, told: Any) -> object:
-    if kind == JSON or kind is Any:
+    if kind == JSON or kind is Any or dataclasses.is_dataclass(told):
         return told
-    origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        wanted = [each for each in arguments if each is not NoneType]
-        return None if told is None else _read(wanted[0], told)
-    if origin is not None and issubclass(origin, Mapping):
-        return {key: _read(arguments[1], each) for key, each in told.items()}
-    if origin is not None and issubclass(origin, AbstractSet):
-        return frozenset(_read(arguments[0], each) for each in told)
-    if origin is not None:
-        return tuple(_read(arguments[0], each) for each in told)
+    if get_origin(kind) is not None:
+        return _read_several(kind, told)
     if dataclasses.is_dataclass(kind):
         return _record(kind, told)
     if kind is datetime:
         return from_rfc3339(told)
+    if kind is timedelta:
+        return timedelta(seconds=told)
     if issubclass(kind, Enum):
         return kind(told)
     if not isinstance(told, (int, float) if kind is float else kind):
         raise TypeError(f"{str(told)[:40]!r} is no {kind.__name__}")
     return told
+
+
+def _read_several(kind: Any, told: Any) -> object:
+    """One of several kinds or values, or several of one kind."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        wanted = [each for each in arguments if each is not NoneType]
+        return None if told is None else _read(wanted[0], told)
+    if origin is Literal:
+        if told not in arguments:
+            raise TypeError(f"{str(told)[:40]!r} is none of {arguments}")
+        return told
+    if issubclass(origin, Mapping):
+        return {key: _read(arguments[1], each) for key, each in told.items()}
+    if issubclass(origin, AbstractSet):
+        return frozenset(_read(arguments[0], each) for each in told)
+    return tuple(_read(arguments[0], each) for each in told)
 
 
 def _record(kind: Any, told: Mapping[str, Any]) -> object:

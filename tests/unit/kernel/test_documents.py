@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 import pytest
 
@@ -31,6 +32,8 @@ class Outer:
     receipt_json: str | None
     content: bytes | None = None
     weight: float = 1.5
+    kind: Literal["big", "small"] = "small"
+    lasts: timedelta = timedelta(seconds=2.5)
     more: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -58,10 +61,18 @@ def test_a_value_comes_back_without_its_content():
     assert b"secret" not in canonical(told)
 
 
+def test_what_is_a_value_already_stays_so():
+    told = document(OUTER)
+    assert isinstance(told, dict)
+    inner = Inner(at=AT + timedelta(1))
+    assert read_document(Outer, {**told, "inner": inner}) == replace(OUTER, content=None, inner=inner)  # pyright: ignore[reportArgumentType]
+
+
 def test_a_document_of_another_kind_is_refused():
     told = document(OUTER)
     assert isinstance(told, dict)
     wrongs: list[JSON] = [{}, [], None, {**told, "inner": 3}, {**told, "name": 7}, {**told, "inner": {"at": "soon"}}]
+    wrongs += [{**told, "kind": "huge"}, {**told, "lasts": "long"}]
     for wrong in wrongs:
         with pytest.raises(ValueError, match=r"."):
             read_document(Outer, wrong)

@@ -1,5 +1,6 @@
 """Answers, and what paths and queries are made of."""
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
@@ -7,7 +8,7 @@ import orjson
 from fastapi import Header, Path, Query
 from starlette.responses import Response
 
-from interlock.kernel import JSON, document, page
+from interlock.kernel import JSON, RequestError, document, page
 
 HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -39,3 +40,11 @@ def raw(value: JSON, *, status: int = 200, headers: Mapping[str, str] | None = N
 def paged(name: str, values: Sequence[object], *, limit: int, key: str) -> Response:
     """A page of a list."""
     return raw(page(name, [document(each) for each in values], limit=limit, key=key))
+
+
+def read_base64(text: str | None) -> bytes | None:
+    """The bytes that a request has in that form. Raises RequestError for what is no base64."""
+    try:
+        return None if text is None else b64decode(text, validate=True)
+    except ValueError as error:
+        raise RequestError("base64: this is no base64") from error

@@ -1,6 +1,5 @@
 """Asking for effects."""
 
-from base64 import b64decode
 from math import ceil
 from typing import Annotated, Any, Final
 
@@ -9,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.responses import Response
 
 from interlock import runs
-from interlock.kernel import RequestError
 from interlock.server.api.access import Asking
-from interlock.server.api.answers import Key, told
+from interlock.server.api.answers import Key, read_base64, told
 from interlock.server.api.runs import Outcome
 from interlock.server.api.shapes import Table
 
@@ -97,7 +95,7 @@ async def invoke(il: Asking, asked: Invoke, key: Key = None) -> Response:
 async def proxy(il: Asking, asked: Proxy, key: Key = None) -> Response:
     """It is a run of the capability NAME.proxy.METHOD, under policy as any other."""
     given = asked.model_dump()
-    content = _bytes(given.pop("base64"))
+    content = read_base64(given.pop("base64"))
     where = [given.pop(name) for name in ("connection", "method", "path")]
     return answer(await il.proxy(*where, idempotency_key=key, content=content, **given))
 
@@ -107,11 +105,3 @@ def answer(outcome: runs.Outcome) -> Response:
     wait = outcome.retry_after_seconds
     headers = {} if wait is None else {"Retry-After": str(ceil(wait))}
     return told(outcome, status=_HTTP.get(outcome.state, 200), headers=headers)
-
-
-def _bytes(text: str | None) -> bytes | None:
-    """Raises RequestError for what is no base64."""
-    try:
-        return None if text is None else b64decode(text, validate=True)
-    except ValueError as error:
-        raise RequestError("base64: this is no base64") from error

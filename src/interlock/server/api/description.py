@@ -17,7 +17,7 @@ Every effect of agents and apps is authorised before it happens, done once, and 
 A request shows a token (`interlock tokens create`), which says tenant, actor, roles and limits. Every error is a problem document
 (RFC 9457) with the type `urn:interlock:error:CODE`. Lists come in pages: send `next_cursor` back as `cursor`.
 """
-_INNER: Final = re.compile(r"interlock__([a-z]+)__(?:[a-z]+__)*([A-Z]\w*)")
+_INNER: Final = re.compile(r"interlock__(?:triggers__)?([a-z]+)__(?:[a-z]+__)*([A-Z]\w*)")
 _PROBLEM: Final = {
     "description": "An error: what is wrong, with what, and what to do next.",
     "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},

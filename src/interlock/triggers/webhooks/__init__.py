@@ -20,7 +20,7 @@ from interlock.triggers.webhooks.handshakes import answer as answer_handshake
 from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.intake import Came, Intake, Outcome
 from interlock.triggers.webhooks.keys import UnreadableKey
-from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Topology, Trigger
+from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import Records, Stand
 from interlock.triggers.webhooks.routes import Made, Routes
 from interlock.triggers.webhooks.sealing import binding as route_binding
@@ -41,6 +41,7 @@ __all__ = [
     "Intake",
     "InvalidRoute",
     "Made",
+    "NewRoute",
     "NotReplayable",
     "Outcome",
     "Reason",

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from interlock import connections, sdk
-from interlock.kernel import JSON, digest, to_rfc3339
+from interlock.kernel import JSON, Secret, digest, to_rfc3339
 
 
 class Topology(StrEnum):
@@ -92,6 +92,15 @@ class Route:
             "created_at": to_rfc3339(self.created_at),
             "updated_at": to_rfc3339(self.updated_at),
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRoute:
+    """A route as it was made. `address` and `secret` (if it was made here) are not shown again."""
+
+    route: Route
+    address: Secret | None
+    secret: Secret | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
