@@ -1,0 +1,139 @@
+"""Memory for agents: a contract for keeping, finding and forgetting, and what is the same in every provider.
+
+Owns: records, queries, results and their meaning, scopes, ranking, options, the ports of storage. Refuses: databases and
+services (adapters), what an agent does with what it recalls, runs and policy: it is of use without the rest of Interlock.
+Invariants: a memory sees only what its scope covers, whatever it is asked; what was answered as kept is found; a filter holds
+before anything is ranked or cut; what was forgotten is gone with all that was made of it.
+"""
+
+from interlock.memory.embedding import Embedder, HashedEmbedder
+from interlock.memory.errors import (
+    BrokenCapability,
+    DeadlineExceeded,
+    InvalidConfig,
+    InvalidInput,
+    MemoryFault,
+    ProviderFailed,
+    ProviderUnavailable,
+    RecordConflict,
+    RecordNotFound,
+    ScopeDenied,
+    UnknownProvider,
+    UnsupportedCapability,
+)
+from interlock.memory.keeping import Keeper
+from interlock.memory.memories import Memory
+from interlock.memory.options import Options
+from interlock.memory.provider import (
+    CAPABILITIES,
+    REQUIRED,
+    Consolidates,
+    Explains,
+    HooksTurns,
+    Ingests,
+    KeepsHistory,
+    Provider,
+    Temporal,
+)
+from interlock.memory.queries import Order, Query, SearchMode
+from interlock.memory.ranking import Found, bm25, ordered, rarity
+from interlock.memory.records import Draft, MemoryClass, Provenance, Record
+from interlock.memory.registry import ALIASES, GROUP, Offer, ProviderRef, Registry
+from interlock.memory.results import (
+    CapabilitySet,
+    Change,
+    Consolidated,
+    ConsolidationPlan,
+    ConsolidationResult,
+    Contradiction,
+    Explanation,
+    Forgotten,
+    Guarantees,
+    Health,
+    HistoryEntry,
+    Hit,
+    Ingested,
+    IngestRequest,
+    IngestResult,
+    IngestStatus,
+    NearMiss,
+    ProviderInfo,
+    RetrieveResult,
+    Signal,
+)
+from interlock.memory.rows import Filter, Rows, Shelf, searchable
+from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.words import terms, words
+
+__all__ = [
+    "ALIASES",
+    "CAPABILITIES",
+    "DIMENSIONS",
+    "GROUP",
+    "REQUIRED",
+    "BrokenCapability",
+    "CapabilitySet",
+    "Change",
+    "Consolidated",
+    "Consolidates",
+    "ConsolidationPlan",
+    "ConsolidationResult",
+    "Contradiction",
+    "DeadlineExceeded",
+    "Draft",
+    "Embedder",
+    "Explains",
+    "Explanation",
+    "Filter",
+    "Forgotten",
+    "Found",
+    "Guarantees",
+    "HashedEmbedder",
+    "Health",
+    "HistoryEntry",
+    "Hit",
+    "HooksTurns",
+    "IngestRequest",
+    "IngestResult",
+    "IngestStatus",
+    "Ingested",
+    "Ingests",
+    "InvalidConfig",
+    "InvalidInput",
+    "Keeper",
+    "KeepsHistory",
+    "Memory",
+    "MemoryClass",
+    "MemoryFault",
+    "NearMiss",
+    "Offer",
+    "Options",
+    "Order",
+    "Provenance",
+    "Provider",
+    "ProviderFailed",
+    "ProviderInfo",
+    "ProviderRef",
+    "ProviderUnavailable",
+    "Query",
+    "Record",
+    "RecordConflict",
+    "RecordNotFound",
+    "Registry",
+    "RetrieveResult",
+    "Rows",
+    "Scope",
+    "ScopeDenied",
+    "SearchMode",
+    "Shelf",
+    "Signal",
+    "Temporal",
+    "UnknownProvider",
+    "UnsupportedCapability",
+    "bm25",
+    "ordered",
+    "rarity",
+    "searchable",
+    "terms",
+    "words",
+]

@@ -1,0 +1,299 @@
+"""A provider over rows: what remembering, revising and forgetting mean, the same on every storage."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from interlock.kernel import Clock, IdSource
+from interlock.memory.embedding import Embedder, Vector, checked, given
+from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict, RecordNotFound
+from interlock.memory.finding import Search
+from interlock.memory.provider import Provider
+from interlock.memory.queries import Query
+from interlock.memory.records import Draft, MemoryClass, Record, stated
+from interlock.memory.results import (
+    Change,
+    Forgotten,
+    Health,
+    HistoryEntry,
+    Ingested,
+    IngestRequest,
+    IngestResult,
+    IngestStatus,
+    RetrieveResult,
+)
+from interlock.memory.rows import Rows, Shelf, searchable
+from interlock.memory.scope import Scope
+
+ONCE: Final = frozenset({MemoryClass.SEMANTIC, MemoryClass.PROCEDURAL})
+"""What is one record however often it is said."""
+
+_PRUNED: Final = 500
+"""Records that one transaction removes."""
+
+
+class Keeper(Provider):
+    """A provider whose storage is a `Shelf`. A subclass opens the shelf; all else is here."""
+
+    def __init__(self, shelf: Shelf, embedder: Embedder | None, *, clock: Clock, ids: IdSource) -> None:
+        self._shelf = shelf
+        self._embedder = embedder
+        self._clock = clock
+        self._ids = ids
+
+    async def close(self) -> None:
+        await self._shelf.close()
+
+    async def health(self) -> Health:
+        return await self._shelf.health()
+
+    # -- keeping
+
+    async def remember(self, scope: Scope, draft: Draft) -> Record:
+        (vector,) = await self._vectors([draft])
+        now = self._clock.now()
+        return await self._shelf.write(scope, lambda rows: self._keep(rows, scope, draft, vector, now)[1])
+
+    async def ingest(self, scope: Scope, request: IngestRequest) -> IngestResult:
+        vectors = await self._vectors(request.records)
+        now = self._clock.now()
+
+        def act(rows: Rows) -> list[Ingested]:
+            items = [
+                self._taken(rows, scope, draft, vector, now)
+                for draft, vector in zip(request.records, vectors, strict=True)
+            ]
+            if request.atomic and any(item.status is IngestStatus.REJECTED for item in items):
+                raise _Refused(items)
+            return items
+
+        try:
+            items = await self._shelf.write(scope, act)
+        except _Refused as refused:
+            why = "the batch is atomic, and another record was rejected"
+            left_out = Ingested(status=IngestStatus.REJECTED, code="memory_invalid_input", reason=why)
+            items = [item if item.status is IngestStatus.REJECTED else left_out for item in refused.items]
+        return IngestResult(items=tuple(items))
+
+    def _taken(self, rows: Rows, scope: Scope, draft: Draft, vector: Vector | None, now: datetime) -> Ingested:
+        try:
+            status, record = self._keep(rows, scope, draft, vector, now)
+        except MemoryFault as error:  # before anything of it was written
+            return Ingested(status=IngestStatus.REJECTED, code=error.code, reason=error.message)
+        return Ingested(status=status, record_id=record.record_id)
+
+    def _keep(
+        self, rows: Rows, scope: Scope, draft: Draft, vector: Vector | None, now: datetime
+    ) -> tuple[IngestStatus, Record]:
+        """Everything is checked before anything is written."""
+        where = draft.scope or scope
+        if (there := self._same(rows, where, draft, now)) is not None:
+            return IngestStatus.DUPLICATE, there
+        unseen = [each for each in draft.provenance.derived_from if rows.find_last(each) is None]
+        if unseen:
+            raise RecordNotFound(f"derived_from names {', '.join(unseen[:5])}, which is not in this scope")
+        if draft.record_id is not None:
+            return self._revise(rows, scope, draft, vector, now)
+        replaced = None if draft.supersedes is None else self._there(rows, draft.supersedes, now)
+        fields = dict(stated(draft))
+        if replaced is not None and draft.valid_from is None:
+            fields["valid_from"] = now
+        record = Record.of(
+            **fields,
+            record_id=self._ids.new("mem"),
+            scope=where,
+            revision=1,
+            observed_at=draft.observed_at or now,
+            recorded_at=now,
+            idempotency_key=draft.idempotency_key,
+        )
+        if replaced is not None:
+            supersede(rows, replaced, record, now)
+        rows.add(entry_of(record, Change.REMEMBERED), vector)
+        return IngestStatus.ACCEPTED, record
+
+    def _same(self, rows: Rows, where: Scope, draft: Draft, now: datetime) -> Record | None:
+        """The record that this draft has already become. Raises RecordConflict."""
+        if draft.idempotency_key is not None:
+            there = rows.find_key(where, draft.idempotency_key)
+            if there is None:
+                return None
+            first = rows.list_history(there.record_id)[0]
+            if first.digest != draft.digest:
+                raise RecordConflict(
+                    "this idempotency key was used for something else", details={"record_id": there.record_id}
+                )
+            return there
+        if draft.record_id is None and draft.supersedes is None and draft.memory_class in ONCE:
+            return rows.find_digest(where, draft.digest, now=now)
+        return None
+
+    def _revise(
+        self, rows: Rows, scope: Scope, draft: Draft, vector: Vector | None, now: datetime
+    ) -> tuple[IngestStatus, Record]:
+        assert draft.record_id is not None
+        last = self._there(rows, draft.record_id, now)
+        if draft.if_revision not in (None, last.revision):
+            message = f"the record is at revision {last.revision} by now, and {draft.if_revision} was expected"
+            raise RecordConflict(message, details={"record_id": last.record_id, "revision": last.revision})
+        if draft.scope not in (None, last.scope):
+            raise InvalidInput("a record stays in the scope that it was remembered in")
+        if stated(last) == stated(draft) and draft.observed_at in (None, last.observed_at):
+            return IngestStatus.DUPLICATE, last
+        record = last.changed(
+            **stated(draft),
+            revision=last.revision + 1,
+            observed_at=draft.observed_at or last.observed_at,
+            recorded_at=now,
+            superseded_by=None,
+            change_id=None,
+        )
+        rows.end(last.record_id, last.revision, at=now, by=None)
+        rows.add(entry_of(record, Change.REVISED), vector)
+        return IngestStatus.ACCEPTED, record
+
+    def _there(self, rows: Rows, record_id: str, now: datetime) -> Record:
+        """A record that can be changed. Raises RecordNotFound, RecordConflict."""
+        last = _seen(rows, record_id, now)
+        if last.superseded_at is not None:
+            message = f"{record_id} is no longer current: {last.superseded_by or 'a consolidation'} took its place"
+            raise RecordConflict(message, details={"record_id": record_id, "superseded_by": last.superseded_by})
+        return last
+
+    async def _vectors(self, drafts: Sequence[Draft]) -> list[Vector | None]:
+        """Each draft's own, or the embedder's. Raises InvalidInput."""
+        embedder = self._embedder
+        if embedder is None:
+            if any(draft.embedding is not None for draft in drafts):
+                raise InvalidInput("this memory was opened without embeddings, and takes none")
+            return [None for _ in drafts]
+        texts = [searchable(draft) for draft in drafts if draft.embedding is None]
+        made = iter(checked(await embedder.embed(texts), embedder, len(texts)) if texts else ())
+        return [next(made) if draft.embedding is None else given(draft.embedding, embedder) for draft in drafts]
+
+    # -- finding
+
+    async def get(self, scope: Scope, record_id: str) -> Record:
+        now = self._clock.now()
+        return await self._shelf.read(scope, lambda rows: _seen(rows, record_id, now))
+
+    async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
+        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder)
+        found = await self._shelf.read(scope, lambda rows: rows.fetch_seen(search.seen, [record_id]).get(record_id))
+        if found is None:
+            raise RecordNotFound(f"there was no record {record_id} then, in this scope")
+        return found
+
+    async def history(self, scope: Scope, record_id: str) -> tuple[HistoryEntry, ...]:
+        entries = await self._shelf.read(scope, lambda rows: rows.list_history(record_id))
+        if not entries:
+            raise RecordNotFound(f"there is no record {record_id[:100]} in this scope, and never was")
+        return tuple(entries)
+
+    async def retrieve(self, scope: Scope, query: Query) -> RetrieveResult:
+        return await self._search(scope, query, near_misses=0)
+
+    async def explain_retrieval(self, scope: Scope, query: Query) -> RetrieveResult:
+        return await self._search(scope, query, near_misses=10)
+
+    async def _search(self, scope: Scope, query: Query, *, near_misses: int) -> RetrieveResult:
+        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder)
+        vector = await search.vector()
+        return await self._shelf.read(scope, lambda rows: search.carry_out(rows, vector, near_misses=near_misses))
+
+    # -- forgetting
+
+    async def forget(self, scope: Scope, record_id: str) -> Forgotten:
+        now = self._clock.now()
+        return await self._shelf.write(scope, lambda rows: forget(rows, record_id, now))
+
+    async def prune(self, scope: Scope) -> int:
+        now, removed = self._clock.now(), 0
+
+        def act(rows: Rows) -> int:
+            gone = [_tomb(rows, each, Change.EXPIRED, now) for each in rows.list_expired(now=now, limit=_PRUNED)]
+            rows.erase(gone)
+            return len(gone)
+
+        while (count := await self._shelf.write(scope, act)) > 0:
+            removed += count
+        return removed
+
+
+def forget(rows: Rows, record_id: str, now: datetime) -> Forgotten:
+    """Remove a record and all that was made of it; what they had taken the place of is the last word again."""
+    if rows.find_last(record_id) is None:
+        return Forgotten(record_ids=())
+    gone, front = [record_id], [record_id]
+    while front := [each for each in rows.list_derived(front) if each not in gone]:
+        gone += front
+    restored = [record for record in rows.list_replaced(gone) if record.record_id not in gone]
+    for record in restored:
+        restore(rows, record, now)
+    revisions = rows.erase([_tomb(rows, each, Change.FORGOTTEN, now) for each in gone])
+    return Forgotten(
+        record_ids=tuple(gone),
+        derived_ids=tuple(gone[1:]),
+        restored_ids=tuple(record.record_id for record in restored),
+        revisions=revisions,
+        traces=rows.count_traces(gone),
+    )
+
+
+def supersede(rows: Rows, old: Record, new: Record, now: datetime) -> None:
+    """The old record is no longer so since the new one is: its validity ends, and where it had none before, it ends itself."""
+    began = new.valid_from
+    if began is None or (old.valid_from is not None and began <= old.valid_from):
+        rows.end(old.record_id, old.revision, at=now, by=new.record_id)
+        return
+    ended = began if old.valid_to is None else min(began, old.valid_to)
+    rows.end(old.record_id, old.revision, at=now, by=None)
+    revision = old.changed(valid_to=ended, revision=old.revision + 1, recorded_at=now, superseded_by=new.record_id)
+    rows.add(entry_of(revision, Change.SUPERSEDED), None)
+
+
+def restore(rows: Rows, record: Record, now: datetime) -> None:
+    """A record says again what it said before something took its place."""
+    before = record
+    if record.is_current:  # only its validity was ended, by the revision that is its last
+        history = rows.list_history(record.record_id)
+        before = next(each.record for each in reversed(history[:-1]) if each.record is not None)
+        rows.end(record.record_id, record.revision, at=now, by=None)
+    fields = {"revision": record.revision + 1, "recorded_at": now, "superseded_at": None, "superseded_by": None}
+    rows.add(entry_of(before.changed(**fields), Change.RESTORED), None)
+
+
+def entry_of(record: Record, change: Change) -> HistoryEntry:
+    """A revision as history keeps it."""
+    return HistoryEntry(
+        record_id=record.record_id,
+        revision=record.revision,
+        change=change,
+        at=record.recorded_at,
+        digest=record.digest,
+        record=record,
+        change_id=record.change_id,
+    )
+
+
+class _Refused(Exception):
+    """An atomic batch with a record that was rejected."""
+
+    def __init__(self, items: list[Ingested]) -> None:
+        super().__init__()
+        self.items = items
+
+
+def _seen(rows: Rows, record_id: str, now: datetime) -> Record:
+    last = rows.find_last(record_id)
+    if last is None or (last.expires_at is not None and last.expires_at <= now):
+        known = rows.is_known()
+        where = "in this scope" if known else "in this scope, in which nothing was ever kept"
+        raise RecordNotFound(f"there is no record {record_id[:100]} {where}", details={"scope_known": known})
+    return last
+
+
+def _tomb(rows: Rows, record_id: str, change: Change, now: datetime) -> HistoryEntry:
+    last = rows.find_last(record_id)
+    assert last is not None
+    return HistoryEntry(record_id=record_id, revision=last.revision + 1, change=change, at=now, digest=last.digest)

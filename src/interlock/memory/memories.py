@@ -1,0 +1,322 @@
+"""A memory that is open: one provider, one scope, and what comes out of it checked."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, Final, Self, TypeVar
+
+from interlock.kernel import Clock, InterlockError, SystemClock, Uuid7Ids, is_interruption
+from interlock.memory import options as choices
+from interlock.memory.errors import (
+    BrokenCapability,
+    DeadlineExceeded,
+    InvalidInput,
+    MemoryFault,
+    ProviderFailed,
+    UnsupportedCapability,
+)
+from interlock.memory.options import Options
+from interlock.memory.provider import CAPABILITIES, Consolidates, Explains, Ingests, KeepsHistory, Provider, Temporal
+from interlock.memory.queries import Query
+from interlock.memory.records import Draft, Record
+from interlock.memory.registry import ProviderRef, Registry, validated
+from interlock.memory.results import (
+    CapabilitySet,
+    ConsolidationPlan,
+    ConsolidationResult,
+    Forgotten,
+    Health,
+    HistoryEntry,
+    IngestRequest,
+    IngestResult,
+    ProviderInfo,
+    RetrieveResult,
+)
+from interlock.memory.scope import Scope
+
+T = TypeVar("T")
+_OPEN: Final = Options()
+
+
+class Memory:
+    """One provider, opened for one scope. What it is given is checked before the provider sees it, and what the provider
+    answers before the caller does: a record of another scope never comes out.
+
+        async with Memory.open("sqlite", {"path": "notes.db"}, scope=Scope(tenant="acme", user="ana")) as mem:
+            await mem.remember("Ana prefers short answers", kind="preference")
+            found = await mem.retrieve("what does Ana prefer?")
+
+    Its operations raise MemoryFault: InvalidInput for what no provider could take, ScopeDenied, UnsupportedCapability for
+    what is not offered, BrokenCapability for what is offered and does not work, DeadlineExceeded after `Options.timeout` seconds,
+    ProviderUnavailable, and ProviderFailed for what the contract does not know.
+    """
+
+    def __init__(
+        self,
+        provider: Provider,
+        scope: Scope,
+        *,
+        call: Options = _OPEN,
+        state: Options = _OPEN,
+        given: Options = _OPEN,
+        clock: Clock | None = None,
+    ) -> None:
+        """A memory on a provider that is open, and stays so. The options by where they come from, as Options orders them:
+        `call` is what `using` says, `state` what an agent brings along, `given` what goes with the reference."""
+        self.scope = scope
+        self._provider = provider
+        self._call = call
+        self._state = state
+        self._given = given
+        self._clock = clock or SystemClock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        provider: str | ProviderRef,
+        config: Mapping[str, Any] | None = None,
+        *,
+        scope: Scope,
+        state: Options = _OPEN,
+        clock: Clock | None = None,
+        registry: Registry | None = None,
+    ) -> AsyncGenerator[Self]:
+        """A memory, with its provider opened and closed. Raises UnknownProvider, InvalidConfig, ProviderUnavailable."""
+        reference = ProviderRef(name=provider, config=config or {}) if isinstance(provider, str) else provider
+        if config and reference.config != config:
+            raise InvalidInput("a configuration goes with the name of a provider; a reference has its own")
+        clock = clock or SystemClock()
+        kind = (registry or Registry()).fetch(reference.name)
+        opening = partial(kind.open, validated(kind, reference.config), clock=clock, ids=Uuid7Ids(clock))
+        timeout = choices.resolve(state, reference.options, kind.defaults).timeout
+        opened = await _carried(kind.name, "open", timeout, opening)
+        try:
+            yield cls(opened, scope, state=state, given=reference.options, clock=clock)
+        finally:
+            import anyio
+
+            with anyio.CancelScope(shield=True), suppress(MemoryFault):
+                await _carried(kind.name, "close", timeout, opened.close)
+
+    def narrowed(self, *, user: str | None = None, agent: str | None = None, session: str | None = None) -> Self:
+        """The same memory, for less. Raises ScopeDenied."""
+        return self._view(self.scope.narrowed(user=user, agent=agent, session=session), self._call)
+
+    def using(self, **options: Any) -> Self:
+        """The same memory with these Options for each call, whatever a query says: `mem.using(timeout=2)`. Raises
+        InvalidInput."""
+        return self._view(self.scope, Options.of(**options).over(self._call))
+
+    def _view(self, scope: Scope, call: Options) -> Self:
+        return type(self)(self._provider, scope, call=call, state=self._state, given=self._given, clock=self._clock)
+
+    # -- what every provider does
+
+    async def remember(self, what: "str | Draft", **fields: Any) -> Record:
+        """Keep a text, with the other fields of a Draft; or a Draft. Raises RecordConflict, RecordNotFound."""
+        draft = self._drafted(what, fields)
+        scope = self._within(draft)
+        record = await self._ask("remember", lambda it: it.remember(scope, draft), Record)
+        return self._ours(record, "remember")
+
+    async def get(self, record_id: str) -> Record:
+        """The last revision of a record. Raises RecordNotFound."""
+        scope = self.scope
+        record = await self._ask("get", lambda it: it.get(scope, record_id), Record)
+        return self._ours(record, "get")
+
+    async def retrieve(self, query: "str | Query | None" = None, **fields: Any) -> RetrieveResult:
+        """What matches a text, with the other fields of a Query; or a Query. Without either, all there is, newest first."""
+        return await self._search("retrieve", query, fields)
+
+    async def forget(self, record_id: str) -> Forgotten:
+        """Remove a record, its history, and what was derived from it. One that is not there is no error."""
+        scope = self.scope
+        return await self._ask("forget", lambda it: it.forget(scope, record_id), Forgotten)
+
+    async def prune(self) -> int:
+        """Remove what has expired in this scope; how many records that were."""
+        scope = self.scope
+        return await self._ask("prune", lambda it: it.prune(scope), int)
+
+    def info(self) -> ProviderInfo:
+        """Who the provider is, and what it offers."""
+        return self._provider.info()
+
+    def capabilities(self) -> CapabilitySet:
+        """What the provider can do."""
+        return self._provider.capabilities()
+
+    async def health(self) -> Health:
+        """How the provider is: also when it fails to say, it is said."""
+        began = self._clock.monotonic()
+        try:
+            health = await self._ask("health", lambda it: it.health(), Health)
+        except MemoryFault as error:
+            return Health(ok=False, detail=error.message)
+        return health.changed(latency_ms=(self._clock.monotonic() - began) * 1_000)
+
+    # -- what some do
+
+    async def ingest(self, records: "IngestRequest | Sequence[Draft]", *, atomic: bool = False) -> IngestResult:
+        """Keep many at once; what became of each is told in their order. Raises UnsupportedCapability."""
+        request = (
+            records if isinstance(records, IngestRequest) else IngestRequest.of(records=tuple(records), atomic=atomic)
+        )
+        for draft in request.records:
+            self._within(draft)
+        scope = self.scope
+        result = await self._may("ingest", Ingests, lambda it: it.ingest(scope, request), IngestResult)
+        if len(result.items) != len(request.records):
+            raise self._broken("ingest", f"{len(result.items)} answers to {len(request.records)} records")
+        return result
+
+    async def explain(self, query: "str | Query | None" = None, **fields: Any) -> RetrieveResult:
+        """What `retrieve` answers, with the near misses. Raises UnsupportedCapability."""
+        return await self._search("explain_retrieval", query, fields)
+
+    async def history(self, record_id: str) -> tuple[HistoryEntry, ...]:
+        """All revisions of a record, oldest first. Raises RecordNotFound, UnsupportedCapability."""
+        scope = self.scope
+        kind: type[tuple[HistoryEntry, ...]] = tuple
+        entries = await self._may("history", KeepsHistory, lambda it: it.history(scope, record_id), kind)
+        for entry in entries:
+            if entry.record is not None:
+                self._ours(entry.record, "history")
+        return entries
+
+    async def plan_consolidation(
+        self,
+        policies: Sequence[str] = (),
+    ) -> ConsolidationPlan:
+        """What these policies (none: all of the provider's) would change; nothing is. Raises UnsupportedCapability."""
+        scope, names = self.scope, tuple(policies)
+        return await self._may(
+            "consolidate", Consolidates, lambda it: it.plan_consolidation(scope, names), ConsolidationPlan
+        )
+
+    async def apply_consolidation(
+        self,
+        plan: ConsolidationPlan,
+    ) -> ConsolidationResult:
+        """Change it, where nobody changed it since. Raises ScopeDenied for a plan of another scope."""
+        scope = self.scope.within(plan.scope)
+        return await self._may(
+            "consolidate", Consolidates, lambda it: it.apply_consolidation(scope, plan), ConsolidationResult
+        )
+
+    async def undo_consolidation(self, change_id: str) -> ConsolidationResult:
+        """Put back what a consolidation changed. Raises RecordNotFound for one that never was."""
+        scope = self.scope
+        return await self._may(
+            "consolidate",
+            Consolidates,
+            lambda it: it.undo_consolidation(scope, change_id),
+            ConsolidationResult,
+        )
+
+    # -- the parts
+
+    def _options(self, query: Options = _OPEN) -> Options:
+        return choices.resolve(self._call, query, self._state, self._given, self._provider.defaults)
+
+    def _drafted(self, what: str | Draft, fields: Mapping[str, Any]) -> Draft:
+        if isinstance(what, str):
+            return Draft.of(text=what, **fields)
+        if fields:
+            raise InvalidInput("a Draft has its own fields; change it with `draft.changed(…)`")
+        return what
+
+    def _within(self, draft: Draft) -> Scope:
+        try:
+            return self.scope if draft.scope is None else self.scope.within(draft.scope)
+        except MemoryFault as error:
+            error.at(self._provider.name, "remember")
+            raise
+
+    async def _search(self, operation: str, query: str | Query | None, fields: Mapping[str, Any]) -> RetrieveResult:
+        given = query if isinstance(query, Query) else Query.of(text=query)
+        asked = given.changed(**fields) if fields else given
+        modes = self._provider.guarantees.search_modes
+        asked = choices.filled(asked, self._options(choices.asked(asked)), modes)
+        if asked.mode is not None and asked.mode not in modes:
+            raise UnsupportedCapability(
+                f"{self._provider.name} does not search by {asked.mode}",
+                provider=self._provider.name,
+                operation=operation,
+            )
+        if (asked.as_of or asked.known_at) is not None:
+            self._gate("temporal", Temporal)
+        scope = self.scope
+        if operation == "retrieve":
+            result = await self._ask(operation, lambda it: it.retrieve(scope, asked), RetrieveResult)
+        else:
+            result = await self._may(operation, Explains, lambda it: it.explain_retrieval(scope, asked), RetrieveResult)
+        for record in result.records:
+            self._ours(record, operation)
+        if len(result.hits) > (asked.limit or 0):
+            raise self._broken(operation, f"{len(result.hits)} hits where {asked.limit} were asked for")
+        return result
+
+    def _ours(self, record: Record, operation: str) -> Record:
+        if not self.scope.covers(record.scope):
+            raise self._broken(operation, "a record of another scope, which is held back")
+        return record
+
+    def _gate(self, capability: str, kind: type) -> None:
+        """Raises UnsupportedCapability, BrokenCapability."""
+        has = self._provider.capabilities()
+        if has.supports(capability):
+            return
+        if capability in has.broken:
+            lacks = [name for name in vars(kind) if name[0] != "_" and not hasattr(self._provider, name)]
+            message = f"{has.provider} claims {capability}, and has no {', '.join(lacks)}"
+            raise BrokenCapability(message, provider=has.provider, operation=capability)
+        message = f"{has.provider} does not offer {capability}"
+        raise UnsupportedCapability(message, provider=has.provider, operation=capability)
+
+    async def _may(
+        self,
+        capability: str,
+        kind: type,
+        act: Callable[[Any], Awaitable[object]],
+        answer: type[T],
+    ) -> T:
+        self._gate(capability, kind)
+        assert CAPABILITIES[capability] is kind
+        return await self._ask(capability, act, answer)
+
+    async def _ask(self, operation: str, act: Callable[[Any], Awaitable[object]], answer: type[T]) -> T:
+        """What the provider answers, in time and of the right type."""
+        provider = self._provider
+        found = await _carried(provider.name, operation, self._options().timeout, lambda: act(provider))
+        if not isinstance(found, answer) or (answer is int and isinstance(found, bool)):
+            raise self._broken(operation, f"a {type(found).__name__} where a {answer.__name__} is due")
+        return found
+
+    def _broken(self, operation: str, what: str) -> BrokenCapability:
+        name = self._provider.name
+        return BrokenCapability(f"{name} answered to {operation} with {what}", provider=name, operation=operation)
+
+
+async def _carried(name: str, operation: str, seconds: float | None, act: Callable[[], Awaitable[T]]) -> T:
+    """What a provider does, in time; what it raises says where it happened."""
+    import anyio
+
+    try:
+        with anyio.fail_after(seconds):
+            return await act()
+    except TimeoutError as error:
+        message = f"{name} did not answer to {operation} within {seconds:g} seconds"
+        raise DeadlineExceeded(message, provider=name, operation=operation) from error
+    except MemoryFault as error:
+        error.at(name, operation)
+        raise
+    except InterlockError:
+        raise
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        message = f"{name} failed at {operation} with {type(error).__name__}"
+        raise ProviderFailed(message, provider=name, operation=operation) from error

@@ -1,0 +1,188 @@
+"""What a provider implements. All of it is async; a provider is opened once, bound to nothing, and told the scope each time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
+
+from interlock.kernel import Clock, IdSource
+from interlock.memory.errors import InvalidConfig
+from interlock.memory.options import Options
+from interlock.memory.queries import Query
+from interlock.memory.records import Draft, Record
+from interlock.memory.results import (
+    CapabilitySet,
+    ConsolidationPlan,
+    ConsolidationResult,
+    Forgotten,
+    Guarantees,
+    Health,
+    HistoryEntry,
+    IngestRequest,
+    IngestResult,
+    ProviderInfo,
+    RetrieveResult,
+)
+from interlock.memory.scope import Scope
+
+REQUIRED: Final = ("remember", "get", "retrieve", "forget", "prune")
+"""What every provider can do."""
+
+
+class Provider(ABC):
+    """A whole memory system: it keeps, finds and forgets. Third parties derive from it.
+
+    Capabilities beyond the required ones are protocols (`Ingests`, `Explains`, `Consolidates`, `KeepsHistory`, `Temporal`,
+    `HooksTurns`): what has the methods has the capability. What it raises besides the errors of this room is told as
+    ProviderFailed. It must see and change only what `scope` covers, and put into each answer the scope that it saw.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    description: ClassVar[str] = ""
+    defaults: ClassVar[Options] = Options()
+    """Its own choice of options, which everything else overrides."""
+    claims: ClassVar[frozenset[str]] = frozenset()
+    """Capabilities that it says it has. There is no need to: they are found."""
+    withheld: ClassVar[frozenset[str]] = frozenset()
+    """Capabilities that it has the methods for and does not offer."""
+
+    @classmethod
+    def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The configuration as it will be used: checked and filled in, with nothing opened. Raises InvalidConfig."""
+        if config:
+            raise InvalidConfig(f"{cls.name} takes no configuration, and got {', '.join(sorted(config))}")
+        return {}
+
+    @classmethod
+    @abstractmethod
+    async def open(cls, config: Mapping[str, Any], *, clock: Clock, ids: IdSource) -> Self:
+        """A provider with a configuration that `validate_config` gave. Raises InvalidConfig, ProviderUnavailable."""
+
+    async def close(self) -> None:  # noqa: B027 - most have something to let go of, and some nothing
+        """Let go of everything. It may be called twice."""
+
+    async def health(self) -> Health:
+        """Whether it works, as far as asking tells."""
+        return Health(ok=True)
+
+    @property
+    @abstractmethod
+    def guarantees(self) -> Guarantees:
+        """What it promises."""
+
+    def capabilities(self) -> CapabilitySet:
+        """What it can do. Found in what it implements; not to be overridden."""
+        there = frozenset(REQUIRED) | {name for name, has in CAPABILITIES.items() if isinstance(self, has)}
+        return CapabilitySet(
+            provider=self.name,
+            offered=there - self.withheld,
+            broken=self.claims - there,
+            guarantees=self.guarantees,
+        )
+
+    def child_services(self) -> Sequence[tuple[str, Callable[[], Any]]]:
+        """Long-running parts that whoever opened the provider has to run beside it: a name, and an async callable."""
+        return ()
+
+    @abstractmethod
+    async def remember(self, scope: Scope, draft: Draft) -> Record:
+        """Keep something in exactly this scope. Raises RecordConflict, RecordNotFound for what it revises or supersedes."""
+
+    @abstractmethod
+    async def get(self, scope: Scope, record_id: str) -> Record:
+        """A record by its id. Raises RecordNotFound."""
+
+    @abstractmethod
+    async def retrieve(self, scope: Scope, query: Query) -> RetrieveResult:
+        """What matches. The options are filled in. Raises InvalidInput for what it cannot search by."""
+
+    @abstractmethod
+    async def forget(self, scope: Scope, record_id: str) -> Forgotten:
+        """Remove a record, its history and what was derived from it. One that is not there is no error."""
+
+    @abstractmethod
+    async def prune(self, scope: Scope) -> int:
+        """Remove what has expired in this scope; how many records that were."""
+
+    def info(self) -> ProviderInfo:
+        """Who it is."""
+        return ProviderInfo(
+            name=self.name, version=self.version, description=self.description, capabilities=self.capabilities()
+        )
+
+
+@runtime_checkable
+class Ingests(Protocol):
+    """Keeps many at once."""
+
+    async def ingest(self, scope: Scope, request: IngestRequest) -> IngestResult:
+        """Keep a batch, and say what became of each."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Says how a result came about, near misses included."""
+
+    async def explain_retrieval(self, scope: Scope, query: Query) -> RetrieveResult:
+        """What `retrieve` answers, by one execution, with `Explanation.near_misses`."""
+        ...
+
+
+@runtime_checkable
+class Consolidates(Protocol):
+    """Makes less of what it keeps: by a plan, which can be looked at, applied and undone."""
+
+    async def plan_consolidation(self, scope: Scope, policies: Sequence[str]) -> ConsolidationPlan:
+        """What these policies would change. Raises InvalidInput for one that is not known."""
+        ...
+
+    async def apply_consolidation(self, scope: Scope, plan: ConsolidationPlan) -> ConsolidationResult:
+        """Change it, where nobody changed it since."""
+        ...
+
+    async def undo_consolidation(self, scope: Scope, change_id: str) -> ConsolidationResult:
+        """Put back what a consolidation changed, where nobody changed it since. Raises RecordNotFound."""
+        ...
+
+
+@runtime_checkable
+class KeepsHistory(Protocol):
+    """Keeps every revision."""
+
+    async def history(self, scope: Scope, record_id: str) -> tuple[HistoryEntry, ...]:
+        """All revisions of a record, oldest first. Raises RecordNotFound."""
+        ...
+
+
+@runtime_checkable
+class Temporal(Protocol):
+    """Answers `Query.as_of` and `Query.known_at`."""
+
+    async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
+        """The revision of a record that the query's `known_at` and `as_of` name. Raises RecordNotFound."""
+        ...
+
+
+@runtime_checkable
+class HooksTurns(Protocol):
+    """Has a way of its own to recall before a turn, and to learn after it. Without it `memory.Turns` does both."""
+
+    async def before_turn(self, scope: Scope, text: str) -> RetrieveResult:
+        """What helps with this."""
+        ...
+
+    async def after_turn(self, scope: Scope, request: IngestRequest) -> IngestResult:
+        """Learn from the turn what is new in it."""
+        ...
+
+
+CAPABILITIES: Final[Mapping[str, type]] = {
+    "ingest": Ingests,
+    "explain_retrieval": Explains,
+    "consolidate": Consolidates,
+    "history": KeepsHistory,
+    "temporal": Temporal,
+    "turn_hooks": HooksTurns,
+}
+"""The optional capabilities by name."""

@@ -1,0 +1,120 @@
+"""From what each signal found to one ranking, and the reason of each place in it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from interlock.memory.queries import Query, SearchMode
+from interlock.memory.records import Record
+from interlock.memory.results import Signal
+
+FUSION_K: Final = 60
+"""The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+
+BM25_K1: Final = 1.2
+BM25_B: Final = 0.75
+"""As most engines have them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one signal says of one record."""
+
+    record_id: str
+    score: float
+    terms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A record with its place's reason."""
+
+    record: Record
+    score: float
+    signals: tuple[Signal, ...]
+    terms: tuple[str, ...]
+
+
+def bm25(frequencies: Mapping[str, int], length: int, *, mean: float, rarity: Mapping[str, float]) -> float:
+    """The score of a text of so many words, in which the terms occur that often, among texts of that mean length."""
+    norm = BM25_K1 * (1 - BM25_B + BM25_B * (length / mean if mean else 1.0))
+    return math.fsum(
+        rarity[term] * count * (BM25_K1 + 1) / (count + norm) for term, count in frequencies.items() if count
+    )
+
+
+def rarity(total: int, holding: int) -> float:
+    """What a term counts that is in so many of all texts; more than 0 even if it is in each."""
+    return math.log(1 + (total - holding + 0.5) / (holding + 0.5))
+
+
+def ordered(found: Iterable[Found]) -> list[Found]:
+    """Best first; of equals the smaller id."""
+    return sorted(found, key=lambda each: (-each.score, each.record_id))
+
+
+def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[str, Record]) -> list[Ranked]:
+    """One ranking of the union of what the signals found. In the mode hybrid, or where age or importance counts, by reciprocal
+    rank fusion, as a share of the best that could be; else by the one signal's own score."""
+    weights = _weights(query)
+    lists = {name: list(each) for name, each in found.items() if name in weights}
+    lists |= {name: _own(name, records) for name in ("recency", "importance") if weights.get(name)}
+    fused = query.mode is SearchMode.HYBRID or len(lists) > 1
+    best = math.fsum(weights[name] for name in lists) / (FUSION_K + 1)
+    says: dict[str, list[Signal]] = {}
+    terms: dict[str, tuple[str, ...]] = {}
+    for name, hits in lists.items():
+        for rank, hit in enumerate(hits, start=1):
+            part = weights[name] / (FUSION_K + rank) / best if fused and best else hit.score
+            signal = Signal.model_construct(name=name, rank=rank, score=hit.score, contribution=part)
+            says.setdefault(hit.record_id, []).append(signal)
+            if hit.terms:
+                terms[hit.record_id] = hit.terms
+    ranked = [
+        Ranked(
+            record=records[record_id],
+            score=math.fsum(signal.contribution for signal in signals),
+            signals=tuple(signals),
+            terms=terms.get(record_id, ()),
+        )
+        for record_id, signals in says.items()
+    ]
+    return sorted(ranked, key=lambda each: (-each.score, each.record.record_id))
+
+
+def rule(query: Query) -> str:
+    """The fusion in words."""
+    weights = _weights(query)
+    if query.mode is SearchMode.HYBRID or len(weights) > 1:
+        parts = " + ".join(f"{weight:g}/({FUSION_K}+rank by {name})" for name, weight in weights.items())
+        return f"reciprocal rank fusion: {parts}, as a share of the best that could be"
+    return "BM25" if "text" in weights else "cosine"
+
+
+def tokens(text: str | None) -> int:
+    """About how many tokens a text has: one for each four characters that have begun."""
+    return -(-len(text or "") // 4)
+
+
+def _weights(query: Query) -> dict[str, float]:
+    """What each signal counts that takes part."""
+    given: dict[str, float] = dict((query.weights or {}).items())
+    modes = {
+        SearchMode.TEXT: ("text",),
+        SearchMode.SEMANTIC: ("semantic",),
+        SearchMode.HYBRID: ("text", "semantic") if query.text is not None else ("semantic",),
+    }
+    searched = {name: given.get(name, 1.0) for name in modes[query.mode or SearchMode.TEXT]}
+    return searched | {name: given[name] for name in ("recency", "importance") if given.get(name)}
+
+
+def _own(name: str, records: Mapping[str, Record]) -> list[Found]:
+    """What the records themselves say."""
+    return ordered(
+        Found(
+            record_id=record_id,
+            score=record.importance if name == "importance" else record.observed_at.timestamp(),
+        )
+        for record_id, record in records.items()
+    )

@@ -1,0 +1,111 @@
+"""The providers that are installed: ours and everyone's by the same entry points."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+from interlock.kernel import is_interruption
+from interlock.memory.errors import InvalidConfig, UnknownProvider
+from interlock.memory.options import Options
+from interlock.memory.provider import Provider
+
+GROUP: Final = "interlock.memory"
+"""The group of the entry points. The name of each is the name of its provider."""
+
+ALIASES: Final = {"basic": "memory", "postgresql": "postgres"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderRef:
+    """A provider by name, with its configuration and its options. Options given here count as its defaults."""
+
+    name: str
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A provider that is installed, or why it is not usable."""
+
+    name: str
+    aliases: tuple[str, ...]
+    distribution: str | None
+    provider: type[Provider] | None
+    problem: str | None = None
+
+
+class Registry:
+    """What is installed, by name. Each is loaded when it is first asked for; one that is broken hides no other, and of two
+    with one name neither is used."""
+
+    def __init__(self, entries: Iterable[EntryPoint] | None = None, *, aliases: Mapping[str, str] = ALIASES) -> None:
+        """`entries` replace what is installed."""
+        self._entries: dict[str, list[EntryPoint]] = {}
+        for entry in sorted(entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name):
+            self._entries.setdefault(entry.name, []).append(entry)
+        # A name that is installed is nobody's alias.
+        self._aliases = {alias: name for alias, name in aliases.items() if alias not in self._entries}
+        self._loaded: dict[str, Offer] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is installed, sorted. Nothing is loaded."""
+        return tuple(self._entries)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """All that is installed, loaded, with what is wrong with what is broken."""
+        return tuple(self._offer(name) for name in self._entries)
+
+    def fetch(self, name: str) -> type[Provider]:
+        """The provider of a name or an alias. Raises UnknownProvider."""
+        known = self._aliases.get(name, name)
+        if known not in self._entries:
+            there = ", ".join(self._entries) or "none"
+            raise UnknownProvider(f"there is no memory provider {name[:100]!r}; installed: {there}")
+        offer = self._offer(known)
+        if offer.provider is None:
+            raise UnknownProvider(
+                f"the memory provider {known!r} is installed and broken: {offer.problem}", provider=known
+            )
+        return offer.provider
+
+    def _offer(self, name: str) -> Offer:
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name, self._entries[name])
+        return self._loaded[name]
+
+    def _load(self, name: str, entries: list[EntryPoint]) -> Offer:
+        aliases = tuple(alias for alias, meant in self._aliases.items() if meant == name)
+        packages = ["an unknown package" if each.dist is None else each.dist.name for each in entries]
+        provider, problem = None, None
+        if len(entries) > 1:
+            problem = f"two packages offer it: {' and '.join(packages)}; neither is used"
+        else:
+            try:
+                provider, problem = _checked(name, entries[0].load())
+            except BaseException as error:  # whatever a package does when it is imported
+                if is_interruption(error):
+                    raise
+                problem = f"{type(error).__name__}: {error}"
+        return Offer(name=name, aliases=aliases, distribution=packages[0], provider=provider, problem=problem)
+
+
+def _checked(name: str, found: object) -> tuple[type[Provider] | None, str | None]:
+    if not (isinstance(found, type) and issubclass(found, Provider)):
+        return None, "what it names is no subclass of interlock.memory.Provider"
+    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+        return None, f"it does not implement {', '.join(missing)}"
+    if getattr(found, "name", None) != name:
+        return None, f"it calls itself {getattr(found, 'name', None)!r}"
+    return found, None
+
+
+def validated(provider: type[Provider], config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The configuration as the provider takes it. Raises InvalidConfig, which names the provider."""
+    try:
+        return provider.validate_config(config)
+    except InvalidConfig as error:
+        error.at(provider.name, "validate_config")
+        raise

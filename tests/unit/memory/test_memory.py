@@ -1,0 +1,243 @@
+"""What stands between a caller and a provider: checks on the way in, and on the way out."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+from typing import Any, ClassVar, Self, cast
+
+import anyio
+import pytest
+
+from interlock import memory
+from interlock.kernel import Clock, IdSource
+
+pytestmark = pytest.mark.anyio
+
+SCOPE = memory.Scope(tenant="acme", user="ana")
+OTHER = memory.Scope(tenant="other", user="ana")
+
+
+class Odd(memory.Provider):
+    """Answers whatever it is told to."""
+
+    name: ClassVar[str] = "odd"
+    claims: ClassVar[frozenset[str]] = frozenset({"ingest"})
+    answer: Any = None
+    asked: memory.Query | None = None
+
+    @classmethod
+    async def open(cls, config: Mapping[str, Any], *, clock: Clock, ids: IdSource) -> Self:
+        return cls()
+
+    @property
+    def guarantees(self) -> memory.Guarantees:
+        return memory.Guarantees(
+            durable=False,
+            atomic_batch=False,
+            read_your_writes=True,
+            search_modes=frozenset({memory.SearchMode.TEXT}),
+            isolation="client",
+        )
+
+    async def _say(self) -> Any:
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        if self.answer == "hang":
+            await anyio.sleep_forever()
+        return self.answer
+
+    async def remember(self, scope: memory.Scope, draft: memory.Draft) -> memory.Record:
+        return await self._say()
+
+    async def get(self, scope: memory.Scope, record_id: str) -> memory.Record:
+        return await self._say()
+
+    async def retrieve(self, scope: memory.Scope, query: memory.Query) -> memory.RetrieveResult:
+        self.asked = query
+        return await self._say()
+
+    async def forget(self, scope: memory.Scope, record_id: str) -> memory.Forgotten:
+        return await self._say()
+
+    async def prune(self, scope: memory.Scope) -> int:
+        return await self._say()
+
+    async def history(self, scope: memory.Scope, record_id: str) -> tuple[memory.HistoryEntry, ...]:
+        return await self._say()
+
+
+def record(scope: memory.Scope) -> memory.Record:
+    at = "2026-01-01T00:00:00Z"
+    told = {"record_id": "mem_" + "0" * 32, "scope": scope.to_json(), "revision": 1, "text": "x"}
+    return memory.Record.from_json({**told, "observed_at": at, "recorded_at": at})
+
+
+def result(provider: Odd, *records: memory.Record) -> memory.RetrieveResult:
+    return memory.RetrieveResult(
+        hits=tuple(memory.Hit(record=each, rank=rank) for rank, each in enumerate(records, 1)),
+        query=memory.Query(),
+        scope=SCOPE,
+        provider=provider.name,
+        explanation=memory.Explanation(mode=None),
+        scope_known=True,
+    )
+
+
+@pytest.mark.parametrize("answer", [None, "a record", {"record_id": "x"}, True])
+async def test_a_wrong_shape_is_the_provider_s_fault(answer: object):
+    odd = Odd()
+    odd.answer = answer
+    mem = memory.Memory(odd, SCOPE)
+    for act in (mem.remember("x"), mem.get("x"), mem.retrieve("x"), mem.forget("x"), mem.prune(), mem.history("x")):
+        with pytest.raises(memory.BrokenCapability) as raised:
+            await act
+        assert (raised.value.provider, raised.value.retryable) == ("odd", False)
+
+
+async def test_a_record_of_another_scope_never_comes_out():
+    odd = Odd()
+    mem = memory.Memory(odd, SCOPE)
+    odd.answer = record(OTHER)
+    for act in (mem.remember("x"), mem.get("x")):
+        with pytest.raises(memory.BrokenCapability, match="another scope"):
+            await act
+    odd.answer = result(odd, record(SCOPE), record(OTHER))
+    with pytest.raises(memory.BrokenCapability, match="another scope"):
+        await mem.retrieve("x")
+
+
+async def test_more_hits_than_were_asked_for_are_refused():
+    odd = Odd()
+    odd.answer = result(odd, record(SCOPE), record(SCOPE))
+    with pytest.raises(memory.BrokenCapability, match="2 hits where 1"):
+        await memory.Memory(odd, SCOPE).retrieve("x", limit=1)
+
+
+async def test_a_provider_that_hangs_is_left_at_the_deadline():
+    odd = Odd()
+    odd.answer = "hang"
+    with pytest.raises(memory.DeadlineExceeded) as raised:
+        await memory.Memory(odd, SCOPE).using(timeout=0.01).retrieve("x")
+    assert (raised.value.operation, raised.value.retryable) == ("retrieve", True)
+
+
+async def test_what_the_contract_does_not_know_is_told_without_its_text():
+    odd = Odd()
+    odd.answer = ZeroDivisionError("a secret")
+    with pytest.raises(memory.ProviderFailed) as raised:
+        await memory.Memory(odd, SCOPE).get("x")
+    assert "ZeroDivisionError" in raised.value.message
+    assert "a secret" not in str(raised.value.to_json())
+
+
+async def test_not_offered_and_offered_but_broken_are_two_things():
+    odd = Odd()
+    mem = memory.Memory(odd, SCOPE)
+    with pytest.raises(memory.BrokenCapability, match="claims ingest, and has no ingest"):
+        await mem.ingest([memory.Draft(text="x")])
+    with pytest.raises(memory.UnsupportedCapability, match="does not offer consolidate"):
+        await mem.plan_consolidation()
+    with pytest.raises(memory.UnsupportedCapability, match="does not search by semantic"):
+        await mem.retrieve("x", mode="semantic")
+    with pytest.raises(memory.UnsupportedCapability, match="temporal"):
+        await mem.retrieve("x", as_of="any")
+    has = mem.capabilities()
+    assert (has.supports("history"), has.supports("ingest"), has.broken) == (True, False, frozenset({"ingest"}))
+
+
+async def test_options_count_in_their_order():
+    odd = Odd()
+    mem = memory.Memory(odd, SCOPE, state=memory.Options(limit=3), given=memory.Options(limit=4, min_score=0.5))
+    odd.answer = result(odd)
+
+    async def limit(mem: memory.Memory, **fields: Any) -> int | None:
+        await mem.retrieve("x", **fields)
+        assert odd.asked is not None
+        assert odd.asked.min_score == 0.5
+        return odd.asked.limit
+
+    assert await limit(mem) == 3
+    assert await limit(mem, limit=2) == 2
+    assert await limit(mem.using(limit=1), limit=2) == 1
+    assert await limit(memory.Memory(odd, SCOPE, given=memory.Options(limit=4, min_score=0.5))) == 4
+
+
+async def test_a_draft_is_kept_within_the_scope_or_not_at_all():
+    async with memory.Memory.open("memory", scope=SCOPE) as mem:
+        session = SCOPE.narrowed(session="s1")
+        kept = await mem.remember("x", scope=session)
+        assert kept.scope == session
+        for scope in (OTHER, memory.Scope(tenant="acme")):
+            with pytest.raises(memory.ScopeDenied):
+                await mem.remember("x", scope=scope)
+            with pytest.raises(memory.ScopeDenied):
+                await mem.ingest([memory.Draft(text="x", scope=scope)])
+        with pytest.raises(memory.ScopeDenied):
+            mem.narrowed(user="bob")
+        narrow = mem.narrowed(session="s2")
+        with pytest.raises(memory.RecordNotFound):
+            await narrow.get(kept.record_id)
+        assert not (await narrow.retrieve()).hits
+
+
+class _Entry:
+    """An entry point without a package."""
+
+    dist = None
+
+    def __init__(self, name: str, thing: object) -> None:
+        self.name, self._thing = name, thing
+
+    def load(self) -> object:
+        if isinstance(self._thing, Exception):
+            raise self._thing
+        return self._thing
+
+
+def registry(*entries: _Entry) -> memory.Registry:
+    return memory.Registry(cast("Sequence[EntryPoint]", entries))
+
+
+def test_one_broken_entry_hides_no_other():
+    there = registry(
+        _Entry("odd", Odd),
+        _Entry("raises", ImportError("no module named x")),
+        _Entry("strange", object()),
+        _Entry("another", Odd),
+        _Entry("twice", Odd),
+        _Entry("twice", Odd),
+    )
+    assert there.fetch("odd") is Odd
+    problems = {offer.name: offer.problem for offer in there.offers()}
+    assert problems["odd"] is None
+    assert "no module named x" in str(problems["raises"])
+    assert "no subclass" in str(problems["strange"])
+    assert "calls itself 'odd'" in str(problems["another"])
+    assert "two packages" in str(problems["twice"])
+    for name in ("raises", "strange", "another", "twice", "missing"):
+        with pytest.raises(memory.UnknownProvider):
+            there.fetch(name)
+
+
+def test_an_alias_never_hides_a_name():
+    class Basic(Odd):
+        name: ClassVar[str] = "basic"
+
+    assert registry(_Entry("basic", Basic), _Entry("memory", Odd)).fetch("basic") is Basic
+
+
+def test_ours_is_installed_by_the_same_entry_points():
+    (entry,) = [each for each in _installed() if each.name == "memory"]
+    assert memory.Registry().fetch("basic") is entry.load()
+
+
+def _installed() -> Sequence[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=memory.GROUP))
+
+
+async def test_a_configuration_that_is_refused_names_the_provider():
+    with pytest.raises(memory.InvalidConfig, match="takes no configuration") as raised:
+        async with memory.Memory.open("memory", {"path": "x"}, scope=SCOPE):
+            pass
+    assert raised.value.provider == "memory"
