@@ -94,7 +94,7 @@ async def test_every_mutable_column_follows_the_change(
     )
     fixed = {
         "run_id", "tenant_id", "kind", "origin", "parent_run_id", "capability", "connector_id", "actor", "environment",
-        "trace_id", "idempotency_key", "created_at",
+        "trace_id", "idempotency_key", "created_at", "traceparent",
     }  # fmt: skip
     for field in fields(runs.Run):
         same = getattr(change.before, field.name) == getattr(change.after, field.name)

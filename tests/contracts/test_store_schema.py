@@ -196,6 +196,7 @@ WITHOUT_QUEUE = {
 }
 
 FIRST_SCHEMA = (
+    "ALTER TABLE runs DROP COLUMN traceparent",
     "DROP TABLE tokens",
     "DROP TABLE polled_items",
     "DROP TABLE polls",

@@ -54,6 +54,7 @@ from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent
 from interlock.app.tokens import Tokens
 from interlock.app.upkeep import Check, Health, examine, migrate
+from interlock.app.watching import start_telemetry
 
 __all__ = [
     "FILE_NAME",
@@ -122,5 +123,6 @@ __all__ = [
     "read_catalog",
     "read_file",
     "show_store",
+    "start_telemetry",
     "trusts",
 ]

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
-from interlock.adapters import blobs, handlers, keys, sql
+from interlock.adapters import blobs, handlers, keys, sql, telemetry
 from interlock.app import provided, reporting, roots, timed, workshop
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
@@ -201,6 +201,7 @@ def _wire(
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
+        tracing=telemetry.find_tracing(),
     )
 
 

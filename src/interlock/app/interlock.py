@@ -24,7 +24,7 @@ from interlock.app.settings import Settings, SettingsFile
 from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent, Teller
 from interlock.app.tokens import Tokens
-from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Uuid7Ids
+from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Tracing, Uuid7Ids
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -317,6 +317,11 @@ class Interlock:
     def pressure(self) -> Mapping[str, float]:
         """How strained this process finds the installation: the readings that policy judges by, over all tenants."""
         return self._parts.wiring.pressure.readings()
+
+    @property
+    def tracing(self) -> Tracing:
+        """Where spans go."""
+        return self._parts.wiring.tracing
 
     @property
     def intake(self) -> "triggers.webhooks.Intake":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from interlock import connections, dispatch, runs, subscriptions
 from interlock.adapters import keys, sql
+from interlock.kernel import UNTRACED, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,23 @@ def outgoing(
     records, clock, ids = sql.SubscriptionRecords(), wiring.clock, wiring.ids
     feed = subscriptions.Feed(store, records, clock=clock, ids=ids)
     sealed = subscriptions.Keys(ring, ring.random_bytes)
-    courier = subscriptions.Courier(store, records, feed, sealed, errands, queue, clock=clock, ids=ids)
+
+    def led_to(tx: Tx, event: subscriptions.Event) -> str | None:
+        run = wiring.ledger.find_run(tx, event.tenant_id, str(event.data.get("run_id")))
+        return None if run is None else run.traceparent
+
+    tracing = wiring.tracing
+    courier = subscriptions.Courier(
+        store,
+        records,
+        feed,
+        sealed,
+        errands,
+        queue,
+        clock=clock,
+        ids=ids,
+        tracing=tracing,
+        led_to=None if tracing is UNTRACED else led_to,
+    )
     desk = subscriptions.Subscriptions(store, records, sealed, courier, clock=clock, ids=ids)
     return Outgoing(records=records, feed=feed, courier=courier, desk=desk)

@@ -98,9 +98,10 @@ class Desk:
     @asynccontextmanager
     async def open_there(self) -> AsyncGenerator["client.Remote"]:
         """The server that was named. Raises ServerTokenMissing, ConfigurationError, Usage."""
-        from interlock import client
+        from interlock import app, client
         from interlock.cli.errors import Usage
 
+        app.start_telemetry()
         given = {"--tenant": self.options.tenant, "--actor": self.options.actor, "--store": self.options.store}
         for option, said in given.items():
             if said is not None:
@@ -122,6 +123,7 @@ class Desk:
         from interlock import app
 
         settings, file = self._load()
+        app.start_telemetry()
         self.acts = self.acts or acting
         async with app.Interlock.open(
             settings=self.kept(settings),

@@ -46,7 +46,7 @@ from interlock.dispatch.model import (
     lane_of,
 )
 from interlock.dispatch.pausing import Pausing
-from interlock.dispatch.queue import Job, Queue
+from interlock.dispatch.queue import Job, Queue, messaging
 from interlock.dispatch.records import Records
 from interlock.dispatch.sweeping import QUEUE_AGE, Sweeping
 from interlock.dispatch.worker import AT_ONCE, Executor, Worker
@@ -102,4 +102,5 @@ __all__ = [
     "compare",
     "handler",
     "lane_of",
+    "messaging",
 ]

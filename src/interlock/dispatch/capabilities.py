@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from interlock import budgets, catalog, policy, runs
-from interlock.dispatch.claiming import Claim, Claiming
+from interlock.dispatch.claiming import Claim, Claiming, processing
 from interlock.dispatch.docket import Docket, Following
 from interlock.dispatch.model import CAPABILITY_LANE
 from interlock.dispatch.queue import Job
@@ -39,7 +39,7 @@ class CapabilityExecutor:
         claim = await self._claiming.claim(job)
         if claim is None:
             return
-        with self._wiring.ownership.working(claim.run.run_id):
+        with self._wiring.ownership.working(claim.run.run_id), processing(self._wiring.tracing, claim):
             try:
                 await self._carry_out(claim)
             except (runs.StaleRun, runs.OwnershipLapsed) as error:

@@ -1,5 +1,6 @@
 """What a job comes to when a worker gets it: work to begin, or nothing to do."""
 
+from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
 from interlock import runs
@@ -7,9 +8,9 @@ from interlock.dispatch import sequel
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.model import Due, Standing
 from interlock.dispatch.pausing import Pause, find_pause
-from interlock.dispatch.queue import Job
+from interlock.dispatch.queue import Job, messaging
 from interlock.dispatch.records import Records
-from interlock.kernel import Retry, Tx
+from interlock.kernel import Retry, Span, Tracing, Tx
 
 READY: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED})
 """States of a run in which its next attempt may begin."""
@@ -20,6 +21,18 @@ class Claim(NamedTuple):
 
     due: Due
     run: runs.Run
+
+
+def processing(tracing: Tracing, claim: Claim) -> AbstractContextManager[Span]:
+    """The span of an attempt at claimed work, in the trace of what submitted it."""
+    due, run = claim
+    facts = {
+        **messaging("process", due.lane, run.run_id),
+        "interlock.tenant.id": run.tenant_id,
+        "interlock.attempt.number": run.attempt_count + 1,
+        "interlock.hand_over.number": due.number,
+    }
+    return tracing.span(f"process {due.lane}", role="consumer", parent=run.traceparent, facts=facts)
 
 
 class Claiming:

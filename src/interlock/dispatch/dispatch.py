@@ -7,6 +7,7 @@ from typing import Final
 from interlock import runs
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.model import CAPABILITY_LANE, Priority, RetryPolicy, Work
+from interlock.dispatch.queue import messaging
 from interlock.kernel import Caller, Tx
 
 POLLS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
@@ -65,7 +66,9 @@ class Dispatch:
             trace_id=work.trace_id,
             deadline_at=work.deadline_at,
         )
-        admitted, run = self._tasks.admit_in(tx, caller, task)
+        with self._wiring.tracing.span(f"send {work.lane}", role="producer") as span:
+            admitted, run = self._tasks.admit_in(tx, caller, task)
+            span.note({**messaging("send", work.lane, run.run_id), "interlock.run.state": run.state.value})
         if admitted.fresh and run.state is runs.State.QUEUED:
             self._docket.enter(
                 tx,

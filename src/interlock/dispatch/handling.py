@@ -2,17 +2,17 @@
 
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import anyio
 import anyio.to_thread
 
 from interlock import runs
 from interlock.dispatch import sequel
-from interlock.dispatch.claiming import Claiming
+from interlock.dispatch.claiming import Claiming, processing
 from interlock.dispatch.context import BlockingContext, Context
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HandlerOutputInvalid, HandlerRaised, HandlerTimedOut, WorkerStopped
@@ -88,12 +88,15 @@ class HandlerExecutor:
         due, run = claimed
         handler = self._handlers.find(run.capability.partition(".")[2])
         assert handler is not None
-        with self._wiring.ownership.working(run.run_id):
+        with self._wiring.ownership.working(run.run_id), processing(self._wiring.tracing, claimed) as span:
             try:
                 working = await self._tasks.begin(run)
             except runs.StaleRun:
                 return  # another worker, or a person, was first
             await self._carry_out(handler, due, working)
+            span.note({"interlock.run.state": working.journal.run.state.value})
+            if (error := working.journal.run.error) is not None:
+                span.fail(str(cast("Mapping[str, JSON]", error)["code"]))
 
     async def _carry_out(self, handler: Handler, due: Due, working: runs.Working) -> None:
         context = Context(working, self._doors, self._wiring.ownership)

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
-from interlock.kernel import Tx
+from interlock.kernel import Fact, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +22,17 @@ class Job:
     number: int
     due_at: datetime
     rank: int
+
+
+def messaging(operation: Literal["send", "process"], lane: str, work_id: str) -> dict[str, Fact]:
+    """What a trace tells of a job, by OpenTelemetry's semantic conventions for messaging."""
+    return {
+        "messaging.system": "interlock",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": lane,
+        "messaging.message.id": work_id,
+    }
 
 
 class Queue(Protocol):

@@ -35,6 +35,7 @@ from interlock.kernel.progress import PROGRESS
 from interlock.kernel.redaction import MIN_SECRET_LENGTH, REDACTED, Redactor
 from interlock.kernel.secret import Secret
 from interlock.kernel.store import Store, Tx
+from interlock.kernel.tracing import UNTRACED, Fact, Role, Span, Tracing
 from interlock.kernel.version import VERSION
 from interlock.kernel.yamltext import parse_yaml, yaml_scalar
 
@@ -46,6 +47,7 @@ __all__ = [
     "PREFIXES",
     "PROGRESS",
     "REDACTED",
+    "UNTRACED",
     "VERSION",
     "Backoff",
     "Caller",
@@ -53,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionError_",
+    "Fact",
     "Fault",
     "Forked",
     "IdSource",
@@ -67,10 +70,13 @@ __all__ = [
     "Redactor",
     "RequestError",
     "Retry",
+    "Role",
     "Secret",
+    "Span",
     "Store",
     "StoreError",
     "SystemClock",
+    "Tracing",
     "Tx",
     "UnknownOutcome",
     "Uuid7Ids",

@@ -24,6 +24,6 @@ class Store(Protocol):
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         """Run `fn` in a transaction and return after the commit. Raises StoreError, or what `fn` raised (then nothing
-        was written). A cancelled caller does not know the outcome. What is `urgent` waits for what is under way at most, and
-        not for what waits: a beat that comes too late counts as none."""
+        was written). A cancelled caller does not know the outcome. `fn` sees the context variables of its caller. What is
+        `urgent` waits for what is under way at most, and not for what waits: a beat that comes too late counts as none."""
         ...

@@ -130,9 +130,13 @@ def _lease(
     lasting = at + timedelta(seconds=call.operation.timeout_seconds) + LEASE_MARGIN
     if call.resolved is None or (lease is not None and lease.expires_at >= lasting):
         return lease
-    return wiring.connections.lease(
-        call.resolved, scopes=frozenset(call.operation.scopes), hosts=frozenset({call.host}), run_id=run_id
-    )
+    facts = {"interlock.connection.id": call.connection_id}
+    with wiring.tracing.span("lease", facts=facts) as span:
+        made = wiring.connections.lease(
+            call.resolved, scopes=frozenset(call.operation.scopes), hosts=frozenset({call.host}), run_id=run_id
+        )
+        span.note({"interlock.lease.id": made.lease_id})
+        return made
 
 
 def _open(call: Call, facts: sdk.Facts) -> Opening | None:

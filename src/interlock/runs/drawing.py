@@ -83,6 +83,7 @@ def accepted(
         updated_at=at,
         finished_at=None,
         deadline_at=deadline_at,
+        traceparent=request.traceparent,
     )
 
 

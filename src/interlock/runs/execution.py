@@ -64,7 +64,7 @@ class Execution:
             sender = self._sender(call, journal, begun)
             closing = Closing(wiring=self._wiring, call=call, attempt=begun.attempt, sender=sender, following=following)
             try:
-                ending = await self._attempt(call, sender, facts, begun, left_open)
+                ending = await self._traced(call, sender, facts, begun, left_open)
                 again = await self._again(
                     call, journal, begun, sender, ending, facts, refused=refused, once=following is not None
                 )
@@ -92,6 +92,15 @@ class Execution:
             deadline_at=begun.deadline_at,
             prepared=begun.prepared,
         )
+
+    async def _traced(self, call: Call, sender: Sender, facts: sdk.Facts, begun: Begun, doubt: Doubt | None) -> Ending:
+        told = {"interlock.run.id": sender.run_id, "interlock.attempt.number": begun.attempt.number}
+        with self._wiring.tracing.span("attempt", facts=told) as span:
+            ending = await self._attempt(call, sender, facts, begun, doubt)
+            if ending.error is not None:
+                span.fail(ending.error.code)
+            span.note({"interlock.effect": ending.effect})
+            return ending
 
     async def _attempt(
         self,

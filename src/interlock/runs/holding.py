@@ -145,6 +145,12 @@ class Holding:
         run = await self._reading.fetch(caller, run_id)
         if run.state in (State.QUEUED, State.RETRY_SCHEDULED):
             return await self._reading.outcome(run)  # approved already, and left to workers
+        facts = {"interlock.run.id": run_id, "interlock.capability": run.capability}
+        with self._wiring.tracing.span(f"execute {run.capability}", parent=run.traceparent, facts=facts):
+            return await self._execute(caller, run)
+
+    async def _execute(self, caller: Caller, run: Run) -> Outcome:
+        run_id = run.run_id
         if run.state is not State.HELD or run.approval_id is None:
             raise RunNotHeld(f"{run_id} is {run.state}, not held", run_id=run_id)
         approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)

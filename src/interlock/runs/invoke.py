@@ -3,8 +3,8 @@
 from contextlib import suppress
 from dataclasses import replace
 
-from interlock import approvals, budgets, policy
-from interlock.kernel import JSON, Caller
+from interlock import approvals, budgets, catalog, policy
+from interlock.kernel import JSON, Caller, InterlockError
 from interlock.runs.admitting import Admitting, Entered, Judged, KeyTaken
 from interlock.runs.beginning import begin
 from interlock.runs.call import check_input
@@ -53,6 +53,21 @@ class Invoker:
         capability = await wiring.catalog.fetch_for(caller.tenant_id, request.capability)
         if capability.is_proxy:
             request = replace(request, kind=Kind.PROXY)
+        verb, role = ("invoke", "internal") if entered is None else ("enqueue", "producer")
+        facts = {"interlock.capability": capability.capability_id, "interlock.tenant.id": caller.tenant_id}
+        with wiring.tracing.span(f"{verb} {capability.capability_id}", role=role, facts=facts) as span:
+            try:
+                outcome = await self._decide(caller, request.traced(wiring.tracing.traceparent()), capability, entered)
+            except InterlockError as error:
+                span.note({"interlock.run.id": error.run_id})
+                raise
+            span.note({"interlock.run.id": outcome.run_id, "interlock.run.state": outcome.state.value})
+            return outcome
+
+    async def _decide(
+        self, caller: Caller, request: Request, capability: catalog.Capability, entered: Entered | None
+    ) -> Outcome:
+        wiring = self._wiring
         given = check_input(capability, request.input)
         if request.parent_run_id is not None:
             await self._reading.fetch(caller, request.parent_run_id)

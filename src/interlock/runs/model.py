@@ -112,6 +112,8 @@ class Listed:
     updated_at: datetime
     finished_at: datetime | None
     deadline_at: datetime | None
+    traceparent: str | None = None
+    """What led to it, as a trace tells it, so that what is done for it later, by whichever process, is told of the same trace."""
 
 
 @dataclass(frozen=True, kw_only=True)

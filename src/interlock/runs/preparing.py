@@ -70,7 +70,10 @@ async def check_actor(wiring: Wiring, caller: Caller, run: Run) -> None:
 
 async def judge(wiring: Wiring, call: Call) -> tuple[policy.Decision, policy.Facts]:
     """Ask policy, under the present pressure; and what it judged. Raises policy.RuleAstray."""
-    await wiring.straying.check(call.caller.tenant_id, call.capability)
-    pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
-    facts = call.policy_facts(pressure)
-    return wiring.policy.decide(facts), facts
+    with wiring.tracing.span("decide") as span:
+        await wiring.straying.check(call.caller.tenant_id, call.capability)
+        pressure = {**wiring.pressure.readings(), **await wiring.budgets.pressure(call.budget_call)}
+        facts = call.policy_facts(pressure)
+        verdict = wiring.policy.decide(facts)
+        span.note({"interlock.policy.effect": verdict.effect.value})
+        return verdict, facts

@@ -39,6 +39,7 @@ def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
         cost=cast("Mapping[str, int]", stored["cost"]),
         max_attempts=cast("int", stored["max_attempts"]),
         timeout=timedelta(milliseconds=cast("int", stored["timeout_ms"])),
+        traceparent=run.traceparent,
     )
     return caller, request
 

@@ -159,6 +159,12 @@ class Recovery:
     async def _take_over(self, attempt: Attempt) -> Recovered | None:
         history = await self._reading.history(attempt.tenant_id, attempt.run_id)
         run = history.run
+        facts = {"interlock.run.id": run.run_id, "interlock.capability": run.capability}
+        with self._wiring.tracing.span("recover", parent=run.traceparent, facts=facts):
+            return await self._take_over_from(history, attempt)
+
+    async def _take_over_from(self, history: History, attempt: Attempt) -> Recovered | None:
+        run = history.run
         open_ones = [each for each in history.attempts if each.state is AttemptState.RUNNING]
         if run.state is not State.RUNNING or run.fence != attempt.fence or attempt not in open_ones:
             return None

@@ -1,7 +1,7 @@
 """What a caller asks for, and what it gets back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from interlock import policy
@@ -23,7 +23,7 @@ class Request:
     `targets` are acceptable target classes, best first (none: those of the operation); `allowed_operations` narrows what
     this caller may do, whatever policy says; `max_attempts` counts tries at an effect that is known not to have happened;
     `timeout` bounds the whole call. `cost` is what the call takes from budgets of spend, by unit. `extensions` are recorded
-    and otherwise ignored.
+    and otherwise ignored. `traceparent` is set by whoever traces the call.
     """
 
     capability: str
@@ -42,6 +42,13 @@ class Request:
     timeout: timedelta = timedelta(seconds=120)
     cost: Mapping[str, int] = field(default_factory=dict[str, int])
     extensions: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    traceparent: str | None = None
+
+    def traced(self, traceparent: str | None) -> "Request":
+        """The request, as part of a trace: by its id the run is found among others, unless the caller gave one."""
+        if traceparent is None:
+            return self
+        return replace(self, traceparent=traceparent, trace_id=self.trace_id or trace_id_of(traceparent))
 
     def __post_init__(self) -> None:
         if self.allowed_operations is not None and len(self.allowed_operations) > MAX_OPERATIONS:
@@ -77,6 +84,11 @@ class Request:
             raise RequestError(f"max_attempts must be 1 to 20, not {self.max_attempts}")
         if not timedelta(0) < self.timeout <= timedelta(hours=1):
             raise RequestError(f"timeout must be above 0 and at most one hour, not {self.timeout}")
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace that it is of."""
+    return traceparent.split("-")[1]
 
 
 def _flaw(text: str) -> str | None:

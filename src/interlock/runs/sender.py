@@ -16,7 +16,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.model import Attempt, Delivery, Purpose, Run
-from interlock.runs.sending import Draft, Prepared, Sent, prepare, ready, request_draft
+from interlock.runs.sending import Draft, Prepared, Sent, prepare, ready, request_draft, tell, traced
 from interlock.runs.wiring import Wiring
 
 T = TypeVar("T")
@@ -219,14 +219,16 @@ class Sender:
             sent.receipt_json = _without_secrets(receipt, self._call.redactor)
 
         try:
-            receipt = await self._wiring.node.execute(
-                sent.prepared.intent,
-                authority=authority,
-                target_class=target_class,
-                requirement=plane.sandboxed(self._call.sandbox),
-                may_leave=may_leave,
-                on_receipt=keep,
-            )
+            with traced(self._wiring.tracing, self._call, sent) as span:
+                receipt = await self._wiring.node.execute(
+                    sent.prepared.intent,
+                    authority=authority,
+                    target_class=target_class,
+                    requirement=plane.sandboxed(self._call.sandbox),
+                    may_leave=may_leave,
+                    on_receipt=keep,
+                )
+                tell(span, receipt)
         except anyio.get_cancelled_exc_class() as gone:
             # Without the lane's frames: they hold the request as it left, credential and all.
             raise gone.with_traceback(None)  # noqa: B904 - it is the same one

@@ -1,6 +1,7 @@
 """What is sent: as a draft, as an intent with its row, and with what became of it."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -8,7 +9,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from interlock import connections, plane, sdk
-from interlock.kernel import REDACTED, VERSION
+from interlock.kernel import REDACTED, VERSION, Fact, Span, Tracing
 from interlock.runs.call import Call
 from interlock.runs.ledger import SendEnd
 from interlock.runs.model import Attempt, Delivery, Purpose, Send
@@ -72,6 +73,33 @@ class Sent:
         return SendEnd(
             send_id=self.prepared.send.send_id, delivery=self.delivery, receipt_json=self.receipt_json, finished_at=at
         )
+
+
+def traced(tracing: Tracing, call: Call, sent: Sent) -> AbstractContextManager[Span]:
+    """The span of a send. The address that is asked for stays out of it: parts of it are input, or a credential."""
+    send, intent = sent.prepared.send, sent.prepared.intent
+    facts: dict[str, Fact] = {
+        "interlock.send.id": send.send_id,
+        "interlock.send.purpose": send.purpose.value,
+        "interlock.target.class": send.target_class,
+    }
+    if not isinstance(intent, plane.HttpIntent):
+        return tracing.span(f"execute {call.capability.capability_id}", role="client", facts=facts)
+    host, _, port = call.host.rpartition(":")
+    declared = call.operation.http
+    template = None if declared is None or declared.proxied else declared.path
+    facts |= {"http.request.method": intent.method, "server.address": host, "server.port": int(port)}
+    name = intent.method if template is None else f"{intent.method} {template}"
+    return tracing.span(name, role="client", facts={**facts, "url.template": template})
+
+
+def tell(span: Span, receipt: plane.Receipt) -> None:
+    """Tell a send's span what came of it."""
+    span.note({"interlock.delivery": receipt.delivery.value, "http.response.status_code": receipt.status})
+    if receipt.failure is not None:
+        span.fail(receipt.failure.code)
+    elif receipt.status is not None and receipt.status >= 400:
+        span.fail(str(receipt.status))
 
 
 async def ready(wiring: Wiring, target_class: str) -> None:

@@ -101,7 +101,7 @@ class Tasks:
         check_json(dict(task.input), limits=TASK_LIMITS, what="input")
         text = canonical(dict(task.input))
         run_id = wiring.ids.new("run")
-        request = task.request()
+        request = task.request().traced(wiring.tracing.traceparent())
         accepted = drawing.accepted(
             caller,
             request,

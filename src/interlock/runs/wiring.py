@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
-from interlock.kernel import JSON, Backoff, Clock, IdSource, Store
+from interlock.kernel import JSON, UNTRACED, Backoff, Clock, IdSource, Store, Tracing
 from interlock.runs.handed import Handed
 from interlock.runs.journal import Journal
 from interlock.runs.ledger import Ledger
@@ -90,6 +90,7 @@ class Wiring:
     clock: Clock
     ids: IdSource
     limits: Limits = Limits()
+    tracing: Tracing = UNTRACED
 
     @property
     def signer(self) -> Signer:

@@ -76,7 +76,7 @@ def open_front(
     health = Health(il, metrics)
     parts: dict[str, Door] = {
         "/v1/": Api(il, hosts=frozenset(each.lower() for each in known), clock=clock),
-        PREFIX: Hooks(il.intake, origin=origin),
+        PREFIX: Hooks(il.intake, origin=origin, tracing=il.tracing),
         **dict.fromkeys(PATHS, health),
     }
     return Front(parts, ConnectPages(il, origin=origin), metrics=metrics, clock=clock)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "/hooks/"
 
+ROUTE: Final = PREFIX + "{token}"
+"""What of an address may be told: who knows the rest may send to it."""
+
 MAX_BODY: Final = 5 * 1_048_576
 """Bytes of a delivery."""
 
@@ -46,8 +49,11 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
 class Hooks(Door):
     """The addresses of one Interlock, which services reach below `origin`, such as `https://hooks.example.com`."""
 
-    def __init__(self, intake: "triggers.webhooks.Intake", *, origin: str) -> None:
+    def __init__(
+        self, intake: "triggers.webhooks.Intake", *, origin: str, tracing: kernel.Tracing = kernel.UNTRACED
+    ) -> None:
         super().__init__(self._take)
+        self._tracing = tracing
         self._intake = intake
         self._origin = origin
         self._held = 0
@@ -88,18 +94,32 @@ class Hooks(Door):
             body=body,
         )
         token = scope["path"].removeprefix(PREFIX)
-        outcome = await self._intake.take(token, incoming)
-        if outcome.came is triggers.webhooks.Came.REFUSED:
-            return _answer(UNPROVEN)
-        if (known := scope.get("state", {}).get("known")) is not None:
-            known()
-        if outcome.came is triggers.webhooks.Came.UNREADABLE:
-            return _answer(400)
-        told = outcome.answer or triggers.webhooks.Answer()
-        headers = {**_HEADERS, **told.headers}
-        if not told.body:
-            return Response(status_code=outcome.acknowledge, headers=headers)
-        return Response(told.body, 200, headers=headers, media_type=told.media_type)
+        # Who sends is somebody else, proven or not: a trace of theirs is linked, and decides nothing about ours.
+        facts = {"http.request.method": "POST", "http.route": ROUTE, "url.scheme": scope["scheme"]}
+        with self._tracing.span(f"POST {ROUTE}", role="server", facts=facts) as span:
+            outcome = await self._intake.take(token, incoming)
+            answer = _answered(scope, outcome)
+            span.note({"http.response.status_code": answer.status_code, "interlock.webhook.result": outcome.came.value})
+            if outcome.came is not triggers.webhooks.Came.REFUSED:
+                span.follows(Request(scope).headers.get("traceparent"))
+                span.note({"interlock.delivery.id": outcome.delivery_id})
+            return answer
+
+
+def _answered(scope: Scope, outcome: "triggers.webhooks.Outcome") -> Response:
+    from interlock import triggers
+
+    if outcome.came is triggers.webhooks.Came.REFUSED:
+        return _answer(UNPROVEN)
+    if (known := scope.get("state", {}).get("known")) is not None:
+        known()
+    if outcome.came is triggers.webhooks.Came.UNREADABLE:
+        return _answer(400)
+    told = outcome.answer or triggers.webhooks.Answer()
+    headers = {**_HEADERS, **told.headers}
+    if not told.body:
+        return Response(status_code=outcome.acknowledge, headers=headers)
+    return Response(told.body, 200, headers=headers, media_type=told.media_type)
 
 
 def _refusal(scope: Scope, request: Request) -> Response | None:

@@ -1,15 +1,16 @@
 """Sending messages: each once at a time, and again until it is taken or there is no more use."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 
 from interlock import connections, dispatch, plane
-from interlock.kernel import Clock, IdSource, InterlockError, Store, Tx, to_micros
+from interlock.kernel import UNTRACED, Clock, IdSource, InterlockError, Store, Tracing, Tx, to_micros
 from interlock.subscriptions import signing, tries
 from interlock.subscriptions.feed import Feed
 from interlock.subscriptions.keys import Keys
@@ -42,6 +43,8 @@ class Load:
     message: Message
     subscription: Subscription
     event: Event | None
+    cause: str | None
+    """What led to the event, as a `traceparent`."""
 
 
 class Courier:
@@ -58,7 +61,12 @@ class Courier:
         *,
         clock: Clock,
         ids: IdSource,
+        tracing: Tracing = UNTRACED,
+        led_to: Callable[[Tx, Event], str | None] | None = None,
     ) -> None:
+        """`led_to` finds what led to an event, as a `traceparent`."""
+        self._tracing = tracing
+        self._led_to = led_to
         self._store = store
         self._records = records
         self._feed = feed
@@ -141,12 +149,28 @@ class Courier:
             records.settle(tx, mine, message)  # since it was found to be due
             return None
         event = records.find_event(tx, message.tenant_id, message.position)
-        return Load(message=mine, subscription=subscription, event=event)
+        cause = None if event is None or self._led_to is None else self._led_to(tx, event)
+        return Load(message=mine, subscription=subscription, event=event, cause=cause)
 
     async def _try(self, load: Load) -> Sent:
         if load.event is None:
             return Sent(error="what it tells of is no longer kept")
-        return await self.post(load.subscription, message_id=load.message.message_id, body=load.event.body)
+        message, place = load.message, urlsplit(load.subscription.url)
+        facts = {
+            **dispatch.messaging("send", LANE, message.message_id),
+            "http.request.method": "POST",
+            "server.address": place.hostname,
+            "server.port": place.port or 443,
+            "interlock.event.type": message.type,
+            "interlock.subscription.id": message.subscription_id,
+            "interlock.try.number": message.tries + 1,
+        }
+        with self._tracing.span(f"deliver {message.type}", role="client", parent=load.cause, facts=facts) as span:
+            sent = await self.post(load.subscription, message_id=message.message_id, body=load.event.body)
+            span.note({"http.response.status_code": sent.status})
+            if not sent.taken:
+                span.fail(str(sent.status or "not_sent"))
+            return sent
 
     async def post(self, subscription: Subscription, *, message_id: str, body: bytes) -> Sent:
         """Send a body to the subscription's place, once. Raises StoreError."""

@@ -46,6 +46,6 @@ def test_the_seldom_columns_travel_only_when_they_change() -> None:
 def test_moving_and_editable_columns_cover_a_run_but_for_what_never_changes() -> None:
     fixed = {
         "run_id", "tenant_id", "kind", "origin", "parent_run_id", "capability", "connector_id", "actor", "environment",
-        "trace_id", "idempotency_key", "created_at",
+        "trace_id", "idempotency_key", "created_at", "traceparent",
     }  # fmt: skip
     assert {*rows.MOVING, *rows.EDITABLE} | fixed == {column.name for column in tables.runs.columns}

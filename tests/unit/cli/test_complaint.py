@@ -71,7 +71,8 @@ EXIT_CODES = {
         root_refused route_changed route_not_found rule_astray run_not_found run_not_held run_not_waiting
         sandbox_not_enforced schedule_changed schedule_exists schedule_not_found secret_exposed
         secret_unavailable self_review server_token_missing stale_execution store_not_kept subject_broken
-        subscription_changed subscription_not_found target_refused telemetry_missing token_missing
+        subscription_changed subscription_not_found target_refused telemetry_missing
+        telemetry_not_started token_missing
         token_not_found token_refused too_many_requests trigger_not_found unauthenticated unconfirmed_issuer
         unknown_capability unknown_connector unknown_place unknown_provider unknown_sandbox unknown_subject
         unknown_target unreadable_webhook_key usage wrong_connector wrong_host wrong_key wrong_origin

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar, cast
 
 import psycopg
@@ -55,7 +57,8 @@ class PostgresStore:
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         self._opened.check()
         threads = self._urgent if urgent else self._threads
-        return await threads.run(lambda: self._try(lambda: self._write(fn)))
+        run = partial(copy_context().run, fn)
+        return await threads.run(lambda: self._try(lambda: self._write(run)))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         self._opened.check()

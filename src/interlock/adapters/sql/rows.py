@@ -86,6 +86,7 @@ def run_row(run: runs.Run) -> SqlRow:
         to_micros(run.updated_at),
         _micros(run.finished_at),
         _micros(run.deadline_at),
+        run.traceparent,
     )
 
 

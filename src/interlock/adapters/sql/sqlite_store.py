@@ -2,6 +2,8 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from typing import TypeVar, cast
 
 from sqlalchemy import Connection
@@ -42,7 +44,7 @@ class SqliteStore:
 
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         self._opened.check()
-        return cast("T", await self._writer.submit(fn, urgent=urgent))
+        return cast("T", await self._writer.submit(partial(copy_context().run, fn), urgent=urgent))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         self._opened.check()

@@ -134,6 +134,7 @@ runs = Table(
     Column("updated_at", Moment, nullable=False),
     Column("finished_at", Moment),
     Column("deadline_at", Moment),
+    Column("traceparent", String(60)),
     Index(None, "tenant_id", "created_at", "run_id"),
     where(NOT_COMPLETED, "tenant_id", "state", "created_at", "run_id"),
     Index(None, "tenant_id", "capability", "created_at", "run_id"),

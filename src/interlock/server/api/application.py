@@ -101,8 +101,9 @@ def routes(door: Door | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: f"{route.tags[0]}_{route.name}",
-        # Spans go where the program's own SDK says; what it was asked for, and what became of it, stands in the ledger.
-        telemetry={"auto_configure": False, "logs": False},
+        # Its spans go where the program's own SDK says. They begin behind the token, so that strangers decide nothing about our
+        # traces. What it was asked for, and what became of it, stands in the ledger.
+        telemetry={"auto_configure": False, "logs": False, "operation_spans": False},
     )
     for router in ROUTERS:
         made.include_router(router, prefix="/v1")
