@@ -11,11 +11,13 @@ from fix_app import TOKEN, Process, World
 from fix_dispatch import work
 from interlock import dispatch, runs, sdk
 from interlock.connectors import github
-from interlock.triggers import polling
+from interlock.kernel import Caller
+from interlock.triggers import polling, webhooks
 
 pytestmark = pytest.mark.anyio
 
 REPO = "acme/rocket"
+OTHER = Caller(tenant_id="other", actor="eve")
 PER_PAGE = 5
 HANDLED: list[Any] = []
 
@@ -139,6 +141,72 @@ async def test_a_page_that_fails_loses_nothing_and_repeats_nothing(world: World,
         found = await poll(process, world)
         assert (found.found, found.failures, found.problem) == (8, 0, None)
         assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 8
+
+
+@pytest.mark.parametrize("whose", ["signal", "output"])
+async def test_what_is_not_as_declared_is_kept_with_the_reason_and_stops_nothing(file_world: World, whose: str):
+    raw: Any = file_world.manifest.to_json()
+    [polled] = [each for each in raw["triggers"] if "polling" in each]
+    [listing] = [each for each in raw["operations"] if each["operation_id"] == "issue.list"]
+    shape = polled["signal_schema"] if whose == "signal" else listing["output_schema"]["$defs"]["Issue"]
+    shape["properties"]["title"] = {"type": "string", "maxLength": 20}
+    file_world.manifest = sdk.load_manifest(json.dumps(raw), source="test")
+    async with file_world.process() as process:
+        await made(process, file_world)
+        for title in ("first", "a title that is longer than the declaration says", "last"):
+            open_issue(file_world, title)
+        found = await poll(process, file_world)
+        assert (found.failures, found.problem) == (0, None)
+        assert sorted(await titles(process)) == ["first 1", "last 1"]
+        await poll(process, file_world)
+        [kept] = await process.il.deliveries.list(route_id=found.trigger_id)
+        assert (kept.state.value, kept.reason, kept.facts["poll"]) == ("rejected", "unfit", "issues")
+        assert "20" in str(kept.facts["why"])
+        whole = await process.il.deliveries.fetch(kept.delivery_id)
+        assert b"longer than the declaration says" in (whole.body or b"")
+        assert await process.il.as_caller(OTHER).deliveries.list() == []
+        if whose == "signal":
+            with pytest.raises(webhooks.NotReplayable, match="is no hub"):
+                await process.il.deliveries.replay(kept.delivery_id)
+
+
+async def test_what_did_not_fit_is_handed_on_once_the_connector_knows_better(file_world: World):
+    right: Any = file_world.manifest.to_json()
+    wrong = json.loads(json.dumps(right))
+    [polled] = [each for each in wrong["triggers"] if "polling" in each]
+    polled["signal_schema"]["properties"]["title"] = {"type": "integer"}
+    file_world.manifest = sdk.load_manifest(json.dumps(wrong), source="test")
+    async with file_world.process() as process:
+        await made(process, file_world)
+        open_issue(file_world, "Door")
+        await poll(process, file_world)
+        [kept] = await process.il.deliveries.list()
+    file_world.manifest = sdk.load_manifest(json.dumps(right), source="test")
+    async with file_world.process() as process:
+        done = await process.il.deliveries.replay(kept.delivery_id)
+        assert await titles(process) == ["Door 1"]
+        replays: Any = done.facts["replays"]
+        assert [each["runs"][0]["trigger"] for each in replays] == ["hub.issue_updated"]
+
+
+async def test_a_poll_that_breaks_keeps_no_other_waiting(file_world: World, monkeypatch: pytest.MonkeyPatch):
+    async with file_world.process() as process:
+        await made(process, file_world, "issues")
+        await process.il.polls.create("others", "hub.issue_updated", handler="incident", config={"repo": REPO})
+        open_issue(file_world, "Door")
+        page = process.parts.timed.poller.asking.page
+
+        async def broken(poll: polling.Poll, *given: Any) -> polling.Read:
+            if poll.name == "issues":
+                raise ZeroDivisionError
+            return await page(poll, *given)
+
+        monkeypatch.setattr(process.parts.timed.poller.asking, "page", broken)
+        file_world.advance(3600)
+        await process.parts.timed.poller.poll_due()
+        first, second = await process.il.polls.list()
+        assert (first.problem, first.failures) == ("internal_error: ZeroDivisionError", 1)
+        assert (second.found, second.problem) == (1, None)
 
 
 async def test_a_service_that_is_over_its_limit_is_left_alone_for_as_long_as_it_says(file_world: World):

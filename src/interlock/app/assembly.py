@@ -269,7 +269,7 @@ def _rooms(
         unwanted=connections.Unwanted(means),
         workshop=shop,
         webhooks=reporting.wire(store, wiring, ring, shop.intake),
-        timed=timed.furnish(settings, wiring, invoker, shop.intake),
+        timed=timed.furnish(settings, wiring, reading, invoker, shop.intake),
         outgoing=telling,
         checking=connections.Checking(means, wiring.connections),
         tokens=_tokens(store, wiring, ring),

@@ -211,6 +211,9 @@ class Deliveries:
 
     @checked
     async def replay(self, delivery_id: str) -> "triggers.webhooks.Delivery":
-        """Have an accepted delivery handled once more, in new runs, as its route's triggers stand now. Raises DeliveryNotFound,
-        NotReplayable, RouteNotFound."""
+        """Have an accepted delivery handled once more, in new runs, as its route's triggers stand now; or an item of a poll that
+        did not fit its trigger, if it does by now. Raises DeliveryNotFound, NotReplayable, RouteNotFound, PollNotFound."""
+        found = await self._parts.webhooks.deliveries.fetch(self._caller, delivery_id)
+        if found.route_id.startswith("trg_") and found.body is not None:
+            return await self._parts.timed.poller.replay(found)
         return await self._parts.webhooks.deliveries.replay(self._caller, delivery_id)

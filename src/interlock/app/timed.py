@@ -30,14 +30,16 @@ class Timed:
             tasks.start_soon(partial(self.poller.keep, every=LOOKS))
 
 
-def furnish(settings: Settings, wiring: runs.Wiring, invoker: runs.Invoker, intake: dispatch.Dispatch) -> Timed:
+def furnish(
+    settings: Settings, wiring: runs.Wiring, reading: runs.Reading, invoker: runs.Invoker, intake: dispatch.Dispatch
+) -> Timed:
     """Put it together."""
     store, clock, ids, environment = wiring.store, wiring.clock, wiring.ids, settings.environment
-    kept, met = sql.ScheduleRecords(), sql.PollRecords()
-    asking = triggers.polling.Asking(wiring.catalog, invoker, environment=environment)
+    kept, met, came = sql.ScheduleRecords(), sql.PollRecords(), sql.WebhookRecords()
+    asking = triggers.polling.Asking(wiring.catalog, invoker, reading, environment=environment)
     return Timed(
         schedules=triggers.schedules.Schedules(store, kept, clock=clock, ids=ids),
         keeper=triggers.schedules.Keeper(store, kept, intake, clock=clock, environment=environment),
         polls=triggers.polling.Polls(store, met, asking, clock=clock, ids=ids),
-        poller=triggers.polling.Poller(store, met, asking, intake, clock=clock),
+        poller=triggers.polling.Poller(store, met, came, asking, intake, clock=clock, ids=ids),
     )

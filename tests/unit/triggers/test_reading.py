@@ -212,13 +212,31 @@ def test_a_moment_at_the_beginning_of_the_calendar_is_one():
     [
         ({}, "there is no list"),
         ({"things": "abc"}, "there is no list"),
-        ({"things": [3]}, "an item has no text"),
-        ({"things": [{"id": True}]}, "an item has no text"),
-        ({"things": [{"id": 7}]}, "'7' has no moment"),
-        ({"things": [{"id": 7, "changed": "yesterday"}]}, "'7' has no moment"),
-        ({"things": [{"id": 7, "changed": "2026-03-01T00:00:00"}]}, "'7' has no moment"),
+        ([], "there is no list"),
     ],
 )
 def test_an_answer_that_is_no_list_is_a_failure(output: Any, match: str):
     with pytest.raises(polling.PollFailed, match=match):
         polling.read(ASCENDING, polling.begin(ASCENDING, None, START), None, output)
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        (3, "no text or number at '/id'"),
+        (None, "no text or number at '/id'"),
+        ({"id": True}, "no text or number at '/id'"),
+        ({"id": "", "changed": "2026-03-01T00:00:00Z"}, "no text or number at '/id'"),
+        ({"id": 7}, "no moment at '/changed'"),
+        ({"id": 7, "changed": "yesterday"}, "no moment at '/changed'"),
+        ({"id": 7, "changed": "2026-03-01T00:00:00"}, "no moment at '/changed'"),
+    ],
+)
+def test_an_item_that_is_none_keeps_no_other_from_being_read(item: JSON, problem: str):
+    good: JSON = {"id": 8, "changed": "2026-03-01T00:00:10Z"}
+    place = polling.begin(ASCENDING, "2026-03-01T00:00:00Z", START)
+    read = polling.read(ASCENDING, place, None, {"things": [item, good, item]})
+    bad, fit, again = read.items
+    assert (bad.problem, bad.at, bad.value) == (problem, None, item)
+    assert (fit.key, fit.problem) == ("8@2026-03-01T00:00:10Z", None)
+    assert bad.key == again.key != polling.read(ASCENDING, place, None, {"things": [[item]]}).items[0].key

@@ -2,11 +2,11 @@
 commit. A process that lost its poll to another, since it was too slow, commits nothing more of it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import anyio
 
@@ -16,16 +16,21 @@ from interlock.kernel import (
     Backoff,
     Caller,
     Clock,
+    IdSource,
     InterlockError,
     RequestError,
     Store,
     StoreError,
     Tx,
+    canonical,
+    digest_bytes,
+    read_json,
     to_rfc3339,
 )
+from interlock.triggers import webhooks
 from interlock.triggers.polling import model, reading
 from interlock.triggers.polling.asking import Asking, Declared
-from interlock.triggers.polling.errors import PollChanged, PollFailed
+from interlock.triggers.polling.errors import PollChanged, PollNotFound
 from interlock.triggers.polling.model import Poll
 from interlock.triggers.polling.records import PollRecords
 
@@ -39,6 +44,11 @@ _AT_ONCE: Final = 8
 _CURSOR_KEPT: Final = timedelta(days=7)
 """How long items without a moment of their own are known."""
 
+_REJECTED_KNOWN: Final = timedelta(days=30)
+"""How long an item that cannot be handed on is known: as long as it is kept."""
+
+_LONGEST_REASON: Final = 500
+
 
 class Poller:
     """Looks for polls that are due. Any number of processes may each have one."""
@@ -47,14 +57,18 @@ class Poller:
         self,
         store: Store,
         records: PollRecords,
+        came: webhooks.Records,
         asking: Asking,
         intake: dispatch.Dispatch,
         *,
         clock: Clock,
+        ids: IdSource,
         chance: Callable[[], float] = _CHANCE,
     ) -> None:
         self._store = store
         self._records = records
+        self._came = came
+        self._ids = ids
         self.asking = asking
         self._intake = intake
         self._clock = clock
@@ -103,6 +117,26 @@ class Poller:
         except StoreError as error:
             _log.warning("%s is polled again later: %s", poll.name, error)
 
+    async def replay(self, rejected: webhooks.Delivery) -> webhooks.Delivery:
+        """Hand on an item that did not fit, now that it does. Raises NotReplayable, PollNotFound, and as the catalogue."""
+        found = await self._store.read(lambda tx: self._records.find(tx, rejected.tenant_id, rejected.route_id))
+        if found is None:
+            raise PollNotFound(rejected.route_id)
+        declared = await self.asking.declared(found.tenant_id, found.trigger)
+        value = read_json(rejected.body or b"null")
+        if problem := _joined(catalog.compile_schema(declared.trigger.signal_schema)(value)):
+            raise webhooks.NotReplayable(f"the item {rejected.external_id} is no {found.trigger} yet: {problem}")
+        now = self._clock.now()
+        item = reading.Item(key=rejected.external_id or rejected.delivery_id, at=rejected.received_at, value=value)
+
+        def admit(tx: Tx) -> webhooks.Delivery:
+            run_id = self._intake.admit_in(tx, _maker(found), _work(found, item, now)).run_id
+            before = cast("Sequence[JSON]", rejected.facts.get("replays", ()))
+            done: JSON = {"at": to_rfc3339(now), "runs": [{"trigger": found.trigger, "run_id": run_id}]}
+            return self._came.save_facts(tx, rejected, {**rejected.facts, "replays": [*before, done]})
+
+        return await self._store.write(admit)
+
     async def _read_on(self, held: Poll) -> None:
         before = held.found
         try:
@@ -118,13 +152,18 @@ class Poller:
         except (PollChanged, StoreError):
             raise
         except InterlockError as error:
-            now, least = self._clock.now(), error.retry_after or 0.0
-            what = f"{error.code}: {error.message}"
-            await self._step(held, model.failed(held, now, problem=what, at_least=least, chance=self._chance()))
+            await self._fail(held, f"{error.code}: {error.message}", at_least=error.retry_after or 0.0)
+        except Exception as error:  # noqa: BLE001 - it is to keep no other poll from being asked
+            _log.error("%s cannot be polled", held.name, exc_info=error)
+            await self._fail(held, f"internal_error: {type(error).__name__}", at_least=0.0)
         else:
             news = held.found > before
             now = self._clock.now()
             await self._step(held, model.ended(held, now, declared.polling, news=news, chance=self._chance()))
+
+    async def _fail(self, held: Poll, problem: str, *, at_least: float) -> None:
+        now = self._clock.now()
+        await self._step(held, model.failed(held, now, problem=problem, at_least=at_least, chance=self._chance()))
 
     async def _keep(self, held: Poll, declared: Declared, read: reading.Read) -> Poll:
         """Commit a page: what it started, and where the poll goes on."""
@@ -140,22 +179,58 @@ class Poller:
                 raise PollChanged(f"{held.name} was taken by another process")
             self._records.meet(tx, held, new, now)
             for item in new:
+                problem = item.problem or _joined(fits(item.value))
                 try:
-                    if mismatches := fits(dict(item.value)):
-                        raise PollFailed(f"it is no {held.trigger}: {mismatches[0]}")
-                    self._intake.admit_in(tx, _maker(held), _work(held, item, now))
-                except (PollFailed, RequestError) as error:  # it would be as wrong the next time
-                    _log.warning("%s: the item %s is left out: %s", held.name, item.key, error)
+                    if not problem:
+                        self._intake.admit_in(tx, _maker(held), _work(held, item, now))
+                except RequestError as error:
+                    problem = str(error)
+                if problem:
+                    self._reject(tx, held, item, problem, now)
             self._records.forget(tx, held, read.forget_before or now - _CURSOR_KEPT)
             return after
 
         return await self._store.write(keep)
+
+    def _reject(self, tx: Tx, held: Poll, item: reading.Item, problem: str, now: datetime) -> None:
+        """Keep what cannot be handed on, as it came and once, for people to look at: it would be as wrong the next time."""
+        delivery_id, body = self._ids.new("dlv"), canonical(item.value)
+        rejected = webhooks.Delivery(
+            delivery_id=delivery_id,
+            tenant_id=held.tenant_id,
+            route_id=held.trigger_id,
+            connector_id=held.connector_id,
+            external_id=item.key,
+            digest=digest_bytes(body),
+            state=webhooks.DeliveryState.REJECTED,
+            reason="unfit",
+            received_at=now,
+            size=len(body),
+            body=body,
+            headers={},
+            facts={"trigger": held.trigger, "poll": held.name, "why": problem[:_LONGEST_REASON]},
+        )
+        holder = self._came.claim(
+            tx,
+            tenant_id=held.tenant_id,
+            route_id=held.trigger_id,
+            key=item.key,
+            delivery_id=delivery_id,
+            now=now,
+            expires_at=now + _REJECTED_KNOWN,
+        )
+        if holder is None:
+            self._came.add_delivery(tx, rejected)
 
     async def _step(self, before: Poll, after: Poll) -> Poll:
         """Raises PollChanged if it is not this process's to change any more."""
         if not await self._store.write(lambda tx: self._records.replace(tx, before, after)):
             raise PollChanged(f"{before.name} was taken by another process")
         return after
+
+
+def _joined(mismatches: Sequence[catalog.Mismatch]) -> str:
+    return "; ".join(f"{each.path}: {each.expected} is expected" for each in mismatches[:5])
 
 
 def _maker(poll: Poll) -> Caller:
@@ -169,7 +244,7 @@ def _work(poll: Poll, item: reading.Item, now: datetime) -> dispatch.Work:
         "source": poll.connection or poll.connector_id,
         "id": item.key,
         "at": to_rfc3339(item.at or now),
-        "data": dict(item.value),
+        "data": item.value,
     }
     return dispatch.Work(
         handler=poll.handler,

@@ -22,11 +22,12 @@ _LONGEST_KEY = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """What a service listed. Of two with one key the second is not new."""
+    """What a service listed. Of two with one key the second is not new. One with a `problem` is not what was asked for."""
 
     key: str
     at: datetime | None
-    value: Mapping[str, JSON]
+    value: JSON
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +84,30 @@ def question(listing: sdk.Listing, config: Mapping[str, JSON], place: Place) -> 
     return asked
 
 
-def read(listing: sdk.Listing, place: Place, mark: JSON, output: JSON) -> Read:
-    """What the answer says. `mark` is the one that stands. Raises PollFailed for an answer that is no such list."""
+def listed(listing: sdk.Listing, output: JSON) -> Sequence[JSON]:
+    """The list in the answer. Raises PollFailed."""
     found = sdk.read_pointer(output, listing.items)
     if not isinstance(found, Sequence) or isinstance(found, str):
         raise PollFailed(f"{listing.operation}: there is no list at {listing.items!r} of its output")
-    items = [_item(listing, each) for each in cast("Sequence[JSON]", found)]
+    return cast("Sequence[JSON]", found)
+
+
+def relisted(listing: sdk.Listing, output: JSON, items: Sequence[JSON]) -> JSON:
+    """The answer with another list."""
+    if not listing.items or not isinstance(output, Mapping):
+        return [*items]
+    changed = {**output}
+    sdk.put_pointer(changed, listing.items, [*items])
+    return changed
+
+
+def read(
+    listing: sdk.Listing, place: Place, mark: JSON, output: JSON, *, problems: Mapping[int, str] | None = None
+) -> Read:
+    """What the answer says. `mark` is the one that stands; `problems` are of items, by their places in the list. Raises
+    PollFailed for an answer that is no such list."""
+    known = problems or {}
+    items = [_item(listing, each, known.get(number)) for number, each in enumerate(listed(listing, output))]
     return (
         _by_cursor(listing, place, mark, output, items)
         if listing.moment is None
@@ -148,22 +167,26 @@ def _following(listing: sdk.Listing, place: Place, high: datetime | None, page: 
     return replace(place, page=page, high=high, pages=pages)  # a whole page of one second
 
 
-def _item(listing: sdk.Listing, value: JSON) -> Item:
+def _item(listing: sdk.Listing, value: JSON, problem: str | None) -> Item:
+    """An item that lacks what tells it from others is told by all that it is."""
     name = sdk.read_pointer(value, listing.id)
     if not isinstance(value, Mapping) or isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-        raise PollFailed(f"{listing.operation}: an item has no text or number at {listing.id!r}")
+        return Item(key=digest(value), at=None, value=value, problem=f"no text or number at {listing.id!r}")
     key, at = str(name), None
     if listing.moment is not None:
-        at = _moment(sdk.read_pointer(value, listing.moment), f"{listing.operation}: the item {key[:60]!r}")
-        key = f"{key}@{_text(at)}"
-    return Item(key=key if len(key) <= _LONGEST_KEY else digest(key), at=at, value=cast("Mapping[str, JSON]", value))
+        try:
+            at = from_rfc3339(str(sdk.read_pointer(value, listing.moment)))
+            key = f"{key}@{_text(at)}"
+        except ValueError:
+            key, problem = digest(value), f"no moment at {listing.moment!r}"
+    return Item(key=key if len(key) <= _LONGEST_KEY else digest(key), at=at, value=value, problem=problem)
 
 
-def _moment(value: object, whose: str = "the mark") -> datetime:
+def _moment(mark: object) -> datetime:
     try:
-        return from_rfc3339(str(value))
+        return from_rfc3339(str(mark))
     except ValueError as error:
-        raise PollFailed(f"{whose} has no moment: {str(value)[:60]!r} is none") from error
+        raise PollFailed(f"the mark has no moment: {str(mark)[:60]!r} is none") from error
 
 
 def _again_from(listing: sdk.Listing, mark: JSON) -> datetime | None:
