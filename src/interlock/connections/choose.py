@@ -14,10 +14,8 @@ from interlock.connections.transitions import USABLE
 from interlock.kernel import ConnectionError_
 
 _REFUSALS: Final[Mapping[State, type[ConnectionError_]]] = {
-    State.INSTALLING: errors.ConnectionInstalling,
     State.REAUTH_REQUIRED: errors.ReauthRequired,
     State.REVOKED: errors.ConnectionRevoked,
-    State.DISABLED: errors.ConnectionDisabled,
 }
 
 
@@ -48,8 +46,7 @@ def _shown(connector_id: str) -> str:
 def admit(standing: Standing, *, connector_id: str, scopes: AbstractSet[str], now: datetime) -> Resolved:
     """The connection, if it may serve this call now.
 
-    Raises WrongConnector, ConnectionInstalling, ReauthRequired, ConnectionRevoked, ConnectionDisabled,
-    ConnectionExpired, MissingScopes.
+    Raises WrongConnector, ReauthRequired, ConnectionRevoked, ConnectionExpired, MissingScopes.
     """
     connection, credential = standing
     if connection.connector_id != connector_id:
@@ -82,5 +79,5 @@ def check_state(connection: Connection) -> None:
         because = f": {connection.reason}" if connection.reason else ""
         raise _REFUSALS[connection.state](
             f"connection {connection.name!r} is {connection.state.replace('_', ' ')}{because}",
-            next_step=None if connection.state is State.INSTALLING else reconnect(connection),
+            next_step=reconnect(connection),
         )

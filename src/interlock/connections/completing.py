@@ -144,7 +144,7 @@ def _changed(install: Install, standing: Connection | None) -> Reason | None:
     it was revoked since, which an install that was begun before must not undo."""
     if (None if standing is None else standing.connection_id) != install.connection_id:
         return Reason.CONNECTION_CHANGED
-    if standing is None or standing.state not in (State.REVOKED, State.DISABLED):
+    if standing is None or standing.state is not State.REVOKED:
         return None
     return Reason.CONNECTION_CHANGED if standing.updated_at > install.created_at else None
 

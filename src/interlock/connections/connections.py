@@ -112,8 +112,8 @@ class Connections:
         """What a call of this connector will use: the named connection, else the only one that can serve. One read, unless its
         credential is to be renewed.
 
-        Raises ConnectionNotFound, NoConnection, AmbiguousConnection, WrongConnector, ConnectionInstalling,
-        ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionExpired, MissingScopes.
+        Raises ConnectionNotFound, NoConnection, AmbiguousConnection, WrongConnector, ReauthRequired, ConnectionRevoked,
+        ConnectionExpired, MissingScopes.
         """
         if connection is None:
             candidates = await self._store.read(
@@ -180,8 +180,7 @@ class Connections:
         `allowed` says which fields the connection's leases open, if not all.
 
         Raises LeaseNotFound, LeaseRevoked, LeaseExpired, HostNotLeased, CredentialDamaged, and what the connection's
-        state says: ReauthRequired, ConnectionRevoked, ConnectionDisabled, ConnectionInstalling. SecretUnavailable and
-        SecretExposed for what is not kept here.
+        state says: ReauthRequired, ConnectionRevoked. SecretUnavailable and SecretExposed for what is not kept here.
         """
         found = await self._store.read(lambda tx: self._records.find_lease(tx, tenant_id, ref.handle))
         if found is None:

@@ -276,20 +276,6 @@ class ReauthRequired(ConnectionError_):
     next_step = _RECONNECT
 
 
-class ConnectionDisabled(ConnectionError_):
-    """The connection is switched off."""
-
-    code = "connection_disabled"
-    next_step = _RECONNECT
-
-
-class ConnectionInstalling(ConnectionError_):
-    """The connection is not finished."""
-
-    code = "connection_installing"
-    next_step = "Finish connecting the service, then send the request again."
-
-
 class LeaseNotFound(ConnectionError_):
     """No such lease."""
 

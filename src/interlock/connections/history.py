@@ -33,7 +33,6 @@ class Happening(StrEnum):
     REVOKED = "revoked"
     PROVIDER_REVOKED = "provider_revoked"
     PROVIDER_REVOKE_FAILED = "provider_revoke_failed"
-    DISABLED = "disabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,12 +18,10 @@ MAX_SECRET_LENGTH: Final = 16_384
 class State(StrEnum):
     """Where a connection stands; `transitions.ALLOWED` draws the machine."""
 
-    INSTALLING = "installing"
     CONNECTED = "connected"
     DEGRADED = "degraded"
     REAUTH_REQUIRED = "reauth_required"
     REVOKED = "revoked"
-    DISABLED = "disabled"
 
 
 class ManagementMode(StrEnum):

@@ -52,7 +52,7 @@ EXIT_CODES = {
         already_decided already_initialised already_spent ambiguous_connection ambiguous_route
         approval_denied approval_expired approval_not_found artifact_not_found binding_mismatch
         callback_refused cannot_isolate cannot_serve client_secret_missing closed conflict
-        connection_changed connection_disabled connection_error connection_expired connection_installing
+        connection_changed connection_error connection_expired
         connection_name_taken connection_not_found connection_revoked connection_service_mismatch
         connection_subject_mismatch connector_broken credentials_exist credentials_unusable cursor_expired
         delivery_not_found delivery_not_replayable demo_folder_taken demo_service_not_started driver_missing

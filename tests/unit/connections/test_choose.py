@@ -28,10 +28,8 @@ def test_a_connection_that_fits_is_admitted():
 @pytest.mark.parametrize(
     ("state", "error"),
     [
-        (State.INSTALLING, connections.ConnectionInstalling),
         (State.REAUTH_REQUIRED, connections.ReauthRequired),
         (State.REVOKED, connections.ConnectionRevoked),
-        (State.DISABLED, connections.ConnectionDisabled),
     ],
 )
 def test_every_other_state_has_its_own_refusal_with_the_reason(state: State, error: type[InterlockError]):
@@ -63,7 +61,7 @@ def test_without_a_secret_nothing_serves(credential: Credential | None):
 
 
 def test_the_only_usable_one_is_chosen_among_the_unusable():
-    found = [standing("new", State.CONNECTED), standing("old", State.REVOKED), standing("half", State.INSTALLING)]
+    found = [standing("new", State.CONNECTED), standing("old", State.REVOKED), standing("half", State.REAUTH_REQUIRED)]
     assert choose.only_one(found, connector_id="acme", now=NOW)[0].name == "new"
 
 

@@ -22,7 +22,6 @@ ANOTHER: dict[str, Any] = {"current_credential_id": "crd_2"}
         (ANOTHER, True),
         ({**ANOTHER, "refreshed_at": NOW + timedelta(seconds=40)}, False),
         ({"state": State.REAUTH_REQUIRED}, False),
-        ({"state": State.DISABLED}, False),
     ],
 )
 def test_what_a_late_refresh_was_given_is_unwanted(became: dict[str, Any], unwanted_now: bool):
