@@ -151,21 +151,24 @@ class Post:
             self.store,
             self.records,
             self.routes,
-            admit=self.admit,
+            works=self,
             manifests=manifests,
             clock=self.clock,
             ids=self.ids,
         )
         self.deliveries = webhooks.Deliveries(
-            self.store, self.records, self.routes, admit=self.admit, manifests=manifests, clock=self.clock
+            self.store, self.records, self.routes, works=self, manifests=manifests, clock=self.clock
         )
 
-    def admit(self, tx: Tx, caller: Caller, event: webhooks.Event) -> str:
+    def draw(self, caller: Caller, event: webhooks.Event) -> webhooks.Event:
+        return event
+
+    def admit(self, tx: Tx, drawn: Sequence[webhooks.Event]) -> Sequence[str]:
         assert tx.is_open
-        self.admitted.append(event)
+        self.admitted += drawn
         if self.fail is not None:
             raise self.fail
-        return self.ids.new("run")
+        return self.ids.several("run", len(drawn))
 
     async def make(
         self,

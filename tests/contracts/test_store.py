@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -333,3 +333,23 @@ async def test_a_forked_child_is_told_at_once_and_closes_nothing(store: sql.SqlS
     await store.write(add("own_1"))
     assert in_a_fork(there) == "told told"
     assert await store.read(names) == ["own_1"]
+
+
+def add_all(tx: Tx, wanted: Sequence[str]) -> list[tuple[str, int]]:
+    """Writes many rows; says of each how many came with it."""
+    return [(add(name)(tx), len(wanted)) for name in wanted]
+
+
+async def test_what_waits_for_one_function_is_written_together(store: sql.SqlStore) -> None:
+    answers = await outcomes(store.write_together(add_all, f"own_{number:02}") for number in range(40))
+    told = [answer for answer in answers if isinstance(answer, tuple)]
+    assert [name for name, _ in told] == [f"own_{number:02}" for number in range(40)]
+    assert max(size for _, size in told) > 1
+    assert await store.read(names) == [name for name, _ in told]
+
+
+async def test_of_those_written_together_one_that_fails_costs_the_others_nothing(store: sql.SqlStore) -> None:
+    await store.write(add("own_03"))
+    answers = await outcomes(store.write_together(add_all, f"own_{number:02}") for number in range(8))
+    assert [isinstance(answer, sql.RowRefused) for answer in answers] == [number == 3 for number in range(8)]
+    assert await store.read(names) == [f"own_{number:02}" for number in range(8)]

@@ -1,6 +1,6 @@
 """Webhooks, wired: their work is admitted by `dispatch`, in the transaction that takes a delivery for new."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interlock import dispatch, runs, triggers
@@ -23,16 +23,21 @@ def wire(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, work: dis
     routes = triggers.webhooks.Routes(
         store, records, ring, manifests=manifests, clock=clock, ids=ids, random_bytes=ring.random_bytes
     )
-    admit = _admitting(work)
+    works = _Works(work)
     return Webhooks(
         routes=routes,
-        intake=triggers.webhooks.Intake(store, records, routes, admit=admit, manifests=manifests, clock=clock, ids=ids),
-        deliveries=triggers.webhooks.Deliveries(store, records, routes, admit=admit, manifests=manifests, clock=clock),
+        intake=triggers.webhooks.Intake(store, records, routes, works=works, manifests=manifests, clock=clock, ids=ids),
+        deliveries=triggers.webhooks.Deliveries(store, records, routes, works=works, manifests=manifests, clock=clock),
     )
 
 
-def _admitting(work: dispatch.Dispatch) -> Callable[[Tx, Caller, triggers.webhooks.Event], str]:
-    def admit(tx: Tx, caller: Caller, event: triggers.webhooks.Event) -> str:
+class _Works:
+    """Implements `triggers.webhooks.Works`."""
+
+    def __init__(self, work: dispatch.Dispatch) -> None:
+        self._work = work
+
+    def draw(self, caller: Caller, event: triggers.webhooks.Event) -> dispatch.Drawn:
         asked = dispatch.Work(
             handler=event.handler,
             payload=event.payload,
@@ -40,6 +45,7 @@ def _admitting(work: dispatch.Dispatch) -> Callable[[Tx, Caller, triggers.webhoo
             connection_id=event.connection_id,
             priority=dispatch.Priority(event.priority),
         )
-        return work.admit_in(tx, caller, asked).run_id
+        return self._work.draw(caller, asked)
 
-    return admit
+    def admit(self, tx: Tx, drawn: Sequence[dispatch.Drawn]) -> Sequence[str]:
+        return [admitted.run_id for admitted, _ in self._work.admit_all_in(tx, drawn)]

@@ -1,8 +1,9 @@
 """Work that is done later: submitted, waited for."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from interlock import runs
 from interlock.dispatch.docket import Docket
@@ -26,6 +27,13 @@ WAITED_FOR: Final = frozenset(
         runs.State.RETRY_SCHEDULED,
     }
 )
+
+
+class Drawn(NamedTuple):
+    """Work, and its run as it is to be admitted."""
+
+    work: Work
+    admission: runs.Admission
 
 
 class Dispatch:
@@ -52,9 +60,10 @@ class Dispatch:
         """A run of the work with its job, in the caller's transaction; or the run that holds its idempotency key. Policy may
         deny or shed it: the run then says so, and nobody is handed it. Raises RequestError, InvalidJson, IdempotencyConflict.
         """
-        return self._admit_in(tx, caller, work)[0]
+        return self.admit_all_in(tx, [self.draw(caller, work)])[0][0]
 
-    def _admit_in(self, tx: Tx, caller: Caller, work: Work) -> tuple[runs.Admitted, runs.Run]:
+    def draw(self, caller: Caller, work: Work) -> Drawn:
+        """The work as it is to be admitted. Nothing is written. Raises RequestError, InvalidJson."""
         task = runs.Task(
             name=f"handler.{work.handler}",
             kind=runs.Kind.HANDLER,
@@ -67,11 +76,16 @@ class Dispatch:
             deadline_at=work.deadline_at,
         )
         with self._wiring.tracing.span(f"send {work.lane}", role="producer") as span:
-            admitted, run = self._tasks.admit_in(tx, caller, task)
+            admission = self._tasks.draw(caller, task)
+            run = admission.run
             span.note({**messaging("send", work.lane, run.run_id), "interlock.run.state": run.state.value})
-        if admitted.fresh and run.state is runs.State.QUEUED:
-            self._docket.enter(
-                tx,
+        return Drawn(work, admission)
+
+    def admit_all_in(self, tx: Tx, drawn: Sequence[Drawn]) -> Sequence[tuple[runs.Admitted, runs.Run]]:
+        """As `admit_in`, of many that were drawn. Raises IdempotencyConflict."""
+        answers = self._tasks.admit_all_in(tx, [each.admission for each in drawn])
+        fresh = [
+            self._docket.due_of(
                 run,
                 lane=work.lane,
                 retry=work.retry,
@@ -79,12 +93,16 @@ class Dispatch:
                 due_at=work.due_at,
                 deadline_at=work.deadline_at,
             )
-        return admitted, run
+            for (work, _), (admitted, run) in zip(drawn, answers, strict=True)
+            if admitted.fresh and run.state is runs.State.QUEUED
+        ]
+        self._docket.enter(tx, fresh)
+        return answers
 
     async def submit(self, caller: Caller, work: Work) -> runs.Outcome:
         """Have the work done later. Returns once it is committed; `wait` then tells what came of it. Denied and shed come back
         as values. Raises as `admit_in`, as `Reading.outcome` for a key that is known, and StoreError."""
-        admitted, run = await self._wiring.store.write(lambda tx: self._admit_in(tx, caller, work))
+        admitted, run = await self._wiring.store.write_together(self.admit_all_in, self.draw(caller, work))
         return replace(await self._reading.outcome(run), replayed=not admitted.fresh)
 
     async def submit_call(
@@ -101,8 +119,7 @@ class Dispatch:
         it is approved. Denied and shed come back as values. Raises as `Invoker.invoke` does before anything is written."""
 
         def enter(tx: Tx, run: runs.Run) -> None:
-            self._docket.enter(
-                tx,
+            due = self._docket.due_of(
                 run,
                 lane=CAPABILITY_LANE,
                 retry=retry or RetryPolicy(),
@@ -111,6 +128,7 @@ class Dispatch:
                 deadline_at=deadline_at,
                 parked=HELD if run.state is runs.State.HELD else None,
             )
+            self._docket.enter(tx, [due])
 
         return await self._invoker.submit(caller, request, entered=enter)
 

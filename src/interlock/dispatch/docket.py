@@ -1,5 +1,6 @@
 """The list of what is due: a row per run that workers carry out, and its job in the queue, always in one transaction."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -52,9 +53,8 @@ class Docket:
         self._clock = clock
         self._ranks = Ranks()
 
-    def enter(
+    def due_of(
         self,
-        tx: Tx,
         run: runs.Run,
         *,
         lane: str,
@@ -64,9 +64,9 @@ class Docket:
         deadline_at: datetime | None = None,
         parked: str | None = None,
     ) -> Due:
-        """A run that was admitted for workers; with `parked`, why it waits for more than its moment."""
+        """A run that was admitted for workers, as it is to be entered; with `parked`, why it waits for more than its moment."""
         at = due_at or run.created_at
-        due = Due(
+        return Due(
             run_id=run.run_id,
             tenant_id=run.tenant_id,
             lane=lane,
@@ -84,10 +84,11 @@ class Docket:
             deadline_at=deadline_at,
             submitted_at=run.created_at,
         )
-        self._records.add(tx, due)
-        if parked is None:
-            self.queue.put(tx, [due.job])
-        return due
+
+    def enter(self, tx: Tx, dues: Sequence[Due]) -> None:
+        """Have them handed over when they are due."""
+        self._records.add(tx, dues)
+        self.queue.put(tx, [due.job for due in dues if due.standing is Standing.DUE])
 
     def again(self, tx: Tx, due: Due, *, due_at: datetime, why: str | None) -> Due:
         """Have it handed over once more, under the next number. `due` carries the counts that hold from now on."""

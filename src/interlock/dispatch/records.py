@@ -11,8 +11,8 @@ from interlock.kernel import Tx
 class Records(Protocol):
     """Due work, one row a run, from its admission to its end; and pauses."""
 
-    def add(self, tx: Tx, due: Due) -> None:
-        """A new row."""
+    def add(self, tx: Tx, dues: Sequence[Due]) -> None:
+        """New rows."""
         ...
 
     def save(self, tx: Tx, due: Due) -> None:

@@ -127,8 +127,16 @@ class Ledger(Protocol):
         """As `admit`, inside the caller's transaction."""
         ...
 
+    def admit_all_in(self, tx: Tx, admissions: Sequence[Admission]) -> Sequence[Admitted]:
+        """As `admit_in` one after the other: an answer for each."""
+        ...
+
     def apply_in(self, tx: Tx, change: Change) -> None:
         """As `apply`, inside the caller's transaction."""
+        ...
+
+    def apply_all_in(self, tx: Tx, changes: Sequence[Change]) -> Sequence[bool]:
+        """As `apply_in` one after the other: of each, whether it is written. False: its run has moved on."""
         ...
 
     def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> Run | None:

@@ -25,7 +25,7 @@ from interlock.runs import drawing, entries, keeping, rebuilding
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict
 from interlock.runs.journal import Journal, Move, Records
-from interlock.runs.ledger import Admitted, AttemptEnd
+from interlock.runs.ledger import Admission, Admitted, AttemptEnd
 from interlock.runs.model import Artifact, Attempt, AttemptState, Decision, Kind, Origin, Run, State
 from interlock.runs.request import Request
 from interlock.runs.wiring import Wiring
@@ -94,9 +94,9 @@ class Tasks:
         self._wiring = wiring
         self._rules = _rules_for_tasks(wiring.policy)
 
-    def admit_in(self, tx: Tx, caller: Caller, task: Task, *, state: State = State.QUEUED) -> tuple[Admitted, Run]:
-        """A run of the task in the caller's transaction, in that state unless policy denies or sheds it; or the run that
-        holds its idempotency key. Raises InvalidJson, RequestError, and IdempotencyConflict for another task's key."""
+    def draw(self, caller: Caller, task: Task, *, state: State = State.QUEUED) -> Admission:
+        """The task's run as it is to be admitted, in that state unless policy denies or sheds it. Nothing is written. Raises
+        InvalidJson, RequestError."""
         wiring, at = self._wiring, self._wiring.clock.now()
         check_json(dict(task.input), limits=TASK_LIMITS, what="input")
         text = canonical(dict(task.input))
@@ -120,11 +120,16 @@ class Tasks:
             refused = State.SHED if verdict.effect is policy.Effect.SHED else State.DENIED
             moved = accepted.moved(state=refused, reason=drawing.leading(verdict, verdict.effect), finished_at=at)
         decided = self._decision(accepted, request, verdict, facts)
-        admission = drawing.admitted(moved, [entries.run_moved(moved)], decided, signer=wiring.signer, ids=wiring.ids)
-        answer = wiring.ledger.admit_in(tx, admission)
-        if answer.fresh:
-            return answer, admission.run
-        return answer, self._holder(tx, moved, answer.run_id)
+        return drawing.admitted(moved, [entries.run_moved(moved)], decided, signer=wiring.signer, ids=wiring.ids)
+
+    def admit_all_in(self, tx: Tx, drawn: Sequence[Admission]) -> list[tuple[Admitted, Run]]:
+        """The runs of drawn tasks in the caller's transaction, each of them or the run that holds its idempotency key. Raises
+        IdempotencyConflict for another task's key."""
+        answers = self._wiring.ledger.admit_all_in(tx, drawn)
+        return [
+            (answer, each.run if answer.fresh else self._holder(tx, each.run, answer.run_id))
+            for each, answer in zip(drawn, answers, strict=True)
+        ]
 
     def _holder(self, tx: Tx, offered: Run, run_id: str) -> Run:
         """The run that has the key. Raises IdempotencyConflict unless it is about the same."""

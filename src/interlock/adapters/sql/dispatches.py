@@ -39,8 +39,9 @@ _READY = [state.value for state in dispatch.READY]
 class DispatchRecords:
     """Implements `dispatch.Records`."""
 
-    def add(self, tx: Tx, due: dispatch.Due) -> None:
-        connection(tx).execute(insert(table).values(**_row(due)))
+    def add(self, tx: Tx, dues: Sequence[dispatch.Due]) -> None:
+        if dues:
+            connection(tx).execute(insert(table), [_row(due) for due in dues])
 
     def save(self, tx: Tx, due: dispatch.Due) -> None:
         connection(tx).execute(update(table).where(*_of(due.tenant_id, due.run_id)).values(**_row(due)))

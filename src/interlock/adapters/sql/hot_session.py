@@ -31,9 +31,9 @@ class HotSession:
         """The rows of the answer, as text. Raises psycopg.Error."""
         link = self.session.pgconn
         binary = [pq.Format.BINARY] * len(parameters)
+        if link.transaction_status == pq.TransactionStatus.IDLE and not self.session.autocommit:
+            self._answer(link.exec_(b"BEGIN"))  # the driver does so with its own first statement only
         if not self._prepare:
-            if link.transaction_status == pq.TransactionStatus.IDLE:
-                self.session.execute("SELECT 1")  # the driver begins a transaction with its own first statement
             return self._answer(link.exec_params(statement.encode(), parameters, None, binary))
         if (name := self._prepared.get(statement)) is None:
             name = f"hot{len(self._prepared)}".encode()

@@ -33,11 +33,17 @@ class SqlLedger:
             raise _stale(change)
 
     def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
-        return self._store.admit_in(tx, admission)
+        return self._store.admit_in(tx, [admission])[0]
+
+    def admit_all_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
+        return self._store.admit_in(tx, admissions)
 
     def apply_in(self, tx: Tx, change: runs.Change) -> None:
-        if not self._store.apply_in(tx, change):
+        if not self._store.apply_in(tx, [change])[0]:
             raise _stale(change)
+
+    def apply_all_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
+        return self._store.apply_in(tx, changes)
 
     def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Run | None:
         found = _first(tx, select(run_table).where(run_table.c.tenant_id == tenant_id, run_table.c.run_id == run_id))

@@ -75,8 +75,14 @@ def explain(error: Exception, *, where: object) -> Exception:
     return meaning
 
 
-def engine(place: PostgresDatabase, *, size: int) -> Engine:
-    """SQLAlchemy with a pool of that many connections."""
+_PLANS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+"""Plans are made once. Without index scans forced, one that is made while the tables are empty reads them whole for ever after;
+compiling such a plan would cost more than running it."""
+
+
+def engine(place: PostgresDatabase, *, size: int, hot: bool = False) -> Engine:
+    """SQLAlchemy with a pool of that many connections; `hot`, with plans that are made once."""
+    idle = f"-c idle_in_transaction_session_timeout={IDLE_MS}"
     return create_engine(
         place.url,
         pool_size=size,
@@ -84,24 +90,19 @@ def engine(place: PostgresDatabase, *, size: int) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "interlock",
-            "options": _options(place, f"-c idle_in_transaction_session_timeout={IDLE_MS}"),
+            "options": _options(place, f"{idle} {_PLANS}" if hot else idle),
         },
     )
 
 
 def connect_lane(place: PostgresDatabase) -> psycopg.Connection:
-    """A connection for the hot path: each statement is its own transaction, and plans are made once.
-
-    Without index scans forced, a plan that is made while the tables are empty reads them whole for ever after; compiling
-    such a plan would cost more than running it.
-    """
-    ours = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off"
+    """A connection for the hot path: each statement is its own transaction, and plans are made once."""
     return psycopg.connect(
         place.url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,
         connect_timeout=CONNECT_SECONDS,
         application_name="interlock-lane",
-        options=_options(place, ours),
+        options=_options(place, _PLANS),
     )
 
 

@@ -1,7 +1,7 @@
 """The store on Postgres: transactions on a few threads, and the hot path on lanes of its own."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar, cast
@@ -12,24 +12,31 @@ from sqlalchemy import text as sql_text
 from sqlalchemy.exc import DBAPIError
 
 from interlock import runs
-from interlock.adapters.sql import hot_postgres, postgres, schema
+from interlock.adapters.sql import hot_lane, hot_postgres, postgres, schema
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.composites import RowType, read_row_types
 from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable, unanswered
+from interlock.adapters.sql.hot_lane import HotLane
 from interlock.adapters.sql.hot_session import HotSession
-from interlock.adapters.sql.lanes import Lanes
+from interlock.adapters.sql.lanes import LANES, Lanes
 from interlock.adapters.sql.readers import Readers
+from interlock.adapters.sql.shared_lane import SharedLane
 from interlock.adapters.sql.transaction import SqlTx, sql_tx
-from interlock.adapters.sql.waiting import Threads
+from interlock.adapters.sql.waiting import Piece, Threads
 from interlock.kernel import Backoff, OpenedHere, Tx
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+Work = TypeVar("Work", runs.Admission, runs.Change)
 
 _READERS = 4
 _WRITERS = 4
 _TRIES = 12
 _BACKOFF = Backoff(base=0.004, cap=0.25)
 _MIGRATION_LOCK = 0x494C4B31
+_HOT = "interlock_hot"
+"""Where a connection of the shared lanes keeps what it has prepared."""
 
 
 class PostgresStore:
@@ -41,7 +48,11 @@ class PostgresStore:
         self._place = place
         self._engine = engine
         self._row_types = row_types
-        self._lanes = Lanes(place, row_types)
+        self._lanes = Lanes(
+            lambda: HotLane(place, row_types), name="interlock-lane", where=place, touches=hot_lane.touches
+        )
+        self._hot_engine = postgres.engine(place, size=LANES, hot=True)
+        self._shared = Lanes(lambda: SharedLane(place, self._write_shared), name="interlock-shared", where=place)
         self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
         self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
         self._urgent = Threads(1, name="interlock-urgent", where=str(place))
@@ -58,7 +69,11 @@ class PostgresStore:
         self._opened.check()
         threads = self._urgent if urgent else self._threads
         run = partial(copy_context().run, fn)
-        return await threads.run(lambda: self._try(lambda: self._write(run)))
+        return await threads.run(lambda: self._try(lambda: self._write(run, self._engine)))
+
+    async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
+        self._opened.check()
+        return cast("Answer", await self._shared.submit(Piece(fn, item)))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         self._opened.check()
@@ -68,23 +83,33 @@ class PostgresStore:
         self._opened.check()
         return cast("bool", await self._lanes.submit(change))
 
-    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
-        return hot_postgres.admit(self._hot(tx), [admission])[0]
+    def admit_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
+        return _in_rounds(admissions, lambda some: hot_postgres.admit(self._hot(tx), some))
 
-    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
-        return hot_postgres.apply(self._hot(tx), [change])[0]
+    def apply_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
+        return _in_rounds(changes, lambda some: hot_postgres.apply(self._hot(tx), some))
 
     def _hot(self, tx: Tx) -> HotSession:
-        return HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=False)
+        session = sql_tx(tx).connection
+        if session.engine is not self._hot_engine:
+            return HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=False)
+        if (held := session.info.get(_HOT)) is None:
+            held = session.info[_HOT] = HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=True)
+        return held
 
     def close(self) -> None:
         if self._opened.is_elsewhere:
             return  # its connections are the parent's
         self._lanes.close()
+        self._shared.close()
         self._readers.close()
         self._threads.close()
         self._urgent.close()
         self._engine.dispose()
+        self._hot_engine.dispose()
+
+    def _write_shared(self, fn: Callable[[Tx], T]) -> T:
+        return self._try(lambda: self._write(fn, self._hot_engine))
 
     def _try(self, fn: Callable[[], T]) -> T:
         """Again after a race with another transaction, or on a connection that died while it lay in the pool."""
@@ -103,8 +128,8 @@ class PostgresStore:
                 raise meaning from error
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _write(self, fn: Callable[[Tx], T]) -> T:
-        with self._engine.connect() as session:
+    def _write(self, fn: Callable[[Tx], T], engine: Engine) -> T:
+        with engine.connect() as session:
             transaction = session.begin()  # now: a function that only uses the hot path would never begin one
             result = _in_tx(session, fn)
             try:
@@ -136,6 +161,21 @@ class _Source:
 
     def explain(self, error: Exception) -> Exception:
         return postgres.explain(error, where=self._place)
+
+
+def _in_rounds(items: Sequence[Work], write: Callable[[Sequence[Work]], Sequence[Answer]]) -> Sequence[Answer]:
+    """All of them, in order, in as few statements as none has two that touch the same run or key."""
+    answers: list[Answer] = []
+    some: list[Work] = []
+    touched: set[object] = set()
+    for item in items:
+        marks = hot_lane.touched(item)
+        if not touched.isdisjoint(marks):
+            answers += write(some)
+            some, touched = [], set()
+        some.append(item)
+        touched |= marks
+    return [*answers, *write(some)] if some else answers
 
 
 def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:

@@ -1,7 +1,7 @@
 """The store on SQLite: one writing thread; for a file, reading threads beside it."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import TypeVar, cast
@@ -15,10 +15,13 @@ from interlock.adapters.sql.errors import StoreFull, StoreReadOnly
 from interlock.adapters.sql.readers import Readers, Source
 from interlock.adapters.sql.sqlite_still import NoWriter, StillReaders, StillSource
 from interlock.adapters.sql.transaction import sql_tx
+from interlock.adapters.sql.waiting import Piece
 from interlock.adapters.sql.writer import Writer
 from interlock.kernel import OpenedHere, StoreError, Tx
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 _READERS = 4
 
@@ -46,6 +49,10 @@ class SqliteStore:
         self._opened.check()
         return cast("T", await self._writer.submit(partial(copy_context().run, fn), urgent=urgent))
 
+    async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
+        self._opened.check()
+        return cast("Answer", await self._writer.submit(Piece(fn, item)))
+
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         self._opened.check()
         return cast("runs.Admitted", await self._writer.submit(admission))
@@ -54,11 +61,11 @@ class SqliteStore:
         self._opened.check()
         return cast("bool", await self._writer.submit(change))
 
-    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
-        return hot_sqlite.admit(sql_tx(tx).driver_connection, [admission])[0]
+    def admit_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
+        return hot_sqlite.admit(sql_tx(tx).driver_connection, admissions)
 
-    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
-        return hot_sqlite.apply(sql_tx(tx).driver_connection, [change])[0]
+    def apply_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
+        return hot_sqlite.apply(sql_tx(tx).driver_connection, changes)
 
     def close(self) -> None:
         if self._opened.is_elsewhere:

@@ -1,12 +1,14 @@
 """What a store of this package is; `opening` gives one out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from interlock import runs
 from interlock.kernel import StoreError, Tx
 
 T = TypeVar("T")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 class SqlStore(Protocol):
@@ -25,6 +27,10 @@ class SqlStore(Protocol):
         """Run `fn` in a transaction and return after the commit. What is `urgent` goes before all that waits."""
         ...
 
+    async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
+        """As `kernel.Store.write_together`."""
+        ...
+
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
         """One admission, in the next commit of many."""
         ...
@@ -33,12 +39,12 @@ class SqlStore(Protocol):
         """One change, in the next commit of many. False: the run has moved on and nothing was written."""
         ...
 
-    def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
-        """As `admit`, in the caller's transaction."""
+    def admit_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
+        """As `admit`, for each of them, in the caller's transaction."""
         ...
 
-    def apply_in(self, tx: Tx, change: runs.Change) -> bool:
-        """As `apply`, in the caller's transaction."""
+    def apply_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
+        """As `apply`, for each of them, in the caller's transaction."""
         ...
 
     def close(self) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
 
 from interlock import runs
 from interlock.adapters.sql.errors import StoreClosed
@@ -12,8 +13,17 @@ from interlock.kernel import Tx
 
 T = TypeVar("T")
 
-Work: TypeAlias = Callable[[Tx], object] | runs.Admission | runs.Change
-"""What a caller wants done: a function of a transaction, or a value of the hot path."""
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One caller's item for a function that writes those of many."""
+
+    fn: Callable[[Tx, Sequence[Any]], Sequence[object]]
+    item: object
+
+
+Work: TypeAlias = Callable[[Tx], object] | Piece | runs.Admission | runs.Change
+"""What a caller wants done: a function of a transaction, a piece of what one does for many, or a value of the hot path."""
 
 
 class Waiter:
@@ -79,6 +89,23 @@ def deliver(waiters: Iterable[Waiter]) -> None:
             loop.call_soon_threadsafe(_settle_all, group)
         except RuntimeError:  # the loop was closed: nobody waits any more
             continue
+
+
+def pieces_by_function(waiters: Iterable[Waiter]) -> list[list[Waiter]]:
+    """The waiters with pieces, those together whose function is the same."""
+    found: dict[object, list[Waiter]] = defaultdict(list)
+    for waiter in waiters:
+        if isinstance(waiter.work, Piece):
+            found[waiter.work.fn].append(waiter)
+    return list(found.values())
+
+
+def write_pieces(tx: Tx, waiters: Sequence[Waiter]) -> None:
+    """Pieces of one function, in the transaction."""
+    pieces = [waiter.work for waiter in waiters if isinstance(waiter.work, Piece)]
+    answers = pieces[0].fn(tx, [piece.item for piece in pieces])
+    for waiter, answer in zip(waiters, answers, strict=True):
+        waiter.succeed(answer)
 
 
 class Threads:

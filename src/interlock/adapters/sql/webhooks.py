@@ -1,10 +1,11 @@
 """Routes, triggers and deliveries in SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Column, RowMapping, Select, bindparam, delete, exists, insert, select, tuple_, update
 
 from interlock import connections, sdk, triggers
 from interlock.adapters.sql.rows import pack, unpack
@@ -15,7 +16,10 @@ from interlock.adapters.sql.webhook_tables import routes as table
 from interlock.adapters.sql.webhook_tables import triggers as trigger_rows
 from interlock.kernel import JSON, Tx
 
-_STAND: Final = select(table.c.revision, table.c.state).where(table.c.route_id == bindparam("wanted"))
+_STANDS: Final = select(table.c.route_id, table.c.revision, table.c.state).where(
+    table.c.route_id.in_(bindparam("wanted", expanding=True))
+)
+_HOLDER: Final[tuple[Column[Any], ...]] = (dedupe_keys.c.route_id, dedupe_keys.c.key, dedupe_keys.c.delivery_id)
 _LISTED: Final = [column for column in deliveries.columns if column is not deliveries.c.body]
 
 
@@ -52,9 +56,12 @@ class WebhookRecords:
             select(table).where(table.c.app_route_id == app_route_id, table.c.resolution_digest == resolution_digest),
         )
 
-    def stand(self, tx: Tx, route_id: str) -> triggers.webhooks.Stand | None:
-        row = session(tx).execute(_STAND, {"wanted": route_id}).first()
-        return None if row is None else triggers.webhooks.Stand(row[0], triggers.webhooks.RouteState(row[1]))
+    def stands(self, tx: Tx, route_ids: Collection[str]) -> Mapping[str, triggers.webhooks.Stand]:
+        found = session(tx).execute(_STANDS, {"wanted": [*route_ids]})
+        return {
+            row.route_id: triggers.webhooks.Stand(row.revision, triggers.webhooks.RouteState(row.state))
+            for row in found
+        }
 
     def list_routes(
         self, tx: Tx, tenant_id: str, *, connector_id: str | None, cursor: str | None, limit: int
@@ -112,31 +119,30 @@ class WebhookRecords:
 
     # -- deliveries
 
-    def claim(
-        self, tx: Tx, *, tenant_id: str, route_id: str, key: str, delivery_id: str, now: datetime, expires_at: datetime
-    ) -> str | None:
-        taken = {"tenant_id": tenant_id, "delivery_id": delivery_id, "expires_at": expires_at}
-        statement = upsert(tx, dedupe_keys).values(route_id=route_id, key=key, **taken)
+    def claim(self, tx: Tx, claims: Sequence[triggers.webhooks.Claim], *, now: datetime) -> Sequence[str | None]:
+        if not claims:
+            return []
+        first: dict[tuple[str, str], triggers.webhooks.Claim] = {}
+        for claim in claims:
+            first.setdefault((claim.route_id, claim.key), claim)
+        statement = upsert(tx, dedupe_keys)
+        taken = {name: statement.excluded[name] for name in ("tenant_id", "delivery_id", "expires_at")}
         # One that is over gives way, whether or not it was swept away by now.
         claimed = statement.on_conflict_do_update(
             index_elements=[dedupe_keys.c.route_id, dedupe_keys.c.key],
             set_=taken,
             where=dedupe_keys.c.expires_at <= now,
-        ).returning(dedupe_keys.c.delivery_id)
-        if session(tx).execute(claimed).first() is not None:
-            return None
-        holder = select(dedupe_keys.c.delivery_id).where(
-            dedupe_keys.c.tenant_id == tenant_id, dedupe_keys.c.route_id == route_id, dedupe_keys.c.key == key
-        )
-        return session(tx).execute(holder).scalar_one()
+        ).returning(*_HOLDER)
+        # In one order everywhere, so that two transactions with the same keys cannot block each other.
+        holders = _holders(tx, claimed, [asdict(first[place]) for place in sorted(first)])
+        if left := [place for place in first if place not in holders]:
+            holders |= _holders(tx, select(*_HOLDER).where(tuple_(*_HOLDER[:2]).in_(left)))
+        answers = [holders[claim.route_id, claim.key] for claim in claims]
+        return [None if holder == claim.delivery_id else holder for claim, holder in zip(claims, answers, strict=True)]
 
-    def add_delivery(self, tx: Tx, delivery: triggers.webhooks.Delivery) -> None:
-        values = {column.name: getattr(delivery, column.name, None) for column in deliveries.columns} | {
-            "state": delivery.state.value,
-            "headers_json": pack(dict(delivery.headers)),
-            "facts_json": pack(dict(delivery.facts)),
-        }
-        session(tx).execute(insert(deliveries).values(values))
+    def add_deliveries(self, tx: Tx, many: Sequence[triggers.webhooks.Delivery]) -> None:
+        if many:
+            session(tx).execute(insert(deliveries), [_delivery_row(each) for each in many])
 
     def save_facts(
         self, tx: Tx, delivery: triggers.webhooks.Delivery, facts: Mapping[str, JSON]
@@ -219,6 +225,20 @@ def _trigger_row(trigger: triggers.webhooks.Trigger) -> dict[str, Any]:
 def _trigger(row: RowMapping) -> triggers.webhooks.Trigger:
     facts: dict[str, Any] = dict(row)
     return triggers.webhooks.Trigger(config=unpack(facts.pop("config_json")), **facts)
+
+
+def _holders(tx: Tx, query: Any, rows: Sequence[Mapping[str, object]] | None = None) -> dict[tuple[str, str], str]:
+    """Which delivery has which key of which route."""
+    found: Any = session(tx).execute(query, rows)
+    return {(row.route_id, row.key): row.delivery_id for row in found}
+
+
+def _delivery_row(delivery: triggers.webhooks.Delivery) -> dict[str, Any]:
+    return {column.name: getattr(delivery, column.name, None) for column in deliveries.columns} | {
+        "state": delivery.state.value,
+        "headers_json": pack(dict(delivery.headers)),
+        "facts_json": pack(dict(delivery.facts)),
+    }
 
 
 def _delivery(row: RowMapping) -> triggers.webhooks.Delivery:

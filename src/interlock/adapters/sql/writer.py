@@ -19,7 +19,7 @@ from interlock.adapters.sql import hot_sqlite
 from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
 from interlock.adapters.sql.sqlite import explain
 from interlock.adapters.sql.transaction import SqlTx
-from interlock.adapters.sql.waiting import Waiter, Work, deliver
+from interlock.adapters.sql.waiting import Piece, Waiter, Work, deliver, pieces_by_function, write_pieces
 from interlock.kernel import Tx
 
 _CAP = 256
@@ -157,6 +157,8 @@ class Writer:
             hits = hot_sqlite.apply(self._raw, [cast("runs.Change", waiter.work) for waiter in changes])
             for waiter, hit in zip(changes, hits, strict=True):
                 waiter.succeed(hit)
+        if isinstance(part[0].work, Piece):
+            self._call(lambda tx: write_pieces(tx, part))
         for waiter in part:
             if callable(waiter.work):
                 waiter.succeed(self._call(waiter.work))
@@ -177,10 +179,13 @@ class Writer:
                 continue
             meaning = explain(error, where=self._where)
             meaning = unanswered(meaning) if ending else meaning
-            waiter.fail(meaning if callable(waiter.work) else refusal(meaning, where=self._where))
+            is_value = isinstance(waiter.work, runs.Admission | runs.Change)
+            waiter.fail(refusal(meaning, where=self._where) if is_value else meaning)
 
 
 def _parts(batch: Sequence[Waiter]) -> list[list[Waiter]]:
-    """The values of the hot path together, each function by itself: functions fail in the ordinary course of things."""
-    values = [waiter for waiter in batch if not callable(waiter.work)]
-    return [values, *([waiter] for waiter in batch if callable(waiter.work))] if values else [[w] for w in batch]
+    """The values of the hot path together, and the pieces of each function; each other function by itself: functions fail in the
+    ordinary course of things."""
+    values = [waiter for waiter in batch if isinstance(waiter.work, runs.Admission | runs.Change)]
+    alone = [[waiter] for waiter in batch if callable(waiter.work)]
+    return [*([values] if values else []), *pieces_by_function(batch), *alone]

@@ -4,7 +4,7 @@ Owns: routes and their secrets, deliveries, which of them are the same, and trig
 route's secret lies sealed and two of them count while one replaces the other; an event is told by what its proof covers.
 """
 
-from interlock.triggers.webhooks.admitting import Admit, Event
+from interlock.triggers.webhooks.admitting import Event, Works
 from interlock.triggers.webhooks.deliveries import Deliveries
 from interlock.triggers.webhooks.errors import (
     AmbiguousRoute,
@@ -21,17 +21,17 @@ from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.intake import Came, Intake, Outcome
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
-from interlock.triggers.webhooks.records import Records, Stand
+from interlock.triggers.webhooks.records import Claim, Records, Stand
 from interlock.triggers.webhooks.routes import Made, Routes
 from interlock.triggers.webhooks.sealing import binding as route_binding
 from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
 from interlock.triggers.webhooks.wanting import Wanted
 
 __all__ = [
-    "Admit",
     "AmbiguousRoute",
     "Answer",
     "Came",
+    "Claim",
     "Deliveries",
     "Delivery",
     "DeliveryNotFound",
@@ -60,6 +60,7 @@ __all__ = [
     "Verified",
     "Verifier",
     "Wanted",
+    "Works",
     "answer_handshake",
     "route_binding",
 ]

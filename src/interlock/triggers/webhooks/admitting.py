@@ -1,16 +1,16 @@
 """A proven delivery becomes work: one piece for each trigger that it is for, in the transaction that takes it for new."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, to_rfc3339
 from interlock.triggers.webhooks import evidence, signals
 from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.known import Known
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
-from interlock.triggers.webhooks.records import Records
+from interlock.triggers.webhooks.records import Claim, Records, Stand
 from interlock.triggers.webhooks.verifying import Verified
 
 
@@ -25,8 +25,20 @@ class Event:
     payload: dict[str, JSON]
 
 
-Admit = Callable[[Tx, Caller, Event], str]
-"""Admits the work of an event in the caller's transaction, and returns the id of its run."""
+class Works(Protocol):
+    """The port to whom work is handed on. What it draws is nobody else's concern."""
+
+    def draw(self, caller: Caller, event: Event) -> object:
+        """The work of an event, as it is to be admitted. Raises RequestError, InvalidJson."""
+        ...
+
+    def admit(self, tx: Tx, drawn: Sequence[Any]) -> Sequence[str]:
+        """Admit it in the caller's transaction; the ids of its runs, in order."""
+        ...
+
+
+_Work: TypeAlias = Sequence[tuple[str, object]]
+"""What is drawn for a delivery, by trigger."""
 
 
 class Moved(Exception):
@@ -88,13 +100,56 @@ def make_events(
     return found, {"unfit": unfit} if unfit else {}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """A proven delivery with its work, drawn. `way`: the route that it came to, and the one that it is for."""
+
+    way: Sequence[Known]
+    request: Incoming
+    found: Verified
+    delivery_id: str
+    at: datetime
+    work: _Work
+    unfit: Mapping[str, JSON]
+
+    @property
+    def stands(self) -> dict[str, Stand]:
+        """How its routes stood when it was judged, if work may be begun for them."""
+        return {each.route.route_id: Stand(each.route.revision, RouteState.ACTIVE) for each in self.way}
+
+    @property
+    def claim(self) -> Claim:
+        """That it is new."""
+        route = self.way[-1].route
+        return Claim(
+            tenant_id=route.tenant_id,
+            route_id=route.route_id,
+            key=self.found.dedupe_key,
+            delivery_id=self.delivery_id,
+            expires_at=self.at + timedelta(seconds=route.dedupe_seconds),
+        )
+
+    def delivery(self, runs: JSON) -> Delivery:
+        """The delivery, accepted."""
+        return evidence.drawn(
+            self.way[-1],
+            self.request,
+            delivery_id=self.delivery_id,
+            at=self.at,
+            state=DeliveryState.ACCEPTED,
+            external_id=self.found.delivery_id,
+            digest=self.found.digest,
+            facts={"runs": runs, **self.unfit},
+        )
+
+
 class Admitting:
     """Takes deliveries for new, once each. Raises StoreError."""
 
-    def __init__(self, store: Store, records: Records, admit: Admit) -> None:
+    def __init__(self, store: Store, records: Records, works: Works) -> None:
         self._store = store
         self._records = records
-        self._admit = admit
+        self._works = works
 
     async def take(
         self, way: Sequence[Known], request: Incoming, value: JSON, found: Verified, *, delivery_id: str, now: datetime
@@ -102,7 +157,7 @@ class Admitting:
         """Admit a delivery's work: None, or the id of the delivery that it repeats. `way`: the route that it came to, and the one
         that it is for. Raises Moved."""
         install = way[-1]
-        work, unfit = make_events(
+        events, unfit = make_events(
             install.triggers,
             request,
             value,
@@ -111,42 +166,36 @@ class Admitting:
             event_id=install.redactor.text(found.delivery_id or delivery_id),
             at=found.signed_at or now,
         )
-        ends = now + timedelta(seconds=install.route.dedupe_seconds)
+        offer = _Offer(
+            way=way,
+            request=request,
+            found=found,
+            delivery_id=delivery_id,
+            at=now,
+            work=self._draw(install, events),
+            unfit=unfit,
+        )
+        answer = await self._store.write_together(self._admit, offer)
+        if isinstance(answer, Moved):
+            raise answer
+        return answer
 
-        def admit(tx: Tx) -> str | None:
-            for each in way:
-                if self._records.stand(tx, each.route.route_id) != (each.route.revision, RouteState.ACTIVE):
-                    raise Moved
-            holder = self._records.claim(
-                tx,
-                tenant_id=install.route.tenant_id,
-                route_id=install.route.route_id,
-                key=found.dedupe_key,
-                delivery_id=delivery_id,
-                now=now,
-                expires_at=ends,
-            )
-            if holder is None:
-                delivery = evidence.drawn(
-                    install,
-                    request,
-                    delivery_id=delivery_id,
-                    at=now,
-                    state=DeliveryState.ACCEPTED,
-                    external_id=found.delivery_id,
-                    digest=found.digest,
-                    facts={"runs": self._hand_on(tx, install, work), **unfit},
-                )
-                self._records.add_delivery(tx, delivery)
-            return holder
-
-        return await self._store.write(admit)
+    def _admit(self, tx: Tx, offers: Sequence[_Offer]) -> Sequence[str | Moved | None]:
+        """All that wait, in one statement for each table."""
+        stands = self._records.stands(tx, {route_id for offer in offers for route_id in offer.stands})
+        valid = [offer for offer in offers if offer.stands.items() <= stands.items()]
+        holders = self._records.claim(tx, [offer.claim for offer in valid], now=min(offer.at for offer in offers))
+        answers = {offer.delivery_id: holder for offer, holder in zip(valid, holders, strict=True)}
+        fresh = [offer for offer in valid if answers[offer.delivery_id] is None]
+        told = self._hand_on(tx, [offer.work for offer in fresh])
+        self._records.add_deliveries(tx, [offer.delivery(runs) for offer, runs in zip(fresh, told, strict=True)])
+        return [answers.get(offer.delivery_id, Moved()) for offer in offers]
 
     async def replay(self, install: Known, delivery: Delivery, request: Incoming, *, now: datetime) -> Delivery:
         """Admit the work of an accepted delivery anew, as its route's triggers stand now."""
         value = request.value
         assert not isinstance(value, InvalidJson)
-        work, unfit = make_events(
+        events, unfit = make_events(
             install.triggers,
             request,
             value,
@@ -155,16 +204,22 @@ class Admitting:
             event_id=delivery.external_id or delivery.delivery_id,
             at=delivery.received_at,
         )
+        work = self._draw(install, events)
 
         def admit(tx: Tx) -> Delivery:
             held = self._records.find_delivery(tx, delivery.tenant_id, delivery.delivery_id)
             assert held is not None
             before = cast("Sequence[JSON]", held.facts.get("replays", ()))
-            done: dict[str, JSON] = {"at": to_rfc3339(now), "runs": self._hand_on(tx, install, work), **unfit}
+            done: dict[str, JSON] = {"at": to_rfc3339(now), "runs": self._hand_on(tx, [work])[0], **unfit}
             return self._records.save_facts(tx, held, {**held.facts, "replays": [*before, done]})
 
         return await self._store.write(admit)
 
-    def _hand_on(self, tx: Tx, install: Known, work: Sequence[Event]) -> list[JSON]:
+    def _draw(self, install: Known, events: Sequence[Event]) -> _Work:
         caller = caller_of(install.route)
-        return [{"trigger": each.trigger, "run_id": self._admit(tx, caller, each)} for each in work]
+        return [(event.trigger, self._works.draw(caller, event)) for event in events]
+
+    def _hand_on(self, tx: Tx, works: Sequence[_Work]) -> list[JSON]:
+        """Admit the work of each; which runs do it."""
+        run_ids = iter(self._works.admit(tx, [drawn for work in works for _, drawn in work]))
+        return [[{"trigger": trigger, "run_id": next(run_ids)} for trigger, _ in work] for work in works]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from interlock.kernel import JSON, Caller, Clock, InvalidJson, Store
-from interlock.triggers.webhooks.admitting import Admit, Admitting, make_events
+from interlock.triggers.webhooks.admitting import Admitting, Works, make_events
 from interlock.triggers.webhooks.errors import DeliveryNotFound, NotReplayable
 from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.known import Book
@@ -17,14 +17,14 @@ class Deliveries:
     """Everything raises StoreError besides what it names."""
 
     def __init__(
-        self, store: Store, records: Records, routes: Routes, *, admit: Admit, manifests: Manifests, clock: Clock
+        self, store: Store, records: Records, routes: Routes, *, works: Works, manifests: Manifests, clock: Clock
     ) -> None:
         self._store = store
         self._records = records
         self._routes = routes
         self._clock = clock
         self._book = Book(store, records, routes, manifests, clock)
-        self._admitting = Admitting(store, records, admit)
+        self._admitting = Admitting(store, records, works)
 
     async def fetch(self, caller: Caller, delivery_id: str) -> Delivery:
         """One delivery. Raises DeliveryNotFound."""

@@ -96,7 +96,7 @@ class Recording:
             delivery = replace(delivery, facts={**delivery.facts, "not_recorded": skipped})
 
         def write(tx: Tx) -> None:
-            self._records.add_delivery(tx, delivery)
+            self._records.add_deliveries(tx, [delivery])
             self._records.trim(tx, delivery.route_id, delivery.state, keep=MOST_KEPT)
 
         await self._store.write(write)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from interlock import connections, sdk
 from interlock.kernel import Clock, IdSource, InvalidJson, Secret, Store
 from interlock.triggers.webhooks import evidence, handshakes, signals
-from interlock.triggers.webhooks.admitting import Admit, Admitting, Moved, read
+from interlock.triggers.webhooks.admitting import Admitting, Moved, Works, read
 from interlock.triggers.webhooks.errors import RouteChanged
 from interlock.triggers.webhooks.handshakes import Answer
 from interlock.triggers.webhooks.incoming import Incoming
@@ -69,7 +69,7 @@ class Intake:
         records: Records,
         routes: Routes,
         *,
-        admit: Admit,
+        works: Works,
         manifests: Manifests,
         clock: Clock,
         ids: IdSource,
@@ -80,7 +80,7 @@ class Intake:
         self._clock = clock
         self._ids = ids
         self._book = Book(store, records, routes, manifests, clock)
-        self._admitting = Admitting(store, records, admit)
+        self._admitting = Admitting(store, records, works)
         self._recording = evidence.Recording(store, records, clock)
         self._stranger = Verifier(_STRANGER, [Secret("nobody has this one")])
 

@@ -67,8 +67,9 @@ class Book:
 
     async def is_current(self, known: Known) -> bool:
         """Whether the route is still as it is known."""
-        stand = await self._store.read(lambda tx: self._records.stand(tx, known.route.route_id))
-        return stand == (known.route.revision, known.route.state)
+        route = known.route
+        stands = await self._store.read(lambda tx: self._records.stands(tx, [route.route_id]))
+        return stands.get(route.route_id) == (route.revision, route.state)
 
     def forget(self, known: Known) -> None:
         """Read it again when it is next asked for."""

@@ -1,6 +1,7 @@
 """Where routes, triggers and deliveries are kept. Every method runs in the caller's transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -13,6 +14,17 @@ class Stand(NamedTuple):
 
     revision: int
     state: RouteState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """That nothing with this key came to the route, until it `expires_at`."""
+
+    tenant_id: str
+    route_id: str
+    key: str
+    delivery_id: str
+    expires_at: datetime
 
 
 class Records(Protocol):
@@ -38,8 +50,8 @@ class Records(Protocol):
         """The install of an app, of whatever tenant."""
         ...
 
-    def stand(self, tx: Tx, route_id: str) -> Stand | None:
-        """How a route stands."""
+    def stands(self, tx: Tx, route_ids: Collection[str]) -> Mapping[str, Stand]:
+        """How routes stand, by their ids; those that are there."""
         ...
 
     def list_routes(
@@ -70,14 +82,12 @@ class Records(Protocol):
         """The ids of the routes that a trigger is on."""
         ...
 
-    def claim(
-        self, tx: Tx, *, tenant_id: str, route_id: str, key: str, delivery_id: str, now: datetime, expires_at: datetime
-    ) -> str | None:
-        """Take a delivery for new: None, or the id of the delivery that it repeats."""
+    def claim(self, tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Sequence[str | None]:
+        """Take deliveries for new, one after the other: for each None, or the id of the delivery that it repeats."""
         ...
 
-    def add_delivery(self, tx: Tx, delivery: Delivery) -> None:
-        """Keep a delivery."""
+    def add_deliveries(self, tx: Tx, many: Sequence[Delivery]) -> None:
+        """Keep deliveries."""
         ...
 
     def save_facts(self, tx: Tx, delivery: Delivery, facts: Mapping[str, JSON]) -> Delivery:
