@@ -6,7 +6,9 @@ Imported by the tests and by the processes that they kill (`faults/child.py`); s
 import hmac
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
@@ -360,6 +362,12 @@ async def deliver(il: Interlock, order: Order) -> JSON:
     return outcome.came.value
 
 
+async def archived(il: Interlock, order: Order) -> JSON:
+    """Have all runs that ended leave, for the folder that is the order's key."""
+    done = await il.archives.write(older_than=timedelta(0), folder=Path(order.key or ""))
+    return done.runs
+
+
 async def many_keys(il: Interlock, order: Order) -> JSON:
     """One write for each of many keys, the same keys in every process."""
     outcomes: list[JSON] = []
@@ -396,6 +404,7 @@ FLOWS: Mapping[str, Flow] = cast(
         "callback": callback,
         "renew": renew,
         "lend": lend,
+        "archived": archived,
         "handled": handled,
         "later": later,
     },

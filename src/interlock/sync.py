@@ -196,6 +196,14 @@ class Providers(Face[app.Providers]):
     fetch = waiting(app.Providers.fetch)
 
 
+class Archives(Face[app.Archives]):
+    """As `app.Archives`; `on_progress` is called on the thread of the loop."""
+
+    plan = waiting(app.Archives.plan)
+    write = waiting(app.Archives.write)
+    list = waiting(app.Archives.list)
+
+
 class Schedules(Face[app.Schedules]):
     """As `app.Schedules`."""
 
@@ -288,6 +296,7 @@ class Interlock(Face[app.Interlock]):
         self.routes = Routes(door, room.routes)
         self.triggers = Triggers(door, room.triggers)
         self.deliveries = Deliveries(door, room.deliveries)
+        self.archives = Archives(door, room.archives)
         self.schedules = Schedules(door, room.schedules)
         self.polls = Polls(door, room.polls)
         self.tokens = Tokens(door, room.tokens)

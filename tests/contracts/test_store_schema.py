@@ -192,11 +192,14 @@ WITHOUT_QUEUE = {
         "DROP TABLE interlock_pgqueuer, interlock_pgqueuer_log",
         "DROP FUNCTION interlock_fn_pgqueuer_forget, interlock_fn_pgqueuer_changed",
         "DROP TYPE interlock_pgqueuer_status",
+        "ALTER TABLE sends ADD CONSTRAINT fk_sends_attempt_id FOREIGN KEY (attempt_id) REFERENCES attempts (attempt_id)",
     ),
 }
 
 FIRST_SCHEMA = (
     "ALTER TABLE runs DROP COLUMN traceparent",
+    "DROP TABLE archived_runs",
+    "DROP TABLE archives",
     "DROP TABLE tokens",
     "DROP TABLE polled_items",
     "DROP TABLE polls",

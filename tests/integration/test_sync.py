@@ -42,6 +42,7 @@ def test_a_whole_life(file_world: World):
         "Installs",
         "Leases",
         "Providers",
+        "Archives",
         "Schedules",
         "Polls",
     ],

@@ -5,6 +5,7 @@ only room that imports adapters and connectors; what it opens it closes.
 """
 
 from interlock.app.accounts import Connections
+from interlock.app.archives import Archives
 from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Closed, Runs, UnknownTarget
@@ -61,6 +62,7 @@ __all__ = [
     "LOCAL_NET",
     "MAX_TIMEOUT",
     "Approvals",
+    "Archives",
     "Check",
     "Closed",
     "Connections",

@@ -57,6 +57,7 @@ class Parts:
     timed: timed.Timed
     tokens: tokens.Tokens
     outgoing: Outgoing
+    archiving: runs.Archiving
 
 
 async def assemble(
@@ -273,6 +274,7 @@ def _rooms(
         outgoing=telling,
         checking=connections.Checking(means, wiring.connections),
         tokens=_tokens(store, wiring, ring),
+        archiving=runs.Archiving(wiring, sql.ArchiveRecords(), blobs.FolderBundles()),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 
@@ -291,8 +293,7 @@ def _reading(wiring: runs.Wiring, ring: keys.Keyring) -> runs.Reading:
 
 
 def _tokens(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring) -> tokens.Tokens:
-    records = sql.TokenRecords()
-    return tokens.Tokens(store, records, clock=wiring.clock, ids=wiring.ids, random_bytes=ring.random_bytes)
+    return tokens.Tokens(store, sql.TokenRecords(), clock=wiring.clock, ids=wiring.ids, random_bytes=ring.random_bytes)
 
 
 def _revoking(means: connections.Means, wiring: runs.Wiring) -> connections.Revoking:

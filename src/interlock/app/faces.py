@@ -124,8 +124,16 @@ class Runs:
 
     @checked
     async def packet(self, run_id: str) -> bytes:
-        """The run's signed review packet, for `verify`. Raises RunNotFound."""
-        return await self._parts.reading.export(self._caller, run_id)
+        """The run's signed review packet, for `verify`; of a run that was archived, the one that it left as. Raises
+        RunNotFound, ArchiveDamaged."""
+        from interlock import runs
+
+        try:
+            return await self._parts.reading.export(self._caller, run_id)
+        except runs.RunArchived:
+            gone = await self._parts.reading.find_archived(self._caller, run_id)
+            assert gone is not None
+            return await self._parts.archiving.packet(gone)
 
 
 class Approvals:

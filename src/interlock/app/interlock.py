@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from interlock import catalog, policy, sdk
 from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
 from interlock.app.accounts import Connections
+from interlock.app.archives import Archives
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
@@ -51,8 +53,8 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens` and `catalog`
-    are its rooms.
+    `runs`, `archives`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens` and
+    `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -61,6 +63,7 @@ class Interlock:
         self.caller = caller
         self.catalog: catalog.Catalog = parts.wiring.catalog
         self.runs = Runs(parts, caller)
+        self.archives = Archives(parts, caller)
         self.approvals = Approvals(parts, caller)
         self.dispatch = Dispatch(parts, caller)
         self.connections = Connections(parts, caller, operator=operator)
@@ -271,17 +274,21 @@ class Interlock:
         return found.provider.paging or sdk.Paging(style="link")
 
     def worker(self, *handlers: Callable[..., Any]) -> "dispatch.Worker":
-        """What carries out work that is due, and starts what schedules and polls say, of every tenant, while `run` is awaited;
-        when that is cancelled, what is begun ends, or is handed to another worker. `handlers` are functions marked by
-        `dispatch.handler`; those of the modules that the settings name are there, too. Raises ModuleNotLoaded,
-        InvalidHandlers."""
+        """What carries out work that is due, starts what schedules and polls say, and archives old runs where the settings say
+        so, of every tenant, while `run` is awaited; when that is cancelled, what is begun ends, or is handed to another worker.
+        `handlers` are functions marked by `dispatch.handler`; those of the modules that the settings name are there, too.
+        Raises ModuleNotLoaded, InvalidHandlers."""
         from interlock.app import workshop
 
         parts = self._parts
         doors = parts.wiring.actions.doors
         assert doors is not None
         found = workshop.collect_handlers(parts.settings, handlers)
-        return parts.workshop.worker(parts.wiring, doors, found, beside=[parts.timed.keep])
+        beside = [parts.timed.keep]
+        if (days := parts.settings.retention.archive_after_days) is not None:
+            folder = str(parts.settings.archive_path)
+            beside.append(partial(parts.archiving.keep, after=timedelta(days=days), folder=folder))
+        return parts.workshop.worker(parts.wiring, doors, found, beside=beside)
 
     def events(
         self,

@@ -200,6 +200,14 @@ class ConnectSettings(Part):
     url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:8412"
 
 
+class RetentionSettings(Part):
+    """`archive_after_days`: workers have runs leave for archives that ended so many days ago. `archive_folder`: where those
+    lie."""
+
+    archive_after_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
+    archive_folder: _Address | None = None
+
+
 _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = ":memory:"
 
@@ -228,6 +236,7 @@ class Settings(Part):
     connect: ConnectSettings = ConnectSettings()
     oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
     keys: KeySettings = KeySettings()
+    retention: RetentionSettings = RetentionSettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""
@@ -271,6 +280,15 @@ class Settings(Part):
         if is_memory(self.store):
             return _MEMORY
         return str(Path(self.store_url.removeprefix(_SQLITE)).parent / "blobs")
+
+    @property
+    def archive_path(self) -> Path:
+        """The folder of archives: as set, else one beside an embedded store."""
+        if self.retention.archive_folder is not None:
+            return self.folder / self.retention.archive_folder
+        if "://" in self.store.removeprefix(_SQLITE) or is_memory(self.store):
+            return self.folder / ".interlock" / "archive"
+        return Path(self.store_url.removeprefix(_SQLITE)).parent / "archive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import streams
+from interlock.cli import archiving, streams
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def register(tree: typer.Typer) -> None:
     command(following, "recover")(recover)
     command(following, "wait")(wait)
     command(following, "replay")(replay)
+    command(following, "archive")(archiving.archive)
+    command(following, "archives")(archiving.archives)
 
 
 async def list_runs(

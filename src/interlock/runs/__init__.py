@@ -7,8 +7,12 @@ drawn from; every record is covered by the run's hash chain, and the chain of an
 """
 
 from interlock.runs import packet, refs, verify
+from interlock.runs.archive import Archive, Archives, Bundles, Page, Plan, genesis
+from interlock.runs.archiving import Archiving, Done
 from interlock.runs.drawing import KEY_LIFE, NEVER
 from interlock.runs.errors import (
+    ArchiveBusy,
+    ArchiveDamaged,
     ArtifactDamaged,
     ArtifactNotFound,
     DeadlinePassed,
@@ -21,6 +25,7 @@ from interlock.runs.errors import (
     OverBudget,
     OwnershipLapsed,
     RefusedByPolicy,
+    RunArchived,
     RunCancelled,
     RunFailed,
     RunNotFound,
@@ -37,6 +42,7 @@ from interlock.runs.invoke import Invoker
 from interlock.runs.journal import CANCEL_REQUESTED, Move
 from interlock.runs.ledger import WRITTEN, Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
 from interlock.runs.model import (
+    Archived,
     Artifact,
     Attempt,
     AttemptState,
@@ -79,6 +85,12 @@ __all__ = [
     "Admission",
     "Admitted",
     "After",
+    "Archive",
+    "ArchiveBusy",
+    "ArchiveDamaged",
+    "Archived",
+    "Archives",
+    "Archiving",
     "Artifact",
     "ArtifactDamaged",
     "ArtifactNotFound",
@@ -86,10 +98,12 @@ __all__ = [
     "AttemptEnd",
     "AttemptState",
     "Blobs",
+    "Bundles",
     "Change",
     "DeadlinePassed",
     "Decision",
     "Delivery",
+    "Done",
     "Doors",
     "Event",
     "Execution",
@@ -119,6 +133,8 @@ __all__ = [
     "Owner",
     "Ownership",
     "OwnershipLapsed",
+    "Page",
+    "Plan",
     "Pressure",
     "Purpose",
     "Reading",
@@ -129,6 +145,7 @@ __all__ = [
     "Request",
     "Resuming",
     "Run",
+    "RunArchived",
     "RunCancelled",
     "RunFailed",
     "RunFilter",
@@ -154,6 +171,7 @@ __all__ = [
     "Wiring",
     "Working",
     "find_cancelled",
+    "genesis",
     "input_of",
     "packet",
     "refs",

@@ -37,6 +37,13 @@ class RunNotFound(NotFoundError):
     next_step = "`interlock runs list` shows the runs of this tenant."
 
 
+class RunArchived(RunNotFound):
+    """The run has left the ledger; `details` says which packet of which archive it is."""
+
+    code = "run_archived"
+    next_step = "`interlock review export RUN -o packet.json` takes its packet out of the archive."
+
+
 class IdempotencyConflict(ConflictError):
     """The idempotency key is taken by another request."""
 
@@ -261,6 +268,22 @@ class ArtifactDamaged(StoreError):
     code = "artifact_damaged"
     retry = Retry.NEVER
     next_step = "The blob store has changed or lost the content; restore it from a backup."
+
+
+class ArchiveBusy(ConflictError):
+    """Another process is archiving runs of this tenant, or was until just now."""
+
+    code = "archive_busy"
+    retry = Retry.LATER
+    next_step = "Let it finish. If it was killed, ask again in two minutes: this goes on where it was."
+
+
+class ArchiveDamaged(StoreError):
+    """An archive does not have the packet that the ledger says it has."""
+
+    code = "archive_damaged"
+    retry = Retry.NEVER
+    next_step = "The file was changed or cut after it was written; restore it from a backup."
 
 
 @contextmanager

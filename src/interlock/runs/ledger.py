@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from interlock import connections
 from interlock.kernel import JSON, Caller, Tx
 from interlock.runs.model import (
+    Archived,
     Artifact,
     Attempt,
     AttemptState,
@@ -141,6 +142,10 @@ class Ledger(Protocol):
 
     def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> Run | None:
         """The run, if this tenant has it."""
+        ...
+
+    def find_archived(self, tx: Tx, tenant_id: str, run_id: str) -> Archived | None:
+        """What stays of a run that was archived, if this tenant had it."""
         ...
 
     def find_key(self, tx: Tx, tenant_id: str, capability: str, key: str, now: datetime) -> str | None:

@@ -233,3 +233,16 @@ class Owner:
     started_at: datetime
     beat: int
     lease: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """What stays of a run in the ledger: where its packet lies (`size` bytes from `start` on), and the packet's digest."""
+
+    run_id: str
+    tenant_id: str
+    archive_id: str
+    start: int
+    size: int
+    digest: str
+    created_at: datetime

@@ -20,9 +20,17 @@ from interlock.kernel import (
     read_json,
 )
 from interlock.runs import packet, signing
-from interlock.runs.errors import ArtifactDamaged, ArtifactNotFound, GivenUp, RunCancelled, RunFailed, RunNotFound
+from interlock.runs.errors import (
+    ArtifactDamaged,
+    ArtifactNotFound,
+    GivenUp,
+    RunArchived,
+    RunCancelled,
+    RunFailed,
+    RunNotFound,
+)
 from interlock.runs.ledger import Ledger, RunFilter
-from interlock.runs.model import Artifact, Attempt, Decision, Event, Listed, Run, Send, State
+from interlock.runs.model import Archived, Artifact, Attempt, Decision, Event, Listed, Run, Send, State
 from interlock.runs.request import Outcome
 from interlock.runs.wiring import Blobs
 
@@ -69,10 +77,23 @@ class Reading:
 
     async def fetch(self, caller: Caller, run_id: str) -> Run:
         """One run, if the caller may see it. Raises RunNotFound."""
-        run = await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+        try:
+            run = await self._store.read(lambda tx: self._fetch(tx, caller.tenant_id, run_id))
+        except RunNotFound:
+            gone = await self.find_archived(caller, run_id)
+            if gone is None:
+                raise
+            raise _archived(gone) from None
         if not caller.sees(run.capability, run.connection_id):
             raise _not_there(caller.tenant_id, run_id)
         return run
+
+    async def find_archived(self, caller: Caller, run_id: str) -> Archived | None:
+        """What stays of a run that was archived. Who does not see all runs sees none of these: what they were about is said
+        in their packets alone."""
+        if caller.is_limited or not is_id(run_id, "run"):
+            return None
+        return await self._store.read(lambda tx: self._ledger.find_archived(tx, caller.tenant_id, run_id))
 
     def _fetch(self, tx: Tx, tenant_id: str, run_id: str) -> Run:
         # What no id can be is not asked for: a database may refuse such text.
@@ -99,11 +120,17 @@ class Reading:
             raise RequestError("the cursor is not a run id: send back the one from the last page")
 
         def read(tx: Tx) -> Sequence[Listed]:
-            if query.cursor is not None and self._ledger.find_run(tx, query.tenant_id, query.cursor) is None:
+            if query.cursor is not None and not self._is_known(tx, query.tenant_id, query.cursor):
                 raise RequestError("the cursor is no run of this tenant: send back the one from the last page")
             return self._ledger.list_runs(tx, query)
 
         return await self._store.read(read)
+
+    def _is_known(self, tx: Tx, tenant_id: str, run_id: str) -> bool:
+        ledger = self._ledger
+        return ledger.find_run(tx, tenant_id, run_id) is not None or (
+            ledger.find_archived(tx, tenant_id, run_id) is not None
+        )
 
     async def fetch_history(self, caller: Caller, run_id: str) -> History:
         """One run with its rows. Raises RunNotFound."""
@@ -264,6 +291,13 @@ class Reading:
         material = await self._store.read(read)
         public = await self._keys.public_keys()  # after the rows: what signed them is there by now
         return packet.build(material, signer=self._keys.current, keys=public, at=self._clock.now())
+
+
+def _archived(gone: Archived) -> RunArchived:
+    where = {"archive_id": gone.archive_id, "start": gone.start, "size": gone.size, "digest": gone.digest}
+    return RunArchived(
+        f"{gone.run_id} was archived: its packet is in {gone.archive_id}", run_id=gone.run_id, details=where
+    )
 
 
 def _not_there(tenant_id: str, run_id: str) -> RunNotFound:

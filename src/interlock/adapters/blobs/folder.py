@@ -23,7 +23,7 @@ class Folder:
     def put(self, key: str, content: bytes) -> None:
         """Keep the content. Raises OSError, ValueError for what is no key."""
         path = self._file(key)
-        _make(path.parent)
+        make_private(path.parent)
         number, draft = tempfile.mkstemp(dir=path.parent, prefix=".interlock-")
         try:
             with os.fdopen(number, "wb") as file:
@@ -44,7 +44,7 @@ class Folder:
         return self.path.joinpath(*names)
 
 
-def _make(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """The folder and those above it that are not there; `mkdir(parents=True)` would open the latter to everybody."""
     for each in (*reversed(folder.parents), folder):
         if not each.exists():

@@ -7,6 +7,7 @@ costs no other caller anything; nothing is created or changed in a file or datab
 
 from interlock.adapters.sql.address import parse_address
 from interlock.adapters.sql.approvals import ApprovalRecords
+from interlock.adapters.sql.archives import ArchiveRecords
 from interlock.adapters.sql.budgets import BudgetRecords
 from interlock.adapters.sql.connections import ConnectionRecords
 from interlock.adapters.sql.dispatches import DispatchRecords
@@ -47,6 +48,7 @@ from interlock.adapters.sql.webhooks import WebhookRecords
 __all__ = [
     "HOLDINGS",
     "ApprovalRecords",
+    "ArchiveRecords",
     "BudgetRecords",
     "ClientRecords",
     "ConnectionRecords",

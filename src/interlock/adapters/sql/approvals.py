@@ -75,6 +75,11 @@ class ApprovalRecords:
         return _all(tx, wanted.order_by(table.c.expires_at, table.c.approval_id).limit(limit))
 
 
+def read_approvals(tx: Tx, condition: ColumnElement[bool]) -> Sequence[approvals.Approval]:
+    """Those for which that holds, oldest first."""
+    return _all(tx, select(table).where(condition).order_by(table.c.approval_id))
+
+
 def _stands(state: approvals.State, now: datetime) -> ColumnElement[bool]:
     """Rows that stand in a state now, though nobody may have recorded yet that they expired."""
     recorded = table.c.state == state.value

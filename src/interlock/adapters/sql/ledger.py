@@ -4,10 +4,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, delete, literal, select, tuple_
+from sqlalchemy import Select, Table, delete, func, literal, select, tuple_
 
 from interlock import runs
 from interlock.adapters.sql import rows, tables
+from interlock.adapters.sql.archive_tables import archived_runs
+from interlock.adapters.sql.columns import Moment
 from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
 from interlock.adapters.sql.tables import runs as run_table
@@ -49,6 +51,11 @@ class SqlLedger:
         found = _first(tx, select(run_table).where(run_table.c.tenant_id == tenant_id, run_table.c.run_id == run_id))
         return None if found is None else rows.run_from(found)
 
+    def find_archived(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Archived | None:
+        table = archived_runs.c
+        found = _first(tx, select(archived_runs).where(table.tenant_id == tenant_id, table.run_id == run_id))
+        return None if found is None else runs.Archived(**found)
+
     def find_key(self, tx: Tx, tenant_id: str, capability: str, key: str, now: datetime) -> str | None:
         table = idempotency_keys.c
         query = select(table.run_id).where(
@@ -85,7 +92,9 @@ class SqlLedger:
         if query.until is not None:
             chosen = chosen.where(table.created_at < query.until)
         if query.cursor is not None:
-            last = select(table.created_at).where(table.run_id == query.cursor).correlate(None).scalar_subquery()
+            gone = select(archived_runs.c.created_at).where(archived_runs.c.run_id == query.cursor)
+            there = select(table.created_at).where(table.run_id == query.cursor).correlate(None)
+            last = func.coalesce(there.scalar_subquery(), gone.scalar_subquery(), type_=Moment())
             chosen = chosen.where(tuple_(table.created_at, table.run_id) < tuple_(last, query.cursor))
         # In the order of the indexes, so that a page takes no longer the more runs there are before it.
         chosen = chosen.order_by(table.created_at.desc(), table.run_id.desc()).limit(min(query.limit, _MAX_PAGE))

@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 
+from interlock.adapters.sql.archive_tables import archived_runs, archives
 from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
 from interlock.adapters.sql.connection_tables import (
     SEALED,
@@ -42,6 +43,8 @@ __all__ = [
     "TRACED",
     "UNFINISHED",
     "approvals",
+    "archived_runs",
+    "archives",
     "artifacts",
     "attempts",
     "budget_slots",
@@ -177,7 +180,7 @@ sends = Table(
     metadata,
     Column("send_id", ID, primary_key=True),
     Column("run_id", ID, nullable=False),
-    Column("attempt_id", ID, ForeignKey("attempts.attempt_id"), nullable=False),
+    Column("attempt_id", ID, nullable=False),
     Column("tenant_id", NAME, nullable=False),
     Column("number", Integer, nullable=False),
     Column("purpose", String(20), nullable=False),

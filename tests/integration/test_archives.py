@@ -1,0 +1,174 @@
+"""Runs that ended long ago leave as packets, and nothing else does."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from fix_app import ASK_WRITES, REVIEWER, STRANGER, Process, World, asked
+from fix_dispatch import submitted, work
+from interlock import dispatch, runs
+from interlock.adapters import sql
+from interlock.adapters.sql import tables
+from interlock.kernel import JSON, Caller, RequestError, StoreError, digest_bytes
+
+pytestmark = pytest.mark.anyio
+
+DAY = timedelta(days=1)
+OF_RUNS = (tables.attempts, tables.sends, tables.events, tables.artifacts, tables.decisions)
+
+
+@dispatch.handler("noted")
+async def noted(event: dispatch.Event, context: dispatch.Context) -> JSON:
+    if event.payload.get("bad"):
+        raise dispatch.Reject("it is broken")
+    return {"seen": event.payload}
+
+
+async def counts(process: Process, run_ids: Sequence[str]) -> list[int]:
+    """How many rows hang on these runs, by table."""
+    return await process.parts.store.read(
+        lambda tx: [
+            sql.connection(tx).execute(select(func.count()).where(each.c.run_id.in_(run_ids))).scalar_one()
+            for each in OF_RUNS
+        ]
+    )
+
+
+def lines(archive: runs.Archive) -> list[dict[str, Any]]:
+    text = gzip.decompress(Path(archive.folder, archive.name).read_bytes())
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def damage(archive: runs.Archive) -> None:
+    path = Path(archive.folder, archive.name)
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+
+
+async def test_what_ended_long_ago_leaves_as_it_was(world: World, tmp_path: Path):
+    async with world.process() as process:
+        il, dead = process.il, await submitted(process, "noted", {"bad": True})
+        plain = [await submitted(process, "noted", {"n": number}) for number in range(3)]
+        keyed = await submitted(process, "noted", idempotency_key="one")
+        await work(process, noted)
+        others = await il.as_caller(STRANGER).dispatch.submit("noted")
+        await work(process, noted)
+        packets = {run_id: await il.runs.packet(run_id) for run_id in plain}
+        page = await il.runs.list(limit=2)
+        world.advance(20 * 86_400)
+        young = await submitted(process, "noted")
+        await work(process, noted)
+        plan = await il.archives.plan(older_than=10 * DAY)
+        assert plan.runs == 3
+        assert sum(await counts(process, plain)) > 12
+        seen: list[int] = []
+        done = await il.archives.write(
+            older_than=10 * DAY, folder=tmp_path / "a", on_progress=lambda each: seen.append(each.runs)
+        )
+        assert (done.runs, seen) == (3, [3])
+        assert await counts(process, plain) == [0] * len(OF_RUNS)
+        assert {run.run_id for run in await il.runs.list()} == {dead, keyed, young}
+        assert (await il.as_caller(STRANGER).runs.fetch(others.run_id)).state is runs.State.COMPLETED
+        # A key's promise is kept as long as it was made for.
+        assert (await il.dispatch.submit("noted", idempotency_key="one")).run_id == keyed
+        # A list goes on after what has left meanwhile.
+        assert [run.run_id for run in await il.runs.list(cursor=plain[2])] == [dead]
+        assert len(page) == 2
+        (archive,) = done.archives
+        head = archive.after
+        for told, run_id in zip(lines(archive), plain, strict=False):
+            assert told["records"]["run"]["run_id"] == run_id
+            assert told["events"] == json.loads(packets[run_id])["events"]
+            packet = await il.runs.packet(run_id)
+            assert json.loads(packet) == told
+            assert runs.verify.verify(packet, trust=runs.Trust.parse(await il.trust())).ok
+            head = digest_bytes(f"{head}\n{run_id}\n{digest_bytes(packet)}".encode())
+        assert (head, lines(archive)[-1]) == (archive.head, json.loads(archive.seal_json or ""))
+        world.advance(20 * 86_400)
+        later = await il.archives.write(older_than=10 * DAY, folder=tmp_path / "a")
+        assert later.runs == 2
+        assert (later.archives[0].number, later.archives[0].after) == (2, archive.head)
+        assert [each.number for each in await il.archives.list()] == [2, 1]
+        assert [each.number for each in await il.archives.list(cursor=later.archives[0].archive_id)] == [1]
+        assert [run.run_id for run in await il.runs.list()] == [dead]
+        assert (await il.archives.write(older_than=10 * DAY, folder=tmp_path / "a")).runs == 0
+
+
+async def test_an_archived_run_is_told_from_one_that_never_was(world: World, tmp_path: Path):
+    async with world.process() as process:
+        run_id = await submitted(process, "noted")
+        await work(process, noted)
+        world.advance(1)
+        done = await process.il.archives.write(older_than=timedelta(0), folder=tmp_path)
+        with pytest.raises(runs.RunArchived) as gone:
+            await process.il.runs.history(run_id)
+        assert gone.value.details["archive_id"] == done.archives[0].archive_id
+        limited = Caller(actor="bot", capabilities=frozenset({"handler.noted"}))
+        for caller in (STRANGER, limited):
+            with pytest.raises(runs.RunNotFound) as unknown:
+                await process.il.as_caller(caller).runs.packet(run_id)
+            assert unknown.value.code == "run_not_found"
+        damage(done.archives[0])
+        with pytest.raises(runs.ArchiveDamaged):
+            await process.il.runs.packet(run_id)
+        with pytest.raises(RequestError, match="how old"):
+            await process.il.archives.plan()
+
+
+async def test_an_approval_leaves_with_the_last_run_that_needs_it(world: World, tmp_path: Path):
+    world.law = ASK_WRITES
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        held = await process.create()
+        waiting = await process.create("Window")
+        await process.reviewer.approvals.approve(asked(held))
+        await process.il.approvals.execute(asked(held))
+        world.advance(3600)
+        assert (await process.il.archives.write(older_than=timedelta(0), folder=tmp_path)).runs == 1
+        packet = json.loads(await process.il.runs.packet(held.run_id))
+        (approval,) = packet["records"]["approvals"]
+        assert (approval["approval_id"], approval["reviewer"]) == (asked(held), REVIEWER.actor)
+        assert packet["records"]["connection"]["connector_id"] == "acme"
+        assert packet["records"]["capability"]["capability_id"] == "acme.issue.create"
+        assert [each.approval_id for each in await process.il.approvals.list()] == [asked(waiting)]
+
+
+async def test_only_one_process_archives_a_tenant(world: World, tmp_path: Path):
+    async with world.process() as process, world.process() as other:
+        await submitted(process, "noted")
+        await work(process, noted)
+        world.advance(1)
+        clock, records = process.parts.wiring.clock, sql.ArchiveRecords()
+        left = runs.Archive(
+            archive_id=process.parts.wiring.ids.new("arc"), tenant_id="default", number=0, folder=str(tmp_path),
+            name="tenant-default/left.jsonl.gz", runs=0, size=0, after="", head="", opened_at=clock.now(),
+            claimed_until=clock.now() + timedelta(minutes=2),
+        )  # fmt: skip
+        await process.parts.store.write(lambda tx: records.begin(tx, left))
+        with pytest.raises(runs.ArchiveBusy):
+            await other.il.archives.write(older_than=timedelta(0), folder=tmp_path)
+        world.advance(121)
+        done = await other.il.archives.write(older_than=timedelta(0), folder=tmp_path)
+        assert [each.number for each in done.archives] == [1]
+        assert done.runs == 1
+
+
+async def test_a_folder_that_takes_nothing_leaves_everything_where_it_was(world: World, tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    async with world.process() as process:
+        run_id = await submitted(process, "noted")
+        await work(process, noted)
+        world.advance(1)
+        with pytest.raises(StoreError) as refused:
+            await process.il.archives.write(older_than=timedelta(0), folder=tmp_path / "file")
+        assert refused.value.code == "archive_unavailable"
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
+        done = await process.il.archives.write(older_than=timedelta(0), folder=tmp_path / "good")
+        assert done.runs == 1
