@@ -90,3 +90,11 @@ def test_an_app_is_installed_in_the_browser(shell: Shell, other: auth.AuthServer
     shell.environment["APP_SECRET"] = APP_SECRET
     made = joined(shell, other, warm).json
     assert (made["subject"], made["params"]) == (f"app-{auth.APP_ID}", {"installation_id": auth.INSTALLATION})
+
+
+def test_a_token_goes_to_the_profile_that_is_named(shell: Shell, other: auth.AuthServer):
+    keys = [sdk.api_key(base_url=other.url), sdk.api_key("in_query", query="key", base_url=other.url)]
+    declare(shell, other.url, keys, client="")
+    for profile, told in (("api_key", ()), ("in_query", ("--profile", "in_query"))):
+        made = shell.good("connect", "acme", *told, "--token-env", "ACME_SECRET", "--name", profile)
+        assert made["profile_id"] == profile

@@ -7,6 +7,8 @@ import typer
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlock import app, catalog, sdk
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper, Words
@@ -117,8 +119,7 @@ async def show_connector(
         paper.line(Ink(found.display_name, "strong"), found.version, Ink(found.digest, "faint"))
         paper.line(" ", found.description)
         paper.fields([("documentation", found.docs_url), ("maturity", found.maturity)])
-        for profile in found.auth:
-            show_profile(paper, connector, profile)
+        show_profiles(paper, connector, found.auth)
         paper.heading("Capabilities")
         paper.table(
             ("capability", "effect", "about"),
@@ -155,8 +156,15 @@ def _way(trigger: "sdk.Trigger") -> "Words":
     return f"by a webhook, proven by {proof.algorithm}"
 
 
-def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> None:
-    """One way to connect."""
+def show_profiles(paper: "Paper", connector: str, profiles: "Sequence[sdk.AuthProfile]") -> None:
+    """The ways to connect."""
+    for each in profiles:
+        _show_profile(paper, connector, each, profiles)
+
+
+def _show_profile(
+    paper: "Paper", connector: str, profile: "sdk.AuthProfile", beside: "Sequence[sdk.AuthProfile]"
+) -> None:
     from interlock.cli import joining
     from interlock.cli.paper import Ink
 
@@ -174,7 +182,7 @@ def show_profile(paper: "Paper", connector: str, profile: "sdk.AuthProfile") -> 
         ]
     )
     if profile.install != "none":
-        paper.line(" ", Ink(joining.line_for(connector, profile), "code"))
+        paper.line(" ", Ink(joining.line_for(connector, profile, beside=beside), "code"))
 
 
 async def list_capabilities(

@@ -142,8 +142,8 @@ async def _by_token(
     ends = None if said is None else parse_moment(said, option="--expires-at", now=now, ahead=True)
     overlap = 0.0 if span is None else parse_span(span, option="--overlap").total_seconds()
     places = _places(source, token_env, token_file, said, span)
-    if (told.profile or told.fields) and not places:
-        raise Usage("a token goes without --profile and --field: with these it is --secret-env NAME=VARIABLE")
+    if told.fields and not places:
+        raise Usage("a token goes without --field: with it it is --secret-env NAME=VARIABLE")
     token, params = None if places else _token(token_env, token_file), joining.stated(told.fields)
     try:
         if token is None:
@@ -161,6 +161,7 @@ async def _by_token(
             return await anywhere.connections.connect_token(
                 connector,
                 token,
+                profile=told.profile,
                 name=told.name,
                 base_url=told.base_url,
                 scopes=told.scopes,

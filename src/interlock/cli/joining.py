@@ -1,6 +1,7 @@
 """`interlock connect` for services that give tokens themselves: in a browser, on another device, or to a program alone."""
 
 import os
+import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -41,20 +42,22 @@ class Wish:
 async def connect(desk: "Desk", wish: Wish) -> "connections.Connection":
     """Begin, have somebody agree, and end with the connection. Raises Usage, InstallFailed, and as `installs.begin`."""
     async with desk.open_here() as il:
-        profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
-        with _explained(wish, profile):
+        manifest = await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector)
+        profile = choose(manifest, wish)
+        with _explained(wish, manifest, profile):
             return await _connect(il, profile, wish)
 
 
 @contextmanager
-def _explained(wish: Wish, profile: "sdk.AuthProfile") -> Generator[None]:
+def _explained(wish: Wish, manifest: "sdk.Manifest", profile: "sdk.AuthProfile") -> Generator[None]:
     """Say of what is missing how it is given."""
     from interlock import connections
 
     try:
         yield
     except connections.InvalidGrant as error:
-        error.next_step = f"Give what is asked for: `{line_for(wish.connector, profile)}`."
+        named = "" if wish.name is None else f" --name {shlex.quote(wish.name)}"
+        error.next_step = f"Give what is asked for: `{line_for(wish.connector, profile, beside=manifest.auth)}{named}`."
         raise
 
 
@@ -97,10 +100,11 @@ async def _connect(il: "app.Interlock", profile: "sdk.AuthProfile", wish: Wish) 
 async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
     """An install for somebody else, and the address at which they carry it on. Raises Usage, and as `installs.begin`."""
     async with desk.open_here() as il:
-        profile = choose(await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector), wish)
+        manifest = await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector)
+        profile = choose(manifest, wish)
         if profile.install != "browser":
             raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")
-        with _explained(wish, profile):
+        with _explained(wish, manifest, profile):
             begun = await il.connections.installs.begin(
                 wish.connector,
                 collect(wish),
@@ -114,13 +118,13 @@ async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
 
 def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     """The profile to connect by: the one that is named, else the only one of its kind, a browser's first. Raises Usage."""
-    ways = ["browser", "device", "automatic", "cli", *(["paste"] if wish.secret_fields else [])]
+    ways = ["browser", "device", "automatic", "cli", *(["paste"] if wish.secret_fields or wish.profile else [])]
     there = {each.profile_id: each for each in manifest.auth if each.install in ways}
     if not there:
         asking = [each for each in manifest.auth if each.install == "paste"]
         if not asking:
             raise Usage(f"{manifest.connector_id} needs no account: nothing is to be connected")
-        several = [line_for(manifest.connector_id, each) for each in asking if len(each.fields) > 1]
+        several = [line_for(manifest.connector_id, each, beside=asking) for each in asking if len(each.fields) > 1]
         raise Usage(
             f"{manifest.connector_id} takes several fields: `{'`, or `'.join(several)}`"
             if len(several) == len(asking)
@@ -138,10 +142,12 @@ def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":
     return fits[0]
 
 
-def line_for(connector_id: str, profile: "sdk.AuthProfile") -> str:
-    """The command that connects by the profile, with what has to be given."""
+def line_for(connector_id: str, profile: "sdk.AuthProfile", *, beside: "Sequence[sdk.AuthProfile]") -> str:
+    """The command that connects by the profile, with what has to be given; `beside` are all that the connector has."""
     if profile.install == "paste" and len(profile.fields) == 1:
-        return f"interlock connect {connector_id} --token-env NAME"
+        first = next(each for each in beside if each.install == "paste")
+        named = "" if profile is first else f" --profile {profile.profile_id}"
+        return f"interlock connect {connector_id}{named} --token-env NAME"
     asked = [each for each in profile.fields if not each.optional and each.default is None]
     given = [f"--secret-env {each.name}=VARIABLE" if each.secret else f"--field {each.name}=VALUE" for each in asked]
     return " ".join([f"interlock connect {connector_id} --profile {profile.profile_id}", *given])

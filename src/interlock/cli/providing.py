@@ -116,7 +116,7 @@ async def show(
       interlock providers show acme
     """
     from interlock import sdk
-    from interlock.cli.browsing import show_profile
+    from interlock.cli.browsing import show_profiles
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
     from interlock.cli.text import moment
@@ -140,8 +140,7 @@ async def show(
                 ),
             ]
         )
-        for profile in facts.auth:
-            show_profile(paper, f"{sdk.PROVIDER_PREFIX}{found.provider_id}", profile)
+        show_profiles(paper, f"{sdk.PROVIDER_PREFIX}{found.provider_id}", facts.auth)
         if found.missing:
             paper.heading("Left out")
             for each in found.missing:

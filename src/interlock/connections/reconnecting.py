@@ -24,7 +24,15 @@ def reconnect(connection: Connection) -> str:
         return f"Put a valid credential where it is read from, and connect the service again: `{command}{given}`."
     if connection.management_mode in (ManagementMode.HOSTED, ManagementMode.PROVIDER_APP):
         return f"Connect the service again: `{command}`."
+    if _takes_more(connection):
+        return f"Connect the service again: `{command} --profile {connection.profile_id}` says what it takes."
     return f"Connect the service again: `{command} --token-env NAME`."
+
+
+def _takes_more(connection: Connection) -> bool:
+    """Whether it was connected by more than a token, as far as that shows: by fields, or by what tokens are made from."""
+    renewed = connection.refreshed_at is not None or connection.refresh.due_at is not None
+    return renewed or bool(connection.params) or connection.management_mode is ManagementMode.PROVIDER_NATIVE
 
 
 def is_tried_again(connection: Connection) -> bool:

@@ -1,5 +1,7 @@
 """Which profile `interlock connect` takes, and what it says of what is missing."""
 
+from dataclasses import replace
+
 import pytest
 
 from fix_connector import connector
@@ -49,5 +51,16 @@ def test_who_gives_nothing_is_told_what_to_give(drafts: list[sdk.Draft], said: s
     ],
 )
 def test_a_line_has_all_that_has_to_be_given(draft: sdk.Draft, line: str):
-    [profile] = declared(draft).auth
-    assert joining.line_for("acme", profile) == f"interlock connect acme {line}"
+    auth = declared(draft).auth
+    assert joining.line_for("acme", auth[0], beside=auth) == f"interlock connect acme {line}"
+
+
+def test_each_of_several_keys_has_a_line_of_its_own():
+    auth = declared(sdk.api_key(), sdk.api_key("in_query", query="key")).auth
+    lines = [joining.line_for("acme", each, beside=auth) for each in auth]
+    assert lines == [f"interlock connect acme {how}--token-env NAME" for how in ("", "--profile in_query ")]
+
+
+def test_a_profile_that_is_named_is_taken_though_nothing_is_given_for_it():
+    manifest = declared(sdk.oauth2(authorize_url="/a", token_url="/t", base_url="https://acme.dev"), sdk.api_key())
+    assert joining.choose(manifest, replace(WISH, profile="api_key")) == manifest.auth[1]

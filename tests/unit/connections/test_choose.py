@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,18 @@ def test_who_is_to_connect_again_is_told_how():
     with pytest.raises(connections.ReauthRequired) as refused:
         admit(replace(CONNECTION, name="acme", state=State.REAUTH_REQUIRED))
     assert refused.value.next_step.endswith("`interlock connect acme --token-env NAME`.")
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"params": {"client_id": "client-1"}},
+        {"refreshed_at": NOW},
+        {"management_mode": connections.ManagementMode.PROVIDER_NATIVE},
+    ],
+)
+def test_who_is_to_give_more_than_a_token_is_led_to_what_the_profile_takes(facts: dict[str, Any]):
+    with pytest.raises(connections.ConnectionRevoked) as caught:
+        admit(replace(CONNECTION, profile_id="machine", state=State.REVOKED, **facts))
+    line = "`interlock connect acme --name work --profile machine`"
+    assert caught.value.next_step == f"Connect the service again: {line} says what it takes."
