@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from interlock.cli import serving, streams
+from interlock.cli import serving, standing, streams
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ async def serve(
         bool, typer.Option("--behind-proxy", help="Listen beyond this machine without TLS: a proxy in front has it.")
     ] = False,
     no_worker: Annotated[bool, typer.Option("--no-worker", help="Leave what is due to `interlock worker`.")] = False,
+    wait_for_store: standing.WaitForStore = standing.WAIT,
 ) -> None:
     """Answer the HTTP API, show the pages on which people connect accounts, and do what is due, until SIGTERM or Ctrl-C.
 
@@ -53,8 +54,6 @@ async def serve(
     Example:
       interlock serve --bind 127.0.0.1:8412
     """
-    import signal
-
     import anyio
 
     from interlock import server
@@ -69,13 +68,16 @@ async def serve(
         port = found
         return server.open_front(il, origin=url, host=address, port=found, names=host or ())
 
-    async with desk.open_here(acting=True, on_connection_event=_tell) as il, anyio.create_task_group() as tasks:
+    async with (
+        standing.standing() as stand,
+        standing.opened(desk, wait_for_store, on_connection_event=_tell) as il,
+        anyio.create_task_group() as tasks,
+    ):
         if not no_worker:
             tasks.start_soon(il.worker().run)
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with server.serve_pages(make, host=address, port=port, tls=tls):
-                _announce(desk, url, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
-                await anext(aiter(signals))
+        async with server.serve_pages(make, host=address, port=port, tls=tls):
+            _announce(desk, url, f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+            await stand.told()
         tasks.cancel_scope.cancel()
 
 

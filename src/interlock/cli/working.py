@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import streams
+from interlock.cli import standing, streams
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
@@ -21,28 +21,31 @@ async def worker(
     desk: "Desk",
     *,
     at_once: Annotated[int, typer.Option(min=1, max=1000, help="How many pieces of work side by side.")] = 16,
+    wait_for_store: standing.WaitForStore = standing.WAIT,
 ) -> None:
     """Do what is due, of every tenant, until SIGTERM or Ctrl-C: then what is begun ends, or is handed to another worker.
 
     It carries out calls that were left for later, and calls the handlers of the modules that `[app] modules` names. Any number
     may work on one store, on Postgres from many machines. `interlock serve` works, too, unless told otherwise.
+    A store that is away at the start is waited for (--wait-for-store), and one that goes later for as long as that takes.
 
     Example:
       interlock worker --at-once 32
     """
-    import signal
     from functools import partial
 
     import anyio
 
-    async with desk.open_here(acting=True) as il:
+    async with (
+        standing.standing() as stand,
+        standing.opened(desk, wait_for_store) as il,
+        anyio.create_task_group() as tasks,
+    ):
         made = il.worker()
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(partial(made.run, at_once=at_once))
-                _announce(desk, made, at_once)
-                await anext(aiter(signals))
-                tasks.cancel_scope.cancel()
+        tasks.start_soon(partial(made.run, at_once=at_once))
+        _announce(desk, made, at_once)
+        await stand.told()
+        tasks.cancel_scope.cancel()
 
 
 def _announce(desk: "Desk", made: "dispatch.Worker", at_once: int) -> None:
