@@ -5,14 +5,17 @@ import json
 import re
 import socket
 import sqlite3
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import httpx2
 import pytest
 
+import fix_tls
 import token_server
 from fix_cli import Shell
 
@@ -87,3 +90,43 @@ def test_a_port_that_is_taken_is_told_so(acme: Shell, url: str):
         told = acme.run("serve", "--json")
     assert (told.code, told.error["code"]) == (2, "cannot_serve")
     assert "address already in use" in told.error["message"]
+
+
+def test_it_speaks_tls_with_a_certificate_of_its_own(acme: Shell, url: str, tmp_path: Path):
+    """Also as 1.2, which is all that some services speak that report by webhooks."""
+    acme.environment["INTERLOCK_CONNECT__URL"] = url = url.replace("http:", "https:")
+    pem = fix_tls.certificate(tmp_path, "localhost", "127.0.0.1")
+    trusting = ssl.create_default_context(cafile=str(pem))
+    older = ssl.create_default_context(cafile=str(pem))
+    older.maximum_version = ssl.TLSVersion.TLSv1_2
+    with acme.start("serve", "--tls-cert", str(pem), "--tls-key", str(pem)) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == f"{url}\n"
+            for context in (trusting, older):
+                assert httpx2.get(f"{url}/healthz", verify=context).status_code == 204
+            assert httpx2.get(f"{url}/v1/runs", verify=trusting).json()["type"] == "urn:interlock:error:unauthenticated"
+            with pytest.raises(httpx2.ConnectError, match="self-signed"):
+                httpx2.get(f"{url}/healthz")
+            with pytest.raises(httpx2.TransportError):
+                httpx2.get(url.replace("https:", "http:"))
+        finally:
+            process.terminate()
+        out, err = process.communicate()
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_certificate_that_cannot_be_used_is_told_before_anything_is_served(acme: Shell, tmp_path: Path):
+    pem, other = (fix_tls.certificate(folder, "localhost") for folder in (tmp_path, fresh(tmp_path / "other")))
+    for cert, key in ((pem, other), (pem, tmp_path / "none.pem"), (acme.store, pem)):
+        told = acme.run("serve", "--bind", "127.0.0.1:0", "--tls-cert", str(cert), "--tls-key", str(key), "--json")
+        assert (told.code, told.error["code"]) == (2, "cannot_serve")
+    told = acme.run("serve", "--bind", "127.0.0.1:0", "--tls-cert", str(pem), "--json")
+    assert (told.code, "go together" in told.error["message"]) == (2, True)
+    told = acme.run("serve", "--bind", "0.0.0.0:0", "--json")
+    assert (told.code, "in the clear" in told.error["message"]) == (2, True)
+
+
+def fresh(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -94,6 +94,8 @@ async def _tell(event: "connections.ConnectionEvent") -> None:
 
 
 def _tls(cert: Path | None, key: Path | None) -> "server.Tls | None":
+    import ssl
+
     from interlock import server
     from interlock.cli.errors import Usage
 
@@ -101,7 +103,8 @@ def _tls(cert: Path | None, key: Path | None) -> "server.Tls | None":
         return None
     if cert is None or key is None:
         raise Usage("--tls-cert and --tls-key go together")
-    return server.Tls(cert=cert, key=key, client_must_show=False)
+    # Some services that report by webhooks know no newer one.
+    return server.Tls(cert=cert, key=key, client_must_show=False, oldest=ssl.TLSVersion.TLSv1_2)
 
 
 def _check_reach(address: str, tls: "server.Tls | None", *, behind_proxy: bool) -> None:

@@ -49,11 +49,12 @@ class Tls:
     key: Path
     client_ca: Path | None = None
     client_must_show: bool = True
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 
     def context(self) -> ssl.SSLContext:
-        """TLS 1.3. Raises CannotServe."""
+        """For servers. Raises CannotServe."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.minimum_version = self.oldest
         context.set_alpn_protocols(["http/1.1"])
         try:
             context.load_cert_chain(self.cert, self.key)
