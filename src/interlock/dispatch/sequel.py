@@ -22,6 +22,10 @@ BACKOFF: Final = "backoff"
 PAUSED_BY_SERVICE: Final = "paused_by_service"
 """Why work waits whose service named a time."""
 
+_OURS: Final = (runs.OwnershipLapsed, runs.OutcomeUnsaved)
+"""What comes to a handler by the worker's own trouble with the store. It says nothing against the work, and what the handler had
+asked for is left to recovery: asked again for the same step, it is answered with what became of that."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sequel:
@@ -51,7 +55,7 @@ def after(
         return Sequel(state=runs.State.CANCELLED, reason=error.code, due=due, why=error.code)
     if isinstance(error, WorkerStopped):
         return _again(due, error, now, 0.0, why=error.code)
-    if error.retry is not Retry.LATER:
+    if error.retry is not Retry.LATER and not isinstance(error, _OURS):
         return _dead(due, error.code)
     wait = due.retry.backoff.delay if uniform is None else partial(due.retry.backoff.delay, uniform=uniform)
     if error.retry_after is not None:

@@ -62,6 +62,14 @@ def test_what_never_works_is_not_tried_again(error: InterlockError):
     assert (found.state, found.reason, found.due.tries) == (runs.State.DEAD, error.code, 0)
 
 
+@pytest.mark.parametrize("error", [runs.OwnershipLapsed("frozen"), runs.OutcomeUnsaved("the store is gone")])
+def test_trouble_of_the_worker_with_the_store_is_no_reason_to_give_work_up(error: InterlockError):
+    """What a handler asked for is left to recovery, and the next attempt is answered with what became of it."""
+    found = after(error)
+    assert (found.state, found.why, found.due.tries) == (runs.State.RETRY_SCHEDULED, "backoff", 1)
+    assert after(error, replace(DUE, tries=2)).state is runs.State.DEAD
+
+
 def test_a_service_that_names_a_time_takes_no_try():
     found = after(sdk.RateLimited("slow down", retry_after=90, effect="none"), replace(DUE, tries=2))
     assert found.state is runs.State.RETRY_SCHEDULED
