@@ -76,7 +76,7 @@ class ExecutionRejected(PlaneError):
         super().__init__(
             failure.message,
             next_step=failure.next_step,
-            retry=failure.meaning.retry,
+            retry=failure.retry,
             fault=failure.owner,
             details={"failure_class": failure.failure_class.value, "failure_code": failure.code},
         )

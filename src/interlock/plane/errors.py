@@ -18,11 +18,11 @@ class EffectFailed(PlaneError):
 
     @classmethod
     def of(cls, failure: Failure, *, run_id: str | None = None) -> "EffectFailed":
-        """The error for a receipt's failure, with the retry meaning, the fault and the next step of its class."""
+        """The error for a receipt's failure, with its retry meaning, and the fault and the next step of its class."""
         return cls(
             failure.message,
             next_step=failure.next_step,
-            retry=failure.meaning.retry,
+            retry=failure.retry,
             fault=failure.owner,
             run_id=run_id,
             details={"failure_class": failure.failure_class.value, "failure_code": failure.code},

@@ -238,6 +238,12 @@ class Failure(Contract):
         return MEANINGS[self.failure_class]
 
     @property
+    def retry(self) -> Retry:
+        """Whether a retry helps: what the class says; but a further attempt has an authority of its own, where the time of this
+        one ran out on the way."""
+        return Retry.LATER if self.code == "authority_expired" else self.meaning.retry
+
+    @property
     def owner(self) -> Fault:
         """Who has to act."""
         return self.meaning.owner

@@ -76,6 +76,15 @@ def test_every_failure_class_has_a_meaning():
     assert all(meaning.next_step for meaning in plane.MEANINGS.values())
 
 
+@pytest.mark.parametrize(
+    ("code", "retry"), [("authority_expired", kernel.Retry.LATER), ("authority_replayed", kernel.Retry.AFTER_CHANGE)]
+)
+def test_an_authority_whose_time_ran_out_is_no_reason_to_give_up(code: str, retry: kernel.Retry):
+    """A process stood still on the way; another attempt has an authority of its own."""
+    failure = plane.Failure.of(plane.FailureClass.AUTHORITY_DENIED, "too late", code=code)
+    assert plane.EffectFailed.of(failure).retry is retry
+
+
 @pytest.mark.parametrize("failure_class", plane.FailureClass)
 def test_a_failure_becomes_an_error_of_its_meaning(failure_class: plane.FailureClass):
     failure = plane.Failure.of(failure_class, "it broke", code="finer")
