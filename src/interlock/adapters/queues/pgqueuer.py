@@ -31,6 +31,12 @@ LOOK_SECONDS: Final = 1.0
 """How soon a job whose worker died, or that a worker left, is seen."""
 
 _CHANNEL: Final = "interlock_jobs"
+_FOR_THE_SERVER: Final = "; ".join(
+    f"SET tcp_{name}"
+    for name in ("keepalives_idle = 5", "keepalives_interval = 2", "keepalives_count = 3", "user_timeout = 10000")
+)
+"""So that it, too, notices when one that listens is cut off: what is not read would fill its queue of notices."""
+
 _RECONNECTING: Final = Backoff(base=0.1, cap=5.0)
 
 # The engine's order is a 32-bit number, the highest first: tenths of seconds, counted down for thirteen years.
@@ -209,7 +215,7 @@ class _PostgresBell:
                     keepalives_count=3,
                 )
                 async with session:
-                    await session.execute(f"LISTEN {_CHANNEL}")
+                    await session.execute(f"{_FOR_THE_SERVER}; LISTEN {_CHANNEL}")
                     failures = 0
                     ring()  # for what was put before
                     async for _ in session.notifies():

@@ -1,6 +1,6 @@
 """Postgres: connections as we want them, and what its errors mean."""
 
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from sqlalchemy import Engine, create_engine
@@ -23,6 +23,22 @@ CONNECT_SECONDS = 10
 IDLE_MS = 5_000
 """How long a transaction may stand still before the server ends it: its process is frozen, or cut off, and what it has locked is
 wanted by others. Ours do nothing but speak to the server."""
+
+_IDLE, _INTERVAL, _COUNT, _UNHEARD_MS = 5, 2, 3, 10_000
+_LINK: Final = {
+    "keepalives_idle": _IDLE,
+    "keepalives_interval": _INTERVAL,
+    "keepalives_count": _COUNT,
+    "tcp_user_timeout": _UNHEARD_MS,
+}
+"""How a connection notices, within eleven seconds, that its link was cut or its server lost: no answer comes then, and no
+error, and the system would wait for hours. A server that is at work answers these however long its work takes."""
+
+_LINK_THERE: Final = (
+    f"-c tcp_keepalives_idle={_IDLE} -c tcp_keepalives_interval={_INTERVAL} -c tcp_keepalives_count={_COUNT}"
+    f" -c tcp_user_timeout={_UNHEARD_MS}"
+)
+"""The same for the server, which would keep the sessions of those that are cut off."""
 
 _UNAVAILABLE: Final = (StoreUnavailable, "cannot be reached")
 _BY_STATE: Final[dict[str, tuple[type[InterlockError], str]]] = {
@@ -88,7 +104,7 @@ def engine(place: PostgresDatabase, *, size: int, hot: bool = False) -> Engine:
         pool_size=size,
         max_overflow=0,
         connect_args={
-            "connect_timeout": CONNECT_SECONDS,
+            **_link(place),
             "application_name": "interlock",
             "options": _options(place, f"{idle} {_PLANS}" if hot else idle),
         },
@@ -100,13 +116,19 @@ def connect_lane(place: PostgresDatabase) -> psycopg.Connection:
     return psycopg.connect(
         place.url.set(drivername="postgresql").render_as_string(hide_password=False),
         autocommit=True,
-        connect_timeout=CONNECT_SECONDS,
+        **_link(place),
         application_name="interlock-lane",
         options=_options(place, _PLANS),
     )
 
 
+def _link(place: PostgresDatabase) -> dict[str, Any]:
+    """What the address does not say itself."""
+    ours = {"connect_timeout": CONNECT_SECONDS, **_LINK}
+    return {name: value for name, value in ours.items() if name not in place.url.query}
+
+
 def _options(place: PostgresDatabase, ours: str) -> str:
     """Ours beside those of the address: given apart, they would take their place."""
     theirs = place.url.query.get("options", ())
-    return " ".join([*((theirs,) if isinstance(theirs, str) else theirs), ours])
+    return " ".join([*((theirs,) if isinstance(theirs, str) else theirs), _LINK_THERE, ours])
