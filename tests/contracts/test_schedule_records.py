@@ -48,8 +48,8 @@ async def test_a_tenant_sees_its_own_in_pages(store: sql.SqlStore):
     for name in ("b", "a", "c"):
         await made(ours, name)
     theirs = await made(ours, "a", caller=THEIRS)
-    first = await ours.list_schedules(OURS, limit=2)
-    rest = await ours.list_schedules(OURS, cursor=first[-1].name, limit=2)
+    first = await ours.list_named(OURS, limit=2)
+    rest = await ours.list_named(OURS, cursor=first[-1].name, limit=2)
     assert [each.name for each in (*first, *rest)] == ["a", "b", "c"]
     for act in (ours.fetch, ours.pause, ours.resume, ours.delete):
         with pytest.raises(schedules.ScheduleNotFound):

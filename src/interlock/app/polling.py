@@ -64,7 +64,7 @@ class Polls:
     @checked
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> "Sequence[triggers.polling.Poll]":
         """Polls in the order of their names; go on with `cursor` = the last name."""
-        return await self._parts.timed.polls.list_polls(self._caller, cursor=cursor, limit=limit)
+        return await self._parts.timed.polls.list_named(self._caller, cursor=cursor, limit=limit)
 
     @checked
     async def pause(self, poll: str) -> "triggers.polling.Poll":

@@ -91,7 +91,7 @@ class Schedules:
     @checked
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> "Sequence[triggers.schedules.Schedule]":
         """Schedules in the order of their names; go on with `cursor` = the last name."""
-        return await self._parts.timed.schedules.list_schedules(self._caller, cursor=cursor, limit=limit)
+        return await self._parts.timed.schedules.list_named(self._caller, cursor=cursor, limit=limit)
 
     @checked
     async def preview(self, schedule: str, *, limit: int = 5) -> Sequence[datetime]:

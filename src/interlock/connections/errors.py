@@ -1,6 +1,5 @@
 """What can go wrong with a connection, a credential or a lease."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final
@@ -18,6 +17,7 @@ from interlock.kernel import (
     RequestError,
     Retry,
     VerificationError,
+    no_such,
     to_rfc3339,
 )
 
@@ -41,9 +41,7 @@ class ConnectionNotFound(NotFoundError):
     next_step = "`interlock connections list` shows the connections of this tenant."
 
     def __init__(self, ref: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(ref[:200], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"no connection {ref[:200]!r} in this tenant{hint}")
+        super().__init__(no_such("connection", ref, known))
 
 
 class ProbeFailed(ConnectionError_):

@@ -24,6 +24,7 @@ from interlock.kernel.errors import (
     StoreError,
     UnknownOutcome,
     VerificationError,
+    no_such,
 )
 from interlock.kernel.forking import Forked, OpenedHere
 from interlock.kernel.hosts import HOST_PORT
@@ -91,6 +92,7 @@ __all__ = [
     "is_id",
     "is_interruption",
     "json_places",
+    "no_such",
     "page",
     "parse_json",
     "parse_yaml",

@@ -16,8 +16,9 @@
 The leaves live in the rooms that raise them, each with a code of its own. Denied, held and shed are values, not errors.
 """
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import ClassVar
 
@@ -196,3 +197,10 @@ class InternalError(InterlockError):
     """A defect of Interlock itself."""
 
     code = "internal_error"
+
+
+def no_such(what: str, ref: str, known: Iterable[str]) -> str:
+    """What is told of a name that a tenant has given to nothing; of those that are `known` the nearest."""
+    near = difflib.get_close_matches(ref[:200], known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"no {what} {ref[:200]!r} in this tenant{hint}"

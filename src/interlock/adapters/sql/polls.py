@@ -40,7 +40,7 @@ class PollRecords:
         named = or_(table.c.trigger_id == ref, table.c.name == ref)
         return next(iter(_all(tx, select(table).where(table.c.tenant_id == tenant_id, named))), None)
 
-    def list_polls(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[_Poll]:
+    def list_named(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[_Poll]:
         query = select(table).where(table.c.tenant_id == tenant_id, table.c.name > (cursor or ""))
         return _all(tx, query.order_by(table.c.name).limit(limit))
 

@@ -37,7 +37,7 @@ class ScheduleRecords:
         named = or_(table.c.schedule_id == ref, table.c.name == ref)
         return next(iter(_all(tx, select(table).where(table.c.tenant_id == tenant_id, named))), None)
 
-    def list_schedules(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[_Schedule]:
+    def list_named(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[_Schedule]:
         query = select(table).where(table.c.tenant_id == tenant_id, table.c.name > (cursor or ""))
         return _all(tx, query.order_by(table.c.name).limit(limit))
 

@@ -11,10 +11,9 @@ ProviderError
 └── PollFailed          poll_failed
 """
 
-import difflib
 from collections.abc import Iterable
 
-from interlock.kernel import ConflictError, NotFoundError, ProviderError, RequestError, Retry
+from interlock.kernel import ConflictError, NotFoundError, ProviderError, RequestError, Retry, no_such
 
 
 class InvalidPoll(RequestError):
@@ -33,9 +32,7 @@ class PollNotFound(NotFoundError):
     next_step = "`interlock polls list` shows the polls of this tenant."
 
     def __init__(self, ref: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(ref[:200], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"no poll {ref[:200]!r} in this tenant{hint}")
+        super().__init__(no_such("poll", ref, known))
 
 
 class PollExists(ConflictError):

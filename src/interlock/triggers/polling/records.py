@@ -5,32 +5,13 @@ from datetime import datetime
 from typing import Protocol
 
 from interlock.kernel import Tx
+from interlock.triggers.named import NamedRecords
 from interlock.triggers.polling.model import Poll
 from interlock.triggers.polling.reading import Item
 
 
-class PollRecords(Protocol):
+class PollRecords(NamedRecords[Poll], Protocol):
     """Every method runs in the caller's transaction."""
-
-    def insert(self, tx: Tx, poll: Poll) -> bool:
-        """Keep a new one. False if the tenant has one of that name."""
-        ...
-
-    def replace(self, tx: Tx, before: Poll, after: Poll) -> bool:
-        """Put `after` in the place of `before`, unless others changed it meanwhile: then False, and nothing is written."""
-        ...
-
-    def find(self, tx: Tx, tenant_id: str, ref: str) -> Poll | None:
-        """The tenant's poll of that name or id."""
-        ...
-
-    def list_polls(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[Poll]:
-        """The tenant's polls in the order of their names, after `cursor`."""
-        ...
-
-    def delete(self, tx: Tx, poll: Poll) -> bool:
-        """Keep it no more, nor what it has met. False if it is not there."""
-        ...
 
     def list_next(self, tx: Tx, *, limit: int) -> Sequence[Poll]:
         """Of all tenants, those that are due first, in that order."""

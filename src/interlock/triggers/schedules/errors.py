@@ -9,10 +9,9 @@ RequestError
     └── ScheduleChanged     schedule_changed
 """
 
-import difflib
 from collections.abc import Iterable
 
-from interlock.kernel import ConflictError, NotFoundError, RequestError, Retry
+from interlock.kernel import ConflictError, NotFoundError, RequestError, Retry, no_such
 
 
 class InvalidSchedule(RequestError):
@@ -29,9 +28,7 @@ class ScheduleNotFound(NotFoundError):
     next_step = "`interlock schedules list` shows the schedules of this tenant."
 
     def __init__(self, ref: str, known: Iterable[str] = ()) -> None:
-        near = difflib.get_close_matches(ref[:200], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"no schedule {ref[:200]!r} in this tenant{hint}")
+        super().__init__(no_such("schedule", ref, known))
 
 
 class ScheduleExists(ConflictError):
