@@ -41,11 +41,60 @@ WEBHOOKS: Final = """
     ! trigger_not_found triggers show trg_1
     ! delivery_not_found deliveries show dlv_1
 """
-"""`=`: it is asked here, too. `!`: it fails with that code. Names in braces are of what was answered before."""
+TIMED: Final = """
+    schedules create morning --cron @daily --zone Europe/Berlin --handler report of=yesterday --catch-up all --cap 3
+    schedules create look --every 90s --capability github.issue.fetch repo=acme/rocket issue_number=7 --priority high
+    schedules create once --at 2h --handler report
+    = schedules list
+    = schedules list --limit 1 --cursor look
+    = schedules show morning --next 3
+    = schedules show {schedule_id}
+    schedules pause morning
+    = schedules show morning
+    schedules resume morning
+    schedules delete once
+    ! schedule_not_found schedules show once
+    ! schedule_exists schedules create look --every 1h --handler report
+    ! invalid_schedule schedules create x --cron nonsense --handler report
+    ! unknown_capability schedules create x --every 1h --capability github.isue.fetch
+    polls create issues github.issue_updated repo=acme/rocket --handler incident --every 5m --priority high
+    polls create old github.issue_updated repo=acme/rocket --handler incident --since 2h
+    = polls list
+    = polls show issues
+    polls pause issues
+    = polls show {trigger_id}
+    polls resume issues
+    polls delete issues
+    ! poll_not_found polls show issues
+    ! poll_exists polls create old github.issue_updated repo=acme/rocket --handler incident
+    ! invalid_poll polls create x github.push --handler incident
+"""
+
+OUTGOING: Final = """
+    subscriptions create https://hooks.example.com/interlock --type run.* --type connection.broken --capability github.*
+    = subscriptions list
+    = subscriptions show {subscription_id}
+    subscriptions pause {subscription_id} --reason moving
+    = subscriptions show {subscription_id}
+    subscriptions resume {subscription_id}
+    subscriptions rotate {subscription_id} --overlap 12h
+    = subscriptions show {subscription_id}
+    = subscriptions deliveries {subscription_id}
+    = subscriptions deliveries {subscription_id} --state failed
+    ! message_not_found subscriptions redeliver msg_1
+    ! invalid_subscription subscriptions create http://hooks.example.com/ --type *
+    subscriptions delete {subscription_id}
+    ! subscription_not_found subscriptions test {subscription_id}
+    subscriptions create https://hooks.example.com/interlock --type * --signature v1a
+    = subscriptions list
+"""
 
 
 class There:
-    """A server of the folder's store, and what it has answered."""
+    """A server of the folder's store, and what it has answered.
+
+    A line is a command. `=`: it is asked here, too. `!`: it fails with that code. Names in braces stand for what was answered
+    before."""
 
     def __init__(self, shell: Shell, url: str, token: str) -> None:
         self.shell = shell
@@ -55,6 +104,8 @@ class There:
         self.secrets: set[str] = set()
 
     def take(self, line: str) -> None:
+        if not line:
+            return
         sign, words = re.findall(r"([=!] )?(.*)", line)[0]
         code, words = (words.partition(" ")[0], words.partition(" ")[2]) if sign == "! " else (None, words)
         given = words.format(**self.names).split()
@@ -99,7 +150,7 @@ def test_what_is_done_there_is_told_alike_there_and_here(shell: Shell):
             assert process.stdout is not None
             there = There(shell, f"http://{json.loads(process.stdout.readline())['listening']}", token)
             there.secrets |= {token, SECRET}
-            for line in WEBHOOKS.strip().splitlines():
+            for line in (WEBHOOKS + TIMED + OUTGOING).splitlines():
                 there.take(line.strip())
         finally:
             process.terminate()

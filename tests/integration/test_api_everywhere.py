@@ -44,12 +44,20 @@ NAMES = sorted({name.removesuffix(":path") for each in ALL for name in re.findal
 async def things(line: Line) -> dict[str, str]:
     """Something of the first tenant for every name in a path."""
     il = line.process.il
+    told = await il.subscriptions.create(f"https://hooks.example.com/{CANARY}", ["*"])
+    assert told.secret is not None
+    line.secrets.append(told.secret.reveal())
     held = await il.invoke("acme.issue.create", {"repo": "acme/rocket", "title": CANARY})
     done = await il.invoke("acme.issue.list", {"repo": "acme/rocket"})
     [artifact, *_] = (await il.runs.history(done.run_id)).artifacts
     connection = await il.connections.fetch("acme")
     begun = await il.connections.leases.request("acme")
     [delivery], [trigger] = await came(line), await il.triggers.list()
+    daily = await il.schedules.create("daily", every=86_400, handler="report", input={"of": CANARY})
+    now, config = line.process.parts.wiring.clock.now(), {"repo": f"acme/{CANARY}"}
+    await il.polls.create("issues", "github.issue_updated", handler="triage", config=config, since=now)
+    await line.process.parts.outgoing.feed.relay()
+    [message, *_] = await il.subscriptions.deliveries(told.subscription.subscription_id)
     return {
         "run_id": held.run_id,
         "artifact_id": artifact.artifact_id,
@@ -63,6 +71,10 @@ async def things(line: Line) -> dict[str, str]:
         "route_id": delivery.route_id,
         "trigger_id": trigger.trigger_id,
         "delivery_id": delivery.delivery_id,
+        "schedule": daily.schedule_id,
+        "poll": "issues",
+        "subscription_id": told.subscription.subscription_id,
+        "message_id": message.message_id,
     }
 
 

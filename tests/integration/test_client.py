@@ -13,7 +13,7 @@ import pytest
 from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, lined
 from fix_webhooks import BODY, HUB, SECRET, signed
-from interlock import approvals, catalog, client, connections, dispatch, kernel, runs
+from interlock import approvals, catalog, client, connections, dispatch, kernel, runs, subscriptions, triggers
 from interlock.app import Interlock
 from interlock.kernel import Secret
 from interlock.triggers import webhooks
@@ -180,6 +180,79 @@ async def test_webhooks(file_world: World):
         assert (await there.routes.revoke(route_id)).sealed is None
         with pytest.raises(webhooks.InvalidRoute):
             await there.routes.rotate(route_id)
+
+
+async def test_schedules(line: Line):
+    async with remote(line, "ops", "operator") as (here, there):
+        now = line.process.parts.wiring.clock.now()
+        made = await there.schedules.create("daily", cron="@daily", zone="Europe/Berlin", handler="report", cap=3)
+        await there.schedules.create("often", every=90, start=now, capability="acme.issue.list", input=TITLE)
+        await there.schedules.create("once", at=now + timedelta(hours=1), handler="report", priority="high")
+        for name in ("daily", "often", "once"):
+            await same(here.schedules.fetch(name), there.schedules.fetch(name))
+        await same(here.schedules.list(), there.schedules.list())
+        assert [each.name for each in await there.schedules.list(cursor="daily", limit=1)] == ["often"]
+        await same(here.schedules.preview("daily", limit=3), there.schedules.preview(made.schedule_id, limit=3))
+        assert (await there.schedules.pause("daily")).next_at is None
+        assert (await there.schedules.resume("daily")).next_at == made.next_at
+        assert (await there.schedules.delete("once")).name == "once"
+        with pytest.raises(triggers.schedules.ScheduleNotFound, match="did you mean 'daily'"):
+            await there.schedules.fetch("dayly")
+        with pytest.raises(triggers.schedules.InvalidSchedule):
+            await there.schedules.create("x", cron="@daily", every=1, handler="report")
+
+
+async def test_polls(line: Line):
+    async with remote(line, "ops", "operator") as (here, there):
+        now = line.process.parts.wiring.clock.now()
+        config: dict[str, kernel.JSON] = {"repo": "acme/rocket"}
+        made = await there.polls.create(
+            "issues", "github.issue_updated", handler="incident", config=config, every=600.5, since=now
+        )
+        assert made.interval == timedelta(seconds=600.5)
+        await same(here.polls.fetch("issues"), there.polls.fetch(made.trigger_id))
+        await same(here.polls.list(), there.polls.list(limit=5))
+        assert (await there.polls.pause("issues")).state is triggers.polling.State.PAUSED
+        assert (await there.polls.resume("issues")).state is triggers.polling.State.ACTIVE
+        with pytest.raises(triggers.polling.PollExists):
+            await there.polls.create("issues", "github.issue_updated", handler="incident", config=config, since=now)
+        await there.polls.delete("issues")
+        with pytest.raises(triggers.polling.PollNotFound):
+            await there.polls.fetch("issues")
+
+
+async def test_subscriptions(line: Line):
+    async with remote(line, "ops", "operator") as (here, there):
+        url = "https://hooks.example.com/interlock"
+        made = await there.subscriptions.create(url, ["run.*"], capabilities=["acme.*"], connections=["acme"])
+        subscription_id = made.subscription.subscription_id
+        assert made.secret is not None
+        assert made.secret.reveal().startswith("whsec_")
+        public = await there.subscriptions.create(url, ["*"], signature="v1a")
+        assert (public.secret, len(public.subscription.public_keys)) == (None, 1)
+        await alike(here.subscriptions.fetch(subscription_id), there.subscriptions.fetch(subscription_id))
+        await alike(here.subscriptions.list(), there.subscriptions.list())
+        paused = await there.subscriptions.pause(subscription_id, reason="moving")
+        assert (paused.state, paused.reason) == (subscriptions.State.PAUSED, "moving")
+        assert (await there.subscriptions.resume(subscription_id)).state is subscriptions.State.ACTIVE
+        rotated = await there.subscriptions.rotate(subscription_id, overlap=60)
+        assert rotated.secret is not None
+        assert rotated.secret != made.secret
+        done = await there.invoke("acme.issue.create", TITLE)
+        assert done.state is runs.State.COMPLETED
+        await line.process.parts.outgoing.feed.relay()
+        messages = await alike(
+            here.subscriptions.deliveries(subscription_id), there.subscriptions.deliveries(subscription_id)
+        )
+        assert {each["type"] for each in messages} == {"run.accepted", "run.completed"}
+        again = await there.subscriptions.redeliver(messages[0]["message_id"])
+        assert (again.type, again.tries) == (messages[0]["type"], 0)
+        assert await there.subscriptions.deliveries(subscription_id, state=subscriptions.MessageState.FAILED) == []
+        with pytest.raises(subscriptions.MessageNotFound):
+            await there.subscriptions.redeliver("msg_1")
+        await there.subscriptions.delete(subscription_id)
+        with pytest.raises(subscriptions.SubscriptionNotFound):
+            await there.subscriptions.test(subscription_id)
 
 
 async def test_the_catalogue(line: Line):

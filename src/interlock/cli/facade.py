@@ -3,9 +3,17 @@ methods with the same promises, which stand there."""
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
-from interlock import approvals, catalog, connections, dispatch, runs, sdk, triggers
+from interlock import approvals, catalog, connections, dispatch, runs, sdk
+from interlock.cli.event_faces import (
+    DeliveriesFace,
+    PollsFace,
+    RoutesFace,
+    SchedulesFace,
+    SubscriptionsFace,
+    TriggersFace,
+)
 from interlock.kernel import JSON, Caller, Secret
 
 
@@ -163,62 +171,6 @@ class ProvidersFace(Protocol):
     def fetch(self, provider: str) -> Awaitable[catalog.KeptProvider]: ...
 
 
-class RoutesFace(Protocol):
-    """As `app.Routes`, but for installs of an app."""
-
-    def create(
-        self,
-        connector: str,
-        *,
-        on: Sequence[triggers.webhooks.Wanted] = (),
-        connection: str | None = None,
-        secret: Secret | None = None,
-        verification: Mapping[str, Any] | None = None,
-        unsigned: bool = False,
-        dedupe_seconds: int | None = None,
-        resolve: Sequence[str] = (),
-    ) -> Awaitable[triggers.webhooks.NewRoute]: ...
-    def list(
-        self, *, connector: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Awaitable[Sequence[triggers.webhooks.Route]]: ...
-    def fetch(self, route_id: str) -> Awaitable[triggers.webhooks.Route]: ...
-    def rotate(
-        self, route_id: str, *, secret: Secret | None = None, overlap: float = 86_400.0
-    ) -> Awaitable[triggers.webhooks.NewRoute]: ...
-    def disable(self, route_id: str) -> Awaitable[triggers.webhooks.Route]: ...
-    def enable(self, route_id: str) -> Awaitable[triggers.webhooks.Route]: ...
-    def revoke(self, route_id: str) -> Awaitable[triggers.webhooks.Route]: ...
-
-
-class TriggersFace(Protocol):
-    """As `app.Triggers`."""
-
-    def list(
-        self, *, route_id: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Awaitable[Sequence[triggers.webhooks.Trigger]]: ...
-    def fetch(self, trigger_id: str) -> Awaitable[triggers.webhooks.Trigger]: ...
-    def enable(self, trigger_id: str) -> Awaitable[triggers.webhooks.Trigger]: ...
-    def disable(self, trigger_id: str) -> Awaitable[triggers.webhooks.Trigger]: ...
-    def test(
-        self, trigger_id: str, content: bytes, *, headers: Mapping[str, str] | None = None
-    ) -> Awaitable[Mapping[str, JSON]]: ...
-
-
-class DeliveriesFace(Protocol):
-    """As `app.Deliveries`."""
-
-    def list(
-        self,
-        *,
-        route_id: str | None = None,
-        states: Sequence[triggers.webhooks.DeliveryState] = (),
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> Awaitable[Sequence[triggers.webhooks.Delivery]]: ...
-    def fetch(self, delivery_id: str) -> Awaitable[triggers.webhooks.Delivery]: ...
-    def replay(self, delivery_id: str) -> Awaitable[triggers.webhooks.Delivery]: ...
-
-
 class CatalogFace(Protocol):
     """As `catalog.Catalog`, for one capability or connector."""
 
@@ -252,6 +204,12 @@ class Facade(Protocol):
     def triggers(self) -> TriggersFace: ...
     @property
     def deliveries(self) -> DeliveriesFace: ...
+    @property
+    def schedules(self) -> SchedulesFace: ...
+    @property
+    def polls(self) -> PollsFace: ...
+    @property
+    def subscriptions(self) -> SubscriptionsFace: ...
     def invoke(
         self,
         capability: str,

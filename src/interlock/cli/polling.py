@@ -51,7 +51,7 @@ async def create(
     from interlock.kernel import SystemClock
 
     connector_id, _, trigger_id = trigger.partition(".")
-    async with desk.open_here(acting=True) as il:
+    async with desk.open(acting=True) as il:
         manifest = await il.catalog.fetch_connector_for(il.caller.tenant_id, connector_id)
         schemas = {each.trigger_id: each.config_schema for each in manifest.triggers}
         made = await il.polls.create(
@@ -81,7 +81,7 @@ async def list_polls(
     from interlock.cli.text import moment
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.polls.list(cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -105,7 +105,7 @@ async def show(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls show issues
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.polls.fetch(ref))
 
 
@@ -115,7 +115,7 @@ async def pause(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls pause issues
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.polls.pause(ref))
 
 
@@ -125,7 +125,7 @@ async def resume(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock polls resume issues
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.polls.resume(ref))
 
 
@@ -137,7 +137,7 @@ async def delete(desk: "Desk", ref: _Ref) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.polls.delete(ref)
     return Answer(document=found.record(), show=lambda paper: paper.line(f"{found.name} is deleted."))
 

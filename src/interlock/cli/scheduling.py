@@ -67,7 +67,7 @@ async def create(
     from interlock.cli import inputs, times
     from interlock.kernel import SystemClock
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         tenant_id = il.caller.tenant_id
         schema = (
             {} if capability is None else (await il.catalog.fetch_for(tenant_id, capability)).operation.input_schema
@@ -104,7 +104,7 @@ async def list_schedules(
     from interlock.cli.text import moment, shorten
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.schedules.list(cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -128,7 +128,7 @@ async def show(desk: "Desk", ref: _Ref, count: _Shown = 5) -> "Answer":
     Example:
       interlock schedules show morning --next 10
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.schedules.fetch(ref), await il.schedules.preview(ref, limit=count))
 
 
@@ -138,7 +138,7 @@ async def pause(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock schedules pause morning
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.schedules.pause(ref), [])
 
 
@@ -148,7 +148,7 @@ async def resume(desk: "Desk", ref: _Ref) -> "Answer":
     Example:
       interlock schedules resume morning
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.schedules.resume(ref), await il.schedules.preview(ref))
 
 
@@ -160,7 +160,7 @@ async def delete(desk: "Desk", ref: _Ref) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.schedules.delete(ref)
     return Answer(document=found.record(), show=lambda paper: paper.line(f"{found.name} is deleted."))
 

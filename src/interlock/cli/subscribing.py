@@ -52,7 +52,7 @@ async def create(
     Example:
       interlock subscriptions create https://example.com/hooks --type 'run.*' --type connection.broken
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         made = await il.subscriptions.create(
             url, types, capabilities=capability or (), connections=connection or (), signature=signature
         )
@@ -72,7 +72,7 @@ async def list_subscriptions(
     from interlock.cli.desk import Answer
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.subscriptions.list(cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -101,7 +101,7 @@ async def show(desk: "Desk", subscription: _Id) -> "Answer":
     Example:
       interlock subscriptions show sub_0193…
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.subscriptions.fetch(subscription))
 
 
@@ -113,7 +113,7 @@ async def test(desk: "Desk", subscription: _Id) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         sent = await il.subscriptions.test(subscription)
     told = f"It was taken ({sent.status})." if sent.taken else f"It was not taken: {sent.error}"
     return Answer(
@@ -133,7 +133,7 @@ async def pause(
     Example:
       interlock subscriptions pause sub_0193… --reason "moving the receiver"
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.subscriptions.pause(subscription, reason=reason))
 
 
@@ -143,7 +143,7 @@ async def resume(desk: "Desk", subscription: _Id) -> "Answer":
     Example:
       interlock subscriptions resume sub_0193…
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.subscriptions.resume(subscription))
 
 
@@ -160,7 +160,7 @@ async def rotate(
     from interlock.cli.times import parse_span
 
     seconds = parse_span(overlap, option="--overlap").total_seconds()
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _keyed(await il.subscriptions.rotate(subscription, overlap=seconds))
 
 
@@ -172,7 +172,7 @@ async def delete(desk: "Desk", subscription: _Id) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         await il.subscriptions.delete(subscription)
     return Answer(
         document={"subscription_id": subscription, "deleted": True},
@@ -201,7 +201,7 @@ async def deliveries(
     from interlock.kernel import page
 
     wanted = None if state is None else subscriptions.MessageState(state)
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.subscriptions.deliveries(subscription, state=wanted, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -230,7 +230,7 @@ async def redeliver(
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.subscriptions.redeliver(message)
     return Answer(
         document=found.record(), show=lambda paper: paper.line(found.message_id, paper.state(found.state.value))

@@ -13,6 +13,8 @@ from interlock.client.accounts import Connections
 from interlock.client.dispatch import Dispatch
 from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
+from interlock.client.subscriptions import Subscriptions
+from interlock.client.timed import Polls, Schedules
 from interlock.client.webhooks import Deliveries, Routes, Triggers
 from interlock.kernel import JSON, Caller, Secret
 
@@ -35,6 +37,9 @@ class Remote:
         self.routes = Routes(link)
         self.triggers = Triggers(link)
         self.deliveries = Deliveries(link)
+        self.schedules = Schedules(link)
+        self.polls = Polls(link)
+        self.subscriptions = Subscriptions(link)
 
     async def invoke(
         self,

@@ -13,7 +13,19 @@ from starlette.types import Scope
 
 from interlock import app, kernel
 from interlock.kernel import VERSION, Clock, SystemClock
-from interlock.server.api import approvals, calls, catalog, connections, dispatch, providers, runs, webhooks
+from interlock.server.api import (
+    approvals,
+    calls,
+    catalog,
+    connections,
+    dispatch,
+    polls,
+    providers,
+    runs,
+    schedules,
+    subscriptions,
+    webhooks,
+)
 from interlock.server.api.access import Identified, Meters
 from interlock.server.api.description import DOCUMENT, describe
 from interlock.server.errors import RequestTooSlow, WrongHost, WrongOrigin, problem
@@ -24,9 +36,9 @@ _log: Final = logging.getLogger(__name__)
 LONGEST: Final = app.MAX_TIMEOUT + 60.0
 """Seconds for which a request is carried out: a call that has all the time there is, and what is read after it."""
 
-ROUTERS: Final = tuple(
-    each.router for each in (runs, calls, dispatch, approvals, connections, catalog, providers, webhooks)
-)
+_CALLS: Final = (runs, calls, dispatch, approvals, connections, catalog, providers)
+_EVENTS: Final = (webhooks, schedules, polls, subscriptions)
+ROUTERS: Final = tuple(each.router for each in (*_CALLS, *_EVENTS))
 """Each resource's paths, below `/v1`."""
 
 

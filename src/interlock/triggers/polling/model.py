@@ -65,6 +65,7 @@ class Poll:
         found = {name: getattr(self, name) for name in moments}
         return {
             "trigger_id": self.trigger_id,
+            "tenant_id": self.tenant_id,
             "name": self.name,
             "trigger": self.trigger,
             "state": self.state.value,

@@ -68,6 +68,7 @@ class Schedule:
         found = {name: getattr(self, name) for name in moments}
         return {
             "schedule_id": self.schedule_id,
+            "tenant_id": self.tenant_id,
             "name": self.name,
             "state": self.state.value,
             "timing": to_json(self.timing),
