@@ -138,6 +138,7 @@ class Installs(Face[app.Installs]):
     """As `app.Installs`."""
 
     begin = waiting(app.Installs.begin)
+    invite = waiting(app.Installs.invite)
     require_client = waiting(app.Installs.require_client)
     connect = waiting(app.Installs.connect)
     authorize = waiting(app.Installs.authorize)

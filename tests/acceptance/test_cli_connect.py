@@ -146,12 +146,16 @@ def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.Toke
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"url": url}
         assert httpx2.get(f"{url}/healthz", verify=False).status_code == 204
-        last = agree(server, invited["url"])
-        assert "is connected" in last.text
+        token = acme.good("tokens", "create", "ops", "--role", "operator")["token"]
+        there = {"INTERLOCK_SERVER": url, "INTERLOCK_TOKEN": token}
+        far = acme.good("connect", "acme", "--link", "--name", "far", environment=there)
+        assert far.keys() == invited.keys()
+        for each in (invited, far):
+            assert "is connected" in agree(server, each["url"]).text
         process.terminate()
         out, err = process.communicate()
         assert (process.returncode, out, err) == (0, "", "")
-    assert acme.good("connections", "show", "theirs")["subject"] == "octo"
+    assert [acme.good("connections", "show", name)["subject"] for name in ("theirs", "far")] == ["octo", "octo"]
 
 
 def test_a_server_behind_a_proxy_is_told_where_to_listen(acme: Shell):

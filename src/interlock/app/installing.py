@@ -58,6 +58,24 @@ class Installs:
         )
 
     @checked
+    async def invite(
+        self,
+        connector: str,
+        given: Mapping[str, str | Secret] | None = None,
+        *,
+        profile: str | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> "connections.Invitation":
+        """As `begin`, for somebody who goes on at a page of `interlock serve`. Raises as `begin`."""
+        from interlock import connections
+
+        begun = await self.begin(connector, given, profile=profile, name=name, base_url=base_url, scopes=scopes)
+        place = f"{self._parts.settings.connect.url}/connect/{begun.link.reveal()}"
+        return connections.Invitation(begun.install.install_id, Secret(place), begun.install.expires_at)
+
+    @checked
     async def connect(
         self,
         connector: str,

@@ -114,14 +114,15 @@ async def _invited(desk: "Desk", wish: "joining.Wish") -> "Answer":
     from interlock.cli.text import moment
     from interlock.kernel import to_rfc3339
 
-    install, url = await joining.invite(desk, wish)
+    invited = await joining.invite(desk, wish)
+    url = invited.url.reveal()
 
     def show_link(paper: "Paper") -> None:
         paper.line(url)
-        paper.line(f"  for one person, until {moment(install.expires_at)}; `interlock serve` has to run")
+        paper.line(f"  for one person, until {moment(invited.expires_at)}; `interlock serve` has to run")
 
-    document = {"install_id": install.install_id, "url": url, "expires_at": to_rfc3339(install.expires_at)}
-    return Answer(document=document, show=show_link)
+    ends = to_rfc3339(invited.expires_at)
+    return Answer(document={"install_id": invited.install_id, "url": url, "expires_at": ends}, show=show_link)
 
 
 async def _by_token(

@@ -134,11 +134,28 @@ class LeasesFace(Protocol):
     def revoke(self, lease_id: str, *, reason: str = "") -> Awaitable[connections.Lease]: ...
 
 
+class InstallsFace(Protocol):
+    """As `app.Installs`, for accounts that somebody else connects."""
+
+    def invite(
+        self,
+        connector: str,
+        given: Mapping[str, str | Secret] | None = None,
+        *,
+        profile: str | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> Awaitable[connections.Invitation]: ...
+
+
 class ConnectionsFace(Protocol):
     """As `app.Connections`, but for what needs this machine: places of secrets, a browser, a device."""
 
     @property
     def leases(self) -> LeasesFace: ...
+    @property
+    def installs(self) -> InstallsFace: ...
     def connect_token(
         self,
         connector: str,

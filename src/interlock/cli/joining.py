@@ -97,15 +97,15 @@ async def _connect(il: "app.Interlock", profile: "sdk.AuthProfile", wish: Wish) 
             await installs.cancel(install_id)  # unless it has ended
 
 
-async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
-    """An install for somebody else, and the address at which they carry it on. Raises Usage, and as `installs.begin`."""
-    async with desk.open_here() as il:
+async def invite(desk: "Desk", wish: Wish) -> "connections.Invitation":
+    """An install for somebody else, here or at a server. Raises Usage, and as `installs.invite`."""
+    async with desk.open() as il:
         manifest = await il.catalog.fetch_connector_for(il.caller.tenant_id, wish.connector)
         profile = choose(manifest, wish)
         if profile.install != "browser":
             raise Usage(f"a link leads to a browser, and {profile.profile_id} of {wish.connector} needs none")
         with _explained(wish, manifest, profile):
-            begun = await il.connections.installs.begin(
+            return await il.connections.installs.invite(
                 wish.connector,
                 collect(wish),
                 profile=profile.profile_id,
@@ -113,7 +113,6 @@ async def invite(desk: "Desk", wish: Wish) -> "tuple[connections.Install, str]":
                 base_url=wish.base_url,
                 scopes=wish.scopes,
             )
-        return begun.install, f"{il.settings.connect.url}/connect/{begun.link.reveal()}"
 
 
 def choose(manifest: "sdk.Manifest", wish: Wish) -> "sdk.AuthProfile":

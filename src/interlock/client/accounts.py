@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from interlock import connections
-from interlock.client.link import Link, part, rows, value
-from interlock.kernel import Secret
+from interlock.client.link import Link, members, part, reading, rows, value
+from interlock.kernel import Secret, from_rfc3339
 
 CHECKING = 300.0
 """Seconds for what the server asks a service meanwhile."""
@@ -17,6 +17,7 @@ class Connections:
     def __init__(self, link: Link) -> None:
         self._link = link
         self.leases = Leases(link)
+        self.installs = Installs(link)
 
     async def connect_token(
         self,
@@ -100,3 +101,34 @@ class Leases:
     async def revoke(self, lease_id: str, *, reason: str = "") -> connections.Lease:
         """As `app.Leases.revoke`."""
         return value(connections.Lease, await self._link.post(f"/leases/{part(lease_id)}/revoke", {"reason": reason}))
+
+
+class Installs:
+    """As `app.Installs`, for accounts that somebody connects at a page of the server."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def invite(
+        self,
+        connector: str,
+        given: Mapping[str, str | Secret] | None = None,
+        *,
+        profile: str | None = None,
+        name: str | None = None,
+        base_url: str | None = None,
+        scopes: Sequence[str] | None = None,
+    ) -> connections.Invitation:
+        """As `app.Installs.invite`. What is given goes to the server, which seals it."""
+        asked = {
+            "connector": connector,
+            "given": given,
+            "profile": profile,
+            "name": name,
+            "base_url": base_url,
+            "scopes": scopes,
+        }
+        told = members(await self._link.post("/installs", asked))
+        with reading("install"):
+            ends = from_rfc3339(told["expires_at"])
+            return connections.Invitation(str(told["install_id"]), Secret(str(told["link"])), ends)

@@ -14,7 +14,7 @@ from interlock.connections.checking import Checked, Checking, Verdict
 from interlock.connections.clients import OAuthClient, Registration
 from interlock.connections.clients import binding as client_binding
 from interlock.connections.connections import Connections
-from interlock.connections.desk import Begun, Desk
+from interlock.connections.desk import Begun, Desk, Invitation
 from interlock.connections.errands import Errands, Pending, Show
 from interlock.connections.errors import (
     AmbiguousConnection,
@@ -133,6 +133,7 @@ __all__ = [
     "InstallUsed",
     "InvalidGrant",
     "InvalidTransition",
+    "Invitation",
     "Lease",
     "LeaseExpired",
     "LeaseNotFound",

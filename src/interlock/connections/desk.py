@@ -4,6 +4,7 @@ as a connection, or as nothing."""
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 
 from interlock import sdk
@@ -39,6 +40,14 @@ class Begun(NamedTuple):
 
     install: Install
     link: Secret
+
+
+class Invitation(NamedTuple):
+    """Where somebody else goes on with an install: whoever has the address may."""
+
+    install_id: str
+    url: Secret
+    expires_at: datetime
 
 
 class Desk:

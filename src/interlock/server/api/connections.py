@@ -155,7 +155,8 @@ async def list_installs(il: Whole, cursor: Cursor = None, limit: Limit = 100) ->
 @router.post("/installs", response_model=Install, summary="Begin to connect a service")
 async def begin(il: Operating, asked: Begin) -> Response:
     """For an account that a person agrees to connect, `link` is where that person goes."""
-    begun = await il.connections.installs.begin(
+    installs = il.connections.installs
+    invited = await installs.invite(
         asked.connector,
         None if asked.given is None else _secrets(asked.given),
         profile=asked.profile,
@@ -163,7 +164,7 @@ async def begin(il: Operating, asked: Begin) -> Response:
         base_url=asked.base_url,
         scopes=asked.scopes,
     )
-    return raw(_install(begun.install, link=f"{il.settings.connect.url}/connect/{begun.link.reveal()}"))
+    return raw(_install(await installs.fetch(invited.install_id), link=invited.url.reveal()))
 
 
 @router.get("/installs/{install_id}", response_model=Install, summary="How an install stands")
