@@ -210,17 +210,16 @@ class Poller:
             headers={},
             facts={"trigger": held.trigger, "poll": held.name, "why": problem[:_LONGEST_REASON]},
         )
-        holder = self._came.claim(
-            tx,
+        claim = webhooks.Claim(
             tenant_id=held.tenant_id,
             route_id=held.trigger_id,
             key=item.key,
             delivery_id=delivery_id,
-            now=now,
             expires_at=now + _REJECTED_KNOWN,
         )
+        [holder] = self._came.claim(tx, [claim], now=now)
         if holder is None:
-            self._came.add_delivery(tx, rejected)
+            self._came.add_deliveries(tx, [rejected])
 
     async def _step(self, before: Poll, after: Poll) -> Poll:
         """Raises PollChanged if it is not this process's to change any more."""
