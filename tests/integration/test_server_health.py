@@ -8,9 +8,11 @@ import httpx2
 import pytest
 
 from fix_app import Process, World
+from fix_dispatch import work
 from fix_http_api import HOST, problem
 from interlock import server
-from interlock.server.metrics import MAX_SERIES, Answered, Metrics
+from interlock.kernel import MAX_SERIES, Counts
+from interlock.server.metrics import COUNTED, TIMED, tell
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +57,54 @@ async def test_one_that_ends_or_has_no_store_is_alive_and_not_ready(file_world: 
             assert (await client.get("/livez")).status_code == 204
 
 
+async def test_the_work_of_runs_is_counted_and_what_waits_is_read(file_world: World):
+    async with file_world.process() as process, fronted(process, file_world) as (_, client):
+        await process.connect(file_world.server.url)
+        _, secret = await process.il.tokens.create("prometheus", actor="prometheus", roles=["metrics"])
+        bearer = {"Authorization": f"Bearer {secret.reveal()}"}
+        await process.create()
+        await process.il.dispatch.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"})
+        await work(process)
+        await process.il.dispatch.submit("incident", {})
+        file_world.advance(90)
+        lines = (await client.get("/metrics", headers=bearer)).text.splitlines()
+    for line in (
+        'interlock_run_states_total{kind="capability",state="completed"} 2',
+        'interlock_run_states_total{kind="handler",state="queued"} 1',
+        'interlock_run_seconds_count{kind="capability",state="completed"} 2',
+        'interlock_attempts_total{state="completed"} 2',
+        'interlock_sends_total{delivery="responded"} 2',
+        "interlock_leases_total 2",
+        'interlock_claims_total{lane="capability",result="claimed"} 1',
+        'interlock_queue_jobs{lane="handler:incident",standing="due"} 1',
+        'interlock_queue_oldest_seconds{lane="handler:incident"} 90',
+        "interlock_runs_at_work 0",
+    ):
+        assert line in lines, line
+    assert any(line.startswith("interlock_store_latency_seconds ") for line in lines)
+    assert any(line.startswith('interlock_store_commit_seconds_count{written="admission"} ') for line in lines)
+    assert not [line for line in lines if "default" in line]  # no tenant is a label
+
+
+def test_every_name_is_explained():
+    counts = Counts()
+    for name in COUNTED:
+        counts.add(name, a='b"\n')
+    for name in TIMED:
+        counts.time(name, 0.2)
+    told = tell(counts, readings={"queue_age_s": 3.0}, at_work=1, backlog=()).splitlines()
+    assert 'interlock_claims_total{a="b\\"\\n"} 1' in told
+    assert 'interlock_run_seconds_bucket{le="0.1"} 0' in told
+    assert 'interlock_run_seconds_bucket{le="0.25"} 1' in told
+    assert 'interlock_run_seconds_bucket{le="+Inf"} 1' in told
+    assert "interlock_queue_age_seconds 3" in told
+    named = {line.split()[2] for line in told if line.startswith("# HELP")}
+    assert all(re.fullmatch(r"interlock_\w+_(total|seconds|jobs|at_work)", name) for name in named), named
+
+
 def test_nobody_fills_the_memory_with_labels():
-    metrics = Metrics()
+    counts = Counts()
     for number in range(MAX_SERIES + 10):
-        metrics.count(Answered(f"/{number}", "GET", 200), 0.1)
-    assert 'route="other",method="other",status="200"} 10' in metrics.tell({})
+        counts.add("http_requests", route=f"/{number}")
+    told = tell(counts, readings={}, at_work=0, backlog=())
+    assert 'interlock_http_requests_total{route="other"} 10' in told

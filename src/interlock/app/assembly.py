@@ -16,7 +16,7 @@ from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.outgoing import Outgoing, outgoing
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import Caller, Clock, IdSource, RequestError, StoreError
+from interlock.kernel import Caller, Clock, Counts, IdSource, RequestError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +170,8 @@ def _wire(
     clock: Clock,
     ids: IdSource,
 ) -> runs.Wiring:
-    ledger, execution = sql.SqlLedger(store), settings.execution
+    counts, execution = Counts(), settings.execution
+    ledger = sql.SqlLedger(store, counts=counts, clock=clock)
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
     commands = [
         LateTarget(each, credentials=pending, clock=clock, egress_allow=execution.egress_allow)
@@ -202,6 +203,7 @@ def _wire(
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
+        counts=counts,
         tracing=telemetry.find_tracing(),
     )
 

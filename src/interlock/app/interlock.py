@@ -26,7 +26,7 @@ from interlock.app.settings import Settings, SettingsFile
 from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent, Teller
 from interlock.app.tokens import Tokens
-from interlock.kernel import JSON, Caller, Clock, IdSource, RequestError, SystemClock, Tracing, Uuid7Ids
+from interlock.kernel import JSON, Caller, Clock, Counts, IdSource, RequestError, SystemClock, Tracing, Uuid7Ids
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -324,6 +324,20 @@ class Interlock:
     def pressure(self) -> Mapping[str, float]:
         """How strained this process finds the installation: the readings that policy judges by, over all tenants."""
         return self._parts.wiring.pressure.readings()
+
+    @property
+    def counts(self) -> Counts:
+        """What this process has done since it began."""
+        return self._parts.wiring.counts
+
+    @property
+    def at_work(self) -> int:
+        """How many runs this process is at."""
+        return len(self._parts.wiring.ownership.at_work)
+
+    async def backlog(self) -> "Sequence[dispatch.Backlog]":
+        """How much there is to do, for all tenants together. Raises StoreError."""
+        return await self._parts.workshop.letters.backlog()
 
     @property
     def tracing(self) -> Tracing:

@@ -43,6 +43,7 @@ def outgoing(
         queue,
         clock=clock,
         ids=ids,
+        counts=wiring.counts,
         tracing=tracing,
         led_to=None if tracing is UNTRACED else led_to,
     )

@@ -30,9 +30,11 @@ from interlock.dispatch.handling import HandlerExecutor
 from interlock.dispatch.letters import Letters
 from interlock.dispatch.model import (
     CAPABILITY_LANE,
+    MOST_COUNTED,
     NO_HANDLER,
     NO_WORKER,
     PAUSED,
+    Backlog,
     Due,
     DueFilter,
     Pause,
@@ -54,11 +56,13 @@ from interlock.dispatch.worker import AT_ONCE, Executor, Worker
 __all__ = [
     "AT_ONCE",
     "CAPABILITY_LANE",
+    "MOST_COUNTED",
     "NO_HANDLER",
     "NO_WORKER",
     "PAUSED",
     "QUEUE_AGE",
     "READY",
+    "Backlog",
     "BlockingContext",
     "CapabilityExecutor",
     "Claiming",

@@ -50,10 +50,14 @@ class Claiming:
         if claim is not None and pause is not None:
             due = claim.due
             await self._wiring.store.write(lambda tx: self._docket.park(tx, due, why=pause.why))
-            return None
+            return self._came_of(job, None, "paused")
         if claim is not None and sequel.is_over(claim.due, self._wiring.clock.now()):
             await self._bury(claim)
-            return None
+            return self._came_of(job, None, "too_late")
+        return self._came_of(job, claim, "nothing_to_do" if claim is None else "claimed")
+
+    def _came_of(self, job: Job, claim: Claim | None, result: str) -> Claim | None:
+        self._wiring.counts.add("claims", lane=job.lane, result=result)
         return claim
 
     def _look(self, tx: Tx, job: Job) -> tuple[Claim | None, Pause | None]:

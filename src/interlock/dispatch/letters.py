@@ -7,7 +7,7 @@ from typing import Final
 from interlock import runs
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HappenedAlready, NoDeadLetter
-from interlock.dispatch.model import Due, DueFilter, Standing, Stats, Waiting
+from interlock.dispatch.model import Backlog, Due, DueFilter, Standing, Stats, Waiting
 from interlock.dispatch.records import Records
 from interlock.kernel import JSON, Caller, RequestError, Tx, is_id
 
@@ -37,6 +37,11 @@ class Letters:
         return await self._wiring.store.read(
             lambda tx: self._records.list_waiting(tx, replace(query, cursor=self._place(tx, query)), now)
         )
+
+    async def backlog(self) -> Sequence[Backlog]:
+        """How much there is to do, for all tenants together. Raises StoreError."""
+        now = self._wiring.clock.now()
+        return await self._wiring.store.read(lambda tx: self._records.backlog(tx, now))
 
     def _place(self, tx: Tx, query: DueFilter) -> str | None:
         """Where the list goes on: a run's id says so as long as its work is there."""

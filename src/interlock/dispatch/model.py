@@ -244,6 +244,21 @@ class Stats:
     lanes: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """Work of all tenants in one lane and of one standing: how much there is, at most `MOST_COUNTED` in all, and for how long the
+    longest waiting of it has been due and not begun."""
+
+    lane: str
+    standing: Standing
+    count: int
+    oldest_seconds: float | None = None
+
+
+MOST_COUNTED: Final = 100_000
+"""So much work is counted for those who watch: what is more is as bad."""
+
+
 class Scope(StrEnum):
     """What a pause is about."""
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from interlock.dispatch.model import Due, DueFilter, Pause, Stats, Waiting
+from interlock.dispatch.model import Backlog, Due, DueFilter, Pause, Stats, Waiting
 from interlock.kernel import Tx
 
 
@@ -45,6 +45,11 @@ class Records(Protocol):
 
     def count(self, tx: Tx, tenant_id: str, now: datetime) -> Stats:
         """How much there is to do."""
+        ...
+
+    def backlog(self, tx: Tx, now: datetime) -> Sequence[Backlog]:
+        """How much there is to do for all tenants together, by lane and standing. What is read for it grows with the work that is
+        there, up to `MOST_COUNTED`, and not with the runs that have ended."""
         ...
 
     def note_lanes(self, tx: Tx, owner_id: str, lanes: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from interlock.kernel.backoff import Backoff
 from interlock.kernel.caller import PLATFORM_TENANT, Caller
 from interlock.kernel.canonical import JSON, canonical, digest, digest_bytes
 from interlock.kernel.clock import Clock, SystemClock, from_micros, from_rfc3339, to_micros, to_rfc3339
+from interlock.kernel.counting import BOUNDS, MAX_SERIES, Counts, Labels
 from interlock.kernel.documents import document, page, read_document
 from interlock.kernel.errors import (
     ConfigurationError,
@@ -41,8 +42,10 @@ from interlock.kernel.version import VERSION
 from interlock.kernel.yamltext import parse_yaml, yaml_scalar
 
 __all__ = [
+    "BOUNDS",
     "HOST_PORT",
     "JSON",
+    "MAX_SERIES",
     "MIN_SECRET_LENGTH",
     "PLATFORM_TENANT",
     "PREFIXES",
@@ -56,6 +59,7 @@ __all__ = [
     "ConfigurationError",
     "ConflictError",
     "ConnectionError_",
+    "Counts",
     "Fact",
     "Fault",
     "Forked",
@@ -64,6 +68,7 @@ __all__ = [
     "InternalError",
     "InvalidJson",
     "JsonLimits",
+    "Labels",
     "NotFoundError",
     "OpenedHere",
     "PlaneError",

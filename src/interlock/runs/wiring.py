@@ -1,12 +1,12 @@
 """What the room needs from outside, put together by `app`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
-from interlock.kernel import JSON, UNTRACED, Backoff, Clock, IdSource, Store, Tracing
+from interlock.kernel import JSON, UNTRACED, Backoff, Clock, Counts, IdSource, Store, Tracing
 from interlock.runs.handed import Handed
 from interlock.runs.journal import Journal
 from interlock.runs.ledger import Ledger
@@ -90,6 +90,7 @@ class Wiring:
     clock: Clock
     ids: IdSource
     limits: Limits = Limits()
+    counts: Counts = field(default_factory=Counts)
     tracing: Tracing = UNTRACED
 
     @property

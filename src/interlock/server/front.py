@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from interlock.kernel import Clock, SystemClock
+from interlock.kernel import Clock, Counts, SystemClock
 from interlock.server.connect import ConnectPages
 from interlock.server.gate import Door
 from interlock.server.health import PATHS, Health
 from interlock.server.hooks import PREFIX, Hooks
-from interlock.server.metrics import Answered, Metrics
 
 if TYPE_CHECKING:
     from interlock import app
@@ -24,11 +23,11 @@ _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "[::1]")
 class Front(Door):
     """Several doors as one: the beginning of a path says which, and the pages take the rest. Every answer is counted."""
 
-    def __init__(self, parts: Mapping[str, Door], pages: Door, *, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, parts: Mapping[str, Door], pages: Door, *, counts: Counts, clock: Clock) -> None:
         super().__init__(pages)
         self._parts = parts
         self._pages = pages
-        self._metrics = metrics
+        self._counts = counts
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,8 +44,9 @@ class Front(Door):
         finally:
             route = getattr(scope.get("route"), "path", part)
             route = route if route.startswith(part) else part.rstrip("/") + route  # as the part itself knows it
-            answered = Answered(route, str(scope.get("method", "-")), status)
-            self._metrics.count(answered, self._clock.monotonic() - begun)
+            method = str(scope.get("method", "-"))
+            self._counts.add("http_requests", route=route, method=method, status=str(status))
+            self._counts.time("http_request", self._clock.monotonic() - begun, route=route)
 
     def answer(self, error: Exception) -> Response:
         return self._pages.answer(error)
@@ -72,14 +72,14 @@ def open_front(
     known = {urlsplit(origin).netloc, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", *names}
     if is_loopback(host):
         known |= {f"{each}:{port}" for each in _THIS_MACHINE}
-    clock, metrics = clock or SystemClock(), Metrics()
-    health = Health(il, metrics)
+    clock = clock or SystemClock()
+    health = Health(il, clock=clock)
     parts: dict[str, Door] = {
         "/v1/": Api(il, hosts=frozenset(each.lower() for each in known), clock=clock),
-        PREFIX: Hooks(il.intake, origin=origin, tracing=il.tracing),
+        PREFIX: Hooks(il.intake, origin=origin, clock=clock, counts=il.counts, tracing=il.tracing),
         **dict.fromkeys(PATHS, health),
     }
-    return Front(parts, ConnectPages(il, origin=origin), metrics=metrics, clock=clock)
+    return Front(parts, ConnectPages(il, origin=origin), counts=il.counts, clock=clock)
 
 
 def is_loopback(host: str) -> bool:

@@ -5,6 +5,7 @@ GET /readyz    204 while it is to be sent requests: its store answers, and it is
 GET /metrics   what it has answered, and readings of how strained it is (Prometheus); by a token with the role `metrics`
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -18,12 +19,17 @@ from interlock import kernel, tokens
 from interlock.server.connect import HEALTH_SECONDS
 from interlock.server.errors import Forbidden, NodeClosing, RequestTooSlow, problem
 from interlock.server.gate import Door, shown_token, tell_operator
-from interlock.server.metrics import MEDIA_TYPE, Metrics
+from interlock.server.metrics import MEDIA_TYPE, tell
 
 if TYPE_CHECKING:
-    from interlock import app
+    from collections.abc import Sequence
+
+    from interlock import app, dispatch
 
 PATHS: Final = ("/livez", "/readyz", "/metrics")
+
+BACKLOG_SECONDS: Final = 5.0
+"""How old what is told of the backlog may be."""
 
 METRICS: Final = "metrics"
 """The role of whoever may read what all tenants together do."""
@@ -32,9 +38,11 @@ METRICS: Final = "metrics"
 class Health(Door):
     """The three paths. Whoever asks for the health of a server may know it by any name."""
 
-    def __init__(self, il: "app.Interlock", metrics: Metrics) -> None:
+    def __init__(self, il: "app.Interlock", *, clock: kernel.Clock | None = None) -> None:
+        self._clock = clock or kernel.SystemClock()
         self._il = il
-        self._metrics = metrics
+        self._backlog: Sequence[dispatch.Backlog] = ()
+        self._read_at = -BACKLOG_SECONDS
         self._is_closing = False
         answers = (self._live, self._ready, self._tell)
         routes = [Route(path, answer) for path, answer in zip(PATHS, answers, strict=True)]
@@ -74,7 +82,19 @@ class Health(Door):
         token = await self._il.tokens.identify(shown_token(request))
         if token.caller.is_limited or not token.roles & {METRICS, tokens.OPERATOR}:
             raise Forbidden(f"this takes a token with the role {METRICS!r}", details={"role": METRICS})
-        return Response(self._metrics.tell(self._il.pressure), media_type=MEDIA_TYPE)
+        il = self._il
+        told = tell(il.counts, readings=il.pressure, at_work=il.at_work, backlog=await self._read())
+        return Response(told, media_type=MEDIA_TYPE)
+
+    async def _read(self) -> "Sequence[dispatch.Backlog]":
+        """What waits, read once in a while however many ask; nothing while the store is away, which is no reason to tell nothing
+        else."""
+        now = self._clock.monotonic()
+        if now - self._read_at >= BACKLOG_SECONDS:
+            self._read_at, self._backlog = now, ()
+            with suppress(kernel.StoreError, TimeoutError), anyio.fail_after(HEALTH_SECONDS):
+                self._backlog = await self._il.backlog()
+        return self._backlog
 
 
 async def _nothing_here(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -50,9 +50,17 @@ class Hooks(Door):
     """The addresses of one Interlock, which services reach below `origin`, such as `https://hooks.example.com`."""
 
     def __init__(
-        self, intake: "triggers.webhooks.Intake", *, origin: str, tracing: kernel.Tracing = kernel.UNTRACED
+        self,
+        intake: "triggers.webhooks.Intake",
+        *,
+        origin: str,
+        clock: kernel.Clock | None = None,
+        counts: kernel.Counts | None = None,
+        tracing: kernel.Tracing = kernel.UNTRACED,
     ) -> None:
         super().__init__(self._take)
+        self._clock = clock or kernel.SystemClock()
+        self._counts = counts or kernel.Counts()
         self._tracing = tracing
         self._intake = intake
         self._origin = origin
@@ -65,12 +73,18 @@ class Hooks(Door):
         return _answer(status, retry=status == 503)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        refused = _refusal(scope, request)
-        response = await self._carried_in(scope, request) if refused is None else refused
+        request, begun, result = Request(scope, receive), self._clock.monotonic(), "failed"
+        try:
+            if (response := _refusal(scope, request)) is None:
+                result, response = await self._carried_in(scope, request)
+            else:
+                result = "not_looked_at"
+        finally:
+            self._counts.add("webhooks", result=result)
+            self._counts.time("webhook", self._clock.monotonic() - begun, result=result)
         await response(scope, receive, send)
 
-    async def _carried_in(self, scope: Scope, request: Request) -> Response:
+    async def _carried_in(self, scope: Scope, request: Request) -> tuple[str, Response]:
         size = _stated_size(request)
         if self._held + size > MAX_HELD:
             raise NodeBusy("as much is being read as this server holds")
@@ -81,7 +95,7 @@ class Hooks(Door):
         finally:
             self._held -= size
 
-    async def _judged(self, scope: Scope, body: bytes) -> Response:
+    async def _judged(self, scope: Scope, body: bytes) -> tuple[str, Response]:
         from interlock import triggers  # here: a node has none of it
 
         query: str = scope["query_string"].decode("latin-1")
@@ -103,7 +117,7 @@ class Hooks(Door):
             if outcome.came is not triggers.webhooks.Came.REFUSED:
                 span.follows(Request(scope).headers.get("traceparent"))
                 span.note({"interlock.delivery.id": outcome.delivery_id})
-            return answer
+            return outcome.came.value, answer
 
 
 def _answered(scope: Scope, outcome: "triggers.webhooks.Outcome") -> Response:

@@ -1,69 +1,103 @@
-"""What this process has answered, for Prometheus: counts, times, and readings of how strained it is."""
+"""What this process has done, and what waits in the store, for Prometheus. A few lines of text need no library."""
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from interlock.kernel import BOUNDS, Counts, Labels
+
+if TYPE_CHECKING:
+    from interlock import dispatch
 
 MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-"""Seconds up to which answers are counted together."""
+COUNTED: Final = {
+    "http_requests": "Requests that were answered, by route, method and status.",
+    "webhooks": "Requests to webhook addresses, by what they turned out to be.",
+    "run_states": "Runs that came to a state, by kind and state: retry_scheduled is a retry, dead a dead letter.",
+    "attempts": "Attempts that ended, by how.",
+    "sends": "Effects that were sent, by what is known of their delivery.",
+    "leases": "Leases on connections that were issued.",
+    "claims": "Hand-overs to workers of this process, by lane and what came of them.",
+    "outgoing_deliveries": "Tries to deliver outgoing events, by result.",
+}
+"""What is counted, as `interlock_NAME_total`."""
 
-MAX_SERIES: Final = 2_000
-"""Different labels that are kept; what comes later is counted as `other`."""
+TIMED: Final = {
+    "http_request": "How long answers took, by route.",
+    "webhook": "How long deliveries took, from the request to the answer after the commit, by result.",
+    "run": "From a run's admission to its end, by kind and state.",
+    "store_commit": "How long changes of runs waited for their commit, by what was written.",
+}
+"""What is timed, as the histogram `interlock_NAME_seconds`."""
+
+READ: Final = {
+    "queue_jobs": "Work in the store, by lane and standing (due, parked, dead), of all tenants.",
+    "queue_oldest_seconds": "For how long the longest waiting of the due work has been due and not begun, by lane.",
+    "runs_at_work": "Runs that this process is at.",
+}
+"""What is read when it is asked for, as the gauge `interlock_NAME`; beside the readings that policy judges by."""
+
+_UNITS: Final = {"_ms": 1000.0, "_s": 1.0}
 
 
-class Answered(NamedTuple):
-    """Of a request: the route (never the path, which anybody makes up), the method and the status."""
+def tell(
+    counts: Counts,
+    *,
+    readings: Mapping[str, float],
+    at_work: int,
+    backlog: "Sequence[dispatch.Backlog]",
+) -> str:
+    """Everything in the text format."""
+    gauges: Mapping[str, Sequence[tuple[Labels, float]]] = {
+        "queue_jobs": [((("lane", each.lane), ("standing", each.standing.value)), each.count) for each in backlog],
+        "queue_oldest_seconds": [
+            ((("lane", each.lane),), each.oldest_seconds) for each in backlog if each.oldest_seconds is not None
+        ],
+        "runs_at_work": [((), at_work)],
+    }
+    lines = [*_counters(counts), *_histograms(counts)]
+    for name, series in gauges.items():
+        lines += _head(name, "gauge", READ[name])
+        lines += (f"interlock_{name}{_braced(labels)} {value:.6g}" for labels, value in series)
+    return "\n".join([*lines, *_readings(readings), ""])
 
-    route: str
-    method: str
-    status: int
+
+def _head(name: str, kind: str, about: str) -> list[str]:
+    return [f"# HELP interlock_{name} {about}", f"# TYPE interlock_{name} {kind}"]
 
 
-class Metrics:
-    """Counted since the process began. A few lines of text need no library."""
+def _counters(counts: Counts) -> Iterator[str]:
+    for name, series in sorted(counts.counts().items()):
+        yield from _head(f"{name}_total", "counter", COUNTED[name])
+        for labels, count in sorted(series.items()):
+            yield f"interlock_{name}_total{_braced(labels)} {count}"
 
-    def __init__(self) -> None:
-        self._answers: Counter[Answered] = Counter()
-        self._times: dict[str, list[int]] = {}
-        self._seconds: Counter[str] = Counter()
 
-    def count(self, answered: Answered, seconds: float) -> None:
-        """Count an answer and how long it took."""
-        if answered not in self._answers and len(self._answers) >= MAX_SERIES:
-            answered = Answered("other", "other", answered.status)
-        self._answers[answered] += 1
-        times = self._times.setdefault(answered.route, [0] * (len(BOUNDS) + 1))
-        times[bisect_left(BOUNDS, seconds)] += 1
-        self._seconds[answered.route] += seconds  # pyright: ignore[reportArgumentType] - a counter adds numbers of any kind
-
-    def tell(self, readings: Mapping[str, float]) -> str:
-        """Everything in the text format, with what is read now."""
-        return "\n".join([*self._told(), *_readings(readings), ""])
-
-    def _told(self) -> Iterator[str]:
-        yield "# HELP interlock_http_requests_total Requests that were answered."
-        yield "# TYPE interlock_http_requests_total counter"
-        for (route, method, status), count in sorted(self._answers.items()):
-            labels = f'route="{_label(route)}",method="{_label(method)}",status="{status}"'
-            yield f"interlock_http_requests_total{{{labels}}} {count}"
-        yield "# HELP interlock_http_request_seconds How long answers took."
-        yield "# TYPE interlock_http_request_seconds histogram"
-        for route, times in sorted(self._times.items()):
-            total, name = 0, f'route="{_label(route)}"'
+def _histograms(counts: Counts) -> Iterator[str]:
+    for name, series in sorted(counts.times().items()):
+        full = f"interlock_{name}_seconds"
+        yield from _head(f"{name}_seconds", "histogram", TIMED[name])
+        for labels, (*times, seconds) in sorted(series.items()):
+            total = 0
             for bound, count in zip((*BOUNDS, "+Inf"), times, strict=True):
-                total += count
-                yield f'interlock_http_request_seconds_bucket{{{name},le="{bound}"}} {total}'
-            yield f"interlock_http_request_seconds_sum{{{name}}} {self._seconds[route]:.6f}"
-            yield f"interlock_http_request_seconds_count{{{name}}} {total}"
+                total += int(count)
+                yield f"{full}_bucket{_braced((*labels, ('le', str(bound))))} {total}"
+            yield f"{full}_sum{_braced(labels)} {seconds:.6f}"
+            yield f"{full}_count{_braced(labels)} {total}"
 
 
 def _readings(readings: Mapping[str, float]) -> Iterator[str]:
+    """Those that policy judges by, in seconds as all times here."""
     for name, value in sorted(readings.items()):
-        yield f"# TYPE interlock_{name} gauge"
-        yield f"interlock_{name} {value:.6g}"
+        unit = next((each for each in _UNITS if name.endswith(each)), "")
+        told = f"{name.removesuffix(unit)}_seconds" if unit else name
+        yield f"# TYPE interlock_{told} gauge"
+        yield f"interlock_{told} {value / _UNITS.get(unit, 1.0):.6g}"
+
+
+def _braced(labels: Iterable[tuple[str, str]]) -> str:
+    told = ",".join(f'{name}="{_label(value)}"' for name, value in labels)
+    return f"{{{told}}}" if told else ""
 
 
 def _label(text: str) -> str:

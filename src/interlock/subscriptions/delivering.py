@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from interlock import connections, dispatch, plane
-from interlock.kernel import UNTRACED, Clock, IdSource, InterlockError, Store, Tracing, Tx, to_micros
+from interlock.kernel import UNTRACED, Clock, Counts, IdSource, InterlockError, Store, Tracing, Tx, to_micros
 from interlock.subscriptions import signing, tries
 from interlock.subscriptions.feed import Feed
 from interlock.subscriptions.keys import Keys
@@ -61,10 +61,12 @@ class Courier:
         *,
         clock: Clock,
         ids: IdSource,
+        counts: Counts,
         tracing: Tracing = UNTRACED,
         led_to: Callable[[Tx, Event], str | None] | None = None,
     ) -> None:
         """`led_to` finds what led to an event, as a `traceparent`."""
+        self._counts = counts
         self._tracing = tracing
         self._led_to = led_to
         self._store = store
@@ -135,6 +137,7 @@ class Courier:
                 await self._store.write(lambda tx: self._records.settle(tx, load.message, freed))
             raise
         ended = sent or Sent(error="it took too long")
+        self._counts.add("outgoing_deliveries", result="delivered" if ended.taken else "not_delivered")
         with anyio.CancelScope(shield=True):
             await self._store.write(lambda tx: self._settle(tx, load, ended))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -165,8 +166,29 @@ class DispatchRecords:
         )
         return [(row.tenant_id, row.why) for row in connection(tx).execute(chosen)]
 
+    def backlog(self, tx: Tx, now: datetime) -> Sequence[dispatch.Backlog]:
+        some = select(table.c.lane, table.c.standing).limit(dispatch.MOST_COUNTED).subquery()
+        counted = select(some, func.count().label("found")).group_by(some.c.lane, some.c.standing)
+        found = [
+            dispatch.Backlog(lane=row.lane, standing=dispatch.Standing(row.standing), count=row.found)
+            for row in connection(tx).execute(counted.order_by(some.c.lane, some.c.standing))
+        ]
+        due = dispatch.Standing.DUE
+        return [
+            replace(each, oldest_seconds=_oldest(tx, each.lane, now)) if each.standing is due else each
+            for each in found
+        ]
+
     def drop(self, tx: Tx, tenant_id: str, run_id: str) -> None:
         connection(tx).execute(delete(table).where(*_of(tenant_id, run_id)))
+
+
+def _oldest(tx: Tx, lane: str, now: datetime) -> float:
+    """By the index of what is due, from the longest due on."""
+    begun = (table.c.lane == lane, DUE, table.c.due_at <= now, runs.c.state.in_(_READY))
+    first = select(table.c.due_at).select_from(_both()).where(*begun).order_by(table.c.due_at, table.c.run_id).limit(1)
+    due_at = connection(tx).execute(first).scalar()
+    return 0.0 if due_at is None else (now - due_at).total_seconds()
 
 
 def _both() -> FromClause:

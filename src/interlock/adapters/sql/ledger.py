@@ -15,7 +15,7 @@ from interlock.adapters.sql.tables import artifacts, attempts, decisions, events
 from interlock.adapters.sql.tables import runs as run_table
 from interlock.adapters.sql.transaction import connection, upsert
 from interlock.adapters.sql.within import within
-from interlock.kernel import PLATFORM_TENANT, Tx
+from interlock.kernel import PLATFORM_TENANT, Clock, Counts, SystemClock, Tx
 
 _MAX_PAGE = 1000
 _LISTED: Final = tuple(column for column in run_table.c if column.name != "input_json")
@@ -24,28 +24,65 @@ _LISTED: Final = tuple(column for column in run_table.c if column.name != "input
 class SqlLedger:
     """`runs.Ledger` on a store of this package."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, *, counts: Counts | None = None, clock: Clock | None = None) -> None:
+        """What is written is counted; within a caller's transaction, whatever becomes of that."""
         self._store = store
+        self._counts = counts or Counts()
+        self._clock = clock or SystemClock()
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
-        return await self._store.admit(admission)
+        begun = self._clock.monotonic()
+        admitted = await self._store.admit(admission)
+        self._counts.time("store_commit", self._clock.monotonic() - begun, written="admission")
+        return self._admitted(admission, admitted)
 
     async def apply(self, change: runs.Change) -> None:
+        begun = self._clock.monotonic()
         if not await self._store.apply(change):
             raise _stale(change)
+        self._counts.time("store_commit", self._clock.monotonic() - begun, written="change")
+        self._changed(change)
 
     def admit_in(self, tx: Tx, admission: runs.Admission) -> runs.Admitted:
-        return self._store.admit_in(tx, [admission])[0]
+        return self.admit_all_in(tx, [admission])[0]
 
     def admit_all_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
-        return self._store.admit_in(tx, admissions)
+        answers = self._store.admit_in(tx, admissions)
+        return [self._admitted(*each) for each in zip(admissions, answers, strict=True)]
 
     def apply_in(self, tx: Tx, change: runs.Change) -> None:
-        if not self._store.apply_in(tx, [change])[0]:
+        if not self.apply_all_in(tx, [change])[0]:
             raise _stale(change)
 
     def apply_all_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
-        return self._store.apply_in(tx, changes)
+        hits = self._store.apply_in(tx, changes)
+        for change, hit in zip(changes, hits, strict=True):
+            if hit:
+                self._changed(change)
+        return hits
+
+    def _admitted(self, admission: runs.Admission, admitted: runs.Admitted) -> runs.Admitted:
+        if admitted.fresh:
+            self._came_to(admission.run)
+            if admission.lease is not None:
+                self._counts.add("leases")
+        return admitted
+
+    def _changed(self, change: runs.Change) -> None:
+        if change.after.state is not change.before.state:
+            self._came_to(change.after)
+        if change.attempt_end is not None:
+            self._counts.add("attempts", state=change.attempt_end.state.value)
+        if change.send_end is not None:
+            self._counts.add("sends", delivery=change.send_end.delivery.value)
+        if change.lease is not None:
+            self._counts.add("leases")
+
+    def _came_to(self, run: runs.Run) -> None:
+        kind, state = run.kind.value, run.state.value
+        self._counts.add("run_states", kind=kind, state=state)
+        if run.finished_at is not None:
+            self._counts.time("run", (run.finished_at - run.created_at).total_seconds(), kind=kind, state=state)
 
     def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Run | None:
         found = _first(tx, select(run_table).where(run_table.c.tenant_id == tenant_id, run_table.c.run_id == run_id))
