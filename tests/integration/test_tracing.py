@@ -9,7 +9,7 @@ from fix_app import ASK_WRITES, REVIEWER, TOKEN, Process, World, asked, connecto
 from fix_canary import canaries
 from fix_dispatch import submitted, work
 from fix_http_api import HOST
-from fix_parrot import Parrot
+from fix_parrot import Answer, Parrot
 from fix_spans import Spans, place
 from fix_webhooks import HUB, signed
 from interlock import dispatch, runs, server
@@ -196,3 +196,39 @@ async def test_where_nobody_watches_nothing_is_kept(file_world: World):
         run = await process.il.runs.fetch(outcome.run_id)
         assert (run.traceparent, run.trace_id) == (None, run.run_id)
         assert REVIEWER.tenant_id == run.tenant_id
+
+
+async def test_a_service_is_told_of_the_trace_only_where_the_settings_say_so(
+    file_world: World, spans: Spans, parrot: Parrot
+):
+    parrot.say = lambda heard: Answer(b'{"login": "octo-agent"}')
+    for trace_to in ((), (parrot.host,)):
+        execution = {"egress_allow": (parrot.host,), "trace_to": trace_to}
+        async with file_world.process(execution=execution) as process:
+            if not trace_to:
+                await process.connect(parrot.url)
+            parrot.heard.clear()
+            outcome = await process.il.invoke("acme.account.fetch")
+            [heard] = parrot.heard
+            if not trace_to:
+                assert "traceparent" not in heard.headers
+            else:
+                last = spans.named("invoke acme.account.fetch")[-1]
+                assert heard.headers["traceparent"].split("-")[1] == f"{place(last).trace_id:032x}"
+                [send] = (await process.il.runs.history(outcome.run_id)).sends
+                assert heard.headers["traceparent"] in send.intent_json
+
+
+async def test_schedules_and_polls_begin_traces(file_world: World, spans: Spans):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        await process.il.schedules.create("often", every=60, handler="triage")
+        await process.il.schedules.create("call", every=60, capability="acme.issue.create", input=ISSUE)
+        file_world.advance(61)
+        await process.parts.timed.keeper.start_due()
+        await work(process, triage)
+    ways = sorted(" / ".join(spans.way(each)[:3]) for each in spans.named(EFFECT))
+    assert ways == [
+        "schedule capability / enqueue acme.issue.create / process capability",
+        "schedule handler / send handler:triage / process handler:triage",
+    ]

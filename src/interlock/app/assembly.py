@@ -205,6 +205,7 @@ def _wire(
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
         counts=counts,
         tracing=telemetry.find_tracing(),
+        trace_to=frozenset(execution.trace_to),
     )
 
 

@@ -23,7 +23,7 @@ from pydantic import (
 from interlock import plane, policy
 from interlock.app import mistakes, rules, variables
 from interlock.app.mistakes import InvalidSettings
-from interlock.kernel import JSON, Caller
+from interlock.kernel import HOST_PORT, JSON, Caller
 
 FILE_NAME = "interlock.toml"
 _OTHER_TABLES: Final = ("policy", "budgets")
@@ -125,13 +125,15 @@ class PlaceSettings(Part):
 class ExecutionSettings(Part):
     """`owner_lease`: seconds after which a silent process counts as dead. `egress_allow`: host:port, addresses or CIDRs that
     may be reached although they are private. `places`: where else commands may run. `inline_bytes`: larger artifacts go to the
-    blob store. `retry_wait`: the longest pause, in seconds, that a direct call makes between attempts."""
+    blob store. `retry_wait`: the longest pause, in seconds, that a direct call makes between attempts.
+    `trace_to`: services, as host:port, that are told which trace a request belongs to."""
 
     owner_lease: Annotated[float, Field(ge=1, le=300)] = 8.0
     egress_allow: tuple[_Allowance, ...] = ()
     places: tuple[PlaceSettings, ...] = ()
     inline_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 65_536
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
+    trace_to: tuple[Annotated[_Name, Field(pattern=HOST_PORT)], ...] = ()
 
 
 class OAuthSettings(Part):

@@ -39,7 +39,9 @@ def furnish(
     asking = triggers.polling.Asking(wiring.catalog, invoker, reading, environment=environment)
     return Timed(
         schedules=triggers.schedules.Schedules(store, kept, clock=clock, ids=ids),
-        keeper=triggers.schedules.Keeper(store, kept, intake, clock=clock, environment=environment),
+        keeper=triggers.schedules.Keeper(
+            store, kept, intake, clock=clock, environment=environment, tracing=wiring.tracing
+        ),
         polls=triggers.polling.Polls(store, met, asking, clock=clock, ids=ids),
-        poller=triggers.polling.Poller(store, met, came, asking, intake, clock=clock, ids=ids),
+        poller=triggers.polling.Poller(store, met, came, asking, intake, clock=clock, ids=ids, tracing=wiring.tracing),
     )

@@ -101,14 +101,14 @@ class Desk:
         from interlock import app, client
         from interlock.cli.errors import Usage
 
-        app.start_telemetry()
+        tracing = app.start_telemetry()
         given = {"--tenant": self.options.tenant, "--actor": self.options.actor, "--store": self.options.store}
         for option, said in given.items():
             if said is not None:
                 raise Usage(f"{option} goes without a server: its token says who asks, and in which tenant")
         assert self.server is not None
         self.acts = True
-        async with client.open_remote(self.server, _server_token()) as remote:
+        async with client.open_remote(self.server, _server_token(), tracing=tracing) as remote:
             yield remote
 
     @asynccontextmanager

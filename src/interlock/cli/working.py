@@ -1,5 +1,6 @@
 """`interlock worker`: does what was left for later."""
 
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,7 +9,9 @@ from interlock.cli import standing, streams
 from interlock.cli.frame import command
 
 if TYPE_CHECKING:
-    from interlock import dispatch
+    from collections.abc import AsyncGenerator
+
+    from interlock import app, dispatch
     from interlock.cli.desk import Desk
 
 
@@ -21,6 +24,9 @@ async def worker(
     desk: "Desk",
     *,
     at_once: Annotated[int, typer.Option(min=1, max=1000, help="How many pieces of work side by side.")] = 16,
+    health: Annotated[
+        str | None, typer.Option(metavar="ADDRESS:PORT", help="Answer /livez, /readyz and /metrics there.")
+    ] = None,
     wait_for_store: standing.WaitForStore = standing.WAIT,
 ) -> None:
     """Do what is due, of every tenant, until SIGTERM or Ctrl-C: then what is begun ends, or is handed to another worker.
@@ -42,10 +48,25 @@ async def worker(
         anyio.create_task_group() as tasks,
     ):
         made = il.worker()
-        tasks.start_soon(partial(made.run, at_once=at_once))
-        _announce(desk, made, at_once)
-        await stand.told()
+        async with _answering(il, health):
+            tasks.start_soon(partial(made.run, at_once=at_once))
+            _announce(desk, made, at_once)
+            await stand.told()
         tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _answering(il: "app.Interlock", bind: str | None) -> "AsyncGenerator[None]":
+    """Tell whoever watches how it is, if they are to know."""
+    if bind is None:
+        yield
+        return
+    from interlock import server
+    from interlock.cli.serving import parse_bind
+
+    host, port = parse_bind(bind)
+    async with server.serve_pages(lambda _: server.Health(il), host=host, port=port):
+        yield
 
 
 def _announce(desk: "Desk", made: "dispatch.Worker", at_once: int) -> None:

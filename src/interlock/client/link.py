@@ -10,7 +10,16 @@ import httpx2
 import orjson
 
 from interlock.client.errors import AnswerLost, NotInterlock, ServerUnreachable, raised
-from interlock.kernel import JSON, VERSION, ConfigurationError, Secret, read_document, to_rfc3339
+from interlock.kernel import (
+    JSON,
+    UNTRACED,
+    VERSION,
+    ConfigurationError,
+    Secret,
+    Tracing,
+    read_document,
+    to_rfc3339,
+)
 
 T = TypeVar("T")
 
@@ -29,7 +38,14 @@ _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 class Link:
     """The way to one server."""
 
-    def __init__(self, url: str, token: Secret, *, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: Secret,
+        *,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        tracing: Tracing = UNTRACED,
+    ) -> None:
         """`transport` takes the place of the network, for tests. Raises ConfigurationError for an address that is none, or over
         which the token would go in the clear."""
         parts = urlsplit(url)
@@ -43,6 +59,7 @@ class Link:
             raise ConfigurationError(f"the server's address is http://HOST:PORT or https://HOST, not {url[:80]!r}")
         if parts.scheme == "http" and parts.hostname not in _LOCAL:
             raise ConfigurationError(f"the token would go to {parts.hostname} in the clear: use https")
+        self._tracing = tracing
         self._http = httpx2.AsyncClient(
             base_url=url.rstrip("/") + "/v1",
             headers={"Authorization": f"Bearer {token.reveal()}", "User-Agent": f"interlock/{VERSION}"},
@@ -77,6 +94,15 @@ class Link:
         return _parsed(content)
 
     async def _ask(self, method: str, path: str, **given: Any) -> tuple[int, bytes]:
+        facts = {"http.request.method": method, "server.address": self._http.base_url.host}
+        with self._tracing.span(method, role="client", facts=facts) as span:
+            if (told := self._tracing.traceparent()) is not None:
+                given["headers"] = {**given.get("headers", {}), "traceparent": told}
+            status, content = await self._answer(method, path, **given)
+            span.note({"http.response.status_code": status})
+            return status, content
+
+    async def _answer(self, method: str, path: str, **given: Any) -> tuple[int, bytes]:
         try:
             async with self._http.stream(method, path, **given) as answer:
                 parts, size = list[bytes](), 0

@@ -16,7 +16,7 @@ from interlock.client.rooms import Approvals, Providers, Runs
 from interlock.client.subscriptions import Subscriptions
 from interlock.client.timed import Polls, Schedules
 from interlock.client.webhooks import Deliveries, Routes, Triggers
-from interlock.kernel import JSON, Caller, Secret
+from interlock.kernel import JSON, UNTRACED, Caller, Secret, Tracing
 
 if TYPE_CHECKING:
     import httpx2
@@ -159,10 +159,11 @@ class Catalog:
 
 @asynccontextmanager
 async def open_remote(
-    url: str, token: Secret, *, transport: "httpx2.AsyncBaseTransport | None" = None
+    url: str, token: Secret, *, transport: "httpx2.AsyncBaseTransport | None" = None, tracing: Tracing = UNTRACED
 ) -> AsyncGenerator[Remote]:
-    """A server of ours at an address such as `https://interlock.example.com`. Raises ConfigurationError."""
-    link = Link(url, token, transport=transport)
+    """A server of ours at an address such as `https://interlock.example.com`; what it is asked for goes on in the trace of who
+    asks. Raises ConfigurationError."""
+    link = Link(url, token, transport=transport, tracing=tracing)
     try:
         yield Remote(link)
     finally:

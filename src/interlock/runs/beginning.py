@@ -11,7 +11,7 @@ from interlock.runs.call import Call
 from interlock.runs.entries import Entry
 from interlock.runs.journal import Journal, Records
 from interlock.runs.model import Attempt, AttemptState, Send, State
-from interlock.runs.sending import Prepared, prepare, ready, request_draft
+from interlock.runs.sending import Prepared, correlated, prepare, ready, request_draft
 from interlock.runs.wiring import Wiring
 
 Opening: TypeAlias = tuple[sdk.Program, sdk.HttpRequest]
@@ -162,7 +162,7 @@ async def _first(
         wiring,
         call,
         attempt,
-        request_draft(call, lease, request),
+        request_draft(call, lease, correlated(wiring, call, request)),
         number=1,
         target_class=call.request.targets[0],
         deadline_at=deadline_at,

@@ -16,7 +16,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptOver, OwnershipLapsed, RunCancelled, StaleRun
 from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.model import Attempt, Delivery, Purpose, Run
-from interlock.runs.sending import Draft, Prepared, Sent, prepare, ready, request_draft, tell, traced
+from interlock.runs.sending import Draft, Prepared, Sent, correlated, prepare, ready, request_draft, tell, traced
 from interlock.runs.wiring import Wiring
 
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Sender:
             conditioned = request
             if again is not None and self._prepared is None:
                 conditioned = await again.condition(request)
-            draft = request_draft(self._call, self.lease, conditioned)
+            draft = request_draft(self._call, self.lease, correlated(self._wiring, self._call, conditioned))
             response = await self._carry(draft, self._response)
             return response if again is None else again.answer(request, response)
 

@@ -18,6 +18,7 @@ from interlock.runs.wiring import Wiring
 USER_AGENT = f"interlock/{VERSION}"
 _ALWAYS = (("user-agent", USER_AGENT), ("accept", "application/json"), ("content-type", "application/json"))
 """What a request says unless the connector says otherwise; the last of it only where there is a body."""
+TRACEPARENT = "traceparent"
 UNSURE = frozenset({408})
 """Client errors after which the service may have acted all the same, as after any 5xx."""
 
@@ -177,6 +178,14 @@ def request_draft(call: Call, lease: connections.Lease | None, request: sdk.Http
             raise sdk.HandlerFailed(refused, effect="none") from error
 
     return Draft(draw=draw, writes=call.operation.may_write(request.method), purpose=Purpose(request.purpose.value))
+
+
+def correlated(wiring: Wiring, call: Call, request: sdk.HttpRequest) -> sdk.HttpRequest:
+    """The request, with the trace that it belongs to where its service is to know that; a connector's own word counts more."""
+    told = wiring.tracing.traceparent() if call.host in wiring.trace_to else None
+    if told is None or any(name.lower() == TRACEPARENT for name, _ in request.headers):
+        return request
+    return replace(request, headers=(*request.headers, (TRACEPARENT, told)))
 
 
 def _without_echo(request: sdk.HttpRequest, credentials: Iterable[plane.CredentialRef]) -> sdk.HttpRequest:

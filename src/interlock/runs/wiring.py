@@ -92,6 +92,8 @@ class Wiring:
     limits: Limits = Limits()
     counts: Counts = field(default_factory=Counts)
     tracing: Tracing = UNTRACED
+    trace_to: frozenset[str] = frozenset()
+    """Services, as `host:port`, whose requests say which trace they belong to."""
 
     @property
     def signer(self) -> Signer:

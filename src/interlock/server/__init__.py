@@ -19,6 +19,7 @@ from interlock.server.errors import (
     WrongOrigin,
 )
 from interlock.server.front import Front, is_loopback, open_front
+from interlock.server.health import Health
 from interlock.server.hooks import Hooks
 from interlock.server.identity import Clients
 from interlock.server.serving import CannotServe, Server, Tls, serve_node, serve_pages
@@ -30,6 +31,7 @@ __all__ = [
     "ConnectPages",
     "Forbidden",
     "Front",
+    "Health",
     "Hooks",
     "NodeBusy",
     "NodeClosing",

@@ -13,6 +13,7 @@ import anyio
 from interlock import catalog, dispatch, runs
 from interlock.kernel import (
     JSON,
+    UNTRACED,
     Backoff,
     Caller,
     Clock,
@@ -21,6 +22,7 @@ from interlock.kernel import (
     RequestError,
     Store,
     StoreError,
+    Tracing,
     Tx,
     canonical,
     digest_bytes,
@@ -64,7 +66,9 @@ class Poller:
         clock: Clock,
         ids: IdSource,
         chance: Callable[[], float] = _CHANCE,
+        tracing: Tracing = UNTRACED,
     ) -> None:
+        self._tracing = tracing
         self._store = store
         self._records = records
         self._came = came
@@ -111,7 +115,9 @@ class Poller:
             _log.debug("%s is left to others: %s", poll.name, error)
             return
         try:
-            await self._read_on(held)
+            facts = {"interlock.poll.id": poll.trigger_id, "interlock.tenant.id": poll.tenant_id}
+            with self._tracing.span(f"poll {poll.trigger}", facts=facts):
+                await self._read_on(held)
         except PollChanged:
             _log.info("%s was paused or taken by another process", poll.name)
         except StoreError as error:

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from interlock import dispatch, runs
-from interlock.kernel import Caller, Clock, InterlockError, Store, StoreError, Tx, to_rfc3339
+from interlock.kernel import UNTRACED, Caller, Clock, InterlockError, Store, StoreError, Tracing, Tx, to_rfc3339
 from interlock.triggers.schedules.model import Due, Schedule, due, moved_on, rescheduled
 from interlock.triggers.schedules.records import ScheduleRecords
 
@@ -28,8 +28,16 @@ class Keeper:
     """Looks for schedules that are due. Any number of processes may each have one."""
 
     def __init__(
-        self, store: Store, records: ScheduleRecords, intake: dispatch.Dispatch, *, clock: Clock, environment: str
+        self,
+        store: Store,
+        records: ScheduleRecords,
+        intake: dispatch.Dispatch,
+        *,
+        clock: Clock,
+        environment: str,
+        tracing: Tracing = UNTRACED,
     ) -> None:
+        self._tracing = tracing
         self._store = store
         self._records = records
         self._intake = intake
@@ -78,6 +86,11 @@ class Keeper:
 
     async def _see_to(self, schedule: Schedule, now: datetime) -> None:
         seen_to = due(schedule, now)
+        facts = {"interlock.schedule.id": schedule.schedule_id, "interlock.tenant.id": schedule.tenant_id}
+        with self._tracing.span(f"schedule {schedule.does}", facts=facts):
+            await self._see_to_it(schedule, seen_to, now)
+
+    async def _see_to_it(self, schedule: Schedule, seen_to: Due, now: datetime) -> None:
         try:
             if schedule.does == "handler":
                 await self._store.write(partial(self._start, schedule, seen_to, now))
