@@ -64,6 +64,13 @@ TIMED: Final = """
     polls pause issues
     = polls show {trigger_id}
     polls resume issues
+    triggers list
+    = triggers show {trigger_id}
+    triggers disable {trigger_id}
+    = polls list
+    triggers enable {trigger_id}
+    = triggers list
+    = triggers test {trigger_id} body.json
     polls delete issues
     ! poll_not_found polls show issues
     ! poll_exists polls create old github.issue_updated repo=acme/rocket --handler incident

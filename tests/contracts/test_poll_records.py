@@ -51,7 +51,9 @@ async def test_a_poll_is_kept_and_found_whole(store: sql.SqlStore):
     assert await store.read(lambda tx: RECORDS.find(tx, "t1", "trg_2")) is None
     found = await store.read(lambda tx: RECORDS.list_next(tx, limit=9))
     assert [each.trigger_id for each in found] == ["trg_1", "trg_2"]
-    assert await store.read(lambda tx: RECORDS.list_named(tx, "t1", cursor=None, limit=9)) == [POLL]
+    for listed in (RECORDS.list_named, RECORDS.list_made):
+        assert await store.read(lambda tx, listed=listed: listed(tx, "t1", cursor=None, limit=9)) == [POLL]
+    assert await store.read(lambda tx: RECORDS.list_made(tx, "t1", cursor="trg_1", limit=9)) == []
 
 
 async def test_of_two_that_change_one_only_one_does(store: sql.SqlStore):

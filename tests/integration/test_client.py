@@ -151,6 +151,12 @@ async def test_webhooks(file_world: World):
         await alike(here.routes.list(connector="hub"), there.routes.list(connector="hub", limit=5))
         assert await there.routes.list(connector="acme") == []
         [trigger] = await same(here.triggers.list(), there.triggers.list(route_id=route_id))
+        now = line.process.parts.wiring.clock.now()
+        config: dict[str, kernel.JSON] = {"repo": "acme/rocket"}
+        poll = await here.polls.create("p", "github.issue_updated", handler="triage", config=config, since=now)
+        assert [each.trigger_id for each in await there.triggers.list()] == [trigger.trigger_id, poll.trigger_id]
+        assert [each.delivery for each in await there.triggers.list(cursor=trigger.trigger_id, limit=1)] == ["poll"]
+        assert [*await there.triggers.list(limit=1)] == [trigger] == [*await there.triggers.list(route_id=route_id)]
         assert (trigger.priority, trigger.config) == (2, {"actions": ["opened"]})
         assert not (await there.triggers.disable(trigger.trigger_id)).enabled
         assert (await there.triggers.enable(trigger.trigger_id)).enabled
@@ -212,6 +218,14 @@ async def test_polls(line: Line):
         assert made.interval == timedelta(seconds=600.5)
         await same(here.polls.fetch("issues"), there.polls.fetch(made.trigger_id))
         await same(here.polls.list(), there.polls.list(limit=5))
+        [trigger] = await same(here.triggers.list(), there.triggers.list())
+        assert (trigger.trigger_id, trigger.delivery, trigger.enabled) == (made.trigger_id, "poll", True)
+        assert not (await there.triggers.disable(made.trigger_id)).enabled
+        assert (await there.polls.fetch("issues")).state is triggers.polling.State.PAUSED
+        assert (await there.triggers.enable(made.trigger_id)).enabled
+        assert not (await there.triggers.test(made.trigger_id, b"{}"))["fits"]
+        with pytest.raises(webhooks.TriggerNotFound):
+            await there.triggers.fetch("issues")
         assert (await there.polls.pause("issues")).state is triggers.polling.State.PAUSED
         assert (await there.polls.resume("issues")).state is triggers.polling.State.ACTIVE
         with pytest.raises(triggers.polling.PollExists):

@@ -1,10 +1,10 @@
 """`il.routes`, `il.triggers`, `il.deliveries`: where services report, what is done about it, and what came."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app.arguments import checked
-from interlock.kernel import JSON, Caller, RequestError, Secret
+from interlock.kernel import JSON, Caller, RequestError, Secret, is_id
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
     from interlock import triggers
@@ -144,7 +144,7 @@ class Routes:
 
 
 class Triggers:
-    """Triggers of this tenant."""
+    """Triggers of this tenant: what is done about events that are reported on routes, or asked for by polls."""
 
     def __init__(self, parts: "Parts", caller: Caller) -> None:
         self._parts = parts
@@ -154,25 +154,34 @@ class Triggers:
     async def list(
         self, *, route_id: str | None = None, cursor: str | None = None, limit: int = 50
     ) -> "Sequence[triggers.webhooks.Trigger]":
-        """Triggers in the order of their ids; go on with `cursor` = the last one. Raises RequestError."""
-        return await self._parts.webhooks.routes.list_triggers(
+        """Triggers in the order of their ids, of one route or of all and of polls; go on with `cursor` = the last one. Raises
+        RequestError."""
+        found = await self._parts.webhooks.routes.list_triggers(
             self._caller, route_id=route_id, cursor=cursor, limit=limit
         )
+        if route_id is not None:
+            return found
+        polls = await self._parts.timed.polls.list_made(self._caller, cursor=cursor, limit=limit)
+        both = [*found, *map(_trigger, polls)]
+        return sorted(both, key=lambda each: each.trigger_id)[:limit]
 
     @checked
     async def fetch(self, trigger_id: str) -> "triggers.webhooks.Trigger":
         """One trigger. Raises TriggerNotFound."""
-        return await self._parts.webhooks.routes.fetch_trigger(self._caller, trigger_id)
+        routes, polls = self._parts.webhooks.routes, self._parts.timed.polls
+        return await self._done(trigger_id, routes.fetch_trigger(self._caller, trigger_id), polls.fetch)
 
     @checked
     async def enable(self, trigger_id: str) -> "triggers.webhooks.Trigger":
-        """Have its events handled. Raises TriggerNotFound."""
-        return await self._parts.webhooks.routes.enable(self._caller, trigger_id, enabled=True)
+        """Have its events handled; a poll is resumed. Raises TriggerNotFound."""
+        routes, polls = self._parts.webhooks.routes, self._parts.timed.polls
+        return await self._done(trigger_id, routes.enable(self._caller, trigger_id, enabled=True), polls.resume)
 
     @checked
     async def disable(self, trigger_id: str) -> "triggers.webhooks.Trigger":
-        """Have its events handled no more; deliveries are kept all the same. Raises TriggerNotFound."""
-        return await self._parts.webhooks.routes.enable(self._caller, trigger_id, enabled=False)
+        """Have its events handled no more; deliveries are kept all the same, and a poll is paused. Raises TriggerNotFound."""
+        routes, polls = self._parts.webhooks.routes, self._parts.timed.polls
+        return await self._done(trigger_id, routes.enable(self._caller, trigger_id, enabled=False), polls.pause)
 
     @checked
     async def test(
@@ -180,7 +189,50 @@ class Triggers:
     ) -> Mapping[str, JSON]:
         """What would become of a delivery with this body: whether it is for the trigger, and what its handler would get, or why
         nothing. Nothing is handed on. Raises TriggerNotFound."""
+        if (await self.fetch(trigger_id)).delivery == "poll":
+            return {"fits": False, "why": "it is a poll: its events are asked for, and not delivered"}
         return await self._parts.webhooks.deliveries.try_out(self._caller, trigger_id, content, headers=headers or {})
+
+    async def _done(
+        self,
+        trigger_id: str,
+        to_trigger: "Awaitable[triggers.webhooks.Trigger]",
+        to_poll: "Callable[[Caller, str], Awaitable[triggers.polling.Poll]]",
+    ) -> "triggers.webhooks.Trigger":
+        """The one or the other, by which of them has the id. Raises TriggerNotFound."""
+        from interlock import triggers
+
+        try:
+            return await to_trigger
+        except triggers.webhooks.TriggerNotFound:
+            if not is_id(trigger_id, "trg"):  # a poll is found by its name, too
+                raise
+            try:
+                return _trigger(await to_poll(self._caller, trigger_id))
+            except triggers.polling.PollNotFound:
+                pass
+            raise
+
+
+def _trigger(poll: "triggers.polling.Poll") -> "triggers.webhooks.Trigger":
+    """A poll as one of all triggers."""
+    from interlock import dispatch, triggers
+
+    return triggers.webhooks.Trigger(
+        trigger_id=poll.trigger_id,
+        tenant_id=poll.tenant_id,
+        connector_id=poll.connector_id,
+        name=poll.trigger,
+        connection_id=poll.connection,
+        handler=poll.handler,
+        config=poll.config,
+        enabled=poll.state is triggers.polling.State.ACTIVE,
+        priority=dispatch.Priority[poll.priority.upper()].value,
+        created_by=poll.created_by,
+        created_at=poll.created_at,
+        updated_at=poll.updated_at,
+        delivery="poll",
+    )
 
 
 class Deliveries:

@@ -39,7 +39,7 @@ async def list_triggers(
     cursor: Annotated[str | None, typer.Option(metavar="ID", help="Go on after this trigger.")] = None,
     limit: _Limit = 100,
 ) -> "Answer":
-    """List triggers.
+    """List triggers: what is done about events that come on routes, and about those that polls ask for.
 
     Example:
       interlock triggers list
@@ -52,13 +52,14 @@ async def list_triggers(
 
     def show_page(paper: "Paper") -> None:
         if not found:
-            paper.line("No triggers yet: `interlock routes create CONNECTOR --on TRIGGER=HANDLER` makes some.")
+            paper.line(
+                "No triggers yet: `interlock routes create CONNECTOR --on TRIGGER=HANDLER` and `polls create` make some."
+            )
             return
         rows = [
-            (each.trigger_id, each.name, each.handler, "enabled" if each.enabled else "disabled", _config(each))
-            for each in found
+            (each.trigger_id, each.name, each.delivery, each.handler, _state(each), _config(each)) for each in found
         ]
-        paper.table(("trigger", "event", "handler", "state", "only"), rows)
+        paper.table(("trigger", "event", "by", "handler", "state", "only"), rows)
 
     return Answer(
         document=page("triggers", [each.record() for each in found], limit=limit, key="trigger_id"), show=show_page
@@ -76,7 +77,7 @@ async def show_trigger(desk: "Desk", trigger: _Trigger) -> "Answer":
 
 
 async def enable(desk: "Desk", trigger: _Trigger) -> "Answer":
-    """Have a trigger's events handled again.
+    """Have a trigger's events handled again; a poll is resumed.
 
     Example:
       interlock triggers enable trg_0193
@@ -86,7 +87,7 @@ async def enable(desk: "Desk", trigger: _Trigger) -> "Answer":
 
 
 async def disable(desk: "Desk", trigger: _Trigger) -> "Answer":
-    """Have a trigger's events handled no more. What comes is kept all the same.
+    """Have a trigger's events handled no more. What comes is kept all the same; a poll is paused.
 
     Example:
       interlock triggers disable trg_0193
@@ -193,10 +194,11 @@ def _trigger(trigger: "triggers.webhooks.Trigger") -> "Answer":
     from interlock.cli.desk import Answer
 
     def show(paper: "Paper") -> None:
-        paper.line("enabled" if trigger.enabled else "disabled", trigger.trigger_id)
+        paper.line(_state(trigger), trigger.trigger_id)
         paper.fields(
             [
                 ("event", trigger.name),
+                ("by", "a poll" if trigger.delivery == "poll" else "a route"),
                 ("handler", trigger.handler),
                 ("connection", trigger.connection_id),
                 ("only", _config(trigger) or None),
@@ -231,6 +233,10 @@ def _delivery(delivery: "triggers.webhooks.Delivery", *, whole: bool) -> "Answer
             paper.line(body)
 
     return Answer(document={**delivery.record(), **({} if body is None else {"body": body})}, show=show)
+
+
+def _state(trigger: "triggers.webhooks.Trigger") -> str:
+    return "enabled" if trigger.enabled else "disabled"
 
 
 def _config(trigger: "triggers.webhooks.Trigger") -> str:

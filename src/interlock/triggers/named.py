@@ -74,8 +74,7 @@ class Named(Generic[T]):
 
     async def list_named(self, caller: Caller, *, cursor: str | None = None, limit: int = 100) -> Sequence[T]:
         """The tenant's by their names, after `cursor`. Raises RequestError for a bad limit."""
-        if not 1 <= limit <= MOST:
-            raise RequestError(f"limit must be 1 to {MOST}, not {limit}")
+        check_limit(limit)
         return await self._store.read(
             lambda tx: self._kept.list_named(tx, caller.tenant_id, cursor=cursor, limit=limit)
         )
@@ -109,6 +108,12 @@ class Named(Generic[T]):
             known = self._kept.list_named(tx, tenant_id, cursor=None, limit=MOST)
             raise self._missing(ref, [each.name for each in known])
         return found
+
+
+def check_limit(limit: int) -> None:
+    """Raises RequestError."""
+    if not 1 <= limit <= MOST:
+        raise RequestError(f"limit must be 1 to {MOST}, not {limit}")
 
 
 def name_problem(name: str, *, prefix: str) -> str | None:

@@ -44,6 +44,10 @@ class PollRecords:
         query = select(table).where(table.c.tenant_id == tenant_id, table.c.name > (cursor or ""))
         return _all(tx, query.order_by(table.c.name).limit(limit))
 
+    def list_made(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[_Poll]:
+        query = select(table).where(table.c.tenant_id == tenant_id, table.c.trigger_id > (cursor or ""))
+        return _all(tx, query.order_by(table.c.trigger_id).limit(limit))
+
     def delete(self, tx: Tx, poll: _Poll) -> bool:
         session(tx).execute(delete(known_items).where(*_met_by(poll)))
         place = (table.c.tenant_id == poll.tenant_id, table.c.trigger_id == poll.trigger_id)

@@ -2,7 +2,7 @@
 are told once; a secret of the service's comes in, and never goes out."""
 
 from base64 import b64encode
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
@@ -37,9 +37,10 @@ _MADE: dict[str, Any] = {
 }
 _TRIGGER: dict[str, Any] = {
     **dict.fromkeys(("trigger_id", "tenant_id", "connector_id", "name", "handler", "created_by"), (str, ...)),
+    "delivery": (Literal["webhook", "poll"], ...),
     "connection_id": (str | None, ...),
     "config": (Table, ...),
-    "state": (str, ...),
+    "state": (Literal["enabled", "disabled"], ...),
     "priority": (int, ...),
     **dict.fromkeys(("created_at", "updated_at"), (Moment, ...)),
 }
@@ -181,7 +182,7 @@ async def revoke_route(il: Operating, route_id: RouteId) -> Response:
     return told(await il.routes.revoke(route_id))
 
 
-@router.get("/triggers", response_model=page("triggers", Trigger), summary="List triggers")
+@router.get("/triggers", response_model=page("triggers", Trigger), summary="List triggers: of routes, and polls")
 async def list_triggers(il: Whole, route_id: OnRoute = None, cursor: Cursor = None, limit: Limit = 50) -> Response:
     found = await il.triggers.list(route_id=route_id, cursor=cursor, limit=limit)
     return paged("triggers", found, limit=limit, key="trigger_id")

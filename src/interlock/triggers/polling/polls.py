@@ -1,13 +1,13 @@
 """A tenant's polls: made, shown, paused, resumed, deleted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from interlock import catalog, dispatch
 from interlock.kernel import JSON, Caller, Clock, IdSource, Store, Tx
-from interlock.triggers.named import Named, name_problem
+from interlock.triggers.named import Named, check_limit, name_problem
 from interlock.triggers.polling import model, reading
 from interlock.triggers.polling.asking import Asking, Declared
 from interlock.triggers.polling.errors import InvalidPoll, PollChanged, PollExists, PollNotFound
@@ -92,6 +92,13 @@ class Polls(Named[Poll]):
             met.update((each.key, each) for each in read.items)
             following, mark = read.following, read.mark
         return replace(poll, mark=mark), list(met.values())
+
+    async def list_made(self, caller: Caller, *, cursor: str | None = None, limit: int = 100) -> Sequence[Poll]:
+        """The tenant's polls in the order of their ids, after `cursor`. Raises RequestError for a bad limit."""
+        check_limit(limit)
+        return await self._store.read(
+            lambda tx: self._records.list_made(tx, caller.tenant_id, cursor=cursor, limit=limit)
+        )
 
     async def pause(self, caller: Caller, ref: str) -> Poll:
         """Ask nothing until it is resumed. Raises PollNotFound, PollChanged."""

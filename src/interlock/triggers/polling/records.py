@@ -13,6 +13,10 @@ from interlock.triggers.polling.reading import Item
 class PollRecords(NamedRecords[Poll], Protocol):
     """Every method runs in the caller's transaction."""
 
+    def list_made(self, tx: Tx, tenant_id: str, *, cursor: str | None, limit: int) -> Sequence[Poll]:
+        """The tenant's polls in the order in which they were made, which is that of their ids, after `cursor`."""
+        ...
+
     def list_next(self, tx: Tx, *, limit: int) -> Sequence[Poll]:
         """Of all tenants, those that are due first, in that order."""
         ...

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from interlock import connections, sdk
 from interlock.kernel import JSON, Secret, digest, to_rfc3339
@@ -105,7 +106,8 @@ class NewRoute:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """What is done about an event that a connector declares: `name` is `<connector_id>.<trigger_id>`."""
+    """What is done about an event that a connector declares: `name` is `<connector_id>.<trigger_id>`. The event is reported on a
+    route (`delivery`), or asked for by a poll, of which `connection_id` is the connection as it was named."""
 
     trigger_id: str
     tenant_id: str
@@ -119,6 +121,7 @@ class Trigger:
     created_by: str
     created_at: datetime
     updated_at: datetime
+    delivery: Literal["webhook", "poll"] = "webhook"
 
     @property
     def declared(self) -> str:
@@ -132,6 +135,7 @@ class Trigger:
             "tenant_id": self.tenant_id,
             "connector_id": self.connector_id,
             "name": self.name,
+            "delivery": self.delivery,
             "connection_id": self.connection_id,
             "handler": self.handler,
             "config": dict(self.config),
