@@ -14,7 +14,7 @@ from fix_app import ASK_WRITES, REVIEWER, STRANGER, Process, World, asked
 from fix_dispatch import submitted, work
 from interlock import dispatch, runs
 from interlock.adapters import sql
-from interlock.adapters.sql import tables
+from interlock.adapters.sql import archives, tables
 from interlock.kernel import JSON, Caller, RequestError, StoreError, digest_bytes
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +52,8 @@ def damage(archive: runs.Archive) -> None:
     path.write_bytes(content)
 
 
-async def test_what_ended_long_ago_leaves_as_it_was(world: World, tmp_path: Path):
+async def test_what_ended_long_ago_leaves_as_it_was(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archives, "LOOKED_AT", 2)
     async with world.process() as process:
         il, dead = process.il, await submitted(process, "noted", {"bad": True})
         plain = [await submitted(process, "noted", {"n": number}) for number in range(3)]
@@ -72,7 +73,7 @@ async def test_what_ended_long_ago_leaves_as_it_was(world: World, tmp_path: Path
         done = await il.archives.write(
             older_than=10 * DAY, folder=tmp_path / "a", on_progress=lambda each: seen.append(each.runs)
         )
-        assert (done.runs, seen) == (3, [3])
+        assert (done.runs, seen) == (3, [1, 3])
         assert await counts(process, plain) == [0] * len(OF_RUNS)
         assert {run.run_id for run in await il.runs.list()} == {dead, keyed, young}
         assert (await il.as_caller(STRANGER).runs.fetch(others.run_id)).state is runs.State.COMPLETED

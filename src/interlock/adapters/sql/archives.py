@@ -6,13 +6,28 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Select, Table, and_, delete, exists, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from interlock import approvals, runs
 from interlock.adapters.sql import rows
 from interlock.adapters.sql.approvals import read_approvals
 from interlock.adapters.sql.archive_tables import OPEN, archived_runs
 from interlock.adapters.sql.archive_tables import archives as table
+from interlock.adapters.sql.columns import Moment
 from interlock.adapters.sql.tables import approvals as approval_rows
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, outbox, sends
 from interlock.adapters.sql.tables import idempotency_keys as keys
@@ -64,7 +79,7 @@ class ArchiveRecords:
             run_rows.c.tenant_id == tenant_id, run_rows.c.created_at < before
         )
         if after is not None:
-            query = query.where(tuple_(*place) > tuple_(*after))
+            query = query.where(tuple_(*place) > tuple_(literal(after[0], Moment), literal(after[1])))
         found = connection(tx).execute(query.order_by(*place).limit(LOOKED_AT)).mappings().all()
         leaving = [dict(record) for record in found if record["may_leave"]]
         for record in leaving:
