@@ -139,6 +139,25 @@ async def test_an_earlier_consent_is_ended_when_a_token_took_its_place(notes: Pl
         assert (await notes.whose(connection=name)).output == {"login": auth.PERSON}
 
 
+@GRANT
+async def test_an_earlier_consent_that_calls_at_work_go_on_with_is_told_of(notes: Place):
+    await notes.connect()
+    await notes.process.il.connections.connect_token("acme", by_hand(notes), name="acme", overlap=60)
+    assert (await told(notes))[1:] == [("replaced", None), ("provider_revoke_failed", "overlap")]
+    assert (notes.server.calls["revoke"], alive(notes)) == (0, 2)
+
+
+@GRANT
+async def test_an_earlier_consent_that_served_nobody_is_ended_whatever_the_overlap(notes: Place):
+    await notes.connect()
+    notes.server.fail("token refresh_token", faults.says(400, {"error": "invalid_grant"}))
+    there = notes.process.il.connections
+    assert (await there.refresh("acme")).state is State.REAUTH_REQUIRED
+    await there.connect_token("acme", by_hand(notes), name="acme", overlap=60)
+    assert [kind for kind, _ in await told(notes)][2:] == ["replaced", "recovered", "provider_revoked"]
+    assert alive(notes) == 1
+
+
 async def test_an_earlier_consent_is_told_of_where_its_end_might_take_the_token_along(notes: Place):
     await notes.connect()
     token = by_hand(notes)

@@ -23,6 +23,9 @@ from interlock.kernel import Caller, Clock, InterlockError, Secret, Store, Tx
 OTHERS_DEPEND: Final = "others_depend"
 """The service would end what other connections of the account use, too."""
 
+OVERLAP: Final = "overlap"
+"""Calls at work go on with it."""
+
 UNANSWERED: Final = "revoke_unanswered"
 """Nobody knows whether the service took the request."""
 
@@ -162,7 +165,8 @@ class Revoking:
 
     async def connect_token(self, caller: Caller, grant: TokenGrant, *, look: Look | None = None) -> Connection:
         """Connect as `Connections.connect_token` does, and then end at the service what a consent had given the connection
-        before: nobody here has it any more. What goes on for an `overlap` is left to its own end. Raises as that does."""
+        before: nobody here has it any more. What goes on for an `overlap` lives on there, which is told. Raises as
+        that does."""
         ended: list[Credential] = []
         was: list[Connection] = []
 
@@ -173,12 +177,21 @@ class Revoking:
             ended[:] = [] if connection is None else self._records.list_held(tx, connection.connection_id)
 
         after = await self._accounts.connect_token(caller, grant, look=note)
-        if not ended or grant.overlap or was[0].secret_source is not SourceKind.STORED:
+        if not ended or was[0].secret_source is not SourceKind.STORED:
             return after
-        return await self._end(caller, was[0], after, ended)
+        serves_on = bool(grant.overlap) and was[0].state in USABLE
+        return await self._end(caller, was[0], after, ended, serves_on=serves_on)
 
-    async def _end(self, caller: Caller, was: Connection, after: Connection, ended: Sequence[Credential]) -> Connection:
-        """Have the service end the versions of what the connection was, which are erased here, and tell what came of it."""
+    async def _end(
+        self,
+        caller: Caller,
+        was: Connection,
+        after: Connection,
+        ended: Sequence[Credential],
+        *,
+        serves_on: bool = False,
+    ) -> Connection:
+        """Have the service end the versions of what the connection was, unless they serve on, and tell what came of it."""
         try:
             declared = await self._profile(was.tenant_id, was.connector_id, was.profile_id)
             profile = discovery.settled(declared, was.params)
@@ -186,6 +199,8 @@ class Revoking:
             return await self._tell(caller, after, ended, f"revoke_{error.code}"[:60])
         if sdk.grants.revocation(profile.grant, ended[-1].fields) is None:
             return after
+        if serves_on:
+            return await self._tell(caller, after, ended, OVERLAP)
         if sdk.grants.revoked_with(profile.grant) == "account" and await is_shared(
             self._store, self._records, was.tenant_id, was.connector_id, subject=was.subject
         ):
