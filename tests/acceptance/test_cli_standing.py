@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -71,3 +73,52 @@ def test_the_wait_has_an_end(far: Shell, proxy: Proxy):
 def test_what_waiting_does_not_mend_is_said_at_once(far: Shell, empty_postgres_url: str):
     told = far.run("worker", environment={"INTERLOCK_STORE": empty_postgres_url})
     assert (told.code, "waiting" in told.err) == (7, False)
+
+
+def test_handlers_that_never_end_keep_no_worker_from_ending(shell: Shell):
+    """One on a thread, and one that swallows its end."""
+    (shell.folder / "stuck.py").write_text(STUCK)
+    settings = shell.folder / "interlock.toml"
+    settings.write_text(settings.read_text().replace("[policy]\n", '[app]\nmodules = ["stuck"]\n\n[policy]\n', 1))
+    program = (
+        "from interlock import dispatch\n"
+        "from interlock.sync import Interlock\n"
+        "with Interlock.open() as il:\n"
+        "    for handler in ('threaded', 'deaf'):\n"
+        "        il.dispatch.submit(handler, {}, retry=dispatch.RetryPolicy(max_attempts=1))\n"
+    )
+    with shell.start("-c", program, program=Path(sys.executable)) as submitting:
+        assert submitting.communicate() == ("", "")
+    with shell.start("worker") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while len(shell.good("dispatch", "dead")["work"]) < 2:
+            pass
+        process.terminate()
+        out, err = process.communicate()
+    assert (process.returncode, out) == (0, "")
+    assert "the handler deaf (stuck.deaf) does not end when it is told to, and is left behind" in err
+    assert err.splitlines()[-1] == "warning: a handler does not end, and is left behind on its thread"
+
+
+STUCK = """
+import asyncio
+import time
+
+from interlock import dispatch
+
+
+@dispatch.handler("threaded", timeout=0.1)
+def threaded(event, context):
+    while True:
+        time.sleep(1)
+
+
+@dispatch.handler("deaf", timeout=0.1, grace=0.1)
+async def deaf(event, context):
+    while True:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            pass
+"""

@@ -1,11 +1,14 @@
 """Work that is done later: admitted with its job, done by a worker, tried again, given up."""
 
+import asyncio
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from fix_app import LEASE, World, shown
@@ -153,6 +156,53 @@ async def test_a_handler_that_hangs_is_cut_off(file_world: World):
         await work(process, hanging)
         error: Any = (await process.il.runs.fetch(run_id)).error
         assert error["code"] == "handler_timed_out"
+
+
+@pytest.mark.parametrize("ends", ["time", "cancel", "worker"])
+async def test_a_handler_that_swallows_its_end_gives_its_place_up_and_does_nothing_more(file_world: World, ends: str):
+    begun, rounds, asked = anyio.Event(), 0, 0
+
+    @dispatch.handler("incident", timeout=0.01 if ends == "time" else 60, grace=0.01)
+    async def stubborn(event: dispatch.Event, context: dispatch.Context) -> None:
+        nonlocal rounds, asked
+        while True:
+            rounds += 1
+            begun.set()
+            try:
+                await anyio.sleep_forever()
+            except asyncio.CancelledError:
+                with anyio.CancelScope(shield=True), suppress(runs.RunCancelled):
+                    await context.invoke("acme.issue.create", {"repo": "acme/rocket", "title": "Door"}, step="issue")
+                    asked += 1
+
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=1))
+        [due] = await list_due(process)
+        carried = worker(process, stubborn)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                if ends == "cancel":
+                    group.start_soon(carried.run)
+                else:
+                    group.start_soon(carried.handle, due.job)
+                await begun.wait()
+                if ends == "cancel":
+                    await process.il.runs.cancel(run_id)
+                    while (await process.il.runs.fetch(run_id)).state is runs.State.RUNNING:
+                        await anyio.lowlevel.checkpoint()
+                if ends != "time":
+                    group.cancel_scope.cancel()
+        before = rounds, asked
+        await anyio.sleep(0.05)
+        assert (rounds, asked) == before
+        assert file_world.server.effects("issues/create") == (1 if asked else 0)
+        run: Any = await process.il.runs.fetch(run_id)
+        assert (run.state.value, run.error["code"]) == {
+            "time": ("dead", "handler_timed_out"),
+            "cancel": ("cancelled", "run_cancelled"),
+            "worker": ("retry_scheduled", "worker_stopped"),
+        }[ends]
 
 
 async def test_a_handler_on_a_thread_that_hangs_is_left_behind_and_asks_for_nothing_more(file_world: World):

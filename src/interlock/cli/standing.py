@@ -1,7 +1,10 @@
 """Commands that stand until they are told to end: they wait for a store that is away, and end in order whenever they are told."""
 
 import logging
+import os
 import signal
+import sys
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Final
@@ -24,6 +27,9 @@ WAIT: Final = "10m"
 """How long a store is waited for, unless told otherwise."""
 
 _BASE, _CAP = 0.5, 30.0
+_PATIENCE: Final = 2.0
+"""Seconds that threads have to end once all else has."""
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -63,6 +69,16 @@ async def standing() -> AsyncGenerator[Standing]:
             tasks.start_soon(listen)
             yield made
             tasks.cancel_scope.cancel()
+    threading.Thread(target=_end_all_the_same, name="the end", daemon=True).start()
+
+
+def _end_all_the_same() -> None:
+    """The command is done, but for handlers that hang on their threads, for which Python would wait for ever."""
+    threading.main_thread().join()
+    threading.Event().wait(_PATIENCE)
+    sys.stderr.write("warning: a handler does not end, and is left behind on its thread\n")
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @asynccontextmanager

@@ -28,6 +28,8 @@ class Context:
         self._doors = doors
         self._ownership = ownership
         self._stopped = threading.Event()
+        self._over = False
+        self._asking = 0
         self.scope: anyio.CancelScope | None = None
         """Where the handler runs."""
 
@@ -56,6 +58,11 @@ class Context:
         self._stopped.set()
         if self.scope is not None:
             self.scope.cancel()
+
+    def is_asking(self) -> bool:
+        """From now on it asks for nothing more. Whether something is still under way that it has asked for."""
+        self._over = True
+        return self._asking > 0
 
     async def invoke(
         self,
@@ -92,18 +99,21 @@ class Context:
                 timeout=timedelta(seconds=timeout),
                 max_attempts=max_attempts,
             )
+            self._asking += 1
             try:
                 return await self._approved(await self._doors.invoke(self._working.caller, request))
             except (runs.RunFailed, runs.RunCancelled) as error:
                 # Told again of a run that is over. One that failed just now raises what it failed with.
                 if isinstance(error, runs.RunCancelled) or error.details.get("effect") not in _NOTHING_DONE:
                     raise
+            finally:
+                self._asking -= 1
         raise RequestError(f"step {step!r} of {self.run_id} has failed {MOST_TRIES} times, with nothing done")
 
     def _check(self) -> None:
         if self._ownership.may_send(self._working.attempt.owner_id) <= 0:
             raise runs.OwnershipLapsed(f"this process lost its hold on {self.run_id}", run_id=self.run_id)
-        if self.cancelled:
+        if self.cancelled or self._over:
             raise runs.RunCancelled(f"{self.run_id} is to stop; nothing more is asked for", run_id=self.run_id)
 
     async def _approved(self, outcome: runs.Outcome) -> runs.Outcome:

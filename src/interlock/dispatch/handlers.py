@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 TIMEOUT: Final = 900.0
 """Seconds that a handler has, unless its mark says otherwise."""
 
+GRACE: Final = 10.0
+"""Seconds that a handler has to end once it is told to, unless its mark says otherwise."""
+
 _MARK: Final = "__interlock_handler__"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +57,7 @@ class Handler:
     name: str
     function: Callable[..., Any]
     timeout: float
+    grace: float = GRACE
 
     @property
     def is_async(self) -> bool:
@@ -66,19 +70,25 @@ class Handler:
         return f"{self.function.__module__}.{self.function.__qualname__}"
 
 
-def handler(name: str, *, timeout: float = TIMEOUT) -> Callable[[F], F]:
+def handler(name: str, *, timeout: float = TIMEOUT, grace: float = GRACE) -> Callable[[F], F]:
     """Mark a function `(event, context)` as the handler of that name. An `async def` gets a `Context`, a `def` runs on a thread
     and gets a `BlockingContext`. It returns JSON, which is kept, or nothing. It may be called again for the same event, after a
-    failure or a crash: what it does by `context.invoke` is then not done twice. `timeout` is in seconds. Raises RequestError.
+    failure or a crash: what it does by `context.invoke` is then not done twice.
+
+    It has `timeout` seconds. When they are over, or it is cancelled, an `async def` has `grace` seconds to end, and is then left
+    behind: nothing more of it is run. A thread cannot be ended: it is left at once, and can ask for nothing any more. Raises
+    RequestError.
     """
     check_name(name)
+    if not 0 <= grace <= MAX_SECONDS:
+        raise RequestError(f"the grace of {name} must be at least 0 and at most {MAX_SECONDS:.0f} seconds, not {grace}")
     if not 0 < timeout <= MAX_SECONDS:
         raise RequestError(
             f"the timeout of {name} must be above 0 and at most {MAX_SECONDS:.0f} seconds, not {timeout}"
         )
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, Handler(name=name, function=function, timeout=timeout))
+        setattr(function, _MARK, Handler(name=name, function=function, timeout=timeout, grace=grace))
         return function
 
     return mark

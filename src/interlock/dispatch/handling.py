@@ -17,6 +17,7 @@ from interlock.dispatch.context import BlockingContext, Context
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HandlerOutputInvalid, HandlerRaised, HandlerTimedOut, WorkerStopped
 from interlock.dispatch.handlers import Event, Handler, Handlers
+from interlock.dispatch.leash import LeftBehind, held
 from interlock.dispatch.model import Due
 from interlock.dispatch.queue import Job
 from interlock.kernel import (
@@ -34,7 +35,7 @@ from interlock.kernel import (
 _log = logging.getLogger(__name__)
 
 THREADS: Final = 64
-"""How many handlers run on threads side by side. One that ignores its end keeps its thread."""
+"""How many handlers run on threads side by side. One that ignores its end keeps its thread, and nobody's place."""
 
 FRAMES: Final = 10
 """How much of where an exception came from is kept."""
@@ -121,6 +122,8 @@ class HandlerExecutor:
             if context.cancelled:
                 return _cancelled(context)
             return _End(error=HandlerTimedOut(f"the handler {handler.name} took longer than {handler.timeout:.0f} s"))
+        except LeftBehind:
+            return self._left(handler, context)
         except InterlockError as error:
             return _cancelled(context) if context.cancelled else _End(error=error)
         except BaseException as error:
@@ -130,9 +133,23 @@ class HandlerExecutor:
 
     async def _run(self, handler: Handler, event: Event, context: Context) -> JSON:
         if handler.is_async:
-            return await handler.function(event, context)
+            return await held(handler.function(event, context), grace=handler.grace, is_busy=context.is_asking)
         call = partial(handler.function, event, BlockingContext(context))
         return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+
+    def _left(self, handler: Handler, context: Context) -> _End:
+        """It was told to end, and did not in its grace."""
+        _log.warning(
+            "the handler %s (%s) does not end when it is told to, and is left behind: let it pass cancellation on",
+            handler.name,
+            handler.where,
+        )
+        if context.cancelled:
+            return _cancelled(context)
+        if context.scope is not None and context.scope.cancel_called:
+            late = f"the handler {handler.name} took longer than {handler.timeout:.0f} s, and then did not end"
+            return _End(error=HandlerTimedOut(late))
+        return _End(error=WorkerStopped("the worker was stopped"))
 
     async def watch(self) -> None:
         """See for ever whether somebody wants a handler to stop that is at work here."""
