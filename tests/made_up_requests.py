@@ -66,7 +66,7 @@ def misfit(label: str, answer: httpx2.Response) -> str | None:
 async def try_all(file_world: World, made: Sequence[dict[str, Any]]) -> None:
     sent: list[int] = []
     async with lined(file_world, law=ASK_WRITES) as line:
-        client = await line.client("fuzz", "operator", "caller", "approver")
+        client = await line.client("fuzz", "operator", "caller", "approver", "token-admin")
         held = await line.process.create()
         for each in made:
             label, url = each.pop("operation"), each.pop("url")

@@ -12,6 +12,7 @@ from fix_webhooks import HUB, signed
 
 pytestmark = pytest.mark.faults
 
+ONCE: Final = ("address", "secret", "token")
 SECRET: Final = "the-secret-that-the-service-showed"
 
 WEBHOOKS: Final = """
@@ -97,6 +98,17 @@ OUTGOING: Final = """
 """
 
 
+TOKENS: Final = """
+    tokens create ci --role caller --capability github.* --expires 30d
+    = tokens list
+    ! invalid_token tokens create x --role token-admin
+    ! invalid_token tokens create x --role operator --capability github.*
+    tokens revoke {token_id}
+    = tokens list --limit 1
+    ! token_not_found tokens revoke tok_1
+"""
+
+
 class There:
     """A server of the folder's store, and what it has answered.
 
@@ -136,9 +148,9 @@ class There:
         for name, value in told.items():
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 self._note(value[0])
-            elif isinstance(value, str) and (name.endswith("_id") or name in ("address", "secret")):
+            elif isinstance(value, str) and (name.endswith("_id") or name in ONCE):
                 self.names[name] = value
-        self.secrets |= {str(told[name]).rpartition("/")[2] for name in ("address", "secret") if told.get(name)}
+        self.secrets |= {str(told[name]).rpartition("/")[2] for name in ONCE if told.get(name)}
 
     def _deliver(self, address: str) -> None:
         request = signed(secret=SECRET)
@@ -151,13 +163,13 @@ def test_what_is_done_there_is_told_alike_there_and_here(shell: Shell):
     (shell.folder / "hub.json").write_text(json.dumps(HUB.to_json()))
     (shell.folder / "body.json").write_bytes(signed().body)
     shell.environment |= {"INTERLOCK_CONNECTORS__MANIFESTS": '["hub.json"]', "HUB_SECRET": SECRET}
-    token = shell.good("tokens", "create", "ops", "--role", "operator")["token"]
+    token = shell.good("tokens", "create", "ops", "--role", "operator", "--role", "token-admin")["token"]
     with shell.start("serve", "--bind", "127.0.0.1:0", "--no-worker", "--json") as process:
         try:
             assert process.stdout is not None
             there = There(shell, f"http://{json.loads(process.stdout.readline())['listening']}", token)
             there.secrets |= {token, SECRET}
-            for line in (WEBHOOKS + TIMED + OUTGOING).splitlines():
+            for line in (WEBHOOKS + TIMED + OUTGOING + TOKENS).splitlines():
                 there.take(line.strip())
         finally:
             process.terminate()

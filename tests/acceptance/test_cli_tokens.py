@@ -58,7 +58,7 @@ def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: S
             shell.good("review", "export", approved["outcome"]["run_id"], "-o", str(packet), environment=there)
             assert shell.run("review", "verify", str(packet), "--json").json["status"] == "intact_signer_unknown"
             for local in (
-                ["tokens", "list"],
+                ["keys", "list"],
                 ["migrate"],
                 ["doctor"],
                 ["runs", "recover"],
@@ -66,6 +66,7 @@ def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: S
             ):
                 refused = shell.run(*local, "--json", environment=there)
                 assert (refused.code, refused.error["code"]) == (2, "not_remote"), local
+            assert shell.run("tokens", "list", "--json", environment=there).error["code"] == "forbidden"
             assert shell.run("runs", "list", "--tenant", "x", "--json", environment=there).error["code"] == "usage"
             shell.good("tokens", "revoke", made["token_id"])
             assert shell.run("runs", "list", "--json", environment=there).error["code"] == "token_refused"

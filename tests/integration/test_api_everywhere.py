@@ -75,6 +75,7 @@ async def things(line: Line) -> dict[str, str]:
         "poll": "issues",
         "subscription_id": told.subscription.subscription_id,
         "message_id": message.message_id,
+        "token_id": (await il.tokens.create(CANARY, actor=CANARY))[0].token_id,
     }
 
 
@@ -106,7 +107,7 @@ def test_every_operation_has_an_example_and_says_what_errors_are():
 async def test_another_tenants_token_sees_and_changes_nothing(file_world: World):
     async with lined(file_world, law=ASK_WRITES, manifest=CONNECTORS) as line:
         known = await things(line)
-        theirs = await line.client("mallory", "operator", "caller", "approver", tenant="elsewhere")
+        theirs = await line.client("mallory", "operator", "caller", "approver", "token-admin", tenant="elsewhere")
         before = kernel.document(await line.process.il.runs.history(known["run_id"]))
         connection = await line.process.il.connections.fetch("acme")
         answers: dict[str, int] = {}
@@ -141,7 +142,7 @@ async def test_who_only_reads_changes_nothing(file_world: World):
             if each.path.endswith("/stream"):
                 continue  # it is held open: its run is
             answer = await reader.request(each.method, filled(each.path, known), json=each.body)
-            if each.method == "POST":
+            if each.method == "POST" or each.path.startswith("/tokens"):
                 assert answer.status_code == 403, (each, answer.text)
             else:
                 assert answer.status_code in (200, 202, 404), (each, answer.text)

@@ -13,7 +13,7 @@ import pytest
 from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, lined
 from fix_webhooks import BODY, HUB, SECRET, signed
-from interlock import approvals, catalog, client, connections, dispatch, kernel, runs, subscriptions, triggers
+from interlock import approvals, catalog, client, connections, dispatch, kernel, runs, subscriptions, tokens, triggers
 from interlock.app import Interlock
 from interlock.kernel import Secret
 from interlock.triggers import webhooks
@@ -267,6 +267,29 @@ async def test_subscriptions(line: Line):
         await there.subscriptions.delete(subscription_id)
         with pytest.raises(subscriptions.SubscriptionNotFound):
             await there.subscriptions.test(subscription_id)
+
+
+async def test_tokens(line: Line):
+    async with remote(line, "ops", "token-admin") as (here, there):
+        made, shown = await there.tokens.create("ci", actor="ci", roles=["caller"], connections=["acme"])
+        async with client.open_remote(HERE, shown, transport=httpx2.ASGITransport(app=line.api)) as ci:
+            assert (await ci.invoke("acme.issue.create", TITLE)).state is runs.State.COMPLETED
+            with pytest.raises(kernel.InterlockError) as closed:
+                await ci.tokens.list()
+            assert closed.value.to_json()["code"] == "forbidden"
+            assert made in await same(here.tokens.list(), there.tokens.list())
+            assert (await there.tokens.revoke(made.token_id)).revoked_at is not None
+            with pytest.raises(tokens.TokenRefused):
+                await ci.runs.list()
+        for roles, limits in ((["token-admin"], None), (["token-admin", "operator"], ["acme.*"])):
+            with pytest.raises(tokens.InvalidToken):
+                await there.tokens.create("x", actor="x", roles=roles, capabilities=limits)
+        with pytest.raises(tokens.InvalidToken):
+            await line.process.il.tokens.create("x", actor="x", roles=["token-admin"], capabilities=["acme.*"])
+    async with remote(line, "bob", "operator", "caller") as (_, operator):
+        with pytest.raises(kernel.InterlockError) as refused:
+            await operator.tokens.create("x", actor="x")
+        assert refused.value.to_json()["code"] == "forbidden"
 
 
 async def test_the_catalogue(line: Line):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Tokens:
-    """API tokens of this tenant. They are made, and ended, where the store is: one that could make others could be anybody."""
+    """API tokens of this tenant. They are made, and ended, where the store is, or by who has the role `token-admin`; a token with
+    that role is made only where the store is."""
 
     def __init__(self, parts: "Parts", caller: Caller, *, operator: bool) -> None:
         self._parts = parts
@@ -34,7 +35,11 @@ class Tokens:
         """A token for `actor`, and what shows it, which is told once. `capabilities` (ids, or all below a name: `github.issue.*`)
         and `connections` (ids or names) are all that it may use; without `expires_at` it lasts until it is revoked. Raises
         InvalidToken, ConnectionNotFound, and RequestError for somebody that Interlock acts for."""
+        from interlock import tokens
+
         self._may_change()
+        if tokens.ADMIN in roles and not self._operator:
+            raise tokens.InvalidToken(f"a token with the role {tokens.ADMIN} is made where the store is")
         known = self._parts.wiring.connections
         return await self._parts.tokens.create(
             self._caller,
@@ -67,7 +72,9 @@ class Tokens:
         return await self._parts.tokens.revoke(self._caller, token_id)
 
     def _may_change(self) -> None:
-        if not self._operator:
+        from interlock import tokens
+
+        if not self._operator and (tokens.ADMIN not in self._caller.roles or self._caller.is_limited):
             raise RequestError(
                 "tokens are managed by whoever opened Interlock, and not by somebody that it acts for",
                 next_step="Do it where the store is: `interlock tokens`, with `--tenant` for another tenant's.",

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from interlock import approvals, catalog, connections, dispatch, runs, sdk
+from interlock import approvals, catalog, connections, dispatch, runs, sdk, tokens
 from interlock.cli.event_faces import (
     DeliveriesFace,
     PollsFace,
@@ -188,6 +188,23 @@ class ProvidersFace(Protocol):
     def fetch(self, provider: str) -> Awaitable[catalog.KeptProvider]: ...
 
 
+class TokensFace(Protocol):
+    """As `app.Tokens`."""
+
+    def create(
+        self,
+        name: str,
+        *,
+        actor: str,
+        roles: Sequence[str] = (),
+        capabilities: Sequence[str] | None = None,
+        connections: Sequence[str] | None = None,
+        expires_at: datetime | None = None,
+    ) -> Awaitable[tuple[tokens.Token, Secret]]: ...
+    def list(self, *, cursor: str | None = None, limit: int = 100) -> Awaitable[Sequence[tokens.Token]]: ...
+    def revoke(self, token_id: str) -> Awaitable[tokens.Token]: ...
+
+
 class CatalogFace(Protocol):
     """As `catalog.Catalog`, for one capability or connector."""
 
@@ -227,6 +244,8 @@ class Facade(Protocol):
     def polls(self) -> PollsFace: ...
     @property
     def subscriptions(self) -> SubscriptionsFace: ...
+    @property
+    def tokens(self) -> TokensFace: ...
     def invoke(
         self,
         capability: str,

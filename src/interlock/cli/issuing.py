@@ -32,7 +32,8 @@ async def create(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ROLE", help="caller: asks for effects; operator: changes all; or a reviewer's, such as approver."
+            metavar="ROLE",
+            help="caller: asks for effects; operator: changes all; a reviewer's, such as approver; token-admin.",
         ),
     ] = None,
     capability: Annotated[
@@ -49,6 +50,7 @@ async def create(
 
     Without --role it reads. `caller` may ask for effects, under policy as everybody; `operator` may also change connections,
     providers and runs; a reviewer's token has the role that approvals ask for, and decides nothing that its own actor asked for.
+    `token-admin` may make tokens from elsewhere (--server), and so may be anybody in the tenant; its own is made here.
 
     Example:
       interlock tokens create ci --role caller --capability 'github.issue.*' --expires 30d
@@ -60,7 +62,7 @@ async def create(
 
     now = SystemClock().now()
     ends = None if expires == _NEVER else parse_moment(expires, option="--expires", now=now, ahead=True)
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         made, secret = await il.tokens.create(
             name,
             actor=subject or name,
@@ -92,7 +94,7 @@ async def list_tokens(
     from interlock.cli.text import moment
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.tokens.list(cursor=cursor, limit=limit)
 
     def show(paper: "Paper") -> None:
@@ -120,7 +122,7 @@ async def revoke(
     from interlock.cli.desk import Answer
     from interlock.cli.paper import Ink
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.tokens.revoke(token_id)
     return Answer(
         document=found.record(),

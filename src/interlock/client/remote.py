@@ -15,6 +15,7 @@ from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
 from interlock.client.subscriptions import Subscriptions
 from interlock.client.timed import Polls, Schedules
+from interlock.client.tokens import Tokens
 from interlock.client.webhooks import Deliveries, Routes, Triggers
 from interlock.kernel import JSON, UNTRACED, Caller, Secret, Tracing
 
@@ -40,6 +41,7 @@ class Remote:
         self.schedules = Schedules(link)
         self.polls = Polls(link)
         self.subscriptions = Subscriptions(link)
+        self.tokens = Tokens(link)
 
     async def invoke(
         self,

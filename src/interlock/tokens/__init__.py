@@ -6,11 +6,12 @@ unknown, has ended or is revoked is told apart for nobody.
 """
 
 from interlock.tokens.errors import InvalidToken, TokenNotFound, TokenRefused
-from interlock.tokens.model import CALLER, MAX_LIFE, OPERATOR, Token
+from interlock.tokens.model import ADMIN, CALLER, MAX_LIFE, OPERATOR, Token
 from interlock.tokens.records import Records
 from interlock.tokens.tokens import Tokens
 
 __all__ = [
+    "ADMIN",
     "CALLER",
     "MAX_LIFE",
     "OPERATOR",

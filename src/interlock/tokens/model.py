@@ -14,6 +14,9 @@ CALLER: Final = "caller"
 OPERATOR: Final = "operator"
 """The role of who may change what everybody in the tenant works with."""
 
+ADMIN: Final = "token-admin"
+"""The role of who may make tokens of the tenant from elsewhere, and so may be anybody in it."""
+
 MAX_LIFE: Final = timedelta(days=3650)
 
 MAX_ENTRIES: Final = 100
@@ -25,7 +28,8 @@ _CAPABILITY: Final = re.compile(r"[\w-]+(\.[\w-]+)*(\.\*)?")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """Who asks, when the token is shown: tenant, actor and roles. Whoever has one may read; `caller` among the roles may ask for
-    effects, `operator` may do all that is the tenant's; a reviewer has the role that an approval names.
+    effects, `operator` may do all that is the tenant's but make tokens, which is for `token-admin`; a reviewer has the role that
+    an approval names.
 
     `capabilities` and `connections` limit it as they do a `kernel.Caller`. One without `expires_at` lasts until it is revoked.
     """
@@ -90,7 +94,7 @@ def check(token: Token) -> None:
             raise InvalidToken(
                 f"{each[:60]!r} is no capability: write github.issue.create, or github.issue.* for all below"
             )
-    if token.caller.is_limited and OPERATOR in token.roles:
-        raise InvalidToken("an operator has all that is the tenant's: leave the limits out, or the role")
+    if token.caller.is_limited and (whole := token.roles & {OPERATOR, ADMIN}):
+        raise InvalidToken(f"{min(whole)} has all that is the tenant's: leave the limits out, or the role")
     if token.expires_at is not None and not timedelta() < token.expires_at - token.created_at <= MAX_LIFE:
         raise InvalidToken(f"a token lasts more than no time and at most {MAX_LIFE.days} days")

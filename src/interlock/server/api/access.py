@@ -143,6 +143,13 @@ def _operating(request: Request) -> app.Interlock:
     return request.state.il
 
 
+def _issuing(request: Request) -> app.Interlock:
+    token: tokens.Token = request.state.token
+    if tokens.ADMIN not in token.roles:
+        raise Forbidden(f"this takes a token with the role {tokens.ADMIN!r}", details={"role": tokens.ADMIN})
+    return request.state.il
+
+
 def _must_have(token: tokens.Token, role: str) -> None:
     if not token.roles & {role, tokens.OPERATOR}:
         raise Forbidden(f"this takes a token with the role {role!r}", details={"role": role})
@@ -159,3 +166,6 @@ Asking = Annotated[app.Interlock, Depends(_asking)]
 
 Operating = Annotated[app.Interlock, Depends(_operating)]
 """For changing what everybody in the tenant works with."""
+
+Issuing = Annotated[app.Interlock, Depends(_issuing)]
+"""For what has to do with tokens. An operator's is not enough."""

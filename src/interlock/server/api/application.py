@@ -24,6 +24,7 @@ from interlock.server.api import (
     runs,
     schedules,
     subscriptions,
+    tokens,
     webhooks,
 )
 from interlock.server.api.access import Identified, Meters
@@ -36,7 +37,7 @@ _log: Final = logging.getLogger(__name__)
 LONGEST: Final = app.MAX_TIMEOUT + 60.0
 """Seconds for which a request is carried out: a call that has all the time there is, and what is read after it."""
 
-_CALLS: Final = (runs, calls, dispatch, approvals, connections, catalog, providers)
+_CALLS: Final = (runs, calls, dispatch, approvals, connections, catalog, providers, tokens)
 _EVENTS: Final = (webhooks, schedules, polls, subscriptions)
 ROUTERS: Final = tuple(each.router for each in (*_CALLS, *_EVENTS))
 """Each resource's paths, below `/v1`."""
