@@ -2,7 +2,7 @@
 
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -21,20 +21,26 @@ class Counts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: dict[str, Counter[Labels]] = {}
-        self._times: dict[str, dict[Labels, list[float]]] = {}
+        self._counts = defaultdict[str, dict[Labels, int]](dict)
+        self._times = defaultdict[str, dict[Labels, list[float]]](dict)
 
     def add(self, name: str, **labels: str) -> None:
         """It happened once more."""
+        key = tuple(labels.items())
         with self._lock:
-            series = self._counts.setdefault(name, Counter())
-            series[_kept(series, labels)] += 1
+            series = self._counts[name]
+            if key not in series:
+                key = _new(series, key)
+                series.setdefault(key, 0)
+            series[key] += 1
 
     def time(self, name: str, seconds: float, **labels: str) -> None:
         """It took so long, once."""
+        key = tuple(labels.items())
         with self._lock:
-            series = self._times.setdefault(name, {})
-            times = series.setdefault(_kept(series, labels), [0.0] * (len(BOUNDS) + 2))
+            series = self._times[name]
+            if (times := series.get(key)) is None:
+                times = series.setdefault(_new(series, key), [0.0] * (len(BOUNDS) + 2))
             times[bisect_left(BOUNDS, seconds)] += 1
             times[-1] += seconds
 
@@ -52,6 +58,6 @@ class Counts:
             }
 
 
-def _kept(series: Mapping[Labels, object], labels: Mapping[str, str]) -> Labels:
-    key = tuple(labels.items())
-    return key if key in series or len(series) < MAX_SERIES else tuple((name, "other") for name in labels)
+def _new(series: Mapping[Labels, object], key: Labels) -> Labels:
+    """As what something is counted that was not met before."""
+    return key if len(series) < MAX_SERIES else tuple((name, "other") for name, _ in key)
