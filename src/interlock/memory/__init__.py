@@ -63,6 +63,7 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.value import Value
 from interlock.memory.words import terms, words
 
 __all__ = [
@@ -130,6 +131,7 @@ __all__ = [
     "Temporal",
     "UnknownProvider",
     "UnsupportedCapability",
+    "Value",
     "bm25",
     "ordered",
     "rarity",

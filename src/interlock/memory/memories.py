@@ -64,7 +64,7 @@ class Memory:
         """A memory on a provider that is open, and stays so. The options by where they come from, as Options orders them:
         `call` is what `using` says, `state` what an agent brings along, `given` what goes with the reference."""
         self.scope = scope
-        self._provider = provider
+        self.provider = provider
         self._call = call
         self._state = state
         self._given = given
@@ -109,7 +109,7 @@ class Memory:
         return self._view(self.scope, Options.of(**options).over(self._call))
 
     def _view(self, scope: Scope, call: Options) -> Self:
-        return type(self)(self._provider, scope, call=call, state=self._state, given=self._given, clock=self._clock)
+        return type(self)(self.provider, scope, call=call, state=self._state, given=self._given, clock=self._clock)
 
     # -- what every provider does
 
@@ -142,11 +142,11 @@ class Memory:
 
     def info(self) -> ProviderInfo:
         """Who the provider is, and what it offers."""
-        return self._provider.info()
+        return self.provider.info()
 
     def capabilities(self) -> CapabilitySet:
         """What the provider can do."""
-        return self._provider.capabilities()
+        return self.provider.capabilities()
 
     async def health(self) -> Health:
         """How the provider is: also when it fails to say, it is said."""
@@ -219,7 +219,7 @@ class Memory:
     # -- the parts
 
     def _options(self, query: Options = _OPEN) -> Options:
-        return choices.resolve(self._call, query, self._state, self._given, self._provider.defaults)
+        return choices.resolve(self._call, query, self._state, self._given, self.provider.defaults)
 
     def _drafted(self, what: str | Draft, fields: Mapping[str, Any]) -> Draft:
         if isinstance(what, str):
@@ -232,18 +232,18 @@ class Memory:
         try:
             return self.scope if draft.scope is None else self.scope.within(draft.scope)
         except MemoryFault as error:
-            error.at(self._provider.name, "remember")
+            error.at(self.provider.name, "remember")
             raise
 
     async def _search(self, operation: str, query: str | Query | None, fields: Mapping[str, Any]) -> RetrieveResult:
         given = query if isinstance(query, Query) else Query.of(text=query)
         asked = given.changed(**fields) if fields else given
-        modes = self._provider.guarantees.search_modes
+        modes = self.provider.guarantees.search_modes
         asked = choices.filled(asked, self._options(choices.asked(asked)), modes)
         if asked.mode is not None and asked.mode not in modes:
             raise UnsupportedCapability(
-                f"{self._provider.name} does not search by {asked.mode}",
-                provider=self._provider.name,
+                f"{self.provider.name} does not search by {asked.mode}",
+                provider=self.provider.name,
                 operation=operation,
             )
         if (asked.as_of or asked.known_at) is not None:
@@ -266,11 +266,11 @@ class Memory:
 
     def _gate(self, capability: str, kind: type) -> None:
         """Raises UnsupportedCapability, BrokenCapability."""
-        has = self._provider.capabilities()
+        has = self.provider.capabilities()
         if has.supports(capability):
             return
         if capability in has.broken:
-            lacks = [name for name in vars(kind) if name[0] != "_" and not hasattr(self._provider, name)]
+            lacks = [name for name in vars(kind) if name[0] != "_" and not hasattr(self.provider, name)]
             message = f"{has.provider} claims {capability}, and has no {', '.join(lacks)}"
             raise BrokenCapability(message, provider=has.provider, operation=capability)
         message = f"{has.provider} does not offer {capability}"
@@ -289,14 +289,14 @@ class Memory:
 
     async def _ask(self, operation: str, act: Callable[[Any], Awaitable[object]], answer: type[T]) -> T:
         """What the provider answers, in time and of the right type."""
-        provider = self._provider
+        provider = self.provider
         found = await _carried(provider.name, operation, self._options().timeout, lambda: act(provider))
         if not isinstance(found, answer) or (answer is int and isinstance(found, bool)):
             raise self._broken(operation, f"a {type(found).__name__} where a {answer.__name__} is due")
         return found
 
     def _broken(self, operation: str, what: str) -> BrokenCapability:
-        name = self._provider.name
+        name = self.provider.name
         return BrokenCapability(f"{name} answered to {operation} with {what}", provider=name, operation=operation)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar, cast
 
-from interlock.kernel import JSON, to_rfc3339
+from interlock.kernel import JSON, canonical, to_rfc3339
 from interlock.memory.embedding import Vector
 from interlock.memory.queries import Order, Query
 from interlock.memory.ranking import Found
@@ -76,7 +76,7 @@ class Filter:
             and (self.min_importance is None or record.importance >= self.min_importance)
             and (self.text_contains is None or self.text_contains in searchable(record).casefold())
             and all(
-                name in record.metadata and record.metadata[name] == value
+                name in record.metadata and canonical(record.metadata[name]) == canonical(value)
                 for name, value in (self.metadata or {}).items()
             )
         )

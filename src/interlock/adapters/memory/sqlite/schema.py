@@ -1,0 +1,71 @@
+"""The tables of a memory file."""
+
+from typing import Final
+
+VERSION: Final = 1
+"""Of the tables. A file of a newer one is not opened; one of an older one is brought here."""
+
+APPLICATION_ID: Final = 0x494C4B4D
+"""`ILKM`: tells a memory file from any other SQLite file."""
+
+TABLES: Final = """
+CREATE TABLE facts_of_file (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- One row for each revision of a record, or for what is left of it. What `record` says is repeated in columns to search by.
+CREATE TABLE revisions (
+    revision_id INTEGER PRIMARY KEY,
+    record_id TEXT NOT NULL,
+    revision INTEGER NOT NULL,
+    tenant TEXT NOT NULL,
+    user TEXT,
+    agent TEXT,
+    session TEXT,
+    change TEXT NOT NULL,
+    change_id TEXT,
+    at INTEGER NOT NULL,
+    digest TEXT NOT NULL,
+    is_last INTEGER NOT NULL,
+    record TEXT,
+    class TEXT,
+    kind TEXT,
+    source TEXT,
+    importance REAL,
+    observed_at INTEGER,
+    recorded_at INTEGER,
+    superseded_at INTEGER,
+    superseded_by TEXT,
+    valid_from INTEGER,
+    valid_to INTEGER,
+    expires_at INTEGER,
+    idempotency_key TEXT,
+    folded TEXT,
+    UNIQUE (record_id, revision)
+);
+CREATE INDEX revisions_by_time ON revisions (tenant, observed_at, record_id) WHERE record IS NOT NULL AND superseded_at IS NULL;
+CREATE INDEX revisions_by_user ON revisions (tenant, user, observed_at) WHERE record IS NOT NULL AND superseded_at IS NULL;
+CREATE INDEX revisions_by_digest ON revisions (tenant, digest) WHERE is_last;
+CREATE INDEX revisions_by_key ON revisions (tenant, idempotency_key) WHERE is_last AND idempotency_key IS NOT NULL;
+CREATE INDEX revisions_by_change ON revisions (change_id) WHERE change_id IS NOT NULL;
+CREATE INDEX revisions_by_successor ON revisions (superseded_by) WHERE superseded_by IS NOT NULL;
+CREATE INDEX revisions_by_expiry ON revisions (tenant, expires_at) WHERE is_last AND expires_at IS NOT NULL;
+
+CREATE TABLE tags (
+    tag TEXT NOT NULL, revision_id INTEGER NOT NULL REFERENCES revisions ON DELETE CASCADE,
+    PRIMARY KEY (tag, revision_id)
+) WITHOUT ROWID;
+CREATE INDEX tags_by_revision ON tags (revision_id);
+CREATE TABLE metadata (
+    revision_id INTEGER NOT NULL REFERENCES revisions ON DELETE CASCADE, name TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (revision_id, name)
+) WITHOUT ROWID;
+CREATE TABLE sources (
+    source_id TEXT NOT NULL, revision_id INTEGER NOT NULL REFERENCES revisions ON DELETE CASCADE,
+    PRIMARY KEY (source_id, revision_id)
+) WITHOUT ROWID;
+CREATE INDEX sources_by_revision ON sources (revision_id);
+CREATE TABLE vectors (
+    revision_id INTEGER PRIMARY KEY REFERENCES revisions ON DELETE CASCADE, vector BLOB NOT NULL
+);
+-- Words are indexed by their bytes in hexadecimal: the index's own idea of words never differs from the room's.
+CREATE VIRTUAL TABLE words USING fts5 (held, tokenize = 'ascii', detail = 'none');
+"""

@@ -1,0 +1,31 @@
+"""The contract kit for memory providers: more than a hundred cases, for any test runner, and a pytest class.
+
+Owns: the cases by level, what each needs, and how they are tried. Refuses: to know any provider. Invariants: a case holds for
+the provider in this process, fails for one that breaks its promise, and is skipped, with the reason, for one that does not
+offer what it needs.
+
+    from interlock.testing.memory import pytest_kit
+
+    class TestMine(pytest_kit.MemoryContract):
+        def reference(self, folder):
+            return memory.ProviderRef(name="mine", config={"path": str(folder / "mine.db")})
+"""
+
+from interlock.testing.memory import core, filters, isolation, lifecycle, search, temporal
+from interlock.testing.memory.case import CASES, LEVELS, SCOPE, Case, Reference, Trial, trying
+
+__all__ = [
+    "CASES",
+    "LEVELS",
+    "SCOPE",
+    "Case",
+    "Reference",
+    "Trial",
+    "core",
+    "filters",
+    "isolation",
+    "lifecycle",
+    "search",
+    "temporal",
+    "trying",
+]
