@@ -18,9 +18,9 @@ from interlock.adapters.sql.composites import RowType, read_row_types
 from interlock.adapters.sql.errors import MigrationsPending, StoreUnavailable, unanswered
 from interlock.adapters.sql.hot_lane import HotLane
 from interlock.adapters.sql.hot_session import HotSession
+from interlock.adapters.sql.joint_lane import JointLane
 from interlock.adapters.sql.lanes import LANES, Lanes
 from interlock.adapters.sql.readers import Readers
-from interlock.adapters.sql.shared_lane import SharedLane
 from interlock.adapters.sql.transaction import SqlTx, sql_tx
 from interlock.adapters.sql.waiting import Piece, Threads
 from interlock.kernel import Backoff, OpenedHere, Tx
@@ -52,7 +52,7 @@ class PostgresStore:
             lambda: HotLane(place, row_types), name="interlock-lane", where=place, touches=hot_lane.touches
         )
         self._hot_engine = postgres.engine(place, size=LANES, hot=True)
-        self._shared = Lanes(lambda: SharedLane(place, self._write_shared), name="interlock-shared", where=place)
+        self._shared = Lanes(lambda: JointLane(place, self._write_shared), name="interlock-shared", where=place)
         self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
         self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
         self._urgent = Threads(1, name="interlock-urgent", where=str(place))

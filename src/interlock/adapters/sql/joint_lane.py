@@ -9,7 +9,7 @@ from interlock.adapters.sql.waiting import Waiter, pieces_by_function, write_pie
 from interlock.kernel import Tx
 
 
-class SharedLane:
+class JointLane:
     """Implements `Lane`. `write` runs a function in a transaction of its own, again after a race, and raises StoreError, or what
     the function raised."""
 
