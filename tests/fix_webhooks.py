@@ -62,6 +62,7 @@ HUB = sdk.Connector(
             "webhook",
             signal=Pushed,
             about="Commits came.",
+            retry={"max_attempts": 2, "deadline_seconds": 3600},
             event={"header": "X-Hub-Event", "values": ["push"]},
             verification={"scheme": "github", "header": "X-Hub-Signature"},
         ),

@@ -6,10 +6,13 @@ CREATE = ("polls", "create", "issues", "github.issue_updated", "--handler", "inc
 
 
 def test_a_poll_is_made_shown_paused_resumed_and_deleted(shell: Shell):
-    made = shell.good(*CREATE, f"repo={REPOSITORY}", "--every", "5m", "--priority", "high")
+    made = shell.good(
+        *CREATE, f"repo={REPOSITORY}", "--every", "5m", "--priority", "high", "--retry", '{"max_attempts":1}'
+    )
     assert (made["state"], made["config"], made["interval"]) == ("active", {"repo": REPOSITORY}, 300)
     shown = shell.run("polls", "show", "issues")
     assert "300 s now, 300 s without news" in shown.out
+    assert "  tried       once\n" in shown.out
     assert shell.good("polls", "pause", made["trigger_id"])["next_at"] is None
     assert shell.good("polls", "resume", "issues")["state"] == "active"
     assert "github.issue_updated" in shell.run("polls", "list").out

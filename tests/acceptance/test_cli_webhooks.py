@@ -105,6 +105,21 @@ def test_a_trigger_is_tried_out_and_switched_off(hub: Shell):
     assert hub.good("triggers", "show", trigger["trigger_id"])["state"] == "enabled"
 
 
+def test_a_triggers_work_is_tried_as_often_as_is_said(hub: Shell):
+    policy = '{"max_attempts":3,"base_seconds":2,"cap_seconds":60,"deadline_seconds":600}'
+    made = create(hub, "--secret-env", "HUB_SECRET", "--retry", f"issues:{policy}")
+    (trigger,) = hub.good("triggers", "list")["triggers"]
+    deliver(hub, made["address"], signed(secret=SECRET))
+    (due,) = hub.good("dispatch", "list")["work"]
+    assert due["retry"] == {"max_attempts": 3, "base_seconds": 2.0, "cap_seconds": 60.0}
+    assert due["deadline_at"] is not None
+    shown = hub.run("triggers", "show", trigger["trigger_id"])
+    assert "3 times, 2 s to 60 s apart; begun within 600 s" in shown.out
+    changed = hub.good("triggers", "enable", trigger["trigger_id"], "--retry", '{"max_attempts":1}')
+    assert changed["retry"]["max_attempts"] == 1
+    assert "2 times, 1 s to 300 s apart; begun within 3600 s" in hub.run("connectors", "show", "hub").out
+
+
 def test_an_app_has_one_address_for_many_tenants(hub: Shell):
     app = hub.good("routes", "create", "hub", "--resolve", "/team", "--secret-env", "HUB_SECRET")
     joined = hub.good(
@@ -141,6 +156,8 @@ def test_a_server_takes_what_is_reported(hub: Shell):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("--on", "issues=h", "--retry", 'issues:{"attempts":3}'), "attempts: Extra inputs"),
+        (("--on", "issues=h", "--retry", "push:{}"), "--retry names push"),
         (("--on", "issues"), "--on: write TRIGGER=HANDLER"),
         (("--on", "issues=triage", "--only", "push:{}"), "--only names push, which no --on does"),
         (("--on", "issues=triage", "--only", "issues"), "write TRIGGER:JSON"),

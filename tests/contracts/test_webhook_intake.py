@@ -8,10 +8,10 @@ import pytest
 
 from fix_store import outcomes
 from fix_webhooks import ANN, BOB, BODY, ISSUES, SECRET, Post, signed
-from interlock import testing
+from interlock import sdk, testing
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
-from interlock.kernel import Secret, Tx
+from interlock.kernel import RequestError, Secret, Tx
 from interlock.triggers import webhooks
 from interlock.triggers.webhooks import Came, DeliveryState, RouteState, evidence
 from interlock.triggers.webhooks.intake import REFUSAL_SECONDS
@@ -138,6 +138,25 @@ async def test_a_trigger_is_switched_off_and_on(post: Post):
         await post.routes.enable(ANN, trigger.trigger_id, enabled=enabled)
         assert (await other.send(made, signed({**BODY, "n": number}))).came is Came.ACCEPTED
         assert len(other.admitted) == (1, 1, 2)[number]
+
+
+async def test_a_triggers_work_is_tried_as_often_as_its_connector_or_its_maker_says(post: Post):
+    once = webhooks.Wanted(name="push", handler="once", retry=sdk.Retries(max_attempts=1))
+    made = await post.make(ISSUES, PUSH, once)
+    await post.send(made)
+    await post.send(made, signed({"ref": "refs/heads/main"}, event="push"))
+    declared = sdk.Retries(max_attempts=2, deadline_seconds=3600)
+    assert [each.retry for each in post.admitted] == [sdk.Retries(), declared, sdk.Retries(max_attempts=1)]
+    (trigger, *_) = await post.routes.list_triggers(ANN)
+    thrice = sdk.Retries(max_attempts=3)
+    changed = await post.routes.enable(ANN, trigger.trigger_id, enabled=True, retry=thrice)
+    assert changed.retry == thrice == (await post.routes.fetch_trigger(ANN, trigger.trigger_id)).retry
+    assert (await post.routes.enable(ANN, trigger.trigger_id, enabled=False)).retry == thrice
+    wrong = sdk.Retries(base_seconds=9, cap_seconds=1)
+    with pytest.raises(RequestError, match="cap_seconds"):
+        await post.routes.enable(ANN, trigger.trigger_id, enabled=True, retry=wrong)
+    with pytest.raises(webhooks.InvalidRoute, match="cap_seconds"):
+        await post.make(webhooks.Wanted(name="push", handler="h", retry=wrong))
 
 
 async def test_what_is_not_as_declared_is_kept_and_replayed_when_it_can_be(post: Post):

@@ -107,6 +107,17 @@ async def test_since_a_moment_and_to_the_end_of_the_list(file_world: World):
         assert len(await process.il.runs.list(capability="handler.incident", limit=500)) == 13
 
 
+async def test_the_work_of_an_item_is_tried_as_the_poll_says(file_world: World):
+    async with file_world.process() as process:
+        await made(process, file_world, retry=sdk.Retries(max_attempts=2, deadline_seconds=60))
+        open_issue(file_world, "Door")
+        await poll(process, file_world)
+        [waiting] = await process.il.dispatch.list()
+        due = waiting.due
+        assert due.retry.max_attempts == 2
+        assert due.deadline_at == file_world.clock.now() + timedelta(seconds=60)
+
+
 async def test_what_changes_again_is_new_again(file_world: World):
     async with file_world.process() as process:
         await made(process, file_world)

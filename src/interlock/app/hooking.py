@@ -1,13 +1,14 @@
 """`il.routes`, `il.triggers`, `il.deliveries`: where services report, what is done about it, and what came."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app.arguments import checked
 from interlock.kernel import JSON, Caller, RequestError, Secret, is_id
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
-    from interlock import triggers
+    from interlock import sdk, triggers
     from interlock.app.assembly import Parts
 
 PATH: Final = "/hooks/"
@@ -172,10 +173,12 @@ class Triggers:
         return await self._done(trigger_id, routes.fetch_trigger(self._caller, trigger_id), polls.fetch)
 
     @checked
-    async def enable(self, trigger_id: str) -> "triggers.webhooks.Trigger":
-        """Have its events handled; a poll is resumed. Raises TriggerNotFound."""
+    async def enable(self, trigger_id: str, *, retry: "sdk.Retries | None" = None) -> "triggers.webhooks.Trigger":
+        """Have its events handled; a poll is resumed. `retry`: their work is tried so often from now on. Raises
+        TriggerNotFound, RequestError."""
         routes, polls = self._parts.webhooks.routes, self._parts.timed.polls
-        return await self._done(trigger_id, routes.enable(self._caller, trigger_id, enabled=True), polls.resume)
+        to_trigger = routes.enable(self._caller, trigger_id, enabled=True, retry=retry)
+        return await self._done(trigger_id, to_trigger, partial(polls.resume, retry=retry))
 
     @checked
     async def disable(self, trigger_id: str) -> "triggers.webhooks.Trigger":
@@ -231,6 +234,7 @@ def _trigger(poll: "triggers.polling.Poll") -> "triggers.webhooks.Trigger":
         created_by=poll.created_by,
         created_at=poll.created_at,
         updated_at=poll.updated_at,
+        retry=poll.retry,
         delivery="poll",
     )
 

@@ -8,7 +8,7 @@ from interlock.app.arguments import checked
 from interlock.kernel import JSON, Caller
 
 if TYPE_CHECKING:  # and late in the functions
-    from interlock import triggers
+    from interlock import sdk, triggers
     from interlock.app.assembly import Parts
 
 
@@ -31,11 +31,12 @@ class Polls:
         every: float | None = None,
         since: datetime | None = None,
         priority: Literal["low", "normal", "high"] = "normal",
+        retry: "sdk.Retries | None" = None,
     ) -> "triggers.polling.Poll":
         """Ask for what is new of `trigger` (such as `github.issue_updated`) and start `handler` for each item. It is asked at
         most `every` so many seconds, more often while there is news, and never more often than the connector allows. Items
-        count from now on, or from `since`. Raises InvalidPoll, PollExists, UnknownConnector, and what the first look fails
-        with."""
+        count from now on, or from `since`. `retry`: how often its work is tried, if not as the trigger says. Raises
+        InvalidPoll, PollExists, UnknownConnector, RequestError, and what the first look fails with."""
         from interlock import triggers
 
         if priority not in ("low", "normal", "high"):
@@ -54,6 +55,7 @@ class Polls:
             interval=interval,
             since=since,
             priority=priority,
+            retry=retry,
         )
 
     @checked

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from interlock import dispatch, runs, triggers
 from interlock.adapters import keys, sql
-from interlock.kernel import Caller, Tx
+from interlock.kernel import Caller, Clock, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ def wire(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, work: dis
     routes = triggers.webhooks.Routes(
         store, records, ring, manifests=manifests, clock=clock, ids=ids, random_bytes=ring.random_bytes
     )
-    works = _Works(work)
+    works = _Works(work, clock)
     return Webhooks(
         routes=routes,
         intake=triggers.webhooks.Intake(store, records, routes, works=works, manifests=manifests, clock=clock, ids=ids),
@@ -34,8 +34,9 @@ def wire(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, work: dis
 class _Works:
     """Implements `triggers.webhooks.Works`."""
 
-    def __init__(self, work: dispatch.Dispatch) -> None:
+    def __init__(self, work: dispatch.Dispatch, clock: Clock) -> None:
         self._work = work
+        self._clock = clock
 
     def draw(self, caller: Caller, event: triggers.webhooks.Event) -> dispatch.Drawn:
         asked = dispatch.Work(
@@ -44,6 +45,8 @@ class _Works:
             origin=runs.Origin.TRIGGER,
             connection_id=event.connection_id,
             priority=dispatch.Priority(event.priority),
+            retry=triggers.retrying.policy(event.retry),
+            deadline_at=triggers.retrying.deadline(event.retry, self._clock.now()),
         )
         return self._work.draw(caller, asked)
 

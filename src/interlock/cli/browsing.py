@@ -128,8 +128,11 @@ async def show_connector(
         if found.triggers:
             paper.heading("Triggers")
             paper.table(
-                ("trigger", "comes", "about"),
-                [(f"{connector}.{each.trigger_id}", _way(each), each.description) for each in found.triggers],
+                ("trigger", "comes", "its work is tried", "about"),
+                [
+                    (f"{connector}.{each.trigger_id}", _way(each), _tried(each), each.description)
+                    for each in found.triggers
+                ],
             )
 
     return Answer(document={**found.to_json(), "profiles": [each.published() for each in found.auth]}, show=show)
@@ -142,6 +145,13 @@ async def _manifest(desk: "Desk", connector: str) -> "sdk.Manifest":
         return app.read_catalog(desk.settings())[1].fetch_connector(connector)
     async with desk.open_there() as remote:
         return await remote.catalog.fetch_connector_for(remote.caller.tenant_id, connector)
+
+
+def _tried(trigger: "sdk.Trigger") -> str:
+    from interlock import sdk
+    from interlock.cli import trying
+
+    return trying.words(trigger.retry or sdk.Retries())
 
 
 def _way(trigger: "sdk.Trigger") -> "Words":

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import trying
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -76,14 +77,21 @@ async def show_trigger(desk: "Desk", trigger: _Trigger) -> "Answer":
         return _trigger(await il.triggers.fetch(trigger))
 
 
-async def enable(desk: "Desk", trigger: _Trigger) -> "Answer":
+async def enable(
+    desk: "Desk",
+    trigger: _Trigger,
+    retry: Annotated[str | None, typer.Option(metavar="JSON", help=f"{trying.HELP}.")] = None,
+) -> "Answer":
     """Have a trigger's events handled again; a poll is resumed.
 
+    With --retry, also of a trigger that is enabled, its work is tried so often from now on.
+
     Example:
-      interlock triggers enable trg_0193
+      interlock triggers enable trg_0193 --retry '{"max_attempts":3,"deadline_seconds":600}'
     """
+    asked = None if retry is None else trying.parse(retry, option="--retry")
     async with desk.open() as il:
-        return _trigger(await il.triggers.enable(trigger))
+        return _trigger(await il.triggers.enable(trigger, retry=asked))
 
 
 async def disable(desk: "Desk", trigger: _Trigger) -> "Answer":
@@ -202,6 +210,7 @@ def _trigger(trigger: "triggers.webhooks.Trigger") -> "Answer":
                 ("handler", trigger.handler),
                 ("connection", trigger.connection_id),
                 ("only", _config(trigger) or None),
+                ("tried", trying.words(trigger.retry)),
                 ("made by", trigger.created_by),
             ]
         )

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from interlock.cli import trying
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ async def create(
         str | None, typer.Option(metavar="TIME", help="Items since then, not from now on: 2h, 7d, a day.")
     ] = None,
     priority: Annotated[Literal["low", "normal", "high"], typer.Option(help="Before or after other work.")] = "normal",
+    retry: Annotated[str | None, typer.Option(metavar="JSON", help=f"{trying.HELP}.")] = None,
 ) -> "Answer":
     """Ask a service for what is new, again and again, and start a handler for each item.
 
@@ -63,6 +65,7 @@ async def create(
             every=None if every is None else times.parse_span(every, option="--every").total_seconds(),
             since=None if since is None else times.parse_moment(since, option="--since", now=SystemClock().now()),
             priority=priority,
+            retry=None if retry is None else trying.parse(retry, option="--retry"),
         )
     return _described(made)
 
@@ -168,6 +171,7 @@ def _described(found: "triggers.polling.Poll") -> "Answer":
                     "asked every",
                     f"{found.pace.total_seconds():g} s now, {found.interval.total_seconds():g} s without news",
                 ),
+                ("tried", trying.words(found.retry)),
                 ("asked", moment(found.last_polled_at) or None),
                 ("next", moment(found.next_at) or None),
                 ("items", str(found.found)),

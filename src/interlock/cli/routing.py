@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import trying
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from interlock import triggers
     from interlock.cli.desk import Answer, Desk
@@ -22,6 +23,10 @@ _On = Annotated[
 _Only = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="TRIGGER:JSON", help="Which of its events: the trigger's config; may be repeated."),
+]
+_Retry = Annotated[
+    list[str] | None,
+    typer.Option("--retry", metavar="TRIGGER:JSON", help=f"{trying.HELP}; may be repeated."),
 ]
 _SecretEnv = Annotated[
     str | None, typer.Option("--secret-env", metavar="NAME", help="The environment variable with the service's secret.")
@@ -54,6 +59,7 @@ async def create(
     *,
     on: _On = None,
     only: _Only = None,
+    retry: _Retry = None,
     connection: _Connection = None,
     secret_env: _SecretEnv = None,
     secret_file: _SecretFile = None,
@@ -90,7 +96,7 @@ async def create(
     async with desk.open() as il:
         made = await il.routes.create(
             connector,
-            on=_wanted(on, only),
+            on=_wanted(on, only, retry),
             connection=connection,
             secret=_secret(secret_env, secret_file),
             verification=_verification(scheme, verification),
@@ -108,6 +114,7 @@ async def join(
     at: Annotated[list[str], typer.Option(metavar="POINTER=VALUE", help="What stands in its deliveries.")],
     on: _On = None,
     only: _Only = None,
+    retry: _Retry = None,
     for_tenant: Annotated[
         str | None, typer.Option(metavar="NAME", help="The install's tenant, if it is another.")
     ] = None,
@@ -128,7 +135,7 @@ async def join(
     async with desk.open_here() as il:
         found = await il.routes.join(
             route,
-            on=_wanted(on, only),
+            on=_wanted(on, only, retry),
             resolution={place: value for place, _, value in pairs},
             tenant=for_tenant,
             connection=connection,
@@ -292,25 +299,34 @@ def _where(route: "triggers.webhooks.Route") -> str:
     return f"{route.app_route_id} where {' '.join(f'{place}={value}' for place, value in route.resolution.items())}"
 
 
-def _wanted(on: list[str] | None, only: list[str] | None) -> "list[triggers.webhooks.Wanted]":
+def _wanted(on: list[str] | None, only: list[str] | None, retry: list[str] | None) -> "list[triggers.webhooks.Wanted]":
     """What is done about which events. Raises Usage."""
     from interlock import triggers
     from interlock.cli.errors import Usage
 
-    configs: dict[str, Mapping[str, JSON]] = {}
-    for each in only or ():
-        name, colon, text = each.partition(":")
-        if not colon:
-            raise Usage(f"--only {each[:60]!r}: write TRIGGER:JSON")
-        configs[name] = _mapping(text, f"--only of {name[:60]}")
+    configs = {name: _mapping(text, f"--only of {name[:60]}") for name, text in _told("--only", only)}
+    retries = {name: trying.parse(text, option=f"--retry of {name[:60]}") for name, text in _told("--retry", retry)}
     pairs = [each.partition("=") for each in on or ()]
     if any(not handler for _, _, handler in pairs):
         raise Usage("--on: write TRIGGER=HANDLER, such as issues=triage")
-    if unknown := configs.keys() - {name for name, _, _ in pairs}:
-        raise Usage(f"--only names {', '.join(sorted(unknown))}, which no --on does")
+    if unknown := (configs.keys() | retries.keys()) - {name for name, _, _ in pairs}:
+        option = "--only" if unknown & configs.keys() else "--retry"
+        raise Usage(f"{option} names {', '.join(sorted(unknown))}, which no --on does")
     return [
-        triggers.webhooks.Wanted(name=name, handler=handler, config=configs.get(name, {})) for name, _, handler in pairs
+        triggers.webhooks.Wanted(name=name, handler=handler, config=configs.get(name, {}), retry=retries.get(name))
+        for name, _, handler in pairs
     ]
+
+
+def _told(option: str, given: list[str] | None) -> "Iterator[tuple[str, str]]":
+    """What is said of triggers by their names. Raises Usage."""
+    from interlock.cli.errors import Usage
+
+    for each in given or ():
+        name, colon, text = each.partition(":")
+        if not colon:
+            raise Usage(f"{option} {each[:60]!r}: write TRIGGER:JSON")
+        yield name, text
 
 
 def _mapping(text: str | bytes, what: str) -> "dict[str, JSON]":

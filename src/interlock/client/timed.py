@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 
-from interlock import triggers
+import orjson
+
+from interlock import sdk, triggers
 from interlock.client.accounts import CHECKING
 from interlock.client.link import Link, members, part, reading, rows, value
 from interlock.kernel import JSON, from_rfc3339
@@ -96,6 +98,7 @@ class Polls:
         every: float | None = None,
         since: datetime | None = None,
         priority: Literal["low", "normal", "high"] = "normal",
+        retry: sdk.Retries | None = None,
     ) -> triggers.polling.Poll:
         """As `app.Polls.create`."""
         asked: dict[str, Any] = {
@@ -107,29 +110,38 @@ class Polls:
             "every": every,
             "since": since,
             "priority": priority,
+            "retry": None if retry is None else retry.model_dump(mode="json"),
         }
-        return value(triggers.polling.Poll, await self._link.post("/polls", asked, seconds=CHECKING))
+        return _poll(await self._link.post("/polls", asked, seconds=CHECKING))
 
     async def fetch(self, poll: str) -> triggers.polling.Poll:
         """As `app.Polls.fetch`."""
-        return value(triggers.polling.Poll, await self._link.get(f"/polls/{part(poll)}"))
+        return _poll(await self._link.get(f"/polls/{part(poll)}"))
 
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> Sequence[triggers.polling.Poll]:
         """As `app.Polls.list`."""
         told = await self._link.get("/polls", cursor=cursor, limit=limit)
-        return [value(triggers.polling.Poll, each) for each in rows(told, "polls")]
+        return [_poll(each) for each in rows(told, "polls")]
 
     async def pause(self, poll: str) -> triggers.polling.Poll:
         """As `app.Polls.pause`."""
-        return value(triggers.polling.Poll, await self._link.post(f"/polls/{part(poll)}/pause", {}))
+        return _poll(await self._link.post(f"/polls/{part(poll)}/pause", {}))
 
     async def resume(self, poll: str) -> triggers.polling.Poll:
         """As `app.Polls.resume`."""
-        return value(triggers.polling.Poll, await self._link.post(f"/polls/{part(poll)}/resume", {}))
+        return _poll(await self._link.post(f"/polls/{part(poll)}/resume", {}))
 
     async def delete(self, poll: str) -> triggers.polling.Poll:
         """As `app.Polls.delete`."""
-        return value(triggers.polling.Poll, await self._link.post(f"/polls/{part(poll)}/delete", {}))
+        return _poll(await self._link.post(f"/polls/{part(poll)}/delete", {}))
+
+
+def _poll(told: JSON) -> triggers.polling.Poll:
+    """Raises NotInterlock."""
+    facts = members(told)
+    with reading("poll"):
+        retry = sdk.Retries.model_validate_json(orjson.dumps(facts["retry"]))
+    return value(triggers.polling.Poll, {**facts, "retry": retry})
 
 
 def _schedule(told: JSON) -> triggers.schedules.Schedule:

@@ -100,9 +100,10 @@ class Triggers:
         """As `app.Triggers.fetch`."""
         return _trigger(await self._link.get(f"/triggers/{part(trigger_id)}"))
 
-    async def enable(self, trigger_id: str) -> triggers.webhooks.Trigger:
+    async def enable(self, trigger_id: str, *, retry: sdk.Retries | None = None) -> triggers.webhooks.Trigger:
         """As `app.Triggers.enable`."""
-        return _trigger(await self._link.post(f"/triggers/{part(trigger_id)}/enable", {}))
+        asked = {} if retry is None else {"retry": retry.model_dump(mode="json")}
+        return _trigger(await self._link.post(f"/triggers/{part(trigger_id)}/enable", asked))
 
     async def disable(self, trigger_id: str) -> triggers.webhooks.Trigger:
         """As `app.Triggers.disable`."""
@@ -146,7 +147,13 @@ class Deliveries:
 
 def _wanted(wanted: triggers.webhooks.Wanted) -> dict[str, object]:
     priority = dispatch.Priority(wanted.priority).name.lower()
-    return {"name": wanted.name, "handler": wanted.handler, "config": dict(wanted.config), "priority": priority}
+    said: dict[str, object] = {
+        "name": wanted.name,
+        "handler": wanted.handler,
+        "config": dict(wanted.config),
+        "priority": priority,
+    }
+    return said if wanted.retry is None else {**said, "retry": wanted.retry.model_dump(mode="json")}
 
 
 def _made(told: JSON) -> triggers.webhooks.NewRoute:
@@ -169,8 +176,11 @@ def _route(told: JSON) -> triggers.webhooks.Route:
 
 
 def _trigger(told: JSON) -> triggers.webhooks.Trigger:
+    """Raises NotInterlock."""
     facts = members(told)
-    return value(triggers.webhooks.Trigger, {**facts, "enabled": facts.get("state") == "enabled"})
+    with reading("trigger"):
+        retry = sdk.Retries.model_validate_json(orjson.dumps(facts["retry"]))
+    return value(triggers.webhooks.Trigger, {**facts, "enabled": facts.get("state") == "enabled", "retry": retry})
 
 
 def _delivery(told: JSON) -> triggers.webhooks.Delivery:

@@ -24,6 +24,8 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 def webhook_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
     """What contradicts itself in how a trigger's deliveries are told, and proven."""
     verification, event = trigger.verification, trigger.event
+    if trigger.retry is not None and trigger.retry.base_seconds > trigger.retry.cap_seconds:
+        yield Problem(path=f"{path}.retry", problem="base_seconds is larger than cap_seconds")
     if (trigger.delivery == "webhook") != (verification is not None):
         yield Problem(path=f"{path}.verification", problem="webhooks have it, poll triggers do not")
     if event is not None:

@@ -111,11 +111,23 @@ class Operation(Part):
         return method not in SAFE_METHODS and not (self.http is not None and self.http.safe)
 
 
+class Retries(Part):
+    """How often the work of an event is tried, in which pauses (seconds; exponential, with jitter, from `base_seconds` to
+    `cap_seconds`), and after how many seconds it is not begun any more. What the work's errors mean counts all the same: what
+    cannot succeed is not tried again."""
+
+    max_attempts: int = Field(default=5, ge=1, le=100)
+    base_seconds: float = Field(default=1, gt=0, le=2_592_000)
+    cap_seconds: float = Field(default=300, gt=0, le=2_592_000)
+    deadline_seconds: float | None = Field(default=None, gt=0, le=2_592_000)
+
+
 class Trigger(Part):
     """Something that a connector reports: by a webhook or by polling. Of the webhooks that come to a route, `event` tells
     which are this trigger's; without it all are. `filters` maps fields of the config to places in the body: what a trigger's
     config says there (a value, or a list of them) must be there, or the event is not for it. A signal's data is the body as it
-    came; where `signal_schema` says where its properties are from, or the body is no object, it is made as outputs are."""
+    came; where `signal_schema` says where its properties are from, or the body is no object, it is made as outputs are. `retry`
+    holds for work of its events, unless whoever makes the trigger says otherwise."""
 
     trigger_id: DottedName
     display_name: Text
@@ -129,6 +141,7 @@ class Trigger(Part):
     filters: dict[Name, str] = Field(default={})
     verification: Verification | None = None
     polling: Polling | None = None
+    retry: Retries | None = None
 
 
 class Manifest(Part):

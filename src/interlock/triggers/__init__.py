@@ -7,6 +7,6 @@ another process, a doubled look and a clock that jumps start nothing a second ti
 request says, and nothing is done on the word of a request whose origin is not proven.
 """
 
-from interlock.triggers import polling, schedules, webhooks
+from interlock.triggers import polling, retrying, schedules, webhooks
 
-__all__ = ["polling", "schedules", "webhooks"]
+__all__ = ["polling", "retrying", "schedules", "webhooks"]

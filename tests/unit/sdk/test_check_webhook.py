@@ -93,6 +93,8 @@ def test_a_verification_that_contradicts_itself(verification: dict[str, Any], sa
         ({"event": {"values": ["a"]}}, "it needs one of header, pointer"),
         ({"event": {"header": "x", "values": []}}, "at least one value"),
         ({"filters": {"repo": "/repo"}}, "the config has no such field"),
+        ({"retry": {"base_seconds": 10, "cap_seconds": 1}}, "base_seconds is larger than cap_seconds"),
+        ({"retry": {"max_attempts": 0}}, "greater than or equal to 1"),
     ],
 )
 def test_a_trigger_that_contradicts_itself(trigger: dict[str, Any], says: str):

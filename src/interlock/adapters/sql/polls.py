@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import RowMapping, Select, delete, insert, or_, select, update
 
-from interlock import triggers
+from interlock import sdk, triggers
 from interlock.adapters.sql.rows import optional, pack, read_optional, unpack
 from interlock.adapters.sql.timed_tables import DUE
 from interlock.adapters.sql.timed_tables import polled_items as known_items
@@ -87,6 +87,7 @@ def _row(poll: _Poll) -> dict[str, Any]:
         "interval_us": poll.interval // _MICROSECOND,
         "pace_us": poll.pace // _MICROSECOND,
         "state": poll.state.value,
+        "retry_json": poll.retry.model_dump_json(exclude_defaults=True),
     }
 
 
@@ -102,5 +103,6 @@ def _poll(record: RowMapping) -> _Poll:
         "interval": facts.pop("interval_us") * _MICROSECOND,
         "pace": facts.pop("pace_us") * _MICROSECOND,
         "state": triggers.polling.State(facts["state"]),
+        "retry": sdk.Retries.model_validate_json(facts.pop("retry_json") or "{}"),
     }
     return _Poll(**facts)

@@ -64,6 +64,7 @@ polls = Table(
     Column("created_by", NAME, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    Column("retry_json", Text),
     UniqueConstraint("tenant_id", "name"),
     where(DUE, "next_at"),
 )

@@ -54,6 +54,7 @@ triggers = Table(
     Column("created_by", NAME, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
+    Column("retry_json", Text),
     Index(None, "tenant_id", "trigger_id"),
 )
 

@@ -219,12 +219,17 @@ def route_from(row: RowMapping) -> triggers.webhooks.Route:
 
 def _trigger_row(trigger: triggers.webhooks.Trigger) -> dict[str, Any]:
     values = {column.name: getattr(trigger, column.name, None) for column in trigger_rows.columns}
-    return {**values, "config_json": pack(dict(trigger.config))}
+    return {
+        **values,
+        "config_json": pack(dict(trigger.config)),
+        "retry_json": trigger.retry.model_dump_json(exclude_defaults=True),
+    }
 
 
 def _trigger(row: RowMapping) -> triggers.webhooks.Trigger:
     facts: dict[str, Any] = dict(row)
-    return triggers.webhooks.Trigger(config=unpack(facts.pop("config_json")), **facts)
+    retry = sdk.Retries.model_validate_json(facts.pop("retry_json") or "{}")
+    return triggers.webhooks.Trigger(config=unpack(facts.pop("config_json")), retry=retry, **facts)
 
 
 def _holders(tx: Tx, query: Any, rows: Sequence[Mapping[str, object]] | None = None) -> dict[tuple[str, str], str]:

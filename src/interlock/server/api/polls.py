@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 from starlette.responses import Response
 
-from interlock import triggers
+from interlock import sdk, triggers
 from interlock.server.api.access import Operating, Whole
 from interlock.server.api.answers import Cursor, Limit, paged, told
 from interlock.server.api.dispatch import Priority
@@ -20,6 +20,7 @@ _POLL: dict[str, Any] = {
     **dict.fromkeys(("connection", "problem"), (str | None, ...)),
     "config": (Table, ...),
     "priority": (Priority, ...),
+    "retry": (Table, Field(description="How often the work of an item is tried.")),
     **dict.fromkeys(("interval", "pace"), (float, Field(description="Seconds."))),
     "mark": (Any, Field(description="Where the next one begins.")),
     **dict.fromkeys(("found", "failures"), (int, ...)),
@@ -55,6 +56,7 @@ class CreatePoll(BaseModel):
     every: Annotated[float | None, Field(gt=0, allow_inf_nan=False, description="Seconds, at most.")] = None
     since: AwareDatetime | None = None
     priority: Priority = "normal"
+    retry: sdk.Retries | None = None
 
 
 @router.get("", response_model=page("polls", Poll), summary="List polls by their names")
@@ -65,8 +67,8 @@ async def list_polls(il: Whole, cursor: Cursor = None, limit: Limit = 100) -> Re
 @router.post("", response_model=Poll, summary="Ask a service for what is new, again and again")
 async def create(il: Operating, asked: CreatePoll) -> Response:
     """It is asked at once for what is there already, as whose token this is, without roles."""
-    given = asked.model_dump()
-    return told(await il.polls.create(given.pop("name"), given.pop("trigger"), **given))
+    given = asked.model_dump(exclude={"name", "trigger", "retry"})
+    return told(await il.polls.create(asked.name, asked.trigger, retry=asked.retry, **given))
 
 
 @router.get("/{poll}", response_model=Poll, summary="One poll")

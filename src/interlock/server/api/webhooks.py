@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, create_model
 from starlette.responses import Response
 
-from interlock import dispatch, triggers
+from interlock import dispatch, sdk, triggers
 from interlock.kernel import JSON, RequestError, Secret
 from interlock.server.api.access import Operating, Whole
 from interlock.server.api.answers import Cursor, Limit, id_of, paged, raw, read_base64, told
@@ -42,6 +42,7 @@ _TRIGGER: dict[str, Any] = {
     "config": (Table, ...),
     "state": (Literal["enabled", "disabled"], ...),
     "priority": (int, ...),
+    "retry": (Table, Field(description="How often its work is tried.")),
     **dict.fromkeys(("created_at", "updated_at"), (Moment, ...)),
 }
 _DELIVERY: dict[str, Any] = {
@@ -90,6 +91,7 @@ class On(BaseModel):
     handler: str
     config: Table = {}
     priority: Priority = "normal"
+    retry: sdk.Retries | None = None
 
 
 class CreateRoute(BaseModel):
@@ -115,6 +117,13 @@ class RotateRoute(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap": 7200}]})
     secret: SecretStr | None = None
     overlap: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 86_400.0
+
+
+class EnableTrigger(BaseModel):
+    """How often its work is tried from now on, if not as before."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"retry": {"max_attempts": 3}}]})
+    retry: sdk.Retries | None = None
 
 
 class TryOut(BaseModel):
@@ -149,6 +158,7 @@ async def create_route(il: Operating, asked: CreateRoute) -> Response:
             handler=each.handler,
             config=each.config,
             priority=dispatch.Priority[each.priority.upper()],
+            retry=each.retry,
         )
         for each in asked.on
     ]
@@ -194,8 +204,8 @@ async def fetch_trigger(il: Whole, trigger_id: TriggerId) -> Response:
 
 
 @router.post("/triggers/{trigger_id}/enable", response_model=Trigger, summary="Have its events handled again")
-async def enable_trigger(il: Operating, trigger_id: TriggerId) -> Response:
-    return told(await il.triggers.enable(trigger_id))
+async def enable_trigger(il: Operating, trigger_id: TriggerId, asked: EnableTrigger) -> Response:
+    return told(await il.triggers.enable(trigger_id, retry=asked.retry))
 
 
 @router.post("/triggers/{trigger_id}/disable", response_model=Trigger, summary="Have its events handled no more")

@@ -1,7 +1,7 @@
 """A poll: one trigger of a connector, asked for again and again. Frozen; a change is a new value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal
@@ -30,7 +30,8 @@ class State(StrEnum):
 class Poll:
     """`trigger` is the declared one, such as `github.issue_updated`; each new item starts `handler`. `next_at` is when it is due,
     or, while a process is at it, when another may take it. `mark` is where the next one begins. `pace` is the pause between two
-    polls as it is now: shorter while there is news, at most `interval`. `failures` in a row, and the last `problem`."""
+    polls as it is now: shorter while there is news, at most `interval`. `retry` is of the work that it starts. `failures` in a
+    row, and the last `problem`."""
 
     trigger_id: str
     tenant_id: str
@@ -45,6 +46,7 @@ class Poll:
     state: State
     next_at: datetime | None
     mark: JSON
+    retry: sdk.Retries = field(default_factory=sdk.Retries)
     found: int = 0
     failures: int = 0
     problem: str | None = None
@@ -73,6 +75,7 @@ class Poll:
             "handler": self.handler,
             "config": dict(self.config),
             "priority": self.priority,
+            "retry": self.retry.model_dump(mode="json"),
             "interval": self.interval.total_seconds(),
             "pace": self.pace.total_seconds(),
             "mark": self.mark,
@@ -142,6 +145,7 @@ def paused(poll: Poll, now: datetime) -> Poll:
     return replace(poll, state=State.PAUSED, next_at=None, revision=poll.revision + 1, updated_at=now)
 
 
-def resumed(poll: Poll, now: datetime) -> Poll:
-    """It asks at once, for all that is new since it was paused."""
-    return replace(poll, state=State.ACTIVE, next_at=now, failures=0, revision=poll.revision + 1, updated_at=now)
+def resumed(poll: Poll, now: datetime, *, retry: sdk.Retries | None = None) -> Poll:
+    """It asks at once, for all that is new since it was paused; the work of items is tried as before, or as `retry` says."""
+    active = replace(poll, state=State.ACTIVE, next_at=now, failures=0, revision=poll.revision + 1, updated_at=now)
+    return replace(active, retry=retry or poll.retry)

@@ -29,7 +29,7 @@ from interlock.kernel import (
     read_json,
     to_rfc3339,
 )
-from interlock.triggers import webhooks
+from interlock.triggers import retrying, webhooks
 from interlock.triggers.polling import model, reading
 from interlock.triggers.polling.asking import Asking, Declared
 from interlock.triggers.polling.errors import PollChanged, PollNotFound
@@ -256,4 +256,6 @@ def _work(poll: Poll, item: reading.Item, now: datetime) -> dispatch.Work:
         payload={"signal": signal, "trigger": poll.trigger, "poll": poll.name, "config": dict(poll.config)},
         origin=runs.Origin.TRIGGER,
         priority=dispatch.Priority[poll.priority.upper()],
+        retry=retrying.policy(poll.retry),
+        deadline_at=retrying.deadline(poll.retry, now),
     )

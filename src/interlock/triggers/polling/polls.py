@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Literal
 
-from interlock import catalog, dispatch
+from interlock import catalog, dispatch, sdk
 from interlock.kernel import JSON, Caller, Clock, IdSource, Store, Tx
+from interlock.triggers import retrying
 from interlock.triggers.named import Named, check_limit, name_problem
 from interlock.triggers.polling import model, reading
 from interlock.triggers.polling.asking import Asking, Declared
@@ -40,15 +42,18 @@ class Polls(Named[Poll]):
         interval: timedelta | None = None,
         since: datetime | None = None,
         priority: Literal["low", "normal", "high"] = "normal",
+        retry: sdk.Retries | None = None,
     ) -> Poll:
         """Start `handler` for each item that is new from now on, or since a moment. The service is asked for what is there
         already, so what is wrong with the connection or the config is told at once. What is asked is asked as its maker,
-        without roles. Raises InvalidPoll, PollExists, UnknownConnector, and what the call fails with.
+        without roles. `retry` is how often the handler's work is tried, if not as the trigger says. Raises InvalidPoll,
+        PollExists, UnknownConnector, RequestError, and what the call fails with.
         """
         now, declared = self._clock.now(), await self._asking.declared(caller.tenant_id, trigger)
         if (problem := name_problem(name, prefix="trg_")) is not None:
             raise InvalidPoll(problem)
-        dispatch.Work(handler=handler, payload={})  # which knows what a handler may be called
+        tried = retry or declared.trigger.retry or sdk.Retries()
+        dispatch.Work(handler=handler, payload={}, retry=retrying.policy(tried))  # which knows what may be asked for
         if mismatches := catalog.compile_schema(declared.trigger.config_schema)(dict(config)):
             raise InvalidPoll(f"the config does not fit {trigger}: {'; '.join(map(str, mismatches))}")
         pause = _interval(interval, declared)
@@ -65,6 +70,7 @@ class Polls(Named[Poll]):
             pace=pause,
             state=State.ACTIVE,
             next_at=now,
+            retry=tried,
             mark=None if since is None else reading.mark_at(since),
             created_by=caller.actor,
             created_at=now,
@@ -104,10 +110,12 @@ class Polls(Named[Poll]):
         """Ask nothing until it is resumed. Raises PollNotFound, PollChanged."""
         return await self.change(caller, ref, model.paused)
 
-    async def resume(self, caller: Caller, ref: str) -> Poll:
-        """Ask at once for all that is new since it was paused; also one that waits after failures. Raises PollNotFound,
-        PollChanged."""
-        return await self.change(caller, ref, model.resumed)
+    async def resume(self, caller: Caller, ref: str, *, retry: sdk.Retries | None = None) -> Poll:
+        """Ask at once for all that is new since it was paused; also one that waits after failures. `retry`: the work of items is
+        tried so often from now on. Raises PollNotFound, PollChanged, RequestError."""
+        if retry is not None:
+            retrying.policy(retry)
+        return await self.change(caller, ref, partial(model.resumed, retry=retry))
 
 
 def _interval(given: timedelta | None, declared: Declared) -> timedelta:

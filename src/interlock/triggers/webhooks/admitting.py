@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias, cast
 
+from interlock import sdk
 from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, to_rfc3339
 from interlock.triggers.webhooks import evidence, signals
 from interlock.triggers.webhooks.incoming import Incoming
@@ -22,6 +23,7 @@ class Event:
     handler: str
     connection_id: str | None
     priority: int
+    retry: sdk.Retries
     payload: dict[str, JSON]
 
 
@@ -94,6 +96,7 @@ def make_events(
             handler=trigger.handler,
             connection_id=trigger.connection_id,
             priority=trigger.priority,
+            retry=trigger.retry,
             payload=payload,
         )
         found.append(event)

@@ -118,6 +118,7 @@ class Trigger:
     config: Mapping[str, JSON]
     enabled: bool
     priority: int
+    retry: sdk.Retries
     created_by: str
     created_at: datetime
     updated_at: datetime
@@ -141,6 +142,7 @@ class Trigger:
             "config": dict(self.config),
             "state": "enabled" if self.enabled else "disabled",
             "priority": self.priority,
+            "retry": self.retry.model_dump(mode="json"),
             "created_by": self.created_by,
             "created_at": to_rfc3339(self.created_at),
             "updated_at": to_rfc3339(self.updated_at),

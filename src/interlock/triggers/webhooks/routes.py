@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from interlock import connections, sdk
 from interlock.kernel import Caller, Clock, IdSource, RequestError, Secret, Store, Tx
+from interlock.triggers import retrying
 from interlock.triggers.webhooks import sealing, wanting
 from interlock.triggers.webhooks.errors import (
     AmbiguousRoute,
@@ -108,7 +109,8 @@ class Routes:
             dedupe_seconds=dedupe_seconds or (_FRESH_SECONDS if proof.is_fresh else _UNDATED_SECONDS),
         )
         route = await self._seal(route, [] if made is None else [made])
-        await self._store.write(lambda tx: self._insert(tx, caller, route, on))
+        triggers = wanting.settled(manifest, on)
+        await self._store.write(lambda tx: self._insert(tx, caller, route, triggers))
         return Made(route, token, made if secret is None else None)
 
     async def join(
@@ -143,7 +145,8 @@ class Routes:
             verification=app_route.verification,
             dedupe_seconds=app_route.dedupe_seconds,
         )
-        await self._store.write(lambda tx: self._insert(tx, caller, route, on))
+        triggers = wanting.settled(manifest, on)
+        await self._store.write(lambda tx: self._insert(tx, caller, route, triggers))
         return route
 
     async def fetch(self, caller: Caller, route_id: str) -> Route:
@@ -248,15 +251,20 @@ class Routes:
             lambda tx: self._records.list_triggers(tx, caller.tenant_id, route_id=route_id, cursor=cursor, limit=limit)
         )
 
-    async def enable(self, caller: Caller, trigger_id: str, *, enabled: bool) -> Trigger:
-        """Have events handled, or not. Raises TriggerNotFound."""
+    async def enable(
+        self, caller: Caller, trigger_id: str, *, enabled: bool, retry: sdk.Retries | None = None
+    ) -> Trigger:
+        """Have events handled, or not; `retry`: and their work tried so often from now on. Raises TriggerNotFound,
+        RequestError."""
         now = self._clock.now()
+        if retry is not None:
+            retrying.policy(retry)
 
         def change(tx: Tx) -> Trigger | None:
             found = self._records.find_trigger(tx, caller.tenant_id, trigger_id)
-            if found is None or found.enabled is enabled:
+            if found is None or (found.enabled is enabled and retry in (None, found.retry)):
                 return found
-            changed = replace(found, enabled=enabled, updated_at=now)
+            changed = replace(found, enabled=enabled, retry=retry or found.retry, updated_at=now)
             self._records.save_trigger(tx, changed)
             return changed
 
@@ -310,6 +318,7 @@ class Routes:
             config=wanted.config,
             enabled=True,
             priority=wanted.priority,
+            retry=wanted.retry or sdk.Retries(),
             created_by=caller.actor,
             created_at=route.created_at,
             updated_at=route.created_at,

@@ -2,13 +2,14 @@
 with it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from interlock import catalog, dispatch, sdk
 from interlock.kernel import JSON, MIN_SECRET_LENGTH, RequestError, Secret
+from interlock.triggers import retrying
 from interlock.triggers.webhooks import keys
 from interlock.triggers.webhooks.errors import InvalidRoute
 
@@ -18,12 +19,14 @@ MOST_TRIGGERS: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """A trigger to be: what the connector calls it, who is to handle it, and what its config says."""
+    """A trigger to be: what the connector calls it, who is to handle it, what its config says, and how often its work is tried,
+    if not as the connector says."""
 
     name: str
     handler: str
     config: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
     priority: int = 1
+    retry: sdk.Retries | None = None
 
 
 def proof_of(manifest: sdk.Manifest, on: Sequence[Wanted], given: Mapping[str, Any] | None) -> sdk.Verification:
@@ -46,6 +49,12 @@ def proof_of(manifest: sdk.Manifest, on: Sequence[Wanted], given: Mapping[str, A
     return found[0]
 
 
+def settled(manifest: sdk.Manifest, on: Sequence[Wanted]) -> list[Wanted]:
+    """The triggers to be, with what the connector says where nobody says otherwise."""
+    declared = {each.trigger_id: each.retry for each in manifest.triggers}
+    return [replace(each, retry=each.retry or declared.get(each.name) or sdk.Retries()) for each in on]
+
+
 def wanted_problems(manifest: sdk.Manifest, on: Sequence[Wanted]) -> list[str]:
     problems: list[str] = []
     declared = {each.trigger_id: each for each in manifest.triggers if each.delivery == "webhook"}
@@ -58,6 +67,7 @@ def wanted_problems(manifest: sdk.Manifest, on: Sequence[Wanted]) -> list[str]:
             continue
         try:
             dispatch.Work(handler=each.handler, payload={}, priority=dispatch.Priority(each.priority))
+            retrying.policy(each.retry or sdk.Retries())
         except (RequestError, ValueError) as error:
             problems.append(str(error))
         mismatches = catalog.compile_schema(trigger.config_schema)(dict(each.config))
