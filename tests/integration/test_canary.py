@@ -13,6 +13,7 @@ import pytest
 from fix_app import ASK_WRITES, STRANGER, TOKEN, Process, World, asked, connector, run_of
 from fix_canary import Listener, Shown, canaries, files, forms, rendered, reprs
 from fix_parrot import Answer, Heard, Parrot
+from fix_spans import Spans
 from interlock import connections, runs, sdk
 from interlock.app import open_keychain
 from interlock.kernel import InterlockError
@@ -149,10 +150,13 @@ async def rotated(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
-async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, way: str):
+async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, spans: Spans, way: str):
     if way == "query":
         file_world.manifest = connector(auth=[IN_QUERY])
     shown = await everything(file_world, parrot, listener, ["plain", "url"] if way == "query" else list(FORMS))
+    told = [span.to_json() for span in spans.all]
+    assert len(told) > (500 if way == "header" else 200)
+    shown += told
     assert len(shown) > (500 if way == "header" else 200)
     assert len(parrot.heard) > 50
     if way == "query":

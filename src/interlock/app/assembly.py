@@ -12,11 +12,12 @@ from functools import partial
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
 from interlock.adapters import blobs, handlers, keys, sql, telemetry
 from interlock.app import provided, reporting, roots, timed, workshop
+from interlock.app.doors import Doors
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.outgoing import Outgoing, outgoing
 from interlock.app.settings import Settings, SettingsFile
-from interlock.kernel import Caller, Clock, Counts, IdSource, RequestError, StoreError
+from interlock.kernel import Clock, Counts, IdSource, RequestError, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -173,10 +174,8 @@ def _wire(
     counts, execution = Counts(), settings.execution
     ledger = sql.SqlLedger(store, counts=counts, clock=clock)
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
-    commands = [
-        LateTarget(each, credentials=pending, clock=clock, egress_allow=execution.egress_allow)
-        for each in COMMAND_CLASSES
-    ]
+    allow = execution.egress_allow
+    commands = [LateTarget(each, credentials=pending, clock=clock, egress_allow=allow) for each in COMMAND_CLASSES]
     node = _node(lane, authorizer, clock, actions=actions, commands=commands)
     lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
@@ -249,7 +248,7 @@ def _rooms(
     wiring.connections.renewer = refreshing = connections.Refreshing(means)
     invoker = runs.Invoker(wiring, reading, execution)
     holding = runs.Holding(wiring, reading, execution)
-    wiring.actions.doors = _Doors(invoker, holding, wiring.approvals)
+    wiring.actions.doors = Doors(invoker, holding, wiring.approvals)
     telling = outgoing(store, wiring, ring, errands, docket.queue)
     shop = workshop.furnish(settings, wiring, reading, execution, invoker, docket, telling.courier)
     return Parts(
@@ -383,21 +382,3 @@ def _node(
         sinks=sinks,
         attestations=plane.AttestationVerifier({}, clock=clock),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Doors:
-    """`runs.Doors`."""
-
-    invoker: runs.Invoker
-    holding: runs.Holding
-    desk: approvals.Approvals
-
-    async def invoke(self, caller: Caller, request: runs.Request) -> runs.Outcome:
-        return await self.invoker.invoke(caller, request)
-
-    async def execute(self, caller: Caller, run_id: str) -> runs.Outcome:
-        return await self.holding.execute(caller, run_id)
-
-    async def approval(self, caller: Caller, approval_id: str) -> approvals.Approval:
-        return await self.desk.fetch_approval(caller, approval_id)
