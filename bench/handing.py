@@ -1,5 +1,6 @@
-"""Suite `queue`: a job is put in a transaction of its own and handed to a worker, nothing else; against bare loops, and against
-other engines that do the same. All in one process: with one caller the time is from putting to handing over."""
+"""Suite `queue`: a job is put in a transaction of its own and handed to a worker, and nothing else; and a run is submitted,
+carried out and recorded in full. Both against bare loops and against other engines, which do the bare job. All in one process: with one
+caller the time is from putting to the end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,10 +10,11 @@ from typing import Final
 
 import anyio
 
-from bench import bare_loops, engines
+from bench import bare_loops, engines, whole
 from bench.place import Place
 from bench.report import Row, compare
-from bench.timing import Contestant, race
+from bench.targets import TARGETS
+from bench.timing import Contestant, Trial, race
 from interlock import dispatch
 from interlock.adapters import queues, sql
 from interlock.kernel import SystemClock, Uuid7Ids
@@ -87,7 +89,7 @@ async def run(place: Place) -> list[Row]:
 async def _compare(
     place: Place, engine: str, callers: int, loop: engines.Maker, rivals: tuple[engines.Maker, ...]
 ) -> list[Row]:
-    makers = [ours, loop, *rivals]
+    makers = [ours, whole.full_runs, loop, *rivals]
     async with AsyncExitStack() as stack:
         contestants: list[Contestant] = []
         for make in makers:
@@ -95,12 +97,36 @@ async def _compare(
             jobs = Jobs()
             put = await stack.enter_async_context(make(url, jobs))
             contestants.append(Contestant(_once(jobs, put), callers))
-        mine, *others = await race(contestants, place.pace)
-    what = f"queue, {engine}, {callers:>2} callers"
-    return [
-        compare(what, mine, make.__name__.replace("_", " "), other)
-        for make, other in zip(makers[1:], others, strict=True)
+        bare, full, *others = await race(contestants, place.pace)
+    named = [(make.__name__, other) for make, other in zip(makers[2:], others, strict=True)]
+    rows = [
+        *(_row("queue", engine, callers, bare, name, other) for name, other in named),
+        *(_row("run", engine, callers, full, name, other) for name, other in named),
     ]
+    if callers == 1:
+        micros = [each * 1e6 for each in full.medians]
+        rows.append(
+            Row(
+                what=f"run, {engine}",
+                measured=full,
+                values=micros,
+                baseline="µs each",
+                key=_key("run", engine, 1, "time"),
+            )
+        )
+    return rows
+
+
+def _row(kind: str, engine: str, callers: int, mine: Trial, name: str, other: Trial) -> Row:
+    what = {"queue": "queue", "run": "async run, full ledger"}[kind]
+    key = _key(kind, engine, callers, name)
+    return compare(f"{what}, {engine}, {callers:>2} callers", mine, name.replace("_", " "), other, key=key)
+
+
+def _key(kind: str, engine: str, callers: int, name: str) -> str | None:
+    """The target of a row, if it has one."""
+    key = f"{kind}-{engine.lower()}-{callers}-{name}"
+    return key if key in TARGETS else None
 
 
 def _once(jobs: Jobs, put: Callable[[str], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
