@@ -10,7 +10,7 @@ from interlock.dispatch.model import Due, Standing
 from interlock.dispatch.pausing import Pause, find_pause
 from interlock.dispatch.queue import Job, messaging
 from interlock.dispatch.records import Records
-from interlock.kernel import Retry, Span, Tracing, Tx
+from interlock.kernel import Caller, Retry, Span, Tracing, Tx
 
 READY: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED})
 """States of a run in which its next attempt may begin."""
@@ -21,11 +21,13 @@ class Claim(NamedTuple):
 
     due: Due
     run: runs.Run
+    caller: Caller | None
+    """Who asked for a task; a capability's run is read as a whole when it goes on."""
 
 
 def processing(tracing: Tracing, claim: Claim) -> AbstractContextManager[Span]:
     """The span of an attempt at claimed work, in the trace of what submitted it."""
-    due, run = claim
+    due, run, _ = claim
     facts = {
         **messaging("process", due.lane, run.run_id),
         "interlock.tenant.id": run.tenant_id,
@@ -67,10 +69,11 @@ class Claiming:
         run = self._wiring.ledger.find_run(tx, job.tenant_id, job.work_id)
         if run is None or run.state not in READY:
             return None, None
-        return Claim(due, run), find_pause(self._records.list_pauses(tx, job.tenant_id), due)
+        caller = self._tasks.find_caller(tx, run) if run.kind is runs.Kind.HANDLER else None
+        return Claim(due, run, caller), find_pause(self._records.list_pauses(tx, job.tenant_id), due)
 
     async def _bury(self, claim: Claim) -> None:
-        due, run = claim
+        due, run, _ = claim
         late = runs.DeadlinePassed(
             f"{due.capability} was to be begun by {due.deadline_at}, and no worker came to it",
             retry=Retry.NEVER,

@@ -102,8 +102,10 @@ class Dispatch:
     async def submit(self, caller: Caller, work: Work) -> runs.Outcome:
         """Have the work done later. Returns once it is committed; `wait` then tells what came of it. Denied and shed come back
         as values. Raises as `admit_in`, as `Reading.outcome` for a key that is known, and StoreError."""
-        admitted, run = await self._wiring.store.write_together(self.admit_all_in, self.draw(caller, work))
-        return replace(await self._reading.outcome(run), replayed=not admitted.fresh)
+        drawn = self.draw(caller, work)
+        admitted, run = await self._wiring.store.write_together(self.admit_all_in, drawn)
+        decisions = drawn.admission.decisions if admitted.fresh else None
+        return replace(await self._reading.outcome(run, decisions=decisions), replayed=not admitted.fresh)
 
     async def submit_call(
         self,

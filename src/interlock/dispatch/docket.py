@@ -124,7 +124,11 @@ class Docket:
 
     def strike(self, tx: Tx, tenant_id: str, run_id: str) -> None:
         """It is over."""
-        self._records.drop(tx, tenant_id, run_id)
+        self._records.drop(tx, [(tenant_id, run_id)])
+
+    def strike_all(self, tx: Tx, over: Sequence[tuple[str, str]]) -> None:
+        """They are over: runs by tenant and id."""
+        self._records.drop(tx, over)
 
     # -- runs.Handed
 

@@ -86,12 +86,13 @@ class HandlerExecutor:
         claimed = await self._claiming.claim(job)
         if claimed is None:
             return
-        due, run = claimed
+        due, run, caller = claimed
+        assert caller is not None
         handler = self._handlers.find(run.capability.partition(".")[2])
         assert handler is not None
         with self._wiring.ownership.working(run.run_id), processing(self._wiring.tracing, claimed) as span:
             try:
-                working = await self._tasks.begin(run)
+                working = await self._tasks.begin(run, caller)
             except runs.StaleRun:
                 return  # another worker, or a person, was first
             await self._carry_out(handler, due, working)
@@ -192,7 +193,7 @@ class HandlerExecutor:
             done = runs.TaskEnd(
                 state=runs.State.COMPLETED, attempt_state=runs.AttemptState.COMPLETED, output=end.output
             )
-            await self._tasks.end(working, done, beside=lambda tx: docket.strike(tx, due.tenant_id, due.run_id))
+            await self._tasks.end(working, done, beside=runs.Also(docket.strike_all, (due.tenant_id, due.run_id)))
             return
         error.run_id = error.run_id or due.run_id
         following = sequel.after(due, error, now=self._wiring.clock.now(), cancelled=end.cancelled)

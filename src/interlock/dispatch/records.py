@@ -23,8 +23,8 @@ class Records(Protocol):
         """The row of a run, if workers have to do with it."""
         ...
 
-    def drop(self, tx: Tx, tenant_id: str, run_id: str) -> None:
-        """Remove the row, if it is there."""
+    def drop(self, tx: Tx, over: Sequence[tuple[str, str]]) -> None:
+        """Remove the rows of runs, by tenant and id, as far as they are there."""
         ...
 
     def list_due(self, tx: Tx, *, before: datetime, after: Due | None = None, limit: int = 500) -> Sequence[Due]:

@@ -39,7 +39,7 @@ from interlock.runs.execution import Execution
 from interlock.runs.handed import After, Following, Handed, Lost
 from interlock.runs.holding import Holding
 from interlock.runs.invoke import Invoker
-from interlock.runs.journal import CANCEL_REQUESTED, Move
+from interlock.runs.journal import CANCEL_REQUESTED, Also, Move
 from interlock.runs.ledger import WRITTEN, Admission, Admitted, AttemptEnd, Change, Ledger, RunFilter, SendEnd
 from interlock.runs.model import (
     Archived,
@@ -85,6 +85,7 @@ __all__ = [
     "Admission",
     "Admitted",
     "After",
+    "Also",
     "Archive",
     "ArchiveBusy",
     "ArchiveDamaged",

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import anyio
 
@@ -56,6 +57,32 @@ class Move:
     fence: int | None = None
     manifest_digest: str | None = None
     connector_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Also:
+    """What another room writes with a change. `fn` writes the items of many changes, which then share a transaction."""
+
+    fn: Callable[[Tx, Sequence[Any]], object]
+    item: object
+
+
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """Writes changes, and what goes with them. Equal for one ledger and one function, so that those who wait come together."""
+
+    ledger: Ledger
+    fn: Callable[[Tx, Sequence[Any]], object]
+
+    def __call__(self, tx: Tx, items: Sequence[tuple[Change, object]]) -> Sequence[Run]:
+        """Raises StaleRun if one of the runs has moved on; then each is written by itself."""
+        self.fn(tx, [item for _, item in items])
+        changes = [change for change, _ in items]
+        for change, written in zip(changes, self.ledger.apply_all_in(tx, changes), strict=True):
+            if not written:
+                run = change.before
+                raise StaleRun(f"run {run.run_id} went on without this change", run_id=run.run_id)
+        return [change.after for change in changes]
 
 
 class Journal:
@@ -116,7 +143,7 @@ class Journal:
         at: datetime,
         move: Move | None = None,
         records: Records | None = None,
-        beside: Callable[[Tx], object] | None = None,
+        beside: Callable[[Tx], object] | Also | None = None,
     ) -> None:
         """Commit a change; under a shield, for what happened must be saved even when nobody waits for it any more.
 
@@ -141,7 +168,9 @@ class Journal:
     def _still(self) -> Move:
         return Move(reason=self.run.reason, error=self.run.error)
 
-    async def _apply(self, draw: Callable[[], Change], beside: Callable[[Tx], object] | None) -> Run:
+    async def _apply(self, draw: Callable[[], Change], beside: Callable[[Tx], object] | Also | None) -> Run:
+        if isinstance(beside, Also):
+            return await self._store.write_together(_Both(self._ledger, beside.fn), (draw(), beside.item))
         if beside is None:
             change = draw()
             try:

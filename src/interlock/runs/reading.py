@@ -201,9 +201,9 @@ class Reading:
             raise ArtifactDamaged(f"the content of {artifact.artifact_id} is not what its digest says")
         return content
 
-    async def outcome(self, run: Run) -> Outcome:
-        """How a run stands, as a value. Raises what it failed with, UnknownOutcome if nobody knows (GivenUp if
-        nobody will find out), or RunCancelled."""
+    async def outcome(self, run: Run, *, decisions: Sequence[Decision] | None = None) -> Outcome:
+        """How a run stands, as a value; its `decisions` need not be read if they are at hand. Raises what it failed with,
+        UnknownOutcome if nobody knows (GivenUp if nobody will find out), or RunCancelled."""
         if run.state is State.CANCELLED and run.reason == GIVEN_UP:
             raise GivenUp(
                 f"{run.capability} was given up in {run.run_id}; nobody knows whether it happened",
@@ -224,7 +224,8 @@ class Reading:
             artifacts = await self._store.read(lambda tx: self._ledger.list_artifacts(tx, run.tenant_id, run.run_id))
             last = next((each for each in reversed(artifacts) if each.name == "output"), None)
             output = None if last is None else await self._ordered(run, read_json(await self.content(last)))
-        decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
+        if decisions is None:
+            decisions = await self._store.read(lambda tx: self._ledger.list_decisions(tx, run.tenant_id, run.run_id))
         return Outcome(
             run_id=run.run_id,
             state=run.state,

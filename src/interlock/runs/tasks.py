@@ -24,7 +24,7 @@ from interlock.kernel import (
 from interlock.runs import drawing, entries, keeping, rebuilding
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict
-from interlock.runs.journal import Journal, Move, Records
+from interlock.runs.journal import Also, Journal, Move, Records
 from interlock.runs.ledger import Admission, Admitted, AttemptEnd
 from interlock.runs.model import Artifact, Attempt, AttemptState, Decision, Kind, Origin, Run, State
 from interlock.runs.request import Request
@@ -174,9 +174,9 @@ class Tasks:
             at=run.created_at,
         )
 
-    async def begin(self, run: Run) -> Working:
-        """Begin the next attempt at a run that is due, under a fence of its own. Raises StaleRun if another hand was
-        first, and StoreError."""
+    async def begin(self, run: Run, caller: Caller) -> Working:
+        """Begin the next attempt at a run that is due, for who asked for it, under a fence of its own. Raises StaleRun if another
+        hand was first, and StoreError."""
         wiring, at = self._wiring, self._wiring.clock.now()
         await wiring.ownership.begin()
         attempt = Attempt(
@@ -199,14 +199,11 @@ class Tasks:
             move=Move(state=State.RUNNING, fence=run.fence + 1),
             records=Records(attempt=attempt),
         )
-        return Working(journal=journal, attempt=attempt, caller=await self._caller(run))
+        return Working(journal=journal, attempt=attempt, caller=caller)
 
-    async def _caller(self, run: Run) -> Caller:
+    def find_caller(self, tx: Tx, run: Run) -> Caller:
         """Who asked for the run, with the roles that they had then."""
-        decided = await self._wiring.store.read(
-            lambda tx: self._wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id)
-        )
-        return rebuilding.asked(run, decided[0])[0]
+        return rebuilding.asked(run, self._wiring.ledger.list_decisions(tx, run.tenant_id, run.run_id)[0])[0]
 
     async def close(
         self, run: Run, state: State, error: InterlockError, *, beside: Callable[[Tx], object] | None = None
@@ -217,7 +214,7 @@ class Tasks:
         await journal.write([], at=self._wiring.clock.now(), move=move, beside=beside)
         return journal.run
 
-    async def end(self, working: Working, end: TaskEnd, *, beside: Callable[[Tx], object] | None = None) -> Run:
+    async def end(self, working: Working, end: TaskEnd, *, beside: Callable[[Tx], object] | Also | None = None) -> Run:
         """Commit the attempt's end, and with it what `beside` writes in the same transaction. Raises StaleRun, StoreError."""
         wiring, attempt = self._wiring, working.attempt
         artifacts: tuple[Artifact, ...] = ()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     FromClause,
     RowMapping,
     Select,
+    bindparam,
     case,
     delete,
     func,
@@ -34,6 +35,9 @@ from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
 _PARKED = dispatch.Standing.PARKED.value
+_DROP = delete(table).where(
+    table.c.tenant_id == bindparam("tenant"), table.c.run_id.in_(bindparam("over", expanding=True))
+)
 _READY = [state.value for state in dispatch.READY]
 
 
@@ -179,8 +183,12 @@ class DispatchRecords:
             for each in found
         ]
 
-    def drop(self, tx: Tx, tenant_id: str, run_id: str) -> None:
-        connection(tx).execute(delete(table).where(*_of(tenant_id, run_id)))
+    def drop(self, tx: Tx, over: Sequence[tuple[str, str]]) -> None:
+        tenants: dict[str, list[str]] = {}
+        for tenant_id, run_id in over:
+            tenants.setdefault(tenant_id, []).append(run_id)
+        for tenant_id in sorted(tenants):
+            connection(tx).execute(_DROP, {"tenant": tenant_id, "over": sorted(tenants[tenant_id])})
 
 
 def _oldest(tx: Tx, lane: str, now: datetime) -> float:
