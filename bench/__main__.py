@@ -8,7 +8,21 @@ from pathlib import Path
 
 import orjson
 
-from bench import calls, database, flow, handing, intake, leases, ledger, machine, packets, parts, report, starting
+from bench import (
+    calls,
+    crowd,
+    database,
+    flow,
+    handing,
+    intake,
+    leases,
+    ledger,
+    machine,
+    packets,
+    parts,
+    report,
+    starting,
+)
 from bench.place import Place
 from bench.timing import Pace
 
@@ -23,6 +37,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "leases": leases.run,
     "intake": intake.run,
     "queue": handing.run,
+    "crowd": crowd.run,
 }
 
 

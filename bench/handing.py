@@ -1,6 +1,6 @@
 """Suite `queue`: a job is put in a transaction of its own and handed to a worker, and nothing else; and a run is submitted,
-carried out and recorded in full. Both against bare loops and against other engines, which do the bare job. All in one process: with one
-caller the time is from putting to the end."""
+carried out and recorded in full. Both against bare loops and against other engines, which do the bare job. All in one process:
+with one caller the time is from putting to the end."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -28,18 +28,19 @@ from starlette.routing import Route
 
 from bench.place import Place
 from bench.report import Row, compare
-from bench.timing import Contestant, race
+from bench.timing import Contestant, Pace, race
 from interlock import Interlock, sdk, server
 from interlock.kernel import Secret
 from interlock.triggers import webhooks
 
 _CALLERS: Final = (1, 64)
-_SECRET: Final = "the-secret-of-the-bench-0123456789"
-_KEY: Final = bytes(range(7, 39)).hex()
+SECRET: Final = "the-secret-of-the-bench-0123456789"
+KEY: Final = bytes(range(7, 39)).hex()
 _TABLE: Final = "CREATE TABLE bare (n INTEGER, value TEXT NOT NULL)"
 _TEXT: Final = "Signal 7 fails. " * 60
 _AT_ONCE: Final = 16
-_HUB: Final = sdk.Connector(
+_FLOOD: Final = 10_000
+HUB: Final = sdk.Connector(
     "hub",
     version="1.0.0",
     description="Reports issues.",
@@ -69,6 +70,10 @@ async def run(place: Place) -> list[Row]:
                 bare = await _service(stack, place, "bare", engine)
                 ours = await _service(stack, place, "ours", engine)
                 baseline, measured = await race([Contestant(bare, callers), Contestant(ours, callers)], place.pace)
+                if callers == max(_CALLERS):
+                    (flood,) = await race([Contestant(ours, callers, count=_FLOOD)], Pace(rounds=1, seconds=0.1))
+                    what, p99 = f"{_FLOOD:,} webhooks, {name}, {callers} connections", flood.quantile(0.99) * 1e6
+                    rows.append(Row(what=what, measured=flood, values=[p99], baseline="p99 of the answer, µs"))
             what = f"webhook intake, {name}, {callers:>2} connections"
             rows.append(compare(what, measured, "Starlette, one row", baseline, key=f"intake-{engine}-{callers}"))
     return rows
@@ -89,7 +94,7 @@ async def _service(stack: AsyncExitStack, place: Place, kind: str, engine: str) 
 async def _serving(kind: str, url: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     command = [sys.executable, "-m", "bench.intake", kind, url]
     process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, "INTERLOCK_KEY": _KEY}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        *command, env={**os.environ, "INTERLOCKKEY": KEY}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         yield process
@@ -102,7 +107,7 @@ async def _serving(kind: str, url: str) -> AsyncGenerator[asyncio.subprocess.Pro
 async def _deliver(idle: list[_Line], port: int, path: str) -> None:
     """One delivery that never came before, and its answer."""
     body = json.dumps({"number": next(_numbers), "text": _TEXT}).encode()
-    signature = hmac.digest(_SECRET.encode(), body, "sha256").hex()
+    signature = hmac.digest(SECRET.encode(), body, "sha256").hex()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: x\r\nX-Hub-Event: issues\r\nX-GitHub-Delivery: {next(_numbers)}\r\n"
         f"X-Hub-Signature-256: sha256={signature}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -166,9 +171,9 @@ async def _on_postgres(url: str) -> Callable[[str], Awaitable[None]]:
 
 
 async def _ours(url: str) -> None:
-    async with Interlock.open(url, connectors=[_HUB], background=False) as il:
+    async with Interlock.open(url, connectors=[HUB], background=False) as il:
         wanted = webhooks.Wanted(name="issues", handler="triage")
-        made = await il.routes.create("hub", on=[wanted], secret=Secret(_SECRET))
+        made = await il.routes.create("hub", on=[wanted], secret=Secret(SECRET))
         assert made.address is not None
         path = "/hooks/" + made.address.reveal().rpartition("/")[2]
 

@@ -65,6 +65,7 @@ TARGETS: Final[dict[str, Target]] = {
     "run-sqlite-64-ungrouped": Target("least", 1.4),
     "run-sqlite-1-dbos": Target("least", 5.0),
     "run-sqlite-64-dbos": Target("least", 5.0),
+    "crowd": Target("most", 1.5),
     "lane-http": Target("most", 1.6),
     "lane-process": Target("most", 1.2),
     "lane-bubblewrap": Target("under", 15_000),

@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import anyio
@@ -60,7 +60,7 @@ async def race(contestants: Sequence[Contestant], pace: Pace) -> list[Trial]:
     """Let them take turns. The first, uncounted round warms caches, plans and connections up."""
     trials = [Trial() for _ in contestants]
     for contestant in contestants:
-        await _drive(contestant, min(pace.seconds, 0.4))
+        await _drive(replace(contestant, count=None), min(pace.seconds, 0.4))
     for turn in range(pace.rounds):
         # Every other round backwards, so that no one always runs in the wake of the same other.
         for contestant, trial in list(zip(contestants, trials, strict=True))[:: -1 if turn % 2 else 1]:
