@@ -80,4 +80,5 @@ async def test_nothing_is_lost(yard: Yard, shift: Shift):
     handed = shift.close()
     assert handed.keys() == {job.work_id for job in jobs}
     again = sum(handed.values()) - len(jobs)
-    assert again <= ROUNDS * AT_ONCE, f"{again} of {len(jobs)} jobs were handed over again"
+    print(f"seed {SEED}: {again} of {len(jobs)} jobs were handed over again")
+    assert again <= ROUNDS * AT_ONCE

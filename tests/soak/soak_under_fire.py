@@ -45,7 +45,7 @@ AT_ONCE: Final = 32
 ANSWER_SECONDS: Final = 10.0
 """How long a service waits for the answer to a webhook."""
 
-DRAIN: Final = 900.0
+DRAIN: Final = 2400.0
 """Seconds that may pass until what is left has ended."""
 
 TOKEN: Final = "soak-token-1"
