@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,11 +121,14 @@ class Process:
         await anyio.sleep(seconds)
         victim.send_signal(signal.SIGCONT)
 
+    async def is_at_work(self) -> None:
+        """Wait until it has begun. Somebody watches it meanwhile."""
+        while not self._ready.stat().st_size:  # noqa: ASYNC110 - it is another process that says so
+            await anyio.sleep(0.1)
+
     async def drain(self) -> None:
         """Let it end what it has begun."""
-        while not self._ready.stat().st_size:
-            self.watch()
-            await anyio.sleep(0.1)
+        await self.is_at_work()
         self._process.send_signal(signal.SIGTERM)
         code = await anyio.to_thread.run_sync(self._process.wait, 120)
         assert code == 0, self._log.read_text()[-3000:]
@@ -140,20 +144,29 @@ async def trouble(
     processes: Sequence[Process],
     postgres: Postgres | None,
     tasks: anyio.abc.TaskGroup,
-) -> None:
-    """Carry the plan out."""
-    for fault in faults:
-        await anyio.sleep(fault.after)
-        victim = processes[fault.victim]
-        match fault.kind:
-            case "kill":
-                victim.kill()
-            case "freeze":
-                tasks.start_soon(victim.freeze, fault.seconds)
-            case "immediate" | "fast":
-                assert postgres is not None
-                by = signal.SIGQUIT if fault.kind == "immediate" else signal.SIGINT
-                await anyio.to_thread.run_sync(postgres.fall, by)
+    *,
+    until: float,
+) -> Counter[Kind]:
+    """Carry the plan out, for so many seconds. Where there is one process, each pause begins once it is at work: on a slow
+    machine it would be killed before it ever is. Returns what happened."""
+    happened = Counter[Kind]()
+    with anyio.move_on_after(until):
+        for fault in faults:
+            victim = processes[fault.victim]
+            if len(processes) == 1:
+                await victim.is_at_work()
+            await anyio.sleep(fault.after)
+            happened[fault.kind] += 1
+            match fault.kind:
+                case "kill":
+                    victim.kill()
+                case "freeze":
+                    tasks.start_soon(victim.freeze, fault.seconds)
+                case "immediate" | "fast":
+                    assert postgres is not None
+                    by = signal.SIGQUIT if fault.kind == "immediate" else signal.SIGINT
+                    await anyio.to_thread.run_sync(postgres.fall, by)
+    return happened
 
 
 async def watch(processes: Sequence[Process]) -> None:

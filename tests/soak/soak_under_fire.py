@@ -153,7 +153,6 @@ async def endure(
     postgres: fire.Postgres | None,
 ) -> None:
     """Have all events done, whatever happens meanwhile."""
-    print(f"seed {SEED}: {dict(Counter(each.kind for each in faults))}")
     connection = await il.connections.connect_token("github", Secret(TOKEN), base_url=service.url)
     asker = Asker(il, connection.connection_id)
     await asker.prepare()
@@ -163,8 +162,11 @@ async def endure(
             watching.start_soon(fire.watch, processes)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(asker.ask)
-                await fire.trouble(faults, processes, postgres, tasks)
+                happened = await fire.trouble(faults, processes, postgres, tasks, until=SECONDS)
+                print(f"seed {SEED}: {dict(happened)} within {SECONDS:.0f} s")
             await asker.drained()
+            for each in processes:
+                await each.is_at_work()
             watching.cancel_scope.cancel()
         for each in processes:
             await each.drain()
