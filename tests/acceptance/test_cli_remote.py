@@ -32,6 +32,13 @@ WEBHOOKS: Final = """
     deliveries replay {delivery_id}
     = dispatch list
     = dispatch stats
+    = dispatch dead
+    = dispatch show {run_id}
+    dispatch pause handler triage --reason drill
+    = dispatch stats
+    dispatch resume handler triage
+    ! no_dead_letter runs replay {run_id}
+    ! no_dead_letter dispatch dismiss {run_id} --reason drill
     routes disable {route_id}
     routes enable {route_id}
     routes rotate {route_id} --overlap 2h
