@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import httpx2
@@ -116,6 +117,64 @@ async def test_what_grows_too_large_is_refused(memory: Post, monkeypatch: pytest
     async with listening(memory) as port:
         answer = await said(port, head(made, "Transfer-Encoding: chunked"), b"65\r\n" + b"x" * 101 + b"\r\n0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_route_takes_as_much_as_its_verification_says(memory: Post):
+    made = await memory.make()  # as GitHub: 25 MiB
+    small = await memory.make(verification={"scheme": "github", "header": "X-Hub-Signature", "max_bytes": 2048})
+    request = signed({**BODY, "more": "x" * 6_000_000})
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+
+        async def post(token: str, body: bytes) -> int:
+            answer = await service.post(f"/hooks/{token}", content=body, headers=dict(request.headers), timeout=60)
+            return answer.status_code
+
+        assert made.token is not None
+        assert small.token is not None
+        assert await post(made.token.reveal(), request.body) == 200
+        assert await post(small.token.reveal(), request.body) == 413
+        assert await post(small.token.reveal(), request.body + b" ") == await post("A" * 22, request.body) == 401
+    reasons = [each.reason for each in await memory.kept(webhooks.DeliveryState.REJECTED)]
+    assert sorted(map(str, reasons)) == ["bad_signature", "too_large"]
+    # A run holds no more than a megabyte: it says where the rest is, and its handler gets all of it.
+    (event,) = memory.admitted
+    kept: Any = event.payload["signal"]
+    assert (kept["dataref"], "data" in kept) == (event.payload["delivery_id"], False)
+    whole: Any = await memory.deliveries.unpack("t1", event.payload)
+    assert whole["signal"]["data"] == {**BODY, "more": "x" * 6_000_000}
+    with pytest.raises(webhooks.DeliveryNotFound):
+        await memory.deliveries.unpack("t2", event.payload)
+
+
+async def test_what_is_read_at_once_is_bounded_and_strangers_take_none_of_it(
+    memory: Post, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(hooks, "MAX_HELD", 300_000)
+    made, part = await memory.make(), b"x" * 200_000
+    lines = (f"Content-Length: {len(part) + 1}",)
+    async with listening(memory) as port:
+        for stranger in range(3):
+            asked = f"POST /hooks/{'B' * 21}{stranger} HTTP/1.1\r\nHost: x\r\n{lines[0]}\r\n\r\n".encode()
+            assert b" 401 " in await said(port, asked + part + b"!")
+        answers, number = dict[int, bytes](), 0
+        refused = anyio.Event()
+        async with await anyio.connect_tcp("127.0.0.1", port) as one, await anyio.connect_tcp("127.0.0.1", port) as two:
+
+            async def hear(number: int) -> None:
+                answers[number] = await (one, two)[number].receive()
+                refused.set()
+
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as tasks:
+                    for number, stream in enumerate((one, two)):
+                        await stream.send(head(made, *lines) + part)
+                        tasks.start_soon(hear, number)
+                    await refused.wait()
+                    ((number, answer),) = answers.items()
+                    assert b" 503 " in answer
+                    await (one, two)[1 - number].send(b"!")
+        assert b" 401 " in answers[1 - number]
+        assert b" 401 " in await said(port, head(made, *lines) + part + b"!")
 
 
 async def test_other_methods_and_addresses_say_nothing(memory: Post):

@@ -288,7 +288,8 @@ class Interlock:
         if (days := parts.settings.retention.archive_after_days) is not None:
             folder = str(parts.settings.archive_path)
             beside.append(partial(parts.archiving.keep, after=timedelta(days=days), folder=folder))
-        return parts.workshop.worker(parts.wiring, doors, found, beside=beside)
+        unpack = parts.webhooks.deliveries.unpack
+        return parts.workshop.worker(parts.wiring, doors, found, beside=beside, unpack=unpack)
 
     def events(
         self,

@@ -35,10 +35,14 @@ class Workshop:
         handlers: dispatch.Handlers,
         *,
         beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
+        unpack: "dispatch.Unpack | None" = None,
     ) -> dispatch.Worker:
-        """A worker of this process, with these handlers; `beside` goes on for as long as it works."""
+        """A worker of this process, with these handlers; `beside` goes on for as long as it works, `unpack` makes payloads whole
+        that say where their data is."""
         called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
-        handled = dispatch.HandlerExecutor(self.claiming, wiring, self.tasks, self.docket, handlers, doors)
+        handled = dispatch.HandlerExecutor(
+            self.claiming, wiring, self.tasks, self.docket, handlers, doors, unpack=unpack
+        )
         keep = partial(self.sweeping.keep, called.lanes | handled.lanes)
         return dispatch.Worker(
             self.queue, [called, handled, self.courier], beside=[keep, handled.watch, self.courier.keep, *beside]

@@ -26,7 +26,7 @@ from interlock.dispatch.errors import (
     WorkerStopped,
 )
 from interlock.dispatch.handlers import Event, Handler, Handlers, handler
-from interlock.dispatch.handling import HandlerExecutor
+from interlock.dispatch.handling import HandlerExecutor, Unpack
 from interlock.dispatch.letters import Letters
 from interlock.dispatch.model import (
     CAPABILITY_LANE,
@@ -100,6 +100,7 @@ __all__ = [
     "Stats",
     "Sweeping",
     "Try",
+    "Unpack",
     "Waiting",
     "Work",
     "Worker",

@@ -41,7 +41,8 @@ class Event:
 
     @property
     def signal(self) -> Mapping[str, JSON]:
-        """The signal of a trigger: its `type`, `source`, `id`, `at` and `data`; empty for work that no trigger submitted."""
+        """The signal of a trigger (whole, also where the run itself only says where its data is): its `type`, `source`, `id`,
+        `at` and `data`; empty for work that no trigger submitted."""
         signal = self.payload.get("signal")
         return signal if isinstance(signal, Mapping) else {}
 

@@ -2,10 +2,10 @@
 
 import logging
 import traceback
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 import anyio
 import anyio.to_thread
@@ -46,6 +46,10 @@ WATCH_SECONDS: Final = 1.0
 STORE_BACKOFF: Final = Backoff(base=0.1, cap=2.0)
 
 
+Unpack: TypeAlias = Callable[[str, Mapping[str, JSON]], Awaitable[Mapping[str, JSON]]]
+"""From a tenant's payload to all that the handler is to get."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _End:
     """What came of a call: its output, or what went wrong."""
@@ -66,7 +70,11 @@ class HandlerExecutor:
         docket: Docket,
         handlers: Handlers,
         doors: runs.Doors,
+        *,
+        unpack: Unpack | None = None,
     ) -> None:
+        """`unpack`: makes a payload whole that says where its data is."""
+        self._unpack = unpack
         self._claiming = claiming
         self._wiring = wiring
         self._tasks = tasks
@@ -118,6 +126,8 @@ class HandlerExecutor:
     async def _call(self, handler: Handler, event: Event, context: Context) -> _End:
         try:
             with anyio.move_on_after(handler.timeout) as context.scope:
+                if self._unpack is not None:
+                    event = replace(event, payload=await self._unpack(event.tenant_id, event.payload))
                 output = await self._run(handler, event, context)
                 return _End(output=_kept(handler, output))
             if context.cancelled:

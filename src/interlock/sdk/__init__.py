@@ -146,6 +146,7 @@ from interlock.sdk.terms import Schema
 from interlock.sdk.verification import (
     BEARER,
     HOLE,
+    MAX_BYTES,
     Claims,
     DeliveryId,
     Event,
@@ -174,6 +175,7 @@ __all__ = [
     "FAILURES",
     "FORBIDDEN_HEADERS",
     "HOLE",
+    "MAX_BYTES",
     "METHODS",
     "PROVIDER_CONTRACT",
     "PROVIDER_PREFIX",

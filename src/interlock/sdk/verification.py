@@ -23,6 +23,9 @@ Algorithm: TypeAlias = Literal[
 BEARER: Final = frozenset({"jwt", "token", "basic"})
 """Who has seen one request can send any other: nothing of the body is signed, and nothing of it is worth less than the rest."""
 
+MAX_BYTES: Final = 25 * 1_048_576
+"""Of a body, whatever a verification says: GitHub sends as much."""
+
 HOLE: Final = re.compile(r"\{([^{}]*)\}")
 HOLES: Final = frozenset({"body", "timestamp", "id", "url", "method", "form"})
 """What may stand in a signed content, besides `header:NAME`."""
@@ -96,7 +99,7 @@ class Verification(Part):
     for ed25519 (hex, base64, whpk) and ecdsa_p256 (spki: PEM, or base64 of DER), a JWK set for jwt. A `token` stands in the
     header, or at each place of `pointer` in the body. What is unsigned needs a justification, which the catalogue shows.
     `digest_parameter`: the signed URL has a parameter of that name, with the SHA-256 (hex) of a body that is no form.
-    `acknowledge` is the status of answers that say nothing more.
+    `acknowledge` is the status of answers that say nothing more. A body has at most `max_bytes`.
     """
 
     algorithm: Algorithm
@@ -117,6 +120,7 @@ class Verification(Part):
     justification: Text | None = None
     digest_parameter: Text | None = None
     acknowledge: Literal[200, 202, 204] = 200
+    max_bytes: int = Field(default=5 * 1_048_576, ge=1024, le=MAX_BYTES)
 
     @property
     def holes(self) -> frozenset[str]:

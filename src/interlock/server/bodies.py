@@ -1,5 +1,6 @@
 """Bodies of requests: read within a size and a time, and what was promised of them."""
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -13,18 +14,23 @@ BODY_SECONDS: Final = 30.0
 """How long a body may take to arrive."""
 
 
-async def read_body(request: Request, *, limit: int = plane.MAX_REQUEST) -> bytes:
-    """The body, of `limit` bytes at most. Raises RequestTooLarge, RequestTooSlow; Unauthenticated if it is not the one that
-    the token is for."""
+def _whole(_size: int) -> bool:
+    return True
+
+
+async def read_body(request: Request, *, limit: int = plane.MAX_REQUEST, keep: Callable[[int], bool] = _whole) -> bytes:
+    """The body, of `limit` bytes at most; of its parts those that are to be kept, which `keep` says of each. Raises
+    RequestTooLarge, RequestTooSlow; Unauthenticated if it is not the one that the token is for."""
     parts: list[bytes] = []
     size = 0
     try:
         with anyio.fail_after(BODY_SECONDS):
             async for part in request.stream():
-                parts.append(part)
                 size += len(part)
                 if size > limit:
                     raise RequestTooLarge(f"the request has more than {limit} bytes")
+                if keep(len(part)):
+                    parts.append(part)
     except TimeoutError as error:
         raise RequestTooSlow(f"the request did not arrive within {BODY_SECONDS:g} seconds") from error
     except ClientDisconnect as error:

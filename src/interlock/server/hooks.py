@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from interlock import kernel
+from interlock import kernel, sdk
 from interlock.server.bodies import read_body
 from interlock.server.errors import NodeBusy, RequestTooLarge, RequestTooSlow
 from interlock.server.gate import Door, tell_operator
@@ -23,11 +23,11 @@ PREFIX: Final = "/hooks/"
 ROUTE: Final = PREFIX + "{token}"
 """What of an address may be told: who knows the rest may send to it."""
 
-MAX_BODY: Final = 5 * 1_048_576
-"""Bytes of a delivery."""
+MAX_BODY: Final = sdk.MAX_BYTES
+"""Bytes of a delivery, whosever it is; a route takes as much as its verification says."""
 
 MAX_HELD: Final = 64 * 1_048_576
-"""Bytes of deliveries that are being read at once: of further ones the service is asked to come again."""
+"""Bytes of deliveries that have come and are not answered: of further ones the service is asked to come again."""
 
 MAX_HEADERS: Final = 100
 
@@ -85,15 +85,23 @@ class Hooks(Door):
         await response(scope, receive, send)
 
     async def _carried_in(self, scope: Scope, request: Request) -> tuple[str, Response]:
-        size = _stated_size(request)
-        if self._held + size > MAX_HELD:
-            raise NodeBusy("as much is being read as this server holds")
-        self._held += size
+        """What came to an address that takes nothing is read as well, so that it is answered as any other, and not kept."""
+        _check_size(request)
+        expected, held = await self._intake.expects(scope["path"].removeprefix(PREFIX)), 0
+
+        def keep(size: int) -> bool:
+            nonlocal held
+            if expected:
+                if self._held + size > MAX_HELD:
+                    raise NodeBusy("as much is being read as this server holds")
+                held += size
+                self._held += size
+            return expected
+
         try:
-            body = await read_body(request, limit=MAX_BODY)
-            return await self._judged(scope, body)
+            return await self._judged(scope, await read_body(request, limit=MAX_BODY, keep=keep))
         finally:
-            self._held -= size
+            self._held -= held
 
     async def _judged(self, scope: Scope, body: bytes) -> tuple[str, Response]:
         from interlock import triggers  # here: a node has none of it
@@ -129,6 +137,8 @@ def _answered(scope: Scope, outcome: "triggers.webhooks.Outcome") -> Response:
         known()
     if outcome.came is triggers.webhooks.Came.UNREADABLE:
         return _answer(400)
+    if outcome.came is triggers.webhooks.Came.TOO_LARGE:
+        return _answer(413)
     told = outcome.answer or triggers.webhooks.Answer()
     headers = {**_HEADERS, **told.headers}
     if not told.body:
@@ -150,14 +160,11 @@ def _refusal(scope: Scope, request: Request) -> Response | None:
     return None
 
 
-def _stated_size(request: Request) -> int:
-    """What the request takes at most. Raises RequestTooLarge."""
+def _check_size(request: Request) -> None:
+    """Raises RequestTooLarge for what says so before it is read."""
     stated = request.headers.get("content-length", "")
-    counted = stated.isascii() and stated.isdecimal()
-    size = int(stated) if counted and len(stated) < 16 else MAX_BODY
-    if size > MAX_BODY or (counted and len(stated) >= 16):
+    if stated.isascii() and stated.isdecimal() and (len(stated) >= 16 or int(stated) > MAX_BODY):
         raise RequestTooLarge(f"the request has more than {MAX_BODY} bytes")
-    return size
 
 
 def _answer(status: int, *, retry: bool = False) -> Response:

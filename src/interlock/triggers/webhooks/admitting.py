@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias, cast
 
-from interlock import sdk
+from interlock import runs, sdk
 from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, to_rfc3339
 from interlock.triggers.webhooks import evidence, signals
-from interlock.triggers.webhooks.incoming import Incoming
+from interlock.triggers.webhooks.incoming import LIMITS, Incoming
 from interlock.triggers.webhooks.known import Known
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
 from interlock.triggers.webhooks.records import Claim, Records, Stand
@@ -82,12 +82,8 @@ def make_events(
             "at": to_rfc3339(at),
         }
         try:
-            payload: dict[str, JSON] = {
-                "signal": {**signal, "data": signals.data_of(declared, request, value)},
-                "trigger": trigger.name,
-                "delivery_id": delivery_id,
-            }
-            check_json(payload, what="event")
+            data = signals.data_of(declared, request, value)
+            payload = _payload(signal, data, trigger=trigger.name, delivery_id=delivery_id)
         except (signals.Unfit, InvalidJson) as error:
             unfit.append({"trigger": trigger.name, "why": str(error)[:500]})
             continue
@@ -144,6 +140,18 @@ class _Offer:
             digest=self.found.digest,
             facts={"runs": runs, **self.unfit},
         )
+
+
+def _payload(signal: dict[str, JSON], data: JSON, *, trigger: str, delivery_id: str) -> dict[str, JSON]:
+    """What the handler gets. Data that a run cannot hold stays with the delivery, and the signal says where (`dataref`)."""
+    rest: dict[str, JSON] = {"trigger": trigger, "delivery_id": delivery_id}
+    whole: dict[str, JSON] = {"signal": {**signal, "data": data}, **rest}
+    try:
+        check_json(whole, limits=runs.TASK_LIMITS, what="event")
+    except InvalidJson:
+        check_json(data, limits=LIMITS, what="event")
+        return {"signal": {**signal, "dataref": delivery_id}, **rest}
+    return whole
 
 
 class Admitting:

@@ -3,7 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import cast
 
+import anyio.to_thread
+
 from interlock.kernel import JSON, Caller, Clock, InvalidJson, Store
+from interlock.triggers.webhooks import signals
 from interlock.triggers.webhooks.admitting import Admitting, Works, make_events
 from interlock.triggers.webhooks.errors import DeliveryNotFound, NotReplayable
 from interlock.triggers.webhooks.incoming import Incoming
@@ -61,6 +64,24 @@ class Deliveries:
         if isinstance(request.value, InvalidJson):
             raise NotReplayable(f"the body of {delivery_id} is not kept as it came")
         return await self._admitting.replay(await self._book.read(route), found, request, now=self._clock.now())
+
+    async def unpack(self, tenant_id: str, payload: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """What a handler was to get, with the data that only the delivery holds. Raises DeliveryNotFound, as the catalogue, and
+        NotReplayable for what its connector declares otherwise by now."""
+        signal, name = payload.get("signal"), str(payload.get("trigger"))
+        if not isinstance(signal, Mapping) or not isinstance(ref := signal.get("dataref"), str):
+            return payload
+        delivery = await self.fetch(Caller(tenant_id=tenant_id, actor="interlock"), ref)
+        declared = (await self._book.declared(tenant_id, delivery.connector_id)).get(name.partition(".")[2])
+        request = Incoming(method="POST", url="", headers=tuple(delivery.headers.items()), body=delivery.body or b"")
+        value = await anyio.to_thread.run_sync(lambda: request.value)
+        if declared is None or isinstance(value, InvalidJson):
+            raise NotReplayable(f"{ref} is no {name} any more")
+        try:
+            data = signals.data_of(declared, request, value)
+        except signals.Unfit as error:
+            raise NotReplayable(f"{ref} is no {name} any more: {error}") from error
+        return {**payload, "signal": {**signal, "data": data}}
 
     async def try_out(
         self, caller: Caller, trigger_id: str, body: bytes, *, headers: Mapping[str, str]

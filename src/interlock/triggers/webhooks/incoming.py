@@ -6,10 +6,11 @@ from functools import cached_property
 from typing import Final, cast
 from urllib.parse import parse_qsl
 
+from interlock import sdk
 from interlock.kernel import JSON, InvalidJson, JsonLimits, check_json, read_json
 
-LIMITS: Final = JsonLimits(max_bytes=25 * 1_048_576, max_depth=64, max_nodes=200_000)
-"""What is read of a body. (GitHub sends up to 25 MB; how much a route takes is the server's to say.)"""
+LIMITS: Final = JsonLimits(max_bytes=sdk.MAX_BYTES, max_depth=64, max_nodes=1_000_000)
+"""What is read of a body."""
 
 MAX_FIELDS: Final = 1000
 """Members of a form."""

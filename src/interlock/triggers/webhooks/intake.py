@@ -4,10 +4,14 @@ Who is not proven learns nothing: an address that nobody has, one that is switch
 alike, and after the same time.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
+
+import anyio
+import anyio.to_thread
 
 from interlock import connections, sdk
 from interlock.kernel import Clock, IdSource, InvalidJson, Secret, Store
@@ -27,17 +31,22 @@ REFUSAL_SECONDS: Final = 0.25
 
 _HANDOVER_OVERLAP: Final = timedelta(days=1)
 _TRIES: Final = 4
+_SMALL: Final = 262_144
+_LARGE_AT_ONCE: Final = 2
+_T = TypeVar("_T")
 _STRANGER: Final = sdk.Verification(algorithm="hmac_sha256", header="x-signature")
 
 
 class Came(StrEnum):
-    """What a request turned out to be. `refused`: not proven; `unreadable`: proven, and no JSON; `unwanted`: proven, and for an
-    install that an app does not have here; `answered`: the service asked whether somebody listens."""
+    """What a request turned out to be. `refused`: not proven; `unreadable`: proven, and no JSON; `too_large`: proven, and larger
+    than the route takes; `unwanted`: proven, and for an install that an app does not have here; `answered`: the service asked
+    whether somebody listens."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     ANSWERED = "answered"
     UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
     UNWANTED = "unwanted"
     REFUSED = "refused"
 
@@ -82,7 +91,14 @@ class Intake:
         self._book = Book(store, records, routes, manifests, clock)
         self._admitting = Admitting(store, records, works)
         self._recording = evidence.Recording(store, records, clock)
+        self._threads = anyio.CapacityLimiter(_LARGE_AT_ONCE)
         self._stranger = Verifier(_STRANGER, [Secret("nobody has this one")])
+
+    async def expects(self, token: str) -> bool:
+        """Whether a route takes deliveries at that address: of any other request, the body need not be kept. Raises
+        StoreError."""
+        known, _ = await self._book.find(connections.token_digest(Secret(token)))
+        return known is not None and known.route.state is RouteState.ACTIVE
 
     async def take(self, token: str, request: Incoming) -> Outcome:
         """What came of a request to the address with that token."""
@@ -122,10 +138,12 @@ class Intake:
             answered = handshakes.answer(handshake, request, present=None)
             if answered is not None:
                 return await self._answer(known, request, answered)
-        found = known.verifier.verify(request, now=now)
+        found = await self._apart(request, lambda: known.verifier.verify(request, now=now))
         if isinstance(found, Refused):
             kept = self._rejected(known, request, found.reason, external_id=found.delivery_id)
             return _Verdict(Outcome(came=Came.REFUSED), kept)
+        if len(request.body) > known.route.verification.max_bytes:
+            return self._left(known, request, Came.TOO_LARGE, found)
         if handshake is not None and handshake.signed:
             answered = handshakes.answer(handshake, request, present=next(iter(known.secrets), None))
             if answered is not None:
@@ -133,7 +151,7 @@ class Intake:
         return await self._proven(known, request, found)
 
     async def _proven(self, known: Known, request: Incoming, found: Verified) -> _Verdict:
-        value, install = read(known, request), known
+        value, install = await self._apart(request, lambda: read(known, request)), known
         if isinstance(value, InvalidJson):
             return self._left(known, request, Came.UNREADABLE, found)
         if known.is_app:
@@ -162,6 +180,13 @@ class Intake:
             facts={"duplicate_of": holder},
         )
         return _Verdict(Outcome(came=Came.DUPLICATE, delivery_id=holder), again)
+
+    async def _apart(self, request: Incoming, look: Callable[[], _T]) -> _T:
+        """What there is to see in a request. What is large is looked at on a thread, a few at a time: neither do others wait for
+        it, nor does memory fill with what was read."""
+        if len(request.body) <= _SMALL:
+            return look()
+        return await anyio.to_thread.run_sync(look, limiter=self._threads)
 
     async def _answer(self, known: Known, request: Incoming, answered: Answer) -> _Verdict:
         """Answer whoever may be the service. A secret is taken over once, while the route waits for one. Raises Moved."""
