@@ -15,6 +15,7 @@ from fix_parrot import Answer, Heard, Parrot
 from interlock import kernel, subscriptions
 from interlock.kernel import Secret, SystemClock
 from interlock.subscriptions import MessageState, State
+from interlock.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -376,3 +377,20 @@ async def test_workers_send_what_happens_as_it_happens(world: World, parrot: Par
     assert made.secret is not None
     for each in parrot.heard:
         assert Webhook(made.secret.reveal()).verify(each.body, dict(each.headers))["type"] == "run.completed"
+
+
+async def test_what_happens_here_is_told_at_once(file_world: World, parrot: Parrot):
+    """By the commit's own wake-up: the clock of the looks stands still."""
+    file_world.clock = still = ManualClock(autojump=False)
+    async with file_world.process(**allowed(file_world, parrot)) as process, anyio.create_task_group() as tasks:
+        await process.connect(file_world.server.url)
+        await subscribe(process, parrot, "run.completed")
+        tasks.start_soon(process.il.worker().run)
+        began = still.now()
+        for count in (1, 2):
+            await process.create()
+            with anyio.fail_after(60):
+                while len(parrot.heard) < count:  # noqa: ASYNC110 - it hears on another thread
+                    await anyio.sleep(0.01)
+        assert still.now() == began
+        tasks.cancel_scope.cancel()

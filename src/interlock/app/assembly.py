@@ -79,7 +79,7 @@ async def assemble(
         _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
     # Before the store: a missing key must not leave an empty store behind.
     root, former = roots.load_root(settings, create=create), roots.load_former(settings)
-    store = sql.open_store(settings.store_url, create=create)
+    store = sql.RingingStore(sql.open_store(settings.store_url, create=create))
     try:
         ring = keys.Keyring(root, sql.KeyRecords(), store, clock=clock, ids=ids, former=former)
         await ring.check()
@@ -232,7 +232,7 @@ def _approvals(settings: Settings, store: sql.SqlStore, clock: Clock, ids: IdSou
 
 def _rooms(
     settings: Settings,
-    store: sql.SqlStore,
+    store: sql.RingingStore,
     wiring: runs.Wiring,
     discovery: catalog.Discovery,
     pending: connections.Pending,

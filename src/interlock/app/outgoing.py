@@ -18,7 +18,7 @@ class Outgoing:
 
 
 def outgoing(
-    store: sql.SqlStore,
+    store: sql.RingingStore,
     wiring: runs.Wiring,
     ring: keys.Keyring,
     errands: connections.Errands,
@@ -43,6 +43,7 @@ def outgoing(
         queue,
         clock=clock,
         ids=ids,
+        next_write=store.next_write,
         counts=wiring.counts,
         tracing=tracing,
         led_to=None if tracing is UNTRACED else led_to,

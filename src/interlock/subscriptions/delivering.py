@@ -28,7 +28,10 @@ EACH: Final = 4
 
 _MOST_DUE: Final = 200
 _LOOK: Final = 1.0
-"""Seconds between two looks at what happened, and at what is due and in no queue."""
+"""Seconds between two looks at what other processes wrote, and at what is due and in no queue."""
+
+_APART: Final = 0.02
+"""Seconds between two looks however much is written here."""
 
 _CLAIM: Final = timedelta(seconds=60)
 _MOST: Final = 40.0
@@ -61,11 +64,14 @@ class Courier:
         *,
         clock: Clock,
         ids: IdSource,
+        next_write: Callable[[], anyio.Event],
         counts: Counts,
         tracing: Tracing = UNTRACED,
         led_to: Callable[[Tx, Event], str | None] | None = None,
     ) -> None:
-        """`led_to` finds what led to an event, as a `traceparent`."""
+        """`next_write` gives what is set by the next commit through this process; `led_to` finds what led to an event, as a
+        `traceparent`."""
+        self._next_write = next_write
         self._counts = counts
         self._tracing = tracing
         self._led_to = led_to
@@ -86,6 +92,7 @@ class Courier:
     async def keep(self) -> None:
         """For ever, have what happened told, and what is due handed to workers."""
         while True:
+            written = self._next_write()  # before the look, which misses nothing then
             try:
                 await self._feed.relay()
                 due = await self.due()
@@ -94,7 +101,20 @@ class Courier:
                     await self._store.write(lambda tx, missing=missing: self._queue.put(tx, missing))
             except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("events will be told later: %s", error)
-            await self._clock.sleep(_LOOK)
+            await anyio.sleep(_APART)
+            await self._until(written)
+
+    async def _until(self, written: anyio.Event) -> None:
+        """Something was written here, or it is time to look what others wrote."""
+        async with anyio.create_task_group() as tasks:
+
+            async def wait() -> None:
+                await self._clock.sleep(_LOOK)
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(wait)
+            await written.wait()
+            tasks.cancel_scope.cancel()
 
     async def due(self) -> Sequence[dispatch.Job]:
         """What is to be sent now, by whoever is handed it. Raises StoreError."""

@@ -36,6 +36,7 @@ from interlock.adapters.sql.opening import migrate, open_store
 from interlock.adapters.sql.polls import PollRecords
 from interlock.adapters.sql.preflight import Finding, preflight
 from interlock.adapters.sql.providers import ProviderRecords
+from interlock.adapters.sql.ringing import RingingStore
 from interlock.adapters.sql.schedules import ScheduleRecords
 from interlock.adapters.sql.schema import MigrationReport
 from interlock.adapters.sql.store import SqlStore
@@ -64,6 +65,7 @@ __all__ = [
     "MigrationsPending",
     "PollRecords",
     "ProviderRecords",
+    "RingingStore",
     "RowRefused",
     "ScheduleRecords",
     "SchemaTooNew",
