@@ -5,7 +5,7 @@ from typing import Final
 
 from starlette.responses import JSONResponse
 
-from interlock import approvals, connections, kernel, plane, tokens
+from interlock import approvals, connections, kernel, plane, runs, tokens
 
 
 class Unauthenticated(kernel.RequestError):
@@ -77,6 +77,9 @@ class NodeBusy(kernel.PlaneError):
     next_step = "Ask again in a while."
 
 
+_ENDS: Final = (runs.RunFailed, runs.OverBudget, runs.RefusedByPolicy, runs.DeadlinePassed)
+"""What a run failed with, which is no defect of the server that tells it."""
+
 _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (Unauthenticated, 401),
     (tokens.TokenRefused, 401),
@@ -91,6 +94,7 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (NodeBusy, 503),
     (NodeClosing, 503),
     (plane.InputClosed, 409),
+    (runs.RunCancelled, 409),
     (kernel.NotFoundError, 404),
     (connections.LeaseNotFound, 404),
     (kernel.ConflictError, 409),
@@ -101,6 +105,7 @@ _STATUS: tuple[tuple[type[kernel.InterlockError], int], ...] = (
     (kernel.ProviderError, 424),
     (kernel.UnknownOutcome, 424),
     (kernel.PlaneError, 424),
+    *((kind, 424) for kind in _ENDS),
 )
 
 _NO_JOURNAL: Final[dict[str, kernel.JSON]] = {

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from interlock import approvals, kernel, plane, server, tokens
+from interlock import approvals, kernel, plane, runs, server, tokens
 from interlock.server.errors import problem
 
 
@@ -24,6 +24,10 @@ from interlock.server.errors import problem
         (kernel.ConnectionError_("x"), 424),
         (kernel.UnknownOutcome("x"), 424),
         (plane.InputClosed("x"), 409),
+        (runs.RunCancelled("x"), 409),
+        (runs.RunFailed({"code": "handler_raised"}, run_id="run_1"), 424),
+        (runs.OverBudget("x"), 424),
+        (runs.DeadlinePassed("x"), 424),
         (server.TooManyRequests("x"), 429),
         (kernel.InternalError("x"), 500),
         (kernel.ConfigurationError("x"), 500),
