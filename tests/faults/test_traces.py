@@ -88,8 +88,11 @@ def test_a_webhook_is_followed_from_a_server_to_the_last_effect(shell: Shell, pa
     with shell.start("worker") as fallen:
         assert fallen.wait(60) == -signal.SIGKILL
         fallen.communicate()
-    with shell.start("worker") as worker:
+    watched = shell.environment["INTERLOCK_CONNECT__URL"]  # the server is gone
+    with shell.start("worker", "--health", watched.removeprefix("http://")) as worker:
         wait_for(parrot)
+        for path, status in (("/livez", 204), ("/readyz", 204), ("/metrics", 401)):
+            assert httpx2.get(watched + path, trust_env=False).status_code == status
         spans += told_by(worker)
     begin = ["POST /hooks/{token}", "send handler:triage", "process handler:triage", "invoke github.repo.fetch"]
     assert way(spans, "GET /repos/{repo}") == [*begin, "attempt", "GET /repos/{repo}"]

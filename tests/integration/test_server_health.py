@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -98,8 +99,10 @@ def test_every_name_is_explained():
     assert 'interlock_run_seconds_bucket{le="0.25"} 1' in told
     assert 'interlock_run_seconds_bucket{le="+Inf"} 1' in told
     assert "interlock_queue_age_seconds 3" in told
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text()
     named = {line.split()[2] for line in told if line.startswith("# HELP")}
     assert all(re.fullmatch(r"interlock_\w+_(total|seconds|jobs|at_work)", name) for name in named), named
+    assert all(f"`{name}`" in page for name in named)
 
 
 def test_nobody_fills_the_memory_with_labels():
