@@ -93,7 +93,7 @@ rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism
 	$(BIN)/pytest -m rig tests/rig $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…, SOAK_BYTES=1000000000, SOAK_SECONDS=600, SOAK_EVENTS=20000), every property
+soak: $(VENV)/.dev ## the long tests: every boundary, many rounds (SOAK_ROUNDS=100, SOAK_SEED=…, SOAK_BYTES=1000000000, SOAK_SECONDS=600, SOAK_EVENTS=20000, SOAK_FINISHED=1000000), every property
 	@# -rP shows what they print: seeds and figures.
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -rP -m soak --timeout=3600 tests/soak/soak_*.py $(ARGS)
 	$(BIN)/pytest -n $(WORKERS) -m hypothesis --hypothesis-profile=soak --timeout=3600 $(ARGS)

@@ -198,6 +198,8 @@ WITHOUT_QUEUE = {
 
 FIRST_SCHEMA = (
     "ALTER TABLE runs DROP COLUMN traceparent",
+    "DROP INDEX ix_runs_tenant_id_connection_id_created_at_run_id",
+    "DROP INDEX ix_runs_tenant_id_actor_created_at_run_id",
     "DROP TABLE archived_runs",
     "DROP TABLE archives",
     "DROP TABLE tokens",

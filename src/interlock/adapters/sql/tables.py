@@ -89,6 +89,8 @@ __all__ = [
 NOT_COMPLETED: Final = text("state <> 'completed'")
 """Nearly all runs are completed: those are found as well without an index of their states, and each costs two entries less."""
 
+CONNECTED: Final = text("connection_id IS NOT NULL")
+
 RUNNING: Final = text("state = 'running'")
 
 UNFINISHED: Final = text("finished_at IS NULL")
@@ -141,6 +143,8 @@ runs = Table(
     Index(None, "tenant_id", "created_at", "run_id"),
     where(NOT_COMPLETED, "tenant_id", "state", "created_at", "run_id"),
     Index(None, "tenant_id", "capability", "created_at", "run_id"),
+    Index(None, "tenant_id", "actor", "created_at", "run_id"),
+    where(CONNECTED, "tenant_id", "connection_id", "created_at", "run_id"),
     where_set("parent_run_id"),
     where(TRACED, "trace_id"),
 )
