@@ -96,6 +96,16 @@ async def test_validators_go_that_nobody_confirmed(store: sql.SqlStore) -> None:
     assert await store.read(lambda tx: rows(tx, tables.validators, "request_digest")) == {"lasts"}
 
 
+async def test_evidence_goes_that_is_old_of_each_tenant(store: sql.SqlStore) -> None:
+    for tenant_id in ("t1", "t2"):
+        for name, age in (("over", 10 * DAY + timedelta(microseconds=1)), ("lasts", 10 * DAY)):
+            facts = {"tenant_id": tenant_id, "digest": f"{name} {tenant_id}", "record_json": "{}"}
+            await put(store, tables.evidence, {**facts, "finished_at": START - age})
+    assert await sql.sweep(store, START) == 0
+    assert await sql.sweep(store, START, evidence_kept=10 * DAY) == 2
+    assert await store.read(lambda tx: rows(tx, tables.evidence, "digest")) == {"lasts t1", "lasts t2"}
+
+
 async def test_budgets_forget_what_no_rule_can_mean(store: sql.SqlStore) -> None:
     clock = ManualClock()
     rule = budgets.Rule(

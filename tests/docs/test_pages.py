@@ -12,6 +12,7 @@ from pydantic import BaseModel
 import errors
 import examples
 from interlock import app, sdk
+from interlock.adapters.sql import tables
 from interlock.connectors.github import connector
 from vectors import VECTORS
 
@@ -128,3 +129,8 @@ def test_every_setting_is_in_its_table():
         variable, told = table[name]
         assert variable == f"INTERLOCK_{name.replace('.', '__').upper()}"
         assert told == shown(default) or (shown(default) is None and told.startswith("*")), name
+
+
+def test_the_page_about_stores_says_what_bounds_every_table():
+    page = (ROOT / "docs" / "stores.md").read_text()
+    assert [name for name in tables.metadata.tables if f"`{name}`" not in page] == []

@@ -174,8 +174,7 @@ def _wire(
     counts, execution = Counts(), settings.execution
     ledger = sql.SqlLedger(store, counts=counts, clock=clock)
     authorizer, actions = plane.Authorizer(clock=clock), runs.Actions(capabilities, clock)
-    allow = execution.egress_allow
-    commands = [LateTarget(each, credentials=pending, clock=clock, egress_allow=allow) for each in COMMAND_CLASSES]
+    commands = _commands(pending, clock, execution.egress_allow)
     node = _node(lane, authorizer, clock, actions=actions, commands=commands)
     lease = timedelta(seconds=execution.owner_lease)
     return runs.Wiring(
@@ -198,7 +197,7 @@ def _wire(
         ownership=_owner(store, ledger, clock, ids, lease),
         handed=handed,
         pressure=runs.Pressure(),
-        sweep=partial(sql.sweep, store),
+        sweep=partial(sql.sweep, store, evidence_kept=settings.retention.evidence_kept),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
@@ -206,6 +205,10 @@ def _wire(
         tracing=telemetry.find_tracing(),
         trace_to=frozenset(execution.trace_to),
     )
+
+
+def _commands(pending: connections.Pending, clock: Clock, allow: Sequence[str]) -> Sequence[LateTarget]:
+    return [LateTarget(each, credentials=pending, clock=clock, egress_allow=allow) for each in COMMAND_CLASSES]
 
 
 def _owner(store: sql.SqlStore, ledger: sql.SqlLedger, clock: Clock, ids: IdSource, lease: timedelta) -> runs.Ownership:
@@ -299,15 +302,8 @@ def _tokens(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring) -> tok
 
 
 def _revoking(means: connections.Means, wiring: runs.Wiring) -> connections.Revoking:
-    return connections.Revoking(
-        means.store,
-        means.records,
-        means.cipher,
-        wiring.connections,
-        means.revoker(),
-        profile=means.profile,
-        clock=means.clock,
-    )
+    store, records, cipher, desk = means.store, means.records, means.cipher, wiring.connections
+    return connections.Revoking(store, records, cipher, desk, means.revoker(), profile=means.profile, clock=means.clock)
 
 
 async def close(parts: Parts) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -204,10 +205,16 @@ class ConnectSettings(Part):
 
 class RetentionSettings(Part):
     """`archive_after_days`: workers have runs leave for archives that ended so many days ago. `archive_folder`: where those
-    lie."""
+    lie. `evidence_days`: how long evidence is kept that is no run's."""
 
     archive_after_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
     archive_folder: _Address | None = None
+    evidence_days: Annotated[float, Field(ge=1, le=36_500)] = 90.0
+
+    @property
+    def evidence_kept(self) -> timedelta:
+        """The same as a length of time."""
+        return timedelta(days=self.evidence_days)
 
 
 _SQLITE: Final = "sqlite:///"

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 20
 
+MANY_RUNS: Final = 250_000
+"""A store with more takes some gigabytes: worth a look at how long they are kept."""
+
 
 class Health(StrEnum):
     """How a check ended; `warn` is for what works and deserves a look."""
@@ -212,7 +215,13 @@ async def _opens(settings: Settings, file: SettingsFile | None) -> list[Check]:
         return [_failed("key fits", error)]
     try:
         fits = Check(name="key fits", health=Health.OK, found="the store opens under this key")
-        return [fits, await _blobs(parts), *await _disabled(parts), *await _unfinished(settings)]
+        return [
+            fits,
+            await _blobs(parts),
+            *await _disabled(parts),
+            *await _unkept(parts),
+            *await _unfinished(settings),
+        ]
     finally:
         await assembly.close(parts)
 
@@ -235,6 +244,15 @@ async def _blobs(parts: "assembly.Parts") -> Check:
         found += f"; its mode lets other users in: `chmod -R go= {url.removeprefix('file://')}`"
         return Check(name="blobs", health=Health.WARN, found=f"{url}: {found}")
     return Check(name="blobs", health=Health.OK, found=f"{url}: {found}")
+
+
+async def _unkept(parts: "assembly.Parts") -> Sequence[Check]:
+    """Runs that nobody has said how long to keep, once there are many."""
+    if parts.settings.retention.archive_after_days is not None:
+        return []
+    many = await parts.store.read(lambda tx: parts.wiring.ledger.has_more(tx, MANY_RUNS))
+    found = f"more than {MANY_RUNS:,} runs, and none ever leaves: `archive_after_days` in [retention] says when they do"
+    return [Check(name="retention", health=Health.WARN, found=found)] if many else []
 
 
 async def _disabled(parts: "assembly.Parts") -> Sequence[Check]:

@@ -156,6 +156,10 @@ class Ledger(Protocol):
         """Some artifact whose content was put into the blob store, in any tenant, if there is any."""
         ...
 
+    def has_more(self, tx: Tx, count: int) -> bool:
+        """Whether there are more runs than that, of all tenants."""
+        ...
+
     def list_runs(self, tx: Tx, query: RunFilter) -> Sequence[Listed]:
         """Runs, newest first, at most `query.limit`."""
         ...

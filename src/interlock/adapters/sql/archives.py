@@ -28,6 +28,7 @@ from interlock.adapters.sql.approvals import read_approvals
 from interlock.adapters.sql.archive_tables import OPEN, archived_runs
 from interlock.adapters.sql.archive_tables import archives as table
 from interlock.adapters.sql.columns import Moment
+from interlock.adapters.sql.housekeeping import list_tenants
 from interlock.adapters.sql.tables import approvals as approval_rows
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, outbox, sends
 from interlock.adapters.sql.tables import idempotency_keys as keys
@@ -55,15 +56,7 @@ class ArchiveRecords:
     """Implements `runs.Archives`."""
 
     def list_tenants(self, tx: Tx) -> Sequence[str]:
-        # By steps through an index: as many as there are tenants, however many runs they have.
-        found: list[str] = []
-        while (
-            following := connection(tx)
-            .execute(select(func.min(run_rows.c.tenant_id)).where(run_rows.c.tenant_id > (found[-1] if found else "")))
-            .scalar()
-        ) is not None:
-            found.append(following)
-        return found
+        return list_tenants(tx, run_rows)
 
     def plan(self, tx: Tx, tenant_id: str, *, before: datetime, now: datetime) -> runs.Plan:
         counted = select(func.count(), func.min(run_rows.c.created_at), func.max(run_rows.c.created_at))

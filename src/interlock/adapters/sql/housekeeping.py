@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Delete,
+    Table,
     Update,
     and_,
     delete,
@@ -30,6 +31,7 @@ from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import (
     dedupe_keys,
     deliveries,
+    evidence,
     feed_events,
     feeds,
     installs,
@@ -61,6 +63,9 @@ VALIDATOR_KEPT = timedelta(days=7)
 DELIVERY_KEPT = timedelta(days=30)
 """How long deliveries are kept, for people who look into what came, and have it handled once more."""
 
+EVIDENCE_KEPT = timedelta(days=90)
+"""How long the evidence of what was carried out outside of runs is kept, unless the settings say otherwise."""
+
 SLOT_KEPT = timedelta(days=1)
 """A slot that ended comes back when its holder renews it, late; after a day no holder will."""
 
@@ -74,14 +79,28 @@ _NO_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
 """Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go."""
 
 
-async def sweep(store: Store, now: datetime) -> int:
+async def sweep(store: Store, now: datetime, *, evidence_kept: timedelta = EVIDENCE_KEPT) -> int:
     """Delete what is over by that moment, in small transactions, and say how many rows went.
 
     Safe at any time and from any number of processes. At most BATCH x MOST_BATCHES rows of a table go at once. Raises
     StoreError.
     """
     await _repeat(store, _end_action_keys())
-    return sum([await _repeat(store, statement) for statement in _statements(now)])
+    # Evidence is in the order of its tenants.
+    proven = [_evidence(each, now - evidence_kept) for each in await store.read(lambda tx: list_tenants(tx, evidence))]
+    return sum([await _repeat(store, statement) for statement in (*_statements(now), *proven)])
+
+
+def list_tenants(tx: Tx, table: Table) -> Sequence[str]:
+    """Those that have rows in a table, by steps through an index that begins with them: as many as there are tenants, however
+    many rows they have."""
+    found: list[str] = []
+    column = table.c.tenant_id
+    while True:
+        following = select(func.min(column)).where(column > (found[-1] if found else ""))
+        if (tenant_id := connection(tx).execute(following).scalar()) is None:
+            return found
+        found.append(tenant_id)
 
 
 async def _repeat(store: Store, statement: Delete | Update) -> int:
@@ -147,6 +166,12 @@ def _statements(now: datetime) -> Sequence[Delete]:
         ),
         _first(feeds.c.tenant_id, and_(feeds.c.until < now, ~hears)),
     )
+
+
+def _evidence(tenant_id: str, before: datetime) -> Delete:
+    over = and_(evidence.c.tenant_id == tenant_id, evidence.c.finished_at < before)
+    chosen = select(*evidence.primary_key).where(over).order_by(evidence.c.finished_at).limit(BATCH)
+    return delete(evidence).where(over, tuple_(*evidence.primary_key).in_(chosen))
 
 
 def _first(order: Column[Any], over: ColumnElement[bool], *, look_at_all: bool = False) -> Delete:

@@ -100,6 +100,10 @@ class SqlLedger:
         )
         return connection(tx).execute(query).scalar()
 
+    def has_more(self, tx: Tx, count: int) -> bool:
+        # No further than to that one.
+        return connection(tx).execute(select(run_table.c.run_id).offset(count).limit(1)).first() is not None
+
     def list_runs(self, tx: Tx, query: runs.RunFilter) -> Sequence[runs.Listed]:
         table = run_table.c
         chosen = select(*_LISTED).where(table.tenant_id == query.tenant_id)
