@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fix_webhooks import ANN, BODY, Post, signed
 from interlock import server, testing
 from interlock.adapters import sql
-from interlock.server import hooks
+from interlock.server import bodies, hooks
 from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
@@ -175,6 +175,20 @@ async def test_what_is_read_at_once_is_bounded_and_strangers_take_none_of_it(
                     await (one, two)[1 - number].send(b"!")
         assert b" 401 " in answers[1 - number]
         assert b" 401 " in await said(port, head(made, *lines) + part + b"!")
+
+
+@pytest.mark.parametrize("to", ["known", "unknown"])
+async def test_what_comes_too_slowly_is_refused_whosever_address_it_is(
+    memory: Post, monkeypatch: pytest.MonkeyPatch, to: str
+):
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    made = await memory.make()
+    asked = head(made, "Content-Length: 9")
+    if to == "unknown":
+        asked = b"POST /hooks/" + b"A" * 22 + asked[asked.index(b" HTTP/1.1") :]
+    async with listening(memory) as port:
+        assert (await said(port, asked + b"{")).startswith(b"HTTP/1.1 408 ")
+    assert await memory.kept() == []
 
 
 async def test_other_methods_and_addresses_say_nothing(memory: Post):

@@ -52,10 +52,7 @@ class Polls(Named[Poll]):
         now, declared = self._clock.now(), await self._asking.declared(caller.tenant_id, trigger)
         if (problem := name_problem(name, prefix="trg_")) is not None:
             raise InvalidPoll(problem)
-        tried = retry or declared.trigger.retry or sdk.Retries()
-        dispatch.Work(handler=handler, payload={}, retry=retrying.policy(tried))  # which knows what may be asked for
-        if mismatches := catalog.compile_schema(declared.trigger.config_schema)(dict(config)):
-            raise InvalidPoll(f"the config does not fit {trigger}: {'; '.join(map(str, mismatches))}")
+        tried = _tried(retry, declared, handler, config)
         pause = _interval(interval, declared)
         made = Poll(
             trigger_id=self._ids.new("trg"),
@@ -116,6 +113,16 @@ class Polls(Named[Poll]):
         if retry is not None:
             retrying.policy(retry)
         return await self.change(caller, ref, partial(model.resumed, retry=retry))
+
+
+def _tried(asked: sdk.Retries | None, declared: Declared, handler: str, config: Mapping[str, JSON]) -> sdk.Retries:
+    """How often the work of items is tried. Raises InvalidPoll, RequestError for work that cannot be asked for."""
+    found = asked or declared.trigger.retry or sdk.Retries()
+    dispatch.Work(handler=handler, payload={}, retry=retrying.policy(found))  # which knows what may be asked for
+    if mismatches := catalog.compile_schema(declared.trigger.config_schema)(dict(config)):
+        name = f"{declared.connector_id}.{declared.trigger.trigger_id}"
+        raise InvalidPoll(f"the config does not fit {name}: {'; '.join(map(str, mismatches))}")
+    return found
 
 
 def _interval(given: timedelta | None, declared: Declared) -> timedelta:
