@@ -5,9 +5,10 @@ from typing import Any
 import anyio
 import pytest
 
-from fix_app import ASK_WRITES, Process, World, asked, connector, operations
+from fix_app import ASK_WRITES, TOKEN, Process, World, asked, connector, operations
 from fix_dispatch import find_due, list_due, work, worker
 from interlock import policy, runs
+from interlock.kernel import Caller
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +70,34 @@ async def test_what_passes_is_tried_again_and_a_pause_takes_no_try(file_world: W
         await work(process)
         assert await state(process, run_id) == ("completed", None)
         assert file_world.server.effects("issues/create") == 1
+
+
+async def test_a_service_that_says_for_an_hour_to_wait_is_asked_when_it_says_and_others_are_not_kept_waiting(
+    file_world: World,
+):
+    pause, calls = 600, 5
+    server = file_world.server
+    async with file_world.process() as process:
+        await process.connect(server.url)
+        other = process.il.as_caller(Caller(tenant_id="other", actor="mona"))
+        await other.connections.connect_token("acme", TOKEN, base_url=server.url)
+        server.fault("secondary_limit:429", match="issues/create", apply=False, retry_after=pause, times=10_000)
+        run_ids = [(await create(process, f"Door {number}")).run_id for number in range(calls)]
+        handed = 0
+        for _ in range(3600 // 60):
+            theirs = await other.dispatch.invoke("acme.account.fetch", {})
+            handed += await work(process) - 1
+            assert (await other.runs.fetch(theirs.run_id)).state is runs.State.COMPLETED
+            file_world.advance(60)
+        assert handed <= 3600 // pause * calls  # once for each time that it named, and not once more
+        due = [await find_due(process, run_id) for run_id in run_ids]
+        assert [each and each.tries for each in due] == [0] * calls
+        assert server.effects("issues/create") == 0
+        server.clear_faults()
+        file_world.advance(2 * pause)
+        await work(process)
+        assert [await state(process, run_id) for run_id in run_ids] == [("completed", None)] * calls
+        assert server.effects("issues/create") == calls
 
 
 async def test_what_a_service_refuses_for_good_is_a_dead_letter_at_once(file_world: World):
