@@ -11,7 +11,7 @@ offer what it needs.
             return memory.ProviderRef(name="mine", config={"path": str(folder / "mine.db")})
 """
 
-from interlock.testing.memory import core, filters, isolation, lifecycle, search, temporal
+from interlock.testing.memory import filters, isolation, lifecycle, required, search, temporal
 from interlock.testing.memory.case import CASES, LEVELS, SCOPE, Case, Reference, Trial, trying
 
 __all__ = [
@@ -21,10 +21,10 @@ __all__ = [
     "Case",
     "Reference",
     "Trial",
-    "core",
     "filters",
     "isolation",
     "lifecycle",
+    "required",
     "search",
     "temporal",
     "trying",

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from interlock import memory
 from interlock.testing.memory.case import NOTHING, Trial, add, case, expect, raises, same, texts
-from interlock.testing.memory.core import ODD
+from interlock.testing.memory.required import ODD
 
 NOTES = (
     "The deployment of the billing service failed on Friday",
