@@ -23,7 +23,7 @@ async def incident(event: dispatch.Event, context: dispatch.Context) -> JSON:
         await context.invoke("github.comment.create", {**at, "body": text}, step=step, connection=event.connection_id)
 
     await say("Seen. Looking for who is on call.", step="acknowledge")
-    person = on_call(context.attempt)
+    person = on_call()
     await context.invoke(
         "github.issue.label", {**at, "labels": ["incident"]}, step="label", connection=event.connection_id
     )
@@ -31,12 +31,7 @@ async def incident(event: dispatch.Event, context: dispatch.Context) -> JSON:
     return {"issue": at["issue_number"], "on_call": person, "attempt": context.attempt}
 
 
-def on_call(attempt: int) -> str:
-    """Who is on call now. What is wrong with the roster may be right a moment later, so it is looked at once more; after that
-    it takes a person, and no further tries: `Reject` makes it a dead letter at once."""
-    try:
-        return json.loads(Path(os.environ["ON_CALL_ROSTER"]).read_text())["on_call"]
-    except OSError as error:
-        if attempt == 1:
-            raise
-        raise dispatch.Reject(f"the roster cannot be read ({error}): put it right, then replay this") from error
+def on_call() -> str:
+    """Who is on call now. What is wrong with the roster may be right a moment later, so what this raises is tried again, as
+    often as the route says; after that it takes a person."""
+    return json.loads(Path(os.environ["ON_CALL_ROSTER"]).read_text())["on_call"]

@@ -140,6 +140,8 @@ def set_up(story: Story) -> int:
         "issues=incident",
         "--only",
         f"issues:{only}",
+        "--retry",
+        'issues:{"max_attempts": 2}',
         "--connection",
         account["connection_id"],
     )
@@ -161,7 +163,7 @@ def dead_letter(story: Story, hook: int) -> str:
     run_id: str = story.newest_run()["run_id"]
     waited = story.run("runs", "wait", run_id, "--timeout", "60", code=1)
     error: Any = waited.get("error") or {"code": None}
-    claim("what the handler failed with", error["code"], "event_rejected")
+    claim("what the handler failed with", error["code"], "handler_raised")
     letters = story.run("dispatch", "dead")["work"]
     claim(
         "the dead letters and their attempts", [(each["run_id"], each["attempts"]) for each in letters], [(run_id, 2)]
