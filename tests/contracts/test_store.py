@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -219,6 +220,37 @@ async def test_racing_inserts_run_again_and_then_see_the_other(
 
     answers = await outcomes(stores[number % 2].write(once) for number in range(12))
     assert sorted(map(str, answers)) == ["found"] * 11 + ["own_1"]
+
+
+@pytest.mark.parametrize("isolation", ["READ COMMITTED", "SERIALIZABLE"])
+async def test_a_transaction_that_lost_to_another_runs_again(
+    postgres_url: str, open_store: Callable[[str], sql.SqlStore], isolation: str
+) -> None:
+    """By a deadlock (40P01), or because what it read was changed (40001). SQLite writes one by one and knows neither."""
+    stores = [open_store(postgres_url), open_store(postgres_url)]
+    for name in ("own_1", "own_2"):
+        await stores[0].write(add(name))
+    both, tries = threading.Barrier(2), list[str]()
+
+    def change(first: str, second: str) -> Callable[[Tx], int]:
+        def fn(tx: Tx) -> int:
+            session = sql.connection(tx)
+            session.exec_driver_sql(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+            seen: int = session.execute(select(func.sum(owners.c.beat))).scalar_one()
+            tries.append(first)
+            if tries.count(first) == 1:
+                both.wait(30)  # so that each has read before either writes
+            for name in (first, second):
+                session.execute(update(owners).where(owners.c.owner_id == name).values(beat=owners.c.beat + 1))
+                if len(tries) == 2 and isolation == "READ COMMITTED" and name == first:
+                    both.wait(30)  # so that each holds what the other wants
+            return int(seen)
+
+        return fn
+
+    seen = await outcomes([stores[0].write(change("own_1", "own_2")), stores[1].write(change("own_2", "own_1"))])
+    assert sorted(cast("list[int]", seen)) == [2, 4]  # the loser has read what the winner wrote
+    assert len(tries) >= 3
 
 
 async def test_a_cancelled_write_leaves_the_store_usable(store: sql.SqlStore) -> None:
