@@ -4,11 +4,13 @@ import gzip
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from fix_app import ASK_WRITES, REVIEWER, STRANGER, Process, World, asked
 from fix_dispatch import submitted, work
@@ -173,3 +175,28 @@ async def test_a_folder_that_takes_nothing_leaves_everything_where_it_was(world:
         assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
         done = await process.il.archives.write(older_than=timedelta(0), folder=tmp_path / "good")
         assert done.runs == 1
+
+
+async def damage_run(process: Process, run_id: str, error: str | None) -> None:
+    change = update(tables.runs).where(tables.runs.c.run_id == run_id).values(error=error)
+    await process.parts.store.write(lambda tx: sql.connection(tx).execute(change))
+
+
+async def test_a_tenant_whose_runs_cannot_leave_keeps_nobody_else_waiting(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    async with world.process() as process:
+        mine = await submitted(process, "noted")
+        other = (await process.il.as_caller(STRANGER).dispatch.submit("noted")).run_id
+        await work(process, noted)
+        await damage_run(process, mine, "{")
+        world.advance(2 * 86_400)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(process.parts.archiving.keep, after=DAY, folder=str(tmp_path)))
+            with anyio.fail_after(60):
+                while any(await counts(process, [other])):  # noqa: ASYNC110 - the archive tells nobody
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        assert "runs of 'default' will be archived later" in caplog.text
+        assert (await counts(process, [mine]))[2] > 0
+        await damage_run(process, mine, None)

@@ -111,10 +111,15 @@ class Archiving:
     async def _archive_alone(self, tenant_id: str, after: timedelta, folder: str) -> None:
         """Another tenant's trouble is its own."""
         before = self._wiring.clock.now() - after
-        with suppress(ArchiveBusy):
+        try:
             done = await self.archive(tenant_id, before=before, folder=folder, gently=True)
-            if done.runs:
-                _log.info("%d runs of %s were archived in %d bytes", done.runs, tenant_id, done.size)
+        except ArchiveBusy:
+            return
+        except Exception as error:  # noqa: BLE001 - a run that cannot be read, say: other tenants' can
+            _log.warning("runs of %r will be archived later: %s", tenant_id, error)
+            return
+        if done.runs:
+            _log.info("%d runs of %s were archived in %d bytes", done.runs, tenant_id, done.size)
 
     async def packet(self, gone: Archived) -> bytes:
         """The packet of a run that left. Raises ArchiveDamaged, StoreError."""
