@@ -74,16 +74,15 @@ class Polls(Named[Poll]):
             updated_at=now,
         )
         made, met = (made, []) if since is not None else await self._look(made, declared)
-
-        def keep(tx: Tx) -> bool:
-            kept = self._records.insert(tx, made)
-            if kept:
-                self._records.meet(tx, made, met, now)
-            return kept
-
-        if not await self._store.write(keep):
+        if not await self._store.write(partial(self._keep, made, met)):
             raise PollExists(f"there is a poll {name!r} already")
         return made
+
+    def _keep(self, made: Poll, met: Sequence[Item], tx: Tx) -> bool:
+        kept = self._records.insert(tx, made)
+        if kept:
+            self._records.meet(tx, made, met, made.created_at)
+        return kept
 
     async def _look(self, poll: Poll, declared: Declared) -> tuple[Poll, list[Item]]:
         """The poll with the mark from which on all is new, and what it has met there."""
