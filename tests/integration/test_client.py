@@ -392,6 +392,38 @@ async def test_a_request_that_left_is_unknown_and_sent_once(failure: Exception, 
     assert asked == ["POST", "GET"]
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+async def test_what_stands_between_may_have_handed_the_request_on(status: int):
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(status, content=b"<h1>no answer from upstream</h1>"))
+    async with client.open_remote(HERE, Secret("t"), transport=transport) as there:
+        with pytest.raises(client.AnswerLost):
+            await there.invoke("acme.issue.create", TITLE)
+        with pytest.raises(client.NotInterlock):
+            await there.runs.list()
+
+
+@pytest.mark.parametrize("state", [runs.State.HELD, runs.State.WAITING, runs.State.QUEUED])
+async def test_whatever_has_not_ended_is_waited_for_as_long_as_here(state: runs.State):
+    """Held is no end, nor is unknown: recovery may settle it."""
+    asked: list[float] = []
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        asked.append(float(request.url.params["timeout"]))
+        if state is runs.State.WAITING:
+            told = kernel.UnknownOutcome("nobody knows", run_id="run_1").to_json()
+            return httpx2.Response(409, json=told, headers={"Content-Type": "application/problem+json"})
+        outcome = runs.Outcome(run_id="run_1", state=state, capability="acme.issue.create", output=None)
+        return httpx2.Response(202, json=kernel.document(outcome))
+
+    async with client.open_remote(HERE, Secret("t"), transport=httpx2.MockTransport(handle)) as there:
+        if state is runs.State.WAITING:
+            with pytest.raises(kernel.UnknownOutcome):
+                await there.dispatch.wait("run_1", timeout=50)
+        else:
+            assert (await there.dispatch.wait("run_1", timeout=50)).state is state
+    assert asked == [20, 20, 10]
+
+
 @pytest.mark.parametrize(
     "url",
     [

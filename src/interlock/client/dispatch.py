@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from interlock import dispatch, runs
 from interlock.client.link import Link, part, reading, rows, value
-from interlock.kernel import JSON, from_rfc3339
+from interlock.kernel import JSON, UnknownOutcome, from_rfc3339
 
 WAIT = 20.0
 """Seconds for which one request waits for the end of a run."""
@@ -86,9 +86,16 @@ class Dispatch:
         """As `app.Dispatch.wait`, in several requests."""
         while True:
             asked, timeout = min(timeout, WAIT), timeout - WAIT
-            outcome = value(runs.Outcome, await self._link.get(f"/runs/{part(run_id)}/wait", timeout=asked))
-            if timeout <= 0 or outcome.state not in (runs.State.QUEUED, runs.State.RUNNING, runs.State.RETRY_SCHEDULED):
-                return outcome
+            try:
+                outcome = value(runs.Outcome, await self._link.get(f"/runs/{part(run_id)}/wait", timeout=asked))
+            except runs.GivenUp:
+                raise
+            except UnknownOutcome:  # recovery may find out yet
+                if timeout <= 0:
+                    raise
+            else:
+                if timeout <= 0 or outcome.state not in dispatch.WAITED_FOR:
+                    return outcome
 
     async def list(
         self,

@@ -122,7 +122,10 @@ class Link:
             told = _parsed(content)
             raise raised(cast("Mapping[str, JSON]", told) if isinstance(told, Mapping) else {})
         if answer.status_code not in (200, 202, 403, 429) or (answer.status_code >= 400 and kind != "application/json"):
-            raise NotInterlock(f"the server answers with the status {answer.status_code}, and no document of ours")
+            problem = f"the server answers with the status {answer.status_code}, and no document of ours"
+            if method != "GET" and answer.status_code >= 500:  # of what stands between, which may have handed it on
+                raise AnswerLost(problem)
+            raise NotInterlock(problem)
         return answer.status_code, content
 
 

@@ -11,7 +11,7 @@ from interlock.dispatch.capabilities import CapabilityExecutor
 from interlock.dispatch.claiming import READY, Claiming
 from interlock.dispatch.comparing import Comparison, Try, compare
 from interlock.dispatch.context import BlockingContext, Context
-from interlock.dispatch.dispatch import Dispatch, Drawn
+from interlock.dispatch.dispatch import WAITED_FOR, Dispatch, Drawn
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import (
     HandlerOutputInvalid,
@@ -62,6 +62,7 @@ __all__ = [
     "PAUSED",
     "QUEUE_AGE",
     "READY",
+    "WAITED_FOR",
     "Backlog",
     "BlockingContext",
     "CapabilityExecutor",

@@ -27,6 +27,7 @@ WAITED_FOR: Final = frozenset(
         runs.State.RETRY_SCHEDULED,
     }
 )
+"""States of a run whose end is still to come."""
 
 
 class Drawn(NamedTuple):
