@@ -5,6 +5,7 @@ environment and streams, which costs a tenth of a start. For tests of what comma
 how they take signals, run the real one.
 """
 
+import atexit
 import fcntl
 import gc
 import importlib
@@ -92,7 +93,9 @@ def carry_out(there: socket.socket) -> int:
     os.environ.clear()
     os.environ.update(environment)
     sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    atexit._clear()  # what this process has to do at its end is not the fork's
     code = cli.main(arguments)
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with suppress(BrokenPipeError):
             stream.flush()

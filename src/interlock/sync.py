@@ -310,6 +310,7 @@ class Interlock(Face[app.Interlock]):
     proxy_pages = waiting(app.Interlock.proxy_pages)
     paging = waiting(app.Interlock.paging)
     evidence = waiting(app.Interlock.evidence)
+    backlog = waiting(app.Interlock.backlog)
     trust = waiting(app.Interlock.trust)
 
     @contextmanager

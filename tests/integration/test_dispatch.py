@@ -208,7 +208,7 @@ async def test_a_handler_that_swallows_its_end_gives_its_place_up_and_does_nothi
 async def test_a_handler_on_a_thread_that_hangs_is_left_behind_and_asks_for_nothing_more(file_world: World):
     left, refused = threading.Event(), threading.Event()
 
-    @dispatch.handler("incident", timeout=0.01)
+    @dispatch.handler("incident", timeout=0.5)
     def hanging(event: dispatch.Event, context: dispatch.BlockingContext) -> None:
         while not context.cancelled:
             left.wait(0.005)

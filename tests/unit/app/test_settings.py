@@ -288,6 +288,7 @@ def test_sources_are_joined_setting_by_setting(tmp_path: Path, monkeypatch: pyte
     settings = app.load(file, {"execution": {"egress_allow": ["::1"]}})
     assert settings.execution.model_dump() == {
         "owner_lease": 30, "egress_allow": ("::1",), "places": (), "inline_bytes": 3, "retry_wait": 10,
+        "trace_to": (),
     }  # fmt: skip
     assert settings.roles == {"approver", "auditor"}
     assert not settings.approvals.self_review
