@@ -8,11 +8,14 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import delete, func, select
 from standardwebhooks import Webhook
 
 from fix_app import STRANGER, TOKEN, Process, World
 from fix_parrot import Answer, Heard, Parrot
 from interlock import kernel, subscriptions
+from interlock.adapters import sql
+from interlock.adapters.sql import tables
 from interlock.kernel import Secret, SystemClock
 from interlock.subscriptions import MessageState, State
 from interlock.testing import ManualClock
@@ -337,6 +340,33 @@ async def test_a_cursor_whose_events_are_gone_says_so(process: Process):
         async with aclosing(others.events(after=cursor)) as events:
             with pytest.raises(error):
                 await anext(events)
+
+
+async def test_who_follows_a_silent_tenant_keeps_up_with_what_goes(file_world: World, process: Process):
+    """Events of others go when they are old: nothing of one's own was missed by that."""
+    others, heard, asked = process.il.as_caller(STRANGER), list[subscriptions.Event](), list[str]()
+    feed, records, clock = process.parts.outgoing.feed, tables.feed_events, file_world.clock
+    await process.il.subscriptions.cursor()
+
+    async def follow() -> None:
+        async with aclosing(others.events(["run.*"])) as events:
+            heard.append(await anext(events))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await process.create()
+        await feed.relay()
+        several_looks = clock.monotonic() + 20
+        while clock.monotonic() < several_looks:  # noqa: ASYNC110 - each look moves the clock
+            await anyio.sleep(0.01)
+        newest = select(func.max(records.c.position)).scalar_subquery()
+        old = delete(records).where(records.c.position < newest)
+        await process.parts.store.write(lambda tx: sql.connection(tx).execute(old))
+        several_looks = clock.monotonic() + 20
+        while clock.monotonic() < several_looks:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        asked.append((await others.dispatch.submit("noted")).run_id)
+    assert [each.data["run_id"] for each in heard] == asked
 
 
 async def test_what_nobody_can_subscribe_to_is_told_before_anything_is_written(process: Process, parrot: Parrot):

@@ -111,8 +111,10 @@ class Feed:
                 if wish.covers(event):
                     yield event
                 place = event.position
-            if not events and not await self.relay():
-                await self._clock.sleep(_LOOK)
+            if not events:
+                place = max(place, span.head)  # what others did may go without anything being missed
+                if not await self.relay():
+                    await self._clock.sleep(_LOOK)
 
     async def _listen(self, caller: Caller) -> None:
         until = self._clock.now() + LISTENS
