@@ -32,6 +32,8 @@ async def test_what_is_answered_is_counted_by_its_route(file_world: World):
         bearer = {"Authorization": f"Bearer {secret.reveal()}"}
         for path in ("/v1/runs", "/v1/runs/run_1", "/v1/runs/run_2", "/connect/x", "/livez"):
             await client.get(path, headers=bearer)
+        for method in ("SPAM1", "SPAM2"):
+            await client.request(method, "/livez")
         told = await client.get("/metrics", headers=bearer)
         _, secret = await process.il.tokens.create("ann", actor="ann", roles=["caller"])
         problem(await client.get("/metrics", headers={"Authorization": f"Bearer {secret.reveal()}"}), 403, "forbidden")
@@ -41,7 +43,9 @@ async def test_what_is_answered_is_counted_by_its_route(file_world: World):
     assert 'interlock_http_requests_total{route="/v1/runs/{run_id}",method="GET",status="404"} 2' in lines
     assert 'interlock_http_request_seconds_count{route="/v1/runs"} 1' in lines
     assert 'interlock_http_requests_total{route="/livez",method="GET",status="204"} 1' in lines
+    assert 'interlock_http_requests_total{route="/livez",method="other",status="405"} 2' in lines
     assert "run_1" not in told.text
+    assert "SPAM" not in told.text
     shape = r'(# (HELP|TYPE) .+|interlock_\w+(\{(\w+="[^"\n]*",?)+\})? [0-9.e+-]+)'
     assert not [each for each in lines if not re.fullmatch(shape, each)]
 

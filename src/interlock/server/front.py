@@ -17,6 +17,9 @@ from interlock.server.hooks import PREFIX, Hooks
 if TYPE_CHECKING:
     from interlock import app
 
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "-"})
+"""What is counted by its name. `-`: it was no request of HTTP."""
+
 _THIS_MACHINE: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -45,6 +48,7 @@ class Front(Door):
             route = getattr(scope.get("route"), "path", part)
             route = route if route.startswith(part) else part.rstrip("/") + route  # as the part itself knows it
             method = str(scope.get("method", "-"))
+            method = method if method in _METHODS else "other"  # strangers choose it
             self._counts.add("http_requests", route=route, method=method, status=str(status))
             self._counts.time("http_request", self._clock.monotonic() - begun, route=route)
 
