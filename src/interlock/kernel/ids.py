@@ -12,7 +12,7 @@ from interlock.kernel.clock import Clock, to_micros
 PREFIXES = frozenset(
     {
         "run", "att", "snd", "evt", "art", "dec", "con", "crd", "lse", "ins", "apr", "own", "key", "exe", "bnd", "grt",
-        "dlv", "rte", "trg", "sch", "tok", "ags", "mem", "ocl", "cev", "krt", "wrk", "sub", "msg", "arc",
+        "dlv", "rte", "trg", "sch", "tok", "ags", "mem", "ocl", "cev", "krt", "wrk", "sub", "msg", "arc", "cns",
     }
 )  # fmt: skip
 """Every kind of id there is. A new kind is added here and nowhere else."""

@@ -5,14 +5,17 @@ from datetime import datetime
 from typing import Final
 
 from interlock.kernel import Clock, IdSource
+from interlock.memory import consolidation, revisions
 from interlock.memory.embedding import Embedder, Vector, checked, given
 from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict, RecordNotFound
 from interlock.memory.finding import Search
 from interlock.memory.provider import Provider
-from interlock.memory.queries import Query
+from interlock.memory.queries import Order, Query
 from interlock.memory.records import Draft, MemoryClass, Record, stated
 from interlock.memory.results import (
     Change,
+    ConsolidationPlan,
+    ConsolidationResult,
     Forgotten,
     Health,
     HistoryEntry,
@@ -22,7 +25,7 @@ from interlock.memory.results import (
     IngestStatus,
     RetrieveResult,
 )
-from interlock.memory.rows import Rows, Shelf, searchable
+from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import Scope
 
 ONCE: Final = frozenset({MemoryClass.SEMANTIC, MemoryClass.PROCEDURAL})
@@ -108,8 +111,8 @@ class Keeper(Provider):
             idempotency_key=draft.idempotency_key,
         )
         if replaced is not None:
-            supersede(rows, replaced, record, now)
-        rows.add(entry_of(record, Change.REMEMBERED), vector)
+            revisions.supersede(rows, replaced, record, now)
+        rows.add(revisions.entry_of(record, Change.REMEMBERED), vector)
         return IngestStatus.ACCEPTED, record
 
     def _same(self, rows: Rows, where: Scope, draft: Draft, now: datetime) -> Record | None:
@@ -149,7 +152,7 @@ class Keeper(Provider):
             change_id=None,
         )
         rows.end(last.record_id, last.revision, at=now, by=None)
-        rows.add(entry_of(record, Change.REVISED), vector)
+        rows.add(revisions.entry_of(record, Change.REVISED), vector)
         return IngestStatus.ACCEPTED, record
 
     def _there(self, rows: Rows, record_id: str, now: datetime) -> Record:
@@ -201,79 +204,55 @@ class Keeper(Provider):
         vector = await search.vector()
         return await self._shelf.read(scope, lambda rows: search.carry_out(rows, vector, near_misses=near_misses))
 
+    # -- making less of it
+
+    async def plan_consolidation(self, scope: Scope, policies: Sequence[str]) -> ConsolidationPlan:
+        now, change_id = self._clock.now(), self._ids.new("cns")
+        seen = Filter(now=now)
+
+        def act(rows: Rows) -> ConsolidationPlan:
+            records = rows.list_page(seen, Order.OLDEST, after=None, limit=consolidation.MOST)
+            return consolidation.plan(scope, change_id, records, policies, now)
+
+        return await self._shelf.read(scope, act)
+
+    async def apply_consolidation(self, scope: Scope, plan: ConsolidationPlan) -> ConsolidationResult:
+        now = self._clock.now()
+        drafts = [change.record for change in plan.changes if change.record is not None]
+        vectors = dict(zip(map(id, drafts), await self._vectors(drafts), strict=True))
+        return await self._shelf.write(
+            scope,
+            lambda rows: consolidation.apply(
+                rows, plan, new_id=lambda: self._ids.new("mem"), vector_of=lambda draft: vectors[id(draft)], now=now
+            ),
+        )
+
+    async def undo_consolidation(self, scope: Scope, change_id: str) -> ConsolidationResult:
+        now = self._clock.now()
+        result = await self._shelf.write(scope, lambda rows: consolidation.undo(rows, scope, change_id, now))
+        if result is None:
+            raise RecordNotFound(f"there is no consolidation {change_id[:100]} in this scope")
+        return result
+
     # -- forgetting
 
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
         now = self._clock.now()
-        return await self._shelf.write(scope, lambda rows: forget(rows, record_id, now))
+        return await self._shelf.write(scope, lambda rows: revisions.forget(rows, record_id, now))
 
     async def prune(self, scope: Scope) -> int:
         now, removed = self._clock.now(), 0
 
         def act(rows: Rows) -> int:
-            gone = [_tomb(rows, each, Change.EXPIRED, now) for each in rows.list_expired(now=now, limit=_PRUNED)]
+            gone = [
+                revisions.tomb(rows, each, Change.EXPIRED, now) for each in rows.list_expired(now=now, limit=_PRUNED)
+            ]
             rows.erase(gone)
             return len(gone)
 
         while (count := await self._shelf.write(scope, act)) > 0:
             removed += count
         return removed
-
-
-def forget(rows: Rows, record_id: str, now: datetime) -> Forgotten:
-    """Remove a record and all that was made of it; what they had taken the place of is the last word again."""
-    if rows.find_last(record_id) is None:
-        return Forgotten(record_ids=())
-    gone, front = [record_id], [record_id]
-    while front := [each for each in rows.list_derived(front) if each not in gone]:
-        gone += front
-    restored = [record for record in rows.list_replaced(gone) if record.record_id not in gone]
-    for record in restored:
-        restore(rows, record, now)
-    revisions = rows.erase([_tomb(rows, each, Change.FORGOTTEN, now) for each in gone])
-    return Forgotten(
-        record_ids=tuple(gone),
-        derived_ids=tuple(gone[1:]),
-        restored_ids=tuple(record.record_id for record in restored),
-        revisions=revisions,
-        traces=rows.count_traces(gone),
-    )
-
-
-def supersede(rows: Rows, old: Record, new: Record, now: datetime) -> None:
-    """The old record is no longer so since the new one is: its validity ends, and where it had none before, it ends itself."""
-    began = new.valid_from
-    if began is None or (old.valid_from is not None and began <= old.valid_from):
-        rows.end(old.record_id, old.revision, at=now, by=new.record_id)
-        return
-    ended = began if old.valid_to is None else min(began, old.valid_to)
-    rows.end(old.record_id, old.revision, at=now, by=None)
-    revision = old.changed(valid_to=ended, revision=old.revision + 1, recorded_at=now, superseded_by=new.record_id)
-    rows.add(entry_of(revision, Change.SUPERSEDED), None)
-
-
-def restore(rows: Rows, record: Record, now: datetime) -> None:
-    """A record says again what it said before something took its place."""
-    before = record
-    if record.is_current:  # only its validity was ended, by the revision that is its last
-        history = rows.list_history(record.record_id)
-        before = next(each.record for each in reversed(history[:-1]) if each.record is not None)
-        rows.end(record.record_id, record.revision, at=now, by=None)
-    fields = {"revision": record.revision + 1, "recorded_at": now, "superseded_at": None, "superseded_by": None}
-    rows.add(entry_of(before.changed(**fields), Change.RESTORED), None)
-
-
-def entry_of(record: Record, change: Change) -> HistoryEntry:
-    """A revision as history keeps it."""
-    return HistoryEntry(
-        record_id=record.record_id,
-        revision=record.revision,
-        change=change,
-        at=record.recorded_at,
-        digest=record.digest,
-        record=record,
-        change_id=record.change_id,
-    )
 
 
 class _Refused(Exception):
@@ -291,9 +270,3 @@ def _seen(rows: Rows, record_id: str, now: datetime) -> Record:
         where = "in this scope" if known else "in this scope, in which nothing was ever kept"
         raise RecordNotFound(f"there is no record {record_id[:100]} {where}", details={"scope_known": known})
     return last
-
-
-def _tomb(rows: Rows, record_id: str, change: Change, now: datetime) -> HistoryEntry:
-    last = rows.find_last(record_id)
-    assert last is not None
-    return HistoryEntry(record_id=record_id, revision=last.revision + 1, change=change, at=now, digest=last.digest)
