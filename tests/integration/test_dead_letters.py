@@ -1,7 +1,9 @@
 """Dead letters, pauses, and what is told of work."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -190,6 +192,43 @@ async def test_what_was_cut_off_while_it_was_resumed_goes_on_by_itself(world: Wo
         await process.parts.store.write(lambda tx: RECORDS.drop_pause(tx, pause))
         assert await process.parts.workshop.sweeping.sweep() == 1
         assert await work(process, plain) == 1
+
+
+class Slow:
+    """A store whose first write comes late: after `meanwhile`."""
+
+    def __init__(self, store: Any, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        self._store = store
+        self._meanwhile = [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def write(self, work: Callable[[Any], Any]) -> Any:
+        while self._meanwhile:
+            await self._meanwhile.pop()()
+        return await self._store.write(work)
+
+
+async def test_a_worker_that_freezes_before_it_puts_work_aside_hides_no_dead_letter(world: World):
+    async with world.process() as process:
+        broken.add("plain")
+        run_id = await submitted(process, "plain")
+        pause = await process.il.dispatch.pause("tenant")
+        [due] = await list_due(process)
+        wiring, workshop = process.parts.wiring, process.parts.workshop
+
+        async def others() -> None:
+            await wiring.store.write(lambda tx: RECORDS.drop_pause(tx, pause))
+            await worker(process, plain).handle(due.job)
+
+        slow = replace(wiring, store=cast("Any", Slow(wiring.store, others)))
+        frozen = dispatch.Claiming(slow, RECORDS, workshop.docket, workshop.tasks)
+        assert await frozen.claim(due.job) is None
+        [letter] = await process.il.dispatch.list(standing=dispatch.Standing.DEAD)
+        assert (letter.due.run_id, letter.due.why) == (run_id, "event_rejected")
+        broken.clear()
+        assert (await process.il.dispatch.replay(run_id)).state is runs.State.QUEUED
 
 
 async def test_how_much_there_is(world: World):

@@ -50,8 +50,7 @@ class Claiming:
         """The work of a job, if that is the hand-over that counts, and the work may be begun now. Raises StoreError."""
         claim, pause = await self._wiring.store.read(lambda tx: self._look(tx, job))
         if claim is not None and pause is not None:
-            due = claim.due
-            await self._wiring.store.write(lambda tx: self._docket.park(tx, due, why=pause.why))
+            await self._put_aside(claim.due, pause)
             return self._came_of(job, None, "paused")
         if claim is not None and sequel.is_over(claim.due, self._wiring.clock.now()):
             await self._bury(claim)
@@ -71,6 +70,15 @@ class Claiming:
             return None, None
         caller = self._tasks.find_caller(tx, run) if run.kind is runs.Kind.HANDLER else None
         return Claim(due, run, caller), find_pause(self._records.list_pauses(tx, job.tenant_id), due)
+
+    async def _put_aside(self, due: Due, pause: Pause) -> None:
+        """Unless another hand was first."""
+
+        def park(tx: Tx) -> None:
+            if self._docket.is_as(tx, due):
+                self._docket.park(tx, due, why=pause.why)
+
+        await self._wiring.store.write(park)
 
     async def _bury(self, claim: Claim) -> None:
         due, run, _ = claim

@@ -104,6 +104,10 @@ class Docket:
         self.queue.put(tx, [following.job])
         return following
 
+    def is_as(self, tx: Tx, due: Due) -> bool:
+        """Whether the work still stands as it was read: for who changes it without changing its run, which is fenced."""
+        return self._records.find(tx, due.tenant_id, due.run_id) == due
+
     def park(self, tx: Tx, due: Due, *, why: str) -> None:
         """It waits for more than its moment; whoever has it go on calls `again`."""
         self._records.save(tx, replace(due, standing=Standing.PARKED, why=why))
