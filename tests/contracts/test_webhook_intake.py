@@ -315,6 +315,22 @@ async def test_an_apps_deliveries_go_to_the_install_that_they_name(post: Post):
     assert (await post.send(made, signed({**BODY, "team": "T2", "site": 7, "n": 1}))).came is Came.UNWANTED
 
 
+async def test_what_is_enabled_elsewhere_takes_deliveries_again_at_once(post: Post):
+    made = await post.make()
+    app = await post.routes.create(ANN, "hub", secret=Secret(SECRET), resolve=["/team"])
+    install = await post.routes.join(BOB, app.route, on=[ISSUES], resolution={"/team": "T2"})
+    serving, to_app = replace_process(post), signed({**BODY, "team": "T2"})
+    for caller, route in ((ANN, made.route), (BOB, install)):
+        await post.routes.set_state(caller, route.route_id, RouteState.DISABLED)
+    assert not await serving.intake.expects(token_of(made))
+    assert (await serving.send(app, to_app)).came is Came.UNWANTED
+    for caller, route in ((ANN, made.route), (BOB, install)):
+        await post.routes.set_state(caller, route.route_id, RouteState.ACTIVE)
+    assert await serving.intake.expects(token_of(made))  # else its body would not be read
+    assert (await serving.send(made)).came is Came.ACCEPTED
+    assert (await serving.send(app, to_app)).came is Came.ACCEPTED
+
+
 async def test_two_installs_cannot_claim_the_same_deliveries(post: Post):
     made = await post.routes.create(ANN, "hub", secret=Secret(SECRET), resolve=["/team"])
     found = await outcomes(
@@ -354,6 +370,11 @@ async def test_a_route_that_cannot_be(memory_store: sql.SqlStore, said: dict[str
 def replace_process(post: Post) -> Post:
     """Another process on the same store."""
     return Post(post.store, post.clock)
+
+
+def token_of(made: webhooks.Made) -> str:
+    assert made.token is not None
+    return made.token.reveal()
 
 
 def data_of(event: webhooks.Event) -> object:

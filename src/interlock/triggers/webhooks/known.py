@@ -8,7 +8,7 @@ from typing import Final
 
 from interlock.kernel import Clock, Redactor, Secret, Store, Tx
 from interlock.triggers.webhooks import signals
-from interlock.triggers.webhooks.model import Route, Trigger, resolution_digest
+from interlock.triggers.webhooks.model import Route, RouteState, Trigger, resolution_digest
 from interlock.triggers.webhooks.records import Records
 from interlock.triggers.webhooks.routes import Manifests, Routes
 from interlock.triggers.webhooks.verifying import Verifier
@@ -46,7 +46,7 @@ class Known:
 
 
 class Book:
-    """The routes that were used last."""
+    """The routes that were used last. One that takes nothing is read each time: another process may enable it."""
 
     def __init__(self, store: Store, records: Records, routes: Routes, manifests: Manifests, clock: Clock) -> None:
         self._store = store
@@ -106,7 +106,10 @@ class Book:
             return known, False
         if (route := await self._store.read(look)) is None:
             return None, True
-        known = self._known[key] = await self.read(route, key)
+        known = await self.read(route, key)
+        if route.state is not RouteState.ACTIVE:
+            return known, True
+        self._known[key] = known
         if len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
         return known, True
