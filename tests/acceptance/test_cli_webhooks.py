@@ -69,6 +69,11 @@ def test_what_came_is_listed_shown_and_handled_once_more(hub: Shell):
     assert hub.good("runs", "show", run["run_id"])["run"]["input"]["signal"]["data"] == BODY
     shown = hub.good("deliveries", "show", accepted["delivery_id"])
     assert json.loads(shown["body"]) == BODY
+    lines = hub.run("deliveries", "show", accepted["delivery_id"]).out.splitlines()
+    assert f'      "run_id": "{run["run_id"]}",' in lines
+    deliver(hub, made["address"], signed({"zen": "x"}, event="ping", secret=SECRET))
+    (idle, *_) = hub.good("deliveries", "list")["deliveries"]
+    assert "none: `interlock triggers test` says" in hub.run("deliveries", "show", idle["delivery_id"]).out
     (again,) = hub.good("deliveries", "replay", accepted["delivery_id"])["replays"]
     assert again["runs"][0]["run_id"] != run["run_id"]
     told = hub.run("deliveries", "replay", rejected["delivery_id"], "--json")
@@ -98,6 +103,8 @@ def test_a_trigger_is_tried_out_and_switched_off(hub: Shell):
     for body, why in (("{}", "a required field is expected"), ("[", "not JSON")):
         told = hub.run(*asked, "--json", stdin=body)
         assert (told.code, why in told.json["why"]) == (1, True)
+    assert "\\n" not in (shown := hub.run(*asked, stdin=json.dumps(BODY)).out)
+    assert json.loads(shown.partition("\n")[2])["trigger"] == "hub.issues"
     other = hub.run(*asked[:-1], "X-Hub-Event:push", stdin=json.dumps(BODY))
     assert "Its handler would get nothing: the event is not for it" in other.out
     assert hub.good("triggers", "disable", trigger["trigger_id"])["state"] == "disabled"

@@ -118,7 +118,6 @@ async def try_out(
     from interlock.cli import files
     from interlock.cli.desk import Answer
     from interlock.cli.errors import Usage
-    from interlock.cli.text import json_text
 
     pairs = [each.partition(":") for each in header or ()]
     if any(not colon for _, colon, _ in pairs):
@@ -132,7 +131,7 @@ async def try_out(
     def show(paper: "Paper") -> None:
         if "payload" in found:
             paper.line("Its handler would get:")
-            paper.line(json_text(found["payload"]))
+            paper.data(found["payload"])
         else:
             paper.line(f"Its handler would get nothing: {found['why']}")
 
@@ -220,9 +219,11 @@ def _trigger(trigger: "triggers.webhooks.Trigger") -> "Answer":
 
 def _delivery(delivery: "triggers.webhooks.Delivery", *, whole: bool) -> "Answer":
     from interlock.cli.desk import Answer
-    from interlock.cli.text import json_text, moment
+    from interlock.cli.text import moment
 
     body = None if delivery.body is None or not whole else delivery.body.decode("utf-8", "replace")
+    listed = {name: value for name, value in delivery.facts.items() if isinstance(value, list) and value}
+    started_nothing = delivery.facts.get("runs") == []
 
     def show(paper: "Paper") -> None:
         paper.line(paper.state(delivery.state.value), delivery.delivery_id)
@@ -234,9 +235,16 @@ def _delivery(delivery: "triggers.webhooks.Delivery", *, whole: bool) -> "Answer
                 ("the service's id", delivery.external_id),
                 ("came", moment(delivery.received_at)),
                 ("size", f"{delivery.size} bytes"),
-                *((name, json_text(value)) for name, value in delivery.facts.items()),
+                *((name, str(value)) for name, value in delivery.facts.items() if not isinstance(value, list)),
+                (
+                    "runs",
+                    "none: `interlock triggers test` says what a trigger makes of it" if started_nothing else None,
+                ),
             ]
         )
+        for name, value in listed.items():
+            paper.heading(name.capitalize())
+            paper.data(value)
         if body is not None:
             paper.heading("Body")
             paper.line(body)
