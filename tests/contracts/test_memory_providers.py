@@ -2,7 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
 from interlock import memory
+from interlock.testing.memory.machine import against_dictionaries
 from interlock.testing.memory.pytest_kit import MemoryContract
 
 
@@ -18,3 +23,11 @@ class TestSqlite(MemoryContract):
 
     def reference(self, folder: Path) -> memory.ProviderRef:
         return memory.ProviderRef(name="sqlite", config={"path": str(folder / "memory.db"), "dimensions": 64})
+
+
+@pytest.mark.hypothesis
+def test_sqlite_answers_as_dictionaries_do():
+    machine = against_dictionaries(TestSqlite().reference)
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=20)
+    )

@@ -110,6 +110,15 @@ async def forgotten_is_gone(trial: Trial) -> None:
 
 
 @case("core")
+async def forgetting_the_only_record_leaves_no_trace(trial: Trial) -> None:
+    """Also where nothing else is kept, nothing of what was forgotten is left, and what comes next is new."""
+    for _ in range(2):
+        kept = await trial.mem.remember("a secret plan", tags=["t"])
+        same((await trial.mem.forget(kept.record_id)).traces, 0)
+        same(texts(await trial.mem.retrieve("secret plan")), [])
+
+
+@case("core")
 async def forgetting_twice_is_no_error(trial: Trial) -> None:
     """Of a record that is not there nothing is forgotten."""
     kept = await trial.mem.remember("x")

@@ -11,9 +11,10 @@ APPLICATION_ID: Final = 0x494C4B4D
 TABLES: Final = """
 CREATE TABLE facts_of_file (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
--- One row for each revision of a record, or for what is left of it. What `record` says is repeated in columns to search by.
+-- One row for each revision of a record, or for what is left of it. What `record` says is repeated in columns to search by. No
+-- number is given twice, or what comes next would look like what was forgotten.
 CREATE TABLE revisions (
-    revision_id INTEGER PRIMARY KEY,
+    revision_id INTEGER PRIMARY KEY AUTOINCREMENT,
     record_id TEXT NOT NULL,
     revision INTEGER NOT NULL,
     tenant TEXT NOT NULL,
