@@ -1,5 +1,6 @@
 """What a job comes to when a worker gets it: work to begin, or nothing to do."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
@@ -48,7 +49,7 @@ class Claiming:
 
     async def claim(self, job: Job) -> Claim | None:
         """The work of a job, if that is the hand-over that counts, and the work may be begun now. Raises StoreError."""
-        claim, pause = await self._wiring.store.read(lambda tx: self._look(tx, job))
+        claim, pause = await self._wiring.store.read_together(self._look, job)
         if claim is not None and pause is not None:
             await self._put_aside(claim.due, pause)
             return self._came_of(job, None, "paused")
@@ -61,15 +62,25 @@ class Claiming:
         self._wiring.counts.add("claims", lane=job.lane, result=result)
         return claim
 
-    def _look(self, tx: Tx, job: Job) -> tuple[Claim | None, Pause | None]:
-        due = self._records.find(tx, job.tenant_id, job.work_id)
-        if due is None or due.number != job.number or due.standing is not Standing.DUE:
-            return None, None
-        run = self._wiring.ledger.find_run(tx, job.tenant_id, job.work_id)
-        if run is None or run.state not in READY:
-            return None, None
-        caller = self._tasks.find_caller(tx, run) if run.kind is runs.Kind.HANDLER else None
-        return Claim(due, run, caller), find_pause(self._records.list_pauses(tx, job.tenant_id), due)
+    def _look(self, tx: Tx, jobs: Sequence[Job]) -> Sequence[tuple[Claim | None, Pause | None]]:
+        """What each of many jobs is about that were handed over at once."""
+        keys = {(job.tenant_id, job.work_id) for job in jobs}
+        dues = self._records.find_all(tx, keys)
+        found = self._wiring.ledger.find_runs(tx, dues.keys())
+        ready = {key: run for key, run in found.items() if run.state in READY}
+        callers = self._tasks.find_callers(tx, [run for run in ready.values() if run.kind is runs.Kind.HANDLER])
+        pauses = {
+            tenant_id: self._records.list_pauses(tx, tenant_id) for tenant_id in sorted({key[0] for key in ready})
+        }
+
+        def judge(job: Job) -> tuple[Claim | None, Pause | None]:
+            key = (job.tenant_id, job.work_id)
+            due, run = dues.get(key), ready.get(key)
+            if due is None or run is None or due.number != job.number or due.standing is not Standing.DUE:
+                return None, None
+            return Claim(due, run, callers.get(run.run_id)), find_pause(pauses[job.tenant_id], due)
+
+        return [judge(job) for job in jobs]
 
     async def _put_aside(self, due: Due, pause: Pause) -> None:
         """Unless another hand was first."""

@@ -1,6 +1,6 @@
 """The port to where due work is kept. Synchronous, in the caller's transaction."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -21,6 +21,10 @@ class Records(Protocol):
 
     def find(self, tx: Tx, tenant_id: str, run_id: str) -> Due | None:
         """The row of a run, if workers have to do with it."""
+        ...
+
+    def find_all(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Due]:
+        """The rows of runs, by tenant and id, as far as they are there."""
         ...
 
     def drop(self, tx: Tx, over: Sequence[tuple[str, str]]) -> None:

@@ -15,14 +15,17 @@ from interlock.runs.model import Decision, Run
 from interlock.runs.request import Request
 
 
+def asked_by(run: Run, decision: Decision) -> Caller:
+    """Who asked for it, with the roles that they had then."""
+    return _caller(run, cast("Mapping[str, JSON]", read_json(decision.facts_json.encode())))
+
+
 def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:
     """Who asked for what. The narrowing that came with the request stands in the facts that policy judged."""
     facts = cast("Mapping[str, JSON]", read_json(decision.facts_json.encode()))
     stored = cast("Mapping[str, JSON]", facts["request"])
     allowed = cast("Sequence[str] | None", facts.get("allowed_operations"))
-    caller = Caller(
-        tenant_id=run.tenant_id, actor=run.actor, roles=frozenset(cast("Sequence[str]", facts.get("roles") or ()))
-    )
+    caller = _caller(run, facts)
     request = Request(
         capability=run.capability,
         input=cast("Mapping[str, JSON]", read_json(run.input_json.encode())),
@@ -71,3 +74,8 @@ def same_contract(run: Run, decision: Decision, capability: catalog.Capability) 
             f"{capability.connector_version} has other schemas or scopes, another effect or another program",
             run_id=run.run_id,
         )
+
+
+def _caller(run: Run, facts: Mapping[str, JSON]) -> Caller:
+    roles = frozenset(cast("Sequence[str]", facts.get("roles") or ()))
+    return Caller(tenant_id=run.tenant_id, actor=run.actor, roles=roles)

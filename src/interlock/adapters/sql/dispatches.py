@@ -1,7 +1,7 @@
 """Due work in SQL: one row for each run that workers carry out."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -31,12 +31,19 @@ from interlock.adapters.sql.dispatch_tables import DUE, NOT_DUE, pauses, worker_
 from interlock.adapters.sql.dispatch_tables import dispatches as table
 from interlock.adapters.sql.tables import owners, runs
 from interlock.adapters.sql.transaction import connection, upsert
+from interlock.adapters.sql.within import by_keys, keyed
 from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
 _PARKED = dispatch.Standing.PARKED.value
 _DROP = delete(table).where(
     table.c.tenant_id == bindparam("tenant"), table.c.run_id.in_(bindparam("over", expanding=True))
+)
+_FOUND = select(table).where(*by_keys(table))
+_PAUSES = (
+    select(pauses)
+    .where(pauses.c.tenant_id == bindparam("tenant"))
+    .order_by(pauses.c.at, pauses.c.scope, pauses.c.subject)
 )
 _READY = [state.value for state in dispatch.READY]
 
@@ -54,6 +61,10 @@ class DispatchRecords:
     def find(self, tx: Tx, tenant_id: str, run_id: str) -> dispatch.Due | None:
         found = connection(tx).execute(select(table).where(*_of(tenant_id, run_id))).mappings().first()
         return None if found is None else _due(found)
+
+    def find_all(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], dispatch.Due]:
+        found = [_due(record) for record in connection(tx).execute(_FOUND, keyed(keys)).mappings()]
+        return {key: due for due in found if (key := (due.tenant_id, due.run_id)) in keys}
 
     def list_due(
         self, tx: Tx, *, before: datetime, after: dispatch.Due | None = None, limit: int = 500
@@ -152,12 +163,7 @@ class DispatchRecords:
         connection(tx).execute(delete(pauses).where(*key))
 
     def list_pauses(self, tx: Tx, tenant_id: str) -> Sequence[dispatch.Pause]:
-        chosen = (
-            select(pauses)
-            .where(pauses.c.tenant_id == tenant_id)
-            .order_by(pauses.c.at, pauses.c.scope, pauses.c.subject)
-        )
-        return [_pause(record) for record in connection(tx).execute(chosen).mappings()]
+        return [_pause(record) for record in connection(tx).execute(_PAUSES, {"tenant": tenant_id}).mappings()]
 
     def list_released(self, tx: Tx, *, limit: int) -> Sequence[tuple[str, str]]:
         there = literal(dispatch.PAUSED) + pauses.c.scope + literal(":") + pauses.c.subject

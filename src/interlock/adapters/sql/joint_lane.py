@@ -5,7 +5,7 @@ from copy import copy
 
 from interlock.adapters.sql.address import PostgresDatabase
 from interlock.adapters.sql.errors import StoreUnavailable, unanswered
-from interlock.adapters.sql.waiting import Waiter, pieces_by_function, write_pieces
+from interlock.adapters.sql.waiting import Waiter, answer_pieces, pieces_by_function
 from interlock.kernel import Tx
 
 
@@ -24,7 +24,7 @@ class JointLane:
     def _settle(self, waiters: Sequence[Waiter]) -> None:
         """All of them, or, when that fails, each by itself."""
         try:
-            self._write(lambda tx: write_pieces(tx, waiters))
+            self._write(lambda tx: answer_pieces(tx, waiters))
         except StoreUnavailable as error:
             # What was being written may be there, and none of them would fare better by itself.
             for waiter in waiters:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One caller's item for a function that writes those of many."""
+    """One caller's item for a function that reads or writes those of many."""
 
     fn: Callable[[Tx, Sequence[Any]], Sequence[object]]
     item: object
@@ -100,7 +100,7 @@ def pieces_by_function(waiters: Iterable[Waiter]) -> list[list[Waiter]]:
     return list(found.values())
 
 
-def write_pieces(tx: Tx, waiters: Sequence[Waiter]) -> None:
+def answer_pieces(tx: Tx, waiters: Sequence[Waiter]) -> None:
     """Pieces of one function, in the transaction."""
     pieces = [waiter.work for waiter in waiters if isinstance(waiter.work, Piece)]
     answers = pieces[0].fn(tx, [piece.item for piece in pieces])

@@ -19,7 +19,7 @@ from interlock.adapters.sql import hot_sqlite
 from interlock.adapters.sql.errors import StoreClosed, StoreUnavailable, refusal, unanswered
 from interlock.adapters.sql.sqlite import explain
 from interlock.adapters.sql.transaction import SqlTx
-from interlock.adapters.sql.waiting import Piece, Waiter, Work, deliver, pieces_by_function, write_pieces
+from interlock.adapters.sql.waiting import Piece, Waiter, Work, answer_pieces, deliver, pieces_by_function
 from interlock.kernel import Tx
 
 _CAP = 256
@@ -158,7 +158,7 @@ class Writer:
             for waiter, hit in zip(changes, hits, strict=True):
                 waiter.succeed(hit)
         if isinstance(part[0].work, Piece):
-            self._call(lambda tx: write_pieces(tx, part))
+            self._call(lambda tx: answer_pieces(tx, part))
         for waiter in part:
             if callable(waiter.work):
                 waiter.succeed(self._call(waiter.work))
