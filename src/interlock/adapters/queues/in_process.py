@@ -95,7 +95,7 @@ class _SqliteRows:
         ticket, until = next(self._tickets), to_micros(now + self._lease)
         self._run_each(tx, _TAKE, [(worker, ticket, until, row[1]) for row in taken])
         held = [Held(job=_job(row), ticket=ticket) for row in taken]
-        return Taken(held=held, next_in=None if len(held) == room else self.next_in(tx, lanes=lanes, now=now))
+        return Taken(held=held, next_in=None if held else self.next_in(tx, lanes=lanes, now=now))
 
     def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:
         firsts = [self._value(tx, _FIRST, each) for lane in lanes for each in (lane, later(lane))]

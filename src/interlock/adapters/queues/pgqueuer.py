@@ -169,7 +169,7 @@ class _PgQueuerRows:
             heartbeat_timeout=self._lease,
         )
         held = [_held(row) for row in driver.fetch(query.sql, *query.args)]
-        return Taken(held=held, next_in=None if len(held) == room else self.next_in(tx, lanes=lanes, now=now))
+        return Taken(held=held, next_in=None if held else self.next_in(tx, lanes=lanes, now=now))
 
     def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:
         both = [*lanes, *map(later, lanes)]

@@ -32,7 +32,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What a worker was given, and in how many seconds there may be more. None: nothing is there."""
+    """What a worker was given. If that is nothing: in how many seconds there may be something. None: nothing is there."""
 
     held: Sequence[Held] = ()
     next_in: float | None = None

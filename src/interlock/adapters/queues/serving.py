@@ -25,6 +25,10 @@ AGAIN_SECONDS: Final = 1.0
 _RIVALS_SECONDS: Final = 0.05
 """The pause when what is due is just being looked at by another worker, which may leave it."""
 
+_GIVEN_SECONDS: Final = 0.05
+"""How soon after it was given jobs a worker asks when the next ones are due, if nothing moves: while much is to do, it never
+asks."""
+
 _PARTING_SECONDS: Final = 5.0
 """How long a worker that stops tries to say so. Otherwise its lease lapses."""
 
@@ -126,6 +130,8 @@ class Serving:
             for held in taken.held:
                 self._begin(held, jobs)
             self._may_be_due = self._may_be_due or (look and len(taken.held) == room)
+            if taken.held:
+                return min(self._look_seconds, _GIVEN_SECONDS)
             next_in = taken.next_in
         elif room:
             next_in = await self._store.read(
