@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import pytest
 
 from fix_app import LEASE, World, shown
 from fix_dispatch import find_due, list_due, submitted, work, worker
-from interlock import dispatch, policy, runs
+from interlock import dispatch, policy, runs, testing
 from interlock.app import Interlock, Settings
 from interlock.kernel import JSON, Caller, ProviderError, Tx
 
@@ -81,6 +81,30 @@ async def test_a_key_that_is_known_tells_of_the_same_run(world: World):
         with pytest.raises(runs.IdempotencyConflict, match="another input"):
             await process.il.dispatch.submit("incident", {"other": 1}, idempotency_key="delivery-1")
         assert await work(process, incident) == 1
+
+
+class PutBack(testing.ManualClock):
+    """A clock that whoever sleeps finds put back by an hour."""
+
+    looks = 0
+
+    def now(self) -> datetime:
+        return super().now() - timedelta(hours=self.looks)
+
+    async def sleep(self, seconds: float) -> None:
+        self.looks += 1
+        if self.looks > 100:
+            raise AssertionError("it is waited for longer than it was asked to")
+        await super().sleep(seconds)
+
+
+async def test_who_waits_does_not_wait_longer_when_the_clock_is_put_back(file_world: World):
+    file_world.clock = PutBack()
+    async with file_world.process() as process:
+        run_id = await submitted(process)
+        waited = await process.il.dispatch.wait(run_id, timeout=1)
+        assert waited.state is runs.State.QUEUED
+        assert 1 <= file_world.clock.monotonic() < 2
 
 
 async def test_it_waits_for_its_moment(file_world: World):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from interlock import runs
@@ -139,11 +139,11 @@ class Dispatch:
         """What came of a run, once it has ended, or after that many seconds how it stands. Raises RunNotFound, and what the run
         failed with."""
         clock = self._wiring.clock
-        give_up = clock.now() + timedelta(seconds=timeout)
+        give_up = clock.monotonic() + timeout
         looks = 0
         while True:
             run = await self._reading.fetch(caller, run_id)
-            left = (give_up - clock.now()).total_seconds()
+            left = give_up - clock.monotonic()
             if run.state not in WAITED_FOR or left <= 0:
                 return await self._reading.outcome(run)
             await clock.sleep(min(POLLS[min(looks, len(POLLS) - 1)], left))
