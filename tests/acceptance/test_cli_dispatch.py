@@ -80,6 +80,13 @@ def test_work_is_left_done_given_up_and_taken_up_again(shell: Shell):
         (shell.folder / "mended").touch()
         assert shell.good("runs", "replay", "--all", "--handler", "incident") == {"replayed": [run_id]}
         assert shell.good("runs", "wait", run_id)["output"] == "main"
+    told = shell.good("dispatch", "show", run_id)
+    assert (told["work"], told["compared"]["differences"]["state"]) == (None, ["failed", "completed"])
+    shown = shell.run("dispatch", "show", run_id).out
+    assert shown.startswith("completed handler.incident")
+    assert "Attempt 1 and attempt 2" in shown
+    assert shell.good("dispatch", "show", call["run_id"]) == {"work": None, "compared": None}
+    assert "has no attempt 3" in shell.run("dispatch", "show", run_id, "--first", "3").err
     stats = shell.good("dispatch", "stats")["stats"]
     assert (stats["due"], stats["overdue"], stats["dead"]) == (1, 0, {})
     told = shell.run("runs", "wait", later["run_id"], "--timeout", "0")

@@ -39,6 +39,8 @@ WEBHOOKS: Final = """
     dispatch resume handler triage
     ! no_dead_letter runs replay {run_id}
     ! no_dead_letter dispatch dismiss {run_id} --reason drill
+    runs cancel {run_id}
+    = dispatch show {run_id}
     routes disable {route_id}
     routes enable {route_id}
     routes rotate {route_id} --overlap 2h

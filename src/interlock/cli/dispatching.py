@@ -8,8 +8,9 @@ import typer
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from interlock import dispatch
+    from interlock import dispatch, runs
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import Facade
     from interlock.cli.paper import Paper
 
 _Id = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
@@ -129,7 +130,7 @@ async def show(
     run_id: _Id,
     first: Annotated[int, typer.Option(metavar="N", min=1, help="The attempt to compare with the last one.")] = 1,
 ) -> "Answer":
-    """Show the work of one run, and what was different between its first attempt and its last.
+    """Show the work of one run, and what was different between its first attempt and its last, also once it has ended.
 
     Example:
       interlock dispatch show run_01890a5d…
@@ -138,35 +139,23 @@ async def show(
     from interlock.kernel import document
 
     async with desk.open() as il:
-        found = await il.dispatch.fetch(run_id)
+        run, work = await _run_and_work(il, run_id)
         compared = None
-        if found.attempt_count > first:
-            compared = await il.dispatch.compare(run_id, first=first)
+        if work is None or work.attempt_count > first:
+            compared = await _compared(il, run_id, first)
 
     def show_one(paper: "Paper") -> None:
-        due = found.due
-        paper.line(paper.state(found.state.value), due.capability, due.run_id)
-        paper.fields(
-            [
-                ("standing", due.standing.value),
-                ("why", found.why),
-                ("due", _moment(due.due_at)),
-                ("tries", f"{due.tries} of {due.retry.max_attempts}"),
-                ("attempts", str(found.attempt_count)),
-                ("crashes", str(due.crashes) if due.crashes else None),
-                ("deadline", None if due.deadline_at is None else _moment(due.deadline_at)),
-                ("priority", due.priority.name.lower()),
-            ]
-        )
-        if found.error is not None:
-            paper.heading("Failed with")
-            paper.data(found.error)
+        if work is None:
+            paper.line(paper.state(run.state.value), run.capability, run.run_id)
+        else:
+            _show_work(paper, work)
         if compared is not None:
             paper.heading(f"Attempt {compared.first.number} and attempt {compared.last.number}")
             rows = [(name, str(one), str(other)) for name, (one, other) in compared.differences.items()]
             paper.table(("", f"attempt {compared.first.number}", f"attempt {compared.last.number}"), rows)
 
-    return Answer(document={"work": found.to_json(), "compared": document(compared)}, show=show_one)
+    told = {"work": None if work is None else work.to_json(), "compared": document(compared)}
+    return Answer(document=told, show=show_one)
 
 
 async def dismiss(
@@ -293,6 +282,53 @@ async def stats(desk: "Desk") -> "Answer":
         )
 
     return Answer(document={"stats": document(found), "pauses": document(list(pauses))}, show=show_all)
+
+
+async def _run_and_work(il: "Facade", run_id: str) -> "tuple[runs.Run, dispatch.Waiting | None]":
+    """The run, and its work unless it has ended. Raises RunNotFound, also of a run at work that was never submitted."""
+    from interlock import dispatch, runs
+
+    try:
+        work = await il.dispatch.fetch(run_id)
+    except runs.RunNotFound:
+        run = await il.runs.fetch(run_id)
+        if run.state in dispatch.WAITED_FOR:
+            raise
+        return run, None
+    return await il.runs.fetch(run_id), work
+
+
+async def _compared(il: "Facade", run_id: str, first: int) -> "dispatch.Comparison | None":
+    """That attempt and the last one, unless there is but one, or none. Raises NoSuchAttempt."""
+    from interlock import dispatch
+
+    try:
+        found = await il.dispatch.compare(run_id, first=first)
+    except dispatch.NoSuchAttempt:
+        if first > 1:
+            raise
+        return None
+    return found if found.last.number > first else None
+
+
+def _show_work(paper: "Paper", found: "dispatch.Waiting") -> None:
+    due = found.due
+    paper.line(paper.state(found.state.value), due.capability, due.run_id)
+    paper.fields(
+        [
+            ("standing", due.standing.value),
+            ("why", found.why),
+            ("due", _moment(due.due_at)),
+            ("tries", f"{due.tries} of {due.retry.max_attempts}"),
+            ("attempts", str(found.attempt_count)),
+            ("crashes", str(due.crashes) if due.crashes else None),
+            ("deadline", None if due.deadline_at is None else _moment(due.deadline_at)),
+            ("priority", due.priority.name.lower()),
+        ]
+    )
+    if found.error is not None:
+        paper.heading("Failed with")
+        paper.data(found.error)
 
 
 def _show_page(paper: "Paper", found: "Sequence[dispatch.Waiting]", more: str | None) -> None:
