@@ -11,7 +11,7 @@ offer what it needs.
             return memory.ProviderRef(name="mine", config={"path": str(folder / "mine.db")})
 """
 
-from interlock.testing.memory import filters, isolation, lifecycle, required, search, temporal
+from interlock.testing.memory import filters, isolation, lifecycle, lists, required, search, temporal
 from interlock.testing.memory.case import CASES, LEVELS, SCOPE, Case, Reference, Trial, trying
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "filters",
     "isolation",
     "lifecycle",
+    "lists",
     "required",
     "search",
     "temporal",
