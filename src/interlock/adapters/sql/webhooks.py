@@ -20,6 +20,7 @@ _STANDS: Final = select(table.c.route_id, table.c.revision, table.c.state).where
     table.c.route_id.in_(bindparam("wanted", expanding=True))
 )
 _HOLDER: Final[tuple[Column[Any], ...]] = (dedupe_keys.c.route_id, dedupe_keys.c.key, dedupe_keys.c.delivery_id)
+_CLAIMING: Final[dict[str, Any]] = {}
 _LISTED: Final = [column for column in deliveries.columns if column is not deliveries.c.body]
 
 
@@ -125,16 +126,9 @@ class WebhookRecords:
         first: dict[tuple[str, str], triggers.webhooks.Claim] = {}
         for claim in claims:
             first.setdefault((claim.route_id, claim.key), claim)
-        statement = upsert(tx, dedupe_keys)
-        taken = {name: statement.excluded[name] for name in ("tenant_id", "delivery_id", "expires_at")}
-        # One that is over gives way, whether or not it was swept away by now.
-        claimed = statement.on_conflict_do_update(
-            index_elements=[dedupe_keys.c.route_id, dedupe_keys.c.key],
-            set_=taken,
-            where=dedupe_keys.c.expires_at <= now,
-        ).returning(*_HOLDER)
         # In one order everywhere, so that two transactions with the same keys cannot block each other.
-        holders = _holders(tx, claimed, [asdict(first[place]) for place in sorted(first)])
+        rows = [{**asdict(first[place]), "moment": now} for place in sorted(first)]
+        holders = _holders(tx, _claiming(tx), rows)
         if left := [place for place in first if place not in holders]:
             holders |= _holders(tx, select(*_HOLDER).where(tuple_(*_HOLDER[:2]).in_(left)))
         answers = [holders[claim.route_id, claim.key] for claim in claims]
@@ -230,6 +224,20 @@ def _trigger(row: RowMapping) -> triggers.webhooks.Trigger:
     facts: dict[str, Any] = dict(row)
     retry = sdk.Retries.model_validate_json(facts.pop("retry_json") or "{}")
     return triggers.webhooks.Trigger(config=unpack(facts.pop("config_json")), retry=retry, **facts)
+
+
+def _claiming(tx: Tx) -> Any:
+    """The statement that claims keys, made once for each dialect: making it costs more than what it does."""
+    dialect = session(tx).dialect.name
+    if (made := _CLAIMING.get(dialect)) is None:
+        statement = upsert(tx, dedupe_keys)
+        # One that is over gives way, whether or not it was swept away by now.
+        made = _CLAIMING[dialect] = statement.on_conflict_do_update(
+            index_elements=[dedupe_keys.c.route_id, dedupe_keys.c.key],
+            set_={name: statement.excluded[name] for name in ("tenant_id", "delivery_id", "expires_at")},
+            where=dedupe_keys.c.expires_at <= bindparam("moment"),
+        ).returning(*_HOLDER)
+    return made
 
 
 def _holders(tx: Tx, query: Any, rows: Sequence[Mapping[str, object]] | None = None) -> dict[tuple[str, str], str]:
