@@ -11,6 +11,7 @@ from fix_app import Process, World
 from fix_dispatch import work
 from interlock import dispatch, policy, runs, testing
 from interlock.adapters import sql
+from interlock.kernel import InterlockError, Retry
 from interlock.triggers import schedules
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,74 @@ async def test_what_cannot_be_started_is_told_and_keeps_nobody_waiting(file_worl
         assert "repo" in (wrong.problem or "")
         assert wrong.next_at is not None
         assert (wrong.number, wrong.state, len(await runs_of(process))) == (0, schedules.State.ACTIVE, 1)
+
+
+async def test_a_schedule_that_breaks_keeps_no_other_waiting(file_world: World, monkeypatch: pytest.MonkeyPatch):
+    async with file_world.process() as process:
+        for name in ("wrong", "right"):
+            await process.il.schedules.create(name, every=60, handler=name)
+        admit = dispatch.Dispatch.admit_in
+
+        def broken(self: Any, tx: Any, caller: Any, asked: dispatch.Work) -> Any:
+            if asked.handler == "wrong":
+                raise ZeroDivisionError
+            return admit(self, tx, caller, asked)
+
+        monkeypatch.setattr(dispatch.Dispatch, "admit_in", broken)
+        file_world.advance(61)
+        await keeper(process).start_due()
+        wrong = await process.il.schedules.fetch("wrong")
+        assert (wrong.problem, wrong.state) == ("internal_error: ZeroDivisionError", schedules.State.ACTIVE)
+        assert len(await runs_of(process, "handler.right")) == 1
+
+
+async def test_a_schedule_whose_next_time_cannot_be_reckoned_is_paused(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process() as process:
+        made = await process.il.schedules.create("wrong", every=3600, handler="report")
+        await process.il.schedules.create("right", every=60, handler="report")
+        reckon = schedules.next_after
+
+        def broken(timing: schedules.Timing, moment: datetime) -> datetime | None:
+            if timing == made.timing:
+                raise OverflowError
+            return reckon(timing, moment)
+
+        monkeypatch.setattr("interlock.triggers.schedules.model.next_after", broken)
+        file_world.advance(3600)
+        await keeper(process).start_due()
+        wrong = await process.il.schedules.fetch("wrong")
+        assert (wrong.state, wrong.next_at, wrong.missed_at) == (schedules.State.PAUSED, None, made.next_at)
+        assert "cannot be reckoned: OverflowError" in (wrong.problem or "")
+        assert len(await runs_of(process)) == 1
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_what_can_be_started_later_is_tried_again_for_a_while(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, goes_on: bool
+):
+    async with file_world.process() as process:
+        made = await process.il.schedules.create("report", every=3600, handler="report", catch_up="one")
+        admit = dispatch.Dispatch.admit_in
+
+        def full(*_given: Any) -> Any:
+            raise InterlockError("no room for now", retry=Retry.LATER, retry_after=30)
+
+        monkeypatch.setattr(dispatch.Dispatch, "admit_in", full)
+        file_world.advance(3600)
+        following = await keeper(process).start_due()
+        assert following is not None
+        assert timedelta(seconds=30) <= following - file_world.clock.now() <= timedelta(seconds=60)
+        assert await process.il.schedules.fetch("report") == made
+        if goes_on:
+            monkeypatch.setattr(dispatch.Dispatch, "admit_in", admit)
+        for _ in range(15):
+            file_world.advance(60)
+            await keeper(process).start_due()
+        found = await process.il.schedules.fetch("report")
+        assert len(await runs_of(process)) == (1 if goes_on else 0)
+        assert (found.number, found.problem) == ((1, None) if goes_on else (0, "no room for now"))
 
 
 async def test_what_policy_denies_is_told(file_world: World):

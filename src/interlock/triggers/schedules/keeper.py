@@ -3,7 +3,7 @@ or under a key that gives everybody the same run."""
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -11,17 +11,45 @@ from typing import Final
 import anyio
 
 from interlock import dispatch, runs
-from interlock.kernel import UNTRACED, Caller, Clock, InterlockError, Store, StoreError, Tracing, Tx, to_rfc3339
-from interlock.triggers.schedules.model import Due, Schedule, due, moved_on, rescheduled
+from interlock.kernel import (
+    UNTRACED,
+    Backoff,
+    Caller,
+    Clock,
+    InterlockError,
+    Retry,
+    Store,
+    StoreError,
+    Tracing,
+    Tx,
+    to_rfc3339,
+)
+from interlock.triggers.schedules.model import Due, Schedule, due, moved_on, paused, rescheduled
 from interlock.triggers.schedules.records import ScheduleRecords
 
 _log = logging.getLogger(__name__)
 
 _BATCH: Final = 100
 _AT_ONCE: Final = 8
+_BACKOFF: Final = Backoff(base=2.0, cap=60.0)
+_MOST_WAITING: Final = 1000
+
+PATIENCE: Final = timedelta(minutes=10)
+"""For so long a process tries again what could not be started and may be later; then that time is given up."""
 
 SET_BACK: Final = timedelta(hours=3)
 """A clock that is put back by more was wrong before, as cron has it: times count anew. By less, none is repeated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    """A schedule, as it was at that revision, that is tried again. `since` and `until` are seconds of the monotonic clock."""
+
+    revision: int
+    failures: int
+    since: float
+    until: float
+    problem: str
 
 
 class Keeper:
@@ -44,6 +72,7 @@ class Keeper:
         self._clock = clock
         self._environment = environment
         self._ahead: timedelta | None = None
+        self._waiting: dict[str, _Waiting] = {}
 
     async def keep(self, *, every: float) -> None:
         """For ever, at each time that is due, and at least once in so many seconds: another process may have made a schedule."""
@@ -61,21 +90,32 @@ class Keeper:
         await self._set_right()
         while True:
             now = self._clock.now()
-            first = await self._store.read(lambda tx: self._records.list_next(tx, limit=_BATCH))
-            ready = [each for each in first if each.next_at is not None and each.next_at <= now]
+            limit = _BATCH + len(self._waiting)
+            first = await self._store.read(partial(self._records.list_next, limit=limit))
+            passed = [each for each in first if each.next_at is not None and each.next_at <= now]
+            waits = {each.schedule_id: found for each in passed if (found := self._waits(each)) is not None}
+            if len(passed) < limit:
+                self._waiting = waits  # the others were changed by somebody
+            mono = self._clock.monotonic()
+            ready = [each for each in passed if each.schedule_id not in waits or waits[each.schedule_id].until <= mono]
             if not ready:
-                return first[0].next_at if first else None
+                times = [now + timedelta(seconds=each.until - mono) for each in waits.values()]
+                return min((*times, *(each.next_at for each in first[len(passed) :] if each.next_at)), default=None)
             await self._side_by_side(ready, now)
+
+    def _waits(self, schedule: Schedule) -> _Waiting | None:
+        found = self._waiting.get(schedule.schedule_id)
+        return found if found is not None and found.revision == schedule.revision else None
 
     async def _side_by_side(self, ready: Sequence[Schedule], now: datetime) -> None:
         limiter = anyio.CapacityLimiter(_AT_ONCE)
-        failures: list[StoreError] = []
+        failures: list[Exception] = []
 
         async def see_to(schedule: Schedule) -> None:
             async with limiter:
                 try:
                     await self._see_to(schedule, now)
-                except StoreError as error:
+                except Exception as error:  # noqa: BLE001 - it is to keep no other schedule from being seen to
                     failures.append(error)
 
         async with anyio.create_task_group() as tasks:
@@ -85,21 +125,56 @@ class Keeper:
             raise failures[0]
 
     async def _see_to(self, schedule: Schedule, now: datetime) -> None:
-        seen_to = due(schedule, now)
         facts = {"interlock.schedule.id": schedule.schedule_id, "interlock.tenant.id": schedule.tenant_id}
         with self._tracing.span(f"schedule {schedule.does}", facts=facts):
-            await self._see_to_it(schedule, seen_to, now)
+            before = self._waits(schedule)
+            self._waiting.pop(schedule.schedule_id, None)
+            try:
+                await self._see_to_it(schedule, before, now)
+            except StoreError:
+                raise
+            except InterlockError as error:
+                if error.retry is not Retry.LATER or not self._wait(schedule, before, error):
+                    await self._give_up(schedule, now, error.message)
+            except Exception as error:  # noqa: BLE001 - nobody else is to wait for it
+                _log.error("%s cannot be started", schedule.schedule_id, exc_info=error)
+                await self._give_up(schedule, now, f"internal_error: {type(error).__name__}")
 
-    async def _see_to_it(self, schedule: Schedule, seen_to: Due, now: datetime) -> None:
+    async def _see_to_it(self, schedule: Schedule, before: _Waiting | None, now: datetime) -> None:
+        seen_to = due(schedule, now)
+        if before is not None and not seen_to.times:
+            await self._move_on(schedule, seen_to, now, problem=before.problem)  # it was missed while it waited
+        elif schedule.does == "handler":
+            await self._store.write(partial(self._start, schedule, seen_to, now))
+        else:
+            await self._ask(schedule, seen_to, now)
+
+    def _wait(self, schedule: Schedule, before: _Waiting | None, error: InterlockError) -> bool:
+        """Whether it is tried again."""
+        mono = self._clock.monotonic()
+        failures, since = (1, mono) if before is None else (before.failures + 1, before.since)
+        until = mono + _BACKOFF.delay(failures, at_least=error.retry_after)
+        if until - since > PATIENCE.total_seconds() or len(self._waiting) >= _MOST_WAITING:
+            return False
+        _log.info("%s is tried again in %.1f s: %s", schedule.schedule_id, until - mono, error)
+        self._waiting[schedule.schedule_id] = _Waiting(
+            revision=schedule.revision, failures=failures, since=since, until=until, problem=error.message
+        )
+        return True
+
+    async def _give_up(self, schedule: Schedule, now: datetime, problem: str) -> None:
+        """Go on with its next time, since this one would fail again and again. Where that cannot be reckoned it is paused."""
         try:
-            if schedule.does == "handler":
-                await self._store.write(partial(self._start, schedule, seen_to, now))
-            else:
-                await self._ask(schedule, seen_to, now)
-        except StoreError:
-            raise
-        except InterlockError as error:  # it would fail again and again, and nobody else is to wait for it
-            await self._move_on(schedule, Due(missed_at=schedule.next_at), now, problem=error.message)
+            after = moved_on(schedule, Due(missed_at=schedule.next_at), now, problem=problem)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same each second
+            told = error.message if isinstance(error, InterlockError) else type(error).__name__
+            _log.error("%s is paused: its next time cannot be reckoned", schedule.schedule_id, exc_info=error)
+            after = replace(
+                paused(schedule, now),
+                missed_at=schedule.next_at,
+                problem=f"paused, since its next time cannot be reckoned: {told}",
+            )
+        await self._store.write(lambda tx: self._records.replace(tx, schedule, after))
 
     def _start(self, schedule: Schedule, seen_to: Due, now: datetime, tx: Tx) -> None:
         after = moved_on(schedule, seen_to, now, problem=None)
