@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -9,7 +10,7 @@ import pytest
 
 from fix_app import TOKEN, Process, World
 from fix_dispatch import work
-from interlock import dispatch, runs, sdk
+from interlock import dispatch, runs, sdk, testing
 from interlock.connectors import github
 from interlock.kernel import Caller
 from interlock.triggers import polling, webhooks
@@ -218,6 +219,31 @@ async def test_a_poll_that_breaks_keeps_no_other_waiting(file_world: World, monk
         first, second = await process.il.polls.list()
         assert (first.problem, first.failures) == ("internal_error: ZeroDivisionError", 1)
         assert (second.found, second.problem) == (1, None)
+
+
+async def test_a_poll_that_is_slow_holds_up_no_other(file_world: World, monkeypatch: pytest.MonkeyPatch):
+    file_world.clock = testing.ManualClock(autojump=False)
+    async with file_world.process() as process:
+        await made(process, file_world, "issues")
+        await process.il.polls.create("others", "hub.issue_updated", handler="incident", config={"repo": REPO})
+        poller = process.parts.timed.poller
+        page, asked = poller.asking.page, {"issues": 0, "others": 0}
+
+        async def slow(poll: polling.Poll, *given: Any) -> polling.Read:
+            asked[poll.name] += 1
+            if poll.name == "issues":
+                await anyio.sleep_forever()
+            return await page(poll, *given)
+
+        monkeypatch.setattr(poller.asking, "page", slow)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(poller.keep, every=1.0))
+            with anyio.fail_after(30):
+                while asked["others"] < 2:
+                    file_world.advance(600)
+                    await anyio.sleep(0.02)
+            tasks.cancel_scope.cancel()
+        assert asked["issues"] == 1
 
 
 async def test_a_service_that_is_over_its_limit_is_left_alone_for_as_long_as_it_says(file_world: World):

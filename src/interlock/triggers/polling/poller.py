@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, cast
 
 import anyio
+from anyio.abc import TaskGroup
 
 from interlock import catalog, dispatch, runs
 from interlock.kernel import (
@@ -77,35 +78,49 @@ class Poller:
         self._intake = intake
         self._clock = clock
         self._chance = chance
+        self._under_way: set[str] = set()
+        self._places = anyio.CapacityLimiter(_AT_ONCE)
 
     async def keep(self, *, every: float) -> None:
-        """For ever, when one is due, and at least once in so many seconds."""
-        while True:
-            pause = every
-            try:
-                if (following := await self.poll_due()) is not None:
-                    pause = min(every, max(0.0, (following - self._clock.now()).total_seconds()))
-            except Exception as error:  # noqa: BLE001 - the host's work must not end with this
-                _log.warning("polling goes on later: %s", error)
-            await self._clock.sleep(pause)
-
-    async def poll_due(self) -> datetime | None:
-        """Poll all that is due now; when the next one is due. Raises StoreError."""
-        now = self._clock.now()
-        first = await self._store.read(lambda tx: self._records.list_next(tx, limit=_BATCH))
-        ready = [each for each in first if each.next_at is not None and each.next_at <= now]
-        limiter = anyio.CapacityLimiter(_AT_ONCE)
-
-        async def poll(each: Poll) -> None:
-            async with limiter:
-                await self.poll(each)
-
+        """For ever, when one is due, and at least once in so many seconds. A poll that is slow holds up no other."""
         async with anyio.create_task_group() as tasks:
-            for each in ready:
-                tasks.start_soon(poll, each)
-        if len(ready) == _BATCH:
-            return now
-        return first[len(ready)].next_at if len(ready) < len(first) else None
+            while True:
+                pause = every
+                try:
+                    if (following := await self._start_due(tasks)) is not None:
+                        pause = min(every, max(0.0, (following - self._clock.now()).total_seconds()))
+                except Exception as error:  # noqa: BLE001 - the host's work must not end with this
+                    _log.warning("polling goes on later: %s", error)
+                await self._clock.sleep(pause)
+
+    async def poll_due(self) -> None:
+        """Poll all that is due now and not under way, to the end. Raises StoreError."""
+        async with anyio.create_task_group() as tasks:
+            await self._start_due(tasks)
+
+    async def _start_due(self, tasks: TaskGroup) -> datetime | None:
+        """Start what is due now, as far as there is room; when the next one is due. Raises StoreError."""
+        now = self._clock.now()
+        limit = _BATCH + len(self._under_way)
+        first = await self._store.read(lambda tx: self._records.list_next(tx, limit=limit))
+        for each in first:
+            if each.next_at is None or each.next_at > now:
+                return each.next_at
+            if len(self._under_way) >= _BATCH:
+                return None  # all that may wait for a place do
+            if each.trigger_id not in self._under_way:
+                self._under_way.add(each.trigger_id)
+                tasks.start_soon(self._poll_in_turn, each)
+        return None
+
+    async def _poll_in_turn(self, poll: Poll) -> None:
+        try:
+            async with self._places:
+                await self.poll(poll)
+        except Exception as error:  # noqa: BLE001 - it is to keep no other poll from being asked
+            _log.error("%s is polled again later", poll.trigger_id, exc_info=error)
+        finally:
+            self._under_way.discard(poll.trigger_id)
 
     async def poll(self, poll: Poll) -> None:
         """Ask for all that is new, unless another process does."""
