@@ -1,6 +1,7 @@
 """The HTTP API: who may ask what, and what is answered."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -10,6 +11,7 @@ from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, Stream, good, lined, problem
 from interlock import policy, runs
 from interlock.server.api.access import MAX_BODY, Meters
+from interlock.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -116,6 +118,19 @@ async def test_work_for_later(line: Line):
     assert good(await limited.post("/events", json={"handler": "triage"}), 202)["capability"] == "handler.triage"
     comment = {"capability": "acme.comment.create", "input": {"repo": "acme/rocket", "issue_number": 1, "body": "x"}}
     assert good(await limited.post("/enqueue", json=comment), 403)["state"] == "denied"
+
+
+async def test_work_that_is_begun_soon_or_never(line: Line):
+    client, now = await line.client("ann", "caller"), ManualClock().now()  # as the clock of the API shows
+    for path, asked in {"/enqueue": DOOR, "/events": {"handler": "incident"}}.items():
+        for deadline_at, seconds in {None: 600, now + timedelta(seconds=60): 60, now + timedelta(hours=1): 600}.items():
+            retry = {"max_attempts": 2, "deadline_seconds": 600}
+            given = {"retry": retry, "deadline_at": None if deadline_at is None else deadline_at.isoformat()}
+            made = good(await client.post(path, json={**asked, **given}), 202)
+            due = (await line.process.il.dispatch.fetch(made["run_id"])).due
+            assert (due.retry.max_attempts, due.deadline_at) == (2, now + timedelta(seconds=seconds)), (path, given)
+        wrong = {**asked, "retry": {"deadline_seconds": 0}}
+        problem(await client.post(path, json=wrong), 400, "invalid_request")
 
 
 async def test_the_catalogue(line: Line):

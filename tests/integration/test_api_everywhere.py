@@ -156,3 +156,11 @@ async def test_strangers_are_told_nothing_anywhere(line: Line):
     for each in ALL:
         assert (await stranger.request(each.method, filled(each.path, known), json=each.body)).status_code == 401
     assert (await stranger.get("/openapi.json")).json() == DOCUMENT
+
+
+def test_how_often_work_is_tried_is_described():
+    """A problem has a `Retry`, too: its words were once what was said of this."""
+    shapes = DOCUMENT["components"]["schemas"]
+    for shape in ("Enqueue", "Submit"):
+        name = shapes[shape]["properties"]["retry"]["anyOf"][0]["$ref"].rpartition("/")[2]
+        assert shapes[name]["properties"].keys() >= {"max_attempts", "cap_seconds", "deadline_seconds"}, shape

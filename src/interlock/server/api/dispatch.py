@@ -1,5 +1,6 @@
 """Work that is done later: handed on, looked at, tried again, given up, paused."""
 
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -48,28 +49,39 @@ Resumed = create_model("Resumed", __doc__="How much work is handed out that wait
 WorkId = Annotated[str, id_of("run", "run")]
 
 
-class Retry(BaseModel):
-    """How often it is tried, and how long it waits in between, in seconds."""
+class Tries(BaseModel):
+    """How often it is tried, how long it waits in between, and after how long from now it is not begun any more, in seconds."""
 
     model_config = ConfigDict(extra="forbid")
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
     base_seconds: Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)] = 1.0
     cap_seconds: Annotated[float, Field(gt=0, le=_LONGEST, allow_inf_nan=False)] = 300.0
+    deadline_seconds: Annotated[float | None, Field(gt=0, le=_LONGEST, allow_inf_nan=False)] = None
+
+    def policy(self) -> dispatch.RetryPolicy:
+        """How often, and the pauses in between. Raises RequestError."""
+        return dispatch.RetryPolicy(**self.model_dump(exclude={"deadline_seconds"}))
+
+    def deadlines(self, now: datetime) -> list[datetime]:
+        """From when on it is not begun any more, if that is said."""
+        return [] if self.deadline_seconds is None else [now + timedelta(seconds=self.deadline_seconds)]
 
 
 class _Later(BaseModel):
     priority: Priority = "normal"
     due_at: AwareDatetime | None = None
     deadline_at: AwareDatetime | None = None
-    retry: Retry | None = None
+    retry: Tries | None = None
 
-    def when(self) -> dict[str, Any]:
-        """As the facade takes it."""
+    def when(self, now: datetime) -> dict[str, Any]:
+        """As the facade takes it: of two deadlines the earlier one. Raises RequestError."""
+        deadlines = [] if self.retry is None else self.retry.deadlines(now)
+        deadlines += [] if self.deadline_at is None else [self.deadline_at]
         return {
             "priority": dispatch.Priority[self.priority.upper()],
             "due_at": self.due_at,
-            "deadline_at": self.deadline_at,
-            "retry": None if self.retry is None else dispatch.RetryPolicy(**self.retry.model_dump()),
+            "deadline_at": min(deadlines, default=None),
+            "retry": None if self.retry is None else self.retry.policy(),
         }
 
 
@@ -149,11 +161,12 @@ class Resuming(BaseModel):
 
 
 @router.post("/enqueue", status_code=202, response_model=Outcome, responses=STATES, summary="Have a worker do it")
-async def enqueue(il: Asking, asked: Enqueue, key: Key = None) -> Response:
+async def enqueue(request: Request, il: Asking, asked: Enqueue, key: Key = None) -> Response:
     """As `invoke`, by a worker, now or at `due_at`. It is answered once that is committed."""
     given = asked.model_dump(exclude={"priority", "due_at", "deadline_at", "retry"})
     capability, value = given.pop("capability"), given.pop("input")
-    return answer(await il.dispatch.invoke(capability, value, idempotency_key=key, **given, **asked.when()))
+    when = asked.when(request.state.clock.now())
+    return answer(await il.dispatch.invoke(capability, value, idempotency_key=key, **given, **when))
 
 
 @router.post("/events", status_code=202, response_model=Outcome, responses=STATES, summary="Have a handler called")
@@ -162,7 +175,7 @@ async def submit(request: Request, il: Asking, asked: Submit, key: Key = None) -
     if not request.state.token.caller.sees(f"handler.{asked.handler}", asked.connection_id):
         raise Forbidden(f"this token is limited, and handler.{asked.handler[:100]} is not among what it may ask for")
     given = asked.model_dump(include={"handler", "payload", "connection_id", "trace_id", "environment"})
-    return answer(await il.dispatch.submit(**given, idempotency_key=key, **asked.when()))
+    return answer(await il.dispatch.submit(**given, idempotency_key=key, **asked.when(request.state.clock.now())))
 
 
 @router.get(
