@@ -46,6 +46,10 @@ test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those ap
 faults: $(VENV)/.dev ## run the tests that kill, cut and crowd, on SQLite and on Postgres
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m faults $(ARGS)
 
+.PHONY: examples
+examples: $(VENV)/.dev ## do what README and docs say, page by page
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m examples $(ARGS)
+
 .PHONY: check
 check: lint types contracts house ## run all checks that need no running system
 

@@ -74,6 +74,7 @@ def test_a_command_that_is_interrupted_while_it_waits_for_a_device_ends_the_inst
         assert store.execute("select state, reason from installs").fetchall() == [("cancelled", "cancelled")]
 
 
+@pytest.mark.faults
 def test_whatever_becomes_of_connecting_again_the_connection_serves_until_it_is_replaced(
     acme: Shell, server: token_server.TokenServer, warm: Path
 ):
@@ -135,6 +136,7 @@ def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.T
         assert command.end().code == 0
 
 
+@pytest.mark.faults
 def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.TokenServer):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from fix_cli import Shell
 
 SAME = (
@@ -26,6 +28,7 @@ SAME = (
 SHOWN = SAME[2], SAME[5], SAME[12]
 
 
+@pytest.mark.faults
 def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: Shell):
     shell.connect()
     run_id, approval_id = shell.hold("Door")

@@ -29,5 +29,5 @@ class TestSqlite(MemoryContract):
 def test_sqlite_answers_as_dictionaries_do():
     machine = against_dictionaries(TestSqlite().reference)
     run_state_machine_as_test(
-        machine, settings=settings(max_examples=settings().max_examples // 2, stateful_step_count=20)
+        machine, settings=settings(max_examples=settings().max_examples // 5, stateful_step_count=20)
     )

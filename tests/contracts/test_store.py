@@ -222,6 +222,7 @@ async def test_racing_inserts_run_again_and_then_see_the_other(
     assert sorted(map(str, answers)) == ["found"] * 11 + ["own_1"]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("isolation", ["READ COMMITTED", "SERIALIZABLE"])
 async def test_a_transaction_that_lost_to_another_runs_again(
     postgres_url: str, open_store: Callable[[str], sql.SqlStore], isolation: str

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("README.md"), *ROOT.glob("docs/**/*.md")])
 
 
+@pytest.mark.examples
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_page(page: Path, warm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     home = tmp_path / "home"

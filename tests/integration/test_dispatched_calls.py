@@ -72,6 +72,7 @@ async def test_what_passes_is_tried_again_and_a_pause_takes_no_try(file_world: W
         assert file_world.server.effects("issues/create") == 1
 
 
+@pytest.mark.faults
 async def test_a_service_that_says_for_an_hour_to_wait_is_asked_when_it_says_and_others_are_not_kept_waiting(
     file_world: World,
 ):
