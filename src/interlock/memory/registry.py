@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Final
 
+from interlock import catalog
 from interlock.kernel import is_interruption
 from interlock.memory.errors import InvalidConfig, UnknownProvider
 from interlock.memory.options import Options
@@ -43,7 +44,9 @@ class Registry:
     def __init__(self, entries: Iterable[EntryPoint] | None = None, *, aliases: Mapping[str, str] = ALIASES) -> None:
         """`entries` replace what is installed."""
         self._entries: dict[str, list[EntryPoint]] = {}
-        for entry in sorted(entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name):
+        for entry in sorted(
+            catalog.entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name
+        ):
             self._entries.setdefault(entry.name, []).append(entry)
         # A name that is installed is nobody's alias.
         self._aliases = {alias: name for alias, name in aliases.items() if alias not in self._entries}

@@ -1,5 +1,6 @@
 """The contract kit for pytest: derive from `MemoryContract`, and say where the provider is."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,15 @@ def _cases() -> list[Case]:
     return CASES
 
 
-class MemoryContract:
+class MemoryContract(ABC):
     """Every case of the contract as a test. What a provider does not offer is skipped, and said."""
 
     registry: memory.Registry | None = None
     """Where the provider is found; None: among what is installed."""
 
+    @abstractmethod
     def reference(self, folder: Path) -> memory.ProviderRef:
         """The provider, on storage of its own in this folder."""
-        raise NotImplementedError
 
     @pytest.mark.anyio
     @pytest.mark.parametrize("case", _cases(), ids=str)
