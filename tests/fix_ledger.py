@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from interlock import connections, runs
+from interlock import connections, dispatch, runs
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.kernel import Tx, canonical, digest, to_rfc3339
@@ -246,6 +246,28 @@ class Builder:
             issued_at=now,
             expires_at=now + timedelta(seconds=300),
         )
+
+
+def dead_letter(run_id: str, tenant_id: str = "t1") -> dispatch.Due:
+    """Work of a handler that is given up."""
+    return dispatch.Due(
+        run_id=run_id,
+        tenant_id=tenant_id,
+        lane="handlers",
+        capability="handler.triage",
+        connection_id=None,
+        rank=0,
+        priority=dispatch.Priority.NORMAL,
+        due_at=START,
+        number=1,
+        tries=1,
+        crashes=0,
+        retry=dispatch.RetryPolicy(),
+        standing=dispatch.Standing.DEAD,
+        why="failed",
+        deadline_at=None,
+        submitted_at=START,
+    )
 
 
 @pytest.fixture

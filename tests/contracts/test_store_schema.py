@@ -11,11 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, create_engine, inspect, text
+from sqlalchemy import Connection, MetaData, create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from fix_connections import CONNECTION, CREDENTIAL
-from fix_ledger import Builder
+from fix_ledger import Builder, dead_letter
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql import postgres, queue_tables, schema, tables
@@ -211,6 +211,7 @@ FIRST_SCHEMA = (
     "DROP TABLE pauses",
     *(f"DROP TABLE {name}" for name in ("messages", "feed_events", "outbox", "feeds", "subscriptions")),
     *(f"DROP TABLE {name}" for name in ("route_triggers", "routes", "triggers", "deliveries", "dedupe_keys")),
+    "DROP TABLE delivery_needs",
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",
@@ -273,6 +274,34 @@ def test_a_store_of_the_first_schema_migrates(
         admission.decisions,
         (CONNECTION, CREDENTIAL),
     ]
+
+
+def test_work_that_refers_to_a_delivery_keeps_it_from_that_migration_on(
+    fresh_url: str, open_store: Callable[[str], sql.SqlStore], builder: Builder
+) -> None:
+    made = open_store(fresh_url)
+    said = (
+        '{"signal":{"dataref":"dlv_1"}}',
+        '{"signal":{"data":{"dataref":"dlv_2"}}}',
+        '{"signal":{"dataref":"dlv_3"}}',
+    )
+    admissions = [builder.admission(input_json=text) for text in said]
+    for each in admissions:
+        asyncio.run(made.admit(each))
+    asyncio.run(
+        made.write(lambda tx: sql.DispatchRecords().add(tx, [dead_letter(each.run.run_id) for each in admissions[:2]]))
+    )
+
+    def age(session: Connection) -> None:
+        session.execute(text("DROP TABLE delivery_needs"))
+        session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0022'"))
+
+    asyncio.run(made.write(lambda tx: age(sql.connection(tx))))
+    made.close()
+    sql.migrate(fresh_url)
+    again, needs = open_store(fresh_url), select(tables.delivery_needs.c.delivery_id, tables.delivery_needs.c.run_id)
+    found = asyncio.run(again.read(lambda tx: sql.connection(tx).execute(needs).all()))
+    assert [*map(tuple, found)] == [("dlv_1", admissions[0].run.run_id)]
 
 
 def test_the_options_of_an_address_are_kept(own_postgres_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:

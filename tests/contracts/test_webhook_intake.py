@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 
+from fix_ledger import dead_letter
 from fix_store import outcomes
-from fix_webhooks import ANN, BOB, BODY, ISSUES, SECRET, Post, signed
-from interlock import sdk, testing
+from fix_webhooks import ANN, BOB, BODY, HUB, ISSUES, MANIFESTS, SECRET, Post, signed
+from interlock import runs, sdk, testing
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.kernel import RequestError, Secret, Tx
@@ -170,6 +172,55 @@ async def test_what_is_not_as_declared_is_kept_and_replayed_when_it_can_be(post:
     assert len(post.admitted) == 2
     assert post.admitted[0].payload == post.admitted[1].payload
     assert len(replayed.facts["replays"]) == 1  # pyright: ignore[reportArgumentType] - a list
+
+
+async def test_replays_at_once_are_each_told_of_and_the_last_ones_stay(post: Post):
+    made = await post.make()
+    whole = str((await post.send(made)).delivery_id)
+    others = [replace_process(post) for _ in range(3)]
+    await outcomes(each.deliveries.replay(ANN, whole) for each in [post, *others] * 3)
+    facts = (await post.deliveries.fetch(ANN, whole)).facts
+    assert len(cast("list[object]", facts["replays"])) == 12
+    for _ in range(webhooks.MOST_REPLAYS):
+        await post.deliveries.replay(ANN, whole)
+    facts = (await post.deliveries.fetch(ANN, whole)).facts
+    assert len(cast("list[object]", facts["replays"])) == webhooks.MOST_REPLAYS
+    assert facts["replays_before"] == 12
+
+
+async def test_what_a_connector_declares_otherwise_counts_within_a_minute(
+    memory_store: sql.SqlStore, monkeypatch: pytest.MonkeyPatch
+):
+    post = Post(memory_store, testing.ManualClock())
+    made = await post.make()
+    assert (await post.send(made)).came is Came.ACCEPTED
+    raw = HUB.to_json()
+    raw["triggers"][0]["event"]["values"] = ["problems"]  # pyright: ignore[reportArgumentType, reportCallIssue, reportIndexIssue, reportOptionalSubscript] - a manifest's
+    monkeypatch.setitem(MANIFESTS, "hub", sdk.load_manifest(json.dumps(raw), source="test"))
+    post.later(minutes=1)
+    await post.send(made, signed({**BODY, "n": 1}, event="problems"))
+    assert len(post.admitted) == 2
+    await post.send(made, signed({**BODY, "n": 2}))
+    assert len(post.admitted) == 2
+
+
+async def test_data_that_lies_with_a_delivery_stays_while_its_run_may_want_it(post: Post):
+    """As a dead letter of more than thirty days does."""
+    made = await post.make()
+    large = signed({**BODY, "text": "x" * (runs.TASK_LIMITS.max_bytes)})
+    delivery_id = str((await post.send(made, large)).delivery_id)
+    small = str((await post.send(made)).delivery_id)
+    facts = cast("Any", await post.deliveries.fetch(ANN, delivery_id)).facts
+    run_id = facts["runs"][0]["run_id"]
+    await post.store.write(lambda tx: sql.DispatchRecords().add(tx, [dead_letter(run_id)]))
+    post.later(days=31)
+    for _ in range(2):
+        await sql.sweep(post.store, post.clock.now())
+    assert [each.delivery_id for each in await post.kept()] == [delivery_id]
+    assert small != delivery_id
+    await post.store.write(lambda tx: sql.DispatchRecords().drop(tx, [("t1", run_id)]))
+    await sql.sweep(post.store, post.clock.now())
+    assert await post.kept() == []
 
 
 async def test_what_is_signed_and_no_json_is_told_apart(post: Post):

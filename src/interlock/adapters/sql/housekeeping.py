@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     tuple_,
     type_coerce,
     update,
@@ -31,6 +32,8 @@ from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import (
     dedupe_keys,
     deliveries,
+    delivery_needs,
+    dispatches,
     evidence,
     feed_events,
     feeds,
@@ -61,7 +64,8 @@ VALIDATOR_KEPT = timedelta(days=7)
 """As long as `runs` keeps one that no read has confirmed. It drops only those of connections in use."""
 
 DELIVERY_KEPT = timedelta(days=30)
-"""How long deliveries are kept, for people who look into what came, and have it handled once more."""
+"""How long deliveries are kept, for people who look into what came, and have it handled once more. One with data that a run could
+not hold stays until the run is over, dead letters included."""
 
 EVIDENCE_KEPT = timedelta(days=90)
 """How long the evidence of what was carried out outside of runs is kept, unless the settings say otherwise."""
@@ -140,21 +144,27 @@ def _end_action_keys() -> Update:
 
 def _statements(now: datetime) -> Sequence[Delete]:
     window_over = and_(windows.c.window_start > _NO_WINDOW, windows.c.window_start < now - WINDOW_KEPT)
+    needed = exists().where(delivery_needs.c.delivery_id == deliveries.c.delivery_id)
     hears = exists().where(
         subscribed.c.tenant_id == feeds.c.tenant_id, subscribed.c.state != subscriptions.State.DISABLED.value
     )
     return (
         _first(keys.c.expires_at, keys.c.expires_at <= now),
         # A lease's id tells its age. So the oldest are found without an index that every call would have to write.
-        _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, look_at_all=True),
+        _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, among=true()),
         _first(installs.c.expires_at, installs.c.expires_at < now - INSTALL_KEPT),
         _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
         _first(dedupe_keys.c.expires_at, dedupe_keys.c.expires_at <= now),
+        _first(delivery_needs.c.delivery_id, ~exists().where(dispatches.c.run_id == delivery_needs.c.run_id)),
         # As with leases: its id tells its age.
-        _first(deliveries.c.delivery_id, deliveries.c.received_at < now - DELIVERY_KEPT, look_at_all=True),
+        _first(
+            deliveries.c.delivery_id,
+            and_(deliveries.c.received_at < now - DELIVERY_KEPT, ~needed),
+            among=~needed,
+        ),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
         _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
-        _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, look_at_all=True),
+        _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, among=true()),
         # The last one stays: the next one's place comes after it.
         _first(
             feed_events.c.position,
@@ -162,7 +172,7 @@ def _statements(now: datetime) -> Sequence[Delete]:
                 feed_events.c.at < now - subscriptions.KEPT,
                 feed_events.c.position < select(func.max(feed_events.c.position)).correlate(None).scalar_subquery(),
             ),
-            look_at_all=True,
+            among=true(),
         ),
         _first(feeds.c.tenant_id, and_(feeds.c.until < now, ~hears)),
     )
@@ -174,12 +184,10 @@ def _evidence(tenant_id: str, before: datetime) -> Delete:
     return delete(evidence).where(over, tuple_(*evidence.primary_key).in_(chosen))
 
 
-def _first(order: Column[Any], over: ColumnElement[bool], *, look_at_all: bool = False) -> Delete:
-    """Delete the first BATCH rows that are over, in the order of an indexed column; or, with `look_at_all`, those of the
-    first BATCH rows that are over, which looks no further."""
+def _first(order: Column[Any], over: ColumnElement[bool], *, among: ColumnElement[bool] | None = None) -> Delete:
+    """Delete the first BATCH rows that are over, in the order of an indexed column; or those that are over of the first BATCH
+    `among` which they are sought, and look no further."""
     table = order.table
-    chosen = select(*table.primary_key).order_by(order).limit(BATCH)
-    if not look_at_all:
-        chosen = chosen.where(over)
+    chosen = select(*table.primary_key).where(over if among is None else among).order_by(order).limit(BATCH)
     # The condition again: on Postgres a row may have been renewed since it was chosen.
     return delete(table).where(over, tuple_(*table.primary_key).in_(chosen))

@@ -33,7 +33,14 @@ from interlock.adapters.sql.dispatch_tables import dispatches, pauses, worker_la
 from interlock.adapters.sql.subscription_tables import PENDING, feed_events, feeds, messages, outbox, subscriptions
 from interlock.adapters.sql.timed_tables import polled_items, polls, schedules
 from interlock.adapters.sql.token_tables import tokens
-from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries, route_triggers, routes, triggers
+from interlock.adapters.sql.webhook_tables import (
+    dedupe_keys,
+    deliveries,
+    delivery_needs,
+    route_triggers,
+    routes,
+    triggers,
+)
 
 __all__ = [
     "NOT_COMPLETED",
@@ -55,6 +62,7 @@ __all__ = [
     "decisions",
     "dedupe_keys",
     "deliveries",
+    "delivery_needs",
     "dispatches",
     "events",
     "evidence",

@@ -87,6 +87,15 @@ deliveries = Table(
     Index(None, "route_id", "state", "delivery_id"),
 )
 
+delivery_needs = Table(
+    "delivery_needs",
+    metadata,
+    Column("delivery_id", ID, primary_key=True),
+    Column("run_id", ID, primary_key=True),
+    Column("tenant_id", NAME, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 dedupe_keys = Table(
     "dedupe_keys",
     metadata,

@@ -1,7 +1,7 @@
 """Routes, triggers and deliveries in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from interlock import connections, sdk, triggers
 from interlock.adapters.sql.rows import pack, unpack
 from interlock.adapters.sql.transaction import connection as session
 from interlock.adapters.sql.transaction import lock, upsert
-from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries, route_triggers
+from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries, delivery_needs, route_triggers
 from interlock.adapters.sql.webhook_tables import routes as table
 from interlock.adapters.sql.webhook_tables import triggers as trigger_rows
 from interlock.kernel import JSON, Tx
@@ -138,14 +138,25 @@ class WebhookRecords:
         if many:
             session(tx).execute(insert(deliveries), [_delivery_row(each) for each in many])
 
-    def save_facts(
-        self, tx: Tx, delivery: triggers.webhooks.Delivery, facts: Mapping[str, JSON]
+    def need(self, tx: Tx, needs: Sequence[triggers.webhooks.Need]) -> None:
+        if needs:
+            session(tx).execute(insert(delivery_needs), [each._asdict() for each in needs])
+
+    def note_replay(
+        self, tx: Tx, delivery: triggers.webhooks.Delivery, replay: Mapping[str, JSON]
     ) -> triggers.webhooks.Delivery:
         mine = (deliveries.c.tenant_id == delivery.tenant_id, deliveries.c.delivery_id == delivery.delivery_id)
-        session(tx).execute(update(deliveries).where(*mine).values(facts_json=pack(dict(facts))))
-        found = self.find_delivery(tx, delivery.tenant_id, delivery.delivery_id)
-        assert found is not None
-        return found
+        held = session(tx).execute(select(deliveries.c.facts_json).where(*mine).with_for_update()).scalar()
+        if held is None:
+            raise triggers.webhooks.DeliveryNotFound(f"{delivery.delivery_id} is not kept any more")
+        facts: dict[str, Any] = unpack(held)
+        told = [*facts.get("replays", ()), dict(replay)]
+        over = max(0, len(told) - triggers.webhooks.MOST_REPLAYS)
+        facts["replays"] = told[over:]
+        if over:
+            facts["replays_before"] = facts.get("replays_before", 0) + over
+        session(tx).execute(update(deliveries).where(*mine).values(facts_json=pack(facts)))
+        return replace(delivery, facts=facts)
 
     def find_delivery(self, tx: Tx, tenant_id: str, delivery_id: str) -> triggers.webhooks.Delivery | None:
         query = select(deliveries).where(deliveries.c.tenant_id == tenant_id, deliveries.c.delivery_id == delivery_id)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -152,9 +152,8 @@ class Poller:
 
         def admit(tx: Tx) -> webhooks.Delivery:
             run_id = self._intake.admit_in(tx, _maker(found), _work(found, item, now)).run_id
-            before = cast("Sequence[JSON]", rejected.facts.get("replays", ()))
-            done: JSON = {"at": to_rfc3339(now), "runs": [{"trigger": found.trigger, "run_id": run_id}]}
-            return self._came.save_facts(tx, rejected, {**rejected.facts, "replays": [*before, done]})
+            done: dict[str, JSON] = {"at": to_rfc3339(now), "runs": [{"trigger": found.trigger, "run_id": run_id}]}
+            return self._came.note_replay(tx, rejected, done)
 
         return await self._store.write(admit)
 

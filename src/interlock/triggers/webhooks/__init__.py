@@ -21,13 +21,14 @@ from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.intake import Came, Intake, Outcome
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
-from interlock.triggers.webhooks.records import Claim, Records, Stand
+from interlock.triggers.webhooks.records import MOST_REPLAYS, Claim, Need, Records, Stand
 from interlock.triggers.webhooks.routes import Made, Routes
 from interlock.triggers.webhooks.sealing import binding as route_binding
 from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
 from interlock.triggers.webhooks.wanting import Wanted
 
 __all__ = [
+    "MOST_REPLAYS",
     "AmbiguousRoute",
     "Answer",
     "Came",
@@ -41,6 +42,7 @@ __all__ = [
     "Intake",
     "InvalidRoute",
     "Made",
+    "Need",
     "NewRoute",
     "NotReplayable",
     "Outcome",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, NamedTuple, Protocol
 
 from interlock import runs, sdk
 from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, to_rfc3339
@@ -11,7 +11,7 @@ from interlock.triggers.webhooks import evidence, signals
 from interlock.triggers.webhooks.incoming import LIMITS, Incoming
 from interlock.triggers.webhooks.known import Known
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
-from interlock.triggers.webhooks.records import Claim, Records, Stand
+from interlock.triggers.webhooks.records import Claim, Need, Records, Stand
 from interlock.triggers.webhooks.verifying import Verified
 
 
@@ -25,6 +25,8 @@ class Event:
     priority: int
     retry: sdk.Retries
     payload: dict[str, JSON]
+    refers: bool = False
+    """Whether its data lies with the delivery."""
 
 
 class Works(Protocol):
@@ -39,8 +41,12 @@ class Works(Protocol):
         ...
 
 
-_Work: TypeAlias = Sequence[tuple[str, object]]
-"""What is drawn for a delivery, by trigger."""
+class _Work(NamedTuple):
+    """What is drawn for a delivery: for each event the work, by trigger."""
+
+    tenant_id: str
+    delivery_id: str
+    pieces: Sequence[tuple[Event, object]]
 
 
 class Moved(Exception):
@@ -83,7 +89,7 @@ def make_events(
         }
         try:
             data = signals.data_of(declared, request, value)
-            payload = _payload(signal, data, trigger=trigger.name, delivery_id=delivery_id)
+            payload, refers = _payload(signal, data, trigger=trigger.name, delivery_id=delivery_id)
         except (signals.Unfit, InvalidJson) as error:
             unfit.append({"trigger": trigger.name, "why": str(error)[:500]})
             continue
@@ -94,6 +100,7 @@ def make_events(
             priority=trigger.priority,
             retry=trigger.retry,
             payload=payload,
+            refers=refers,
         )
         found.append(event)
     return found, {"unfit": unfit} if unfit else {}
@@ -142,16 +149,17 @@ class _Offer:
         )
 
 
-def _payload(signal: dict[str, JSON], data: JSON, *, trigger: str, delivery_id: str) -> dict[str, JSON]:
-    """What the handler gets. Data that a run cannot hold stays with the delivery, and the signal says where (`dataref`)."""
+def _payload(signal: dict[str, JSON], data: JSON, *, trigger: str, delivery_id: str) -> tuple[dict[str, JSON], bool]:
+    """What the handler gets, and whether its data is not in it. Data that a run cannot hold stays with the delivery, and the
+    signal says where (`dataref`)."""
     rest: dict[str, JSON] = {"trigger": trigger, "delivery_id": delivery_id}
     whole: dict[str, JSON] = {"signal": {**signal, "data": data}, **rest}
     try:
         check_json(whole, limits=runs.TASK_LIMITS, what="event")
     except InvalidJson:
         check_json(data, limits=LIMITS, what="event")
-        return {"signal": {**signal, "dataref": delivery_id}, **rest}
-    return whole
+        return {"signal": {**signal, "dataref": delivery_id}, **rest}, True
+    return whole, False
 
 
 class Admitting:
@@ -183,7 +191,7 @@ class Admitting:
             found=found,
             delivery_id=delivery_id,
             at=now,
-            work=self._draw(install, events),
+            work=self._draw(install, delivery_id, events),
             unfit=unfit,
         )
         answer = await self._store.write_together(self._admit, offer)
@@ -215,22 +223,28 @@ class Admitting:
             event_id=delivery.external_id or delivery.delivery_id,
             at=delivery.received_at,
         )
-        work = self._draw(install, events)
+        work = self._draw(install, delivery.delivery_id, events)
 
         def admit(tx: Tx) -> Delivery:
-            held = self._records.find_delivery(tx, delivery.tenant_id, delivery.delivery_id)
-            assert held is not None
-            before = cast("Sequence[JSON]", held.facts.get("replays", ()))
             done: dict[str, JSON] = {"at": to_rfc3339(now), "runs": self._hand_on(tx, [work])[0], **unfit}
-            return self._records.save_facts(tx, held, {**held.facts, "replays": [*before, done]})
+            return self._records.note_replay(tx, delivery, done)
 
         return await self._store.write(admit)
 
-    def _draw(self, install: Known, events: Sequence[Event]) -> _Work:
+    def _draw(self, install: Known, delivery_id: str, events: Sequence[Event]) -> _Work:
         caller = caller_of(install.route)
-        return [(event.trigger, self._works.draw(caller, event)) for event in events]
+        pieces = [(event, self._works.draw(caller, event)) for event in events]
+        return _Work(caller.tenant_id, delivery_id, pieces)
 
     def _hand_on(self, tx: Tx, works: Sequence[_Work]) -> list[JSON]:
         """Admit the work of each; which runs do it."""
-        run_ids = iter(self._works.admit(tx, [drawn for work in works for _, drawn in work]))
-        return [[{"trigger": trigger, "run_id": next(run_ids)} for trigger, _ in work] for work in works]
+        run_ids = iter(self._works.admit(tx, [drawn for work in works for _, drawn in work.pieces]))
+        done = [(work, [(event, next(run_ids)) for event, _ in work.pieces]) for work in works]
+        needs = [
+            Need(work.tenant_id, work.delivery_id, run_id)
+            for work, runs in done
+            for event, run_id in runs
+            if event.refers
+        ]
+        self._records.need(tx, needs)
+        return [[{"trigger": event.trigger, "run_id": run_id} for event, run_id in runs] for _, runs in done]

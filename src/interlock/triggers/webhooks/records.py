@@ -3,10 +3,13 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from interlock.kernel import JSON, Tx
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
+
+MOST_REPLAYS: Final = 20
+"""Told of one delivery; of earlier ones their number."""
 
 
 class Stand(NamedTuple):
@@ -25,6 +28,14 @@ class Claim:
     key: str
     delivery_id: str
     expires_at: datetime
+
+
+class Need(NamedTuple):
+    """That a run has no data of its own but finds it with the delivery."""
+
+    tenant_id: str
+    delivery_id: str
+    run_id: str
 
 
 class Records(Protocol):
@@ -90,8 +101,13 @@ class Records(Protocol):
         """Keep deliveries."""
         ...
 
-    def save_facts(self, tx: Tx, delivery: Delivery, facts: Mapping[str, JSON]) -> Delivery:
-        """Change what is known of a delivery."""
+    def need(self, tx: Tx, needs: Sequence[Need]) -> None:
+        """Keep deliveries for as long as work of theirs may be carried out."""
+        ...
+
+    def note_replay(self, tx: Tx, delivery: Delivery, replay: Mapping[str, JSON]) -> Delivery:
+        """Add to a delivery that it was handed on once more, whoever else does so at that moment: the last `MOST_REPLAYS` times
+        stand there, and how many there were before. Raises DeliveryNotFound."""
         ...
 
     def find_delivery(self, tx: Tx, tenant_id: str, delivery_id: str) -> Delivery | None:
