@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from interlock.kernel import Clock, Redactor, Secret, Store, Tx
@@ -16,6 +16,9 @@ from interlock.triggers.webhooks.wanting import MOST_TRIGGERS
 
 MOST_KNOWN: Final = 2_000
 
+KNOWN_FOR: Final = timedelta(minutes=1)
+"""So long a route is known without a look at what its connector declares."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
@@ -27,7 +30,7 @@ class Known:
     verifier: Verifier
     secrets: Sequence[Secret] = field(repr=False)
     triggers: Sequence[tuple[Trigger, signals.Declared]]
-    until: datetime | None
+    until: datetime
 
     @property
     def is_app(self) -> bool:
@@ -84,13 +87,14 @@ class Book:
                 tx, route.tenant_id, route_id=route.route_id, cursor=None, limit=MOST_TRIGGERS
             )
         )
+        again = self._clock.now() + KNOWN_FOR
         return Known(
             key=key,
             route=route,
             verifier=Verifier(route.verification, secrets),
             secrets=secrets,
             triggers=[(each, declared[each.declared]) for each in found if each.enabled and each.declared in declared],
-            until=route.former_until,
+            until=min(route.former_until or again, again),
         )
 
     async def declared(self, tenant_id: str, connector_id: str) -> Mapping[str, signals.Declared]:
@@ -101,7 +105,7 @@ class Book:
 
     async def _find(self, key: str, look: Callable[[Tx], Route | None]) -> tuple[Known | None, bool]:
         known = self._known.get(key)
-        if known is not None and (known.until is None or known.until > self._clock.now()):
+        if known is not None and known.until > self._clock.now():
             self._known.move_to_end(key)
             return known, False
         if (route := await self._store.read(look)) is None:
