@@ -95,15 +95,17 @@ class Keeper(Provider):
         unseen = [each for each in draft.provenance.derived_from if rows.find_last(each) is None]
         if unseen:
             raise RecordNotFound(f"derived_from names {', '.join(unseen[:5])}, which is not in this scope")
-        if draft.record_id is not None:
+        if draft.is_revision:
             return self._revise(rows, scope, draft, vector, now)
+        if draft.record_id is not None and not rows.is_free(draft.record_id):
+            raise RecordConflict("there is, or was, a record with this id", details={"record_id": draft.record_id})
         replaced = None if draft.supersedes is None else self._there(rows, draft.supersedes, now)
         fields = dict(stated(draft))
         if replaced is not None and draft.valid_from is None:
             fields["valid_from"] = now
         record = Record.of(
             **fields,
-            record_id=self._ids.new("mem"),
+            record_id=draft.record_id or self._ids.new("mem"),
             scope=where,
             revision=1,
             observed_at=draft.observed_at or now,

@@ -43,8 +43,8 @@ class Provider(ABC):
     """Its own choice of options, which everything else overrides."""
     claims: ClassVar[frozenset[str]] = frozenset()
     """Capabilities that it says it has. There is no need to: they are found."""
-    withheld: ClassVar[frozenset[str]] = frozenset()
-    """Capabilities that it has the methods for and does not offer."""
+    withheld: frozenset[str] = frozenset()
+    """Capabilities that it has the methods for and does not offer: each provider its own, where it depends on what is inside."""
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -93,13 +93,13 @@ class Fields(Value):
 
 class Draft(Fields):
     """Something to remember. With a `record_id` it is the next revision of that record; `if_revision` is the one that it must
-    have now. `supersedes` names a record that is no longer so because of this one: its validity ends where this one's begins. An
-    `idempotency_key` makes it the same record however often it is sent. `scope` narrows where it is kept; `embedding` replaces
-    the provider's own."""
+    have now, and 0 makes it a new record with that id, for copies. `supersedes` names a record that is no longer so because of
+    this one: its validity ends where this one's begins. An `idempotency_key` makes it the same record however often it is sent.
+    `scope` narrows where it is kept; `embedding` replaces the provider's own."""
 
     contract: Literal["interlock.memory-draft/v1"] = "interlock.memory-draft/v1"
     record_id: RecordId | None = None
-    if_revision: Annotated[int, Field(ge=1)] | None = None
+    if_revision: Annotated[int, Field(ge=0)] | None = None
     supersedes: RecordId | None = None
     idempotency_key: Name | None = None
     observed_at: Moment | None = None
@@ -111,11 +111,16 @@ class Draft(Fields):
     def _one_way(self) -> Self:
         if self.if_revision is not None and self.record_id is None:
             raise ValueError("if_revision goes with the record_id that it is about")
-        if self.record_id is not None and self.supersedes is not None:
+        if self.is_revision and self.supersedes is not None:
             raise ValueError("a new record supersedes another one; a revision has the record_id alone")
-        if self.record_id is not None and self.idempotency_key is not None:
+        if self.is_revision and self.idempotency_key is not None:
             raise ValueError("an idempotency_key is for a new record; a revision is made once by if_revision")
         return self
+
+    @property
+    def is_revision(self) -> bool:
+        """Whether it is about a record that is there."""
+        return self.record_id is not None and self.if_revision != 0
 
 
 class Record(Fields):

@@ -62,6 +62,8 @@ class Explanation(Value):
     """The rule by which ranks became scores."""
     near_misses: tuple[NearMiss, ...] = ()
     """The best of what was cut off."""
+    notes: tuple[str, ...] = ()
+    """Why the result may be less than it could be: a part that did not answer."""
 
 
 class RetrieveResult(Value):
@@ -226,6 +228,9 @@ class Guarantees(Value):
     classes: frozenset[MemoryClass] = frozenset(MemoryClass)
     exact_total: bool = True
     vector_dimensions: int | None = None
+    """How long the vectors are that it takes from its caller; None: it takes none."""
+    chosen_ids: bool = False
+    """Whether a new record may bring its id along (`Draft.if_revision` 0), as copies do."""
 
 
 class CapabilitySet(Value):

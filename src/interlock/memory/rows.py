@@ -108,6 +108,11 @@ class Rows(Protocol):
         """Whether anything was ever kept in this scope."""
         ...
 
+    def is_free(self, record_id: str) -> bool:
+        """Whether no record has or had this id, in whatever scope. What storage cannot see here, it refuses in `add`, with
+        RecordConflict."""
+        ...
+
     def find_last(self, record_id: str) -> Record | None:
         """The last revision of a record."""
         ...

@@ -49,6 +49,7 @@ class InProcess(memory.Keeper):
             search_modes=frozenset(memory.SearchMode),
             isolation="query",
             vector_dimensions=None if self._embedder is None else self._embedder.dimensions,
+            chosen_ids=True,
         )
 
 
@@ -89,6 +90,9 @@ class _Rows:
 
     def is_known(self) -> bool:
         return any(self._scope.covers(revisions[0].scope) for revisions in self._kept.values())
+
+    def is_free(self, record_id: str) -> bool:
+        return record_id not in self._kept
 
     def find_last(self, record_id: str) -> memory.Record | None:
         last = self._last(record_id)

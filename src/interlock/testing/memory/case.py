@@ -58,7 +58,8 @@ class Case:
     name: str
     title: str
     needs: frozenset[str]
-    """Capabilities, search modes and `durable`: who does not offer them is not asked."""
+    """Capabilities, search modes, and of the guarantees `durable`, `chosen_ids` and `vectors` (it takes its caller's): who does
+    not offer them is not asked."""
     act: Callable[[Trial], Awaitable[None]]
 
     def __str__(self) -> str:
@@ -66,7 +67,13 @@ class Case:
 
     def missing(self, has: memory.CapabilitySet) -> str | None:
         """What the provider does not offer of what this needs; None if it offers all of it."""
-        offered = has.offered | has.guarantees.search_modes | {"durable" if has.guarantees.durable else ""}
+        kept = has.guarantees
+        promised = {
+            "durable": kept.durable,
+            "chosen_ids": kept.chosen_ids,
+            "vectors": kept.vector_dimensions is not None,
+        }
+        offered = has.offered | kept.search_modes | {name for name, holds in promised.items() if holds}
         missing = sorted(self.needs - offered)
         return ", ".join(missing) if missing else None
 

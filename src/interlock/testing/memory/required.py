@@ -236,6 +236,37 @@ async def what_is_not_there_cannot_be_revised(trial: Trial) -> None:
     same(texts(await trial.mem.retrieve()), [])
 
 
+@case("core", "chosen_ids")
+async def a_copy_keeps_its_id(trial: Trial) -> None:
+    """With `if_revision` 0 a new record has the id that it brings along, once: an id that is or was taken, also in another
+    scope, is a conflict, and nothing changes."""
+    chosen = "mem_" + "c" * 32
+    kept = await trial.mem.remember("one", record_id=chosen, if_revision=0, memory_class="semantic")
+    same((kept.record_id, kept.revision, await trial.mem.get(chosen)), (chosen, 1, kept))
+    for mem in (trial.mem, trial.at(memory.Scope(tenant="other"))):
+        async with raises(memory.RecordConflict):
+            await mem.remember("two", record_id=chosen, if_revision=0)
+    await trial.mem.forget(chosen)
+    for mem in (trial.mem, trial.at(memory.Scope(tenant="other"))):
+        async with raises(memory.RecordConflict):
+            await mem.remember("three", record_id=chosen, if_revision=0)
+    same(texts(await trial.mem.retrieve()), [])
+    same(texts(await trial.at(memory.Scope(tenant="other")).retrieve()), [])
+
+
+@case("core", "chosen_ids")
+async def a_copy_may_take_a_place_and_have_a_key(trial: Trial) -> None:
+    """What brings its id along may supersede another record, and is one by its idempotency key."""
+    old = await trial.mem.remember("Paris", memory_class="semantic")
+    trial.tick()
+    draft = memory.Draft.of(
+        text="Lyon", record_id="mem_" + "c" * 32, if_revision=0, supersedes=old.record_id, idempotency_key="k"
+    )
+    kept = await trial.mem.remember(draft)
+    same(await trial.mem.remember(draft), kept)
+    same((kept.record_id, texts(await trial.mem.retrieve())), ("mem_" + "c" * 32, ["Lyon"]))
+
+
 @case("core")
 async def expired_is_not_seen(trial: Trial) -> None:
     """What has expired is not got and not found, and `prune` removes it, once."""

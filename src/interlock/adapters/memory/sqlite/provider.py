@@ -62,4 +62,5 @@ class Sqlite(memory.Keeper):
             search_modes=_MODES if embedder is not None else frozenset({memory.SearchMode.TEXT}),
             isolation="query",
             vector_dimensions=None if embedder is None else embedder.dimensions,
+            chosen_ids=True,
         )

@@ -40,6 +40,10 @@ class SqliteRows:
     def is_known(self) -> bool:
         return bool(self._select("1", self._mine(), "LIMIT 1"))
 
+    def is_free(self, record_id: str) -> bool:
+        taken = self._execute("SELECT 1 FROM revisions WHERE record_id = ? LIMIT 1", (record_id,))
+        return taken.fetchone() is None
+
     def find_last(self, record_id: str) -> memory.Record | None:
         clauses = self._lasts()
         clauses.add("r.record_id = ?", record_id)
