@@ -31,6 +31,7 @@ from interlock.app.polling import Polls
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.providing import Providers
 from interlock.app.proxying import follow
+from interlock.app.remembering import memory_reference
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
@@ -114,6 +115,7 @@ __all__ = [
     "make_lane",
     "make_node_credentials",
     "make_root_key",
+    "memory_reference",
     "migrate",
     "open_evidence",
     "open_keychain",

@@ -217,6 +217,15 @@ class RetentionSettings(Part):
         return timedelta(days=self.evidence_days)
 
 
+class MemorySettings(Part):
+    """Where agents' memory is kept: by which `provider`, opened with which `config`, which is the provider's own. `timeout`:
+    seconds that one of its operations may take."""
+
+    provider: _Name = "sqlite"
+    config: Mapping[_Name, Any] = Field(default_factory=dict[str, Any])
+    timeout: Annotated[float, Field(gt=0, le=3_600)] | None = None
+
+
 _SQLITE: Final = "sqlite:///"
 _MEMORY: Final = ":memory:"
 
@@ -246,6 +255,7 @@ class Settings(Part):
     oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
     keys: KeySettings = KeySettings()
     retention: RetentionSettings = RetentionSettings()
+    memory: MemorySettings = MemorySettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""

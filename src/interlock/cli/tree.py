@@ -25,6 +25,7 @@ from interlock.cli import (
     polling,
     providing,
     proxying,
+    remembering,
     reviewing,
     routing,
     scheduling,
@@ -60,6 +61,7 @@ _MODULES = (
     executing,
     scheduling,
     polling,
+    remembering,
     serving,
     conforming,
 )

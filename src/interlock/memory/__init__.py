@@ -63,7 +63,7 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
-from interlock.memory.value import Value
+from interlock.memory.value import MAX_TEXT, Value
 from interlock.memory.words import terms, words
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "CAPABILITIES",
     "DIMENSIONS",
     "GROUP",
+    "MAX_TEXT",
     "REQUIRED",
     "BrokenCapability",
     "CapabilitySet",

@@ -186,3 +186,8 @@ CAPABILITIES: Final[Mapping[str, type]] = {
     "turn_hooks": HooksTurns,
 }
 """The optional capabilities by name."""
+
+
+def implemented(provider: type[Provider]) -> frozenset[str]:
+    """The capabilities that a provider has the methods of."""
+    return frozenset(REQUIRED) | {name for name, has in CAPABILITIES.items() if issubclass(provider, has)}

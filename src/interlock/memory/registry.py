@@ -9,7 +9,7 @@ from interlock import catalog
 from interlock.kernel import is_interruption
 from interlock.memory.errors import InvalidConfig, UnknownProvider
 from interlock.memory.options import Options
-from interlock.memory.provider import Provider
+from interlock.memory.provider import Provider, implemented
 
 GROUP: Final = "interlock.memory"
 """The group of the entry points. The name of each is the name of its provider."""
@@ -35,6 +35,16 @@ class Offer:
     distribution: str | None
     provider: type[Provider] | None
     problem: str | None = None
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What it offers, as far as it can be told without opening it."""
+        return frozenset() if self.provider is None else implemented(self.provider) - self.provider.withheld
+
+    @property
+    def broken(self) -> frozenset[str]:
+        """What it claims and does not implement."""
+        return frozenset() if self.provider is None else self.provider.claims - implemented(self.provider)
 
 
 class Registry:
