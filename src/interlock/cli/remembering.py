@@ -10,6 +10,8 @@ from interlock.cli.frame import command, group
 from interlock.cli.memories import CLASSES, Place, RecordId, at_a_place
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from interlock import memory
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
@@ -91,7 +93,6 @@ async def remember(
     from interlock import memory
     from interlock.cli import inputs
     from interlock.cli.desk import Answer
-    from interlock.kernel import parse_json
 
     memories.known_ids(record, supersedes, *(derived_from or ()))
     fields: dict[str, Any] = {
@@ -107,22 +108,13 @@ async def remember(
         "supersedes": supersedes,
         "idempotency_key": key,
         "provenance": {"source_turn": turn, "derived_from": tuple(derived_from or ())},
-        "expires_at": recalling.moment_of(expires, "--expires", ahead=True),
-        "observed_at": recalling.moment_of(observed, "--observed"),
-        "valid_from": recalling.moment_of(valid_from, "--valid-from"),
-        "valid_to": recalling.moment_of(valid_to, "--valid-to", ahead=True),
+        **_times(expires, observed, valid_from, valid_to),
     }
-    if content is not None:
-        fields["content"] = parse_json(content, what="--content", unique=True)
-    draft = memory.Draft.of(**fields)
+    draft = memory.Draft.of(**fields, **_content(content))
     async with place.open(desk, makes=True) as mem:
         kept = await mem.remember(draft)
 
-    def show(paper: "Paper") -> None:
-        paper.line(kept.record_id, f"revision {kept.revision}, {memories.scope_words(kept.scope)}")
-        paper.line(f"  {memories.gist(kept)}")
-
-    return Answer(document={"record": kept.to_json()}, show=show)
+    return Answer(document={"record": kept.to_json()}, show=lambda paper: _show_kept(paper, kept))
 
 
 async def get(desk: "Desk", place: Place, record_id: RecordId) -> "Answer":
@@ -204,6 +196,25 @@ async def history(desk: "Desk", place: Place, record_id: RecordId) -> "Answer":
     return Answer(document={"record_id": record_id, "history": [each.to_json() for each in entries]}, show=show)
 
 
+def _content(given: str | None) -> dict[str, Any]:
+    """Raises InvalidJson."""
+    from interlock.kernel import parse_json
+
+    return {} if given is None else {"content": parse_json(given, what="--content", unique=True)}
+
+
+def _times(
+    expires: str | None, observed: str | None, valid_from: str | None, valid_to: str | None
+) -> "dict[str, datetime | None]":
+    """Raises Usage."""
+    return {
+        "expires_at": recalling.moment_of(expires, "--expires", ahead=True),
+        "observed_at": recalling.moment_of(observed, "--observed"),
+        "valid_from": recalling.moment_of(valid_from, "--valid-from"),
+        "valid_to": recalling.moment_of(valid_to, "--valid-to", ahead=True),
+    }
+
+
 def _text(given: str | None, *, needed: bool) -> str | None:
     """What to keep. Raises Usage, FileRefused."""
     from interlock import memory
@@ -222,6 +233,11 @@ def _text(given: str | None, *, needed: bool) -> str | None:
     except UnicodeDecodeError as error:
         message = f"the text on stdin is not UTF-8: byte {read[error.start]:#04x} at {error.start}"
         raise Usage(message, next_step="Write it in UTF-8.") from error
+
+
+def _show_kept(paper: "Paper", kept: "memory.Record") -> None:
+    paper.line(kept.record_id, f"revision {kept.revision}, {memories.scope_words(kept.scope)}")
+    paper.line(f"  {memories.gist(kept)}")
 
 
 def _show_forgotten(paper: "Paper", record_id: str, told: "memory.Forgotten") -> None:
