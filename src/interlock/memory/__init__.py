@@ -6,6 +6,7 @@ Invariants: a memory sees only what its scope covers, whatever it is asked; what
 before anything is ranked or cut; what was forgotten is gone with all that was made of it.
 """
 
+from interlock.memory.captures import CAPTURES, Capture, Policy, Role, Said, Turn, captured
 from interlock.memory.embedding import Embedder, HashedEmbedder
 from interlock.memory.errors import (
     BrokenCapability,
@@ -63,18 +64,21 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.turns import Echo, Learned, Recalled, Turns
 from interlock.memory.value import MAX_TEXT, Value
 from interlock.memory.words import terms, words
 
 __all__ = [
     "ALIASES",
     "CAPABILITIES",
+    "CAPTURES",
     "DIMENSIONS",
     "GROUP",
     "MAX_TEXT",
     "REQUIRED",
     "BrokenCapability",
     "CapabilitySet",
+    "Capture",
     "Change",
     "Consolidated",
     "Consolidates",
@@ -83,6 +87,7 @@ __all__ = [
     "Contradiction",
     "DeadlineExceeded",
     "Draft",
+    "Echo",
     "Embedder",
     "Explains",
     "Explanation",
@@ -104,6 +109,7 @@ __all__ = [
     "InvalidInput",
     "Keeper",
     "KeepsHistory",
+    "Learned",
     "Memory",
     "MemoryClass",
     "MemoryFault",
@@ -111,6 +117,7 @@ __all__ = [
     "Offer",
     "Options",
     "Order",
+    "Policy",
     "Provenance",
     "Provider",
     "ProviderFailed",
@@ -118,22 +125,28 @@ __all__ = [
     "ProviderRef",
     "ProviderUnavailable",
     "Query",
+    "Recalled",
     "Record",
     "RecordConflict",
     "RecordNotFound",
     "Registry",
     "RetrieveResult",
+    "Role",
     "Rows",
+    "Said",
     "Scope",
     "ScopeDenied",
     "SearchMode",
     "Shelf",
     "Signal",
     "Temporal",
+    "Turn",
+    "Turns",
     "UnknownProvider",
     "UnsupportedCapability",
     "Value",
     "bm25",
+    "captured",
     "ordered",
     "rarity",
     "searchable",

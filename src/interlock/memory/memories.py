@@ -16,7 +16,16 @@ from interlock.memory.errors import (
     UnsupportedCapability,
 )
 from interlock.memory.options import Options
-from interlock.memory.provider import CAPABILITIES, Consolidates, Explains, Ingests, KeepsHistory, Provider, Temporal
+from interlock.memory.provider import (
+    CAPABILITIES,
+    Consolidates,
+    Explains,
+    HooksTurns,
+    Ingests,
+    KeepsHistory,
+    Provider,
+    Temporal,
+)
 from interlock.memory.queries import Query
 from interlock.memory.records import Draft, Record
 from interlock.memory.registry import ProviderRef, Registry, validated
@@ -164,13 +173,7 @@ class Memory:
         request = (
             records if isinstance(records, IngestRequest) else IngestRequest.of(records=tuple(records), atomic=atomic)
         )
-        for draft in request.records:
-            self._within(draft)
-        scope = self.scope
-        result = await self._may("ingest", Ingests, lambda it: it.ingest(scope, request), IngestResult)
-        if len(result.items) != len(request.records):
-            raise self._broken("ingest", f"{len(result.items)} answers to {len(request.records)} records")
-        return result
+        return await self._taken("ingest", Ingests, request, lambda it, scope: it.ingest(scope, request))
 
     async def explain(self, query: "str | Query | None" = None, **fields: Any) -> RetrieveResult:
         """What `retrieve` answers, with the near misses. Raises UnsupportedCapability."""
@@ -185,6 +188,16 @@ class Memory:
             if entry.record is not None:
                 self._ours(entry.record, "history")
         return entries
+
+    async def before_turn(self, text: str) -> RetrieveResult:
+        """What the provider's own hook recalls for a turn; `Turns` asks for it. Raises UnsupportedCapability."""
+        scope = self.scope
+        result = await self._may("turn_hooks", HooksTurns, lambda it: it.before_turn(scope, text), RetrieveResult)
+        return self._all_ours(result, "turn_hooks")
+
+    async def after_turn(self, request: IngestRequest) -> IngestResult:
+        """Have the provider's own hook learn these. Raises UnsupportedCapability."""
+        return await self._taken("turn_hooks", HooksTurns, request, lambda it, scope: it.after_turn(scope, request))
 
     async def plan_consolidation(
         self,
@@ -253,10 +266,26 @@ class Memory:
             result = await self._ask(operation, lambda it: it.retrieve(scope, asked), RetrieveResult)
         else:
             result = await self._may(operation, Explains, lambda it: it.explain_retrieval(scope, asked), RetrieveResult)
-        for record in result.records:
-            self._ours(record, operation)
+        self._all_ours(result, operation)
         if len(result.hits) > (asked.limit or 0):
             raise self._broken(operation, f"{len(result.hits)} hits where {asked.limit} were asked for")
+        return result
+
+    async def _taken(
+        self, capability: str, kind: type, request: IngestRequest, act: Callable[[Any, Scope], Awaitable[object]]
+    ) -> IngestResult:
+        """What became of a batch, each of whose records is within the scope."""
+        for draft in request.records:
+            self._within(draft)
+        scope = self.scope
+        result = await self._may(capability, kind, lambda it: act(it, scope), IngestResult)
+        if len(result.items) != len(request.records):
+            raise self._broken(capability, f"{len(result.items)} answers to {len(request.records)} records")
+        return result
+
+    def _all_ours(self, result: RetrieveResult, operation: str) -> RetrieveResult:
+        for record in result.records:
+            self._ours(record, operation)
         return result
 
     def _ours(self, record: Record, operation: str) -> Record:

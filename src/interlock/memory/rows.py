@@ -210,15 +210,16 @@ def searchable(record: Fields) -> str:
     """What is searched of a record: its text, or the texts in its content if it has none."""
     if record.text is not None and record.text.strip():
         return record.text
-    return " ".join(_texts(record.content))
+    return " ".join(texts_in(record.content))
 
 
-def _texts(value: object) -> Iterator[str]:
+def texts_in(value: object) -> Iterator[str]:
+    """The texts in JSON, as they stand."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for each in cast("Mapping[str, object]", value).values():
-            yield from _texts(each)
+            yield from texts_in(each)
     elif isinstance(value, list | tuple):
         for each in cast("list[object]", value):
-            yield from _texts(each)
+            yield from texts_in(each)
