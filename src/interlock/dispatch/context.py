@@ -53,9 +53,13 @@ class Context:
         """Whether to stop."""
         return self._stopped.is_set()
 
-    def stop(self) -> None:
-        """Nothing more is asked for by this attempt, and what waits in it waits no longer."""
+    def end(self) -> None:
+        """Nothing more is asked for by this attempt."""
         self._stopped.set()
+
+    def stop(self) -> None:
+        """As `end`, and what waits in it waits no longer."""
+        self.end()
         if self.scope is not None:
             self.scope.cancel()
 

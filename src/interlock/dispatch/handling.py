@@ -118,7 +118,7 @@ class HandlerExecutor:
                 await self._end(due, working, _End(error=WorkerStopped("the worker was stopped")))
             raise
         finally:
-            context.stop()
+            context.end()
             del self._at_work[due.run_id]
         with anyio.CancelScope(shield=True):
             await self._end(due, working, end)
