@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -12,6 +13,7 @@ from pgqueuer.domain.schema.declaration import target
 
 from fix_queues import NEVER, Yard, until
 from interlock.adapters import sql
+from interlock.adapters.queues import serving
 from interlock.adapters.queues.pgqueuer import SETTINGS
 from interlock.adapters.sql import postgres
 from interlock.kernel import Tx
@@ -310,6 +312,32 @@ async def test_workers_share_what_there_is(yard: Yard):
 
 
 # -- stopping
+
+
+async def test_that_a_job_was_dealt_with_is_said_when_the_next_is_taken(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(serving, "_DEALT_SECONDS", NEVER)
+    written: list[object] = []
+    store = yard.elsewhere()
+    write = store.write
+
+    async def counted(fn: Callable[[Tx], Any], *, urgent: bool = False) -> Any:
+        written.extend([] if urgent else [fn])
+        return await write(fn, urgent=urgent)
+
+    monkeypatch.setattr(store, "write", counted)
+    jobs = [yard.job() for _ in range(5)]
+    queue = yard.make_queue(store, look=NEVER)
+    async with yard.worker(queue=queue) as worker:
+        await yard.put(first := yard.job(), queue=queue)
+        assert await worker.next() == first
+        del written[:]
+        for job in jobs:
+            await yard.put(job, queue=queue)
+            assert await worker.next() == job
+            assert await yard.missing(job) == []
+        await yard.gone(*jobs[:-1])
+        assert len(written) == len(jobs)
+    assert await yard.missing(*jobs) == [job.work_id for job in jobs]
 
 
 async def test_who_is_told_to_stop_ends_its_jobs_and_takes_no_more(yard: Yard):

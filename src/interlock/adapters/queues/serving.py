@@ -1,7 +1,8 @@
 """The loop that hands jobs over, the same for every database.
 
 One transaction a turn says what was dealt with and takes what is due: while it is under way, what ends and what is put adds up
-to the next. A turn that finds the store gone keeps what it had to say for a later one.
+to the next, and what has ended waits a moment for something to take. A turn that finds the store gone keeps what it had to say
+for a later one.
 """
 
 import logging
@@ -28,6 +29,10 @@ _RIVALS_SECONDS: Final = 0.05
 _GIVEN_SECONDS: Final = 0.05
 """How soon after it was given jobs a worker asks when the next ones are due, if nothing moves: while much is to do, it never
 asks."""
+
+_DEALT_SECONDS: Final = 0.05
+"""How long a worker waits for the next job before it says only that the last one was dealt with: mostly it takes another in the
+same transaction."""
 
 _PARTING_SECONDS: Final = 5.0
 """How long a worker that stops tries to say so. Otherwise its lease lapses."""
@@ -73,6 +78,7 @@ class Serving:
         self._drain_seconds = drain_seconds
         self._running: dict[_Key, tuple[Held, anyio.CancelScope]] = {}
         self._dealt: list[Held] = []
+        self._dealt_at = 0.0
         self._undone: list[Held] = []
         self._moved = anyio.Event()
         self._may_be_due = True
@@ -121,18 +127,20 @@ class Serving:
         """What there is to do. Returns after how many seconds to look again, though nothing moves; None: never."""
         room = self._at_once - len(self._running)
         look, self._may_be_due = self._may_be_due and room > 0, self._may_be_due and not room
-        if look or self._dealt or self._undone:
+        if look or self._undone or (self._dealt and self._dealt_waits() <= 0):
             try:
-                taken = await self._exchange(room if look else 0)
+                taken = await self._exchange(room)
             except BaseException:
                 self._may_be_due = self._may_be_due or look
                 raise
             for held in taken.held:
                 self._begin(held, jobs)
-            self._may_be_due = self._may_be_due or (look and len(taken.held) == room)
+            self._may_be_due = self._may_be_due or 0 < room == len(taken.held)
             if taken.held:
                 return min(self._look_seconds, _GIVEN_SECONDS)
             next_in = taken.next_in
+        elif self._dealt:
+            return self._dealt_waits()
         elif room:
             next_in = await self._store.read(
                 lambda tx: self._rows.next_in(tx, lanes=self._lanes, now=self._clock.now())
@@ -144,6 +152,9 @@ class Serving:
         if next_in is None:
             return self._look_seconds
         return min(self._look_seconds, next_in if next_in > 0 else _RIVALS_SECONDS)
+
+    def _dealt_waits(self) -> float:
+        return self._dealt_at + _DEALT_SECONDS - anyio.current_time()
 
     async def _exchange(self, room: int) -> Taken:
         """Say what was dealt with and what was not, and take what is due. Raises StoreError."""
@@ -193,6 +204,7 @@ class Serving:
                     _log.warning("job %s, attempt %d, was not dealt with: %s", *key, type(error).__name__)
                 else:
                     ends = self._dealt
+                    self._dealt_at = self._dealt_at if ends else anyio.current_time()
         finally:
             del self._running[key]
             ends.append(held)
