@@ -66,14 +66,19 @@ _THERE = (
 )
 # Only what the engine asks must not use its index, so it is over rows with `id > 0`, which they all are: by that index, the
 # planner would sort all that is due to find the first few, until it has statistics.
+# Who has which job need not survive a crash of the server, so nobody waits until that is on the disk: what is forgotten is
+# handed over again, and the ledger says what has become of it.
 _NOW_DUE = """
-    UPDATE interlock_pgqueuer SET entrypoint = substr(entrypoint, 2) WHERE id IN (
-        SELECT due.id FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
-            SELECT id FROM interlock_pgqueuer
-            WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane AND execute_after <= now()
-            ORDER BY execute_after LIMIT $2 FOR UPDATE SKIP LOCKED
-        ) due
+    WITH now_due AS (
+        UPDATE interlock_pgqueuer SET entrypoint = substr(entrypoint, 2) WHERE id IN (
+            SELECT due.id FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
+                SELECT id FROM interlock_pgqueuer
+                WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane AND execute_after <= now()
+                ORDER BY execute_after LIMIT $2 FOR UPDATE SKIP LOCKED
+            ) due
+        )
     )
+    SELECT set_config('synchronous_commit', 'off', true)
 """
 # Lane by lane: each by a look at the index.
 _OLDEST = """
