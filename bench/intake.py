@@ -94,7 +94,7 @@ async def _service(stack: AsyncExitStack, place: Place, kind: str, engine: str) 
 async def _serving(kind: str, url: str) -> AsyncGenerator[asyncio.subprocess.Process]:
     command = [sys.executable, "-m", "bench.intake", kind, url]
     process = await asyncio.create_subprocess_exec(
-        *command, env={**os.environ, "INTERLOCKKEY": KEY}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        *command, env={**os.environ, "INTERLOCK_KEY": KEY}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         yield process
