@@ -1,8 +1,9 @@
 """What becomes of deliveries, on every store: each that is proven is admitted once, and nothing else is."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import pytest
@@ -62,6 +63,32 @@ async def test_of_many_at_once_one_is_new(post: Post):
     came = await outcomes(each.send(made) for each in [post, *others] * 3)
     assert sorted(each.came for each in came if isinstance(each, webhooks.Outcome)) == ["accepted"] + ["duplicate"] * 11
     assert len(await post.kept(DeliveryState.ACCEPTED)) == 1
+
+
+async def test_a_key_is_claimed_once_and_by_no_delivery_whose_route_changed(post: Post):
+    route, now = (await post.make()).route, post.clock.now()
+    soon = now + timedelta(minutes=1)
+
+    def claim(key: str, name: str, *, revision: int = route.revision) -> webhooks.Claim:
+        return webhooks.Claim(
+            tenant_id="t1",
+            route_id=route.route_id,
+            key=key,
+            delivery_id=name,
+            expires_at=soon,
+            way={route.route_id: revision},
+        )
+
+    async def claimed(*claims: webhooks.Claim, at: datetime = now) -> Sequence[str | None]:
+        return await post.store.write(lambda tx: post.records.claim(tx, claims, now=at))
+
+    old = route.revision - 1
+    assert await claimed(claim("b", "dlv_1"), claim("a", "dlv_2"), claim("b", "dlv_3")) == ["dlv_1", "dlv_2", "dlv_1"]
+    assert await claimed(claim("b", "dlv_4", revision=old), claim("c", "dlv_5", revision=old)) == [None, None]
+    assert await claimed(claim("c", "dlv_6"), claim("a", "dlv_7")) == ["dlv_6", "dlv_2"]
+    assert await claimed(claim("a", "dlv_8"), at=soon) == ["dlv_8"]
+    closed = await post.routes.set_state(ANN, route.route_id, RouteState.DISABLED)
+    assert await claimed(claim("d", "dlv_9"), claim("e", "dlv_10", revision=closed.revision)) == [None, None]
 
 
 async def test_a_forged_delivery_does_not_shadow_the_one_whose_id_it_takes(post: Post):

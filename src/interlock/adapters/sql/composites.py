@@ -7,12 +7,13 @@ client less than any generic adaptation.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import Final
-
-import psycopg
+from typing import TYPE_CHECKING, Final
 
 from interlock.adapters.sql import tables
 from interlock.adapters.sql.rows import SqlRow
+
+if TYPE_CHECKING:  # loading Postgres costs a SQLite user 75 ms
+    import psycopg
 
 _INT8: Final = 20
 _INT4: Final = 23
@@ -82,7 +83,7 @@ class RowType:
         return b"".join(pieces)
 
 
-def read_row_types(session: psycopg.Connection) -> dict[str, RowType]:
+def read_row_types(session: "psycopg.Connection") -> dict[str, RowType]:
     """The row types of the hot path's tables, by table name."""
     wanted = {table.name: table for table in HOT}
     found: dict[str, tuple[int, list[tuple[int, int]]]] = {}
@@ -104,7 +105,9 @@ def text_array(values: Sequence[str]) -> bytes:
 
 
 def int8_array(values: Sequence[int]) -> bytes:
-    """The values as one parameter `$n::int8[]`. At least one."""
+    """The values as one parameter `$n::int8[]`."""
+    if not values:
+        return _array_head(0, 0, _INT8, 0, 0)[:12]
     return _array_head(1, 0, _INT8, len(values), 1) + b"".join([_element(8, value) for value in values])
 
 
@@ -122,5 +125,7 @@ HOT: Final = (
     tables.events,
     tables.decisions,
     tables.artifacts,
+    tables.dedupe_keys,
+    tables.deliveries,
 )
 """The tables that the hot path writes."""

@@ -16,14 +16,15 @@ from interlock.adapters.sql.errors import RowRefused
 from interlock.kernel import to_micros
 
 
-def _insert(table: Table) -> str:
+def insert_into(table: Table) -> str:
+    """The statement that takes a row of the table."""
     columns = ", ".join(column.name for column in table.columns)
     return f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608
 
 
-_INSERT_RUN: Final = _insert(tables.runs) + " ON CONFLICT (run_id) DO NOTHING"
+_INSERT_RUN: Final = insert_into(tables.runs) + " ON CONFLICT (run_id) DO NOTHING"
 _INSERT: Final = {
-    table: _insert(table)
+    table: insert_into(table)
     for table in (tables.attempts, tables.sends, tables.events, tables.artifacts, tables.decisions, tables.leases)
 }
 _LISTENS: Final = "SELECT 1 FROM feeds WHERE tenant_id = ?"

@@ -88,17 +88,17 @@ class PostgresStore:
         return cast("bool", await self._lanes.submit(change))
 
     def admit_in(self, tx: Tx, admissions: Sequence[runs.Admission]) -> Sequence[runs.Admitted]:
-        return _in_rounds(admissions, lambda some: hot_postgres.admit(self._hot(tx), some))
+        return _in_rounds(admissions, lambda some: hot_postgres.admit(self._hot(sql_tx(tx).connection), some))
 
     def apply_in(self, tx: Tx, changes: Sequence[runs.Change]) -> Sequence[bool]:
-        return _in_rounds(changes, lambda some: hot_postgres.apply(self._hot(tx), some))
+        return _in_rounds(changes, lambda some: hot_postgres.apply(self._hot(sql_tx(tx).connection), some))
 
-    def _hot(self, tx: Tx) -> HotSession:
-        session = sql_tx(tx).connection
+    def _hot(self, session: Connection) -> HotSession:
+        raw = cast("psycopg.Connection", session.connection.driver_connection)
         if session.engine is not self._hot_engine:
-            return HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=False)
+            return HotSession(raw, self._row_types, prepare=False)
         if (held := session.info.get(_HOT)) is None:
-            held = session.info[_HOT] = HotSession(sql_tx(tx).driver_connection, self._row_types, prepare=True)
+            held = session.info[_HOT] = HotSession(raw, self._row_types, prepare=True)
         return held
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class PostgresStore:
     def _write(self, fn: Callable[[Tx], T], engine: Engine) -> T:
         with engine.connect() as session:
             transaction = session.begin()  # now: a function that only uses the hot path would never begin one
-            result = _in_tx(session, fn)
+            result = self._in_tx(session, fn)
             try:
                 transaction.commit()
             except DBAPIError as error:
@@ -145,6 +145,13 @@ class PostgresStore:
                     ) from error
                 raise
             return result
+
+    def _in_tx(self, session: Connection, fn: Callable[[Tx], T]) -> T:
+        tx = SqlTx(session, hot=self._hot)
+        try:
+            return fn(tx)
+        finally:
+            tx.end()
 
 
 class _Source:
@@ -180,14 +187,6 @@ def _in_rounds(items: Sequence[Work], write: Callable[[Sequence[Work]], Sequence
         some.append(item)
         touched |= marks
     return [*answers, *write(some)] if some else answers
-
-
-def _in_tx(session: Connection, fn: Callable[[Tx], T]) -> T:
-    tx = SqlTx(session)
-    try:
-        return fn(tx)
-    finally:
-        tx.end()
 
 
 def open_postgres(place: PostgresDatabase, *, create: bool) -> PostgresStore:

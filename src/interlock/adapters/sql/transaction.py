@@ -1,10 +1,14 @@
 """The open transaction, and the one way into it for the record files of this package."""
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, Table, TextClause, text
 
 from interlock.kernel import Tx
+
+if TYPE_CHECKING:  # loading Postgres costs a SQLite user 75 ms
+    from interlock.adapters.sql.hot_session import HotSession
 
 _ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 _SHARED: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:name, 0))")
@@ -13,10 +17,11 @@ _SHARED: Final = text("SELECT pg_advisory_xact_lock_shared(hashtextextended(:nam
 class SqlTx:
     """A transaction on one connection; it ends with the function that it was handed to."""
 
-    __slots__ = ("_connection", "_open")
+    __slots__ = ("_connection", "_hot", "_open")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, hot: "Callable[[Connection], HotSession] | None" = None) -> None:
         self._connection = connection
+        self._hot = hot
         self._open = True
 
     @property
@@ -33,6 +38,11 @@ class SqlTx:
     def driver_connection(self) -> Any:
         """The driver's own connection under the same transaction, for statements that go in batches."""
         return self.connection.connection.driver_connection
+
+    @property
+    def hot(self) -> "HotSession | None":
+        """The same on Postgres, where the store writes: for values that go in its wire format. None on SQLite."""
+        return None if self._hot is None else self._hot(self.connection)
 
     def end(self) -> None:
         """No more statements."""

@@ -1,17 +1,18 @@
 """Routes, triggers and deliveries in SQL."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Column, RowMapping, Select, bindparam, delete, exists, insert, select, tuple_, update
+from sqlalchemy import RowMapping, Select, bindparam, delete, exists, insert, select, update
 
 from interlock import connections, sdk, triggers
+from interlock.adapters.sql import hot_webhooks
 from interlock.adapters.sql.rows import pack, unpack
 from interlock.adapters.sql.transaction import connection as session
-from interlock.adapters.sql.transaction import lock, upsert
-from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries, delivery_needs, route_triggers
+from interlock.adapters.sql.transaction import lock
+from interlock.adapters.sql.webhook_tables import deliveries, delivery_needs, route_triggers
 from interlock.adapters.sql.webhook_tables import routes as table
 from interlock.adapters.sql.webhook_tables import triggers as trigger_rows
 from interlock.kernel import JSON, Tx
@@ -19,8 +20,6 @@ from interlock.kernel import JSON, Tx
 _STANDS: Final = select(table.c.route_id, table.c.revision, table.c.state).where(
     table.c.route_id.in_(bindparam("wanted", expanding=True))
 )
-_HOLDER: Final[tuple[Column[Any], ...]] = (dedupe_keys.c.route_id, dedupe_keys.c.key, dedupe_keys.c.delivery_id)
-_CLAIMING: Final[dict[str, Any]] = {}
 _LISTED: Final = [column for column in deliveries.columns if column is not deliveries.c.body]
 
 
@@ -121,22 +120,11 @@ class WebhookRecords:
     # -- deliveries
 
     def claim(self, tx: Tx, claims: Sequence[triggers.webhooks.Claim], *, now: datetime) -> Sequence[str | None]:
-        if not claims:
-            return []
-        first: dict[tuple[str, str], triggers.webhooks.Claim] = {}
-        for claim in claims:
-            first.setdefault((claim.route_id, claim.key), claim)
-        # In one order everywhere, so that two transactions with the same keys cannot block each other.
-        rows = [{**asdict(first[place]), "moment": now} for place in sorted(first)]
-        holders = _holders(tx, _claiming(tx), rows)
-        if left := [place for place in first if place not in holders]:
-            holders |= _holders(tx, select(*_HOLDER).where(tuple_(*_HOLDER[:2]).in_(left)))
-        answers = [holders[claim.route_id, claim.key] for claim in claims]
-        return [None if holder == claim.delivery_id else holder for claim, holder in zip(claims, answers, strict=True)]
+        return hot_webhooks.claim(tx, claims, now=now) if claims else []
 
     def add_deliveries(self, tx: Tx, many: Sequence[triggers.webhooks.Delivery]) -> None:
         if many:
-            session(tx).execute(insert(deliveries), [_delivery_row(each) for each in many])
+            hot_webhooks.add(tx, many)
 
     def need(self, tx: Tx, needs: Sequence[triggers.webhooks.Need]) -> None:
         if needs:
@@ -235,34 +223,6 @@ def _trigger(row: RowMapping) -> triggers.webhooks.Trigger:
     facts: dict[str, Any] = dict(row)
     retry = sdk.Retries.model_validate_json(facts.pop("retry_json") or "{}")
     return triggers.webhooks.Trigger(config=unpack(facts.pop("config_json")), retry=retry, **facts)
-
-
-def _claiming(tx: Tx) -> Any:
-    """The statement that claims keys, made once for each dialect: making it costs more than what it does."""
-    dialect = session(tx).dialect.name
-    if (made := _CLAIMING.get(dialect)) is None:
-        statement = upsert(tx, dedupe_keys)
-        # One that is over gives way, whether or not it was swept away by now.
-        made = _CLAIMING[dialect] = statement.on_conflict_do_update(
-            index_elements=[dedupe_keys.c.route_id, dedupe_keys.c.key],
-            set_={name: statement.excluded[name] for name in ("tenant_id", "delivery_id", "expires_at")},
-            where=dedupe_keys.c.expires_at <= bindparam("moment"),
-        ).returning(*_HOLDER)
-    return made
-
-
-def _holders(tx: Tx, query: Any, rows: Sequence[Mapping[str, object]] | None = None) -> dict[tuple[str, str], str]:
-    """Which delivery has which key of which route."""
-    found: Any = session(tx).execute(query, rows)
-    return {(row.route_id, row.key): row.delivery_id for row in found}
-
-
-def _delivery_row(delivery: triggers.webhooks.Delivery) -> dict[str, Any]:
-    return {column.name: getattr(delivery, column.name, None) for column in deliveries.columns} | {
-        "state": delivery.state.value,
-        "headers_json": pack(dict(delivery.headers)),
-        "facts_json": pack(dict(delivery.facts)),
-    }
 
 
 def _delivery(row: RowMapping) -> triggers.webhooks.Delivery:

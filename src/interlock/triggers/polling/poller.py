@@ -238,7 +238,7 @@ class Poller:
             expires_at=now + _REJECTED_KNOWN,
         )
         [holder] = self._came.claim(tx, [claim], now=now)
-        if holder is None:
+        if holder == delivery_id:
             self._came.add_deliveries(tx, [rejected])
 
     async def _step(self, before: Poll, after: Poll) -> Poll:

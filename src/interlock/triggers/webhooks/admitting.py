@@ -10,8 +10,8 @@ from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, t
 from interlock.triggers.webhooks import evidence, signals
 from interlock.triggers.webhooks.incoming import LIMITS, Incoming
 from interlock.triggers.webhooks.known import Known
-from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, RouteState, Trigger
-from interlock.triggers.webhooks.records import Claim, Need, Records, Stand
+from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, Trigger
+from interlock.triggers.webhooks.records import Claim, Need, Records
 from interlock.triggers.webhooks.verifying import Verified
 
 
@@ -119,11 +119,6 @@ class _Offer:
     unfit: Mapping[str, JSON]
 
     @property
-    def stands(self) -> dict[str, Stand]:
-        """How its routes stood when it was judged, if work may be begun for them."""
-        return {each.route.route_id: Stand(each.route.revision, RouteState.ACTIVE) for each in self.way}
-
-    @property
     def claim(self) -> Claim:
         """That it is new."""
         route = self.way[-1].route
@@ -133,6 +128,7 @@ class _Offer:
             key=self.found.dedupe_key,
             delivery_id=self.delivery_id,
             expires_at=self.at + timedelta(seconds=route.dedupe_seconds),
+            way={each.route.route_id: each.route.revision for each in self.way},
         )
 
     def delivery(self, runs: JSON) -> Delivery:
@@ -194,21 +190,18 @@ class Admitting:
             work=self._draw(install, delivery_id, events),
             unfit=unfit,
         )
-        answer = await self._store.write_together(self._admit, offer)
-        if isinstance(answer, Moved):
-            raise answer
-        return answer
+        holder = await self._store.write_together(self._admit, offer)
+        if holder is None:
+            raise Moved
+        return None if holder == delivery_id else holder
 
-    def _admit(self, tx: Tx, offers: Sequence[_Offer]) -> Sequence[str | Moved | None]:
-        """All that wait, in one statement for each table."""
-        stands = self._records.stands(tx, {route_id for offer in offers for route_id in offer.stands})
-        valid = [offer for offer in offers if offer.stands.items() <= stands.items()]
-        holders = self._records.claim(tx, [offer.claim for offer in valid], now=min(offer.at for offer in offers))
-        answers = {offer.delivery_id: holder for offer, holder in zip(valid, holders, strict=True)}
-        fresh = [offer for offer in valid if answers[offer.delivery_id] is None]
+    def _admit(self, tx: Tx, offers: Sequence[_Offer]) -> Sequence[str | None]:
+        """All that wait, in one statement for each table: for each as `Records.claim`."""
+        holders = self._records.claim(tx, [offer.claim for offer in offers], now=min(offer.at for offer in offers))
+        fresh = [offer for offer, holder in zip(offers, holders, strict=True) if holder == offer.delivery_id]
         told = self._hand_on(tx, [offer.work for offer in fresh])
         self._records.add_deliveries(tx, [offer.delivery(runs) for offer, runs in zip(fresh, told, strict=True)])
-        return [answers.get(offer.delivery_id, Moved()) for offer in offers]
+        return holders
 
     async def replay(self, install: Known, delivery: Delivery, request: Incoming, *, now: datetime) -> Delivery:
         """Admit the work of an accepted delivery anew, as its route's triggers stand now."""

@@ -1,7 +1,7 @@
 """Where routes, triggers and deliveries are kept. Every method runs in the caller's transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
@@ -21,13 +21,15 @@ class Stand(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """That nothing with this key came to the route, until it `expires_at`."""
+    """That nothing with this key came to the route, until it `expires_at`. `way`: the routes that it came by, each at the
+    revision at which it was judged."""
 
     tenant_id: str
     route_id: str
     key: str
     delivery_id: str
     expires_at: datetime
+    way: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class Need(NamedTuple):
@@ -94,7 +96,8 @@ class Records(Protocol):
         ...
 
     def claim(self, tx: Tx, claims: Sequence[Claim], *, now: datetime) -> Sequence[str | None]:
-        """Take deliveries for new, one after the other: for each None, or the id of the delivery that it repeats."""
+        """Take deliveries for new, one after the other: for each the id of the one that has its key, which is its own unless it
+        repeats another; None, and nothing written, if a route on its way is not active any more, or at another revision."""
         ...
 
     def add_deliveries(self, tx: Tx, many: Sequence[Delivery]) -> None:
