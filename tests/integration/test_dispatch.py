@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ import pytest
 
 from fix_app import LEASE, World, shown
 from fix_dispatch import find_due, list_due, submitted, work, worker
+from fix_store import outcomes
 from interlock import dispatch, policy, runs, testing
 from interlock.app import Interlock, Settings
 from interlock.kernel import JSON, Caller, ProviderError, Tx
@@ -269,6 +271,22 @@ async def test_a_late_or_doubled_hand_over_changes_nothing(world: World):
         assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
         await carried.handle(second.job)
         assert handler.calls == 2
+
+
+async def test_of_many_that_put_off_what_they_read_one_does(world: World):
+    async with world.process() as process:
+        run_id = await submitted(process)
+        [read] = await list_due(process)
+        docket, store, at = process.parts.workshop.docket, process.parts.store, world.clock.now()
+        tried = [
+            store.write(lambda tx: docket.again(tx, read, due_at=at, why="later", if_still=True)) for _ in range(8)
+        ]
+        assert sorted(await outcomes(tried), key=str) == [False] * 7 + [True]
+        due = await find_due(process, run_id)
+        assert due is not None
+        await store.write(lambda tx: docket.park(tx, due, why="held"))
+        assert not await store.write(lambda tx: docket.again(tx, due, due_at=at, why="later", if_still=True))
+        assert await find_due(process, run_id) == replace(due, standing=dispatch.Standing.PARKED, why="held")
 
 
 async def test_a_worker_that_is_stopped_hands_its_work_on(file_world: World):

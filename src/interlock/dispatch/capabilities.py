@@ -9,7 +9,7 @@ from interlock.dispatch.claiming import Claim, Claiming, processing
 from interlock.dispatch.docket import Docket, Following
 from interlock.dispatch.model import CAPABILITY_LANE
 from interlock.dispatch.queue import Job
-from interlock.kernel import InterlockError, Retry, StoreError, Tx
+from interlock.kernel import InterlockError, Retry, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +96,4 @@ class CapabilityExecutor:
     async def _put_off(self, claim: Claim, seconds: float, *, why: str) -> None:
         """Have it handed over again later, unless another hand was first; that takes no try."""
         due, at = claim.due, self._wiring.clock.now() + timedelta(seconds=seconds)
-
-        def again(tx: Tx) -> None:
-            if self._docket.is_as(tx, due):
-                self._docket.again(tx, due, due_at=at, why=why)
-
-        await self._wiring.store.write(again)
+        await self._wiring.store.write(lambda tx: self._docket.again(tx, due, due_at=at, why=why, if_still=True))

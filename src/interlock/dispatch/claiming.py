@@ -84,12 +84,7 @@ class Claiming:
 
     async def _put_aside(self, due: Due, pause: Pause) -> None:
         """Unless another hand was first."""
-
-        def park(tx: Tx) -> None:
-            if self._docket.is_as(tx, due):
-                self._docket.park(tx, due, why=pause.why)
-
-        await self._wiring.store.write(park)
+        await self._wiring.store.write(lambda tx: self._docket.park(tx, due, why=pause.why, if_still=True))
 
     async def _bury(self, claim: Claim) -> None:
         due, run, _ = claim

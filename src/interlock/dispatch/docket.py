@@ -90,8 +90,9 @@ class Docket:
         self._records.add(tx, dues)
         self.queue.put(tx, [due.job for due in dues if due.standing is Standing.DUE])
 
-    def again(self, tx: Tx, due: Due, *, due_at: datetime, why: str | None) -> Due:
-        """Have it handed over once more, under the next number. `due` carries the counts that hold from now on."""
+    def again(self, tx: Tx, due: Due, *, due_at: datetime, why: str | None, if_still: bool = False) -> bool:
+        """Have it handed over once more, under the next number. `due` carries the counts that hold from now on. With `if_still`
+        only if it stands as it was read: for who does not change its run, which is fenced."""
         following = replace(
             due,
             number=due.number + 1,
@@ -100,17 +101,14 @@ class Docket:
             standing=Standing.DUE,
             why=why,
         )
-        self._records.save(tx, following)
+        if not self._records.save(tx, following, before=due if if_still else None):
+            return False
         self.queue.put(tx, [following.job])
-        return following
+        return True
 
-    def is_as(self, tx: Tx, due: Due) -> bool:
-        """Whether the work still stands as it was read: for who changes it without changing its run, which is fenced."""
-        return self._records.find(tx, due.tenant_id, due.run_id) == due
-
-    def park(self, tx: Tx, due: Due, *, why: str) -> None:
-        """It waits for more than its moment; whoever has it go on calls `again`."""
-        self._records.save(tx, replace(due, standing=Standing.PARKED, why=why))
+    def park(self, tx: Tx, due: Due, *, why: str, if_still: bool = False) -> None:
+        """It waits for more than its moment; whoever has it go on calls `again`. `if_still` as there."""
+        self._records.save(tx, replace(due, standing=Standing.PARKED, why=why), before=due if if_still else None)
 
     def bury(self, tx: Tx, due: Due, *, why: str) -> None:
         """It is a dead letter."""

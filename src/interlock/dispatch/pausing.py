@@ -55,8 +55,8 @@ class Pausing:
 
         def batch(tx: Tx) -> int:
             waiting = self._records.list_parked(tx, tenant_id, why, limit=BATCH)
-            for due in waiting:
-                self._docket.again(tx, due, due_at=max(due.due_at, self._clock.now()), why=None)
+            for due in waiting:  # unless another hand resumes it at this moment
+                self._docket.again(tx, due, due_at=max(due.due_at, self._clock.now()), why=None, if_still=True)
             return len(waiting)
 
         while count := await self._store.write(batch):

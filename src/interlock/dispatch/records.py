@@ -15,8 +15,8 @@ class Records(Protocol):
         """New rows."""
         ...
 
-    def save(self, tx: Tx, due: Due) -> None:
-        """The row as it is from now on; nothing if it is gone."""
+    def save(self, tx: Tx, due: Due, *, before: Due | None = None) -> bool:
+        """The row as it is from now on; False, and nothing, if it is gone or its number and standing are not as `before`."""
         ...
 
     def find(self, tx: Tx, tenant_id: str, run_id: str) -> Due | None:

@@ -55,8 +55,11 @@ class DispatchRecords:
         if dues:
             connection(tx).execute(insert(table), [_row(due) for due in dues])
 
-    def save(self, tx: Tx, due: dispatch.Due) -> None:
-        connection(tx).execute(update(table).where(*_of(due.tenant_id, due.run_id)).values(**_row(due)))
+    def save(self, tx: Tx, due: dispatch.Due, *, before: dispatch.Due | None = None) -> bool:
+        changed = update(table).where(*_of(due.tenant_id, due.run_id)).values(**_row(due))
+        if before is not None:
+            changed = changed.where(table.c.number == before.number, table.c.standing == before.standing.value)
+        return connection(tx).execute(changed).rowcount == 1
 
     def find(self, tx: Tx, tenant_id: str, run_id: str) -> dispatch.Due | None:
         found = connection(tx).execute(select(table).where(*_of(tenant_id, run_id))).mappings().first()
