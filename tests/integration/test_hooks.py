@@ -186,8 +186,14 @@ async def test_what_comes_too_slowly_is_refused_whosever_address_it_is(
     asked = head(made, "Content-Length: 9")
     if to == "unknown":
         asked = b"POST /hooks/" + b"A" * 22 + asked[asked.index(b" HTTP/1.1") :]
-    async with listening(memory) as port:
-        assert (await said(port, asked + b"{")).startswith(b"HTTP/1.1 408 ")
+    async with listening(memory) as port, await anyio.connect_tcp("127.0.0.1", port) as stream:
+        await stream.send(asked + b"{")
+        with anyio.fail_after(60):
+            answer = await stream.receive()
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert b"\r\nconnection: close\r\n" in answer.lower()
+            with pytest.raises(anyio.EndOfStream):
+                await stream.receive()
     assert await memory.kept() == []
 
 

@@ -72,6 +72,8 @@ class Door(ABC):
                 tell_operator(error)
                 raise ConnectionAbortedError from None  # the answer cannot be taken back: the connection ends
             answer = self.answer(error)
+            if answer.status_code == 408:
+                answer.headers["Connection"] = "close"  # what is still to come of the request is not waited for
             if scope["type"] == "websocket":
                 await WebSocket(scope, receive, send).send_denial_response(answer)
             else:
