@@ -149,6 +149,68 @@ async def test_a_schedule_whose_next_time_cannot_be_reckoned_is_paused(
         assert len(await runs_of(process)) == 1
 
 
+async def test_a_zone_that_one_machine_lacks_keeps_no_other_schedule_waiting(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    file_world.clock = clock = Set()
+    async with file_world.process() as process:
+        await process.il.schedules.create("far", cron="* * * * *", zone="Asia/Kathmandu", handler="far")
+        await process.il.schedules.create("right", cron="* * * * *", handler="report")
+        file_world.advance(60)
+        await keeper(process).start_due()
+        file_world.advance(60)
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr("interlock.triggers.schedules.timing.ZoneInfo", _lacks)
+            schedules.find_zone.cache_clear()
+            await keeper(process).start_due()
+            assert [len(await runs_of(process, f"handler.{name}")) for name in ("far", "report")] == [1, 2]
+            file_world.advance(60)
+            await keeper(process).start_due()
+            [far, _] = await process.il.schedules.list()
+            assert (far.state, far.problem) == (schedules.State.ACTIVE, None)
+            clock.ahead = -timedelta(days=1)
+            await keeper(process).start_due()
+            [far, right] = await process.il.schedules.list()
+            assert right.next_at is not None
+            assert right.next_at <= clock.now() + timedelta(minutes=1)
+            clock.ahead = timedelta()
+            await keeper(process).start_due()
+        schedules.find_zone.cache_clear()
+        file_world.advance(60)
+        await keeper(process).start_due()
+        assert [len(await runs_of(process, f"handler.{name}")) for name in ("far", "report")] == [2, 5]
+
+
+def _lacks(name: str) -> Any:
+    raise LookupError(name)
+
+
+async def test_a_catch_up_that_breaks_in_the_middle_takes_no_run_for_two_times(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        await process.il.schedules.create(
+            "look", every=60, capability="acme.account.fetch", connection="acme", catch_up="all"
+        )
+        submit, asked = dispatch.Dispatch.submit_call, list[str]()
+
+        async def breaks(self: Any, caller: Any, request: runs.Request, **more: Any) -> Any:
+            asked.append(str(request.idempotency_key))
+            if len(asked) == 3:
+                raise ZeroDivisionError
+            return await submit(self, caller, request, **more)
+
+        monkeypatch.setattr(dispatch.Dispatch, "submit_call", breaks)
+        file_world.advance(180)
+        await keeper(process).start_due()
+        found = await process.il.schedules.fetch("look")
+        assert (found.number, found.problem) == (2, "internal_error: ZeroDivisionError")
+        file_world.advance(60)
+        await keeper(process).start_due()
+        assert len(await runs_of(process, "acme.account.fetch")) == 3
+
+
 @pytest.mark.parametrize("goes_on", [True, False])
 async def test_what_can_be_started_later_is_tried_again_for_a_while(
     file_world: World, monkeypatch: pytest.MonkeyPatch, goes_on: bool

@@ -214,4 +214,6 @@ def _shown(timing: "triggers.schedules.Timing", at: "datetime") -> str:
 
     if not isinstance(timing, triggers.schedules.Cron):
         return moment(at)
+    if triggers.schedules.lacking(timing) is not None:
+        return moment(at)
     return f"{moment(at)} ({at.astimezone(triggers.schedules.find_zone(timing.zone)):%a %Y-%m-%d %H:%M} {timing.zone})"

@@ -26,6 +26,7 @@ from interlock.kernel import (
 )
 from interlock.triggers.schedules.model import Due, Schedule, due, moved_on, paused, rescheduled
 from interlock.triggers.schedules.records import ScheduleRecords
+from interlock.triggers.schedules.timing import lacking
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,9 @@ _MOST_WAITING: Final = 1000
 
 PATIENCE: Final = timedelta(minutes=10)
 """For so long a process tries again what could not be started and may be later; then that time is given up."""
+
+LEFT: Final = timedelta(minutes=1)
+"""For so long a process leaves a schedule to others whose time zone its machine does not know."""
 
 SET_BACK: Final = timedelta(hours=3)
 """A clock that is put back by more was wrong before, as cron has it: times count anew. By less, none is repeated."""
@@ -129,25 +133,31 @@ class Keeper:
         with self._tracing.span(f"schedule {schedule.does}", facts=facts):
             before = self._waits(schedule)
             self._waiting.pop(schedule.schedule_id, None)
+            if (problem := lacking(schedule.timing)) is not None:
+                self._leave(schedule, before, problem)
+                return
+            started: list[datetime] = []
             try:
-                await self._see_to_it(schedule, before, now)
+                await self._see_to_it(schedule, before, now, started)
             except StoreError:
                 raise
             except InterlockError as error:
                 if error.retry is not Retry.LATER or not self._wait(schedule, before, error):
-                    await self._give_up(schedule, now, error.message)
+                    await self._give_up(schedule, started, now, error.message)
             except Exception as error:  # noqa: BLE001 - nobody else is to wait for it
                 _log.error("%s cannot be started", schedule.schedule_id, exc_info=error)
-                await self._give_up(schedule, now, f"internal_error: {type(error).__name__}")
+                await self._give_up(schedule, started, now, f"internal_error: {type(error).__name__}")
 
-    async def _see_to_it(self, schedule: Schedule, before: _Waiting | None, now: datetime) -> None:
+    async def _see_to_it(
+        self, schedule: Schedule, before: _Waiting | None, now: datetime, started: list[datetime]
+    ) -> None:
         seen_to = due(schedule, now)
         if before is not None and not seen_to.times:
             await self._move_on(schedule, seen_to, now, problem=before.problem)  # it was missed while it waited
         elif schedule.does == "handler":
             await self._store.write(partial(self._start, schedule, seen_to, now))
         else:
-            await self._ask(schedule, seen_to, now)
+            await self._ask(schedule, seen_to, now, started)
 
     def _wait(self, schedule: Schedule, before: _Waiting | None, error: InterlockError) -> bool:
         """Whether it is tried again."""
@@ -162,10 +172,21 @@ class Keeper:
         )
         return True
 
-    async def _give_up(self, schedule: Schedule, now: datetime, problem: str) -> None:
-        """Go on with its next time, since this one would fail again and again. Where that cannot be reckoned it is paused."""
+    def _leave(self, schedule: Schedule, before: _Waiting | None, problem: str) -> None:
+        """To other machines, for a while, or until this one knows better."""
+        if before is None:
+            _log.warning("%s is left to other machines: %s", schedule.schedule_id, problem)
+        mono = self._clock.monotonic()
+        self._waiting[schedule.schedule_id] = _Waiting(
+            revision=schedule.revision, failures=0, since=mono, until=mono + LEFT.total_seconds(), problem=problem
+        )
+
+    async def _give_up(self, schedule: Schedule, started: Sequence[datetime], now: datetime, problem: str) -> None:
+        """Go on with its next time, since this one would fail again and again; what was `started` counts. Where the next time
+        cannot be reckoned it is paused."""
         try:
-            after = moved_on(schedule, Due(missed_at=schedule.next_at), now, problem=problem)
+            seen_to = Due(times=tuple(started), missed_at=schedule.next_at)
+            after = moved_on(schedule, seen_to, now, problem=problem)
         except Exception as error:  # noqa: BLE001 - whatever it is, it would be the same each second
             told = error.message if isinstance(error, InterlockError) else type(error).__name__
             _log.error("%s is paused: its next time cannot be reckoned", schedule.schedule_id, exc_info=error)
@@ -186,11 +207,11 @@ class Keeper:
         if run_id is not None:
             self._records.replace(tx, after, replace(after, last_run_id=run_id))
 
-    async def _ask(self, schedule: Schedule, seen_to: Due, now: datetime) -> None:
+    async def _ask(self, schedule: Schedule, seen_to: Due, now: datetime, started: list[datetime]) -> None:
         """Whether a capability may be asked for is not decided within a transaction. A process that ends before the schedule is
         moved on leaves it to the next, which is given the same runs by their keys."""
         outcome: runs.Outcome | None = None
-        for number in range(schedule.number, schedule.number + len(seen_to.times)):
+        for number, at in enumerate(seen_to.times, schedule.number):
             request = runs.Request(
                 capability=schedule.subject,
                 input=schedule.input,
@@ -200,6 +221,7 @@ class Keeper:
                 origin=runs.Origin.SCHEDULE,
             )
             outcome = await self._intake.submit_call(_maker(schedule), request, priority=_priority(schedule))
+            started.append(at)
         refused = outcome is not None and outcome.state in (runs.State.DENIED, runs.State.SHED)
         problem = f"{outcome.state.value}: {'; '.join(outcome.reasons)}" if refused and outcome is not None else None
         run_id = None if outcome is None else outcome.run_id
@@ -221,13 +243,22 @@ class Keeper:
             return
         _log.warning("the clock was put back by %s: schedules that ran ahead are reckoned anew", before - ahead)
 
-        def reckon(tx: Tx) -> int:
-            found = self._records.list_fired_after(tx, now, limit=_BATCH)
-            return sum(
-                self._records.replace(tx, each, replace(rescheduled(each, now), last_fired_at=now)) for each in found
-            )
+        left: set[str] = set()
 
-        while await self._store.write(reckon) == _BATCH:
+        def reckon(tx: Tx) -> int:
+            found = self._records.list_fired_after(tx, now, limit=_BATCH + len(left))
+            fresh = [each for each in found if each.schedule_id not in left]
+            for each in fresh:
+                try:
+                    after = replace(rescheduled(each, now), last_fired_at=now)
+                except Exception as error:  # noqa: BLE001 - nobody else is to wait for it
+                    _log.warning("%s cannot be reckoned anew: %s", each.schedule_id, error)
+                    left.add(each.schedule_id)
+                else:
+                    self._records.replace(tx, each, after)
+            return len(fresh)
+
+        while await self._store.write(reckon) >= _BATCH:
             pass
 
 

@@ -12,7 +12,7 @@ that depend on where the search begins:
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from itertools import islice
@@ -43,14 +43,16 @@ _FAR: Final = timedelta(days=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cron:
     """At the times of a cron expression of five fields, as the clocks of a time zone show them.
-    Raises InvalidSchedule."""
+    Raises InvalidSchedule, unless it was `checked` before, perhaps on a machine that knows more time zones."""
 
     expression: str
     zone: str = "UTC"
+    checked: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
-        find_zone(self.zone)
-        _check(self.expression)
+    def __post_init__(self, checked: bool) -> None:
+        if not checked:
+            find_zone(self.zone)
+            _check(self.expression)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +128,12 @@ def to_json(timing: Timing) -> dict[str, JSON]:
 
 
 def from_json(data: Mapping[str, Any]) -> Timing:
-    """The inverse of `to_json`."""
+    """The inverse of `to_json`. It knows every time zone; what asks for the times may not."""
     if "at" in data:
         return Once(at=from_rfc3339(data["at"]))
     if "every" in data:
         return Every(interval=timedelta(seconds=data["every"]), start=from_rfc3339(data["start"]))
-    return Cron(expression=data["cron"], zone=data["zone"])
+    return Cron(expression=data["cron"], zone=data["zone"], checked=True)
 
 
 def describe(timing: Timing) -> str:
@@ -161,6 +163,15 @@ def find_zone(name: str) -> tzinfo:
             f"{problem} on this machine: write one such as Europe/Berlin or UTC",
             next_step="If there is one of that name, the machine lacks the database: install the package `tzdata`.",
         ) from error
+
+
+def lacking(timing: Timing) -> str | None:
+    """Why this machine cannot tell the times, where another one can: it does not know the time zone."""
+    try:
+        find_zone(timing.zone if isinstance(timing, Cron) else "UTC")
+    except InvalidSchedule as error:
+        return error.message
+    return None
 
 
 # -- cron
