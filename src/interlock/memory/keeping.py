@@ -44,6 +44,11 @@ class Keeper(Provider):
         self._clock = clock
         self._ids = ids
 
+    @property
+    def shelf(self) -> Shelf:
+        """Where everything is, for whoever keeps it there in another way."""
+        return self._shelf
+
     async def close(self) -> None:
         await self._shelf.close()
 

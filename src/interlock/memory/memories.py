@@ -253,9 +253,9 @@ class Memory:
         asked = given.changed(**fields) if fields else given
         modes = self.provider.guarantees.search_modes
         asked = choices.filled(asked, self._options(choices.asked(asked)), modes)
-        if asked.mode is not None and asked.mode not in modes:
+        if asked.is_search and asked.mode not in modes:
             raise UnsupportedCapability(
-                f"{self.provider.name} does not search by {asked.mode}",
+                f"{self.provider.name} does not search by {asked.mode or 'words or likeness; it lists and filters'}",
                 provider=self.provider.name,
                 operation=operation,
             )

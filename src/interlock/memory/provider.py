@@ -39,7 +39,7 @@ class Provider(ABC):
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     description: ClassVar[str] = ""
-    defaults: ClassVar[Options] = Options()
+    defaults: Options = Options()
     """Its own choice of options, which everything else overrides."""
     claims: ClassVar[frozenset[str]] = frozenset()
     """Capabilities that it says it has. There is no need to: they are found."""

@@ -115,7 +115,9 @@ async def forgetting_the_only_record_leaves_no_trace(trial: Trial) -> None:
     for _ in range(2):
         kept = await trial.mem.remember("a secret plan", tags=["t"])
         same((await trial.mem.forget(kept.record_id)).traces, 0)
-        same(texts(await trial.mem.retrieve("secret plan")), [])
+        same(texts(await trial.mem.retrieve(text_contains="secret plan")), [])
+        for mode in trial.mem.capabilities().guarantees.search_modes:
+            same(texts(await trial.mem.retrieve("secret plan", mode=mode)), [])
 
 
 @case("core")
