@@ -16,7 +16,7 @@ from far_places import TOKEN
 from fix_peer import Conversation, listen
 from fix_plane import Intents
 from fix_streams import LOOPBACK
-from interlock import app, catalog, connections, plane, runs, sdk, testing, triggers
+from interlock import agents, app, catalog, connections, plane, runs, sdk, testing, triggers
 from interlock.adapters.lanes import GuestPlace
 from interlock.adapters.lanes.places.frames import BadFrame, Frames
 from interlock.adapters.lanes.places.handshake import prove
@@ -48,6 +48,21 @@ def catalogue(data: bytes) -> bool:
             found = catalog.read_catalogue(data, form=form, source="a file")
             taken = taken or any(each.provider is not None for each in found.entries)
     return taken
+
+
+@reads(
+    b"id: desk\ninstructions: Answer.\noperations:\n- {name: a, idempotency: pure, source: {kind: mcp, ref: b}}",
+    b'{"id": "desk", "instructions": "|\\n a", "result": {"schema": {"type": "object"}}, "memory": {"max_entries": 2}}',
+)
+def agent_spec(data: bytes) -> bool:
+    """The spec of an agent, and the documents that are written of it."""
+    try:
+        spec = agents.read_spec(data)
+    except agents.InvalidSpec:
+        return False
+    assert agents.read_spec(agents.write_spec(spec)) == spec
+    assert agents.read_spec(agents.write_spec(spec, "json")) == spec
+    return True
 
 
 @reads(b"30 9 * * MON-FRI", b"*/5 0-6/2 L * 5L", b"0 0 LW 2 FRI#2", b"@daily")

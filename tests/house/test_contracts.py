@@ -40,6 +40,7 @@ SABOTAGE = [
     ("client", "import interlock.app", LAYERS),
     ("subscriptions", "import interlock.app", LAYERS),
     ("memory", "import interlock.triggers", LAYERS),
+    ("agents", "import interlock.triggers", LAYERS),
     ("novelty", "", LAYERS),
     ("plane", "from interlock import Interlock", LAYERS),
     ("conformance", "import interlock.adapters.lanes", "Only app imports adapters and connectors"),

@@ -57,6 +57,7 @@ from interlock.app.telling import OnEvent
 from interlock.app.tokens import Tokens
 from interlock.app.upkeep import Check, Health, examine, migrate
 from interlock.app.watching import start_telemetry
+from interlock.app.workshop import collect_operations
 
 __all__ = [
     "FILE_NAME",
@@ -99,6 +100,7 @@ __all__ = [
     "UnknownPlace",
     "UnknownSandbox",
     "UnknownTarget",
+    "collect_operations",
     "examine",
     "find_file",
     "find_placed",

@@ -7,6 +7,7 @@ import typer
 
 from interlock.cli import (
     accounts,
+    agents,
     approving,
     artifacts,
     browsing,
@@ -63,6 +64,7 @@ _MODULES = (
     polling,
     remembering,
     serving,
+    agents,
     conforming,
 )
 

@@ -7,6 +7,7 @@ all problems of a manifest are reported at once; an input value cannot leave its
 """
 
 from interlock.sdk import fill, grants, messages
+from interlock.sdk.assemble import parsed as read_part
 from interlock.sdk.auth import (
     AuthProfile,
     CertificatePlace,
@@ -142,7 +143,7 @@ from interlock.sdk.schemas import (
     slashes,
     subject,
 )
-from interlock.sdk.terms import Schema
+from interlock.sdk.terms import Part, Schema
 from interlock.sdk.verification import (
     BEARER,
     HOLE,
@@ -225,6 +226,7 @@ __all__ = [
     "Page",
     "Pagination",
     "Paging",
+    "Part",
     "Placement",
     "Polling",
     "Posture",
@@ -312,6 +314,7 @@ __all__ = [
     "provider_manifest",
     "put",
     "put_pointer",
+    "read_part",
     "read_pointer",
     "read_provider",
     "read_verification",

@@ -6,6 +6,7 @@ from typing import Any, TypeVar, cast
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from interlock.kernel import InvalidJson, JsonLimits, check_json
 from interlock.sdk import check
@@ -132,7 +133,8 @@ def parsed(model: type[M], value: object, path: str, problems: list[Problem]) ->
         for each in error.errors(include_url=False, include_input=False):
             location = [part for part in each["loc"] if not str(part).startswith("function-")]
             form = FORMS.get(str(each.get("ctx", {}).get("pattern")))
-            message = f"must be {form}" if form else each["msg"].replace("Input should be", "must be")
+            message = each["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            message = f"must be {form}" if form else message
             problems.append(_problem(model, path, location, each["type"], message))
         return None
 
@@ -154,20 +156,29 @@ def _problem(model: type[BaseModel], path: str, location: Sequence[int | str], k
 def _at(model: type[BaseModel], path: str, location: Sequence[int | str]) -> tuple[str, list[str]]:
     """The place in words, and which keys there are where its last part stands. Of several kinds of a part the location names
     the one that was taken, which is no place of its own."""
-    place, models, names = path, [model], list(model.model_fields)
+    place, models, names = path, [model], _names(model)
     for part in location:
         kinds = [each for each in models if len(models) > 1 and part in _kinds(each)]
         if kinds:
             models = kinds
-            names = list(kinds[0].model_fields)
+            names = _names(kinds[0])
             continue
         place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else part
         if isinstance(part, str):
-            names = [name for each in models for name in each.model_fields]
-            fields = [each.model_fields[part] for each in models if part in each.model_fields]
+            names = [name for each in models for name in _names(each)]
+            fields = [field for each in models for field in _fields(each, part)]
             # What is no member is the key of a mapping, whose values are these models.
             models = [inner for field in fields for inner in models_in(field.annotation)] if fields else models
     return place, names
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    """Its members, as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _fields(model: type[BaseModel], written: str) -> list[FieldInfo]:
+    return [field for name, field in model.model_fields.items() if written == (field.alias or name)]
 
 
 def _kinds(model: type[BaseModel]) -> set[object]:

@@ -1,0 +1,73 @@
+"""Agents: an immutable spec, plain data that says all that a run of it depends on.
+
+Owns: the spec and its parts, its two spellings (Python, a YAML or JSON document), its invariants and its fingerprint, and the
+registry in which its names are looked up. Refuses: clients, credentials and processes; code that a document names by itself.
+Invariants: the same agent has the same fingerprint however it is written; a document of a spec is read as that spec; all
+problems are told at once; what nobody can tell to have been done is never left to a model alone.
+"""
+
+from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
+from interlock.agents.comparing import Difference, compare
+from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
+from interlock.agents.declaring import agent, control, operation
+from interlock.agents.documents import read_spec, schema, write_spec
+from interlock.agents.errors import InvalidSpec
+from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
+from interlock.agents.registry import Check, Described, Functions, Marked, OperationSource, Registry
+from interlock.agents.shapes import Shape
+from interlock.agents.spec import (
+    CONTRACT,
+    Capture,
+    Generation,
+    Inject,
+    Memory,
+    Params,
+    Result,
+    Runtime,
+    Scope,
+    Spec,
+)
+from interlock.agents.terms import LIMITS
+
+__all__ = [
+    "CONTRACT",
+    "LIMITS",
+    "NO_INPUT",
+    "REGISTRY_REF",
+    "Capture",
+    "Check",
+    "Consent",
+    "Control",
+    "Controls",
+    "Defaults",
+    "Described",
+    "Difference",
+    "Functions",
+    "Generation",
+    "Idempotency",
+    "Inject",
+    "InvalidSpec",
+    "Limits",
+    "Marked",
+    "Match",
+    "Memory",
+    "Operation",
+    "OperationControl",
+    "OperationSource",
+    "Params",
+    "Registry",
+    "Result",
+    "Runtime",
+    "Scope",
+    "Shape",
+    "Source",
+    "Spec",
+    "agent",
+    "assemble",
+    "compare",
+    "control",
+    "operation",
+    "read_spec",
+    "schema",
+    "write_spec",
+]

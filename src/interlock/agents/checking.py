@@ -1,0 +1,82 @@
+"""The invariants of a spec. Nothing stops at the first that does not hold."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from interlock import sdk
+from interlock.agents.controls import Control, Controls, OperationControl, use
+from interlock.agents.operations import Idempotency, Operation
+from interlock.agents.spec import Spec
+from interlock.agents.terms import thawed
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+
+
+def spec_problems(
+    head: Spec | None, operations: Sequence[Operation], controls: Controls | None
+) -> Iterator[sdk.Problem]:
+    """All that contradicts itself. Parts that are wrong in themselves are None, and are left out."""
+    for name, count in Counter(each.name for each in operations).items():
+        if count > 1:
+            yield sdk.Problem(path="operations", problem=f"{name!r} stands here {count} times")
+    for index, each in enumerate(operations):
+        yield from schema_problems(f"operations[{index}].input", each.input)
+        if each.output is not None:
+            yield from schema_problems(f"operations[{index}].output", each.output)
+    if head is not None and head.context_schema is not None:
+        yield from schema_problems("context_schema", head.context_schema)
+    if head is not None and head.result is not None:
+        yield from schema_problems("result.schema", head.result.json_schema)
+    if controls is not None:
+        yield from _repeated_controls(controls)
+        yield from _unguarded(operations, controls)
+
+
+def schema_problems(path: str, schema: Mapping[str, Any]) -> Iterator[sdk.Problem]:
+    """Whether it is the JSON Schema of an object, and needs nothing from elsewhere."""
+    import jsonschema_rs  # here, so that importing the room stays quick
+
+    plain = {**thawed(schema), "$schema": _DIALECT}
+    try:
+        jsonschema_rs.meta.validate(plain)
+        # Compiling finds what the meta-schema cannot: patterns and references.
+        jsonschema_rs.Draft202012Validator(plain, offline=True)
+    except (jsonschema_rs.ValidationError, ValueError) as error:
+        yield sdk.Problem(path=path, problem=f"this is no JSON Schema (2020-12): {str(error).partition(chr(10))[0]}")
+        return
+    if plain.get("type") != "object":
+        yield sdk.Problem(path=f"{path}.type", problem="what a model fills in, and what a run is given, is an object")
+
+
+def _repeated_controls(controls: Controls) -> Iterator[sdk.Problem]:
+    listed: tuple[tuple[str, Sequence[Control]], ...] = (
+        ("inputs", controls.inputs),
+        ("operations", controls.operations),
+        ("outputs", controls.outputs),
+    )
+    for boundary, uses in listed:
+        for told, count in Counter(json.dumps(use(each), sort_keys=True) for each in uses).items():
+            if count > 1:
+                name = json.loads(told)[0]
+                yield sdk.Problem(
+                    path=f"controls.{boundary}", problem=f"{name!r} stands here {count} times with the same options"
+                )
+
+
+def _unguarded(operations: Sequence[Operation], controls: Controls) -> Iterator[sdk.Problem]:
+    """What nobody can tell to have been done is not left to a model alone."""
+    for index, each in enumerate(operations):
+        if each.idempotency is not Idempotency.UNSAFE_ONCE or each.approval is not None:
+            continue
+        if not any(_watches(control, each) for control in controls.operations):
+            yield sdk.Problem(
+                path=f"operations[{index}]",
+                problem=f"{each.name!r} is unsafe_once, and neither an approval nor a control stands before it",
+                suggestion="give it `approval: {}`, or match it in `controls.operations`",
+            )
+
+
+def _watches(control: OperationControl, operation: Operation) -> bool:
+    return control.match.fits(operation)

@@ -1,0 +1,128 @@
+"""A spec in Python: functions become operations by a decorator, and `agent` joins all of it into data."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar, cast
+
+from pydantic import BaseModel
+
+from interlock import sdk
+from interlock.agents.assembling import Defaults, assemble
+from interlock.agents.controls import Controls
+from interlock.agents.errors import InvalidSpec
+from interlock.agents.operations import Consent, Idempotency, Operation
+from interlock.agents.registry import CONTROL_MARK, FUNCTION, MARK, Check, Marked, Registry
+from interlock.agents.shapes import Shape, input_schema, output_schema, schema_of
+from interlock.agents.spec import Generation, Memory, Result, Runtime, Spec
+from interlock.kernel import JSON
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Given: TypeAlias = Callable[..., Any] | Operation | Mapping[str, Any] | str
+"""An operation: a function that is marked, the value, its members as in a document, or the name of one in the registry."""
+
+
+def operation(
+    name: str | None = None,
+    *,
+    idempotency: Idempotency | str,
+    description: str | None = None,
+    approval: Consent | Mapping[str, JSON] | None = None,
+    metadata: Mapping[str, JSON] | None = None,
+) -> Callable[[F], F]:
+    """Mark a function as an operation of agents. Its name, its docstring and its type hints are what the model is shown, unless
+    they are given here; a parameter `context` is filled by the run, and never by a model. `idempotency` is what it would mean to
+    call it again after a crash. Raises InvalidSpec if no schema can be made of it."""
+
+    def mark(function: F) -> F:
+        called = name or function.__name__
+        described: dict[str, JSON] = {
+            "description": description or inspect.getdoc(function) or "",
+            "idempotency": str(idempotency),
+        }
+        try:
+            described["input"] = input_schema(function)
+            if (returned := output_schema(function)) is not None:
+                described["output"] = returned
+        except (ValueError, NameError) as error:
+            raise InvalidSpec(f"the operation {called!r}", [sdk.Problem(path=called, problem=str(error))]) from error
+        if approval is not None:
+            described["approval"] = cast("JSON", _told(approval))
+        if metadata:
+            described["metadata"] = dict(metadata)
+        setattr(function, MARK, Marked(name=called, function=function, described=described))
+        return function
+
+    return mark
+
+
+def control(name: str | None = None) -> Callable[[F], F]:
+    """Mark a function as a control, under that name or its own."""
+
+    def mark(function: F) -> F:
+        setattr(function, CONTROL_MARK, Check(name=name or function.__name__, function=function))
+        return function
+
+    return mark
+
+
+def agent(
+    id: str,  # noqa: A002
+    instructions: str,
+    *,
+    model: str | None = None,
+    generation: Generation | Mapping[str, Any] | None = None,
+    context: Shape | None = None,
+    result: Shape | Result | None = None,
+    memory: Memory | Mapping[str, Any] | None = None,
+    operations: Iterable[Given] = (),
+    controls: Controls | Mapping[str, Any] | None = None,
+    runtime_defaults: Runtime | Mapping[str, Any] | None = None,
+    metadata: Mapping[str, JSON] | None = None,
+    registry: Registry | None = None,
+    defaults: Defaults | None = None,
+) -> Spec:
+    """The spec of an agent. `context` and `result` are pydantic models or JSON Schemas; of a model no more than its schema is
+    kept. Raises InvalidSpec with every problem there is."""
+    data: dict[str, Any] = {
+        "id": id,
+        "instructions": instructions,
+        "model": model,
+        "generation": _told(generation),
+        "context_schema": None if context is None else schema_of(context),
+        "result": _result(result),
+        "memory": _told(memory),
+        "operations": [_draft(each) for each in operations],
+        "controls": _told(controls),
+        "runtime_defaults": _told(runtime_defaults),
+        "metadata": None if metadata is None else dict(metadata),
+    }
+    given = {name: value for name, value in data.items() if value is not None}
+    return assemble(given, source=f"the agent {id!r}", registry=registry, defaults=defaults)
+
+
+def _draft(given: Given) -> object:
+    if isinstance(given, str):
+        return {"name": given}
+    if isinstance(given, Operation):
+        return _told(given)
+    if isinstance(given, Mapping):
+        return dict(cast("Mapping[str, Any]", given))
+    marked = getattr(given, MARK, None)
+    if not isinstance(marked, Marked):
+        called = getattr(given, "__qualname__", repr(given))
+        problem = "it is not marked by agents.operation, which says what a second call would mean"
+        raise InvalidSpec("the agent", [sdk.Problem(path=f"operations.{called}", problem=problem)])
+    return {"name": marked.name, "source": {"kind": FUNCTION, "ref": marked.name}, **marked.described}
+
+
+def _result(given: Shape | Result | None) -> object:
+    if given is None or isinstance(given, Result):
+        return _told(given)
+    return {"schema": schema_of(given)}
+
+
+def _told(given: BaseModel | Mapping[str, Any] | None) -> object:
+    if isinstance(given, BaseModel):
+        return given.model_dump(mode="json", by_alias=True)
+    return None if given is None else dict(given)

@@ -1,0 +1,127 @@
+"""A spec as a text, YAML or JSON, and back: what is written is read as the same spec."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from interlock import sdk
+from interlock.agents.assembling import Defaults, assemble
+from interlock.agents.errors import InvalidSpec
+from interlock.agents.registry import Registry
+from interlock.agents.spec import Spec
+from interlock.agents.terms import LIMITS
+from interlock.kernel import JSON, InvalidJson, json_places, parse_json, parse_yaml, yaml_scalar
+
+_WIDE: Final = 100
+
+
+class _Refused(ValueError):
+    pass
+
+
+def read_spec(
+    file: Path | str | bytes,
+    *,
+    source: str | None = None,
+    registry: Registry | None = None,
+    defaults: Defaults | None = None,
+) -> Spec:
+    """The spec in a file (a Path), or in a text. A text that starts with `{` is JSON, any other is YAML, read as JSON would be:
+    no anchors, aliases or tags, no key twice, and `no` or a date is a text. At most 1,000,000 bytes, 64 levels and 20,000
+    values. Raises InvalidSpec with all problems and their lines; `source` names the origin in messages."""
+    source = source or (str(file) if isinstance(file, Path) else "a spec")
+    try:
+        text = _text(file)
+        lines: dict[str, int] = {}
+        is_json = text.lstrip().startswith("{")
+        raw = _from_json(text) if is_json else parse_yaml(text, limits=LIMITS, what="spec", lines=lines)
+    except (OSError, ValueError) as error:
+        raise InvalidSpec(source, [sdk.Problem(path="$", problem=str(error))]) from error
+    try:
+        return assemble(raw, source=source, registry=registry, defaults=defaults)
+    except InvalidSpec as error:
+        lines = _json_lines(text) if is_json else lines
+        placed = [replace(each, line=_line(each.path, lines)) for each in error.problems]
+        raise InvalidSpec(source, sorted(placed, key=lambda each: each.line or 0)) from error
+
+
+def write_spec(spec: Spec, form: Literal["yaml", "json"] = "yaml") -> str:
+    """The spec as a text, which `read_spec` reads as the same spec."""
+    told = spec.to_json()
+    if form == "json":
+        return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n"
+    return _yaml(told)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the documents that `read_spec` takes, for editors. It cannot tell all that is checked: what is
+    named elsewhere, or twice."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}
+
+
+def _text(file: Path | str | bytes) -> str:
+    if isinstance(file, Path):
+        with file.open("rb") as stream:
+            file = stream.read(LIMITS.max_bytes + 1)
+    data = file.encode("utf-8", "surrogatepass") if isinstance(file, str) else file
+    if len(data) > LIMITS.max_bytes:
+        raise _Refused(f"it is larger than {LIMITS.max_bytes} bytes")
+    return data.decode("utf-8-sig")
+
+
+def _from_json(text: str) -> object:
+    try:
+        return parse_json(text, limits=LIMITS, what="spec", unique=True)
+    except InvalidJson as error:
+        raise _Refused(error.message) from error
+
+
+def _line(path: str, lines: Mapping[str, int]) -> int | None:
+    """The line of a place, or of the nearest thing around it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path)
+
+
+def _json_lines(text: str) -> dict[str, int]:
+    return {
+        "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip("."): line
+        for path, (line, _) in json_places(text).items()
+        if path
+    }
+
+
+def _yaml(told: Mapping[str, JSON]) -> str:
+    import yaml  # here, so that those who write none do not pay for it
+
+    class Dumper(yaml.SafeDumper):
+        """Writes what `parse_yaml` reads: other plain scalars than YAML's own are texts there, and some of its texts are not."""
+
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        plain = yaml_scalar(value, plain=True) == value
+        style = "|" if "\n" in value and _is_block(value) else None if plain else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    def number(dumper: Any, value: float) -> Any:
+        mantissa, sign, exponent = orjson.dumps(value).decode().partition("e")
+        point = "" if "." in mantissa else ".0"  # without one it is no float to YAML, which would then say so by a tag
+        return dumper.represent_scalar("tag:yaml.org,2002:float", f"{mantissa}{point}{sign}{exponent}")
+
+    Dumper.add_representer(str, text)
+    Dumper.add_representer(float, number)
+    return yaml.dump(told, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_WIDE)
+
+
+def _is_block(text: str) -> bool:
+    """Whether it can stand as a literal block and come back as it is."""
+    lines = text.split("\n")
+    return (
+        not any(line != line.rstrip() or "\r" in line or not line.isprintable() for line in lines)
+        and not text[0].isspace()
+    )

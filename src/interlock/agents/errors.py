@@ -1,0 +1,32 @@
+"""What goes wrong with agents.
+
+ConfigurationError
+└── InvalidSpec          invalid_agent_spec
+"""
+
+from collections.abc import Sequence
+
+from interlock import sdk
+from interlock.kernel import ConfigurationError
+
+
+class InvalidSpec(ConfigurationError):
+    """A spec, or the document that tells one, is wrong. All problems are in `problems` and in `details`."""
+
+    code = "invalid_agent_spec"
+    next_step = "Correct every place that the message names; they are all listed."
+
+    def __init__(self, source: str, problems: Sequence[sdk.Problem]) -> None:
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
+        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
+        super().__init__(
+            f"{source} has {count}:\n{lines}",
+            details={
+                "source": source,
+                "problems": [
+                    {"path": each.path, "problem": each.problem, "suggestion": each.suggestion, "line": each.line}
+                    for each in self.problems
+                ],
+            },
+        )

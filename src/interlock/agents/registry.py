@@ -1,0 +1,163 @@
+"""What the names in a spec stand for: a spec is data, and only a registry says which code, schema or service is meant."""
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Final, Protocol, TypeAlias
+
+from pydantic import BaseModel
+
+from interlock import sdk
+from interlock.agents.errors import InvalidSpec
+from interlock.agents.operations import Source
+from interlock.agents.shapes import schema_of
+from interlock.kernel import JSON
+
+FUNCTION: Final = "function"
+"""The kind of the operations that are a registry's own functions."""
+
+MARK: Final = "__interlock_operation__"
+CONTROL_MARK: Final = "__interlock_control__"
+
+Described: TypeAlias = Mapping[str, JSON]
+"""What is known of an operation, as members of a spec's operation: `description`, `input`, `output`, `idempotency`, …"""
+
+
+class OperationSource(Protocol):
+    """Where operations of one kind come from. Third parties write one for each kind of theirs."""
+
+    @property
+    def kind(self) -> str:
+        """The word under which a spec names it."""
+        ...
+
+    def describe(self, source: Source) -> Described | None:
+        """What is known of the operation, or None if there is none. Raises an error of the tree if it cannot be looked at."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """The references that there are, for messages."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """A function that is an operation: what a spec says of it, and the function."""
+
+    name: str
+    function: Callable[..., Any]
+    described: Described
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A function that is a control."""
+
+    name: str
+    function: Callable[..., Any]
+
+
+class Functions:
+    """The source of the functions of a registry."""
+
+    kind = FUNCTION
+
+    def __init__(self, marked: Iterable[Marked]) -> None:
+        self._known = {each.name: each for each in marked}
+
+    def find(self, name: str) -> Marked | None:
+        """The function of that name."""
+        return self._known.get(name)
+
+    def describe(self, source: Source) -> Described | None:
+        """What its decorator, its docstring and its type hints say."""
+        found = self._known.get(source.ref)
+        return None if found is None else found.described
+
+    def names(self) -> Iterable[str]:
+        """All their names."""
+        return self._known
+
+
+class Registry:
+    """The operations, schemas and controls that specs may name. Nothing else is ever looked up: no module is imported and no
+    class is found by what stands in a document."""
+
+    def __init__(
+        self,
+        operations: Iterable[Callable[..., Any]] = (),
+        *,
+        controls: Iterable[Callable[..., Any]] = (),
+        schemas: Mapping[str, type[BaseModel] | Mapping[str, Any]] | None = None,
+        sources: Iterable[OperationSource] = (),
+        modules: Iterable[ModuleType] = (),
+    ) -> None:
+        """Of `modules`, all functions that are marked as operations or controls. Raises InvalidSpec if a name has two."""
+        listed = [each for module in modules for each in vars(module).values() if callable(each)]
+        marked = [_marked(each) for each in operations]
+        marked += [found for each in listed if isinstance(found := getattr(each, MARK, None), Marked)]
+        checks = [_check(each) for each in controls]
+        checks += [found for each in listed if isinstance(found := getattr(each, CONTROL_MARK, None), Check)]
+        self._functions = Functions(_each_once(marked, "operations"))
+        self._controls = {each.name: each for each in _each_once(checks, "controls")}
+        self._schemas = {name: schema_of(each) for name, each in (schemas or {}).items()}
+        self._sources: dict[str, OperationSource] = {each.kind: each for each in (self._functions, *sources)}
+
+    def find_source(self, kind: str) -> OperationSource | None:
+        """Who resolves the operations of that kind."""
+        return self._sources.get(kind)
+
+    def find_function(self, name: str) -> Marked | None:
+        """The function of that name."""
+        return self._functions.find(name)
+
+    def find_control(self, name: str) -> Check | None:
+        """The control of that name."""
+        return self._controls.get(name)
+
+    def find_schema(self, name: str) -> sdk.Schema | None:
+        """The JSON Schema of that name."""
+        return self._schemas.get(name)
+
+    def nearest(self, what: str, name: str) -> str | None:
+        """What of `controls`, `schemas`, `kinds` or the references of a kind is probably meant by a name."""
+        known: dict[str, Iterable[str]] = {
+            "controls": self._controls,
+            "schemas": self._schemas,
+            "kinds": self._sources,
+            **{f"{kind}s": source.names() for kind, source in self._sources.items()},
+        }
+        near = difflib.get_close_matches(name[:300], list(known.get(what, ())), n=1, cutoff=0.5)
+        return near[0] if near else None
+
+
+def _marked(function: Callable[..., Any]) -> Marked:
+    if isinstance(found := getattr(function, MARK, None), Marked):
+        return found
+    raise _unmarked(function, "operation")
+
+
+def _check(function: Callable[..., Any]) -> Check:
+    if isinstance(found := getattr(function, CONTROL_MARK, None), Check):
+        return found
+    raise _unmarked(function, "control")
+
+
+def _unmarked(function: Callable[..., Any], what: str) -> InvalidSpec:
+    name = getattr(function, "__qualname__", repr(function))
+    problem = sdk.Problem(path=name, problem=f"it is not marked by agents.{what}")
+    return InvalidSpec("the registry", [problem])
+
+
+def _each_once(found: Iterable[Any], what: str) -> list[Any]:
+    kept: dict[str, Any] = {}
+    problems: list[sdk.Problem] = []
+    for each in found:
+        known = kept.setdefault(each.name, each)
+        if known.function is not each.function:
+            here, there = (one.function.__qualname__ for one in (known, each))
+            problems.append(sdk.Problem(path=f"{what}.{each.name}", problem=f"{here} and {there} both have this name"))
+    if problems:
+        raise InvalidSpec("the registry", problems)
+    return list(kept.values())

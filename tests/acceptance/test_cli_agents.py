@@ -1,0 +1,100 @@
+"""`interlock agent`: specs from the command line."""
+
+import json
+
+import jsonschema_rs
+import pytest
+
+from fix_cli import Shell
+
+DESK = """\
+id: desk
+instructions: Answer in one sentence.
+operations:
+  - name: find_ticket
+  - name: close_ticket
+    approval: {message: It cannot be opened again.}
+controls:
+  operations:
+    - {control: office_hours, match: {idempotency: [unsafe_once, reconcile]}}
+"""
+
+TOOLS = '''\
+from interlock import agents
+
+
+@agents.operation(idempotency="pure")
+def find_ticket(number: int) -> str:
+    """Find a ticket."""
+    return f"ticket {number}"
+
+
+@agents.operation(idempotency="unsafe_once")
+def close_ticket(number: int) -> None:
+    """Close a ticket."""
+'''
+
+
+@pytest.fixture
+def desk(bare_shell: Shell) -> Shell:
+    (bare_shell.folder / "desk.yaml").write_text(DESK)
+    (bare_shell.folder / "tools.py").write_text(TOOLS)
+    (bare_shell.folder / "interlock.toml").write_text('[app]\nmodules = ["tools"]\n')
+    return bare_shell
+
+
+def test_a_spec_is_validated_shown_and_written_in_full(desk: Shell):
+    valid = desk.run("agent", "validate", "desk.yaml", "--json")
+    assert valid.code == 0, valid.err
+    [told] = valid.json["specs"]
+    assert (told["valid"], told["id"]) == (True, "desk")
+    shown = desk.run("agent", "show", "desk.yaml")
+    assert shown.code == 0
+    [row] = [line for line in shown.out.splitlines() if line.startswith("close_ticket")]
+    assert row.split() == ["close_ticket", "function", "close_ticket", "unsafe_once", "approval,", "office_hours"]
+    assert desk.run("agent", "export", "desk.yaml", "--format", "json", "-o", "full.json").code == 0
+    full = json.loads((desk.folder / "full.json").read_text())
+    assert full["operations"][0]["input"]["properties"] == {"number": {"type": "integer"}}
+    (desk.folder / "interlock.toml").unlink()  # what is written in full needs nobody to look anything up
+    same = desk.run("agent", "validate", "full.json", "--json")
+    assert same.json["specs"][0]["fingerprint"] == told["fingerprint"]
+
+
+def test_all_that_is_wrong_is_told(desk: Shell):
+    (desk.folder / "bad.yaml").write_text(
+        DESK.replace("find_ticket", "find_tickets").replace("instructions", "instruct")
+    )
+    told = desk.run("agent", "validate", "desk.yaml", "bad.yaml")
+    assert told.code == 2
+    assert "desk.yaml: agent desk, sha256:" in told.out
+    assert "line 2: instruct: there is no such key (did you mean 'instructions'?)" in told.out
+    assert "line 4: operations[0].source.ref: there is no function 'find_tickets'" in told.out
+    assert "Traceback" not in told.out + told.err
+    alone = desk.run("agent", "show", "bad.yaml", "--json")
+    assert (alone.code, alone.error["code"]) == (2, "invalid_agent_spec")
+    assert len(alone.error["details"]["problems"]) == 3
+
+
+def test_two_specs_are_compared(desk: Shell):
+    (desk.folder / "other.yaml").write_text(DESK.replace("one sentence", "two sentences"))
+    told = desk.run("agent", "diff", "desk.yaml", "other.yaml", "--json")
+    assert told.code == 0
+    assert [each["path"] for each in told.json["differences"]] == ["instructions"]
+    assert "Both are the same agent" in desk.run("agent", "diff", "desk.yaml", "desk.yaml").out
+
+
+def test_editors_get_a_schema(desk: Shell):
+    told = desk.run("agent", "schema")
+    assert told.code == 0
+    validator = jsonschema_rs.Draft202012Validator(json.loads(told.out))
+    assert validator.is_valid({"id": "desk", "instructions": "Answer.", "operations": [{"name": "find_ticket"}]})
+    assert not validator.is_valid({"id": "desk", "instructions": "Answer.", "operation": []})
+    assert not validator.is_valid(
+        {"id": "desk", "instructions": "Answer.", "operations": [{"name": "a", "idempotency": "no"}]}
+    )
+
+
+def test_a_spec_comes_from_stdin(desk: Shell):
+    assert desk.run("agent", "validate", "-", stdin=DESK).code == 0
+    missing = desk.run("agent", "validate", "nowhere.yaml", "--json")
+    assert (missing.code, missing.error["code"]) == (2, "file_refused")
