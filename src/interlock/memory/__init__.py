@@ -37,7 +37,7 @@ from interlock.memory.provider import (
     Temporal,
 )
 from interlock.memory.queries import Order, Query, SearchMode
-from interlock.memory.ranking import Found, bm25, ordered, rarity
+from interlock.memory.ranking import BM25_B, BM25_K1, Found, bm25, ordered, rarity
 from interlock.memory.records import Draft, MemoryClass, Provenance, Record
 from interlock.memory.registry import ALIASES, GROUP, Offer, ProviderRef, Registry
 from interlock.memory.results import (
@@ -70,6 +70,8 @@ from interlock.memory.words import terms, words
 
 __all__ = [
     "ALIASES",
+    "BM25_B",
+    "BM25_K1",
     "CAPABILITIES",
     "CAPTURES",
     "DIMENSIONS",

@@ -1,14 +1,14 @@
 """`memory.Filter` in SQL: the same conditions for each database, over tables of the same shape."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
 from interlock import memory
-from interlock.kernel import canonical, to_micros
+from interlock.kernel import to_micros
 
-Parameter: TypeAlias = str | int | float | bytes | None
+Parameter: TypeAlias = str | int | float | bytes | Sequence[str] | None
 
 
 @dataclass(slots=True)
@@ -55,8 +55,8 @@ def exactly(clauses: Clauses, scope: memory.Scope) -> Clauses:
 
 
 def filtered(clauses: Clauses, filter_: memory.Filter) -> Clauses:
-    """Only what the filter lets through."""
-    clauses.add("r.record IS NOT NULL")
+    """Only what the filter lets through, apart from tags, metadata and text, which each database keeps in its own way."""
+    clauses.add("r.recorded_at IS NOT NULL")
     _in_time(clauses, filter_)
     if filter_.classes:
         clauses.add_list("r.class IN (…)", [each.value for each in filter_.classes])
@@ -66,17 +66,6 @@ def filtered(clauses: Clauses, filter_: memory.Filter) -> Clauses:
         clauses.add("r.source = ?", filter_.source)
     if filter_.min_importance is not None:
         clauses.add("r.importance >= ?", filter_.min_importance)
-    tagged = "SELECT 1 FROM tags t WHERE t.revision_id = r.revision_id AND t.tag"
-    if filter_.tags_any:
-        clauses.add_list(f"EXISTS ({tagged} IN (…))", filter_.tags_any)
-    for tag in filter_.tags_all:
-        clauses.add(f"EXISTS ({tagged} = ?)", tag)
-    for name, value in (filter_.metadata or {}).items():
-        clauses.add(
-            "EXISTS (SELECT 1 FROM metadata m WHERE m.revision_id = r.revision_id AND m.name = ? AND m.value = ?)",
-            name,
-            canonical(value).decode(),
-        )
     return clauses
 
 

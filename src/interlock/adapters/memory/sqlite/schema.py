@@ -42,8 +42,10 @@ CREATE TABLE revisions (
     folded TEXT,
     UNIQUE (record_id, revision)
 );
-CREATE INDEX revisions_by_time ON revisions (tenant, observed_at, record_id) WHERE record IS NOT NULL AND superseded_at IS NULL;
-CREATE INDEX revisions_by_user ON revisions (tenant, user, observed_at) WHERE record IS NOT NULL AND superseded_at IS NULL;
+CREATE INDEX revisions_by_time ON revisions (tenant, observed_at, record_id)
+    WHERE recorded_at IS NOT NULL AND superseded_at IS NULL;
+CREATE INDEX revisions_by_user ON revisions (tenant, user, observed_at)
+    WHERE recorded_at IS NOT NULL AND superseded_at IS NULL;
 CREATE INDEX revisions_by_digest ON revisions (tenant, digest) WHERE is_last;
 CREATE INDEX revisions_by_key ON revisions (tenant, idempotency_key) WHERE is_last AND idempotency_key IS NOT NULL;
 CREATE INDEX revisions_by_change ON revisions (change_id) WHERE change_id IS NOT NULL;

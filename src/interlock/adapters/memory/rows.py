@@ -1,0 +1,210 @@
+"""`memory.Rows` over a table of revisions: what is the same in each database that has one."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, Final
+
+from interlock import memory
+from interlock.adapters.memory.clauses import Clauses, Parameter, exactly, filtered, micros, within
+from interlock.kernel import from_micros, to_micros
+
+COLUMNS: Final = (
+    "record_id", "revision", "tenant", '"user"', "agent", "session", "change", "change_id", "at", "digest", "is_last",
+    "class", "kind", "source", "importance", "observed_at", "recorded_at", "superseded_at", "superseded_by", "valid_from",
+    "valid_to", "expires_at", "idempotency_key",
+)  # fmt: skip
+"""What each database has of a revision, in the order of `columns`. Of what was forgotten the last twelve are NULL."""
+
+_MOST: Final = 500
+"""Values of one list."""
+
+
+class TableRows(ABC):
+    """One transaction over the revisions that a scope covers. A subclass knows how its database keeps and searches words, tags
+    and vectors."""
+
+    mark: ClassVar[str]
+    """How a parameter is written."""
+    told: ClassVar[str]
+    """The record as JSON, in `source`."""
+    source: ClassVar[str] = "revisions r"
+    """Revisions with what they say."""
+
+    def __init__(self, scope: memory.Scope, *, places: Sequence[tuple[str, str]]) -> None:
+        """`places` are where anything of a revision is kept: tables, and their columns with its number."""
+        self._scope = scope
+        self._places = places
+        self._erased: list[int] = []
+
+    @abstractmethod
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        """The rows that the database answers."""
+
+    @abstractmethod
+    def _seen(self, seen: memory.Filter) -> Clauses:
+        """Only what the scope covers and the filter lets through."""
+
+    @abstractmethod
+    def _holding(self, clauses: Clauses, terms: Sequence[str]) -> Clauses:
+        """Only what has at least one of these words."""
+
+    def is_known(self) -> bool:
+        return bool(self._select("1", self._mine(), "LIMIT 1"))
+
+    def find_last(self, record_id: str) -> memory.Record | None:
+        clauses = self._lasts()
+        clauses.add("r.record_id = ?", record_id)
+        return self._first(clauses)
+
+    def find_key(self, scope: memory.Scope, idempotency_key: str) -> memory.Record | None:
+        clauses = exactly(self._lasts(), scope)
+        clauses.add("r.idempotency_key = ?", idempotency_key)
+        return self._first(clauses)
+
+    def find_digest(self, scope: memory.Scope, digest: str, *, now: datetime) -> memory.Record | None:
+        clauses = filtered(exactly(self._lasts(), scope), memory.Filter(now=now))
+        clauses.add("r.digest = ?", digest)
+        return self._first(clauses, "ORDER BY r.record_id")
+
+    def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
+        clauses = self._mine()
+        clauses.add("r.record_id = ? AND r.revision = ?", record_id, revision)
+        update = f"UPDATE revisions AS r SET superseded_at = {self.mark}, superseded_by = {self.mark}"
+        self._execute(f"{update} WHERE {clauses.text}", (to_micros(at), by, *clauses.parameters))
+
+    def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
+        clauses = self._mine()
+        clauses.add("r.record_id = ?", record_id)
+        return self._entries(clauses, "ORDER BY r.revision")
+
+    def list_changed(self, change_id: str) -> Sequence[memory.HistoryEntry]:
+        clauses = self._mine()
+        clauses.add("r.change_id = ?", change_id)
+        return self._entries(clauses, "ORDER BY r.record_id, r.revision")
+
+    def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
+        made_of = "EXISTS (SELECT 1 FROM sources s WHERE s.revision_id = r.revision_id AND s.source_id IN (…))"
+        return sorted({row[0] for part in _parts(record_ids) for row in self._among("r.record_id", made_of, part)})
+
+    def list_replaced(self, record_ids: Iterable[str]) -> Sequence[memory.Record]:
+        return [
+            _record(row)
+            for part in _parts(record_ids)
+            for row in self._among(self._record, "r.superseded_by IN (…)", part, source=self.source)
+        ]
+
+    def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
+        clauses = self._lasts()
+        clauses.add("r.expires_at <= ?", to_micros(now))
+        return [row[0] for row in self._select("r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")]
+
+    def count_traces(self, record_ids: Iterable[str]) -> int:
+        found = 0
+        for part in _parts(record_ids):
+            found += len(self._among("1", "r.record_id IN (…)", part))
+            found += len(self._among("1", "r.superseded_by IN (…)", part))
+            found += self._count_in("sources", "source_id", part)
+        for part in _parts(self._erased):
+            found += sum(self._count_in(table, column, part) for table, column in self._places)
+        return found
+
+    def list_page(
+        self, seen: memory.Filter, order: memory.Order, *, after: tuple[datetime, str] | None, limit: int
+    ) -> Sequence[memory.Record]:
+        newest = order is memory.Order.NEWEST
+        clauses = self._seen(seen)
+        if after is not None:
+            sign = "<" if newest else ">"
+            clauses.add(f"(r.observed_at, r.record_id) {sign} (?, ?)", to_micros(after[0]), after[1])
+        way = "DESC" if newest else "ASC"
+        return self._records(clauses, f"ORDER BY r.observed_at {way}, r.record_id {way} LIMIT {limit:d}")
+
+    def count(self, seen: memory.Filter, terms: Sequence[str] | None) -> int:
+        clauses = self._seen(seen)
+        return self._select("count(*)", clauses if terms is None else self._holding(clauses, terms))[0][0]
+
+    def fetch_seen(self, seen: memory.Filter, record_ids: Iterable[str]) -> Mapping[str, memory.Record]:
+        found: dict[str, memory.Record] = {}
+        for part in _parts(record_ids):
+            clauses = self._seen(seen)
+            clauses.add_list("r.record_id IN (…)", part)
+            found |= {record.record_id: record for record in self._records(clauses)}
+        return found
+
+    # -- the parts
+
+    @property
+    def _record(self) -> str:
+        return f"{self.told}, r.superseded_at, r.superseded_by"
+
+    def _mine(self) -> Clauses:
+        return within(Clauses(self.mark), self._scope)
+
+    def _lasts(self) -> Clauses:
+        clauses = self._mine()
+        clauses.add("r.is_last AND r.recorded_at IS NOT NULL")
+        return clauses
+
+    def _select(self, columns: str, clauses: Clauses, rest: str = "", *, source: str = "revisions r") -> list[Any]:
+        return self._execute(f"SELECT {columns} FROM {source} WHERE {clauses.text} {rest}", clauses.parameters)
+
+    def _among(self, columns: str, condition: str, values: Sequence[str], *, source: str = "revisions r") -> list[Any]:
+        clauses = self._lasts()
+        clauses.add_list(condition, values)
+        return self._select(columns, clauses, "ORDER BY r.record_id", source=source)
+
+    def _count_in(self, table: str, column: str, values: Sequence[Parameter]) -> int:
+        marks = ", ".join([self.mark] * len(values))
+        return self._execute(f"SELECT count(*) FROM {table} WHERE {column} IN ({marks})", values)[0][0]
+
+    def _first(self, clauses: Clauses, rest: str = "") -> memory.Record | None:
+        found = self._records(clauses, f"{rest} LIMIT 1")
+        return found[0] if found else None
+
+    def _records(self, clauses: Clauses, rest: str = "") -> list[memory.Record]:
+        return [_record(row) for row in self._select(self._record, clauses, rest, source=self.source)]
+
+    def _entries(self, clauses: Clauses, rest: str) -> list[memory.HistoryEntry]:
+        columns = f"{self._record}, r.record_id, r.revision, r.change, r.at, r.digest, r.change_id"
+        return [_entry(row) for row in self._select(columns, clauses, rest, source=self.source)]
+
+
+def columns(entry: memory.HistoryEntry, scope: memory.Scope) -> Sequence[Parameter | bool]:
+    """The values of COLUMNS for the last revision of a record."""
+    record = entry.record
+    about = (entry.record_id, entry.revision, *scope.parts, entry.change.value, entry.change_id)
+    kept = (*about, to_micros(entry.at), entry.digest, True)
+    if record is None:
+        return (*kept, *(None,) * 12)
+    return (
+        *kept, record.memory_class.value, record.kind, record.source, record.importance, to_micros(record.observed_at),
+        to_micros(record.recorded_at), micros(record.superseded_at), record.superseded_by, micros(record.valid_from),
+        micros(record.valid_to), micros(record.expires_at), record.idempotency_key,
+    )  # fmt: skip
+
+
+def _record(row: Sequence[Any]) -> memory.Record:
+    told, at, by = row[:3]
+    record = memory.Record.from_json(told)
+    if at is None and by == record.superseded_by:
+        return record
+    return record.changed(superseded_at=None if at is None else from_micros(at), superseded_by=by)
+
+
+def _entry(row: Sequence[Any]) -> memory.HistoryEntry:
+    _, _, _, record_id, revision, change, at, digest, change_id = row
+    return memory.HistoryEntry(
+        record_id=record_id,
+        revision=revision,
+        change=memory.Change(change),
+        at=from_micros(at),
+        digest=digest,
+        record=None if row[0] is None else _record(row),
+        change_id=change_id,
+    )
+
+
+def _parts(values: Iterable[Parameter]) -> Iterable[Sequence[Any]]:
+    listed = list(dict.fromkeys(values))
+    return (listed[at : at + _MOST] for at in range(0, len(listed), _MOST))
