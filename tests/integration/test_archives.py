@@ -182,21 +182,39 @@ async def damage_run(process: Process, run_id: str, error: str | None) -> None:
     await process.parts.store.write(lambda tx: sql.connection(tx).execute(change))
 
 
-async def test_a_tenant_whose_runs_cannot_leave_keeps_nobody_else_waiting(
+async def test_what_cannot_be_read_stays_and_is_told_of(world: World, tmp_path: Path):
+    async with world.process() as process:
+        run_ids = [await submitted(process, "noted") for _ in range(5)]
+        await work(process, noted)
+        of_one = update(tables.attempts).where(tables.attempts.c.run_id == run_ids[3])
+        await process.parts.store.write(lambda tx: sql.connection(tx).execute(of_one.values(state="rubbish")))
+        await damage_run(process, run_ids[1], "{")
+        world.advance(1)
+        done = await process.il.archives.write(older_than=timedelta(0), folder=tmp_path)
+        assert (done.runs, done.unreadable, done.stays) == (3, 2, (run_ids[1], run_ids[3]))
+        assert [len(lines(archive)) for archive in done.archives] == [4]
+        await process.parts.store.write(lambda tx: sql.connection(tx).execute(of_one.values(state="completed")))
+        await damage_run(process, run_ids[1], None)
+        done = await process.il.archives.write(older_than=timedelta(0), folder=tmp_path)
+        assert (done.runs, done.unreadable) == (2, 0)
+
+
+async def test_a_run_that_cannot_be_read_keeps_no_other_from_leaving(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     async with world.process() as process:
         mine = await submitted(process, "noted")
         other = (await process.il.as_caller(STRANGER).dispatch.submit("noted")).run_id
+        whole = await submitted(process, "noted")
         await work(process, noted)
         await damage_run(process, mine, "{")
         world.advance(2 * 86_400)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(partial(process.parts.archiving.keep, after=DAY, folder=str(tmp_path)))
             with anyio.fail_after(60):
-                while any(await counts(process, [other])):  # noqa: ASYNC110 - the archive tells nobody
+                while any(await counts(process, [other, whole])):  # noqa: ASYNC110 - the archive tells nobody
                     await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
-        assert "runs of 'default' will be archived later" in caplog.text
+        assert "1 runs of 'default' cannot be read, and stay" in caplog.text
         assert (await counts(process, [mine]))[2] > 0
         await damage_run(process, mine, None)

@@ -56,8 +56,12 @@ async def archive(
         sys.stderr.write("\n")
 
     def show(paper: "Paper") -> None:
+        if done.unreadable:
+            more = ", …" if done.unreadable > len(done.stays) else ""
+            what = "1 run stays: it" if done.unreadable == 1 else f"{done.unreadable} runs stay: they"
+            paper.line(f"{what} cannot be read: {', '.join(done.stays)}{more}")
         if not done.runs:
-            paper.line("No run is old enough, or free to leave.")
+            paper.line("No run is old enough, or free to leave." if not done.unreadable else "No other run has left.")
             return
         left = (
             "1 run has left as a signed packet" if done.runs == 1 else f"{done.runs} runs have left as signed packets"
@@ -67,7 +71,13 @@ async def archive(
             paper.line(" ", str(Path(each.folder, each.name)))
 
     return Answer(
-        document={"runs": done.runs, "size": done.size, "archives": [document(each) for each in done.archives]},
+        document={
+            "runs": done.runs,
+            "size": done.size,
+            "archives": [document(each) for each in done.archives],
+            "unreadable": done.unreadable,
+            "stays": [*done.stays],
+        },
         show=show,
     )
 

@@ -47,9 +47,11 @@ class Archive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Runs that may leave, out of those that were looked at; the next look begins after `last`, if there is more."""
+    """Runs that may leave, out of those that were looked at, and the ids of those whose row cannot be read; the next look begins
+    after `last`, if there is more."""
 
     runs: Sequence[Run]
+    unreadable: Sequence[str]
     last: tuple[datetime, str] | None
 
 

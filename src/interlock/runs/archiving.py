@@ -15,8 +15,7 @@ from typing import Final, TypeAlias
 import anyio
 from anyio import to_thread
 
-from interlock import connections
-from interlock.kernel import Caller, ConnectionError_, StoreError, Tx, digest_bytes
+from interlock.kernel import Caller, StoreError, Tx, digest_bytes
 from interlock.runs import archive, packet
 from interlock.runs.archive import Archive, Archives, Bundles, Page, Plan
 from interlock.runs.envelope import MAX_BYTES
@@ -37,6 +36,9 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 CLAIM: Final = timedelta(minutes=2)
 """For how long the others leave an archive to a process from which they hear nothing."""
 
+MOST_NAMED: Final = 20
+"""Of runs that cannot be read."""
+
 EVERY: Final = 3600.0
 """Seconds between two looks at what is over."""
 
@@ -45,11 +47,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What has left so far: so many runs, in so many bytes, in these archives."""
+    """What has left so far: so many runs, in so many bytes, in these archives. `unreadable` counts runs that stay, since rows of
+    theirs are damaged; `stays` are the first of them."""
 
     runs: int = 0
     size: int = 0
     archives: tuple[Archive, ...] = ()
+    unreadable: int = 0
+    stays: tuple[str, ...] = ()
 
 
 Told: TypeAlias = Callable[[Done], object]
@@ -72,7 +77,8 @@ class Archiving:
         self, tenant_id: str, *, before: datetime, folder: str, told: Told | None = None, gently: bool = False
     ) -> Done:
         """Have this tenant's runs that ended before that moment leave for archives in the folder. `told` hears of every step;
-        `gently` rests after each for as long as it took. What was done stays done, whatever happens next.
+        `gently` rests after each for as long as it took. What was done stays done, whatever happens next; a run that cannot be
+        read stays where it is.
 
         Raises ArchiveBusy if another process is at it, StoreError if the store or the folder fails.
         """
@@ -83,9 +89,12 @@ class Archiving:
             last: tuple[datetime, str] | None = None
             while True:
                 page = await self._look(tenant_id, before, last)
+                for run_id in page.unreadable:
+                    writing.leave(run_id, "its row is damaged")
                 for chosen in _portions(page.runs):
                     began = monotonic()
-                    await writing.add(await self._packets(tenant_id, chosen))
+                    if packets := await self._readable(tenant_id, chosen, writing):
+                        await writing.add(packets)
                     if told is not None:
                         told(writing.done)
                     if gently:
@@ -118,6 +127,8 @@ class Archiving:
         except Exception as error:  # noqa: BLE001 - a run that cannot be read, say: other tenants' can
             _log.warning("runs of %r will be archived later: %s", tenant_id, error)
             return
+        if done.unreadable:
+            _log.warning("%d runs of %r cannot be read, and stay", done.unreadable, tenant_id)
         if done.runs:
             _log.info("%d runs of %s were archived in %d bytes", done.runs, tenant_id, done.size)
 
@@ -164,18 +175,29 @@ class Archiving:
             lambda tx: self._records.list_over(tx, tenant_id, before=before, now=now, after=last)
         )
 
+    async def _readable(self, tenant_id: str, chosen: Sequence[Run], writing: "_Writing") -> list[tuple[Run, bytes]]:
+        """The packets of those that can be read, found by halves: nearly always it is all of them."""
+        try:
+            return await self._packets(tenant_id, chosen)
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a damaged row, say: other runs are to leave all the same
+            if len(chosen) == 1:
+                writing.leave(chosen[0].run_id, error)
+                return []
+        middle = len(chosen) // 2
+        halves = [await self._readable(tenant_id, half, writing) for half in (chosen[:middle], chosen[middle:])]
+        return [*halves[0], *halves[1]]
+
     async def _packets(self, tenant_id: str, chosen: Sequence[Run]) -> list[tuple[Run, bytes]]:
         """A packet for each, as `review export` makes them."""
         wiring = self._wiring
         found = await wiring.store.read(lambda tx: self._records.gather(tx, tenant_id, chosen))
-        caller = Caller(tenant_id=tenant_id, actor="interlock:archive")
-        known: dict[str, connections.Connection | None] = {}
+        used = frozenset(run.connection_id for run in chosen if run.connection_id is not None)
+        caller = Caller(tenant_id=tenant_id, actor="interlock:archive", connections=used)
+        listed = await wiring.connections.list_connections(caller, limit=len(used)) if used else ()
+        known = {each.connection_id: each for each in listed}
         said = {name: await wiring.catalog.find_for(tenant_id, name) for name in {run.capability for run in chosen}}
-        for connection_id in {run.connection_id for run in chosen if run.connection_id is not None}:
-            try:
-                known[connection_id] = await wiring.connections.fetch_connection(caller, connection_id)
-            except ConnectionError_:
-                known[connection_id] = None
         public = await wiring.signing.public_keys()  # after the rows: what signed them is there by now
         signer, at = wiring.signer, wiring.clock.now()
 
@@ -228,6 +250,12 @@ class _Writing:
         if after.size >= MOST_BYTES:
             await self.close()
 
+    def leave(self, run_id: str, why: object) -> None:
+        """Have a run stay that cannot be read."""
+        _log.warning("%s cannot be archived: %s", run_id, why)
+        done = self.done
+        self.done = replace(done, unreadable=done.unreadable + 1, stays=(*done.stays, run_id)[:MOST_NAMED])
+
     async def close(self) -> None:
         """Sign the archive, if there is one. Raises StoreError."""
         if self._archive is not None:
@@ -276,7 +304,8 @@ class _Writing:
 
     def _count(self, now: Archive, runs: int, size: int) -> None:
         others = tuple(each for each in self.done.archives if each.archive_id != now.archive_id)
-        self.done = Done(runs=self.done.runs + runs, size=self.done.size + size, archives=(*others, now))
+        done = self.done
+        self.done = replace(done, runs=done.runs + runs, size=done.size + size, archives=(*others, now))
 
 
 async def _close(wiring: Wiring, records: Archives, bundles: Bundles, left: Archive) -> Archive:

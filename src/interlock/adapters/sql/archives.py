@@ -74,11 +74,17 @@ class ArchiveRecords:
         if after is not None:
             query = query.where(tuple_(*place) > tuple_(literal(after[0], Moment), literal(after[1])))
         found = connection(tx).execute(query.order_by(*place).limit(LOOKED_AT)).mappings().all()
-        leaving = [dict(record) for record in found if record["may_leave"]]
-        for record in leaving:
-            del record["may_leave"]
+        leaving, unreadable = list[runs.Run](), list[str]()
+        for record in found:
+            row = dict(record)
+            if not row.pop("may_leave"):
+                continue
+            try:
+                leaving.append(rows.run_from(row))
+            except Exception:  # noqa: BLE001 - whatever is in it: the others can be read
+                unreadable.append(row["run_id"])
         last = (found[-1]["created_at"], found[-1]["run_id"]) if len(found) == LOOKED_AT else None
-        return runs.Page(runs=[rows.run_from(record) for record in leaving], last=last)
+        return runs.Page(runs=leaving, unreadable=unreadable, last=last)
 
     def gather(self, tx: Tx, tenant_id: str, chosen: Sequence[runs.Run]) -> Sequence[runs.packet.Material]:
         ids = [run.run_id for run in chosen]
