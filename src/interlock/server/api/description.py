@@ -1,6 +1,7 @@
 """The OpenAPI document."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import orjson
@@ -29,8 +30,9 @@ def describe(made: FastAPI) -> dict[str, Any]:
     if made.openapi_schema is None:
         document = get_openapi(title=made.title, version="1", description=_ABOUT.strip(), routes=made.routes)
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= schemas["Problem"].pop("$defs", {})
+        problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        _add(schemas, problem.pop("$defs", {}))
+        _add(schemas, {"Problem": problem})
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"token": []}]
         for path in document["paths"].values():
@@ -40,6 +42,19 @@ def describe(made: FastAPI) -> dict[str, Any]:
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         # Rooms have words of one name: `State`.
-        text = orjson.dumps(document).decode()
-        made.openapi_schema = orjson.loads(_INNER.sub(lambda found: f"{found[1].capitalize()}{found[2]}", text))
+        renamed: dict[str, Any] = {}
+        for name, schema in schemas.items():
+            _add(renamed, {_INNER.sub(_short, name): schema})
+        made.openapi_schema = orjson.loads(_INNER.sub(_short, orjson.dumps(document).decode()))
     return cast("dict[str, Any]", made.openapi_schema)
+
+
+def _short(found: re.Match[str]) -> str:
+    return f"{found[1].capitalize()}{found[2]}"
+
+
+def _add(schemas: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Raises ValueError for a name that stands for something else already."""
+    for name, schema in more.items():
+        if schemas.setdefault(name, schema) != schema:
+            raise ValueError(f"two schemas of the API would be called {name}: rename one of the models")
