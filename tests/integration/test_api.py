@@ -11,6 +11,7 @@ from fix_app import ASK_WRITES, TOKEN, World
 from fix_http_api import HOST, Line, Stream, good, lined, problem
 from interlock import policy, runs
 from interlock.server.api.access import MAX_BODY, Meters
+from interlock.server.api.runs import LISTENING, SILENCE
 from interlock.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -345,11 +346,23 @@ async def test_events_come_as_they_happen_and_the_stream_ends_with_the_run(file_
         )
 
 
-async def test_a_silent_stream_says_that_it_is_there(file_world: World):
+async def test_a_silent_stream_says_that_it_is_there_and_reads_once_for_each_look(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
     async with lined(file_world, law=ASK_WRITES) as line:
         client = await line.client("ann", "caller")
         stream = Stream(line, client, good(await client.post("/invoke", json=DOOR), 202)["run_id"])
+        kind, reads = type(line.process.parts.store), 0
+        read: Any = kind.read
+
+        async def counted(*given: Any, **more: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*given, **more)
+
+        monkeypatch.setattr(kind, "read", counted)
         async with anyio.create_task_group() as group:
             group.start_soon(stream.read)
             await stream.silent.wait()
             line.api.close()
+        assert reads < 1.5 * SILENCE / LISTENING

@@ -4,7 +4,9 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx2
 import pytest
 
@@ -60,6 +62,35 @@ async def test_one_that_ends_or_has_no_store_is_alive_and_not_ready(file_world: 
         async with fronted(process, file_world) as (_, client):
             problem(await client.get("/readyz"), 503, "store_closed")
             assert (await client.get("/livez")).status_code == 204
+
+
+async def test_strangers_who_ask_whether_it_is_ready_have_the_store_read_once_a_second(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async with file_world.doomed() as process, fronted(process, file_world) as (_, client):
+        answers: list[int] = []
+
+        async def ask() -> None:
+            answers.append((await client.get("/readyz")).status_code)
+
+        kind, reads = type(process.parts.store), 0
+        read: Any = kind.read
+
+        async def counted(*given: Any, **more: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(*given, **more)
+
+        monkeypatch.setattr(kind, "read", counted)
+        for _ in range(2):
+            async with anyio.create_task_group() as strangers:
+                for _ in range(5):
+                    strangers.start_soon(ask)
+            file_world.advance(1)
+        assert (reads, answers) == (2, [204] * 10)
+        process.parts.store.close()
+        assert [(await client.get("/readyz")).status_code for _ in range(3)] == [503] * 3
+        assert reads == 3
 
 
 async def test_the_work_of_runs_is_counted_and_what_waits_is_read(file_world: World):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PATHS: Final = ("/livez", "/readyz", "/metrics")
 
+READY_SECONDS: Final = 1.0
+"""How old what is told of the store may be: anybody may ask, and as often as they like."""
+
 BACKLOG_SECONDS: Final = 5.0
 """How old what is told of the backlog may be."""
 
@@ -43,6 +46,9 @@ class Health(Door):
         self._il = il
         self._backlog: Sequence[dispatch.Backlog] = ()
         self._read_at = -BACKLOG_SECONDS
+        self._looking = anyio.Lock()
+        self._looked_at = -READY_SECONDS
+        self._store = Response(status_code=204)
         self._is_closing = False
         answers = (self._live, self._ready, self._tell)
         routes = [Route(path, answer) for path, answer in zip(PATHS, answers, strict=True)]
@@ -74,8 +80,19 @@ class Health(Door):
     async def _ready(self, _request: Request) -> Response:
         if self._is_closing:
             raise NodeClosing("this server is ending")
-        with anyio.fail_after(HEALTH_SECONDS):
-            await self._il.connections.installs.list(limit=1)
+        async with self._looking:
+            if self._clock.monotonic() - self._looked_at >= READY_SECONDS:
+                self._store = await self._look()
+                self._looked_at = self._clock.monotonic()
+        return self._store
+
+    async def _look(self) -> Response:
+        """What to answer for a while of the store, to anybody who asks."""
+        try:
+            with anyio.fail_after(HEALTH_SECONDS):
+                await self._il.connections.installs.list(limit=1)
+        except Exception as error:  # noqa: BLE001 - told as any other
+            return self.answer(error)
         return Response(status_code=204)
 
     async def _tell(self, request: Request) -> Response:

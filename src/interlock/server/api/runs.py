@@ -147,7 +147,7 @@ async def _follow(
     silent_since = clock.monotonic()
     while not closing.is_set():
         run = await known.fetch(run_id)
-        while found := await known.events(run_id, after_seq=after, limit=MAX_EVENTS):
+        while after < run.head_seq and (found := await known.events(run_id, after_seq=after, limit=MAX_EVENTS)):
             for each in found:
                 yield b"id: %d\ndata: %s\n\n" % (each.seq, orjson.dumps(document(each)))
             after, silent_since = found[-1].seq, clock.monotonic()
