@@ -46,6 +46,7 @@ MAY_HAVE_EFFECTS: dict[str, str] = {
     "interlock.testing": "plays somebody else's service, on loopback",
     "interlock.server": "listens; what it has carried out goes through the plane",
     "interlock.client": "asks a server of ours, which carries effects out through its plane",
+    "interlock.conformance.memories": "tries providers in a child process, which may hang and die with them",
     "interlock.cli.opening": "opens the person's own browser, which is theirs and no effect of ours",
     "interlock.cli.demo": "kills a process of its own, and runs the service that it plays with",
 }

@@ -1,12 +1,13 @@
 """Suites for what others build upon ports of Interlock, and their reports.
 
-Owns: the suites for lanes, targets and verifiers, the report. Refuses: to name a subject conformant without having tried; tests
-that need a test runner. Invariants: every check can fail, and a broken subject in our own tests fails each; a check that
-could not be made is shown as skipped, never as passed.
+Owns: the suites for lanes, targets and verifiers, the trial of memory providers by their kit's cases, the report. Refuses: to
+name a subject conformant without having tried; tests that need a test runner. Invariants: every check can fail, and a broken
+subject in our own tests fails each; a check that could not be made is shown as skipped, never as passed.
 """
 
 from interlock.conformance.lane import LANE_CHECKS, check_lane
 from interlock.conformance.lanes import LANES
+from interlock.conformance.memories import check_memory
 from interlock.conformance.report import COLUMNS, Finding, Report, Verdict
 from interlock.conformance.shelf import Shelf
 from interlock.conformance.subject import (
@@ -59,6 +60,7 @@ __all__ = [
     "Verdict",
     "VerifierSubject",
     "check_lane",
+    "check_memory",
     "check_target",
     "check_verifier",
 ]

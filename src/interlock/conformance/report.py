@@ -1,9 +1,9 @@
 """What a suite found: one verdict for each of its checks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from interlock.kernel import JSON, VERSION
 
@@ -34,11 +34,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All findings on one subject, in the order of the suite. `kind` is `lane`, `target` or `verifier`."""
+    """All findings on one subject, in the order of the suite. `kind` is `lane`, `target`, `verifier` or `memory`. `facts`
+    are what else the suite tells of its subject."""
 
     kind: str
     subject: str
     findings: tuple[Finding, ...]
+    facts: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
     @property
     def passed(self) -> bool:
@@ -62,8 +64,15 @@ class Report:
             "interlock": VERSION,
             "passed": self.passed,
             "counts": {verdict.value: self.count(verdict) for verdict in Verdict},
+            **self.facts,
             "checks": [finding.record() for finding in self.findings],
         }
+
+    @property
+    def levels(self) -> Sequence[tuple[str, str]]:
+        """Where a suite has levels: each, and whether it is kept."""
+        levels = cast("Mapping[str, Mapping[str, int]]", self.facts.get("levels", {}))
+        return [(level, _kept(counts)) for level, counts in levels.items()]
 
     def rows(self) -> Sequence[tuple[str, Verdict, str]]:
         """As a table, under `COLUMNS`."""
@@ -71,3 +80,9 @@ class Report:
             (each.check_id, each.verdict, each.title if each.verdict is Verdict.PASSED else each.detail)
             for each in self.findings
         ]
+
+
+def _kept(counts: Mapping[str, int]) -> str:
+    if counts[Verdict.FAILED]:
+        return "not kept"
+    return "kept" if counts[Verdict.PASSED] else "not tried"

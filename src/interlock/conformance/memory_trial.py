@@ -1,0 +1,81 @@
+"""One case of the memory contract, tried by itself: what runs in the child, where a provider may hang or die."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeAlias, cast
+
+import anyio
+
+from interlock import memory
+from interlock.conformance.report import Verdict
+from interlock.kernel import is_interruption
+from interlock.testing import memory as kit
+
+Told: TypeAlias = dict[str, Any]
+
+OURS: Final[Mapping[str, Mapping[str, Any]]] = {"sqlite": {"path": "{folder}/memory.db", "dimensions": 64}}
+"""What ours are opened with, unless something else is said."""
+
+
+def ready() -> None:
+    """Nothing: the child is up, and has this module."""
+
+
+def describe(name: str, config: Mapping[str, Any], folder: str, seconds: float) -> Told:
+    """Who the provider is, as it says once it is open; or by which error it cannot be had."""
+    try:
+        return anyio.run(_describe, _reference(name, config, folder, seconds))
+    except memory.MemoryFault as error:
+        return {"refused": error.code, "message": error.message, "installed": error.provider is not None}
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        return {"refused": "", "message": _words(error)}
+
+
+def try_case(name: str, config: Mapping[str, Any], folder: str, seconds: float, number: int) -> tuple[str, str]:
+    """The verdict on a case, and what was seen."""
+    case = kit.CASES[number]
+    try:
+        return anyio.run(partial(_try, _reference(name, config, folder, seconds), Path(folder), number))
+    except BaseException as error:
+        if is_interruption(error):
+            raise
+        said = str(error) if isinstance(error, AssertionError) else _words(error)
+        return Verdict.FAILED.value, " ".join(said.split())[:500] or f"{case.name} does not hold"
+
+
+async def _describe(reference: memory.ProviderRef) -> Told:
+    async with memory.Memory.open(reference, scope=memory.Scope(tenant="conformance")) as mem:
+        return mem.info().to_json()
+
+
+async def _try(reference: memory.ProviderRef, folder: Path, number: int) -> tuple[str, str]:
+    case = kit.CASES[number]
+    async with kit.trying(lambda _: reference, folder) as trial:
+        if (missing := case.missing(trial.mem.capabilities())) is not None:
+            return Verdict.SKIPPED.value, f"not offered: {missing}"
+        await case.act(trial)
+    return Verdict.PASSED.value, case.title
+
+
+def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float) -> memory.ProviderRef:
+    """The provider on storage of its own: `{folder}` and `{case}` in its configuration are another one for each case."""
+    words = {"{folder}": folder, "{case}": f"{Path(folder).parent.name}_{Path(folder).name}".replace("-", "_").lower()}
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, str):
+            for mark, word in words.items():
+                value = value.replace(mark, word)
+        return value
+
+    told = {**OURS.get(name, {}), **config}
+    kept = {key: filled(value) for key, value in told.items()}
+    return memory.ProviderRef(name=name, config=kept, options=memory.Options(timeout=seconds))
+
+
+def _words(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):  # the first is as good as any
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return f"{type(error).__name__}: {error}"
