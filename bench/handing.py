@@ -61,7 +61,7 @@ async def ours(url: str, jobs: Jobs) -> AsyncGenerator[Callable[[str], Awaitable
         job = dispatch.Job(work_id=key, tenant_id="t", lane="bench", number=1, due_at=now, rank=rank)
         await store.write(lambda tx: queue.put(tx, [job]))
 
-    async def handle(job: dispatch.Job) -> None:
+    async def handle(job: dispatch.Job, _seen: object) -> None:
         jobs.done(job.work_id)
 
     async def serve() -> None:

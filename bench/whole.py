@@ -25,8 +25,8 @@ class _Told:
         self._keys = keys
         self.lanes = executor.lanes
 
-    async def execute(self, job: dispatch.Job) -> None:
-        await self._executor.execute(job)
+    async def execute(self, job: dispatch.Job, seen: dispatch.Seen | None = None) -> None:
+        await self._executor.execute(job, seen)
         if key := self._keys.pop(job.work_id, None):
             self._jobs.done(key)
 
@@ -48,7 +48,7 @@ async def full_runs(url: str, jobs: "Jobs") -> AsyncGenerator[Callable[[str], Aw
             handled = dispatch.HandlerExecutor(
                 shop.claiming, wiring, shop.tasks, shop.docket, dispatch.Handlers([bench]), wiring.actions.doors
             )
-            worker = dispatch.Worker(shop.queue, [_Told(handled, jobs, keys)])
+            worker = dispatch.Worker(shop.queue, shop.claiming, [_Told(handled, jobs, keys)])
 
             async def put(key: str) -> None:
                 work = dispatch.Work(handler="bench", payload={"key": key, "text": "x" * 100})

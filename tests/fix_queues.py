@@ -50,7 +50,7 @@ class Hand:
         self.at_once = 0
         self.most_at_once = 0
 
-    async def __call__(self, job: dispatch.Job) -> None:
+    async def __call__(self, job: dispatch.Job, seen: object = None) -> None:
         self.handed.append(job)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)

@@ -20,7 +20,7 @@ async def main(url: str, lease: float, at_once: int) -> None:
         url, sql.open_store(url), sql.connection, clock=clock, ids=Uuid7Ids(clock), timing=queues.Timing(lease=lease)
     )
 
-    async def handle(job: dispatch.Job) -> None:
+    async def handle(job: dispatch.Job, _seen: object) -> None:
         print("handed", job.work_id, flush=True)
         if not at_once:
             await anyio.to_thread.run_sync(sys.stdin.readline)

@@ -1,8 +1,10 @@
 """What every queue promises: at least once, in its order, to a live worker; a late one changes nothing."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
@@ -12,6 +14,7 @@ import pytest
 from pgqueuer.domain.schema.declaration import target
 
 from fix_queues import NEVER, Yard, until
+from interlock import dispatch
 from interlock.adapters import sql
 from interlock.adapters.queues import serving
 from interlock.adapters.queues.pgqueuer import SETTINGS
@@ -142,7 +145,7 @@ async def test_no_more_at_once_than_was_said(yard: Yard):
 
 async def test_a_worker_does_something(yard: Yard):
     with pytest.raises(ValueError, match="at_once is 0"):
-        await yard.queue.serve(lambda job: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=0)
+        await yard.queue.serve(lambda job, seen: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=0)
 
 
 # -- looking
@@ -367,6 +370,48 @@ async def test_what_does_not_end_is_cancelled_and_handed_over_again(yard: Yard):
             await yard.gone(job)
 
 
+# -- what jobs are about
+
+
+async def test_what_jobs_are_about_is_seen_when_they_are_taken(yard: Yard):
+    jobs, handed = [yard.job() for _ in range(3)], list[tuple[dispatch.Job, object]]()
+    await yard.put(*jobs)
+
+    def look(tx: Tx, taken: Sequence[dispatch.Job]) -> list[tuple[str, int]]:
+        left = len(yard.queue.find_missing(tx, taken))  # it is asked in their transaction
+        return [(job.work_id, left) for job in taken]
+
+    async with _serving(yard, handed, look):
+        await yard.gone(*jobs)
+    assert handed == [(job, (job.work_id, 0)) for job in jobs]
+
+
+async def test_a_look_that_fails_keeps_no_job_from_being_handed_over(yard: Yard):
+    jobs, handed = [yard.job() for _ in range(3)], list[tuple[dispatch.Job, object]]()
+    await yard.put(*jobs)
+
+    def look(tx: Tx, taken: Sequence[dispatch.Job]) -> list[str]:
+        sql.connection(tx).exec_driver_sql("SELECT nothing")
+        raise AssertionError("unreachable")
+
+    async with _serving(yard, handed, look):
+        await yard.gone(*jobs)
+    assert handed == [(job, None) for job in jobs]
+
+
+@asynccontextmanager
+async def _serving(
+    yard: Yard, handed: list[tuple[dispatch.Job, object]], look: dispatch.Look[object]
+) -> AsyncGenerator[None]:
+    async def handle(job: dispatch.Job, seen: object) -> None:
+        handed.append((job, seen))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(partial(yard.queue.serve, handle, lanes=["capability"], at_once=4, look=look))
+        yield
+        group.cancel_scope.cancel()
+
+
 # -- the store
 
 
@@ -394,7 +439,7 @@ async def test_a_store_that_is_closed_ends_it(yard: Yard):
     queue = yard.make_queue(store)
     store.close()
     with pytest.raises(sql.StoreClosed):
-        await queue.serve(lambda job: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=1)
+        await queue.serve(lambda job, seen: anyio.lowlevel.checkpoint(), lanes=["capability"], at_once=1)
 
 
 # -- the engine on Postgres

@@ -373,29 +373,6 @@ def add_all(tx: Tx, wanted: Sequence[str]) -> list[tuple[str, int]]:
     return [(add(name)(tx), len(wanted)) for name in wanted]
 
 
-def look_up_all(tx: Tx, wanted: Sequence[str]) -> list[tuple[str, int]]:
-    there = names(tx)
-    assert all(name in there for name in wanted), wanted
-    return [(name, len(wanted)) for name in wanted]
-
-
-async def test_what_waits_for_one_function_is_read_together(store: sql.SqlStore) -> None:
-    for number in range(3):
-        await store.write(add(f"own_{number:02}"))
-    wanted = [f"own_{number % 3:02}" for number in range(40)]
-    answers = await outcomes(store.read_together(look_up_all, name) for name in wanted)
-    told = [answer for answer in answers if isinstance(answer, tuple)]
-    assert [name for name, _ in told] == wanted
-
-
-async def test_of_those_read_together_one_that_fails_costs_the_others_nothing(store: sql.SqlStore) -> None:
-    await store.write(add("own_00"))
-    wanted = ["own_00" if number != 5 else "own_99" for number in range(12)]
-    answers = await outcomes(store.read_together(look_up_all, name) for name in wanted)
-    assert [isinstance(answer, AssertionError) for answer in answers] == [number == 5 for number in range(12)]
-    assert isinstance((await outcomes([store.read_together(look_up_all, "own_00")]))[0], tuple)
-
-
 async def test_what_waits_for_one_function_is_written_together(store: sql.SqlStore) -> None:
     answers = await outcomes(store.write_together(add_all, f"own_{number:02}") for number in range(40))
     told = [answer for answer in answers if isinstance(answer, tuple)]

@@ -1,9 +1,9 @@
 """What is made when it is first needed: lanes, targets, a queue. Most programs need few of them, and making one takes time."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,6 +14,8 @@ from interlock.kernel import Clock, Tx
 if TYPE_CHECKING:
     from interlock import dispatch
     from interlock.adapters import targets
+
+T = TypeVar("T")
 
 COMMAND_CLASSES: Final = tuple(each for each in plane.CLASSES if each not in plane.PLACED)
 """The classes of targets for commands that a host may have."""
@@ -118,6 +120,11 @@ class LateQueue:
         return self._queue.oldest(tx, now)
 
     async def serve(
-        self, handle: "Callable[[dispatch.Job], Awaitable[None]]", *, lanes: Collection[str], at_once: int
+        self,
+        handle: "dispatch.Handle[T]",
+        *,
+        lanes: Collection[str],
+        at_once: int,
+        look: "dispatch.Look[T] | None" = None,
     ) -> None:
-        await self._queue.serve(handle, lanes=lanes, at_once=at_once)
+        await self._queue.serve(handle, lanes=lanes, at_once=at_once, look=look)

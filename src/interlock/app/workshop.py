@@ -45,7 +45,10 @@ class Workshop:
         )
         keep = partial(self.sweeping.keep, called.lanes | handled.lanes)
         return dispatch.Worker(
-            self.queue, [called, handled, self.courier], beside=[keep, handled.watch, self.courier.keep, *beside]
+            self.queue,
+            self.claiming,
+            [called, handled, self.courier],
+            beside=[keep, handled.watch, self.courier.keep, *beside],
         )
 
 

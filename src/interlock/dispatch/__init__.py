@@ -8,7 +8,7 @@ a step's name is done once, however often the handler runs.
 """
 
 from interlock.dispatch.capabilities import CapabilityExecutor
-from interlock.dispatch.claiming import READY, Claiming
+from interlock.dispatch.claiming import READY, Claiming, Seen
 from interlock.dispatch.comparing import Comparison, Try, compare
 from interlock.dispatch.context import BlockingContext, Context
 from interlock.dispatch.dispatch import WAITED_FOR, Dispatch, Drawn
@@ -48,8 +48,8 @@ from interlock.dispatch.model import (
     lane_of,
 )
 from interlock.dispatch.pausing import Pausing
-from interlock.dispatch.queue import Job, Queue, messaging
-from interlock.dispatch.records import Records
+from interlock.dispatch.queue import Handle, Job, Look, Queue, messaging
+from interlock.dispatch.records import Handed, Records
 from interlock.dispatch.sweeping import QUEUE_AGE, Sweeping
 from interlock.dispatch.worker import AT_ONCE, Executor, Worker
 
@@ -76,6 +76,8 @@ __all__ = [
     "DueFilter",
     "Event",
     "Executor",
+    "Handed",
+    "Handle",
     "Handler",
     "HandlerExecutor",
     "HandlerOutputInvalid",
@@ -86,6 +88,7 @@ __all__ = [
     "InvalidHandlers",
     "Job",
     "Letters",
+    "Look",
     "NoDeadLetter",
     "NoSuchAttempt",
     "Pause",
@@ -97,6 +100,7 @@ __all__ = [
     "Reject",
     "RetryPolicy",
     "Scope",
+    "Seen",
     "Standing",
     "Stats",
     "Sweeping",

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from interlock import budgets, catalog, policy, runs
-from interlock.dispatch.claiming import Claim, Claiming, processing
+from interlock.dispatch.claiming import Claim, Claiming, Seen, processing
 from interlock.dispatch.docket import Docket, Following
 from interlock.dispatch.model import CAPABILITY_LANE
 from interlock.dispatch.queue import Job
@@ -34,9 +34,9 @@ class CapabilityExecutor:
         self._tasks = tasks
         self._docket = docket
 
-    async def execute(self, job: Job) -> None:
+    async def execute(self, job: Job, seen: Seen | None = None) -> None:
         """One attempt, if the job is the hand-over that counts. Raises StoreError."""
-        claim = await self._claiming.claim(job)
+        claim = await self._claiming.claim(job, seen)
         if claim is None:
             return
         with self._wiring.ownership.working(claim.run.run_id), processing(self._wiring.tracing, claim):

@@ -38,6 +38,13 @@ def processing(tracing: Tracing, claim: Claim) -> AbstractContextManager[Span]:
     return tracing.span(f"process {due.lane}", role="consumer", parent=run.traceparent, facts=facts)
 
 
+class Seen(NamedTuple):
+    """What a job was about when it was taken: work that might be begun, and the pause that keeps it from being begun."""
+
+    claim: Claim | None = None
+    pause: Pause | None = None
+
+
 class Claiming:
     """Judges jobs."""
 
@@ -47,9 +54,12 @@ class Claiming:
         self._docket = docket
         self._tasks = tasks
 
-    async def claim(self, job: Job) -> Claim | None:
-        """The work of a job, if that is the hand-over that counts, and the work may be begun now. Raises StoreError."""
-        claim, pause = await self._wiring.store.read_together(self._look, job)
+    async def claim(self, job: Job, seen: Seen | None = None) -> Claim | None:
+        """The work of a job, if that is the hand-over that counts, and the work may be begun now. `seen`: if it was looked at
+        already. Raises StoreError."""
+        if seen is None:
+            [seen] = await self._wiring.store.read(lambda tx: self.look(tx, [job]))
+        claim, pause = seen
         if claim is not None and pause is not None:
             await self._put_aside(claim.due, pause)
             return self._came_of(job, None, "paused")
@@ -62,23 +72,21 @@ class Claiming:
         self._wiring.counts.add("claims", lane=job.lane, result=result)
         return claim
 
-    def _look(self, tx: Tx, jobs: Sequence[Job]) -> Sequence[tuple[Claim | None, Pause | None]]:
-        """What each of many jobs is about that were handed over at once."""
-        keys = {(job.tenant_id, job.work_id) for job in jobs}
-        dues = self._records.find_all(tx, keys)
-        found = self._wiring.ledger.find_runs(tx, dues.keys())
-        ready = {key: run for key, run in found.items() if run.state in READY}
-        callers = self._tasks.find_callers(tx, [run for run in ready.values() if run.kind is runs.Kind.HANDLER])
-        pauses = {
-            tenant_id: self._records.list_pauses(tx, tenant_id) for tenant_id in sorted({key[0] for key in ready})
-        }
+    def look(self, tx: Tx, jobs: Sequence[Job]) -> Sequence[Seen]:
+        """What each of the jobs is about. What becomes of it meanwhile is noticed when it is begun."""
+        found = self._records.find_handed(tx, {(job.tenant_id, job.work_id) for job in jobs})
+        pausing = sorted({handed.due.tenant_id for handed in found.values() if handed.tenant_pauses})
+        pauses = {tenant_id: self._records.list_pauses(tx, tenant_id) for tenant_id in pausing}
 
-        def judge(job: Job) -> tuple[Claim | None, Pause | None]:
-            key = (job.tenant_id, job.work_id)
-            due, run = dues.get(key), ready.get(key)
-            if due is None or run is None or due.number != job.number or due.standing is not Standing.DUE:
-                return None, None
-            return Claim(due, run, callers.get(run.run_id)), find_pause(pauses[job.tenant_id], due)
+        def judge(job: Job) -> Seen:
+            handed = found.get((job.tenant_id, job.work_id))
+            if handed is None or handed.run.state not in READY:
+                return Seen()
+            due, run = handed.due, handed.run
+            if due.number != job.number or due.standing is not Standing.DUE:
+                return Seen()
+            caller = runs.asked_by(run, handed.facts_json) if handed.facts_json is not None else None
+            return Seen(Claim(due, run, caller), find_pause(pauses.get(job.tenant_id, ()), due))
 
         return [judge(job) for job in jobs]
 

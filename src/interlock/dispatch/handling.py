@@ -12,7 +12,7 @@ import anyio.to_thread
 
 from interlock import runs
 from interlock.dispatch import sequel
-from interlock.dispatch.claiming import Claiming, processing
+from interlock.dispatch.claiming import Claiming, Seen, processing
 from interlock.dispatch.context import BlockingContext, Context
 from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HandlerOutputInvalid, HandlerRaised, HandlerTimedOut, WorkerStopped
@@ -89,9 +89,9 @@ class HandlerExecutor:
         """A lane for each handler."""
         return self._handlers.lanes
 
-    async def execute(self, job: Job) -> None:
+    async def execute(self, job: Job, seen: Seen | None = None) -> None:
         """One attempt, if the job is the hand-over that counts. Raises StoreError."""
-        claimed = await self._claiming.claim(job)
+        claimed = await self._claiming.claim(job, seen)
         if claimed is None:
             return
         due, run, caller = claimed

@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from interlock.kernel import Fact, Tx
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,13 @@ def messaging(operation: Literal["send", "process"], lane: str, work_id: str) ->
     }
 
 
+Handle: TypeAlias = Callable[[Job, T | None], Awaitable[None]]
+"""Does what a job is about, with what was seen of it when it was taken."""
+
+Look: TypeAlias = Callable[[Tx, Sequence[Job]], Sequence[T]]
+"""Sees what each of some jobs is about, in the transaction in which they are taken. It writes nothing."""
+
+
 class Queue(Protocol):
     """Hands jobs over, at least once each. A job is one (work_id, number)."""
 
@@ -55,8 +64,11 @@ class Queue(Protocol):
         """Since when the longest waiting of the jobs that are due has been due; None if none is. Raises StoreError."""
         ...
 
-    async def serve(self, handle: Callable[[Job], Awaitable[None]], *, lanes: Collection[str], at_once: int) -> None:
-        """Hand over the jobs of these lanes, that many at once, until cancelled.
+    async def serve(
+        self, handle: Handle[T], *, lanes: Collection[str], at_once: int, look: Look[T] | None = None
+    ) -> None:
+        """Hand over the jobs of these lanes, that many at once, until cancelled. Where there is no `look`, or it raises, nothing
+        is seen of the jobs when they are taken.
 
         A `handle` that returns has dealt with its job; one that raises is handed it again, a little later. While it works
         nobody else is handed the job, as long as this process lives and reaches the store; when it does not, another one is

@@ -2,10 +2,22 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from interlock import runs
 from interlock.dispatch.model import Backlog, Due, DueFilter, Pause, Stats, Waiting
 from interlock.kernel import Tx
+
+
+class Handed(NamedTuple):
+    """All that a worker needs to know of work that it is handed."""
+
+    due: Due
+    run: runs.Run
+    facts_json: str | None
+    """What policy first judged of the run."""
+    tenant_pauses: bool
+    """Whether anything of the tenant is paused."""
 
 
 class Records(Protocol):
@@ -23,8 +35,8 @@ class Records(Protocol):
         """The row of a run, if workers have to do with it."""
         ...
 
-    def find_all(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Due]:
-        """The rows of runs, by tenant and id, as far as they are there."""
+    def find_handed(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Handed]:
+        """Work by tenant and run, as far as it is there."""
         ...
 
     def drop(self, tx: Tx, over: Sequence[tuple[str, str]]) -> None:

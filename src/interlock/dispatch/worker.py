@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import anyio
 
+from interlock.dispatch.claiming import Claiming, Seen
 from interlock.dispatch.queue import Job, Queue
 
 _log = logging.getLogger(__name__)
@@ -22,9 +23,10 @@ class Executor(Protocol):
         """Which lanes."""
         ...
 
-    async def execute(self, job: Job) -> None:
-        """Do what the job is about, if it is still to be done, and record what came of it: then return. What it raises has the
-        job handed over again, so that is for a store that fails. It is cancelled to make the worker stop at once."""
+    async def execute(self, job: Job, seen: Seen | None = None) -> None:
+        """Do what the job is about, with what was seen of it when it was taken, if it is still to be done, and record what came
+        of it: then return. What it raises has the job handed over again, so that is for a store that fails. It is cancelled to
+        make the worker stop at once."""
         ...
 
 
@@ -34,12 +36,14 @@ class Worker:
     def __init__(
         self,
         queue: Queue,
+        claiming: Claiming,
         executors: Iterable[Executor],
         *,
         beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         """`beside`: what goes on for as long as it works."""
         self._queue = queue
+        self._claiming = claiming
         self._beside = tuple(beside)
         self._by_lane: Mapping[str, Executor] = {lane: each for each in executors for lane in each.lanes}
 
@@ -53,12 +57,12 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             for each in self._beside:
                 tasks.start_soon(each)
-            await self._queue.serve(self.handle, lanes=self.lanes, at_once=at_once)
+            await self._queue.serve(self.handle, lanes=self.lanes, at_once=at_once, look=self._claiming.look)
 
-    async def handle(self, job: Job) -> None:
+    async def handle(self, job: Job, seen: Seen | None = None) -> None:
         """One job. Raises what its executor raises."""
         try:
-            await self._by_lane[job.lane].execute(job)
+            await self._by_lane[job.lane].execute(job, seen)
         except Exception as error:
             _log.warning("%s will be handed over again: %s", job.work_id, error)
             raise

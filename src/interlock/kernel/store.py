@@ -30,11 +30,6 @@ class Store(Protocol):
         `urgent` waits for what is under way at most, and not for what waits: a beat that comes too late counts as none."""
         ...
 
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        """Have `fn` answer the item, on one snapshot with those of other callers that wait for an equal `fn`: it gives an answer
-        for each, in order. When it raises, each item is answered by itself. Else as `read`."""
-        ...
-
     async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
         """Have `fn` write the item, in one transaction with those of other callers that wait for an equal `fn`, and return its
         answer after the commit: it gives one for each, in order, as if they had come one after the other. When it raises, each

@@ -61,6 +61,7 @@ from interlock.runs.model import (
 from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
 from interlock.runs.reading import GIVEN_UP, History, Reading
+from interlock.runs.rebuilding import asked_by
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
 from interlock.runs.resuming import Ready, Resuming
@@ -171,6 +172,7 @@ __all__ = [
     "Validators",
     "Wiring",
     "Working",
+    "asked_by",
     "find_cancelled",
     "genesis",
     "input_of",

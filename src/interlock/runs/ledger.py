@@ -1,6 +1,6 @@
 """The ledger's port: admissions and changes as values, which the SQL adapter applies in batches."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -144,10 +144,6 @@ class Ledger(Protocol):
         """The run, if this tenant has it."""
         ...
 
-    def find_runs(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Run]:
-        """Runs by tenant and id, as far as they are there."""
-        ...
-
     def find_archived(self, tx: Tx, tenant_id: str, run_id: str) -> Archived | None:
         """What stays of a run that was archived, if this tenant had it."""
         ...
@@ -196,10 +192,6 @@ class Ledger(Protocol):
 
     def list_decisions(self, tx: Tx, tenant_id: str, run_id: str) -> Sequence[Decision]:
         """A run's policy decisions in order."""
-        ...
-
-    def find_first_decisions(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], Decision]:
-        """What policy first decided about runs, by tenant and id, as far as they are there."""
         ...
 
     def renew_owner(self, tx: Tx, owner: Owner) -> None:

@@ -15,9 +15,9 @@ from interlock.runs.model import Decision, Run
 from interlock.runs.request import Request
 
 
-def asked_by(run: Run, decision: Decision) -> Caller:
-    """Who asked for it, with the roles that they had then."""
-    return _caller(run, cast("Mapping[str, JSON]", read_json(decision.facts_json.encode())))
+def asked_by(run: Run, facts_json: str) -> Caller:
+    """Who asked for it, with the roles that they had then: the facts are those that policy judged."""
+    return _caller(run, cast("Mapping[str, JSON]", read_json(facts_json.encode())))
 
 
 def asked(run: Run, decision: Decision) -> tuple[Caller, Request]:

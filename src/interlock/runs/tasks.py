@@ -4,7 +4,7 @@ What carries them out is no concern of this room. What a task does to the outsid
 it is; so a task has neither a lease nor sends.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -200,12 +200,6 @@ class Tasks:
             records=Records(attempt=attempt),
         )
         return Working(journal=journal, attempt=attempt, caller=caller)
-
-    def find_callers(self, tx: Tx, found: Iterable[Run]) -> Mapping[str, Caller]:
-        """Who asked for each of the runs, by its id, with the roles that they had then."""
-        by_key = {(run.tenant_id, run.run_id): run for run in found}
-        decided = self._wiring.ledger.find_first_decisions(tx, by_key.keys())
-        return {run.run_id: rebuilding.asked_by(run, decided[key]) for key, run in by_key.items()}
 
     async def close(
         self, run: Run, state: State, error: InterlockError, *, beside: Callable[[Tx], object] | None = None

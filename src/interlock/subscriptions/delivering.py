@@ -135,7 +135,7 @@ class Courier:
             for each in found
         ]
 
-    async def execute(self, job: dispatch.Job) -> None:
+    async def execute(self, job: dispatch.Job, seen: dispatch.Seen | None = None) -> None:
         """As `dispatch.Executor`: make that try at a message, if it is still to be made. Raises StoreError."""
         message = await self._store.read(lambda tx: self._records.find_message(tx, job.tenant_id, job.work_id))
         if message is not None and message.tries == job.number - 1:

@@ -6,8 +6,8 @@ for a later one.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -39,17 +39,24 @@ _PARTING_SECONDS: Final = 5.0
 
 _OUTAGE: Final = Backoff(base=0.1, cap=2.0)
 
+T = TypeVar("T")
+
 _Key: TypeAlias = tuple[str, int]
 
 _log = logging.getLogger(__name__)
 
 
-class Serving:
+class _Unseen(Exception):
+    """What the jobs are about could not be seen."""
+
+
+class Serving(Generic[T]):
     """One call of `serve`: a worker with its jobs."""
 
     def __init__(
         self,
-        handle: Callable[[dispatch.Job], Awaitable[None]],
+        handle: dispatch.Handle[T],
+        look: dispatch.Look[T] | None,
         *,
         store: Store,
         rows: Rows,
@@ -66,6 +73,7 @@ class Serving:
         if at_once < 1:
             raise ValueError(f"at_once is {at_once}: a worker does at least one job at a time")
         self._handle = handle
+        self._look = look
         self._store = store
         self._rows = rows
         self._bell = bell
@@ -129,12 +137,12 @@ class Serving:
         look, self._may_be_due = self._may_be_due and room > 0, self._may_be_due and not room
         if look or self._undone or (self._dealt and self._dealt_waits() <= 0):
             try:
-                taken = await self._exchange(room)
+                taken, seen = await self._exchange(room)
             except BaseException:
                 self._may_be_due = self._may_be_due or look
                 raise
-            for held in taken.held:
-                self._begin(held, jobs)
+            for held, each in zip(taken.held, seen, strict=True):
+                self._begin(held, each, jobs)
             self._may_be_due = self._may_be_due or 0 < room == len(taken.held)
             if taken.held:
                 return min(self._look_seconds, _GIVEN_SECONDS)
@@ -156,16 +164,26 @@ class Serving:
     def _dealt_waits(self) -> float:
         return self._dealt_at + _DEALT_SECONDS - anyio.current_time()
 
-    async def _exchange(self, room: int) -> Taken:
+    async def _exchange(self, room: int) -> tuple[Taken, Sequence[T | None]]:
         """Say what was dealt with and what was not, and take what is due. Raises StoreError."""
+        try:
+            return await self._exchanged(room, self._look)
+        except _Unseen as error:
+            _log.info("jobs are taken without a look at them: %s", error.__cause__)
+            return await self._exchanged(room, None)
+
+    async def _exchanged(self, room: int, look: dispatch.Look[T] | None) -> tuple[Taken, Sequence[T | None]]:
         dealt, self._dealt = self._dealt, []
         undone, self._undone = self._undone, []
 
-        def exchange(tx: Tx) -> Taken:
+        def exchange(tx: Tx) -> tuple[Taken, Sequence[T | None]]:
             now = self._clock.now()
             self._rows.finish(tx, self._worker, dealt)
             self._rows.put_off(tx, self._worker, undone, seconds=AGAIN_SECONDS, now=now)
-            return self._rows.take(tx, self._worker, lanes=self._lanes, room=room, now=now) if room else Taken()
+            if not room:
+                return Taken(), ()
+            taken = self._rows.take(tx, self._worker, lanes=self._lanes, room=room, now=now)
+            return taken, self._see(tx, look, [held.job for held in taken.held])
 
         try:
             return await self._store.write(exchange)
@@ -173,6 +191,14 @@ class Serving:
             self._dealt += dealt
             self._undone += undone
             raise
+
+    def _see(self, tx: Tx, look: dispatch.Look[T] | None, jobs: Sequence[dispatch.Job]) -> Sequence[T | None]:
+        if look is None or not jobs:
+            return [None] * len(jobs)
+        try:
+            return look(tx, jobs)
+        except Exception as error:
+            raise _Unseen from error
 
     async def _wait_for_store(self, error: StoreError) -> None:
         if error.retry is Retry.NEVER:
@@ -184,7 +210,7 @@ class Serving:
 
     # -- jobs
 
-    def _begin(self, held: Held, jobs: TaskGroup) -> None:
+    def _begin(self, held: Held, seen: T | None, jobs: TaskGroup) -> None:
         key = (held.job.work_id, held.job.number)
         if key in self._running:  # put anew while it is at work here, or lost by a late beat: it has to wait for that
             self._undone.append(held)
@@ -192,14 +218,14 @@ class Serving:
             return
         scope = anyio.CancelScope(shield=True)
         self._running[key] = (held, scope)
-        jobs.start_soon(self._carry_out, key, held, scope)
+        jobs.start_soon(self._carry_out, key, held, seen, scope)
 
-    async def _carry_out(self, key: _Key, held: Held, scope: anyio.CancelScope) -> None:
+    async def _carry_out(self, key: _Key, held: Held, seen: T | None, scope: anyio.CancelScope) -> None:
         ends = self._undone
         try:
             with scope:
                 try:
-                    await self._handle(held.job)
+                    await self._handle(held.job, seen)
                 except Exception as error:  # noqa: BLE001 - whatever it is, the job is not dealt with
                     _log.warning("job %s, attempt %d, was not dealt with: %s", *key, type(error).__name__)
                 else:

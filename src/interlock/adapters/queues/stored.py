@@ -1,14 +1,17 @@
 """A queue over the rows of jobs in a store."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from interlock import dispatch
 from interlock.adapters.queues.bells import Bell
 from interlock.adapters.queues.rows import Rows
 from interlock.adapters.queues.serving import Serving
 from interlock.kernel import Clock, IdSource, Store, Tx
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +70,17 @@ class StoredQueue:
         return self._rows.oldest(tx, now=now)
 
     async def serve(
-        self, handle: Callable[[dispatch.Job], Awaitable[None]], *, lanes: Collection[str], at_once: int
+        self,
+        handle: dispatch.Handle[T],
+        *,
+        lanes: Collection[str],
+        at_once: int,
+        look: dispatch.Look[T] | None = None,
     ) -> None:
         """As `dispatch.Queue.serve`."""
         serving = Serving(
             handle,
+            look,
             store=self._store,
             rows=self._rows,
             bell=self._bell,

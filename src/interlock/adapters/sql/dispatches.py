@@ -29,9 +29,9 @@ from interlock.adapters.sql import rows
 from interlock.adapters.sql.columns import Moment
 from interlock.adapters.sql.dispatch_tables import DUE, NOT_DUE, pauses, worker_lanes
 from interlock.adapters.sql.dispatch_tables import dispatches as table
-from interlock.adapters.sql.tables import owners, runs
+from interlock.adapters.sql.tables import decisions, owners, runs
 from interlock.adapters.sql.transaction import connection, upsert
-from interlock.adapters.sql.within import by_keys, keyed
+from interlock.adapters.sql.within import among
 from interlock.kernel import PLATFORM_TENANT, Tx
 
 _MAX_PAGE = 1000
@@ -39,7 +39,19 @@ _PARKED = dispatch.Standing.PARKED.value
 _DROP = delete(table).where(
     table.c.tenant_id == bindparam("tenant"), table.c.run_id.in_(bindparam("over", expanding=True))
 )
-_FOUND = select(table).where(*by_keys(table))
+_HANDED = (
+    select(
+        *table.c,
+        *runs.c,
+        decisions.c.facts_json,
+        select(pauses.c.subject).where(pauses.c.tenant_id == table.c.tenant_id).exists(),
+    )
+    .join_from(table, runs, runs.c.run_id == table.c.run_id)
+    .outerjoin(decisions, (decisions.c.run_id == runs.c.run_id) & (decisions.c.number == 1))
+    .where(among(table.c.run_id, "run_ids"))
+)
+_DUE_NAMES = [column.name for column in table.c]
+_RUN_NAMES = [column.name for column in runs.c]
 _PAUSES = (
     select(pauses)
     .where(pauses.c.tenant_id == bindparam("tenant"))
@@ -65,9 +77,10 @@ class DispatchRecords:
         found = connection(tx).execute(select(table).where(*_of(tenant_id, run_id))).mappings().first()
         return None if found is None else _due(found)
 
-    def find_all(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], dispatch.Due]:
-        found = [_due(record) for record in connection(tx).execute(_FOUND, keyed(keys)).mappings()]
-        return {key: due for due in found if (key := (due.tenant_id, due.run_id)) in keys}
+    def find_handed(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], dispatch.Handed]:
+        run_ids = sorted({run_id for _, run_id in keys})
+        found = [_handed(row) for row in connection(tx).execute(_HANDED, {"run_ids": run_ids})]
+        return {key: each for each in found if (key := (each.due.tenant_id, each.due.run_id)) in keys}
 
     def list_due(
         self, tx: Tx, *, before: datetime, after: dispatch.Due | None = None, limit: int = 500
@@ -259,6 +272,16 @@ def _due(record: rows.Record) -> dispatch.Due:
         "standing": dispatch.Standing(record["standing"]),
     }
     return dispatch.Due(**values)
+
+
+def _handed(row: Sequence[Any]) -> dispatch.Handed:
+    *values, facts_json, paused = row
+    return dispatch.Handed(
+        due=_due(dict(zip(_DUE_NAMES, values, strict=False))),
+        run=rows.run_from(dict(zip(_RUN_NAMES, values[len(_DUE_NAMES) :], strict=True))),
+        facts_json=facts_json,
+        tenant_pauses=bool(paused),
+    )
 
 
 def _pause(record: rows.Record) -> dispatch.Pause:

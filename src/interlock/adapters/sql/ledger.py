@@ -1,6 +1,6 @@
 """The ledger over SQL: the hot path goes to the store's batches, reads go through SQLAlchemy."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,12 +14,10 @@ from interlock.adapters.sql.store import SqlStore
 from interlock.adapters.sql.tables import artifacts, attempts, decisions, events, idempotency_keys, owners, sends
 from interlock.adapters.sql.tables import runs as run_table
 from interlock.adapters.sql.transaction import connection, upsert
-from interlock.adapters.sql.within import by_keys, keyed, within
+from interlock.adapters.sql.within import within
 from interlock.kernel import PLATFORM_TENANT, Clock, Counts, SystemClock, Tx
 
 _MAX_PAGE = 1000
-_RUNS: Final = select(run_table).where(*by_keys(run_table))
-_FIRST_DECISIONS: Final = select(decisions).where(*by_keys(decisions), decisions.c.number == 1)
 _LISTED: Final = tuple(column for column in run_table.c if column.name != "input_json")
 
 
@@ -89,9 +87,6 @@ class SqlLedger:
     def find_run(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Run | None:
         found = _first(tx, select(run_table).where(run_table.c.tenant_id == tenant_id, run_table.c.run_id == run_id))
         return None if found is None else rows.run_from(found)
-
-    def find_runs(self, tx: Tx, keys: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], runs.Run]:
-        return {_key(record): rows.run_from(record) for record in _of_keys(tx, _RUNS, keys)}
 
     def find_archived(self, tx: Tx, tenant_id: str, run_id: str) -> runs.Archived | None:
         table = archived_runs.c
@@ -181,11 +176,6 @@ class SqlLedger:
         chosen = _of_run(decisions, tenant_id, run_id).order_by(decisions.c.number)
         return [rows.decision_from(record) for record in _all(tx, chosen)]
 
-    def find_first_decisions(
-        self, tx: Tx, keys: Collection[tuple[str, str]]
-    ) -> Mapping[tuple[str, str], runs.Decision]:
-        return {_key(record): rows.decision_from(record) for record in _of_keys(tx, _FIRST_DECISIONS, keys)}
-
     def renew_owner(self, tx: Tx, owner: runs.Owner) -> None:
         offered = upsert(tx, owners).values(
             owner_id=owner.owner_id,
@@ -239,18 +229,6 @@ def _stale(change: runs.Change) -> runs.StaleRun:
 
 def _of_run(table: Table, tenant_id: str, run_id: str) -> Select[Any]:
     return select(table).where(table.c.run_id == run_id, table.c.tenant_id == tenant_id)
-
-
-def _of_keys(tx: Tx, query: Select[Any], keys: Collection[tuple[str, str]]) -> Sequence[rows.Record]:
-    """The records of these tenants' runs."""
-    if not keys:
-        return []
-    found = connection(tx).execute(query, keyed(keys)).mappings().all()
-    return [record for record in found if _key(record) in keys]
-
-
-def _key(record: rows.Record) -> tuple[str, str]:
-    return record["tenant_id"], record["run_id"]
 
 
 def _all(tx: Tx, query: Select[Any]) -> Sequence[rows.Record]:

@@ -65,10 +65,6 @@ class PostgresStore:
         self._opened.check()
         return await self._readers.read(fn)
 
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        self._opened.check()
-        return await self._readers.read_together(fn, item)
-
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         self._opened.check()
         threads = self._urgent if urgent else self._threads

@@ -13,12 +13,10 @@ from sqlalchemy.exc import DBAPIError
 
 from interlock.adapters.sql.errors import StoreBusy, StoreClosed
 from interlock.adapters.sql.transaction import SqlTx
-from interlock.adapters.sql.waiting import Piece, Waiter, Work, answer_pieces, deliver, pieces_by_function
+from interlock.adapters.sql.waiting import Waiter, deliver
 from interlock.kernel import Tx
 
 T = TypeVar("T")
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 _CAP = 8
 """The most callers in one snapshot, so that few wait behind a slow one."""
@@ -61,19 +59,12 @@ class Readers:
 
     async def read(self, fn: Callable[[Tx], T]) -> T:
         """What `fn` returns or raises. A caller that is cancelled before `fn` begins has it never begin."""
-        return cast("T", await self._submit(fn))
-
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        """As `kernel.Store.read_together`."""
-        return cast("Answer", await self._submit(Piece(fn, item)))
-
-    async def _submit(self, work: Work) -> object:
-        waiter = Waiter(work)
+        waiter = Waiter(fn)
         with self._gate:
             if self._closed:
                 raise StoreClosed(f"{self._where} is closed")
             self._queue.put(waiter)
-        return await waiter.wait()
+        return cast("T", await waiter.wait())
 
     def close(self) -> None:
         """Let everything accepted finish."""
@@ -120,14 +111,14 @@ class _Reader:
 
     def serve(self, batch: Sequence[Waiter]) -> None:
         """Every waiter has its result or its error afterwards."""
-        left = deque(_parts(batch))
+        left = deque(batch)
         again = True
         while left:
             try:
                 session = self._snapshot()
                 while left:
                     self._answer(session, left[0])
-                    deliver(left.popleft())
+                    deliver([left.popleft()])
                 self._source.end(session)
             except BaseException as error:  # noqa: BLE001 - it belongs to one caller; the others have their turn
                 lost = isinstance(error, StoreBusy) or (isinstance(error, DBAPIError) and error.connection_invalidated)
@@ -135,11 +126,9 @@ class _Reader:
                 # It died while it lay idle, or read what was written meanwhile: a read may be asked for again.
                 if lost and again:
                     again = False
-                elif left and len(left[0]) > 1:
-                    left.extendleft([waiter] for waiter in reversed(left.popleft()))
                 elif left:
-                    left[0][0].fail(self._source.explain(error) if isinstance(error, Exception) else error)
-                    deliver(left.popleft())
+                    left[0].fail(self._source.explain(error) if isinstance(error, Exception) else error)
+                    deliver([left.popleft()])
 
     def close(self) -> None:
         session, self._session = self._session, None
@@ -153,13 +142,10 @@ class _Reader:
         self._source.begin(self._session)
         return self._session
 
-    def _answer(self, session: Connection, part: Sequence[Waiter]) -> None:
+    def _answer(self, session: Connection, waiter: Waiter) -> None:
         tx = SqlTx(session)
         try:
-            if isinstance(part[0].work, Piece):
-                answer_pieces(tx, part)
-            else:
-                part[0].succeed(cast("Callable[[Tx], object]", part[0].work)(tx))
+            waiter.succeed(cast("Callable[[Tx], object]", waiter.work)(tx))
         finally:
             tx.end()
 
@@ -170,8 +156,3 @@ class _Reader:
                 self._source.end(self._session)
                 return
         self.close()
-
-
-def _parts(batch: Sequence[Waiter]) -> list[list[Waiter]]:
-    """The pieces of each function together, each other function by itself."""
-    return [*pieces_by_function(batch), *([waiter] for waiter in batch if not isinstance(waiter.work, Piece))]

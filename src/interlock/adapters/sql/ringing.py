@@ -45,9 +45,6 @@ class RingingStore:
         self._ring()
         return answer
 
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        return await self._store.read_together(fn, item)
-
     async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
         answer = await self._store.write_together(fn, item)
         self._ring()

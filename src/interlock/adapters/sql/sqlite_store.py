@@ -45,12 +45,6 @@ class SqliteStore:
             return cast("T", await self._writer.submit(lambda tx: _without_writing(tx, fn)))
         return await self._readers.read(fn)
 
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        if isinstance(self._readers, Readers):
-            self._opened.check()
-            return await self._readers.read_together(fn, item)
-        return await self.read(lambda tx: fn(tx, [item])[0])
-
     async def write(self, fn: Callable[[Tx], T], *, urgent: bool = False) -> T:
         self._opened.check()
         return cast("T", await self._writer.submit(partial(copy_context().run, fn), urgent=urgent))

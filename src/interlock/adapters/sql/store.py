@@ -27,10 +27,6 @@ class SqlStore(Protocol):
         """Run `fn` in a transaction and return after the commit. What is `urgent` goes before all that waits."""
         ...
 
-    async def read_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        """As `kernel.Store.read_together`."""
-        ...
-
     async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
         """As `kernel.Store.write_together`."""
         ...
