@@ -317,6 +317,31 @@ async def test_a_token_has_so_much_under_way(file_world: World):
         good(await client.get("/runs"))
 
 
+MAKING: dict[str, Any] = {
+    "/routes": {"connector": "github", "on": [{"name": "issues", "handler": "triage"}]},
+    "/subscriptions": {"url": "https://hooks.acme.dev/x", "types": ["run.*"]},
+    "/tokens": {"name": "ci", "actor": "ci", "roles": ["caller"]},
+}
+
+
+@pytest.mark.parametrize("path", MAKING)
+async def test_what_is_asked_for_again_under_its_key_is_made_once(file_world: World, path: str):
+    name = path.removeprefix("/")
+    async with lined(file_world) as line:
+        client = await line.client("ann", "operator", "token-admin")
+        before = len(good(await client.get(path))[name])
+        keyed: Any = {"headers": {"Idempotency-Key": "one"}, "json": MAKING[path]}
+        made = good(await client.post(path, **keyed))
+        told = problem(await client.post(path, **keyed), 409, "already_made")
+        assert told["details"]["id"] == made[f"{name.removesuffix('s')}_id"]
+        assert len(good(await client.get(path))[name]) == before + 1
+        other = await line.client("bob", "operator", "token-admin", tenant="other")
+        good(await other.post(path, **keyed))
+        problem(await client.post(path, headers={"Idempotency-Key": ""}, json=MAKING[path]), 400, "invalid_request")
+        file_world.advance(31 * 86_400)
+        good(await client.post(path, **keyed))
+
+
 # -- events as they happen
 
 

@@ -25,6 +25,7 @@ from interlock.app.local_plane import (
     python_profile,
 )
 from interlock.app.mistakes import InvalidSettings
+from interlock.app.once import AlreadyMade
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.polling import Polls
@@ -63,6 +64,7 @@ __all__ = [
     "FILE_NAME",
     "LOCAL_NET",
     "MAX_TIMEOUT",
+    "AlreadyMade",
     "Approvals",
     "Archives",
     "Check",

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from interlock.app.arguments import checked
+from interlock.app.once import once
 from interlock.kernel import JSON, Caller, RequestError, Secret, is_id
 
 if TYPE_CHECKING:  # and late in the functions: a command that only looks capabilities up needs none of them
@@ -35,11 +36,13 @@ class Routes:
         unsigned: bool = False,
         dedupe_seconds: int | None = None,
         resolve: Sequence[str] = (),
+        idempotency_key: str | None = None,
     ) -> "triggers.webhooks.NewRoute":
         """An address for a connector's webhooks, and what is done about its events (`on`). Without a `secret` one is made, or
         awaited from the service. `verification` takes the place of the connector's own, as `{"scheme": "stripe"}`; what is
         `unsigned` anybody may send. With `resolve` it is an app's address, whose deliveries tell installs (`join`) apart by what
-        stands at these places. Raises InvalidRoute, UnreadableKey, ConnectionNotFound, and as the catalogue."""
+        stands at these places. Nothing is made twice under an `idempotency_key`.
+        Raises AlreadyMade, InvalidRoute, UnreadableKey, ConnectionNotFound, and as the catalogue."""
         made = await self._parts.webhooks.routes.create(
             self._caller,
             connector,
@@ -50,6 +53,7 @@ class Routes:
             allow_unsigned=unsigned,
             dedupe_seconds=dedupe_seconds,
             resolve=resolve,
+            beside=once(self._parts, self._caller, "route", idempotency_key),
         )
         return self._told(made)
 

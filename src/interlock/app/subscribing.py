@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
+from interlock.app.once import once
 from interlock.kernel import Caller, RequestError
 
 if TYPE_CHECKING:  # and late in the functions: most commands need none of them
@@ -31,17 +32,20 @@ class Subscriptions:
         capabilities: Sequence[str] = (),
         connections: Sequence[str] = (),
         signature: str = "v1",
+        idempotency_key: str | None = None,
     ) -> "subscriptions.Keyed":
         """Have events from now on sent to `url`: of these types (`run.completed`, `run.*`, `connection.broken`, `*`), and, where
         that is said, only about these capabilities (globs) or connections (ids or names). Messages are signed by HMAC (`v1`),
         with the `secret` that is told here and never again, or by Ed25519 (`v1a`), which receivers check with the subscription's
-        `public_keys`. Raises InvalidSubscription, ConnectionNotFound."""
+        `public_keys`. Nothing is made twice under an `idempotency_key`.
+        Raises AlreadyMade, InvalidSubscription, ConnectionNotFound."""
         from interlock import subscriptions
 
         if signature not in set(subscriptions.Scheme):
             raise RequestError(f"signature must be v1 (HMAC) or v1a (Ed25519), not {signature[:20]!r}")
         wish = await self._wish(types, capabilities, connections)
-        return await self._desk.create(self._caller, url, wish, scheme=subscriptions.Scheme(signature))
+        beside = once(self._parts, self._caller, "subscription", idempotency_key)
+        return await self._desk.create(self._caller, url, wish, scheme=subscriptions.Scheme(signature), beside=beside)
 
     @checked
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> "Sequence[subscriptions.Subscription]":

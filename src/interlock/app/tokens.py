@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
+from interlock.app.once import once
 from interlock.kernel import Caller, RequestError, Secret
 
 if TYPE_CHECKING:
@@ -31,10 +32,12 @@ class Tokens:
         capabilities: Sequence[str] | None = None,
         connections: Sequence[str] | None = None,
         expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> "tuple[tokens.Token, Secret]":
         """A token for `actor`, and what shows it, which is told once. `capabilities` (ids, or all below a name: `github.issue.*`)
-        and `connections` (ids or names) are all that it may use; without `expires_at` it lasts until it is revoked. Raises
-        InvalidToken, ConnectionNotFound, and RequestError for somebody that Interlock acts for."""
+        and `connections` (ids or names) are all that it may use; without `expires_at` it lasts until it is revoked. Nothing is
+        made twice under an `idempotency_key`. Raises AlreadyMade, InvalidToken, ConnectionNotFound, and RequestError for somebody
+        that Interlock acts for."""
         from interlock import tokens
 
         self._may_change()
@@ -51,6 +54,7 @@ class Tokens:
             if connections is None
             else frozenset([(await known.fetch_connection(self._caller, each)).connection_id for each in connections]),
             expires_at=expires_at,
+            beside=once(self._parts, self._caller, "token", idempotency_key),
         )
 
     @checked

@@ -26,6 +26,7 @@ class Subscriptions:
         capabilities: Sequence[str] = (),
         connections: Sequence[str] = (),
         signature: str = "v1",
+        idempotency_key: str | None = None,
     ) -> subscriptions.Keyed:
         """As `app.Subscriptions.create`."""
         asked = {
@@ -35,7 +36,7 @@ class Subscriptions:
             "connections": connections,
             "signature": signature,
         }
-        return _keyed(await self._link.post("/subscriptions", asked))
+        return _keyed(await self._link.post("/subscriptions", asked, key=idempotency_key))
 
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> Sequence[subscriptions.Subscription]:
         """As `app.Subscriptions.list`."""

@@ -23,6 +23,7 @@ class Tokens:
         capabilities: Sequence[str] | None = None,
         connections: Sequence[str] | None = None,
         expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> tuple[tokens.Token, Secret]:
         """As `app.Tokens.create`."""
         asked = {
@@ -33,7 +34,7 @@ class Tokens:
             "connections": connections,
             "expires_at": expires_at,
         }
-        told = members(await self._link.post("/tokens", asked))
+        told = members(await self._link.post("/tokens", asked, key=idempotency_key))
         return value(tokens.Token, told), Secret(str(told.get("token")))
 
     async def list(self, *, cursor: str | None = None, limit: int = 100) -> Sequence[tokens.Token]:

@@ -38,6 +38,7 @@ class Routes:
         unsigned: bool = False,
         dedupe_seconds: int | None = None,
         resolve: Sequence[str] = (),
+        idempotency_key: str | None = None,
     ) -> triggers.webhooks.NewRoute:
         """As `app.Routes.create`. A secret goes to the server, which seals it."""
         asked = {
@@ -50,7 +51,7 @@ class Routes:
             "dedupe_seconds": dedupe_seconds,
             "resolve": resolve,
         }
-        return _made(await self._link.post("/routes", asked))
+        return _made(await self._link.post("/routes", asked, key=idempotency_key))
 
     async def list(
         self, *, connector: str | None = None, cursor: str | None = None, limit: int = 50

@@ -53,8 +53,17 @@ class Subscriptions:
         self._clock = clock
         self._ids = ids
 
-    async def create(self, caller: Caller, url: str, wish: Wish, *, scheme: Scheme = Scheme.HMAC) -> Keyed:
-        """Have events from now on sent to an address. Raises InvalidSubscription."""
+    async def create(
+        self,
+        caller: Caller,
+        url: str,
+        wish: Wish,
+        *,
+        scheme: Scheme = Scheme.HMAC,
+        beside: Callable[[Tx, str], None] | None = None,
+    ) -> Keyed:
+        """Have events from now on sent to an address. `beside` is told its id in the transaction that makes it. Raises
+        InvalidSubscription."""
         checks.check_url(url)
         wish = checks.checked(wish)
         subscription_id, now = self._ids.new("sub"), self._clock.now()
@@ -78,6 +87,8 @@ class Subscriptions:
         )
 
         def write(tx: Tx) -> None:
+            if beside is not None:
+                beside(tx, subscription_id)
             there = self._records.list_subscriptions(tx, caller.tenant_id, cursor=None, limit=MAX_SUBSCRIPTIONS)
             if len(there) == MAX_SUBSCRIPTIONS:
                 raise InvalidSubscription(

@@ -41,8 +41,10 @@ class Tokens:
         capabilities: frozenset[str] | None = None,
         connections: frozenset[str] | None = None,
         expires_at: datetime | None = None,
+        beside: Callable[[Tx, str], None] | None = None,
     ) -> tuple[Token, Secret]:
-        """A new token of the caller's tenant, and what shows it, which nobody can be told again. Raises InvalidToken."""
+        """A new token of the caller's tenant, and what shows it, which nobody can be told again. `beside` is told its id in the
+        transaction that makes it. Raises InvalidToken."""
         token = Token(
             token_id=self._ids.new("tok"),
             tenant_id=caller.tenant_id,
@@ -57,7 +59,13 @@ class Tokens:
         )
         check(token)
         secret = Secret(_PREFIX + base64.urlsafe_b64encode(self._random_bytes(32)).decode().rstrip("="))
-        await self._store.write(lambda tx: self._records.insert(tx, token, _digest(secret)))
+
+        def write(tx: Tx) -> None:
+            if beside is not None:
+                beside(tx, token.token_id)
+            self._records.insert(tx, token, _digest(secret))
+
+        await self._store.write(write)
         return token, secret
 
     async def identify(self, shown: Secret) -> Token:

@@ -10,6 +10,7 @@ from interlock.adapters.sql.approvals import ApprovalRecords
 from interlock.adapters.sql.archives import ArchiveRecords
 from interlock.adapters.sql.budgets import BudgetRecords
 from interlock.adapters.sql.connections import ConnectionRecords
+from interlock.adapters.sql.creations import claim_creation
 from interlock.adapters.sql.dispatches import DispatchRecords
 from interlock.adapters.sql.errors import (
     DriverMissing,
@@ -82,6 +83,7 @@ __all__ = [
     "TokenRecords",
     "ValidatorRecords",
     "WebhookRecords",
+    "claim_creation",
     "connection",
     "lock",
     "migrate",

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from interlock import subscriptions
 from interlock.server.api.access import Operating, Whole
-from interlock.server.api.answers import Cursor, Limit, id_of, paged, raw, told
+from interlock.server.api.answers import Cursor, Key, Limit, id_of, paged, raw, told
 from interlock.server.api.shapes import Moment, page, shape
 
 router: Final = APIRouter(tags=["subscriptions"])
@@ -84,10 +84,10 @@ async def list_subscriptions(il: Whole, cursor: Cursor = None, limit: Limit = 10
 
 
 @router.post("/subscriptions", response_model=Keyed, summary="Have events from now on sent to an address")
-async def create(il: Operating, asked: Subscribe) -> Response:
+async def create(il: Operating, asked: Subscribe, key: Key = None) -> Response:
     """Workers send them. The secret that they are signed with is told once."""
     given = asked.model_dump()
-    return _keyed(await il.subscriptions.create(given.pop("url"), given.pop("types"), **given))
+    return _keyed(await il.subscriptions.create(given.pop("url"), given.pop("types"), **given, idempotency_key=key))
 
 
 @router.get("/subscriptions/{subscription_id}", response_model=Subscription, summary="One subscription")

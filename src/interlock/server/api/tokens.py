@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from interlock import tokens
 from interlock.server.api.access import Issuing
-from interlock.server.api.answers import Cursor, Limit, id_of, paged, raw, told
+from interlock.server.api.answers import Cursor, Key, Limit, id_of, paged, raw, told
 from interlock.server.api.shapes import page, shape
 
 router: Final = APIRouter(prefix="/tokens", tags=["tokens"])
@@ -41,10 +41,10 @@ async def list_tokens(il: Issuing, cursor: Cursor = None, limit: Limit = 100) ->
 
 
 @router.post("", response_model=MadeToken, summary="Make a token of this tenant")
-async def create(il: Issuing, asked: CreateToken) -> Response:
+async def create(il: Issuing, asked: CreateToken, key: Key = None) -> Response:
     """None with the role that makes tokens: that one is made where the store is."""
     given = asked.model_dump()
-    made, shown = await il.tokens.create(given.pop("name"), **given)
+    made, shown = await il.tokens.create(given.pop("name"), **given, idempotency_key=key)
     return raw({**made.record(), "token": shown.reveal()})
 
 

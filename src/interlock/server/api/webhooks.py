@@ -11,7 +11,7 @@ from starlette.responses import Response
 from interlock import dispatch, sdk, triggers
 from interlock.kernel import JSON, RequestError, Secret
 from interlock.server.api.access import Operating, Whole
-from interlock.server.api.answers import Cursor, Limit, id_of, paged, raw, read_base64, told
+from interlock.server.api.answers import Cursor, Key, Limit, id_of, paged, raw, read_base64, told
 from interlock.server.api.dispatch import Priority
 from interlock.server.api.shapes import Moment, Table, page
 
@@ -150,7 +150,7 @@ async def list_routes(
 
 
 @router.post("/routes", response_model=MadeRoute, summary="Make an address for a service's webhooks")
-async def create_route(il: Operating, asked: CreateRoute) -> Response:
+async def create_route(il: Operating, asked: CreateRoute, key: Key = None) -> Response:
     """The address holds a token. It is told once, as is a secret that is made here."""
     wanted = [
         triggers.webhooks.Wanted(
@@ -163,7 +163,8 @@ async def create_route(il: Operating, asked: CreateRoute) -> Response:
         for each in asked.on
     ]
     given = asked.model_dump(exclude={"connector", "on", "secret"})
-    return _made(await il.routes.create(asked.connector, on=wanted, secret=_secret(asked.secret), **given))
+    secret = _secret(asked.secret)
+    return _made(await il.routes.create(asked.connector, on=wanted, secret=secret, idempotency_key=key, **given))
 
 
 @router.get("/routes/{route_id}", response_model=Route, summary="One route")

@@ -79,10 +79,12 @@ class Routes:
         allow_unsigned: bool = False,
         dedupe_seconds: int | None = None,
         resolve: Sequence[str] = (),
+        beside: Callable[[Tx, str], None] | None = None,
     ) -> Made:
         """An address for a connector's webhooks. `resolve`: it is an app's, whose deliveries tell installs apart by what stands
         at these places (JSON pointers). `verification` takes the place of the connector's own; without a `secret` one is made,
-        or awaited from the service. Raises InvalidRoute, UnreadableKey, UnknownConnector."""
+        or awaited from the service. `beside` is told its id in the transaction that makes it. Raises InvalidRoute,
+        UnreadableKey, UnknownConnector."""
         manifest = await self._manifests(caller.tenant_id, connector_id)
         proof = wanting.proof_of(manifest, on, verification)
         problems = [
@@ -110,7 +112,13 @@ class Routes:
         )
         route = await self._seal(route, [] if made is None else [made])
         triggers = wanting.settled(manifest, on)
-        await self._store.write(lambda tx: self._insert(tx, caller, route, triggers))
+
+        def write(tx: Tx) -> None:
+            if beside is not None:
+                beside(tx, route.route_id)
+            self._insert(tx, caller, route, triggers)
+
+        await self._store.write(write)
         return Made(route, token, made if secret is None else None)
 
     async def join(
