@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fix_ledger import Builder
 from interlock.adapters.sql import rows, tables
-from interlock.adapters.sql.composites import RowType, int8, read_row_types, text_array
+from interlock.adapters.sql.composites import HOT, RowType, int8, read_row_types, text_array
 from interlock.adapters.sql.hot_session import HotSession
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
@@ -58,10 +58,7 @@ def test_rows(hot: HotSession, values: list[tuple[bytes, bool, int, str]]) -> No
 
 def test_the_databases_own_column_order_is_followed(session: psycopg.Connection) -> None:
     found = read_row_types(session)
-    assert set(found) == {table.name for table in (
-        tables.runs, tables.idempotency_keys, tables.leases, tables.attempts, tables.sends, tables.events,
-        tables.decisions, tables.artifacts,
-    )}  # fmt: skip
+    assert set(found) == {table.name for table in HOT}
     swapped = RowType(1, ((25, 1), (25, 0)))
     plain = RowType(1, ((25, 0), (25, 1)))
     assert swapped.array([("a", "b")]) == plain.array([("b", "a")])
