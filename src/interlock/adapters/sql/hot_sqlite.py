@@ -1,34 +1,34 @@
 """The hot path on SQLite: many admissions or changes in one transaction, with one statement per table.
 
 What may miss (a key that is taken, a run that has moved on) goes row by row, so that a miss is told from a hit; what
-hangs on the hits goes by `executemany`. Raw SQL on the driver: SQLAlchemy's execution costs more than SQLite's.
+hangs on the hits goes together. Raw SQL on the driver: SQLAlchemy's execution costs more than SQLite's.
 """
 
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Table
-
 from interlock import runs, subscriptions
 from interlock.adapters.sql import rows, tables
 from interlock.adapters.sql.errors import RowRefused
+from interlock.adapters.sql.sqlite_many import Many, inserting
 from interlock.kernel import to_micros
 
-
-def insert_into(table: Table) -> str:
-    """The statement that takes a row of the table."""
-    columns = ", ".join(column.name for column in table.columns)
-    return f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join('?' * len(table.columns))})"  # noqa: S608
-
-
-_INSERT_RUN: Final = insert_into(tables.runs) + " ON CONFLICT (run_id) DO NOTHING"
 _INSERT: Final = {
-    table: insert_into(table)
-    for table in (tables.attempts, tables.sends, tables.events, tables.artifacts, tables.decisions, tables.leases)
+    table: inserting(table)
+    for table in (
+        tables.runs,
+        tables.attempts,
+        tables.sends,
+        tables.events,
+        tables.artifacts,
+        tables.decisions,
+        tables.leases,
+        tables.outbox,
+    )
 }
+_THERE: Final = Many("SELECT run_id FROM runs WHERE run_id IN ({})", "?")
 _LISTENS: Final = "SELECT 1 FROM feeds WHERE tenant_id = ?"
-_TELL: Final = "INSERT INTO outbox (subject_id, seq, tenant_id) VALUES (?, ?, ?)"
 _TOLD: Final = frozenset(subscriptions.RUN_TYPES)
 _CLAIM_KEY: Final = """
 INSERT INTO idempotency_keys (tenant_id, capability, key, run_id, expires_at) VALUES (?, ?, ?, ?, ?)
@@ -51,12 +51,15 @@ def admit(raw: sqlite3.Connection, admissions: Sequence[runs.Admission]) -> list
     cursor = raw.cursor()
     answers: list[runs.Admitted] = []
     fresh: list[runs.Admission] = []
+    there = {run_id for (run_id,) in _THERE.execute(cursor, [(admission.run.run_id,) for admission in admissions])}
     for admission in admissions:
         run_id = admission.run.run_id
         holder = _claim(cursor, admission)
-        if holder == run_id and cursor.execute(_INSERT_RUN, rows.run_row(admission.run)).rowcount:
+        if holder == run_id and run_id not in there:
             fresh.append(admission)
+            there.add(run_id)
         answers.append(runs.Admitted(run_id=holder, fresh=holder == run_id))
+    _INSERT[tables.runs].execute(cursor, [rows.run_row(admission.run) for admission in fresh])
     _insert_dependants(cursor, fresh)
     return answers
 
@@ -102,7 +105,7 @@ def apply(raw: sqlite3.Connection, changes: Sequence[runs.Change]) -> list[bool]
 
 def _insert_dependants(cursor: sqlite3.Cursor, items: Sequence[runs.Admission | runs.Change]) -> None:
     for table, lines in rows.dependants(items).items():
-        cursor.executemany(_INSERT[table], lines)
+        _INSERT[table].execute(cursor, lines)
     _tell(cursor, items)
 
 
@@ -112,7 +115,7 @@ def _tell(cursor: sqlite3.Cursor, items: Sequence[runs.Admission | runs.Change])
     heard = {tenant for tenant in tenants if cursor.execute(_LISTENS, (tenant,)).fetchone()}
     if heard:
         events = (event for item in items for event in item.events if event.tenant_id in heard and event.type in _TOLD)
-        cursor.executemany(_TELL, [(event.run_id, event.seq, event.tenant_id) for event in events])
+        _INSERT[tables.outbox].execute(cursor, [(event.run_id, event.seq, event.tenant_id, None) for event in events])
 
 
 def _end(cursor: sqlite3.Cursor, statement: str, lines: Sequence[rows.SqlRow]) -> None:

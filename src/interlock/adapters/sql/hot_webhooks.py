@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 from interlock import triggers
 from interlock.adapters.sql import rows
 from interlock.adapters.sql.composites import int8, int8_array, text_array
-from interlock.adapters.sql.hot_sqlite import insert_into
+from interlock.adapters.sql.sqlite_many import Many, inserting
 from interlock.adapters.sql.transaction import sql_tx
 from interlock.adapters.sql.webhook_tables import dedupe_keys, deliveries
 from interlock.kernel import Tx, to_micros
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from interlock.adapters.sql.hot_session import HotSession
 
 _ACTIVE: Final = triggers.webhooks.RouteState.ACTIVE.value
-_OVER: Final = """
+_GIVES_WAY: Final = """
 ON CONFLICT (route_id, key) DO UPDATE
 SET tenant_id = excluded.tenant_id, delivery_id = excluded.delivery_id, expires_at = excluded.expires_at
-WHERE t.expires_at <= """
-"""One that is over gives way, whether or not it was swept away by now."""
+"""
+"""What a key does that is over, whether or not it was swept away by now."""
 
-_STANDS: Final = "SELECT revision, state FROM routes WHERE route_id = ?"
-_CLAIM: Final = insert_into(dedupe_keys).replace("dedupe_keys", "dedupe_keys AS t", 1) + _OVER + "?"
-_HOLDER: Final = "SELECT delivery_id FROM dedupe_keys WHERE route_id = ? AND key = ?"
-_ADD: Final = insert_into(deliveries)
+_STANDS: Final = Many("SELECT route_id, revision FROM routes WHERE state = ? AND route_id IN ({})", "?")
+_HOLDERS: Final = Many(
+    "SELECT key, delivery_id FROM dedupe_keys WHERE route_id = ? AND expires_at > ? AND key IN ({})", "?"
+)
+_CLAIM: Final = inserting(dedupe_keys, at_conflict=_GIVES_WAY)
+_ADD: Final = inserting(deliveries)
 
 # `= ANY` makes the planner use the index even for a plan that was made while the tables were empty.
 _CLAIM_ALL: Final = f"""
@@ -42,12 +44,12 @@ WITH moved AS (
 ), claimed AS (
   INSERT INTO dedupe_keys AS t
   SELECT x.* FROM unnest($4::dedupe_keys[]) x WHERE x.delivery_id NOT IN (SELECT delivery_id FROM moved)
-  {_OVER}$5::int8
+  {_GIVES_WAY} WHERE t.expires_at <= $5::int8
   RETURNING delivery_id
 )
 SELECT delivery_id, 'claimed' FROM claimed UNION ALL SELECT delivery_id, 'moved' FROM moved
 """  # noqa: S608 - words of our own
-_HOLDERS: Final = """
+_ALL_HOLDERS: Final = """
 SELECT x.delivery_id, t.delivery_id FROM unnest($1::dedupe_keys[]) x JOIN dedupe_keys t USING (route_id, key)
 WHERE t.route_id = ANY ($2::text[]) AND t.key = ANY ($3::text[])
 """
@@ -58,7 +60,7 @@ def claim(tx: Tx, claims: Sequence[triggers.webhooks.Claim], *, now: datetime) -
     """As `triggers.webhooks.Records.claim`, of at least one."""
     if (hot := sql_tx(tx).hot) is not None:
         return _claim_all(hot, claims, now)
-    return _claim_each(sql_tx(tx).driver_connection, claims, now)
+    return _claim_alone(sql_tx(tx).driver_connection, claims, now)
 
 
 def add(tx: Tx, many: Sequence[triggers.webhooks.Delivery]) -> None:
@@ -67,25 +69,27 @@ def add(tx: Tx, many: Sequence[triggers.webhooks.Delivery]) -> None:
     if (hot := sql_tx(tx).hot) is not None:
         hot.execute(_ADD_ALL, [hot.array(deliveries, lines)])
     else:
-        sql_tx(tx).driver_connection.executemany(_ADD, lines)
+        _ADD.execute(sql_tx(tx).driver_connection.cursor(), lines)
 
 
-def _claim_each(raw: sqlite3.Connection, claims: Sequence[triggers.webhooks.Claim], now: datetime) -> list[str | None]:
+def _claim_alone(raw: sqlite3.Connection, claims: Sequence[triggers.webhooks.Claim], now: datetime) -> list[str | None]:
+    """On SQLite, where nobody else writes meanwhile."""
     cursor, moment = raw.cursor(), to_micros(now)
-    ways = {(route_id, revision) for claim in claims for route_id, revision in claim.way.items()}
-    there = {
-        (route_id, revision): cursor.execute(_STANDS, (route_id,)).fetchone() == (revision, _ACTIVE)
-        for route_id, revision in ways
-    }
-    answers: list[str | None] = []
-    for claim in claims:
-        if not all(there[step] for step in claim.way.items()):
-            answers.append(None)
-        elif cursor.execute(_CLAIM, (*_claim_row(claim), moment)).rowcount:
-            answers.append(claim.delivery_id)
-        else:
-            answers.append(cursor.execute(_HOLDER, (claim.route_id, claim.key)).fetchone()[0])
-    return answers
+    passed = {(route_id,) for claim in claims for route_id in claim.way}
+    stands = set(_STANDS.execute(cursor, sorted(passed), _ACTIVE))
+    valid = [claim for claim in claims if claim.way.items() <= stands]
+    holders: dict[tuple[str, str], str] = {}
+    for route_id in sorted({claim.route_id for claim in valid}):
+        keys = {(claim.key,) for claim in valid if claim.route_id == route_id}
+        held = _HOLDERS.execute(cursor, sorted(keys), route_id, moment)
+        holders |= {(route_id, key): delivery_id for key, delivery_id in held}
+    new: list[triggers.webhooks.Claim] = []
+    for claim in valid:
+        if (place := (claim.route_id, claim.key)) not in holders:
+            holders[place] = claim.delivery_id
+            new.append(claim)
+    _CLAIM.execute(cursor, [_claim_row(claim) for claim in new])
+    return [holders[claim.route_id, claim.key] if claim.way.items() <= stands else None for claim in claims]
 
 
 def _claim_all(hot: "HotSession", claims: Sequence[triggers.webhooks.Claim], now: datetime) -> list[str | None]:
@@ -110,7 +114,7 @@ def _claim_all(hot: "HotSession", claims: Sequence[triggers.webhooks.Claim], now
     holders = {delivery_id: delivery_id for delivery_id, what in told if what == "claimed"}
     if len(holders) < len(first):
         wanted = [text_array([place[0] for place in places]), text_array([place[1] for place in places])]
-        holders |= cast("list[tuple[str, str]]", hot.execute(_HOLDERS, [lines, *wanted]))
+        holders |= cast("list[tuple[str, str]]", hot.execute(_ALL_HOLDERS, [lines, *wanted]))
     return [
         None if claim.delivery_id in moved else holders.get(first[claim.route_id, claim.key].delivery_id)
         for claim in claims
