@@ -50,6 +50,16 @@ class Search:
         self.seen = Filter.of(query, now)
         self._place = self._begin()
 
+    @property
+    def most(self) -> int:
+        """How many candidates each signal is asked for."""
+        return max(FEWEST, 4 * (self._place.offset + self._limit))
+
+    @property
+    def after(self) -> tuple[datetime, str] | None:
+        """Behind which record a list goes on."""
+        return self._place.after
+
     async def vector(self) -> Vector | None:
         """What is searched by, where vectors are. Raises InvalidInput."""
         if self._query.mode in (None, SearchMode.TEXT):
@@ -78,7 +88,7 @@ class Search:
         return self._result(rows, hits, Explanation(mode=None, filters=self.seen.words(self._scope)), cursor, None)
 
     def _rank(self, rows: Rows, vector: Vector | None, near_misses: int) -> RetrieveResult:
-        most = max(FEWEST, 4 * (self._place.offset + self._limit))
+        most = self.most
         found: dict[str, Sequence[Found]] = {}
         if self._query.mode is not SearchMode.SEMANTIC and self._query.text is not None:
             found["text"] = rows.rank_words(self.seen, self._terms, limit=most) if self._terms else ()

@@ -99,14 +99,14 @@ class Memory:
         kind = (registry or Registry()).fetch(reference.name)
         opening = partial(kind.open, validated(kind, reference.config), clock=clock, ids=Uuid7Ids(clock))
         timeout = choices.resolve(state, reference.options, kind.defaults).timeout
-        opened = await _carried(kind.name, "open", timeout, opening)
+        opened = await carried(kind.name, "open", timeout, opening)
         try:
             yield cls(opened, scope, state=state, given=reference.options, clock=clock)
         finally:
             import anyio
 
             with anyio.CancelScope(shield=True), suppress(MemoryFault):
-                await _carried(kind.name, "close", timeout, opened.close)
+                await carried(kind.name, "close", timeout, opened.close)
 
     def narrowed(self, *, user: str | None = None, agent: str | None = None, session: str | None = None) -> Self:
         """The same memory, for less. Raises ScopeDenied."""
@@ -242,6 +242,9 @@ class Memory:
         return what
 
     def _within(self, draft: Draft) -> Scope:
+        if draft.if_revision == 0 and not self.provider.guarantees.chosen_ids:
+            message = f"{self.provider.name} takes no new record that brings its id along"
+            raise UnsupportedCapability(message, provider=self.provider.name, operation="remember")
         try:
             return self.scope if draft.scope is None else self.scope.within(draft.scope)
         except MemoryFault as error:
@@ -319,7 +322,7 @@ class Memory:
     async def _ask(self, operation: str, act: Callable[[Any], Awaitable[object]], answer: type[T]) -> T:
         """What the provider answers, in time and of the right type."""
         provider = self.provider
-        found = await _carried(provider.name, operation, self._options().timeout, lambda: act(provider))
+        found = await carried(provider.name, operation, self._options().timeout, lambda: act(provider))
         if not isinstance(found, answer) or (answer is int and isinstance(found, bool)):
             raise self._broken(operation, f"a {type(found).__name__} where a {answer.__name__} is due")
         return found
@@ -329,7 +332,7 @@ class Memory:
         return BrokenCapability(f"{name} answered to {operation} with {what}", provider=name, operation=operation)
 
 
-async def _carried(name: str, operation: str, seconds: float | None, act: Callable[[], Awaitable[T]]) -> T:
+async def carried(name: str, operation: str, seconds: float | None, act: Callable[[], Awaitable[T]]) -> T:
     """What a provider does, in time; what it raises says where it happened."""
     import anyio
 

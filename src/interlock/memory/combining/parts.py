@@ -8,7 +8,10 @@ from interlock.kernel import Clock, IdSource
 from interlock.memory.errors import InvalidConfig, InvalidInput
 from interlock.memory.options import Options
 from interlock.memory.provider import Provider
+from interlock.memory.queries import SearchMode
+from interlock.memory.records import MemoryClass
 from interlock.memory.registry import ProviderRef, Registry, validated
+from interlock.memory.results import Guarantees, Health
 from interlock.memory.value import Value
 
 V = TypeVar("V", bound=Value)
@@ -55,6 +58,32 @@ async def closed(providers: Sequence[Provider]) -> None:
     async with AsyncExitStack() as stack:
         for provider in providers:
             stack.push_async_callback(provider.close)
+
+
+def agreed(providers: Sequence[Provider]) -> Guarantees:
+    """What all of them promise. Raises InvalidConfig if their vectors differ."""
+    each = [provider.guarantees for provider in providers]
+    modes = frozenset[SearchMode].intersection(*(one.search_modes for one in each))
+    dimensions = {one.vector_dimensions for one in each}
+    if len(dimensions) > 1 and modes & {SearchMode.SEMANTIC, SearchMode.HYBRID}:
+        raise InvalidConfig(f"they search by vectors of different lengths: {', '.join(map(str, dimensions))}")
+    return Guarantees(
+        durable=all(one.durable for one in each),
+        atomic_batch=all(one.atomic_batch for one in each),
+        read_your_writes=all(one.read_your_writes for one in each),
+        search_modes=modes,
+        isolation=max(each, key=lambda one: ("storage", "query", "client").index(one.isolation)).isolation,
+        classes=frozenset[MemoryClass].intersection(*(one.classes for one in each)),
+        exact_total=all(one.exact_total for one in each),
+        vector_dimensions=dimensions.pop() if len(dimensions) == 1 else None,
+        chosen_ids=all(one.chosen_ids for one in each),
+    )
+
+
+def together(healths: Mapping[str, Health]) -> Health:
+    """How several are, by their names: well if all of them are."""
+    told = [f"{name}: {one.detail or ('well' if one.ok else 'not well')}" for name, one in healths.items()]
+    return Health(ok=all(one.ok for one in healths.values()), detail="; ".join(told))
 
 
 def _read(given: Mapping[str, Any], what: str) -> ProviderRef:

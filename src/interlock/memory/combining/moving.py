@@ -1,0 +1,159 @@
+"""Records between a short-term and a long-term memory: which one has them, and how a consolidation moves them."""
+
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+from interlock.memory.errors import MemoryFault, RecordConflict, RecordNotFound
+from interlock.memory.provider import Consolidates, Provider
+from interlock.memory.records import Draft, Record, stated
+from interlock.memory.results import Consolidated, ConsolidationPlan, ConsolidationResult
+from interlock.memory.scope import Scope
+
+Tiers: TypeAlias = tuple[Provider, Provider]
+"""The short-term memory and the long-term one."""
+
+PROMOTION = "promotion"
+"""The policy whose records move."""
+
+
+async def found(tiers: Tiers, scope: Scope, record_id: str) -> Record:
+    """The record where it is current, else where it once was. Raises RecordNotFound."""
+    ended: Record | None = None
+    missing: list[RecordNotFound] = []
+    for tier in tiers:
+        try:
+            record = await tier.get(scope, record_id)
+        except RecordNotFound as error:
+            missing.append(error)
+            continue
+        if record.is_current:
+            return record
+        ended = ended or record
+    if ended is not None:
+        return ended
+    known = any(error.details.get("scope_known") for error in missing)
+    raise RecordNotFound(missing[0].message, details={"scope_known": known})
+
+
+async def holder(tiers: Tiers, scope: Scope, record_id: str) -> Provider | None:
+    """Which of them has the record."""
+    ended: Provider | None = None
+    for tier in tiers:
+        try:
+            record = await tier.get(scope, record_id)
+        except RecordNotFound:
+            continue
+        if record.is_current:
+            return tier
+        ended = ended or tier
+    return ended
+
+
+async def applied(tiers: Tiers, scope: Scope, plan: ConsolidationPlan) -> ConsolidationResult:
+    """Carry it out: what is promoted is put into the long-term memory before it ends in the short-term one, so that it is never
+    in neither. Stopped in between it is in both, until the promotion is applied again."""
+    short, long = tiers
+    here: list[Consolidated] = []
+    there: list[Consolidated] = []
+    moved: list[str] = []
+    skipped: list[str] = []
+    for change in plan.changes:
+        if await holder(tiers, scope, change.ends[0]) is long:
+            if await _moved_since(tiers, scope, change.ends[0], plan):
+                skipped.append(f"{change.ends[0]}: promoted since it was planned")
+            else:
+                there.append(change)
+        elif change.policy != PROMOTION or change.record is None:
+            here.append(change)
+        elif (why := await _put(short, long, scope, change, change.record)) is not None:
+            skipped.append(f"{change.ends[0]}: {why}")
+        else:
+            moved.append(change.ends[0])
+            here.append(change.changed(record=None))
+    results = [
+        await cast("Consolidates", tier).apply_consolidation(scope, plan.changed(changes=tuple(changes)))
+        for tier, changes in ((short, here), (long, there))
+    ]
+    for record_id in moved:
+        if record_id not in results[0].ended:  # somebody changed it in between, and it stays where it is
+            await long.forget(scope, record_id)
+    made = [record_id for record_id in moved if record_id in results[0].ended]
+    return _together(plan.change_id, scope, "applied", results, made=made, skipped=skipped)
+
+
+async def _moved_since(tiers: Tiers, scope: Scope, record_id: str, plan: ConsolidationPlan) -> bool:
+    """Whether the revision that was planned for may be one of the short-term memory: in the long-term one they begin anew."""
+    try:
+        await tiers[0].get(scope, record_id)
+    except RecordNotFound:
+        return False
+    return (await tiers[1].get(scope, record_id)).recorded_at >= plan.planned_at
+
+
+async def _put(short: Provider, long: Provider, scope: Scope, change: Consolidated, draft: Draft) -> str | None:
+    """Put what is promoted into the long-term memory; or why it is not."""
+    record_id = change.ends[0]
+    try:
+        record = await short.get(scope, record_id)
+        if not record.is_current or (record.revision,) != change.revisions:
+            return "changed since it was planned"
+        try:
+            await long.remember(scope, draft.changed(record_id=record_id, if_revision=0))
+        except RecordConflict:  # put there before, by one that was stopped; or taken back since, by whoever undid it
+            there = await long.get(scope, record_id)
+            if not there.is_current or stated(there) != stated(draft):
+                raise
+    except MemoryFault as error:
+        return error.message
+    return None
+
+
+async def undone(
+    tiers: Tiers, scope: Scope, change_id: str, results: Sequence[ConsolidationResult]
+) -> ConsolidationResult:
+    """After each has put back what it ended: what was promoted leaves the long-term memory, unless somebody changed it there
+    since; then it stays promoted."""
+    short, long = tiers
+    gone: list[str] = []
+    skipped: list[str] = []
+    for record_id in results[0].made:
+        try:
+            record = await long.get(scope, record_id)
+        except RecordNotFound:
+            continue
+        if record.revision == 1:
+            await long.forget(scope, record_id)
+            gone.append(record_id)
+            continue
+        again = await short.get(scope, record_id)
+        end = Consolidated(
+            policy=PROMOTION, reason="changed since it was promoted", ends=(record_id,), revisions=(again.revision,)
+        )
+        plan = ConsolidationPlan(change_id=change_id, scope=scope, planned_at=again.recorded_at, changes=(end,))
+        await cast("Consolidates", short).apply_consolidation(scope, plan)
+        skipped.append(f"{record_id}: changed since")
+    stays = {each.partition(":")[0] for each in skipped}
+    told = [each.changed(made=tuple(one for one in each.made if one not in stays)) for each in results]
+    return _together(change_id, scope, "undone", told, ended=gone, skipped=skipped)
+
+
+def _together(
+    change_id: str,
+    scope: Scope,
+    done: str,
+    results: Sequence[ConsolidationResult],
+    *,
+    ended: Sequence[str] = (),
+    made: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+) -> ConsolidationResult:
+    all_ended = [*(each for one in results for each in one.ended), *ended]
+    all_made = [*(each for one in results for each in one.made), *made]
+    return ConsolidationResult.of(
+        change_id=change_id,
+        scope=scope,
+        status=done if all_ended or all_made else "nothing",
+        ended=tuple(all_ended),
+        made=tuple(all_made),
+        skipped=(*(each for one in results for each in one.skipped), *skipped),
+    )
