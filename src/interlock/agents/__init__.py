@@ -1,17 +1,19 @@
-"""Agents: an immutable spec, plain data that says all that a run of it depends on.
+"""Agents: an immutable spec, plain data that says all that a run of it depends on, and the turns that are taken by it.
 
-Owns: the spec and its parts, its two spellings (Python, a YAML or JSON document), its invariants and its fingerprint, and the
-registry in which its names are looked up. Refuses: clients, credentials and processes; code that a document names by itself.
-Invariants: the same agent has the same fingerprint however it is written; a document of a spec is read as that spec; all
-problems are told at once; what nobody can tell to have been done is never left to a model alone.
+Owns: the spec and its parts, its two spellings (Python, a YAML or JSON document), its invariants and its fingerprint, the
+registry in which its names are looked up, and the turn as a machine of pure data (`turns`). Refuses: clients, credentials and
+processes; code that a document names by itself; time and chance. Invariants: the same agent has the same fingerprint however it
+is written; a document of a spec is read as that spec; all problems are told at once; what nobody can tell to have been done is
+never left to a model alone; nothing of a batch is done while a person has to be asked about any of it.
 """
 
+from interlock.agents import turns
 from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_spec
-from interlock.agents.errors import InvalidSpec
+from interlock.agents.errors import InvalidSpec, UnexpectedEvent
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Check, Described, Functions, Marked, OperationSource, Registry
 from interlock.agents.shapes import Shape
@@ -62,6 +64,7 @@ __all__ = [
     "Shape",
     "Source",
     "Spec",
+    "UnexpectedEvent",
     "agent",
     "assemble",
     "compare",
@@ -69,5 +72,6 @@ __all__ = [
     "operation",
     "read_spec",
     "schema",
+    "turns",
     "write_spec",
 ]

@@ -2,12 +2,14 @@
 
 ConfigurationError
 └── InvalidSpec          invalid_agent_spec
+ConflictError
+└── UnexpectedEvent      unexpected_event
 """
 
 from collections.abc import Sequence
 
 from interlock import sdk
-from interlock.kernel import ConfigurationError
+from interlock.kernel import ConfigurationError, ConflictError
 
 
 class InvalidSpec(ConfigurationError):
@@ -30,3 +32,11 @@ class InvalidSpec(ConfigurationError):
                 ],
             },
         )
+
+
+class UnexpectedEvent(ConflictError):
+    """A turn was told of something that cannot happen where it stands: it has ended, belongs to another spec, or does not wait
+    for that."""
+
+    code = "unexpected_event"
+    next_step = "Look at where the turn stands; what was told came too late, twice, or for another turn."

@@ -1,0 +1,109 @@
+"""What a model said, read with care: it may ask for what is not there, in words that are no JSON, a thousand times at once."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Final, cast
+
+from interlock import inference, kernel
+from interlock.agents.turns.plan import Plan
+from interlock.agents.turns.state import Standing, State, Step
+from interlock.kernel import JSON, InvalidJson, JsonLimits, parse_json
+
+MAX_CALLS: Final = 64
+"""Operations that a model may ask for at once."""
+
+ARGUMENTS: Final = JsonLimits(max_bytes=262_144, max_depth=32, max_nodes=20_000)
+RESULT: Final = JsonLimits(max_bytes=1_048_576, max_depth=64, max_nodes=100_000)
+
+_FENCED: Final = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+
+def kept(message: inference.Message, state: State) -> inference.Message:
+    """The message as it goes into the transcript: every call with an id that no other has, and with arguments that can be
+    kept."""
+    seen = {call.call_id for each in (*state.conversation, *state.said) for call in each.calls}
+    parts: list[inference.Piece] = []
+    for index, part in enumerate(message.parts):
+        if not isinstance(part, inference.Call):
+            parts.append(part)
+            continue
+        call_id = part.call_id
+        while not call_id or call_id in seen:
+            call_id = f"call_{len(seen)}_{state.round}_{index}"
+        seen.add(call_id)
+        fits = len(part.arguments) <= ARGUMENTS.max_bytes
+        parts.append(part.model_copy(update={"call_id": call_id, **({} if fits else {"arguments": ""})}))
+    return message.model_copy(update={"parts": tuple(parts)})
+
+
+def without_calls(message: inference.Message) -> inference.Message:
+    """Its words alone: a call that nobody answers may not stand in a transcript."""
+    return message.model_copy(
+        update={"parts": tuple(each for each in message.parts if not isinstance(each, inference.Call))}
+    )
+
+
+def read_calls(plan: Plan, state: State, calls: tuple[inference.Call, ...]) -> tuple[Step, ...]:
+    """The calls of an answer. What cannot be done as it was asked for is done already: its outcome says what is wrong."""
+    return tuple(_read_call(plan, state, index, call) for index, call in enumerate(calls))
+
+
+def _read_call(plan: Plan, state: State, index: int, call: inference.Call) -> Step:
+    arguments: JSON = {}
+    wrong: str | None = None
+    operation = plan.find(call.name)
+    try:
+        arguments = parse_json(call.arguments or "{}", limits=ARGUMENTS, what="arguments")
+    except InvalidJson as error:
+        wrong = f"{error.message}. Write one JSON object."
+    if operation is None:
+        near = difflib.get_close_matches(call.name[:100], plan.names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(plan.names) or 'none'}"
+        wrong = f"There is no operation {call.name[:100]!r}; {hint}"
+    elif wrong is None and not isinstance(arguments, dict):
+        wrong = "The arguments are no JSON object."
+    elif wrong is None and (mismatches := plan.mismatches(operation, arguments)):
+        wrong = f"The arguments do not fit: {'; '.join(mismatches)}"
+    elif wrong is None and sticky(call.name, arguments) in state.denied:
+        wrong = "A person has said no to exactly this. Do not ask for it again."
+    known = cast("dict[str, JSON]", arguments) if wrong is None else {}
+    return Step(
+        call_id=call.call_id,
+        operation=call.name,
+        arguments=known,
+        key=kernel.digest([state.turn_id, state.round, index, call.name, known]),
+        standing=Standing.ASKED if wrong is None else Standing.DONE,
+        outcome=wrong,
+        failed=wrong is not None,
+    )
+
+
+def sticky(operation: str, arguments: JSON) -> str:
+    """What a person's no is remembered by."""
+    return kernel.digest([operation, arguments])
+
+
+def read_result(plan: Plan, text: str) -> tuple[JSON, list[str]]:
+    """The result that the words of an answer are, and what is wrong with it."""
+    last: list[str] = []
+    for candidate in _candidates(text):
+        try:
+            value = parse_json(candidate, limits=RESULT, what="answer")
+        except InvalidJson as error:
+            last = last or [error.message]
+            continue
+        return value, list(plan.result_mismatches(value))
+    return None, last or ["the answer is no JSON"]
+
+
+def _candidates(text: str) -> Iterator[str]:
+    """The text, and what stands in a fence if it is one; nothing is guessed out of prose."""
+    yield text.strip()
+    if fenced := _FENCED.match(text):
+        yield fenced[1]
+
+
+def told(problems: list[str]) -> str:
+    """What the model is told of an answer that does not fit."""
+    return f"This does not fit: {'; '.join(problems[:20])}. Answer again, with the whole JSON and nothing else."
