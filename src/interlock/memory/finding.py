@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
@@ -79,12 +80,11 @@ class Search:
     def _list(self, rows: Rows) -> RetrieveResult:
         after, limit = self._place.after, self._limit
         page = list(rows.list_page(self.seen, self._query.order, after=after, limit=limit + 1))
-        taken, cut = _within_budget([Ranked(record=each, score=0, signals=(), terms=()) for each in page], self._query)
-        kept = taken[:limit]
+        kept = page[: min(limit, _fitting(page, self._query))]
         first = self._place.offset + 1
-        hits = [Hit(record=each.record, rank=first + at) for at, each in enumerate(kept)]
-        more = (len(page) > limit or bool(cut)) and bool(kept)
-        cursor = self._cursor(self._place.offset + len(kept), kept[-1].record) if more else None
+        hits = [Hit(record=record, rank=first + at) for at, record in enumerate(kept)]
+        more = len(kept) < len(page) and bool(kept)
+        cursor = self._cursor(self._place.offset + len(kept), kept[-1]) if more else None
         return self._result(rows, hits, Explanation(mode=None, filters=self.seen.words(self._scope)), cursor, None)
 
     def _rank(self, rows: Rows, vector: Vector | None, near_misses: int) -> RetrieveResult:
@@ -94,21 +94,28 @@ class Search:
             found["text"] = rows.rank_words(self.seen, self._terms, limit=most) if self._terms else ()
         if vector is not None:
             found["semantic"] = rows.rank_vectors(self.seen, vector, limit=most) if any(vector) else ()
-        union = {hit.record_id for hits in found.values() for hit in hits}
-        ranked = ranking.fuse(self._query, found, rows.fetch_seen(self.seen, union))
-        good, bad = _split(ranked, self._query.min_score)
-        taken, dear = _within_budget(good[self._place.offset :], self._query)
-        kept, rest = taken[: self._limit], taken[self._limit :]
+        records: dict[str, Record] = {}
+        if ranking.reads_records(self._query):
+            records.update(rows.fetch_seen(self.seen, {hit.record_id for hits in found.values() for hit in hits}))
+        good, bad = _split(ranking.fuse(self._query, found, records), self._query.min_score)
+        page, rest = _cut(good, self._place.offset, self._limit)
+        records.update(rows.fetch_seen(self.seen, {each.record_id for each in page} - records.keys()))
+        kept = page[: _fitting([records[each.record_id] for each in page], self._query)]
+        dear, rest = ([*page[len(kept) :], *rest], []) if len(kept) < len(page) else ([], rest)
         first = self._place.offset + 1
         hits = [
-            Hit(record=each.record, rank=first + at, score=each.score, signals=each.signals, matched_terms=each.terms)
+            Hit(
+                record=records[each.record_id],
+                rank=first + at,
+                score=each.score,
+                signals=each.signals,
+                matched_terms=each.terms,
+            )
             for at, each in enumerate(kept)
         ]
         cuts: list[tuple[_Cut, list[Ranked]]] = [("limit", rest), ("token_budget", dear), ("min_score", bad)]
         missed = [
-            NearMiss(record_id=each.record.record_id, score=each.score, reason=reason)
-            for reason, cut in cuts
-            for each in cut
+            NearMiss(record_id=each.record_id, score=each.score, reason=reason) for reason, cut in cuts for each in cut
         ]
         explanation = Explanation(
             mode=self._query.mode,
@@ -177,13 +184,15 @@ def _split(ranked: list[Ranked], least: float | None) -> tuple[list[Ranked], lis
     return [each for each in ranked if each.score >= least], [each for each in ranked if each.score < least]
 
 
-def _within_budget(ranked: list[Ranked], query: Query) -> tuple[list[Ranked], list[Ranked]]:
-    """Those whose texts fit, up to the first that does not, and the rest."""
-    if query.token_budget is None:
-        return ranked, []
-    left = query.token_budget
-    for at, each in enumerate(ranked):
-        left -= ranking.tokens(each.record.text)
+def _cut(ranked: list[Ranked], offset: int, limit: int) -> tuple[list[Ranked], list[Ranked]]:
+    return ranked[offset : offset + limit], ranked[offset + limit :]
+
+
+def _fitting(records: Sequence[Record], query: Query) -> int:
+    """How many of these have texts that fit into the budget, up to the first that does not."""
+    left = math.inf if query.token_budget is None else query.token_budget
+    for at, record in enumerate(records):
+        left -= ranking.tokens(record.text)
         if left < 0:
-            return ranked[:at], ranked[at:]
-    return ranked, []
+            return at
+    return len(records)

@@ -30,7 +30,7 @@ class Found:
 class Ranked:
     """A record with its place's reason."""
 
-    record: Record
+    record_id: str
     score: float
     signals: tuple[Signal, ...]
     terms: tuple[str, ...]
@@ -56,7 +56,8 @@ def ordered(found: Iterable[Found]) -> list[Found]:
 
 def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[str, Record]) -> list[Ranked]:
     """One ranking of the union of what the signals found. In the mode hybrid, or where age or importance counts, by reciprocal
-    rank fusion, as a share of the best that could be; else by the one signal's own score."""
+    rank fusion, as a share of the best that could be; else by the one signal's own score. The records are those that were
+    found, where `reads_records`; else they may be left out."""
     weights = _weights(query)
     lists = {name: list(each) for name, each in found.items() if name in weights}
     lists |= {name: _own(name, records) for name in ("recency", "importance") if weights.get(name)}
@@ -73,14 +74,19 @@ def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[st
                 terms[hit.record_id] = hit.terms
     ranked = [
         Ranked(
-            record=records[record_id],
+            record_id=record_id,
             score=math.fsum(signal.contribution for signal in signals),
             signals=tuple(signals),
             terms=terms.get(record_id, ()),
         )
         for record_id, signals in says.items()
     ]
-    return sorted(ranked, key=lambda each: (-each.score, each.record.record_id))
+    return sorted(ranked, key=lambda each: (-each.score, each.record_id))
+
+
+def reads_records(query: Query) -> bool:
+    """Whether what the records say themselves counts: age or importance."""
+    return not _weights(query).keys().isdisjoint(("recency", "importance"))
 
 
 def rule(query: Query) -> str:

@@ -35,7 +35,7 @@ RECORDS = {each.record_id: each for each in (record(number, importance=number / 
 def fused(query: memory.Query, **lists: list[memory.Found]) -> list[int]:
     names = {hit.record_id for hits in lists.values() for hit in hits}
     there = {name: RECORDS[name] for name in names}
-    return [int(each.record.text or "") for each in ranking.fuse(query, lists, there)]
+    return [int(RECORDS[each.record_id].text or "") for each in ranking.fuse(query, lists, there)]
 
 
 def test_the_union_is_ranked_and_not_only_what_both_found():

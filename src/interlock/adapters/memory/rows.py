@@ -162,8 +162,8 @@ class TableRows(ABC):
         found = self._records(clauses, f"{rest} LIMIT 1")
         return found[0] if found else None
 
-    def _records(self, clauses: Clauses, rest: str = "") -> list[memory.Record]:
-        return [_record(row) for row in self._select(self._record, clauses, rest, source=self.source)]
+    def _records(self, clauses: Clauses, rest: str = "", *, source: str | None = None) -> list[memory.Record]:
+        return [_record(row) for row in self._select(self._record, clauses, rest, source=source or self.source)]
 
     def _entries(self, clauses: Clauses, rest: str) -> list[memory.HistoryEntry]:
         columns = f"{self._record}, r.record_id, r.revision, r.change, r.at, r.digest, r.change_id"

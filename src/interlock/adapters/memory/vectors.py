@@ -21,22 +21,28 @@ def has_numpy() -> bool:
 
 class Matrix:
     """The vectors of a file, kept in memory as far as they were asked for. A revision's vector never changes, so what is here
-    stays true. Many threads may use it."""
+    stays true; what is no longer in the file is found and not seen. Many threads may use it."""
 
     def __init__(self, dimensions: int) -> None:
         self._dimensions = dimensions
         self._place: dict[int, int] = {}
+        """Where a revision's vector is; -1 if it has none, or one of zeros, which is near to nothing."""
         self._rows: Any = None
+        self._ids: Any = None
+        self._room = 0
         self._used = 0
+        self._whole_to = 0
+        """Up to this revision all of the file is here."""
         self._lock = threading.Lock()
 
     def drop(self, revision_ids: Sequence[int]) -> None:
         """Forget these, and what they looked like."""
         with self._lock:
             for revision_id in revision_ids:
-                place = self._place.pop(revision_id, None)
-                if place is not None:
+                place = self._place.pop(revision_id, -1)
+                if place >= 0:
                     self._rows[place] = 0
+                    self._ids[place] = -1
 
     def nearest(
         self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str]], vector: Sequence[float], *, limit: int
@@ -46,30 +52,72 @@ class Matrix:
 
         with self._lock:
             self._load(connection, [row[0] for row in rows if row[0] not in self._place])
-            kept = [row for row in rows if row[0] in self._place]
+            kept = [row for row in rows if self._place[row[0]] >= 0]
             if not kept:
                 return ()
             places = np.fromiter((self._place[row[0]] for row in kept), dtype=np.int64, count=len(kept))
-            scores = self._rows[places] @ np.asarray(vector, dtype=np.float32)
+            scores = _cosines(self._rows[places], vector)
         best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(kept) else range(len(kept))
         return memory.ordered(memory.Found(record_id=kept[at][1], score=float(scores[at])) for at in best)
 
-    def _load(self, connection: sqlite3.Connection, missing: Sequence[int]) -> None:
+    def nearest_of_all(
+        self, connection: sqlite3.Connection, vector: Sequence[float], most: int
+    ) -> tuple[dict[int, float], bool]:
+        """The revisions of the whole file whose vectors are nearest, with their cosines, and whether these are all. Some may be
+        gone by now."""
         import numpy as np
 
+        with self._lock:
+            self._load_rest(connection)
+            if not self._used:
+                return {}, True
+            scores = _cosines(self._rows[: self._used], vector)
+            ids = self._ids[: self._used]
+            best = np.argpartition(-scores, most - 1)[:most] if most < len(ids) else np.arange(len(ids))
+            return dict(zip(ids[best].tolist(), scores[best].tolist(), strict=True)), most >= len(ids)
+
+    def _load(self, connection: sqlite3.Connection, missing: Sequence[int]) -> None:
         for at in range(0, len(missing), _MOST):
             part = missing[at : at + _MOST]
             marks = ", ".join(map(str, part))
-            found = connection.execute(
-                f"SELECT revision_id, vector FROM vectors WHERE revision_id IN ({marks})"
-            ).fetchall()
-            end = self._used
-            if self._rows is None or end + len(found) > len(self._rows):
-                larger = np.zeros((max(1_024, 2 * (end + len(found))), self._dimensions), dtype=np.float32)
-                if self._rows is not None:
-                    larger[:end] = self._rows[:end]
-                self._rows = larger
-            for place, (revision_id, vector) in enumerate(found, start=end):
-                self._rows[place] = np.frombuffer(vector, dtype=np.float32)
-                self._place[revision_id] = place
-            self._used = end + len(found)
+            query = f"SELECT revision_id, vector FROM vectors WHERE revision_id IN ({marks})"
+            self._add(connection.execute(query).fetchall())
+            for revision_id in part:
+                self._place.setdefault(revision_id, -1)
+
+    def _load_rest(self, connection: sqlite3.Connection) -> None:
+        query = "SELECT revision_id, vector FROM vectors WHERE revision_id > ? ORDER BY revision_id LIMIT ?"
+        while found := connection.execute(query, (self._whole_to, _MOST)).fetchall():
+            self._add([row for row in found if row[0] not in self._place])
+            self._whole_to = found[-1][0]
+
+    def _add(self, found: Sequence[tuple[int, bytes]]) -> None:
+        import numpy as np
+
+        vectors = np.frombuffer(b"".join(row[1] for row in found), dtype=np.float32).reshape(-1, self._dimensions)
+        has_any = vectors.any(axis=1)
+        ids = np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))
+        self._place.update(dict.fromkeys(ids[~has_any].tolist(), -1))
+        ids, vectors = ids[has_any], vectors[has_any]
+        begin, end = self._used, self._used + len(ids)
+        if end > self._room:
+            self._grow(max(1_024, end + end // 2))
+        self._rows[begin:end], self._ids[begin:end] = vectors, ids
+        self._place.update(zip(ids.tolist(), range(begin, end), strict=True))
+        self._used = end
+
+    def _grow(self, size: int) -> None:
+        import numpy as np
+
+        rows, ids = np.zeros((size, self._dimensions), dtype=np.float32), np.full(size, -1, dtype=np.int64)
+        if self._used:
+            rows[: self._used], ids[: self._used] = self._rows[: self._used], self._ids[: self._used]
+        self._rows, self._ids, self._room = rows, ids, size
+
+
+def _cosines(rows: Any, vector: Sequence[float]) -> Any:
+    """Row by row, on this thread: a product of the whole matrix wakes a thread on each core, which then spin for longer than
+    all of it takes."""
+    import numpy as np
+
+    return np.vecdot(rows, np.asarray(vector, dtype=np.float32))

@@ -2,7 +2,7 @@
 
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from interlock import memory
@@ -19,6 +19,15 @@ _PLACES: Final = (
     *((table, "revision_id") for table in ("tags", "metadata", "sources", "vectors", "revisions")),
 )
 _TAGGED: Final = "SELECT 1 FROM tags t WHERE t.revision_id = r.revision_id AND t.tag"
+_BY_NUMBER: Final = "revisions r NOT INDEXED"
+"""For what names its rows: the planner would rather take the index of the scope, and read all of it."""
+_MOST: Final = 500
+"""Values of one list."""
+_FIRST: Final = 4
+"""Times the limit that are taken from the best of the whole file, before they are filtered. If too few of them remain, all is
+filtered first, and then ranked: the answer is the same."""
+_FEW: Final = 500
+"""Vectors that are compared one by one rather than with all of the file."""
 
 
 class SqliteRows(TableRows):
@@ -72,24 +81,41 @@ class SqliteRows(TableRows):
         return count
 
     def rank_words(self, seen: memory.Filter, terms: Sequence[str], *, limit: int) -> Sequence[memory.Found]:
-        clauses = self._seen(seen)
-        query = f"""SELECT r.record_id, -bm25(words) AS score, words.held FROM words
-            JOIN revisions r ON r.revision_id = words.rowid WHERE words MATCH ? AND {clauses.text}
-            ORDER BY score DESC, r.record_id LIMIT {limit:d}"""
-        rows = self._execute(query, (_match(terms), *clauses.parameters))
-        hexed = {term.encode().hex(): term for term in terms}
-        return [
-            memory.Found(
-                record_id=record_id,
-                score=score,
-                terms=tuple(hexed[each] for each in hexed if each in set(words.split())),
-            )
-            for record_id, score, words in rows
-        ]
+        best = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        scores = dict(self._execute(best, (_match(terms), most := _FIRST * limit)))
+        there = self._visible(seen, list(scores))
+        if len(there) < limit and len(scores) == most:  # the best of the file are of others, or filtered out
+            clauses = self._seen(seen)
+            query = f"""SELECT r.revision_id, r.record_id, -bm25(words) AS score FROM words
+                JOIN revisions r ON r.revision_id = words.rowid WHERE words MATCH ? AND {clauses.text}
+                ORDER BY score DESC, r.record_id LIMIT {limit:d}"""
+            rows = self._execute(query, (_match(terms), *clauses.parameters))
+            there = {row[0]: row[1] for row in rows}
+            scores = {row[0]: row[2] for row in rows}
+        ranked = sorted(there, key=lambda each: (-scores[each], there[each]))[:limit]
+        held = self._held(ranked, terms)
+        return [memory.Found(record_id=there[each], score=scores[each], terms=held.get(each, ())) for each in ranked]
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
-        rows = self._select("r.revision_id, r.record_id", self._seen(seen))
-        return self._matrix.nearest(self._connection, rows, vector, limit=limit)
+        wanted, clauses = "r.revision_id, r.record_id", self._seen(seen)
+        few = self._select(wanted, clauses, f"LIMIT {_FEW + 1:d}")
+        if len(few) <= _FEW:
+            return self._matrix.nearest(self._connection, few, vector, limit=limit)
+        nearest, complete = self._matrix.nearest_of_all(self._connection, vector, _FIRST * limit)
+        there = self._visible(seen, list(nearest))
+        if len(there) < limit and not complete:  # as above
+            return self._matrix.nearest(self._connection, self._select(wanted, clauses), vector, limit=limit)
+        found = (memory.Found(record_id=record_id, score=nearest[each]) for each, record_id in there.items())
+        return memory.ordered(found)[:limit]
+
+    def fetch_seen(self, seen: memory.Filter, record_ids: Iterable[str]) -> Mapping[str, memory.Record]:
+        numbers = "SELECT revision_id FROM revisions WHERE record_id"
+        listed, found = list(record_ids), dict[str, memory.Record]()
+        for at in range(0, len(listed), _MOST):
+            clauses = self._seen(seen)
+            clauses.add_list(f"r.revision_id IN ({numbers} IN (…))", listed[at : at + _MOST])
+            found |= {record.record_id: record for record in self._records(clauses, source=_BY_NUMBER)}
+        return found
 
     # -- the parts
 
@@ -108,6 +134,24 @@ class SqliteRows(TableRows):
         if seen.text_contains is not None:
             clauses.add("instr(r.folded, ?) > 0", seen.text_contains)
         return clauses
+
+    def _visible(self, seen: memory.Filter, revision_ids: Sequence[int]) -> dict[int, str]:
+        """Which of these the filter lets through, with their records."""
+        found: dict[int, str] = {}
+        for part in _numbers(revision_ids):
+            clauses = self._seen(seen)
+            clauses.add(f"r.revision_id IN ({part})")
+            found.update(self._select("r.revision_id, r.record_id", clauses, source=_BY_NUMBER))
+        return found
+
+    def _held(self, revision_ids: Sequence[int], terms: Sequence[str]) -> dict[int, tuple[str, ...]]:
+        """Which of the terms each of these has."""
+        found: dict[int, tuple[str, ...]] = {}
+        for part in _numbers(revision_ids):
+            for revision_id, held in self._execute(f"SELECT rowid, held FROM words WHERE rowid IN ({part})", ()):
+                words = frozenset(held.split())
+                found[revision_id] = tuple(term for term in terms if term.encode().hex() in words)
+        return found
 
     def _holding(self, clauses: Clauses, terms: Sequence[str]) -> Clauses:
         clauses.add("r.revision_id IN (SELECT rowid FROM words WHERE words MATCH ?)", _match(terms))
@@ -129,3 +173,7 @@ class SqliteRows(TableRows):
 def _match(terms: Sequence[str]) -> str:
     """Any of the terms, in the index's language: what is hexadecimal has no meaning in it."""
     return " OR ".join(f'"{term.encode().hex()}"' for term in terms)
+
+
+def _numbers(values: Sequence[int]) -> Iterable[str]:
+    return (", ".join(map(str, values[at : at + _MOST])) for at in range(0, len(values), _MOST))
