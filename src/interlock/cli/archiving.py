@@ -55,21 +55,6 @@ async def archive(
     if shows and done.runs:
         sys.stderr.write("\n")
 
-    def show(paper: "Paper") -> None:
-        if done.unreadable:
-            more = ", …" if done.unreadable > len(done.stays) else ""
-            what = "1 run stays: it" if done.unreadable == 1 else f"{done.unreadable} runs stay: they"
-            paper.line(f"{what} cannot be read: {', '.join(done.stays)}{more}")
-        if not done.runs:
-            paper.line("No run is old enough, or free to leave." if not done.unreadable else "No other run has left.")
-            return
-        left = (
-            "1 run has left as a signed packet" if done.runs == 1 else f"{done.runs} runs have left as signed packets"
-        )
-        paper.line(f"{left}, {size(done.size)}:")
-        for each in done.archives:
-            paper.line(" ", str(Path(each.folder, each.name)))
-
     return Answer(
         document={
             "runs": done.runs,
@@ -78,7 +63,7 @@ async def archive(
             "unreadable": done.unreadable,
             "stays": [*done.stays],
         },
-        show=show,
+        show=lambda paper: _show_done(paper, done),
     )
 
 
@@ -123,3 +108,19 @@ def _show_plan(paper: "Paper", plan: "runs.Plan") -> None:
     paper.fields(
         [("would leave", str(plan.runs)), ("asked for from", moment(plan.oldest)), ("to", moment(plan.newest))]
     )
+
+
+def _show_done(paper: "Paper", done: "runs.Done") -> None:
+    from interlock.cli.text import size
+
+    if done.unreadable:
+        more = ", …" if done.unreadable > len(done.stays) else ""
+        what = "1 run stays: it" if done.unreadable == 1 else f"{done.unreadable} runs stay: they"
+        paper.line(f"{what} cannot be read: {', '.join(done.stays)}{more}")
+    if not done.runs:
+        paper.line("No run is old enough, or free to leave." if not done.unreadable else "No other run has left.")
+        return
+    left = "1 run has left as a signed packet" if done.runs == 1 else f"{done.runs} runs have left as signed packets"
+    paper.line(f"{left}, {size(done.size)}:")
+    for each in done.archives:
+        paper.line(" ", str(Path(each.folder, each.name)))
