@@ -164,7 +164,7 @@ class _Source:
         session.begin()  # what reads by the driver alone would begin a transaction that SQLAlchemy never ends
 
     def end(self, session: Connection) -> None:
-        session.rollback()
+        session.commit()  # which changes nothing here: after a rollback the driver prepares its statements anew
 
     def explain(self, error: Exception) -> Exception:
         return postgres.explain(error, where=self._place)
