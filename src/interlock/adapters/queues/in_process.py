@@ -86,7 +86,10 @@ class _SqliteRows:
         first = self._value(tx, _OLDEST)
         return None if first is None or first > to_micros(now) else from_micros(first)
 
-    def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
+    def take(
+        self, tx: Tx, worker: str, *, dealt: Collection[Held], lanes: Sequence[str], room: int, now: datetime
+    ) -> Taken:
+        self.finish(tx, worker, dealt)
         at = to_micros(now)
         self._run_each(tx, _NOW_DUE, [(later(lane), at, MOST_DUE) for lane in lanes])
         found = [row for lane in lanes for row in self._rows(tx, _DUE, lane, room)]

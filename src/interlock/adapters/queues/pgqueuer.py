@@ -64,22 +64,25 @@ _WITHDRAW = "DELETE FROM interlock_pgqueuer WHERE split_part(dedupe_key, ' ', 1)
 _THERE = (
     "SELECT dedupe_key FROM interlock_pgqueuer WHERE dedupe_key = ANY ($1::text[]) AND status IN ('queued', 'picked')"
 )
+_FINISH = "DELETE FROM interlock_pgqueuer WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"
 # Only what the engine asks must not use its index, so it is over rows with `id > 0`, which they all are: by that index, the
 # planner would sort all that is due to find the first few, until it has statistics.
 # Who has which job need not survive a crash of the server, so nobody waits until that is on the disk: what is forgotten is
 # handed over again, and the ledger says what has become of it.
-_NOW_DUE = """
-    WITH now_due AS (
+_FINISH_AND_NOW_DUE = f"""
+    WITH finished AS (
+        {_FINISH}
+    ), now_due AS (
         UPDATE interlock_pgqueuer SET entrypoint = substr(entrypoint, 2) WHERE id IN (
-            SELECT due.id FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
+            SELECT due.id FROM unnest($3::text[]) AS lanes (lane) CROSS JOIN LATERAL (
                 SELECT id FROM interlock_pgqueuer
                 WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane AND execute_after <= now()
-                ORDER BY execute_after LIMIT $2 FOR UPDATE SKIP LOCKED
+                ORDER BY execute_after LIMIT $4 FOR UPDATE SKIP LOCKED
             ) due
         )
     )
     SELECT set_config('synchronous_commit', 'off', true)
-"""
+"""  # noqa: S608 - a constant
 # Lane by lane: each by a look at the index.
 _OLDEST = """
     WITH RECURSIVE lanes (lane) AS (
@@ -105,7 +108,6 @@ _NEXT_IN = """
     ) - now())::float8 AS seconds
 """
 _BEAT = "UPDATE interlock_pgqueuer SET heartbeat = now() WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"
-_FINISH = "DELETE FROM interlock_pgqueuer WHERE id = ANY ($1::bigint[]) AND queue_manager_id = $2"
 _PUT_OFF = """
     UPDATE interlock_pgqueuer
     SET status = 'queued', queue_manager_id = NULL, execute_after = now() + $3::interval, attempts = attempts + 1,
@@ -162,9 +164,11 @@ class _PgQueuerRows:
         age = cast("float | None", self._driver(tx).fetch(_OLDEST)[0]["age"])
         return None if age is None or age < 0 else now - timedelta(seconds=age)
 
-    def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
-        driver = self._driver(tx)
-        driver.fetch(_NOW_DUE, [later(lane) for lane in lanes], MOST_DUE)
+    def take(
+        self, tx: Tx, worker: str, *, dealt: Collection[Held], lanes: Sequence[str], room: int, now: datetime
+    ) -> Taken:
+        driver, over = self._driver(tx), [each.ticket for each in dealt]
+        driver.fetch(_FINISH_AND_NOW_DUE, over, _manager(worker), [later(lane) for lane in lanes], MOST_DUE)
         query = self._statements.build_dequeue_query(
             batch_size=room,
             entrypoints=[QueueEntrypoint(lane) for lane in lanes],

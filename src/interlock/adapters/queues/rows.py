@@ -57,8 +57,11 @@ class Rows(Protocol):
         """Since when the first that nobody holds has been due."""
         ...
 
-    def take(self, tx: Tx, worker: str, *, lanes: Sequence[str], room: int, now: datetime) -> Taken:
-        """Give the worker what is due, or whose holder is silent: lower ranks first, no more than there is room for."""
+    def take(
+        self, tx: Tx, worker: str, *, dealt: Collection[Held], lanes: Sequence[str], room: int, now: datetime
+    ) -> Taken:
+        """Remove what was dealt with, and give the worker what is due, or whose holder is silent: lower ranks first, no more than
+        there is room for."""
         ...
 
     def next_in(self, tx: Tx, *, lanes: Sequence[str], now: datetime) -> float | None:

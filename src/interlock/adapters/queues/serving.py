@@ -178,11 +178,11 @@ class Serving(Generic[T]):
 
         def exchange(tx: Tx) -> tuple[Taken, Sequence[T | None]]:
             now = self._clock.now()
-            self._rows.finish(tx, self._worker, dealt)
             self._rows.put_off(tx, self._worker, undone, seconds=AGAIN_SECONDS, now=now)
             if not room:
+                self._rows.finish(tx, self._worker, dealt)
                 return Taken(), ()
-            taken = self._rows.take(tx, self._worker, lanes=self._lanes, room=room, now=now)
+            taken = self._rows.take(tx, self._worker, dealt=dealt, lanes=self._lanes, room=room, now=now)
             return taken, self._see(tx, look, [held.job for held in taken.held])
 
         try:
