@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from interlock.kernel import JSON, InvalidJson, JsonLimits, digest, parse_json
 from interlock.memory.records import Record
 from interlock.memory.rows import searchable, texts_in
-from interlock.memory.words import words
+from interlock.memory.words import COMMON, words
 
 MAX_PASSAGES: Final = 2_000
 """Passages of one text that are looked at; what comes behind them is not learned."""
@@ -27,13 +27,10 @@ _SENTENCE: Final = re.compile(r"[^.!?。！？]*(?:[.!?](?!\s|$)[^.!?。！？]*
 _JSON: Final = JsonLimits(max_bytes=1_048_576, max_depth=32, max_nodes=20_000)
 _ENDINGS: Final = ("s", "es", "d", "ed", "ing")
 
-FILLERS: Final = frozenset(  # a list that people read
-    """a an the this that these those it its i me my mine you your yours he him his she her hers we us our ours they them
-    their theirs am is are was were be been being do does did have has had will would shall should may might must of to in on
-    at for with by as about and or so then than too also just well yes ok okay please thanks sure right again already
-    earlier previously once what which who whom whose when where why how here there say says said tell tells told mention
-    mentions mentioned remember remembers remembered recall recalls recalled note notes noted know knows known stated
-    according memory memories record records if correctly s re m ve ll d""".split()  # noqa: SIM905
+FILLERS: Final = COMMON | frozenset(
+    """just well yes ok okay please thanks sure right again already earlier previously once here there say says said tell
+    tells told mention mentions mentioned remember remembers remembered recall recalls recalled note notes noted know knows
+    known stated according memory memories record records if correctly""".split()  # noqa: SIM905
 )
 """Words that say nothing by themselves, or only that something was said."""
 

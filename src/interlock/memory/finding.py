@@ -19,7 +19,7 @@ from interlock.memory.records import Record
 from interlock.memory.results import Explanation, Hit, NearMiss, RetrieveResult
 from interlock.memory.rows import Filter, Rows
 from interlock.memory.scope import Scope
-from interlock.memory.words import terms
+from interlock.memory.words import sought
 
 FEWEST: Final = 100
 """Candidates that each signal is asked for at least."""
@@ -47,7 +47,7 @@ class Search:
         self._query = query
         self._embedder = embedder
         self._limit = query.limit or DEFAULT_LIMIT
-        self._terms = terms(query.text or "") if query.mode is not SearchMode.SEMANTIC else ()
+        self._terms = sought(query.text or "") if query.mode is not SearchMode.SEMANTIC else ()
         self.seen = Filter.of(query, now)
         self._place = self._begin()
 

@@ -27,6 +27,20 @@ def words(text: str) -> Iterator[str]:
         yield from _parts(run)
 
 
+COMMON: Final = frozenset(  # a list that people read
+    """a an the this that these those it its i me my mine you your yours he him his she her hers we us our ours they them
+    their theirs am is are was were be been being do does did have has had will would shall should may might must of to in on
+    at for with by as about and or so then than too also what which who whom whose when where why how s re m ve ll d""".split()  # noqa: SIM905
+)
+"""Words of English that say nothing by themselves."""
+
+
+def sought(query: str) -> tuple[str, ...]:
+    """What of a query is looked for: its terms without COMMON ones, if it has others."""
+    there = terms(query)
+    return tuple(term for term in there if term not in COMMON) or there
+
+
 def terms(query: str) -> tuple[str, ...]:
     """The different words of a query, at most MAX_TERMS."""
     found: dict[str, None] = {}
