@@ -27,7 +27,8 @@ def errors() -> list[type[kernel.InterlockError]]:
     for module in pkgutil.walk_packages(interlock.__path__, "interlock."):
         if not module.name.startswith(LEFT_OUT) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    return [error for error in _tree(kernel.InterlockError) if error.__module__.startswith("interlock.")]
+    found = dict.fromkeys(_tree(kernel.InterlockError))  # one with two parents is met twice
+    return [error for error in found if error.__module__.startswith("interlock.")]
 
 
 def table() -> str:

@@ -42,6 +42,15 @@ class FileRefused(RequestError):
     next_step = "Check the path and its permissions."
 
 
+class ImportIncomplete(InterlockError):
+    """Some of an import was not taken; what was taken stays."""
+
+    code = "import_incomplete"
+    fault = Fault.CALLER
+    retry = Retry.AFTER_CHANGE
+    next_step = "Correct the lines that are told (`--rejected FILE` writes them out), and import them again."
+
+
 class TokenMissing(RequestError):
     """There is no token where the command line says that one is."""
 

@@ -31,6 +31,16 @@ def read(name: str, what: str, *, limit: int = MAX_BYTES) -> bytes:
     return content
 
 
+@contextmanager
+def opened(name: str, what: str) -> Generator[BinaryIO]:
+    """A file to be read piece by piece. Raises FileRefused."""
+    try:
+        with Path(name).open("rb") as file:
+            yield file
+    except OSError as error:
+        raise _refused(error, f"cannot read the {what} {name}") from error
+
+
 def write(name: str, content: bytes, what: str, *, force: bool = False) -> None:
     """Write a file, whole or not at all, into a folder that is there. A file that is there is replaced only by `force`; a
     device or a pipe takes what it gets. `-` is stdout. Raises FileRefused."""
@@ -71,6 +81,39 @@ def new(name: str, what: str) -> Generator[BinaryIO]:
         raise _refused(error, f"cannot write the {what} {name}") from error
     with os.fdopen(opened, "wb", buffering=0) as file:
         yield cast("BinaryIO", file)
+
+
+@contextmanager
+def whole(name: str, what: str, *, force: bool = False) -> Generator[BinaryIO]:
+    """As `write`, piece by piece: the file is there once all of it is written, and not at all if that fails. Raises
+    FileRefused."""
+    path = Path(name)
+    require_folder(path, what)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with _refusing(name, what), path.open("wb", buffering=0) as device:
+            yield cast("BinaryIO", device)
+        return
+    if path.is_dir() or not force:
+        require_new(name, what, next_step=BY_FORCE)
+    real = path.resolve()
+    draft = real.with_name(f".{real.name}.{os.getpid()}")
+    try:
+        with _refusing(name, what), draft.open("xb") as file:
+            yield file
+        with _refusing(name, what):
+            draft.replace(real)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusing(name: str, what: str) -> Generator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _refused(error, f"cannot write the {what} {name}") from error
 
 
 def require_new(name: str, what: str, *, next_step: str = "Choose another name.") -> None:

@@ -109,12 +109,12 @@ def _require_file(reference: "memory.ProviderRef") -> None:
         )
 
 
-def at_a_place(function: Callable[..., "Awaitable[Answer]"]) -> Callable[..., "Awaitable[Answer]"]:
+def at_a_place(function: Callable[..., "Awaitable[Answer | None]"]) -> Callable[..., "Awaitable[Answer | None]"]:
     """A command of the desk, a Place and its own parameters, which takes the options of the place."""
     desk, _, *own = inspect.signature(function).parameters.values()
 
     @wraps(function)
-    async def placed(desk: "Desk", **given: Any) -> "Answer":
+    async def placed(desk: "Desk", **given: Any) -> "Answer | None":
         place = Place(**{name: given.pop(name) for name in _OPTIONS})
         return await function(desk, place, **given)
 

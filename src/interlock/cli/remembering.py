@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import memories, recalling, tidying
+from interlock.cli import carrying, memories, recalling, tidying
 from interlock.cli.frame import command, group
 from interlock.cli.memories import CLASSES, Place, RecordId, at_a_place
 
@@ -35,6 +35,8 @@ def register(tree: typer.Typer) -> None:
     command(kept, "explain")(at_a_place(recalling.explain))
     command(kept, "consolidate")(at_a_place(tidying.consolidate))
     command(kept, "prune")(at_a_place(tidying.prune))
+    command(kept, "export")(at_a_place(carrying.export))
+    command(kept, "import")(at_a_place(carrying.import_))
     command(kept, "info")(at_a_place(tidying.info))
     command(kept, "providers")(tidying.providers)
 

@@ -35,6 +35,7 @@ from interlock.memory.provider import (
     KeepsHistory,
     Provider,
     Temporal,
+    Transfers,
 )
 from interlock.memory.queries import Order, Query, SearchMode
 from interlock.memory.ranking import BM25_B, BM25_K1, Found, bm25, ordered, rarity
@@ -64,6 +65,7 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.transfer import MAX_LINE, ExportedRevision, ExportEnd, ExportHead, Import, exported, line_of
 from interlock.memory.turns import Echo, Learned, Recalled, Turns
 from interlock.memory.value import MAX_TEXT, Value
 from interlock.memory.words import terms, words
@@ -76,6 +78,7 @@ __all__ = [
     "CAPTURES",
     "DIMENSIONS",
     "GROUP",
+    "MAX_LINE",
     "MAX_TEXT",
     "REQUIRED",
     "BrokenCapability",
@@ -93,6 +96,9 @@ __all__ = [
     "Embedder",
     "Explains",
     "Explanation",
+    "ExportEnd",
+    "ExportHead",
+    "ExportedRevision",
     "Filter",
     "Forgotten",
     "Found",
@@ -102,6 +108,7 @@ __all__ = [
     "HistoryEntry",
     "Hit",
     "HooksTurns",
+    "Import",
     "IngestRequest",
     "IngestResult",
     "IngestStatus",
@@ -142,6 +149,7 @@ __all__ = [
     "Shelf",
     "Signal",
     "Temporal",
+    "Transfers",
     "Turn",
     "Turns",
     "UnknownProvider",
@@ -149,6 +157,8 @@ __all__ = [
     "Value",
     "bm25",
     "captured",
+    "exported",
+    "line_of",
     "ordered",
     "rarity",
     "searchable",

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from interlock.kernel import Clock, IdSource
-from interlock.memory import consolidation, revisions
+from interlock.memory import consolidation, moving, revisions
 from interlock.memory.embedding import Embedder, Vector, checked, given
 from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict, RecordNotFound
 from interlock.memory.finding import Search
@@ -177,9 +177,13 @@ class Keeper(Provider):
             if any(draft.embedding is not None for draft in drafts):
                 raise InvalidInput("this memory was opened without embeddings, and takes none")
             return [None for _ in drafts]
-        texts = [searchable(draft) for draft in drafts if draft.embedding is None]
-        made = iter(checked(await embedder.embed(texts), embedder, len(texts)) if texts else ())
+        made = iter(await self._embedded([searchable(draft) for draft in drafts if draft.embedding is None]))
         return [next(made) if draft.embedding is None else given(draft.embedding, embedder) for draft in drafts]
+
+    async def _embedded(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        if self._embedder is None or not texts:
+            return [None for _ in texts]
+        return checked(await self._embedder.embed(texts), self._embedder, len(texts))
 
     # -- finding
 
@@ -240,6 +244,20 @@ class Keeper(Provider):
         if result is None:
             raise RecordNotFound(f"there is no consolidation {change_id[:100]} in this scope")
         return result
+
+    # -- moving
+
+    async def hand_over(self, scope: Scope, after: str | None, limit: int) -> tuple[HistoryEntry, ...]:
+        now = self._clock.now()
+        return tuple(await self._shelf.read(scope, lambda rows: moving.page(rows, after=after, limit=limit, now=now)))
+
+    async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:
+        vectors = await self._embedded([searchable(each.record) if each.record else "" for each in entries])
+
+        def act(rows: Rows) -> list[Ingested]:
+            return [moving.take(rows, scope, entry, vector) for entry, vector in zip(entries, vectors, strict=True)]
+
+        return IngestResult(items=tuple(await self._shelf.write(scope, act)))
 
     # -- forgetting
 

@@ -25,6 +25,7 @@ from interlock.memory.provider import (
     KeepsHistory,
     Provider,
     Temporal,
+    Transfers,
 )
 from interlock.memory.queries import Query
 from interlock.memory.records import Draft, Record
@@ -188,6 +189,34 @@ class Memory:
             if entry.record is not None:
                 self._ours(entry.record, "history")
         return entries
+
+    async def hand_over(self, *, after: str | None = None, limit: int = 100) -> tuple[HistoryEntry, ...]:
+        """Every revision of at most `limit` records whose ids come after this one; nothing at the end. `exported` goes through
+        all of them. Raises UnsupportedCapability."""
+        scope = self.scope
+        kind: type[tuple[HistoryEntry, ...]] = tuple
+        entries = await self._may("transfer", Transfers, lambda it: it.hand_over(scope, after, limit), kind)
+        for entry in entries:
+            if entry.record is None:
+                raise self._broken("transfer", "a revision without its record")
+            self._ours(entry.record, "transfer")
+        if len({entry.record_id for entry in entries}) > limit or any(
+            each.record_id <= (after or "") for each in entries
+        ):
+            raise self._broken("transfer", "other records than those that come next")
+        return entries
+
+    async def take_over(self, entries: Sequence[HistoryEntry]) -> IngestResult:
+        """Put these revisions here as they are, and say what became of each, in their order; what was forgotten here stays so.
+        Raises UnsupportedCapability, and ScopeDenied for what is not of this scope."""
+        scope, given = self.scope, tuple(entries)
+        for entry in given:
+            if entry.record is not None:
+                scope.within(entry.record.scope)
+        result = await self._may("transfer", Transfers, lambda it: it.take_over(scope, given), IngestResult)
+        if len(result.items) != len(given):
+            raise self._broken("transfer", f"{len(result.items)} answers to {len(given)} revisions")
+        return result
 
     async def before_turn(self, text: str) -> RetrieveResult:
         """What the provider's own hook recalls for a turn; `Turns` asks for it. Raises UnsupportedCapability."""

@@ -32,7 +32,7 @@ class Provider(ABC):
     """A whole memory system: it keeps, finds and forgets. Third parties derive from it.
 
     Capabilities beyond the required ones are protocols (`Ingests`, `Explains`, `Consolidates`, `KeepsHistory`, `Temporal`,
-    `HooksTurns`): what has the methods has the capability. What it raises besides the errors of this room is told as
+    `Transfers`, `HooksTurns`): what has the methods has the capability. What it raises besides the errors of this room is told as
     ProviderFailed. It must see and change only what `scope` covers, and put into each answer the scope that it saw.
     """
 
@@ -165,6 +165,21 @@ class Temporal(Protocol):
 
 
 @runtime_checkable
+class Transfers(Protocol):
+    """Hands over what it keeps, and takes it over, exactly: ids, revisions and times."""
+
+    async def hand_over(self, scope: Scope, after: str | None, limit: int) -> tuple[HistoryEntry, ...]:
+        """Every revision of at most `limit` records whose ids come after this one, in the order of ids and revisions; nothing at
+        the end. What was forgotten or has expired is left out."""
+        ...
+
+    async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:
+        """Put these revisions here, in their order, and say what became of each. Done again, it changes nothing; what was
+        forgotten here stays so."""
+        ...
+
+
+@runtime_checkable
 class HooksTurns(Protocol):
     """Has a way of its own to recall before a turn, and to learn after it. Without it `memory.Turns` does both."""
 
@@ -183,6 +198,7 @@ CAPABILITIES: Final[Mapping[str, type]] = {
     "consolidate": Consolidates,
     "history": KeepsHistory,
     "temporal": Temporal,
+    "transfer": Transfers,
     "turn_hooks": HooksTurns,
 }
 """The optional capabilities by name."""

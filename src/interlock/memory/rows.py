@@ -133,6 +133,10 @@ class Rows(Protocol):
         """A revision is no longer the last word."""
         ...
 
+    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+        """The ids of records that are neither forgotten nor expired, whether they are the last word or not, in their order."""
+        ...
+
     def list_history(self, record_id: str) -> Sequence[HistoryEntry]:
         """The revisions of a record, or what is left of them, oldest first."""
         ...

@@ -133,6 +133,14 @@ class _Rows:
 
         self._kept[record_id] = tuple(ended(kept) for kept in self._revisions(record_id))
 
+    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+        there = (
+            last.record.record_id
+            for last in self._lasts()
+            if last.record.expires_at is None or last.record.expires_at > now
+        )
+        return sorted(each for each in there if each > (after or ""))[:limit]
+
     def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
         return [copy.deepcopy(kept.entry) for kept in self._revisions(record_id)]
 

@@ -73,6 +73,12 @@ class TableRows(ABC):
         update = f"UPDATE revisions AS r SET superseded_at = {self.mark}, superseded_by = {self.mark}"
         self._execute(f"{update} WHERE {clauses.text}", (to_micros(at), by, *clauses.parameters))
 
+    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+        clauses = self._lasts()
+        clauses.add("(r.expires_at IS NULL OR r.expires_at > ?)", to_micros(now))
+        clauses.add("r.record_id > ?", after or "")
+        return [row[0] for row in self._select("r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")]
+
     def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
         clauses = self._mine()
         clauses.add("r.record_id = ?", record_id)

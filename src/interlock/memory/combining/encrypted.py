@@ -120,6 +120,9 @@ class _SealedRows:
     def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
         self._rows.end(record_id, revision, at=at, by=by)
 
+    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+        return self._rows.list_ids(after=after, limit=limit, now=now)
+
     def list_history(self, record_id: str) -> Sequence[HistoryEntry]:
         return [self._told(entry) for entry in self._rows.list_history(record_id)]
 

@@ -1,0 +1,65 @@
+"""Revisions out of one storage and into another, exactly as they are."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from interlock.memory.embedding import Vector
+from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict
+from interlock.memory.records import Record
+from interlock.memory.results import HistoryEntry, Ingested, IngestStatus
+from interlock.memory.revisions import entry_of
+from interlock.memory.rows import Rows
+from interlock.memory.scope import Scope
+
+_AFTERWARDS: Final[Mapping[str, Any]] = {"superseded_at": None, "superseded_by": None}
+"""What a revision is told after it was made."""
+
+
+def page(rows: Rows, *, after: str | None, limit: int, now: datetime) -> list[HistoryEntry]:
+    """Every revision of the next records by id that are neither forgotten nor expired."""
+    ids = rows.list_ids(after=after, limit=limit, now=now)
+    return [entry for record_id in ids for entry in rows.list_history(record_id)]
+
+
+def take(rows: Rows, scope: Scope, entry: HistoryEntry, vector: Vector | None) -> Ingested:
+    """Put one revision here, after those before it. Done again, it changes nothing."""
+    record = entry.record
+    try:
+        if record is None or entry != entry_of(record, entry.change):
+            raise InvalidInput("it does not say of itself what its record says")
+        scope.within(record.scope)
+        status = _taken(rows, entry, record, vector)
+    except MemoryFault as error:  # before anything of it was written
+        return Ingested(status=IngestStatus.REJECTED, record_id=entry.record_id, code=error.code, reason=error.message)
+    return Ingested(status=status, record_id=entry.record_id)
+
+
+def _taken(rows: Rows, entry: HistoryEntry, record: Record, vector: Vector | None) -> IngestStatus:
+    """Raises RecordConflict."""
+    there = rows.list_history(record.record_id)
+    if not there and not rows.is_free(record.record_id):
+        raise RecordConflict("there is a record with this id, which is not in this scope")
+    if there and there[-1].record is None:
+        raise RecordConflict("a record with this id was forgotten here, and stays so")
+    if record.revision <= len(there):
+        return _again(rows, there[record.revision - 1].record, record)
+    if record.revision != len(there) + 1:
+        raise RecordConflict(f"revision {len(there) + 1} is missing before it")
+    if there and (first := there[0].record) is not None and first.scope != record.scope:
+        raise RecordConflict("the record with this id is in another scope")
+    key = record.idempotency_key
+    if key is not None and (other := rows.find_key(record.scope, key)) and other.record_id != record.record_id:
+        raise RecordConflict(f"its idempotency key is that of {other.record_id} here")
+    rows.add(entry, vector)
+    return IngestStatus.ACCEPTED
+
+
+def _again(rows: Rows, ours: Record | None, theirs: Record) -> IngestStatus:
+    """A revision that is here already, and may have been replaced since. Raises RecordConflict."""
+    if ours is None or ours.model_copy(update=_AFTERWARDS) != theirs.model_copy(update=_AFTERWARDS):
+        raise RecordConflict("there is another record with this id, which says something else")
+    if ours.superseded_at is None and theirs.superseded_at is not None:
+        rows.end(theirs.record_id, theirs.revision, at=theirs.superseded_at, by=theirs.superseded_by)
+        return IngestStatus.ACCEPTED
+    return IngestStatus.DUPLICATE
