@@ -5,6 +5,7 @@ inserts and commits one row; each in a server process of its own.
 """
 
 import asyncio
+import gc
 import hmac
 import itertools
 import json
@@ -189,6 +190,8 @@ async def _ours(url: str) -> None:
 
 
 def _tell(port: int, path: str) -> None:
+    gc.collect()
+    gc.freeze()  # as `interlock serve` does
     print(json.dumps([port, path]), flush=True)
 
 

@@ -1,5 +1,6 @@
 """Commands that stand until they are told to end: they wait for a store that is away, and end in order whenever they are told."""
 
+import gc
 import logging
 import os
 import signal
@@ -50,6 +51,8 @@ class Standing:
     async def told(self) -> None:
         """Stand. Returns when it is to end; from here on nothing is cut off."""
         self._up = True
+        gc.collect()
+        gc.freeze()  # what is there by now stays: looking through it again and again would hold up whatever is under way
         await self._told.wait()
 
 
