@@ -55,7 +55,8 @@ class Request:
             raise RequestError(
                 f"allowed_operations has {len(self.allowed_operations)} entries; the limit is {MAX_OPERATIONS}"
             )
-        check_json(dict(self.extensions), limits=EXTENSION_LIMITS, what="extensions")
+        if self.extensions:
+            check_json(dict(self.extensions), limits=EXTENSION_LIMITS, what="extensions")
         texts = {
             "capability": self.capability,
             "connection": self.connection,
@@ -97,8 +98,10 @@ def _flaw(text: str) -> str | None:
         return f"this has {len(text)}"
     if text != text.strip():
         return "this begins or ends with a blank"
-    hidden = next((each for each in text if not each.isprintable()), None)
-    return None if hidden is None else f"this holds U+{ord(hidden):04X}"
+    if text.isprintable():
+        return None
+    hidden = next(each for each in text if not each.isprintable())
+    return f"this holds U+{ord(hidden):04X}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from interlock.kernel import JSON, Caller, InvalidJson, Store, Tx, check_json, t
 from interlock.triggers.webhooks import evidence, signals
 from interlock.triggers.webhooks.incoming import LIMITS, Incoming
 from interlock.triggers.webhooks.known import Known
-from interlock.triggers.webhooks.model import Delivery, DeliveryState, Route, Trigger
+from interlock.triggers.webhooks.model import Delivery, DeliveryState, Trigger
 from interlock.triggers.webhooks.records import Claim, Need, Records
 from interlock.triggers.webhooks.verifying import Verified
 
@@ -51,11 +51,6 @@ class _Work(NamedTuple):
 
 class Moved(Exception):
     """The route is not what it was when the request was judged."""
-
-
-def caller_of(route: Route) -> Caller:
-    """As whom the work of a route is done."""
-    return Caller(tenant_id=route.tenant_id, actor=f"route:{route.route_id}")
 
 
 def read(known: Known, request: Incoming) -> JSON | InvalidJson:
@@ -225,7 +220,7 @@ class Admitting:
         return await self._store.write(admit)
 
     def _draw(self, install: Known, delivery_id: str, events: Sequence[Event]) -> _Work:
-        caller = caller_of(install.route)
+        caller = install.caller
         pieces = [(event, self._works.draw(caller, event)) for event in events]
         return _Work(caller.tenant_id, delivery_id, pieces)
 

@@ -53,20 +53,8 @@ def drawn(
 
 
 def _headers(known: Known, request: Incoming) -> dict[str, str]:
-    """The headers that tell what the event is and how it was signed, and none that is a secret itself."""
-    proof = known.route.verification
-    names = {"content-type", "user-agent"}
-    if proof.is_signed:
-        names |= {(proof.header or "").lower()}
-        names |= {each.removeprefix("header:").lower() for each in proof.holes}
-        names |= {(proof.timestamp.header or "").lower() if proof.timestamp else ""}
-    if proof.delivery_id is not None:
-        names.add((proof.delivery_id.header or "").lower())
-    for _, declared in known.triggers:
-        if declared.trigger.event is not None:
-            names.add((declared.trigger.event.header or "").lower())
-    names.discard((proof.header or "").lower() if not proof.is_signed else "")
-    held = {name: known.redactor.text(value)[:_HEADER_LENGTH] for name, value in request.headers if name in names}
+    redactor, telling = known.redactor, known.telling
+    held = {name: redactor.text(value)[:_HEADER_LENGTH] for name, value in request.headers if name in telling}
     return {name: value for name, value in held.items() if value.isprintable()}
 
 

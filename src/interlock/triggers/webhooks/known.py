@@ -4,9 +4,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
-from interlock.kernel import Clock, Redactor, Secret, Store, Tx
+from interlock.kernel import Caller, Clock, Redactor, Secret, Store, Tx
 from interlock.triggers.webhooks import signals
 from interlock.triggers.webhooks.model import Route, RouteState, Trigger, resolution_digest
 from interlock.triggers.webhooks.records import Records
@@ -20,10 +21,10 @@ KNOWN_FOR: Final = timedelta(minutes=1)
 """So long a route is known without a look at what its connector declares."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Known:
     """A route with its secrets read and its enabled triggers found. `key` is what it is known by; `secrets` may be shown to those
-    whose requests hold them, and to nobody else."""
+    whose requests hold them, and to nobody else. What follows from it is worked out once."""
 
     key: str
     route: Route
@@ -37,15 +38,36 @@ class Known:
         """Whether its deliveries are for installs of it."""
         return self.route.has_address and bool(self.route.resolution)
 
-    @property
+    @cached_property
     def source(self) -> str:
         """Where its events come from, as signals say it."""
         return f"interlock://route/{self.route.route_id}"
 
-    @property
+    @cached_property
+    def caller(self) -> Caller:
+        """As whom its work is done."""
+        return Caller(tenant_id=self.route.tenant_id, actor=f"route:{self.route.route_id}")
+
+    @cached_property
     def redactor(self) -> Redactor:
         """Of secrets that stand in requests as they are."""
         return Redactor(() if self.route.verification.is_signed else self.secrets)
+
+    @cached_property
+    def telling(self) -> frozenset[str]:
+        """The headers that tell what an event is and how it was signed, in lower case, and none that is a secret itself."""
+        proof = self.route.verification
+        names = {"content-type", "user-agent"}
+        if proof.is_signed:
+            names |= {(proof.header or "").lower()}
+            names |= {each.removeprefix("header:").lower() for each in proof.holes}
+            names |= {(proof.timestamp.header or "").lower() if proof.timestamp else ""}
+        if proof.delivery_id is not None:
+            names.add((proof.delivery_id.header or "").lower())
+        for _, declared in self.triggers:
+            if declared.trigger.event is not None:
+                names.add((declared.trigger.event.header or "").lower())
+        return frozenset(names - ({""} if proof.is_signed else {"", (proof.header or "").lower()}))
 
 
 class Book:

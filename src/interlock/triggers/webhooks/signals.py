@@ -18,11 +18,16 @@ class Declared:
 
     trigger: sdk.Trigger
     validate: catalog.Validate
+    is_projected: bool
+    """Whether its data is picked out of the body."""
 
     @classmethod
     def of(cls, trigger: sdk.Trigger) -> "Declared":
         """The trigger, with its schema compiled."""
-        return cls(trigger, catalog.compile_schema(trigger.signal_schema))
+        parts = cast("Mapping[str, object]", trigger.signal_schema.get("properties", {})).values()
+        named = [name for part in parts if isinstance(part, Mapping) for name in cast("Mapping[str, object]", part)]
+        projected = any(name.startswith("x-") for name in named)
+        return cls(trigger, catalog.compile_schema(trigger.signal_schema), projected)
 
 
 class Unfit(Exception):
@@ -49,7 +54,8 @@ def data_of(declared: Declared, request: Incoming, value: JSON) -> JSON:
     """The signal's data. Raises Unfit."""
     schema = declared.trigger.signal_schema
     try:
-        data = value if _is_whole(schema, value) else sdk.project_body(schema, value, headers=request.headers)
+        is_whole = isinstance(value, Mapping) and not declared.is_projected
+        data = value if is_whole else sdk.project_body(schema, value, headers=request.headers)
     except sdk.UnexpectedAnswer as error:
         raise Unfit(error.message) from error
     if mismatches := declared.validate(data):
@@ -65,13 +71,6 @@ def _text(event: sdk.Event, request: Incoming, value: JSON) -> str | None:
             return None
     found = sdk.read_pointer(value, event.pointer or "")
     return found if isinstance(found, str) else None
-
-
-def _is_whole(schema: sdk.Schema, value: JSON) -> bool:
-    """Whether the body is the data as it is."""
-    parts = cast("Mapping[str, object]", schema.get("properties", {})).values()
-    named = [name for part in parts if isinstance(part, Mapping) for name in cast("Mapping[str, object]", part)]
-    return isinstance(value, Mapping) and not any(name.startswith("x-") for name in named)
 
 
 def resolve(value: JSON, places: Sequence[str]) -> dict[str, str | None] | None:
