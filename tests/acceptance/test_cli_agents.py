@@ -98,3 +98,14 @@ def test_a_spec_comes_from_stdin(desk: Shell):
     assert desk.run("agent", "validate", "-", stdin=DESK).code == 0
     missing = desk.run("agent", "validate", "nowhere.yaml", "--json")
     assert (missing.code, missing.error["code"]) == (2, "file_refused")
+
+
+def test_a_spec_leaves_as_an_open_agent_spec_and_comes_back(desk: Shell):
+    left = desk.run("agent", "export", "desk.yaml", "--format", "open-agent-spec", "-o", "oas.yaml")
+    assert left.code == 0, left.err
+    assert "aside: operations[close_ticket].idempotency: unsafe_once" in left.out
+    back = desk.run("agent", "import", "oas.yaml", "-o", "back.yaml", "--json")
+    assert (back.code, back.json["report"]) == (0, [])
+    assert "Both are the same agent" in desk.run("agent", "diff", "desk.yaml", "back.yaml").out
+    wrong = desk.run("agent", "import", "desk.yaml", "--json")
+    assert (wrong.code, wrong.error["code"]) == (2, "foreign_spec")

@@ -41,6 +41,7 @@ SABOTAGE = [
     ("subscriptions", "import interlock.app", LAYERS),
     ("memory", "import interlock.triggers", LAYERS),
     ("agents", "import interlock.triggers", LAYERS),
+    ("bridges", "import interlock.cli", LAYERS),
     ("inference", "import interlock.dispatch", LAYERS),
     ("novelty", "", LAYERS),
     ("plane", "from interlock import Interlock", LAYERS),

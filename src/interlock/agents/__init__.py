@@ -12,7 +12,7 @@ from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
-from interlock.agents.documents import read_spec, schema, write_spec
+from interlock.agents.documents import read_spec, schema, write_document, write_spec
 from interlock.agents.errors import InvalidSpec, UnexpectedEvent
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Check, Described, Functions, Marked, OperationSource, Registry
@@ -73,5 +73,6 @@ __all__ = [
     "read_spec",
     "schema",
     "turns",
+    "write_document",
     "write_spec",
 ]

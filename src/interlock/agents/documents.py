@@ -53,7 +53,7 @@ def write_spec(spec: Spec, form: Literal["yaml", "json"] = "yaml") -> str:
     told = spec.to_json()
     if form == "json":
         return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n"
-    return _yaml(told)
+    return write_document(told)
 
 
 def schema() -> dict[str, Any]:
@@ -94,7 +94,8 @@ def _json_lines(text: str) -> dict[str, int]:
     }
 
 
-def _yaml(told: Mapping[str, JSON]) -> str:
+def write_document(told: Mapping[str, JSON]) -> str:
+    """A JSON object as YAML that `kernel.parse_yaml` reads as the same one."""
     import yaml  # here, so that those who write none do not pay for it
 
     class Dumper(yaml.SafeDumper):

@@ -1,14 +1,16 @@
 """`interlock agent`: agents as data."""
 
 import json
+import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from interlock.cli.frame import command, group
+from interlock.cli.text import clean
 
 if TYPE_CHECKING:
-    from interlock import agents
+    from interlock import agents, bridges
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
 
@@ -23,6 +25,7 @@ def register(tree: typer.Typer) -> None:
     command(agent, "diff")(diff)
     command(agent, "schema")(schema)
     command(agent, "export")(export)
+    command(agent, "import")(import_foreign)
 
 
 def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
@@ -122,29 +125,76 @@ def schema(_: "Desk") -> "Answer":
 def export(
     desk: "Desk",
     file: Annotated[str, _SPEC],
-    form: Annotated[Literal["yaml", "json"], typer.Option("--format", metavar="FORMAT", help="yaml or json.")] = "yaml",
+    form: Annotated[
+        Literal["yaml", "json", "open-agent-spec"],
+        typer.Option("--format", metavar="FORMAT", help="yaml, json or open-agent-spec."),
+    ] = "yaml",
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")] = "-",
     *,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> "Answer | None":
     """Write a spec in full: with all that it only named, and all defaults.
 
-    What is written is the same agent wherever it is read.
+    What is written is the same agent wherever Interlock reads it. Others who read an Open Agent Specification do not learn all
+    of it; what they do not is told.
 
     Example:
       interlock agent export desk.yaml --format json -o desk.json
     """
-    from interlock import agents
+    from interlock import agents, bridges
+
+    spec = _read(desk, file)
+    if form == "open-agent-spec":
+        text, report = bridges.to_open_agent_spec(spec)
+    else:
+        text, report = agents.write_spec(spec, form), bridges.Report()
+    return _written(spec, text, report, output, force=force)
+
+
+def import_foreign(
+    _: "Desk",
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The document: YAML or JSON; - is stdin.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is stdout.")] = "-",
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> "Answer | None":
+    """Make a spec of an agent's document of the Open Agent Specification.
+
+    What is lost or assumed is told. A tool of which nobody says what a second call would mean is unsafe_once, behind an approval.
+
+    Example:
+      interlock agent import their-agent.yaml -o desk.yaml
+    """
+    from interlock import agents, bridges
+    from interlock.cli import files
+
+    spec, report = bridges.from_open_agent_spec(files.read(file, "document", limit=agents.LIMITS.max_bytes))
+    return _written(spec, agents.write_spec(spec), report, output, force=force)
+
+
+def _written(spec: "agents.Spec", text: str, report: "bridges.Report", output: str, *, force: bool) -> "Answer | None":
+    """What stdout got is the answer itself, and the report goes beside it."""
     from interlock.cli import files
     from interlock.cli.desk import Answer
 
-    spec = _read(desk, file)
-    content = agents.write_spec(spec, form).encode()
-    files.write(output, content, "spec", force=force)
+    files.write(output, text.encode(), "spec", force=force)
+    notes = [f"{each.fate.value}: {each.path}: {each.text}" for each in report.notes]
     if output == "-":
+        sys.stderr.write("".join(f"{clean(each)}\n" for each in notes))
         return None
-    document = {"file": output, "id": spec.id, "fingerprint": spec.fingerprint}
-    return Answer(document=document, show=lambda paper: paper.line(f"{output}: agent {spec.id}, {spec.fingerprint}"))
+    document = {
+        "file": output,
+        "id": spec.id,
+        "fingerprint": spec.fingerprint,
+        "report": [each.to_json() for each in report.notes],
+    }
+
+    def show_written(paper: "Paper") -> None:
+        for each in notes:
+            paper.line(each)
+        paper.line(f"{output}: agent {spec.id}, {spec.fingerprint}")
+
+    return Answer(document=document, show=show_written)
 
 
 def _read(desk: "Desk", file: str) -> "agents.Spec":
