@@ -87,6 +87,7 @@ def test_work_is_left_done_given_up_and_taken_up_again(shell: Shell):
     assert "Attempt 1 and attempt 2" in shown
     assert shell.good("dispatch", "show", call["run_id"]) == {"work": None, "compared": None}
     assert "has no attempt 3" in shell.run("dispatch", "show", run_id, "--first", "3").err
+    assert "PAUSED" not in shell.run("dispatch", "stats").out
     stats = shell.good("dispatch", "stats")["stats"]
     assert (stats["due"], stats["overdue"], stats["dead"]) == (1, 0, {})
     told = shell.run("runs", "wait", later["run_id"], "--timeout", "0")

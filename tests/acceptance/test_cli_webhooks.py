@@ -73,6 +73,13 @@ def test_what_came_is_listed_shown_and_handled_once_more(hub: Shell):
     assert f'      "run_id": "{run["run_id"]}",' in lines
     deliver(hub, made["address"], signed({"zen": "x"}, event="ping", secret=SECRET))
     (idle, *_) = hub.good("deliveries", "list")["deliveries"]
+    listed = [line.split() for line in hub.run("deliveries", "list").out.splitlines()]
+    assert [line[2:4] for line in listed] == [
+        ["STATE", "RUNS"],
+        ["accepted", "none"],
+        ["rejected", "bad_signature"],
+        ["accepted", "1"],
+    ]
     assert "none: `interlock triggers test` says" in hub.run("deliveries", "show", idle["delivery_id"]).out
     (again,) = hub.good("deliveries", "replay", accepted["delivery_id"])["replays"]
     assert again["runs"][0]["run_id"] != run["run_id"]

@@ -165,11 +165,11 @@ async def list_deliveries(
             paper.line("No deliveries.")
             return
         rows = [
-            (each.delivery_id, each.connector_id, paper.state(each.state.value), each.reason or "", each.external_id or "",
-             moment(each.received_at))
+            (each.delivery_id, each.connector_id, paper.state(each.state.value), _started(each), each.reason or "",
+             each.external_id or "", moment(each.received_at))
             for each in found
         ]  # fmt: skip
-        paper.table(("delivery", "connector", "state", "reason", "the service's id", "came"), rows)
+        paper.table(("delivery", "connector", "state", "runs", "reason", "the service's id", "came"), rows)
 
     document = page("deliveries", [each.record() for each in found], limit=limit, key="delivery_id")
     return Answer(document=document, show=show_page)
@@ -250,6 +250,12 @@ def _delivery(delivery: "triggers.webhooks.Delivery", *, whole: bool) -> "Answer
             paper.line(body)
 
     return Answer(document={**delivery.record(), **({} if body is None else {"body": body})}, show=show)
+
+
+def _started(delivery: "triggers.webhooks.Delivery") -> str:
+    """How many runs it started when it came."""
+    runs = delivery.facts.get("runs")
+    return "" if not isinstance(runs, list) else str(len(runs)) if runs else "none"
 
 
 def _state(trigger: "triggers.webhooks.Trigger") -> str:

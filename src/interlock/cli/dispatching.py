@@ -275,11 +275,13 @@ async def stats(desk: "Desk") -> "Answer":
         )
         counts = [("lane", found.lanes), ("parked", found.parked), ("dead", found.dead)]
         rows = [(kind, name, str(count)) for kind, counted in counts for name, count in sorted(counted.items())]
-        paper.table(("", "which", "how many"), rows)
-        paper.table(
-            ("paused", "which", "by", "since", "why"),
-            [(each.scope.value, each.subject, each.actor, _moment(each.at), each.reason) for each in pauses],
-        )
+        if rows:
+            paper.table(("", "which", "how many"), rows)
+        if pauses:
+            paper.table(
+                ("paused", "which", "by", "since", "why"),
+                [(each.scope.value, each.subject, each.actor, _moment(each.at), each.reason) for each in pauses],
+            )
 
     return Answer(document={"stats": document(found), "pauses": document(list(pauses))}, show=show_all)
 
