@@ -98,6 +98,23 @@ async def test_what_is_new_starts_the_handler_and_what_was_there_does_not(world:
         assert (found.found, found.failures, found.trigger_id) == (1, 0, kept.trigger_id)
 
 
+async def test_the_next_look_is_spread_over_the_jitters_share_of_the_pause(file_world: World):
+    async with file_world.process() as process:
+        await made(process, file_world)
+        [declared] = [each for each in file_world.manifest.triggers if each.polling is not None]
+        assert declared.polling is not None
+        assert declared.polling.jitter > 0
+        shares: set[float] = set()
+        for _ in range(6):
+            found = await poll(process, file_world)
+            assert found.next_at is not None
+            assert found.last_polled_at is not None
+            pause = found.next_at - found.last_polled_at
+            assert found.pace <= pause <= found.pace * (1 + declared.polling.jitter)
+            shares.add(pause / found.pace)
+        assert len(shares) > 1
+
+
 async def test_since_a_moment_and_to_the_end_of_the_list(file_world: World):
     file_world.server.add_issues(REPO, 13)
     async with file_world.process() as process:
