@@ -43,6 +43,9 @@ FRAMES: Final = 10
 WATCH_SECONDS: Final = 1.0
 """How soon a handler that is at work hears that somebody cancels it."""
 
+LAST_SECONDS: Final = 5.0
+"""For so long a worker that is to end tries to record what came of its work while the store fails."""
+
 STORE_BACKOFF: Final = Backoff(base=0.1, cap=2.0)
 
 
@@ -114,14 +117,16 @@ class HandlerExecutor:
         try:
             end = await self._call(handler, _event(handler, due, working), context)
         except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                await self._end(due, working, _End(error=WorkerStopped("the worker was stopped")))
+            await self._end_soon(due, working, _End(error=WorkerStopped("the worker was stopped")))
             raise
         finally:
             context.end()
             del self._at_work[due.run_id]
-        with anyio.CancelScope(shield=True):
+        try:
             await self._end(due, working, end)
+        except anyio.get_cancelled_exc_class():
+            await self._end_soon(due, working, end)
+            raise
 
     async def _call(self, handler: Handler, event: Event, context: Context) -> _End:
         try:
@@ -177,13 +182,21 @@ class HandlerExecutor:
                 _log.info("whether somebody cancels is seen later: %s", error)
             await wiring.clock.sleep(WATCH_SECONDS)
 
+    async def _end_soon(self, due: Due, working: runs.Working, end: _End) -> None:
+        """Record it, though the worker is to end: a store that goes on failing keeps it no longer."""
+        with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
+            await self._end(due, working, end)
+        if last.cancelled_caught:
+            _log.warning("%s is left to recovery: the worker ends, and the store still fails", due.run_id)
+
     async def _end(self, due: Due, working: runs.Working, end: _End) -> None:
         """Record it. A store that fails is asked again for as long as this process has its hold: what the handler did must not
-        count as lost because the database was away."""
+        count as lost because the database was away. Nothing is cut off but the pauses in between."""
         failures = 0
         while True:
             try:
-                await self._record(due, working, end)
+                with anyio.CancelScope(shield=True):
+                    await self._record(due, working, end)
             except runs.StaleRun as stale:
                 # It was recorded by the try before, whose answer was lost, or is no longer this worker's.
                 _log.info("%s", stale)
