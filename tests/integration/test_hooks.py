@@ -4,6 +4,7 @@ import base64
 import gzip
 import hashlib
 import hmac
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ import httpx2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fix_webhooks import ANN, BODY, Post, signed
+from fix_webhooks import ANN, BODY, SECRET, Post, signed
 from interlock import server, testing
 from interlock.adapters import sql
 from interlock.server import bodies, hooks
@@ -219,6 +220,45 @@ async def test_a_store_that_is_gone_asks_the_service_to_come_again(memory: Post)
         memory.fail = None
         assert (await service.post(path, content=request.body, headers=dict(request.headers))).status_code == 200
     assert len(await memory.kept(webhooks.DeliveryState.ACCEPTED)) == 2
+
+
+async def test_no_log_has_a_secret_a_token_or_what_came(memory: Post, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
+    scheme = {"scheme": "gitlab_token"}
+    signing, plain = await memory.make(), await memory.make(verification=scheme)
+    planted = {"note": "planted-in-the-body", **BODY}
+    right, wrong = signed(planted), signed(planted, secret="planted-wrong-secret")
+    shown = [("x-gitlab-token", SECRET), ("x-gitlab-event-uuid", "7"), ("authorization", "Bearer planted-in-a-header")]
+    async with listening(memory) as port, httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}") as service:
+
+        async def send(made: webhooks.Made, body: bytes, headers: Any) -> int:
+            assert made.token is not None
+            path = f"/hooks/{made.token.reveal()}?key=planted-in-the-query"
+            return (await service.post(path, content=body, headers=headers)).status_code
+
+        for fail in (None, sql.StoreUnavailable("gone"), ValueError(f"{SECRET} planted-in-an-error")):
+            memory.fail = fail
+            answers = [
+                await send(signing, right.body, dict(right.headers)),
+                await send(signing, wrong.body, dict(wrong.headers)),
+                await send(signing, b"planted-and-no-json", dict(signed(raw=b"planted-and-no-json").headers)),
+                await send(plain, right.body, dict(shown)),
+                await send(plain, right.body, {"x-gitlab-token": "planted-wrong-token"}),
+            ]
+            assert answers[1:3] + answers[4:] == [401, 400, 401]
+    assert 500 in answers
+    assert any("a request broke" in line for line in ours(caplog))
+    tokens = [each.token.reveal() for each in (signing, plain) if each.token is not None]
+    assert [each for each in (SECRET, "planted", *tokens) if any(each in line for line in ours(caplog))] == []
+
+
+def ours(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What Interlock has logged, with what hangs on it; not the client of the test."""
+    return [
+        f"{each.getMessage()} {each.exc_text} {each.__dict__}"
+        for each in caplog.records
+        if not each.name.startswith(("httpx", "httpcore"))
+    ]
 
 
 async def test_a_challenge_is_answered(memory: Post):
