@@ -65,6 +65,7 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.tools import Tool, tools
 from interlock.memory.transfer import MAX_LINE, ExportedRevision, ExportEnd, ExportHead, Import, exported, line_of
 from interlock.memory.turns import Echo, Learned, Recalled, Turns
 from interlock.memory.value import MAX_TEXT, Value
@@ -149,6 +150,7 @@ __all__ = [
     "Shelf",
     "Signal",
     "Temporal",
+    "Tool",
     "Transfers",
     "Turn",
     "Turns",
@@ -163,5 +165,6 @@ __all__ = [
     "rarity",
     "searchable",
     "terms",
+    "tools",
     "words",
 ]
