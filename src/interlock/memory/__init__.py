@@ -22,6 +22,7 @@ from interlock.memory.errors import (
     UnknownProvider,
     UnsupportedCapability,
 )
+from interlock.memory.finding import Search
 from interlock.memory.keeping import Keeper
 from interlock.memory.memories import Memory
 from interlock.memory.options import Options
@@ -146,6 +147,7 @@ __all__ = [
     "Said",
     "Scope",
     "ScopeDenied",
+    "Search",
     "SearchMode",
     "Shelf",
     "Signal",

@@ -4,8 +4,9 @@ import copy
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, Self, TypeVar
 
 from interlock import memory
@@ -14,14 +15,18 @@ from interlock.kernel import Clock, IdSource
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+@dataclass(frozen=True)
+class Kept:
     """A revision, or what is left of one."""
 
     scope: memory.Scope
     entry: memory.HistoryEntry
     vector: Sequence[float] | None = None
-    words: Counter[str] = field(default_factory=Counter[str])
+
+    @cached_property
+    def words(self) -> Counter[str]:
+        """What it is searched by."""
+        return Counter(memory.words(memory.searchable(self.record)))
 
     @property
     def record(self) -> memory.Record:
@@ -57,14 +62,14 @@ class _Shelf:
     """All revisions, by the id of the record. One transaction at a time; one that fails is taken back."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[_Kept, ...]] = {}
+        self._kept: dict[str, tuple[Kept, ...]] = {}
         self._lock = threading.Lock()
 
     async def write(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
         with self._lock:
             before = dict(self._kept)
             try:
-                return act(_Rows(self._kept, scope))
+                return act(DictRows(self._kept, scope))
             except BaseException:
                 self._kept.clear()
                 self._kept.update(before)
@@ -72,7 +77,7 @@ class _Shelf:
 
     async def read(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
         with self._lock:
-            return act(_Rows(self._kept, scope))
+            return act(DictRows(self._kept, scope))
 
     async def health(self) -> memory.Health:
         return memory.Health(ok=True, detail=f"{len(self._kept)} records")
@@ -81,10 +86,10 @@ class _Shelf:
         self._kept.clear()
 
 
-class _Rows:
+class DictRows:
     """`memory.Rows`: the revisions that a scope covers. What it hands out is the caller's own."""
 
-    def __init__(self, kept: dict[str, tuple[_Kept, ...]], scope: memory.Scope) -> None:
+    def __init__(self, kept: dict[str, tuple[Kept, ...]], scope: memory.Scope) -> None:
         self._kept = kept
         self._scope = scope
 
@@ -121,11 +126,10 @@ class _Rows:
         if vector is None and revisions:
             vector = revisions[-1].vector
         entry = entry.model_copy(update={"record": record})
-        words = Counter(memory.words(memory.searchable(record)))
-        self._kept[record.record_id] = (*revisions, _Kept(record.scope, entry, vector, words))
+        self._kept[record.record_id] = (*revisions, Kept(record.scope, entry, vector))
 
     def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
-        def ended(kept: _Kept) -> _Kept:
+        def ended(kept: Kept) -> Kept:
             if kept.entry.revision != revision:
                 return kept
             record = kept.record.model_copy(update={"superseded_at": at, "superseded_by": by})
@@ -172,7 +176,7 @@ class _Rows:
         for tomb in tombs:
             revisions = self._revisions(tomb.record_id)
             count += len(revisions)
-            self._kept[tomb.record_id] = (_Kept(revisions[-1].scope, tomb),)
+            self._kept[tomb.record_id] = (Kept(revisions[-1].scope, tomb),)
         return count
 
     def count_traces(self, record_ids: Iterable[str]) -> int:
@@ -222,21 +226,21 @@ class _Rows:
 
     # -- the parts
 
-    def _revisions(self, record_id: str) -> tuple[_Kept, ...]:
+    def _revisions(self, record_id: str) -> tuple[Kept, ...]:
         revisions = self._kept.get(record_id, ())
         return revisions if revisions and self._scope.covers(revisions[0].scope) else ()
 
-    def _all(self) -> list[_Kept]:
+    def _all(self) -> list[Kept]:
         return [kept for record_id in self._kept for kept in self._revisions(record_id)]
 
-    def _last(self, record_id: str) -> _Kept | None:
+    def _last(self, record_id: str) -> Kept | None:
         revisions = self._revisions(record_id)
         return revisions[-1] if revisions and revisions[-1].entry.record is not None else None
 
-    def _lasts(self) -> list[_Kept]:
+    def _lasts(self) -> list[Kept]:
         return [last for record_id in self._kept if (last := self._last(record_id)) is not None]
 
-    def _seen(self, seen: memory.Filter) -> list[_Kept]:
+    def _seen(self, seen: memory.Filter) -> list[Kept]:
         return [kept for kept in self._all() if kept.entry.record is not None and seen.holds(kept.record)]
 
 

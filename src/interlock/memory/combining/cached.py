@@ -1,7 +1,7 @@
 """The provider `cached`: what was read is not read again, until something is written or time has passed."""
 
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, ClassVar, NamedTuple, Self, TypeVar
@@ -17,6 +17,7 @@ from interlock.memory.results import (
     ConsolidationPlan,
     ConsolidationResult,
     Forgotten,
+    HistoryEntry,
     IngestRequest,
     IngestResult,
     RetrieveResult,
@@ -156,6 +157,10 @@ class Cached(Wrapper):
     async def undo_consolidation(self, scope: Scope, change_id: str) -> ConsolidationResult:
         async with self._writing(scope):
             return await super().undo_consolidation(scope, change_id)
+
+    async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:
+        async with self._writing(scope):
+            return await super().take_over(scope, entries)
 
     async def after_turn(self, scope: Scope, request: IngestRequest) -> IngestResult:
         async with self._writing(scope):

@@ -120,9 +120,6 @@ class _SealedRows:
     def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
         self._rows.end(record_id, revision, at=at, by=by)
 
-    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
-        return self._rows.list_ids(after=after, limit=limit, now=now)
-
     def list_history(self, record_id: str) -> Sequence[HistoryEntry]:
         return [self._told(entry) for entry in self._rows.list_history(record_id)]
 
@@ -134,6 +131,9 @@ class _SealedRows:
 
     def list_replaced(self, record_ids: Iterable[str]) -> Sequence[Record]:
         return [self._seal.open(record) for record in self._rows.list_replaced(record_ids)]
+
+    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+        return self._rows.list_ids(after=after, limit=limit, now=now)
 
     def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
         return self._rows.list_expired(now=now, limit=limit)

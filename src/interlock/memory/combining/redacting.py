@@ -65,6 +65,7 @@ class Redacting(Wrapper):
             raise InvalidConfig(f"a secret of less than {MIN_SECRET_LENGTH} characters would shred ordinary text")
         self._redactor = Redactor(known)
         self._patterns = _compiled(patterns)
+        self.withheld |= {"transfer"}  # what is taken over is taken as it is
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

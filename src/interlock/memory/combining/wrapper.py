@@ -15,6 +15,7 @@ from interlock.memory.provider import (
     KeepsHistory,
     Provider,
     Temporal,
+    Transfers,
 )
 from interlock.memory.queries import Query
 from interlock.memory.records import Draft, Record
@@ -110,6 +111,12 @@ class Wrapper(Provider):
 
     async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
         return await cast("Temporal", self._inner).get_as_of(scope, record_id, query)
+
+    async def hand_over(self, scope: Scope, after: str | None, limit: int) -> tuple[HistoryEntry, ...]:
+        return await cast("Transfers", self._inner).hand_over(scope, after, limit)
+
+    async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:
+        return await cast("Transfers", self._inner).take_over(scope, entries)
 
     async def before_turn(self, scope: Scope, text: str) -> RetrieveResult:
         return self._named(await cast("HooksTurns", self._inner).before_turn(scope, text))
