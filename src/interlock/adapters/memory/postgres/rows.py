@@ -94,10 +94,11 @@ class PostgresRows(TableRows):
         if not rarity:
             return ()
         self._holding(clauses, list(rarity))
+        score = _bm25(rarity.values(), mean)
         query = f"""SELECT best.record_id, best.score,
-                ARRAY(SELECT term FROM unnest(%s::text[]) AS term WHERE jsonb_exists(best.words, term))
-            FROM (SELECT r.record_id, r.words, {_bm25(rarity.values(), mean)} AS score FROM revisions r WHERE {clauses.text}
-                ORDER BY score DESC, r.record_id LIMIT {limit:d}) AS best"""
+                ARRAY(SELECT term FROM unnest(%s::text[]) AS term WHERE jsonb_exists(r.words, term))
+            FROM ({_best(f"SELECT r.revision_id, r.record_id, {score} AS score FROM revisions r", clauses, limit)}) AS best
+            JOIN revisions r ON r.revision_id = best.revision_id"""
         rows = self._execute(query, [list(rarity), *rarity, *clauses.parameters])
         return memory.ordered(
             memory.Found(record_id=record_id, score=score, terms=tuple(held)) for record_id, score, held in rows
@@ -105,11 +106,11 @@ class PostgresRows(TableRows):
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
         clauses = self._seen(seen)
-        query = f"""SELECT r.record_id, -(v.embedding <#> %s::vector) AS score
-            FROM revisions r JOIN vectors v ON v.revision_id = r.revision_id WHERE {clauses.text}
-            ORDER BY score DESC, r.record_id LIMIT {limit:d}"""
+        compared = """SELECT r.revision_id, r.record_id, -(v.embedding <#> %s::vector) AS score
+            FROM revisions r JOIN vectors v ON v.revision_id = r.revision_id"""
+        query = f"SELECT record_id, score FROM ({_best(compared, clauses, limit)}) AS best"
         rows = self._execute(query, [_vector(vector), *clauses.parameters])
-        return [memory.Found(record_id=record_id, score=score) for record_id, score in rows]
+        return memory.ordered(memory.Found(record_id=record_id, score=score) for record_id, score in rows)
 
     # -- the parts
 
@@ -132,6 +133,12 @@ class PostgresRows(TableRows):
 
     def _execute(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
         return self._link.rows(statement, parameters)
+
+
+def _best(scored: str, clauses: Clauses, limit: int) -> str:
+    """The best of those that the clauses let through. They are sorted by what was computed, and carry nothing else along."""
+    narrow = f"{scored} WHERE {clauses.text} OFFSET 0"
+    return f"SELECT * FROM ({narrow}) AS scored ORDER BY score DESC, record_id LIMIT {limit:d}"
 
 
 def _bm25(rarities: Iterable[float], mean: float) -> str:

@@ -97,12 +97,13 @@ def scoped(has_vectors: bool) -> tuple[str, ...]:  # noqa: FBT001 - of two kinds
 
 
 def _secured(table: str) -> str:
-    """Rows are seen, made and changed only within the scope that the transaction says, also by their owner. What is asked for
-    once stands in brackets, or it would be asked for once a row."""
+    """Rows are seen, made and changed only within the scope that the transaction says, also by their owner. What is said is asked
+    for once, in brackets, and not once a row; and of CASE the planner thinks that half of the rows fit, where OR would have it
+    think that hardly any do."""
     conditions = [f"tenant = (SELECT current_setting('{SETTINGS[0]}', true))"]
     for name, setting in zip(memory.DIMENSIONS[1:], SETTINGS[1:], strict=True):
         said = f"(SELECT coalesce(current_setting('{setting}', true), ''))"
-        conditions.append(f"({said} = '' OR \"{name}\" = {said})")
+        conditions.append(f"CASE {said} WHEN '' THEN true ELSE \"{name}\" = {said} END")
     return (
         f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; ALTER TABLE {table} FORCE ROW LEVEL SECURITY;"
         f" CREATE POLICY scope ON {table} USING ({' AND '.join(conditions)})"
