@@ -27,6 +27,7 @@ from interlock.app.local_plane import (
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.once import AlreadyMade
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
+from interlock.app.operating import collect_operations
 from interlock.app.placing import Placed, UnknownPlace, find_placed, list_placed
 from interlock.app.polling import Polls
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
@@ -58,7 +59,6 @@ from interlock.app.telling import OnEvent
 from interlock.app.tokens import Tokens
 from interlock.app.upkeep import Check, Health, examine, migrate
 from interlock.app.watching import start_telemetry
-from interlock.app.workshop import collect_operations
 
 __all__ = [
     "FILE_NAME",

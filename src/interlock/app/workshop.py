@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from interlock import agents, dispatch, runs, subscriptions
+from interlock import dispatch, runs, subscriptions
 from interlock.adapters import handlers as hosts
 from interlock.adapters import queues, sql
 from interlock.app.late import LateQueue
@@ -90,9 +90,3 @@ def furnish(
 def collect_handlers(settings: Settings, functions: Iterable[Callable[..., Any]] = ()) -> dispatch.Handlers:
     """Those of the modules that the settings name, and these. Raises ModuleNotLoaded, InvalidHandlers."""
     return dispatch.Handlers(functions, modules=hosts.load_modules(settings.app.modules, folder=settings.folder))
-
-
-def collect_operations(settings: Settings) -> agents.Registry:
-    """What agents' specs may name: the operations and controls of the modules that the settings name. Raises ModuleNotLoaded,
-    InvalidSpec."""
-    return agents.Registry(modules=hosts.load_modules(settings.app.modules, folder=settings.folder))
