@@ -8,6 +8,7 @@ before anything is ranked or cut; what was forgotten is gone with all that was m
 
 from interlock.memory.captures import CAPTURES, Capture, Policy, Role, Said, Turn, captured
 from interlock.memory.embedding import Embedder, HashedEmbedder
+from interlock.memory.endpoint import Answer, Endpoint, RemoteEmbedder, Transport
 from interlock.memory.errors import (
     BrokenCapability,
     DeadlineExceeded,
@@ -83,6 +84,7 @@ __all__ = [
     "MAX_LINE",
     "MAX_TEXT",
     "REQUIRED",
+    "Answer",
     "BrokenCapability",
     "CapabilitySet",
     "Capture",
@@ -96,6 +98,7 @@ __all__ = [
     "Draft",
     "Echo",
     "Embedder",
+    "Endpoint",
     "Explains",
     "Explanation",
     "ExportEnd",
@@ -141,6 +144,7 @@ __all__ = [
     "RecordConflict",
     "RecordNotFound",
     "Registry",
+    "RemoteEmbedder",
     "RetrieveResult",
     "Role",
     "Rows",
@@ -154,6 +158,7 @@ __all__ = [
     "Temporal",
     "Tool",
     "Transfers",
+    "Transport",
     "Turn",
     "Turns",
     "UnknownProvider",

@@ -7,6 +7,7 @@ from typing import Final
 from interlock.kernel import Clock, IdSource
 from interlock.memory import consolidation, moving, revisions
 from interlock.memory.embedding import Embedder, Vector, checked, given
+from interlock.memory.endpoint import RemoteEmbedder
 from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict, RecordNotFound
 from interlock.memory.finding import Search
 from interlock.memory.provider import Provider
@@ -51,6 +52,8 @@ class Keeper(Provider):
 
     async def close(self) -> None:
         await self._shelf.close()
+        if isinstance(self._embedder, RemoteEmbedder):
+            await self._embedder.close()
 
     async def health(self) -> Health:
         return await self._shelf.health()

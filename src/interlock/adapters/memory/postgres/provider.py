@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from interlock import memory
+from interlock.adapters.memory.embedders import Choice, embedder_of
 from interlock.adapters.memory.postgres.place import Place, Standing
 from interlock.kernel import Clock, IdSource, Secret
 
@@ -26,7 +27,7 @@ class Config(memory.Value):
 
     url: Annotated[Secret, BeforeValidator(_secret)]
     schema_name: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]{0,62}$", alias="schema")] = "interlock_memory"
-    embedder: Literal["hashed", "none"] = "hashed"
+    embedder: Choice = "hashed"
     dimensions: Annotated[int, Field(ge=16, le=4_096)] = 256
     isolation: Literal["storage", "query"] = "storage"
     grant_to: Annotated[str, Field(min_length=1, max_length=63)] | None = None
@@ -60,12 +61,13 @@ class Postgres(memory.Keeper):
         except memory.InvalidInput as error:
             raise memory.InvalidConfig(error.message, details=error.details) from None
         _database(checked.url)
+        embedder_of(checked.embedder, checked.dimensions)
         return checked.model_dump(by_alias=True)
 
     @classmethod
     async def open(cls, config: Mapping[str, Any], *, clock: Clock, ids: IdSource) -> Self:
         settings = Config.of(**config)
-        embedder = memory.HashedEmbedder(settings.dimensions) if settings.embedder == "hashed" else None
+        embedder = embedder_of(settings.embedder, settings.dimensions)
         place = Place(
             address=settings.url,
             database=_database(settings.url),

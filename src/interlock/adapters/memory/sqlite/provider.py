@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from anyio import to_thread
 from pydantic import Field
 
 from interlock import memory
+from interlock.adapters.memory.embedders import Choice, embedder_of
 from interlock.adapters.memory.sqlite.shelf import SqliteShelf
 from interlock.adapters.memory.vectors import has_numpy
 from interlock.kernel import Clock, IdSource
@@ -21,7 +22,7 @@ class Config(memory.Value):
     alone."""
 
     path: Annotated[str, Field(min_length=1)]
-    embedder: Literal["hashed", "none"] = "hashed"
+    embedder: Choice = "hashed"
     dimensions: Annotated[int, Field(ge=16, le=4_096)] = 256
 
 
@@ -42,12 +43,13 @@ class Sqlite(memory.Keeper):
                 "vectors are searched by numpy, which is not installed",
                 next_step="`pip install 'interlock[memory]'`, or open it with embedder = \"none\" and search by words.",
             )
+        embedder_of(checked.embedder, checked.dimensions)
         return checked.model_dump()
 
     @classmethod
     async def open(cls, config: Mapping[str, Any], *, clock: Clock, ids: IdSource) -> Self:
         settings = Config.of(**config)
-        embedder = memory.HashedEmbedder(settings.dimensions) if settings.embedder == "hashed" else None
+        embedder = embedder_of(settings.embedder, settings.dimensions)
         name = "none" if embedder is None else embedder.name
         opening = partial(SqliteShelf.open, Path(settings.path), embedder=name, dimensions=settings.dimensions)
         return cls(await to_thread.run_sync(opening), embedder, clock=clock, ids=ids)

@@ -1,0 +1,22 @@
+"""The embedder that a provider's configuration names."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from interlock import memory
+
+Choice: TypeAlias = Annotated[Literal["hashed", "none"] | memory.Endpoint, Field(union_mode="left_to_right")]
+"""What a configuration may say: the built-in one, none, or an endpoint."""
+
+
+def embedder_of(choice: Choice, dimensions: int) -> memory.Embedder | None:
+    """Nothing is connected to yet. Raises InvalidConfig."""
+    if choice == "none":
+        return None
+    if choice == "hashed":
+        return memory.HashedEmbedder(dimensions)
+    assert isinstance(choice, memory.Endpoint)
+    from interlock.adapters.memory.over_http import HttpTransport  # with all of the plane, for those who need it
+
+    return memory.RemoteEmbedder(choice, dimensions, HttpTransport(choice))
