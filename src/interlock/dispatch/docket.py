@@ -21,6 +21,9 @@ MOST_AHEAD_MS = 600_000
 PRIORITY_MS = 60_000
 """By how much a priority goes before the next lower one."""
 
+MOST_RANKED = 10_000
+"""Clocks that are kept before those that are behind the time are dropped."""
+
 MOST_CRASHES = 3
 """Work that has taken so many processes with it is given to no other."""
 
@@ -30,13 +33,15 @@ class Ranks:
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, Priority], int] = {}
+        self._full = MOST_RANKED
 
     def next(self, tenant_id: str, priority: Priority, due_at: datetime) -> int:
         """The rank of one more piece of work."""
         at, key = to_micros(due_at) // 1000, (tenant_id, priority)
         clock = min(max(at, self._last.get(key, 0) + STEP_MS), at + MOST_AHEAD_MS)
-        if len(self._last) > 10_000:
+        if len(self._last) >= self._full:
             self._last = {each: last for each, last in self._last.items() if last > at}
+            self._full = max(MOST_RANKED, 2 * len(self._last))  # so that looking at all of them stays rare
         self._last[key] = clock
         return clock - (priority - Priority.NORMAL) * PRIORITY_MS
 
