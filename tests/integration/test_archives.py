@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -218,3 +219,79 @@ async def test_a_run_that_cannot_be_read_keeps_no_other_from_leaving(
         assert "1 runs of 'default' cannot be read, and stay" in caplog.text
         assert (await counts(process, [mine]))[2] > 0
         await damage_run(process, mine, None)
+
+
+# -- archives are proven
+
+
+@pytest.fixture
+async def kept(file_world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], runs.Trust]:
+    """Two archives of five runs and of one, and whom to trust."""
+    async with file_world.process() as process:
+        for count in (5, 1):
+            for number in range(count):
+                await submitted(process, "noted", {"n": number})
+            await work(process, noted)
+            file_world.advance(1)
+            await process.il.archives.write(older_than=timedelta(0), folder=tmp_path / "kept")
+        trust = runs.Trust.parse(await process.il.trust())
+    return sorted((tmp_path / "kept").rglob("*.jsonl.gz")), trust
+
+
+def pieces(data: bytes) -> list[bytes]:
+    return [gzip.compress(line + b"\n", 6, mtime=0) for line in gzip.decompress(data).splitlines()]
+
+
+def proven(data: bytes, trust: runs.Trust | None) -> runs.verify_archive.ArchiveVerdict:
+    return runs.verify_archive.verify_archive(data, trust=trust)
+
+
+async def test_all_packets_of_archives_are_proven_and_the_chain_over_them(kept: tuple[list[Path], runs.Trust]):
+    (first, second), trust = kept
+    told: list[int] = []
+    verdict = runs.verify_archive.verify_archive(first.read_bytes(), trust=trust, told=told.append)
+    assert (verdict.ok, verdict.packets, verdict.unproven, verdict.number) == (True, 5, 0, 1)
+    assert told == [1, 2, 3, 4, 5]
+    both = [(path.name, proven(path.read_bytes(), trust)) for path in (second, first)]
+    assert runs.verify_archive.gaps(both) == []
+    unknown = proven(first.read_bytes(), None)
+    assert (unknown.status, unknown.problems, unknown.unproven) == ("intact_signer_unknown", (), 0)
+    stranger = proven(first.read_bytes(), runs.Trust({"key_other": "A" * 43}))
+    assert (stranger.status, stranger.unproven) == ("wrong_signer", 5)
+
+
+async def test_what_is_not_as_it_was_sealed_is_told_and_the_rest_is_checked(kept: tuple[list[Path], runs.Trust]):
+    (first, second), trust = kept
+    data, whole = first.read_bytes(), pieces(first.read_bytes())
+    assert b"".join(whole) == data
+    broken = bytearray(data)
+    broken[len(whole[0]) + 200] ^= 1
+    found = proven(bytes(broken), trust)
+    assert (found.packets, found.unproven, [each.number for each in found.failed]) == (5, 1, [2])
+    changed = gzip.compress(
+        gzip.decompress(whole[2]).replace(b'"noted"', b'"other"').replace(b"noted", b"other"), mtime=0
+    )
+    altered = proven(b"".join([*whole[:2], changed, *whole[3:]]), trust)
+    assert (altered.status, [each.number for each in altered.failed]) == ("altered", [3])
+    for other, told in (
+        ([*whole[:2], *whole[3:]], "it has 4 packets, and 5 were sealed"),
+        ([whole[0], *whole], "it has 6 packets, and 5 were sealed"),
+        ([whole[1], whole[0], *whole[2:]], "it ends otherwise than it was sealed"),
+        ([*pieces(second.read_bytes())[:1], *whole[1:]], "it ends otherwise than it was sealed"),
+        (whole[:-1], "it was cut off"),
+        ([*whole[:-1], pieces(second.read_bytes())[-1]], "it has 5 packets, and 1 were sealed"),
+    ):
+        verdict = proven(b"".join(other), trust)
+        assert not verdict.ok
+        assert told in str(verdict.problems)
+        assert verdict.unproven == 0
+    seal = gzip.compress(gzip.decompress(whole[-1]).replace(b'"number":1', b'"number":2'), mtime=0)
+    forged = proven(b"".join([*whole[:-1], seal]), trust)
+    assert "does not fit" in str(forged.problems)
+    assert proven(b"", trust).status == "malformed"
+    assert proven(data[: len(data) // 2], trust).status == "malformed"
+    ours, theirs = proven(data, trust), proven(second.read_bytes(), trust)
+    assert "is another archive 1" in str(runs.verify_archive.gaps([("a", ours), ("b", ours)]))
+    later = replace(theirs, number=3)
+    assert "1 archives of default are missing" in str(runs.verify_archive.gaps([("a", ours), ("b", later)]))
+    assert "does not go on" in str(runs.verify_archive.gaps([("a", ours), ("b", replace(theirs, after="x"))]))

@@ -57,26 +57,31 @@ async def export(
 
 
 def verify(
-    _: "Desk",
-    packet: Annotated[str, typer.Argument(metavar="FILE", help="The packet; - is stdin.")],
+    desk: "Desk",
+    packet: Annotated[
+        str, typer.Argument(metavar="FILE", help="The packet; - is stdin. Or an archive, or a folder of archives.")
+    ],
     trust_file: Annotated[str | None, typer.Option("--trust", metavar="FILE", help="Keys that you trust.")] = None,
 ) -> "Answer":
-    """Verify a packet, offline.
+    """Verify a packet, offline; or all packets of archives, and that none was taken out.
 
     No store, no settings and no network are needed. The exit code is 6 unless it is verified. A packet never vouches for
     its own signer: pass the keys that you trust.
 
     Example:
       interlock review verify packet.json --trust .interlock/trust.json
+      interlock review verify /var/archives --trust .interlock/trust.json
     """
     from interlock import runs
-    from interlock.cli import files
+    from interlock.cli import files, proving_archives
     from interlock.cli.complaint import DONE, NOT_VERIFIED
     from interlock.cli.desk import Answer
 
     trusted = None
     if trust_file is not None:
         trusted = runs.Trust.parse(files.read(trust_file, "trust file"), source=f"trust file {trust_file}")
+    if (archives := proving_archives.find(packet)) is not None:
+        return proving_archives.verify(archives, trusted, shows=not desk.options.as_json)
     verdict = runs.verify.verify(files.read(packet, "packet"), trust=trusted)
     document = {**verdict.to_json(), "ok": verdict.ok, "meaning": _SENTENCES[verdict.status.value]}
     return Answer(

@@ -6,7 +6,7 @@ committed; a write of unknown outcome is read about, never repeated blindly; a c
 drawn from; every record is covered by the run's hash chain, and the chain of an ended run is signed.
 """
 
-from interlock.runs import packet, refs, verify
+from interlock.runs import packet, refs, verify, verify_archive
 from interlock.runs.archive import Archive, Archives, Bundles, Page, Plan, genesis
 from interlock.runs.archiving import Archiving, Done
 from interlock.runs.drawing import KEY_LIFE, NEVER
@@ -179,4 +179,5 @@ __all__ = [
     "packet",
     "refs",
     "verify",
+    "verify_archive",
 ]
