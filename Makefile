@@ -13,6 +13,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 WORKERS ?= 6
 ARGS ?=
+# Everything optional but mem0, which is large, and comes with the group `bench`.
+EXTRAS := $(shell sed -n '/^\[project.optional-dependencies\]/,/^$$/s/^\([a-z0-9]*\) = .*/\1/p' pyproject.toml | grep -v mem0)
 UV := $(BIN)/uv pip install --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-annotate --custom-compile-command "make lock" $(ARGS)
@@ -113,7 +115,7 @@ schemas: $(VENV)/.dev ## write schemas/ from the models
 .PHONY: lock
 lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -
-	$(LOCK) --all-extras --group dev --output-file requirements/dev.txt pyproject.toml
+	$(LOCK) $(EXTRAS:%=--extra %) --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt pyproject.toml
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/bench.txt --group bench
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/fuzz.txt --group fuzz

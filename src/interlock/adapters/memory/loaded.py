@@ -130,7 +130,8 @@ class _LoadedShelf:
                 f"this scope has more than {MOST:,} records, which are all read for each operation",
                 next_step="Open it for narrower scopes, or move to a provider that has indexes of its own: sqlite, postgres.",
             )
-        found = [_read(document) for document in documents]
+        # Of a record that is there twice, since somebody was stopped between writing and removing, the last word counts.
+        found = sorted(map(_read, documents), key=lambda revisions: revisions[-1].entry.revision)
         return {revisions[0].entry.record_id: revisions for revisions in found if scope.covers(revisions[0].scope)}
 
 
