@@ -38,7 +38,7 @@ from interlock.kernel import PLATFORM_TENANT, Tx, to_micros
 _MAX_PAGE = 1000
 _PARKED = dispatch.Standing.PARKED.value
 _NAMES = ", ".join(column.name for column in table.c)
-_FIELDS = ", ".join(f"value ->> '{column.name}'" for column in table.c)
+_FIELDS = ", ".join(f"json_extract(value, '$.{column.name}')" for column in table.c)
 # Any number of rows as one parameter: compiling for each how they are put in takes longer than putting them in.
 _ADD = {
     "postgresql": f"INSERT INTO dispatches ({_NAMES}) SELECT {_NAMES} FROM json_populate_recordset(NULL::dispatches, %s)",  # noqa: S608 - names of our own
