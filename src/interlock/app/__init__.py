@@ -24,6 +24,7 @@ from interlock.app.local_plane import (
     open_local_plane,
     python_profile,
 )
+from interlock.app.memories import Memories
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.once import AlreadyMade
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
@@ -82,6 +83,7 @@ __all__ = [
     "Keychain",
     "Leases",
     "LocalPlane",
+    "Memories",
     "OnEvent",
     "Placed",
     "Polls",

@@ -11,7 +11,7 @@ from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
 from interlock.adapters import blobs, handlers, keys, sql, telemetry
-from interlock.app import provided, reporting, roots, timed, workshop
+from interlock.app import provided, remembering, reporting, roots, timed, workshop
 from interlock.app.doors import Doors
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
@@ -59,6 +59,7 @@ class Parts:
     tokens: tokens.Tokens
     outgoing: Outgoing
     archiving: runs.Archiving
+    memories: remembering.Holder
 
 
 async def assemble(
@@ -280,6 +281,7 @@ def _rooms(
         checking=connections.Checking(means, wiring.connections),
         tokens=_tokens(store, wiring, ring),
         archiving=runs.Archiving(wiring, sql.ArchiveRecords(), blobs.FolderBundles()),
+        memories=remembering.Holder(settings, wiring.clock),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 
@@ -313,6 +315,7 @@ async def close(parts: Parts) -> None:
         stack.callback(parts.store.close)
         stack.push_async_callback(_give_up, parts)
         stack.push_async_callback(parts.errands.aclose)
+        stack.push_async_callback(parts.memories.aclose)
         # First: what this process gives up, others take over at once.
         stack.push_async_callback(parts.wiring.node.aclose)
 

@@ -19,6 +19,7 @@ from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
 from interlock.app.hooking import Deliveries, Routes, Triggers
+from interlock.app.memories import Memories
 from interlock.app.polling import Polls
 from interlock.app.providing import Providers
 from interlock.app.scheduling import Schedules
@@ -53,8 +54,8 @@ class Interlock:
         async with Interlock.open() as il:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
-    `runs`, `archives`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens` and
-    `catalog` are its rooms.
+    `runs`, `archives`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens`,
+    `memory` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -75,6 +76,7 @@ class Interlock:
         self.polls = Polls(parts, caller)
         self.tokens = Tokens(parts, caller, operator=operator)
         self.subscriptions = Subscriptions(parts, caller)
+        self.memory = Memories(parts, caller)
 
     @classmethod
     @asynccontextmanager
