@@ -231,6 +231,15 @@ async def test_tables_that_are_not_as_expected_stay_as_they_are(
         assert admin.execute("SELECT count(*) FROM another.revisions").fetchall() == [(1,)]
 
 
+async def test_tables_that_are_taken_away_are_missed(empty: MemoryDatabase, schema: str) -> None:
+    async with opened(empty.reference(url=empty.admin_url, isolation="query", schema=schema)) as mem:
+        await mem.remember("kept")
+        with psycopg.connect(empty.admin_url, autocommit=True) as admin:
+            admin.execute("DROP SCHEMA another CASCADE")
+        with pytest.raises(memory.InvalidConfig, match="is there no longer"):
+            await mem.retrieve()
+
+
 async def test_a_schema_with_other_tables_is_left_alone(empty: MemoryDatabase, schema: str) -> None:
     with psycopg.connect(empty.admin_url, autocommit=True) as admin:
         admin.execute("CREATE SCHEMA another; CREATE TABLE another.runs ()")

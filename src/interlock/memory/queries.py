@@ -7,13 +7,17 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from interlock.memory.records import Class, Vector
-from interlock.memory.value import Moment, Name, Names, Object, Text, Value, finite
+from interlock.memory.value import Few, Moment, Name, Names, Object, Text, Value, finite
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 20
 SIGNALS: Final = ("text", "semantic", "recency", "importance")
 """By what hits are ranked."""
 
+MAX_NAMED: Final = 100
+"""Classes, kinds, tags and members of metadata that one query may name, of each."""
+
+Named = Annotated[Names, Field(max_length=MAX_NAMED)]
 Weight = Annotated[float, AfterValidator(finite), Field(ge=0, le=100)]
 
 
@@ -63,10 +67,10 @@ class Query(Value):
     exact_total: bool = False
     """Also count all that match, which may cost as much as the search."""
 
-    classes: Annotated[tuple[Class, ...], Field(strict=False)] = ()
-    kinds: Names = ()
-    tags_any: Names = ()
-    tags_all: Names = ()
+    classes: Annotated[tuple[Class, ...], Field(strict=False, max_length=MAX_NAMED), Few] = ()
+    kinds: Named = ()
+    tags_any: Named = ()
+    tags_all: Named = ()
     source: Name | None = None
     text_contains: Annotated[Text, Field(min_length=1)] | None = None
     """Somewhere in the text, whatever the case of its letters."""
@@ -74,7 +78,7 @@ class Query(Value):
     until: Moment | None = None
     """Observed from then to then, both included."""
     min_importance: Annotated[float, Field(ge=0, le=1)] | None = None
-    metadata: Object = Field(default_factory=dict)
+    metadata: Annotated[Object, Field(max_length=MAX_NAMED)] = Field(default_factory=dict)
     """Members of the metadata that are equal to these."""
     as_of: Moment | Literal["any"] | None = None
     """What was so in the world at that moment; None: what is so now; `any`: whatever the time of its validity."""

@@ -9,6 +9,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -21,6 +22,9 @@ from interlock.memory.errors import InvalidInput
 
 MAX_TEXT = 1_048_576
 """Bytes of UTF-8 that one text may have."""
+
+MAX_NAMES = 1_000
+"""Names that one list is looked through for, equal ones included."""
 
 MAX_JSON = JsonLimits(max_bytes=262_144, max_depth=32, max_nodes=10_000)
 """How much JSON a record may carry in its content, and once more in its metadata."""
@@ -57,6 +61,13 @@ def _object(value: Mapping[str, JSON]) -> Mapping[str, JSON]:
     return value
 
 
+def _few(values: object) -> object:
+    count = len(cast("list[object]", values)) if isinstance(values, list | tuple) else 0
+    if count > MAX_NAMES:
+        raise ValueError(f"there are {count}, and {MAX_NAMES} are the most that are looked at")
+    return cast("object", values)
+
+
 def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
@@ -72,7 +83,10 @@ Name = Annotated[
 ]
 """A short printable name."""
 
-Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_unique)]
+Few = BeforeValidator(_few)
+"""Of a list: at most MAX_NAMES, seen before any of them is."""
+
+Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_unique), Few]
 """Names, each once, in the order in which they were given."""
 
 Json = Annotated[Any, AfterValidator(_json)]

@@ -54,7 +54,7 @@ class TableRows(ABC):
 
     def find_last(self, record_id: str) -> memory.Record | None:
         clauses = self._lasts()
-        clauses.add("r.record_id = ?", record_id)
+        clauses.add("r.record_id = ?", _text(record_id))
         return self._first(clauses)
 
     def find_key(self, scope: memory.Scope, idempotency_key: str) -> memory.Record | None:
@@ -81,12 +81,12 @@ class TableRows(ABC):
 
     def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
         clauses = self._mine()
-        clauses.add("r.record_id = ?", record_id)
+        clauses.add("r.record_id = ?", _text(record_id))
         return self._entries(clauses, "ORDER BY r.revision")
 
     def list_changed(self, change_id: str) -> Sequence[memory.HistoryEntry]:
         clauses = self._mine()
-        clauses.add("r.change_id = ?", change_id)
+        clauses.add("r.change_id = ?", _text(change_id))
         return self._entries(clauses, "ORDER BY r.record_id, r.revision")
 
     def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
@@ -134,7 +134,7 @@ class TableRows(ABC):
         found: dict[str, memory.Record] = {}
         for part in _parts(record_ids):
             clauses = self._seen(seen)
-            clauses.add_list("r.record_id IN (…)", part)
+            clauses.add_list("r.record_id IN (…)", map(_text, part))
             found |= {record.record_id: record for record in self._records(clauses)}
         return found
 
@@ -209,6 +209,11 @@ def _entry(row: Sequence[Any]) -> memory.HistoryEntry:
         record=None if row[0] is None else _record(row),
         change_id=change_id,
     )
+
+
+def _text(asked: str) -> str:
+    """Whatever is asked for by, as text that every database takes: what cannot be kept in one is nobody's id."""
+    return asked.encode(errors="replace").decode().replace("\0", "?")
 
 
 def _parts(values: Iterable[Parameter]) -> Iterable[Sequence[Any]]:

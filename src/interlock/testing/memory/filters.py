@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from interlock import memory
-from interlock.testing.memory.case import Trial, add, case, same
+from interlock.testing.memory.case import Trial, add, case, raises, same
 
 START: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -104,3 +104,19 @@ async def a_filter_holds_before_the_limit(trial: Trial) -> None:
         await trial.mem.remember(f"{number}", tags=["rare"] if number in (0, 1) else [])
     found = await trial.mem.retrieve(tags_any=["rare"], limit=2)
     same([record.text for record in found.records], ["1", "0"])
+
+
+@case("core")
+async def a_query_names_no_more_than_it_may(trial: Trial) -> None:
+    """A filter with a million names is refused at once; a hundred of each are looked for."""
+    await trial.mem.remember("here", tags=["t7"], kind="k7", metadata={"m7": 7})
+    many = [f"t{number}" for number in range(1_000_000)]
+    wrong: list[dict[str, Any]] = [{"tags_any": many}, {"tags_all": many}, {"kinds": many}, {"classes": many}]
+    wrong.append({"metadata": dict.fromkeys(many[:5_000])})
+    for fields in wrong:
+        async with raises(memory.InvalidInput):
+            await trial.mem.retrieve(**fields)
+    kinds = [f"k{number}" for number in range(100)]
+    same(len((await trial.mem.retrieve(tags_any=many[:100], kinds=kinds, metadata={"m7": 7})).hits), 1)
+    absent = {f"m{number}": number for number in range(100)}
+    same(len((await trial.mem.retrieve(tags_all=many[:100], metadata=absent)).hits), 0)

@@ -91,7 +91,7 @@ async def what_is_not_there_is_not_found(trial: Trial) -> None:
 @case("core")
 async def an_id_may_be_any_text(trial: Trial) -> None:
     """An id that was never one is not found, and no error of another kind."""
-    for odd in ("", "x", "' OR 1=1 --", "mem_" + "0" * 40, "é\n"):
+    for odd in ("", "x", "' OR 1=1 --", "mem_" + "0" * 40, "é\n", "mem_\0", "mem_\ud800", "x" * 1_000_000):
         async with raises(memory.RecordNotFound):
             await trial.mem.get(odd)
         expect(not (await trial.mem.forget(odd)).existed, "something was forgotten")

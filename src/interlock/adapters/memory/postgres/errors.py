@@ -10,11 +10,12 @@ from interlock import memory
 
 _GRANT: Final = "Open it once as the owner of its tables with `grant_to`, or grant this role what docs/memory.md says."
 _SETUP: Final = "Correct the address or the role, and open it again."
+_ANEW: Final = "Restore its tables from a backup, or open it again to begin anew."
+_NO_TABLE: Final = "42P01"
 _WRONG: Final = {
     "28": ("refuses this role", _SETUP),
     "3D": ("is not there", _SETUP),
-    "3F": ("has no tables of a memory any more", "Restore them from a backup, or open it again to begin anew."),
-    "42": ("has no tables of a memory any more", "Restore them from a backup, or open it again to begin anew."),
+    "3F": ("is there no longer", _ANEW),
 }
 """By the class of the state: what somebody has to put right."""
 
@@ -50,8 +51,8 @@ def _meaning(where: str, error: psycopg.Error) -> memory.MemoryFault | None:
     if state is None:
         gone = isinstance(error, psycopg.OperationalError) or type(error) is psycopg.DatabaseError
         return memory.ProviderUnavailable(f"{where} cannot be reached: {said}") if gone else None
-    if state[:2] in _WRONG:
-        what, step = _WRONG[state[:2]]
+    if (wrong := _WRONG.get("3F" if state == _NO_TABLE else state[:2])) is not None:
+        what, step = wrong
         return memory.InvalidConfig(f"{where} {what}: {said}", next_step=step)
     if state[:2] in _AWAY:
         return memory.ProviderUnavailable(f"{where} {_AWAY[state[:2]]}: {said}")
