@@ -4,12 +4,13 @@ import base64
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 
 from interlock import memory
 from interlock.kernel import Secret
 from interlock.testing.memory import CASES, Reference, trying
-
-pytestmark = pytest.mark.anyio
+from interlock.testing.memory.machine import against_dictionaries
 
 KEY = Secret(base64.b64encode(bytes(range(32))).decode())
 INNER = memory.ProviderRef(name="memory")
@@ -31,6 +32,7 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("name", REFERENCES)
 async def test_it_keeps_the_contract(name: str, tmp_path: Path):
     broken: list[str] = []
@@ -50,6 +52,7 @@ async def test_it_keeps_the_contract(name: str, tmp_path: Path):
     assert held > 90
 
 
+@pytest.mark.anyio
 async def test_what_is_encrypted_is_there_after_a_restart(tmp_path: Path):
     def reference(folder: Path) -> memory.ProviderRef:
         return memory.ProviderRef(name="encrypted", config={"inner": in_file(folder), "key": KEY})
@@ -58,3 +61,12 @@ async def test_what_is_encrypted_is_there_after_a_restart(tmp_path: Path):
         if "durable" in case.needs:
             async with trying(reference, tmp_path) as trial:
                 await case.act(trial)
+
+
+@pytest.mark.hypothesis
+@pytest.mark.parametrize("name", ["cached", "fanout-merging"])
+def test_it_answers_as_dictionaries_do(name: str):
+    machine = against_dictionaries(REFERENCES[name])
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=settings().max_examples // 10, stateful_step_count=15)
+    )

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from langgraph.store.base import IndexConfig
 from langgraph.store.memory import InMemoryStore
 
 from interlock import memory
 from interlock.testing.memory import CASES, trying
-
-pytestmark = pytest.mark.anyio
+from interlock.testing.memory.machine import against_dictionaries
 
 EMBEDDER = memory.HashedEmbedder(64)
 
@@ -23,6 +24,7 @@ def reference(index: IndexConfig | None) -> memory.ProviderRef:
     return memory.ProviderRef(name="langgraph", config={"store": InMemoryStore(index=index)})
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("index", [None, IndexConfig(dims=64, embed=embed)], ids=["plain", "indexed"])
 async def test_it_keeps_the_contract(index: IndexConfig | None, tmp_path: Path):
     broken: list[str] = []
@@ -38,3 +40,21 @@ async def test_it_keeps_the_contract(index: IndexConfig | None, tmp_path: Path):
                 broken.append(f"{case}: {type(error).__name__}: {error}")
     assert not broken
     assert held > 120
+
+
+@pytest.mark.anyio
+async def test_the_store_is_asked_for_no_more_than_the_scope():
+    async with memory.Memory.open(reference(None), scope=memory.Scope(tenant="acme")) as mem:
+        for session in ("s1", "s2"):
+            await mem.narrowed(user="ana", session=session).remember(session)
+        provider: Any = mem.provider
+        found = await provider._items.load(memory.Scope(tenant="acme", session="s1"), 10)
+        assert [document["scope"]["session"] for document in found] == ["s1"]
+
+
+@pytest.mark.hypothesis
+def test_it_answers_as_dictionaries_do():
+    machine = against_dictionaries(lambda _: reference(None))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=settings().max_examples // 10, stateful_step_count=15)
+    )

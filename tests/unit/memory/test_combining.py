@@ -150,6 +150,9 @@ class TestRedacting:
             document = str(record.to_json())
             assert not [each for each in (*hidden, "sk-aaaa") if each in document]
             assert record.text == "mail [redacted] with [redacted], [redacted] or [redacted]"
+        by_theirs = await behind.retrieve(vector=(1.0,) * 1_024, mode="semantic")
+        assert all((hit.score or 0) < 0.9 for hit in by_theirs.hits), "the caller's vector tells what was taken out"
+        assert not mem.capabilities().supports("transfer")
         found = await mem.retrieve(tags_any=[hidden[2]], kinds=[hidden[0]], text_contains=f"WITH {hidden[0]}".lower())
         assert len(found.hits) == 2
         assert hidden[0] not in str(found.query.to_json())

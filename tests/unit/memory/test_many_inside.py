@@ -143,6 +143,25 @@ class TestTiered:
         assert (result.ended, result.skipped) == ((kept.record_id,), ())
         assert len((await tiers.both.retrieve()).hits) == 1
 
+    async def test_what_changes_while_it_is_promoted_stays_where_it_is(
+        self, tiers: Tiers, monkeypatch: pytest.MonkeyPatch
+    ):
+        kept = await tiers.both.remember("code 1", memory_class="working", importance=0.9)
+        tiers.clock.advance(8 * 86_400)
+        plan = await tiers.both.plan_consolidation(["promotion"])
+        short: Any = tiers.short.provider
+        apply = short.apply_consolidation
+
+        async def late(scope: memory.Scope, plan: memory.ConsolidationPlan) -> memory.ConsolidationResult:
+            await tiers.short.remember("code 2", record_id=kept.record_id, memory_class="working")
+            return await apply(scope, plan)
+
+        monkeypatch.setattr(short, "apply_consolidation", late)
+        result = await tiers.both.apply_consolidation(plan)
+        assert (result.status, len(result.skipped)) == ("nothing", 1)
+        assert texts(await tiers.both.retrieve()) == ["code 2"]
+        assert texts(await tiers.long.retrieve()) == []
+
     async def test_what_was_promoted_is_forgotten_in_both(self, tiers: Tiers):
         kept = await tiers.both.remember("code", memory_class="working", importance=0.9)
         tiers.clock.advance(8 * 86_400)
