@@ -36,6 +36,7 @@ class PostgresShelf:
         self._place = place
         self._links = Links(place.address, size)
         self._turns = anyio.CapacityLimiter(size)
+        self._writers = anyio.CapacityLimiter(max(1, size - 1))  # those who wait for another's write keep no reader
         self.standing: Standing
 
     @classmethod
@@ -50,7 +51,8 @@ class PostgresShelf:
         return shelf
 
     async def write(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
-        return await self._in_turn(lambda link: self._transaction(link, scope, act, writes=True))
+        async with self._writers:
+            return await self._in_turn(lambda link: self._transaction(link, scope, act, writes=True))
 
     async def read(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
         return await self._in_turn(lambda link: self._transaction(link, scope, act, writes=False))
