@@ -275,7 +275,7 @@ def _rooms(
         revoking=_revoking(means, wiring),
         unwanted=connections.Unwanted(means),
         workshop=shop,
-        webhooks=reporting.wire(store, wiring, ring, shop.intake),
+        webhooks=reporting.wire(store, wiring, ring, shop.intake, errands, keys_from=settings.webhooks.keys_from),
         timed=timed.furnish(settings, wiring, reading, invoker, shop.intake),
         outgoing=telling,
         checking=connections.Checking(means, wiring.connections),

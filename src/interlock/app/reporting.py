@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from interlock import dispatch, runs, triggers
+from interlock import connections, dispatch, runs, triggers
 from interlock.adapters import keys, sql
-from interlock.kernel import Caller, Clock, Tx
+from interlock.kernel import Caller, Clock, ProviderError, Tx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,11 +17,34 @@ class Webhooks:
     deliveries: triggers.webhooks.Deliveries
 
 
-def wire(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring, work: dispatch.Dispatch) -> Webhooks:
-    """Routes of one Interlock."""
+def wire(
+    store: sql.SqlStore,
+    wiring: runs.Wiring,
+    ring: keys.Keyring,
+    work: dispatch.Dispatch,
+    errands: connections.Errands,
+    *,
+    keys_from: Sequence[str],
+) -> Webhooks:
+    """Routes of one Interlock. `keys_from`: the hosts, as `host:port`, from which keys of issuers are fetched."""
+
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        headers = (("accept", "application/json"),)
+        answer = await errands.ask("GET", url, show=lambda _: (), secrets={}, tenant_id=tenant_id, headers=headers)
+        if answer.status != 200:
+            raise ProviderError(f"it answers with the status {answer.status}")
+        return answer.body
+
     records, manifests, clock, ids = sql.WebhookRecords(), wiring.catalog.fetch_connector_for, wiring.clock, wiring.ids
     routes = triggers.webhooks.Routes(
-        store, records, ring, manifests=manifests, clock=clock, ids=ids, random_bytes=ring.random_bytes
+        store,
+        records,
+        ring,
+        manifests=manifests,
+        clock=clock,
+        ids=ids,
+        random_bytes=ring.random_bytes,
+        key_sets=triggers.webhooks.KeySets(fetch, hosts=frozenset(keys_from), clock=clock),
     )
     works = _Works(work, clock)
     return Webhooks(

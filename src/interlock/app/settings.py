@@ -203,6 +203,12 @@ class ConnectSettings(Part):
     url: Annotated[str, AfterValidator(_origin)] = "http://127.0.0.1:8412"
 
 
+class WebhookSettings(Part):
+    """`keys_from`: hosts, as host:port, from which the keys of those who sign webhooks as JWTs may be fetched."""
+
+    keys_from: tuple[Annotated[_Name, Field(pattern=HOST_PORT)], ...] = ()
+
+
 class RetentionSettings(Part):
     """`archive_after_days`: workers have runs leave for archives that ended so many days ago. `archive_folder`: where those
     lie. `evidence_days`: how long evidence is kept that is no run's."""
@@ -255,6 +261,7 @@ class Settings(Part):
     oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
     keys: KeySettings = KeySettings()
     retention: RetentionSettings = RetentionSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     memory: MemorySettings = MemorySettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)

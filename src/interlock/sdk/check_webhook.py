@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from interlock.sdk.auth import AuthProfile
 from interlock.sdk.check_schema import pointer_problems
@@ -19,6 +20,9 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     **dict.fromkeys(("token", "basic"), frozenset({"text"})),
 }
 """How the secret of each algorithm may be written."""
+
+
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def webhook_problems(path: str, trigger: Trigger, auth: Sequence[AuthProfile]) -> Iterator[Problem]:
@@ -62,6 +66,9 @@ def verification_problems(path: str, verification: Verification) -> Iterator[Pro
             yield Problem(path=f"{path}.key", problem=f"the key of {algorithm} is one of {forms}")
     if (algorithm == "jwt") != (verification.claims is not None):
         yield Problem(path=f"{path}.claims", problem="a jwt has them, and nothing else")
+    keys_url = None if verification.claims is None else verification.claims.keys_url
+    if keys_url is not None and not keys_url.startswith("https://") and urlsplit(keys_url).hostname not in _LOCAL:
+        yield Problem(path=f"{path}.claims.keys_url", problem="it is an address with https")
     if verification.shape == "list" and not verification.prefix:
         yield Problem(path=f"{path}.prefix", problem="a list needs it, to tell which of its entries count")
     yield from _content_problems(path, verification)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Annotated, Any, Final, Literal, TypeAlias, cast
 
 from pydantic import Field
 
@@ -81,12 +81,13 @@ class Handshake(Part):
 
 class Claims(Part):
     """What a JWT has to say: its issuer, for whom it is (`audience`; left out: the route's own URL), and these other claims. Its
-    keys are the route's (a JWK set)."""
+    keys are the route's (a JWK set); where a route has none, those at `keys_url`, from a host that the settings allow."""
 
     issuers: tuple[Text, ...]
     audience: Text | None = None
     algorithms: tuple[Literal["RS256", "ES256", "PS256", "Ed25519"], ...] = ("RS256",)
     equal: dict[str, Any] = Field(default={})
+    keys_url: Annotated[str, Field(pattern=r"^https?://[^\s@#]{1,500}$")] | None = None
 
 
 class Verification(Part):

@@ -42,6 +42,7 @@ _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (TimeoutError, 503),
     (kernel.StoreError, 503),
     (kernel.ConflictError, 503),
+    (kernel.ProviderError, 503),
     (NodeBusy, 503),
 )
 

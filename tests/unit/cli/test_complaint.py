@@ -41,11 +41,11 @@ EXIT_CODES = {
         action_held attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
         event_rejected evidence_owed execution_rejected handler_failed handler_output_invalid handler_raised
         handler_timed_out host_not_leased illegal_transition import_incomplete input_closed install_failed
-        interlock_error internal_error invalid_for_provider invalid_output lease_expired lease_not_found
-        lease_revoked memory_broken_capability memory_deadline_exceeded memory_fault memory_provider_failed
-        node_busy node_closing node_refused not_happened not_renewed operation_failed output_lost
-        ownership_lapsed plane_error poison poll_failed probe_failed provider_error provider_forbidden
-        provider_unavailable rate_limited refused_by_policy remote_error resource_conflict resource_not_found
+        interlock_error internal_error invalid_for_provider invalid_output issuer_keys_unavailable
+        lease_expired lease_not_found lease_revoked memory_broken_capability memory_deadline_exceeded
+        memory_fault memory_provider_failed node_busy node_closing node_refused not_happened not_renewed
+        operation_failed output_lost ownership_lapsed plane_error poison poll_failed probe_failed provider_error
+        provider_forbidden provider_unavailable rate_limited refused_by_policy remote_error resource_conflict resource_not_found
         row_refused run_cancelled run_failed stale_run unexpected unexpected_answer worker_stopped
     """,
     2: """

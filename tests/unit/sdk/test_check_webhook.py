@@ -63,6 +63,10 @@ def test_what_was_declared_before_has_the_digest_that_it_had():
         ({**HEADER, "key": "jwks"}, "the key of hmac_sha256 is one of base64, hex, text, whsec"),
         ({**HEADER, "algorithm": "ed25519"}, "the key of ed25519 is one of base64, hex, whpk"),
         ({**HEADER, "algorithm": "jwt", "key": "jwks"}, "a jwt has them"),
+        (
+            {**HEADER, "algorithm": "jwt", "key": "jwks", "claims": {"issuers": ["x"], "keys_url": "http://x.dev/k"}},
+            "it is an address with https",
+        ),
         ({**HEADER, "claims": {"issuers": ["x"]}}, "a jwt has them, and nothing else"),
         ({**HEADER, "shape": "list"}, "a list needs it"),
         ({**HEADER, "content": "{url}"}, "proves nothing of the body"),

@@ -19,6 +19,7 @@ from interlock.triggers.webhooks.handshakes import Answer
 from interlock.triggers.webhooks.handshakes import answer as answer_handshake
 from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.intake import Came, Intake, Outcome
+from interlock.triggers.webhooks.key_sets import IssuerKeysUnavailable, KeySets
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import MOST_REPLAYS, Claim, Need, Records, Stand
@@ -41,6 +42,8 @@ __all__ = [
     "Incoming",
     "Intake",
     "InvalidRoute",
+    "IssuerKeysUnavailable",
+    "KeySets",
     "Made",
     "Need",
     "NewRoute",

@@ -24,7 +24,7 @@ from interlock.triggers.webhooks.known import Book, Known
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, RouteState
 from interlock.triggers.webhooks.records import Records
 from interlock.triggers.webhooks.routes import Manifests, Routes
-from interlock.triggers.webhooks.verifying import Refused, Verified, Verifier
+from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
 
 REFUSAL_SECONDS: Final = 0.25
 """After so long whoever is not proven is answered, whatever there was to do."""
@@ -121,6 +121,10 @@ class Intake:
                 continue
             # What is known here may be older than the secret that it was signed with.
             if verdict.outcome.came is Came.REFUSED and not is_new and not await self._book.is_current(known):
+                self._book.forget(known)
+                continue
+            unknown = verdict.kept is not None and verdict.kept.reason == Reason.UNKNOWN_KEY
+            if unknown and await self._routes.renew_keys(known.route):
                 self._book.forget(known)
                 continue
             if verdict.kept is not None:

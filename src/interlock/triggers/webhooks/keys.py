@@ -3,9 +3,9 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from interlock import sdk
 from interlock.kernel import RequestError, Secret
@@ -41,8 +41,15 @@ class Key(Protocol):
         """Whether the JWT is signed, and says what it has to."""
         ...
 
+    def has(self, key_id: str) -> bool:
+        """Whether a key of that id is among them."""
+        ...
+
 
 class _Never:
+    def has(self, key_id: str) -> bool:
+        return False
+
     def verifies(self, content: bytes, signature: bytes) -> bool:
         return False
 
@@ -101,6 +108,9 @@ class _Issuer(_Never):
     def __init__(self, key_set: "KeySet") -> None:
         self._keys = key_set
 
+    def has(self, key_id: str) -> bool:
+        return any(each.kid == key_id for each in self._keys.keys)
+
     def vouches(self, token: str, claims: sdk.Claims, *, audience: str, now: datetime) -> bool:
         from joserfc import jwt
         from joserfc.errors import JoseError
@@ -141,6 +151,19 @@ def read(verification: sdk.Verification, secret: Secret) -> Key:
     except (ValueError, TypeError):
         pass
     raise UnreadableKey(f"the secret is no {_FORMS[verification.key]}")
+
+
+def names_another(token: str, known: Sequence[Key]) -> bool:
+    """Whether a JWT says that it was signed by a key which is not among these."""
+    import orjson
+
+    head = token.partition(".")[0]
+    try:
+        said = orjson.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except ValueError:
+        return False
+    key_id = cast("Mapping[str, object]", said).get("kid") if isinstance(said, dict) else None
+    return isinstance(key_id, str) and not any(each.has(key_id) for each in known)
 
 
 def check(verification: sdk.Verification, secret: Secret) -> None:

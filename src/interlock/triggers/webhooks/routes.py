@@ -17,6 +17,7 @@ from interlock.triggers.webhooks.errors import (
     RouteNotFound,
     TriggerNotFound,
 )
+from interlock.triggers.webhooks.key_sets import KeySets
 from interlock.triggers.webhooks.model import Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import Records
 
@@ -58,6 +59,7 @@ class Routes:
         clock: Clock,
         ids: IdSource,
         random_bytes: Callable[[int], bytes],
+        key_sets: KeySets | None = None,
     ) -> None:
         self._store = store
         self._records = records
@@ -66,6 +68,7 @@ class Routes:
         self._clock = clock
         self._ids = ids
         self._random_bytes = random_bytes
+        self._key_sets = key_sets
 
     async def create(
         self,
@@ -91,7 +94,7 @@ class Routes:
             *wanting.wanted_problems(manifest, on),
             *wanting.proof_problems(proof, allow_unsigned=allow_unsigned),
         ]
-        problems += wanting.secret_problems(proof, secret)
+        problems += self._secret_problems(proof, secret)
         if resolve and on:
             problems.append("the triggers of an app's address stand on its installs: `routes join`")
         if dedupe_seconds is not None and not 60 <= dedupe_seconds <= _MOST_SECONDS:
@@ -215,12 +218,21 @@ class Routes:
         return await self._seal(changed, [secret, *present])
 
     async def secrets(self, route: Route) -> list[Secret]:
-        """The secrets that count now, the present one first. Raises CredentialDamaged."""
+        """The secrets that count now, the present one first; keys that are fetched count as one. Raises CredentialDamaged,
+        IssuerKeysUnavailable."""
         if route.sealed is None:
-            return []
+            url = _keys_url(route.verification)
+            return [] if url is None or self._key_sets is None else [await self._key_sets.read(route, url)]
         plaintext = await self._cipher.open(route.tenant_id, route.sealed, aad=sealing.binding(route))
         held = sealing.unpack(plaintext)
         return held if route.former_until is not None and route.former_until > self._clock.now() else held[:1]
+
+    async def renew_keys(self, route: Route) -> bool:
+        """Fetch its issuer's keys anew, at most once a minute; whether they are others."""
+        url = _keys_url(route.verification)
+        if url is None or route.sealed is not None or self._key_sets is None:
+            return False
+        return await self._key_sets.renew(route, url)
 
     async def set_state(self, caller: Caller, route_id: str, state: RouteState) -> Route:
         """Take deliveries again, or none; what is revoked stays so, and its secret is erased. Raises RouteNotFound,
@@ -304,7 +316,8 @@ class Routes:
 
     async def _seal(self, route: Route, secrets: Sequence[Secret]) -> Route:
         if not secrets:
-            waits = route.verification.algorithm != "unsigned" and route.has_address
+            handshake = route.verification.handshake
+            waits = handshake is not None and handshake.hands_over and route.has_address
             return replace(route, awaiting_until=route.created_at + AWAITING if waits else None)
         plaintext = sealing.pack(secrets)
         return replace(route, sealed=await self._cipher.seal(route.tenant_id, plaintext, aad=sealing.binding(route)))
@@ -332,14 +345,26 @@ class Routes:
             updated_at=route.created_at,
         )
 
+    def _secret_problems(self, proof: sdk.Verification, secret: Secret | None) -> list[str]:
+        """Raises UnreadableKey."""
+        url = _keys_url(proof)
+        if secret is not None or url is None or self._key_sets is None:
+            return wanting.secret_problems(proof, secret)
+        problem = self._key_sets.problem(url)
+        return [] if problem is None else [problem]
+
     def _new_secret(self, proof: sdk.Verification) -> Secret | None:
         """A secret for both sides, where it is ours to choose."""
-        if proof.algorithm == "unsigned" or (proof.handshake is not None and proof.handshake.hands_over):
+        if proof.algorithm in ("unsigned", "jwt") or (proof.handshake is not None and proof.handshake.hands_over):
             return None
         raw = self._random_bytes(32)
         coded = base64.b64encode(raw).decode()
         texts = {"text": raw.hex(), "hex": raw.hex(), "base64": coded, "whsec": f"whsec_{coded}"}
         return Secret(texts[proof.key])
+
+
+def _keys_url(proof: sdk.Verification) -> str | None:
+    return None if proof.claims is None else proof.claims.keys_url
 
 
 def check_limit(limit: int) -> None:

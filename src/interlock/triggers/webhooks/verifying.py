@@ -37,6 +37,7 @@ class Reason(StrEnum):
     STALE = "stale"
     FUTURE = "future"
     KEYLESS = "keyless"
+    UNKNOWN_KEY = "unknown_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +151,8 @@ class Verifier:
         for number, key in enumerate(self._keys):
             if key.vouches(token, self._said.claims, audience=audience, now=now):
                 return number, request.body, None
-        raise _No(Reason.BAD_SIGNATURE)
+        fetched = self._said.claims.keys_url is not None
+        raise _No(Reason.UNKNOWN_KEY if fetched and keys.names_another(token, self._keys) else Reason.BAD_SIGNATURE)
 
     def _unsigned(self, request: Incoming, now: datetime) -> tuple[int, bytes, datetime | None]:
         return 0, request.body, None

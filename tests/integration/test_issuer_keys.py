@@ -1,0 +1,157 @@
+"""Webhooks that are signed as JWTs by keys which their issuer shows at an address, and changes."""
+
+import json
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from joserfc import jwk, jwt
+
+from fix_app import Process, World
+from fix_parrot import Answer, Parrot
+from interlock import sdk
+from interlock.triggers import webhooks
+from interlock.triggers.webhooks import Came
+
+pytestmark = pytest.mark.anyio
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
+
+@dataclass
+class Issuer:
+    """Shows its keys, and signs with the last of them."""
+
+    parrot: Parrot
+    keys: list[jwk.ECKey] = field(default_factory=list[jwk.ECKey])
+    works: bool = True
+
+    def __post_init__(self) -> None:
+        self.parrot.say = lambda _: Answer(self.shown) if self.works else Answer(b"no", 500)
+        self.rotate()
+
+    @property
+    def shown(self) -> bytes:
+        return json.dumps({"keys": [each.as_dict(private=False) for each in self.keys]}).encode()
+
+    @property
+    def asked(self) -> int:
+        return len(self.parrot.heard)
+
+    def rotate(self) -> None:
+        self.keys = [jwk.ECKey.generate_key("P-256", {"kid": f"k{time.monotonic_ns()}"})]
+
+    def delivery(self, world: World, number: int, key: jwk.ECKey | None = None) -> webhooks.Incoming:
+        key = key or self.keys[-1]
+        claims = {"iss": "https://issuer.dev", "aud": "us", "exp": int(world.clock.now().timestamp()) + 300}
+        token = jwt.encode({"alg": "ES256", "kid": key.kid}, claims, key, algorithms=["ES256"])
+        headers = (("authorization", f"Bearer {token}"), ("content-type", "application/json"))
+        body = json.dumps({"n": number}).encode()
+        return webhooks.Incoming(method="POST", url="https://x.dev/hooks/x", headers=headers, body=body)
+
+
+def reporter(url: str) -> sdk.Manifest:
+    claims = {"issuers": ["https://issuer.dev"], "audience": "us", "algorithms": ["ES256"], "keys_url": f"{url}/keys"}
+    proof = {"algorithm": "jwt", "header": "Authorization", "prefix": "Bearer ", "key": "jwks", "claims": claims}
+    trigger = sdk.trigger(
+        "changed",
+        "webhook",
+        signal={"type": "object", "properties": {"n": {"type": "integer"}}},
+        about="Something changed.",
+        verification=proof,
+    )
+    return sdk.Connector(
+        "tasks",
+        version="1.0.0",
+        description="Reports.",
+        base_url="https://api.tasks.dev",
+        auth=[sdk.no_auth()],
+        triggers=[trigger],
+    ).manifest
+
+
+@pytest.fixture
+def issuer(parrot: Parrot) -> Issuer:
+    return Issuer(parrot)
+
+
+@dataclass
+class Here:
+    world: World
+    process: Process
+    token: str
+
+    async def take(self, request: webhooks.Incoming) -> Came:
+        return (await self.process.parts.webhooks.intake.take(self.token, request)).came
+
+
+@pytest.fixture
+async def here(file_world: World, issuer: Issuer) -> AsyncGenerator[Here]:
+    file_world.manifest = reporter(issuer.parrot.url)
+    settings: dict[str, Any] = {"keys_from": (issuer.parrot.host,)}
+    async with file_world.process(execution={"egress_allow": (issuer.parrot.host,)}, webhooks=settings) as process:
+        made = await process.il.routes.create("tasks", on=[webhooks.Wanted(name="changed", handler="sync")])
+        assert made.secret is None
+        assert made.address is not None
+        yield Here(file_world, process, made.address.reveal().rpartition("/")[2])
+
+
+async def test_keys_are_fetched_once_and_again_when_another_one_signs(here: Here, issuer: Issuer):
+    for number in range(3):
+        assert await here.take(issuer.delivery(here.world, number)) is Came.ACCEPTED
+    assert issuer.asked == 1
+    before = issuer.keys[-1]
+    issuer.rotate()
+    here.world.advance(MINUTE)
+    assert await here.take(issuer.delivery(here.world, 3)) is Came.ACCEPTED
+    assert issuer.asked == 2
+    assert await here.take(issuer.delivery(here.world, 4, before)) is Came.REFUSED
+    here.world.advance(HOUR)
+    assert await here.take(issuer.delivery(here.world, 5)) is Came.ACCEPTED
+    assert issuer.asked == 3
+
+
+async def test_strangers_have_them_fetched_once_a_minute(here: Here, issuer: Issuer):
+    assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    here.world.advance(MINUTE)
+    stranger = jwk.ECKey.generate_key("P-256", {"kid": "stranger"})
+    for number in range(5):
+        assert await here.take(issuer.delivery(here.world, number, stranger)) is Came.REFUSED
+    assert issuer.asked == 2
+    [rejected, *_] = await here.process.il.deliveries.list(states=[webhooks.DeliveryState.REJECTED])
+    assert rejected.reason == "unknown_key"
+    same = jwk.ECKey.generate_key("P-256", {"kid": str(issuer.keys[-1].kid)})
+    here.world.advance(MINUTE)
+    assert await here.take(issuer.delivery(here.world, 9, same)) is Came.REFUSED
+    assert issuer.asked == 2, "it is no unknown one"
+
+
+async def test_an_issuer_that_is_away_is_done_without_for_a_day_and_then_nothing_is_taken(here: Here, issuer: Issuer):
+    assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    issuer.works = False
+    here.world.advance(DAY - HOUR)
+    assert await here.take(issuer.delivery(here.world, 1)) is Came.ACCEPTED
+    here.world.advance(2 * HOUR)
+    with pytest.raises(webhooks.IssuerKeysUnavailable):
+        await here.take(issuer.delivery(here.world, 2))
+    issuer.works = True
+    here.world.advance(MINUTE)
+    assert await here.take(issuer.delivery(here.world, 2)) is Came.ACCEPTED
+
+
+@pytest.mark.parametrize("shown", [b"{}", b"\xff", b"x" * 70_000, b'{"keys": 7}'])
+async def test_what_is_no_key_set_proves_nothing(here: Here, issuer: Issuer, shown: bytes):
+    issuer.parrot.say = lambda _: Answer(shown)
+    with pytest.raises(webhooks.IssuerKeysUnavailable):
+        await here.take(issuer.delivery(here.world, 0))
+
+
+async def test_keys_come_only_from_hosts_that_the_settings_name(file_world: World, issuer: Issuer):
+    file_world.manifest = reporter(issuer.parrot.url)
+    async with file_world.process(execution={"egress_allow": (issuer.parrot.host,)}) as process:
+        on = [webhooks.Wanted(name="changed", handler="sync")]
+        with pytest.raises(webhooks.InvalidRoute, match=f"{issuer.parrot.host}: name that in webhooks.keys_from"):
+            await process.il.routes.create("tasks", on=on)
+    assert issuer.asked == 0
