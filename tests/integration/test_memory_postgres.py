@@ -231,6 +231,15 @@ async def test_tables_that_are_not_as_expected_stay_as_they_are(
         assert admin.execute("SELECT count(*) FROM another.revisions").fetchall() == [(1,)]
 
 
+async def test_vectors_may_be_longer_than_a_page(empty: MemoryDatabase, schema: str) -> None:
+    reference = empty.reference(url=empty.admin_url, isolation="query", schema=schema, dimensions=4_096)
+    async with opened(reference) as mem:
+        for text in ("the billing service", "the garden"):
+            await mem.remember(text)
+        found = await mem.retrieve("bills for services", mode="semantic")
+        assert [record.text for record in found.records] == ["the billing service", "the garden"]
+
+
 async def test_tables_that_are_taken_away_are_missed(empty: MemoryDatabase, schema: str) -> None:
     async with opened(empty.reference(url=empty.admin_url, isolation="query", schema=schema)) as mem:
         await mem.remember("kept")

@@ -76,18 +76,21 @@ CREATE TABLE sources (source_id text COLLATE "C" NOT NULL, {_REVISION}, {_SCOPE}
 CREATE INDEX sources_by_revision ON sources (revision_id)
 """
 
-# Kept in the row: they are read with it, one after the other, and compared exactly.
 _VECTORS: Final = f"""
 CREATE TABLE vectors ({_REVISION} PRIMARY KEY, {_SCOPE}, embedding vector({{dimensions:d}}) NOT NULL);
-ALTER TABLE vectors ALTER COLUMN embedding SET STORAGE PLAIN
+ALTER TABLE vectors ALTER COLUMN embedding SET STORAGE {{storage}}
 """
+
+_IN_ROW: Final = 1_000
+"""Dimensions of a vector that is kept in its row, and read with it. A row has to fit into 8 KiB."""
 
 
 def tables(dimensions: int | None) -> list[str]:
     """What makes them, in the schema that is searched first; `dimensions` None: without vectors."""
     made = [_FACTS, _REVISIONS, _TEXTS, _SOURCES]
     if dimensions is not None:
-        made.append(_VECTORS.format(dimensions=dimensions))
+        storage = "PLAIN" if dimensions <= _IN_ROW else "EXTERNAL"
+        made.append(_VECTORS.format(dimensions=dimensions, storage=storage))
     return [*made, *(_secured(table) for table in scoped(dimensions is not None))]
 
 
