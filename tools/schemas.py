@@ -3,7 +3,7 @@
 `python tools/schemas.py` says what differs; `--write` puts the files in order. A contract is a model whose field
 `contract` is a literal such as "interlock.receipt/v1". One that others write (its `contract` has no default) is described
 as it is read, one that Interlock writes as it is written. A published version never changes: a change is a new version.
-Beside them lies the description of the HTTP API, which grows.
+Beside them lie what `interlock conformance` writes, and the description of the HTTP API, which grows.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import get_args
 from pydantic import BaseModel
 
 import interlock
+from interlock import conformance
 from interlock.server import api
 
 FOLDER = Path(__file__).parents[1] / "schemas"
@@ -48,6 +49,10 @@ def files() -> dict[Path, str]:
         schema = model.model_json_schema(mode="validation" if required else "serialization")
         text = json.dumps({"$schema": DIALECT, **schema}, indent=2, sort_keys=True, ensure_ascii=False)
         made[FOLDER / kind / f"{version}.json"] = text + "\n"
+    report = {"$schema": DIALECT, **conformance.ReportRecord.model_json_schema()}
+    made[FOLDER / "conformance-report" / "v1.json"] = (
+        json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    )
     made[FOLDER / "http-api" / "v1.json"] = (
         json.dumps(api.openapi(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     )

@@ -8,7 +8,7 @@ subject in our own tests fails each; a check that could not be made is shown as 
 from interlock.conformance.lane import LANE_CHECKS, check_lane
 from interlock.conformance.lanes import LANES
 from interlock.conformance.memories import check_memory
-from interlock.conformance.report import COLUMNS, Finding, Report, Verdict
+from interlock.conformance.report import COLUMNS, Finding, FindingRecord, Report, ReportRecord, Verdict
 from interlock.conformance.shelf import Shelf
 from interlock.conformance.subject import (
     CREDENTIAL,
@@ -48,11 +48,13 @@ __all__ = [
     "AuthoritySubject",
     "Case",
     "Finding",
+    "FindingRecord",
     "LaneSubject",
     "OpenLaneSubject",
     "OpenTargetSubject",
     "OpenVerifierSubject",
     "Report",
+    "ReportRecord",
     "Shelf",
     "SubjectBroken",
     "TargetSubject",

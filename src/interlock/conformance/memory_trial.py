@@ -68,11 +68,13 @@ def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float
         if isinstance(value, str):
             for mark, word in words.items():
                 value = value.replace(mark, word)
-        return value
+            return value
+        if isinstance(value, Mapping):  # the configuration of a provider inside
+            return {key: filled(each) for key, each in cast("Mapping[str, Any]", value).items()}
+        return [filled(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
 
     told = {**OURS.get(name, {}), **config}
-    kept = {key: filled(value) for key, value in told.items()}
-    return memory.ProviderRef(name=name, config=kept, options=memory.Options(timeout=seconds))
+    return memory.ProviderRef(name=name, config=filled(told), options=memory.Options(timeout=seconds))
 
 
 def _words(error: BaseException) -> str:

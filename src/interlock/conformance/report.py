@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, cast
+from typing import Any, Final, Literal, cast
+
+from pydantic import BaseModel
 
 from interlock.kernel import JSON, VERSION
 
@@ -16,6 +18,30 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     SKIPPED = "skipped"
+
+
+class FindingRecord(BaseModel):
+    """A finding as JSON."""
+
+    id: str
+    title: str
+    verdict: Verdict
+    detail: str
+
+
+class ReportRecord(BaseModel):
+    """A report as JSON: `interlock.conformance-report/v1`. `provider` and `levels` are there where a memory provider was tried:
+    who it is (`interlock.memory-provider/v1`; None if it could not be opened), and how many checks of each level ended how."""
+
+    report: Literal["interlock.conformance-report/v1"]
+    kind: Literal["lane", "target", "verifier", "memory"]
+    subject: str
+    interlock: str
+    passed: bool
+    counts: Mapping[Verdict, int]
+    checks: Sequence[FindingRecord]
+    provider: Mapping[str, Any] | None = None
+    levels: Mapping[Literal["core", "search", "temporal", "lifecycle"], Mapping[Verdict, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

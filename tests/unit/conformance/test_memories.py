@@ -1,9 +1,11 @@
 """The memory suite tells a provider that lies, hangs, dies or answers with something else, and goes on."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from interlock import conformance
@@ -143,6 +145,19 @@ async def test_what_cannot_be_had_is_told():
     report = await conformance.check_memory("closed", only=[GETS])
     assert (report.finding("opens").verdict, report.finding(GETS).verdict) == ("failed", "skipped")
     assert "nobody is there" in report.finding("opens").detail
+
+
+async def test_a_provider_inside_another_has_storage_of_its_own():
+    inner = {"name": "sqlite", "config": {"path": "{folder}/inner.db", "dimensions": 16}}
+    report = await conformance.check_memory("cached", {"inner": inner}, only=[GETS, FINDS])
+    assert report.passed
+
+
+@pytest.mark.parametrize("name", ["memory", "liar", "closed"])
+async def test_a_report_is_what_its_schema_says(name: str):
+    schema = json.loads((Path(__file__).parents[3] / "schemas" / "conformance-report" / "v1.json").read_text())
+    report = await conformance.check_memory(name, only=[GETS, SAYS])
+    jsonschema_rs.validate(schema, report.record())
 
 
 async def test_each_case_has_storage_of_its_own(tmp_path: Path):
