@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
-from interlock.kernel import Clock, InterlockError, SystemClock, Uuid7Ids, is_interruption
+from interlock.kernel import Clock, SystemClock, Uuid7Ids
 from interlock.memory import options as choices
+from interlock.memory.asking import carried, said
 from interlock.memory.errors import (
     BrokenCapability,
-    DeadlineExceeded,
     InvalidInput,
     MemoryFault,
-    ProviderFailed,
     UnsupportedCapability,
 )
 from interlock.memory.options import Options
@@ -134,7 +133,9 @@ class Memory:
         """The last revision of a record. Raises RecordNotFound."""
         scope = self.scope
         record = await self._ask("get", lambda it: it.get(scope, record_id), Record)
-        return self._ours(record, "get")
+        if self._ours(record, "get").record_id != record_id:
+            raise self._broken("get", "a record that was not asked for")
+        return record
 
     async def retrieve(self, query: "str | Query | None" = None, **fields: Any) -> RetrieveResult:
         """What matches a text, with the other fields of a Query; or a Query. Without either, all there is, newest first."""
@@ -148,15 +149,18 @@ class Memory:
     async def prune(self) -> int:
         """Remove what has expired in this scope; how many records that were."""
         scope = self.scope
-        return await self._ask("prune", lambda it: it.prune(scope), int)
+        count = await self._ask("prune", lambda it: it.prune(scope), int)
+        if count < 0:
+            raise self._broken("prune", "fewer than no records")
+        return count
 
     def info(self) -> ProviderInfo:
         """Who the provider is, and what it offers."""
-        return self.provider.info()
+        return said(self.provider.name, "info", self.provider.info, ProviderInfo)
 
     def capabilities(self) -> CapabilitySet:
         """What the provider can do."""
-        return self.provider.capabilities()
+        return said(self.provider.name, "capabilities", self.provider.capabilities, CapabilitySet)
 
     async def health(self) -> Health:
         """How the provider is: also when it fails to say, it is said."""
@@ -186,6 +190,8 @@ class Memory:
         kind: type[tuple[HistoryEntry, ...]] = tuple
         entries = await self._may("history", KeepsHistory, lambda it: it.history(scope, record_id), kind)
         for entry in entries:
+            if not isinstance(entry, HistoryEntry):  # pyright: ignore[reportUnnecessaryIsInstance] - as it is said to be
+                raise self._broken("history", f"a {type(entry).__name__} among the entries")
             if entry.record is not None:
                 self._ours(entry.record, "history")
         return entries
@@ -234,9 +240,12 @@ class Memory:
     ) -> ConsolidationPlan:
         """What these policies (none: all of the provider's) would change; nothing is. Raises UnsupportedCapability."""
         scope, names = self.scope, tuple(policies)
-        return await self._may(
+        plan = await self._may(
             "consolidate", Consolidates, lambda it: it.plan_consolidation(scope, names), ConsolidationPlan
         )
+        if not self.scope.covers(plan.scope):
+            raise self._broken("consolidate", "a plan for another scope")
+        return plan
 
     async def apply_consolidation(
         self,
@@ -271,7 +280,7 @@ class Memory:
         return what
 
     def _within(self, draft: Draft) -> Scope:
-        if draft.if_revision == 0 and not self.provider.guarantees.chosen_ids:
+        if draft.if_revision == 0 and not self.capabilities().guarantees.chosen_ids:
             message = f"{self.provider.name} takes no new record that brings its id along"
             raise UnsupportedCapability(message, provider=self.provider.name, operation="remember")
         try:
@@ -283,7 +292,7 @@ class Memory:
     async def _search(self, operation: str, query: str | Query | None, fields: Mapping[str, Any]) -> RetrieveResult:
         given = query if isinstance(query, Query) else Query.of(text=query)
         asked = given.changed(**fields) if fields else given
-        modes = self.provider.guarantees.search_modes
+        modes = self.capabilities().guarantees.search_modes
         asked = choices.filled(asked, self._options(choices.asked(asked)), modes)
         if asked.is_search and asked.mode not in modes:
             raise UnsupportedCapability(
@@ -327,7 +336,7 @@ class Memory:
 
     def _gate(self, capability: str, kind: type) -> None:
         """Raises UnsupportedCapability, BrokenCapability."""
-        has = self.provider.capabilities()
+        has = self.capabilities()
         if has.supports(capability):
             return
         if capability in has.broken:
@@ -359,25 +368,3 @@ class Memory:
     def _broken(self, operation: str, what: str) -> BrokenCapability:
         name = self.provider.name
         return BrokenCapability(f"{name} answered to {operation} with {what}", provider=name, operation=operation)
-
-
-async def carried(name: str, operation: str, seconds: float | None, act: Callable[[], Awaitable[T]]) -> T:
-    """What a provider does, in time; what it raises says where it happened."""
-    import anyio
-
-    try:
-        with anyio.fail_after(seconds):
-            return await act()
-    except TimeoutError as error:
-        message = f"{name} did not answer to {operation} within {seconds:g} seconds"
-        raise DeadlineExceeded(message, provider=name, operation=operation) from error
-    except MemoryFault as error:
-        error.at(name, operation)
-        raise
-    except InterlockError:
-        raise
-    except Exception as error:
-        if is_interruption(error):
-            raise
-        message = f"{name} failed at {operation} with {type(error).__name__}"
-        raise ProviderFailed(message, provider=name, operation=operation) from error

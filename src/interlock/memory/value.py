@@ -43,8 +43,11 @@ def _plain(text: str) -> str:
 
 
 def _kept(moment: datetime) -> datetime:
-    to_micros(moment)
-    to_rfc3339(moment)
+    try:
+        to_micros(moment)
+        to_rfc3339(moment)
+    except OverflowError:
+        raise ValueError("no moment between the years 1 and 9999, in UTC") from None
     return moment
 
 

@@ -74,6 +74,69 @@ async def test_not_offered_and_offered_but_broken_are_two_things():
     assert (has.supports("history"), has.supports("ingest"), has.broken) == (True, False, frozenset({"ingest"}))
 
 
+async def test_what_is_not_what_it_seems_is_the_provider_s_fault():
+    odd = Odd()
+    mem = memory.Memory(odd, SCOPE)
+    odd.answer = ("no entry",)
+    with pytest.raises(memory.BrokenCapability, match="a str among the entries"):
+        await mem.history("x")
+    odd.answer = -1
+    with pytest.raises(memory.BrokenCapability, match="fewer than no"):
+        await mem.prune()
+    odd.answer = record(SCOPE)
+    with pytest.raises(memory.BrokenCapability, match="not asked for"):
+        await mem.get("mem_" + "1" * 32)
+    assert (await mem.get(odd.answer.record_id)) is odd.answer
+
+
+async def test_a_provider_that_cannot_say_what_it_is_is_told_so():
+    class Mute(Odd):
+        told: Any = None
+
+        def capabilities(self) -> memory.CapabilitySet:
+            if isinstance(self.told, Exception):
+                raise self.told
+            return self.told
+
+        info = capabilities  # type: ignore[assignment]
+
+    mute = Mute()
+    mem = memory.Memory(mute, SCOPE)
+    for act in (mem.info, mem.capabilities):
+        with pytest.raises(memory.BrokenCapability, match="a NoneType where"):
+            act()
+    mute.told = KeyError("a secret")
+    with pytest.raises(memory.ProviderFailed, match="KeyError") as raised:
+        await mem.retrieve("x")
+    assert "a secret" not in str(raised.value.to_json())
+    for failing in (mem.info, mem.capabilities):
+        with pytest.raises(memory.ProviderFailed):
+            failing()
+
+
+async def test_a_batch_that_is_answered_in_part_is_broken():
+    class Half(Odd):
+        async def ingest(self, scope: memory.Scope, request: memory.IngestRequest) -> memory.IngestResult:
+            return memory.IngestResult(items=(memory.Ingested(status=memory.IngestStatus.ACCEPTED),))
+
+        async def plan_consolidation(self, scope: memory.Scope, policies: Sequence[str]) -> memory.ConsolidationPlan:
+            return memory.ConsolidationPlan.of(change_id="c", scope=OTHER, planned_at=record(SCOPE).observed_at)
+
+        async def apply_consolidation(self, scope: memory.Scope, plan: memory.ConsolidationPlan) -> Any:
+            return None
+
+        async def undo_consolidation(self, scope: memory.Scope, change_id: str) -> Any:
+            return None
+
+    mem = memory.Memory(Half(), SCOPE)
+    with pytest.raises(memory.BrokenCapability, match="1 answers to 2 records"):
+        await mem.ingest([memory.Draft(text="x"), memory.Draft(text="y")])
+    with pytest.raises(memory.BrokenCapability, match="another scope"):
+        await mem.plan_consolidation()
+    with pytest.raises(memory.BrokenCapability, match="a NoneType"):
+        await mem.undo_consolidation("c")
+
+
 async def test_options_count_in_their_order():
     odd = Odd()
     mem = memory.Memory(odd, SCOPE, state=memory.Options(limit=3), given=memory.Options(limit=4, min_score=0.5))

@@ -10,6 +10,7 @@ import anyio
 from pydantic import Field
 
 from interlock.kernel import Clock, IdSource, InterlockError
+from interlock.memory.asking import carried
 from interlock.memory.combining import copying, merging, parts
 from interlock.memory.errors import (
     BrokenCapability,
@@ -21,7 +22,6 @@ from interlock.memory.errors import (
     RecordNotFound,
 )
 from interlock.memory.finding import Search
-from interlock.memory.memories import carried
 from interlock.memory.options import DEFAULT_TIMEOUT
 from interlock.memory.provider import CAPABILITIES, Explains, Ingests, KeepsHistory, Provider, Temporal
 from interlock.memory.queries import Query

@@ -11,7 +11,7 @@ offer what it needs.
             return memory.ProviderRef(name="mine", config={"path": str(folder / "mine.db")})
 """
 
-from interlock.testing.memory import filters, isolation, lifecycle, lists, moving, required, search, temporal
+from interlock.testing.memory import filters, isolation, lifecycle, lists, moving, refusals, required, search, temporal
 from interlock.testing.memory.case import CASES, LEVELS, SCOPE, Case, Reference, Trial, trying
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "lifecycle",
     "lists",
     "moving",
+    "refusals",
     "required",
     "search",
     "temporal",
