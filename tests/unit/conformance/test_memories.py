@@ -101,6 +101,7 @@ async def test_what_is_not_offered_is_no_failure():
     assert dict(report.levels) == {"lifecycle": "kept"}
 
 
+@pytest.mark.faults
 async def test_what_hangs_is_killed_and_after_some_cases_tried_no_more():
     report = await conformance.check_memory("blocks", only=[str(case) for case in kit.CASES[:4]], patience=1)
     told = [(each.verdict, each.detail) for each in report.findings if each.check_id != "opens"]
@@ -113,6 +114,7 @@ async def test_what_waits_for_ever_is_told_by_the_operation():
     assert "waits did not answer to remember within 1 seconds" in report.finding(GETS).detail
 
 
+@pytest.mark.faults
 async def test_what_dies_takes_nothing_with_it():
     report = await conformance.check_memory("dies", only=[GETS, SAYS])
     assert report.finding(GETS).detail == "its process died"
