@@ -21,8 +21,14 @@ from interlock.kernel import canonical
 
 T = TypeVar("T")
 
-_IDLE: Final = "15s"
-"""For how long a transaction may stand still: its process is frozen or cut off, and others wait for what it has locked."""
+_PLANS: Final = {
+    # Its process is frozen or cut off, and others wait for what it has locked.
+    "idle_in_transaction_session_timeout": "15s",
+    # A search takes a moment: to compile it, or to join a hundred thousand rows on the disk, takes longer.
+    "jit": "off",
+    "work_mem": "32MB",
+}
+"""How each transaction is carried out."""
 
 _AGAIN: Final = "Look for it, or repeat it: with the same idempotency key it is kept once."
 _READ: Final = sql.SQL("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -111,7 +117,7 @@ class PostgresShelf:
         """Whose rows the transaction sees. Those that write into one tenant do so one after the other: what one finds is still
         so when it has written."""
         settings = dict(zip(SETTINGS, (part or "" for part in scope.parts), strict=True))
-        settings |= {"search_path": self.standing.path, "idle_in_transaction_session_timeout": _IDLE, "jit": "off"}
+        settings |= {"search_path": self.standing.path, **_PLANS}
         parts = [
             sql.SQL("set_config({}, {}, true)").format(sql.Literal(name), sql.Literal(value))
             for name, value in settings.items()
