@@ -18,6 +18,7 @@ from bench import (
     leases,
     ledger,
     machine,
+    memories,
     packets,
     parts,
     report,
@@ -38,6 +39,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "intake": intake.run,
     "queue": handing.run,
     "crowd": crowd.run,
+    "memory": memories.run,
 }
 
 

@@ -114,6 +114,7 @@ TARGETS: Final[dict[str, Target]] = {
         "numbered, and kept for readers who come later",
         was=0.5,
     ),
+    "memory-hybrid": Target("most", 1.3),
     "start-import": Target("most", 25),
     "start-help": Target("most", 15),
     "packet-build": Target("most", 2),

@@ -23,10 +23,10 @@ _BY_NUMBER: Final = "revisions r NOT INDEXED"
 """For what names its rows: the planner would rather take the index of the scope, and read all of it."""
 _MOST: Final = 500
 """Values of one list."""
-_FIRST: Final = 4
+_FIRST: Final = 2
 """Times the limit that are taken from the best of the whole file, before they are filtered. If too few of them remain, all is
 filtered first, and then ranked: the answer is the same."""
-_FEW: Final = 500
+_FEW: Final = 200
 """Vectors that are compared one by one rather than with all of the file."""
 
 
