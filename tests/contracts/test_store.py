@@ -11,12 +11,13 @@ from typing import cast
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from fix_forks import in_a_fork
 from fix_store import outcomes
 from interlock.adapters import sql
 from interlock.adapters.sql.tables import owners
-from interlock.adapters.sql.transaction import sql_tx
+from interlock.adapters.sql.transaction import connection, sql_tx
 from interlock.kernel import Forked, InterlockError, StoreError, Tx
 
 pytestmark = pytest.mark.anyio
@@ -386,3 +387,35 @@ async def test_of_those_written_together_one_that_fails_costs_the_others_nothing
     answers = await outcomes(store.write_together(add_all, f"own_{number:02}") for number in range(8))
     assert [isinstance(answer, sql.RowRefused) for answer in answers] == [number == 3 for number in range(8)]
     assert await store.read(names) == [f"own_{number:02}" for number in range(8)]
+
+
+def _read_and_add_all(tx: Tx, wanted: Sequence[str]) -> list[str]:
+    """Reads by the driver, which prepares what it sees often, and writes by the hot path, which does so itself."""
+    names(tx)
+    if (hot := sql_tx(tx).hot) is not None:
+        hot.execute("SELECT 1", [])
+    return [add(name)(tx) for name in wanted]
+
+
+async def test_a_joint_write_that_is_rolled_back_costs_those_after_it_nothing(store: sql.SqlStore) -> None:
+    """The driver forgets on the server whatever was prepared there, when it rolls back."""
+    for number in range(30):  # on every connection of the lanes
+        await store.write_together(_read_and_add_all, f"own_{number:02}")
+    for _ in range(6):
+        with pytest.raises(sql.RowRefused):
+            await store.write_together(_read_and_add_all, "own_00")
+    for number in range(30, 40):
+        assert await store.write_together(_read_and_add_all, f"own_{number:02}") == f"own_{number:02}"
+
+
+def _add_all_after_a_part_that_fails(tx: Tx, wanted: Sequence[str]) -> list[str]:
+    with suppress(IntegrityError), connection(tx).begin_nested():
+        _read_and_add_all(tx, ["own_00"])
+    return _read_and_add_all(tx, wanted)
+
+
+async def test_a_part_of_a_joint_write_that_is_rolled_back_costs_the_rest_nothing(store: sql.SqlStore) -> None:
+    for number in range(30):
+        await store.write_together(_read_and_add_all, f"own_{number:02}")
+    for number in range(30, 40):
+        assert await store.write_together(_add_all_after_a_part_that_fails, f"own_{number:02}") == f"own_{number:02}"

@@ -1,6 +1,8 @@
 """A Postgres connection as the hot path uses it."""
 
 from collections.abc import Sequence
+from itertools import count
+from typing import Final
 
 import psycopg
 from psycopg import pq
@@ -10,11 +12,14 @@ from sqlalchemy import Table
 from interlock.adapters.sql.composites import RowType
 from interlock.adapters.sql.rows import SqlRow
 
+_KNOWN: Final = "SELECT name FROM pg_prepared_statements WHERE name LIKE 'hot%'"
+
 
 class HotSession:
     """Binary parameters straight to libpq, without adaptation.
 
-    `prepare` keeps the plans, for a connection that does nothing else.
+    `prepare` keeps the plans. Where the driver prepares statements, too, it may have the server forget all of them when it rolls
+    back: then `rolled_back` has to be called.
     """
 
     def __init__(self, session: psycopg.Connection, row_types: dict[str, RowType], *, prepare: bool) -> None:
@@ -22,6 +27,12 @@ class HotSession:
         self._row_types = row_types
         self._prepare = prepare
         self._prepared: dict[str, bytes] = {}
+        self._names = count()
+        self._doubtful = False
+
+    def rolled_back(self) -> None:
+        """The driver has rolled back, or will at once: what is prepared has to be looked for again."""
+        self._doubtful = bool(self._prepared)
 
     def array(self, table: Table, lines: Sequence[SqlRow]) -> bytes:
         """Rows as a parameter."""
@@ -35,8 +46,12 @@ class HotSession:
             self._answer(link.exec_(b"BEGIN"))  # the driver does so with its own first statement only
         if not self._prepare:
             return self._answer(link.exec_params(statement.encode(), parameters, None, binary))
+        if self._doubtful:
+            known = {name.encode() for (name,) in self._answer(link.exec_(_KNOWN.encode()))}
+            self._prepared = {text: name for text, name in self._prepared.items() if name in known}
+            self._doubtful = False
         if (name := self._prepared.get(statement)) is None:
-            name = f"hot{len(self._prepared)}".encode()
+            name = f"hot{next(self._names)}".encode()
             self._answer(link.prepare(name, statement.encode()))
             self._prepared[statement] = name
         return self._answer(link.exec_prepared(name, parameters, binary))

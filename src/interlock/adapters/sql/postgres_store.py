@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 import psycopg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy import text as sql_text
 from sqlalchemy.exc import DBAPIError
 
@@ -52,6 +52,8 @@ class PostgresStore:
             lambda: HotLane(place, row_types), name="interlock-lane", where=place, touches=hot_lane.touches
         )
         self._hot_engine = postgres.engine(place, size=LANES, hot=True)
+        for name in ("rollback", "rollback_savepoint"):
+            event.listen(self._hot_engine, name, _rolled_back)
         self._shared = Lanes(lambda: JointLane(place, self._write_shared), name="interlock-shared", where=place)
         self._readers = Readers(_Source(place, engine), size=_READERS, name="interlock-reader", where=place)
         self._threads = Threads(_WRITERS, name="interlock-postgres", where=str(place))
@@ -148,6 +150,12 @@ class PostgresStore:
             return fn(tx)
         finally:
             tx.end()
+
+
+def _rolled_back(session: Connection, *_savepoint: object) -> None:
+    held = cast("HotSession | None", session.info.get(_HOT))
+    if held is not None:
+        held.rolled_back()
 
 
 class _Source:
