@@ -16,7 +16,8 @@ from pgqueuer.domain.schema.declaration import target
 from fix_queues import NEVER, Yard, until
 from interlock import dispatch
 from interlock.adapters import sql
-from interlock.adapters.queues import serving
+from interlock.adapters.queues import pgqueuer, serving
+from interlock.adapters.queues.bells import LocalBell
 from interlock.adapters.queues.pgqueuer import SETTINGS
 from interlock.adapters.sql import postgres
 from interlock.kernel import Tx
@@ -322,23 +323,35 @@ async def test_that_a_job_was_dealt_with_is_said_when_the_next_is_taken(yard: Ya
     written: list[object] = []
     store = yard.elsewhere()
     write = store.write
+    bell = LocalBell()
 
     async def counted(fn: Callable[[Tx], Any], *, urgent: bool = False) -> Any:
+        answer = await write(fn, urgent=urgent)
         written.extend([] if urgent else [fn])
-        return await write(fn, urgent=urgent)
+        return answer
+
+    def ours(_: str) -> LocalBell:
+        """Instead of Postgres's own, which rings once more whenever it has connected."""
+        return bell
+
+    async def put(job: dispatch.Job) -> None:
+        await yard.put(job, queue=queue)
+        bell.ring()
 
     monkeypatch.setattr(store, "write", counted)
+    monkeypatch.setattr(pgqueuer, "_PostgresBell", ours)
     jobs = [yard.job() for _ in range(5)]
     queue = yard.make_queue(store, look=NEVER)
     async with yard.worker(queue=queue) as worker:
-        await yard.put(first := yard.job(), queue=queue)
+        await until(lambda: written)  # it has looked, and found nothing: from here on, only a ring makes it look
+        await put(first := yard.job())
         assert await worker.next() == first
         del written[:]
         for job in jobs:
-            await yard.put(job, queue=queue)
+            await put(job)
             assert await worker.next() == job
             assert await yard.missing(job) == []
-        await yard.gone(*jobs[:-1])
+        assert await yard.missing(*jobs[:-1]) == [job.work_id for job in jobs[:-1]]
         assert len(written) == len(jobs)
     assert await yard.missing(*jobs) == [job.work_id for job in jobs]
 
