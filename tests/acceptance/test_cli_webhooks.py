@@ -115,6 +115,8 @@ def test_a_trigger_is_tried_out_and_switched_off(hub: Shell):
     other = hub.run(*asked[:-1], "X-Hub-Event:push", stdin=json.dumps(BODY))
     assert "Its handler would get nothing: the event is not for it" in other.out
     assert hub.good("triggers", "disable", trigger["trigger_id"])["state"] == "disabled"
+    off = hub.run(*asked, stdin=json.dumps(BODY))
+    assert (off.code, "nothing: the trigger is disabled" in off.out) == (1, True)
     assert hub.good("triggers", "enable", trigger["trigger_id"])["state"] == "enabled"
     assert hub.good("triggers", "show", trigger["trigger_id"])["state"] == "enabled"
 

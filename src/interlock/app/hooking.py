@@ -195,7 +195,7 @@ class Triggers:
         self, trigger_id: str, content: bytes, *, headers: Mapping[str, str] | None = None
     ) -> Mapping[str, JSON]:
         """What would become of a delivery with this body: whether it is for the trigger, and what its handler would get, or why
-        nothing. Nothing is handed on. Raises TriggerNotFound."""
+        nothing, as of a trigger that is disabled. Nothing is handed on. Raises TriggerNotFound."""
         if (await self.fetch(trigger_id)).delivery == "poll":
             return {"fits": False, "why": "it is a poll: its events are asked for, and not delivered"}
         return await self._parts.webhooks.deliveries.try_out(self._caller, trigger_id, content, headers=headers or {})

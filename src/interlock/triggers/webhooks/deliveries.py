@@ -107,6 +107,8 @@ class Deliveries:
             at=self._clock.now(),
         )
         if found:
+            if not trigger.enabled:
+                return {"fits": True, "why": "the trigger is disabled: what comes is kept, and nothing is started"}
             return {"fits": True, "payload": found[0].payload}
         why = cast("Sequence[Mapping[str, JSON]]", unfit["unfit"])[0]["why"] if unfit else "the event is not for it"
         return {"fits": bool(unfit), "why": why}
