@@ -16,6 +16,7 @@ from fix_app import LEASE, World, shown
 from fix_dispatch import find_due, list_due, submitted, work, worker
 from fix_store import outcomes
 from interlock import dispatch, policy, runs, testing
+from interlock.adapters.sql.errors import RowRefused
 from interlock.app import Interlock, Settings
 from interlock.kernel import JSON, Caller, ProviderError, Tx
 
@@ -498,6 +499,34 @@ async def test_an_attempt_that_was_lost_with_its_process_is_followed_by_another(
         assert world.server.effects("issues/create") == 1
         attempts = (await process.il.runs.history(run_id)).attempts
         assert [each.state.value for each in attempts] == ["lost", "lost", "lost"]
+
+
+async def test_what_a_living_process_could_not_record_is_a_try_and_no_crash(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    @dispatch.handler("incident")
+    async def works(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        return 1
+
+    async def refused(*_: Any, **__: Any) -> None:
+        raise RowRefused("the row was refused")
+
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=4, base_seconds=1, cap_seconds=1))
+        with monkeypatch.context() as broken:
+            broken.setattr(runs.Tasks, "end", refused)
+            for tries in range(1, 4):
+                with suppress(RowRefused):
+                    await work(process, works)
+                await process.il.runs.recover()
+                found = await find_due(process, run_id)
+                assert found is not None
+                assert (found.crashes, found.tries, found.standing) == (0, tries, dispatch.Standing.DUE)
+                file_world.advance(2)
+                await process.parts.wiring.ownership.renew()
+        await work(process, works)
+        assert (await process.il.dispatch.wait(run_id)).output == 1
 
 
 async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(file_world: World):

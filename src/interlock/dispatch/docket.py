@@ -169,10 +169,14 @@ class Docket:
         due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
         if due is None:
             return False
-        due = replace(due, crashes=due.crashes + 1)
         if lost.stop:
             await lost.end(runs.State.CANCELLED, beside=lambda tx: self.strike(tx, due.tenant_id, due.run_id))
-        elif due.crashes >= MOST_CRASHES:
+            return True
+        if not lost.is_crash:
+            await self._try_again(lost, due)
+            return True
+        due = replace(due, crashes=due.crashes + 1)
+        if due.crashes >= MOST_CRASHES:
             await self._give_up(lost, due)
         else:
             at = self._clock.now()
@@ -180,6 +184,14 @@ class Docket:
                 runs.State.RETRY_SCHEDULED, beside=lambda tx: self.again(tx, due, due_at=at, why=lost.error.code)
             )
         return True
+
+    async def _try_again(self, lost: runs.Lost, due: Due) -> None:
+        """What came of it could not be recorded: that is a try, as any failure, and no process has died of it."""
+        following = sequel.after(due, lost.error, now=self._clock.now())
+        if lost.doubtful and following.state is runs.State.DEAD:
+            await lost.end(runs.State.WAITING, beside=lambda tx: self.park(tx, due, why=lost.error.code))
+        else:
+            await lost.end(following.state, beside=lambda tx: self.follow(tx, following))
 
     async def _give_up(self, lost: runs.Lost, due: Due) -> None:
         error = Poison(

@@ -182,7 +182,7 @@ def over_budget(taken: budgets.Exhausted, *, run_id: str) -> OverBudget:
 
 
 class AttemptLost(InterlockError):
-    """The process that carried the attempt out went away."""
+    """The process that carried the attempt out went away, or could not record what came of it."""
 
     code = "attempt_lost"
     retry = Retry.LATER

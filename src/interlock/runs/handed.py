@@ -15,14 +15,16 @@ from interlock.runs.model import Attempt, AttemptState, Run, State
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """An attempt whose process is gone. `doubtful`: nobody knows what became of a write of the run. `stop`: somebody has asked
-    for the run to be cancelled, and nothing is in doubt."""
+    """An attempt that nobody is at any more. `doubtful`: nobody knows what became of a write of the run. `stop`: somebody has
+    asked for the run to be cancelled, and nothing is in doubt. `is_crash`: its process is gone; else that lives, and could not
+    record what came of it."""
 
     journal: Journal
     attempt: Attempt
     error: AttemptLost
     doubtful: bool
     stop: bool
+    is_crash: bool
     clock: Clock
 
     @property

@@ -1,7 +1,7 @@
 """Recovery: attempts whose owner is gone are settled by reading, or held for a person; never blindly repeated."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -18,7 +18,7 @@ from interlock.runs.execution import Doubt, Execution
 from interlock.runs.handed import Lost
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Decision, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Decision, Owner, Run, Send, State
 from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
@@ -69,6 +69,8 @@ class Recovery:
         self._watch = Watch()
         self._undecided: float = 0.0
         """Seconds until it can be known of every busy owner whether it is alive. Zero: it is known."""
+        self._alive: frozenset[str] = frozenset()
+        """Owners whose process lives, under this id or a later one: what they left, no crash has taken."""
         self._later: dict[str, float] = {}
         """Attempts that could not be recovered, and when to try again: they must not keep others from their turn."""
 
@@ -123,6 +125,7 @@ class Recovery:
         owners, busy = await self._wiring.store.read(lambda tx: (ledger.list_owners(tx), ledger.list_busy(tx)))
         dead = self._watch.observe(owners, asked_at=asked_at, heard_at=clock.monotonic())
         mine, known = ownership.owner_id, {owner.owner_id: owner for owner in owners}
+        self._alive = outlived(owners, dead - {mine})
         others = (busy & known.keys()) - dead - {mine}
         silent = [known[name].lease for name in others if self._watch.undecided(name, clock.monotonic())]
         self._undecided = max((lease.total_seconds() / 4 for lease in silent), default=0.0)
@@ -168,7 +171,9 @@ class Recovery:
         open_ones = [each for each in history.attempts if each.state is AttemptState.RUNNING]
         if run.state is not State.RUNNING or run.fence != attempt.fence or attempt not in open_ones:
             return None
-        lost = AttemptLost(f"the process of {attempt.attempt_id} went away", run_id=run.run_id)
+        is_alive = attempt.owner_id in self._alive
+        fate = "could not record what came of it" if is_alive else "went away"
+        lost = AttemptLost(f"the process of {attempt.attempt_id} {fate}", run_id=run.run_id)
         journal = self._wiring.journal(run)
         if await self._hand_on(history, attempt, journal, lost):
             return self._report(journal.run, lost)
@@ -204,8 +209,16 @@ class Recovery:
             return False
         doubtful = bool(writes_in_doubt(history.sends))
         stop = not doubtful and await self._asked_to_stop(run)
-        gone = Lost(journal=journal, attempt=attempt, error=lost, doubtful=doubtful, stop=stop, clock=wiring.clock)
-        return await wiring.handed.take_over(gone)
+        left = Lost(
+            journal=journal,
+            attempt=attempt,
+            error=lost,
+            doubtful=doubtful,
+            stop=stop,
+            is_crash=attempt.owner_id not in self._alive,
+            clock=wiring.clock,
+        )
+        return await wiring.handed.take_over(left)
 
     async def _go_on(
         self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision
@@ -288,6 +301,16 @@ class Recovery:
 
     def _report(self, run: Run, error: InterlockError | None) -> Recovered:
         return Recovered(run_id=run.run_id, capability=run.capability, state=run.state, error=error)
+
+
+def outlived(owners: Sequence[Owner], dead: Collection[str]) -> frozenset[str]:
+    """The owners whose process lives. One that could not beat for a lease, since the store was away, goes on under another id."""
+
+    def process(owner: Owner) -> tuple[str, str, datetime]:
+        return owner.host, owner.process, owner.started_at
+
+    living = {process(owner) for owner in owners if owner.owner_id not in dead}
+    return frozenset(owner.owner_id for owner in owners if process(owner) in living)
 
 
 def turns(attempts: Sequence[Attempt], parents: Mapping[str, str | None]) -> Iterator[Sequence[Attempt]]:

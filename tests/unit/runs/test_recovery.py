@@ -1,12 +1,13 @@
-"""In which order lost runs are taken up."""
+"""In which order lost runs are taken up, and whose process has died."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from fix_ledger import Builder
 from interlock import runs
-from interlock.runs.recovery import turns
+from interlock.runs.recovery import outlived, turns
 
 PARENTS = {"run_child": "run_parent", "run_grandchild": "run_child", "run_parent": None, "run_other": "run_gone"}
 
@@ -36,3 +37,14 @@ def test_who_asked_comes_after_what_was_asked_for(lost: Sequence[str], order: Se
 def test_a_circle_ends_too():
     attempts = lost_attempts(("run_a", "run_b"))
     assert [len(turn) for turn in turns(attempts, {"run_a": "run_b", "run_b": "run_a"})] == [2]
+
+
+def test_a_process_that_goes_on_under_another_id_has_not_died():
+    def owner(owner_id: str, process: str, started: int = 0) -> runs.Owner:
+        at = datetime(2026, 1, 1, second=started, tzinfo=UTC)
+        return runs.Owner(
+            owner_id=owner_id, host="here", process=process, started_at=at, beat=1, lease=timedelta(seconds=10)
+        )
+
+    owners = [owner("before", "1"), owner("now", "1"), owner("gone", "2"), owner("same number later", "2", 5)]
+    assert outlived(owners, {"before", "gone"}) == {"before", "now", "same number later"}
