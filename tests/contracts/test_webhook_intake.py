@@ -290,6 +290,27 @@ async def test_while_a_secret_is_replaced_both_count(post: Post):
     assert (await other.send(made, signed({**BODY, "n": 4}, secret=fresh))).came is Came.ACCEPTED
 
 
+async def test_a_route_is_known_again_when_its_former_secret_counts_no_more(
+    memory_store: sql.SqlStore, monkeypatch: pytest.MonkeyPatch
+):
+    post = Post(memory_store, testing.ManualClock())
+    made, looks, find = await post.make(), list[str](), post.records.find_by_token
+
+    def look(tx: Tx, token_digest: str) -> webhooks.Route | None:
+        looks.append(token_digest)
+        return find(tx, token_digest)
+
+    monkeypatch.setattr(post.records, "find_by_token", look)
+    await post.routes.rotate(ANN, made.route.route_id, secret=Secret("another-secret"), overlap_seconds=30)
+    assert (await post.send(made, signed({**BODY, "n": 0}))).came is Came.ACCEPTED
+    post.later(seconds=30)
+    assert (await post.send(made, signed({**BODY, "n": 1}))).came is Came.REFUSED
+    for number in range(2, 5):
+        request = signed({**BODY, "n": number}, secret="another-secret")
+        assert (await post.send(made, request)).came is Came.ACCEPTED
+    assert len(looks) == 2
+
+
 async def test_without_an_overlap_the_old_secret_is_gone_at_once(post: Post):
     made, other = await post.make(), replace_process(post)
     assert (await other.send(made)).came is Came.ACCEPTED

@@ -109,14 +109,15 @@ class Book:
                 tx, route.tenant_id, route_id=route.route_id, cursor=None, limit=MOST_TRIGGERS
             )
         )
-        again = self._clock.now() + KNOWN_FOR
+        now, former_until = self._clock.now(), route.former_until
+        again = now + KNOWN_FOR
         return Known(
             key=key,
             route=route,
             verifier=Verifier(route.verification, secrets),
             secrets=secrets,
             triggers=[(each, declared[each.declared]) for each in found if each.enabled and each.declared in declared],
-            until=min(route.former_until or again, again),
+            until=again if former_until is None or former_until <= now else min(former_until, again),
         )
 
     async def declared(self, tenant_id: str, connector_id: str) -> Mapping[str, signals.Declared]:
