@@ -56,10 +56,10 @@ class Hand:
         self.most_at_once = max(self.most_at_once, self.at_once)
         self._send.send_nowait(job)
         try:
+            await self.go.wait()
             if self.fails:
                 self.fails -= 1
                 raise RuntimeError("not today")
-            await self.go.wait()
             self.ended.append(job)
         finally:
             self.at_once -= 1

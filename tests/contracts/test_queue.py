@@ -243,6 +243,19 @@ async def test_a_job_that_was_not_dealt_with_is_handed_over_again(yard: Yard):
         await yard.gone(job)
 
 
+async def test_a_job_that_was_not_dealt_with_is_handed_over_again_though_others_were_taken_meanwhile(yard: Yard):
+    jobs = [yard.job(), yard.job()]
+    async with yard.worker(open_=False, queue=yard.make_queue(lease=1000 * NEVER)) as worker:
+        for job in jobs:
+            await yard.put(job)
+            await worker.next()
+        worker.fails = 2
+        worker.go.set()
+        await yard.tick(lambda: worker.ended[1:])
+        assert len(worker.handed) == 4
+        await yard.gone(*jobs)
+
+
 async def test_a_silent_holder_loses_its_job_and_what_it_says_of_it_later_changes_nothing(yard: Yard):
     job, mark = yard.job(), yard.job(lane="handler:mark")
     frozen_lanes = ("capability", "handler:mark")

@@ -221,7 +221,7 @@ class Serving(Generic[T]):
         jobs.start_soon(self._carry_out, key, held, seen, scope)
 
     async def _carry_out(self, key: _Key, held: Held, seen: T | None, scope: anyio.CancelScope) -> None:
-        ends = self._undone
+        done = False
         try:
             with scope:
                 try:
@@ -229,11 +229,11 @@ class Serving(Generic[T]):
                 except Exception as error:  # noqa: BLE001 - whatever it is, the job is not dealt with
                     _log.warning("job %s, attempt %d, was not dealt with: %s", *key, type(error).__name__)
                 else:
-                    ends = self._dealt
-                    self._dealt_at = self._dealt_at if ends else anyio.current_time()
+                    done = True
+                    self._dealt_at = self._dealt_at if self._dealt else anyio.current_time()
         finally:
             del self._running[key]
-            ends.append(held)
+            (self._dealt if done else self._undone).append(held)  # as they are now: each turn begins new lists
             self._moved.set()
 
     async def _keep_beating(self) -> None:
