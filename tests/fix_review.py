@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from interlock import approvals, connections, runs
 from interlock.kernel import canonical, digest, digest_bytes
 from interlock.runs import chain, entries, packet, signing, transitions
+from interlock.runs.archive import add, genesis, pack, seal
 from interlock.testing import SequentialIds
 
 JSON_VALUES = st.recursive(
@@ -412,3 +413,13 @@ def _connection() -> connections.Connection:
         created_at=START,
         updated_at=START,
     )
+
+
+def archive(*stories: Story, signer: Signer | None = None) -> bytes:
+    """An archive of these runs, closed under the signer's seal."""
+    opened = runs.Archive(
+        archive_id="arc_1", tenant_id="acme", number=1, folder="", name="", runs=0, size=0,
+        after=genesis("acme"), head=genesis("acme"), opened_at=START, claimed_until=START,
+    )  # fmt: skip
+    filled, _, content = add(opened, [(story.run, story.packet()) for story in stories])
+    return content + pack((seal(filled, signer or Signer(), at=EXPORT).seal_json or "").encode())

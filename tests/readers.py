@@ -457,3 +457,14 @@ def packet(data: bytes) -> bool:
     verdict = runs.verify.verify(data, trust=TRUST)
     assert not verdict.ok or data in READERS["packet"].seeds, "nobody else has the key"
     return verdict.ok
+
+
+ARCHIVE: Final = fix_review.archive(fix_review.completed(), fix_review.refused(runs.State.DENIED))
+
+
+@reads(ARCHIVE)
+def archive(data: bytes) -> bool:
+    """An archive: a verdict on any bytes, and never a good one for what somebody else made."""
+    verdict = runs.verify_archive.verify_archive(data, trust=TRUST, most_bytes=65_536)
+    assert not verdict.ok or gzip.decompress(data) == gzip.decompress(ARCHIVE), "nobody else has the key"
+    return verdict.ok

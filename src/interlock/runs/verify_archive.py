@@ -19,7 +19,9 @@ from interlock.runs.verdict import Problem, Status, Verdict
 MOST_NAMED: Final = 100
 """Of packets that are not as they should be, in one archive."""
 
-_CHUNK: Final = 65_536
+CHUNK: Final = 65_536
+"""So much of an archive is opened at once."""
+
 _BEGINNING: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
 """Of each piece: gzip, no name, no time."""
 
@@ -77,13 +79,18 @@ class ArchiveVerdict:
 
 
 def verify_archive(
-    data: bytes, *, trust: signing.Trust | None = None, told: Callable[[int], object] | None = None
+    data: bytes,
+    *,
+    trust: signing.Trust | None = None,
+    told: Callable[[int], object] | None = None,
+    most_bytes: int = MAX_BYTES,
 ) -> ArchiveVerdict:
     """Check an archive. Pure and offline; never raises for what the bytes are. `told` hears how many packets were looked at.
 
-    With `trust`, only its keys count; without, an archive that is whole is `intact_signer_unknown`.
+    With `trust`, only its keys count; without, an archive that is whole is `intact_signer_unknown`. A packet is opened up to
+    `most_bytes`.
     """
-    found, pieces = _Found(trust), _pieces(data)
+    found, pieces = _Found(trust), _pieces(data, most_bytes)
     if not data:
         return found.judged(None)
     last = next(pieces)
@@ -198,26 +205,26 @@ class _Found:
         return head
 
 
-def _pieces(data: bytes) -> Iterator[bytes | None]:
+def _pieces(data: bytes, limit: int) -> Iterator[bytes | None]:
     """What was compressed, piece by piece; None for one that is damaged."""
     view, start = memoryview(data), 0
     while 0 <= start < len(data):
-        content, end = _opened(view, start)
+        content, end = _opened(view, start, limit)
         yield content
         start = end if content is not None else data.find(_BEGINNING, start + 1)
 
 
-def _opened(view: memoryview, start: int) -> tuple[bytes | None, int]:
+def _opened(view: memoryview, start: int, limit: int) -> tuple[bytes | None, int]:
     """The piece that begins there, and where it ends."""
     opened = zlib.decompressobj(wbits=31)
     parts: list[bytes] = []
     size, end = 0, start
     try:
         while not opened.eof and end < len(view):
-            chunk = view[end : end + _CHUNK]
-            parts.append(opened.decompress(chunk, MAX_BYTES + 1 - size))
+            chunk = view[end : end + CHUNK]
+            parts.append(opened.decompress(chunk, limit + 1 - size))
             size, end = size + len(parts[-1]), end + len(chunk)
-            if opened.unconsumed_tail:
+            if opened.unconsumed_tail or size > limit:
                 return None, end
     except zlib.error:
         return None, end

@@ -1,0 +1,31 @@
+"""What archives are made of that nobody of us wrote."""
+
+import os
+import zlib
+
+import fix_review
+from interlock.runs import signing, verify_archive
+
+TRUST = signing.Trust(fix_review.Signer().public_keys())
+WHOLE = fix_review.archive(fix_review.completed(), fix_review.refused(fix_review.runs.State.DENIED))
+
+
+def test_an_archive_is_proven():
+    verdict = verify_archive.verify_archive(WHOLE, trust=TRUST)
+    assert (verdict.ok, verdict.packets, verdict.problems) == (True, 2, ())
+
+
+def test_no_piece_is_opened_beyond_the_limit():
+    limit = 10_000
+    for size in (limit - 1, limit, limit + 1):
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        start = packer.compress(b"\0" * (size - 1)) + packer.flush(zlib.Z_FULL_FLUSH)
+        # Blocks with nothing in them, and one with a last byte that ends where what is read at once ends.
+        fill = -(len(start) + 6) % verify_archive.CHUNK
+        while fill % 5:
+            fill += verify_archive.CHUNK
+        data = start + b"\0\0\0\xff\xff" * (fill // 5) + b"\0\x01\0\xfe\xff\0"
+        assert len(data) % verify_archive.CHUNK == 0
+        data += packer.compress(os.urandom(200_000)) + packer.flush()
+        verdict = verify_archive.verify_archive(data, most_bytes=limit)
+        assert verdict.failed[0].verdict.problems[0].what == "its bytes are damaged"
