@@ -278,11 +278,21 @@ class TestEncrypted:
             found = await mem.retrieve(text_contains="NEEDLE", metadata={"n": 1}, exact_total=True)
             assert (len(found.hits), found.total) == (1, 1)
 
+    @pytest.mark.parametrize(("size", "beside"), [(787_000, 0), (984_000, 0), (memory.MAX_TEXT, 262_000)])
+    async def test_what_is_large_is_sealed_in_pieces(self, size: int, beside: int, tmp_path: Path):
+        config = {"inner": {"name": "sqlite", "config": {"path": str(tmp_path / "memory.db")}}, "key": KEY}
+        text, most = "zebra".ljust(size, "x"), {"a": "y" * beside}
+        async with memory.Memory.open("encrypted", config, scope=ANA) as mem:
+            kept = await mem.remember(memory.Draft.of(text=text, content=most, metadata=most))
+            assert await mem.get(kept.record_id) == kept
+            assert (kept.text, kept.content, kept.metadata) == (text, most, most)
+        assert b"zebra" not in everything(tmp_path)
+
     async def test_too_much_to_be_sealed_is_refused(self):
         async with memory.Memory.open("encrypted", {"inner": "memory", "key": KEY}, scope=ANA) as mem:
-            await mem.remember("x" * 780_000)
+            await mem.remember('"' * 880_000)  # each is two bytes of JSON
             with pytest.raises(memory.InvalidInput, match="to be sealed"):
-                await mem.remember("x" * 790_000)
+                await mem.remember('"' * 890_000)
 
     async def test_the_key_may_be_in_a_file(self, tmp_path: Path):
         (tmp_path / "key").write_text(KEY.reveal() + "\n")

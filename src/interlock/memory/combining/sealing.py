@@ -11,15 +11,17 @@ from interlock.kernel import JSON, JsonLimits, Secret, canonical, parse_json
 from interlock.memory.errors import InvalidConfig, InvalidInput, ProviderUnavailable
 from interlock.memory.records import Provenance, Record
 from interlock.memory.scope import Scope
-from interlock.memory.value import MAX_TEXT
+from interlock.memory.value import MAX_JSON, MAX_TEXT
 
 KEY_BYTES: Final = 32
-MAX_SEALED: Final = MAX_TEXT * 3 // 4 - 100
-"""Bytes that text, content and metadata may have together, so that they still fit when they are sealed."""
+_IN_METADATA: Final = MAX_JSON.max_bytes - 100
+MAX_SEALED: Final = (2 * MAX_TEXT + _IN_METADATA) * 3 // 4 - 100
+"""Bytes that text, content and metadata may have together, so that they still fit when they are sealed: each may be as large as
+there may be."""
 
 _CONTRACT: Final = "interlock.memory-sealed/v1"
 _NONCE_BYTES: Final = 12
-_LIMITS: Final = JsonLimits(max_bytes=MAX_TEXT, max_depth=40, max_nodes=100_000)
+_LIMITS: Final = JsonLimits(max_bytes=MAX_SEALED, max_depth=40, max_nodes=100_000)
 
 
 class Seal:
@@ -56,13 +58,14 @@ class Seal:
         cipher_key, mark_key = self._of_tenant(record.scope.tenant)
         where = _place(record)
         nonce = hmac.digest(mark_key, where + b"\n" + plain, "sha256")[:_NONCE_BYTES]
-        sealed = nonce + AESGCM(cipher_key).encrypt(nonce, plain, where)
+        sealed = base64.b64encode(nonce + AESGCM(cipher_key).encrypt(nonce, plain, where)).decode()
+        rest = sealed[MAX_TEXT:]
         key = record.idempotency_key
         return record.changed(
-            text=None,
+            text=rest[_IN_METADATA:] or None,
             content={"sealed": 1},
-            metadata={},
-            provenance=Provenance(span=base64.b64encode(sealed).decode(), derived_from=place.derived_from),
+            metadata={"sealed": rest[:_IN_METADATA]} if rest else {},
+            provenance=Provenance(span=sealed[:MAX_TEXT], derived_from=place.derived_from),
             idempotency_key=None if key is None else self.mark(record.scope, "idempotency_key", key),
         )
 
@@ -73,9 +76,10 @@ class Seal:
 
         cipher_key, _ = self._of_tenant(record.scope.tenant)
         try:
-            sealed = base64.b64decode(record.provenance.span or "", validate=True)
+            pieces = (record.provenance.span or "", record.metadata.get("sealed", ""), record.text or "")
+            sealed = base64.b64decode("".join(pieces), validate=True)
             plain = AESGCM(cipher_key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _place(record))
-        except (InvalidTag, ValueError):
+        except (InvalidTag, TypeError, ValueError):
             raise ProviderUnavailable(
                 f"{record.record_id} does not open: it was sealed by another key, or changed or moved since",
                 next_step="Open the memory with the key that it was written with, or restore its storage from a copy.",
