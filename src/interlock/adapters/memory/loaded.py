@@ -88,7 +88,9 @@ class Loaded(memory.Keeper):
         if query.text is None or query.vector is not None:
             raise memory.InvalidInput(f"{self.name} makes its own vectors, of texts, and takes none")
         search = memory.Search(self.name, scope, query, now=self._clock.now(), embedder=None)
-        likeness = await self._items.nearest(scope, query.text, MOST)
+        likeness: Mapping[str, float] = {}
+        if _has_words(query.text):
+            likeness = await self._items.nearest(scope, query.text, MOST)
 
         def act(rows: memory.Rows) -> memory.RetrieveResult:
             cast("_LoadedRows", rows).likeness = likeness
@@ -141,9 +143,17 @@ class _LoadedRows(DictRows):
     likeness: Mapping[str, float] = {}
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
-        there = {kept.entry.record_id for kept in self._seen(seen)}
-        found = [memory.Found(record_id=each, score=score) for each, score in self.likeness.items() if each in there]
+        there = {kept.entry.record_id: kept.record for kept in self._seen(seen)}
+        found = [
+            memory.Found(record_id=each, score=score)
+            for each, score in self.likeness.items()
+            if each in there and _has_words(memory.searchable(there[each]))  # a store may liken anything to anything
+        ]
         return memory.ordered(found)[:limit]
+
+
+def _has_words(text: str) -> bool:
+    return next(memory.words(text), None) is not None
 
 
 def _read(document: Mapping[str, Any]) -> tuple[Kept, ...]:
