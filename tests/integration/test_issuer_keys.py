@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -111,6 +111,20 @@ async def test_keys_are_fetched_once_and_again_when_another_one_signs(here: Here
     here.world.advance(HOUR)
     assert await here.take(issuer.delivery(here.world, 5)) is Came.ACCEPTED
     assert issuer.asked == 3
+
+
+async def test_all_routes_of_an_issuer_know_its_new_keys_at_once(here: Here, issuer: Issuer):
+    made = await here.process.il.routes.create("tasks", on=[webhooks.Wanted(name="changed", handler="sync")])
+    assert made.address is not None
+    other = replace(here, token=made.address.reveal().rpartition("/")[2])
+    for number in range(2):
+        here.world.advance(MINUTE)
+        for route in (here, other):
+            assert await route.take(issuer.delivery(here.world, number)) is Came.ACCEPTED
+    issuer.rotate()
+    for route in (here, other):
+        assert await route.take(issuer.delivery(here.world, 2)) is Came.ACCEPTED
+    assert issuer.asked == 2
 
 
 async def test_strangers_have_them_fetched_once_a_minute(here: Here, issuer: Issuer):

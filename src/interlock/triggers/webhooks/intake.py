@@ -124,7 +124,7 @@ class Intake:
                 self._book.forget(known)
                 continue
             unknown = verdict.kept is not None and verdict.kept.reason == Reason.UNKNOWN_KEY
-            if unknown and await self._routes.renew_keys(known.route):
+            if unknown and await self._routes.renew_keys(known.route, known.secrets):
                 self._book.forget(known)
                 continue
             if verdict.kept is not None:

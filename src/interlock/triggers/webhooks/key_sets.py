@@ -1,7 +1,7 @@
 """The keys of those who issue JWTs, fetched from where a verification says (`claims.keys_url`), and kept for a while."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -75,12 +75,12 @@ class KeySets:
             raise IssuerKeysUnavailable(f"the keys of {url[:200]} cannot be fetched, and none are at hand that count")
         return Secret(held.text)
 
-    async def renew(self, route: Route, url: str) -> bool:
-        """Fetch the set anew, if that was not done just now; whether it is another one."""
+    async def renew(self, route: Route, url: str, used: Sequence[Secret]) -> bool:
+        """Fetch the set anew, if that was not done just now; whether it is another one than was `used`: another route may have
+        had it fetched."""
         held = self._of(url)
-        before = held.text
         await self._ask(route, url, held)
-        return held.text != before
+        return held.text is not None and [held.text] != [each.reveal() for each in used]
 
     def _of(self, url: str) -> _Held:
         if url not in self._held and len(self._held) >= MOST_HELD:

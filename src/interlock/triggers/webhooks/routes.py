@@ -227,12 +227,12 @@ class Routes:
         held = sealing.unpack(plaintext)
         return held if route.former_until is not None and route.former_until > self._clock.now() else held[:1]
 
-    async def renew_keys(self, route: Route) -> bool:
-        """Fetch its issuer's keys anew, at most once a minute; whether they are others."""
+    async def renew_keys(self, route: Route, used: Sequence[Secret]) -> bool:
+        """Fetch its issuer's keys anew, at most once a minute; whether they are others than were `used`."""
         url = _keys_url(route.verification)
         if url is None or route.sealed is not None or self._key_sets is None:
             return False
-        return await self._key_sets.renew(route, url)
+        return await self._key_sets.renew(route, url, used)
 
     async def set_state(self, caller: Caller, route_id: str, state: RouteState) -> Route:
         """Take deliveries again, or none; what is revoked stays so, and its secret is erased. Raises RouteNotFound,
