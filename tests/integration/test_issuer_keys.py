@@ -12,6 +12,7 @@ from joserfc import jwk, jwt
 from fix_app import Process, World
 from fix_parrot import Answer, Parrot
 from interlock import sdk
+from interlock.kernel import Secret
 from interlock.triggers import webhooks
 from interlock.triggers.webhooks import Came
 
@@ -160,6 +161,23 @@ async def test_what_is_no_key_set_proves_nothing(here: Here, issuer: Issuer, sho
     issuer.parrot.say = lambda _: Answer(shown)
     with pytest.raises(webhooks.IssuerKeysUnavailable):
         await here.take(issuer.delivery(here.world, 0))
+
+
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_set_that_is_given_counts_instead_though_the_issuer_is_away(here: Here, issuer: Issuer, seen: bool):
+    before, given = issuer.keys[-1], jwk.ECKey.generate_key("P-256", {"kid": "given"})
+    if seen:
+        assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    issuer.works = False
+    asked = issuer.asked
+    [route] = await here.process.il.routes.list()
+    secret = Secret(json.dumps({"keys": [given.as_dict(private=False)]}))
+    changed = (await here.process.il.routes.rotate(route.route_id, secret=secret)).route
+    assert changed.former_until is None
+    assert await here.take(issuer.delivery(here.world, 1, given)) is Came.ACCEPTED
+    here.world.advance(MINUTE)
+    assert await here.take(issuer.delivery(here.world, 2, before)) is Came.REFUSED
+    assert issuer.asked == asked
 
 
 async def test_keys_come_only_from_hosts_that_the_settings_name(file_world: World, issuer: Issuer):

@@ -202,11 +202,12 @@ class Routes:
         raise RouteChanged(f"others kept changing the route {route_id}")
 
     async def renewed(self, route: Route, secret: Secret | None, *, overlap: timedelta) -> Route:
-        """The route with that secret, and with the present one beside it; without one it waits for the service's."""
+        """The route with that secret, and with the present one beside it, if it has one of its own; without one it waits for the
+        service's."""
         now = self._clock.now()
         if secret is None:
             return replace(route, awaiting_until=now + AWAITING, revision=route.revision + 1, updated_at=now)
-        present = (await self.secrets(route))[:1] if overlap else []
+        present = (await self.secrets(route))[:1] if overlap and route.sealed is not None else []
         changed = replace(
             route,
             secret_version=route.secret_version + 1,
