@@ -180,6 +180,16 @@ async def test_a_set_that_is_given_counts_instead_though_the_issuer_is_away(here
     assert issuer.asked == asked
 
 
+async def test_a_route_that_takes_nothing_asks_for_no_keys(here: Here, issuer: Issuer):
+    issuer.works = False
+    [route] = await here.process.il.routes.list()
+    for close in (here.process.il.routes.disable, here.process.il.routes.revoke):
+        await close(route.route_id)
+        assert not await here.process.parts.webhooks.intake.expects(here.token)
+        assert await here.take(issuer.delivery(here.world, 0)) is Came.REFUSED
+    assert issuer.asked == 0
+
+
 async def test_keys_come_only_from_hosts_that_the_settings_name(file_world: World, issuer: Issuer):
     file_world.manifest = reporter(issuer.parrot.url)
     async with file_world.process(execution={"egress_allow": (issuer.parrot.host,)}) as process:

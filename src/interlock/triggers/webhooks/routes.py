@@ -219,11 +219,13 @@ class Routes:
         return await self._seal(changed, [secret, *present])
 
     async def secrets(self, route: Route) -> list[Secret]:
-        """The secrets that count now, the present one first; keys that are fetched count as one. Raises CredentialDamaged,
-        IssuerKeysUnavailable."""
+        """The secrets that count now, the present one first; keys that are fetched count as one, and are for no route that takes
+        nothing. Raises CredentialDamaged, IssuerKeysUnavailable."""
         if route.sealed is None:
             url = _keys_url(route.verification)
-            return [] if url is None or self._key_sets is None else [await self._key_sets.read(route, url)]
+            if url is None or self._key_sets is None or route.state is not RouteState.ACTIVE:
+                return []
+            return [await self._key_sets.read(route, url)]
         plaintext = await self._cipher.open(route.tenant_id, route.sealed, aad=sealing.binding(route))
         held = sealing.unpack(plaintext)
         return held if route.former_until is not None and route.former_until > self._clock.now() else held[:1]
