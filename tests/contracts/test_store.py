@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from fix_forks import in_a_fork
@@ -419,3 +419,19 @@ async def test_a_part_of_a_joint_write_that_is_rolled_back_costs_the_rest_nothin
         await store.write_together(_read_and_add_all, f"own_{number:02}")
     for number in range(30, 40):
         assert await store.write_together(_add_all_after_a_part_that_fails, f"own_{number:02}") == f"own_{number:02}"
+
+
+def _end_the_connection(tx: Tx, wanted: Sequence[str]) -> list[str]:
+    _read_and_add_all(tx, wanted)
+    connection(tx).execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    return list(wanted)
+
+
+async def test_a_connection_that_is_lost_in_a_joint_write_is_told_as_such(postgres_url: str) -> None:
+    store = sql.open_store(postgres_url)
+    try:
+        with pytest.raises(sql.StoreUnavailable):
+            await store.write_together(_end_the_connection, "own_1")
+        assert await store.write_together(_read_and_add_all, "own_1") == "own_1"
+    finally:
+        store.close()

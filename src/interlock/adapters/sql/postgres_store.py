@@ -153,6 +153,8 @@ class PostgresStore:
 
 
 def _rolled_back(session: Connection, *_savepoint: object) -> None:
+    if session.invalidated:
+        return  # it is lost, with all that was prepared on it
     held = cast("HotSession | None", session.info.get(_HOT))
     if held is not None:
         held.rolled_back()
