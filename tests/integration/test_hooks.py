@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fix_webhooks import ANN, BODY, SECRET, Post, signed
 from interlock import server, testing
 from interlock.adapters import sql
+from interlock.adapters.sql.errors import RowRefused
 from interlock.server import bodies, hooks
 from interlock.triggers import webhooks
 
@@ -247,9 +248,29 @@ async def test_no_log_has_a_secret_a_token_or_what_came(memory: Post, caplog: py
             ]
             assert answers[1:3] + answers[4:] == [401, 400, 401]
     assert 500 in answers
-    assert any("a request broke" in line for line in ours(caplog))
+    assert any("broke: ValueError" in line for line in ours(caplog))
     tokens = [each.token.reveal() for each in (signing, plain) if each.token is not None]
     assert [each for each in (SECRET, "planted", *tokens) if any(each in line for line in ours(caplog))] == []
+
+
+async def test_what_breaks_here_is_logged_with_its_route_once_a_second(memory: Post, caplog: pytest.LogCaptureFixture):
+    made, clock = await memory.make(), testing.ManualClock()
+    assert made.token is not None
+    front = server.Hooks(memory.intake, origin=ORIGIN, clock=clock)
+    path = f"/hooks/{made.token.reveal()}"
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=front), base_url=ORIGIN) as service:
+
+        async def send(number: int, fail: Exception) -> int:
+            request, memory.fail = signed({**BODY, "n": number}), fail
+            return (await service.post(path, content=request.body, headers=dict(request.headers))).status_code
+
+        refused = RowRefused("the row was refused")
+        assert [await send(1, refused), await send(2, refused), await send(3, KeyError("x"))] == [500, 500, 500]
+        clock.advance(1)
+        assert await send(4, refused) == 500
+    lines = [each.getMessage().partition("\n")[0] for each in caplog.records if each.name == "interlock.server.hooks"]
+    kinds = ("RowRefused", "KeyError", "RowRefused")
+    assert lines == [f"a delivery to the route {made.route.route_id} broke: {kind}" for kind in kinds]
 
 
 def ours(caplog: pytest.LogCaptureFixture) -> list[str]:

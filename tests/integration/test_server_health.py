@@ -14,7 +14,9 @@ from fix_app import Process, World
 from fix_dispatch import work
 from fix_http_api import HOST, problem
 from interlock import server
+from interlock.adapters.sql.errors import StoreFull
 from interlock.kernel import MAX_SERIES, Counts
+from interlock.server.health import FAILED_SECONDS, READY_SECONDS
 from interlock.server.metrics import COUNTED, TIMED, tell
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +64,31 @@ async def test_one_that_ends_or_has_no_store_is_alive_and_not_ready(file_world: 
         async with fronted(process, file_world) as (_, client):
             problem(await client.get("/readyz"), 503, "store_closed")
             assert (await client.get("/livez")).status_code == 204
+
+
+async def test_one_whose_store_takes_no_work_is_not_ready_for_a_while(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    async def full(*_: Any, **__: Any) -> None:
+        raise StoreFull("the disk is full")
+
+    async with file_world.process() as process, fronted(process, file_world) as (_, client):
+        store: Any = process.parts.store
+        kind: Any = store._store.__class__  # the one below: what is counted is its answers
+        with monkeypatch.context() as broken:
+            broken.setattr(kind, "write_together", full)
+            answers: list[int] = []
+            for _ in range(3):
+                with pytest.raises(StoreFull):
+                    await process.il.dispatch.submit("incident", {})
+                file_world.advance(READY_SECONDS)
+                answers.append((await client.get("/readyz")).status_code)
+            assert answers == [204, 204, 503]
+            problem(await client.get("/readyz"), 503, "store_error")
+        file_world.advance(FAILED_SECONDS)
+        assert (await client.get("/readyz")).status_code == 204
+        await process.il.dispatch.submit("incident", {})
+        assert process.il.failed_writes == 0
 
 
 async def test_strangers_who_ask_whether_it_is_ready_have_the_store_read_once_a_second(

@@ -33,7 +33,7 @@ class Parts:
     """Everything that one open Interlock consists of."""
 
     settings: Settings
-    store: sql.SqlStore
+    store: sql.RingingStore
     wiring: runs.Wiring
     reading: runs.Reading
     invoker: runs.Invoker

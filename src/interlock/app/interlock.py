@@ -324,6 +324,11 @@ class Interlock:
         return self._parts.evidence
 
     @property
+    def failed_writes(self) -> int:
+        """How many writes of this process in a row have failed at the store, of work that came or of what became of it."""
+        return self._parts.store.failed_writes
+
+    @property
     def pressure(self) -> Mapping[str, float]:
         """How strained this process finds the installation: the readings that policy judges by, over all tenants."""
         return self._parts.wiring.pressure.readings()

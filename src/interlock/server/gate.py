@@ -136,5 +136,9 @@ def shown_token(connection: HTTPConnection) -> kernel.Secret:
 def tell_operator(error: Exception) -> None:
     """Where a request broke."""
     if not isinstance(error, OSError | kernel.InterlockError | TimeoutError):
-        # Only the frames: the text may hold what a client has sent.
-        _log.error("a request broke:\n%s", "".join(traceback.format_tb(error.__traceback__)))
+        _log.error("a request broke:\n%s", frames(error))
+
+
+def frames(error: Exception) -> str:
+    """Where it was raised. Not its text: that may hold what a client has sent."""
+    return "".join(traceback.format_tb(error.__traceback__))

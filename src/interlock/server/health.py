@@ -1,7 +1,7 @@
 """How the server is, for what watches it.
 
 GET /livez     204 while the process answers
-GET /readyz    204 while it is to be sent requests: its store answers, and it is not about to end; else 503
+GET /readyz    204 while it is to be sent requests: its store answers and takes work, and it is not about to end; else 503
 GET /metrics   what it has answered, and readings of how strained it is (Prometheus); by a token with the role `metrics`
 """
 
@@ -34,6 +34,12 @@ READY_SECONDS: Final = 1.0
 BACKLOG_SECONDS: Final = 5.0
 """How old what is told of the backlog may be."""
 
+MOST_FAILED: Final = 3
+"""So many writes of work that fail in a row say that the store takes none."""
+
+FAILED_SECONDS: Final = 30.0
+"""For so long that counts after the last of them: only requests can show that the store takes what is written again."""
+
 METRICS: Final = "metrics"
 """The role of whoever may read what all tenants together do."""
 
@@ -49,6 +55,8 @@ class Health(Door):
         self._looking = anyio.Lock()
         self._looked_at = -READY_SECONDS
         self._store = Response(status_code=204)
+        self._failed = 0
+        self._failed_at = 0.0
         self._is_closing = False
         answers = (self._live, self._ready, self._tell)
         routes = [Route(path, answer) for path, answer in zip(PATHS, answers, strict=True)]
@@ -88,6 +96,11 @@ class Health(Door):
 
     async def _look(self) -> Response:
         """What to answer for a while of the store, to anybody who asks."""
+        failed, now = self._il.failed_writes, self._clock.monotonic()
+        if failed != self._failed:
+            self._failed, self._failed_at = failed, now
+        if failed >= MOST_FAILED and now - self._failed_at < FAILED_SECONDS:
+            return problem(kernel.StoreError(f"the last {failed} writes of work have failed"))
         try:
             with anyio.fail_after(HEALTH_SECONDS):
                 await self._il.connections.installs.list(limit=1)

@@ -3,6 +3,7 @@
 What is too large, too slow or compressed is refused before anybody looks whose address it is. The answer comes after the commit.
 """
 
+import logging
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from interlock import kernel, sdk
 from interlock.server.bodies import read_body
 from interlock.server.errors import NodeBusy, RequestTooLarge, RequestTooSlow
-from interlock.server.gate import Door, tell_operator
+from interlock.server.gate import Door, frames
 
 if TYPE_CHECKING:
     from interlock import triggers
@@ -26,6 +27,9 @@ ROUTE: Final = PREFIX + "{token}"
 MAX_BODY: Final = sdk.MAX_BYTES
 """Bytes of a delivery, whosever it is; a route takes as much as its verification says."""
 
+TOLD_SECONDS: Final = 1.0
+"""Between two lines of the log about errors of one kind."""
+
 MAX_HELD: Final = 64 * 1_048_576
 """Bytes of deliveries that have come and are not answered: of further ones the service is asked to come again."""
 
@@ -35,6 +39,7 @@ UNPROVEN: Final = 401
 """What who is not proven is answered, whatever is wrong. Discord sends what is badly signed, and wants no other answer to it."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
+_log = logging.getLogger(__name__)
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _STATUS: Final[tuple[tuple[type[Exception], int], ...]] = (
     (RequestTooLarge, 413),
@@ -66,11 +71,10 @@ class Hooks(Door):
         self._intake = intake
         self._origin = origin
         self._held = 0
+        self._told: dict[str, float] = {}
 
     def answer(self, error: Exception) -> Response:
-        status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
-        if status == 500:
-            tell_operator(error)
+        status = _status(error)
         return _answer(status, retry=status == 503)
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,10 +84,23 @@ class Hooks(Door):
                 result, response = await self._carried_in(scope, request)
             else:
                 result = "not_looked_at"
+        except Exception as error:
+            if _status(error) == 500:
+                self._tell_operator(error, scope["path"].removeprefix(PREFIX))
+            raise
         finally:
             self._counts.add("webhooks", result=result)
             self._counts.time("webhook", self._clock.monotonic() - begun, result=result)
         await response(scope, receive, send)
+
+    def _tell_operator(self, error: Exception, token: str) -> None:
+        """Where a delivery broke, and on which route: once a second for each kind of error."""
+        kind, now = type(error).__name__, self._clock.monotonic()
+        if now - self._told.get(kind, now - TOLD_SECONDS) < TOLD_SECONDS:
+            return
+        self._told[kind] = now
+        route = self._intake.route_id(token) or "of which nothing is known yet"
+        _log.error("a delivery to the route %s broke: %s\n%s", route, kind, frames(error))
 
     async def _carried_in(self, scope: Scope, request: Request) -> tuple[str, Response]:
         """What came to an address that takes nothing is read as well, so that it is answered as any other, and not kept."""
@@ -145,6 +162,10 @@ def _answered(scope: Scope, outcome: "triggers.webhooks.Outcome") -> Response:
     if not told.body:
         return Response(status_code=outcome.acknowledge, headers=headers)
     return Response(told.body, 200, headers=headers, media_type=told.media_type)
+
+
+def _status(error: Exception) -> int:
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 
 def _refusal(scope: Scope, request: Request) -> Response | None:

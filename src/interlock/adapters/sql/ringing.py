@@ -1,6 +1,6 @@
 """A store that wakes who waits for something to be written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import anyio
@@ -21,6 +21,8 @@ class RingingStore:
     def __init__(self, store: SqlStore) -> None:
         self._store = store
         self._next: anyio.Event | None = None
+        self.failed_writes = 0
+        """How many writes of work in a row (what comes, and what becomes of it) have failed; a beat or a setting is none."""
 
     def next_write(self) -> anyio.Event:
         """Set at the next commit after this call. Who looks between this call and waiting misses nothing."""
@@ -46,17 +48,21 @@ class RingingStore:
         return answer
 
     async def write_together(self, fn: Callable[[Tx, Sequence[Item]], Sequence[Answer]], item: Item) -> Answer:
-        answer = await self._store.write_together(fn, item)
-        self._ring()
-        return answer
+        return await self._counted(self._store.write_together(fn, item))
 
     async def admit(self, admission: runs.Admission) -> runs.Admitted:
-        answer = await self._store.admit(admission)
-        self._ring()
-        return answer
+        return await self._counted(self._store.admit(admission))
 
     async def apply(self, change: runs.Change) -> bool:
-        answer = await self._store.apply(change)
+        return await self._counted(self._store.apply(change))
+
+    async def _counted(self, write: Awaitable[T]) -> T:
+        try:
+            answer = await write
+        except StoreError:
+            self.failed_writes += 1
+            raise
+        self.failed_writes = 0
         self._ring()
         return answer
 

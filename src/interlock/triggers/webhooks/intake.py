@@ -100,6 +100,11 @@ class Intake:
         known, _ = await self._book.find(connections.token_digest(Secret(token)))
         return known is not None and known.route.state is RouteState.ACTIVE
 
+    def route_id(self, token: str) -> str | None:
+        """Whose address that is, as far as it is remembered; for logs, which have no tokens."""
+        known = self._book.remembered(connections.token_digest(Secret(token)))
+        return None if known is None else known.route.route_id
+
     async def take(self, token: str, request: Incoming) -> Outcome:
         """What came of a request to the address with that token."""
         begun = self._clock.monotonic()

@@ -85,6 +85,10 @@ class Book:
         """The route at an address, and whether it was read just now."""
         return await self._find(token_digest, lambda tx: self._records.find_by_token(tx, token_digest))
 
+    def remembered(self, token_digest: str) -> Known | None:
+        """The route at an address, if it is one of these: to speak of it, and not to judge by."""
+        return self._known.get(token_digest)
+
     async def find_install(self, app: Known, values: Mapping[str, str | None]) -> Known | None:
         """The install of an app in whose deliveries these values stand. That there is none is not remembered."""
         app_id, digest = app.route.route_id, resolution_digest(values)
