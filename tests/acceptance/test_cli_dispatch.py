@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -100,10 +101,15 @@ def test_a_server_works_too_unless_told_otherwise(shell: Shell):
     run_id = submit(shell)
     with working(shell, "serve", "--bind", "127.0.0.1:0"):
         assert shell.good("runs", "wait", run_id)["output"] == "main"
-    paused = shell.good("dispatch", "pause", "handler", "incident", "--reason", "maintenance")["pause"]
-    assert (paused["scope"], paused["subject"]) == ("handler", "incident")
+        paused = shell.good("dispatch", "pause", "handler", "incident", "--reason", "maintenance")["pause"]
+        assert (paused["scope"], paused["subject"]) == ("handler", "incident")
+        submit(shell)
+        patience = time.monotonic() + 60
+        while "Parked: 1; `interlock dispatch list --standing parked`" not in shell.run("dispatch", "list").out:
+            assert time.monotonic() < patience
+            time.sleep(0.1)
     assert "maintenance" in shell.run("dispatch", "stats").out
-    assert shell.good("dispatch", "resume", "handler", "incident") == {"released": 0}
+    assert shell.good("dispatch", "resume", "handler", "incident") == {"released": 1}
 
 
 def test_what_is_wrong_is_said(shell: Shell):

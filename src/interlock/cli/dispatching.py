@@ -94,23 +94,34 @@ async def _page(
     cursor: str | None,
     limit: int,
 ) -> "Answer":
+    from interlock import dispatch
     from interlock.cli.desk import Answer
     from interlock.kernel import JSON
 
+    parked: Sequence[dispatch.Waiting] = ()
     async with desk.open() as il:
-        found = await il.dispatch.list(
-            standing=standing,
-            handler=handler,
-            capability=capability,
-            connection_id=None if connection is None else (await il.connections.fetch(connection)).connection_id,
-            why=why,
+        asked: dict[str, Any] = {
+            "handler": handler,
+            "capability": capability,
+            "connection_id": None if connection is None else (await il.connections.fetch(connection)).connection_id,
+            "why": why,
             **moments(since, until),
-            cursor=cursor,
-            limit=limit,
-        )
+            "limit": limit,
+        }
+        found = await il.dispatch.list(standing=standing, cursor=cursor, **asked)
+        if not found and cursor is None and standing is dispatch.Standing.DUE:
+            parked = await il.dispatch.list(standing=dispatch.Standing.PARKED, **asked)
     more = found[-1].cursor if len(found) >= limit else None
     document: JSON = {"work": [each.to_json() for each in found], "next_cursor": more}
-    return Answer(document=document, show=lambda paper: _show_page(paper, found, more))
+
+    def show(paper: "Paper") -> None:
+        if parked:
+            count = f"{len(parked)}{' or more' if len(parked) >= limit else ''}"
+            paper.line(f"Nothing is due. Parked: {count}; `interlock dispatch list --standing parked` says why.")
+        else:
+            _show_page(paper, found, more)
+
+    return Answer(document=document, show=show)
 
 
 def moments(since: str | None, until: str | None) -> dict[str, Any]:
