@@ -96,6 +96,7 @@ def proven(name: str) -> str:
 def test_the_table_of_schemes_is_what_they_say_and_what_tries_them():
     page = (ROOT / "docs" / "webhooks.md").read_text()
     assert re.findall(r"^\| `\w+` \| \w+ \|.*$", page, re.MULTILINE) == [proven(name) for name in sorted(sdk.schemes())]
+    assert f"({len(sdk.schemes())} signature schemes)" in (ROOT / "README.md").read_text()
 
 
 def settings(model: type[BaseModel], *, prefix: str = "") -> Iterator[tuple[str, Any]]:
