@@ -1,16 +1,18 @@
 """Webhooks that are signed as JWTs by keys which their issuer shows at an address, and changes."""
 
 import json
+import threading
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from joserfc import jwk, jwt
 
 from fix_app import Process, World
-from fix_parrot import Answer, Parrot
+from fix_parrot import Answer, Heard, Parrot
 from interlock import sdk
 from interlock.kernel import Secret
 from interlock.triggers import webhooks
@@ -161,6 +163,22 @@ async def test_what_is_no_key_set_proves_nothing(here: Here, issuer: Issuer, sho
     issuer.parrot.say = lambda _: Answer(shown)
     with pytest.raises(webhooks.IssuerKeysUnavailable):
         await here.take(issuer.delivery(here.world, 0))
+
+
+async def test_an_issuer_that_does_not_answer_is_waited_for_only_so_long(
+    here: Here, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("interlock.app.reporting.KEYS_WITHIN", timedelta(milliseconds=100))
+    refused = threading.Event()
+
+    def say(_: Heard) -> Answer:
+        refused.wait(10)
+        return Answer(issuer.shown)
+
+    issuer.parrot.say = say
+    with pytest.raises(webhooks.IssuerKeysUnavailable):
+        await here.take(issuer.delivery(here.world, 0))
+    refused.set()
 
 
 @pytest.mark.parametrize("seen", [True, False])

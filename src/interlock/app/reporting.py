@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
 from interlock import connections, dispatch, runs, triggers
 from interlock.adapters import keys, sql
 from interlock.kernel import Caller, Clock, ProviderError, Tx
+
+KEYS_WITHIN: Final = timedelta(seconds=5)
+"""So long an issuer may take to show its keys: the service whose delivery they are to prove waits for an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +35,9 @@ def wire(
 
     async def fetch(tenant_id: str, url: str) -> bytes:
         headers = (("accept", "application/json"),)
-        answer = await errands.ask("GET", url, show=lambda _: (), secrets={}, tenant_id=tenant_id, headers=headers)
+        answer = await errands.ask(
+            "GET", url, show=lambda _: (), secrets={}, tenant_id=tenant_id, headers=headers, limit=KEYS_WITHIN
+        )
         if answer.status != 200:
             raise ProviderError(f"it answers with the status {answer.status}")
         return answer.body

@@ -103,9 +103,11 @@ class Errands:
         headers: tuple[tuple[str, str], ...] = (),
         body: bytes = b"",
         subject_id: str | None = None,
+        limit: timedelta | None = None,
     ) -> Answer:
-        """Send a request that shows these secrets, which are known by name. Raises ErrandFailed."""
-        handle, asked_at = self._ids.new("lse"), self._clock.now()
+        """Send a request that shows these secrets, which are known by name. The answer is there within `limit` where that is
+        less than it is for all. Raises ErrandFailed."""
+        handle, asked_at, within = self._ids.new("lse"), self._clock.now(), min(limit or self.limit, self.limit)
         try:
             intent = plane.HttpIntent(
                 intent_id=self._ids.new("snd"),
@@ -119,9 +121,9 @@ class Errands:
                 body=body,
                 credentials=show(handle),
                 allowed_hosts=(plane.parse_url(url).host_port,),
-                timeouts=plane.Timeouts(total_ms=int(self.limit.total_seconds() * 1000)),
+                timeouts=plane.Timeouts(total_ms=int(within.total_seconds() * 1000)),
                 max_response_bytes=_MOST_BYTES,
-                deadline_at=asked_at + self.limit,
+                deadline_at=asked_at + within,
             )
         except ValueError as error:
             said = plane.flaws(error) if isinstance(error, ValidationError) else str(error)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeAlias
 
@@ -41,6 +41,9 @@ class IssuerKeysUnavailable(ProviderError):
 
 @dataclass(slots=True)
 class _Held:
+    """What is at an address, and who may ask for it: one at a time."""
+
+    asking: anyio.Lock = field(default_factory=anyio.Lock)
     text: str | None = None
     fetched: float = 0.0
     asked: float | None = None
@@ -54,7 +57,6 @@ class KeySets:
         self._hosts = hosts
         self._clock = clock
         self._held: dict[str, _Held] = {}
-        self._asking = anyio.Lock()
 
     def problem(self, url: str) -> str | None:
         """Why nothing is fetched from there."""
@@ -91,7 +93,7 @@ class KeySets:
         return timedelta(seconds=self._clock.monotonic() - held.fetched)
 
     async def _ask(self, route: Route, url: str, held: _Held) -> None:
-        async with self._asking:
+        async with held.asking:
             now = self._clock.monotonic()
             if held.asked is not None and now - held.asked < PAUSE.total_seconds():
                 return

@@ -1,0 +1,57 @@
+"""Sets of keys that are shared by the routes of an issuer."""
+
+import json
+
+import anyio
+import pytest
+from joserfc import jwk
+
+from interlock import sdk, testing
+from interlock.triggers import webhooks
+
+pytestmark = pytest.mark.anyio
+
+SET = json.dumps({"keys": [jwk.ECKey.generate_key("P-256", {"kid": "k"}).as_dict(private=False)]}).encode()
+CLAIMS = {"issuers": ["x"], "audience": "us", "algorithms": ["ES256"], "keys_url": "https://a.dev/0"}
+CLOCK = testing.ManualClock()
+ROUTE = webhooks.Route(
+    route_id="rte_1",
+    tenant_id="t1",
+    connector_id="tasks",
+    topology=webhooks.Topology.PER_INSTALL,
+    app_route_id=None,
+    connection_id=None,
+    token_digest=None,
+    resolution={},
+    verification=sdk.read_verification(
+        {"algorithm": "jwt", "header": "Authorization", "prefix": "Bearer ", "key": "jwks", "claims": CLAIMS}
+    ),
+    sealed=None,
+    secret_version=1,
+    former_until=None,
+    awaiting_until=None,
+    dedupe_seconds=60,
+    state=webhooks.RouteState.ACTIVE,
+    revision=1,
+    created_by="ann",
+    created_at=CLOCK.now(),
+    updated_at=CLOCK.now(),
+)
+
+
+async def test_an_issuer_that_is_slow_keeps_no_other_waiting():
+    asked, answers = anyio.Event(), anyio.Event()
+
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        if url == "https://a.dev/0":
+            asked.set()
+            await answers.wait()
+        return SET
+
+    sets = webhooks.KeySets(fetch, hosts=frozenset({"a.dev:443", "b.dev:443"}), clock=CLOCK)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sets.read, ROUTE, "https://a.dev/0")
+        await asked.wait()
+        with anyio.fail_after(30):
+            assert (await sets.read(ROUTE, "https://b.dev/0")).reveal() == SET.decode()
+        answers.set()
