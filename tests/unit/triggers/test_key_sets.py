@@ -1,4 +1,4 @@
-"""Sets of keys that are shared by the routes of an issuer."""
+"""Sets of keys that are shared by the routes of an issuer, and kept for those that are used."""
 
 import json
 
@@ -8,6 +8,7 @@ from joserfc import jwk
 
 from interlock import sdk, testing
 from interlock.triggers import webhooks
+from interlock.triggers.webhooks import key_sets
 
 pytestmark = pytest.mark.anyio
 
@@ -55,3 +56,18 @@ async def test_an_issuer_that_is_slow_keeps_no_other_waiting():
         with anyio.fail_after(30):
             assert (await sets.read(ROUTE, "https://b.dev/0")).reveal() == SET.decode()
         answers.set()
+
+
+async def test_of_many_sets_those_stay_that_were_used_last():
+    asked: list[str] = []
+
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        asked.append(url.rpartition("/")[2])
+        return SET
+
+    sets = webhooks.KeySets(fetch, hosts=frozenset({"a.dev:443"}), clock=CLOCK)
+    for number in range(key_sets.MOST_HELD):
+        await sets.read(ROUTE, f"https://a.dev/{number}")
+    for name in ("0", "new", "0", "2", "1"):
+        await sets.read(ROUTE, f"https://a.dev/{name}")
+    assert asked[key_sets.MOST_HELD :] == ["new", "1"]

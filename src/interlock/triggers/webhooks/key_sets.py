@@ -1,6 +1,7 @@
 """The keys of those who issue JWTs, fetched from where a verification says (`claims.keys_url`), and kept for a while."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ class KeySets:
         self._fetch = fetch
         self._hosts = hosts
         self._clock = clock
-        self._held: dict[str, _Held] = {}
+        self._held = OrderedDict[str, _Held]()
 
     def problem(self, url: str) -> str | None:
         """Why nothing is fetched from there."""
@@ -85,9 +86,11 @@ class KeySets:
         return held.text is not None and [held.text] != [each.reveal() for each in used]
 
     def _of(self, url: str) -> _Held:
-        if url not in self._held and len(self._held) >= MOST_HELD:
-            self._held.clear()
-        return self._held.setdefault(url, _Held())
+        held = self._held.setdefault(url, _Held())
+        self._held.move_to_end(url)
+        if len(self._held) > MOST_HELD:
+            self._held.popitem(last=False)
+        return held
 
     def _age(self, held: _Held) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - held.fetched)
