@@ -87,6 +87,8 @@ async def test_a_key_is_claimed_once_and_by_no_delivery_whose_route_changed(post
     assert await claimed(claim("b", "dlv_4", revision=old), claim("c", "dlv_5", revision=old)) == [None, None]
     assert await claimed(claim("c", "dlv_6"), claim("a", "dlv_7")) == ["dlv_6", "dlv_2"]
     assert await claimed(claim("a", "dlv_8"), at=soon) == ["dlv_8"]
+    moved, anew = await claimed(claim("b", "dlv_11", revision=old), claim("b", "dlv_12"), at=soon)
+    assert (moved, anew) in ((None, "dlv_12"), (None, None)), "a key that is over is nobody's"
     closed = await post.routes.set_state(ANN, route.route_id, RouteState.DISABLED)
     assert await claimed(claim("d", "dlv_9"), claim("e", "dlv_10", revision=closed.revision)) == [None, None]
 

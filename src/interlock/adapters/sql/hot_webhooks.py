@@ -51,7 +51,7 @@ SELECT delivery_id, 'claimed' FROM claimed UNION ALL SELECT delivery_id, 'moved'
 """  # noqa: S608 - words of our own
 _ALL_HOLDERS: Final = """
 SELECT x.delivery_id, t.delivery_id FROM unnest($1::dedupe_keys[]) x JOIN dedupe_keys t USING (route_id, key)
-WHERE t.route_id = ANY ($2::text[]) AND t.key = ANY ($3::text[])
+WHERE t.route_id = ANY ($2::text[]) AND t.key = ANY ($3::text[]) AND t.expires_at > $4::int8
 """
 _ADD_ALL: Final = "INSERT INTO deliveries SELECT * FROM unnest($1::deliveries[])"
 
@@ -114,7 +114,8 @@ def _claim_all(hot: "HotSession", claims: Sequence[triggers.webhooks.Claim], now
     holders = {delivery_id: delivery_id for delivery_id, what in told if what == "claimed"}
     if len(holders) < len(first):
         wanted = [text_array([place[0] for place in places]), text_array([place[1] for place in places])]
-        holders |= cast("list[tuple[str, str]]", hot.execute(_ALL_HOLDERS, [lines, *wanted]))
+        held = hot.execute(_ALL_HOLDERS, [lines, *wanted, int8(to_micros(now))])
+        holders |= cast("list[tuple[str, str]]", held)
     return [
         None if claim.delivery_id in moved else holders.get(first[claim.route_id, claim.key].delivery_id)
         for claim in claims
