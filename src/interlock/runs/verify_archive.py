@@ -4,7 +4,7 @@ A piece of an archive that is damaged keeps no other from being checked: each is
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,9 @@ from interlock.runs.verdict import Problem, Status, Verdict
 
 MOST_NAMED: Final = 100
 """Of packets that are not as they should be, in one archive."""
+
+MOST_KEYS: Final = 1_000
+"""Of those that packets bring along: what more there are, nobody's seal is held against."""
 
 CHUNK: Final = 65_536
 """So much of an archive is opened at once."""
@@ -133,7 +136,7 @@ class _Found:
         self._trust = trust
         self._seen: list[tuple[str, str]] = []
         self._tenants: set[str | None] = set()
-        self._keys: Mapping[str, str] = {}
+        self._keys: dict[str, str] = {} if trust is None else dict(trust.keys)
         self._statuses: set[Status] = set()
         self._failed: list[Failed] = []
         self._unproven = 0
@@ -149,14 +152,23 @@ class _Found:
             verdict = verify.verify(content, trust=self._trust)
             self._seen.append((verdict.run_id or "", digest_bytes(content)))
             self._tenants.add(verdict.tenant_id)
-            if not self._keys and self._trust is None:
-                self._keys = _keys(content)
+            if self._trust is None and not self._keys.keys() >= set(verdict.signers):
+                self._learn(content)
         self._statuses.add(verdict.status)
         enough = Status.INTACT_SIGNER_UNKNOWN if self._trust is None else Status.VERIFIED
         if verdict.status is not enough:
             self._unproven += 1
             if len(self._failed) < MOST_NAMED:
                 self._failed.append(Failed(self.packets, verdict))
+
+    def _learn(self, content: bytes) -> None:
+        """The keys that a packet brings along."""
+        opened = unpack(content)
+        if isinstance(opened, Verdict):
+            return
+        for each in map(as_object, as_list(opened.records.get("keys"))):
+            if len(self._keys) < MOST_KEYS:
+                self._keys.setdefault(str(each.get("key_id")), str(each.get("public_key")))
 
     def judged(self, seal: Mapping[str, Any] | None) -> ArchiveVerdict:
         """The verdict on all of it."""
@@ -165,11 +177,13 @@ class _Found:
         if seal is None:
             problems.append(Problem("seal", "there is none: the archive is still being written, or it was cut off"))
             statuses.add(Status.MALFORMED)
+        elif (key_id := str(seal.get("key_id"))) not in self._keys:
+            unknown = "whose key no packet brings along: say which keys you trust"
+            strange = unknown if self._trust is None else "which is not among the keys you trust"
+            problems.append(Problem("seal", f"it was signed by {key_id[:60]}, {strange}"))
+            statuses.add(Status.WRONG_SIGNER)
         elif self._trust is None:
             statuses.add(Status.INTACT_SIGNER_UNKNOWN)
-        elif (key_id := str(seal.get("key_id"))) not in self._trust.keys:
-            problems.append(Problem("seal", f"it was signed by {key_id[:60]}, which is not among the keys you trust"))
-            statuses.add(Status.WRONG_SIGNER)
         said, number = seal or {}, (seal or {}).get("number")
         return ArchiveVerdict(
             status=next((each for each in _WORST_FIRST if each in statuses), Status.VERIFIED),
@@ -184,7 +198,7 @@ class _Found:
     def _unlike(self, seal: Mapping[str, Any]) -> Iterator[Problem]:
         """Where the archive is not what was sealed."""
         key_id = str(seal.get("key_id"))
-        public_key = (self._keys if self._trust is None else self._trust.keys).get(key_id)
+        public_key = self._keys.get(key_id)
         statement = canonical({name: value for name, value in seal.items() if name != "signature"})
         if public_key is not None and not signing.is_signed(statement, str(seal.get("signature")), public_key):
             yield Problem("seal", f"its signature by {key_id[:60]} does not fit: it was changed")
@@ -240,15 +254,6 @@ def _seal(content: bytes | None) -> Mapping[str, Any] | None:
     except InvalidJson:
         return None
     return found if isinstance(found, dict) and found.get("contract") == CONTRACT else None
-
-
-def _keys(content: bytes) -> Mapping[str, str]:
-    """The keys that a packet brings along."""
-    opened = unpack(content)
-    if isinstance(opened, Verdict):
-        return {}
-    known: Sequence[Mapping[str, Any]] = [as_object(each) for each in as_list(opened.records.get("keys"))]
-    return {str(each.get("key_id")): str(each.get("public_key")) for each in known}
 
 
 def _text(value: object) -> str | None:

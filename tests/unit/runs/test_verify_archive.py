@@ -29,3 +29,22 @@ def test_no_piece_is_opened_beyond_the_limit():
         data += packer.compress(os.urandom(200_000)) + packer.flush()
         verdict = verify_archive.verify_archive(data, most_bytes=limit)
         assert verdict.failed[0].verdict.problems[0].what == "its bytes are damaged"
+
+
+def test_a_seal_is_held_against_the_keys_of_every_packet():
+    other = fix_review.Signer(2, "key_" + "2" * 32)
+    stories = fix_review.completed(), fix_review.completed(signer=other)
+    sound = verify_archive.verify_archive(fix_review.archive(*stories, signer=other))
+    assert (sound.status, sound.problems) == ("intact_signer_unknown", ())
+    liar = fix_review.Signer(3, other.key_id)
+    forged = verify_archive.verify_archive(fix_review.archive(*stories, signer=liar))
+    assert forged.status == "altered"
+    assert "does not fit" in forged.problems[0].what
+
+
+def test_a_seal_that_nothing_can_check_is_told_of():
+    stranger = fix_review.Signer(4, "key_" + "4" * 32)
+    for stories in ((), (fix_review.completed(),)):
+        found = verify_archive.verify_archive(fix_review.archive(*stories, signer=stranger))
+        assert found.status == "wrong_signer"
+        assert f"signed by {stranger.key_id}, whose key no packet brings along" in found.problems[0].what
