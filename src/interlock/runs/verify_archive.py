@@ -22,7 +22,11 @@ MOST_NAMED: Final = 100
 MOST_KEYS: Final = 1_000
 """Of those that packets bring along: what more there are, nobody's seal is held against."""
 
-CHUNK: Final = 65_536
+MOST_TRIES: Final = 8
+"""Of beginnings within what damaged pieces seem to be. Damage hides where a piece ends, so the next one may begin there; but what
+somebody made up may be full of beginnings, each of which leads far."""
+
+CHUNK: Final = 4_096
 """So much of an archive is opened at once."""
 
 _BEGINNING: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
@@ -221,27 +225,33 @@ class _Found:
 
 def _pieces(data: bytes, limit: int) -> Iterator[bytes | None]:
     """What was compressed, piece by piece; None for one that is damaged."""
-    view, start = memoryview(data), 0
+    view, start, reached, tries = memoryview(data), 0, 0, 0
     while 0 <= start < len(data):
         content, end = _opened(view, start, limit)
         yield content
-        start = end if content is not None else data.find(_BEGINNING, start + 1)
+        if content is not None:
+            start = end
+            continue
+        tries = tries + 1 if start < reached else 0
+        reached = max(reached, end)
+        start = data.find(_BEGINNING, start + 1 if tries < MOST_TRIES else reached)
 
 
 def _opened(view: memoryview, start: int, limit: int) -> tuple[bytes | None, int]:
-    """The piece that begins there, and where it ends."""
+    """The piece that begins there, and where it ends, or how far it was looked at if it is damaged."""
     opened = zlib.decompressobj(wbits=31)
     parts: list[bytes] = []
     size, end = 0, start
-    try:
-        while not opened.eof and end < len(view):
-            chunk = view[end : end + CHUNK]
+    while not opened.eof and end < len(view):
+        chunk = view[end : end + CHUNK]
+        end += len(chunk)
+        try:
             parts.append(opened.decompress(chunk, limit + 1 - size))
-            size, end = size + len(parts[-1]), end + len(chunk)
-            if opened.unconsumed_tail or size > limit:
-                return None, end
-    except zlib.error:
-        return None, end
+        except zlib.error:
+            return None, end
+        size += len(parts[-1])
+        if opened.unconsumed_tail or size > limit:
+            return None, end
     content = b"".join(parts)
     whole = opened.eof and content.endswith(b"\n")
     return (content[:-1] if whole else None), end - len(opened.unused_data)

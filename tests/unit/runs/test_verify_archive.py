@@ -4,7 +4,7 @@ import os
 import zlib
 
 import fix_review
-from interlock.runs import signing, verify_archive
+from interlock.runs import archive, signing, verify_archive
 
 TRUST = signing.Trust(fix_review.Signer().public_keys())
 WHOLE = fix_review.archive(fix_review.completed(), fix_review.refused(fix_review.runs.State.DENIED))
@@ -48,3 +48,24 @@ def test_a_seal_that_nothing_can_check_is_told_of():
         found = verify_archive.verify_archive(fix_review.archive(*stories, signer=stranger))
         assert found.status == "wrong_signer"
         assert f"signed by {stranger.key_id}, whose key no packet brings along" in found.problems[0].what
+
+
+def test_beginnings_inside_a_damaged_piece_are_not_all_tried():
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = packer.compress(b"\0" * 1_000_000) + packer.flush(zlib.Z_FULL_FLUSH) + b"\xff" * verify_archive.CHUNK
+    head, count, data = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff", 1_000, b""
+    # Each beginning leads past all others, to the same that is damaged only in the end.
+    for after in range(count):
+        data = head + b"\0" + (15 * after).to_bytes(2, "little") + (0xFFFF - 15 * after).to_bytes(2, "little") + data
+    verdict = verify_archive.verify_archive(data + bomb + WHOLE, trust=TRUST)
+    assert verdict.packets < 20
+    assert verdict.packets - verdict.unproven == 2, "the rest is checked"
+
+
+def test_pieces_beside_damaged_ones_are_checked():
+    packets = [archive.pack(fix_review.completed().packet()) for _ in range(100)]
+    spoilt = [
+        bytes([*each[:200], each[200] ^ 1, *each[201:]]) if number % 4 else each for number, each in enumerate(packets)
+    ]
+    verdict = verify_archive.verify_archive(b"".join(spoilt), trust=TRUST)
+    assert (verdict.packets, verdict.unproven) == (100, 75)
