@@ -32,8 +32,12 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
+APART = {"fanout-merging": pytest.mark.faults}
+"""What takes long beside another reading of the same provider."""
+
+
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=APART.get(name, ())) for name in REFERENCES])
 async def test_it_keeps_the_contract(name: str, tmp_path: Path):
     broken: list[str] = []
     held = 0
@@ -64,6 +68,7 @@ async def test_what_is_encrypted_is_there_after_a_restart(tmp_path: Path):
 
 
 @pytest.mark.hypothesis
+@pytest.mark.faults
 @pytest.mark.parametrize("name", ["cached", "fanout-merging"])
 def test_it_answers_as_dictionaries_do(name: str):
     machine = against_dictionaries(REFERENCES[name])

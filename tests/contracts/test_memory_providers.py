@@ -46,6 +46,7 @@ def test_sqlite_answers_as_dictionaries_do():
 
 
 @pytest.mark.hypothesis
+@pytest.mark.faults
 def test_postgres_answers_as_dictionaries_do(memory_database: MemoryDatabase):
     machine = against_dictionaries(lambda _: memory_database.emptied())
     run_state_machine_as_test(

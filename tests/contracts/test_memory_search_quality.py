@@ -36,7 +36,7 @@ class Judge:
         return sum([await self.recall(text, mode) for text in asked]) / len(asked)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", *(pytest.param(name, marks=pytest.mark.faults) for name in ("memory", "postgres"))])
 def reference(request: pytest.FixtureRequest, tmp_path: Path) -> memory.ProviderRef:
     if request.param == "postgres":
         database: MemoryDatabase = request.getfixturevalue("memory_database")

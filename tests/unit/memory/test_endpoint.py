@@ -199,7 +199,7 @@ async def test_an_endpoint_that_hangs_is_left(server: Server, tmp_path: Any):
 async def test_long_texts_are_cut_and_large_batches_divided(server: Server, tmp_path: Any):
     told = config(server, tmp_path / "m.db", longest=300_000, batch=100, send_dimensions=True)
     async with memory.Memory.open("sqlite", told, scope=SCOPE) as mem:
-        await mem.ingest([memory.Draft(text=f"{number} " + "word " * 100_000) for number in range(5)])
+        await mem.ingest([memory.Draft(text=f"{number} " + "x" * 300_000) for number in range(5)])
     assert [len(each["input"]) for each in server.asked] == [3, 2]
     assert {len(text) for each in server.asked for text in each["input"]} == {300_000}
     assert {each["dimensions"] for each in server.asked} == {16}

@@ -112,7 +112,7 @@ async def _refused(name: str, act: Callable[[], Awaitable[object]]) -> None:
 async def the_largest_there_may_be(trial: Trial) -> None:
     """A text, tags, content and metadata of the largest size are kept, and come back as they were."""
     draft = memory.Draft.of(
-        text="word " * (memory.MAX_TEXT // 5),
+        text=("w" * 63 + " ") * (memory.MAX_TEXT // 64),
         tags=tuple(f"{number}:" + "t" * 190 for number in range(100)),
         content={"a": ["x" * 1_000] * 200},
         metadata={str(number): "y" * 2_000 for number in range(100)},
