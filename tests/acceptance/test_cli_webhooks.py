@@ -73,9 +73,15 @@ def test_what_came_is_listed_shown_and_handled_once_more(hub: Shell):
     assert f'      "run_id": "{run["run_id"]}",' in lines
     deliver(hub, made["address"], signed({"zen": "x"}, event="ping", secret=SECRET))
     (idle, *_) = hub.good("deliveries", "list")["deliveries"]
-    listed = [line.split() for line in hub.run("deliveries", "list").out.splitlines()]
+    deliver(hub, made["address"], signed({"n": 2}, secret=SECRET))
+    shown = hub.run("deliveries", "list").out
+    assert "the event is not for a trigger of the route" in shown
+    assert "hub.issues: " in shown
+    assert "a required field is expected" in shown
+    listed = [line.split() for line in shown.splitlines()]
     assert [line[2:4] for line in listed] == [
         ["STATE", "RUNS"],
+        ["accepted", "none"],
         ["accepted", "none"],
         ["rejected", "bad_signature"],
         ["accepted", "1"],

@@ -190,6 +190,24 @@ async def test_a_triggers_work_is_tried_as_often_as_its_connector_or_its_maker_s
         await post.make(webhooks.Wanted(name="push", handler="h", retry=wrong))
 
 
+async def test_what_starts_nothing_says_why(post: Post):
+    made = await post.make(webhooks.Wanted(name="issues", handler="h", config={"actions": ["closed"]}))
+    (trigger,) = await post.routes.list_triggers(ANN, route_id=made.route.route_id)
+    whys: list[object] = []
+    for request in (signed(), signed({"n": 1}, event="fork")):
+        assert (await post.send(made, request)).came is Came.ACCEPTED
+        whys.append((await post.kept())[0].facts["why"])
+    await post.routes.enable(ANN, trigger.trigger_id, enabled=False)
+    await post.send(made, signed({**BODY, "n": 2}))
+    whys.append((await post.kept())[0].facts["why"])
+    assert whys == [
+        "the config of hub.issues leaves it out",
+        "the event is not for a trigger of the route",
+        "the route has no trigger that is enabled",
+    ]
+    assert post.admitted == []
+
+
 async def test_what_is_not_as_declared_is_kept_and_replayed_when_it_can_be(post: Post):
     made = await post.make()
     assert (await post.send(made, signed({"action": "opened"}))).came is Came.ACCEPTED

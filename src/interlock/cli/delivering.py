@@ -19,6 +19,8 @@ _Delivery = Annotated[str, typer.Argument(metavar="DELIVERY", help="The delivery
 _OnRoute = Annotated[str | None, typer.Option("--route", metavar="ROUTE", help="Only of this route.")]
 _Limit = Annotated[int, typer.Option(min=1, max=500, help="How many.")]
 
+_LONGEST = 80
+
 
 def register(tree: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -165,7 +167,7 @@ async def list_deliveries(
             paper.line("No deliveries.")
             return
         rows = [
-            (each.delivery_id, each.connector_id, paper.state(each.state.value), _started(each), each.reason or "",
+            (each.delivery_id, each.connector_id, paper.state(each.state.value), _started(each), _reason(each),
              each.external_id or "", moment(each.received_at))
             for each in found
         ]  # fmt: skip
@@ -256,6 +258,15 @@ def _started(delivery: "triggers.webhooks.Delivery") -> str:
     """How many runs it started when it came."""
     runs = delivery.facts.get("runs")
     return "" if not isinstance(runs, list) else str(len(runs)) if runs else "none"
+
+
+def _reason(delivery: "triggers.webhooks.Delivery") -> str:
+    """Why it is not accepted, or why nothing was started by it."""
+    unfit = delivery.facts.get("unfit")
+    if delivery.facts.get("runs") or not isinstance(unfit, list):
+        return delivery.reason or str(delivery.facts.get("why", ""))
+    found = [f"{each['trigger']}: {each['why']}" for each in unfit if isinstance(each, dict)]
+    return "; ".join(found)[:_LONGEST]
 
 
 def _state(trigger: "triggers.webhooks.Trigger") -> str:

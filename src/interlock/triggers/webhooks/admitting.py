@@ -69,12 +69,16 @@ def make_events(
     event_id: str,
     at: datetime,
 ) -> tuple[list[Event], dict[str, JSON]]:
-    """What is to be admitted, and why some of it cannot be: an event that its connector declares otherwise is kept, and may be
-    replayed when the connector knows better."""
+    """What is to be admitted, and why some of it cannot be (`unfit`: an event that its connector declares otherwise is kept, and
+    may be replayed when the connector knows better), or why nothing is (`why`)."""
     found: list[Event] = []
     unfit: list[JSON] = []
+    left_out: list[str] = []
     for trigger, declared in triggers:
-        if not signals.fits(declared.trigger, trigger, request, value):
+        if not signals.is_event(declared.trigger, request, value):
+            continue
+        if not signals.is_wanted(declared.trigger, trigger, value):
+            left_out.append(trigger.name)
             continue
         signal: dict[str, JSON] = {
             "type": trigger.name,
@@ -98,7 +102,13 @@ def make_events(
             refers=refers,
         )
         found.append(event)
-    return found, {"unfit": unfit} if unfit else {}
+    if found or unfit:
+        return found, {"unfit": unfit} if unfit else {}
+    if left_out:
+        return found, {"why": f"the config of {', '.join(sorted(set(left_out)))[:200]} leaves it out"}
+    return found, {
+        "why": "the event is not for a trigger of the route" if triggers else "the route has no trigger that is enabled"
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

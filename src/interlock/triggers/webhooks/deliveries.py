@@ -110,5 +110,7 @@ class Deliveries:
             if not trigger.enabled:
                 return {"fits": True, "why": "the trigger is disabled: what comes is kept, and nothing is started"}
             return {"fits": True, "payload": found[0].payload}
-        why = cast("Sequence[Mapping[str, JSON]]", unfit["unfit"])[0]["why"] if unfit else "the event is not for it"
-        return {"fits": bool(unfit), "why": why}
+        if "unfit" in unfit:
+            return {"fits": True, "why": cast("Sequence[Mapping[str, JSON]]", unfit["unfit"])[0]["why"]}
+        is_event = signals.is_event(declared[trigger.declared].trigger, request, value)
+        return {"fits": False, "why": "its config leaves the event out" if is_event else "the event is not for it"}

@@ -34,11 +34,14 @@ class Unfit(Exception):
     """The event is not as the connector declares it. The message repeats nothing of it."""
 
 
-def fits(declared: sdk.Trigger, trigger: Trigger, request: Incoming, value: JSON) -> bool:
-    """Whether the event is the trigger's, and such as its config asks for."""
+def is_event(declared: sdk.Trigger, request: Incoming, value: JSON) -> bool:
+    """Whether the event is the trigger's."""
     event = declared.event
-    if event is not None and _text(event, request, value) not in event.values:
-        return False
+    return event is None or _text(event, request, value) in event.values
+
+
+def is_wanted(declared: sdk.Trigger, trigger: Trigger, value: JSON) -> bool:
+    """Whether it is such as the trigger's config asks for."""
     for name, place in declared.filters.items():
         wanted = trigger.config.get(name)
         if wanted is None:
