@@ -113,6 +113,15 @@ async def test_what_is_too_large_is_refused_before_it_is_read(memory: Post, stat
     assert answer.startswith((b"HTTP/1.1 413 ", b"HTTP/1.1 400 "))
 
 
+async def test_what_says_in_two_ways_where_it_ends_is_refused(memory: Post):
+    made, body = await memory.make(), signed().body
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    lines = [*spelled(signed()), f"Content-Length: {len(chunked)}", "Transfer-Encoding: chunked"]
+    async with listening(memory) as port:
+        assert (await said(port, head(made, *lines), chunked)).startswith(b"HTTP/1.1 400")
+    assert await memory.kept() == []
+
+
 async def test_what_grows_too_large_is_refused(memory: Post, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hooks, "MAX_BODY", 100)
     made = await memory.make()

@@ -176,6 +176,9 @@ def _refusal(scope: Scope, request: Request) -> Response | None:
         return Response(status_code=405, headers={**_HEADERS, "Allow": "POST"})
     if len(scope["headers"]) > MAX_HEADERS:
         return _answer(431)
+    # Where its body ends is told in two ways, and a proxy in front may have taken the other one.
+    if {"content-length", "transfer-encoding"} <= set(request.headers.keys()):
+        return Response(status_code=400, headers={**_HEADERS, "Connection": "close"})
     # A signature is over the bytes as they came, and what is small may become large.
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         return Response(status_code=415, headers={**_HEADERS, "Accept-Encoding": "identity"})
