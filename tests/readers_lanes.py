@@ -318,7 +318,11 @@ def webhook_delivery(data: bytes) -> bool:
 _PROOF: Final = canonical(sdk.scheme("stripe").model_dump(mode="json", exclude_defaults=True))
 
 
-@reads(_PROOF, b'{"scheme":"slack","header":"x-other"}')
+@reads(
+    _PROOF,
+    b'{"scheme":"slack","header":"x-other"}',
+    b'{"algorithm":"jwt","header":"authorization","key":"jwks","claims":{"issuers":["x"],"keys_url":"http://[::1]:80/"}}',
+)
 def verification(data: bytes) -> bool:
     """How a webhook proves its origin, as a file or a command says it."""
     try:

@@ -66,9 +66,8 @@ def verification_problems(path: str, verification: Verification) -> Iterator[Pro
             yield Problem(path=f"{path}.key", problem=f"the key of {algorithm} is one of {forms}")
     if (algorithm == "jwt") != (verification.claims is not None):
         yield Problem(path=f"{path}.claims", problem="a jwt has them, and nothing else")
-    keys_url = None if verification.claims is None else verification.claims.keys_url
-    if keys_url is not None and not keys_url.startswith("https://") and urlsplit(keys_url).hostname not in _LOCAL:
-        yield Problem(path=f"{path}.claims.keys_url", problem="it is an address with https")
+    if verification.claims is not None and verification.claims.keys_url is not None:
+        yield from _address_problems(f"{path}.claims.keys_url", verification.claims.keys_url)
     if verification.shape == "list" and not verification.prefix:
         yield Problem(path=f"{path}.prefix", problem="a list needs it, to tell which of its entries count")
     yield from _content_problems(path, verification)
@@ -76,6 +75,18 @@ def verification_problems(path: str, verification: Verification) -> Iterator[Pro
         yield from _one_of(f"{path}.delivery_id", header=delivery_id.header, pointer=delivery_id.pointer)
     if verification.handshake is not None:
         yield from _handshake_problems(f"{path}.handshake", verification.handshake)
+
+
+def _address_problems(path: str, url: str) -> Iterator[Problem]:
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname, split.port
+    except ValueError:
+        host = None
+    if not host:
+        yield Problem(path=path, problem=f"it is no address: {url[:200]}")
+    elif not url.startswith("https://") and host not in _LOCAL:
+        yield Problem(path=path, problem="it is an address with https")
 
 
 def _content_problems(path: str, verification: Verification) -> Iterator[Problem]:

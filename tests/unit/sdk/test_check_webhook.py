@@ -67,6 +67,13 @@ def test_what_was_declared_before_has_the_digest_that_it_had():
             {**HEADER, "algorithm": "jwt", "key": "jwks", "claims": {"issuers": ["x"], "keys_url": "http://x.dev/k"}},
             "it is an address with https",
         ),
+        *(
+            (
+                {**HEADER, "algorithm": "jwt", "key": "jwks", "claims": {"issuers": ["x"], "keys_url": url}},
+                f"no address: {url}",
+            )
+            for url in ("http://[", "https://[", "https://x.dev:99999/k", "https:///k")
+        ),
         ({**HEADER, "claims": {"issuers": ["x"]}}, "a jwt has them, and nothing else"),
         ({**HEADER, "shape": "list"}, "a list needs it"),
         ({**HEADER, "content": "{url}"}, "proves nothing of the body"),
