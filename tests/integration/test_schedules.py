@@ -1,5 +1,6 @@
 """Schedules that start work: handlers and capabilities, once over several processes, whatever the clock does."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from fix_app import Process, World
 from fix_dispatch import work
 from interlock import dispatch, policy, runs, testing
 from interlock.adapters import sql
-from interlock.kernel import InterlockError, Retry
+from interlock.kernel import InterlockError, Retry, Tx
 from interlock.triggers import schedules
 
 pytestmark = pytest.mark.anyio
@@ -293,6 +294,40 @@ async def test_a_clock_that_was_a_year_ahead_keeps_nothing_waiting_for_a_year(fi
         await keeper(process).start_due()
         assert len(await runs_of(process)) == 2
         assert [each.state for each in await process.il.schedules.list()] == [schedules.State.ACTIVE]
+
+
+async def test_what_a_race_undid_leaves_no_schedule_to_the_wrong_time(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    file_world.clock = clock = Set()
+    async with file_world.process() as process:
+        await process.il.schedules.create("often", every=60, handler="report", catch_up="one")
+        await keeper(process).start_due()
+        clock.ahead = timedelta(days=365)
+        await keeper(process).start_due()
+        reckon, write, failures = schedules.next_after, process.parts.store.write, [OverflowError()]
+
+        def once(timing: schedules.Timing, moment: datetime) -> datetime | None:
+            if failures:
+                raise failures.pop()
+            return reckon(timing, moment)
+
+        async def after_a_race(fn: Callable[[Tx], Any]) -> Any:
+            def undone(tx: Tx) -> None:
+                fn(tx)
+                raise LookupError
+
+            with pytest.raises(LookupError):
+                await write(undone)
+            return await write(fn)
+
+        monkeypatch.setattr("interlock.triggers.schedules.model.next_after", once)
+        monkeypatch.setattr(process.parts.store, "write", after_a_race)
+        clock.ahead = timedelta()
+        await keeper(process).start_due()
+        [often] = await process.il.schedules.list()
+        assert often.next_at is not None
+        assert often.next_at <= clock.now() + timedelta(minutes=1)
 
 
 async def test_who_works_sees_to_what_is_due(world: World):

@@ -243,23 +243,26 @@ class Keeper:
             return
         _log.warning("the clock was put back by %s: schedules that ran ahead are reckoned anew", before - ahead)
 
-        left: set[str] = set()
+        left: frozenset[str] = frozenset()
+        more = True
+        while more:
+            failed, more = await self._store.write(partial(self._reckon, now, left))
+            left |= failed
 
-        def reckon(tx: Tx) -> int:
-            found = self._records.list_fired_after(tx, now, limit=_BATCH + len(left))
-            fresh = [each for each in found if each.schedule_id not in left]
-            for each in fresh:
-                try:
-                    after = replace(rescheduled(each, now), last_fired_at=now)
-                except Exception as error:  # noqa: BLE001 - nobody else is to wait for it
-                    _log.warning("%s cannot be reckoned anew: %s", each.schedule_id, error)
-                    left.add(each.schedule_id)
-                else:
-                    self._records.replace(tx, each, after)
-            return len(fresh)
-
-        while await self._store.write(reckon) >= _BATCH:
-            pass
+    def _reckon(self, now: datetime, left: frozenset[str], tx: Tx) -> tuple[frozenset[str], bool]:
+        """Reckon a batch anew, but for what is `left`; what cannot be, and whether there may be more."""
+        found = self._records.list_fired_after(tx, now, limit=_BATCH + len(left))
+        fresh = [each for each in found if each.schedule_id not in left]
+        failed: set[str] = set()
+        for each in fresh:
+            try:
+                after = replace(rescheduled(each, now), last_fired_at=now)
+            except Exception as error:  # noqa: BLE001 - nobody else is to wait for it
+                _log.warning("%s cannot be reckoned anew: %s", each.schedule_id, error)
+                failed.add(each.schedule_id)
+            else:
+                self._records.replace(tx, each, after)
+        return frozenset(failed), len(fresh) >= _BATCH
 
 
 def _maker(schedule: Schedule) -> Caller:
