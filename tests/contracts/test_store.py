@@ -435,3 +435,28 @@ async def test_a_connection_that_is_lost_in_a_joint_write_is_told_as_such(postgr
         assert await store.write_together(_read_and_add_all, "own_1") == "own_1"
     finally:
         store.close()
+
+
+async def test_a_change_of_a_columns_type_beside_a_running_process_costs_it_few_reads(
+    postgres_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    """As a migration may do it. The driver has a plan for the column as it was on each connection that reads."""
+    store = open_store(postgres_url)
+
+    async def change(statement: str) -> None:
+        await store.write(lambda tx: connection(tx).exec_driver_sql(statement) and None)
+
+    def read(tx: Tx) -> int | None:
+        return connection(tx).exec_driver_sql("SELECT max(n) FROM scratch GROUP BY n").scalar()
+
+    await change("CREATE TABLE scratch (n int)")
+    for _ in range(60):
+        await store.read(read)
+    await change("ALTER TABLE scratch ALTER n TYPE bigint")
+    refused = 0
+    for _ in range(60):
+        try:
+            await store.read(read)
+        except sql.RowRefused:
+            refused += 1
+    assert refused <= 4, "once for each connection at most"

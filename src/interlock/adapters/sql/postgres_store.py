@@ -176,6 +176,9 @@ class _Source:
     def end(self, session: Connection) -> None:
         session.commit()  # which changes nothing here: after a rollback the driver prepares its statements anew
 
+    def undo(self, session: Connection) -> None:
+        session.rollback()  # so that a plan which does not fit any more, once a migration ran beside us, is made anew
+
     def explain(self, error: Exception) -> Exception:
         return postgres.explain(error, where=self._place)
 

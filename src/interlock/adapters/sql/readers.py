@@ -37,6 +37,10 @@ class Source(Protocol):
         """Let go of it."""
         ...
 
+    def undo(self, session: Connection) -> None:
+        """Let go of it after a failure."""
+        ...
+
     def explain(self, error: Exception) -> Exception:
         """What a driver's error means for the caller."""
         ...
@@ -153,6 +157,6 @@ class _Reader:
         """A statement that failed spoils the snapshot for those who come after."""
         if self._session is not None and not lost:
             with suppress(Exception):
-                self._source.end(self._session)
+                self._source.undo(self._session)
                 return
         self.close()

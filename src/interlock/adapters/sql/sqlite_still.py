@@ -100,6 +100,9 @@ class StillSource:
         _driver(session).execute("ROLLBACK")
         session.rollback()  # SQLAlchemy's own bookkeeping
 
+    def undo(self, session: Connection) -> None:
+        self.end(session)
+
     def explain(self, error: Exception) -> Exception:
         return sqlite.explain(error, where=self._place)
 

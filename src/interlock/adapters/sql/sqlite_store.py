@@ -135,6 +135,9 @@ class _Source:
         cast("sqlite3.Connection", session.connection.driver_connection).execute("ROLLBACK")
         session.rollback()  # SQLAlchemy's own bookkeeping
 
+    def undo(self, session: Connection) -> None:
+        self.end(session)
+
     def explain(self, error: Exception) -> Exception:
         return sqlite.explain(error, where=self._place)
 
