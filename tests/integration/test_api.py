@@ -317,6 +317,15 @@ async def test_a_token_has_so_much_under_way(file_world: World):
         good(await client.get("/runs"))
 
 
+async def test_a_body_that_does_not_say_that_it_is_json_is_told_the_header(file_world: World):
+    async with lined(file_world) as line:
+        client = await line.client("ann", "caller")
+        told = problem(
+            await client.post("/invoke", content=b'{"capability": "acme.issue.create"}'), 400, "invalid_request"
+        )
+        assert "with the header `Content-Type: application/json`" in told["message"]
+
+
 MAKING: dict[str, Any] = {
     "/routes": {"connector": "github", "on": [{"name": "issues", "handler": "triage"}]},
     "/subscriptions": {"url": "https://hooks.acme.dev/x", "types": ["run.*"]},

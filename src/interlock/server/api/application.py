@@ -143,4 +143,5 @@ def _misfit(error: RequestValidationError) -> kernel.RequestError:
         for each in cast("list[dict[str, Any]]", list(error.errors()))[:20]
     ]
     first = found[0] if found else {"where": "body", "what": "it cannot be read"}
-    return kernel.RequestError(f"{first['where']}: {first['what']}", details={"problems": found})
+    hint = "; send a JSON object, with the header `Content-Type: application/json`" if first["where"] == "body" else ""
+    return kernel.RequestError(f"{first['where']}: {first['what']}{hint}", details={"problems": found})
