@@ -517,8 +517,7 @@ async def test_what_a_living_process_could_not_record_is_a_try_and_no_crash(
         with monkeypatch.context() as broken:
             broken.setattr(runs.Tasks, "end", refused)
             for tries in range(1, 4):
-                with suppress(RowRefused):
-                    await work(process, works)
+                await work(process, works)
                 await process.il.runs.recover()
                 found = await find_due(process, run_id)
                 assert found is not None

@@ -207,6 +207,9 @@ class HandlerExecutor:
                     _log.warning("%s is left to recovery: %s", working.attempt.run_id, error)
                     return
                 await self._wiring.clock.sleep(STORE_BACKOFF.delay(failures, at_least=0.05))
+            except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
+                _log.warning("%s is left to recovery: %s: %s", working.attempt.run_id, type(error).__name__, error)
+                return
             else:
                 return
 
