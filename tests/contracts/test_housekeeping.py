@@ -1,11 +1,13 @@
 """What is over leaves the store, and nothing else does."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from sqlalchemy import Table, func, insert, select
 
@@ -176,3 +178,28 @@ async def test_a_connection_keeps_only_so_many_validators(store: sql.SqlStore, m
     assert kept == {"d2", "d3", "d4", "e0", "e1", "e2", "e3", "e4"}
     await store.write(lambda tx: records.prune(tx, "t", "con_1", START + timedelta(seconds=4)))
     assert len(await store.read(lambda tx: rows(tx, tables.validators, "request_digest"))) == 6
+
+
+async def test_a_delivery_that_is_just_replayed_stays(
+    postgres_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    store, other = open_store(postgres_url), open_store(postgres_url)
+    facts = dict.fromkeys(("delivery_id", "tenant_id", "route_id", "connector_id", "digest", "state"), "d")
+    lines = {"size": 0, "headers_json": "{}", "facts_json": "{}", "received_at": START - 31 * DAY}
+    await put(store, tables.deliveries, {**facts, **lines})
+    held, go_on = threading.Event(), threading.Event()
+
+    def replay(tx: Tx) -> None:
+        session = sql.connection(tx)
+        session.execute(select(tables.deliveries.c.facts_json).with_for_update())
+        need = {"delivery_id": "d", "run_id": "r", "tenant_id": "d"}
+        session.execute(insert(tables.delivery_needs).values(need))
+        held.set()
+        go_on.wait(4)  # less than the server lets it
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(other.write, replay)
+        await anyio.to_thread.run_sync(held.wait)
+        await sql.sweep(store, START)  # it waits for nobody
+        go_on.set()
+    assert await store.read(lambda tx: rows(tx, tables.deliveries, "delivery_id")) == {"d"}
