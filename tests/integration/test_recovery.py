@@ -515,3 +515,25 @@ async def test_a_process_that_ends_in_good_order_leaves_its_work_at_once(world: 
         assert process.parts.wiring.ownership.remaining() <= LEASE
     async with world.process() as process:
         assert await process.il.runs.recover() == []
+
+
+async def test_a_store_that_fails_while_the_service_is_read_ends_nothing(world: World, monkeypatch: pytest.MonkeyPatch):
+    """It says nothing of the service: no person is asked for what reading again will tell."""
+    await connected(world)
+    await world.killed("hold", create())
+    async with world.process() as process:
+        ledger = process.parts.wiring.ledger
+        apply = ledger.apply
+
+        async def fail_to_send(change: runs.Change) -> None:
+            if "send.intended" in repr(change):
+                raise StoreError("gone")
+            await apply(change)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "apply", fail_to_send)
+            assert await process.il.runs.recover() == []
+        assert (await process.last()).run.state is runs.State.RUNNING
+        [recovered] = await process.il.runs.recover()
+        assert recovered.state is runs.State.COMPLETED
+        assert world.server.effects("issues/create") == 1

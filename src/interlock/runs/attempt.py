@@ -15,6 +15,7 @@ from interlock.kernel import (
     InterlockError,
     InternalError,
     Retry,
+    StoreError,
     UnknownOutcome,
     canonical,
     is_interruption,
@@ -269,8 +270,8 @@ async def _read_once(
             verdict = await drive(sdk.reconciliation(call.operation, call.value, facts), _Reads(sender))
     except TimeoutError:
         return None, DeadlinePassed("the reconciling read took too long")
-    except (StaleRun, OwnershipLapsed):
-        raise
+    except (StaleRun, OwnershipLapsed, StoreError):
+        raise  # that our own store is away says nothing of the service: the run stays open, to be read for again
     except InterlockError as error:
         return None, redacted(call, error)
     except BaseException as error:
