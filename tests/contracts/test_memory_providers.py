@@ -26,6 +26,7 @@ class TestSqlite(MemoryContract):
         return memory.ProviderRef(name="sqlite", config={"path": str(folder / "memory.db"), "dimensions": 64})
 
 
+@pytest.mark.faults
 class TestPostgres(MemoryContract):
     """As a role that row-level security holds, on tables that are emptied for each case."""
 

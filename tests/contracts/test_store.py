@@ -438,10 +438,10 @@ async def test_a_connection_that_is_lost_in_a_joint_write_is_told_as_such(postgr
 
 
 async def test_a_change_of_a_columns_type_beside_a_running_process_costs_it_few_reads(
-    postgres_url: str, open_store: Callable[[str], sql.SqlStore]
+    own_postgres_url: str, open_store: Callable[[str], sql.SqlStore]
 ) -> None:
     """As a migration may do it. The driver has a plan for the column as it was on each connection that reads."""
-    store = open_store(postgres_url)
+    store = open_store(own_postgres_url)
 
     async def change(statement: str) -> None:
         await store.write(lambda tx: connection(tx).exec_driver_sql(statement) and None)
