@@ -1,5 +1,7 @@
 """`interlock conformance`: the suites from the command line."""
 
+import pytest
+
 from fix_cli import Shell
 
 
@@ -29,6 +31,7 @@ def test_an_unknown_name_is_told_with_the_known_ones(bare_shell: Shell) -> None:
         assert known in told.error["message"]
 
 
+@pytest.mark.faults
 def test_a_memory_provider_passes_and_its_report_is_a_document(bare_shell: Shell) -> None:
     told = bare_shell.run("conformance", "memory", "sqlite", "--level", "temporal", "--json")
     assert told.code == 0, told.out
@@ -40,6 +43,7 @@ def test_a_memory_provider_passes_and_its_report_is_a_document(bare_shell: Shell
     assert "memory memory, level temporal: kept" in shown.out
 
 
+@pytest.mark.faults
 def test_a_memory_provider_that_is_not_there_is_told(bare_shell: Shell) -> None:
     for words, code in (
         (("nonesuch",), "unknown_subject"),

@@ -70,7 +70,7 @@ def run(shell: Shell, program: Path, site: Path, *arguments: str) -> Told:
     return checked(Told(process.returncode, out, err), arguments)
 
 
-@pytest.mark.parametrize("real", [False, True], ids=["warm", "real"])
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.faults)], ids=["warm", "real"])
 def test_what_a_connector_prints_goes_to_stderr(bare_shell: Shell, warm: Path, site: Path, *, real: bool):
     bare_shell.good("init")
     install(site, "chatter", CHATTER)

@@ -32,8 +32,8 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
-APART = {"fanout-merging": pytest.mark.faults}
-"""What takes long beside another reading of the same provider."""
+APART = {name: pytest.mark.faults for name in REFERENCES if name != "cached"}
+"""What takes long beside another of its kind."""
 
 
 @pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from interlock import conformance
 from interlock.testing import memory as kit
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]  # providers on trial are processes
 
 GETS = "core-what-is-remembered-is-got"
 FINDS = "core-what-is-remembered-is-found-at-once"
@@ -93,7 +93,6 @@ async def test_a_lie_about_capabilities_is_a_failure():
     assert dict(report.levels)["core"] == "not kept"
 
 
-@pytest.mark.faults
 async def test_what_is_not_offered_is_no_failure():
     report = await conformance.check_memory("modest", levels=["lifecycle"])
     assert report.passed
@@ -102,7 +101,6 @@ async def test_what_is_not_offered_is_no_failure():
     assert dict(report.levels) == {"lifecycle": "kept"}
 
 
-@pytest.mark.faults
 async def test_what_hangs_is_killed_and_after_some_cases_tried_no_more():
     report = await conformance.check_memory("blocks", only=[str(case) for case in kit.CASES[:4]], patience=1)
     told = [(each.verdict, each.detail) for each in report.findings if each.check_id != "opens"]
@@ -110,20 +108,17 @@ async def test_what_hangs_is_killed_and_after_some_cases_tried_no_more():
     assert told[3] == ("skipped", "not tried: the provider had hung or died in 3 cases")
 
 
-@pytest.mark.faults
 async def test_what_waits_for_ever_is_told_by_the_operation():
     report = await conformance.check_memory("waits", only=[GETS], patience=2)
     assert "waits did not answer to remember within 1 seconds" in report.finding(GETS).detail
 
 
-@pytest.mark.faults
 async def test_what_dies_takes_nothing_with_it():
     report = await conformance.check_memory("dies", only=[GETS, SAYS])
     assert report.finding(GETS).detail == "its process died"
     assert report.finding(SAYS).verdict == "passed"
 
 
-@pytest.mark.faults
 async def test_wrong_shapes_and_other_scopes_are_told():
     report = await conformance.check_memory("shapes", only=[GETS])
     assert "a dict where a Record is due" in report.finding(GETS).detail
@@ -152,7 +147,6 @@ async def test_what_cannot_be_had_is_told():
     assert "nobody is there" in report.finding("opens").detail
 
 
-@pytest.mark.faults
 async def test_a_provider_inside_another_has_storage_of_its_own():
     inner = {"name": "sqlite", "config": {"path": "{folder}/inner.db", "dimensions": 16}}
     report = await conformance.check_memory("cached", {"inner": inner}, only=[GETS, FINDS])
@@ -166,7 +160,6 @@ async def test_a_report_is_what_its_schema_says(name: str):
     jsonschema_rs.validate(schema, report.record())
 
 
-@pytest.mark.faults
 async def test_each_case_has_storage_of_its_own(tmp_path: Path):
     asked = {"path": f"{tmp_path}/{{case}}.db", "dimensions": 16}
     report = await conformance.check_memory("sqlite", asked, only=[GETS, FINDS])

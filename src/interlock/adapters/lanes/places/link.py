@@ -8,6 +8,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -58,8 +59,13 @@ class Link(asyncio.Protocol):
     # -- what the transport tells
 
     def connect(self, write: Callable[[bytes], None]) -> None:
-        """The connection is there."""
-        self._write = write
+        """The connection is there. To write into one that has ended is no error: whoever reads is told why it has."""
+
+        def put(data: bytes) -> None:
+            with suppress(BrokenPipeError):
+                write(data)
+
+        self._write = put
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
