@@ -13,13 +13,9 @@ from interlock.agents.errors import InvalidSpec
 from interlock.agents.registry import Registry
 from interlock.agents.spec import Spec
 from interlock.agents.terms import LIMITS
-from interlock.kernel import JSON, InvalidJson, json_places, parse_json, parse_yaml, yaml_scalar
+from interlock.kernel import JSON, read_written, yaml_scalar
 
 _WIDE: Final = 100
-
-
-class _Refused(ValueError):
-    pass
 
 
 def read_spec(
@@ -34,17 +30,16 @@ def read_spec(
     values. Raises InvalidSpec with all problems and their lines; `source` names the origin in messages."""
     source = source or (str(file) if isinstance(file, Path) else "a spec")
     try:
-        text = _text(file)
-        lines: dict[str, int] = {}
-        is_json = text.lstrip().startswith("{")
-        raw = _from_json(text) if is_json else parse_yaml(text, limits=LIMITS, what="spec", lines=lines)
+        if isinstance(file, Path):
+            with file.open("rb") as stream:
+                file = stream.read(LIMITS.max_bytes + 1)
+        written = read_written(file, limits=LIMITS, what="spec")
     except (OSError, ValueError) as error:
         raise InvalidSpec(source, [sdk.Problem(path="$", problem=str(error))]) from error
     try:
-        return assemble(raw, source=source, registry=registry, defaults=defaults)
+        return assemble(written.value, source=source, registry=registry, defaults=defaults)
     except InvalidSpec as error:
-        lines = _json_lines(text) if is_json else lines
-        placed = [replace(each, line=_line(each.path, lines)) for each in error.problems]
+        placed = [replace(each, line=written.line(each.path)) for each in error.problems]
         raise InvalidSpec(source, sorted(placed, key=lambda each: each.line or 0)) from error
 
 
@@ -60,38 +55,6 @@ def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of the documents that `read_spec` takes, for editors. It cannot tell all that is checked: what is
     named elsewhere, or twice."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}
-
-
-def _text(file: Path | str | bytes) -> str:
-    if isinstance(file, Path):
-        with file.open("rb") as stream:
-            file = stream.read(LIMITS.max_bytes + 1)
-    data = file.encode("utf-8", "surrogatepass") if isinstance(file, str) else file
-    if len(data) > LIMITS.max_bytes:
-        raise _Refused(f"it is larger than {LIMITS.max_bytes} bytes")
-    return data.decode("utf-8-sig")
-
-
-def _from_json(text: str) -> object:
-    try:
-        return parse_json(text, limits=LIMITS, what="spec", unique=True)
-    except InvalidJson as error:
-        raise _Refused(error.message) from error
-
-
-def _line(path: str, lines: Mapping[str, int]) -> int | None:
-    """The line of a place, or of the nearest thing around it."""
-    while path and path not in lines:
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return lines.get(path)
-
-
-def _json_lines(text: str) -> dict[str, int]:
-    return {
-        "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip("."): line
-        for path, (line, _) in json_places(text).items()
-        if path
-    }
 
 
 def write_document(told: Mapping[str, JSON]) -> str:

@@ -39,6 +39,7 @@ from interlock.kernel.secret import Secret
 from interlock.kernel.store import Store, Tx
 from interlock.kernel.tracing import UNTRACED, Fact, Role, Span, Tracing
 from interlock.kernel.version import VERSION
+from interlock.kernel.written import Written, read_written
 from interlock.kernel.yamltext import parse_yaml, yaml_scalar
 
 __all__ = [
@@ -87,6 +88,7 @@ __all__ = [
     "UnknownOutcome",
     "Uuid7Ids",
     "VerificationError",
+    "Written",
     "canonical",
     "check_json",
     "digest",
@@ -103,6 +105,7 @@ __all__ = [
     "parse_yaml",
     "read_document",
     "read_json",
+    "read_written",
     "to_micros",
     "to_rfc3339",
     "yaml_scalar",

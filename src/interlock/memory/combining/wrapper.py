@@ -1,5 +1,6 @@
 """A provider around one provider: what it does not do itself, the one inside does."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, cast
 
@@ -59,9 +60,9 @@ class Wrapper(Provider):
         return cls.around(inner, config["settings"], clock)
 
     @classmethod
+    @abstractmethod
     def around(cls, inner: Provider, settings: Any, clock: Clock) -> Self:
         """It, with what it is configured with."""
-        raise NotImplementedError
 
     @property
     def guarantees(self) -> Guarantees:
