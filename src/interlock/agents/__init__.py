@@ -13,10 +13,21 @@ from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_document, write_spec
-from interlock.agents.errors import InvalidSpec, UnexpectedEvent
+from interlock.agents.errors import InvalidSpec, OperationFailed, UnexpectedEvent
+from interlock.agents.functions import Functions, Marked
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
-from interlock.agents.registry import Check, Described, Functions, Marked, OperationSource, Registry
+from interlock.agents.registry import Check, Registry
 from interlock.agents.shapes import Shape
+from interlock.agents.sources import (
+    Described,
+    Found,
+    Happened,
+    Held,
+    Invocation,
+    NotHappened,
+    OperationSource,
+    Unclear,
+)
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
@@ -44,17 +55,23 @@ __all__ = [
     "Defaults",
     "Described",
     "Difference",
+    "Found",
     "Functions",
     "Generation",
+    "Happened",
+    "Held",
     "Idempotency",
     "Inject",
     "InvalidSpec",
+    "Invocation",
     "Limits",
     "Marked",
     "Match",
     "Memory",
+    "NotHappened",
     "Operation",
     "OperationControl",
+    "OperationFailed",
     "OperationSource",
     "Params",
     "Registry",
@@ -64,6 +81,7 @@ __all__ = [
     "Shape",
     "Source",
     "Spec",
+    "Unclear",
     "UnexpectedEvent",
     "agent",
     "assemble",

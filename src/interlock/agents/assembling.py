@@ -10,8 +10,10 @@ from interlock import sdk
 from interlock.agents import checking
 from interlock.agents.controls import Controls
 from interlock.agents.errors import InvalidSpec
+from interlock.agents.functions import FUNCTION
 from interlock.agents.operations import Operation, Source
-from interlock.agents.registry import FUNCTION, OperationSource, Registry
+from interlock.agents.registry import Registry
+from interlock.agents.sources import OperationSource
 from interlock.agents.spec import CONTRACT, Spec
 from interlock.agents.terms import LIMITS
 from interlock.kernel import JSON, InterlockError, InvalidJson, check_json

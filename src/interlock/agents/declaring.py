@@ -10,8 +10,9 @@ from interlock import sdk
 from interlock.agents.assembling import Defaults, assemble
 from interlock.agents.controls import Controls
 from interlock.agents.errors import InvalidSpec
+from interlock.agents.functions import FUNCTION, MARK, Marked
 from interlock.agents.operations import Consent, Idempotency, Operation
-from interlock.agents.registry import CONTROL_MARK, FUNCTION, MARK, Check, Marked, Registry
+from interlock.agents.registry import CONTROL_MARK, Check, Registry
 from interlock.agents.shapes import Shape, input_schema, output_schema, schema_of
 from interlock.agents.spec import Generation, Memory, Result, Runtime, Spec
 from interlock.kernel import JSON
@@ -29,10 +30,12 @@ def operation(
     description: str | None = None,
     approval: Consent | Mapping[str, JSON] | None = None,
     metadata: Mapping[str, JSON] | None = None,
+    reconcile: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as an operation of agents. Its name, its docstring and its type hints are what the model is shown, unless
-    they are given here; a parameter `context` is filled by the run, and never by a model. `idempotency` is what it would mean to
-    call it again after a crash. Raises InvalidSpec if no schema can be made of it."""
+    they are given here; a parameter `context` is filled with the `Invocation`, and never by a model. `idempotency` is what it
+    would mean to call it again after a crash; `reconcile` is asked whether it was done, where that can be found out: it takes
+    the same, and returns what came of it, NotHappened() or Unclear(...). Raises InvalidSpec if no schema can be made of it."""
 
     def mark(function: F) -> F:
         called = name or function.__name__
@@ -50,7 +53,7 @@ def operation(
             described["approval"] = cast("JSON", _told(approval))
         if metadata:
             described["metadata"] = dict(metadata)
-        setattr(function, MARK, Marked(name=called, function=function, described=described))
+        setattr(function, MARK, Marked(name=called, function=function, described=described, reconcile=reconcile))
         return function
 
     return mark

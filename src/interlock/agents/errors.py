@@ -4,12 +4,14 @@ ConfigurationError
 └── InvalidSpec          invalid_agent_spec
 ConflictError
 └── UnexpectedEvent      unexpected_event
+ProviderError
+└── OperationFailed      agent_operation_failed
 """
 
 from collections.abc import Sequence
 
 from interlock import sdk
-from interlock.kernel import ConfigurationError, ConflictError
+from interlock.kernel import ConfigurationError, ConflictError, ProviderError, Retry
 
 
 class InvalidSpec(ConfigurationError):
@@ -40,3 +42,11 @@ class UnexpectedEvent(ConflictError):
 
     code = "unexpected_event"
     next_step = "Look at where the turn stands; what was told came too late, twice, or for another turn."
+
+
+class OperationFailed(ProviderError):
+    """An operation did not do what it was asked for. A model is told so, and may ask for something else."""
+
+    code = "agent_operation_failed"
+    retry = Retry.AFTER_CHANGE
+    next_step = "Look at what the operation says; its own program has the rest."

@@ -4,50 +4,17 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from interlock import sdk
 from interlock.agents.errors import InvalidSpec
-from interlock.agents.operations import Source
+from interlock.agents.functions import MARK, Functions, Marked
 from interlock.agents.shapes import schema_of
-from interlock.kernel import JSON
+from interlock.agents.sources import OperationSource
 
-FUNCTION: Final = "function"
-"""The kind of the operations that are a registry's own functions."""
-
-MARK: Final = "__interlock_operation__"
 CONTROL_MARK: Final = "__interlock_control__"
-
-Described: TypeAlias = Mapping[str, JSON]
-"""What is known of an operation, as members of a spec's operation: `description`, `input`, `output`, `idempotency`, …"""
-
-
-class OperationSource(Protocol):
-    """Where operations of one kind come from. Third parties write one for each kind of theirs."""
-
-    @property
-    def kind(self) -> str:
-        """The word under which a spec names it."""
-        ...
-
-    def describe(self, source: Source) -> Described | None:
-        """What is known of the operation, or None if there is none. Raises an error of the tree if it cannot be looked at."""
-        ...
-
-    def names(self) -> Iterable[str]:
-        """The references that there are, for messages."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
-    """A function that is an operation: what a spec says of it, and the function."""
-
-    name: str
-    function: Callable[..., Any]
-    described: Described
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,28 +23,6 @@ class Check:
 
     name: str
     function: Callable[..., Any]
-
-
-class Functions:
-    """The source of the functions of a registry."""
-
-    kind = FUNCTION
-
-    def __init__(self, marked: Iterable[Marked]) -> None:
-        self._known = {each.name: each for each in marked}
-
-    def find(self, name: str) -> Marked | None:
-        """The function of that name."""
-        return self._known.get(name)
-
-    def describe(self, source: Source) -> Described | None:
-        """What its decorator, its docstring and its type hints say."""
-        found = self._known.get(source.ref)
-        return None if found is None else found.described
-
-    def names(self) -> Iterable[str]:
-        """All their names."""
-        return self._known
 
 
 class Registry:

@@ -38,7 +38,7 @@ def test_exit_codes(error: kernel.InterlockError, code: int):
 
 EXIT_CODES = {
     1: """
-        action_held attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
+        action_held agent_operation_failed attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
         event_rejected evidence_owed execution_rejected handler_failed handler_output_invalid handler_raised
         handler_timed_out host_not_leased illegal_transition import_incomplete input_closed install_failed
         interlock_error internal_error invalid_for_provider invalid_output issuer_keys_unavailable

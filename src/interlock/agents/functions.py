@@ -1,0 +1,115 @@
+"""Operations that are functions of the program: found by name in a registry, called with what their type hints say."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Final
+
+import anyio.to_thread
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from interlock.agents.errors import OperationFailed
+from interlock.agents.operations import Source
+from interlock.agents.shapes import CONTEXT, parameters_of
+from interlock.agents.sources import Described, Found, Happened, Held, Invocation, NotHappened, Unclear
+from interlock.kernel import JSON, InterlockError, check_json, is_interruption
+
+FUNCTION: Final = "function"
+"""The kind of the operations that are a registry's own functions."""
+
+MARK: Final = "__interlock_operation__"
+
+_ANYTHING: Final[TypeAdapter[object]] = TypeAdapter(object)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marked:
+    """A function that is an operation: what a spec says of it, and the function. `reconcile` takes the same, and says whether
+    it was done."""
+
+    name: str
+    function: Callable[..., Any]
+    described: Described
+    reconcile: Callable[..., Any] | None = None
+
+    @cached_property
+    def parameters(self) -> type[BaseModel]:
+        """What it takes, as a model."""
+        return parameters_of(self.function)
+
+
+class Functions:
+    """The source of the functions of a registry."""
+
+    kind = FUNCTION
+
+    def __init__(self, marked: Iterable[Marked]) -> None:
+        self._known = {each.name: each for each in marked}
+
+    def find(self, name: str) -> Marked | None:
+        """The function of that name."""
+        return self._known.get(name)
+
+    def describe(self, source: Source) -> Described | None:
+        """What its decorator, its docstring and its type hints say."""
+        found = self._known.get(source.ref)
+        return None if found is None else found.described
+
+    def names(self) -> Iterable[str]:
+        """All their names."""
+        return self._known
+
+    async def perform(self, invocation: Invocation) -> JSON | Held:
+        """Call it, one that is not async on a thread. Raises OperationFailed for what it raises and what it returned that is no
+        JSON, and passes on errors of the tree."""
+        marked = self._fetch(invocation)
+        returned = await _called(marked, marked.function, invocation)
+        return returned if isinstance(returned, Held) else _json(marked, returned)
+
+    async def reconcile(self, invocation: Invocation) -> Found:
+        """Ask the function that was given for that: it returns what came of the call, or NotHappened() or Unclear(...)."""
+        marked = self._fetch(invocation)
+        if marked.reconcile is None:
+            return Unclear(reason=f"the operation {marked.name} has no function that could tell")
+        found = await _called(marked, marked.reconcile, invocation)
+        if isinstance(found, NotHappened | Unclear | Happened):
+            return found
+        return Happened(output=_json(marked, found))
+
+    def _fetch(self, invocation: Invocation) -> Marked:
+        found = self._known.get(invocation.operation.source.ref)
+        if found is None:
+            raise OperationFailed(f"there is no function {invocation.operation.source.ref!r} in this program")
+        return found
+
+
+async def _called(marked: Marked, function: Callable[..., Any], invocation: Invocation) -> object:
+    try:
+        given = marked.parameters.model_validate(invocation.arguments, strict=False)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:10])
+        raise OperationFailed(f"the arguments of {marked.name} do not fit: {problems}") from error
+    arguments = {name: getattr(given, name) for name in type(given).model_fields}
+    if CONTEXT in inspect.signature(function).parameters:
+        arguments[CONTEXT] = invocation
+    try:
+        if inspect.iscoroutinefunction(function):
+            return await function(**arguments)
+        return await anyio.to_thread.run_sync(partial(function, **arguments), abandon_on_cancel=True)
+    except InterlockError:
+        raise
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        # Its type alone: what a stranger's exception says may be anything, and a model would read it.
+        raise OperationFailed(f"{marked.name} raised {type(error).__name__}") from error
+
+
+def _json(marked: Marked, returned: object) -> JSON:
+    try:
+        told: JSON = _ANYTHING.dump_python(returned, mode="json")
+        check_json(told, what="output")
+    except Exception as error:
+        raise OperationFailed(f"{marked.name} returned what is no JSON: {type(returned).__name__}") from error
+    return told

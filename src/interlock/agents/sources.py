@@ -1,0 +1,89 @@
+"""Where operations come from, and who does them: one protocol, for ours and for third parties'."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from interlock.agents.operations import Operation, Source
+from interlock.kernel import JSON, Caller
+
+Described: TypeAlias = Mapping[str, JSON]
+"""What is known of an operation, as members of a spec's operation: `description`, `input`, `output`, `idempotency`, …"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """An operation that is to be done: it was checked, judged and, where that is wanted, consented to.
+
+    `key` is the same whenever the same call of the same turn is done, and no other call has it. `again` says that it may have
+    been done before, by a process that fell: after it, only what its idempotency allows is asked for again. `context` is the
+    turn's, which no model sees or writes. `turn_id` is the run of the turn, whose children the runs are that it asks for.
+    """
+
+    operation: Operation
+    arguments: Mapping[str, JSON]
+    key: str
+    again: bool
+    caller: Caller
+    environment: str
+    turn_id: str
+    session_id: str | None
+    agent_id: str
+    context: Mapping[str, JSON]
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """It is not done: policy wants a person asked first, about this run. It is asked for again once that is decided."""
+
+    run_id: str
+    approval_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """It was done, and this is what came of it."""
+
+    output: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class NotHappened:
+    """It was not done, and nothing of it is under way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Nobody can tell whether it was done, and why."""
+
+    reason: str
+
+
+Found: TypeAlias = Happened | NotHappened | Unclear
+
+
+class OperationSource(Protocol):
+    """Where operations of one kind come from. Third parties write one for each kind of theirs."""
+
+    @property
+    def kind(self) -> str:
+        """The word under which a spec names it."""
+        ...
+
+    def describe(self, source: Source) -> Described | None:
+        """What is known of the operation, or None if there is none. Raises an error of the tree if it cannot be looked at."""
+        ...
+
+    def names(self) -> Iterable[str]:
+        """The references that there are, for messages."""
+        ...
+
+    async def perform(self, invocation: Invocation) -> JSON | Held:
+        """Do it; what it returned. What it raises of the error tree is told to the model as what came of it; any other exception
+        is told by its type alone. It is cancelled when its time is over or the turn is to stop."""
+        ...
+
+    async def reconcile(self, invocation: Invocation) -> Found:
+        """Find out whether it was done, without doing it. Asked only of operations whose idempotency is `reconcile`."""
+        ...
