@@ -47,13 +47,15 @@ _RUN_OF_MANY: Final = (
     "loops take 0.3 and 0.34, and 0.25; a fifth to a third of ours draws events and signatures, a sixth writes and reads them "
     "on the storage threads, 0.17 ms collect garbage, and the rest goes to tasks, futures and the hand-over between threads. "
     "All but the waiting holds the interpreter's lock, so one process does at most 900 to 1,000 a second, whatever the "
-    "database could do. The commits are few already: 0.45 a run with 64 callers, of which 0.3 wait for the disk"
+    "database could do. The commits are few already: 0.45 a run with 64 callers, of which 0.3 wait for the disk. "
+    "The figure is a tenth below the worst of four runs on a machine that did nothing else"
 )
 _RUN_ALONE: Final = (
     "as with 64 callers, and nothing is shared: a run is four commits one after the other (admitted, taken, begun, ended; on "
     "Postgres the second waits for no disk, on SQLite all do), each by a storage thread and back, on Postgres in fifteen trips "
     "to the server. That takes 3.8 to 4.2 ms of processor time here, and 2.8 ms more in the server, which mostly follow one "
-    "another; the bare loop's three commits take 0.5 to 0.6 ms here and as much there, and a quarter of a millisecond on SQLite"
+    "another; the bare loop's three commits take 0.5 to 0.6 ms here and as much there, and a quarter of a millisecond on SQLite. "
+    "The figure is a tenth beyond the worst of four runs on a machine that did nothing else: 6.4 to 9.1 ms a run on Postgres"
 )
 
 _ALL_THAT_COMES: Final = (
@@ -65,7 +67,9 @@ _ALL_THAT_COMES: Final = (
     "transaction on SQLite 240 in batches of 16 (claiming its key 20, the run 40, due work 30, the delivery 20, the rest commit "
     "and hand-over); and a quarter as much again for taking turns between the threads. Nearly all of it holds the interpreter's "
     "lock, so one process cannot outrun bare rows. With one connection no commit is shared: each webhook is handed over between "
-    "threads twice, and on Postgres takes seven round trips where the bare row takes one"
+    "threads twice, and on Postgres takes seven round trips where the bare row takes one. The figure is a tenth "
+    "below the worst of four runs on a machine that did nothing else; on Postgres with 64 connections these lay between 0.23 "
+    "and 0.35, for the bare route itself did 2,200 to 3,800 a second"
 )
 
 TARGETS: Final[dict[str, Target]] = {
@@ -79,20 +83,20 @@ TARGETS: Final[dict[str, Target]] = {
     "call-sqlite-64": Target("least", 0.37, _WHOLE_RECORD, was=0.5),
     "call-postgres-1": Target("least", 0.17, _WHOLE_RECORD, was=0.35),
     "call-postgres-64": Target("least", 0.25, _BESIDE_A_SERVER, was=0.5),
-    "intake-sqlite-1": Target("least", 0.24, _ALL_THAT_COMES, was=0.5),
-    "intake-sqlite-64": Target("least", 0.45, _ALL_THAT_COMES, was=1.0),
-    "intake-postgres-1": Target("least", 0.18, _ALL_THAT_COMES, was=0.5),
-    "intake-postgres-64": Target("least", 0.38, _ALL_THAT_COMES, was=1.0),
+    "intake-sqlite-1": Target("least", 0.21, _ALL_THAT_COMES, was=0.5),
+    "intake-sqlite-64": Target("least", 0.37, _ALL_THAT_COMES, was=1.0),
+    "intake-postgres-1": Target("least", 0.16, _ALL_THAT_COMES, was=0.5),
+    "intake-postgres-64": Target("least", 0.2, _ALL_THAT_COMES, was=1.0),
     "run-postgres-1-skip_locked": Target("least", 0.1, _RUN_ALONE, was=0.9),
-    "run-postgres-64-skip_locked": Target("least", 0.2, _RUN_OF_MANY, was=0.9),
-    "run-postgres-64-pgqueuer": Target("least", 0.33, _RUN_OF_MANY, was=1.0),
+    "run-postgres-64-skip_locked": Target("least", 0.18, _RUN_OF_MANY, was=0.9),
+    "run-postgres-64-pgqueuer": Target("least", 0.31, _RUN_OF_MANY, was=1.0),
     "run-postgres-64-procrastinate": Target("least", 1.0),
     "run-postgres-64-dbos": Target("least", 1.0),
-    "run-postgres-1-time": Target("under", 8_500, _RUN_ALONE, was=6_000),
+    "run-postgres-1-time": Target("under", 10_000, _RUN_ALONE, was=6_000),
     "run-sqlite-1-ungrouped": Target("least", 0.09, _RUN_ALONE, was=1.4),
-    "run-sqlite-64-ungrouped": Target("least", 0.35, _RUN_OF_MANY, was=1.4),
+    "run-sqlite-64-ungrouped": Target("least", 0.43, _RUN_OF_MANY, was=1.4),
     "run-sqlite-1-dbos": Target("least", 5.0),
-    "run-sqlite-64-dbos": Target("least", 3.3, _RUN_OF_MANY, was=5.0),
+    "run-sqlite-64-dbos": Target("least", 3.5, _RUN_OF_MANY, was=5.0),
     "crowd": Target("most", 1.5),
     "lane-http": Target("most", 1.6),
     "lane-process": Target("most", 1.2),
