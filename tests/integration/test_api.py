@@ -331,6 +331,11 @@ MAKING: dict[str, Any] = {
     "/subscriptions": {"url": "https://hooks.acme.dev/x", "types": ["run.*"]},
     "/tokens": {"name": "ci", "actor": "ci", "roles": ["caller"]},
 }
+OTHERWISE: dict[str, list[dict[str, Any]]] = {
+    "/routes": [{"on": [{"name": "issues", "handler": "other"}]}, {"dedupe_seconds": 60}, {"secret": "c" * 32}],
+    "/subscriptions": [{"url": "https://hooks.acme.dev/y"}, {"types": ["run.*", "connection.*"]}],
+    "/tokens": [{"actor": "cd"}, {"roles": ["reader"]}, {"capabilities": ["acme.issue.*"]}],
+}
 
 
 @pytest.mark.parametrize("path", MAKING)
@@ -343,6 +348,11 @@ async def test_what_is_asked_for_again_under_its_key_is_made_once(file_world: Wo
         made = good(await client.post(path, **keyed))
         told = problem(await client.post(path, **keyed), 409, "already_made")
         assert told["details"]["id"] == made[f"{name.removesuffix('s')}_id"]
+        for otherwise in OTHERWISE[path]:
+            changed = {**MAKING[path], **otherwise}
+            problem(await client.post(path, headers=keyed["headers"], json=changed), 409, "idempotency_conflict")
+        same: Any = {"headers": keyed["headers"], "json": dict(reversed(MAKING[path].items()))}
+        problem(await client.post(path, **same), 409, "already_made")
         assert len(good(await client.get(path))[name]) == before + 1
         other = await line.client("bob", "operator", "token-admin", tenant="other")
         good(await other.post(path, **keyed))

@@ -42,7 +42,17 @@ class Routes:
         awaited from the service. `verification` takes the place of the connector's own, as `{"scheme": "stripe"}`; what is
         `unsigned` anybody may send. With `resolve` it is an app's address, whose deliveries tell installs (`join`) apart by what
         stands at these places. Nothing is made twice under an `idempotency_key`.
-        Raises AlreadyMade, InvalidRoute, UnreadableKey, ConnectionNotFound, and as the catalogue."""
+        Raises AlreadyMade, IdempotencyConflict, InvalidRoute, UnreadableKey, ConnectionNotFound, and as the catalogue."""
+        asked = {
+            "connector": connector,
+            "on": on,
+            "connection": connection,
+            "secret": secret is not None,
+            "verification": verification,
+            "unsigned": unsigned,
+            "dedupe_seconds": dedupe_seconds,
+            "resolve": resolve,
+        }
         made = await self._parts.webhooks.routes.create(
             self._caller,
             connector,
@@ -53,7 +63,7 @@ class Routes:
             allow_unsigned=unsigned,
             dedupe_seconds=dedupe_seconds,
             resolve=resolve,
-            beside=once(self._parts, self._caller, "route", idempotency_key),
+            beside=once(self._parts, self._caller, "route", idempotency_key, asked),
         )
         return self._told(made)
 

@@ -38,13 +38,20 @@ class Subscriptions:
         that is said, only about these capabilities (globs) or connections (ids or names). Messages are signed by HMAC (`v1`),
         with the `secret` that is told here and never again, or by Ed25519 (`v1a`), which receivers check with the subscription's
         `public_keys`. Nothing is made twice under an `idempotency_key`.
-        Raises AlreadyMade, InvalidSubscription, ConnectionNotFound."""
+        Raises AlreadyMade, IdempotencyConflict, InvalidSubscription, ConnectionNotFound."""
         from interlock import subscriptions
 
         if signature not in set(subscriptions.Scheme):
             raise RequestError(f"signature must be v1 (HMAC) or v1a (Ed25519), not {signature[:20]!r}")
         wish = await self._wish(types, capabilities, connections)
-        beside = once(self._parts, self._caller, "subscription", idempotency_key)
+        asked = {
+            "url": url,
+            "types": types,
+            "capabilities": capabilities,
+            "connections": connections,
+            "signature": signature,
+        }
+        beside = once(self._parts, self._caller, "subscription", idempotency_key, asked)
         return await self._desk.create(self._caller, url, wish, scheme=subscriptions.Scheme(signature), beside=beside)
 
     @checked

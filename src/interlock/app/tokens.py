@@ -36,14 +36,22 @@ class Tokens:
     ) -> "tuple[tokens.Token, Secret]":
         """A token for `actor`, and what shows it, which is told once. `capabilities` (ids, or all below a name: `github.issue.*`)
         and `connections` (ids or names) are all that it may use; without `expires_at` it lasts until it is revoked. Nothing is
-        made twice under an `idempotency_key`. Raises AlreadyMade, InvalidToken, ConnectionNotFound, and RequestError for somebody
-        that Interlock acts for."""
+        made twice under an `idempotency_key`. Raises AlreadyMade, IdempotencyConflict, InvalidToken, ConnectionNotFound, and
+        RequestError for somebody that Interlock acts for."""
         from interlock import tokens
 
         self._may_change()
         if tokens.ADMIN in roles and not self._operator:
             raise tokens.InvalidToken(f"a token with the role {tokens.ADMIN} is made where the store is")
         known = self._parts.wiring.connections
+        asked = {
+            "name": name,
+            "actor": actor,
+            "roles": sorted(roles),
+            "capabilities": capabilities,
+            "connections": connections,
+            "expires_at": expires_at,
+        }
         return await self._parts.tokens.create(
             self._caller,
             name=name,
@@ -54,7 +62,7 @@ class Tokens:
             if connections is None
             else frozenset([(await known.fetch_connection(self._caller, each)).connection_id for each in connections]),
             expires_at=expires_at,
-            beside=once(self._parts, self._caller, "token", idempotency_key),
+            beside=once(self._parts, self._caller, "token", idempotency_key, asked),
         )
 
     @checked
