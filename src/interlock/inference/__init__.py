@@ -4,6 +4,7 @@ Owns: messages, requests and answers in words of our own. Refuses: the loop of a
 (adapters). Invariants: what was said is kept as it was said; an answer that was cut off is never taken for a whole one.
 """
 
+from interlock.inference.errors import ModelForbidden, ModelRefused, ModelUnavailable, ModelUnreadable, UnknownModel
 from interlock.inference.messages import (
     Answer,
     Call,
@@ -19,19 +20,33 @@ from interlock.inference.messages import (
     Usage,
     said,
 )
+from interlock.inference.port import Answered, Delta, Inference, Model, Received, Sending, Told, Wire
 
 __all__ = [
     "Answer",
+    "Answered",
     "Call",
+    "Delta",
     "Finish",
+    "Inference",
     "Message",
+    "Model",
+    "ModelForbidden",
+    "ModelRefused",
+    "ModelUnavailable",
+    "ModelUnreadable",
     "Outcome",
     "Piece",
+    "Received",
     "Request",
     "Role",
+    "Sending",
     "Text",
     "Thinking",
+    "Told",
     "Tool",
+    "UnknownModel",
     "Usage",
+    "Wire",
     "said",
 ]

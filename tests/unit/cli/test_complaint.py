@@ -38,15 +38,17 @@ def test_exit_codes(error: kernel.InterlockError, code: int):
 
 EXIT_CODES = {
     1: """
-        action_held agent_operation_failed attempt_lost attempt_over auth_failed deadline_passed demo_claim_failed effect_failed
-        event_rejected evidence_owed execution_rejected handler_failed handler_output_invalid handler_raised
-        handler_timed_out host_not_leased illegal_transition import_incomplete input_closed install_failed
-        interlock_error internal_error invalid_for_provider invalid_output issuer_keys_unavailable
-        lease_expired lease_not_found lease_revoked memory_broken_capability memory_deadline_exceeded
-        memory_fault memory_provider_failed node_busy node_closing node_refused not_happened not_renewed
-        operation_failed output_lost ownership_lapsed plane_error poison poll_failed probe_failed provider_error
-        provider_forbidden provider_unavailable rate_limited refused_by_policy remote_error resource_conflict resource_not_found
-        row_refused run_cancelled run_failed stale_run unexpected unexpected_answer worker_stopped
+        action_held agent_operation_failed attempt_lost attempt_over auth_failed deadline_passed
+        demo_claim_failed effect_failed event_rejected evidence_owed execution_rejected handler_failed
+        handler_output_invalid handler_raised handler_timed_out host_not_leased illegal_transition
+        import_incomplete input_closed install_failed interlock_error internal_error invalid_for_provider
+        invalid_output issuer_keys_unavailable lease_expired lease_not_found lease_revoked
+        memory_broken_capability memory_deadline_exceeded memory_fault memory_provider_failed
+        model_answer_unreadable model_request_refused model_unavailable node_busy node_closing node_refused
+        not_happened not_renewed operation_failed output_lost ownership_lapsed plane_error poison poll_failed
+        probe_failed provider_error provider_forbidden provider_unavailable rate_limited refused_by_policy
+        remote_error resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run
+        unexpected unexpected_answer worker_stopped
     """,
     2: """
         already_decided already_initialised already_made already_spent ambiguous_connection ambiguous_route
@@ -65,18 +67,18 @@ EXIT_CODES = {
         invalid_schedule invalid_settings invalid_store_url invalid_subscription invalid_token invalid_trust
         key_exposed key_invalid key_missing key_present kms_missing manifest_changed memory_conflict
         memory_invalid_config memory_invalid_input memory_record_not_found memory_scope_denied
-        memory_unknown_provider memory_unsupported message_not_found missing_scopes module_not_loaded
-        no_connection no_credentials no_dead_letter no_such_attempt not_approved not_cancellable not_found
-        not_remote oauth_client_missing poll_changed poll_exists poll_not_found provider_changed provider_in_use
-        reauth_required request_too_large request_too_slow role_missing root_refused route_changed
-        route_not_found rule_astray run_archived run_not_found run_not_held run_not_waiting sandbox_not_enforced
-        schedule_changed schedule_exists schedule_not_found secret_exposed secret_unavailable self_review
-        server_token_missing stale_execution store_not_kept subject_broken subscription_changed
-        subscription_not_found target_refused telemetry_missing telemetry_not_started token_missing
-        token_not_found token_refused too_many_requests trigger_not_found unauthenticated unconfirmed_issuer
-        unexpected_event unknown_capability unknown_connector unknown_place unknown_provider unknown_sandbox
-        unknown_subject unknown_target unreadable_webhook_key usage wrong_connector wrong_host wrong_key
-        wrong_origin
+        memory_unknown_provider memory_unsupported message_not_found missing_scopes model_forbidden
+        module_not_loaded no_connection no_credentials no_dead_letter no_such_attempt not_approved
+        not_cancellable not_found not_remote oauth_client_missing poll_changed poll_exists poll_not_found
+        provider_changed provider_in_use reauth_required request_too_large request_too_slow role_missing
+        root_refused route_changed route_not_found rule_astray run_archived run_not_found run_not_held
+        run_not_waiting sandbox_not_enforced schedule_changed schedule_exists schedule_not_found secret_exposed
+        secret_unavailable self_review server_token_missing stale_execution store_not_kept subject_broken
+        subscription_changed subscription_not_found target_refused telemetry_missing telemetry_not_started
+        token_missing token_not_found token_refused too_many_requests trigger_not_found unauthenticated
+        unconfirmed_issuer unexpected_event unknown_capability unknown_connector unknown_model unknown_place
+        unknown_provider unknown_sandbox unknown_subject unknown_target unreadable_webhook_key usage
+        wrong_connector wrong_host wrong_key wrong_origin
     """,
     3: """
         over_budget
