@@ -415,11 +415,13 @@ def _connection() -> connections.Connection:
     )
 
 
-def archive(*stories: Story, signer: Signer | None = None) -> bytes:
+def archive(*stories: Story, signer: Signer | None = None, public_key: str | None = None) -> bytes:
     """An archive of these runs, closed under the signer's seal."""
+    signer = signer or Signer()
     opened = runs.Archive(
         archive_id="arc_1", tenant_id="acme", number=1, folder="", name="", runs=0, size=0,
         after=genesis("acme"), head=genesis("acme"), opened_at=START, claimed_until=START,
     )  # fmt: skip
     filled, _, content = add(opened, [(story.run, story.packet()) for story in stories])
-    return content + pack((seal(filled, signer or Signer(), at=EXPORT).seal_json or "").encode())
+    key = public_key or signer.public_keys()[signer.key_id]
+    return content + pack((seal(filled, signer, public_key=key, at=EXPORT).seal_json or "").encode())

@@ -255,7 +255,7 @@ async def test_all_packets_of_archives_are_proven_and_the_chain_over_them(kept: 
     both = [(path.name, proven(path.read_bytes(), trust)) for path in (second, first)]
     assert runs.verify_archive.gaps(both) == []
     unknown = proven(first.read_bytes(), None)
-    assert (unknown.status, unknown.problems, unknown.unproven) == ("intact_signer_unknown", (), 0)
+    assert (unknown.status, unknown.problems, unknown.unproven, unknown.amiss) == ("intact_signer_unknown", (), 5, 0)
     stranger = proven(first.read_bytes(), runs.Trust({"key_other": "A" * 43}))
     assert (stranger.status, stranger.unproven) == ("wrong_signer", 5)
 

@@ -81,8 +81,8 @@ def _show(paper: "Paper", name: str, verdict: "runs.verify_archive.ArchiveVerdic
         first = next(iter(each.verdict.problems), None)
         why = each.verdict.status.value if first is None else f"{first.where}: {first.what}"
         paper.line("  ", f"packet {each.number}", each.verdict.run_id or "", why)
-    if verdict.unproven > len(verdict.failed):
-        paper.line("  ", f"and {verdict.unproven - len(verdict.failed)} more")
+    if verdict.amiss > len(verdict.failed):
+        paper.line("  ", f"and {verdict.amiss - len(verdict.failed)} more")
 
 
 def _count(packets: int) -> str:

@@ -190,8 +190,9 @@ def add(archive: Archive, packets: Sequence[tuple[Run, bytes]]) -> tuple[Archive
     return replace(archive, runs=archive.runs + len(entries), size=end, head=head), entries, b"".join(pieces)
 
 
-def seal(archive: Archive, signer: signing.Signer, *, at: datetime) -> Archive:
-    """The archive, closed: nothing comes into it any more, and what it came to is signed."""
+def seal(archive: Archive, signer: signing.Signer, *, public_key: str, at: datetime) -> Archive:
+    """The archive, closed: nothing comes into it any more, and what it came to is signed. The signer's public key comes with it,
+    as keys do with packets: it may be newer than all of these."""
     statement: dict[str, JSON] = {
         "after": archive.after,
         "archive_id": archive.archive_id,
@@ -200,6 +201,7 @@ def seal(archive: Archive, signer: signing.Signer, *, at: datetime) -> Archive:
         "head": archive.head,
         "key_id": signer.key_id,
         "number": archive.number,
+        "public_key": public_key,
         "runs": archive.runs,
         "tenant_id": archive.tenant_id,
     }

@@ -314,7 +314,9 @@ async def _close(wiring: Wiring, records: Archives, bundles: Bundles, left: Arch
         await bundles.remove(left.folder, left.name)
         await wiring.store.write(lambda tx: records.drop(tx, left))
         return left
-    closed = archive.seal(left, wiring.signer, at=wiring.clock.now())
+    signer = wiring.signer
+    public = await wiring.signing.public_keys()
+    closed = archive.seal(left, signer, public_key=public[signer.key_id], at=wiring.clock.now())
     assert closed.seal_json is not None
     try:
         await bundles.append(closed.folder, closed.name, closed.size, archive.pack(closed.seal_json.encode()))

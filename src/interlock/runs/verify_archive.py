@@ -52,13 +52,15 @@ class Failed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveVerdict:
-    """The answer for one archive. `problems` are its own, `failed` the first packets that are not proven, of `unproven`; without
-    keys that the reader trusts these are those that are not intact. What it says of itself stands in its seal."""
+    """The answer for one archive. `problems` are its own; of its `packets` so many are `unproven`, without keys that the reader
+    trusts all of them. `failed` are the first that are `amiss`: not proven by these keys or, without such, not intact. What it
+    says of itself stands in its seal."""
 
     status: Status
     problems: tuple[Problem, ...] = ()
     packets: int = 0
     unproven: int = 0
+    amiss: int = 0
     failed: tuple[Failed, ...] = ()
     archive_id: str | None = None
     tenant_id: str | None = None
@@ -78,6 +80,7 @@ class ArchiveVerdict:
             "problems": [problem._asdict() for problem in self.problems],
             "packets": self.packets,
             "unproven": self.unproven,
+            "amiss": self.amiss,
             "failed": [{"packet": each.number, **each.verdict.to_json()} for each in self.failed],
             "archive_id": self.archive_id,
             "tenant_id": self.tenant_id,
@@ -143,7 +146,7 @@ class _Found:
         self._keys: dict[str, str] = {} if trust is None else dict(trust.keys)
         self._statuses: set[Status] = set()
         self._failed: list[Failed] = []
-        self._unproven = 0
+        self._unproven = self._amiss = 0
         self.packets = 0
 
     def take(self, content: bytes | None) -> None:
@@ -160,8 +163,9 @@ class _Found:
                 self._learn(content)
         self._statuses.add(verdict.status)
         enough = Status.INTACT_SIGNER_UNKNOWN if self._trust is None else Status.VERIFIED
+        self._unproven += verdict.status is not Status.VERIFIED
         if verdict.status is not enough:
-            self._unproven += 1
+            self._amiss += 1
             if len(self._failed) < MOST_NAMED:
                 self._failed.append(Failed(self.packets, verdict))
 
@@ -176,14 +180,16 @@ class _Found:
 
     def judged(self, seal: Mapping[str, Any] | None) -> ArchiveVerdict:
         """The verdict on all of it."""
+        if self._trust is None and seal is not None and (public_key := _text(seal.get("public_key"))) is not None:
+            self._keys.setdefault(str(seal.get("key_id")), public_key)
         problems = list(self._unlike(seal)) if seal is not None else []
         statuses = {*self._statuses, *([Status.ALTERED] if problems else [])}
         if seal is None:
             problems.append(Problem("seal", "there is none: the archive is still being written, or it was cut off"))
             statuses.add(Status.MALFORMED)
         elif (key_id := str(seal.get("key_id"))) not in self._keys:
-            unknown = "whose key no packet brings along: say which keys you trust"
-            strange = unknown if self._trust is None else "which is not among the keys you trust"
+            unknown = "whose key neither it nor a packet brings along: `--trust FILE` with that key checks it"
+            strange = unknown if self._trust is None else "which is not among the keys that you trust"
             problems.append(Problem("seal", f"it was signed by {key_id[:60]}, {strange}"))
             statuses.add(Status.WRONG_SIGNER)
         elif self._trust is None:
@@ -194,6 +200,7 @@ class _Found:
             problems=tuple(problems),
             packets=self.packets,
             unproven=self._unproven,
+            amiss=self._amiss,
             failed=tuple(self._failed),
             number=number if isinstance(number, int) else None,
             **{name: _text(said.get(name)) for name in ("archive_id", "tenant_id", "after", "head")},
@@ -212,7 +219,7 @@ class _Found:
         if seal.get("number") == 1 and seal.get("after") != genesis(tenant_id):
             yield Problem("seal", "it is the first one of its tenant, and does not begin the chain")
         if self.packets != seal.get("runs"):
-            yield Problem("archive", f"it has {self.packets} packets, and {seal.get('runs')} were sealed")
+            yield Problem("archive", f"it has {self.packets} packets, and {_counted(seal.get('runs'), self.packets)}")
         elif len(self._seen) == self.packets and self._head(seal) != seal.get("head"):
             yield Problem("chain", "it ends otherwise than it was sealed: a packet was changed, exchanged or moved")
 
@@ -264,6 +271,17 @@ def _seal(content: bytes | None) -> Mapping[str, Any] | None:
     except InvalidJson:
         return None
     return found if isinstance(found, dict) and found.get("contract") == CONTRACT else None
+
+
+def _counted(sealed: object, found: int) -> str:
+    said = f"{sealed} were sealed"
+    if not isinstance(sealed, int) or sealed < found:
+        return said
+    missing = "1 is missing" if sealed == found + 1 else f"{sealed - found} are missing"
+    return (
+        f"{said}: {missing}, and nothing in the file tells where. Where the store is, `interlock review export RUN` tells whether"
+        " a run's packet is still there"
+    )
 
 
 def _text(value: object) -> str | None:
