@@ -13,7 +13,7 @@ from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_document, write_spec
-from interlock.agents.errors import InvalidSpec, OperationFailed, UnexpectedEvent
+from interlock.agents.errors import InvalidSpec, OperationFailed, UnexpectedEvent, UnreadableJournal
 from interlock.agents.functions import Functions, Marked
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Check, Registry
@@ -83,6 +83,7 @@ __all__ = [
     "Spec",
     "Unclear",
     "UnexpectedEvent",
+    "UnreadableJournal",
     "agent",
     "assemble",
     "compare",

@@ -6,12 +6,14 @@ ConflictError
 └── UnexpectedEvent      unexpected_event
 ProviderError
 └── OperationFailed      agent_operation_failed
+VerificationError
+└── UnreadableJournal    unreadable_turn_journal
 """
 
 from collections.abc import Sequence
 
 from interlock import sdk
-from interlock.kernel import ConfigurationError, ConflictError, ProviderError, Retry
+from interlock.kernel import ConfigurationError, ConflictError, ProviderError, Retry, VerificationError
 
 
 class InvalidSpec(ConfigurationError):
@@ -50,3 +52,14 @@ class OperationFailed(ProviderError):
     code = "agent_operation_failed"
     retry = Retry.AFTER_CHANGE
     next_step = "Look at what the operation says; its own program has the rest."
+
+
+class UnreadableJournal(VerificationError):
+    """What the chain of a turn's run says is no journal of that turn: entries are missing, changed, of another run, or of a kind
+    that this version does not know. Nothing is done on its word."""
+
+    code = "unreadable_turn_journal"
+    next_step = (
+        "If a newer Interlock wrote it, go on with that one; else `interlock review export RUN` and `interlock review "
+        "verify` tell which event was changed."
+    )

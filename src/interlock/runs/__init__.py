@@ -10,6 +10,7 @@ from interlock.runs import packet, refs, verify, verify_archive
 from interlock.runs.archive import Archive, Archives, Bundles, Page, Plan, genesis
 from interlock.runs.archiving import Archiving, Done
 from interlock.runs.drawing import KEY_LIFE, NEVER
+from interlock.runs.entries import Entry, data_of
 from interlock.runs.errors import (
     ArchiveBusy,
     ArchiveDamaged,
@@ -107,6 +108,7 @@ __all__ = [
     "Delivery",
     "Done",
     "Doors",
+    "Entry",
     "Event",
     "Execution",
     "Following",
@@ -173,6 +175,7 @@ __all__ = [
     "Wiring",
     "Working",
     "asked_by",
+    "data_of",
     "find_cancelled",
     "genesis",
     "input_of",

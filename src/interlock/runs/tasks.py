@@ -36,8 +36,8 @@ TASK_LIMITS = JsonLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What is to be done. `name` stands where other runs have their capability, as `handler.incident`; rules that name it,
-    and no others, keep it from being done."""
+    """What is to be done. `name` stands where other runs have their capability, as `handler.incident` or `agent.desk`; rules that
+    name it, and no others, keep it from being done."""
 
     name: str
     kind: Kind
@@ -243,10 +243,10 @@ def _rules_for_tasks(rules: policy.Policy) -> policy.Policy:
 
 def _told(verdict: policy.Decision) -> policy.Decision:
     """With the reason of a task that no rule names: it is not the policy's default, which is about effects."""
-    text = "no rule that names handlers matches; whatever it asks for is judged by itself"
+    text = "no rule that names it matches; whatever it asks for is judged by itself"
     reasons = (replace(each, text=text) if each.rule_id == "default" else each for each in verdict.reasons)
     return replace(verdict, reasons=tuple(reasons))
 
 
 def _names_task(pattern: str) -> bool:
-    return pattern.startswith("handler.")
+    return pattern.startswith(("handler.", "agent."))

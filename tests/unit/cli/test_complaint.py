@@ -87,7 +87,7 @@ EXIT_CODES = {
         answer_lost given_up outcome_unsaved unknown_outcome
     """,
     6: """
-        unproven_receipt verification_failed
+        unproven_receipt unreadable_turn_journal verification_failed
     """,
     7: """
         archive_damaged archive_unavailable artifact_damaged blob_missing blob_unavailable credential_damaged

@@ -1,0 +1,301 @@
+"""The journal of a turn: how what happens to it stands in the event chain of its run, and how its state comes back from there.
+
+    turn.began, .judged, .answered, .decided, .performed, .stopped    what happened: the events of `turns`, one each
+    turn.intended     this is about to be done, and nobody knows yet what comes of it
+    turn.put_off      it was not done: policy wants a person asked first
+    turn.settled      a person says what became of what nobody could tell
+    turn.ended        how the turn ended, with the digest of its state
+
+What the machine makes of an event is not written down: whoever has the spec, the input and these finds it again. An event too
+long for a chain stands there by the digest of an artifact of the run. A beginning says where the conversation before it is,
+and holds no copy of it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from interlock import inference, runs
+from interlock.agents import turns
+from interlock.agents.errors import UnexpectedEvent, UnreadableJournal
+from interlock.agents.terms import thawed
+from interlock.kernel import JSON, canonical, digest, digest_bytes, read_json
+
+PREFIX: Final = "turn."
+INLINE: Final = 16_384
+"""Bytes of an event that stand in the chain itself."""
+
+_EVENTS: Final = frozenset({"began", "judged", "answered", "decided", "performed", "stopped"})
+_NOTES: Final = frozenset({"intended", "put_off", "settled", "ended"})
+_ANY: Final[TypeAdapter[turns.AnyEvent]] = TypeAdapter(turns.AnyEvent)
+
+Data: TypeAlias = Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """Where the conversation before a turn is: a session's, up to a turn of it (None: from its beginning, or there is none), and
+    the digest of what it came to."""
+
+    session_id: str | None = None
+    after_run_id: str | None = None
+    conversation: tuple[inference.Message, ...] = ()
+
+    def to_json(self) -> dict[str, JSON]:
+        """As a beginning tells it."""
+        return {
+            "session_id": self.session_id,
+            "after_run_id": self.after_run_id,
+            "messages": len(self.conversation),
+            "digest": digest([each.model_dump(mode="json") for each in self.conversation]),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One entry of a turn's journal."""
+
+    seq: int
+    kind: str
+    data: Data
+
+    @property
+    def kept_in(self) -> str | None:
+        """The artifact that holds what it says, if that is not here."""
+        kept = self.data.get("kept")
+        return str(kept["artifact_id"]) if isinstance(kept, Mapping) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Where a turn stands, as its journal tells: its state, what is to be done next in order, and of that what was begun and has
+    no outcome, or was put off (by the intent's key)."""
+
+    state: turns.State
+    wanted: tuple[turns.AnyIntent, ...] = ()
+    intended: frozenset[str] = frozenset()
+    put_off: Mapping[str, Data] = field(default_factory=dict[str, Data])
+
+
+def blank(plan: turns.Plan, turn_id: str) -> Sheet:
+    """A turn to which nothing has happened."""
+    return Sheet(state=turns.State(turn_id=turn_id, fingerprint=plan.fingerprint))
+
+
+def after(plan: turns.Plan, sheet: Sheet, event: turns.AnyEvent) -> Sheet:
+    """The sheet after an event. Raises UnexpectedEvent."""
+    state, intents = turns.step(plan, sheet.state, event)
+    left = () if state.ended else tuple(each for each in sheet.wanted if not _answers(event, each))
+    wanted = (*left, *intents)
+    keys = {each.key for each in wanted}
+    return Sheet(
+        state=state,
+        wanted=wanted,
+        intended=sheet.intended & keys,
+        put_off={key: data for key, data in sheet.put_off.items() if key in keys},
+    )
+
+
+def _answers(event: turns.AnyEvent, intent: turns.AnyIntent) -> bool:
+    match event, intent:
+        case (turns.Judged(), turns.Judge()) | (turns.Answered(), turns.Ask()):
+            return True
+        case (turns.Decided(), turns.Consent()) | (turns.Performed(), turns.Perform()):
+            return event.call_id == intent.call_id
+        case _:
+            return False
+
+
+# -- written
+
+
+def told(event: turns.AnyEvent, **also: JSON) -> runs.Entry:
+    """An event as an entry; `also` is told beside it, and no part of the turn's state."""
+    data = _dumped(event)
+    del data["kind"]
+    if isinstance(event, turns.Began):
+        del data["input"], data["conversation"]  # the run has the one, its session the other
+    return f"{PREFIX}{event.kind}", {**data, **also}
+
+
+def began(event: turns.Began, past: Past) -> runs.Entry:
+    """A beginning as an entry."""
+    return told(event, past=past.to_json())
+
+
+def too_long(entry: runs.Entry) -> bytes | None:
+    """The bytes of an entry that is to be kept apart; None: it may stand in the chain."""
+    content = canonical(entry[1])
+    return content if len(content) > INLINE else None
+
+
+def kept(entry: runs.Entry, artifact: runs.Artifact) -> runs.Entry:
+    """The entry, its content in the artifact."""
+    where: JSON = {"artifact_id": artifact.artifact_id, "digest": artifact.digest, "size": artifact.size}
+    return entry[0], {"kept": where}
+
+
+def intended(intents: Iterable[turns.Ask | turns.Perform], *, again: frozenset[str] = frozenset()) -> list[runs.Entry]:
+    """What is about to be done. `again`: the keys of what may have been done before."""
+    entries: list[runs.Entry] = []
+    for each in intents:
+        data: dict[str, JSON] = {"key": each.key, "kind": each.kind, "again": each.key in again}
+        if isinstance(each, turns.Perform):
+            data |= {
+                "call_id": each.call_id,
+                "operation": each.operation,
+                "idempotency": each.idempotency.value,
+                "arguments_digest": digest(thawed(each.arguments)),
+            }
+        entries.append((f"{PREFIX}intended", data))
+    return entries
+
+
+def put_off(intent: turns.Perform, *, run_id: str, approval_id: str) -> runs.Entry:
+    """It was not done: a person is asked first, about that run."""
+    return f"{PREFIX}put_off", {
+        "key": intent.key,
+        "call_id": intent.call_id,
+        "run_id": run_id,
+        "approval_id": approval_id,
+    }
+
+
+def settled(intent: turns.Perform, *, by: str, happened: bool, note: str) -> runs.Entry:
+    """A person says what became of it."""
+    said: dict[str, JSON] = {"key": intent.key, "call_id": intent.call_id, "by": by, "note": note}
+    return f"{PREFIX}settled", {**said, "seen": "happened" if happened else "not_happened"}
+
+
+def ended(state: turns.State) -> runs.Entry:
+    """How the turn ended."""
+    return f"{PREFIX}ended", {
+        "phase": state.phase.value,
+        "code": None if state.failure is None else state.failure.code,
+        "rounds": state.round,
+        "operations": state.operations_done,
+        "usage": state.usage.model_dump(mode="json"),
+        "state_digest": state_digest(state),
+    }
+
+
+def state_digest(state: turns.State) -> str:
+    """What two equal states have in common; the conversation has a digest of its own, in the beginning."""
+    return digest(state.model_dump(mode="json", exclude={"conversation"}))
+
+
+def fitting(event: turns.AnyEvent) -> turns.AnyEvent:
+    """The event as it can be kept: what a model or a stranger's program says may be no JSON, and is then put into words that
+    are."""
+    data = _dumped(event)
+    try:
+        canonical(data)
+    except ValueError:
+        return _ANY.validate_json(canonical(_mended(data)))
+    return event
+
+
+def _dumped(event: turns.AnyEvent) -> dict[str, Any]:
+    return event.model_dump(mode="json")
+
+
+def _mended(value: object) -> JSON:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {str(_mended(str(name))): _mended(each) for name, each in cast("Mapping[Any, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_mended(each) for each in cast("Sequence[object]", value)]
+    try:
+        canonical(cast("JSON", value))
+    except ValueError:
+        return str(value)
+    return cast("JSON", value)
+
+
+# -- read
+
+
+def read(run_id: str, events: Iterable[runs.Event]) -> list[Line]:
+    """The turn's entries of a run's chain, in order; the ledger's own are passed over. Raises UnreadableJournal for those of
+    another run and those that nobody here knows."""
+    lines: list[Line] = []
+    for event in events:
+        if event.run_id != run_id:
+            raise UnreadableJournal(f"event {event.seq} is of {event.run_id}, and not of {run_id}", run_id=run_id)
+        if not event.type.startswith(PREFIX):
+            continue
+        kind = event.type.removeprefix(PREFIX)
+        if kind not in _EVENTS | _NOTES:
+            raise UnreadableJournal(
+                f"event {event.seq} of {run_id} is a {event.type!r}, of which nothing is known here"
+            )
+        lines.append(Line(seq=event.seq, kind=kind, data=runs.data_of(event)))
+    return lines
+
+
+def replay(
+    plan: turns.Plan,
+    turn_id: str,
+    lines: Sequence[Line],
+    *,
+    text: str,
+    past: Past | None = None,
+    contents: Mapping[str, bytes] | None = None,
+) -> Sheet:
+    """Where the turn stands, from its journal alone. `text` is what was said to it, `past` what its beginning refers to, and
+    `contents` are the artifacts that lines are kept in. Raises UnreadableJournal."""
+    sheet = blank(plan, turn_id)
+    for line in lines:
+        try:
+            sheet = _followed(plan, sheet, line, text=text, past=past or Past(), contents=contents or {})
+        except (UnexpectedEvent, ValidationError, KeyError, TypeError, ValueError) as error:
+            raise UnreadableJournal(
+                f"event {line.seq} of {turn_id} (turn.{line.kind}) does not follow from those before it: "
+                f"{str(error)[:300] or type(error).__name__}",
+                run_id=turn_id,
+            ) from error
+    return sheet
+
+
+def _followed(
+    plan: turns.Plan, sheet: Sheet, line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]
+) -> Sheet:
+    if line.kind in _EVENTS:
+        return after(plan, sheet, event_of(line, text=text, past=past, contents=contents))
+    data = line.data
+    if line.kind == "ended":
+        if data["state_digest"] != state_digest(sheet.state):
+            raise ValueError("the turn ended in another state than these events lead to")
+        return sheet
+    key = str(data["key"])
+    if key not in {each.key for each in sheet.wanted}:
+        raise ValueError("nothing was to be done that has this key")
+    if line.kind == "intended":
+        waiting = {name: each for name, each in sheet.put_off.items() if name != key}
+        return replace(sheet, intended=sheet.intended | {key}, put_off=waiting)
+    begun = sheet.intended - {key}
+    if line.kind == "put_off":
+        return replace(sheet, intended=begun, put_off={**sheet.put_off, key: data})
+    return replace(sheet, intended=begun)
+
+
+def event_of(line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]) -> turns.AnyEvent:
+    """The event that a line tells. Raises ValueError."""
+    data = dict(line.data)
+    if (artifact_id := line.kept_in) is not None:
+        content = contents[artifact_id]
+        where = cast("Mapping[str, JSON]", data["kept"])
+        if digest_bytes(content) != where["digest"]:
+            raise ValueError(f"the content of {artifact_id} is not what its digest says")
+        data = dict(cast("Data", read_json(content)))
+    for name in ("key", "run_id"):
+        data.pop(name, None)
+    if line.kind == "began":
+        if data.pop("past") != past.to_json():
+            raise ValueError("the conversation before the turn is not what it was")
+        data |= {"input": text}
+    found = _ANY.validate_json(canonical({**data, "kind": line.kind}))
+    return found.model_copy(update={"conversation": past.conversation}) if line.kind == "began" else found
