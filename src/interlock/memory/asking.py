@@ -1,12 +1,21 @@
-"""Asking a provider: in time, for an answer of the right type, with whatever it raises told as memory tells it."""
+"""Asking a provider: with what is what it seems, in time, for an answer of the right type, and with whatever it raises told as
+memory tells it."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from interlock.kernel import InterlockError, is_interruption
-from interlock.memory.errors import BrokenCapability, DeadlineExceeded, MemoryFault, ProviderFailed
+from interlock.memory.errors import BrokenCapability, DeadlineExceeded, InvalidInput, MemoryFault, ProviderFailed
 
 T = TypeVar("T")
+
+
+def due(value: object, kind: type[T], what: str) -> T:
+    """What a caller gave, if it is of that type. Raises InvalidInput."""
+    if not isinstance(value, kind):
+        message = f"{what} is a {type(value).__name__} where a {kind.__name__} is due"
+        raise InvalidInput(message, details={"problems": [message]})
+    return value
 
 
 def said(name: str, operation: str, act: Callable[[], object], answer: type[T]) -> T:

@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field
 
-from interlock.memory.records import MAX_TAGS, Class, Draft, MemoryClass, Share
-from interlock.memory.value import Name, Names, Text, Value
+from interlock.memory.records import Class, Draft, MemoryClass, Share, Tags
+from interlock.memory.value import Name, Text, Value
 from interlock.memory.words import terms
 
 Role = Literal["user", "assistant", "tool"]
@@ -38,7 +38,7 @@ class Capture(Value):
     kind: Name
     memory_class: Class = MemoryClass.EPISODIC
     importance: Share = 0.5
-    tags: Annotated[Names, Field(max_length=MAX_TAGS)] = ()
+    tags: Tags = ()
     least_words: Annotated[int, Field(ge=1)] = 3
     """What has fewer different words is not worth it."""
     longest: Annotated[int, Field(ge=1, le=LONGEST)] = 4_000

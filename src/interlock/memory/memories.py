@@ -1,13 +1,13 @@
 """A memory that is open: one provider, one scope, and what comes out of it checked."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from interlock.kernel import Clock, SystemClock, Uuid7Ids
 from interlock.memory import options as choices
-from interlock.memory.asking import carried, said
+from interlock.memory.asking import carried, due, said
 from interlock.memory.errors import (
     BrokenCapability,
     InvalidInput,
@@ -26,7 +26,7 @@ from interlock.memory.provider import (
     Temporal,
     Transfers,
 )
-from interlock.memory.queries import Query
+from interlock.memory.queries import MAX_LIMIT, Query
 from interlock.memory.records import Draft, Record
 from interlock.memory.registry import ProviderRef, Registry, validated
 from interlock.memory.results import (
@@ -92,6 +92,7 @@ class Memory:
         registry: Registry | None = None,
     ) -> AsyncGenerator[Self]:
         """A memory, with its provider opened and closed. Raises UnknownProvider, InvalidConfig, ProviderUnavailable."""
+        due(scope, Scope, "scope")
         reference = ProviderRef(name=provider, config=config or {}) if isinstance(provider, str) else provider
         if config and reference.config != config:
             raise InvalidInput("a configuration goes with the name of a provider; a reference has its own")
@@ -131,7 +132,7 @@ class Memory:
 
     async def get(self, record_id: str) -> Record:
         """The last revision of a record. Raises RecordNotFound."""
-        scope = self.scope
+        scope, record_id = self.scope, due(record_id, str, "record_id")
         record = await self._ask("get", lambda it: it.get(scope, record_id), Record)
         if self._ours(record, "get").record_id != record_id:
             raise self._broken("get", "a record that was not asked for")
@@ -143,7 +144,7 @@ class Memory:
 
     async def forget(self, record_id: str) -> Forgotten:
         """Remove a record, its history, and what was derived from it. One that is not there is no error."""
-        scope = self.scope
+        scope, record_id = self.scope, due(record_id, str, "record_id")
         return await self._ask("forget", lambda it: it.forget(scope, record_id), Forgotten)
 
     async def prune(self) -> int:
@@ -175,9 +176,10 @@ class Memory:
 
     async def ingest(self, records: "IngestRequest | Sequence[Draft]", *, atomic: bool = False) -> IngestResult:
         """Keep many at once; what became of each is told in their order. Raises UnsupportedCapability."""
-        request = (
-            records if isinstance(records, IngestRequest) else IngestRequest.of(records=tuple(records), atomic=atomic)
-        )
+        if not isinstance(records, IngestRequest):
+            due(records, Iterable, "records")
+            records = IngestRequest.of(records=tuple(records), atomic=atomic)
+        request = records
         return await self._taken("ingest", Ingests, request, lambda it, scope: it.ingest(scope, request))
 
     async def explain(self, query: "str | Query | None" = None, **fields: Any) -> RetrieveResult:
@@ -186,7 +188,7 @@ class Memory:
 
     async def history(self, record_id: str) -> tuple[HistoryEntry, ...]:
         """All revisions of a record, oldest first. Raises RecordNotFound, UnsupportedCapability."""
-        scope = self.scope
+        scope, record_id = self.scope, due(record_id, str, "record_id")
         kind: type[tuple[HistoryEntry, ...]] = tuple
         entries = await self._may("history", KeepsHistory, lambda it: it.history(scope, record_id), kind)
         for entry in entries:
@@ -199,7 +201,11 @@ class Memory:
     async def hand_over(self, *, after: str | None = None, limit: int = 100) -> tuple[HistoryEntry, ...]:
         """Every revision of at most `limit` records whose ids come after this one; nothing at the end. `exported` goes through
         all of them. Raises UnsupportedCapability."""
-        scope = self.scope
+        scope, limit = self.scope, due(limit, int, "limit")
+        if after is not None:
+            due(after, str, "after")
+        if not 1 <= limit <= MAX_LIMIT:
+            raise InvalidInput(f"limit is from 1 to {MAX_LIMIT}")
         kind: type[tuple[HistoryEntry, ...]] = tuple
         entries = await self._may("transfer", Transfers, lambda it: it.hand_over(scope, after, limit), kind)
         for entry in entries:
@@ -215,23 +221,25 @@ class Memory:
     async def take_over(self, entries: Sequence[HistoryEntry]) -> IngestResult:
         """Put these revisions here as they are, and say what became of each, in their order; what was forgotten here stays so.
         Raises UnsupportedCapability, and ScopeDenied for what is not of this scope."""
-        scope, given = self.scope, tuple(entries)
-        for entry in given:
-            if entry.record is not None:
-                scope.within(entry.record.scope)
-        result = await self._may("transfer", Transfers, lambda it: it.take_over(scope, given), IngestResult)
-        if len(result.items) != len(given):
-            raise self._broken("transfer", f"{len(result.items)} answers to {len(given)} revisions")
+        due(entries, Sequence, "entries")
+        scope, brought = self.scope, tuple(entries)
+        for entry in brought:
+            if (record := due(entry, HistoryEntry, "an entry").record) is not None:
+                scope.within(record.scope)
+        result = await self._may("transfer", Transfers, lambda it: it.take_over(scope, brought), IngestResult)
+        if len(result.items) != len(brought):
+            raise self._broken("transfer", f"{len(result.items)} answers to {len(brought)} revisions")
         return result
 
     async def before_turn(self, text: str) -> RetrieveResult:
         """What the provider's own hook recalls for a turn; `Turns` asks for it. Raises UnsupportedCapability."""
-        scope = self.scope
+        scope, text = self.scope, due(text, str, "text")
         result = await self._may("turn_hooks", HooksTurns, lambda it: it.before_turn(scope, text), RetrieveResult)
         return self._all_ours(result, "turn_hooks")
 
     async def after_turn(self, request: IngestRequest) -> IngestResult:
         """Have the provider's own hook learn these. Raises UnsupportedCapability."""
+        due(request, IngestRequest, "request")
         return await self._taken("turn_hooks", HooksTurns, request, lambda it, scope: it.after_turn(scope, request))
 
     async def plan_consolidation(
@@ -239,7 +247,8 @@ class Memory:
         policies: Sequence[str] = (),
     ) -> ConsolidationPlan:
         """What these policies (none: all of the provider's) would change; nothing is. Raises UnsupportedCapability."""
-        scope, names = self.scope, tuple(policies)
+        scope = self.scope
+        names = tuple(due(each, str, "a policy") for each in ([policies] if isinstance(policies, str) else policies))
         plan = await self._may(
             "consolidate", Consolidates, lambda it: it.plan_consolidation(scope, names), ConsolidationPlan
         )
@@ -252,14 +261,14 @@ class Memory:
         plan: ConsolidationPlan,
     ) -> ConsolidationResult:
         """Change it, where nobody changed it since. Raises ScopeDenied for a plan of another scope."""
-        scope = self.scope.within(plan.scope)
+        scope = self.scope.within(due(plan, ConsolidationPlan, "plan").scope)
         return await self._may(
             "consolidate", Consolidates, lambda it: it.apply_consolidation(scope, plan), ConsolidationResult
         )
 
     async def undo_consolidation(self, change_id: str) -> ConsolidationResult:
         """Put back what a consolidation changed. Raises RecordNotFound for one that never was."""
-        scope = self.scope
+        scope, change_id = self.scope, due(change_id, str, "change_id")
         return await self._may(
             "consolidate",
             Consolidates,
@@ -277,7 +286,7 @@ class Memory:
             return Draft.of(text=what, **fields)
         if fields:
             raise InvalidInput("a Draft has its own fields; change it with `draft.changed(…)`")
-        return what
+        return due(what, Draft, "what is to be remembered")
 
     def _within(self, draft: Draft) -> Scope:
         if draft.if_revision == 0 and not self.capabilities().guarantees.chosen_ids:

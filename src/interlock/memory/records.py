@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from interlock.kernel import digest
 from interlock.memory.scope import Scope
-from interlock.memory.value import Json, Moment, Name, Names, Object, Text, Value, finite
+from interlock.memory.value import Json, Moment, Name, Object, Text, Value, finite, is_blank, unique
 
 MAX_TAGS: Final = 100
 MAX_SOURCES: Final = 1_000
@@ -21,6 +21,9 @@ Vector = Annotated[
     tuple[Annotated[float, AfterValidator(finite)], ...], Field(strict=False, min_length=1, max_length=MAX_DIMENSIONS)
 ]
 """An embedding, by whoever made it."""
+
+Tags = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_TAGS), AfterValidator(unique)]
+"""Names, each once, in the order in which they were given."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
@@ -64,7 +67,7 @@ class Fields(Value):
     memory_class: Class = MemoryClass.EPISODIC
     kind: Name = "event"
     """An open word: `fact`, `preference`, `user_query`."""
-    tags: Annotated[Names, Field(max_length=MAX_TAGS)] = ()
+    tags: Tags = ()
     source: Name | None = None
     importance: Share = 0.5
     expires_at: Moment | None = None
@@ -78,7 +81,7 @@ class Fields(Value):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not (self.text or "").strip() and self.content in ({}, [], "", None):
+        if is_blank(self.text or "") and self.content in ({}, [], "", None):
             raise ValueError("there is nothing to remember: no text, and no content")
         if self.valid_from is not None and self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError("valid_to must be after valid_from")

@@ -12,6 +12,7 @@ from interlock.memory.ranking import Found
 from interlock.memory.records import Fields, MemoryClass, Record
 from interlock.memory.results import Health, HistoryEntry
 from interlock.memory.scope import DIMENSIONS, Scope
+from interlock.memory.value import is_blank
 
 T = TypeVar("T")
 
@@ -212,7 +213,7 @@ class Shelf(Protocol):
 
 def searchable(record: Fields) -> str:
     """What is searched of a record: its text, or the texts in its content if it has none."""
-    if record.text is not None and record.text.strip():
+    if record.text is not None and not is_blank(record.text):
         return record.text
     return " ".join(texts_in(record.content))
 

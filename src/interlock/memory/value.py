@@ -1,17 +1,16 @@
 """What every value of the contract shares: frozen, strict, closed, as JSON with the version of its schema."""
 
 import math
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, cast
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
-    Field,
     PlainSerializer,
     StringConstraints,
 )
@@ -23,11 +22,12 @@ from interlock.memory.errors import InvalidInput
 MAX_TEXT = 1_048_576
 """Bytes of UTF-8 that one text may have."""
 
-MAX_NAMES = 1_000
-"""Names that one list is looked through for, equal ones included."""
-
 MAX_JSON = JsonLimits(max_bytes=262_144, max_depth=32, max_nodes=10_000)
 """How much JSON a record may carry in its content, and once more in its metadata."""
+
+_UNSEEN: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
+_FILLERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Letters and signs that show nothing."""
 
 Migration: TypeAlias = Callable[[dict[str, JSON]], dict[str, JSON]]
 """Makes a document of one version of a schema into one of the next."""
@@ -64,14 +64,19 @@ def _object(value: Mapping[str, JSON]) -> Mapping[str, JSON]:
     return value
 
 
-def _few(values: object) -> object:
-    count = len(cast("list[object]", values)) if isinstance(values, list | tuple) else 0
-    if count > MAX_NAMES:
-        raise ValueError(f"there are {count}, and {MAX_NAMES} are the most that are looked at")
-    return cast("object", values)
+def is_blank(text: str) -> bool:
+    """Whether there is nothing in it to see: spaces, signs without a width, fillers."""
+    return all(unicodedata.category(sign) in _UNSEEN or sign in _FILLERS for sign in text)
 
 
-def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+def _named(name: str) -> str:
+    if is_blank(_plain(name)):
+        raise ValueError("blank")
+    return name
+
+
+def unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each name once, in the order in which they were given."""
     return tuple(dict.fromkeys(names))
 
 
@@ -82,15 +87,9 @@ Text = Annotated[str, AfterValidator(_plain)]
 """Any text that can be kept: no control characters but tab and line ends, no half surrogates, at most MAX_TEXT bytes."""
 
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_plain)
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_named)
 ]
 """A short printable name."""
-
-Few = BeforeValidator(_few)
-"""Of a list: at most MAX_NAMES, seen before any of them is."""
-
-Names = Annotated[tuple[Name, ...], Field(strict=False), AfterValidator(_unique), Few]
-"""Names, each once, in the order in which they were given."""
 
 Json = Annotated[Any, AfterValidator(_json)]
 """Any JSON within MAX_JSON."""
@@ -107,9 +106,19 @@ class Value(BaseModel):
     migrations: ClassVar[Mapping[str, Migration]] = {}
     """From an earlier `contract` to the next one."""
 
+    def __init__(self, /, **fields: Any) -> None:
+        """The value with these fields. Raises InvalidInput with all that is wrong."""
+        try:
+            super().__init__(**fields)
+        except Flawed as error:
+            raise refused(type(self).__name__, error) from None
+
+    # As BaseModel's own: what is wrong with a value inside of another is told with all that is wrong with that.
+    __init__.__pydantic_base_init__ = True  # pyright: ignore[reportFunctionMemberAccess]
+
     @classmethod
     def of(cls, **fields: Any) -> Self:
-        """The value with these fields. Raises InvalidInput with all that is wrong."""
+        """The same for fields that a type checker cannot look at. Raises InvalidInput with all that is wrong."""
         try:
             return cls.model_validate(fields)
         except Flawed as error:
@@ -146,7 +155,7 @@ _WHOLE = JsonLimits(max_bytes=16_777_216, max_depth=64, max_nodes=1_000_000)
 def refused(what: str, error: Flawed) -> InvalidInput:
     """All that is wrong with a value, in words and without the value."""
     problems = [
-        f"{'.'.join(map(str, each['loc'])) or what}: {each['msg'].removeprefix('Value error, ')}"
+        ": ".join(filter(None, [".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, ")]))
         for each in error.errors(include_url=False, include_input=False)
     ][:50]
     return InvalidInput(f"this is no {what}: {'; '.join(problems)}", details={"problems": list(problems)})

@@ -1,6 +1,6 @@
 """What stands between a caller and a provider: checks on the way in, and on the way out."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import EntryPoint
 from typing import Any, ClassVar, cast
 
@@ -234,3 +234,20 @@ async def test_a_configuration_that_is_refused_names_the_provider():
         async with memory.Memory.open("memory", {"path": "x"}, scope=SCOPE):
             pass
     assert raised.value.provider == "memory"
+
+
+@pytest.mark.parametrize("strange", [b"x", None, 5, ["x"], {"text": "x"}])
+async def test_what_is_not_what_it_seems_is_told_before_the_provider_sees_it(strange: Any):
+    mem = memory.Memory(Odd(), SCOPE)
+    calls: list[Callable[[Any], Awaitable[object]]] = [mem.remember, mem.get, mem.forget, mem.history, mem.before_turn]
+    calls += [mem.take_over, mem.apply_consolidation, mem.undo_consolidation, mem.ingest, mem.after_turn]
+    calls += [lambda _: mem.hand_over(after=b"mem"), lambda _: mem.hand_over(limit="all")]  # type: ignore[arg-type]
+    for call in calls:
+        with pytest.raises(memory.InvalidInput) as raised:
+            await call(strange)
+        assert raised.value.details["problems"]
+    with pytest.raises(memory.InvalidInput):
+        async with memory.Memory.open("memory", scope=strange):
+            pass
+    with pytest.raises(memory.InvalidInput):
+        await mem.plan_consolidation([strange])

@@ -1,6 +1,7 @@
 """The values of the memory contract: what is taken, what is refused, and that documents come back."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,8 +15,10 @@ from interlock.kernel import JSON
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 ID = "mem_" + "0" * 31 + "1"
 
-names = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1, max_size=50)
-texts = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
+letters = st.characters(blacklist_categories=["Cs", "Cc"])
+seen = st.characters(categories=["L", "N"], max_codepoint=0x10FF)
+names = st.builds("".join, st.tuples(st.text(letters, max_size=30), seen, st.text(letters, max_size=19)))
+texts = st.builds("".join, st.tuples(st.text(letters), seen, st.text(letters)))
 moments = st.datetimes(timezones=st.just(UTC))
 plain = st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=20)
 json_values = st.recursive(
@@ -147,3 +150,38 @@ def test_a_query_that_means_nothing_is_refused(fields: dict[str, Any]):
 def test_words_for_choices_and_lists_for_tuples_are_taken():
     draft = memory.Draft.of(text="a", memory_class="semantic", tags=["x", "y", "x"])
     assert (draft.memory_class, draft.tags) == (memory.MemoryClass.SEMANTIC, ("x", "y"))
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b\ufeff", "\u2800 \u3164", "\u202e\u2066"])
+def test_what_shows_nothing_is_blank(blank: str):
+    for make in (
+        lambda: memory.Draft(text=blank),
+        lambda: memory.Query(text=blank),
+        lambda: memory.Scope(tenant=blank),
+        lambda: memory.Draft(text="x", tags=(blank,)),
+    ):
+        with pytest.raises(memory.InvalidInput) as raised:
+            make()
+        assert raised.value.details["problems"]
+
+
+def test_what_is_wrong_is_told_in_one_way_however_a_value_is_made():
+    told: list[str] = []
+    makes: list[Callable[..., memory.Draft]] = [memory.Draft, memory.Draft.of]
+    for make in makes:
+        with pytest.raises(memory.InvalidInput) as raised:
+            make()
+        told.append(raised.value.message)
+        with pytest.raises(memory.InvalidInput) as raised:
+            make(text="x", tags=("",), scope={"tenant": ""})
+        problems: Any = raised.value.details["problems"]
+        assert [problem.split(":")[0] for problem in problems] == ["tags.0", "scope.tenant"]
+    assert told == ["this is no Draft: there is nothing to remember: no text, and no content"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [(memory.Draft, "tags"), (memory.Query, "tags_any"), (memory.Query, "kinds")]
+)
+def test_the_schema_of_a_list_bounds_its_items(kind: type[memory.Value], field: str):
+    schema = kind.model_json_schema()["properties"][field]
+    assert (schema.get("maxItems"), schema.get("maxLength")) == (100, None)
