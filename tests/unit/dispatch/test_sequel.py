@@ -62,7 +62,9 @@ def test_what_never_works_is_not_tried_again(error: InterlockError):
     assert (found.state, found.reason, found.due.tries) == (runs.State.DEAD, error.code, 0)
 
 
-@pytest.mark.parametrize("error", [runs.OwnershipLapsed("frozen"), runs.OutcomeUnsaved("the store is gone")])
+@pytest.mark.parametrize(
+    "error", [runs.OwnershipLapsed("frozen"), runs.OutcomeUnsaved("the store is gone"), runs.StaleRun("recovered")]
+)
 def test_trouble_of_the_worker_with_the_store_is_no_reason_to_give_work_up(error: InterlockError):
     """What a handler asked for is left to recovery, and the next attempt is answered with what became of it."""
     found = after(error)
