@@ -23,8 +23,9 @@ PAUSED_BY_SERVICE: Final = "paused_by_service"
 """Why work waits whose service named a time."""
 
 _OURS: Final = (runs.OwnershipLapsed, runs.OutcomeUnsaved, runs.StaleRun)
-"""What comes to a handler by the worker's own trouble with the store, or by recovery's being quicker than a frozen worker. It says nothing against the work, and what the handler had
-asked for is left to recovery: asked again for the same step, it is answered with what became of that."""
+"""What comes to a handler by the worker's own trouble with the store, or since recovery was quicker than a worker that stood
+still. It says nothing against the work, and what the handler had asked for is left to recovery: asked again for the same step, it
+is answered with what became of that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
