@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from joserfc import jwk, jwt
@@ -156,6 +156,15 @@ async def test_an_issuer_that_is_away_is_done_without_for_a_day_and_then_nothing
     issuer.works = True
     here.world.advance(MINUTE)
     assert await here.take(issuer.delivery(here.world, 2)) is Came.ACCEPTED
+
+
+async def test_what_was_proven_is_replayed_though_the_issuer_is_away(here: Here, issuer: Issuer):
+    assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    [accepted] = await here.process.il.deliveries.list()
+    issuer.works = False
+    here.world.advance(2 * DAY)
+    replayed = await here.process.il.deliveries.replay(accepted.delivery_id)
+    assert len(cast("list[Any]", replayed.facts["replays"])) == 1
 
 
 @pytest.mark.parametrize("shown", [b"{}", b"\xff", b"x" * 70_000, b'{"keys": 7}'])

@@ -63,7 +63,7 @@ class Deliveries:
         request = Incoming(method="POST", url="", headers=tuple(found.headers.items()), body=found.body)
         if isinstance(request.value, InvalidJson):
             raise NotReplayable(f"the body of {delivery_id} is not kept as it came")
-        return await self._admitting.replay(await self._book.read(route), found, request, now=self._clock.now())
+        return await self._admitting.replay(await self._book.read_proven(route), found, request, now=self._clock.now())
 
     async def unpack(self, tenant_id: str, payload: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """What a handler was to get, with the data that only the delivery holds. Raises DeliveryNotFound, as the catalogue, and

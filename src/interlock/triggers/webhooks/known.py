@@ -104,9 +104,32 @@ class Book:
         """Read it again when it is next asked for."""
         self._known.pop(known.key, None)
 
-    async def read(self, route: Route, key: str = "") -> Known:
-        """A route, made ready."""
-        secrets = await self._routes.secrets(route)
+    async def read_proven(self, route: Route) -> Known:
+        """A route, made ready for what was proven before: nothing is to be proven, so its secrets are not read."""
+        return await self._ready(route, "", [])
+
+    async def declared(self, tenant_id: str, connector_id: str) -> Mapping[str, signals.Declared]:
+        """What a connector reports by webhooks. Raises as the catalogue."""
+        manifest = await self._manifests(tenant_id, connector_id)
+        webhooks = (each for each in manifest.triggers if each.delivery == "webhook")
+        return {each.trigger_id: signals.Declared.of(each) for each in webhooks}
+
+    async def _find(self, key: str, look: Callable[[Tx], Route | None]) -> tuple[Known | None, bool]:
+        known = self._known.get(key)
+        if known is not None and known.until > self._clock.now():
+            self._known.move_to_end(key)
+            return known, False
+        if (route := await self._store.read(look)) is None:
+            return None, True
+        known = await self._ready(route, key, await self._routes.secrets(route))
+        if route.state is not RouteState.ACTIVE:
+            return known, True
+        self._known[key] = known
+        if len(self._known) > MOST_KNOWN:
+            self._known.popitem(last=False)
+        return known, True
+
+    async def _ready(self, route: Route, key: str, secrets: Sequence[Secret]) -> Known:
         declared = await self.declared(route.tenant_id, route.connector_id)
         found = await self._store.read(
             lambda tx: self._records.list_triggers(
@@ -123,24 +146,3 @@ class Book:
             triggers=[(each, declared[each.declared]) for each in found if each.enabled and each.declared in declared],
             until=again if former_until is None or former_until <= now else min(former_until, again),
         )
-
-    async def declared(self, tenant_id: str, connector_id: str) -> Mapping[str, signals.Declared]:
-        """What a connector reports by webhooks. Raises as the catalogue."""
-        manifest = await self._manifests(tenant_id, connector_id)
-        webhooks = (each for each in manifest.triggers if each.delivery == "webhook")
-        return {each.trigger_id: signals.Declared.of(each) for each in webhooks}
-
-    async def _find(self, key: str, look: Callable[[Tx], Route | None]) -> tuple[Known | None, bool]:
-        known = self._known.get(key)
-        if known is not None and known.until > self._clock.now():
-            self._known.move_to_end(key)
-            return known, False
-        if (route := await self._store.read(look)) is None:
-            return None, True
-        known = await self.read(route, key)
-        if route.state is not RouteState.ACTIVE:
-            return known, True
-        self._known[key] = known
-        if len(self._known) > MOST_KNOWN:
-            self._known.popitem(last=False)
-        return known, True
