@@ -18,6 +18,7 @@ from interlock.adapters.sql import housekeeping, tables
 from interlock.kernel import Tx
 from interlock.runs import revalidation
 from interlock.testing import ManualClock
+from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +97,17 @@ async def test_validators_go_that_nobody_confirmed(store: sql.SqlStore) -> None:
         await store.write(lambda tx, kept=kept: records.save(tx, kept))
     assert await sql.sweep(store, START) == 1
     assert await store.read(lambda tx: rows(tx, tables.validators, "request_digest")) == {"lasts"}
+
+
+async def test_sets_of_keys_go_that_count_no_more(store: sql.SqlStore) -> None:
+    records = sql.KeySetRecords()
+    for name, age in (("over", DAY + timedelta(seconds=1)), ("lasts", DAY)):
+        kept = webhooks.KeptSet("{}", START - age)
+        await store.write(lambda tx, name=name, kept=kept: records.save(tx, "t1", f"https://{name}.dev", kept))
+    assert await sql.sweep(store, START) == 1
+    assert await store.read(lambda tx: records.find(tx, "t1", "https://over.dev")) is None
+    assert await store.read(lambda tx: records.find(tx, "t1", "https://lasts.dev")) is not None
+    assert await store.read(lambda tx: records.find(tx, "t2", "https://lasts.dev")) is None
 
 
 async def test_evidence_goes_that_is_old_of_each_tenant(store: sql.SqlStore) -> None:

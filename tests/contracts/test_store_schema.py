@@ -212,6 +212,7 @@ FIRST_SCHEMA = (
     *(f"DROP TABLE {name}" for name in ("messages", "feed_events", "outbox", "feeds", "subscriptions")),
     *(f"DROP TABLE {name}" for name in ("route_triggers", "routes", "triggers", "deliveries", "dedupe_keys")),
     "DROP TABLE delivery_needs",
+    "DROP TABLE key_sets",
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",
@@ -293,7 +294,8 @@ def test_work_that_refers_to_a_delivery_keeps_it_from_that_migration_on(
     )
 
     def age(session: Connection) -> None:
-        session.execute(text("DROP TABLE delivery_needs"))
+        for name in ("delivery_needs", "key_sets"):
+            session.execute(text(f"DROP TABLE {name}"))
         session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0022'"))
 
     asyncio.run(made.write(lambda tx: age(sql.connection(tx))))

@@ -3,7 +3,8 @@
 import json
 import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -82,23 +83,32 @@ def issuer(parrot: Parrot) -> Issuer:
 
 @dataclass
 class Here:
+    """A route, and its intake in one process; `restarted` has it in another one, which knows only what the store knows."""
+
     world: World
+    settings: Mapping[str, Any]
     process: Process
     token: str
 
     async def take(self, request: webhooks.Incoming) -> Came:
         return (await self.process.parts.webhooks.intake.take(self.token, request)).came
 
+    @asynccontextmanager
+    async def restarted(self) -> AsyncGenerator["Here"]:
+        async with self.world.process(**self.settings) as process:
+            yield replace(self, process=process)
+
 
 @pytest.fixture
 async def here(file_world: World, issuer: Issuer) -> AsyncGenerator[Here]:
     file_world.manifest = reporter(issuer.parrot.url)
-    settings: dict[str, Any] = {"keys_from": (issuer.parrot.host,)}
-    async with file_world.process(execution={"egress_allow": (issuer.parrot.host,)}, webhooks=settings) as process:
+    host = issuer.parrot.host
+    settings: dict[str, Any] = {"execution": {"egress_allow": (host,)}, "webhooks": {"keys_from": (host,)}}
+    async with file_world.process(**settings) as process:
         made = await process.il.routes.create("tasks", on=[webhooks.Wanted(name="changed", handler="sync")])
         assert made.secret is None
         assert made.address is not None
-        yield Here(file_world, process, made.address.reveal().rpartition("/")[2])
+        yield Here(file_world, settings, process, made.address.reveal().rpartition("/")[2])
 
 
 async def test_keys_are_fetched_once_and_again_when_another_one_signs(here: Here, issuer: Issuer):
@@ -156,6 +166,36 @@ async def test_an_issuer_that_is_away_is_done_without_for_a_day_and_then_nothing
     issuer.works = True
     here.world.advance(MINUTE)
     assert await here.take(issuer.delivery(here.world, 2)) is Came.ACCEPTED
+
+
+async def test_a_restart_while_the_issuer_is_away_loses_nothing(here: Here, issuer: Issuer):
+    assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    issuer.works = False
+    here.world.advance(DAY - HOUR)
+    async with here.restarted() as again:
+        assert await again.take(issuer.delivery(here.world, 1)) is Came.ACCEPTED
+        here.world.advance(2 * HOUR)
+        with pytest.raises(webhooks.IssuerKeysUnavailable):
+            await again.take(issuer.delivery(here.world, 2))
+    async with here.restarted() as again:
+        with pytest.raises(webhooks.IssuerKeysUnavailable):
+            await again.take(issuer.delivery(here.world, 2))
+
+
+async def test_what_another_process_fetched_within_the_hour_is_not_fetched_again(here: Here, issuer: Issuer):
+    assert await here.take(issuer.delivery(here.world, 0)) is Came.ACCEPTED
+    async with here.restarted() as again:
+        assert await again.take(issuer.delivery(here.world, 1)) is Came.ACCEPTED
+        assert issuer.asked == 1
+        issuer.rotate()
+        assert await again.take(issuer.delivery(here.world, 2)) is Came.ACCEPTED
+        assert issuer.asked == 2
+    async with here.restarted() as again:
+        assert await again.take(issuer.delivery(here.world, 3)) is Came.ACCEPTED
+        assert issuer.asked == 2
+        here.world.advance(HOUR)
+        assert await again.take(issuer.delivery(here.world, 4)) is Came.ACCEPTED
+        assert issuer.asked == 3
 
 
 async def test_what_was_proven_is_replayed_though_the_issuer_is_away(here: Here, issuer: Issuer):

@@ -51,7 +51,7 @@ def wire(
         clock=clock,
         ids=ids,
         random_bytes=ring.random_bytes,
-        key_sets=triggers.webhooks.KeySets(fetch, hosts=frozenset(keys_from), clock=clock),
+        key_sets=triggers.webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=frozenset(keys_from), clock=clock),
     )
     works = _Works(work, clock)
     return Webhooks(

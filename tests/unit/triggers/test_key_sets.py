@@ -1,12 +1,14 @@
 """Sets of keys that are shared by the routes of an issuer, and kept for those that are used."""
 
 import json
+from dataclasses import replace
 
 import anyio
 import pytest
 from joserfc import jwk
 
 from interlock import sdk, testing
+from interlock.adapters import sql
 from interlock.triggers import webhooks
 from interlock.triggers.webhooks import key_sets
 
@@ -40,7 +42,12 @@ ROUTE = webhooks.Route(
 )
 
 
-async def test_an_issuer_that_is_slow_keeps_no_other_waiting():
+def sets_of(fetch: key_sets.Fetch, store: sql.SqlStore) -> webhooks.KeySets:
+    hosts = frozenset({"a.dev:443", "b.dev:443"})
+    return webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=hosts, clock=CLOCK)
+
+
+async def test_an_issuer_that_is_slow_keeps_no_other_waiting(memory_store: sql.SqlStore):
     asked, answers = anyio.Event(), anyio.Event()
 
     async def fetch(tenant_id: str, url: str) -> bytes:
@@ -49,7 +56,7 @@ async def test_an_issuer_that_is_slow_keeps_no_other_waiting():
             await answers.wait()
         return SET
 
-    sets = webhooks.KeySets(fetch, hosts=frozenset({"a.dev:443", "b.dev:443"}), clock=CLOCK)
+    sets = sets_of(fetch, memory_store)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(sets.read, ROUTE, "https://a.dev/0")
         await asked.wait()
@@ -58,16 +65,59 @@ async def test_an_issuer_that_is_slow_keeps_no_other_waiting():
         answers.set()
 
 
-async def test_of_many_sets_those_stay_that_were_used_last():
+async def test_a_request_that_was_given_up_is_made_again_at_once(memory_store: sql.SqlStore):
+    asked, answers = anyio.Event(), anyio.Event()
+
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        if asked.is_set():
+            return SET
+        asked.set()
+        await answers.wait()
+        raise AssertionError
+
+    sets = sets_of(fetch, memory_store)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sets.read, ROUTE, "https://a.dev/0")
+        await asked.wait()
+        tasks.cancel_scope.cancel()
+    assert (await sets.read(ROUTE, "https://a.dev/0")).reveal() == SET.decode()
+
+
+async def test_a_store_that_keeps_nothing_proves_as_well(memory_store: sql.SqlStore):
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        memory_store.close()
+        return SET
+
+    sets = sets_of(fetch, memory_store)
+    assert (await sets.read(ROUTE, "https://a.dev/0")).reveal() == SET.decode()
+
+
+async def test_tenants_have_each_their_own(memory_store: sql.SqlStore):
+    asked: list[str] = []
+
+    async def fetch(tenant_id: str, url: str) -> bytes:
+        asked.append(tenant_id)
+        return SET
+
+    other = replace(ROUTE, tenant_id="t2")
+    for _ in range(2):
+        sets = sets_of(fetch, memory_store)
+        for route in (ROUTE, other):
+            await sets.read(route, "https://a.dev/0")
+    assert asked == ["t1", "t2"]
+
+
+async def test_of_many_sets_those_stay_that_were_used_last(memory_store: sql.SqlStore):
     asked: list[str] = []
 
     async def fetch(tenant_id: str, url: str) -> bytes:
         asked.append(url.rpartition("/")[2])
         return SET
 
-    sets = webhooks.KeySets(fetch, hosts=frozenset({"a.dev:443"}), clock=CLOCK)
+    sets = sets_of(fetch, memory_store)
     for number in range(key_sets.MOST_HELD):
         await sets.read(ROUTE, f"https://a.dev/{number}")
+    CLOCK.advance(key_sets.FRESH.total_seconds())  # what was fetched before is in the store, and fetched again by now
     for name in ("0", "new", "0", "2", "1"):
         await sets.read(ROUTE, f"https://a.dev/{name}")
-    assert asked[key_sets.MOST_HELD :] == ["new", "1"]
+    assert asked[key_sets.MOST_HELD :] == ["0", "new", "2", "1"]

@@ -31,6 +31,7 @@ from interlock.adapters.sql.evidence import LedgerSink
 from interlock.adapters.sql.holdings import HOLDINGS
 from interlock.adapters.sql.housekeeping import sweep
 from interlock.adapters.sql.installs import ClientRecords, InstallRecords
+from interlock.adapters.sql.key_sets import KeySetRecords
 from interlock.adapters.sql.keys import KeyRecords
 from interlock.adapters.sql.ledger import SqlLedger
 from interlock.adapters.sql.opening import migrate, open_store
@@ -61,6 +62,7 @@ __all__ = [
     "InstallRecords",
     "InvalidStoreUrl",
     "KeyRecords",
+    "KeySetRecords",
     "LedgerSink",
     "MigrationReport",
     "MigrationsPending",

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from interlock import runs, subscriptions
+from interlock import runs, subscriptions, triggers
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import (
@@ -38,6 +38,7 @@ from interlock.adapters.sql.tables import (
     feed_events,
     feeds,
     installs,
+    key_sets,
     leases,
     messages,
     validators,
@@ -154,6 +155,7 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(leases.c.lease_id, leases.c.expires_at < now - LEASE_KEPT, among=true()),
         _first(installs.c.expires_at, installs.c.expires_at < now - INSTALL_KEPT),
         _first(validators.c.updated_at, validators.c.updated_at < now - VALIDATOR_KEPT),
+        _first(key_sets.c.fetched_at, key_sets.c.fetched_at < now - triggers.webhooks.KEYS_LAST),
         _first(dedupe_keys.c.expires_at, dedupe_keys.c.expires_at <= now),
         _first(delivery_needs.c.delivery_id, ~exists().where(dispatches.c.run_id == delivery_needs.c.run_id)),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),

@@ -107,3 +107,13 @@ dedupe_keys = Table(
     Index(None, "expires_at"),
     sqlite_with_rowid=False,
 )
+
+key_sets = Table(
+    "key_sets",
+    metadata,
+    Column("tenant_id", NAME, primary_key=True),
+    Column("url_digest", String(80), primary_key=True),
+    Column("keys_text", Text, nullable=False),
+    Column("fetched_at", Moment, nullable=False),
+    Index(None, "fetched_at"),
+)

@@ -19,7 +19,8 @@ from interlock.triggers.webhooks.handshakes import Answer
 from interlock.triggers.webhooks.handshakes import answer as answer_handshake
 from interlock.triggers.webhooks.incoming import Incoming
 from interlock.triggers.webhooks.intake import Came, Intake, Outcome
-from interlock.triggers.webhooks.key_sets import IssuerKeysUnavailable, KeySets
+from interlock.triggers.webhooks.key_sets import LASTS as KEYS_LAST
+from interlock.triggers.webhooks.key_sets import IssuerKeysUnavailable, KeptSet, KeySetRecords, KeySets
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import MOST_REPLAYS, Claim, Need, Records, Stand
@@ -29,6 +30,7 @@ from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Ver
 from interlock.triggers.webhooks.wanting import Wanted
 
 __all__ = [
+    "KEYS_LAST",
     "MOST_REPLAYS",
     "AmbiguousRoute",
     "Answer",
@@ -43,6 +45,8 @@ __all__ = [
     "Intake",
     "InvalidRoute",
     "IssuerKeysUnavailable",
+    "KeptSet",
+    "KeySetRecords",
     "KeySets",
     "Made",
     "Need",

@@ -1,17 +1,18 @@
-"""The keys of those who issue JWTs, fetched from where a verification says (`claims.keys_url`), and kept for a while."""
+"""The keys of those who issue JWTs, fetched from where a verification says (`claims.keys_url`), and kept for a while: in the
+process, and in the store for the next one."""
 
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final, TypeAlias
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import anyio
 
 from interlock import plane, sdk
-from interlock.kernel import Clock, InterlockError, ProviderError, Secret
+from interlock.kernel import Clock, InterlockError, ProviderError, Secret, Store, StoreError, Tx
 from interlock.triggers.webhooks import keys
 from interlock.triggers.webhooks.model import Route
 
@@ -40,6 +41,25 @@ class IssuerKeysUnavailable(ProviderError):
     next_step = "See whether `claims.keys_url` of the route's verification answers, and stands in `webhooks.keys_from`."
 
 
+class KeptSet(NamedTuple):
+    """A set as it was fetched."""
+
+    text: str
+    fetched_at: datetime
+
+
+class KeySetRecords(Protocol):
+    """Where the last set of each address is kept, for each tenant."""
+
+    def find(self, tx: Tx, tenant_id: str, url: str) -> KeptSet | None:
+        """The set that was fetched from there last."""
+        ...
+
+    def save(self, tx: Tx, tenant_id: str, url: str, kept: KeptSet) -> None:
+        """Keep it, instead of an older one."""
+        ...
+
+
 @dataclass(slots=True)
 class _Held:
     """What is at an address, and who may ask for it: one at a time."""
@@ -51,13 +71,17 @@ class _Held:
 
 
 class KeySets:
-    """Fetches sets from these hosts (`host:port`), each at most once a minute."""
+    """Fetches sets from these hosts (`host:port`), for each tenant each at most once a minute."""
 
-    def __init__(self, fetch: Fetch, *, hosts: frozenset[str], clock: Clock) -> None:
+    def __init__(
+        self, fetch: Fetch, store: Store, records: KeySetRecords, *, hosts: frozenset[str], clock: Clock
+    ) -> None:
         self._fetch = fetch
+        self._store = store
+        self._records = records
         self._hosts = hosts
         self._clock = clock
-        self._held = OrderedDict[str, _Held]()
+        self._held = OrderedDict[tuple[str, str], _Held]()
 
     def problem(self, url: str) -> str | None:
         """Why nothing is fetched from there."""
@@ -70,8 +94,10 @@ class KeySets:
         return None
 
     async def read(self, route: Route, url: str) -> Secret:
-        """The set, as it was fetched last. Raises IssuerKeysUnavailable."""
-        held = self._of(url)
+        """The set, as it was fetched last. Raises IssuerKeysUnavailable, StoreError."""
+        held = self._of(route, url)
+        if held.text is None:
+            await self._recall(route, url, held)
         if held.text is None or self._age(held) >= FRESH:
             await self._ask(route, url, held)
         if held.text is None or self._age(held) >= LASTS:
@@ -81,13 +107,14 @@ class KeySets:
     async def renew(self, route: Route, url: str, used: Sequence[Secret]) -> bool:
         """Fetch the set anew, if that was not done just now; whether it is another one than was `used`: another route may have
         had it fetched."""
-        held = self._of(url)
+        held = self._of(route, url)
         await self._ask(route, url, held)
         return held.text is not None and [held.text] != [each.reveal() for each in used]
 
-    def _of(self, url: str) -> _Held:
-        held = self._held.setdefault(url, _Held())
-        self._held.move_to_end(url)
+    def _of(self, route: Route, url: str) -> _Held:
+        place = (route.tenant_id, url)
+        held = self._held.setdefault(place, _Held())
+        self._held.move_to_end(place)
         if len(self._held) > MOST_HELD:
             self._held.popitem(last=False)
         return held
@@ -95,12 +122,19 @@ class KeySets:
     def _age(self, held: _Held) -> timedelta:
         return timedelta(seconds=self._clock.monotonic() - held.fetched)
 
+    async def _recall(self, route: Route, url: str, held: _Held) -> None:
+        """Take over what another process fetched, with its age."""
+        kept = await self._store.read(lambda tx: self._records.find(tx, route.tenant_id, url))
+        if kept is None or held.text is not None:
+            return
+        age = max(0.0, (self._clock.now() - kept.fetched_at).total_seconds())
+        held.text, held.fetched = kept.text, self._clock.monotonic() - age
+
     async def _ask(self, route: Route, url: str, held: _Held) -> None:
         async with held.asking:
-            now = self._clock.monotonic()
-            if held.asked is not None and now - held.asked < PAUSE.total_seconds():
+            begun = self._clock.monotonic()
+            if held.asked is not None and begun - held.asked < PAUSE.total_seconds():
                 return
-            held.asked = now
             try:
                 if (problem := self.problem(url)) is not None:
                     raise IssuerKeysUnavailable(problem)
@@ -108,7 +142,17 @@ class KeySets:
                 held.text = _checked(route.verification, content)
                 held.fetched = self._clock.monotonic()
             except InterlockError as error:
+                held.asked = begun
                 _log.warning("the keys of %s could not be fetched: %s", url[:200], error)
+                return
+            held.asked = begun
+            await self._keep(route, url, KeptSet(held.text, self._clock.now()))
+
+    async def _keep(self, route: Route, url: str, kept: KeptSet) -> None:
+        try:
+            await self._store.write(lambda tx: self._records.save(tx, route.tenant_id, url, kept))
+        except StoreError as error:
+            _log.warning("the keys of %s are not kept for another process: %s", url[:200], error)
 
 
 def _checked(proof: sdk.Verification, content: bytes) -> str:
