@@ -13,7 +13,14 @@ from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_document, write_spec
-from interlock.agents.errors import InvalidSpec, OperationFailed, UnexpectedEvent, UnreadableJournal
+from interlock.agents.errors import (
+    InvalidOptions,
+    InvalidSpec,
+    OperationChanged,
+    OperationFailed,
+    UnexpectedEvent,
+    UnreadableJournal,
+)
 from interlock.agents.functions import Functions, Marked
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Check, Registry
@@ -28,6 +35,7 @@ from interlock.agents.sources import (
     OperationSource,
     Unclear,
 )
+from interlock.agents.sourcing.capabilities import Asking, Capabilities
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
@@ -47,6 +55,8 @@ __all__ = [
     "LIMITS",
     "NO_INPUT",
     "REGISTRY_REF",
+    "Asking",
+    "Capabilities",
     "Capture",
     "Check",
     "Consent",
@@ -62,6 +72,7 @@ __all__ = [
     "Held",
     "Idempotency",
     "Inject",
+    "InvalidOptions",
     "InvalidSpec",
     "Invocation",
     "Limits",
@@ -70,6 +81,7 @@ __all__ = [
     "Memory",
     "NotHappened",
     "Operation",
+    "OperationChanged",
     "OperationControl",
     "OperationFailed",
     "OperationSource",

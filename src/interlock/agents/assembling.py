@@ -125,7 +125,12 @@ class _Assembly:
         if known is None and "idempotency" not in draft:
             self._problem(*_unresolved(path, source, self._registry, known_kind=resolver is not None))
             return {**draft, "idempotency": "pure"}
-        return {**(known or {}), **draft}
+        known = known or {}
+        if draft.get("pinned", known.get("pinned")) != known.get("pinned", draft.get("pinned")):
+            changed = f"the {source.kind} {source.ref} is another by now than when this was written"
+            hint = "leave out `pinned`, and what else was taken from it, to take it as it is now"
+            self._problems.append(sdk.Problem(path=f"{path}.pinned", problem=changed, suggestion=hint))
+        return {**known, **draft}
 
     def _known(self, resolver: OperationSource, source: Source, path: str) -> Mapping[str, JSON] | None:
         try:

@@ -4,6 +4,9 @@ ConfigurationError
 └── InvalidSpec          invalid_agent_spec
 ConflictError
 └── UnexpectedEvent      unexpected_event
+RequestError
+├── InvalidOptions       invalid_operation_options
+└── OperationChanged     agent_operation_changed
 ProviderError
 └── OperationFailed      agent_operation_failed
 VerificationError
@@ -13,7 +16,15 @@ VerificationError
 from collections.abc import Sequence
 
 from interlock import sdk
-from interlock.kernel import ConfigurationError, ConflictError, ProviderError, Retry, VerificationError
+from interlock.kernel import (
+    ConfigurationError,
+    ConflictError,
+    Fault,
+    ProviderError,
+    RequestError,
+    Retry,
+    VerificationError,
+)
 
 
 class InvalidSpec(ConfigurationError):
@@ -63,3 +74,18 @@ class UnreadableJournal(VerificationError):
         "If a newer Interlock wrote it, go on with that one; else `interlock review export RUN` and `interlock review "
         "verify` tell which event was changed."
     )
+
+
+class InvalidOptions(RequestError):
+    """The options of an operation's source are not what sources of its kind take."""
+
+    code = "invalid_operation_options"
+    next_step = "Correct the options that the message names; `docs/agents.md` says which each kind takes."
+
+
+class OperationChanged(RequestError):
+    """What an operation comes from is another by now than when the agent's spec was made, and is not asked."""
+
+    code = "agent_operation_changed"
+    fault = Fault.OPERATOR
+    next_step = "Look at what has changed, and make the spec anew; `interlock agent validate` says which operations it is about."

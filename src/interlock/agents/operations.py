@@ -53,7 +53,8 @@ class Consent(Part):
 
 class Operation(Part):
     """One thing that the agent can do. `input` and `output` are JSON Schemas, and are enforced. What a document leaves out is
-    taken from the source, which is the function of that name if nothing else is said."""
+    taken from the source, which is the function of that name if nothing else is said. `pinned` is what the source was when the
+    spec was made, as a digest: one that has become another is not asked. None: the source has no such thing."""
 
     model_config = ConfigDict(json_schema_extra=may_lack("idempotency", "source"))
 
@@ -64,6 +65,7 @@ class Operation(Part):
     idempotency: Idempotency
     approval: Consent | None = None
     source: Source
+    pinned: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     metadata: Object = Field(default={}, validate_default=True)
 
     @property

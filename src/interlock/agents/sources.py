@@ -8,7 +8,8 @@ from interlock.agents.operations import Operation, Source
 from interlock.kernel import JSON, Caller
 
 Described: TypeAlias = Mapping[str, JSON]
-"""What is known of an operation, as members of a spec's operation: `description`, `input`, `output`, `idempotency`, …"""
+"""What is known of an operation, as members of a spec's operation: `description`, `input`, `output`, `idempotency`, `pinned`
+and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +82,8 @@ class OperationSource(Protocol):
 
     async def perform(self, invocation: Invocation) -> JSON | Held:
         """Do it; what it returned. What it raises of the error tree is told to the model as what came of it; any other exception
-        is told by its type alone. It is cancelled when its time is over or the turn is to stop."""
+        is told by its type alone. UnknownOutcome alone is told to a person: nobody knows whether it was done. It is cancelled
+        when its time is over or the turn is to stop."""
         ...
 
     async def reconcile(self, invocation: Invocation) -> Found:

@@ -1,17 +1,37 @@
-"""What the operator's own program offers to agents."""
+"""What the operator's own program, the installed connectors and this installation offer to agents."""
 
+from functools import cache
 from typing import TYPE_CHECKING
 
+from interlock.app import provided
 from interlock.app.settings import Settings
 
 if TYPE_CHECKING:
-    from interlock import agents
+    from interlock import agents, catalog
+    from interlock.app.assembly import Parts
 
 
-def collect_operations(settings: Settings) -> "agents.Registry":
-    """What agents' specs may name: the operations and controls of the modules that the settings name. Raises ModuleNotLoaded,
+def collect_operations(settings: Settings, parts: "Parts | None" = None) -> "agents.Registry":
+    """What agents' specs may name: the operations and controls of the modules that the settings name, and the capabilities of
+    connectors. Without `parts`, those of an open Interlock, what needs them is described and not done. Raises ModuleNotLoaded,
     InvalidSpec."""
     from interlock import agents
     from interlock.adapters import handlers
 
-    return agents.Registry(modules=handlers.load_modules(settings.app.modules, folder=settings.folder))
+    @cache
+    def known() -> "catalog.Catalog":
+        return provided.read_catalog(settings)[1] if parts is None else parts.wiring.catalog
+
+    sources: list[agents.OperationSource] = [agents.Capabilities(known, _asking(parts))]
+    modules = handlers.load_modules(settings.app.modules, folder=settings.folder)
+    return agents.Registry(modules=modules, sources=sources)
+
+
+def _asking(parts: "Parts | None") -> "agents.Asking | None":
+    from interlock import agents
+
+    if parts is None:
+        return None
+    doors = parts.wiring.actions.doors
+    assert doors is not None
+    return agents.Asking(doors=doors, reading=parts.reading)

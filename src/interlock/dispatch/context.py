@@ -4,19 +4,12 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Final
 
 import anyio
 import anyio.from_thread
 
-from interlock import approvals, runs
+from interlock import runs
 from interlock.kernel import JSON, RequestError
-
-MOST_TRIES: Final = 100
-"""How many runs one step of one event may come to."""
-
-_NOTHING_DONE: Final = (None, "none", "not_happened")
-"""What a recorded error says of the effect if it may be asked for again."""
 
 
 class Context:
@@ -88,47 +81,29 @@ class Context:
         run = self._working.journal.run
         if not step or len(step) > 100 or not step.isprintable():
             raise RequestError(f"a step is named by 1 to 100 printable characters, not {step[:60]!r}")
-        for number in range(1, MOST_TRIES + 1):
-            self._check()
-            key = f"{self.run_id}:{step}" if number == 1 else f"{self.run_id}:{step}:{number}"
-            request = runs.Request(
-                capability=capability,
-                input=input or {},
-                connection=connection,
-                environment=run.environment,
-                trace_id=run.trace_id,
-                idempotency_key=key,
-                origin=run.origin,
-                parent_run_id=run.run_id,
-                timeout=timedelta(seconds=timeout),
-                max_attempts=max_attempts,
-            )
-            self._asking += 1
-            try:
-                return await self._approved(await self._doors.invoke(self._working.caller, request))
-            except (runs.RunFailed, runs.RunCancelled) as error:
-                # Told again of a run that is over. One that failed just now raises what it failed with.
-                if isinstance(error, runs.RunCancelled) or error.details.get("effect") not in _NOTHING_DONE:
-                    raise
-            finally:
-                self._asking -= 1
-        raise RequestError(f"step {step!r} of {self.run_id} has failed {MOST_TRIES} times, with nothing done")
+        request = runs.Request(
+            capability=capability,
+            input=input or {},
+            connection=connection,
+            environment=run.environment,
+            trace_id=run.trace_id,
+            idempotency_key=f"{self.run_id}:{step}",
+            origin=run.origin,
+            parent_run_id=run.run_id,
+            timeout=timedelta(seconds=timeout),
+            max_attempts=max_attempts,
+        )
+        self._asking += 1
+        try:
+            return await runs.take_step(self._doors, self._working.caller, request, before=self._check)
+        finally:
+            self._asking -= 1
 
     def _check(self) -> None:
         if self._ownership.may_send(self._working.attempt.owner_id) <= 0:
             raise runs.OwnershipLapsed(f"this process lost its hold on {self.run_id}", run_id=self.run_id)
         if self.cancelled or self._over:
             raise runs.RunCancelled(f"{self.run_id} is to stop; nothing more is asked for", run_id=self.run_id)
-
-    async def _approved(self, outcome: runs.Outcome) -> runs.Outcome:
-        """What was held before, executed if it has been approved in the meantime."""
-        if outcome.state is not runs.State.HELD or not outcome.replayed or outcome.approval_id is None:
-            return outcome
-        caller = self._working.caller
-        approval = await self._doors.approval(caller, outcome.approval_id)
-        if approval.state is not approvals.State.APPROVED:
-            return outcome
-        return await self._doors.execute(caller, outcome.run_id)
 
 
 class BlockingContext:

@@ -13,8 +13,8 @@ EFFECTS = ("read", "create", "update", "delete", "execute")
 RUNTIME_CLASSES = ("direct", "session", "stream", "inference")
 """How an operation is carried out."""
 
-ORIGINS = ("call", "trigger", "schedule", "submission", "script")
-"""Why a call exists; `script` is an action that a script asks for."""
+ORIGINS = ("call", "trigger", "schedule", "submission", "script", "agent")
+"""Why a call exists; `script` is an action that a script asks for, `agent` what an agent's turn does."""
 
 SANDBOXES = ("none", "standard", "strict")
 """Levels of isolation, weakest first; `plane.SANDBOX_LEVELS` says what each of them means."""

@@ -67,9 +67,10 @@ from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
 from interlock.runs.resuming import Ready, Resuming
 from interlock.runs.revalidation import Validator, Validators
-from interlock.runs.scripts import ActionHeld, Actions, Doors
+from interlock.runs.scripts import ActionHeld, Actions
 from interlock.runs.signing import InvalidTrust, Signer, Trust
 from interlock.runs.steering import Seen, Steering
+from interlock.runs.stepping import NOTHING_DONE, Doors, take_step
 from interlock.runs.straying import Straying
 from interlock.runs.targets import TargetRefused
 from interlock.runs.tasks import TASK_LIMITS, Task, TaskEnd, Tasks, Working, input_of
@@ -80,6 +81,7 @@ __all__ = [
     "GIVEN_UP",
     "KEY_LIFE",
     "NEVER",
+    "NOTHING_DONE",
     "TASK_LIMITS",
     "WRITTEN",
     "ActionHeld",
@@ -181,6 +183,7 @@ __all__ = [
     "input_of",
     "packet",
     "refs",
+    "take_step",
     "verify",
     "verify_archive",
 ]

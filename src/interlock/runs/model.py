@@ -28,6 +28,7 @@ class Origin(StrEnum):
     SCHEDULE = "schedule"
     SUBMISSION = "submission"
     SCRIPT = "script"
+    AGENT = "agent"
 
 
 class State(StrEnum):

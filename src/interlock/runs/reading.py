@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import cast
 
 from interlock import approvals, catalog, connections, sdk
@@ -32,9 +33,14 @@ from interlock.runs.errors import (
 from interlock.runs.ledger import Ledger, RunFilter
 from interlock.runs.model import Archived, Artifact, Attempt, Decision, Event, Listed, Run, Send, State
 from interlock.runs.request import Outcome
+from interlock.runs.stepping import keys_of
 from interlock.runs.wiring import Blobs
 
 MAX_PAGE = 1000
+_POLL = 0.05
+RECOVERED_WITHIN = timedelta(seconds=60)
+"""How long a run is waited for that another process may have to take over first."""
+
 GIVEN_UP = "given_up"
 """Why a run is cancelled of which nobody found out whether it happened."""
 
@@ -200,6 +206,29 @@ class Reading:
         if digest_bytes(content) != artifact.digest:
             raise ArtifactDamaged(f"the content of {artifact.artifact_id} is not what its digest says")
         return content
+
+    async def find_step(self, caller: Caller, capability: str, key: str) -> Run | None:
+        """The last run that a step has come to, as `take_step` asks for it under that key, once nobody is at it any more."""
+
+        def find(tx: Tx) -> str | None:
+            last = None
+            for each in keys_of(key):
+                found = self._ledger.find_key(tx, caller.tenant_id, capability, each, self._clock.now())
+                if found is None:
+                    break
+                last = found
+            return last
+
+        run_id = await self._store.read(find)
+        return None if run_id is None else await self.settled(caller, await self.fetch(caller, run_id))
+
+    async def settled(self, caller: Caller, run: Run, *, within: timedelta = RECOVERED_WITHIN) -> Run:
+        """How a run stands that somebody is at, once nobody is; or as it stands after that time."""
+        give_up = self._clock.now() + within
+        while run.state in (State.ACCEPTED, State.RUNNING) and self._clock.now() < give_up:
+            await self._clock.sleep(_POLL)
+            run = await self.fetch(caller, run.run_id)
+        return run
 
     async def outcome(self, run: Run, *, decisions: Sequence[Decision] | None = None) -> Outcome:
         """How a run stands, as a value; its `decisions` need not be read if they are at hand. Raises what it failed with,

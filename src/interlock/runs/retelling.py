@@ -8,12 +8,11 @@ from typing import Final, cast
 from interlock import connections, policy
 from interlock.kernel import JSON, Caller, Tx, read_json
 from interlock.runs.errors import IdempotencyConflict
-from interlock.runs.model import Run, State
+from interlock.runs.model import Run
 from interlock.runs.reading import Reading
 from interlock.runs.request import Outcome, Request
 from interlock.runs.wiring import Wiring
 
-_POLL: Final = 0.05
 _GRACE: Final = timedelta(seconds=5)
 
 
@@ -42,10 +41,7 @@ async def tell_again(
             f"which has another {different}",
             run_id=run.run_id,
         )
-    give_up = wiring.clock.now() + request.timeout + _GRACE
-    while run.state in (State.ACCEPTED, State.RUNNING) and wiring.clock.now() < give_up:
-        await wiring.clock.sleep(_POLL)
-        run = await reading.fetch(caller, run.run_id)
+    run = await reading.settled(caller, run, within=request.timeout + _GRACE)
     return replace(await reading.outcome(run), replayed=True)
 
 

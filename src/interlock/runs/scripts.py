@@ -4,14 +4,14 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
-from interlock import approvals, catalog, plane, sdk
-from interlock.kernel import JSON, Caller, Clock, Fault, InterlockError, Retry, UnknownOutcome
+from interlock import catalog, plane, sdk
+from interlock.kernel import JSON, Clock, Fault, InterlockError, Retry, UnknownOutcome
 from interlock.runs.call import Call
 from interlock.runs.errors import GivenUp
 from interlock.runs.model import Origin, State
-from interlock.runs.request import Outcome, Request
+from interlock.runs.request import Request
+from interlock.runs.stepping import Doors, go_on
 
 
 class ActionHeld(InterlockError):
@@ -25,22 +25,6 @@ class ActionHeld(InterlockError):
         "Approve the action (`interlock approvals approve ID`) or settle its run; then settle the script's run, too: "
         "that runs it again, and nothing is done twice."
     )
-
-
-class Doors(Protocol):
-    """What a script's actions need of this room."""
-
-    async def invoke(self, caller: Caller, request: Request) -> Outcome:
-        """As `Invoker.invoke`."""
-        ...
-
-    async def execute(self, caller: Caller, run_id: str) -> Outcome:
-        """As `Holding.execute`."""
-        ...
-
-    async def approval(self, caller: Caller, approval_id: str) -> approvals.Approval:
-        """As `Approvals.fetch_approval`."""
-        ...
 
 
 @dataclass(slots=True)
@@ -101,7 +85,7 @@ class Actions:
             timeout=max(execution.intent.deadline_at - self._clock.now(), timedelta(seconds=1)),
         )
         try:
-            outcome = await self._approved(call.caller, await self.doors.invoke(call.caller, request), self.doors)
+            outcome = await go_on(self.doors, call.caller, await self.doors.invoke(call.caller, request))
         except GivenUp:
             raise  # nobody will find out any more, so the script is told that
         except UnknownOutcome as error:
@@ -116,13 +100,6 @@ class Actions:
             case state:
                 at_work.held = _held(action, request.capability, outcome.run_id, outcome.approval_id)
                 return plane.Held(f"the action {action} is {state}", nothing_done=state is State.HELD)
-
-    async def _approved(self, caller: Caller, outcome: Outcome, doors: Doors) -> Outcome:
-        """What was held before, executed if it has been approved in the meantime."""
-        if outcome.state is not State.HELD or not outcome.replayed or outcome.approval_id is None:
-            return outcome
-        approval = await doors.approval(caller, outcome.approval_id)
-        return await doors.execute(caller, outcome.run_id) if approval.state is approvals.State.APPROVED else outcome
 
 
 def _held(action: str, capability: str, run_id: str | None, approval_id: str | None) -> ActionHeld:

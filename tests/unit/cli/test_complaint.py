@@ -51,8 +51,8 @@ EXIT_CODES = {
         unexpected unexpected_answer worker_stopped
     """,
     2: """
-        already_decided already_initialised already_made already_spent ambiguous_connection ambiguous_route
-        approval_denied approval_expired approval_not_found archive_busy artifact_not_found binding_mismatch
+        agent_operation_changed already_decided already_initialised already_made already_spent ambiguous_connection
+        ambiguous_route approval_denied approval_expired approval_not_found archive_busy artifact_not_found binding_mismatch
         callback_refused cannot_isolate cannot_serve client_secret_missing closed conflict connection_changed
         connection_error connection_expired connection_name_taken connection_not_found connection_revoked
         connection_service_mismatch connection_subject_mismatch connector_broken credentials_exist
@@ -63,7 +63,7 @@ EXIT_CODES = {
         install_unsupported install_used invalid_agent_spec invalid_allowance invalid_argument invalid_budget
         invalid_configuration invalid_connection_transition invalid_edit invalid_grant invalid_handlers
         invalid_input invalid_json invalid_manifest invalid_packet invalid_path_value invalid_policy
-        invalid_poll invalid_provider invalid_ref invalid_request invalid_route invalid_scenario
+        invalid_operation_options invalid_poll invalid_provider invalid_ref invalid_request invalid_route invalid_scenario
         invalid_schedule invalid_settings invalid_store_url invalid_subscription invalid_token invalid_trust
         key_exposed key_invalid key_missing key_present kms_missing manifest_changed memory_conflict
         memory_invalid_config memory_invalid_input memory_record_not_found memory_scope_denied

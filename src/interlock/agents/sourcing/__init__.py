@@ -1,0 +1,1 @@
+"""Our own sources of operations, beside the functions of a registry."""

@@ -1,0 +1,102 @@
+"""Operations of agents that are capabilities: each call is one run below the turn's, however often it is asked for."""
+
+import dataclasses
+
+import pytest
+
+from fix_app import ASK_WRITES, IssueCreate, Process, World, connector, operations
+from interlock import agents, runs, sdk
+from interlock.app import collect_operations
+from interlock.kernel import JSON
+
+pytestmark = pytest.mark.anyio
+
+
+def source(process: Process) -> agents.OperationSource:
+    found = collect_operations(process.parts.settings, process.parts).find_source("capability")
+    assert found is not None
+    return found
+
+
+async def invocation(process: Process, ref: str, key: str = "k1", **arguments: JSON) -> agents.Invocation:
+    """A call of a turn, whose run is any run here."""
+    registry = collect_operations(process.parts.settings, process.parts)
+    said = {"name": "it", "source": {"kind": "capability", "ref": ref}, "approval": {}}
+    spec = agents.assemble({"id": "desk", "instructions": "Help.", "operations": [said]}, source="t", registry=registry)
+    turn = await process.il.invoke("acme.account.fetch", idempotency_key="turn")
+    return agents.Invocation(
+        operation=spec.operations[0],
+        arguments=arguments,
+        key=key,
+        again=False,
+        caller=process.il.caller,
+        environment="dev",
+        turn_id=turn.run_id,
+        session_id=None,
+        agent_id="desk",
+        context={},
+        timeout_s=30,
+    )
+
+
+async def test_a_call_is_one_run_below_the_turn_however_often_it_is_asked_for(world: World):
+    async with world.process() as process:
+        await process.connect(world.server.url)
+        call = await invocation(process, "acme.issue.create", repo="acme/rocket", title="Door")
+        assert await source(process).reconcile(call) == agents.NotHappened()
+        made = await source(process).perform(call)
+        assert isinstance(made, dict)
+        assert made["title"] == "Door"
+        assert await source(process).perform(dataclasses.replace(call, again=True)) == made
+        assert await source(process).reconcile(call) == agents.Happened(output=made)
+        [child] = [each for each in await process.il.runs.list() if each.parent_run_id == call.turn_id]
+        assert (child.capability, child.origin) == ("acme.issue.create", runs.Origin.AGENT)
+        other = await invocation(process, "acme.comment.create", repo="acme/rocket", issue_number=1, body="Hi")
+        narrow = dataclasses.replace(other.caller, capabilities=frozenset({"acme.account.*"}))
+        with pytest.raises(agents.OperationFailed, match=r"was denied.*acme\.comment\.create"):
+            await source(process).perform(dataclasses.replace(other, caller=narrow))
+
+
+async def test_what_policy_holds_is_done_once_a_person_has_said_yes(file_world: World):
+    file_world.law = ASK_WRITES
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        call = await invocation(process, "acme.issue.create", repo="acme/rocket", title="Door")
+        held = await source(process).perform(call)
+        assert isinstance(held, agents.Held)
+        assert await source(process).perform(call) == held
+        assert await source(process).reconcile(call) == agents.NotHappened()
+        await process.reviewer.approvals.approve(held.approval_id)
+        made = await source(process).perform(call)
+        assert isinstance(made, dict)
+        assert made["number"] == 1
+
+        other = await invocation(process, "acme.issue.create", "k2", repo="acme/rocket", title="Window")
+        again = await source(process).perform(other)
+        assert isinstance(again, agents.Held)
+        await process.reviewer.approvals.deny(again.approval_id, reason="one is enough")
+        with pytest.raises(agents.OperationFailed, match="ada said no: one is enough"):
+            await source(process).perform(other)
+
+
+async def test_a_capability_that_became_another_is_not_asked(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        call = await invocation(process, "acme.issue.create", repo="acme/rocket", title="Door")
+    other = sdk.post("issue.create", "/repos/{repo}/issues", input=IssueCreate, output=sdk.Record, scopes=["repo"])
+    async with file_world.process(manifest=connector(operations=[other, *operations()[1:]])) as process:
+        with pytest.raises(agents.OperationChanged, match=r"acme\.issue\.create of the operation it"):
+            await source(process).perform(call)
+
+
+async def test_what_was_cut_off_is_found_out_from_the_ledger(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        call = await invocation(process, "acme.issue.create", repo="acme/rocket", title="Door")
+    await file_world.killed("hold", lambda process: source(process).perform(call))
+    async with file_world.process() as process:
+        await process.il.runs.recover()
+        found = await source(process).reconcile(call)
+        assert isinstance(found, agents.Happened)
+        assert await source(process).perform(dataclasses.replace(call, again=True)) == found.output
+        assert len([each for each in await process.il.runs.list() if each.parent_run_id == call.turn_id]) == 1
