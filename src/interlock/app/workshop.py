@@ -48,7 +48,7 @@ class Workshop:
             self.queue,
             self.claiming,
             [called, handled, self.courier],
-            beside=[keep, handled.watch, self.courier.keep, *beside],
+            beside=[keep, handled.stopping.watch, self.courier.keep, *beside],
         )
 
 

@@ -27,6 +27,7 @@ from interlock.dispatch.errors import (
 )
 from interlock.dispatch.handlers import Event, Handler, Handlers, handler
 from interlock.dispatch.handling import HandlerExecutor, Unpack
+from interlock.dispatch.leash import LeftBehind, held
 from interlock.dispatch.letters import Letters
 from interlock.dispatch.model import (
     CAPABILITY_LANE,
@@ -50,6 +51,8 @@ from interlock.dispatch.model import (
 from interlock.dispatch.pausing import Pausing
 from interlock.dispatch.queue import Handle, Job, Look, Queue, messaging
 from interlock.dispatch.records import Handed, Records
+from interlock.dispatch.saving import until_saved
+from interlock.dispatch.stopping import Stopping
 from interlock.dispatch.sweeping import QUEUE_AGE, Sweeping
 from interlock.dispatch.worker import AT_ONCE, Executor, Worker
 
@@ -87,6 +90,7 @@ __all__ = [
     "HappenedAlready",
     "InvalidHandlers",
     "Job",
+    "LeftBehind",
     "Letters",
     "Look",
     "NoDeadLetter",
@@ -103,6 +107,7 @@ __all__ = [
     "Seen",
     "Standing",
     "Stats",
+    "Stopping",
     "Sweeping",
     "Try",
     "Unpack",
@@ -112,6 +117,8 @@ __all__ = [
     "WorkerStopped",
     "compare",
     "handler",
+    "held",
     "lane_of",
     "messaging",
+    "until_saved",
 ]

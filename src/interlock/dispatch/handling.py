@@ -20,12 +20,11 @@ from interlock.dispatch.handlers import Event, Handler, Handlers
 from interlock.dispatch.leash import LeftBehind, held
 from interlock.dispatch.model import Due
 from interlock.dispatch.queue import Job
+from interlock.dispatch.saving import until_saved
+from interlock.dispatch.stopping import Stopping
 from interlock.kernel import (
     JSON,
-    Backoff,
     InterlockError,
-    Retry,
-    StoreError,
     Tx,
     canonical,
     check_json,
@@ -40,13 +39,8 @@ THREADS: Final = 64
 FRAMES: Final = 10
 """How much of where an exception came from is kept."""
 
-WATCH_SECONDS: Final = 1.0
-"""How soon a handler that is at work hears that somebody cancels it."""
-
 LAST_SECONDS: Final = 5.0
 """For so long a worker that is to end tries to record what came of its work while the store fails."""
-
-STORE_BACKOFF: Final = Backoff(base=0.1, cap=2.0)
 
 
 Unpack: TypeAlias = Callable[[str, Mapping[str, JSON]], Awaitable[Mapping[str, JSON]]]
@@ -85,7 +79,8 @@ class HandlerExecutor:
         self._handlers = handlers
         self._doors = doors
         self._threads = anyio.CapacityLimiter(THREADS)
-        self._at_work: dict[str, Context] = {}
+        self.stopping = Stopping(wiring)
+        """What hears of handlers that somebody wants stopped."""
 
     @property
     def lanes(self) -> frozenset[str]:
@@ -113,15 +108,14 @@ class HandlerExecutor:
 
     async def _carry_out(self, handler: Handler, due: Due, working: runs.Working) -> None:
         context = Context(working, self._doors, self._wiring.ownership)
-        self._at_work[due.run_id] = context
         try:
-            end = await self._call(handler, _event(handler, due, working), context)
+            with self.stopping.heard(due.run_id, context.stop):
+                end = await self._call(handler, _event(handler, due, working), context)
         except anyio.get_cancelled_exc_class():
             await self._end_soon(due, working, _End(error=WorkerStopped("the worker was stopped")))
             raise
         finally:
             context.end()
-            del self._at_work[due.run_id]
         try:
             await self._end(due, working, end)
         except anyio.get_cancelled_exc_class():
@@ -167,21 +161,6 @@ class HandlerExecutor:
             return _End(error=HandlerTimedOut(late))
         return _End(error=WorkerStopped("the worker was stopped"))
 
-    async def watch(self) -> None:
-        """See for ever whether somebody wants a handler to stop that is at work here."""
-        wiring = self._wiring
-        while True:
-            try:
-                if at_work := frozenset(self._at_work):
-                    for run_id in await wiring.store.read(
-                        lambda tx, ids=at_work: wiring.ledger.find_cancelled(tx, ids)
-                    ):
-                        if (context := self._at_work.get(run_id)) is not None:
-                            context.stop()
-            except StoreError as error:
-                _log.info("whether somebody cancels is seen later: %s", error)
-            await wiring.clock.sleep(WATCH_SECONDS)
-
     async def _end_soon(self, due: Due, working: runs.Working, end: _End) -> None:
         """Record it, though the worker is to end: a store that goes on failing keeps it no longer."""
         with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
@@ -190,28 +169,14 @@ class HandlerExecutor:
             _log.warning("%s is left to recovery: the worker ends, and the store still fails", due.run_id)
 
     async def _end(self, due: Due, working: runs.Working, end: _End) -> None:
-        """Record it. A store that fails is asked again for as long as this process has its hold: what the handler did must not
-        count as lost because the database was away. Nothing is cut off but the pauses in between."""
-        failures = 0
-        while True:
-            try:
-                with anyio.CancelScope(shield=True):
-                    await self._record(due, working, end)
-            except runs.StaleRun as stale:
-                # It was recorded by the try before, whose answer was lost, or is no longer this worker's.
-                _log.info("%s", stale)
-                return
-            except StoreError as error:
-                failures += 1
-                if error.retry is Retry.NEVER or self._wiring.ownership.may_send(working.attempt.owner_id) <= 0:
-                    _log.warning("%s is left to recovery: %s", working.attempt.run_id, error)
-                    return
-                await self._wiring.clock.sleep(STORE_BACKOFF.delay(failures, at_least=0.05))
-            except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
-                _log.warning("%s is left to recovery: %s: %s", working.attempt.run_id, type(error).__name__, error)
-                return
-            else:
-                return
+        """Record it: what the handler did must not count as lost because the database was away."""
+        try:
+            await until_saved(self._wiring, working, lambda: self._record(due, working, end))
+        except runs.StaleRun as stale:
+            # It was recorded by the try before, whose answer was lost, or is no longer this worker's.
+            _log.info("%s", stale)
+        except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
+            _log.warning("%s is left to recovery: %s: %s", working.attempt.run_id, type(error).__name__, error)
 
     async def _record(self, due: Due, working: runs.Working, end: _End) -> None:
         docket, error = self._docket, end.error

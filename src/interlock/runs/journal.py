@@ -141,21 +141,22 @@ class Journal:
         entries_: Sequence[Entry] | Callable[[], Sequence[Entry]],
         *,
         at: datetime,
-        move: Move | None = None,
+        move: Move | Callable[[], Move] | None = None,
         records: Records | None = None,
         beside: Callable[[Tx], object] | Also | None = None,
     ) -> None:
         """Commit a change; under a shield, for what happened must be saved even when nobody waits for it any more.
 
-        `beside` writes other rooms' rows in the same transaction, before the run's own; entries that are given as a
-        function are drawn after it. Raises StaleRun if another worker has taken the run.
+        `beside` writes other rooms' rows in the same transaction, before the run's own; entries and a move that are given as
+        functions are drawn after it. Raises StaleRun if another worker has taken the run.
         """
         with anyio.CancelScope(shield=True):
             for _ in range(REBUILDS):
 
                 def draw() -> Change:
                     told = entries_() if callable(entries_) else entries_
-                    return self.draft(told, move=move or self._still(), records=records or Records(), at=at)
+                    moved = move() if callable(move) else move
+                    return self.draft(told, move=moved or self._still(), records=records or Records(), at=at)
 
                 try:
                     self.run = await self._apply(draw, beside)

@@ -77,14 +77,18 @@ class Working:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnd:
-    """How an attempt at a task ended and where that takes the run. `output` is kept of one that is completed."""
+    """How an attempt at a task ended and where that takes the run. `output` is kept of one that is completed. `told` may be a
+    function, and then is drawn after what is written beside it; so is `approval_id`. `kept` are artifacts that `told` refers
+    to."""
 
     state: State
     attempt_state: AttemptState
     reason: str | None = None
     error: JSON = None
     output: bytes | None = None
-    told: Sequence[Entry] = field(default=())
+    told: Sequence[Entry] | Callable[[], Sequence[Entry]] = field(default=())
+    kept: Sequence[Artifact] = field(default=())
+    approval_id: Callable[[], str | None] = lambda: None
 
 
 class Tasks:
@@ -201,6 +205,31 @@ class Tasks:
         )
         return Working(journal=journal, attempt=attempt, caller=caller)
 
+    async def keep(self, working: Working, name: str, content: bytes) -> Artifact:
+        """JSON that the attempt came to, as an artifact to be written by `note` or `end`."""
+        return await keeping.kept(self._wiring, working.attempt, name, content)
+
+    async def note(
+        self,
+        working: Working,
+        told: Sequence[Entry] | Callable[[], Sequence[Entry]],
+        *,
+        kept: Sequence[Artifact] = (),
+        approval_id: Callable[[], str | None] = lambda: None,
+        beside: Callable[[Tx], object] | None = None,
+    ) -> None:
+        """Commit what the attempt came to so far, and with it what `beside` writes. `told` refers to the artifacts `kept`;
+        `approval_id` is that of the last approval it tells of. Raises StaleRun, StoreError."""
+        at, run = self._wiring.clock.now(), working.journal.run
+        artifacts = tuple(replace(each, created_at=at) for each in kept)
+        await working.journal.write(
+            lambda: [*map(entries.artifact_recorded, artifacts), *(told() if callable(told) else told)],
+            at=at,
+            move=lambda: Move(reason=run.reason, error=run.error, approval_id=approval_id()),
+            records=Records(artifacts=artifacts),
+            beside=beside,
+        )
+
     async def close(
         self, run: Run, state: State, error: InterlockError, *, beside: Callable[[Tx], object] | None = None
     ) -> Run:
@@ -212,17 +241,27 @@ class Tasks:
 
     async def end(self, working: Working, end: TaskEnd, *, beside: Callable[[Tx], object] | Also | None = None) -> Run:
         """Commit the attempt's end, and with it what `beside` writes in the same transaction. Raises StaleRun, StoreError."""
-        wiring, attempt = self._wiring, working.attempt
-        artifacts: tuple[Artifact, ...] = ()
+        wiring, attempt, outputs = self._wiring, working.attempt, list[Artifact]()
         if end.output is not None:
-            artifacts = (await keeping.kept(wiring, attempt, "output", end.output),)
-        at = artifacts[0].created_at if artifacts else wiring.clock.now()
+            outputs.append(await self.keep(working, "output", end.output))
+        at = outputs[0].created_at if outputs else wiring.clock.now()
+        kept = [replace(each, created_at=at) for each in end.kept]
         ended = AttemptEnd(attempt_id=attempt.attempt_id, state=end.attempt_state, finished_at=at, error=end.error)
+
+        def told() -> Sequence[Entry]:
+            said = end.told() if callable(end.told) else end.told
+            return [
+                *map(entries.artifact_recorded, kept),
+                *said,
+                *map(entries.artifact_recorded, outputs),
+                entries.attempt_ended(ended),
+            ]
+
         await working.journal.write(
-            [*end.told, *map(entries.artifact_recorded, artifacts), entries.attempt_ended(ended)],
+            told,
             at=at,
-            move=Move(state=end.state, reason=end.reason, error=end.error),
-            records=Records(attempt_end=ended, artifacts=artifacts),
+            move=lambda: Move(state=end.state, reason=end.reason, error=end.error, approval_id=end.approval_id()),
+            records=Records(attempt_end=ended, artifacts=(*kept, *outputs)),
             beside=beside,
         )
         return working.journal.run

@@ -1,0 +1,46 @@
+"""Hears of it when somebody wants work stopped that goes on in this process."""
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final
+
+from interlock import runs
+from interlock.kernel import StoreError
+
+WATCH_SECONDS: Final = 1.0
+"""How soon what is at work hears that somebody cancels it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Stopping:
+    """The work of a process, and how each piece of it is stopped."""
+
+    def __init__(self, wiring: runs.Wiring) -> None:
+        self._wiring = wiring
+        self._at_work: dict[str, Callable[[], object]] = {}
+
+    @contextmanager
+    def heard(self, run_id: str, stop: Callable[[], object]) -> Generator[None]:
+        """While the block lasts, `stop` is called if somebody cancels the run."""
+        self._at_work[run_id] = stop
+        try:
+            yield
+        finally:
+            del self._at_work[run_id]
+
+    async def watch(self) -> None:
+        """See for ever whether somebody does."""
+        wiring = self._wiring
+        while True:
+            try:
+                if at_work := frozenset(self._at_work):
+                    for run_id in await wiring.store.read(
+                        lambda tx, ids=at_work: wiring.ledger.find_cancelled(tx, ids)
+                    ):
+                        if (stop := self._at_work.get(run_id)) is not None:
+                            stop()
+            except StoreError as error:
+                _log.info("whether somebody cancels is seen later: %s", error)
+            await wiring.clock.sleep(WATCH_SECONDS)
