@@ -192,7 +192,13 @@ def columns(entry: memory.HistoryEntry, scope: memory.Scope) -> Sequence[Paramet
 
 def _record(row: Sequence[Any]) -> memory.Record:
     told, at, by = row[:3]
-    record = memory.Record.from_json(told)
+    try:
+        record = memory.Record.from_json(told)
+    except memory.InvalidInput as error:
+        step = "Restore the storage from a copy; `interlock memory export` tells what can be read."
+        raise memory.ProviderUnavailable(
+            f"the storage is damaged: a record in it is none: {error.message}", next_step=step
+        ) from error
     if at is None and by == record.superseded_by:
         return record
     return record.changed(superseded_at=None if at is None else from_micros(at), superseded_by=by)

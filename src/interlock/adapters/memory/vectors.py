@@ -94,6 +94,10 @@ class Matrix:
     def _add(self, found: Sequence[tuple[int, bytes]]) -> None:
         import numpy as np
 
+        size = 4 * self._dimensions
+        if any(len(row[1]) != size for row in found):
+            step = "Restore it from a copy, or export it and import it into a new file."
+            raise memory.ProviderUnavailable("the file is damaged: a vector in it has another length", next_step=step)
         vectors = np.frombuffer(b"".join(row[1] for row in found), dtype=np.float32).reshape(-1, self._dimensions)
         has_any = vectors.any(axis=1)
         ids = np.fromiter((row[0] for row in found), dtype=np.int64, count=len(found))

@@ -24,6 +24,15 @@ _LOOKS: Final = 100
 _STEPS: Final = 100_000
 """Instructions of SQLite after which that is seen, too; some milliseconds."""
 
+_DAMAGES: Final = {
+    "malformed": "",
+    "vtable constructor failed": "its index of words cannot be read",
+    "fts5": "its index of words cannot be read",
+    "no such table": "a table of a memory is not in it",
+    "no such column": "a table in it is not that of a memory",
+}
+"""What SQLite says of a file that is not as it was written, and what that is in other words."""
+
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = struct.Struct(">16sH6xII60xI")  # page size, changes, pages, changes when the pages were counted
 _PRAGMAS: Final = (
@@ -54,7 +63,9 @@ def prepare(path: Path, embedder: str) -> None:
                 f"{path} is of version {version}, and this Interlock knows {VERSION}",
                 next_step="Install the newer Interlock that wrote it, or open another file.",
             )
-        (name,) = session.execute("SELECT value FROM facts_of_file WHERE name = 'embedder'").fetchone()
+        facts = dict(session.execute("SELECT name, value FROM facts_of_file").fetchall())
+    if (name := facts.get("embedder")) is None:
+        raise _damaged(path, "it does not say by what its vectors were made")
     if name != embedder:
         raise memory.InvalidConfig(
             f"the vectors of {path} are made by {name}, and it is opened with {embedder}",
@@ -116,8 +127,8 @@ def told(path: Path) -> Generator[None]:
         said = str(error)
         if "not a database" in said:
             raise _no_sqlite(path) from error
-        if "malformed" in said:
-            raise _damaged(path, said) from error
+        if (found := next((what for mark, what in _DAMAGES.items() if mark in said), None)) is not None:
+            raise _damaged(path, found or said) from error
         raise memory.ProviderUnavailable(f"{path} cannot be used: {said}") from error
     except OSError as error:
         raise memory.ProviderUnavailable(f"{path} cannot be used: {error.strerror or error}") from error
