@@ -158,6 +158,8 @@ def test_who_keeps_it_is_set_and_told(bare_shell: Shell):
     listed = {each["name"]: each for each in bare_shell.good("memory", "providers")["providers"]}
     assert "history" in listed["sqlite"]["offers"]
     assert listed["memory"]["aliases"] == ["basic"]
+    assert "turn_hooks" not in listed["cached"]["offers"]
+    assert "`--`" in bare_shell.run("memory", "search", "-x").err
 
 
 def test_a_broken_provider_hides_no_other(bare_shell: Shell, tmp_path: Path):
@@ -196,6 +198,7 @@ def test_a_broken_provider_hides_no_other(bare_shell: Shell, tmp_path: Path):
         (("search", "x", "--store", "notes.db"), 2, "usage"),
         (("search", "x", "--server", "http://127.0.0.1:1"), 2, "not_remote"),
         (("search", " "), 2, "memory_invalid_input"),
+        (("search", "-x"), 2, "usage"),
         (("search", "--mode", "text"), 2, "memory_invalid_input"),
         (("search", "x", "--limit", "100000"), 2, "memory_invalid_input"),
         (("search", "x", "--cursor", "rubbish"), 2, "memory_invalid_input"),

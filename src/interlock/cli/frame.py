@@ -150,8 +150,16 @@ def misused(error: typer.TyperException, *, as_json: bool) -> int:
     from interlock.cli.complaint import USAGE, complain
     from interlock.cli.errors import Usage
 
+    ctx: typer.Context | None = getattr(error, "ctx", None)
     usage = Usage(str(getattr(error, "format_message", lambda: error)()))
-    complain(_about(usage, getattr(error, "ctx", None)), as_json=as_json)
+    option = getattr(error, "option_name", None)
+    if (
+        ctx is not None
+        and option is not None
+        and any(each.param_type_name == "argument" for each in ctx.command.params)
+    ):
+        usage.next_step = f"`{ctx.command_path} --help` shows its options; before a text that begins so goes `--`."
+    complain(_about(usage, ctx), as_json=as_json)
     return USAGE
 
 

@@ -111,4 +111,11 @@ class Report:
 def _kept(counts: Mapping[str, int]) -> str:
     if counts[Verdict.FAILED]:
         return "not kept"
-    return "kept" if counts[Verdict.PASSED] else "not tried"
+    if not counts[Verdict.PASSED]:
+        return "not tried"
+    skipped = counts[Verdict.SKIPPED]
+    return (
+        f"kept as far as it is offered: {counts[Verdict.PASSED]} of {counts[Verdict.PASSED] + skipped}"
+        if skipped
+        else "kept"
+    )
