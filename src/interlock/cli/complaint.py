@@ -90,6 +90,8 @@ def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> 
         lines.append(("run", error.run_id))
     if verbose:
         lines += [("code", str(told["code"])), ("retry", str(told["retry"])), ("fault", str(told["fault"]))]
+        if getattr(error, "tells_cause", False) and error.__cause__ is not None:
+            lines.append(("cause", f"{type(error.__cause__).__name__}: {error.__cause__}"[:2_000]))
         lines += [("details", json.dumps(told["details"], ensure_ascii=False))] if told["details"] else []
     if isinstance(after := cast("dict[str, JSON]", told["details"]).get("retry_after"), int | float):
         lines.append(("wait", f"{ceil(after)} s"))

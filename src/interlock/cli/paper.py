@@ -27,7 +27,7 @@ _STYLES = {
 _STATES = {
     "completed": ("✔", "good"), "connected": ("✔", "good"), "approved": ("✔", "good"), "spent": ("✔", "good"),
     "responded": ("✔", "good"), "ok": ("✔", "good"), "allow": ("✔", "good"), "verified": ("✔", "good"),
-    "full": ("✔", "good"), "partial": ("!", "warn"), "refused": ("✘", "bad"),
+    "full": ("✔", "good"), "partial": ("!", "warn"), "missing": ("–", "faint"), "refused": ("✘", "bad"),
     "delivered": ("✔", "good"), "disabled": ("✘", "bad"),
     "passed": ("✔", "good"), "skipped": ("–", "faint"),
     "failed": ("✘", "bad"), "fail": ("✘", "bad"), "denied": ("✘", "bad"), "deny": ("✘", "bad"), "dead": ("✘", "bad"),

@@ -130,10 +130,10 @@ def providers(_: "Desk") -> "Answer":
         rows = [
             (
                 each.name,
-                paper.state("ok" if each.problem is None else "failed"),
+                paper.state("failed" if each.problem else "missing" if each.missing else "ok"),
                 ", ".join(each.aliases),
                 each.distribution or "",
-                each.problem or (each.provider.description if each.provider else ""),
+                each.problem or each.missing or (each.provider.description if each.provider else ""),
                 ", ".join(sorted(each.capabilities)),
             )
             for each in offers
@@ -154,6 +154,7 @@ def _offer(offer: "memory.Offer") -> "dict[str, JSON]":
         "offers": sorted(offer.capabilities),
         "broken": sorted(offer.broken),
         "problem": offer.problem,
+        "missing": offer.missing,
     }
 
 

@@ -80,4 +80,5 @@ def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float
 def _words(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):  # the first is as good as any
         error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    cause = error.__cause__ if isinstance(error, memory.ProviderFailed) else None
+    return f"{type(error).__name__}: {error}" + (f" ({type(cause).__name__}: {cause})" if cause is not None else "")

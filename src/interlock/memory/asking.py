@@ -1,7 +1,10 @@
 """Asking a provider: with what is what it seems, in time, for an answer of the right type, and with whatever it raises told as
 memory tells it."""
 
+import inspect
+import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
 from interlock.kernel import InterlockError, is_interruption
@@ -41,7 +44,11 @@ async def carried(name: str, operation: str, seconds: float | None, act: Callabl
 
     try:
         with anyio.fail_after(seconds):
-            return await act()
+            answer = act()
+            if not inspect.isawaitable(answer):
+                message = f"{name} answered to {operation} with a {type(answer).__name__} that cannot be awaited"
+                raise BrokenCapability(message, provider=name, operation=operation)
+            return await answer
     except TimeoutError as error:
         message = f"{name} did not answer to {operation} within {seconds:g} seconds"
         raise DeadlineExceeded(message, provider=name, operation=operation) from error
@@ -57,6 +64,13 @@ async def carried(name: str, operation: str, seconds: float | None, act: Callabl
 
 
 def _failed(name: str, operation: str, error: Exception) -> ProviderFailed:
-    """Without the text of the error, which may have anything in it."""
-    message = f"{name} failed at {operation} with {type(error).__name__}"
-    return ProviderFailed(message, provider=name, operation=operation)
+    """Without the text of the error, which may have anything in it; that is in the cause."""
+    kind, where = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins."), _place(error)
+    message = f"{name} failed at {operation} with {kind}{where and f', raised at {where}'}"
+    return ProviderFailed(message, provider=name, operation=operation, details={"type": kind, "where": where})
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: the module's file and the line."""
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

@@ -50,6 +50,7 @@ class InvalidInput(MemoryFault, RequestError):
     """A record, a query or an option that no provider could take. `details.problems` lists all of it."""
 
     code = "memory_invalid_input"
+    next_step = "Correct what the message names."
 
 
 class RecordNotFound(MemoryFault, NotFoundError):
@@ -118,8 +119,10 @@ class DeadlineExceeded(MemoryFault, ProviderError):
 
 
 class ProviderFailed(MemoryFault, ProviderError):
-    """The provider raised what the contract does not know. The cause is in `__cause__`."""
+    """The provider raised what the contract does not know: `details.type`, at `details.where`. The error itself is in
+    `__cause__`, and told by the command line with --verbose."""
 
     code = "memory_provider_failed"
     retry = Retry.NEVER
-    next_step = "Tell whoever maintains the provider."
+    next_step = "Tell whoever maintains the provider; -v shows what it raised."
+    tells_cause = True

@@ -25,6 +25,7 @@ from interlock.memory.provider import (
     Provider,
     Temporal,
     Transfers,
+    faults,
 )
 from interlock.memory.queries import MAX_LIMIT, Query
 from interlock.memory.records import Draft, Record
@@ -349,9 +350,7 @@ class Memory:
         if has.supports(capability):
             return
         if capability in has.broken:
-            lacks = [name for name in vars(kind) if name[0] != "_" and not hasattr(self.provider, name)]
-            message = f"{has.provider} claims {capability}, and has no {', '.join(lacks)}"
-            raise BrokenCapability(message, provider=has.provider, operation=capability)
+            raise self._unfit(capability)
         message = f"{has.provider} does not offer {capability}"
         raise UnsupportedCapability(message, provider=has.provider, operation=capability)
 
@@ -369,10 +368,21 @@ class Memory:
     async def _ask(self, operation: str, act: Callable[[Any], Awaitable[object]], answer: type[T]) -> T:
         """What the provider answers, in time and of the right type."""
         provider = self.provider
+        if operation in faults(type(provider)):
+            raise self._unfit(operation)
         found = await carried(provider.name, operation, self._options().timeout, lambda: act(provider))
         if not isinstance(found, answer) or (answer is int and isinstance(found, bool)):
             raise self._broken(operation, f"a {type(found).__name__} where a {answer.__name__} is due")
         return found
+
+    def _unfit(self, capability: str) -> BrokenCapability:
+        name, why = self.provider.name, faults(type(self.provider)).get(capability)
+        message = (
+            f"{name} offers {capability} and does not have it: {why}"
+            if why
+            else f"{name} claims {capability}, and has none"
+        )
+        return BrokenCapability(message, provider=name, operation=capability)
 
     def _broken(self, operation: str, what: str) -> BrokenCapability:
         name = self.provider.name

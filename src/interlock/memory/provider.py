@@ -1,7 +1,9 @@
 """What a provider implements. All of it is async; a provider is opened once, bound to nothing, and told the scope each time."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, ClassVar, Final, Protocol, Self, runtime_checkable
 
 from interlock.kernel import Clock, IdSource
@@ -32,7 +34,8 @@ class Provider(ABC):
     """A whole memory system: it keeps, finds and forgets. Third parties derive from it.
 
     Capabilities beyond the required ones are protocols (`Ingests`, `Explains`, `Consolidates`, `KeepsHistory`, `Temporal`,
-    `Transfers`, `HooksTurns`): what has the methods has the capability. What it raises besides the errors of this room is told as
+    `Transfers`, `HooksTurns`): what has the methods has the capability; one with some of them, or with others of their names, is
+    offered and broken. What it raises besides the errors of this room is told as
     ProviderFailed. It must see and change only what `scope` covers, and put into each answer the scope that it saw.
     """
 
@@ -45,6 +48,8 @@ class Provider(ABC):
     """Capabilities that it says it has. There is no need to: they are found."""
     withheld: frozenset[str] = frozenset()
     """Capabilities that it has the methods for and does not offer: each provider its own, where it depends on what is inside."""
+    needs: ClassVar[Mapping[str, str]] = {}
+    """Modules of other packages that it cannot be opened without, and what installs them."""
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -72,11 +77,11 @@ class Provider(ABC):
 
     def capabilities(self) -> CapabilitySet:
         """What it can do. Found in what it implements; not to be overridden."""
-        there = frozenset(REQUIRED) | {name for name, has in CAPABILITIES.items() if isinstance(self, has)}
+        there, faulty = implemented(type(self)), faults(type(self))
         return CapabilitySet(
             provider=self.name,
             offered=there - self.withheld,
-            broken=self.claims - there,
+            broken=self.claims.union(faulty) - there - self.withheld,
             guarantees=self.guarantees,
         )
 
@@ -204,6 +209,47 @@ CAPABILITIES: Final[Mapping[str, type]] = {
 """The optional capabilities by name."""
 
 
-def implemented(provider: type[Provider]) -> frozenset[str]:
-    """The capabilities that a provider has the methods of."""
-    return frozenset(REQUIRED) | {name for name, has in CAPABILITIES.items() if issubclass(provider, has)}
+@cache
+def faults(kind: type[Provider]) -> Mapping[str, str]:
+    """The capabilities that a provider has methods for which are not those of the protocol, and what is wrong with them."""
+    found: dict[str, str] = {}
+    for capability, methods in _METHODS.items():
+        wrong = {name: _unfit(kind, name, pattern) for name, pattern in methods.items()}
+        if any(why is not None for why in wrong.values()) and not all(why == _ABSENT for why in wrong.values()):
+            found[capability] = "; ".join(f"{name} {why}" for name, why in wrong.items() if why is not None)
+    return found
+
+
+@cache
+def implemented(kind: type[Provider]) -> frozenset[str]:
+    """The capabilities that a provider has the methods of, as the protocols have them."""
+    there = {name for name, methods in _METHODS.items() if all(_unfit(kind, *each) is None for each in methods.items())}
+    return frozenset(there)
+
+
+_METHODS: Final[Mapping[str, Mapping[str, Callable[..., Any]]]] = {
+    **{name: {name: vars(Provider)[name]} for name in REQUIRED},
+    **{
+        capability: {name: each for name, each in vars(has).items() if name[0] != "_" and callable(each)}
+        for capability, has in CAPABILITIES.items()
+    },
+}
+_ABSENT: Final = "is missing"
+
+
+def _unfit(kind: type[Provider], name: str, pattern: Callable[..., Any]) -> str | None:
+    """What is wrong with a method, beside one that has to take the same arguments by their places."""
+    found: Any = inspect.getattr_static(kind, name, None)
+    if found is None:
+        return _ABSENT
+    given = len(inspect.signature(pattern).parameters) - (type(found) is staticmethod)
+    method: Any = found.__func__ if type(found) in (staticmethod, classmethod) else found
+    if not callable(method):
+        return "is no method"
+    try:
+        inspect.signature(method).bind(*[None] * given)
+    except TypeError as error:
+        return f"does not take what it is given: {error}"
+    except ValueError:  # of a method in C nobody knows
+        pass
+    return None

@@ -3,16 +3,20 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from typing import Any, Final
 
 from interlock import catalog
 from interlock.kernel import is_interruption
 from interlock.memory.errors import InvalidConfig, UnknownProvider
 from interlock.memory.options import Options
-from interlock.memory.provider import Provider, implemented
+from interlock.memory.provider import REQUIRED, Provider, faults, implemented
 
 GROUP: Final = "interlock.memory"
 """The group of the entry points. The name of each is the name of its provider."""
+
+OURS: Final = "interlock"
+"""The package whose names nobody else can take."""
 
 ALIASES: Final = {"basic": "memory", "postgresql": "postgres"}
 
@@ -35,6 +39,8 @@ class Offer:
     distribution: str | None
     provider: type[Provider] | None
     problem: str | None = None
+    missing: str | None = None
+    """What has to be installed before it can be opened."""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -44,12 +50,14 @@ class Offer:
     @property
     def broken(self) -> frozenset[str]:
         """What it claims and does not implement."""
-        return frozenset() if self.provider is None else self.provider.claims - implemented(self.provider)
+        if self.provider is None:
+            return frozenset()
+        return self.provider.claims.union(faults(self.provider)) - implemented(self.provider) - self.provider.withheld
 
 
 class Registry:
-    """What is installed, by name. Each is loaded when it is first asked for; one that is broken hides no other, and of two
-    with one name neither is used."""
+    """What is installed, by name. Each is loaded when it is first asked for; one that is broken hides no other. A name of ours
+    means ours whoever else offers it; of two others with one name neither is used."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None, *, aliases: Mapping[str, str] = ALIASES) -> None:
         """`entries` replace what is installed."""
@@ -58,6 +66,11 @@ class Registry:
             catalog.entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name
         ):
             self._entries.setdefault(entry.name, []).append(entry)
+        self._hidden: list[EntryPoint] = []
+        for name, found in self._entries.items():
+            if len(ours := [entry for entry in found if _package(entry) == OURS]) == 1:
+                self._hidden += [entry for entry in found if entry is not ours[0]]
+                self._entries[name] = ours
         # A name that is installed is nobody's alias.
         self._aliases = {alias: name for alias, name in aliases.items() if alias not in self._entries}
         self._loaded: dict[str, Offer] = {}
@@ -69,7 +82,17 @@ class Registry:
 
     def offers(self) -> tuple[Offer, ...]:
         """All that is installed, loaded, with what is wrong with what is broken."""
-        return tuple(self._offer(name) for name in self._entries)
+        hidden = [
+            Offer(
+                name=each.name,
+                aliases=(),
+                distribution=_package(each),
+                provider=None,
+                problem=f"{each.name} is a provider of {OURS} itself, which is used; this one needs another name",
+            )
+            for each in self._hidden
+        ]
+        return tuple(sorted((*map(self._offer, self._entries), *hidden), key=lambda offer: offer.name))
 
     def fetch(self, name: str) -> type[Provider]:
         """The provider of a name or an alias. Raises UnknownProvider."""
@@ -91,18 +114,42 @@ class Registry:
 
     def _load(self, name: str, entries: list[EntryPoint]) -> Offer:
         aliases = tuple(alias for alias, meant in self._aliases.items() if meant == name)
-        packages = ["an unknown package" if each.dist is None else each.dist.name for each in entries]
-        provider, problem = None, None
+        packages = [_package(each) for each in entries]
+        provider, problem, missing = None, None, None
         if len(entries) > 1:
             problem = f"two packages offer it: {' and '.join(packages)}; neither is used"
         else:
             try:
                 provider, problem = _checked(name, entries[0].load())
+                missing = None if provider is None else _missing(provider)
             except BaseException as error:  # whatever a package does when it is imported
                 if is_interruption(error):
                     raise
                 problem = f"{type(error).__name__}: {error}"
-        return Offer(name=name, aliases=aliases, distribution=packages[0], provider=provider, problem=problem)
+        return Offer(
+            name=name,
+            aliases=aliases,
+            distribution=packages[0],
+            provider=provider,
+            problem=problem,
+            missing=missing,
+        )
+
+
+def _package(entry: EntryPoint) -> str:
+    return "an unknown package" if entry.dist is None else entry.dist.name
+
+
+def _missing(provider: type[Provider]) -> str | None:
+    lacks = {module: how for module, how in provider.needs.items() if not _is_there(module)}
+    return "; ".join(f"{module} is not installed: `{how}`" for module, how in lacks.items()) or None
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is in is not there either
+        return False
 
 
 def _checked(name: str, found: object) -> tuple[type[Provider] | None, str | None]:
@@ -110,6 +157,8 @@ def _checked(name: str, found: object) -> tuple[type[Provider] | None, str | Non
         return None, "what it names is no subclass of interlock.memory.Provider"
     if missing := sorted(getattr(found, "__abstractmethods__", ())):
         return None, f"it does not implement {', '.join(missing)}"
+    if wrong := [why for capability, why in faults(found).items() if capability in REQUIRED]:
+        return None, f"its {'; its '.join(wrong)}"
     if getattr(found, "name", None) != name:
         return None, f"it calls itself {getattr(found, 'name', None)!r}"
     return found, None

@@ -38,7 +38,7 @@ def _plain(text: str) -> str:
     try:
         check_json(text, limits=JsonLimits(max_bytes=MAX_TEXT), what="text")
     except InvalidJson as error:
-        raise ValueError(error.message) from None
+        raise ValueError(error.message.removeprefix("text $: ")) from None
     return text
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 import errors
-from interlock import kernel, runs, sdk
+from interlock import kernel, memory, runs, sdk
 from interlock.cli import complaint, tree
 from interlock.cli.errors import Interrupted, Usage
 
@@ -129,6 +129,15 @@ def test_people_are_told_what_with_what_and_what_next(capsys: pytest.CaptureFixt
     assert captured.err == "error: it is\n  wrong \\x1b[31m\nrun: run_1\nnext: Do it right.\n"
     complaint.complain(error, as_json=False, verbose=True)
     assert 'code: usage\nretry: after_change\nfault: caller\ndetails: {"a": 1}\n' in capsys.readouterr().err
+
+
+def test_what_a_provider_of_others_raised_is_told_to_whoever_asks(capsys: pytest.CaptureFixture[str]):
+    failed = memory.ProviderFailed("odd failed at get with KeyError", provider="odd", operation="get")
+    failed.__cause__ = KeyError("the text of it")
+    complaint.complain(failed, as_json=False)
+    assert "the text of it" not in capsys.readouterr().err
+    complaint.complain(failed, as_json=False, verbose=True)
+    assert "cause: KeyError: 'the text of it'" in capsys.readouterr().err
 
 
 def test_people_are_told_how_long_to_wait(capsys: pytest.CaptureFixture[str]):

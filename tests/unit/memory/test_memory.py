@@ -1,7 +1,8 @@
 """What stands between a caller and a provider: checks on the way in, and on the way out."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -56,13 +57,15 @@ async def test_what_the_contract_does_not_know_is_told_without_its_text():
     with pytest.raises(memory.ProviderFailed) as raised:
         await memory.Memory(odd, SCOPE).get("x")
     assert "ZeroDivisionError" in raised.value.message
+    assert raised.value.details["type"] == "ZeroDivisionError"
+    assert str(raised.value.details["where"]).startswith("odd_provider.py:")
     assert "a secret" not in str(raised.value.to_json())
 
 
 async def test_not_offered_and_offered_but_broken_are_two_things():
     odd = Odd()
     mem = memory.Memory(odd, SCOPE)
-    with pytest.raises(memory.BrokenCapability, match="claims ingest, and has no ingest"):
+    with pytest.raises(memory.BrokenCapability, match="claims ingest, and has none"):
         await mem.ingest([memory.Draft(text="x")])
     with pytest.raises(memory.UnsupportedCapability, match="does not offer consolidate"):
         await mem.plan_consolidation()
@@ -175,10 +178,9 @@ async def test_a_draft_is_kept_within_the_scope_or_not_at_all():
 class _Entry:
     """An entry point without a package."""
 
-    dist = None
-
-    def __init__(self, name: str, thing: object) -> None:
+    def __init__(self, name: str, thing: object, package: str | None = None) -> None:
         self.name, self._thing = name, thing
+        self.dist = None if package is None else SimpleNamespace(name=package)
 
     def load(self) -> object:
         if isinstance(self._thing, Exception):
@@ -209,6 +211,71 @@ def test_one_broken_entry_hides_no_other():
     for name in ("raises", "strange", "another", "twice", "missing"):
         with pytest.raises(memory.UnknownProvider):
             there.fetch(name)
+
+
+def test_nobody_takes_a_name_of_ours():
+    class Sqlite(Odd):
+        name: ClassVar[str] = "sqlite"
+
+    there = registry(_Entry("sqlite", object(), "evil"), _Entry("sqlite", Sqlite, "interlock"), _Entry("odd", Odd))
+    assert there.fetch("sqlite") is Sqlite
+    told = [(offer.name, offer.distribution, offer.provider) for offer in there.offers()]
+    assert told == [("odd", "an unknown package", Odd), ("sqlite", "interlock", Sqlite), ("sqlite", "evil", None)]
+    assert "needs another name" in str(there.offers()[2].problem)
+
+
+def test_what_has_to_be_installed_first_is_told():
+    class Needy(Odd):
+        needs: ClassVar[Mapping[str, str]] = {"json": "never", "no_such.module": "pip install such"}
+
+    (offer,) = registry(_Entry("odd", Needy)).offers()
+    assert (offer.provider, offer.problem) == (Needy, None)
+    assert offer.missing == "no_such.module is not installed: `pip install such`"
+
+
+class _Askew(Odd):
+    """With methods of the right names, and of the wrong shapes."""
+
+    claims: ClassVar[frozenset[str]] = frozenset()
+
+    async def history(self, record_id: str) -> Any:  # type: ignore[override]
+        return ()
+
+    async def plan_consolidation(self, scope: memory.Scope, policies: Sequence[str]) -> Any:
+        return None
+
+    get_as_of = 5
+
+    def ingest(self, scope: memory.Scope, request: memory.IngestRequest, *more: object, atomic: bool = False) -> Any:
+        return memory.IngestResult(items=())
+
+
+async def test_a_method_of_another_shape_is_offered_and_broken():
+    mem = memory.Memory(_Askew(), SCOPE)
+    has = mem.capabilities()
+    assert has.broken == {"history", "consolidate", "temporal"}
+    assert has.offered == {*memory.REQUIRED, "ingest"}
+    (offer,) = registry(_Entry("odd", _Askew)).offers()
+    assert (offer.broken, offer.capabilities) == (has.broken, has.offered)
+    with pytest.raises(memory.BrokenCapability, match="history does not take what it is given: too many"):
+        await mem.history("x")
+    with pytest.raises(memory.BrokenCapability, match="apply_consolidation is missing"):
+        await mem.plan_consolidation()
+    with pytest.raises(memory.BrokenCapability, match="get_as_of is no method"):
+        await mem.retrieve("x", as_of="any")
+    with pytest.raises(memory.BrokenCapability, match="a IngestResult that cannot be awaited"):
+        await mem.ingest([memory.Draft(text="x")])
+
+
+async def test_what_is_required_has_its_shape_too():
+    class Short(Odd):
+        async def get(self, record_id: str) -> Any:  # type: ignore[override]
+            return None
+
+    with pytest.raises(memory.BrokenCapability, match="get does not take"):
+        await memory.Memory(Short(), SCOPE).get("x")
+    (offer,) = registry(_Entry("odd", Short)).offers()
+    assert "its get does not take what it is given" in str(offer.problem)
 
 
 def test_an_alias_never_hides_a_name():

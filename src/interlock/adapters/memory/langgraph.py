@@ -22,6 +22,7 @@ class Langgraph(Loaded):
 
     name: ClassVar[str] = "langgraph"
     description: ClassVar[str] = "in any LangGraph store; reads the whole scope for each operation"
+    needs: ClassVar[Mapping[str, str]] = {"langgraph.store": "pip install 'interlock[langgraph]'"}
 
     def __init__(self, store: "BaseStore", *, root: Sequence[str], durable: bool, clock: Clock, ids: IdSource) -> None:
         """On a store that is the caller's, and stays open. `durable` is what is known of it."""

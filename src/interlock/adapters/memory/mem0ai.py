@@ -24,6 +24,7 @@ class Mem0(Loaded):
 
     name: ClassVar[str] = "mem0"
     description: ClassVar[str] = "in mem0's vector store, by mem0's embedder; reads the whole scope for each operation"
+    needs: ClassVar[Mapping[str, str]] = {"mem0": "pip install 'interlock[mem0]'"}
 
     def __init__(self, opened: Any, *, ours: bool, durable: bool, clock: Clock, ids: IdSource) -> None:
         """On an `AsyncMemory`, which is closed with this one if it is `ours`."""

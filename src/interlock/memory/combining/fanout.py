@@ -59,6 +59,7 @@ class Fanout(Provider):
 
     name: ClassVar[str] = "fanout"
     description: ClassVar[str] = "the same memory in several providers, by a quorum"
+    withheld: frozenset[str] = frozenset({"consolidate", "turn_hooks"})
 
     def __init__(self, providers: Sequence[Provider], settings: Settings, *, clock: Clock) -> None:
         """Over providers that are open, and are closed with this one. Raises InvalidConfig."""
@@ -76,7 +77,7 @@ class Fanout(Provider):
         if not self._promised.chosen_ids:
             raise InvalidConfig("the parts have the same records under the same ids, and one of them takes no ids")
         offered = frozenset(CAPABILITIES).intersection(*(each.capabilities().offered for each in providers))
-        self.withheld = frozenset(CAPABILITIES) - offered | {"consolidate", "turn_hooks"}
+        self.withheld = frozenset(CAPABILITIES) - offered | type(self).withheld
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -56,6 +56,7 @@ class Redacting(Wrapper):
     name: ClassVar[str] = "redacting"
     description: ClassVar[str] = "around another provider: secrets and patterns are taken out before it sees them"
     settings: ClassVar[type[Value]] = Settings
+    withheld: frozenset[str] = Wrapper.withheld | {"transfer"}  # what is taken over is taken as it is
 
     def __init__(self, inner: Provider, *, patterns: Sequence[str] = USUAL, secrets: Iterable[Secret] = ()) -> None:
         """See Settings. Raises InvalidConfig."""
@@ -65,7 +66,7 @@ class Redacting(Wrapper):
             raise InvalidConfig(f"a secret of less than {MIN_SECRET_LENGTH} characters would shred ordinary text")
         self._redactor = Redactor(known)
         self._patterns = _compiled(patterns)
-        self.withheld |= {"transfer"}  # what is taken over is taken as it is
+        self.withheld |= {"transfer"}
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -38,6 +38,7 @@ class Tiered(Provider):
 
     name: ClassVar[str] = "tiered"
     description: ClassVar[str] = "a short-term memory over a long-term one; reads are of both, consolidation promotes"
+    withheld: frozenset[str] = frozenset({"turn_hooks"})
 
     def __init__(self, short: Provider, long: Provider, *, clock: Clock) -> None:
         """Over two providers that are open, and are closed with this one. Raises InvalidConfig."""
@@ -47,7 +48,7 @@ class Tiered(Provider):
         if not self._promised.chosen_ids:
             raise InvalidConfig("tiered moves records under their ids, and one of the two takes no ids")
         offered = short.capabilities().offered & long.capabilities().offered
-        self.withheld = frozenset(CAPABILITIES) - offered - {"explain_retrieval"} | {"turn_hooks"}
+        self.withheld = frozenset(CAPABILITIES) - offered - {"explain_retrieval"} | type(self).withheld
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -40,6 +40,8 @@ class Wrapper(Provider):
 
     settings: ClassVar[type[Value]]
     """What it is configured with, beside the provider inside (`inner`)."""
+    withheld: frozenset[str] = frozenset({"turn_hooks"})
+    """Until it is known what is inside; none of ours has these."""
 
     def __init__(self, inner: Provider) -> None:
         """Around a provider that is open, and is closed with this one."""

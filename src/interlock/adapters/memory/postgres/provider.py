@@ -39,6 +39,7 @@ class Postgres(memory.Keeper):
 
     name: ClassVar[str] = "postgres"
     description: ClassVar[str] = "tables in Postgres; vectors by pgvector; scopes kept apart by row-level security"
+    needs: ClassVar[Mapping[str, str]] = {"psycopg": "pip install 'interlock[postgres]'"}
 
     def __init__(
         self,
