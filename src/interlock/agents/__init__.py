@@ -36,6 +36,7 @@ from interlock.agents.sources import (
     Unclear,
 )
 from interlock.agents.sourcing.capabilities import Asking, Capabilities
+from interlock.agents.sourcing.remembering import Remembering, scope_of
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
@@ -87,6 +88,7 @@ __all__ = [
     "OperationSource",
     "Params",
     "Registry",
+    "Remembering",
     "Result",
     "Runtime",
     "Scope",
@@ -103,6 +105,7 @@ __all__ = [
     "operation",
     "read_spec",
     "schema",
+    "scope_of",
     "turns",
     "write_document",
     "write_spec",

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from interlock import sdk
 from interlock.agents.controls import Control, Controls, OperationControl, use
-from interlock.agents.operations import Idempotency, Operation
-from interlock.agents.spec import Spec
+from interlock.agents.operations import MEMORY, Idempotency, Operation
+from interlock.agents.spec import Capture, Spec
 from interlock.agents.terms import thawed
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -29,6 +29,8 @@ def spec_problems(
         yield from schema_problems("context_schema", head.context_schema)
     if head is not None and head.result is not None:
         yield from schema_problems("result.schema", head.result.json_schema)
+    if head is not None:
+        yield from _forgetful(head, operations)
     if controls is not None:
         yield from _repeated_controls(controls)
         yield from _unguarded(operations, controls)
@@ -63,6 +65,21 @@ def _repeated_controls(controls: Controls) -> Iterator[sdk.Problem]:
                 yield sdk.Problem(
                     path=f"controls.{boundary}", problem=f"{name!r} stands here {count} times with the same options"
                 )
+
+
+def _forgetful(head: Spec, operations: Sequence[Operation]) -> Iterator[sdk.Problem]:
+    """Operations on a memory that the agent does not have, or in which it may keep nothing."""
+    for index, each in enumerate(operations):
+        if each.kind != MEMORY:
+            continue
+        if head.memory is None:
+            hint = "say `memory: {}`, or leave the operation out"
+            yield sdk.Problem(path=f"operations[{index}]", problem="the agent has no memory", suggestion=hint)
+        elif head.memory.capture is Capture.OFF and each.source.ref == "remember":
+            hint = "say `capture: manual`, or leave the operation out"
+            yield sdk.Problem(
+                path=f"operations[{index}]", problem="its memory keeps nothing: capture is off", suggestion=hint
+            )
 
 
 def _unguarded(operations: Sequence[Operation], controls: Controls) -> Iterator[sdk.Problem]:

@@ -11,6 +11,10 @@ NO_INPUT: Final[dict[str, object]] = {"type": "object", "properties": {}, "addit
 """The schema of an operation that takes nothing."""
 
 
+MEMORY: Final = "memory"
+"""The kind of the operations on the agent's own memory: `remember`, `recall` and `forget`."""
+
+
 class Idempotency(StrEnum):
     """What it would mean to do it again, and so what happens after a crash between its start and its end."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from interlock.agents.operations import Operation, Source
+from interlock.agents.spec import Memory
 from interlock.kernel import JSON, Caller
 
 Described: TypeAlias = Mapping[str, JSON]
@@ -19,6 +20,7 @@ class Invocation:
     `key` is the same whenever the same call of the same turn is done, and no other call has it. `again` says that it may have
     been done before, by a process that fell: after it, only what its idempotency allows is asked for again. `context` is the
     turn's, which no model sees or writes. `turn_id` is the run of the turn, whose children the runs are that it asks for.
+    `memory` is what the agent's spec says of its own.
     """
 
     operation: Operation
@@ -32,6 +34,7 @@ class Invocation:
     agent_id: str
     context: Mapping[str, JSON]
     timeout_s: float
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,7 @@ class Memory(Part):
     """What the agent remembers. `namespace` keeps apart what agents of one tenant would else share."""
 
     scope: Scope = Scope.AGENT
-    namespace: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
+    namespace: Annotated[str, Field(min_length=1, max_length=130, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
     capture: Capture = Capture.MANUAL
     inject: Inject = Inject.INSTRUCTIONS
     max_entries: Annotated[int, Field(ge=1, le=1000)] = 5

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def collect_operations(settings: Settings, parts: "Parts | None" = None) -> "agents.Registry":
-    """What agents' specs may name: the operations and controls of the modules that the settings name, and the capabilities of
-    connectors. Without `parts`, those of an open Interlock, what needs them is described and not done. Raises ModuleNotLoaded,
-    InvalidSpec."""
+    """What agents' specs may name: the operations and controls of the modules that the settings name, the capabilities of
+    connectors, and the agent's own memory. Without `parts`, those of an open Interlock, what needs them is described and not
+    done. Raises ModuleNotLoaded, InvalidSpec."""
     from interlock import agents
     from interlock.adapters import handlers
 
@@ -22,7 +22,10 @@ def collect_operations(settings: Settings, parts: "Parts | None" = None) -> "age
     def known() -> "catalog.Catalog":
         return provided.read_catalog(settings)[1] if parts is None else parts.wiring.catalog
 
-    sources: list[agents.OperationSource] = [agents.Capabilities(known, _asking(parts))]
+    sources: list[agents.OperationSource] = [
+        agents.Capabilities(known, _asking(parts)),
+        agents.Remembering(None if parts is None else parts.memories.at),
+    ]
     modules = handlers.load_modules(settings.app.modules, folder=settings.folder)
     return agents.Registry(modules=modules, sources=sources)
 

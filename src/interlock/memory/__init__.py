@@ -67,7 +67,7 @@ from interlock.memory.results import (
 )
 from interlock.memory.rows import Filter, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
-from interlock.memory.tools import Tool, tools
+from interlock.memory.tools import Tool, ToolForm, tool_forms, tools
 from interlock.memory.transfer import MAX_LINE, ExportedRevision, ExportEnd, ExportHead, Import, exported, line_of
 from interlock.memory.turns import Echo, Learned, Recalled, Turns
 from interlock.memory.value import MAX_TEXT, Value
@@ -157,6 +157,7 @@ __all__ = [
     "Signal",
     "Temporal",
     "Tool",
+    "ToolForm",
     "Transfers",
     "Transport",
     "Turn",
@@ -172,6 +173,7 @@ __all__ = [
     "rarity",
     "searchable",
     "terms",
+    "tool_forms",
     "tools",
     "words",
 ]
