@@ -39,6 +39,9 @@ MAX_ATTEMPTS = 5
 CLEANING = 3600.0
 """Seconds between two removals of what is over: used-up keys, leases, answers."""
 
+AFTER = 0.01
+"""Seconds after an owner has been silent for a lease: then nobody's rounding keeps it alive."""
+
 LATER = 30.0
 """Seconds after which an attempt is tried again that could not be recovered (its budget is used up, the store failed, a
 rule is misspelt)."""
@@ -105,7 +108,8 @@ class Recovery:
         return recovered
 
     async def keep(self, *, every: float) -> None:
-        """Sweep for ever, with a pause of that many seconds; about once an hour, remove what is over."""
+        """Sweep for ever, with a pause of that many seconds at most: it ends when an owner has been silent for long enough. About
+        once an hour, remove what is over."""
         cleaned = self._wiring.clock.monotonic()
         while True:
             try:
@@ -115,7 +119,8 @@ class Recovery:
                     cleaned = self._wiring.clock.monotonic()
             except Exception as error:  # noqa: BLE001 - the host's work must not end with this
                 _log.warning("recovery will try again: %s", error)
-            await self._wiring.clock.sleep(every)
+            silent_in = self._watch.silent_in(self._wiring.clock.monotonic())
+            await self._wiring.clock.sleep(every if silent_in is None else min(every, silent_in + AFTER))
 
     async def _left_behind(self) -> Sequence[Sequence[Attempt]]:
         """Attempts of dead processes, and those of this one that an error (a commit whose answer was lost) left open. In

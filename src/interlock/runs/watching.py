@@ -39,6 +39,12 @@ class Watch:
             self._seen[owner.owner_id] = seen
         return frozenset(dead)
 
+    def silent_in(self, now: float) -> float | None:
+        """In how many seconds the next owner will have been silent for a lease, if it does not beat; None if there is none."""
+        return min(
+            (ends - now for each in self._seen.values() if (ends := each.since + each.lease) > now), default=None
+        )
+
     def undecided(self, owner_id: str, now: float) -> bool:
         """Whether the owner may be dead or alive: it has not been seen to beat, or has been silent for half of its lease, in
         which it beats more than once."""

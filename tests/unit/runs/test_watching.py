@@ -42,6 +42,15 @@ def test_the_time_that_reading_takes_does_not_count() -> None:
     assert watch.observe([OWNER], asked_at=15, heard_at=31) == {"own_1"}
 
 
+def test_when_somebody_may_be_dead_next() -> None:
+    watch = Watch()
+    assert watch.silent_in(0) is None
+    at(watch, 0, OWNER)
+    at(watch, 4, OWNER, replace(OWNER, owner_id="own_2"))
+    assert (watch.silent_in(4), watch.silent_in(9)) == (6, 1)
+    assert watch.silent_in(11) == 3, "the one that is dead by now is waited for no more"
+
+
 def test_who_is_gone_and_comes_again_is_new() -> None:
     watch = Watch()
     at(watch, 0, OWNER)
