@@ -32,6 +32,11 @@ def find_ticket(number: int) -> str:
 @agents.operation(idempotency="unsafe_once")
 def close_ticket(number: int) -> None:
     """Close a ticket."""
+
+
+@agents.control(boundaries=("operations",))
+def office_hours(given: agents.ControlInput) -> agents.Ruling:
+    return agents.allow()
 '''
 
 
@@ -56,8 +61,9 @@ def test_a_spec_is_validated_shown_and_written_in_full(desk: Shell):
     full = json.loads((desk.folder / "full.json").read_text())
     assert full["operations"][0]["input"]["properties"] == {"number": {"type": "integer"}}
     (desk.folder / "interlock.toml").unlink()  # what is written in full needs nobody to look anything up
-    same = desk.run("agent", "validate", "full.json", "--json")
-    assert same.json["specs"][0]["fingerprint"] == told["fingerprint"]
+    assert desk.run("agent", "show", "full.json", "--json").json["fingerprint"] == told["fingerprint"]
+    nobody = desk.run("agent", "validate", "full.json")
+    assert "the registry has no control 'office_hours'" in nobody.out  # but nobody could run it
 
 
 def test_all_that_is_wrong_is_told(desk: Shell):

@@ -22,8 +22,10 @@ from interlock.agents.errors import (
     UnreadableJournal,
 )
 from interlock.agents.functions import Functions, Marked
+from interlock.agents.judging import CONTROL_TIMEOUT_S, Judging
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
-from interlock.agents.registry import Check, Registry
+from interlock.agents.registry import Registry
+from interlock.agents.rulings import Check, ControlInput, Ruling, Surroundings, allow, block, interrupt
 from interlock.agents.shapes import Shape
 from interlock.agents.sources import (
     Described,
@@ -53,6 +55,7 @@ from interlock.agents.terms import LIMITS
 
 __all__ = [
     "CONTRACT",
+    "CONTROL_TIMEOUT_S",
     "LIMITS",
     "NO_INPUT",
     "REGISTRY_REF",
@@ -62,6 +65,7 @@ __all__ = [
     "Check",
     "Consent",
     "Control",
+    "ControlInput",
     "Controls",
     "Defaults",
     "Described",
@@ -76,6 +80,7 @@ __all__ = [
     "InvalidOptions",
     "InvalidSpec",
     "Invocation",
+    "Judging",
     "Limits",
     "Marked",
     "Match",
@@ -90,18 +95,23 @@ __all__ = [
     "Registry",
     "Remembering",
     "Result",
+    "Ruling",
     "Runtime",
     "Scope",
     "Shape",
     "Source",
     "Spec",
+    "Surroundings",
     "Unclear",
     "UnexpectedEvent",
     "UnreadableJournal",
     "agent",
+    "allow",
     "assemble",
+    "block",
     "compare",
     "control",
+    "interrupt",
     "operation",
     "read_spec",
     "schema",

@@ -37,23 +37,32 @@ class Defaults:
         return {"params": {"temperature": self.temperature, "max_tokens": self.max_tokens}}
 
 
-def assemble(raw: object, *, source: str, registry: Registry | None = None, defaults: Defaults | None = None) -> Spec:
+def assemble(
+    raw: object,
+    *,
+    source: str,
+    registry: Registry | None = None,
+    defaults: Defaults | None = None,
+    complete: bool = False,
+) -> Spec:
     """The spec of plain data. What it leaves out of an operation is taken from its source in the registry; a schema may be
-    `{"$ref": "registry:NAME"}`. Model and generation come from `defaults` if they are not given. Raises InvalidSpec with every
-    problem there is."""
+    `{"$ref": "registry:NAME"}`. Model and generation come from `defaults` if they are not given. `complete`: a control that the
+    registry does not know is a problem, too. Raises InvalidSpec with every problem there is."""
     try:
         check_json(raw, limits=LIMITS, what="spec")
     except InvalidJson as error:
         raise InvalidSpec(source, [sdk.Problem(path="$", problem=error.message)]) from error
     if not isinstance(raw, Mapping):
         raise InvalidSpec(source, [sdk.Problem(path="$", problem="a spec is a mapping")])
-    return _Assembly(registry or Registry(), source).spec(dict(cast("Mapping[str, Any]", raw)), defaults or Defaults())
+    assembly = _Assembly(registry or Registry(), source, complete=complete)
+    return assembly.spec(dict(cast("Mapping[str, Any]", raw)), defaults or Defaults())
 
 
 class _Assembly:
-    def __init__(self, registry: Registry, source: str) -> None:
+    def __init__(self, registry: Registry, source: str, *, complete: bool) -> None:
         self._registry = registry
         self._source = source
+        self._complete = complete
         self._problems: list[sdk.Problem] = []
 
     def spec(self, data: dict[str, Any], defaults: Defaults) -> Spec:
@@ -68,6 +77,8 @@ class _Assembly:
         controls = self._part(Controls, data.pop("controls", {}), "controls")
         head = self._part(Spec, data, "")
         self._problems += checking.spec_problems(head, operations, controls)
+        if controls is not None:
+            self._problems += checking.control_problems(controls, operations, self._registry, complete=self._complete)
         if head is None or controls is None or self._problems:
             raise InvalidSpec(self._source, self._problems)
         return head.model_copy(update={"operations": tuple(operations), "controls": controls})

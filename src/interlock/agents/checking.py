@@ -3,13 +3,16 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from interlock import sdk
 from interlock.agents.controls import Control, Controls, OperationControl, use
 from interlock.agents.operations import MEMORY, Idempotency, Operation
+from interlock.agents.registry import Registry
 from interlock.agents.spec import Capture, Spec
 from interlock.agents.terms import thawed
+from interlock.agents.turns import Boundary
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -80,6 +83,47 @@ def _forgetful(head: Spec, operations: Sequence[Operation]) -> Iterator[sdk.Prob
             yield sdk.Problem(
                 path=f"operations[{index}]", problem="its memory keeps nothing: capture is off", suggestion=hint
             )
+
+
+def control_problems(
+    controls: Controls, operations: Sequence[Operation], registry: Registry, *, complete: bool
+) -> Iterator[sdk.Problem]:
+    """What is wrong with the uses of controls that the registry knows; that it does not know one, only if it is to be `complete`,
+    for a spec may be built where it is not run."""
+    listed: tuple[tuple[str, Boundary, Sequence[Control]], ...] = (
+        ("inputs", "input", controls.inputs),
+        ("operations", "operations", controls.operations),
+        ("outputs", "output", controls.outputs),
+    )
+    for part, boundary, uses in listed:
+        for index, each in enumerate(uses):
+            path = f"controls.{part}[{index}]"
+            yield from _use_problems(each, boundary, path, registry, complete=complete)
+    for index, each in enumerate(operations):
+        if each.approval is not None and each.approval.when is not None:
+            when, path = Control(control=each.approval.when), f"operations[{index}].approval"
+            for problem in _use_problems(when, "operations", path, registry, complete=complete):
+                yield replace(problem, path=f"{path}.when")
+
+
+def _use_problems(
+    use: Control, boundary: Boundary, path: str, registry: Registry, *, complete: bool
+) -> Iterator[sdk.Problem]:
+    check = registry.find_control(use.control)
+    if check is None:
+        if complete:
+            near = registry.nearest("controls", use.control)
+            hint = near and f"did you mean {near!r}?"
+            problem = f"the registry has no control {use.control!r}"
+            yield sdk.Problem(path=f"{path}.control", problem=problem, suggestion=hint)
+        return
+    if boundary not in check.boundaries:
+        problem = f"{use.control!r} has something to say of {' and '.join(check.boundaries)}, not of the {boundary}"
+        yield sdk.Problem(path=f"{path}.control", problem=problem)
+    found: list[sdk.Problem] = []
+    if check.options is not None:
+        sdk.read_part(check.options, thawed(use.options), f"{path}.options", found)
+    yield from found
 
 
 def _unguarded(operations: Sequence[Operation], controls: Controls) -> Iterator[sdk.Problem]:

@@ -12,12 +12,15 @@ from interlock.agents.controls import Controls
 from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import FUNCTION, MARK, Marked
 from interlock.agents.operations import Consent, Idempotency, Operation
-from interlock.agents.registry import CONTROL_MARK, Check, Registry
+from interlock.agents.registry import CONTROL_MARK, Registry
+from interlock.agents.rulings import ANYWHERE, Check, Controlling
 from interlock.agents.shapes import Shape, input_schema, output_schema, schema_of
 from interlock.agents.spec import Generation, Memory, Result, Runtime, Spec
+from interlock.agents.turns import Boundary
 from interlock.kernel import JSON
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=Controlling)
 
 Given: TypeAlias = Callable[..., Any] | Operation | Mapping[str, Any] | str
 """An operation: a function that is marked, the value, its members as in a document, or the name of one in the registry."""
@@ -59,11 +62,16 @@ def operation(
     return mark
 
 
-def control(name: str | None = None) -> Callable[[F], F]:
-    """Mark a function as a control, under that name or its own."""
+def control(
+    name: str | None = None, *, options: type[BaseModel] | None = None, boundaries: tuple[Boundary, ...] = ANYWHERE
+) -> Callable[[C], C]:
+    """Mark a function as a control, under that name or its own. It takes a ControlInput and returns `allow()`, `block(reason)` or
+    `interrupt(reason)`; if it raises, returns anything else or takes too long, nothing is allowed. `options` is the model of its
+    options, which are then checked when a spec is read; `boundaries` are where it has something to say."""
 
-    def mark(function: F) -> F:
-        setattr(function, CONTROL_MARK, Check(name=name or function.__name__, function=function))
+    def mark(function: C) -> C:
+        found = Check(name=name or function.__name__, function=function, options=options, boundaries=boundaries)
+        setattr(function, CONTROL_MARK, found)
         return function
 
     return mark

@@ -24,10 +24,12 @@ def read_spec(
     source: str | None = None,
     registry: Registry | None = None,
     defaults: Defaults | None = None,
+    complete: bool = False,
 ) -> Spec:
     """The spec in a file (a Path), or in a text. A text that starts with `{` is JSON, any other is YAML, read as JSON would be:
     no anchors, aliases or tags, no key twice, and `no` or a date is a text. At most 1,000,000 bytes, 64 levels and 20,000
-    values. Raises InvalidSpec with all problems and their lines; `source` names the origin in messages."""
+    values. `source` names the origin in messages; `complete` is as in `assemble`. Raises InvalidSpec with all problems and
+    their lines."""
     source = source or (str(file) if isinstance(file, Path) else "a spec")
     try:
         if isinstance(file, Path):
@@ -37,7 +39,7 @@ def read_spec(
     except (OSError, ValueError) as error:
         raise InvalidSpec(source, [sdk.Problem(path="$", problem=str(error))]) from error
     try:
-        return assemble(written.value, source=source, registry=registry, defaults=defaults)
+        return assemble(written.value, source=source, registry=registry, defaults=defaults, complete=complete)
     except InvalidSpec as error:
         placed = [replace(each, line=written.line(each.path)) for each in error.problems]
         raise InvalidSpec(source, sorted(placed, key=lambda each: each.line or 0)) from error

@@ -2,27 +2,20 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from interlock import sdk
+from interlock.agents.builtin import BUILT_IN
 from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import MARK, Functions, Marked
+from interlock.agents.rulings import Check
 from interlock.agents.shapes import schema_of
 from interlock.agents.sources import OperationSource
 
 CONTROL_MARK: Final = "__interlock_control__"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """A function that is a control."""
-
-    name: str
-    function: Callable[..., Any]
 
 
 class Registry:
@@ -38,11 +31,12 @@ class Registry:
         sources: Iterable[OperationSource] = (),
         modules: Iterable[ModuleType] = (),
     ) -> None:
-        """Of `modules`, all functions that are marked as operations or controls. Raises InvalidSpec if a name has two."""
+        """Of `modules`, all functions that are marked as operations or controls; the controls that are built in are always
+        there. Raises InvalidSpec if a name has two."""
         listed = [each for module in modules for each in vars(module).values() if callable(each)]
         marked = [_marked(each) for each in operations]
         marked += [found for each in listed if isinstance(found := getattr(each, MARK, None), Marked)]
-        checks = [_check(each) for each in controls]
+        checks = [*BUILT_IN, *(_check(each) for each in controls)]
         checks += [found for each in listed if isinstance(found := getattr(each, CONTROL_MARK, None), Check)]
         self._functions = Functions(_each_once(marked, "operations"))
         self._controls = {each.name: each for each in _each_once(checks, "controls")}

@@ -31,7 +31,8 @@ def register(tree: typer.Typer) -> None:
 def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     """Check specs, and tell all that is wrong with each.
 
-    Operations and schemas that a spec only names are looked up in the modules of `[app] modules`.
+    Operations, schemas and controls that a spec only names are looked up in the modules of `[app] modules`; the controls that are
+    built in are known everywhere.
 
     Example:
       interlock agent validate desk.yaml triage.yaml
@@ -43,7 +44,7 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     found: list[tuple[str, agents.Spec | agents.InvalidSpec]] = []
     for file in files:
         try:
-            found.append((file, _read(desk, file)))
+            found.append((file, _read(desk, file, complete=True)))
         except agents.InvalidSpec as error:
             found.append((file, error))
     told = [
@@ -56,7 +57,10 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     def show_all(paper: "Paper") -> None:
         for file, each in found:
             if isinstance(each, agents.InvalidSpec):
-                paper.line(paper.state("failed"), each.message)
+                first, *problems = each.message.split("\n")
+                paper.line(paper.state("failed"), first)
+                for problem in problems:
+                    paper.line(problem)
             else:
                 paper.line(paper.state("ok"), f"{file}: agent {each.id}, {each.fingerprint}")
 
@@ -197,13 +201,13 @@ def _written(spec: "agents.Spec", text: str, report: "bridges.Report", output: s
     return Answer(document=document, show=show_written)
 
 
-def _read(desk: "Desk", file: str) -> "agents.Spec":
+def _read(desk: "Desk", file: str, *, complete: bool = False) -> "agents.Spec":
     from interlock import agents, app
     from interlock.cli import files
 
     content = files.read(file, "spec", limit=agents.LIMITS.max_bytes)
     source = "stdin" if file == "-" else file
-    return agents.read_spec(content, source=source, registry=app.collect_operations(desk.settings()))
+    return agents.read_spec(content, source=source, registry=app.collect_operations(desk.settings()), complete=complete)
 
 
 def _show(paper: "Paper", spec: "agents.Spec") -> None:

@@ -9,6 +9,7 @@ from interlock.kernel.caller import PLATFORM_TENANT, Caller
 from interlock.kernel.canonical import JSON, canonical, digest, digest_bytes
 from interlock.kernel.clock import Clock, SystemClock, from_micros, from_rfc3339, to_micros, to_rfc3339
 from interlock.kernel.counting import BOUNDS, MAX_SERIES, Counts, Labels
+from interlock.kernel.detecting import PATTERNS, SECRET_PATTERNS, Detector
 from interlock.kernel.documents import document, page, read_document
 from interlock.kernel.errors import (
     ConfigurationError,
@@ -48,10 +49,12 @@ __all__ = [
     "JSON",
     "MAX_SERIES",
     "MIN_SECRET_LENGTH",
+    "PATTERNS",
     "PLATFORM_TENANT",
     "PREFIXES",
     "PROGRESS",
     "REDACTED",
+    "SECRET_PATTERNS",
     "UNTRACED",
     "VERSION",
     "Backoff",
@@ -61,6 +64,7 @@ __all__ = [
     "ConflictError",
     "ConnectionError_",
     "Counts",
+    "Detector",
     "Fact",
     "Fault",
     "Forked",

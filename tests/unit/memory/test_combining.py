@@ -223,7 +223,7 @@ class TestRedacting:
 
 
 def memory_patterns() -> list[str]:
-    from interlock.memory.combining.redacting import PATTERNS
+    from interlock.kernel import PATTERNS
 
     return list(PATTERNS)
 

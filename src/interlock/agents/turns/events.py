@@ -42,6 +42,8 @@ class Judgement(Part):
     verdict: Verdict
     control: str | None = None
     reason: str | None = None
+    role: str | None = None
+    """Whose yes it takes, where a person has to say it; None: the policy's."""
 
 
 class Judged(Event):

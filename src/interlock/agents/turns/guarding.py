@@ -50,22 +50,26 @@ def judged(plan: Plan, state: State, judgements: Iterable[Judgement]) -> tuple[t
             why = f"The control {judgement.control} does not allow this: {judgement.reason or 'it gives no reason'}"
             steps.append(each.model_copy(update={"standing": Standing.DONE, "outcome": why, "failed": True}))
         else:
-            steps.append(_held(each, judgement.reason or "approval_required", judgement.control))
+            steps.append(_held(plan, each, judgement))
     return tuple(steps), None
 
 
 def _allowed(plan: Plan, step: Step) -> Step:
     approval = _operation(plan, step).approval
     if approval is not None and approval.when is None:
-        return _held(step, approval.reason, None)
+        return _held(plan, step, Judgement(verdict=Verdict.INTERRUPT, reason=approval.reason))
     return step.model_copy(update={"standing": Standing.CLEARED})
 
 
-def _held(step: Step, reason: str, control: str | None) -> Step:
-    """Once a person has said yes to exactly this, nobody is asked again."""
+def _held(plan: Plan, step: Step, asked: Judgement) -> Step:
+    """Once a person has said yes to exactly this, nobody is asked again: so whose yes the operation's own approval takes, it
+    takes whoever wants a person asked."""
     if step.consented:
         return step.model_copy(update={"standing": Standing.CLEARED})
-    return step.model_copy(update={"standing": Standing.HELD, "reason": reason, "control": control})
+    approval = _operation(plan, step).approval
+    role = asked.role if approval is None else approval.role or asked.role
+    why = {"reason": asked.reason or "approval_required", "control": asked.control, "role": role}
+    return step.model_copy(update={"standing": Standing.HELD, **why})
 
 
 def consents(state: State) -> tuple[Consent, ...]:
@@ -79,6 +83,7 @@ def consents(state: State) -> tuple[Consent, ...]:
             arguments=each.arguments,
             reason=each.reason or "approval_required",
             control=each.control,
+            role=each.role,
         )
         for each in state.steps
         if each.standing is Standing.HELD

@@ -31,7 +31,7 @@ class Ask(Intent):
 
 
 class Consent(Intent):
-    """Ask a person, about a call or (None) about the input or the output."""
+    """Ask a person, about a call or (None) about the input or the output. `role` is whose yes it takes, None: the policy's."""
 
     kind: Literal["consent"] = "consent"
     boundary: Boundary
@@ -40,6 +40,7 @@ class Consent(Intent):
     arguments: Object = Field(default={}, validate_default=True)
     reason: str
     control: str | None = None
+    role: str | None = None
 
 
 class Perform(Intent):

@@ -53,6 +53,8 @@ class Step(Part):
     """Why a person is asked."""
     control: str | None = None
     """Which control wants that; None: the operation's own approval."""
+    role: str | None = None
+    """Whose yes it takes; None: the policy's."""
     outcome: str | None = None
     failed: bool = False
 

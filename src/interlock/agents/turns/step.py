@@ -127,6 +127,7 @@ def _judged(plan: Plan, state: State, event: Judged) -> Next:
                 call_id=None,
                 reason=judgement.reason or "approval_required",
                 control=judgement.control,
+                role=judgement.role,
             )
             return changed(state, phase=Phase.PERSON), (consent,)
 

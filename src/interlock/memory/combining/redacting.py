@@ -1,12 +1,11 @@
 """The provider `redacting`: what must not be kept is taken out before the provider inside sees it."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import ConfigDict, Field
 
-from interlock.kernel import JSON, MIN_SECRET_LENGTH, REDACTED, Clock, Redactor, Secret
+from interlock.kernel import JSON, MIN_SECRET_LENGTH, SECRET_PATTERNS, Clock, Detector, Redactor, Secret
 from interlock.memory.combining.wrapper import Wrapper
 from interlock.memory.errors import InvalidConfig, InvalidInput
 from interlock.memory.provider import Provider
@@ -24,28 +23,14 @@ from interlock.memory.value import Value
 
 F = TypeVar("F", bound=Fields)
 
-PATTERNS: Final[Mapping[str, str]] = {
-    "api_keys": r"\b(?:sk|pk|rk|ghp|gho|ghu|ghs|ghr|github_pat|glpat|xox[abprs])[-_][A-Za-z0-9_-]{16,512}",
-    "aws_keys": r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
-    "bearer": r"(?i:\bbearer)[ \t]{1,8}[A-Za-z0-9._~+/-]{16,4096}=*",
-    "cards": r"\b(?:\d[ -]?){12,18}\d\b",
-    "emails": r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b",
-    "jwts": r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4096}\.[A-Za-z0-9_-]{8,8192}\.[A-Za-z0-9_-]{8,2048}",
-    "private_keys": r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----))*+-----END [A-Z ]{0,40}PRIVATE KEY-----",
-}
-"""By name; each takes time in proportion to the text. `cards` are numbers of 13 to 19 digits whose check digit is right."""
-
-USUAL: Final = ("api_keys", "aws_keys", "bearer", "jwts", "private_keys")
-"""What is taken out if nothing is said: what opens something."""
-
 
 class Settings(Value):
     """What is taken out: `secrets` with all the forms that encoders turn them into, and what fits `patterns`, which are names of
-    PATTERNS, or regular expressions of one's own, which are as quick as they are written."""
+    `kernel.PATTERNS`, or regular expressions of one's own, which are as quick as they are written."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    patterns: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = USUAL
+    patterns: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = SECRET_PATTERNS
     secrets: Annotated[tuple[Secret, ...], Field(strict=False, max_length=1_000)] = ()
 
 
@@ -58,20 +43,22 @@ class Redacting(Wrapper):
     settings: ClassVar[type[Value]] = Settings
     withheld: frozenset[str] = Wrapper.withheld | {"transfer"}  # what is taken over is taken as it is
 
-    def __init__(self, inner: Provider, *, patterns: Sequence[str] = USUAL, secrets: Iterable[Secret] = ()) -> None:
+    def __init__(
+        self, inner: Provider, *, patterns: Sequence[str] = SECRET_PATTERNS, secrets: Iterable[Secret] = ()
+    ) -> None:
         """See Settings. Raises InvalidConfig."""
         super().__init__(inner)
         known = tuple(secrets)
         if any(len(secret.reveal()) < MIN_SECRET_LENGTH for secret in known):
             raise InvalidConfig(f"a secret of less than {MIN_SECRET_LENGTH} characters would shred ordinary text")
         self._redactor = Redactor(known)
-        self._patterns = _compiled(patterns)
+        self._detector = _detector(patterns)
         self.withheld |= {"transfer"}
 
     @classmethod
     def validate_config(cls, config: Mapping[str, Any]) -> Mapping[str, Any]:
         checked = super().validate_config(config)
-        _compiled(checked["settings"].patterns)
+        _detector(checked["settings"].patterns)
         return checked
 
     @classmethod
@@ -147,10 +134,7 @@ class Redacting(Wrapper):
         return None if text is None else self._text(text)
 
     def _text(self, text: str) -> str:
-        text = self._redactor.text(text)
-        for name, pattern in self._patterns:
-            text = pattern.sub(_card if name == "cards" else REDACTED, text)
-        return text
+        return self._detector.taken_out(self._redactor.text(text))
 
     def _json(self, value: JSON) -> JSON:
         if isinstance(value, str):
@@ -162,18 +146,8 @@ class Redacting(Wrapper):
         return value
 
 
-def _compiled(patterns: Sequence[str]) -> list[tuple[str, re.Pattern[str]]]:
-    compiled: list[tuple[str, re.Pattern[str]]] = []
-    for pattern in patterns:
-        try:
-            compiled.append((pattern, re.compile(PATTERNS.get(pattern, pattern))))
-        except (re.error, OverflowError, RecursionError) as error:
-            raise InvalidConfig(f"{pattern[:100]!r} is no regular expression: {error}") from None
-    return compiled
-
-
-def _card(found: re.Match[str]) -> str:
-    """Only numbers whose check digit is right (ISO/IEC 7812): others are something else."""
-    digits = [int(character) for character in found[0] if character.isdigit()]
-    doubled = (digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2])
-    return REDACTED if (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 else found[0]
+def _detector(patterns: Sequence[str]) -> Detector:
+    try:
+        return Detector(patterns)
+    except ValueError as error:
+        raise InvalidConfig(str(error)) from None

@@ -1,0 +1,140 @@
+"""What the controls of a spec say at a boundary. A control that fails, answers nonsense or takes too long has not allowed it."""
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Final, cast
+
+import anyio
+import anyio.to_thread
+
+from interlock import sdk
+from interlock.agents.controls import Control
+from interlock.agents.errors import UnexpectedEvent
+from interlock.agents.operations import Operation
+from interlock.agents.registry import Registry
+from interlock.agents.rulings import MAX_REASON, Check, ControlInput, Ruling, Surroundings
+from interlock.agents.terms import frozen, thawed
+from interlock.agents.turns import Judge, Judgement, Plan, State, Verdict
+from interlock.kernel import is_interruption
+
+CONTROL_TIMEOUT_S: Final = 10.0
+"""Seconds that one control may take for one thing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """Carries out the intents `Judge` of turns, with the controls of a registry."""
+
+    registry: Registry
+    timeout_s: float = CONTROL_TIMEOUT_S
+
+    async def judge(
+        self, plan: Plan, state: State, intent: Judge, *, surroundings: Surroundings
+    ) -> tuple[Judgement, ...]:
+        """What the controls say of each thing that the intent names, in its order. A control is asked only as long as those
+        before it allow. Raises UnexpectedEvent for a call that the turn does not have."""
+        surroundings = replace(surroundings, context=frozen(surroundings.context))
+        shown = partial(
+            ControlInput,
+            boundary=intent.boundary,
+            agent_id=plan.spec.id,
+            fingerprint=plan.fingerprint,
+            turn_id=state.turn_id,
+            surroundings=surroundings,
+            options={},
+        )
+        controls = plan.spec.controls
+        if intent.boundary == "input":
+            return (await self._first(None, controls.inputs, shown(text=state.input, arguments={})),)
+        if intent.boundary == "output":
+            given = shown(text=state.answer or "", result=frozen(state.result), arguments={})
+            return (await self._first(None, controls.outputs, given),)
+        return tuple([await self._call(plan, state, call_id, shown) for call_id in intent.call_ids])
+
+    async def _call(self, plan: Plan, state: State, call_id: str, shown: "partial[ControlInput]") -> Judgement:
+        step = next((each for each in state.steps if each.call_id == call_id), None)
+        operation = None if step is None else plan.find(step.operation)
+        if step is None or operation is None:
+            raise UnexpectedEvent(f"the turn {state.turn_id} has no call {call_id!r} to judge")
+        given = shown(call_id=call_id, operation=operation, arguments=step.arguments)
+        uses = [each for each in plan.spec.controls.operations if each.match.fits(operation)]
+        said = await self._first(call_id, uses, given)
+        if said.verdict is Verdict.ALLOW and not step.consented:
+            return await self._consent(operation, given)
+        return said
+
+    async def _consent(self, operation: Operation, given: ControlInput) -> Judgement:
+        """Whether the operation's own approval wants a person asked about this call."""
+        approval, allowed = operation.approval, Judgement(call_id=given.call_id, verdict=Verdict.ALLOW)
+        if approval is None or approval.when is None:
+            return allowed
+        said = await self._ruled(Control(control=approval.when), given, asks=True)
+        if said.verdict is Verdict.ALLOW:
+            return allowed
+        if said.verdict is Verdict.INTERRUPT:
+            said = replace(said, reason=approval.reason, role=approval.role or said.role)
+        return _judgement(given, approval.when, said)
+
+    async def _first(self, call_id: str | None, uses: Iterable[Control], given: ControlInput) -> Judgement:
+        """What the first says that does not allow it."""
+        for use in uses:
+            said = await self._ruled(use, given)
+            if said.verdict is not Verdict.ALLOW:
+                return _judgement(given, use.control, said)
+        return Judgement(call_id=call_id, verdict=Verdict.ALLOW)
+
+    async def _ruled(self, use: Control, given: ControlInput, *, asks: bool = False) -> Ruling:
+        check = self.registry.find_control(use.control)
+        if check is None:
+            return _error("there is no control of that name in this program")
+        if given.boundary not in check.boundaries:
+            return _error(f"it has nothing to say of the {given.boundary}")
+        problems: list[sdk.Problem] = []
+        options: Any = use.options
+        if check.options is not None:
+            options = sdk.read_part(check.options, thawed(use.options), "options", problems)
+        if problems:
+            return _error("; ".join(map(str, problems)))
+        try:
+            with anyio.fail_after(self.timeout_s):
+                said = await _called(check, replace(given, options=options))
+        except TimeoutError:
+            return _error(f"it took more than {self.timeout_s:g} s, or a part of it gave up waiting")
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            # Its type alone: what a stranger's exception says may be anything, and a model may read it.
+            return _error(f"it raised {type(error).__name__}")
+        return _ruling(said, asks=asks)
+
+
+async def _called(check: Check, given: ControlInput) -> object:
+    if check.instant:
+        return check.function(given)
+    if inspect.iscoroutinefunction(check.function):
+        return await check.function(given)
+    return await anyio.to_thread.run_sync(check.function, given, abandon_on_cancel=True)
+
+
+def _ruling(said: object, *, asks: bool) -> Ruling:
+    """What was said, if it is something that a control may say."""
+    if asks and isinstance(said, bool):
+        return Ruling(verdict=Verdict.INTERRUPT if said else Verdict.ALLOW)
+    if not isinstance(said, Ruling):
+        wanted = "a ruling or a bool" if asks else "a ruling"
+        return _error(f"it returned {type(said).__name__}, not {wanted}")
+    verdict, *words = cast("tuple[object, ...]", (said.verdict, said.reason, said.role))
+    if not isinstance(verdict, Verdict) or not all(each is None or isinstance(each, str) for each in words):
+        return _error("it returned a ruling with members that are none")
+    return said
+
+
+def _error(reason: str) -> Ruling:
+    return Ruling(verdict=Verdict.ERROR, reason=reason)
+
+
+def _judgement(given: ControlInput, control: str, said: Ruling) -> Judgement:
+    reason = None if said.reason is None else said.reason[:MAX_REASON]
+    return Judgement(call_id=given.call_id, verdict=said.verdict, control=control, reason=reason, role=said.role)
