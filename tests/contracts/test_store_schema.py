@@ -196,6 +196,11 @@ WITHOUT_QUEUE = {
     ),
 }
 
+SINCE_DELIVERY_NEEDS = tuple(
+    f"DROP TABLE {name}" for name in ("key_sets", "agent_sessions", "agent_exchanges", "agent_summaries")
+)
+"""What takes a store of today back to the migration that brought `delivery_needs`."""
+
 FIRST_SCHEMA = (
     "ALTER TABLE runs DROP COLUMN traceparent",
     "DROP INDEX ix_runs_tenant_id_connection_id_created_at_run_id",
@@ -212,7 +217,7 @@ FIRST_SCHEMA = (
     *(f"DROP TABLE {name}" for name in ("messages", "feed_events", "outbox", "feeds", "subscriptions")),
     *(f"DROP TABLE {name}" for name in ("route_triggers", "routes", "triggers", "deliveries", "dedupe_keys")),
     "DROP TABLE delivery_needs",
-    "DROP TABLE key_sets",
+    *SINCE_DELIVERY_NEEDS,
     "DROP INDEX ix_credentials_overlap_until",
     "DROP TABLE providers",
     "DROP TABLE key_rotations",
@@ -294,8 +299,8 @@ def test_work_that_refers_to_a_delivery_keeps_it_from_that_migration_on(
     )
 
     def age(session: Connection) -> None:
-        for name in ("delivery_needs", "key_sets"):
-            session.execute(text(f"DROP TABLE {name}"))
+        for statement in (*SINCE_DELIVERY_NEEDS, "DROP TABLE delivery_needs"):
+            session.execute(text(statement))
         session.execute(text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0022'"))
 
     asyncio.run(made.write(lambda tx: age(sql.connection(tx))))

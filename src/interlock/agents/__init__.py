@@ -7,7 +7,7 @@ is written; a document of a spec is read as that spec; all problems are told at 
 never left to a model alone; nothing of a batch is done while a person has to be asked about any of it.
 """
 
-from interlock.agents import turns
+from interlock.agents import sessions, turns
 from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
@@ -42,6 +42,7 @@ from interlock.agents.sourcing.remembering import Remembering, scope_of
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
+    Conversation,
     Generation,
     Inject,
     Memory,
@@ -67,6 +68,7 @@ __all__ = [
     "Control",
     "ControlInput",
     "Controls",
+    "Conversation",
     "Defaults",
     "Described",
     "Difference",
@@ -116,6 +118,7 @@ __all__ = [
     "read_spec",
     "schema",
     "scope_of",
+    "sessions",
     "turns",
     "write_document",
     "write_spec",

@@ -88,12 +88,22 @@ class Memory(Part):
     metadata: Object = Field(default={}, validate_default=True)
 
 
+class Conversation(Part):
+    """What of its session's earlier turns a turn is told: the last `turns` of them, as far as they take about so many `tokens`.
+    With `compact`, the agent's model sums up the older ones, instead of their being left out."""
+
+    turns: Annotated[int, Field(ge=1, le=1000)] = 50
+    tokens: Annotated[int, Field(ge=100, le=10_000_000)] = 32_000
+    compact: bool = False
+
+
 class Runtime(Part):
     """What a run takes unless it is told otherwise. Seconds count for one call each."""
 
     parallel_operations: Annotated[int, Field(ge=1, le=100)] = 8
     model_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 120.0
     operation_timeout_s: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    conversation: Conversation = Conversation()
 
 
 class Spec(Part):

@@ -3,10 +3,10 @@
 import logging
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
@@ -16,7 +16,7 @@ from interlock.app.doors import Doors
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.outgoing import Outgoing, outgoing
-from interlock.app.settings import Settings, SettingsFile
+from interlock.app.settings import RetentionSettings, Settings, SettingsFile
 from interlock.kernel import Clock, Counts, IdSource, RequestError, StoreError
 
 _log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ def _wire(
         ownership=_owner(store, ledger, clock, ids, lease),
         handed=handed,
         pressure=runs.Pressure(),
-        sweep=partial(sql.sweep, store, evidence_kept=settings.retention.evidence_kept),
+        sweep=_sweep(store, settings.retention),
         clock=clock,
         ids=ids,
         limits=runs.Limits(inline_bytes=execution.inline_bytes, retry_wait=execution.retry_wait),
@@ -297,6 +297,12 @@ def _reading(wiring: runs.Wiring, ring: keys.Keyring) -> runs.Reading:
         keys=ring,
         clock=wiring.clock,
     )
+
+
+def _sweep(store: sql.SqlStore, kept: RetentionSettings) -> Callable[[datetime], Awaitable[int]]:
+    evidence = timedelta(days=kept.evidence_days)
+    sessions = None if kept.sessions_days is None else timedelta(days=kept.sessions_days)
+    return partial(sql.sweep, store, evidence_kept=evidence, sessions_kept=sessions)
 
 
 def _tokens(store: sql.SqlStore, wiring: runs.Wiring, ring: keys.Keyring) -> tokens.Tokens:

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
@@ -211,16 +210,13 @@ class WebhookSettings(Part):
 
 class RetentionSettings(Part):
     """`archive_after_days`: workers have runs leave for archives that ended so many days ago. `archive_folder`: where those
-    lie. `evidence_days`: how long evidence is kept that is no run's."""
+    lie. `evidence_days`: how long evidence is kept that is no run's. `sessions_days`: how long sessions with agents are kept in
+    which nothing happens."""
 
     archive_after_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
     archive_folder: _Address | None = None
     evidence_days: Annotated[float, Field(ge=1, le=36_500)] = 90.0
-
-    @property
-    def evidence_kept(self) -> timedelta:
-        """The same as a length of time."""
-        return timedelta(days=self.evidence_days)
+    sessions_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
 
 
 class MemorySettings(Part):

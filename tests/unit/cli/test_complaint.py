@@ -51,34 +51,35 @@ EXIT_CODES = {
         unexpected unexpected_answer worker_stopped
     """,
     2: """
-        agent_operation_changed already_decided already_initialised already_made already_spent ambiguous_connection
-        ambiguous_route approval_denied approval_expired approval_not_found archive_busy artifact_not_found binding_mismatch
-        callback_refused cannot_isolate cannot_serve client_secret_missing closed conflict connection_changed
-        connection_error connection_expired connection_name_taken connection_not_found connection_revoked
-        connection_service_mismatch connection_subject_mismatch connector_broken credentials_exist
-        credentials_unusable cursor_expired delivery_not_found delivery_not_replayable demo_folder_taken
-        demo_service_not_started driver_missing duplicate_connector errand_failed evidence_refused
-        execution_conflict execution_not_found file_refused file_unreadable forbidden foreign_spec forked
-        grant_refused happened_already idempotency_conflict input_holds_secret install_ended install_not_found
-        install_unsupported install_used invalid_agent_spec invalid_allowance invalid_argument invalid_budget
-        invalid_configuration invalid_connection_transition invalid_edit invalid_grant invalid_handlers
-        invalid_input invalid_json invalid_manifest invalid_packet invalid_path_value invalid_policy
-        invalid_operation_options invalid_poll invalid_provider invalid_ref invalid_request invalid_route invalid_scenario
-        invalid_schedule invalid_settings invalid_store_url invalid_subscription invalid_token invalid_trust
-        key_exposed key_invalid key_missing key_present kms_missing manifest_changed memory_conflict
-        memory_invalid_config memory_invalid_input memory_record_not_found memory_scope_denied
-        memory_unknown_provider memory_unsupported message_not_found missing_scopes model_forbidden
-        module_not_loaded no_connection no_credentials no_dead_letter no_such_attempt not_approved
-        not_cancellable not_found not_remote oauth_client_missing poll_changed poll_exists poll_not_found
-        provider_changed provider_in_use reauth_required request_too_large request_too_slow role_missing
-        root_refused route_changed route_not_found rule_astray run_archived run_not_found run_not_held
-        run_not_waiting sandbox_not_enforced schedule_changed schedule_exists schedule_not_found secret_exposed
-        secret_unavailable self_review server_token_missing stale_execution store_not_kept subject_broken
-        subscription_changed subscription_not_found target_refused telemetry_missing telemetry_not_started
-        token_missing token_not_found token_refused too_many_requests trigger_not_found unauthenticated
-        unconfirmed_issuer unexpected_event unknown_capability unknown_connector unknown_model unknown_place
-        unknown_provider unknown_sandbox unknown_subject unknown_target unreadable_webhook_key usage
-        wrong_connector wrong_host wrong_key wrong_origin
+        agent_changed agent_operation_changed already_decided already_initialised already_made already_spent
+        ambiguous_connection ambiguous_route approval_denied approval_expired approval_not_found archive_busy
+        artifact_not_found binding_mismatch callback_refused cannot_isolate cannot_serve client_secret_missing
+        closed conflict connection_changed connection_error connection_expired connection_name_taken
+        connection_not_found connection_revoked connection_service_mismatch connection_subject_mismatch
+        connector_broken credentials_exist credentials_unusable cursor_expired delivery_not_found
+        delivery_not_replayable demo_folder_taken demo_service_not_started driver_missing duplicate_connector
+        errand_failed evidence_refused execution_conflict execution_not_found file_refused file_unreadable
+        forbidden foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret
+        install_ended install_not_found install_unsupported install_used invalid_agent_spec invalid_allowance
+        invalid_argument invalid_budget invalid_configuration invalid_connection_transition invalid_edit
+        invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest invalid_packet
+        invalid_path_value invalid_policy invalid_operation_options invalid_poll invalid_provider invalid_ref
+        invalid_request invalid_route invalid_scenario invalid_schedule invalid_session invalid_settings
+        invalid_store_url invalid_subscription invalid_token invalid_trust key_exposed key_invalid key_missing
+        key_present kms_missing manifest_changed memory_conflict memory_invalid_config memory_invalid_input
+        memory_record_not_found memory_scope_denied memory_unknown_provider memory_unsupported message_not_found
+        missing_scopes model_forbidden module_not_loaded no_connection no_credentials no_dead_letter
+        no_such_attempt not_approved not_cancellable not_found not_remote oauth_client_missing poll_changed
+        poll_exists poll_not_found provider_changed provider_in_use reauth_required request_too_large
+        request_too_slow role_missing root_refused route_changed route_not_found rule_astray run_archived
+        run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed schedule_exists
+        schedule_not_found secret_exposed secret_unavailable self_review server_token_missing session_busy
+        session_full session_not_found stale_execution store_not_kept subject_broken subscription_changed
+        subscription_not_found target_refused telemetry_missing telemetry_not_started token_missing
+        token_not_found token_refused too_many_requests trigger_not_found unauthenticated unconfirmed_issuer
+        unexpected_event unknown_capability unknown_connector unknown_model unknown_place unknown_provider
+        unknown_sandbox unknown_subject unknown_target unreadable_webhook_key usage wrong_connector wrong_host
+        wrong_key wrong_origin
     """,
     3: """
         over_budget

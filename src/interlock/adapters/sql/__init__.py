@@ -6,6 +6,7 @@ costs no other caller anything; nothing is created or changed in a file or datab
 """
 
 from interlock.adapters.sql.address import parse_address
+from interlock.adapters.sql.agent_sessions import AgentSessionRecords
 from interlock.adapters.sql.approvals import ApprovalRecords
 from interlock.adapters.sql.archives import ArchiveRecords
 from interlock.adapters.sql.budgets import BudgetRecords
@@ -50,6 +51,7 @@ from interlock.adapters.sql.webhooks import WebhookRecords
 
 __all__ = [
     "HOLDINGS",
+    "AgentSessionRecords",
     "ApprovalRecords",
     "ArchiveRecords",
     "BudgetRecords",

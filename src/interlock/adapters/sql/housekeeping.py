@@ -27,9 +27,10 @@ from sqlalchemy import (
 )
 
 from interlock import runs, subscriptions, triggers
-from interlock.adapters.sql.tables import budget_slots as slots
-from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import (
+    agent_exchanges,
+    agent_sessions,
+    agent_summaries,
     dedupe_keys,
     deliveries,
     delivery_needs,
@@ -43,6 +44,8 @@ from interlock.adapters.sql.tables import (
     messages,
     validators,
 )
+from interlock.adapters.sql.tables import budget_slots as slots
+from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import idempotency_keys as keys
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.tables import subscriptions as subscribed
@@ -71,6 +74,9 @@ not hold stays until the run is over, dead letters included."""
 EVIDENCE_KEPT = timedelta(days=90)
 """How long the evidence of what was carried out outside of runs is kept, unless the settings say otherwise."""
 
+SESSIONS = 20
+"""Agents' sessions in one transaction: what each turn left goes with them."""
+
 SLOT_KEPT = timedelta(days=1)
 """A slot that ended comes back when its holder renews it, late; after a day no holder will."""
 
@@ -84,8 +90,15 @@ _NO_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
 """Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go."""
 
 
-async def sweep(store: Store, now: datetime, *, evidence_kept: timedelta = EVIDENCE_KEPT) -> int:
-    """Delete what is over by that moment, in small transactions, and say how many rows went.
+async def sweep(
+    store: Store,
+    now: datetime,
+    *,
+    evidence_kept: timedelta = EVIDENCE_KEPT,
+    sessions_kept: timedelta | None = None,
+) -> int:
+    """Delete what is over by that moment, in small transactions, and say how many rows went. `sessions_kept` is how long agents'
+    sessions are kept in which nothing happens; None: for ever.
 
     Safe at any time and from any number of processes. At most BATCH x MOST_BATCHES rows of a table go at once. Raises
     StoreError.
@@ -94,6 +107,9 @@ async def sweep(store: Store, now: datetime, *, evidence_kept: timedelta = EVIDE
     # Evidence is in the order of its tenants.
     proven = [_evidence(each, now - evidence_kept) for each in await store.read(lambda tx: list_tenants(tx, evidence))]
     swept = sum([await _repeat(store, statement) for statement in (*_statements(now), *proven)])
+    if sessions_kept is not None:
+        before = now - sessions_kept
+        swept += await _repeat(store, lambda tx: _drop_sessions(tx, before), full=SESSIONS)
     return swept + await _repeat(store, lambda tx: _drop_deliveries(tx, now))
 
 
@@ -109,13 +125,13 @@ def list_tenants(tx: Tx, table: Table) -> Sequence[str]:
         found.append(tenant_id)
 
 
-async def _repeat(store: Store, step: Delete | Update | Callable[[Tx], int]) -> int:
-    """Until there is nothing left to do, or for this sweep enough. How many rows it touched."""
+async def _repeat(store: Store, step: Delete | Update | Callable[[Tx], int], *, full: int | None = None) -> int:
+    """Until a step is not `full`, or for this sweep enough. How many rows it touched."""
     touched = 0
     for _ in range(MOST_BATCHES):
         rows = await store.write(lambda tx: step(tx) if callable(step) else _count(tx, step))
         touched += rows
-        if rows < BATCH:
+        if rows < (full or BATCH):
             break
     return touched
 
@@ -183,6 +199,17 @@ def _drop_deliveries(tx: Tx, now: datetime) -> int:
     over = select(place).where(place.in_(first), deliveries.c.received_at < now - DELIVERY_KEPT)
     held = connection(tx).execute(over.with_for_update(skip_locked=True)).scalars().all()
     return connection(tx).execute(delete(deliveries).where(place.in_(held), needless)).rowcount if held else 0
+
+
+def _drop_sessions(tx: Tx, before: datetime) -> int:
+    """The sessions, with all that their turns left. One with a turn that has not ended stays."""
+    at_work = exists().where(run_rows.c.run_id == agent_sessions.c.open_turn, run_rows.c.finished_at.is_(None))
+    over = select(agent_sessions.c.session_id).where(agent_sessions.c.updated_at < before, ~at_work)
+    first = over.order_by(agent_sessions.c.updated_at).limit(SESSIONS).with_for_update(skip_locked=True)
+    held = connection(tx).execute(first).scalars().all()
+    for table in (agent_exchanges, agent_summaries, agent_sessions):
+        connection(tx).execute(delete(table).where(table.c.session_id.in_(held)))
+    return len(held)
 
 
 def _evidence(tenant_id: str, before: datetime) -> Delete:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     text,
 )
 
+from interlock.adapters.sql.agent_tables import agent_exchanges, agent_sessions, agent_summaries
 from interlock.adapters.sql.archive_tables import archived_runs, archives
 from interlock.adapters.sql.columns import ID, NAME, Moment, metadata, where, where_set
 from interlock.adapters.sql.connection_tables import (
@@ -50,6 +51,9 @@ __all__ = [
     "SEALED",
     "TRACED",
     "UNFINISHED",
+    "agent_exchanges",
+    "agent_sessions",
+    "agent_summaries",
     "approvals",
     "archived_runs",
     "archives",
