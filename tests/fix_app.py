@@ -19,7 +19,7 @@ import pytest
 
 import shapes
 from interlock import connections, policy, runs, sdk
-from interlock.app import Interlock, Settings, assembly, parse_file
+from interlock.app import Interlock, Settings, assembly, inferring, parse_file
 from interlock.app.settings import ApprovalSettings, ConnectorSettings, ExecutionSettings
 from interlock.kernel import JSON, Caller, Clock, InterlockError, StoreError, Uuid7Ids
 from interlock.testing import ManualClock, github
@@ -212,7 +212,12 @@ class World:
         return Settings(**values)
 
     async def assemble(
-        self, *, rules: str | None = None, manifest: sdk.Manifest | Sequence[sdk.Manifest] | None = None, **changes: Any
+        self,
+        *,
+        rules: str | None = None,
+        manifest: sdk.Manifest | Sequence[sdk.Manifest] | None = None,
+        models: inferring.Given | None = None,
+        **changes: Any,
     ) -> assembly.Parts:
         """The parts of a process. `rules` is the text of a settings file with policy and budgets."""
         file = None if rules is None else parse_file(self.folder / "interlock.toml", rules)
@@ -224,6 +229,7 @@ class World:
             create=True,
             rules=None if rules is not None and "[policy" in rules else self.law,
             more_connectors=manifest if isinstance(manifest, Sequence) else [manifest or self.manifest],
+            models=models,
         )
 
     @asynccontextmanager

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from interlock import approvals, budgets, catalog, connections, dispatch, plane, policy, runs, sdk, tokens
+from interlock import approvals, budgets, catalog, connections, dispatch, inference, plane, policy, runs, sdk, tokens
 from interlock.adapters import blobs, handlers, keys, sql, telemetry
-from interlock.app import provided, remembering, reporting, roots, timed, workshop
+from interlock.app import inferring, provided, remembering, reporting, roots, timed, workshop
 from interlock.app.doors import Doors
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
@@ -60,6 +60,7 @@ class Parts:
     outgoing: Outgoing
     archiving: runs.Archiving
     memories: remembering.Holder
+    inference: inference.RecordedInference
 
 
 async def assemble(
@@ -72,12 +73,11 @@ async def assemble(
     rules: policy.Policy | None = None,
     more_connectors: Sequence[sdk.Manifest] = (),
     listener: connections.Listener | None = None,
+    models: inferring.Given | None = None,
 ) -> Parts:
     """Open the store and wire the rooms. The caller closes what it gets (`close`). Raises StoreError, ConfigurationError."""
     judged, limits = provided.read_rules(settings, file)
-    discovery, capabilities = provided.read_catalog(settings, more_connectors)
-    for broken in capabilities.left_out:
-        _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
+    discovery, capabilities = _read_catalog(settings, more_connectors)
     # Before the store: a missing key must not leave an empty store behind.
     root, former = roots.load_root(settings, create=create), roots.load_former(settings)
     store = sql.RingingStore(sql.open_store(settings.store_url, create=create))
@@ -90,8 +90,7 @@ async def assemble(
             store, sql.ConnectionRecords(), ring, clock=clock, ids=ids, listener=listener, ways=ways
         )
         pending = connections.Pending(desk)
-        lane = _http_lane(settings, pending)
-        docket = workshop.open_docket(settings, store, clock, ids)
+        lane, docket = _http_lane(settings, pending), workshop.open_docket(settings, store, clock, ids)
         wiring = _wire(
             settings,
             store=store,
@@ -112,7 +111,17 @@ async def assemble(
     evidence = sql.LedgerSink(store)
     errands = _errands(lane, wiring, pending, evidence)
     ways |= provided.secret_sources(errands)
-    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands, docket)
+    asked = inferring.Providers(settings, models or {}, ways)
+    return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands, docket, asked)
+
+
+def _read_catalog(
+    settings: Settings, more_connectors: Sequence[sdk.Manifest]
+) -> tuple[catalog.Discovery, catalog.Catalog]:
+    discovery, capabilities = provided.read_catalog(settings, more_connectors)
+    for broken in capabilities.left_out:
+        _log.warning("%s is left out: %s", broken.entry_point, broken.problem)
+    return discovery, capabilities
 
 
 def _errands(
@@ -244,14 +253,13 @@ def _rooms(
     evidence: sql.LedgerSink,
     errands: connections.Errands,
     docket: dispatch.Docket,
+    models: inference.Models,
 ) -> Parts:
-    reading = _reading(wiring, ring)
+    reading, execution = _reading(wiring, ring), runs.Execution(wiring)
     wiring.catalog.providers = providers = catalog.Providers(store, sql.ProviderRecords(), clock=wiring.clock)
-    execution = runs.Execution(wiring)
     means = _means(settings, store, wiring, ring, errands)
     wiring.connections.renewer = refreshing = connections.Refreshing(means)
-    invoker = runs.Invoker(wiring, reading, execution)
-    holding = runs.Holding(wiring, reading, execution)
+    invoker, holding = runs.Invoker(wiring, reading, execution), runs.Holding(wiring, reading, execution)
     wiring.actions.doors = Doors(invoker, holding, wiring.approvals)
     telling = outgoing(store, wiring, ring, errands, docket.queue)
     shop = workshop.furnish(settings, wiring, reading, execution, invoker, docket, telling.courier)
@@ -282,6 +290,7 @@ def _rooms(
         tokens=_tokens(store, wiring, ring),
         archiving=runs.Archiving(wiring, sql.ArchiveRecords(), blobs.FolderBundles()),
         memories=remembering.Holder(settings, wiring.clock),
+        inference=inference.RecordedInference(wiring, shop.tasks, reading, models, pending),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )
 

@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from interlock import catalog, policy, sdk
 from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
@@ -30,22 +28,8 @@ from interlock.app.tokens import Tokens
 from interlock.kernel import JSON, Caller, Clock, Counts, IdSource, RequestError, SystemClock, Tracing, Uuid7Ids
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
     from interlock import dispatch, plane, runs, subscriptions, triggers
-    from interlock.app import assembly
-
-RENEWING = 30.0
-"""Seconds between two looks at which connections are to be renewed."""
-
-RECOVERIES = 10
-"""How often in an owner's lease it is looked whether others have died: what one left goes on within ten seconds, by default."""
-
-TIDYING = 60.0
-"""Seconds between two looks at which tokens nobody uses any more."""
-
-SIGNER_SECONDS = 30.0
-"""How long an open Interlock goes on to sign with a key that was replaced elsewhere."""
+    from interlock.app import assembly, inferring
 
 
 class Interlock:
@@ -93,6 +77,7 @@ class Interlock:
         create: bool = True,
         background: bool = True,
         on_connection_event: OnEvent | None = None,
+        models: "inferring.Given | None" = None,
     ) -> AsyncGenerator["Interlock"]:
         """Open the store and the rooms; close them at the end.
 
@@ -102,11 +87,12 @@ class Interlock:
         the store may only be read, recovers what dead processes left, follows a signing key that was replaced, and has the
         places for commands that it used probed again before their attestations end. `on_connection_event` is awaited for
         each thing that happens to a connection through this process, after its commit and outside of the call:
-        `reauth_required` tells that one broke, `recovered` that it serves again.
+        `reauth_required` tells that one broke, `recovered` that it serves again. `models` has models in the program's own hands,
+        by the name of their provider: `{"fake": interlock.testing.models.named}`.
         Raises RequestError for an argument of the wrong kind, ConfigurationError and StoreError.
         """
         arguments.check_opening(url=url, settings=settings, file=file, policy=policy, connectors=connectors)
-        from interlock.app import assembly  # here, so that whoever opens nothing loads no adapter
+        from interlock.app import assembly, beside  # here, so that whoever opens nothing loads no adapter
 
         if settings is None:
             found = configuration.find_file(Path.cwd())
@@ -123,24 +109,10 @@ class Interlock:
             rules=policy,
             more_connectors=connectors,
             listener=None if teller is None else teller.hear,
+            models=models,
         )
-        failure: Exception | SystemExit | KeyboardInterrupt | None = None
-        try:
-            async with anyio.create_task_group() as tasks:
-                _begin(tasks, parts, teller, background=background)
-                try:
-                    yield cls(parts, settings.caller, operator=True)
-                except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - raised outside the group, which would wrap it in another
-                    failure = error
-                finally:
-                    if teller is not None:
-                        await teller.finish()
-                    tasks.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
-        finally:
-            with anyio.CancelScope(shield=True):
-                await assembly.close(parts)
+        async with beside.kept_open(parts, teller, background=background):
+            yield cls(parts, settings.caller, operator=True)
 
     def as_caller(self, caller: Caller) -> "Interlock":
         """The same Interlock, acting for somebody else: an app's user, an agent. They name no places of secrets on this machine
@@ -374,20 +346,3 @@ class Interlock:
         from interlock import runs
 
         return runs.Trust(await self._parts.keyring.public_keys()).dump()
-
-
-def _begin(tasks: "TaskGroup", parts: "assembly.Parts", teller: Teller | None, *, background: bool) -> None:
-    """What goes on while an Interlock is open."""
-    from interlock import dispatch
-
-    tasks.start_soon(parts.wiring.ownership.keep)
-    if teller is not None:
-        tasks.start_soon(teller.keep)
-    if background and parts.store.refusal is None:
-        tasks.start_soon(partial(parts.keyring.keep_signer, every=SIGNER_SECONDS))
-        tasks.start_soon(partial(parts.recovery.keep, every=parts.settings.execution.owner_lease / RECOVERIES))
-        tasks.start_soon(parts.wiring.node.keep_proved)
-        if any(dispatch.QUEUE_AGE in rule.pressure for rule in parts.wiring.policy.rules):
-            tasks.start_soon(parts.workshop.sweeping.watch)
-        tasks.start_soon(partial(parts.refreshing.keep, every=RENEWING))
-        tasks.start_soon(partial(parts.unwanted.keep, every=TIDYING))

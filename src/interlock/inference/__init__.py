@@ -1,10 +1,22 @@
 """Inference: asking models, whoever runs them.
 
-Owns: messages, requests and answers in words of our own. Refuses: the loop of an agent (agents), providers' libraries
-(adapters). Invariants: what was said is kept as it was said; an answer that was cut off is never taken for a whole one.
+Owns: messages, requests and answers in words of our own; asking, as a run under policy and budgets; retries and fallbacks,
+each an attempt on record. Refuses: the loop of an agent (agents), providers' libraries (adapters). Invariants: what was said is
+kept as it was said; an answer that was cut off is never taken for a whole one; an answer that is on record is never asked for
+again; no key of a provider reaches a row.
 """
 
-from interlock.inference.errors import ModelForbidden, ModelRefused, ModelUnavailable, ModelUnreadable, UnknownModel
+from interlock.inference.asking import RecordedInference
+from interlock.inference.endpoints import Endpoint, Feature, Models, Price
+from interlock.inference.errors import (
+    ModelBusy,
+    ModelForbidden,
+    ModelRefused,
+    ModelUnavailable,
+    ModelUnpriced,
+    ModelUnreadable,
+    UnknownModel,
+)
 from interlock.inference.messages import (
     Answer,
     Call,
@@ -27,17 +39,24 @@ __all__ = [
     "Answered",
     "Call",
     "Delta",
+    "Endpoint",
+    "Feature",
     "Finish",
     "Inference",
     "Message",
     "Model",
+    "ModelBusy",
     "ModelForbidden",
     "ModelRefused",
     "ModelUnavailable",
+    "ModelUnpriced",
     "ModelUnreadable",
+    "Models",
     "Outcome",
     "Piece",
+    "Price",
     "Received",
+    "RecordedInference",
     "Request",
     "Role",
     "Sending",

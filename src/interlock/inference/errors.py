@@ -2,15 +2,18 @@
 
 ProviderError
 ├── ModelUnavailable      model_unavailable
+│   └── ModelBusy             model_busy
 ├── ModelRefused          model_request_refused
 └── ModelUnreadable       model_answer_unreadable
+ConfigurationError
+└── ModelUnpriced         model_unpriced
 ConnectionError_
 └── ModelForbidden        model_forbidden
 NotFoundError
 └── UnknownModel          unknown_model
 """
 
-from interlock.kernel import ConnectionError_, Fault, NotFoundError, ProviderError, Retry
+from interlock.kernel import ConfigurationError, ConnectionError_, Fault, NotFoundError, ProviderError, Retry
 
 
 class ModelUnavailable(ProviderError):
@@ -18,6 +21,13 @@ class ModelUnavailable(ProviderError):
 
     code = "model_unavailable"
     next_step = "Ask again later, or name another model: a fallback is declared in `[inference]`."
+
+
+class ModelBusy(ModelUnavailable):
+    """Another process is asking the same question, under the same key, and has no answer yet."""
+
+    code = "model_busy"
+    next_step = "Ask again: the answer is there once the other one has it, `interlock runs show RUN`."
 
 
 class ModelRefused(ProviderError):
@@ -34,6 +44,13 @@ class ModelUnreadable(ProviderError):
 
     code = "model_answer_unreadable"
     next_step = "See that the provider's address is that of a model API: `interlock runs show RUN` has what came back."
+
+
+class ModelUnpriced(ConfigurationError):
+    """A budget counts dollars, and it is not known what the model costs."""
+
+    code = "model_unpriced"
+    next_step = "Give its provider `input_usd` and `output_usd` (per million tokens) or `ceiling_usd` (per call) in the settings."
 
 
 class ModelForbidden(ConnectionError_):

@@ -11,6 +11,7 @@ import anyio
 from interlock.kernel import VERSION, Clock, RequestError, is_interruption
 from interlock.plane.attestation import AttestationVerifier
 from interlock.plane.authority import AuthorityDecision, AuthorityVerifier
+from interlock.plane.channel import Channel
 from interlock.plane.classes import CLASSES
 from interlock.plane.descriptor import NodeDescriptor
 from interlock.plane.direct import DirectUse
@@ -121,16 +122,19 @@ class Node:
         requirement: TargetRequirement = ANYTHING,
         may_leave: Callable[[], bool] | None = None,
         on_receipt: OnReceipt | None = None,
+        channel: Channel | None = None,
     ) -> Receipt:
         """Carry out an intent on a target of that class that fits the requirement. A failed effect is a receipt, never an
         exception.
 
         `on_receipt` is called exactly once with the receipt; when the caller is cancelled, that is before the
         cancellation goes on, and the only way to learn whether anything was sent. `may_leave` is asked before any bytes
-        leave: no stops them, in the middle of a request, too. Raises RequestError for an intent that is not what its
+        leave: no stops them, in the middle of a request, too. On the `channel` the caller follows what streams; its log does not
+        end by itself. Raises RequestError for an intent that is not what its
         record speaks of, and for what is no intent, authority or class at all.
         """
         execution = self.open(intent, target_class)
+        execution.exchange.channel = channel
         if may_leave is not None:
             execution.exchange.may_leave = may_leave
         try:

@@ -209,6 +209,7 @@ def _values(facts: Facts) -> _Values:
         (facts.environment,),
         tuple(name for name in connection if name is not None),
         (facts.origin,),
+        () if facts.model is None else (facts.model,),
     )
 
 

@@ -39,7 +39,8 @@ class Facts:
     `effect`, `runtime_class`, `origin` and the sandbox levels are words from the tuples above. `sandbox` is the level
     that the request asks for (None: whatever the operation demands), `sandbox_floor` the least that the operation
     demands. `proxied` says that the caller makes up the request. `allowed_operations` are the capability ids or globs
-    that the request is limited to (None: no limit). A pressure that nobody feeds is absent, and matches no rule.
+    that the request is limited to (None: no limit). `model` is the model that is asked, as provider:name. A pressure that
+    nobody feeds is absent, and matches no rule.
     """
 
     capability_id: str
@@ -60,6 +61,7 @@ class Facts:
     sandbox_floor: str = "none"
     proxied: bool = False
     allowed_operations: tuple[str, ...] | None = None
+    model: str | None = None
     pressure: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def to_json(self) -> dict[str, JSON]:
@@ -85,6 +87,7 @@ class Facts:
             "proxied": self.proxied,
             "allowed_operations": None if allowed is None else list(allowed),
             "pressure": dict(self.pressure),
+            **({} if self.model is None else {"model": self.model}),
         }
 
 

@@ -12,7 +12,7 @@ from interlock.policy.model import EFFECTS, ORIGINS, PRESSURES, RUNTIME_CLASSES,
 
 MATCHERS = (
     "capability", "connector", "effect", "runtime_class", "tenant", "actor", "role", "environment", "connection",
-    "origin",
+    "origin", "model",
 )  # fmt: skip
 """The matchers of a rule that compare text, by their names in a file."""
 
@@ -52,6 +52,7 @@ class Rule:
     environment: tuple[str, ...] = ()
     connection: tuple[str, ...] = ()
     origin: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
     pressure: Mapping[str, str] = field(default_factory=dict[str, str])
     sandbox: str | None = None
     reason: str | None = None

@@ -59,12 +59,14 @@ from interlock.runs.model import (
     Send,
     State,
 )
+from interlock.runs.outlet import Flow, Outlet, outlet
 from interlock.runs.ownership import Ownership
 from interlock.runs.pressure import Pressure
 from interlock.runs.reading import GIVEN_UP, History, Reading
 from interlock.runs.rebuilding import asked_by
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
+from interlock.runs.reserving import reserved
 from interlock.runs.resuming import Ready, Resuming
 from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions
@@ -113,6 +115,7 @@ __all__ = [
     "Entry",
     "Event",
     "Execution",
+    "Flow",
     "Following",
     "GivenUp",
     "Handed",
@@ -135,6 +138,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "OutcomeUnsaved",
+    "Outlet",
     "OverBudget",
     "Owner",
     "Ownership",
@@ -181,8 +185,10 @@ __all__ = [
     "find_cancelled",
     "genesis",
     "input_of",
+    "outlet",
     "packet",
     "refs",
+    "reserved",
     "take_step",
     "verify",
     "verify_archive",

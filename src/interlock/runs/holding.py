@@ -168,7 +168,7 @@ class Holding:
         if await self._is_handed(run):
             with of_run(run_id):
                 return await self._spend_and_queue(spending)
-        async with reserved(self._wiring, call, holder=run_id) as taken:
+        async with reserved(self._wiring, call.budget_call, holder=run_id, cost=call.request.cost) as taken:
             if isinstance(taken, budgets.Exhausted):
                 raise over_budget(taken, run_id=run_id)
             with self._wiring.ownership.working(run_id), of_run(run_id):

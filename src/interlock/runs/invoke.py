@@ -111,7 +111,8 @@ class Invoker:
         return _value(await self._admitting.hold(judged, entered=entered), judged)
 
     async def _execute(self, judged: Judged, *, approval_id: str | None = None) -> Outcome:
-        async with reserved(self._wiring, judged.call, holder=judged.run_id) as taken:
+        call = judged.call
+        async with reserved(self._wiring, call.budget_call, holder=judged.run_id, cost=call.request.cost) as taken:
             if not isinstance(taken, budgets.Exhausted):
                 with self._wiring.ownership.working(judged.run_id):
                     return await self._carry_out(judged, approval_id)

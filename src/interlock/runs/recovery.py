@@ -18,12 +18,13 @@ from interlock.runs.execution import Doubt, Execution
 from interlock.runs.handed import Lost
 from interlock.runs.journal import CANCEL_REQUESTED, READ_REQUESTED, Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Decision, Owner, Run, Send, State
+from interlock.runs.model import Attempt, AttemptState, Decision, Kind, Owner, Run, Send, State
 from interlock.runs.preparing import GOES_ON, judge, prepare
 from interlock.runs.reading import History, Reading
 from interlock.runs.releasing import release
 from interlock.runs.reserving import reserved
 from interlock.runs.sandboxing import confined
+from interlock.runs.transitions import FINAL
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
 
@@ -180,6 +181,9 @@ class Recovery:
         fate = "could not record what came of it" if is_alive else "went away"
         lost = AttemptLost(f"the process of {attempt.attempt_id} {fate}", run_id=run.run_id)
         journal = self._wiring.journal(run)
+        if run.kind is Kind.INFERENCE:
+            await self._leave_to_asker(history, attempt, journal, lost)
+            return self._report(journal.run, lost)
         if await self._hand_on(history, attempt, journal, lost):
             return self._report(journal.run, lost)
         try:
@@ -225,11 +229,28 @@ class Recovery:
         )
         return await wiring.handed.take_over(left)
 
+    async def _leave_to_asker(self, history: History, attempt: Attempt, journal: Journal, lost: AttemptLost) -> None:
+        """A model was asked, and whoever asked may ask again, which is the next attempt; if that is over, too, nobody will."""
+        parent = history.run.parent_run_id
+        tenant_id, ledger = history.run.tenant_id, self._wiring.ledger
+        asker = parent and await self._wiring.store.read(lambda tx: ledger.find_run(tx, tenant_id, parent))
+        waits = bool(asker) and asker.state not in FINAL and not await self._asked_to_stop(history.run)
+        left = Lost(
+            journal=journal,
+            attempt=attempt,
+            error=lost,
+            doubtful=False,
+            stop=False,
+            is_crash=attempt.owner_id not in self._alive,
+            clock=self._wiring.clock,
+        )
+        await left.end(State.RETRY_SCHEDULED if waits else State.FAILED)
+
     async def _go_on(
         self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision
     ) -> Recovered | None:
         wiring, run = self._wiring, history.run
-        async with reserved(wiring, call, holder=run.run_id) as taken:
+        async with reserved(wiring, call.budget_call, holder=run.run_id, cost=call.request.cost) as taken:
             if isinstance(taken, budgets.Exhausted):
                 _log.info("%s will be recovered later: %s", run.run_id, taken.text)
                 return None

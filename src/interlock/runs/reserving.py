@@ -1,13 +1,12 @@
 """What a call takes of the budgets while it is under way."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
 
 from interlock import budgets
-from interlock.runs.call import Call
 from interlock.runs.shield import shielded
 from interlock.runs.wiring import Wiring
 
@@ -17,12 +16,12 @@ RENEW_WITHIN = timedelta(seconds=30)
 
 @asynccontextmanager
 async def reserved(
-    wiring: Wiring, call: Call, *, holder: str
+    wiring: Wiring, call: budgets.Call, *, holder: str, cost: Mapping[str, int]
 ) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
-    """The call's slots, for as long as the block lasts; given back however it ends. Or what is used up."""
-    taken = wiring.budgets.reserve_uncounted(call.budget_call, holder=holder)
+    """The slots of a call of that cost, for as long as the block lasts; given back however it ends. Or what is used up."""
+    taken = wiring.budgets.reserve_uncounted(call, holder=holder)
     if taken is None:
-        taken = await shielded(wiring.budgets.reserve(call.budget_call, holder=holder, cost=call.request.cost))
+        taken = await shielded(wiring.budgets.reserve(call, holder=holder, cost=cost))
     if isinstance(taken, budgets.Exhausted) or not taken:
         yield taken
         return

@@ -81,7 +81,8 @@ class Resuming:
     @asynccontextmanager
     async def reserved(self, ready: Ready) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
         """The call's budgets while the block lasts, or what is used up."""
-        async with reserved(self._wiring, ready.call, holder=ready.history.run.run_id) as taken:
+        call, holder = ready.call, ready.history.run.run_id
+        async with reserved(self._wiring, call.budget_call, holder=holder, cost=call.request.cost) as taken:
             yield taken
 
     async def attempt(self, ready: Ready, following: Following) -> Ending:

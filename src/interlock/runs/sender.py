@@ -216,7 +216,7 @@ class Sender:
             sent.delivery = Delivery(receipt.delivery.value)
             sent.status = receipt.status
             sent.failed = receipt.failure is not None
-            sent.receipt_json = _without_secrets(receipt, self._call.redactor)
+            sent.receipt_json = without_secrets(receipt, self._call.redactor)
 
         try:
             with traced(self._wiring.tracing, self._call, sent) as span:
@@ -305,7 +305,7 @@ class Sender:
         self._closed = True
 
 
-def _without_secrets(receipt: plane.Receipt, redactor: Redactor) -> str:
+def without_secrets(receipt: plane.Receipt, redactor: Redactor) -> str:
     """The receipt's record; where something had to be taken out of it, its evidence fits what is left."""
     text = redactor.text(receipt.canonical)
     return text if text == receipt.canonical else redactor.text(plane.redacted(receipt, redactor.text).canonical)

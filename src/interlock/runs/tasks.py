@@ -1,7 +1,7 @@
 """Runs of work that is no capability, such as a program's own handler of events: admitted, begun and ended.
 
 What carries them out is no concern of this room. What a task does to the outside is done by runs of its own, whose parent
-it is; so a task has neither a lease nor sends.
+it is; so a task has no lease, and only one that asks a model has sends (`outlet`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +25,10 @@ from interlock.runs import drawing, entries, keeping, rebuilding
 from interlock.runs.entries import Entry
 from interlock.runs.errors import IdempotencyConflict
 from interlock.runs.journal import Also, Journal, Move, Records
-from interlock.runs.ledger import Admission, Admitted, AttemptEnd
+from interlock.runs.ledger import Admission, Admitted, AttemptEnd, SendEnd
 from interlock.runs.model import Artifact, Attempt, AttemptState, Decision, Kind, Origin, Run, State
 from interlock.runs.request import Request
+from interlock.runs.shield import shielded
 from interlock.runs.wiring import Wiring
 
 TASK_LIMITS = JsonLimits()
@@ -49,6 +50,9 @@ class Task:
     trace_id: str | None = None
     parent_run_id: str | None = None
     deadline_at: datetime | None = None
+    runtime_class: str = "direct"
+    model: str | None = None
+    """The model that is asked, of a task that asks one."""
 
     def request(self) -> Request:
         """It as it is asked for. Raises RequestError for texts that are no names."""
@@ -89,6 +93,8 @@ class TaskEnd:
     told: Sequence[Entry] | Callable[[], Sequence[Entry]] = field(default=())
     kept: Sequence[Artifact] = field(default=())
     approval_id: Callable[[], str | None] = lambda: None
+    send_end: SendEnd | None = None
+    """What became known of the attempt's last send, and is not on record yet."""
 
 
 class Tasks:
@@ -98,13 +104,22 @@ class Tasks:
         self._wiring = wiring
         self._rules = _rules_for_tasks(wiring.policy)
 
-    def draw(self, caller: Caller, task: Task, *, state: State = State.QUEUED) -> Admission:
-        """The task's run as it is to be admitted, in that state unless policy denies or sheds it. Nothing is written. Raises
+    def draw(
+        self,
+        caller: Caller,
+        task: Task,
+        *,
+        state: State = State.QUEUED,
+        run_id: str | None = None,
+        refused: policy.Reason | None = None,
+    ) -> Admission:
+        """The task's run as it is to be admitted, in that state unless policy denies or sheds it, or it is `refused` for another
+        reason. One that is `running` begins with its first attempt, of an owner who has begun. Nothing is written. Raises
         InvalidJson, RequestError."""
         wiring, at = self._wiring, self._wiring.clock.now()
         check_json(dict(task.input), limits=TASK_LIMITS, what="input")
         text = canonical(dict(task.input))
-        run_id = wiring.ids.new("run")
+        run_id = run_id or wiring.ids.new("run")
         request = task.request().traced(wiring.tracing.traceparent())
         accepted = drawing.accepted(
             caller,
@@ -118,24 +133,35 @@ class Tasks:
         )
         facts = self._facts(caller, task)
         verdict = _told(self._rules.decide(facts))
-        if verdict.effect is policy.Effect.ALLOW:
-            moved = accepted.moved(state=state)
-        else:
-            refused = State.SHED if verdict.effect is policy.Effect.SHED else State.DENIED
-            moved = accepted.moved(state=refused, reason=drawing.leading(verdict, verdict.effect), finished_at=at)
+        if refused is not None:
+            verdict = replace(verdict, effect=refused.effect, reasons=(refused, *verdict.reasons), role=None)
         decided = self._decision(accepted, request, verdict, facts)
+        if verdict.effect is not policy.Effect.ALLOW:
+            end = State.SHED if verdict.effect is policy.Effect.SHED else State.DENIED
+            moved = accepted.moved(state=end, reason=drawing.leading(verdict, verdict.effect), finished_at=at)
+        elif state is State.RUNNING:
+            attempt = self._attempt(accepted, 1, accepted.fence, at)
+            moved, told = accepted.moved(state=state, attempt_count=1), [entries.attempt_started(attempt)]
+            admission = drawing.admitted(moved, told, decided, signer=wiring.signer, ids=wiring.ids)
+            return replace(admission, attempt=attempt)
+        else:
+            moved = accepted.moved(state=state)
         return drawing.admitted(moved, [entries.run_moved(moved)], decided, signer=wiring.signer, ids=wiring.ids)
+
+    def decide(self, caller: Caller, task: Task) -> policy.Decision:
+        """What policy says of the task now. Nothing is written."""
+        return _told(self._rules.decide(self._facts(caller, task)))
 
     def admit_all_in(self, tx: Tx, drawn: Sequence[Admission]) -> list[tuple[Admitted, Run]]:
         """The runs of drawn tasks in the caller's transaction, each of them or the run that holds its idempotency key. Raises
         IdempotencyConflict for another task's key."""
         answers = self._wiring.ledger.admit_all_in(tx, drawn)
         return [
-            (answer, each.run if answer.fresh else self._holder(tx, each.run, answer.run_id))
+            (answer, each.run if answer.fresh else self.holder(tx, each.run, answer.run_id))
             for each, answer in zip(drawn, answers, strict=True)
         ]
 
-    def _holder(self, tx: Tx, offered: Run, run_id: str) -> Run:
+    def holder(self, tx: Tx, offered: Run, run_id: str) -> Run:
         """The run that has the key. Raises IdempotencyConflict unless it is about the same."""
         found = self._wiring.ledger.find_run(tx, offered.tenant_id, run_id)
         assert found is not None
@@ -156,7 +182,8 @@ class Tasks:
             capability_id=task.name,
             connector_id=task.name.partition(".")[0],
             effect="execute",
-            runtime_class="direct",
+            runtime_class=task.runtime_class,
+            model=task.model,
             tenant_id=caller.tenant_id,
             actor=caller.actor,
             roles=caller.roles,
@@ -183,19 +210,7 @@ class Tasks:
         hand was first, and StoreError."""
         wiring, at = self._wiring, self._wiring.clock.now()
         await wiring.ownership.begin()
-        attempt = Attempt(
-            attempt_id=wiring.ids.new("att"),
-            run_id=run.run_id,
-            tenant_id=run.tenant_id,
-            number=run.attempt_count + 1,
-            state=AttemptState.RUNNING,
-            owner_id=wiring.ownership.owner_id,
-            fence=run.fence + 1,
-            lease_id=None,
-            started_at=at,
-            finished_at=None,
-            error=None,
-        )
+        attempt = self._attempt(run, run.attempt_count + 1, run.fence + 1, at)
         journal = wiring.journal(run)
         await journal.write(
             [entries.attempt_started(attempt)],
@@ -230,6 +245,51 @@ class Tasks:
             beside=beside,
         )
 
+    def _attempt(self, run: Run, number: int, fence: int, at: datetime) -> Attempt:
+        return Attempt(
+            attempt_id=self._wiring.ids.new("att"),
+            run_id=run.run_id,
+            tenant_id=run.tenant_id,
+            number=number,
+            state=AttemptState.RUNNING,
+            owner_id=self._wiring.ownership.owner_id,
+            fence=fence,
+            lease_id=None,
+            started_at=at,
+            finished_at=None,
+            error=None,
+        )
+
+    async def start(self, drawn: Admission, caller: Caller) -> Working | Run:
+        """Admit what was drawn, and begin its first attempt with that, if it is to run. Else, or if another one holds its key,
+        that run. Raises IdempotencyConflict, StoreError."""
+        wiring, offered = self._wiring, drawn.run
+        admitted = await shielded(wiring.ledger.admit(drawn))
+        if not admitted.fresh:
+            return await wiring.store.read(lambda tx: self.holder(tx, offered, admitted.run_id))
+        if drawn.attempt is None:
+            return offered
+        return Working(journal=wiring.journal(offered), attempt=drawn.attempt, caller=caller)
+
+    async def again(
+        self, working: Working, error: InterlockError, *, told: Sequence[Entry] = (), send_end: SendEnd | None = None
+    ) -> Working:
+        """End the attempt with that error and begin the next one, of the same owner. `told` goes between them. Raises StaleRun,
+        StoreError."""
+        wiring, journal = self._wiring, working.journal
+        at, run = wiring.clock.now(), journal.run
+        attempt = self._attempt(run, working.attempt.number + 1, run.fence, at)
+        end = AttemptEnd(
+            attempt_id=working.attempt.attempt_id, state=AttemptState.FAILED, finished_at=at, error=error.to_json()
+        )
+        await journal.write(
+            [*_settled(send_end), entries.attempt_ended(end), *told, entries.attempt_started(attempt)],
+            at=at,
+            move=Move(),
+            records=Records(attempt=attempt, attempt_end=end, send_end=send_end),
+        )
+        return replace(working, attempt=attempt)
+
     async def close(
         self, run: Run, state: State, error: InterlockError, *, beside: Callable[[Tx], object] | None = None
     ) -> Run:
@@ -251,6 +311,7 @@ class Tasks:
         def told() -> Sequence[Entry]:
             said = end.told() if callable(end.told) else end.told
             return [
+                *_settled(end.send_end),
                 *map(entries.artifact_recorded, kept),
                 *said,
                 *map(entries.artifact_recorded, outputs),
@@ -261,7 +322,7 @@ class Tasks:
             told,
             at=at,
             move=lambda: Move(state=end.state, reason=end.reason, error=end.error, approval_id=end.approval_id()),
-            records=Records(attempt_end=ended, artifacts=(*kept, *outputs)),
+            records=Records(attempt_end=ended, artifacts=(*kept, *outputs), send_end=end.send_end),
             beside=beside,
         )
         return working.journal.run
@@ -270,6 +331,10 @@ class Tasks:
 def input_of(run: Run) -> Mapping[str, JSON]:
     """What the run was asked for with."""
     return cast("Mapping[str, JSON]", read_json(run.input_json.encode()))
+
+
+def _settled(send_end: SendEnd | None) -> Sequence[Entry]:
+    return () if send_end is None else (entries.send_settled(send_end),)
 
 
 def _rules_for_tasks(rules: policy.Policy) -> policy.Policy:
@@ -288,4 +353,4 @@ def _told(verdict: policy.Decision) -> policy.Decision:
 
 
 def _names_task(pattern: str) -> bool:
-    return pattern.startswith(("handler.", "agent."))
+    return pattern.startswith(("handler.", "agent.", "inference."))

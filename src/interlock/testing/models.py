@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Final, TypeAlias, cast
 
 import anyio
 
 from interlock import inference
-from interlock.kernel import JSON, RequestError, canonical
+from interlock.kernel import JSON, JsonLimits, RequestError, canonical, parse_yaml
 
 Step: TypeAlias = inference.Answer | inference.Message | inference.Piece | str | Exception
 """What a model says when it is asked: an answer, what one consists of, or what the request fails with."""
@@ -110,6 +111,17 @@ def echo(request: inference.Request) -> Step:
     """A script: it says again what it was last told."""
     last = request.messages[-1]
     return last.text or " ".join(each.text for each in last.parts if isinstance(each, inference.Outcome)) or "…"
+
+
+def named(name: str) -> Scripted:
+    """The model `fake:NAME`: `echo`, or the script in that file, JSON or YAML as `read` takes it. Raises RequestError."""
+    if name == "echo":
+        return Scripted(echo)
+    try:
+        document = parse_yaml(Path(name).read_text(encoding="utf-8"), limits=JsonLimits(), what="script")
+    except (OSError, ValueError) as error:
+        raise RequestError(f"no model fake:{name[:200]}: {error}; there are fake:echo and fake:FILE") from error
+    return read(cast("Mapping[str, JSON]", document) if isinstance(document, dict) else {})
 
 
 def deltas(message: inference.Message) -> Iterator[inference.Delta]:

@@ -44,11 +44,11 @@ EXIT_CODES = {
         import_incomplete input_closed install_failed interlock_error internal_error invalid_for_provider
         invalid_output issuer_keys_unavailable lease_expired lease_not_found lease_revoked
         memory_broken_capability memory_deadline_exceeded memory_fault memory_provider_failed
-        model_answer_unreadable model_request_refused model_unavailable node_busy node_closing node_refused
-        not_happened not_renewed operation_failed output_lost ownership_lapsed plane_error poison poll_failed
-        probe_failed provider_error provider_forbidden provider_unavailable rate_limited refused_by_policy
-        remote_error resource_conflict resource_not_found row_refused run_cancelled run_failed stale_run
-        unexpected unexpected_answer worker_stopped
+        model_answer_unreadable model_busy model_request_refused model_unavailable node_busy node_closing
+        node_refused not_happened not_renewed operation_failed output_lost ownership_lapsed plane_error poison
+        poll_failed probe_failed provider_error provider_forbidden provider_unavailable rate_limited
+        refused_by_policy remote_error resource_conflict resource_not_found row_refused run_cancelled run_failed
+        stale_run unexpected unexpected_answer worker_stopped
     """,
     2: """
         agent_changed agent_operation_changed already_decided already_initialised already_made already_spent
@@ -62,24 +62,24 @@ EXIT_CODES = {
         forbidden foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret
         install_ended install_not_found install_unsupported install_used invalid_agent_spec invalid_allowance
         invalid_argument invalid_budget invalid_configuration invalid_connection_transition invalid_edit
-        invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest invalid_packet
-        invalid_path_value invalid_policy invalid_operation_options invalid_poll invalid_provider invalid_ref
+        invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest invalid_operation_options
+        invalid_packet invalid_path_value invalid_policy invalid_poll invalid_provider invalid_ref
         invalid_request invalid_route invalid_scenario invalid_schedule invalid_session invalid_settings
         invalid_store_url invalid_subscription invalid_token invalid_trust key_exposed key_invalid key_missing
         key_present kms_missing manifest_changed memory_conflict memory_invalid_config memory_invalid_input
         memory_record_not_found memory_scope_denied memory_unknown_provider memory_unsupported message_not_found
-        missing_scopes model_forbidden module_not_loaded no_connection no_credentials no_dead_letter
-        no_such_attempt not_approved not_cancellable not_found not_remote oauth_client_missing poll_changed
-        poll_exists poll_not_found provider_changed provider_in_use reauth_required request_too_large
-        request_too_slow role_missing root_refused route_changed route_not_found rule_astray run_archived
-        run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed schedule_exists
-        schedule_not_found secret_exposed secret_unavailable self_review server_token_missing session_busy
-        session_full session_not_found stale_execution store_not_kept subject_broken subscription_changed
-        subscription_not_found target_refused telemetry_missing telemetry_not_started token_missing
-        token_not_found token_refused too_many_requests trigger_not_found unauthenticated unconfirmed_issuer
-        unexpected_event unknown_capability unknown_connector unknown_model unknown_place unknown_provider
-        unknown_sandbox unknown_subject unknown_target unreadable_webhook_key usage wrong_connector wrong_host
-        wrong_key wrong_origin
+        missing_scopes model_forbidden model_unpriced module_not_loaded no_connection no_credentials
+        no_dead_letter no_such_attempt not_approved not_cancellable not_found not_remote oauth_client_missing
+        poll_changed poll_exists poll_not_found provider_changed provider_in_use reauth_required
+        request_too_large request_too_slow role_missing root_refused route_changed route_not_found rule_astray
+        run_archived run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed
+        schedule_exists schedule_not_found secret_exposed secret_unavailable self_review server_token_missing
+        session_busy session_full session_not_found stale_execution store_not_kept subject_broken
+        subscription_changed subscription_not_found target_refused telemetry_missing telemetry_not_started
+        token_missing token_not_found token_refused too_many_requests trigger_not_found unauthenticated
+        unconfirmed_issuer unexpected_event unknown_capability unknown_connector unknown_model unknown_place
+        unknown_provider unknown_sandbox unknown_subject unknown_target unreadable_webhook_key usage
+        wrong_connector wrong_host wrong_key wrong_origin
     """,
     3: """
         over_budget

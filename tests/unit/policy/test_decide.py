@@ -24,6 +24,7 @@ FACTS = policy.Facts(
     connection_tenant_id="acme",
     required_scopes=frozenset({"repo"}),
     granted_scopes=frozenset({"repo", "read:org"}),
+    model="openai:gpt-5-mini",
     pressure={"budget_left": 0.05},
 )
 ALLOW_ALL = Policy(rules=(Rule(rule_id="all", then=Effect.ALLOW),))
@@ -75,6 +76,7 @@ def test_the_default_policy_allows_reads_and_asks_for_the_rest(effect: str, expe
         {"connection": ("con_1",)},
         {"connection": ("github-*",)},
         {"origin": ("call",)},
+        {"model": ("openai:*",)},
         {"pressure": {"budget_left": "<0.1"}},
         {"pressure": {"budget_left": "<= 0.05"}},
         {"capability": ("github.*",), "role": ("oncall",), "environment": ("prod",)},
@@ -98,6 +100,7 @@ def test_matchers_match(matcher: dict[str, Any]):
         {"environment": ("dev",)},
         {"connection": ("con_2",)},
         {"origin": ("trigger",)},
+        {"model": ("anthropic:*",)},
         {"pressure": {"budget_left": ">=0.1"}},
         {"pressure": {"queue_age_s": ">0"}},
         {"capability": ("github.*",), "environment": ("dev",)},

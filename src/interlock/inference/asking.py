@@ -1,0 +1,228 @@
+"""Asking models, each question a run: judged, bounded, tried again by the error's meaning, and answered once."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Decimal
+from typing import Final
+
+import anyio
+
+from interlock import budgets, connections, policy, runs
+from interlock.inference import records
+from interlock.inference.endpoints import Endpoint, Models, size_of
+from interlock.inference.errors import ModelBusy, ModelUnpriced
+from interlock.inference.messages import Request
+from interlock.inference.port import Answered, Told
+from interlock.inference.pursuing import Pursuit
+from interlock.kernel import Caller, InterlockError, Retry, StoreError, Tx
+
+POLL_S: Final = 0.05
+_GOES_ON: Final = frozenset({runs.State.RETRY_SCHEDULED})
+_UNDER_WAY: Final = frozenset({runs.State.ACCEPTED, runs.State.RUNNING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One question, as it is carried out."""
+
+    caller: Caller
+    request: Request
+    task: runs.Task
+    size: int
+    endpoint: Endpoint
+    told: Told | None
+    timeout_s: float
+
+    @property
+    def deadline_at(self) -> datetime:
+        """When it has to be over."""
+        assert self.task.deadline_at is not None
+        return self.task.deadline_at
+
+    def in_place(self, endpoint: Endpoint) -> runs.Task:
+        """The task as it is judged if another model is asked in its place."""
+        return replace(self.task, name=f"{records.PREFIX}{endpoint.provider}", model=endpoint.ref)
+
+
+class RecordedInference:
+    """The `Inference` of an installation."""
+
+    def __init__(
+        self,
+        wiring: runs.Wiring,
+        tasks: runs.Tasks,
+        reading: runs.Reading,
+        models: Models,
+        pending: connections.Pending,
+        *,
+        tries: int = 3,
+    ) -> None:
+        """`tries`: how often one model is asked for one answer."""
+        self._wiring = wiring
+        self._tasks = tasks
+        self._reading = reading
+        self._models = models
+        self._pending = pending
+        self._tries = tries
+
+    async def ask(
+        self,
+        caller: Caller,
+        request: Request,
+        *,
+        key: str,
+        parent_run_id: str | None = None,
+        environment: str = "dev",
+        timeout_s: float = 120.0,
+        told: Told | None = None,
+    ) -> Answered:
+        """As `Inference.ask`. Denied and shed raise RefusedByPolicy and OverBudget; what a model without a price would cost, a
+        budget in dollars cannot know: ModelUnpriced."""
+        endpoint = self._models.fetch(request.model)
+        size, text = size_of(request)
+        asked = Asked(
+            caller=caller,
+            request=request,
+            task=runs.Task(
+                name=f"{records.PREFIX}{endpoint.provider}",
+                kind=runs.Kind.INFERENCE,
+                input=records.asked(request, text),
+                environment=environment,
+                idempotency_key=key,
+                parent_run_id=parent_run_id,
+                deadline_at=self._wiring.clock.now() + timedelta(seconds=timeout_s),
+                runtime_class="inference",
+                model=request.model,
+            ),
+            size=size,
+            endpoint=endpoint,
+            told=told,
+            timeout_s=timeout_s,
+        )
+        facts = {"gen_ai.operation.name": "chat", "gen_ai.request.model": endpoint.name}
+        with self._wiring.tracing.span(f"chat {endpoint.name}", role="client", facts=facts) as span:
+            try:
+                answered = await self._ask(asked)
+            except InterlockError as error:
+                span.note({"interlock.run.id": error.run_id})
+                raise
+            usage = answered.answer.usage
+            span.note(
+                {
+                    "interlock.run.id": answered.run_id,
+                    "gen_ai.response.model": answered.answer.model,
+                    "gen_ai.usage.input_tokens": usage.input_tokens,
+                    "gen_ai.usage.output_tokens": usage.output_tokens,
+                }
+            )
+            return answered
+
+    async def _ask(self, asked: Asked) -> Answered:
+        call = self._budget_call(asked)
+        if self._wiring.budgets.matching(call) and (known := await self._find(asked)) is not None:
+            return await self._known(asked, known)
+        run_id = self._wiring.ids.new("run")
+        with self._wiring.ownership.working(run_id):
+            await self._wiring.ownership.begin()
+            async with self._reserved(asked, call, run_id) as refused:
+                drawn = self._tasks.draw(
+                    asked.caller, asked.task, state=runs.State.RUNNING, run_id=run_id, refused=refused
+                )
+                begun = await self._tasks.start(drawn, asked.caller)
+                if isinstance(begun, runs.Working):
+                    return await self._pursue(asked, begun)
+        return await self._known(asked, begun)
+
+    async def _find(self, asked: Asked) -> runs.Run | None:
+        """The run that has the question's key. Raises IdempotencyConflict if it is about another question."""
+        ledger, task, now = self._wiring.ledger, asked.task, self._wiring.clock.now()
+        tenant_id, offered = asked.caller.tenant_id, self._tasks.draw(asked.caller, task)
+        assert task.idempotency_key is not None
+
+        def find(tx: Tx) -> runs.Run | None:
+            run_id = ledger.find_key(tx, tenant_id, task.name, str(task.idempotency_key), now)
+            return None if run_id is None else self._tasks.holder(tx, offered.run, run_id)
+
+        return await self._wiring.store.read(find)
+
+    async def _known(self, asked: Asked, run: runs.Run) -> Answered:
+        """What came of the question when it was asked before; if nothing has yet, it is asked once more."""
+        while run.state in _UNDER_WAY and self._wiring.clock.now() < asked.deadline_at:
+            await self._wiring.clock.sleep(POLL_S)
+            run = await self._reading.fetch(asked.caller, run.run_id)
+        if run.state in _UNDER_WAY:
+            raise ModelBusy(f"{run.run_id} asks the same, and has had no answer in time", run_id=run.run_id)
+        if run.state in _GOES_ON:
+            with self._wiring.ownership.working(run.run_id):
+                try:
+                    begun = await self._tasks.begin(run, asked.caller)
+                except runs.StaleRun:
+                    return await self._known(asked, await self._reading.fetch(asked.caller, run.run_id))
+                return await self._pursue(asked, begun)
+        outcome = await self._reading.outcome(run)
+        if outcome.output is None:
+            raise _refused(run, "; ".join(outcome.reasons))
+        return records.read(run.run_id, outcome.output)
+
+    async def _pursue(self, asked: Asked, working: runs.Working) -> Answered:
+        """Carry it out to its end, whatever that is, and record it."""
+        pursuit = Pursuit(self._wiring, self._tasks, self._models, self._pending, asked, working, tries=self._tries)
+        try:
+            with anyio.move_on_after(asked.timeout_s) as scope:
+                return await pursuit.run()
+            assert scope.cancelled_caught
+            text = f"{asked.request.model} did not answer within {asked.timeout_s:g} s"
+            raise await pursuit.fail(runs.DeadlinePassed(text))
+        except (runs.StaleRun, runs.OwnershipLapsed, StoreError):
+            raise  # the run is another process's, or recovery's
+        except InterlockError as error:
+            raise await pursuit.fail(error) from error.__cause__
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                await pursuit.cancel()
+            raise
+
+    # -- budgets
+
+    def _budget_call(self, asked: Asked) -> budgets.Call:
+        return budgets.Call(
+            tenant_id=asked.caller.tenant_id,
+            capability_id=asked.task.name,
+            connector_id=records.PREFIX.rstrip("."),
+            connection_id=None,
+            effect="execute",
+            environment=asked.task.environment,
+        )
+
+    @asynccontextmanager
+    async def _reserved(self, asked: Asked, call: budgets.Call, run_id: str) -> AsyncGenerator[policy.Reason | None]:
+        """What the question may cost, taken of the budgets. Or why it is refused."""
+        cost = self._most(asked, call)
+        async with runs.reserved(self._wiring, call, holder=run_id, cost=cost) as taken:
+            if not isinstance(taken, budgets.Exhausted):
+                yield None
+                return
+            effect = policy.Effect.DENY if taken.retry_after is None else policy.Effect.SHED
+            yield policy.Reason(rule_id=f"budget:{taken.budget}", effect=effect, text=taken.text)
+
+    def _most(self, asked: Asked, call: budgets.Call) -> dict[str, int]:
+        """Tokens and millionths of a dollar, where a budget counts them. Raises ModelUnpriced."""
+        units = {rule.spend.unit for rule in self._wiring.budgets.matching(call) if rule.spend is not None}
+        if not units:
+            return {}
+        usage, dollars = asked.endpoint.most(asked.request, asked.size)
+        if "usd_micros" in units and dollars is None:
+            raise ModelUnpriced(f"a budget counts what {asked.endpoint.ref} costs, and nobody knows its price")
+        micros = (dollars or Decimal(0)) * 1_000_000
+        return {"tokens": usage.tokens, "usd_micros": int(micros.to_integral_value(rounding=ROUND_UP))}
+
+
+def _refused(run: runs.Run, reasons: str) -> InterlockError:
+    text = f"{run.capability} is {run.state.value}: {reasons}"
+    if (run.reason or "").startswith("budget:"):
+        return runs.OverBudget(text, run_id=run.run_id, next_step="Ask again later, or raise the budget's limit.")
+    step = "Change the rule that the message names, or ask a model that it allows."
+    later = Retry.LATER if run.state is runs.State.SHED else None
+    return runs.RefusedByPolicy(text, run_id=run.run_id, next_step=step, retry=later)

@@ -1,0 +1,106 @@
+"""Where models are asked, as an installation has them set up."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Protocol, TypeAlias
+
+from interlock import plane
+from interlock.inference.messages import Request, Usage
+from interlock.inference.port import Model
+from interlock.kernel import JSON, Secret, canonical
+
+OUTPUT_TOKENS: Final = 4096
+"""What an answer is taken to have at most where nobody says, when a budget has to know before."""
+
+_BYTES_PER_TOKEN: Final = 3
+"""What is taken for one token, before the provider has counted; models have four or so to each."""
+
+
+class Feature(StrEnum):
+    """What a request may need of a model."""
+
+    TOOLS = "tools"
+    RESULT = "result"
+    STREAM = "stream"
+
+
+Price: TypeAlias = Callable[[Usage], Decimal | None]
+"""What that usage costs in US dollars. None: nobody knows."""
+
+
+async def _none(_tenant_id: str) -> Mapping[str, Secret]:
+    return {}
+
+
+def _unknown(_usage: Usage) -> Decimal | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A model at a provider. Over HTTP it is asked at `base_url`, and nowhere else, with the `secrets` of a tenant shown as
+    `show` says. `ceiling` is what a call of it is taken to cost at most where it has no price."""
+
+    provider: str
+    name: str
+    model: Model = field(repr=False)
+    kind: str = "scripted"
+    base_url: str | None = None
+    show: tuple[tuple[str, str], ...] = ()
+    """Headers with secrets, as templates: `("authorization", "Bearer {api_key}")`."""
+    secrets: Callable[[str], Awaitable[Mapping[str, Secret]]] = field(default=_none, repr=False)
+    lacks: frozenset[Feature] = frozenset()
+    price: Price = field(default=_unknown, repr=False)
+    ceiling: Decimal | None = None
+
+    @property
+    def ref(self) -> str:
+        """`provider:name`."""
+        return f"{self.provider}:{self.name}"
+
+    @property
+    def host(self) -> str | None:
+        """`host:port`."""
+        return None if self.base_url is None else plane.parse_base(self.base_url).host_port
+
+    def credentials(self, handle: str) -> tuple[plane.CredentialRef, ...]:
+        """The secrets behind a handle, in their places."""
+        return tuple(plane.HeaderCredential(handle=handle, name=name, template=shown) for name, shown in self.show)
+
+    def missing(self, request: Request, *, stream: bool) -> Sequence[Feature]:
+        """What the request needs and this model has not."""
+        needs = ((Feature.TOOLS, bool(request.tools)), (Feature.RESULT, request.result is not None))
+        return [each for each, needed in (*needs, (Feature.STREAM, stream)) if needed and each in self.lacks]
+
+    def most(self, request: Request, size: int) -> tuple[Usage, Decimal | None]:
+        """What a request of that many bytes may come to, before anybody has counted: tokens, and dollars if somebody knows."""
+        told: JSON = request.params.get("max_tokens")
+        output = told if isinstance(told, int) else OUTPUT_TOKENS
+        usage = Usage(input_tokens=size // _BYTES_PER_TOKEN + 1, output_tokens=output)
+        price = self.price(usage)
+        return usage, self.ceiling if price is None else price
+
+
+class Models(Protocol):
+    """The models of an installation."""
+
+    def fetch(self, ref: str) -> Endpoint:
+        """The model of that name, `provider:name`. Nothing of a provider is loaded. Raises UnknownModel."""
+        ...
+
+    def fallbacks(self, ref: str) -> Sequence[str]:
+        """The models to be asked in its place, in order, as the operator has decided."""
+        ...
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """The names of all providers."""
+        ...
+
+
+def size_of(request: Request) -> tuple[int, bytes]:
+    """A request's size in bytes, and its canonical JSON."""
+    text = canonical(request.model_dump(mode="json"))
+    return len(text), text
