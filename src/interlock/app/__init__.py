@@ -5,6 +5,7 @@ only room that imports adapters and connectors; what it opens it closes.
 """
 
 from interlock.app.accounts import Connections
+from interlock.app.agent_sessions import AgentSessions
 from interlock.app.archives import Archives
 from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
@@ -65,6 +66,7 @@ __all__ = [
     "FILE_NAME",
     "LOCAL_NET",
     "MAX_TIMEOUT",
+    "AgentSessions",
     "AlreadyMade",
     "Approvals",
     "Archives",

@@ -12,6 +12,7 @@ from interlock import catalog, policy, sdk
 from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
 from interlock.app.accounts import Connections
+from interlock.app.agent_sessions import AgentSessions
 from interlock.app.archives import Archives
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
@@ -39,7 +40,7 @@ class Interlock:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
     `runs`, `archives`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens`,
-    `memory` and `catalog` are its rooms.
+    `memory`, `agent_sessions` and `catalog` are its rooms.
     """
 
     def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
@@ -61,6 +62,7 @@ class Interlock:
         self.tokens = Tokens(parts, caller, operator=operator)
         self.subscriptions = Subscriptions(parts, caller)
         self.memory = Memories(parts, caller)
+        self.agent_sessions = AgentSessions(parts, caller)
 
     @classmethod
     @asynccontextmanager

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from interlock.cli import agent_sessions
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -26,6 +27,7 @@ def register(tree: typer.Typer) -> None:
     command(agent, "schema")(schema)
     command(agent, "export")(export)
     command(agent, "import")(import_foreign)
+    agent_sessions.register(agent)
 
 
 def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":

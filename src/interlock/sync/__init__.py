@@ -8,6 +8,7 @@ from interlock.sync.door import Door, Face, waiting
 from interlock.sync.interlock import Interlock
 from interlock.sync.memories import Memories, Memory
 from interlock.sync.rooms import (
+    AgentSessions,
     Approvals,
     Archives,
     Connections,
@@ -26,6 +27,7 @@ from interlock.sync.rooms import (
 )
 
 __all__ = [
+    "AgentSessions",
     "Approvals",
     "Archives",
     "Connections",

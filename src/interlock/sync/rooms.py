@@ -152,6 +152,18 @@ class Tokens(Face[app.Tokens]):
     revoke = waiting(app.Tokens.revoke)
 
 
+class AgentSessions(Face[app.AgentSessions]):
+    """As `app.AgentSessions`."""
+
+    create = waiting(app.AgentSessions.create)
+    list = waiting(app.AgentSessions.list)
+    fetch = waiting(app.AgentSessions.fetch)
+    turns = waiting(app.AgentSessions.turns)
+    change = waiting(app.AgentSessions.change)
+    fork = waiting(app.AgentSessions.fork)
+    delete = waiting(app.AgentSessions.delete)
+
+
 class Subscriptions(Face[app.Subscriptions]):
     """As `app.Subscriptions`."""
 
