@@ -1,11 +1,14 @@
 """Operations of agents that are capabilities: each call is one run below the turn's, however often it is asked for."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
-from fix_app import ASK_WRITES, IssueCreate, Process, World, connector, operations
-from interlock import agents, runs, sdk
+import interlock.testing
+from fix_app import ACME, ASK_WRITES, TOKEN, IssueCreate, Process, World, connector, operations
+from interlock import agents, catalog, runs, sdk
 from interlock.app import collect_operations
 from interlock.kernel import JSON
 
@@ -100,3 +103,24 @@ async def test_what_was_cut_off_is_found_out_from_the_ledger(file_world: World):
         assert isinstance(found, agents.Happened)
         assert await source(process).perform(dataclasses.replace(call, again=True)) == found.output
         assert len([each for each in await process.il.runs.list() if each.parent_run_id == call.turn_id]) == 1
+
+
+async def test_an_operation_of_an_openapi_document_goes_the_way_of_all_capabilities(file_world: World):
+    document = json.loads((Path(interlock.testing.__file__).parent / "data" / "github.openapi.json").read_text())
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    only = ("issues.create", "issues.get", "users.get_authenticated")
+    hub = catalog.read_openapi(document, connector_id="hub", base_url="https://api.github.com", only=only).manifest
+    async with file_world.process(manifest=[ACME, hub]) as process:
+        await process.connect(file_world.server.url)
+        await process.il.connections.connect_token("hub", TOKEN, base_url=file_world.server.url)
+        call = await invocation(
+            process, "hub.issues.create", owner="acme", repo="rocket", title="Door", body="It creaks"
+        )
+        assert call.operation.idempotency is agents.Idempotency.UNSAFE_ONCE
+        made = await source(process).perform(call)
+        read = await invocation(process, "hub.issues.get", "k2", owner="acme", repo="rocket", issue_number=1)
+        assert read.operation.idempotency is agents.Idempotency.PURE
+        told = await source(process).perform(read)
+        assert isinstance(made, dict)
+        assert isinstance(told, dict)
+        assert [each["body"]["title"] for each in (made, told) if isinstance(each["body"], dict)] == ["Door", "Door"]

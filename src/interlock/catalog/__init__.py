@@ -24,6 +24,7 @@ from interlock.catalog.errors import (
 )
 from interlock.catalog.importing import MAX_BYTES, Coverage, Entry, Format, Imported, read_catalogue
 from interlock.catalog.installed import entry_points
+from interlock.catalog.openapi import Described, LeftOut, read_openapi
 from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers, ProviderUse
 from interlock.catalog.validation import Validate
 from interlock.catalog.validation import compiled as compile_schema
@@ -36,6 +37,7 @@ __all__ = [
     "Catalog",
     "ConnectorBroken",
     "Coverage",
+    "Described",
     "Discovery",
     "DuplicateConnector",
     "Entry",
@@ -46,6 +48,7 @@ __all__ = [
     "InvalidInput",
     "InvalidOutput",
     "KeptProvider",
+    "LeftOut",
     "Mismatch",
     "Page",
     "ProviderChanged",
@@ -61,4 +64,5 @@ __all__ = [
     "discover",
     "entry_points",
     "read_catalogue",
+    "read_openapi",
 ]

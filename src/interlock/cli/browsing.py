@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from interlock.cli.describing import from_openapi
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def register(tree: typer.Typer) -> None:
     connectors = group(tree, "connectors", "Services that Interlock can speak to.")
     command(connectors, "list")(list_connectors)
     command(connectors, "show")(show_connector)
+    command(connectors, "from-openapi")(from_openapi)
     capabilities = group(tree, "capabilities", "What can be asked for.")
     command(capabilities, "list")(list_capabilities)
     command(capabilities, "show")(show_capability)

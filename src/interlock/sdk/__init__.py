@@ -7,6 +7,7 @@ all problems of a manifest are reported at once; an input value cannot leave its
 """
 
 from interlock.sdk import fill, grants, messages
+from interlock.sdk.assemble import assemble as assemble_manifest
 from interlock.sdk.assemble import parsed as read_part
 from interlock.sdk.auth import (
     AuthProfile,
@@ -259,6 +260,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "api_key",
+    "assemble_manifest",
     "at",
     "basic",
     "build_command",
