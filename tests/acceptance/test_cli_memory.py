@@ -173,6 +173,23 @@ def test_a_broken_provider_hides_no_other(bare_shell: Shell, tmp_path: Path):
     assert listed["sqlite"]["problem"] is None
 
 
+@pytest.mark.faults
+def test_a_provider_that_blocks_its_thread_ends_with_its_time(bare_shell: Shell, tmp_path: Path):
+    folder = tmp_path / "site" / "blocks-1.0.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: blocks\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[interlock.memory]\nblocks = blocking:Blocks\n")
+    (folder.parent / "blocking.py").write_text(
+        "import time\nfrom interlock.adapters.memory import InProcess\n"
+        "class Blocks(InProcess):\n    name = 'blocks'\n"
+        "    async def retrieve(self, scope, query):\n        time.sleep(3600)\n"
+    )
+    asked = ("memory", "search", "x", "--provider", "blocks", "--timeout", "1", "--json")
+    told = bare_shell.spawn(*asked, environment={"PYTHONPATH": str(folder.parent)})
+    assert (told.code, told.error["code"]) == (1, "memory_deadline_exceeded")
+    assert told.error["details"] == {"provider": "blocks", "operation": "retrieve"}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "kind"),
     [

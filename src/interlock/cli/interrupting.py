@@ -24,9 +24,20 @@ async def heard(command: Callable[[], Awaitable[T]]) -> T:
             number = await anext(aiter(signals))
             tasks.cancel_scope.cancel()
 
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listen)
-            result = await command()
-            tasks.cancel_scope.cancel()
-            return result
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listen)
+                result = await command()
+                tasks.cancel_scope.cancel()
+                return result
+        except BaseExceptionGroup as group:
+            if (interrupts := group.subgroup(KeyboardInterrupt)) is None:
+                raise
+            number = _first(interrupts)
     raise KeyboardInterrupt(number)
+
+
+def _first(group: BaseExceptionGroup[KeyboardInterrupt]) -> int:
+    """The number of the signal that one of them names."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else next(iter(error.args), signal.SIGINT)

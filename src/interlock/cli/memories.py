@@ -84,6 +84,7 @@ class Place:
     async def open(self, desk: "Desk", *, makes: bool = False) -> "AsyncGenerator[memory.Memory]":
         """The memory. One that is not there is made only by what `makes` it. Raises MemoryFault, StoreNotKept."""
         from interlock import memory
+        from interlock.cli import unblocking
         from interlock.cli.errors import StoreNotKept
 
         reference, scope = self.reference(desk), self.scope(desk)
@@ -92,8 +93,15 @@ class Place:
             raise StoreNotKept(message, next_step="Choose another one: `interlock memory providers`.")
         if not makes:
             _require_file(reference)
-        async with memory.Memory.open(reference, scope=scope) as mem:
-            yield mem
+        seconds = reference.options.timeout or memory.DEFAULT_TIMEOUT
+
+        def blocked() -> memory.MemoryFault:
+            message = f"{reference.name} blocks its thread, and did not answer within {seconds:g} seconds"
+            return memory.DeadlineExceeded(message, provider=reference.name)
+
+        with unblocking.watched(seconds, blocked):
+            async with memory.Memory.open(reference, scope=scope) as mem:
+                yield mem
 
 
 def _require_file(reference: "memory.ProviderRef") -> None:

@@ -26,7 +26,7 @@ from interlock.memory.errors import (
 from interlock.memory.finding import Search
 from interlock.memory.keeping import Keeper
 from interlock.memory.memories import Memory
-from interlock.memory.options import Options
+from interlock.memory.options import DEFAULT_TIMEOUT, Options
 from interlock.memory.provider import (
     CAPABILITIES,
     REQUIRED,
@@ -79,6 +79,7 @@ __all__ = [
     "BM25_K1",
     "CAPABILITIES",
     "CAPTURES",
+    "DEFAULT_TIMEOUT",
     "DIMENSIONS",
     "GROUP",
     "MAX_LINE",
