@@ -10,7 +10,8 @@ from interlock.memory.words import words
 
 Vector: TypeAlias = Sequence[float]
 
-DIMENSIONS: Final = 1_024
+DIMENSIONS: Final = 256
+"""Of the vectors of every provider of ours, unless it is told otherwise: what has the same can be combined."""
 
 
 class Embedder(Protocol):

@@ -24,6 +24,10 @@ from interlock.memory.words import sought
 FEWEST: Final = 100
 """Candidates that each signal is asked for at least."""
 
+UNLIKE: Final = 0.05
+"""The cosine up to which two texts are not alike at all. Where ranks are fused, the nearest of what is far would be told as half
+of the best that could be."""
+
 DEEPEST: Final = 10_000
 """The last rank that pages lead to."""
 
@@ -93,7 +97,9 @@ class Search:
         if self._query.mode is not SearchMode.SEMANTIC and self._query.text is not None:
             found["text"] = rows.rank_words(self.seen, self._terms, limit=most) if self._terms else ()
         if vector is not None:
-            found["semantic"] = rows.rank_vectors(self.seen, vector, limit=most) if any(vector) else ()
+            near = rows.rank_vectors(self.seen, vector, limit=most) if any(vector) else ()
+            fused = self._query.mode is SearchMode.HYBRID
+            found["semantic"] = [hit for hit in near if hit.score > UNLIKE] if fused else near
         records: dict[str, Record] = {}
         if ranking.reads_records(self._query):
             records.update(rows.fetch_seen(self.seen, {hit.record_id for hits in found.values() for hit in hits}))

@@ -1,6 +1,7 @@
 """From signals to one ranking."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -95,3 +96,23 @@ def test_bm25_prefers_rare_words_and_short_texts():
     assert score({"rare": 1}, 5) > score({"rare": 1}, 50)
     assert score({"rare": 3}, 10) > score({"rare": 1}, 10)
     assert ranking.bm25({"rare": 1}, 0, mean=0.0, rarity=rarities) > 0
+
+
+@pytest.mark.anyio
+async def test_the_nearest_of_what_is_far_is_no_hit_where_ranks_are_fused():
+    async with memory.Memory.open("memory", scope=memory.Scope(tenant="acme")) as mem:
+        kept = await mem.remember("The billing service failed on Friday")
+        (far,) = (await mem.retrieve("xylophone", mode="semantic")).hits
+        assert far.score is not None
+        assert far.score <= 0.05
+        assert (await mem.retrieve("xylophone", mode="hybrid")).hits == ()
+        found = await mem.retrieve("the biling servise", mode="hybrid")
+        assert [hit.record.record_id for hit in found.hits] == [kept.record_id]
+
+
+@pytest.mark.anyio
+async def test_what_is_opened_as_it_comes_can_be_combined(tmp_path: Path):
+    inner = ["memory", {"name": "sqlite", "config": {"path": str(tmp_path / "memory.db")}}]
+    for name, config in (("fanout", {"parts": inner}), ("tiered", {"short": inner[0], "long": inner[1]})):
+        async with memory.Memory.open(name, config, scope=memory.Scope(tenant="acme")) as mem:
+            assert memory.SearchMode.HYBRID in mem.capabilities().guarantees.search_modes
