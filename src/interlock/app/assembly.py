@@ -13,6 +13,7 @@ from interlock import approvals, budgets, catalog, connections, dispatch, infere
 from interlock.adapters import blobs, handlers, keys, sql, telemetry
 from interlock.app import inferring, provided, remembering, reporting, roots, timed, workshop
 from interlock.app.doors import Doors
+from interlock.app.editing import Edits
 from interlock.app.foreign import Foreign, offers
 from interlock.app.late import COMMAND_CLASSES, LateLane, LateTarget
 from interlock.app.outgoing import Outgoing, outgoing
@@ -206,6 +207,7 @@ def _wire(
         offered=_foreign(settings, node, pending, clock),
         ownership=_owner(store, ledger, clock, ids, lease),
         handed=handed,
+        edits=Edits(),
         pressure=runs.Pressure(),
         sweep=_sweep(store, settings.retention),
         clock=clock,

@@ -7,7 +7,7 @@ import typer
 from interlock.cli.frame import command, group
 
 if TYPE_CHECKING:
-    from interlock import approvals
+    from interlock import approvals, runs
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
 
@@ -93,12 +93,13 @@ async def approve(
     """Say yes, and execute the held run.
 
     The approval is good for exactly one call with exactly this input. With --no-run the decision is recorded and nothing
-    is sent; running `approve` again then executes it.
+    is sent; running `approve` again then executes it. The turn of an agent goes on by itself if it was left to workers, and
+    else by `interlock agent resume`.
 
     Example:
       interlock approvals approve apr_01890a5d…
     """
-    from interlock import approvals
+    from interlock import approvals, runs
     from interlock.cli import inputs, invoking
     from interlock.cli.desk import Answer
     from interlock.kernel import InterlockError
@@ -109,6 +110,11 @@ async def approve(
         given = found.state is approvals.State.APPROVED and edited is None and not no_run
         if not given:
             found = await il.approvals.approve(approval_id, edited_input=edited)
+        run = None if found.run_id is None else await il.runs.fetch(found.run_id)
+        if run is not None and run.kind is runs.Kind.AGENT_TURN:
+            turn = run
+            document = {"approval": found.to_json(), "outcome": None}
+            return Answer(document=document, show=lambda paper: _turn_decided(paper, found, turn))
         if no_run or found.run_id is None:
             return Answer(
                 document={"approval": found.to_json(), "outcome": None}, show=lambda paper: _decided(paper, found)
@@ -136,6 +142,8 @@ async def deny(
 ) -> "Answer":
     """Say no, also to what was approved and not executed. The held run is denied for good.
 
+    The turn of an agent goes on, and its model is told.
+
     Example:
       interlock approvals deny apr_01890a5d… --reason 'wrong repository'
     """
@@ -143,7 +151,8 @@ async def deny(
 
     async with desk.open() as il:
         found = await il.approvals.deny(approval_id, reason=reason)
-    return Answer(document={"approval": found.to_json()}, show=lambda paper: _decided(paper, found))
+        run = None if found.run_id is None else await il.runs.fetch(found.run_id)
+    return Answer(document={"approval": found.to_json()}, show=lambda paper: _turn_decided(paper, found, run))
 
 
 def _decided(paper: "Paper", found: "approvals.Approval") -> None:
@@ -151,6 +160,20 @@ def _decided(paper: "Paper", found: "approvals.Approval") -> None:
 
     own = ("(their own request)",) if found.self_reviewed else ()
     paper.line(paper.state(found.state.value), Ink(found.approval_id, "strong"), f"by {found.reviewer}", *own)
+
+
+def _turn_decided(paper: "Paper", found: "approvals.Approval", run: "runs.Run | None") -> None:
+    """A decision, and how the run goes on if it is an agent's turn: others have ended with it."""
+    from interlock import runs
+    from interlock.cli.paper import Ink
+
+    _decided(paper, found)
+    if run is None or run.kind is not runs.Kind.AGENT_TURN:
+        return
+    if run.state is runs.State.HELD:
+        paper.line("  next:", Ink(f"interlock agent resume {run.run_id}", "code"))
+    else:
+        paper.line("  its turn is", paper.state(run.state.value), Ink(run.run_id, "faint"))
 
 
 def _show(paper: "Paper", found: "approvals.Approval") -> None:
@@ -164,6 +187,8 @@ def _show(paper: "Paper", found: "approvals.Approval") -> None:
         [
             ("asks for", f"{found.binding.capability_id} ({summary.get('effect')})"),
             ("requester", found.requester),
+            ("agent", summary.get("agent")),
+            ("control", summary.get("control")),
             ("account", summary.get("account")),
             ("service", summary.get("service")),
             ("environment", summary.get("environment")),

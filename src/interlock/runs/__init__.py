@@ -10,7 +10,8 @@ from interlock.runs import packet, refs, verify, verify_archive
 from interlock.runs.archive import Archive, Archives, Bundles, Page, Plan, genesis
 from interlock.runs.archiving import Archiving, Done
 from interlock.runs.drawing import KEY_LIFE, NEVER
-from interlock.runs.entries import Entry, data_of
+from interlock.runs.editing import Edits
+from interlock.runs.entries import Entry, approval_moved, data_of
 from interlock.runs.errors import (
     ArchiveBusy,
     ArchiveDamaged,
@@ -112,6 +113,7 @@ __all__ = [
     "Delivery",
     "Done",
     "Doors",
+    "Edits",
     "Entry",
     "Event",
     "Execution",
@@ -180,6 +182,7 @@ __all__ = [
     "Validators",
     "Wiring",
     "Working",
+    "approval_moved",
     "asked_by",
     "data_of",
     "find_cancelled",

@@ -8,7 +8,7 @@ from typing import cast
 
 from interlock import approvals, budgets, policy
 from interlock.kernel import JSON, Caller, InterlockError, Tx
-from interlock.runs import drawing, entries, rebuilding
+from interlock.runs import drawing, entries, rebuilding, waking
 from interlock.runs.beginning import begin
 from interlock.runs.call import Call
 from interlock.runs.entries import Entry
@@ -38,7 +38,8 @@ class Holding:
     async def approve(
         self, caller: Caller, approval_id: str, *, edited_input: Mapping[str, JSON] | None = None
     ) -> approvals.Approval:
-        """Say yes, perhaps to an edited input, which is validated and judged before it is accepted.
+        """Say yes, perhaps to an edited input, which is validated and judged before it is accepted. A turn of an agent goes on
+        by itself if it was left to workers, and else when it is resumed.
 
         Raises as `approvals.approve`, with `run_id` set to the run that an earlier decision is about; catalog.InvalidInput; and
         approvals.InvalidEdit if policy denies the edited call, which the run's chain then tells.
@@ -53,6 +54,14 @@ class Holding:
     ) -> approvals.Approval:
         approval_id = approval.approval_id
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
+        if run is not None and waking.is_turn(run):
+            if edit is not None:
+                self._wiring.edits.check(run, approval, edit)
+            return await waking.decided(
+                self._wiring,
+                run,
+                lambda tx: self._wiring.approvals.approve_in(tx, caller, approval_id=approval_id, edited_input=edit),
+            )
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.approve(caller, approval_id, edited_input=edit)
         await check_actor(self._wiring, caller, run)
@@ -63,6 +72,7 @@ class Holding:
         def consent(tx: Tx) -> None:
             nonlocal approved
             approved = self._wiring.approvals.approve_in(tx, caller, approval_id=approval_id, edited_input=edit)
+            waking.note_parent(tx, self._wiring, run)
 
         await self._wiring.journal(run).write(
             lambda: [entries.approval_moved(approved)], at=self._wiring.clock.now(), beside=consent
@@ -109,7 +119,8 @@ class Holding:
         raise approvals.InvalidEdit(f"policy denies the edited input: {texts}", run_id=run.run_id)
 
     async def deny(self, caller: Caller, approval_id: str, *, reason: str) -> approvals.Approval:
-        """Say no, also to what was approved and not executed: the held run is denied in the same transaction, for good.
+        """Say no, also to what was approved and not executed: the held run is denied in the same transaction, for good. A turn of
+        an agent goes on, as after a yes, and its model is told.
 
         Raises as `approvals.deny`.
         """
@@ -120,6 +131,12 @@ class Holding:
     async def _deny(self, caller: Caller, approval: approvals.Approval, reason: str) -> approvals.Approval:
         approval_id = approval.approval_id
         run = None if approval.run_id is None else await self._reading.fetch(caller, approval.run_id)
+        if run is not None and waking.is_turn(run):
+            return await waking.decided(
+                self._wiring,
+                run,
+                lambda tx: self._wiring.approvals.deny_in(tx, caller, approval_id=approval_id, reason=reason),
+            )
         if run is None or run.state is not State.HELD:
             return await self._wiring.approvals.deny(caller, approval_id, reason=reason)
         await check_actor(self._wiring, caller, run)
@@ -130,6 +147,7 @@ class Holding:
             nonlocal denied
             denied = self._wiring.approvals.deny_in(tx, caller, approval_id=approval_id, reason=reason)
             self._wiring.handed.moved(tx, run, State.DENIED, "approval_denied")
+            waking.note_parent(tx, self._wiring, run)
 
         await self._wiring.journal(run).write(
             lambda: [entries.approval_moved(denied)],
@@ -151,6 +169,12 @@ class Holding:
 
     async def _execute(self, caller: Caller, run: Run) -> Outcome:
         run_id = run.run_id
+        if waking.is_turn(run):
+            raise RunNotHeld(
+                f"{run_id} is a turn of an agent, which spends its approvals itself",
+                next_step=_resumed(run),
+                run_id=run_id,
+            )
         if run.state is not State.HELD or run.approval_id is None:
             raise RunNotHeld(f"{run_id} is {run.state}, not held", run_id=run_id)
         approval = await self._wiring.approvals.fetch_approval(caller, run.approval_id)
@@ -288,10 +312,16 @@ class _Spending:
         return Move(input_json=self.call.input_json, input_digest=self.call.input_digest)
 
 
+def _resumed(run: Run) -> str:
+    return f"`interlock agent resume {run.run_id}` goes on with it; one that was left to workers goes on by itself."
+
+
 def _how_it_goes_on(run: Run) -> str:
     show = f"`interlock runs show {run.run_id}`"
     if run.state in FINAL:
         return f"{show} shows what came of it."
+    if run.state is State.HELD and waking.is_turn(run):
+        return _resumed(run)
     if run.state is State.HELD:
         return (
             f"`interlock approvals approve {run.approval_id}` executes what was approved; `interlock approvals deny "

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from interlock import approvals
 from interlock.kernel import JSON, Caller, Tx
-from interlock.runs import entries, rebuilding, transitions
+from interlock.runs import entries, rebuilding, transitions, waking
 from interlock.runs.beginning import begin_again
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
@@ -63,20 +63,28 @@ class Steering:
                 beside=lambda tx: self._wiring.handed.moved(tx, run, State.CANCELLED, GIVEN_UP),
             )
             return journal.run
-        gone: approvals.Approval | None = None
+        gone: list[approvals.Approval] = []
 
         def drop(tx: Tx) -> None:
-            nonlocal gone
+            desk = self._wiring.approvals
             self._wiring.handed.moved(tx, run, State.CANCELLED, "cancelled")
-            if run.approval_id is not None:
-                gone = self._wiring.approvals.cancel(
-                    tx, tenant_id=run.tenant_id, approval_id=run.approval_id, reason="run_cancelled"
-                )
+            asked = {run.approval_id} if run.approval_id is not None else set[str]()
+            asked |= {each.approval_id for each in desk.list_for_run(tx, tenant_id=run.tenant_id, run_id=run.run_id)}
+            ended = (
+                desk.cancel(tx, tenant_id=run.tenant_id, approval_id=each, reason="run_cancelled")
+                for each in sorted(asked)
+            )
+            gone[:] = [each for each in ended if each is not None]
+            waking.note_parent(tx, self._wiring, run)
 
         def told() -> list[Entry]:
-            return [(CANCEL_REQUESTED, data), *([] if gone is None else [entries.approval_moved(gone)])]
+            return [(CANCEL_REQUESTED, data), *map(entries.approval_moved, gone)]
 
-        await journal.write(told, at=at, move=Move(state=State.CANCELLED, reason="cancelled"), beside=drop)
+        def move() -> Move:
+            last = gone[-1].approval_id if gone else None
+            return Move(state=State.CANCELLED, reason="cancelled", approval_id=last)
+
+        await journal.write(told, at=at, move=move, beside=drop)
         return journal.run
 
     async def settle(self, caller: Caller, run_id: str, *, seen: Seen | None = None, note: str = "") -> Run:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from interlock import approvals, budgets, catalog, connections, plane, policy, sdk
 from interlock.kernel import JSON, UNTRACED, Backoff, Clock, Counts, IdSource, Store, Tracing
+from interlock.runs.editing import Edits
 from interlock.runs.handed import Handed
 from interlock.runs.journal import Journal
 from interlock.runs.ledger import Ledger
@@ -84,6 +85,7 @@ class Wiring:
     offered: OfferedTargets
     ownership: Ownership
     handed: Handed
+    edits: Edits
     pressure: Pressure
     sweep: Callable[[datetime], Awaitable[int]]
     """Removes rows that are over, as of that moment; says how many."""
