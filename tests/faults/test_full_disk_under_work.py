@@ -4,8 +4,8 @@ import anyio
 import pytest
 from sqlalchemy import text
 
-from fix_app import World
-from fix_dispatch import list_due, submitted, work, worker
+from fix_app import LEASE, World, shown
+from fix_dispatch import find_due, list_due, submitted, work, worker
 from interlock import dispatch, runs
 from interlock.adapters import sql
 from interlock.app import Interlock, Settings
@@ -15,6 +15,8 @@ from interlock.kernel import JSON
 MANY = 12
 ROOM = 40
 """Pages that the store may grow by: enough to begin all of the work, and to keep what comes of two or three pieces."""
+
+ONCE = dispatch.RetryPolicy(max_attempts=1)
 
 
 async def limit(store: sql.SqlStore, more_pages: int) -> None:
@@ -81,9 +83,100 @@ async def test_a_worker_that_is_told_to_end_does_so_on_a_full_disk(
         await limit(store, 1_000_000)
         await process.il.runs.recover()
         assert (await process.il.runs.fetch(run_id)).state is runs.State.RETRY_SCHEDULED
+        left = await find_due(process, run_id)
+        assert left is not None
+        assert (left.tries, left.crashes) == (0, 0), "the disk was full: that says nothing against the work"
         file_world.advance(60)
         assert await work(process, dispatch.handler("large")(_small)) == 1
         assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
+
+
+@pytest.mark.anyio
+async def test_what_a_handler_came_to_is_kept_until_there_is_room_however_long_that_takes(file_world: World):
+    @dispatch.handler("large")
+    async def large(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        await limit(store, 0)
+        return "x" * 60_000
+
+    async with file_world.process() as process:
+        store = process.parts.store
+        run_id = await submitted(process, "large", retry=ONCE)
+        [due] = await list_due(process)
+        begun = file_world.clock.now()
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker(process, large).handle, due.job)
+                while (file_world.clock.now() - begun).total_seconds() < 3 * LEASE:
+                    await anyio.lowlevel.checkpoint()
+                await process.beat()  # whose hold has lapsed meanwhile
+                await process.sweep()
+                assert (await process.il.runs.fetch(run_id)).state is runs.State.RUNNING
+                await limit(store, 1_000_000)
+        run = await process.il.runs.fetch(run_id)
+        assert (run.state, run.attempt_count) == (runs.State.COMPLETED, 1)
+
+
+@pytest.mark.anyio
+async def test_a_write_whose_outcome_a_full_disk_keeps_from_being_saved_is_read_about(file_world: World):
+    """It left, so nobody sends it again; and it was no fault of the work, so its one try is still there."""
+    async with file_world.process() as process:
+        store = process.parts.store
+        await process.connect(file_world.server.url)
+        asked = {"repo": "acme/rocket", "title": "x" * 60_000}
+        run_id = (await process.il.dispatch.invoke("acme.issue.create", asked, retry=ONCE)).run_id
+        [due] = await list_due(process)
+        async with anyio.create_task_group() as group:
+            file_world.server.fault("hold", match="issues/create")
+            group.start_soon(worker(process).handle, due.job)
+            await anyio.to_thread.run_sync(file_world.server.wait_held)
+            await limit(store, 0)
+            file_world.server.release()
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.RUNNING
+        await process.sweep()
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.RUNNING, "there is no room yet"
+        await limit(store, 1_000_000)
+        await process.il.runs.recover()
+        left = await find_due(process, run_id)
+        assert left is not None
+        assert (left.standing, left.tries, left.crashes) == (dispatch.Standing.DUE, 0, 0)
+        await work(process)
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
+        assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.anyio
+async def test_a_handler_that_met_a_full_disk_has_its_try_back(file_world: World):
+    async def asks(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        asked = {"repo": "acme/rocket", "title": "x" * 60_000}
+        return shown(await context.invoke("acme.issue.create", asked, step="issue"))["number"]
+
+    full = anyio.Event()
+
+    @dispatch.handler("incident")
+    async def meets(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        await limit(store, 0)
+        try:
+            return await asks(event, context)
+        finally:
+            full.set()
+
+    async with file_world.process() as process:
+        store = process.parts.store
+        await process.connect(file_world.server.url)
+        run_id = await submitted(process, retry=ONCE)
+        [due] = await list_due(process)
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(worker(process, meets).handle, due.job)
+                await full.wait()
+                await limit(store, 1_000_000)
+        left = await find_due(process, run_id)
+        assert left is not None
+        assert (left.standing, left.why, left.tries) == (dispatch.Standing.DUE, "store_failed", 0)
+        file_world.advance(60)
+        assert await work(process, dispatch.handler("incident")(asks)) == 1
+        assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
+        assert file_world.server.effects("issues/create") == 1
 
 
 async def _small(event: dispatch.Event, context: dispatch.Context) -> JSON:

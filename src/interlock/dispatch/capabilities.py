@@ -45,7 +45,11 @@ class CapabilityExecutor:
             except (runs.StaleRun, runs.OwnershipLapsed) as error:
                 _log.info("%s is left to another worker: %s", job.work_id, error)
             except runs.OutcomeUnsaved as error:
+                self._wiring.ownership.note_failure()
                 _log.warning("%s is left to recovery: %s", job.work_id, error)
+            except StoreError:
+                self._wiring.ownership.note_failure()
+                raise
 
     async def _carry_out(self, claim: Claim) -> None:
         try:

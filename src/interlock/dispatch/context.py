@@ -9,7 +9,7 @@ import anyio
 import anyio.from_thread
 
 from interlock import runs
-from interlock.kernel import JSON, RequestError
+from interlock.kernel import JSON, RequestError, StoreError
 
 
 class Context:
@@ -96,6 +96,9 @@ class Context:
         self._asking += 1
         try:
             return await runs.take_step(self._doors, self._working.caller, request, before=self._check)
+        except (StoreError, runs.OutcomeUnsaved):
+            self._ownership.note_failure()
+            raise
         finally:
             self._asking -= 1
 

@@ -172,10 +172,10 @@ class Docket:
         if lost.stop:
             await lost.end(runs.State.CANCELLED, beside=lambda tx: self.strike(tx, due.tenant_id, due.run_id))
             return True
-        if not lost.is_crash:
+        if not lost.is_crash and not lost.store_failed:
             await self._try_again(lost, due)
             return True
-        due = replace(due, crashes=due.crashes + 1)
+        due = replace(due, crashes=due.crashes + (not lost.store_failed))
         if due.crashes >= MOST_CRASHES:
             await self._give_up(lost, due)
         else:

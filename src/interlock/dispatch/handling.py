@@ -169,9 +169,9 @@ class HandlerExecutor:
             _log.warning("%s is left to recovery: the worker ends, and the store still fails", due.run_id)
 
     async def _end(self, due: Due, working: runs.Working, end: _End) -> None:
-        """Record it: what the handler did must not count as lost because the database was away."""
+        """Record it: what the handler did must not count as lost because the database was away, or its disk full."""
         try:
-            await until_saved(self._wiring, working, lambda: self._record(due, working, end))
+            await until_saved(self._wiring, lambda: self._record(due, working, end))
         except runs.StaleRun as stale:
             # It was recorded by the try before, whose answer was lost, or is no longer this worker's.
             _log.info("%s", stale)
@@ -187,7 +187,13 @@ class HandlerExecutor:
             await self._tasks.end(working, done, beside=runs.Also(docket.strike_all, (due.tenant_id, due.run_id)))
             return
         error.run_id = error.run_id or due.run_id
-        following = sequel.after(due, error, now=self._wiring.clock.now(), cancelled=end.cancelled)
+        following = sequel.after(
+            due,
+            error,
+            now=self._wiring.clock.now(),
+            cancelled=end.cancelled,
+            store_failed=self._wiring.ownership.failed_since(working.attempt.started_at),
+        )
 
         def beside(tx: Tx) -> None:
             docket.follow(tx, following)

@@ -9,12 +9,15 @@ from typing import Final
 from interlock import runs
 from interlock.dispatch.errors import WorkerStopped
 from interlock.dispatch.model import Due
-from interlock.kernel import JSON, InterlockError, Retry, to_rfc3339
+from interlock.kernel import JSON, InterlockError, Retry, StoreError, to_rfc3339
 
 EXHAUSTED: Final = "exhausted"
 """Why work is a dead letter that was tried as often as it may be."""
 
 DEADLINE_PASSED: Final = runs.DeadlinePassed.code
+
+STORE_FAILED: Final = "store_failed"
+"""Why work waits in which the store failed."""
 
 BACKOFF: Final = "backoff"
 """Why work waits that failed."""
@@ -45,20 +48,24 @@ def after(
     *,
     now: datetime,
     cancelled: bool = False,
+    store_failed: bool = False,
     uniform: Callable[[float, float], float] | None = None,
 ) -> Sequel:
     """What follows this error, of an attempt that changed nothing that a further one would do again; `cancelled`: somebody has
-    stopped it.
+    stopped it; `store_failed`: the store was not there meanwhile.
 
-    A service that names a time takes no try: it asks for a pause, and says nothing against the work.
+    A service that names a time takes no try: it asks for a pause, and says nothing against the work. Nor does what a store that
+    failed kept the work from.
     """
     if cancelled:
         return Sequel(state=runs.State.CANCELLED, reason=error.code, due=due, why=error.code)
     if isinstance(error, WorkerStopped):
         return _again(due, error, now, 0.0, why=error.code)
+    wait = due.retry.backoff.delay if uniform is None else partial(due.retry.backoff.delay, uniform=uniform)
+    if store_failed and isinstance(error, (StoreError, *_OURS)):
+        return _again(due, error, now, wait(due.tries + 1), why=STORE_FAILED)
     if error.retry is not Retry.LATER and not isinstance(error, _OURS):
         return _dead(due, error.code)
-    wait = due.retry.backoff.delay if uniform is None else partial(due.retry.backoff.delay, uniform=uniform)
     if error.retry_after is not None:
         delay = wait(1, at_least=error.retry_after)
         return _again(due, error, now, delay, why=PAUSED_BY_SERVICE)

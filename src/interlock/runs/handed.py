@@ -17,7 +17,8 @@ from interlock.runs.model import Attempt, AttemptState, Run, State
 class Lost:
     """An attempt that nobody is at any more. `doubtful`: nobody knows what became of a write of the run. `stop`: somebody has
     asked for the run to be cancelled, and nothing is in doubt. `is_crash`: its process is gone; else that lives, and could not
-    record what came of it."""
+    record what came of it. `store_failed`: the store was not there meanwhile, so that either way nothing is said against the
+    work."""
 
     journal: Journal
     attempt: Attempt
@@ -25,6 +26,7 @@ class Lost:
     doubtful: bool
     stop: bool
     is_crash: bool
+    store_failed: bool
     clock: Clock
 
     @property

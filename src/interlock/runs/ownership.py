@@ -1,16 +1,17 @@
 """A process's hold on its work: a short lease that it renews, so that others can tell when it has died."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import anyio
 
-from interlock.kernel import Clock, IdSource, Store, Tx
+from interlock.kernel import Clock, IdSource, Store, StoreError, Tx
 from interlock.runs.ledger import Ledger
 from interlock.runs.model import Owner
 
@@ -61,6 +62,9 @@ class Ownership:
         self._renewing = anyio.Lock()
         self._at_work = Counter[str]()
         self._renewals = set[Renewal]()
+        self._failed_at: datetime | None = None
+        self.mute_until = -math.inf
+        """The monotonic moment at which this process last tried to beat, and the store failed."""
 
     @property
     def owner_id(self) -> str:
@@ -108,6 +112,14 @@ class Ownership:
     def renewals(self) -> tuple[Renewal, ...]:
         """What `keep` renews besides the lease."""
         return tuple(self._renewals)
+
+    def note_failure(self) -> None:
+        """The store could not be written just now."""
+        self._failed_at = self._clock.now()
+
+    def failed_since(self, at: datetime) -> bool:
+        """Whether the store has failed this process since then. What was lost meanwhile, no fault of its own has taken."""
+        return self._failed_at is not None and self._failed_at >= at
 
     # -- the lease
 
@@ -167,7 +179,12 @@ class Ownership:
 
     async def _beat(self) -> None:
         if self._begun:  # who only reads owns nothing, and writes nothing
-            await self.renew()
+            try:
+                await self.renew()
+            except StoreError:
+                self.note_failure()
+                self.mute_until = self._clock.monotonic()
+                raise
 
     async def _renew_others(self) -> None:
         for renewal in self.renewals:

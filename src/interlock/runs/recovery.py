@@ -129,7 +129,9 @@ class Recovery:
         ledger, ownership, clock = self._wiring.ledger, self._wiring.ownership, self._wiring.clock
         asked_at = clock.monotonic()
         owners, busy = await self._wiring.store.read(lambda tx: (ledger.list_owners(tx), ledger.list_busy(tx)))
-        dead = self._watch.observe(owners, asked_at=asked_at, heard_at=clock.monotonic())
+        dead = self._watch.observe(
+            owners, asked_at=asked_at, heard_at=clock.monotonic(), mute_until=ownership.mute_until
+        )
         mine, known = ownership.owner_id, {owner.owner_id: owner for owner in owners}
         self._alive = outlived(owners, dead - {mine})
         others = (busy & known.keys()) - dead - {mine}
@@ -225,6 +227,7 @@ class Recovery:
             doubtful=doubtful,
             stop=stop,
             is_crash=attempt.owner_id not in self._alive,
+            store_failed=wiring.ownership.failed_since(attempt.started_at),
             clock=wiring.clock,
         )
         return await wiring.handed.take_over(left)
@@ -242,6 +245,7 @@ class Recovery:
             doubtful=False,
             stop=False,
             is_crash=attempt.owner_id not in self._alive,
+            store_failed=self._wiring.ownership.failed_since(attempt.started_at),
             clock=self._wiring.clock,
         )
         await left.end(State.RETRY_SCHEDULED if waits else State.FAILED)

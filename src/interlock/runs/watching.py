@@ -1,5 +1,6 @@
 """Telling dead owners from live ones without trusting anybody's clock but one's own."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,13 +26,17 @@ class Watch:
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
 
-    def observe(self, owners: Iterable[Owner], *, asked_at: float, heard_at: float) -> frozenset[str]:
-        """Take in the owners as they were read between two monotonic moments, and say which of them are dead."""
+    def observe(
+        self, owners: Iterable[Owner], *, asked_at: float, heard_at: float, mute_until: float = -math.inf
+    ) -> frozenset[str]:
+        """Take in the owners as they were read between two monotonic moments, and say which of them are dead. Until
+        `mute_until` this process could not beat itself: that others were silent meanwhile, a store that failed explains."""
         before, self._seen = self._seen, {}
         dead: set[str] = set()
         for owner in owners:
             lease = owner.lease.total_seconds()
             seen = before.get(owner.owner_id) or _Seen(beat=owner.beat, since=heard_at, lease=lease)
+            seen.since = max(seen.since, mute_until)
             if seen.beat != owner.beat:
                 seen = _Seen(beat=owner.beat, since=heard_at, lease=lease, has_beaten=True)
             elif asked_at - seen.since >= lease:

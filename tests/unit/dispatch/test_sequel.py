@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from interlock import dispatch, runs, sdk
+from interlock.adapters.sql.errors import StoreFull
 from interlock.dispatch import sequel
 from interlock.kernel import InterlockError, ProviderError, RequestError
 
@@ -70,6 +71,17 @@ def test_trouble_of_the_worker_with_the_store_is_no_reason_to_give_work_up(error
     found = after(error)
     assert (found.state, found.why, found.due.tries) == (runs.State.RETRY_SCHEDULED, "backoff", 1)
     assert after(error, replace(DUE, tries=2)).state is runs.State.DEAD
+
+
+@pytest.mark.parametrize(
+    "error", [runs.OutcomeUnsaved("the disk is full"), runs.OwnershipLapsed("it was away"), StoreFull("no room")]
+)
+def test_what_a_store_that_failed_kept_from_being_done_takes_no_try(error: InterlockError):
+    found = sequel.after(replace(DUE, tries=2), error, now=NOW, uniform=longest, store_failed=True)
+    assert (found.state, found.why, found.due.tries) == (runs.State.RETRY_SCHEDULED, "store_failed", 2)
+    assert found.due_at == NOW + timedelta(seconds=5)
+    raised = sequel.after(DUE, ProviderError("down"), now=NOW, uniform=longest, store_failed=True)
+    assert (raised.why, raised.due.tries) == ("backoff", 1), "that is the service's"
 
 
 def test_a_service_that_names_a_time_takes_no_try():

@@ -42,6 +42,15 @@ def test_the_time_that_reading_takes_does_not_count() -> None:
     assert watch.observe([OWNER], asked_at=15, heard_at=31) == {"own_1"}
 
 
+def test_silence_while_the_watcher_could_not_beat_itself_does_not_count() -> None:
+    """A store that was away for all is back: whoever beats first must not take the others for dead."""
+    watch = Watch()
+    at(watch, 0, OWNER)
+    assert watch.observe([OWNER], asked_at=60, heard_at=60, mute_until=59) == frozenset()
+    assert watch.silent_in(60) == 9
+    assert watch.observe([OWNER], asked_at=69, heard_at=69, mute_until=59) == {"own_1"}
+
+
 def test_when_somebody_may_be_dead_next() -> None:
     watch = Watch()
     assert watch.silent_in(0) is None
