@@ -38,6 +38,7 @@ from interlock.agents.sources import (
     Unclear,
 )
 from interlock.agents.sourcing.capabilities import Asking, Capabilities
+from interlock.agents.sourcing.options import without_annotations
 from interlock.agents.sourcing.remembering import Remembering, scope_of
 from interlock.agents.spec import (
     CONTRACT,
@@ -120,6 +121,7 @@ __all__ = [
     "scope_of",
     "sessions",
     "turns",
+    "without_annotations",
     "write_document",
     "write_spec",
 ]

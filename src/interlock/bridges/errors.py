@@ -1,7 +1,8 @@
-"""What goes wrong with the documents of others.
+"""What goes wrong with the documents of others, and with what is offered to them.
 
 ConfigurationError
-└── ForeignSpec          foreign_spec
+├── ForeignSpec          foreign_spec
+└── NoSuchTools          no_such_tools
 """
 
 from interlock.kernel import ConfigurationError
@@ -12,3 +13,10 @@ class ForeignSpec(ConfigurationError):
 
     code = "foreign_spec"
     next_step = "Correct the document where the message says, or write the spec by hand: `interlock agent schema`."
+
+
+class NoSuchTools(ConfigurationError):
+    """What was to be offered as tools cannot be: there is nothing of that name, or two would have one name."""
+
+    code = "no_such_tools"
+    next_step = "Name capabilities that there are: `interlock capabilities list`."
