@@ -7,17 +7,21 @@ is written; a document of a spec is read as that spec; all problems are told at 
 never left to a model alone; nothing of a batch is done while a person has to be asked about any of it.
 """
 
-from interlock.agents import sessions, turns
+from interlock.agents import harness, sessions, turns
 from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_document, write_spec
 from interlock.agents.errors import (
+    InvalidContext,
     InvalidOptions,
     InvalidSpec,
     OperationChanged,
     OperationFailed,
+    OperationUnclear,
+    TurnFailed,
+    TurnNotResumable,
     UnexpectedEvent,
     UnreadableJournal,
 )
@@ -80,6 +84,7 @@ __all__ = [
     "Held",
     "Idempotency",
     "Inject",
+    "InvalidContext",
     "InvalidOptions",
     "InvalidSpec",
     "Invocation",
@@ -94,6 +99,7 @@ __all__ = [
     "OperationControl",
     "OperationFailed",
     "OperationSource",
+    "OperationUnclear",
     "Params",
     "Registry",
     "Remembering",
@@ -105,6 +111,8 @@ __all__ = [
     "Source",
     "Spec",
     "Surroundings",
+    "TurnFailed",
+    "TurnNotResumable",
     "Unclear",
     "UnexpectedEvent",
     "UnreadableJournal",
@@ -114,6 +122,7 @@ __all__ = [
     "block",
     "compare",
     "control",
+    "harness",
     "interrupt",
     "operation",
     "read_spec",

@@ -2,13 +2,19 @@
 
 ConfigurationError
 └── InvalidSpec          invalid_agent_spec
+RequestError
+└── InvalidContext       invalid_agent_context
 ConflictError
-└── UnexpectedEvent      unexpected_event
+├── UnexpectedEvent      unexpected_event
+└── TurnNotResumable     agent_turn_not_resumable
 RequestError
 ├── InvalidOptions       invalid_operation_options
 └── OperationChanged     agent_operation_changed
 ProviderError
-└── OperationFailed      agent_operation_failed
+├── OperationFailed      agent_operation_failed
+└── TurnFailed           agent_turn_failed
+UnknownOutcome
+└── OperationUnclear     operation_unclear
 VerificationError
 └── UnreadableJournal    unreadable_turn_journal
 """
@@ -23,6 +29,7 @@ from interlock.kernel import (
     ProviderError,
     RequestError,
     Retry,
+    UnknownOutcome,
     VerificationError,
 )
 
@@ -89,3 +96,36 @@ class OperationChanged(RequestError):
     code = "agent_operation_changed"
     fault = Fault.OPERATOR
     next_step = "Look at what has changed, and make the spec anew; `interlock agent validate` says which operations it is about."
+
+
+class InvalidContext(RequestError):
+    """The context of a turn does not fit its agent's `context_schema`."""
+
+    code = "invalid_agent_context"
+    next_step = "Correct the context as the message says: `interlock agent show FILE` tells what the agent takes."
+
+
+class TurnFailed(ProviderError):
+    """A turn of an agent came to no end: `details.failure` says why, and what it had done until then stays done."""
+
+    code = "agent_turn_failed"
+    retry = Retry.AFTER_CHANGE
+    next_step = "`interlock agent inspect RUN` shows how far it came, and what was done."
+
+
+class OperationUnclear(UnknownOutcome):
+    """A process fell, or time ran out, in the middle of an operation that nobody may repeat, and nobody can tell whether it was
+    done. The turn waits for a person to say so; `details.operations` names the calls."""
+
+    code = "operation_unclear"
+    next_step = (
+        "Look at what the operation works on, then say what you saw: `interlock agent settle RUN CALL --happened TEXT` or "
+        "`--not-happened`, and go on with `interlock agent resume RUN`; or end it: `interlock runs cancel RUN`."
+    )
+
+
+class TurnNotResumable(ConflictError):
+    """The turn has ended, or another process is at it."""
+
+    code = "agent_turn_not_resumable"
+    next_step = "`interlock agent inspect RUN` shows how it stands."

@@ -13,6 +13,7 @@ from interlock.app import arguments, proxying
 from interlock.app import settings as configuration
 from interlock.app.accounts import Connections
 from interlock.app.agent_sessions import AgentSessions
+from interlock.app.agents import Agents
 from interlock.app.archives import Archives
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
@@ -26,6 +27,7 @@ from interlock.app.settings import Settings, SettingsFile
 from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent, Teller
 from interlock.app.tokens import Tokens
+from interlock.app.turning import Holder
 from interlock.kernel import JSON, Caller, Clock, Counts, IdSource, RequestError, SystemClock, Tracing, Uuid7Ids
 
 if TYPE_CHECKING:
@@ -40,11 +42,13 @@ class Interlock:
             outcome = await il.invoke("github.repo.fetch", {"repo": "octocat/hello-world"})
 
     `runs`, `archives`, `approvals`, `dispatch`, `connections`, `providers`, `schedules`, `polls`, `subscriptions`, `tokens`,
-    `memory`, `agent_sessions` and `catalog` are its rooms.
+    `memory`, `agents`, `agent_sessions` and `catalog` are its rooms.
     """
 
-    def __init__(self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False) -> None:
-        """`operator`: it is the caller's own machine."""
+    def __init__(
+        self, parts: "assembly.Parts", caller: Caller, *, operator: bool = False, turning: Holder | None = None
+    ) -> None:
+        """`operator`: it is the caller's own machine. `turning`: what takes agents' turns here already."""
         self._parts = parts
         self.caller = caller
         self.catalog: catalog.Catalog = parts.wiring.catalog
@@ -63,6 +67,8 @@ class Interlock:
         self.subscriptions = Subscriptions(parts, caller)
         self.memory = Memories(parts, caller)
         self.agent_sessions = AgentSessions(parts, caller)
+        self._turning = turning or Holder(parts)
+        self.agents = Agents(parts, caller, self._turning)
 
     @classmethod
     @asynccontextmanager
@@ -119,7 +125,7 @@ class Interlock:
     def as_caller(self, caller: Caller) -> "Interlock":
         """The same Interlock, acting for somebody else: an app's user, an agent. They name no places of secrets on this machine
         (`connections.connect_from`)."""
-        return Interlock(self._parts, caller)
+        return Interlock(self._parts, caller, turning=self._turning)
 
     @arguments.checked
     async def invoke(
@@ -254,6 +260,7 @@ class Interlock:
         so, of every tenant, while `run` is awaited; when that is cancelled, what is begun ends, or is handed to another worker.
         `handlers` are functions marked by `dispatch.handler`; those of the modules that the settings name are there, too.
         Raises ModuleNotLoaded, InvalidHandlers."""
+        from interlock import agents
         from interlock.app import workshop
 
         parts = self._parts
@@ -265,7 +272,8 @@ class Interlock:
             folder = str(parts.settings.archive_path)
             beside.append(partial(parts.archiving.keep, after=timedelta(days=days), folder=folder))
         unpack = parts.webhooks.deliveries.unpack
-        return parts.workshop.worker(parts.wiring, doors, found, beside=beside, unpack=unpack)
+        taking = agents.harness.TurnExecutor(parts.workshop.claiming, self._turning.harness)
+        return parts.workshop.worker(parts.wiring, doors, found, also=[taking], beside=beside, unpack=unpack)
 
     def events(
         self,

@@ -1,7 +1,8 @@
 """What the operator's own program, the installed connectors and this installation offer to agents."""
 
+from collections.abc import Callable, Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interlock.app import provided
 from interlock.app.settings import Settings
@@ -11,10 +12,16 @@ if TYPE_CHECKING:
     from interlock.app.assembly import Parts
 
 
-def collect_operations(settings: Settings, parts: "Parts | None" = None) -> "agents.Registry":
-    """What agents' specs may name: the operations and controls of the modules that the settings name, the capabilities of
-    connectors, and the agent's own memory. Without `parts`, those of an open Interlock, what needs them is described and not
-    done. Raises ModuleNotLoaded, InvalidSpec."""
+def collect_operations(
+    settings: Settings,
+    parts: "Parts | None" = None,
+    *,
+    operations: Iterable[Callable[..., Any]] = (),
+    controls: Iterable[Callable[..., Any]] = (),
+) -> "agents.Registry":
+    """What agents' specs may name: the operations and controls that are given and those of the modules that the settings name,
+    the capabilities of connectors, and the agent's own memory. Without `parts`, those of an open Interlock, what needs them is
+    described and not done. Raises ModuleNotLoaded, InvalidSpec."""
     from interlock import agents
     from interlock.adapters import handlers
 
@@ -27,7 +34,7 @@ def collect_operations(settings: Settings, parts: "Parts | None" = None) -> "age
         agents.Remembering(None if parts is None else parts.memories.at),
     ]
     modules = handlers.load_modules(settings.app.modules, folder=settings.folder)
-    return agents.Registry(modules=modules, sources=sources)
+    return agents.Registry(operations, controls=controls, modules=modules, sources=sources)
 
 
 def _asking(parts: "Parts | None") -> "agents.Asking | None":

@@ -34,20 +34,22 @@ class Workshop:
         doors: runs.Doors,
         handlers: dispatch.Handlers,
         *,
+        also: Iterable[dispatch.Executor] = (),
         beside: Iterable[Callable[[], Coroutine[Any, Any, None]]] = (),
         unpack: "dispatch.Unpack | None" = None,
     ) -> dispatch.Worker:
-        """A worker of this process, with these handlers; `beside` goes on for as long as it works, `unpack` makes payloads whole
-        that say where their data is."""
+        """A worker of this process, with these handlers, and with what else carries out work (`also`); `beside` goes on for as
+        long as it works, `unpack` makes payloads whole that say where their data is."""
         called = dispatch.CapabilityExecutor(self.claiming, wiring, self.resuming, self.tasks, self.docket)
         handled = dispatch.HandlerExecutor(
             self.claiming, wiring, self.tasks, self.docket, handlers, doors, unpack=unpack
         )
-        keep = partial(self.sweeping.keep, called.lanes | handled.lanes)
+        others = list(also)
+        keep = partial(self.sweeping.keep, frozenset[str]().union(*(each.lanes for each in [called, handled, *others])))
         return dispatch.Worker(
             self.queue,
             self.claiming,
-            [called, handled, self.courier],
+            [called, handled, *others, self.courier],
             beside=[keep, handled.stopping.watch, self.courier.keep, *beside],
         )
 

@@ -7,8 +7,9 @@ and a process that falls again and again over one piece of work is not given it 
 a step's name is done once, however often the handler runs.
 """
 
+from interlock.dispatch import sequel
 from interlock.dispatch.capabilities import CapabilityExecutor
-from interlock.dispatch.claiming import READY, Claiming, Seen
+from interlock.dispatch.claiming import READY, Claiming, Seen, processing
 from interlock.dispatch.comparing import Comparison, Try, compare
 from interlock.dispatch.context import BlockingContext, Context
 from interlock.dispatch.dispatch import WAITED_FOR, Dispatch, Drawn
@@ -120,5 +121,7 @@ __all__ = [
     "held",
     "lane_of",
     "messaging",
+    "processing",
+    "sequel",
     "until_saved",
 ]

@@ -137,6 +137,10 @@ class Docket:
         """They are over: runs by tenant and id."""
         self._records.drop(tx, over)
 
+    async def find(self, run: runs.Run) -> Due | None:
+        """The work of a run, if workers have to do with it. Raises StoreError."""
+        return await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
+
     # -- runs.Handed
 
     def knows(self, tx: Tx, run: runs.Run) -> bool:
@@ -161,12 +165,12 @@ class Docket:
             self.again(tx, due, due_at=max(due.due_at, self._clock.now()), why=None)
 
     async def following(self, run: runs.Run) -> runs.Following | None:
-        due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
+        due = await self.find(run)
         return None if due is None else Following(self, due, self._clock)
 
     async def take_over(self, lost: runs.Lost) -> bool:
         run = lost.run
-        due = await self._store.read(lambda tx: self._records.find(tx, run.tenant_id, run.run_id))
+        due = await self.find(run)
         if due is None:
             return False
         if lost.stop:

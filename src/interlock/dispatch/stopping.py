@@ -30,17 +30,18 @@ class Stopping:
         finally:
             del self._at_work[run_id]
 
+    async def look(self) -> None:
+        """See whether somebody does. Raises StoreError."""
+        if at_work := frozenset(self._at_work):
+            found = await self._wiring.store.read(lambda tx: self._wiring.ledger.find_cancelled(tx, at_work))
+            for run_id in found & self._at_work.keys():
+                self._at_work[run_id]()
+
     async def watch(self) -> None:
-        """See for ever whether somebody does."""
-        wiring = self._wiring
+        """Look for ever."""
         while True:
             try:
-                if at_work := frozenset(self._at_work):
-                    for run_id in await wiring.store.read(
-                        lambda tx, ids=at_work: wiring.ledger.find_cancelled(tx, ids)
-                    ):
-                        if (stop := self._at_work.get(run_id)) is not None:
-                            stop()
+                await self.look()
             except StoreError as error:
                 _log.info("whether somebody cancels is seen later: %s", error)
-            await wiring.clock.sleep(WATCH_SECONDS)
+            await self._wiring.clock.sleep(WATCH_SECONDS)

@@ -77,10 +77,12 @@ from interlock.runs.stepping import NOTHING_DONE, Doors, take_step
 from interlock.runs.straying import Straying
 from interlock.runs.targets import TargetRefused
 from interlock.runs.tasks import TASK_LIMITS, Task, TaskEnd, Tasks, Working, input_of
+from interlock.runs.transitions import FINAL
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
 
 __all__ = [
     "CANCEL_REQUESTED",
+    "FINAL",
     "GIVEN_UP",
     "KEY_LIFE",
     "NEVER",

@@ -15,6 +15,7 @@ from interlock.runs.model import (
     Decision,
     Delivery,
     Event,
+    Kind,
     Listed,
     Owner,
     Run,
@@ -94,6 +95,7 @@ class RunFilter:
 
     tenant_id: str
     states: tuple[State, ...] = ()
+    kind: Kind | None = None
     capability: str | None = None
     connection_id: str | None = None
     input_digest: str | None = None

@@ -188,6 +188,11 @@ class Recovery:
             return self._report(journal.run, lost)
         if await self._hand_on(history, attempt, journal, lost):
             return self._report(journal.run, lost)
+        if run.kind is Kind.AGENT_TURN:
+            # It waits for whoever asked for it: they say `resume`, and it goes on from its journal.
+            stop = await self._asked_to_stop(run)
+            await self._left(attempt, journal, lost).end(State.CANCELLED if stop else State.RETRY_SCHEDULED)
+            return self._report(journal.run, lost)
         try:
             requester, request = rebuilding.asked(run, history.decisions[-1])
             capability = await self._wiring.catalog.fetch_for(run.tenant_id, run.capability)
@@ -220,17 +225,7 @@ class Recovery:
             return False
         doubtful = bool(writes_in_doubt(history.sends))
         stop = not doubtful and await self._asked_to_stop(run)
-        left = Lost(
-            journal=journal,
-            attempt=attempt,
-            error=lost,
-            doubtful=doubtful,
-            stop=stop,
-            is_crash=attempt.owner_id not in self._alive,
-            store_failed=wiring.ownership.failed_since(attempt.started_at),
-            clock=wiring.clock,
-        )
-        return await wiring.handed.take_over(left)
+        return await wiring.handed.take_over(self._left(attempt, journal, lost, doubtful=doubtful, stop=stop))
 
     async def _leave_to_asker(self, history: History, attempt: Attempt, journal: Journal, lost: AttemptLost) -> None:
         """A model was asked, and whoever asked may ask again, which is the next attempt; if that is over, too, nobody will."""
@@ -238,17 +233,21 @@ class Recovery:
         tenant_id, ledger = history.run.tenant_id, self._wiring.ledger
         asker = parent and await self._wiring.store.read(lambda tx: ledger.find_run(tx, tenant_id, parent))
         waits = bool(asker) and asker.state not in FINAL and not await self._asked_to_stop(history.run)
-        left = Lost(
+        await self._left(attempt, journal, lost).end(State.RETRY_SCHEDULED if waits else State.FAILED)
+
+    def _left(
+        self, attempt: Attempt, journal: Journal, lost: AttemptLost, *, doubtful: bool = False, stop: bool = False
+    ) -> Lost:
+        return Lost(
             journal=journal,
             attempt=attempt,
             error=lost,
-            doubtful=False,
-            stop=False,
+            doubtful=doubtful,
+            stop=stop,
             is_crash=attempt.owner_id not in self._alive,
             store_failed=self._wiring.ownership.failed_since(attempt.started_at),
             clock=self._wiring.clock,
         )
-        await left.end(State.RETRY_SCHEDULED if waits else State.FAILED)
 
     async def _go_on(
         self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision

@@ -11,7 +11,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, SETTLED, Move, Records
-from interlock.runs.model import Run, State
+from interlock.runs.model import Kind, Run, State
 from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
 from interlock.runs.sandboxing import confined
@@ -97,6 +97,12 @@ class Steering:
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.WAITING:
             raise RunNotWaiting(f"{run_id} is {run.state}; only a waiting run can be settled", run_id=run_id)
+        if run.kind is Kind.AGENT_TURN:
+            raise RunNotWaiting(
+                f"{run_id} is a turn of an agent, of which single operations are settled",
+                next_step="`interlock agent inspect RUN` shows which; `interlock agent settle RUN CALL` settles one.",
+                run_id=run_id,
+            )
         await check_actor(self._wiring, caller, run)
         if seen is None:
             return await self._read_again(caller, run)

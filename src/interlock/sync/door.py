@@ -1,9 +1,10 @@
 """The way from any thread to the loop on which the asynchronous Interlock lives."""
 
 import threading
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing, contextmanager
 from functools import partial, wraps
+from queue import SimpleQueue
 from typing import Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -95,6 +96,23 @@ class Face(Generic[Room]):
     def __init__(self, door: Door, room: Room) -> None:
         self._door = door
         self._room = room
+
+
+def told_by(door: Door, made: Callable[[], AsyncGenerator[T]]) -> Generator[T]:
+    """What is told step by step, by one task on the loop from its first step to its last. Raises what it raises."""
+    told: SimpleQueue[T | None] = SimpleQueue()
+
+    async def tell() -> None:
+        try:
+            async with aclosing(made()) as steps:
+                async for each in steps:
+                    told.put(each)
+        finally:
+            told.put(None)
+
+    with door.running(tell):
+        while (each := told.get()) is not None:
+            yield each
 
 
 def waiting(

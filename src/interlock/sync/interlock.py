@@ -10,6 +10,7 @@ from interlock.kernel import Caller
 from interlock.sync.door import Door, Face, through_door, waiting
 from interlock.sync.memories import Memories
 from interlock.sync.rooms import (
+    Agents,
     AgentSessions,
     Approvals,
     Archives,
@@ -50,6 +51,7 @@ class Interlock(Face[app.Interlock]):
         self.subscriptions = Subscriptions(door, room.subscriptions)
         self.agent_sessions = AgentSessions(door, room.agent_sessions)
         self.memory = Memories(door, room.memory)
+        self.agents = Agents(door, room.agents)
         self.catalog: catalog.Catalog = room.catalog
         self.caller = room.caller
 

@@ -1,8 +1,14 @@
 """The rooms of the facade, whose methods wait."""
 
+from collections.abc import Callable, Generator, Iterable
+from typing import TYPE_CHECKING, Any
+
 from interlock import app
 from interlock.kernel import Secret
-from interlock.sync.door import Door, Face, waiting
+from interlock.sync.door import Door, Face, told_by, waiting
+
+if TYPE_CHECKING:
+    from interlock import agents
 
 
 class Runs(Face[app.Runs]):
@@ -18,6 +24,38 @@ class Runs(Face[app.Runs]):
     settle = waiting(app.Runs.settle)
     recover = waiting(app.Runs.recover)
     packet = waiting(app.Runs.packet)
+
+
+class Agents(Face[app.Agents]):
+    """As `app.Agents`."""
+
+    run = waiting(app.Agents.run)
+    submit = waiting(app.Agents.submit)
+    resume = waiting(app.Agents.resume)
+    settle = waiting(app.Agents.settle)
+    fetch = waiting(app.Agents.fetch)
+    list = waiting(app.Agents.list)
+    lines = waiting(app.Agents.lines)
+    replay = waiting(app.Agents.replay)
+
+    def offer(self, *operations: Callable[..., Any], controls: Iterable[Callable[..., Any]] = ()) -> None:
+        """As `app.Agents.offer`."""
+        self._room.offer(*operations, controls=controls)
+
+    @property
+    def registry(self) -> "agents.Registry":
+        """What specs may name here."""
+        return self._room.registry
+
+    def stream(
+        self, spec: "agents.Spec", text: str, **options: Any
+    ) -> "Generator[agents.harness.Happening | agents.harness.Turn]":
+        """As `app.Agents.stream`, with the same options: each step waits for what happens next."""
+        return told_by(self._door, lambda: self._room.stream(spec, text, **options))
+
+    def resume_stream(self, run_id: str) -> "Generator[agents.harness.Happening | agents.harness.Turn]":
+        """As `app.Agents.resume_stream`."""
+        return told_by(self._door, lambda: self._room.resume_stream(run_id))
 
 
 class Approvals(Face[app.Approvals]):

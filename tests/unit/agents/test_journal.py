@@ -40,7 +40,8 @@ PLAN = turns.Plan(
     )
 )
 RUN = "run_1"
-PAST = Past(session_id="ags_1", after_run_id="run_0", conversation=(inference.said("before"),))
+PLACE = agents.sessions.Place(session_id="ags_1", head=3, summed_up=1)
+PAST = Past(place=PLACE, conversation=(inference.said("before"),))
 
 
 class Chain:
@@ -72,6 +73,9 @@ class Chain:
                 event_id=f"evt_{seq}", run_id=run_id, tenant_id="t", seq=seq, type=kind, at=NOW, body=body, hash=""
             )
         )
+
+    def lines(self) -> list[journal.Line]:
+        return read(RUN, self.events)
 
     def replayed(self, past: Past = PAST, text: str = "hello") -> Sheet:
         return replay(PLAN, RUN, read(RUN, self.events), text=text, past=past, contents=self.contents)
@@ -105,11 +109,7 @@ class Turn:
 
     def intend(self, *intents: turns.Ask | turns.Perform) -> None:
         self.chain.write(*journal.intended(intents))
-        keys = {each.key for each in intents}
-        put_off = {key: data for key, data in self.sheet.put_off.items() if key not in keys}
-        self.sheet = Sheet(
-            state=self.sheet.state, wanted=self.sheet.wanted, intended=self.sheet.intended | keys, put_off=put_off
-        )
+        self.sheet = self.sheet.intending(each.key for each in intents)
 
 
 def answer(*parts: inference.Piece) -> turns.Answered:
@@ -252,3 +252,6 @@ def test_a_beginning_holds_no_copy_of_the_conversation():
     first: Sequence[runs.Event] = Turn().chain.events[:2]
     assert "before" not in first[1].body
     assert '"messages":1' in first[1].body
+    long = Chain()
+    long.write(journal.began(turns.Began(input="x", recalled="y" * 50_000), PAST))
+    assert [long.lines()[0].place, long.lines()[0].kept_in] == [PLACE, "art_0"]

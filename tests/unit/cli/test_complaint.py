@@ -38,7 +38,7 @@ def test_exit_codes(error: kernel.InterlockError, code: int):
 
 EXIT_CODES = {
     1: """
-        action_held agent_operation_failed attempt_lost attempt_over auth_failed deadline_passed
+        action_held agent_operation_failed agent_turn_failed attempt_lost attempt_over auth_failed deadline_passed
         demo_claim_failed effect_failed event_rejected evidence_owed execution_rejected handler_failed
         handler_output_invalid handler_raised handler_timed_out host_not_leased illegal_transition
         import_incomplete input_closed install_failed interlock_error internal_error invalid_for_provider
@@ -51,7 +51,8 @@ EXIT_CODES = {
         stale_run unexpected unexpected_answer worker_stopped
     """,
     2: """
-        agent_changed agent_operation_changed already_decided already_initialised already_made already_spent
+        agent_changed agent_operation_changed agent_turn_not_resumable already_decided
+        already_initialised already_made already_spent
         ambiguous_connection ambiguous_route approval_denied approval_expired approval_not_found archive_busy
         artifact_not_found binding_mismatch callback_refused cannot_isolate cannot_serve client_secret_missing
         closed conflict connection_changed connection_error connection_expired connection_name_taken
@@ -60,7 +61,8 @@ EXIT_CODES = {
         delivery_not_replayable demo_folder_taken demo_service_not_started driver_missing duplicate_connector
         errand_failed evidence_refused execution_conflict execution_not_found file_refused file_unreadable
         forbidden foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret
-        install_ended install_not_found install_unsupported install_used invalid_agent_spec invalid_allowance
+        install_ended install_not_found install_unsupported install_used invalid_agent_context
+        invalid_agent_spec invalid_allowance
         invalid_argument invalid_budget invalid_configuration invalid_connection_transition invalid_edit
         invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest invalid_operation_options
         invalid_packet invalid_path_value invalid_policy invalid_poll invalid_provider invalid_ref
@@ -85,7 +87,7 @@ EXIT_CODES = {
         over_budget
     """,
     5: """
-        answer_lost given_up outcome_unsaved unknown_outcome
+        answer_lost given_up operation_unclear outcome_unsaved unknown_outcome
     """,
     6: """
         unproven_receipt unreadable_turn_journal verification_failed

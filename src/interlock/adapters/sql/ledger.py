@@ -108,6 +108,7 @@ class SqlLedger:
         table = run_table.c
         chosen = select(*_LISTED).where(table.tenant_id == query.tenant_id)
         equal = {
+            table.kind: None if query.kind is None else query.kind.value,
             table.capability: query.capability,
             table.connection_id: query.connection_id,
             table.input_digest: query.input_digest,

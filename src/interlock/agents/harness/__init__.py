@@ -1,19 +1,32 @@
 """The harness: the shell round the machine of `turns`, which writes down what is to be done, does it, and writes down what came
-of it, so that any process can go on."""
+of it, so that any process can go on.
 
-from interlock.agents.harness.journal import (
-    Line,
-    Past,
-    Sheet,
-    read,
-    replay,
-    state_digest,
-)
+Invariants: nothing is done before it is written down that it is about to be; what was answered is never asked for again; what
+nobody may repeat is never repeated; a process whose hold is gone writes nothing; a turn that waits for a person keeps nobody.
+"""
+
+from interlock.agents.harness.asking import Asked, plan_of
+from interlock.agents.harness.executor import TurnExecutor
+from interlock.agents.harness.harness import LANE, Harness, Options
+from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, state_digest
+from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.standing import Turn, Waiting
 
 __all__ = [
+    "LANE",
+    "Asked",
+    "Happening",
+    "Harness",
     "Line",
+    "Means",
+    "Options",
     "Past",
     "Sheet",
+    "Turn",
+    "TurnExecutor",
+    "Waiting",
+    "Watch",
+    "plan_of",
     "read",
     "replay",
     "state_digest",

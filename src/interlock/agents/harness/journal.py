@@ -2,6 +2,7 @@
 
     turn.began, .judged, .answered, .decided, .performed, .stopped    what happened: the events of `turns`, one each
     turn.intended     this is about to be done, and nobody knows yet what comes of it
+    turn.asked        a person is asked for a yes, by an approval
     turn.put_off      it was not done: policy wants a person asked first
     turn.settled      a person says what became of what nobody could tell
     turn.ended        how the turn ended, with the digest of its state
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeAlias, cast
 from pydantic import TypeAdapter, ValidationError
 
 from interlock import inference, runs
-from interlock.agents import turns
+from interlock.agents import sessions, turns
 from interlock.agents.errors import UnexpectedEvent, UnreadableJournal
 from interlock.agents.terms import thawed
 from interlock.kernel import JSON, canonical, digest, digest_bytes, read_json
@@ -28,26 +29,24 @@ INLINE: Final = 16_384
 """Bytes of an event that stand in the chain itself."""
 
 _EVENTS: Final = frozenset({"began", "judged", "answered", "decided", "performed", "stopped"})
-_NOTES: Final = frozenset({"intended", "put_off", "settled", "ended"})
+_NOTES: Final = frozenset({"intended", "asked", "put_off", "settled", "ended"})
 _ANY: Final[TypeAdapter[turns.AnyEvent]] = TypeAdapter(turns.AnyEvent)
+_PLACE: Final = TypeAdapter(sessions.Place)
 
 Data: TypeAlias = Mapping[str, JSON]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """Where the conversation before a turn is: a session's, up to a turn of it (None: from its beginning, or there is none), and
-    the digest of what it came to."""
+    """What was said before a turn: a place in a session (None: nothing was), and what is told there."""
 
-    session_id: str | None = None
-    after_run_id: str | None = None
+    place: sessions.Place | None = None
     conversation: tuple[inference.Message, ...] = ()
 
     def to_json(self) -> dict[str, JSON]:
         """As a beginning tells it."""
         return {
-            "session_id": self.session_id,
-            "after_run_id": self.after_run_id,
+            "place": None if self.place is None else self.place.to_json(),
             "messages": len(self.conversation),
             "digest": digest([each.model_dump(mode="json") for each in self.conversation]),
         }
@@ -67,16 +66,47 @@ class Line:
         kept = self.data.get("kept")
         return str(kept["artifact_id"]) if isinstance(kept, Mapping) else None
 
+    @property
+    def place(self) -> sessions.Place | None:
+        """Of a beginning: where in its session the turn stands."""
+        past = self.data.get("past")
+        found = past.get("place") if isinstance(past, Mapping) else None
+        if not isinstance(found, Mapping):
+            return None
+        try:
+            return _PLACE.validate_python(found)
+        except ValidationError as error:
+            raise UnreadableJournal(f"event {self.seq} names no place in a session: {found}") from error
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """Where a turn stands, as its journal tells: its state, what is to be done next in order, and of that what was begun and has
-    no outcome, or was put off (by the intent's key)."""
+    no outcome, was put off, or was asked of a person (by the intent's key)."""
 
     state: turns.State
     wanted: tuple[turns.AnyIntent, ...] = ()
     intended: frozenset[str] = frozenset()
     put_off: Mapping[str, Data] = field(default_factory=dict[str, Data])
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def intending(self, keys: Iterable[str]) -> "Sheet":
+        """The sheet once that is about to be done."""
+        known = frozenset(keys)
+        left = {key: data for key, data in self.put_off.items() if key not in known}
+        return replace(self, intended=self.intended | known, put_off=left)
+
+    def putting_off(self, key: str, data: Data) -> "Sheet":
+        """The sheet once it is known that this was not done, and why."""
+        return replace(self, intended=self.intended - {key}, put_off={**self.put_off, key: data})
+
+    def undone(self, key: str) -> "Sheet":
+        """The sheet once it is known that this was not done."""
+        return replace(self, intended=self.intended - {key})
+
+    def asking(self, key: str, approval_id: str) -> "Sheet":
+        """The sheet once a person is asked."""
+        return replace(self, asked={**self.asked, key: approval_id})
 
 
 def blank(plan: turns.Plan, turn_id: str) -> Sheet:
@@ -95,6 +125,7 @@ def after(plan: turns.Plan, sheet: Sheet, event: turns.AnyEvent) -> Sheet:
         wanted=wanted,
         intended=sheet.intended & keys,
         put_off={key: data for key, data in sheet.put_off.items() if key in keys},
+        asked={key: approval_id for key, approval_id in sheet.asked.items() if key in keys},
     )
 
 
@@ -134,7 +165,7 @@ def too_long(entry: runs.Entry) -> bytes | None:
 def kept(entry: runs.Entry, artifact: runs.Artifact) -> runs.Entry:
     """The entry, its content in the artifact."""
     where: JSON = {"artifact_id": artifact.artifact_id, "digest": artifact.digest, "size": artifact.size}
-    return entry[0], {"kept": where}
+    return entry[0], {"kept": where, **({"past": entry[1]["past"]} if "past" in entry[1] else {})}
 
 
 def intended(intents: Iterable[turns.Ask | turns.Perform], *, again: frozenset[str] = frozenset()) -> list[runs.Entry]:
@@ -151,6 +182,11 @@ def intended(intents: Iterable[turns.Ask | turns.Perform], *, again: frozenset[s
             }
         entries.append((f"{PREFIX}intended", data))
     return entries
+
+
+def asked(intent: turns.Consent, approval_id: str) -> runs.Entry:
+    """A person is asked."""
+    return f"{PREFIX}asked", {"key": intent.key, "call_id": intent.call_id, "approval_id": approval_id}
 
 
 def put_off(intent: turns.Perform, *, run_id: str, approval_id: str) -> runs.Entry:
@@ -273,13 +309,15 @@ def _followed(
     key = str(data["key"])
     if key not in {each.key for each in sheet.wanted}:
         raise ValueError("nothing was to be done that has this key")
-    if line.kind == "intended":
-        waiting = {name: each for name, each in sheet.put_off.items() if name != key}
-        return replace(sheet, intended=sheet.intended | {key}, put_off=waiting)
-    begun = sheet.intended - {key}
-    if line.kind == "put_off":
-        return replace(sheet, intended=begun, put_off={**sheet.put_off, key: data})
-    return replace(sheet, intended=begun)
+    match line.kind:
+        case "intended":
+            return sheet.intending([key])
+        case "asked":
+            return sheet.asking(key, str(data["approval_id"]))
+        case "put_off":
+            return sheet.putting_off(key, data)
+        case _:
+            return sheet.undone(key)
 
 
 def event_of(line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]) -> turns.AnyEvent:

@@ -37,6 +37,12 @@ class Plan:
         """What is wrong with an operation's input, in words."""
         return self._check(f"operation {operation.name}", operation.input, value)
 
+    def output_mismatches(self, operation: Operation, value: JSON) -> Sequence[str]:
+        """What is wrong with what an operation returned, in words."""
+        if operation.output is None:
+            return ()
+        return self._check(f"output of {operation.name}", operation.output, value)
+
     def result_mismatches(self, value: JSON) -> Sequence[str]:
         """What is wrong with a result, in words."""
         assert self.spec.result is not None

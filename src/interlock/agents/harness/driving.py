@@ -1,0 +1,152 @@
+"""Drives one attempt at a turn: does what the machine wants, until it ends or has to wait for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from interlock import inference, runs
+from interlock.agents import rulings, turns
+from interlock.agents.harness.asking import Asked
+from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.pen import Pen, tell
+from interlock.agents.harness.performing import OURS, Doubt, Performing
+from interlock.kernel import InterlockError, Retry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Why a turn cannot go on: a person is to be asked for a yes (`consents`), about a run that policy holds (`put_off`), or what
+    became of something (`doubts`)."""
+
+    consents: Sequence[turns.Consent] = ()
+    put_off: Sequence[turns.Perform] = ()
+    doubts: Sequence[Doubt] = ()
+
+
+class Driving:
+    """One attempt at a turn. `stop` ends it as soon as it can be: from any task."""
+
+    def __init__(self, means: Means, pen: Pen, asked: Asked, *, watch: Watch | None, patient: bool) -> None:
+        """`patient`: a model that has no answer now is left for a later attempt."""
+        self._means = means
+        self._pen = pen
+        self._asked = asked
+        self._watch = watch
+        self._patient = patient
+        self._performing = Performing(means, pen, asked)
+        self._scope = anyio.CancelScope()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Somebody wants the turn to end."""
+        self._stopped = True
+        self._scope.cancel()
+
+    async def drive(self) -> Pause | None:
+        """Until the turn is over (None), or waits. Raises what ends the attempt and not the turn: StoreError, StaleRun,
+        OwnershipLapsed, and of a model what it may have an answer to later."""
+        pause = None
+        with self._scope:
+            pause = await self._drive()
+        if self._stopped and not self._pen.sheet.state.ended:
+            why = "somebody has cancelled the turn"
+            self._pen.happened(turns.Stopped(code="cancelled", message=why, took_s=self._pen.took_s()))
+            return None
+        return pause
+
+    async def _drive(self) -> Pause | None:
+        pen = self._pen
+        while not pen.sheet.state.ended:
+            self._check()
+            wanted = pen.sheet.wanted
+            first = wanted[0]
+            match first:
+                case turns.Judge():
+                    await pen.save()
+                    said = await self._means.judging.judge(
+                        pen.plan, pen.sheet.state, first, surroundings=self._surroundings()
+                    )
+                    pen.happened(turns.Judged(judgements=said, took_s=pen.took_s()))
+                case turns.Ask():
+                    await self._ask(first)
+                case turns.Consent():
+                    return Pause(consents=[each for each in wanted if isinstance(each, turns.Consent)])
+                case turns.Perform():
+                    if (pause := await self._perform()) is not None:
+                        return pause
+                case turns.End():
+                    raise AssertionError("a turn that is to end has ended")
+        return None
+
+    def _surroundings(self) -> rulings.Surroundings:
+        return rulings.Surroundings(
+            caller=self._pen.working.caller,
+            environment=self._pen.working.journal.run.environment,
+            session_id=self._asked.session_id,
+            context=self._asked.context,
+        )
+
+    def _check(self) -> None:
+        """Nothing is done under a hold that is gone, and for somebody who wants it no more."""
+        self._pen.check_hold()
+        if self._pen.cancel_requested:
+            self.stop()
+
+    async def _perform(self) -> Pause | None:
+        doubts = await self._performing.perform(
+            [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
+        )
+        left = [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
+        if not left:
+            return None
+        put_off = [each for each in left if each.key in self._pen.sheet.put_off]
+        return Pause(put_off=put_off, doubts=doubts)
+
+    async def _ask(self, intent: turns.Ask) -> None:
+        pen, spec = self._pen, self._asked.spec
+        await pen.intend([intent])
+        self._check()
+        run = pen.working.journal.run
+        try:
+            answered = await self._means.inference.ask(
+                pen.working.caller,
+                pen.plan.request(pen.sheet.state),
+                key=f"{run.run_id}:{intent.key}",
+                parent_run_id=run.run_id,
+                environment=run.environment,
+                timeout_s=max(0.001, min(spec.runtime_defaults.model_timeout_s, pen.left_s())),
+                told=None if self._watch is None else self._told,
+            )
+        except OURS:
+            raise
+        except InterlockError as error:
+            self._unanswered(error)
+            return
+        pen.happened(turns.Answered(answer=answered.answer, took_s=pen.took_s()), run_id=answered.run_id)
+
+    def _unanswered(self, error: InterlockError) -> None:
+        """The model has no answer. Raises the error if that may be otherwise for a later attempt."""
+        pen = self._pen
+        took_s = pen.took_s()
+        if pen.left_s() <= 0:
+            limit = pen.plan.spec.controls.timeout_s
+            text = f"the turn has worked for {limit:g} s, its limit, while the model was asked"
+            pen.happened(turns.Stopped(code="timeout", message=text, took_s=took_s))
+            return
+        if isinstance(error, runs.RunCancelled):
+            pen.happened(turns.Stopped(code="cancelled", message=error.message, took_s=took_s))
+            return
+        if isinstance(error, runs.OverBudget):
+            details = error.to_json()
+            pen.happened(turns.Stopped(code="budget_exhausted", message=error.message, details=details, took_s=took_s))
+            return
+        if self._patient and error.retry is Retry.LATER:
+            raise error
+        pen.happened(
+            turns.Stopped(code="model_failed", message=error.message, details=dict(error.to_json()), took_s=took_s)
+        )
+
+    def _told(self, delta: inference.Delta) -> None:
+        assert self._watch is not None
+        tell(self._watch, Happening(kind="delta", data=delta.model_dump(mode="json", exclude_none=True)))

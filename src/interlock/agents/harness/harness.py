@@ -1,0 +1,246 @@
+"""Turns as runs: admitted, taken by this process or handed to workers, gone on with, looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, cast
+
+from interlock import approvals, dispatch, runs
+from interlock.agents import turns
+from interlock.agents.errors import TurnNotResumable
+from interlock.agents.harness import journal, taking
+from interlock.agents.harness.asking import NAME, Asked, asked_for, limited, plan_of
+from interlock.agents.harness.journal import Sheet
+from interlock.agents.harness.means import Means, Watch
+from interlock.agents.harness.standing import Turn, turn_of
+from interlock.kernel import Caller, Fact, RequestError, Tx
+
+LANE: Final = "agent"
+"""Where turns wait that are left to workers."""
+
+MOST_LISTED: Final = 200
+
+GOES_ON: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED, runs.State.HELD, runs.State.WAITING})
+"""States of a run whose turn may be gone on with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a turn is asked for, beside what is said. `accept`: the session may go on with an agent that has changed."""
+
+    environment: str = "dev"
+    idempotency_key: str | None = None
+    trace_id: str | None = None
+    parent_run_id: str | None = None
+    origin: runs.Origin = runs.Origin.CALL
+    accept: bool = False
+
+
+class Harness:
+    """The turns of one installation."""
+
+    def __init__(self, means: Means, docket: dispatch.Docket) -> None:
+        self.means = means
+        self._docket = docket
+        self.stopping = dispatch.Stopping(means.wiring)
+        """What hears of turns that somebody wants stopped."""
+
+    # -- asked for
+
+    async def run(self, caller: Caller, asked: Asked, options: Options, *, watch: Watch | None = None) -> Turn:
+        """Take a turn, here and now. Held, denied, shed and failed come back as values, and so does the turn that holds the
+        idempotency key. Raises RequestError, and what ends the attempt and not the turn."""
+        await self.means.wiring.ownership.begin()
+        admitted, run = await self._admit(caller, asked, options, handed=None)
+        if not admitted.fresh or run.state is not runs.State.QUEUED:
+            return await self.fetch(caller, run.run_id)
+        working = await self.means.tasks.begin(run, caller)
+        return await self._take(working, watch=watch, due=None)
+
+    async def submit(
+        self, caller: Caller, asked: Asked, options: Options, *, retry: dispatch.RetryPolicy | None = None
+    ) -> Turn:
+        """Leave a turn to the workers. Raises RequestError."""
+        _, run = await self._admit(caller, asked, options, handed=retry or dispatch.RetryPolicy())
+        return await self.fetch(caller, run.run_id)
+
+    async def _admit(
+        self, caller: Caller, asked: Asked, options: Options, *, handed: dispatch.RetryPolicy | None
+    ) -> tuple[runs.Admitted, runs.Run]:
+        if not caller.sees(asked.name, None):
+            raise RequestError(f"{caller.actor} may not ask for {asked.name}", next_step="Use a token that allows it.")
+        task = runs.Task(
+            name=asked.name,
+            kind=runs.Kind.AGENT_TURN,
+            input=asked.to_json(caller),
+            origin=options.origin,
+            environment=options.environment,
+            idempotency_key=options.idempotency_key,
+            trace_id=options.trace_id,
+            parent_run_id=options.parent_run_id,
+        )
+        drawn = self.means.tasks.draw(caller, task)
+
+        def admit(tx: Tx) -> tuple[runs.Admitted, runs.Run]:
+            [(admitted, run)] = self.means.tasks.admit_all_in(tx, [drawn])
+            if admitted.fresh and run.state is runs.State.QUEUED:
+                self._opened(tx, caller, asked, options, run)
+                if handed is not None:
+                    self._docket.enter(tx, [self._docket.due_of(run, lane=LANE, retry=handed)])
+            return admitted, run
+
+        return await self.means.wiring.store.write(admit)
+
+    def _opened(self, tx: Tx, caller: Caller, asked: Asked, options: Options, run: runs.Run) -> None:
+        """The turn is its session's, from its admission on."""
+        if asked.session_id is not None:
+            self.means.sessions.begin(
+                tx, caller, asked.session_id, turn_id=run.run_id, spec=asked.spec, accept=options.accept
+            )
+
+    # -- gone on with
+
+    async def resume(self, caller: Caller, run_id: str, *, watch: Watch | None = None) -> Turn:
+        """Go on with a turn that waits, or whose process is gone: here and now. One that still waits for a person is told as it
+        stands. Raises RunNotFound, TurnNotResumable, and as `run`."""
+        run = await self._fetch(caller, run_id)
+        if run.state in runs.FINAL and run.state is not runs.State.DEAD:
+            return await self.fetch(caller, run_id)
+        if run.state not in GOES_ON:
+            raise TurnNotResumable(
+                f"{run_id} is {run.state}",
+                next_step="If its process is gone, `interlock runs recover` frees it within a minute; then resume it.",
+                run_id=run_id,
+            )
+        if run.state is runs.State.HELD and not await self._is_decided(run):
+            return await self.fetch(caller, run_id)
+        decisions = await self.means.wiring.store.read(
+            lambda tx: self.means.wiring.ledger.list_decisions(tx, run.tenant_id, run_id)
+        )
+        requester = runs.asked_by(run, decisions[0].facts_json)
+        due = await self._docket.find(run)
+        working = await self.means.tasks.begin(run, requester)
+        return await self._take(working, watch=watch, due=due)
+
+    async def _is_decided(self, run: runs.Run) -> bool:
+        """Whether somebody has decided on anything that the turn is held for."""
+        desk = self.means.wiring.approvals
+        sheet = await self.sheet(run)
+        ids = [*sheet.asked.values(), *(str(each["approval_id"]) for each in sheet.put_off.values())]
+
+        def read(tx: Tx) -> bool:
+            found = [desk.find_in(tx, tenant_id=run.tenant_id, approval_id=each) for each in ids]
+            return any(each is not None and each.state is not approvals.State.PENDING for each in found)
+
+        return await self.means.wiring.store.read(read)
+
+    async def take_due(self, run: runs.Run, caller: Caller, due: dispatch.Due) -> runs.Run | None:
+        """For a worker: begin the next attempt at a turn and take it as far as it goes; None if another hand was first. Raises
+        StoreError."""
+        try:
+            working = await self.means.tasks.begin(run, caller)
+        except runs.StaleRun:
+            return None
+        await self._take(working, watch=None, due=due)
+        return working.journal.run
+
+    async def _take(self, working: runs.Working, *, watch: Watch | None, due: dispatch.Due | None) -> Turn:
+        run = working.journal.run
+        working = replace(working, caller=limited(run, working.caller))
+        taken = taking.Taking(self.means, self._docket, working, watch=watch, due=due)
+        facts: dict[str, Fact] = {
+            "gen_ai.operation.name": "invoke_agent",
+            "gen_ai.agent.name": run.capability.removeprefix("agent."),
+            "gen_ai.conversation.id": asked_for(run).session_id,
+            "interlock.run.id": run.run_id,
+            "interlock.tenant.id": run.tenant_id,
+            "interlock.attempt.number": working.attempt.number,
+        }
+        wiring = self.means.wiring
+        span = wiring.tracing.span(f"invoke_agent {facts['gen_ai.agent.name']}", parent=run.traceparent, facts=facts)
+        with wiring.ownership.working(run.run_id), span as open_span:
+            with self.stopping.heard(run.run_id, taken.stop):
+                turn = await taken.take()
+            open_span.note({"interlock.run.state": turn.state.value})
+            if turn.failure is not None:
+                open_span.fail(turn.failure.code)
+        return turn
+
+    # -- looked at
+
+    async def fetch(self, caller: Caller, run_id: str) -> Turn:
+        """How a turn stands. Raises RunNotFound, UnreadableJournal."""
+        run = await self._fetch(caller, run_id)
+        if run.state in (runs.State.DENIED, runs.State.SHED):
+            return turn_of(run, asked_for(run), None)
+        return turn_of(run, asked_for(run), await self.sheet(run))
+
+    async def _fetch(self, caller: Caller, run_id: str) -> runs.Run:
+        run = await self.means.reading.fetch(caller, run_id)
+        asked_for(run)
+        return run
+
+    async def list_turns(
+        self, caller: Caller, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> Sequence[Turn]:
+        """Turns, newest first, after the one whose run id is `cursor`. Raises RequestError."""
+        if not 1 <= limit <= MOST_LISTED:
+            raise RequestError(f"limit must be 1 to {MOST_LISTED}, not {limit}")
+        query = runs.RunFilter(
+            tenant_id=caller.tenant_id,
+            kind=runs.Kind.AGENT_TURN,
+            capability=None if agent_id is None else f"{NAME}{agent_id}",
+            cursor=cursor,
+            limit=limit,
+            seen_by=caller if caller.is_limited else None,
+        )
+        return [await self.fetch(caller, each.run_id) for each in await self.means.reading.list_runs(query)]
+
+    async def sheet(self, run: runs.Run) -> Sheet:
+        """Where the turn of a run stands, from its journal. Raises UnreadableJournal."""
+        return await taking.replayed(self.means, run)
+
+    async def lines(self, caller: Caller, run_id: str) -> Sequence[journal.Line]:
+        """The journal of a turn. Raises RunNotFound, UnreadableJournal."""
+        return await taking.lines_of(self.means, await self._fetch(caller, run_id))
+
+    # -- settled
+
+    async def settle(
+        self, caller: Caller, run_id: str, call_id: str, *, happened: bool, text: str = "", note: str = ""
+    ) -> Turn:
+        """Say what became of an operation of which nobody can tell: it happened, and `text` came of it, or it did not, and is
+        done once the turn goes on. It takes the reviewer's role. Raises RunNotFound, RunNotWaiting, RequestError, RoleMissing."""
+        run = await self._fetch(caller, run_id)
+        if run.state is not runs.State.WAITING:
+            raise runs.RunNotWaiting(f"{run_id} is {run.state}; only a waiting turn can be settled", run_id=run_id)
+        role = self.means.wiring.policy.reviewer
+        if role not in caller.roles:
+            raise approvals.RoleMissing(
+                f"saying what became of {call_id} takes the role {role!r}", details={"role": role}, run_id=run_id
+            )
+        sheet = await self.sheet(run)
+        doubtful = [each for each in sheet.wanted if isinstance(each, turns.Perform) and each.key in sheet.intended]
+        intent = next((each for each in doubtful if each.call_id == call_id), None)
+        if intent is None:
+            known = ", ".join(each.call_id for each in doubtful) or "none"
+            raise RequestError(f"nothing is unclear of a call {call_id[:60]!r}; there are: {known}", run_id=run_id)
+        told = [journal.settled(intent, by=caller.actor, happened=happened, note=note[:500])]
+        if happened:
+            event = cast("turns.Performed", journal.fitting(turns.Performed(call_id=call_id, text=text)))
+            journal.after(plan_of(asked_for(run).spec), sheet, event)
+            told.append(journal.told(event, key=intent.key))
+        left = len(doubtful) > 1
+        await self._settled(run, told, left=left)
+        return await self.fetch(caller, run_id)
+
+    async def _settled(self, run: runs.Run, told: Sequence[runs.Entry], *, left: bool) -> None:
+        """Once nothing is unclear any more, it goes on: by a worker, if it was left to them."""
+        wiring = self.means.wiring
+        pen = wiring.journal(run)
+        move = None if left else runs.Move(state=runs.State.QUEUED, reason="settled_by_person")
+        await pen.write(
+            told,
+            at=wiring.clock.now(),
+            move=move,
+            beside=None if left else lambda tx: self._docket.released(tx, run),
+        )

@@ -1,0 +1,37 @@
+"""What the harness needs from outside, put together by `app`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from interlock import inference, runs
+from interlock.agents import sessions
+from interlock.agents.judging import Judging
+from interlock.agents.registry import Registry
+from interlock.kernel import JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """Every collaborator of a turn. `registry` has the operations that its spec may name."""
+
+    wiring: runs.Wiring
+    tasks: runs.Tasks
+    reading: runs.Reading
+    inference: inference.Inference
+    registry: Registry
+    judging: Judging
+    sessions: sessions.Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """Something that a turn tells those who watch it: an entry of its journal, once that is committed, or (`delta`) a piece of
+    what the model is saying."""
+
+    kind: str
+    data: Mapping[str, JSON]
+
+
+Watch: TypeAlias = Callable[[Happening], None]
+"""Is told what happens, in order. It returns at once; what it raises is not heard."""

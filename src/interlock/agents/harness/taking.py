@@ -1,0 +1,278 @@
+"""One attempt at a turn, from its beginning to what is recorded of its end."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+import anyio
+
+from interlock import approvals, dispatch, runs
+from interlock.agents import sessions, turns
+from interlock.agents.harness import consenting, journal
+from interlock.agents.harness.asking import asked_for, plan_of
+from interlock.agents.harness.driving import Driving, Pause
+from interlock.agents.harness.journal import Line, Past, Sheet
+from interlock.agents.harness.means import Means, Watch
+from interlock.agents.harness.pen import Pen
+from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.standing import Turn, failed, turn_of, unclear, waiting_of
+from interlock.kernel import JSON, InterlockError, InternalError, Retry, Tx, canonical, is_interruption
+
+LAST_SECONDS: Final = 5.0
+"""For so long a process that is to end tries to record what came of its work while the store fails."""
+
+OPERATION_HELD: Final = "operation_held"
+CONSENT: Final = "approval_required"
+
+Rest: TypeAlias = tuple[Sequence[runs.Entry], Sequence[runs.Artifact]]
+"""What is committed with the attempt's end."""
+
+_log = logging.getLogger(__name__)
+
+
+class Taking:
+    """An attempt that was begun. `due` is how workers know of the turn, if it was left to them."""
+
+    def __init__(
+        self,
+        means: Means,
+        docket: dispatch.Docket,
+        working: runs.Working,
+        *,
+        watch: Watch | None,
+        due: dispatch.Due | None,
+    ) -> None:
+        self._means = means
+        self._docket = docket
+        self._working = working
+        self._watch = watch
+        self._due = due
+        self._asked = asked_for(working.journal.run)
+        self._driving: Driving | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Somebody wants the turn to end."""
+        self._stopped = True
+        if self._driving is not None:
+            self._driving.stop()
+
+    async def take(self) -> Turn:
+        """Take the turn as far as it goes. Raises what ended the attempt and not the turn, once that is recorded."""
+        plan, run = plan_of(self._asked.spec), self._working.journal.run
+        pen = Pen(self._means, self._working, plan, journal.blank(plan, run.run_id), watch=self._watch)
+        try:
+            pen.sheet = await replayed(self._means, run)
+            pause = await self._drive(pen)
+        except anyio.get_cancelled_exc_class():
+            await self._end_soon(pen, dispatch.WorkerStopped("the process was stopped in the middle of the turn"))
+            raise
+        except BaseException as error:
+            if is_interruption(error):
+                raise
+            return await self._broken(pen, error)
+        await self._end(pen, pause)
+        return turn_of(self._working.journal.run, self._asked, pen.sheet)
+
+    async def _drive(self, pen: Pen) -> Pause | None:
+        asked, means = self._asked, self._means
+        self._driving = Driving(means, pen, asked, watch=self._watch, patient=self._due is not None)
+        if self._stopped:
+            self._driving.stop()
+        if pen.sheet.state.phase is turns.Phase.NEW:
+            past = await self._past()
+            pen.began(turns.Began(input=asked.text, conversation=past.conversation, took_s=pen.took_s()), past)
+        elif pen.sheet.state.phase is turns.Phase.PERSON:
+            await consenting.Consenting(means=means, pen=pen, asked=asked).take()
+        return await self._driving.drive()
+
+    async def _past(self) -> Past:
+        """What was said before the turn."""
+        session_id, run = self._asked.session_id, self._working.journal.run
+        if session_id is None:
+            return Past()
+        means, caller, spec = self._means, self._working.caller, self._asked.spec
+
+        def place(tx: Tx) -> sessions.Place:
+            found = means.sessions.fetch_in(tx, caller, session_id)
+            return sessions.Place(session_id=session_id, head=found.head, summed_up=found.summed_up)
+
+        conversation = spec.runtime_defaults.conversation
+
+        def read(tx: Tx) -> Past:
+            at = place(tx)
+            told = means.sessions.told(tx, run.tenant_id, at, conversation)
+            return Past(place=at, conversation=told.messages)
+
+        return await means.wiring.store.read(read)
+
+    # -- recorded
+
+    async def _broken(self, pen: Pen, error: BaseException) -> Turn:
+        """The attempt failed, and the turn may go on."""
+        if isinstance(error, runs.StaleRun):
+            _log.info("%s", error)
+            raise error
+        ours = error if isinstance(error, InterlockError) else None
+        if ours is None:
+            _log.exception("%s", self._working.attempt.run_id, exc_info=error)
+            name = type(error).__name__
+            ours = InternalError(f"taking the turn raised {name}", run_id=self._working.attempt.run_id)
+        ours.run_id = ours.run_id or self._working.attempt.run_id
+        rest = await pen.rest()
+        await self._save(lambda: self._fail(ours, rest))
+        raise ours from (None if error is ours else error)
+
+    async def _end_soon(self, pen: Pen, error: InterlockError) -> None:
+        """Record it, though the process is to end: a store that goes on failing keeps it no longer."""
+        with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
+            rest = await pen.rest()
+            await self._save(lambda: self._fail(error, rest))
+        if last.cancelled_caught:
+            _log.warning("%s is left to recovery: the store still fails", self._working.attempt.run_id)
+
+    async def _end(self, pen: Pen, pause: Pause | None) -> None:
+        if pause is None:
+            pen.note(journal.ended(pen.sheet.state), pen.sheet)
+        rest = await pen.rest()
+        await self._save(lambda: self._over(pen, rest) if pause is None else self._paused(pen, pause, rest))
+
+    async def _save(self, record: Callable[[], Awaitable[None]]) -> None:
+        """Record it. What was done must not count as lost because the database was away."""
+        try:
+            await dispatch.until_saved(self._means.wiring, record)
+        except runs.StaleRun as stale:
+            # It was recorded by the try before, whose answer was lost, or is no longer this process's.
+            _log.info("%s", stale)
+        except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
+            _log.warning("%s is left to recovery: %s: %s", self._working.attempt.run_id, type(error).__name__, error)
+
+    async def _over(self, pen: Pen, rest: Rest) -> None:
+        """The turn has ended."""
+        state, run = pen.sheet.state, self._working.journal.run
+        told, kept = rest
+        failure = state.failure
+        error = None if failure is None else failed(failure, run.run_id)
+        cancelled = failure is not None and failure.code == "cancelled"
+        ends = {True: runs.State.CANCELLED, False: runs.State.COMPLETED if error is None else runs.State.FAILED}
+        tries = {
+            runs.State.CANCELLED: runs.AttemptState.CANCELLED,
+            runs.State.COMPLETED: runs.AttemptState.COMPLETED,
+            runs.State.FAILED: runs.AttemptState.FAILED,
+        }
+        problem: JSON = None if error is None or cancelled else error.to_json()
+        output: JSON = {"answer": state.answer, "result": state.result, "session_id": self._asked.session_id}
+        end = runs.TaskEnd(
+            state=ends[cancelled],
+            attempt_state=tries[ends[cancelled]],
+            reason=None if failure is None else failure.code,
+            error=problem,
+            output=canonical(output) if error is None else None,
+            told=told,
+            kept=kept,
+        )
+
+        def beside(tx: Tx) -> None:
+            self._docket.strike(tx, run.tenant_id, run.run_id)
+            if self._asked.session_id is not None:
+                code = None if failure is None else failure.code
+                self._means.sessions.end(
+                    tx, run.tenant_id, self._asked.session_id, turn_id=run.run_id, said=state.said, failure=code
+                )
+            for approval_id in pen.sheet.asked.values():
+                self._means.wiring.approvals.cancel(
+                    tx, tenant_id=run.tenant_id, approval_id=approval_id, reason="turn_ended"
+                )
+
+        await self._means.tasks.end(self._working, end, beside=beside)
+        pen.tell_rest(told)
+
+    async def _paused(self, pen: Pen, pause: Pause, rest: Rest) -> None:
+        """A person has to say something first."""
+        before, kept = rest
+        asking = consenting.Consenting(means=self._means, pen=pen, asked=self._asked)
+        open_ones = [each for each in pause.consents if each.key not in pen.sheet.asked]
+        requested: list[approvals.Approval] = []
+        held = not pause.doubts
+        why = OPERATION_HELD if pause.put_off else CONSENT
+        run_id = self._working.attempt.run_id
+        doubt = None if held else unclear(run_id, waiting_of(pen.sheet))
+
+        def beside(tx: Tx) -> None:
+            requested[:] = asking.request(tx, open_ones)
+            if self._due is not None:
+                self._docket.park(tx, self._due, why=why if doubt is None else doubt.code)
+
+        def told() -> Sequence[runs.Entry]:
+            asked = [
+                entry for one, of in zip(requested, open_ones, strict=True) for entry in consenting.requested(one, of)
+            ]
+            return [*before, *asked]
+
+        end = runs.TaskEnd(
+            state=runs.State.HELD if doubt is None else runs.State.WAITING,
+            attempt_state=runs.AttemptState.COMPLETED,
+            reason=why if doubt is None else doubt.code,
+            error=None if doubt is None else doubt.to_json(),
+            told=told,
+            kept=kept,
+            approval_id=lambda: requested[-1].approval_id if requested else None,
+        )
+        await self._means.tasks.end(self._working, end, beside=beside)
+        for approval, consent in zip(requested, open_ones, strict=True):
+            pen.sheet = pen.sheet.asking(consent.key, approval.approval_id)
+        pen.tell_rest(told())
+
+    async def _fail(self, error: InterlockError, rest: Rest) -> None:
+        """The attempt has failed; the turn goes on in another one, if that may be otherwise."""
+        told, kept = rest
+        error.run_id = error.run_id or self._working.attempt.run_id
+        end = runs.TaskEnd(
+            state=runs.State.RETRY_SCHEDULED if _may_go_on(error) else runs.State.FAILED,
+            attempt_state=runs.AttemptState.FAILED,
+            reason=error.code,
+            error=error.to_json(),
+            told=told,
+            kept=kept,
+        )
+        due = self._due
+        if due is None:
+            await self._means.tasks.end(self._working, end)
+            return
+        following = dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
+        end = replace(
+            end, state=following.state, reason=following.reason, told=[*told, dispatch.sequel.told(following)]
+        )
+        await self._means.tasks.end(self._working, end, beside=lambda tx: self._docket.follow(tx, following))
+
+
+def _may_go_on(error: InterlockError) -> bool:
+    return error.retry is Retry.LATER or isinstance(error, OURS)
+
+
+async def lines_of(means: Means, run: runs.Run) -> list[Line]:
+    """The journal of a turn. Raises UnreadableJournal."""
+    events: list[runs.Event] = []
+    while page := await means.reading.events_after(run, events[-1].seq if events else 0):
+        events += page
+    return journal.read(run.run_id, events)
+
+
+async def replayed(means: Means, run: runs.Run) -> Sheet:
+    """Where the turn of a run stands, from its journal alone. Raises UnreadableJournal."""
+    asked, lines = asked_for(run), await lines_of(means, run)
+    plan = plan_of(asked.spec)
+    contents: dict[str, bytes] = {}
+    for artifact_id in filter(None, (each.kept_in for each in lines)):
+        found = await means.wiring.store.read(
+            lambda tx, at=artifact_id: means.wiring.ledger.find_artifact(tx, run.tenant_id, at)
+        )
+        if found is not None:
+            contents[artifact_id] = await means.reading.content(found)
+    past = Past()
+    if lines and (place := lines[0].place) is not None:
+        conversation = asked.spec.runtime_defaults.conversation
+        told = await means.wiring.store.read(lambda tx: means.sessions.told(tx, run.tenant_id, place, conversation))
+        past = Past(place=place, conversation=told.messages)
+    return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)
