@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,14 +57,14 @@ async def procrastinate(url: str, jobs: "Jobs") -> AsyncGenerator[Put]:
 
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
-        async with anyio.create_task_group() as tasks:
-
-            async def work() -> None:
-                await app.run_worker_async(concurrency=20, install_signal_handlers=False)
-
-            tasks.start_soon(work)
+        working = app.run_worker_async(concurrency=20, install_signal_handlers=False)
+        worker = asyncio.ensure_future(working)  # noqa: TID251 - a scope cancels again and again, which cuts its end off
+        try:
             yield lambda key: job.defer_async(key=key)
-            tasks.cancel_scope.cancel()
+        finally:
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await worker
 
 
 @asynccontextmanager
