@@ -142,7 +142,7 @@ class Post:
         self.routes = webhooks.Routes(
             self.store,
             self.records,
-            self.ring,
+            webhooks.RouteSecrets(self.ring, clock=self.clock, random_bytes=self.ring.random_bytes),
             manifests=manifests,
             clock=self.clock,
             ids=self.ids,

@@ -43,15 +43,15 @@ def wire(
         return answer.body
 
     records, manifests, clock, ids = sql.WebhookRecords(), wiring.catalog.fetch_connector_for, wiring.clock, wiring.ids
+    key_sets = triggers.webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=frozenset(keys_from), clock=clock)
     routes = triggers.webhooks.Routes(
         store,
         records,
-        ring,
+        triggers.webhooks.RouteSecrets(ring, clock=clock, random_bytes=ring.random_bytes, key_sets=key_sets),
         manifests=manifests,
         clock=clock,
         ids=ids,
         random_bytes=ring.random_bytes,
-        key_sets=triggers.webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=frozenset(keys_from), clock=clock),
     )
     works = _Works(work, clock)
     return Webhooks(

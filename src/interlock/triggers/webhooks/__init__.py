@@ -24,6 +24,7 @@ from interlock.triggers.webhooks.key_sets import IssuerKeysUnavailable, KeptSet,
 from interlock.triggers.webhooks.keys import UnreadableKey
 from interlock.triggers.webhooks.model import Delivery, DeliveryState, NewRoute, Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import MOST_REPLAYS, Claim, Need, Records, Stand
+from interlock.triggers.webhooks.route_secrets import RouteSecrets
 from interlock.triggers.webhooks.routes import Made, Routes
 from interlock.triggers.webhooks.sealing import binding as route_binding
 from interlock.triggers.webhooks.verifying import Reason, Refused, Verified, Verifier
@@ -59,6 +60,7 @@ __all__ = [
     "Route",
     "RouteChanged",
     "RouteNotFound",
+    "RouteSecrets",
     "RouteState",
     "Routes",
     "Stand",

@@ -129,7 +129,7 @@ class Intake:
                 self._book.forget(known)
                 continue
             unknown = verdict.kept is not None and verdict.kept.reason == Reason.UNKNOWN_KEY
-            if unknown and await self._routes.renew_keys(known.route, known.secrets):
+            if unknown and await self._routes.secrets.renew_keys(known.route, known.secrets):
                 self._book.forget(known)
                 continue
             if verdict.kept is not None:
@@ -203,7 +203,7 @@ class Intake:
             route, now = known.route, self._clock.now()
             if route.awaiting_until is None or route.awaiting_until <= now:
                 return _Verdict(Outcome(came=Came.REFUSED), self._rejected(known, request, Came.REFUSED))
-            changed = await self._routes.renewed(route, answered.secret, overlap=_HANDOVER_OVERLAP)
+            changed = await self._routes.secrets.renewed(route, answered.secret, overlap=_HANDOVER_OVERLAP)
             if not await self._store.write(lambda tx: self._records.replace(tx, route, changed)):
                 raise Moved
             self._book.forget(known)

@@ -121,7 +121,7 @@ class Book:
             return known, False
         if (route := await self._store.read(look)) is None:
             return None, True
-        known = await self._ready(route, key, await self._routes.secrets(route))
+        known = await self._ready(route, key, await self._routes.secrets.read(route))
         if route.state is not RouteState.ACTIVE:
             return known, True
         self._known[key] = known

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from interlock import connections, sdk
 from interlock.kernel import Caller, Clock, IdSource, RequestError, Secret, Store, Tx
 from interlock.triggers import retrying
-from interlock.triggers.webhooks import sealing, wanting
+from interlock.triggers.webhooks import wanting
 from interlock.triggers.webhooks.errors import (
     AmbiguousRoute,
     InvalidRoute,
@@ -17,18 +17,15 @@ from interlock.triggers.webhooks.errors import (
     RouteNotFound,
     TriggerNotFound,
 )
-from interlock.triggers.webhooks.key_sets import KeySets
 from interlock.triggers.webhooks.model import Route, RouteState, Topology, Trigger
 from interlock.triggers.webhooks.records import Records
+from interlock.triggers.webhooks.route_secrets import RouteSecrets
 
 MAX_PAGE: Final = 500
 OVERLAP_SECONDS: Final = 86_400.0
 """So long a secret that was replaced counts as well, unless somebody says otherwise."""
 
 MAX_OVERLAP: Final = 30 * 86_400.0
-AWAITING: Final = timedelta(hours=1)
-"""How long a service that says itself what the secret is may take."""
-
 _FRESH_SECONDS: Final = 86_400
 _UNDATED_SECONDS: Final = 30 * 86_400
 _MOST_SECONDS: Final = 90 * 86_400
@@ -53,22 +50,20 @@ class Routes:
         self,
         store: Store,
         records: Records,
-        cipher: connections.Cipher,
+        secrets: RouteSecrets,
         *,
         manifests: Manifests,
         clock: Clock,
         ids: IdSource,
         random_bytes: Callable[[int], bytes],
-        key_sets: KeySets | None = None,
     ) -> None:
         self._store = store
         self._records = records
-        self._cipher = cipher
+        self.secrets = secrets
         self._manifests = manifests
         self._clock = clock
         self._ids = ids
         self._random_bytes = random_bytes
-        self._key_sets = key_sets
 
     async def create(
         self,
@@ -94,7 +89,7 @@ class Routes:
             *wanting.wanted_problems(manifest, on),
             *wanting.proof_problems(proof, allow_unsigned=allow_unsigned),
         ]
-        problems += self._secret_problems(proof, secret)
+        problems += self.secrets.problems(proof, secret)
         if resolve and on:
             problems.append("the triggers of an app's address stand on its installs: `routes join`")
         if dedupe_seconds is not None and not 60 <= dedupe_seconds <= _MOST_SECONDS:
@@ -102,7 +97,7 @@ class Routes:
         if problems:
             raise InvalidRoute(connector_id, problems)
         token = Secret(base64.urlsafe_b64encode(self._random_bytes(16)).rstrip(b"=").decode())
-        made = secret or self._new_secret(proof)
+        made = secret or self.secrets.make(proof)
         route = self._draw(
             caller,
             connector_id,
@@ -113,7 +108,7 @@ class Routes:
             verification=proof,
             dedupe_seconds=dedupe_seconds or (_FRESH_SECONDS if proof.is_fresh else _UNDATED_SECONDS),
         )
-        route = await self._seal(route, [] if made is None else [made])
+        route = await self.secrets.seal(route, [] if made is None else [made])
         triggers = wanting.settled(manifest, on)
 
         def write(tx: Tx) -> None:
@@ -195,47 +190,11 @@ class Routes:
                 problems.append("its deliveries are not signed")
             if problems:
                 raise InvalidRoute(route.connector_id, problems)
-            made = secret or self._new_secret(route.verification)
-            changed = await self.renewed(route, made, overlap=timedelta(seconds=overlap_seconds))
+            made = secret or self.secrets.make(route.verification)
+            changed = await self.secrets.renewed(route, made, overlap=timedelta(seconds=overlap_seconds))
             if await self._replace(route, changed):
                 return Made(changed, None, made if secret is None else None)
         raise RouteChanged(f"others kept changing the route {route_id}")
-
-    async def renewed(self, route: Route, secret: Secret | None, *, overlap: timedelta) -> Route:
-        """The route with that secret, and with the present one beside it, if it has one of its own; without one it waits for the
-        service's."""
-        now = self._clock.now()
-        if secret is None:
-            return replace(route, awaiting_until=now + AWAITING, revision=route.revision + 1, updated_at=now)
-        present = (await self.secrets(route))[:1] if overlap and route.sealed is not None else []
-        changed = replace(
-            route,
-            secret_version=route.secret_version + 1,
-            former_until=now + overlap if present else None,
-            awaiting_until=None,
-            revision=route.revision + 1,
-            updated_at=now,
-        )
-        return await self._seal(changed, [secret, *present])
-
-    async def secrets(self, route: Route) -> list[Secret]:
-        """The secrets that count now, the present one first; keys that are fetched count as one, and are for no route that takes
-        nothing. Raises CredentialDamaged, IssuerKeysUnavailable."""
-        if route.sealed is None:
-            url = _keys_url(route.verification)
-            if url is None or self._key_sets is None or route.state is not RouteState.ACTIVE:
-                return []
-            return [await self._key_sets.read(route, url)]
-        plaintext = await self._cipher.open(route.tenant_id, route.sealed, aad=sealing.binding(route))
-        held = sealing.unpack(plaintext)
-        return held if route.former_until is not None and route.former_until > self._clock.now() else held[:1]
-
-    async def renew_keys(self, route: Route, used: Sequence[Secret]) -> bool:
-        """Fetch its issuer's keys anew, at most once a minute; whether they are others than were `used`."""
-        url = _keys_url(route.verification)
-        if url is None or route.sealed is not None or self._key_sets is None:
-            return False
-        return await self._key_sets.renew(route, url, used)
 
     async def set_state(self, caller: Caller, route_id: str, state: RouteState) -> Route:
         """Take deliveries again, or none; what is revoked stays so, and its secret is erased. Raises RouteNotFound,
@@ -317,14 +276,6 @@ class Routes:
             **given,
         )
 
-    async def _seal(self, route: Route, secrets: Sequence[Secret]) -> Route:
-        if not secrets:
-            handshake = route.verification.handshake
-            waits = handshake is not None and handshake.hands_over and route.has_address
-            return replace(route, awaiting_until=route.created_at + AWAITING if waits else None)
-        plaintext = sealing.pack(secrets)
-        return replace(route, sealed=await self._cipher.seal(route.tenant_id, plaintext, aad=sealing.binding(route)))
-
     def _insert(self, tx: Tx, caller: Caller, route: Route, on: Sequence[wanting.Wanted]) -> None:
         if not self._records.insert(tx, route):
             raise AmbiguousRoute(f"another route has these values at {route.app_route_id}")
@@ -347,27 +298,6 @@ class Routes:
             created_at=route.created_at,
             updated_at=route.created_at,
         )
-
-    def _secret_problems(self, proof: sdk.Verification, secret: Secret | None) -> list[str]:
-        """Raises UnreadableKey."""
-        url = _keys_url(proof)
-        if secret is not None or url is None or self._key_sets is None:
-            return wanting.secret_problems(proof, secret)
-        problem = self._key_sets.problem(url)
-        return [] if problem is None else [problem]
-
-    def _new_secret(self, proof: sdk.Verification) -> Secret | None:
-        """A secret for both sides, where it is ours to choose."""
-        if proof.algorithm in ("unsigned", "jwt") or (proof.handshake is not None and proof.handshake.hands_over):
-            return None
-        raw = self._random_bytes(32)
-        coded = base64.b64encode(raw).decode()
-        texts = {"text": raw.hex(), "hex": raw.hex(), "base64": coded, "whsec": f"whsec_{coded}"}
-        return Secret(texts[proof.key])
-
-
-def _keys_url(proof: sdk.Verification) -> str | None:
-    return None if proof.claims is None else proof.claims.keys_url
 
 
 def check_limit(limit: int) -> None:
