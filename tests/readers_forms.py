@@ -36,6 +36,21 @@ SINCE: Final = from_rfc3339("2026-03-01T00:00:00Z")
 # -- texts
 
 
+@reads(b'{"contract":"interlock.agent-snapshot/v1","key_id":"key_1","signature":"AA==","tenant_id":"t1","state":{}}')
+def snapshot(data: bytes) -> bool:
+    """A snapshot of a turn: signed by nobody who is trusted, it is never read."""
+    try:
+        agents.snapshots.load(data, keys={"key_1": base64.b64encode(bytes(32)).decode()}, tenant_id="t1")
+    except (
+        agents.snapshots.InvalidSnapshot,
+        agents.snapshots.SnapshotTampered,
+        agents.snapshots.SnapshotTooNew,
+        agents.snapshots.ForeignSnapshot,
+    ) as error:
+        return isinstance(error, agents.snapshots.SnapshotTampered)
+    raise AssertionError("nobody has signed it")
+
+
 @reads(
     b"a:\n  auth_mode: API_KEY\n  proxy: {base_url: 'https://${connectionConfig.x}.b.dev', headers: {x-k: '${apiKey}'}}",
     b'{"a": {"oauth": 2, "authorize_url": "https://[x].b.dev/a", "access_url": "https://b.dev/t"}}',

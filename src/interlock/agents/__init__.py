@@ -7,7 +7,7 @@ is written; a document of a spec is read as that spec; all problems are told at 
 never left to a model alone; nothing of a batch is done while a person has to be asked about any of it.
 """
 
-from interlock.agents import harness, sessions, turns
+from interlock.agents import harness, sessions, snapshots, turns
 from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
@@ -129,6 +129,7 @@ __all__ = [
     "schema",
     "scope_of",
     "sessions",
+    "snapshots",
     "turns",
     "without_annotations",
     "write_document",

@@ -71,7 +71,7 @@ from interlock.runs.reserving import reserved
 from interlock.runs.resuming import Ready, Resuming
 from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions
-from interlock.runs.signing import InvalidTrust, Signer, Trust
+from interlock.runs.signing import InvalidTrust, Signer, Trust, is_signed
 from interlock.runs.steering import Seen, Steering
 from interlock.runs.stepping import NOTHING_DONE, Doors, take_step
 from interlock.runs.straying import Straying
@@ -190,6 +190,7 @@ __all__ = [
     "find_cancelled",
     "genesis",
     "input_of",
+    "is_signed",
     "outlet",
     "packet",
     "refs",

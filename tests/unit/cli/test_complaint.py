@@ -38,11 +38,11 @@ def test_exit_codes(error: kernel.InterlockError, code: int):
 
 EXIT_CODES = {
     1: """
-        action_held agent_operation_failed agent_turn_failed attempt_lost attempt_over auth_failed deadline_passed
-        demo_claim_failed effect_failed event_rejected evidence_owed execution_rejected handler_failed
-        handler_output_invalid handler_raised handler_timed_out host_not_leased illegal_transition
-        import_incomplete input_closed install_failed interlock_error internal_error invalid_for_provider
-        invalid_output issuer_keys_unavailable lease_expired lease_not_found lease_revoked
+        action_held agent_operation_failed agent_turn_failed attempt_lost attempt_over auth_failed
+        deadline_passed demo_claim_failed effect_failed event_rejected evidence_owed execution_rejected
+        handler_failed handler_output_invalid handler_raised handler_timed_out host_not_leased
+        illegal_transition import_incomplete input_closed install_failed interlock_error internal_error
+        invalid_for_provider invalid_output issuer_keys_unavailable lease_expired lease_not_found lease_revoked
         memory_broken_capability memory_deadline_exceeded memory_fault memory_provider_failed
         model_answer_unreadable model_busy model_request_refused model_unavailable node_busy node_closing
         node_refused not_happened not_renewed operation_failed output_lost ownership_lapsed plane_error poison
@@ -51,32 +51,32 @@ EXIT_CODES = {
         stale_run unexpected unexpected_answer worker_stopped
     """,
     2: """
-        agent_changed agent_operation_changed agent_turn_not_resumable already_decided
-        already_initialised already_made already_spent
-        ambiguous_connection ambiguous_route approval_denied approval_expired approval_not_found archive_busy
-        artifact_not_found binding_mismatch callback_refused cannot_isolate cannot_serve client_secret_missing
-        closed conflict connection_changed connection_error connection_expired connection_name_taken
-        connection_not_found connection_revoked connection_service_mismatch connection_subject_mismatch
-        connector_broken credentials_exist credentials_unusable cursor_expired delivery_not_found
-        delivery_not_replayable demo_folder_taken demo_service_not_started driver_missing duplicate_connector
-        errand_failed evidence_refused execution_conflict execution_not_found file_refused file_unreadable
-        forbidden foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret
-        install_ended install_not_found install_unsupported install_used invalid_agent_context
-        invalid_agent_spec invalid_allowance
-        invalid_argument invalid_budget invalid_configuration invalid_connection_transition invalid_edit
-        invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest invalid_operation_options
-        invalid_packet invalid_path_value invalid_policy invalid_poll invalid_provider invalid_ref
-        invalid_request invalid_route invalid_scenario invalid_schedule invalid_session invalid_settings
-        invalid_store_url invalid_subscription invalid_token invalid_trust key_exposed key_invalid key_missing
-        key_present kms_missing manifest_changed memory_conflict memory_invalid_config memory_invalid_input
-        memory_record_not_found memory_scope_denied memory_unknown_provider memory_unsupported message_not_found
-        missing_scopes model_forbidden model_unpriced module_not_loaded no_connection no_credentials
-        no_dead_letter no_such_attempt no_such_tools not_approved not_cancellable not_found not_remote
-        oauth_client_missing poll_changed poll_exists poll_not_found provider_changed provider_in_use
-        reauth_required request_too_large request_too_slow role_missing root_refused route_changed
-        route_not_found rule_astray run_archived run_not_found run_not_held run_not_waiting sandbox_not_enforced
-        schedule_changed schedule_exists schedule_not_found secret_exposed secret_unavailable self_review
-        server_token_missing session_busy session_full session_not_found stale_execution store_not_kept
+        agent_changed agent_operation_changed agent_turn_not_resumable already_decided already_initialised
+        already_made already_spent ambiguous_connection ambiguous_route approval_denied approval_expired
+        approval_not_found archive_busy artifact_not_found binding_mismatch callback_refused cannot_isolate
+        cannot_serve client_secret_missing closed conflict connection_changed connection_error
+        connection_expired connection_name_taken connection_not_found connection_revoked
+        connection_service_mismatch connection_subject_mismatch connector_broken credentials_exist
+        credentials_unusable cursor_expired delivery_not_found delivery_not_replayable demo_folder_taken
+        demo_service_not_started driver_missing duplicate_connector errand_failed evidence_refused
+        execution_conflict execution_not_found file_refused file_unreadable forbidden foreign_snapshot
+        foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret install_ended
+        install_not_found install_unsupported install_used invalid_agent_context invalid_agent_spec
+        invalid_allowance invalid_argument invalid_budget invalid_configuration invalid_connection_transition
+        invalid_edit invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest
+        invalid_operation_options invalid_packet invalid_path_value invalid_policy invalid_poll invalid_provider
+        invalid_ref invalid_request invalid_route invalid_scenario invalid_schedule invalid_session
+        invalid_settings invalid_snapshot invalid_store_url invalid_subscription invalid_token invalid_trust
+        key_exposed key_invalid key_missing key_present kms_missing manifest_changed memory_conflict
+        memory_invalid_config memory_invalid_input memory_record_not_found memory_scope_denied
+        memory_unknown_provider memory_unsupported message_not_found missing_scopes model_forbidden
+        model_unpriced module_not_loaded no_connection no_credentials no_dead_letter no_such_attempt
+        no_such_tools not_approved not_cancellable not_found not_remote oauth_client_missing poll_changed
+        poll_exists poll_not_found provider_changed provider_in_use reauth_required request_too_large
+        request_too_slow role_missing root_refused route_changed route_not_found rule_astray run_archived
+        run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed schedule_exists
+        schedule_not_found secret_exposed secret_unavailable self_review server_token_missing session_busy
+        session_full session_not_found snapshot_of_another snapshot_too_new stale_execution store_not_kept
         subject_broken subscription_changed subscription_not_found target_refused telemetry_missing
         telemetry_not_started token_missing token_not_found token_refused too_many_requests trigger_not_found
         unauthenticated unconfirmed_issuer unexpected_event unknown_capability unknown_connector unknown_model
@@ -90,7 +90,7 @@ EXIT_CODES = {
         answer_lost given_up operation_unclear outcome_unsaved unknown_outcome
     """,
     6: """
-        unproven_receipt unreadable_turn_journal verification_failed
+        snapshot_tampered unproven_receipt unreadable_turn_journal verification_failed
     """,
     7: """
         archive_damaged archive_unavailable artifact_damaged blob_missing blob_unavailable credential_damaged
