@@ -192,7 +192,7 @@ async def test_a_blocked_connection_waits_as_long_as_it_was_told(house: House):
     await reserve(service)
 
 
-@pytest.mark.parametrize("per", list(Per))
+@pytest.mark.parametrize("per", [Per.CONNECTION, Per.TENANT, Per.CAPABILITY])
 async def test_a_block_closes_nothing_but_its_connection(house: House, per: Per):
     service = house.budgets(replace(RATE, per=per))
     await service.block(CALL, until=house.clock.now() + timedelta(seconds=30))
@@ -302,3 +302,113 @@ async def test_two_processes_with_opposite_rules_do_not_block_each_other(
             for number in range(8):
                 tasks.start_soon(work, services[number % 2], number)
     assert await services[0].pressure(CALL) == {"budget_left": 1.0}
+
+
+TURN = replace(CALL, capability_id="agent.desk", connector_id="agent", agent_id="desk", session_id="ags_1")
+DAY = Spend(limit=100, per_seconds=86_400, unit="tokens")
+
+
+def cap(limit: int, *, subject: str = "run_1", unit: str = "tokens") -> budgets.Cap:
+    key = budgets.Key(tenant_id="acme", budget=":turn", subject=subject)
+    return budgets.Cap(key=key, unit=unit, limit=limit, since=ManualClock().now())
+
+
+@dataclass
+class Purse:
+    """What is held and settled, each in a transaction of its own."""
+
+    house: House
+    service: budgets.Budgets
+
+    async def hold(
+        self, holder: str, caps: tuple[budgets.Cap, ...] = (), call: budgets.Call = TURN, **amounts: int
+    ) -> Exhausted | None:
+        return await self.house.store.write(
+            lambda tx: self.service.hold_in(tx, call, holder=holder, amounts=amounts, caps=caps)
+        )
+
+    async def settle(self, holder: str, amounts: dict[str, int] | None) -> None:
+        await self.house.store.write(
+            lambda tx: self.service.settle_in(tx, tenant_id="acme", holder=holder, amounts=amounts)
+        )
+
+    async def used(self, of: budgets.Cap) -> int:
+        return await self.house.store.read(lambda tx: self.service.used_in(tx, of))
+
+
+async def test_what_is_held_is_used_until_it_is_settled(house: House):
+    purse, limit = Purse(house, house.budgets()), cap(100)
+    assert await purse.hold("a", (limit,), tokens=60) is None
+    taken = await purse.hold("b", (limit,), tokens=60)
+    assert taken is not None
+    assert taken.retry_after is None
+    assert "60 of 100 are used or reserved, up to 60 more are asked for" in taken.text
+    await purse.settle("a", {"tokens": 10})
+    assert await purse.used(limit) == 10
+    await purse.settle("a", {"tokens": 10})
+    assert await purse.used(limit) == 10  # once
+    assert await purse.hold("b", (limit,), tokens=60) is None
+    await purse.settle("b", {"tokens": 95})  # it came to more than anybody thought
+    assert await purse.used(limit) == 105
+    assert await purse.hold("c", (limit,), tokens=1) is not None
+
+
+async def test_what_nobody_knows_the_end_of_is_used(house: House):
+    purse, limit = Purse(house, house.budgets()), cap(100)
+    assert await purse.hold("a", (limit,), tokens=60) is None  # and its process dies
+    assert await purse.hold("a", (limit,), tokens=60) is None  # the next one asks again for the same
+    assert await purse.used(limit) == 60
+    await purse.settle("a", None)
+    assert await purse.used(limit) == 60
+
+
+async def test_of_several_limits_all_or_none(house: House):
+    session = Rule(name="session", per=Per.SESSION, spend=replace(DAY, limit=50))
+    agent = Rule(name="agent", per=Per.AGENT, spend=DAY)
+    purse, limit = Purse(house, house.budgets(session, agent)), cap(1_000)
+    assert await purse.hold("a", (limit,), tokens=40) is None
+    refused = await purse.hold("b", (limit,), tokens=20)
+    assert refused is not None
+    assert (refused.budget, refused.subject) == ("session", "ags_1")
+    assert refused.retry_after is not None
+    assert await purse.used(limit) == 40
+    other = replace(TURN, session_id="ags_2")
+    assert await purse.hold("c", (limit,), call=other, tokens=50) is None
+    spent = await purse.hold("d", (limit,), call=replace(TURN, session_id="ags_3"), tokens=20)
+    assert spent is not None
+    assert spent.budget == "agent"  # 90 of its 100 by both sessions
+
+
+async def test_calls_and_turns_are_counted_apart(house: House):
+    everything = Rule(name="all", per=Per.TENANT, spend=DAY)
+    turns = Rule(name="turns", per=Per.TENANT, capability=("agent.*",), spend=DAY)
+    service = house.budgets(everything, turns, Rule(name="each", per=Per.AGENT, spend=DAY))
+    assert [rule.name for rule in service.matching(CALL)] == ["all"]
+    assert [rule.name for rule in service.matching(TURN)] == ["turns", "each"]
+
+
+async def test_what_is_settled_after_its_window_touches_no_other(house: House):
+    purse = Purse(house, house.budgets(Rule(name="agent", per=Per.AGENT, spend=DAY)))
+    assert await purse.hold("a", tokens=90) is None
+    house.clock.advance(86_400)
+    assert await purse.hold("b", tokens=90) is None
+    await purse.settle("a", {"tokens": 0})
+    assert await purse.hold("c", tokens=90) is not None
+
+
+async def test_many_processes_pass_no_limit_of_amounts(store_url: str, open_store: Callable[[str], sql.SqlStore]):
+    clock = ManualClock()
+    houses = [House(open_store(store_url), clock) for _ in range(2)]
+    purses = [Purse(each, each.budgets(Rule(name="agent", per=Per.AGENT, spend=DAY))) for each in houses]
+    limit, got = cap(45), list[str]()
+
+    async def ask(purse: Purse, holder: str) -> None:
+        if await purse.hold(holder, (limit,), tokens=10) is None:
+            got.append(holder)
+            await purse.settle(holder, {"tokens": 5})
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(16):
+            tasks.start_soon(ask, purses[number % 2], f"run_{number}")
+    assert await purses[0].used(limit) == 5 * len(got)
+    assert 45 // 10 <= len(got) <= 45 // 5

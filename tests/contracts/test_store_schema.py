@@ -197,7 +197,8 @@ WITHOUT_QUEUE = {
 }
 
 SINCE_DELIVERY_NEEDS = tuple(
-    f"DROP TABLE {name}" for name in ("key_sets", "agent_sessions", "agent_exchanges", "agent_summaries")
+    f"DROP TABLE {name}"
+    for name in ("key_sets", "agent_sessions", "agent_exchanges", "agent_summaries", "budget_holds")
 )
 """What takes a store of today back to the migration that brought `delivery_needs`."""
 

@@ -138,15 +138,22 @@ spend = { unit = "tokens", limit = 5000, per_seconds = 3600 }
 """
 
 
-async def test_a_budget_is_asked_before_and_refuses_on_record(world: World):
-    model = models.Scripted(["Yes."])
-    async with world.process(models=given(model), rules=BUDGET) as process:
+async def test_a_budget_is_asked_before_settled_after_and_refuses_on_record(world: World):
+    model, stuck = models.Scripted(["Yes.", "Yes."]), Stuck()
+    async with world.process(models=given(model, stuck), rules=BUDGET) as process:
         assert (await ask(process)).answer.message.text == "Yes."
         assert (await ask(process)).answer.message.text == "Yes.", "told again, it costs nothing"
-        with pytest.raises(runs.OverBudget) as refused:
-            await ask(process, key="k2")
+        await ask(process, key="k2")  # what the first did not use is there again
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: ask(process, asked(model="other:slow"), key="k3"))
+            await stuck.asked[0].wait()
+            with pytest.raises(runs.OverBudget):
+                await ask(process, key="k4")
+            group.cancel_scope.cancel()
+        with pytest.raises(runs.OverBudget) as refused:  # nobody knows what the one that was cut off has used
+            await ask(process, key="k5")
         assert (await process.il.runs.fetch(run_of(refused.value))).state is runs.State.SHED
-    assert len(model.requests) == 1
+    assert len(model.requests) == 2
     async with world.process(models=given(model), rules=BUDGET.replace("tokens", "usd_micros")) as process:
         with pytest.raises(inference.ModelUnpriced):
             await ask(process, key="k3")

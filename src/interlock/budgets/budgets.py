@@ -1,12 +1,13 @@
 """The service: reserve before the call, release after it, close what a service has closed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from math import ceil
 
-from interlock.budgets.model import Call, Exhausted, Key, Limit, Rate, Reservation, Rule, block_key, seconds_until
+from interlock.budgets import holding
+from interlock.budgets.model import Call, Cap, Exhausted, Key, Limit, Rate, Reservation, Rule, block_key, seconds_until
 from interlock.budgets.records import Records
 from interlock.kernel import Clock, Store, Tx, to_micros
 
@@ -54,13 +55,13 @@ class Budgets:
         return tuple(rule for rule in self._rules if rule.matches(call))
 
     async def reserve(
-        self, call: Call, *, holder: str, cost: Mapping[str, int] | None = None
+        self, call: Call, *, holder: str, cost: Mapping[str, int] | None = None, to_settle: bool = False
     ) -> Reservation | Exhausted:
         """Take what the call needs of every budget that counts it, or nothing at all.
 
         `holder` (a run id) has at most one slot in each budget, however often it asks: its newest reservation has it.
         `cost` is what the call will spend, by unit. Rates and spends are used up even if the call then fails; slots come
-        back by `release`.
+        back by `release`. With `to_settle`, `cost` is the most that it may spend, and `settle_in` says what it came to.
 
         What is more than the whole of a budget is refused for ever, without asking. A blocked connection is refused, whether
         a budget counts the call or not. A call that none counts asks no store, so of the blocks it meets only those that this
@@ -86,6 +87,11 @@ class Budgets:
             _check_open(place, self._records.find_blocked(tx, place), now)
             for key, rule in keyed:
                 self._take(tx, key, rule, reservation, cost or {}, now)
+            if to_settle:
+                for each in holding.wanted(
+                    [rule for _, rule in keyed], (), call, holder=holder, amounts=cost or {}, now=now
+                ):
+                    self._records.put_hold(tx, each.hold, now)
 
         try:
             _check_ever(keyed, cost or {})
@@ -106,6 +112,27 @@ class Budgets:
         except _Refused as refused:
             return refused.exhausted
         return Reservation(holder=holder, reservation_id="", slots=(), expires_at=now)
+
+    def hold_in(
+        self, tx: Tx, call: Call, *, holder: str, amounts: Mapping[str, int], caps: Sequence[Cap] = ()
+    ) -> Exhausted | None:
+        """Reserve amounts, by unit, of the spends of the rules that count this call and of its own caps, in the caller's
+        transaction: all of them, or nothing, and what is used up. They count as used until `settle_in`, also if the holder
+        dies; asked again for the same holder, what it has reserved stands. Rates and slots are not looked at."""
+        if any(amount < 0 for amount in amounts.values()):
+            raise ValueError(f"an amount cannot be negative: {amounts}")
+        now = self._clock.now()
+        asked = holding.wanted(self.matching(call), caps, call, holder=holder, amounts=amounts, now=now)
+        return holding.hold_all(tx, self._records, asked, now)
+
+    def settle_in(self, tx: Tx, *, tenant_id: str, holder: str, amounts: Mapping[str, int] | None) -> None:
+        """Count what a holder's reserved amounts came to in their place, also if that is more. Of a unit that is not among them
+        (None: of all) nobody knows, and all that was reserved is used. Safe to repeat."""
+        holding.settle(tx, self._records, tenant_id=tenant_id, holder=holder, amounts=amounts)
+
+    def used_in(self, tx: Tx, cap: Cap) -> int:
+        """How much is used of a cap, or reserved."""
+        return self._records.used(tx, cap.key, cap.unit, cap.since)
 
     async def renew(self, reservation: Reservation) -> Reservation:
         """Keep the slots for another `slot_ttl`, also if they had expired: the call is still under way, so it counts."""

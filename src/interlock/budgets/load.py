@@ -58,10 +58,17 @@ def _rule_flaws(table: object) -> Iterator[Flaw]:
             yield (key,), f"{str(patterns)[:50]!r} is not a text or a list of texts", None
     if not {"concurrency", "rate", "spend"} & given:
         yield (), "limits nothing: give it concurrency, rate or spend", None
+    if _counts_turns(table) and {"concurrency", "rate"} & given:
+        yield (), "of turns of agents a budget counts what they spend: give it spend alone", None
     if "concurrency" in table and not _is_count(table["concurrency"], 100_000):
         yield from _unfit(table, given, "concurrency", "a number from 1 to 100000")
     yield from _window_flaws(table, "rate", "{ limit = 30, per_seconds = 60 }")
     yield from _window_flaws(table, "spend", "{ limit = 5_000_000, per_seconds = 86_400, unit = 'usd_micros' }")
+
+
+def _counts_turns(table: dict[str, object]) -> bool:
+    named = [str(item) for item in _as_list(table.get("capability", "*"))]
+    return table.get("per") in ("agent", "session") or all(each.startswith("agent.") for each in named)
 
 
 def _window_flaws(table: dict[str, object], key: str, example: str) -> Iterator[Flaw]:

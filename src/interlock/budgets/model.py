@@ -9,11 +9,14 @@ from interlock.kernel import from_micros, to_micros
 
 
 class Per(StrEnum):
-    """What a budget counts for: each of a tenant's connections, the tenant, or each capability within the tenant."""
+    """What a budget counts for: each of a tenant's connections, the tenant, or each capability, agent or session of agents within
+    the tenant."""
 
     CONNECTION = "connection"
     TENANT = "tenant"
     CAPABILITY = "capability"
+    AGENT = "agent"
+    SESSION = "session"
 
 
 class Limit(StrEnum):
@@ -56,6 +59,35 @@ class Call:
     connection_id: str | None
     effect: str
     environment: str
+    agent_id: str | None = None
+    """The agent, if it is not a call but a turn of one, of which a rule counts what it takes only if it is meant for turns: else
+    each call that the turn makes would count twice."""
+    session_id: str | None = None
+    """The session in which the turn is taken; one without is its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """A limit that comes with a call, beside those of the rules: at most `limit` of a unit, all in all, under `key` since a
+    moment. Its budget's name begins with a colon, so that no rule has it."""
+
+    key: "Key"
+    unit: str
+    limit: int
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """An amount that is reserved: it counts as used until it is settled. `counter` is that of its key, in the window that began
+    at `window_start`."""
+
+    holder: str
+    key: "Key"
+    counter: str
+    unit: str
+    window_start: datetime
+    amount: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +108,20 @@ class Rule:
     spend: Spend | None = None
 
     def matches(self, call: Call) -> bool:
-        """Whether the budget counts this call."""
+        """Whether the budget counts this call, or this turn of an agent."""
+        if self.counts_turns != (call.agent_id is not None):
+            return False
         return (
             _any(call.capability_id, self.capability)
             and _any(call.connector_id, self.connector)
             and _any(call.effect, self.effect)
             and _any(call.environment, self.environment)
         )
+
+    @property
+    def counts_turns(self) -> bool:
+        """Whether it is meant for turns of agents: it counts for each agent or session, or names them (`agent.*`)."""
+        return self.per in (Per.AGENT, Per.SESSION) or all(each.startswith("agent.") for each in self.capability)
 
     def key(self, call: Call) -> "Key":
         """Where the call is counted."""
@@ -93,6 +132,10 @@ class Rule:
                 subject = call.tenant_id
             case Per.CAPABILITY:
                 subject = call.capability_id
+            case Per.AGENT:
+                subject = call.agent_id or "-"
+            case Per.SESSION:
+                subject = call.session_id or "-"
         return Key(tenant_id=call.tenant_id, budget=self.name, subject=subject)
 
 

@@ -1,9 +1,10 @@
 """The room's port: where counters are kept. Synchronous, inside the caller's transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from interlock.budgets.model import Key, Reservation
+from interlock.budgets.model import Hold, Key, Reservation
 from interlock.kernel import Tx
 
 
@@ -45,4 +46,20 @@ class Records(Protocol):
 
     def drop_slot(self, tx: Tx, key: Key, reservation: Reservation) -> None:
         """Take the reservation's slot away, if it still has one."""
+        ...
+
+    def list_holds(self, tx: Tx, tenant_id: str, holder: str) -> Sequence[Hold]:
+        """What the holder has reserved and not settled, in the order of the keys."""
+        ...
+
+    def put_hold(self, tx: Tx, hold: Hold, now: datetime) -> None:
+        """Remember an amount that is reserved; the holder has none of that key and counter yet."""
+        ...
+
+    def drop_holds(self, tx: Tx, tenant_id: str, holder: str) -> None:
+        """Forget what the holder has reserved."""
+        ...
+
+    def change(self, tx: Tx, hold: Hold, amount: int) -> None:
+        """Use that much more (or, below zero, less) of a hold's counter, if its window is still there."""
         ...

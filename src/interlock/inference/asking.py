@@ -4,14 +4,14 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_UP, Decimal
+from decimal import Decimal
 from typing import Final
 
 import anyio
 
 from interlock import budgets, connections, policy, runs
 from interlock.inference import records
-from interlock.inference.endpoints import Endpoint, Models, size_of
+from interlock.inference.endpoints import Endpoint, Models, micros, size_of
 from interlock.inference.errors import ModelBusy, ModelUnpriced
 from interlock.inference.messages import Request
 from interlock.inference.port import Answered, Told
@@ -40,6 +40,18 @@ class Asked:
         """When it has to be over."""
         assert self.task.deadline_at is not None
         return self.task.deadline_at
+
+    @property
+    def call(self) -> budgets.Call:
+        """It, as budgets count it."""
+        return budgets.Call(
+            tenant_id=self.caller.tenant_id,
+            capability_id=self.task.name,
+            connector_id=records.PREFIX.rstrip("."),
+            connection_id=None,
+            effect="execute",
+            environment=self.task.environment,
+        )
 
     def in_place(self, endpoint: Endpoint) -> runs.Task:
         """The task as it is judged if another model is asked in its place."""
@@ -120,7 +132,7 @@ class RecordedInference:
             return answered
 
     async def _ask(self, asked: Asked) -> Answered:
-        call = self._budget_call(asked)
+        call = asked.call
         if self._wiring.budgets.matching(call) and (known := await self._find(asked)) is not None:
             return await self._known(asked, known)
         run_id = self._wiring.ids.new("run")
@@ -186,21 +198,11 @@ class RecordedInference:
 
     # -- budgets
 
-    def _budget_call(self, asked: Asked) -> budgets.Call:
-        return budgets.Call(
-            tenant_id=asked.caller.tenant_id,
-            capability_id=asked.task.name,
-            connector_id=records.PREFIX.rstrip("."),
-            connection_id=None,
-            effect="execute",
-            environment=asked.task.environment,
-        )
-
     @asynccontextmanager
     async def _reserved(self, asked: Asked, call: budgets.Call, run_id: str) -> AsyncGenerator[policy.Reason | None]:
-        """What the question may cost, taken of the budgets. Or why it is refused."""
+        """The most that the question may cost, taken of the budgets until its end settles it. Or why it is refused."""
         cost = self._most(asked, call)
-        async with runs.reserved(self._wiring, call, holder=run_id, cost=cost) as taken:
+        async with runs.reserved(self._wiring, call, holder=run_id, cost=cost, to_settle=True) as taken:
             if not isinstance(taken, budgets.Exhausted):
                 yield None
                 return
@@ -215,8 +217,7 @@ class RecordedInference:
         usage, dollars = asked.endpoint.most(asked.request, asked.size)
         if "usd_micros" in units and dollars is None:
             raise ModelUnpriced(f"a budget counts what {asked.endpoint.ref} costs, and nobody knows its price")
-        micros = (dollars or Decimal(0)) * 1_000_000
-        return {"tokens": usage.tokens, "usd_micros": int(micros.to_integral_value(rounding=ROUND_UP))}
+        return {"tokens": usage.tokens, "usd_micros": micros(dollars or Decimal(0))}
 
 
 def _refused(run: runs.Run, reasons: str) -> InterlockError:

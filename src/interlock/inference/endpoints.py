@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
@@ -98,6 +98,11 @@ class Models(Protocol):
     def providers(self) -> Sequence[str]:
         """The names of all providers."""
         ...
+
+
+def micros(dollars: Decimal) -> int:
+    """Millionths of a dollar, as budgets count them: whole ones, rounded up."""
+    return int((dollars * 1_000_000).to_integral_value(rounding=ROUND_UP))
 
 
 def size_of(request: Request) -> tuple[int, bytes]:

@@ -1,6 +1,6 @@
 """One question under way: attempts at one model, then at those that stand in for it, each on record by itself."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -10,12 +10,12 @@ import anyio
 
 from interlock import connections, policy, runs
 from interlock.inference import records
-from interlock.inference.endpoints import Endpoint, Models
+from interlock.inference.endpoints import Endpoint, Models, micros
 from interlock.inference.errors import ModelRefused, ModelUnreadable
 from interlock.inference.messages import Answer
 from interlock.inference.port import Answered, Wire
 from interlock.inference.wire import NoWire, RunWire, held
-from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, is_interruption
+from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, Tx, is_interruption
 
 if TYPE_CHECKING:
     from interlock.inference.asking import Asked
@@ -83,7 +83,8 @@ class Pursuit:
         state = runs.State.CANCELLED if cancelled else runs.State.FAILED
         ended = runs.AttemptState.CANCELLED if cancelled else runs.AttemptState.FAILED
         await self._end(
-            runs.TaskEnd(state=state, attempt_state=ended, reason=error.code, error=self._shown(error).to_json())
+            runs.TaskEnd(state=state, attempt_state=ended, reason=error.code, error=self._shown(error).to_json()),
+            self._nothing_done(),
         )
         return error
 
@@ -235,13 +236,28 @@ class Pursuit:
             attempt_state=runs.AttemptState.COMPLETED,
             output=records.output(answer, cost),
         )
+        came_to = {"tokens": answer.usage.tokens, **({} if cost is None else {"usd_micros": micros(cost)})}
         with anyio.CancelScope(shield=True):
-            await self._end(end)
+            await self._end(end, came_to)
         return Answered(run_id=self._working.attempt.run_id, answer=answer, cost=cost)
 
-    async def _end(self, end: runs.TaskEnd) -> None:
+    async def _end(self, end: runs.TaskEnd, came_to: Mapping[str, int] | None) -> None:
+        """Its end, and with it what it took of the budgets; None: nobody knows, so all that was reserved."""
         told, self._notes[:] = list(self._notes), []
-        await self._tasks.end(self._working, replace(end, told=told, send_end=self._send_end()))
+        outside, run = self._wiring, self._working.journal.run
+
+        def settle(tx: Tx) -> None:
+            outside.budgets.settle_in(tx, tenant_id=run.tenant_id, holder=run.run_id, amounts=came_to)
+
+        is_counted = bool(outside.budgets.matching(self._asked.call))
+        end = replace(end, told=told, send_end=self._send_end())
+        await self._tasks.end(self._working, end, beside=settle if is_counted else None)
+
+    def _nothing_done(self) -> Mapping[str, int] | None:
+        """What was taken by a question that came to no model, as the last send has proof of; None: nobody knows."""
+        end = self._send_end()
+        proven = end is not None and end.delivery in (runs.Delivery.NOT_SENT, runs.Delivery.REJECTED)
+        return {"tokens": 0, "usd_micros": 0} if proven else None
 
     def _send_end(self) -> runs.SendEnd | None:
         return None if self._outlet is None else self._outlet.send_end()

@@ -16,12 +16,13 @@ RENEW_WITHIN = timedelta(seconds=30)
 
 @asynccontextmanager
 async def reserved(
-    wiring: Wiring, call: budgets.Call, *, holder: str, cost: Mapping[str, int]
+    wiring: Wiring, call: budgets.Call, *, holder: str, cost: Mapping[str, int], to_settle: bool = False
 ) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
-    """The slots of a call of that cost, for as long as the block lasts; given back however it ends. Or what is used up."""
+    """The slots of a call of that cost, for as long as the block lasts; given back however it ends. Or what is used up.
+    `to_settle` is as in `Budgets.reserve`."""
     taken = wiring.budgets.reserve_uncounted(call, holder=holder)
     if taken is None:
-        taken = await shielded(wiring.budgets.reserve(call, holder=holder, cost=cost))
+        taken = await shielded(wiring.budgets.reserve(call, holder=holder, cost=cost, to_settle=to_settle))
     if isinstance(taken, budgets.Exhausted) or not taken:
         yield taken
         return

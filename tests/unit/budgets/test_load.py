@@ -76,7 +76,7 @@ per = "tenant"
     count = "9007199254740991"
     assert problems(text) == [
         ("budgets[0].concurency", "unknown key", "concurrency"),
-        ("budgets[0].per", "'conection' is not one of connection, tenant, capability", "connection"),
+        ("budgets[0].per", "'conection' is not one of connection, tenant, capability, agent, session", "connection"),
         ("budgets[0].capability", "'[1]' is not a text or a list of texts", None),
         ("budgets[1].concurrency", "0 is not a number from 1 to 100000", None),
         ("budgets[1].rate.limt", "unknown key", "limit"),
@@ -86,7 +86,7 @@ per = "tenant"
         ("budgets[2].name", "'a:b' is not a name of 1 to 64 letters, digits, '_', '-', '.'", None),
         ("budgets[2].rate", "must be a table such as { limit = 30, per_seconds = 60 }", None),
         ("budgets[3].nmae", "unknown key", "name"),
-        ("budgets[3].per", "is missing: one of connection, tenant, capability", None),
+        ("budgets[3].per", "is missing: one of connection, tenant, capability, agent, session", None),
         ("budgets[3].rate.limit", f"is missing: a number from 1 to {count}", None),
         ("budgets[4].name", "is missing: a name of 1 to 64 letters, digits, '_', '-', '.'", None),
         ("budgets[4]", "limits nothing: give it concurrency, rate or spend", None),
@@ -119,3 +119,20 @@ _KEYS = st.sampled_from(["name", "per", "capability", "effect", "concurrency", "
 def test_whatever_stands_in_the_file_it_loads_or_is_refused(tables: list[Any]):
     with contextlib.suppress(budgets.InvalidBudget):
         assert len(budgets.parse_rules(tables)) == len(tables)
+
+
+def test_of_turns_spend_alone_is_counted():
+    text = """
+[[budgets]]
+name = "desk"
+per = "session"
+rate = { limit = 3, per_seconds = 60 }
+
+[[budgets]]
+name = "all"
+per = "tenant"
+capability = "agent.*"
+concurrency = 3
+"""
+    told = "of turns of agents a budget counts what they spend: give it spend alone"
+    assert problems(text) == [("budgets[0]", told, None), ("budgets[1]", told, None)]

@@ -5,12 +5,14 @@ says until when the key is blocked. The counters `<budget>:<counter>` stand in r
 long over goes in `housekeeping`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, delete, select
+from sqlalchemy import ColumnElement, Table, and_, case, delete, select, update
 
 from interlock import budgets
+from interlock.adapters.sql.tables import budget_holds as holds
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.transaction import connection, upsert
@@ -93,6 +95,36 @@ class BudgetRecords:
                 slots.c.reservation_id == reservation.reservation_id,
             )
         )
+
+    def list_holds(self, tx: Tx, tenant_id: str, holder: str) -> Sequence[budgets.Hold]:
+        mine = and_(holds.c.tenant_id == tenant_id, holds.c.holder == holder)
+        query = select(holds).where(mine).order_by(holds.c.budget, holds.c.subject, holds.c.counter)
+        return [
+            budgets.Hold(
+                holder=row.holder,
+                key=budgets.Key(tenant_id=row.tenant_id, budget=row.budget, subject=row.subject),
+                counter=row.counter,
+                unit=row.unit,
+                window_start=row.window_start,
+                amount=row.amount,
+            )
+            for row in connection(tx).execute(query)
+        ]
+
+    def put_hold(self, tx: Tx, hold: budgets.Hold, now: datetime) -> None:
+        key = hold.key
+        place = {"tenant_id": key.tenant_id, "holder": hold.holder, "budget": key.budget, "subject": key.subject}
+        facts = {"unit": hold.unit, "window_start": hold.window_start, "amount": hold.amount, "created_at": now}
+        fresh = upsert(tx, holds).values(counter=hold.counter, **place, **facts)
+        connection(tx).execute(fresh.on_conflict_do_update(index_elements=[*place, "counter"], set_=facts))
+
+    def drop_holds(self, tx: Tx, tenant_id: str, holder: str) -> None:
+        connection(tx).execute(delete(holds).where(holds.c.tenant_id == tenant_id, holds.c.holder == holder))
+
+    def change(self, tx: Tx, hold: budgets.Hold, amount: int) -> None:
+        place = _window(hold.key, _counter(hold.key, hold.counter), hold.window_start)
+        here = [windows.c[name] == value for name, value in place.items()]
+        connection(tx).execute(update(windows).where(*here).values(used=windows.c.used + amount))
 
 
 def _counter(key: budgets.Key, counter: str) -> str:

@@ -44,6 +44,7 @@ from interlock.adapters.sql.tables import (
     messages,
     validators,
 )
+from interlock.adapters.sql.tables import budget_holds as holds
 from interlock.adapters.sql.tables import budget_slots as slots
 from interlock.adapters.sql.tables import budget_windows as windows
 from interlock.adapters.sql.tables import idempotency_keys as keys
@@ -175,6 +176,7 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(dedupe_keys.c.expires_at, dedupe_keys.c.expires_at <= now),
         _first(delivery_needs.c.delivery_id, ~exists().where(dispatches.c.run_id == delivery_needs.c.run_id)),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
+        _first(holds.c.created_at, holds.c.created_at < now - WINDOW_KEPT),
         _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
         _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, among=true()),
         # The last one stays: the next one's place comes after it.

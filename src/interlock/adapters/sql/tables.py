@@ -59,6 +59,7 @@ __all__ = [
     "archives",
     "artifacts",
     "attempts",
+    "budget_holds",
     "budget_slots",
     "budget_windows",
     "connection_events",
@@ -350,6 +351,21 @@ budget_slots = Table(
     Column("reservation_id", ID, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index(None, "expires_at"),
+)
+
+budget_holds = Table(
+    "budget_holds",
+    metadata,
+    Column("tenant_id", NAME, primary_key=True),
+    Column("holder", NAME, primary_key=True),
+    Column("budget", NAME, primary_key=True),
+    Column("subject", NAME, primary_key=True),
+    Column("counter", NAME, primary_key=True),
+    Column("unit", NAME, nullable=False),
+    Column("window_start", Moment, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index(None, "created_at"),
 )
 
 validators = Table(
