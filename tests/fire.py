@@ -3,12 +3,13 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -17,24 +18,30 @@ import anyio
 import anyio.abc
 import psutil
 import psycopg
+from psycopg import sql
 
 from fix_store import embedded_postgres
 
-Kind: TypeAlias = Literal["kill", "freeze", "immediate", "fast"]
-"""The last two are restarts of the database: as after a loss of power, and as an administrator does it."""
+Kind: TypeAlias = Literal["kill", "freeze", "immediate", "fast", "cancel", "lock"]
+"""`immediate` and `fast` are restarts of the database: as after a loss of power, and as an administrator does it. `cancel` ends
+every statement that is under way, and `lock` is a session of somebody else that holds rows, or a file, for a while."""
 
 KEY: Final = bytes(range(7, 39)).hex()
 STORE_GONE: Final = 7
 """The exit code."""
 
 LONGEST_FREEZE: Final = 60.0
-ON_POSTGRES: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "immediate": 0.5, "fast": 0.5}
-ON_SQLITE: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4}
+LONGEST_LOCK: Final = 20.0
+LOCKED: Final = ("runs", "dispatches", "owners", "interlock_pgqueuer", "schedules", "attempts")
+"""Whose rows somebody else holds; which ones, the plan's number of seconds says."""
+
+ON_POSTGRES: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "immediate": 0.5, "fast": 0.5, "cancel": 4, "lock": 3}
+ON_SQLITE: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "lock": 3}
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens, `after` so many seconds, and to which process. A freeze lasts `seconds`."""
+    """What happens, `after` so many seconds, and to which process. A freeze and a lock last `seconds`."""
 
     after: float
     kind: Kind
@@ -78,8 +85,38 @@ class Postgres:
                 self._server.ensure_postgres_running()
                 return
 
+    def cancel(self) -> None:
+        """Every statement that is under way."""
+        with suppress(psycopg.Error), psycopg.connect(self.url, autocommit=True) as session:
+            session.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+            )
+
+    def lock(self, seconds: float) -> None:
+        """Hold the newest rows of a table, for so long."""
+        table = sql.Identifier(LOCKED[int(seconds * 1000) % len(LOCKED)])
+        with suppress(psycopg.Error), psycopg.connect(self.url) as session:
+            session.execute(sql.SQL("SELECT 1 FROM {} ORDER BY 1 DESC LIMIT 50 FOR UPDATE").format(table))
+            time.sleep(seconds)
+
     def close(self) -> None:
         self._server.cleanup()
+
+
+@dataclass(frozen=True)
+class File:
+    """A store of SQLite."""
+
+    path: Path
+
+    def lock(self, seconds: float) -> None:
+        """Write to it, for so long."""
+        opened = sqlite3.connect(self.path, timeout=LONGEST_FREEZE, isolation_level=None)
+        with closing(opened) as session, suppress(sqlite3.OperationalError):
+            session.execute("BEGIN IMMEDIATE")
+            time.sleep(seconds)
+            session.execute("ROLLBACK")
 
 
 class Process:
@@ -142,7 +179,7 @@ class Process:
 async def trouble(
     faults: Sequence[Fault],
     processes: Sequence[Process],
-    postgres: Postgres | None,
+    store: Postgres | File,
     tasks: anyio.abc.TaskGroup,
     *,
     until: float,
@@ -162,10 +199,15 @@ async def trouble(
                     victim.kill()
                 case "freeze":
                     tasks.start_soon(victim.freeze, fault.seconds)
+                case "lock":
+                    tasks.start_soon(anyio.to_thread.run_sync, store.lock, min(fault.seconds, LONGEST_LOCK))
+                case "cancel":
+                    assert isinstance(store, Postgres)
+                    await anyio.to_thread.run_sync(store.cancel)
                 case "immediate" | "fast":
-                    assert postgres is not None
+                    assert isinstance(store, Postgres)
                     by = signal.SIGQUIT if fault.kind == "immediate" else signal.SIGINT
-                    await anyio.to_thread.run_sync(postgres.fall, by)
+                    await anyio.to_thread.run_sync(store.fall, by)
     return happened
 
 

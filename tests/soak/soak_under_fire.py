@@ -141,7 +141,7 @@ async def test_three_workers_and_a_server_on_postgres(
 async def test_one_server_on_sqlite(tmp_path: Path, service: github.GitHub, monkeypatch: pytest.MonkeyPatch):
     faults = fire.plan(SEED, fire.ON_SQLITE, victims=1, pauses=(2, 15), until=SECONDS)
     async with opened(tmp_path, "interlock.db", service, monkeypatch) as il:
-        await endure(il, tmp_path, [("serve",)], faults, service, None)
+        await endure(il, tmp_path, [("serve",)], faults, service, fire.File(tmp_path / "interlock.db"))
 
 
 async def endure(
@@ -150,7 +150,7 @@ async def endure(
     commands: Sequence[Sequence[str]],
     faults: Sequence[fire.Fault],
     service: github.GitHub,
-    postgres: fire.Postgres | None,
+    store: fire.Postgres | fire.File,
 ) -> None:
     """Have all events done, whatever happens meanwhile."""
     connection = await il.connections.connect_token("github", Secret(TOKEN), base_url=service.url)
@@ -162,7 +162,7 @@ async def endure(
             watching.start_soon(fire.watch, processes)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(asker.ask)
-                happened = await fire.trouble(faults, processes, postgres, tasks, until=SECONDS)
+                happened = await fire.trouble(faults, processes, store, tasks, until=SECONDS)
                 print(f"seed {SEED}: {dict(happened)} within {SECONDS:.0f} s")
             await asker.drained()
             for each in processes:
