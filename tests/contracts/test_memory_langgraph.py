@@ -54,7 +54,7 @@ async def test_the_store_is_asked_for_no_more_than_the_scope():
         for session in ("s1", "s2"):
             await mem.narrowed(user="ana", session=session).remember(session)
         provider: Any = mem.provider
-        found = await provider._items.load(memory.Scope(tenant="acme", session="s1"), 10)
+        found = await provider._store.load(memory.Scope(tenant="acme", session="s1"), 10)
         assert [document["scope"]["session"] for document in found] == ["s1"]
 
 

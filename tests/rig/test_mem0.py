@@ -108,7 +108,7 @@ async def test_it_is_opened_by_a_configuration_and_there_after_a_restart(tmp_pat
     for number in (1, 2):
         async with memory.Memory.open("mem0", {"config": config(tmp_path), "durable": True}, scope=ANA) as mem:
             provider: Any = mem.provider
-            provider._items._mem0.embedding_model = Hashed()
+            provider._store._mem0.embedding_model = Hashed()
             if number == 1:
                 await mem.remember("stays", memory_class="semantic")
             assert [record.text for record in (await mem.retrieve("stays", mode="semantic")).records] == ["stays"]

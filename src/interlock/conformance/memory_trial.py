@@ -64,17 +64,8 @@ def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float
     """The provider on storage of its own: `{folder}` and `{case}` in its configuration are another one for each case."""
     words = {"{folder}": folder, "{case}": f"{Path(folder).parent.name}_{Path(folder).name}".replace("-", "_").lower()}
 
-    def filled(value: Any) -> Any:
-        if isinstance(value, str):
-            for mark, word in words.items():
-                value = value.replace(mark, word)
-            return value
-        if isinstance(value, Mapping):  # the configuration of a provider inside
-            return {key: filled(each) for key, each in cast("Mapping[str, Any]", value).items()}
-        return [filled(each) for each in cast("list[Any]", value)] if isinstance(value, list) else value
-
     told = {**OURS.get(name, {}), **config}
-    return memory.ProviderRef(name=name, config=filled(told), options=memory.Options(timeout=seconds))
+    return memory.ProviderRef(name=name, config=kit.filled(told, words), options=memory.Options(timeout=seconds))
 
 
 def _words(error: BaseException) -> str:

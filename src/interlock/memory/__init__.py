@@ -7,6 +7,8 @@ before anything is ranked or cut; what was forgotten is gone with all that was m
 """
 
 from interlock.memory.captures import CAPTURES, Capture, Policy, Role, Said, Turn, captured
+from interlock.memory.dictionaries import DictRows, Kept
+from interlock.memory.documents import Document, DocumentKeeper, DocumentStore
 from interlock.memory.embedding import Embedder, HashedEmbedder
 from interlock.memory.endpoint import Answer, Endpoint, RemoteEmbedder, Transport
 from interlock.memory.errors import (
@@ -96,6 +98,10 @@ __all__ = [
     "ConsolidationResult",
     "Contradiction",
     "DeadlineExceeded",
+    "DictRows",
+    "Document",
+    "DocumentKeeper",
+    "DocumentStore",
     "Draft",
     "Echo",
     "Embedder",
@@ -124,6 +130,7 @@ __all__ = [
     "InvalidInput",
     "Keeper",
     "KeepsHistory",
+    "Kept",
     "Learned",
     "Memory",
     "MemoryClass",

@@ -302,7 +302,8 @@ class Memory:
     async def _search(self, operation: str, query: str | Query | None, fields: Mapping[str, Any]) -> RetrieveResult:
         given = query if isinstance(query, Query) else Query.of(text=query)
         asked = given.changed(**fields) if fields else given
-        modes = self.capabilities().guarantees.search_modes
+        promised = self.capabilities().guarantees
+        modes = promised.search_modes
         asked = choices.filled(asked, self._options(choices.asked(asked)), modes)
         if asked.is_search and asked.mode not in modes:
             raise UnsupportedCapability(
@@ -310,6 +311,9 @@ class Memory:
                 provider=self.provider.name,
                 operation=operation,
             )
+        if asked.exact_total and not promised.exact_total:
+            message = f"{self.provider.name} does not count what matches; ask without exact_total"
+            raise UnsupportedCapability(message, provider=self.provider.name, operation=operation)
         if (asked.as_of or asked.known_at) is not None:
             self._gate("temporal", Temporal)
         scope = self.scope

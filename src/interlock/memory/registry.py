@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, Self, cast
 
 from interlock import catalog
 from interlock.kernel import is_interruption
@@ -75,6 +75,11 @@ class Registry:
         self._aliases = {alias: name for alias, name in aliases.items() if alias not in self._entries}
         self._loaded: dict[str, Offer] = {}
 
+    @classmethod
+    def of(cls, *providers: type[Provider]) -> Self:
+        """These alone, as if they were all that is installed: for a program that has a provider of its own, and for tests."""
+        return cls([cast("EntryPoint", _Given(provider)) for provider in providers], aliases={})
+
     @property
     def names(self) -> tuple[str, ...]:
         """All that is installed, sorted. Nothing is loaded."""
@@ -134,6 +139,21 @@ class Registry:
             problem=problem,
             missing=missing,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """An entry point without a package."""
+
+    provider: type[Provider]
+    dist: None = None
+
+    @property
+    def name(self) -> str:
+        return self.provider.name
+
+    def load(self) -> type[Provider]:
+        return self.provider
 
 
 def _package(entry: EntryPoint) -> str:

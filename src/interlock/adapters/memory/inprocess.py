@@ -1,37 +1,13 @@
 """The provider `memory`: records of this process, gone with it. Plain enough to be what the others are held against."""
 
-import copy
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from interlock import memory
 from interlock.kernel import Clock, IdSource
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A revision, or what is left of one."""
-
-    scope: memory.Scope
-    entry: memory.HistoryEntry
-    vector: Sequence[float] | None = None
-
-    @cached_property
-    def words(self) -> Counter[str]:
-        """What it is searched by."""
-        return Counter(memory.words(memory.searchable(self.record)))
-
-    @property
-    def record(self) -> memory.Record:
-        assert self.entry.record is not None
-        return self.entry.record
 
 
 class InProcess(memory.Keeper):
@@ -62,14 +38,14 @@ class _Shelf:
     """All revisions, by the id of the record. One transaction at a time; one that fails is taken back."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[Kept, ...]] = {}
+        self._kept: dict[str, tuple[memory.Kept, ...]] = {}
         self._lock = threading.Lock()
 
     async def write(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
         with self._lock:
             before = dict(self._kept)
             try:
-                return act(DictRows(self._kept, scope))
+                return act(memory.DictRows(self._kept, scope))
             except BaseException:
                 self._kept.clear()
                 self._kept.update(before)
@@ -77,173 +53,10 @@ class _Shelf:
 
     async def read(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:
         with self._lock:
-            return act(DictRows(self._kept, scope))
+            return act(memory.DictRows(self._kept, scope))
 
     async def health(self) -> memory.Health:
         return memory.Health(ok=True, detail=f"{len(self._kept)} records")
 
     async def close(self) -> None:
         self._kept.clear()
-
-
-class DictRows:
-    """`memory.Rows`: the revisions that a scope covers. What it hands out is the caller's own."""
-
-    def __init__(self, kept: dict[str, tuple[Kept, ...]], scope: memory.Scope) -> None:
-        self._kept = kept
-        self._scope = scope
-
-    def is_known(self) -> bool:
-        return any(self._scope.covers(revisions[0].scope) for revisions in self._kept.values())
-
-    def is_free(self, record_id: str) -> bool:
-        return record_id not in self._kept
-
-    def find_last(self, record_id: str) -> memory.Record | None:
-        last = self._last(record_id)
-        return None if last is None else copy.deepcopy(last.record)
-
-    def find_key(self, scope: memory.Scope, idempotency_key: str) -> memory.Record | None:
-        for last in self._lasts():
-            if last.scope == scope and last.record.idempotency_key == idempotency_key:
-                return copy.deepcopy(last.record)
-        return None
-
-    def find_digest(self, scope: memory.Scope, digest: str, *, now: datetime) -> memory.Record | None:
-        seen = memory.Filter(now=now)
-        same = [
-            last.record
-            for last in self._lasts()
-            if last.scope == scope and last.entry.digest == digest and seen.holds(last.record)
-        ]
-        return copy.deepcopy(min(same, key=lambda record: record.record_id)) if same else None
-
-    def add(self, entry: memory.HistoryEntry, vector: Sequence[float] | None) -> None:
-        record = copy.deepcopy(entry.record)
-        assert record is not None
-        assert self._scope.covers(record.scope)
-        revisions = self._kept.get(record.record_id, ())
-        if vector is None and revisions:
-            vector = revisions[-1].vector
-        entry = entry.model_copy(update={"record": record})
-        self._kept[record.record_id] = (*revisions, Kept(record.scope, entry, vector))
-
-    def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
-        def ended(kept: Kept) -> Kept:
-            if kept.entry.revision != revision:
-                return kept
-            record = kept.record.model_copy(update={"superseded_at": at, "superseded_by": by})
-            return replace(kept, entry=kept.entry.model_copy(update={"record": record}))
-
-        self._kept[record_id] = tuple(ended(kept) for kept in self._revisions(record_id))
-
-    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
-        there = (
-            last.record.record_id
-            for last in self._lasts()
-            if last.record.expires_at is None or last.record.expires_at > now
-        )
-        return sorted(each for each in there if each > (after or ""))[:limit]
-
-    def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
-        return [copy.deepcopy(kept.entry) for kept in self._revisions(record_id)]
-
-    def list_changed(self, change_id: str) -> Sequence[memory.HistoryEntry]:
-        return [copy.deepcopy(kept.entry) for kept in self._all() if kept.entry.change_id == change_id]
-
-    def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
-        sources = set(record_ids)
-        return sorted(
-            last.record.record_id
-            for last in self._lasts()
-            if not sources.isdisjoint(last.record.provenance.derived_from)
-        )
-
-    def list_replaced(self, record_ids: Iterable[str]) -> Sequence[memory.Record]:
-        by = set(record_ids)
-        return [copy.deepcopy(last.record) for last in self._lasts() if last.record.superseded_by in by]
-
-    def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
-        expired = (
-            last.record.record_id
-            for last in self._lasts()
-            if last.record.expires_at is not None and last.record.expires_at <= now
-        )
-        return sorted(expired)[:limit]
-
-    def erase(self, tombs: Sequence[memory.HistoryEntry]) -> int:
-        count = 0
-        for tomb in tombs:
-            revisions = self._revisions(tomb.record_id)
-            count += len(revisions)
-            self._kept[tomb.record_id] = (Kept(revisions[-1].scope, tomb),)
-        return count
-
-    def count_traces(self, record_ids: Iterable[str]) -> int:
-        gone = set(record_ids)
-        return sum(
-            (kept.entry.record is not None and kept.entry.record_id in gone)
-            or (kept.entry.record is not None and not gone.isdisjoint(kept.record.provenance.derived_from))
-            for kept in self._all()
-        )
-
-    def list_page(
-        self, seen: memory.Filter, order: memory.Order, *, after: tuple[datetime, str] | None, limit: int
-    ) -> Sequence[memory.Record]:
-        newest = order is memory.Order.NEWEST
-        places = [((kept.record.observed_at, kept.record.record_id), kept.record) for kept in self._seen(seen)]
-        places.sort(key=lambda each: each[0], reverse=newest)
-        behind = [record for place, record in places if after is None or (place < after if newest else place > after)]
-        return copy.deepcopy(behind[:limit])
-
-    def count(self, seen: memory.Filter, terms: Sequence[str] | None) -> int:
-        return sum(terms is None or any(term in kept.words for term in terms) for kept in self._seen(seen))
-
-    def rank_words(self, seen: memory.Filter, terms: Sequence[str], *, limit: int) -> Sequence[memory.Found]:
-        there = self._seen(seen)
-        mean = sum(kept.words.total() for kept in there) / len(there) if there else 0.0
-        rarity = {term: memory.rarity(len(there), sum(term in kept.words for kept in there)) for term in terms}
-        found: list[memory.Found] = []
-        for kept in there:
-            held = {term: kept.words[term] for term in terms if term in kept.words}
-            if held:
-                score = memory.bm25(held, kept.words.total(), mean=mean, rarity=rarity)
-                found.append(memory.Found(record_id=kept.entry.record_id, score=score, terms=tuple(held)))
-        return memory.ordered(found)[:limit]
-
-    def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
-        found = [
-            memory.Found(record_id=kept.entry.record_id, score=_cosine(kept.vector, vector))
-            for kept in self._seen(seen)
-            if kept.vector is not None and any(kept.vector)
-        ]
-        return memory.ordered(found)[:limit]
-
-    def fetch_seen(self, seen: memory.Filter, record_ids: Iterable[str]) -> Mapping[str, memory.Record]:
-        wanted = set(record_ids)
-        there = (kept for record_id in wanted for kept in self._revisions(record_id) if kept.entry.record is not None)
-        return {kept.entry.record_id: copy.deepcopy(kept.record) for kept in there if seen.holds(kept.record)}
-
-    # -- the parts
-
-    def _revisions(self, record_id: str) -> tuple[Kept, ...]:
-        revisions = self._kept.get(record_id, ())
-        return revisions if revisions and self._scope.covers(revisions[0].scope) else ()
-
-    def _all(self) -> list[Kept]:
-        return [kept for record_id in self._kept for kept in self._revisions(record_id)]
-
-    def _last(self, record_id: str) -> Kept | None:
-        revisions = self._revisions(record_id)
-        return revisions[-1] if revisions and revisions[-1].entry.record is not None else None
-
-    def _lasts(self) -> list[Kept]:
-        return [last for record_id in self._kept if (last := self._last(record_id)) is not None]
-
-    def _seen(self, seen: memory.Filter) -> list[Kept]:
-        return [kept for kept in self._all() if kept.entry.record is not None and seen.holds(kept.record)]
-
-
-def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    """Of two vectors of length 1."""
-    return sum(map(float.__mul__, one, other))

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 from urllib.parse import quote
 
 from interlock import memory
-from interlock.adapters.memory.loaded import Item, Loaded
 from interlock.kernel import Clock, IdSource
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ _PAGE: Final = 500
 _KNOWN: Final = frozenset({"store", "root", "durable"})
 
 
-class Langgraph(Loaded):
+class Langgraph(memory.DocumentKeeper):
     """Records as items of a LangGraph store: under the namespace `root`, tenant, user, agent, session, by their ids. Its own
     index, if it has one, is what likeness is searched by."""
 
@@ -27,7 +26,7 @@ class Langgraph(Loaded):
     def __init__(self, store: "BaseStore", *, root: Sequence[str], durable: bool, clock: Clock, ids: IdSource) -> None:
         """On a store that is the caller's, and stays open. `durable` is what is known of it."""
         indexed = bool(getattr(store, "index_config", None))
-        super().__init__(_Stored(store, tuple(root), indexed=indexed), indexed=indexed, clock=clock, ids=ids)
+        super().__init__(_Stored(store, tuple(root), indexed=indexed), clock=clock, ids=ids)
         self._durable = durable
 
     @classmethod
@@ -71,30 +70,30 @@ class Langgraph(Loaded):
         )
 
 
-class _Stored:
-    """`Items` of a LangGraph store."""
+class _Stored(memory.DocumentStore):
+    """Documents as items of a LangGraph store, which is the caller's, and stays open."""
 
     def __init__(self, store: "BaseStore", root: tuple[str, ...], *, indexed: bool) -> None:
         self._store = store
         self._root = root
-        self._indexed = indexed
+        self.likens = indexed
 
     async def load(self, scope: memory.Scope, limit: int) -> Sequence[Mapping[str, Any]]:
         return [item.value["item"] for item in await self._found(scope, None, limit)]
 
-    async def save(self, items: Sequence[Item]) -> None:
+    async def save(self, documents: Sequence[memory.Document]) -> None:
         from langgraph.store.base import PutOp
 
         ops = [
             PutOp(
-                namespace=(*self._root, *_labels(item.scope)),
-                key=item.record_id,
-                value={"item": dict(item.document), "text": item.text}
-                | dict(zip(memory.DIMENSIONS, _labels(item.scope), strict=True)),
-                index=["text"] if item.text and self._indexed else False,
+                namespace=(*self._root, *_labels(each.scope)),
+                key=each.record_id,
+                value={"item": dict(each.document), "text": each.text}
+                | dict(zip(memory.DIMENSIONS, _labels(each.scope), strict=True)),
+                index=["text"] if each.text and self.likens else False,
                 ttl=None,
             )
-            for item in items
+            for each in documents
         ]
         for batch in _apart(ops):
             await self._store.abatch(batch)
@@ -106,9 +105,6 @@ class _Stored:
     async def health(self) -> memory.Health:
         await self._store.asearch(self._root, limit=1, refresh_ttl=False)
         return memory.Health(ok=True, detail=type(self._store).__name__)
-
-    async def close(self) -> None:
-        """The store is the caller's."""
 
     async def _found(self, scope: memory.Scope, text: str | None, limit: int) -> "list[SearchItem]":
         """What the scope covers: as much of it as is named without a gap is the namespace, and the rest is in the filter."""

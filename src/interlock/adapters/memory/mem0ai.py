@@ -9,7 +9,6 @@ from urllib.parse import quote
 import anyio
 
 from interlock import memory
-from interlock.adapters.memory.loaded import Item, Loaded
 from interlock.kernel import Clock, IdSource
 
 _KNOWN: Final = frozenset({"memory", "config", "durable"})
@@ -18,7 +17,7 @@ _IDS: Final = {"user": "user_id", "agent": "agent_id", "session": "run_id"}
 """How mem0 calls what a scope names. The tenant is in the metadata, for it knows none."""
 
 
-class Mem0(Loaded):
+class Mem0(memory.DocumentKeeper):
     """Each record is one memory of mem0, found by its vectors, and written with `infer=False`: no model is asked, nothing is made
     up of it. mem0's history has nothing of what is kept: the record has its own."""
 
@@ -28,7 +27,7 @@ class Mem0(Loaded):
 
     def __init__(self, opened: Any, *, ours: bool, durable: bool, clock: Clock, ids: IdSource) -> None:
         """On an `AsyncMemory`, which is closed with this one if it is `ours`."""
-        super().__init__(_Kept(opened, ours=ours), indexed=True, clock=clock, ids=ids)
+        super().__init__(_Kept(opened, ours=ours), clock=clock, ids=ids)
         self._durable = durable
 
     @classmethod
@@ -63,8 +62,10 @@ class Mem0(Loaded):
         )
 
 
-class _Kept:
-    """`Items` of mem0."""
+class _Kept(memory.DocumentStore):
+    """Documents as memories of mem0."""
+
+    likens = True
 
     def __init__(self, opened: Any, *, ours: bool) -> None:
         self._mem0 = opened
@@ -74,8 +75,8 @@ class _Kept:
         found = await self._mem0.get_all(filters=_filters(scope), top_k=limit, show_expired=True)
         return [document for each in found["results"] if (document := _document(each)) is not None]
 
-    async def save(self, items: Sequence[Item]) -> None:
-        for item in items:
+    async def save(self, documents: Sequence[memory.Document]) -> None:
+        for item in documents:
             there = await self._mem0.get_all(
                 filters=_filters(item.scope) | {"record_id": item.record_id}, top_k=100, show_expired=True
             )

@@ -45,6 +45,11 @@ class Trial:
         """The same provider, for another scope."""
         return memory.Memory(self.mem.provider, scope, clock=self.clock)
 
+    @property
+    def counts(self) -> bool:
+        """Whether it counts what matches."""
+        return self.mem.capabilities().guarantees.exact_total
+
     def tick(self) -> None:
         """Let a second pass: what comes next is later."""
         self.clock.advance(1)
@@ -58,8 +63,8 @@ class Case:
     name: str
     title: str
     needs: frozenset[str]
-    """Capabilities, search modes, and of the guarantees `durable`, `chosen_ids` and `vectors` (it takes its caller's): who does
-    not offer them is not asked."""
+    """Capabilities, search modes, and of the guarantees `durable`, `chosen_ids`, `exact_total` and `vectors` (it takes its
+    caller's): who does not offer them is not asked."""
     act: Callable[[Trial], Awaitable[None]]
 
     def __str__(self) -> str:
@@ -71,6 +76,7 @@ class Case:
         promised = {
             "durable": kept.durable,
             "chosen_ids": kept.chosen_ids,
+            "exact_total": kept.exact_total,
             "vectors": kept.vector_dimensions is not None,
         }
         offered = has.offered | kept.search_modes | {name for name, holds in promised.items() if holds}

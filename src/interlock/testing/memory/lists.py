@@ -78,7 +78,7 @@ async def limits_hold(trial: Trial) -> None:
         same((len(page.hits), page.cursor is not None), (min(size, 3), more))
 
 
-@case("core")
+@case("core", "exact_total")
 async def totals_are_exact(trial: Trial) -> None:
     """The total that was asked for counts all that match, whatever the page."""
     for number in range(5):

@@ -25,6 +25,12 @@ class MemoryContract(ABC):
     def reference(self, folder: Path) -> memory.ProviderRef:
         """The provider, on storage of its own in this folder."""
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def anyio_backend(cls) -> str:
+        """What drives the cases."""
+        return "asyncio"
+
     @pytest.mark.anyio
     @pytest.mark.parametrize("case", _cases(), ids=str)
     async def test_case(self, case: Case, tmp_path: Path) -> None:
