@@ -3,22 +3,34 @@
 Needs the extra `mcp`.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager, suppress
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from typing import Any, Final, TypeAlias, cast
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from pydantic import ValidationError
 
-from interlock import plane
-from interlock.kernel import InterlockError
+from interlock import agents, plane
+from interlock.kernel import JSON, InterlockError, UnknownOutcome
 
 try:
+    import mcp_types
+    from mcp import Client
+    from mcp.shared.exceptions import MCPError
     from mcp.shared.message import SessionMessage
-    from mcp_types import INTERNAL_ERROR, REQUEST_TIMEOUT, ErrorData, JSONRPCError, jsonrpc_message_adapter
+    from mcp_types import (
+        CONNECTION_CLOSED,
+        INTERNAL_ERROR,
+        REQUEST_TIMEOUT,
+        ErrorData,
+        JSONRPCError,
+        jsonrpc_message_adapter,
+    )
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError('MCP needs a library: pip install "interlock[mcp]"', name=missing.name) from missing
+
+MOST_PAGES: Final = 50
 
 Streams: TypeAlias = tuple[
     MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]
@@ -83,3 +95,88 @@ async def _say(
             async for message in to_say:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await client.send_input(ref, plane.Input(kind=plane.InputKind.TEXT, data=text.encode()))
+
+
+class Session:
+    """A conversation with an MCP server, about its tools: `agents.ToolSession`."""
+
+    def __init__(self, client: Client, server: str) -> None:
+        self._client = client
+        self._server = server
+
+    async def list_tools(self) -> tuple[agents.Tool, ...]:
+        """What it offers now. Raises OperationFailed."""
+        found: list[agents.Tool] = []
+        cursor = None
+        for _ in range(MOST_PAGES):
+            try:
+                page = await self._client.list_tools(cursor=cursor, cache_mode="bypass")
+                found += map(_tool, page.tools)
+            except (MCPError, ValidationError) as error:
+                raise agents.OperationFailed(
+                    f"the MCP server {self._server} does not say its tools: {error}"[:500]
+                ) from error
+            cursor = page.next_cursor
+            if cursor is None and len(found) <= agents.MAX_TOOLS:
+                return tuple(sorted(found, key=lambda each: each.name))
+        raise agents.OperationFailed(f"the MCP server {self._server} has more than {agents.MAX_TOOLS} tools")
+
+    async def call(self, name: str, arguments: Mapping[str, Any], *, timeout_s: float) -> agents.ToolAnswered:
+        """Have a tool do its work. Raises OperationFailed if it was not asked or refused, UnknownOutcome if there is no
+        answer."""
+        what = f"the tool {name} of the MCP server {self._server}"
+        try:
+            answer = await self._client.call_tool(name, dict(arguments), read_timeout_seconds=timeout_s)
+        except MCPError as error:
+            if error.error.code in (REQUEST_TIMEOUT, CONNECTION_CLOSED):
+                raise UnknownOutcome(f"{what} has not answered, and may have done it: {error}"[:500]) from error
+            raise agents.OperationFailed(f"{what} refused: {error}"[:2000]) from error
+        if answer.structured_content is not None and not answer.is_error:
+            return agents.ToolAnswered(output=answer.structured_content)
+        return agents.ToolAnswered(
+            output={"content": [_content(each) for each in answer.content]}, failed=answer.is_error
+        )
+
+
+@asynccontextmanager
+async def open_session(client: plane.Client, ref: plane.ExecutionRef, server: str) -> AsyncGenerator[Session]:
+    """A conversation about tools over an execution that was just started. Raises OperationFailed if it does not begin."""
+    async with AsyncExitStack() as stack:
+        try:
+            speaking = await stack.enter_async_context(Client(plane_streams(client, ref)))
+        except (MCPError, ValidationError, ExceptionGroup) as error:
+            why = await _why(client, ref, error)
+            raise agents.OperationFailed(f"the MCP server {server} does not begin: {why}"[:500]) from error
+        yield Session(speaking, server)
+
+
+async def _why(client: plane.Client, ref: plane.ExecutionRef, error: Exception) -> str:
+    """What ended a conversation before it began: what became of its execution, or what the library says."""
+    receipt = (await client.cancel(ref)).receipt
+    failure = None if receipt is None else receipt.failure
+    if failure is not None and failure.failure_class is not plane.FailureClass.CANCELLED:
+        return failure.message
+    reason: object = error
+    while isinstance(reason, ExceptionGroup):
+        reason = cast("ExceptionGroup[Exception]", reason).exceptions[0]
+    return str(reason)
+
+
+def _tool(told: mcp_types.Tool) -> agents.Tool:
+    said = told.annotations or mcp_types.ToolAnnotations()
+    return agents.Tool(
+        name=told.name,
+        description=(told.description or told.title or "")[:8000],
+        input=told.input_schema,
+        output=told.output_schema,
+        read_only=said.read_only_hint is True,
+        idempotent=said.idempotent_hint is True,
+    )
+
+
+def _content(block: mcp_types.ContentBlock) -> dict[str, JSON]:
+    """What a model can read of a piece of content; of any other its kind and size."""
+    if isinstance(block, mcp_types.TextContent):
+        return {"type": "text", "text": block.text}
+    told = block.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {"type": block.type, "mime_type": told.get("mimeType"), "characters": len(str(told))}

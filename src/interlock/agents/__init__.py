@@ -44,6 +44,8 @@ from interlock.agents.sources import (
 from interlock.agents.sourcing.capabilities import Asking, Capabilities
 from interlock.agents.sourcing.options import without_annotations
 from interlock.agents.sourcing.remembering import Remembering, scope_of
+from interlock.agents.sourcing.tools import MAX_TOOLS, McpTools, Tool, Toolbox, ToolServers, ToolSession
+from interlock.agents.sourcing.tools import Answered as ToolAnswered
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
@@ -63,6 +65,7 @@ __all__ = [
     "CONTRACT",
     "CONTROL_TIMEOUT_S",
     "LIMITS",
+    "MAX_TOOLS",
     "NO_INPUT",
     "REGISTRY_REF",
     "Asking",
@@ -92,6 +95,7 @@ __all__ = [
     "Limits",
     "Marked",
     "Match",
+    "McpTools",
     "Memory",
     "NotHappened",
     "Operation",
@@ -111,6 +115,11 @@ __all__ = [
     "Source",
     "Spec",
     "Surroundings",
+    "Tool",
+    "ToolAnswered",
+    "ToolServers",
+    "ToolSession",
+    "Toolbox",
     "TurnFailed",
     "TurnNotResumable",
     "Unclear",

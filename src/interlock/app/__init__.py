@@ -60,6 +60,7 @@ from interlock.app.settings import (
 from interlock.app.subscribing import Subscriptions
 from interlock.app.telling import OnEvent
 from interlock.app.tokens import Tokens
+from interlock.app.tooling import Toolboxes, written_tools
 from interlock.app.upkeep import Check, Health, examine, migrate
 from interlock.app.watching import start_telemetry
 
@@ -104,6 +105,7 @@ __all__ = [
     "StandingNode",
     "Subscriptions",
     "Tokens",
+    "Toolboxes",
     "Triggers",
     "UnknownPlace",
     "UnknownSandbox",
@@ -139,4 +141,5 @@ __all__ = [
     "show_store",
     "start_telemetry",
     "trusts",
+    "written_tools",
 ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.app import provided
 from interlock.app.settings import Settings
+from interlock.app.tooling import Toolboxes
 
 if TYPE_CHECKING:
     from interlock import agents, catalog
@@ -20,8 +21,8 @@ def collect_operations(
     controls: Iterable[Callable[..., Any]] = (),
 ) -> "agents.Registry":
     """What agents' specs may name: the operations and controls that are given and those of the modules that the settings name,
-    the capabilities of connectors, and the agent's own memory. Without `parts`, those of an open Interlock, what needs them is
-    described and not done. Raises ModuleNotLoaded, InvalidSpec."""
+    the capabilities of connectors, the agent's own memory, and the tools of MCP servers. Without `parts`, those of an open
+    Interlock, what needs them is described and not done. Raises ModuleNotLoaded, InvalidSpec."""
     from interlock import agents
     from interlock.adapters import handlers
 
@@ -32,9 +33,14 @@ def collect_operations(
     sources: list[agents.OperationSource] = [
         agents.Capabilities(known, _asking(parts)),
         agents.Remembering(None if parts is None else parts.memories.at),
+        agents.McpTools(_servers(settings, parts), None if parts is None else parts.wiring.policy),
     ]
     modules = handlers.load_modules(settings.app.modules, folder=settings.folder)
     return agents.Registry(operations, controls=controls, modules=modules, sources=sources)
+
+
+def _servers(settings: Settings, parts: "Parts | None") -> Toolboxes:
+    return Toolboxes(settings, () if parts is None else (parts.evidence,))
 
 
 def _asking(parts: "Parts | None") -> "agents.Asking | None":

@@ -10,8 +10,6 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
@@ -23,6 +21,7 @@ from pydantic import (
 from interlock import plane, policy
 from interlock.app import mistakes, rules, variables
 from interlock.app.mistakes import InvalidSettings
+from interlock.app.terms import Address, McpName, McpSettings, Name, Part
 from interlock.kernel import HOST_PORT, JSON, Caller
 
 FILE_NAME = "interlock.toml"
@@ -30,18 +29,6 @@ _OTHER_TABLES: Final = ("policy", "budgets")
 """Top-level tables of the file that their own rooms read, with their own messages."""
 
 _THEIR_NAMES: Final = (*_OTHER_TABLES, *(f"policy.{key}" for key in policy.KEYS))
-
-
-def _name(text: str) -> str:
-    if not 0 < len(text) <= 200 or not text.isprintable():
-        raise ValueError("must be 1 to 200 printable characters")
-    return text
-
-
-def _address(text: str) -> str:
-    if not text or "\0" in text:
-        raise ValueError("must be a path or an address, without a zero character")
-    return text
 
 
 def _allowance(entry: str) -> str:
@@ -67,24 +54,16 @@ def _module(text: str) -> str:
 
 
 _Path: TypeAlias = Annotated[str, AfterValidator(_path)]
-_Name: TypeAlias = Annotated[str, AfterValidator(_name)]
-_Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 _Allowance: TypeAlias = Annotated[str, AfterValidator(_allowance)]
-
-
-class Part(BaseModel):
-    """A table of settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ConnectorSettings(Part):
     """What runs: `manifests` are files beside the settings file; `isolated` names connectors whose Python code runs in a
     child process; `programs` those whose profiles may run the provider's program here, as us, for a token."""
 
-    manifests: tuple[_Address, ...] = ()
-    isolated: tuple[_Name, ...] = ()
-    programs: tuple[_Name, ...] = ()
+    manifests: tuple[Address, ...] = ()
+    isolated: tuple[Name, ...] = ()
+    programs: tuple[Name, ...] = ()
 
 
 class AppSettings(Part):
@@ -133,7 +112,7 @@ class ExecutionSettings(Part):
     places: tuple[PlaceSettings, ...] = ()
     inline_bytes: Annotated[int, Field(ge=0, le=1_048_576)] = 65_536
     retry_wait: Annotated[float, Field(ge=0, le=300)] = 5.0
-    trace_to: tuple[Annotated[_Name, Field(pattern=HOST_PORT)], ...] = ()
+    trace_to: tuple[Annotated[Name, Field(pattern=HOST_PORT)], ...] = ()
 
 
 class OAuthSettings(Part):
@@ -142,7 +121,7 @@ class OAuthSettings(Part):
     key (PEM) that signs assertions or goes with the certificate in files; none is stored."""
 
     client_id: str
-    issuer: _Address | None = None
+    issuer: Address | None = None
     client_secret_env: str | None = None
     client_secret_file: str | None = None
     private_key_file: str | None = None
@@ -165,13 +144,13 @@ class KeySettings(Part):
     that goes over from there."""
 
     root: Literal["local", "vault-transit", "aws-kms"] = "local"
-    vault_address: _Address | None = None
+    vault_address: Address | None = None
     vault_key: _Path | None = None
     vault_namespace: _Path | None = None
-    vault_token_file: _Address | None = None
-    vault_authorities: _Address | None = None
-    aws_key: _Name | None = None
-    aws_endpoint: _Address | None = None
+    vault_token_file: Address | None = None
+    vault_authorities: Address | None = None
+    aws_key: Name | None = None
+    aws_endpoint: Address | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -205,7 +184,7 @@ class ConnectSettings(Part):
 class WebhookSettings(Part):
     """`keys_from`: hosts, as host:port, from which the keys of those who sign webhooks as JWTs may be fetched."""
 
-    keys_from: tuple[Annotated[_Name, Field(pattern=HOST_PORT)], ...] = ()
+    keys_from: tuple[Annotated[Name, Field(pattern=HOST_PORT)], ...] = ()
 
 
 class RetentionSettings(Part):
@@ -214,7 +193,7 @@ class RetentionSettings(Part):
     which nothing happens."""
 
     archive_after_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
-    archive_folder: _Address | None = None
+    archive_folder: Address | None = None
     evidence_days: Annotated[float, Field(ge=1, le=36_500)] = 90.0
     sessions_days: Annotated[float, Field(ge=1, le=36_500)] | None = None
 
@@ -223,8 +202,8 @@ class MemorySettings(Part):
     """Where agents' memory is kept: by which `provider`, opened with which `config`, which is the provider's own. `timeout`:
     seconds that one of its operations may take."""
 
-    provider: _Name = "sqlite"
-    config: Mapping[_Name, Any] = Field(default_factory=dict[str, Any])
+    provider: Name = "sqlite"
+    config: Mapping[Name, Any] = Field(default_factory=dict[str, Any])
     timeout: Annotated[float, Field(gt=0, le=3_600)] | None = None
 
 
@@ -242,19 +221,20 @@ class Settings(Part):
     `policy_file` replaces the `[policy]` and `[[budgets]]` tables of the settings file. Raises InvalidSettings, also where a
     program makes them by hand."""
 
-    store: _Address = ".interlock/interlock.db"
-    blobs: _Address | None = None
-    tenant: _Name = "default"
-    actor: _Name = Field(default_factory=lambda: f"local:{getpass.getuser()}")
-    roles: frozenset[_Name] = frozenset({"approver"})
-    environment: _Name = "dev"
-    policy_file: _Address | None = None
+    store: Address = ".interlock/interlock.db"
+    blobs: Address | None = None
+    tenant: Name = "default"
+    actor: Name = Field(default_factory=lambda: f"local:{getpass.getuser()}")
+    roles: frozenset[Name] = frozenset({"approver"})
+    environment: Name = "dev"
+    policy_file: Address | None = None
     app: AppSettings = AppSettings()
     connectors: ConnectorSettings = ConnectorSettings()
     approvals: ApprovalSettings = ApprovalSettings()
     execution: ExecutionSettings = ExecutionSettings()
     connect: ConnectSettings = ConnectSettings()
-    oauth: Mapping[_Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
+    oauth: Mapping[Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
+    mcp: Mapping[McpName, McpSettings] = Field(default_factory=dict[str, McpSettings])
     keys: KeySettings = KeySettings()
     retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()

@@ -33,6 +33,7 @@ from interlock.cli import (
     serving,
     starting,
     subscribing,
+    tooling,
     working,
 )
 from interlock.cli.frame import Group, share
@@ -65,6 +66,7 @@ _MODULES = (
     remembering,
     serving,
     agents,
+    tooling,
     conforming,
 )
 
