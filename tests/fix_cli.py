@@ -52,7 +52,7 @@ def checked(told: Told, arguments: Sequence[str]) -> Told:
     """No command ever answers with a traceback, or drives the terminal; with --json it says one document."""
     assert "Traceback (most recent call last)" not in told.out + told.err, told.err
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", told.out + told.err)
-    if "--json" in arguments and "--follow" not in arguments:
+    if "--json" in arguments and not {"--follow", "--stream"} & set(arguments):
         json.loads(told.out)
     return told
 

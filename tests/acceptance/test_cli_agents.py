@@ -115,3 +115,30 @@ def test_a_spec_leaves_as_an_open_agent_spec_and_comes_back(desk: Shell):
     assert "Both are the same agent" in desk.run("agent", "diff", "desk.yaml", "back.yaml").out
     wrong = desk.run("agent", "import", "desk.yaml", "--json")
     assert (wrong.code, wrong.error["code"]) == (2, "foreign_spec")
+
+
+TURN = """\
+answers:
+  - [{call: find_ticket, arguments: {number: 7}}]
+  - Ticket 7 is answered.
+"""
+
+
+def test_a_turn_is_taken_shown_traced_and_replayed(desk: Shell):
+    (desk.folder / "script.yaml").write_text(TURN)
+    assert desk.run("init").code == 0
+    said = desk.run("agent", "run", "desk.yaml", "Is ticket 7 answered?", "--model", "fake:script.yaml", "--json")
+    assert said.code == 0, said.err
+    assert (said.json["answer"], said.json["operations"]) == ("Ticket 7 is answered.", 1)
+    run_id = said.json["run_id"]
+    assert "model: call find_ticket" in desk.run("agent", "inspect", run_id).out
+    kinds = [each["kind"] for each in desk.run("agent", "trace", run_id, "--json").json["lines"]]
+    assert kinds[:3] == ["began", "intended", "answered"]
+    replayed = desk.run("agent", "replay", run_id, "--json").json
+    assert (replayed["same"], replayed["ended"], replayed["events"]) == (True, True, len(kinds))
+    assert [each["run_id"] for each in desk.run("agent", "list", "--json").json["turns"]] == [run_id]
+    assert desk.run("agent", "resume", run_id, "--json").json["state"] == "completed"
+    lines = desk.run("agent", "run", "desk.yaml", "Again?", "--model", "fake", "--stream", "--json").out.splitlines()
+    told = [json.loads(each) for each in lines]
+    assert [each.get("kind") for each in told][:3] == ["turn.began", "turn.intended", "delta"]
+    assert told[-1]["answer"] == "Again?"

@@ -2,12 +2,14 @@
 process ends."""
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import anyio
 import pytest
 
 from fix_app import LEASE, Process, World
+from fix_dispatch import find_due, list_due
 from interlock import agents, inference, runs
 from interlock.kernel import StoreError
 from interlock.testing import models
@@ -281,3 +283,55 @@ async def test_who_listens_hears_what_happens(file_world: World):
         assert isinstance(told[-1], agents.harness.Turn)
         kinds = [each.kind for each in told if isinstance(each, agents.harness.Happening)]
         assert kinds == ["turn.began", "turn.intended", *["delta"] * 2, "turn.answered", "turn.ended"]
+
+
+async def test_who_listens_no_more_stops_the_attempt_and_not_the_turn(file_world: World):
+    desk = Desk()
+    async with file_world.process(models=fake(calls("pure"), "Done.")) as process:
+        process.il.agents.offer(*desk.operations)
+        async with aclosing(process.il.agents.stream(spec(desk, "pure"), "Go.")) as told:
+            async for each in told:
+                if isinstance(each, agents.harness.Happening) and each.kind == "turn.answered":
+                    break
+        [left] = await process.il.agents.list()
+        assert (left.state, left.phase) == (runs.State.RETRY_SCHEDULED, "action")
+        ended = await process.il.agents.resume(left.run_id)
+        assert (ended.answer, len(await process.il.runs.list(capability="inference.fake"))) == ("Done.", 2)
+
+
+async def test_what_was_left_to_workers_is_done_by_one(world: World):
+    desk = Desk()
+    script = fake(calls("unsafe_once"), "Done.")
+    async with world.process(models=script) as process:
+        process.il.agents.offer(*desk.operations)
+        turn = await process.il.agents.submit(spec(desk, "unsafe_once"), "Go.")
+        assert turn.state is runs.State.QUEUED
+        await take_due(process)
+        held = await process.il.agents.fetch(turn.run_id)
+        assert held.state is runs.State.HELD
+        await approve(process, held)
+        assert (await process.il.agents.fetch(turn.run_id)).state is runs.State.QUEUED
+        await take_due(process)
+        ended = await process.il.agents.fetch(turn.run_id)
+        assert (ended.state, ended.answer, desk.done) == ("completed", "Done.", [("unsafe_once", 0, False)])
+        assert await find_due(process, turn.run_id) is None
+        assert (await process.il.dispatch.wait(turn.run_id)).state is runs.State.COMPLETED
+
+
+async def test_a_model_that_is_away_is_asked_again_later_by_workers(file_world: World):
+    model = models.Scripted(["There."], once=[models.unavailable(retry_after=300)])
+    async with file_world.process(models=given(model)) as process:
+        turn = await process.il.agents.submit(spec(Desk()), "Go.")
+        await take_due(process)
+        waits = await process.il.agents.fetch(turn.run_id)
+        assert (waits.state, waits.phase) == (runs.State.RETRY_SCHEDULED, "model")
+        file_world.advance(3600)
+        await take_due(process)
+        assert (await process.il.agents.fetch(turn.run_id)).answer == "There."
+
+
+async def take_due(process: Process) -> None:
+    """What a worker does with what is due."""
+    worker = process.il.worker()
+    for each in await list_due(process):
+        await worker.handle(each.job)

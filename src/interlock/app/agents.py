@@ -207,6 +207,8 @@ async def _told(
         try:
             async for each in receive:
                 yield each
+        except GeneratorExit:  # raised out of the group, it would come in another one
+            return
         finally:
             tasks.cancel_scope.cancel()
     if failures:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from interlock.cli import agent_sessions
+from interlock.cli import agent_sessions, turns
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -20,13 +20,14 @@ _SPEC = typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.
 
 def register(tree: typer.Typer) -> None:
     """Add the commands of this module."""
-    agent = group(tree, "agent", "Agents: specs that are plain data.")
+    agent = group(tree, "agent", "Agents: specs that are plain data, and their turns.")
     command(agent, "validate")(validate)
     command(agent, "show")(show)
     command(agent, "diff")(diff)
     command(agent, "schema")(schema)
     command(agent, "export")(export)
     command(agent, "import")(import_foreign)
+    turns.register(agent)
     agent_sessions.register(agent)
 
 
@@ -46,7 +47,7 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     found: list[tuple[str, agents.Spec | agents.InvalidSpec]] = []
     for file in files:
         try:
-            found.append((file, _read(desk, file, complete=True)))
+            found.append((file, read(desk, file, complete=True)))
         except agents.InvalidSpec as error:
             found.append((file, error))
     told = [
@@ -78,7 +79,7 @@ def show(desk: "Desk", file: Annotated[str, _SPEC]) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    spec = _read(desk, file)
+    spec = read(desk, file)
     document = {"fingerprint": spec.fingerprint, "spec": spec.to_json()}
     return Answer(document=document, show=lambda paper: _show(paper, spec))
 
@@ -96,7 +97,7 @@ def diff(
     from interlock import agents
     from interlock.cli.desk import Answer
 
-    one, other = _read(desk, before), _read(desk, after)
+    one, other = read(desk, before), read(desk, after)
     found = agents.compare(one, other)
     document = {
         "same": not found,
@@ -149,7 +150,7 @@ def export(
     """
     from interlock import agents, bridges
 
-    spec = _read(desk, file)
+    spec = read(desk, file)
     if form == "open-agent-spec":
         text, report = bridges.to_open_agent_spec(spec)
     else:
@@ -203,13 +204,17 @@ def _written(spec: "agents.Spec", text: str, report: "bridges.Report", output: s
     return Answer(document=document, show=show_written)
 
 
-def _read(desk: "Desk", file: str, *, complete: bool = False) -> "agents.Spec":
+def read(
+    desk: "Desk", file: str, *, complete: bool = False, registry: "agents.Registry | None" = None
+) -> "agents.Spec":
+    """The spec in a file (`-`: stdin). Raises InvalidSpec, FileRefused."""
     from interlock import agents, app
     from interlock.cli import files
 
     content = files.read(file, "spec", limit=agents.LIMITS.max_bytes)
     source = "stdin" if file == "-" else file
-    return agents.read_spec(content, source=source, registry=app.collect_operations(desk.settings()), complete=complete)
+    known = registry or app.collect_operations(desk.settings())
+    return agents.read_spec(content, source=source, registry=known, complete=complete)
 
 
 def _show(paper: "Paper", spec: "agents.Spec") -> None:

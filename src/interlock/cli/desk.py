@@ -1,7 +1,7 @@
 """One command's surroundings: the options that every command takes, the settings they lead to, and Interlock itself."""
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from interlock.cli.paper import Paper
 from interlock.kernel import JSON, InterlockError, Secret
 
 if TYPE_CHECKING:
-    from interlock import app, client
+    from interlock import app, client, inference
     from interlock.cli.facade import Facade
 
 
@@ -31,12 +31,13 @@ class Options:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a command has to say: a document for programs, and how people are shown the same. With an `error` there is one
-    more member of the document, or some lines on stderr."""
+    more member of the document, or some lines on stderr. `on_a_line`: the document follows others, each on a line."""
 
     document: JSON
     show: Callable[[Paper], None]
     exit_code: int = 0
     error: InterlockError | None = None
+    on_a_line: bool = False
 
 
 class Desk:
@@ -113,7 +114,11 @@ class Desk:
 
     @asynccontextmanager
     async def open_here(
-        self, *, acting: bool = False, on_connection_event: "app.OnEvent | None" = None
+        self,
+        *,
+        acting: bool = False,
+        on_connection_event: "app.OnEvent | None" = None,
+        models: "Mapping[str, Callable[[str], inference.Model]] | None" = None,
     ) -> AsyncGenerator["app.Interlock"]:
         """Interlock, as the settings say. Nothing is created. A command that is `acting` recovers in the background what
         dead processes left, for it may be waiting for just that, and renews connections; one that reads writes nothing. Raises
@@ -131,6 +136,7 @@ class Desk:
             create=False,
             background=acting,
             on_connection_event=on_connection_event,
+            models=models,
         ) as il:
             try:
                 yield il

@@ -223,8 +223,10 @@ def _hand_over(answer: "Answer", desk: "Desk") -> int:
     try:
         if desk.options.as_json:
             from interlock.cli.text import json_text
+            from interlock.kernel import canonical
 
-            sys.stdout.write(json_text(answer.document) + "\n")
+            text = canonical(answer.document).decode() if answer.on_a_line else json_text(answer.document)
+            sys.stdout.write(text + "\n")
         else:
             answer.show(desk.paper())
         sys.stdout.flush()

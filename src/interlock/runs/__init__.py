@@ -73,7 +73,7 @@ from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions
 from interlock.runs.signing import InvalidTrust, Signer, Trust, is_signed
 from interlock.runs.steering import Seen, Steering
-from interlock.runs.stepping import NOTHING_DONE, Doors, take_step
+from interlock.runs.stepping import NOTHING_DONE, Doors, keys_of, take_step
 from interlock.runs.straying import Straying
 from interlock.runs.targets import TargetRefused
 from interlock.runs.tasks import TASK_LIMITS, Task, TaskEnd, Tasks, Working, input_of
@@ -191,6 +191,7 @@ __all__ = [
     "genesis",
     "input_of",
     "is_signed",
+    "keys_of",
     "outlet",
     "packet",
     "refs",

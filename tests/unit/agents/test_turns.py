@@ -399,3 +399,10 @@ def _is_watched(made: turns.Plan, name: str) -> bool:
     assert found is not None
     fits: Callable[[agents.OperationControl], bool] = lambda each: each.match.fits(found)  # noqa: E731
     return any(map(fits, made.spec.controls.operations))
+
+
+def test_a_stop_keeps_the_whole_error_that_it_came_of():
+    error = {"code": "model_unavailable", "message": "not now", "state": 1}
+    turn = Turn(plan()).begin().tell(turns.Stopped(code="model_failed", message="x", details=error))
+    assert turn.state.failure is not None
+    assert (turn.state.failure.code, turn.state.failure.details) == ("model_failed", error)

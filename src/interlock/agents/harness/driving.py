@@ -104,26 +104,40 @@ class Driving:
         return Pause(put_off=put_off, doubts=doubts)
 
     async def _ask(self, intent: turns.Ask) -> None:
-        pen, spec = self._pen, self._asked.spec
+        pen = self._pen
         await pen.intend([intent])
         self._check()
-        run = pen.working.journal.run
         try:
-            answered = await self._means.inference.ask(
-                pen.working.caller,
-                pen.plan.request(pen.sheet.state),
-                key=f"{run.run_id}:{intent.key}",
-                parent_run_id=run.run_id,
-                environment=run.environment,
-                timeout_s=max(0.001, min(spec.runtime_defaults.model_timeout_s, pen.left_s())),
-                told=None if self._watch is None else self._told,
-            )
+            answered = await self._answered(intent)
         except OURS:
             raise
         except InterlockError as error:
             self._unanswered(error)
             return
         pen.happened(turns.Answered(answer=answered.answer, took_s=pen.took_s()), run_id=answered.run_id)
+
+    async def _answered(self, intent: turns.Ask) -> inference.Answered:
+        """The answer, which is on record if it was given before. A question that failed or was cancelled in an earlier attempt is
+        asked anew."""
+        pen, limit = self._pen, self._asked.spec.runtime_defaults.model_timeout_s
+        run, request = pen.working.journal.run, pen.plan.request(pen.sheet.state)
+        failure: InterlockError | None = None
+        for key in runs.keys_of(f"{run.run_id}:{intent.key}"):
+            self._check()
+            try:
+                return await self._means.inference.ask(
+                    pen.working.caller,
+                    request,
+                    key=key,
+                    parent_run_id=run.run_id,
+                    environment=run.environment,
+                    timeout_s=max(0.001, min(limit, pen.left_s())),
+                    told=None if self._watch is None else self._told,
+                )
+            except (runs.RunFailed, runs.RunCancelled) as error:  # told again; one of now raises what it failed with
+                failure = error
+        assert failure is not None
+        raise failure
 
     def _unanswered(self, error: InterlockError) -> None:
         """The model has no answer. Raises the error if that may be otherwise for a later attempt."""

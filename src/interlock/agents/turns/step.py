@@ -1,5 +1,6 @@
 """One step of a turn: what happened, and what follows. It does nothing itself, knows no clock, and always says the same."""
 
+from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
 from interlock import inference, kernel
@@ -48,7 +49,7 @@ def step(plan: Plan, state: State, event: AnyEvent) -> Next:
         case Performed():
             return _performed(plan, state, event)
         case Stopped():
-            return failed(state, event.code, event.message, **event.details)
+            return failed(state, event.code, event.message, event.details)
         case _:
             assert_never(event)
 
@@ -58,9 +59,9 @@ def changed(state: State, **members: Any) -> State:
     return state.model_copy(update=members)
 
 
-def failed(state: State, code: Any, message: str, **details: Any) -> Next:
+def failed(state: State, code: Any, message: str, details: Mapping[str, Any] | None = None) -> Next:
     """The turn, over."""
-    failure = Failure(code=code, message=message, details=details)
+    failure = Failure(code=code, message=message, details=details or {})
     return changed(state, phase=Phase.FAILED, failure=failure), (End(key=_key(state, "end")),)
 
 
@@ -116,7 +117,7 @@ def _judged(plan: Plan, state: State, event: Judged) -> Next:
             return _passed(plan, state)
         case Verdict.BLOCK:
             message = f"the control {judgement.control} does not allow the {boundary}: {judgement.reason}"
-            return failed(state, f"{boundary}_blocked", message, control=judgement.control)
+            return failed(state, f"{boundary}_blocked", message, {"control": judgement.control})
         case Verdict.ERROR:
             message = f"the control {judgement.control} could not judge the {boundary}: {judgement.reason}"
             return failed(state, "control_failed", message)
@@ -184,7 +185,7 @@ def _again(plan: Plan, state: State, message: inference.Message, text: str, prob
     said = (*state.said, kept) if kept.text.strip() else state.said
     if state.repairs >= most:
         code = "no_answer" if problems is None else "invalid_result"
-        return failed(changed(state, said=said), code, f"after {most} repairs: {text}", problems=problems or [])
+        return failed(changed(state, said=said), code, f"after {most} repairs: {text}", {"problems": problems or []})
     return _ask(plan, changed(state, said=(*said, inference.said(text)), repairs=state.repairs + 1))
 
 

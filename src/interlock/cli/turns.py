@@ -1,0 +1,333 @@
+"""`interlock agent run|resume|settle|list|inspect|trace|replay`: turns of agents."""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interlock.cli import streams
+from interlock.cli.frame import command
+from interlock.cli.text import clean
+
+if TYPE_CHECKING:
+    from interlock import agents, app, inference
+    from interlock.cli.desk import Answer, Desk
+    from interlock.cli.paper import Paper
+    from interlock.kernel import JSON
+
+_SPEC = Annotated[str, typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.")]
+_RUN = Annotated[str, typer.Argument(metavar="RUN", help="The turn's run.")]
+_STREAM = Annotated[bool, typer.Option("--stream", help="Tell what happens, and what the model says, as it comes.")]
+_SHOWN = 2000
+"""Characters of one text that people are shown."""
+
+FAKE = "fake"
+"""The provider of models that only play one: `fake:echo`, and `fake:FILE` with a script."""
+
+
+def register(agent: typer.Typer) -> None:
+    """Add the commands of this module."""
+    command(agent, "run")(run)
+    command(agent, "resume")(resume)
+    command(agent, "settle")(settle)
+    command(agent, "list")(list_turns)
+    command(agent, "inspect")(inspect)
+    command(agent, "trace")(trace)
+    command(agent, "replay")(replay)
+
+
+async def run(
+    desk: "Desk",
+    *,
+    file: _SPEC,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said to the agent; - is stdin.")],
+    session: Annotated[
+        str | None, typer.Option(metavar="SESSION", help="Go on with this conversation; `new` begins one.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Ask this one: provider:name; `fake` plays one.")
+    ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="For operations and controls; no model sees it.")
+    ] = None,
+    stream: _STREAM = False,
+    later: Annotated[bool, typer.Option("--later", help="Leave it to a worker: `interlock worker`.")] = False,
+    idempotency_key: Annotated[str | None, typer.Option(metavar="KEY", help="The same key takes one turn.")] = None,
+    environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="The session may go on though the agent has changed.")
+    ] = False,
+) -> "Answer | None":
+    """Say something to an agent, and take its turn.
+
+    All that it does is recorded. One that waits for a yes is held: after `interlock approvals approve`, `interlock agent resume`
+    goes on with it, as it does after a crash.
+
+    Example:
+      interlock agent run desk.yaml 'Is ticket 7 answered?' --model fake
+    """
+    from interlock.cli import agents as specs
+    from interlock.cli import files, inputs
+
+    said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
+    async with _open(desk) as il:
+        spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
+        if model is not None:
+            spec = _asking(spec, model)
+        given: dict[str, Any] = {
+            "session": (await il.agent_sessions.create(spec)).session_id if session == "new" else session,
+            "context": inputs.parse_pairs(context or (), dict(spec.context_schema or {})),
+            "idempotency_key": idempotency_key,
+            "environment": environment,
+            "accept": accept,
+        }
+        if later:
+            return _answer(await il.agents.submit(spec, said, **given))
+        if stream:
+            return await _streamed(desk, il.agents.stream(spec, said, **given))
+        return _answer(await il.agents.run(spec, said, **given))
+
+
+async def resume(desk: "Desk", run_id: _RUN, *, stream: _STREAM = False) -> "Answer | None":
+    """Go on with a turn: one that was decided on, that was settled, or whose process is gone.
+
+    Example:
+      interlock agent resume run_01890a5d…
+    """
+    async with _open(desk) as il:
+        found = await il.agents.fetch(run_id)
+        if found.state.value == "running":
+            await il.runs.recover()  # if its process is gone, that shows in its silence
+        if stream:
+            return await _streamed(desk, il.agents.resume_stream(run_id))
+        return _answer(await il.agents.resume(run_id))
+
+
+async def settle(
+    desk: "Desk",
+    *,
+    run_id: _RUN,
+    call: Annotated[str, typer.Argument(metavar="CALL", help="The call: `interlock agent inspect` shows it.")],
+    happened: Annotated[
+        str | None, typer.Option("--happened", metavar="TEXT", help="It happened, and this is what came of it.")
+    ] = None,
+    not_happened: Annotated[bool, typer.Option("--not-happened", help="It did not, and may be done.")] = False,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="How you know; it is recorded.")] = "",
+) -> "Answer":
+    """Say what became of an operation of which nobody can tell.
+
+    Look at what the operation works on first. The model is told what you say came of it.
+
+    Example:
+      interlock agent settle run_01890a5d… call_1 --happened 'ticket 7 is closed'
+    """
+    from interlock.cli.errors import Usage
+
+    if (happened is None) is not not_happened:
+        raise Usage("say what you saw: --happened TEXT, or --not-happened")
+    async with _open(desk) as il:
+        turn = await il.agents.settle(run_id, call, happened=not not_happened, text=happened or "", note=note)
+    return _answer(turn)
+
+
+async def list_turns(
+    desk: "Desk",
+    agent: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this agent.")] = None,
+    cursor: Annotated[str | None, typer.Option(metavar="RUN", help="Go on after this run.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
+) -> "Answer":
+    """List turns, newest first.
+
+    Example:
+      interlock agent list --agent desk
+    """
+    from interlock.cli.desk import Answer
+    from interlock.kernel import page
+
+    async with desk.open_here() as il:
+        found = await il.agents.list(agent_id=agent, cursor=cursor, limit=limit)
+
+    def show(paper: "Paper") -> None:
+        if not found:
+            paper.line("No turns: `interlock agent run FILE TEXT` takes one.")
+            return
+        rows = [(each.run_id, paper.state(each.state.value), each.agent_id, _short(_came(each))) for each in found]
+        paper.table(("run", "state", "agent", "what came of it"), rows)
+
+    records: list[JSON] = [each.to_json() for each in found]
+    return Answer(document=page("turns", records, limit=limit, key="run_id"), show=show)
+
+
+async def inspect(desk: "Desk", run_id: _RUN) -> "Answer":
+    """Show how a turn stands: what was said, what was done, what it waits for.
+
+    Example:
+      interlock agent inspect run_01890a5d…
+    """
+    from interlock.cli.desk import Answer
+
+    async with desk.open_here() as il:
+        turn, sheet = await il.agents.fetch(run_id), await il.agents.replay(run_id)
+    state = sheet.state.model_dump(mode="json")
+
+    def show(paper: "Paper") -> None:
+        _show(paper, turn)
+        paper.heading("Said")
+        for message in sheet.state.said:
+            for part in message.parts:
+                paper.line(f"  {message.role.value}: {clean(_said(part))[:_SHOWN]}")
+
+    return Answer(document={"turn": turn.to_json(), "state": state}, show=show)
+
+
+async def trace(desk: "Desk", run_id: _RUN) -> "Answer":
+    """List a turn's journal: what was about to be done, and what happened, in order.
+
+    Example:
+      interlock agent trace run_01890a5d…
+    """
+    from interlock.cli.desk import Answer
+
+    async with desk.open_here() as il:
+        lines = await il.agents.lines(run_id)
+    told = [{"seq": each.seq, "kind": each.kind, "data": dict(each.data)} for each in lines]
+
+    def show(paper: "Paper") -> None:
+        rows = [(str(each.seq), each.kind, _short(json.dumps(dict(each.data), ensure_ascii=False))) for each in lines]
+        paper.table(("event", "what", "of it"), rows)
+
+    return Answer(document={"run_id": run_id, "lines": told}, show=show)
+
+
+async def replay(desk: "Desk", run_id: _RUN) -> "Answer":
+    """Find a turn's state again from its journal alone, and say whether it is the one that the turn is said to have ended in.
+
+    Nothing is done, and no model is asked.
+
+    Example:
+      interlock agent replay run_01890a5d…
+    """
+    from interlock import agents
+    from interlock.cli.desk import Answer
+
+    async with desk.open_here() as il:
+        sheet, lines = await il.agents.replay(run_id), await il.agents.lines(run_id)
+    digest, ended = agents.harness.state_digest(sheet.state), any(each.kind == "ended" for each in lines)
+    document = {"run_id": run_id, "same": True, "ended": ended, "events": len(lines), "state_digest": digest}
+
+    def show(paper: "Paper") -> None:
+        what = "the state that it ended in" if ended else "where it stands; it has not ended"
+        paper.line(paper.state("ok"), f"{len(lines)} entries lead to {what}: {sheet.state.phase.value}, {digest}")
+
+    return Answer(document=document, show=show)
+
+
+@asynccontextmanager
+async def _open(desk: "Desk") -> AsyncGenerator["app.Interlock"]:
+    from interlock.testing import models
+
+    async with desk.open_here(acting=True, models={FAKE: models.named}) as il:
+        yield il
+
+
+def _asking(spec: "agents.Spec", model: str) -> "agents.Spec":
+    """The agent, with another model."""
+    from interlock import agents
+
+    named = f"{FAKE}:echo" if model == FAKE else model
+    return agents.assemble({**spec.to_json(), "model": named}, source="--model")
+
+
+async def _streamed(
+    desk: "Desk", told: "AsyncGenerator[agents.harness.Happening | agents.harness.Turn]"
+) -> "Answer | None":
+    """Print what happens as it happens. As JSON, each on a line of its own, and the turn on the last."""
+    from interlock import agents
+    from interlock.kernel import canonical
+
+    out, paper, turn = streams.answers(), desk.paper(), None
+    saying = False
+    async with aclosing(told) as steps:
+        async for each in steps:
+            if isinstance(each, agents.harness.Turn):  # the last
+                turn = each.check()
+            elif desk.options.as_json:
+                out.write(canonical({"kind": each.kind, "data": dict(each.data)}).decode() + "\n")
+            elif each.kind == "delta" and each.data["kind"] == "text":
+                out.write(clean(str(each.data["text"])))
+                saying = True
+            elif each.kind != "delta":
+                if saying:
+                    out.write("\n")
+                saying = False
+                paper.line(f"… {_happened(each)}")
+            out.flush()
+    assert turn is not None
+    return replace(_answer(turn), on_a_line=True)
+
+
+def _happened(told: "agents.harness.Happening") -> str:
+    data, kind = told.data, told.kind.removeprefix("turn.")
+    what = data.get("operation") or data.get("call_id") or data.get("kind") or ""
+    return f"{kind} {what}".rstrip()
+
+
+def _answer(turn: "agents.harness.Turn") -> "Answer":
+    from interlock.cli.complaint import DENIED, DONE, HELD
+    from interlock.cli.desk import Answer
+
+    codes = {"held": HELD, "denied": DENIED, "shed": DENIED}
+    return Answer(
+        document=turn.to_json(),
+        show=lambda paper: _show(paper, turn),
+        exit_code=codes.get(turn.state.value, DONE),
+    )
+
+
+def _show(paper: "Paper", turn: "agents.harness.Turn") -> None:
+    usage = turn.usage
+    paper.fields(
+        [
+            ("turn", turn.run_id),
+            ("state", paper.state(turn.state.value)),
+            ("agent", turn.agent_id),
+            ("session", turn.session_id),
+            ("asked", f"{turn.rounds} times, {turn.operations} operations, {usage.tokens} tokens"),
+            ("failure", None if turn.failure is None else f"{turn.failure.code}: {turn.failure.message}"),
+        ]
+    )
+    for each in turn.waiting:
+        what = each.operation or "what is said"
+        arguments = json.dumps(dict(each.arguments), ensure_ascii=False)
+        paper.line(f"waits: {what} {_short(arguments)} ({each.call_id or '-'}): {each.reason}")
+        if each.approval_id is not None:
+            paper.line(
+                f"  `interlock approvals approve {each.approval_id}`, then `interlock agent resume {turn.run_id}`"
+            )
+        elif each.unclear:
+            paper.line(f"  `interlock agent settle {turn.run_id} {each.call_id} --happened TEXT` or `--not-happened`")
+    if turn.answer is not None:
+        paper.heading("Answer")
+        for line in turn.answer.split("\n"):
+            paper.line(clean(line))
+
+
+def _came(turn: "agents.harness.Turn") -> str:
+    if turn.failure is not None:
+        return turn.failure.message
+    waits = ", ".join(each.operation or "what is said" for each in turn.waiting)
+    return turn.answer or (f"waits for a person: {waits}" if waits else "")
+
+
+def _said(part: "inference.Piece") -> str:
+    if part.kind == "call":
+        return f"call {part.name}: {part.arguments}"
+    return f"outcome {part.name}: {part.text}" if part.kind == "outcome" else f"{part.kind}: {part.text}"
+
+
+def _short(text: str) -> str:
+    text = clean(text.replace("\n", " "))
+    return text if len(text) <= 100 else f"{text[:99]}…"
