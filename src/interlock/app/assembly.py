@@ -112,7 +112,7 @@ async def assemble(
     evidence = sql.LedgerSink(store)
     errands = _errands(lane, wiring, pending, evidence)
     ways |= provided.secret_sources(errands)
-    asked = inferring.Providers(settings, models or {}, ways)
+    asked = inferring.Providers(settings.inference, models or {}, ways)
     return _rooms(settings, store, wiring, discovery, pending, ring, evidence, errands, docket, asked)
 
 

@@ -15,6 +15,7 @@ from interlock.app.accounts import Connections
 from interlock.app.agent_sessions import AgentSessions
 from interlock.app.agents import Agents
 from interlock.app.archives import Archives
+from interlock.app.asked_models import Inference
 from interlock.app.asking import make_request
 from interlock.app.dispatching import Dispatch
 from interlock.app.faces import Approvals, Runs
@@ -66,6 +67,7 @@ class Interlock:
         self.tokens = Tokens(parts, caller, operator=operator)
         self.subscriptions = Subscriptions(parts, caller)
         self.memory = Memories(parts, caller)
+        self.inference = Inference(parts, caller)
         self.agent_sessions = AgentSessions(parts, caller)
         self._turning = turning or Holder(parts)
         self.agents = Agents(parts, caller, self._turning)

@@ -20,6 +20,7 @@ from pydantic import (
 
 from interlock import plane, policy
 from interlock.app import mistakes, rules, variables
+from interlock.app.inference_settings import InferenceSettings
 from interlock.app.mistakes import InvalidSettings
 from interlock.app.terms import Address, McpName, McpSettings, Name, Part
 from interlock.kernel import HOST_PORT, JSON, Caller
@@ -239,6 +240,7 @@ class Settings(Part):
     retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()
     memory: MemorySettings = MemorySettings()
+    inference: InferenceSettings = InferenceSettings()
     output: Literal["auto", "plain"] = "auto"
     folder: Path = Field(default_factory=Path.cwd)
     """Where relative paths start: the settings file's folder, or the working directory."""

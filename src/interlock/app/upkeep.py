@@ -1,5 +1,6 @@
 """An installation's health and age: examine everything without changing anything, and bring the store up to date."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock import policy, sdk
-from interlock.app import foreign, provided, roots
+from interlock.app import foreign, inferring, provided, roots
 from interlock.app import settings as configuration
 from interlock.app.keychain import open_keychain
 from interlock.app.settings import Settings, SettingsFile, is_memory
@@ -62,6 +63,7 @@ async def examine(path: Path | None, flags: dict[str, JSON]) -> Sequence[Check]:
     checks += _connectors(settings)
     checks += _offers()
     checks.append(_key(settings))
+    checks.append(_models(settings))
     checks += _store(settings)
     if all(check.health is not Health.FAIL for check in checks):
         checks += await _opens(settings, file)
@@ -88,6 +90,26 @@ def _settings(file: SettingsFile | None) -> Check:
     if file is None:
         return Check(name="settings", health=Health.WARN, found="no interlock.toml from here upwards: defaults hold")
     return Check(name="settings", health=Health.OK, found=str(file.path))
+
+
+def _models(settings: Settings) -> Check:
+    """Which providers of models there are, and where their keys are to be; no key is read that is not a variable's."""
+    from interlock.adapters import models
+
+    found, missing = list[str](), list[str]()
+    for name, told in {**inferring.WELL_KNOWN, **settings.inference.providers}.items():
+        kind, _, place = (source := inferring.source_of(told)).partition(":")
+        if kind == "env" and not os.environ.get(place):
+            missing.append(f"{name} ({place} is not set)")
+        else:
+            found.append(f"{name} ({source or 'without a key'})")
+    set_up = [name for name in settings.inference.providers if any(each.startswith(f"{name} ") for each in missing)]
+    if found and not models.is_installed():
+        return Check(
+            name="models", health=Health.WARN, found="`pip install 'interlock[inference]'` is needed to ask them"
+        )
+    told = "; ".join([*found, *([f"without a key: {', '.join(missing)}"] if missing else [])])
+    return Check(name="models", health=Health.WARN if set_up else Health.OK, found=told)
 
 
 def _policy(settings: Settings, file: SettingsFile | None) -> Check:

@@ -7,10 +7,11 @@ again; no key of a provider reaches a row.
 """
 
 from interlock.inference.asking import RecordedInference
-from interlock.inference.endpoints import Endpoint, Feature, Models, Price
+from interlock.inference.endpoints import Endpoint, Feature, Models, Price, unpriced
 from interlock.inference.errors import (
     ModelBusy,
     ModelForbidden,
+    ModelLibraryMissing,
     ModelRefused,
     ModelUnavailable,
     ModelUnpriced,
@@ -47,6 +48,7 @@ __all__ = [
     "Model",
     "ModelBusy",
     "ModelForbidden",
+    "ModelLibraryMissing",
     "ModelRefused",
     "ModelUnavailable",
     "ModelUnpriced",
@@ -68,4 +70,5 @@ __all__ = [
     "Usage",
     "Wire",
     "said",
+    "unpriced",
 ]

@@ -1,6 +1,6 @@
 """Asking models, each question a run: judged, bounded, tried again by the error's meaning, and answered once."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -68,16 +68,17 @@ class RecordedInference:
         reading: runs.Reading,
         models: Models,
         pending: connections.Pending,
-        *,
-        tries: int = 3,
     ) -> None:
-        """`tries`: how often one model is asked for one answer."""
         self._wiring = wiring
         self._tasks = tasks
         self._reading = reading
         self._models = models
         self._pending = pending
-        self._tries = tries
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """The names of all providers."""
+        return self._models.providers
 
     async def ask(
         self,
@@ -180,7 +181,7 @@ class RecordedInference:
 
     async def _pursue(self, asked: Asked, working: runs.Working) -> Answered:
         """Carry it out to its end, whatever that is, and record it."""
-        pursuit = Pursuit(self._wiring, self._tasks, self._models, self._pending, asked, working, tries=self._tries)
+        pursuit = Pursuit(self._wiring, self._tasks, self._models, self._pending, asked, working)
         try:
             with anyio.move_on_after(asked.timeout_s) as scope:
                 return await pursuit.run()

@@ -34,7 +34,8 @@ async def _none(_tenant_id: str) -> Mapping[str, Secret]:
     return {}
 
 
-def _unknown(_usage: Usage) -> Decimal | None:
+def unpriced(_usage: Usage) -> Decimal | None:
+    """The price of a model whose price nobody knows."""
     return None
 
 
@@ -52,7 +53,7 @@ class Endpoint:
     """Headers with secrets, as templates: `("authorization", "Bearer {api_key}")`."""
     secrets: Callable[[str], Awaitable[Mapping[str, Secret]]] = field(default=_none, repr=False)
     lacks: frozenset[Feature] = frozenset()
-    price: Price = field(default=_unknown, repr=False)
+    price: Price = field(default=unpriced, repr=False)
     ceiling: Decimal | None = None
 
     @property
@@ -97,6 +98,11 @@ class Models(Protocol):
     @property
     def providers(self) -> Sequence[str]:
         """The names of all providers."""
+        ...
+
+    @property
+    def tries(self) -> int:
+        """How often one model is asked for one answer."""
         ...
 
 

@@ -6,7 +6,8 @@ ProviderError
 ├── ModelRefused          model_request_refused
 └── ModelUnreadable       model_answer_unreadable
 ConfigurationError
-└── ModelUnpriced         model_unpriced
+├── ModelUnpriced         model_unpriced
+└── ModelLibraryMissing   model_library_missing
 ConnectionError_
 └── ModelForbidden        model_forbidden
 NotFoundError
@@ -51,6 +52,13 @@ class ModelUnpriced(ConfigurationError):
 
     code = "model_unpriced"
     next_step = "Give its provider `input_usd` and `output_usd` (per million tokens) or `ceiling_usd` (per call) in the settings."
+
+
+class ModelLibraryMissing(ConfigurationError):
+    """What asks providers of models is an extra, and is not installed."""
+
+    code = "model_library_missing"
+    next_step = "`pip install 'interlock[inference]'`"
 
 
 class ModelForbidden(ConnectionError_):

@@ -1,5 +1,6 @@
 """What is said to a model and what it says, in words of our own: kept for years, and the same for every provider."""
 
+import operator
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -16,10 +17,11 @@ class Part(sdk.Part):
 
 
 class Text(Part):
-    """Words."""
+    """Words. `opaque` is the provider's own, such as the name under which it keeps them."""
 
     kind: Literal["text"] = "text"
     text: str
+    opaque: Mapping[str, Any] = Field(default={}, exclude_if=operator.not_)
 
 
 class Thinking(Part):

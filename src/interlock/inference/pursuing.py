@@ -41,8 +41,6 @@ class Pursuit:
         pending: connections.Pending,
         asked: "Asked",
         working: runs.Working,
-        *,
-        tries: int,
     ) -> None:
         self._wiring = outside
         self._tasks = tasks
@@ -50,7 +48,6 @@ class Pursuit:
         self._pending = pending
         self._asked = asked
         self._working = working
-        self._tries = tries
         self._outlet: runs.Outlet | None = None
         self._notes: list[runs.Entry] = []
         self._redactor = Redactor()
@@ -191,7 +188,7 @@ class Pursuit:
     def _delay(self, error: InterlockError, tried: int) -> float | None:
         """How long to wait before the same model is asked once more. None: it is not."""
         limits = self._wiring.limits
-        if error.retry is not Retry.LATER or tried >= self._tries:
+        if error.retry is not Retry.LATER or tried >= self._models.tries:
             return None
         delay = limits.backoff.delay(tried, at_least=error.retry_after)
         in_time = self._wiring.clock.now() + timedelta(seconds=delay) < self._asked.deadline_at

@@ -21,8 +21,8 @@ MAX_BYTES: Final = 33_554_432
 """The largest answer."""
 
 _MAX_MS: Final = 3_600_000
-_OURS: Final = plane.RESERVED_HEADERS | {"accept-encoding", "user-agent"}
-"""Headers that the lane sets."""
+_OURS: Final = plane.RESERVED_HEADERS | {"accept-encoding", "authorization", "x-api-key", "x-goog-api-key", "api-key"}
+"""Headers that the lane sets, and those in which a library shows a key that it thinks it has."""
 
 
 class RunWire:

@@ -70,18 +70,18 @@ EXIT_CODES = {
         key_exposed key_invalid key_missing key_present kms_missing manifest_changed memory_conflict
         memory_invalid_config memory_invalid_input memory_record_not_found memory_scope_denied
         memory_unknown_provider memory_unsupported message_not_found missing_scopes model_forbidden
-        model_unpriced module_not_loaded no_connection no_credentials no_dead_letter no_such_attempt
-        no_such_tools not_approved not_cancellable not_found not_remote oauth_client_missing poll_changed
-        poll_exists poll_not_found provider_changed provider_in_use reauth_required request_too_large
-        request_too_slow role_missing root_refused route_changed route_not_found rule_astray run_archived
-        run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed schedule_exists
-        schedule_not_found secret_exposed secret_unavailable self_review server_token_missing session_busy
-        session_full session_not_found snapshot_of_another snapshot_too_new stale_execution store_not_kept
-        subject_broken subscription_changed subscription_not_found target_refused telemetry_missing
-        telemetry_not_started token_missing token_not_found token_refused too_many_requests trigger_not_found
-        unauthenticated unconfirmed_issuer unexpected_event unknown_capability unknown_connector unknown_model
-        unknown_place unknown_provider unknown_sandbox unknown_subject unknown_target unreadable_webhook_key
-        usage wrong_connector wrong_host wrong_key wrong_origin
+        model_library_missing model_unpriced module_not_loaded no_connection no_credentials no_dead_letter
+        no_such_attempt no_such_tools not_approved not_cancellable not_found not_remote oauth_client_missing
+        poll_changed poll_exists poll_not_found provider_changed provider_in_use reauth_required
+        request_too_large request_too_slow role_missing root_refused route_changed route_not_found rule_astray
+        run_archived run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed
+        schedule_exists schedule_not_found secret_exposed secret_unavailable self_review server_token_missing
+        session_busy session_full session_not_found snapshot_of_another snapshot_too_new stale_execution
+        store_not_kept subject_broken subscription_changed subscription_not_found target_refused
+        telemetry_missing telemetry_not_started token_missing token_not_found token_refused too_many_requests
+        trigger_not_found unauthenticated unconfirmed_issuer unexpected_event unknown_capability
+        unknown_connector unknown_model unknown_place unknown_provider unknown_sandbox unknown_subject
+        unknown_target unreadable_webhook_key usage wrong_connector wrong_host wrong_key wrong_origin
     """,
     3: """
         over_budget

@@ -1,0 +1,60 @@
+"""The APIs that models are asked by: where each is found, how its key is shown, and what a whole stream of it ends with."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+NOT_OPTIONS: Final = frozenset(
+    {"model", "messages", "input", "contents", "instructions", "system", "systemInstruction", "tools", "stream"}
+)
+"""What is asked, of whom and how: no option of a provider replaces it, for that is what was judged and is on record."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One API. `key_variable`: where its key is looked for when nobody says."""
+
+    base_url: str | None
+    key_variable: str | None
+    show: tuple[tuple[str, str], ...]
+    ends: re.Pattern[bytes]
+    """What stands in every stream that has come to its end: in a JSON text it could stand only with its quotes escaped."""
+    price_as: str | None
+
+
+_CHAT_END: Final = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE)
+_BEARER: Final = (("authorization", "Bearer {api_key}"),)
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "openai": Kind(
+        base_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+        show=_BEARER,
+        ends=re.compile(rb'"type"\s*:\s*"(response\.(completed|incomplete|failed)|error)"'),
+        price_as="openai",
+    ),
+    "openai-chat": Kind(
+        base_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+        show=_BEARER,
+        ends=_CHAT_END,
+        price_as="openai",
+    ),
+    "anthropic": Kind(
+        base_url="https://api.anthropic.com",
+        key_variable="ANTHROPIC_API_KEY",
+        show=(("x-api-key", "{api_key}"),),
+        ends=re.compile(rb'"type"\s*:\s*"(message_stop|error)"'),
+        price_as="anthropic",
+    ),
+    "google": Kind(
+        base_url="https://generativelanguage.googleapis.com",
+        key_variable="GEMINI_API_KEY",
+        show=(("x-goog-api-key", "{api_key}"),),
+        ends=re.compile(rb'"(finishReason|blockReason|error)"\s*:'),
+        price_as="google",
+    ),
+    "compatible": Kind(base_url=None, key_variable=None, show=_BEARER, ends=_CHAT_END, price_as=None),
+}
+"""`openai` is its Responses API, `openai-chat` and `compatible` are Chat Completions, the latter by whoever else serves it."""
