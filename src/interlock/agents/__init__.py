@@ -7,7 +7,7 @@ is written; a document of a spec is read as that spec; all problems are told at 
 never left to a model alone; nothing of a batch is done while a person has to be asked about any of it.
 """
 
-from interlock.agents import harness, sessions, snapshots, turns
+from interlock.agents import evals, harness, sessions, snapshots, turns
 from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
@@ -131,6 +131,7 @@ __all__ = [
     "block",
     "compare",
     "control",
+    "evals",
     "harness",
     "interrupt",
     "operation",

@@ -161,6 +161,15 @@ class Agents:
         and UnreadableJournal if the journal does not lead to the state that the turn is said to have ended in."""
         return await self._harness.sheet(await self._parts.reading.fetch(self._caller, run_id))
 
+    @checked
+    async def evaluate(self, spec: "agents.Spec", suite: "agents.evals.Suite") -> "agents.evals.Report":
+        """Take the cases of a suite, one after the other, each a turn as any other, and say of each what of that which is
+        expected held. A case that waits for a person is cancelled once it is judged. A case's script is said by the model
+        `fake:NUMBER`: open Interlock with `models={"fake": interlock.testing.models.of_cases(suite)}`. Raises StoreError."""
+        from interlock.app.evaluating import Evaluating
+
+        return await Evaluating(self._parts, self._caller, self).evaluate(spec, suite)
+
     def _asked(
         self,
         spec: "agents.Spec",

@@ -37,6 +37,7 @@ class Agents(Face[app.Agents]):
     list = waiting(app.Agents.list)
     lines = waiting(app.Agents.lines)
     replay = waiting(app.Agents.replay)
+    evaluate = waiting(app.Agents.evaluate)
 
     def offer(self, *operations: Callable[..., Any], controls: Iterable[Callable[..., Any]] = ()) -> None:
         """As `app.Agents.offer`."""

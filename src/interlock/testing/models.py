@@ -7,7 +7,7 @@ from typing import Final, TypeAlias, cast
 
 import anyio
 
-from interlock import inference
+from interlock import agents, inference
 from interlock.kernel import JSON, JsonLimits, RequestError, canonical, parse_yaml
 
 Step: TypeAlias = inference.Answer | inference.Message | inference.Piece | str | Exception
@@ -122,6 +122,17 @@ def named(name: str) -> Scripted:
     except (OSError, ValueError) as error:
         raise RequestError(f"no model fake:{name[:200]}: {error}; there are fake:echo and fake:FILE") from error
     return read(cast("Mapping[str, JSON]", document) if isinstance(document, dict) else {})
+
+
+def of_cases(suite: agents.evals.Suite) -> Callable[[str], Scripted]:
+    """The models `fake:NUMBER` that say the scripts of a suite's cases, and those that `named` knows. Raises RequestError for
+    what is no script."""
+    scripts = {
+        str(number): read({"answers": list(each.script)})
+        for number, each in enumerate(suite.cases)
+        if each.script is not None
+    }
+    return lambda name: scripts.get(name) or named(name)
 
 
 def deltas(message: inference.Message) -> Iterator[inference.Delta]:

@@ -1,0 +1,96 @@
+"""Cases of agents, taken as turns and held against what is expected of them."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from interlock import agents, runs
+from interlock.kernel import Caller, InterlockError, StoreError
+
+if TYPE_CHECKING:
+    from interlock.app.agents import Agents
+    from interlock.app.assembly import Parts
+
+SCRIPTED: Final = "fake"
+"""The provider of models that say a case's script: `fake:` and the case's number."""
+
+_GRADING_SECONDS: Final = 120.0
+
+
+class Evaluating:
+    """Takes a suite's cases, one after the other, each a turn as any other."""
+
+    def __init__(self, parts: "Parts", caller: Caller, turns: "Agents") -> None:
+        self._parts = parts
+        self._caller = caller
+        self._turns = turns
+
+    async def evaluate(self, spec: agents.Spec, suite: agents.evals.Suite) -> agents.evals.Report:
+        """What came of all of them. Raises StoreError, InvalidSpec for a model that is none."""
+        asked = spec if suite.model is None else _asking(spec, suite.model)
+        found = [await self._case(asked, suite, number, case) for number, case in enumerate(suite.cases)]
+        return agents.evals.Report(agent_id=spec.id, fingerprint=spec.fingerprint, model=asked.model, cases=found)
+
+    async def _case(
+        self, spec: agents.Spec, suite: agents.evals.Suite, number: int, case: agents.evals.Case
+    ) -> agents.evals.CaseReport:
+        asked = spec if case.script is None else _asking(spec, f"{SCRIPTED}:{number}")
+        try:
+            seen = await self._take(asked, case)
+            findings = [each for expected in case.expect for each in agents.evals.judge(expected, seen)]
+            grader = suite.grader or asked.model
+            questions = [each.graded for each in case.expect if each.graded is not None]
+            findings += [await self._grade(grader, question, case, seen) for question in questions]
+        except StoreError:
+            raise
+        except InterlockError as error:
+            return agents.evals.CaseReport(name=case.name, error=error.to_json())
+        return agents.evals.CaseReport(name=case.name, findings=tuple(findings), seen=seen)
+
+    async def _take(self, spec: agents.Spec, case: agents.evals.Case) -> agents.evals.Seen:
+        try:
+            turn = await self._turns.run(spec, case.input, context=case.context)
+        except InterlockError as error:
+            if error.run_id is None or isinstance(error, StoreError):
+                raise
+            turn = await self._turns.fetch(error.run_id)  # it failed, which may be what is expected
+        state = agents.turns.State(turn_id=turn.run_id, fingerprint=spec.fingerprint)
+        if turn.phase is not agents.turns.Phase.NEW:
+            state = (await self._turns.replay(turn.run_id)).state
+        if turn.state in (runs.State.HELD, runs.State.WAITING):
+            await self._parts.steering.cancel(self._caller, turn.run_id, reason="its case is over")
+        return agents.evals.seen(state, run_id=turn.run_id, ended=turn.state.value, usd=await self._cost(turn.run_id))
+
+    async def _cost(self, run_id: str) -> float | None:
+        """What the models of a turn cost, None if that is not known of all of them."""
+        parts, total = self._parts, 0.0
+        query = runs.RunFilter(tenant_id=self._caller.tenant_id, parent_run_id=run_id, limit=200)
+        children = await parts.store.read(lambda tx: parts.wiring.ledger.list_runs(tx, query))
+        for each in children:
+            if each.kind is not runs.Kind.INFERENCE or each.state is not runs.State.COMPLETED:
+                continue
+            run = await parts.reading.fetch(self._caller, each.run_id)
+            output: Any = (await parts.reading.outcome(run)).output
+            if output is None or output.get("cost_usd") is None:
+                return None
+            total += float(output["cost_usd"])
+        return total
+
+    async def _grade(
+        self, model: str, question: str, case: agents.evals.Case, seen: agents.evals.Seen
+    ) -> agents.evals.Finding:
+        """What a model says of it: a call on record, below the turn's run."""
+        answered = await self._parts.inference.ask(
+            self._caller,
+            agents.evals.grading(model, question, case, seen),
+            key=f"{seen.run_id}:graded:{question[:200]}",
+            parent_run_id=seen.run_id,
+            environment=self._parts.settings.environment,
+            timeout_s=_GRADING_SECONDS,
+            told=None,
+        )
+        grade = agents.evals.read_grade(answered.answer)
+        return agents.evals.Finding(held=grade.holds, text=f"{question}: {grade.why}")
+
+
+def _asking(spec: agents.Spec, model: str) -> agents.Spec:
+    """The agent, with another model."""
+    return agents.assemble({**spec.to_json(), "model": model}, source="the model of the cases")
