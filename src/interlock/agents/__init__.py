@@ -44,6 +44,7 @@ from interlock.agents.sources import (
 from interlock.agents.sourcing.capabilities import Asking, Capabilities
 from interlock.agents.sourcing.options import without_annotations
 from interlock.agents.sourcing.remembering import Remembering, scope_of
+from interlock.agents.sourcing.subagents import Subagents
 from interlock.agents.sourcing.tools import MAX_TOOLS, McpTools, Tool, Toolbox, ToolServers, ToolSession
 from interlock.agents.sourcing.tools import Answered as ToolAnswered
 from interlock.agents.spec import (
@@ -114,6 +115,7 @@ __all__ = [
     "Shape",
     "Source",
     "Spec",
+    "Subagents",
     "Surroundings",
     "Tool",
     "ToolAnswered",

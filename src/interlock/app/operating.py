@@ -19,10 +19,11 @@ def collect_operations(
     *,
     operations: Iterable[Callable[..., Any]] = (),
     controls: Iterable[Callable[..., Any]] = (),
+    harness: "Callable[[], agents.harness.Harness] | None" = None,
 ) -> "agents.Registry":
     """What agents' specs may name: the operations and controls that are given and those of the modules that the settings name,
-    the capabilities of connectors, the agent's own memory, and the tools of MCP servers. Without `parts`, those of an open
-    Interlock, what needs them is described and not done. Raises ModuleNotLoaded, InvalidSpec."""
+    the capabilities of connectors, the agent's own memory, other agents, and the tools of MCP servers. Without `parts`, those
+    of an open Interlock, and the `harness`, what needs them is described and not done. Raises ModuleNotLoaded, InvalidSpec."""
     from interlock import agents
     from interlock.adapters import handlers
 
@@ -30,13 +31,19 @@ def collect_operations(
     def known() -> "catalog.Catalog":
         return provided.read_catalog(settings)[1] if parts is None else parts.wiring.catalog
 
+    def load(name: str) -> "agents.Spec":
+        path = settings.folder / settings.app.agents[name]
+        return agents.read_spec(provided.read_text(path, "spec"), source=str(path), registry=registry)
+
     sources: list[agents.OperationSource] = [
         agents.Capabilities(known, _asking(parts)),
         agents.Remembering(None if parts is None else parts.memories.at),
+        agents.Subagents(settings.app.agents, load, harness),
         agents.McpTools(_servers(settings, parts), None if parts is None else parts.wiring.policy),
     ]
     modules = handlers.load_modules(settings.app.modules, folder=settings.folder)
-    return agents.Registry(operations, controls=controls, modules=modules, sources=sources)
+    registry: agents.Registry = agents.Registry(operations, controls=controls, modules=modules, sources=sources)
+    return registry
 
 
 def _servers(settings: Settings, parts: "Parts | None") -> Toolboxes:

@@ -22,7 +22,7 @@ from interlock import plane, policy
 from interlock.app import mistakes, rules, variables
 from interlock.app.inference_settings import InferenceSettings
 from interlock.app.mistakes import InvalidSettings
-from interlock.app.terms import Address, McpName, McpSettings, Name, Part
+from interlock.app.terms import Address, McpSettings, Name, Part, ShortName
 from interlock.kernel import HOST_PORT, JSON, Caller
 
 FILE_NAME = "interlock.toml"
@@ -69,9 +69,10 @@ class ConnectorSettings(Part):
 
 class AppSettings(Part):
     """The operator's own program: `modules` are imported by what works (`interlock serve`, `interlock worker`), for the handlers
-    that are marked in them."""
+    that are marked in them. `agents` are files of specs beside the settings file, by the names under which others ask them."""
 
     modules: tuple[Annotated[str, AfterValidator(_module)], ...] = ()
+    agents: Mapping[ShortName, Address] = Field(default_factory=dict[str, str])
 
 
 class ApprovalSettings(Part):
@@ -235,7 +236,7 @@ class Settings(Part):
     execution: ExecutionSettings = ExecutionSettings()
     connect: ConnectSettings = ConnectSettings()
     oauth: Mapping[Name, OAuthSettings] = Field(default_factory=dict[str, OAuthSettings])
-    mcp: Mapping[McpName, McpSettings] = Field(default_factory=dict[str, McpSettings])
+    mcp: Mapping[ShortName, McpSettings] = Field(default_factory=dict[str, McpSettings])
     keys: KeySettings = KeySettings()
     retention: RetentionSettings = RetentionSettings()
     webhooks: WebhookSettings = WebhookSettings()

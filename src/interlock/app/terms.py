@@ -1,5 +1,6 @@
 """What settings are made of, and the servers that they name."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Self, TypeAlias
 
@@ -18,9 +19,15 @@ def _address(text: str) -> str:
     return text
 
 
+def _short_name(text: str) -> str:
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,62}", text) is None:
+        raise ValueError("must be 1 to 63 lower-case letters, digits and _, a letter first")
+    return text
+
+
 Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 Address: TypeAlias = Annotated[str, AfterValidator(_address)]
-McpName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
+ShortName: TypeAlias = Annotated[str, AfterValidator(_short_name)]
 
 
 class Part(BaseModel):

@@ -24,11 +24,19 @@ class Holder:
     def offer(self, operations: Iterable[Callable[..., Any]], controls: Iterable[Callable[..., Any]]) -> None:
         """Functions that specs may name from now on. Raises InvalidSpec if a name has two, and ModuleNotLoaded."""
         more, checks = [*self._operations, *operations], [*self._controls, *controls]
-        registry = collect_operations(self._parts.settings, self._parts, operations=more, controls=checks)
+        registry = self._registry(more, checks)
         self._operations, self._controls = more, checks
         harness = self.harness
         harness.means = replace(
             harness.means, registry=registry, judging=replace(harness.means.judging, registry=registry)
+        )
+
+    def _registry(
+        self, operations: Iterable[Callable[..., Any]], controls: Iterable[Callable[..., Any]]
+    ) -> "agents.Registry":
+        parts = self._parts
+        return collect_operations(
+            parts.settings, parts, operations=operations, controls=controls, harness=lambda: self.harness
         )
 
     @property
@@ -38,7 +46,7 @@ class Holder:
             from interlock import agents
 
             parts = self._parts
-            registry = collect_operations(parts.settings, parts, operations=self._operations, controls=self._controls)
+            registry = self._registry(self._operations, self._controls)
             means = agents.harness.Means(
                 wiring=parts.wiring,
                 tasks=parts.workshop.tasks,

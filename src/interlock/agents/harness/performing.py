@@ -216,6 +216,7 @@ class Performing:
             agent_id=asked.spec.id,
             context=asked.context,
             timeout_s=timeout_s,
+            memory=asked.spec.memory,
         )
 
     def _came(self, intent: turns.Perform, operation: Operation, output: JSON) -> turns.Performed:
