@@ -17,6 +17,7 @@ import anyio.to_thread
 import orjson
 
 import auth_server as auth
+import fault_agents
 import fault_timed
 from interlock import dispatch, policy, sdk
 from interlock.app import Interlock, Settings
@@ -407,5 +408,6 @@ FLOWS: Mapping[str, Flow] = cast(
         "archived": archived,
         "handled": handled,
         "later": later,
+        "agent_turn": fault_agents.take_turn,
     },
 )

@@ -22,6 +22,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 import auth_server as auth
+import fault_agents
 from databases import Database
 from fault_proxy import Proxy
 from fault_world import CLIENT_SECRET, POLICY, TOKEN, Order, connector, settings
@@ -207,6 +208,7 @@ class Case:
             create=False,
             rules=POLICY,
             more_connectors=[MANIFEST],
+            models={"fake": fault_agents.model},
         )
         try:
             yield Watcher(parts, Caller(actor="operator"))

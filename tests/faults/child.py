@@ -30,6 +30,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+import fault_agents
 from fault_world import FLOWS, POLICY, Order, connector, service, settings
 from interlock import Interlock, kernel
 from interlock.kernel import InterlockError, SystemClock
@@ -124,6 +125,7 @@ async def carry_out(order: Order, hands: mmap.mmap) -> None:
             connectors=[*CONNECTORS, service(order.server_url)],
             clock=clock,
             background=False,
+            models={"fake": fault_agents.model},
         ) as il:
             tell(ready=True)
             assert await anyio.to_thread.run_sync(sys.stdin.readline) == "go\n"
