@@ -7,7 +7,7 @@ again; no key of a provider reaches a row.
 """
 
 from interlock.inference.asking import RecordedInference
-from interlock.inference.endpoints import Endpoint, Feature, Models, Price, unpriced
+from interlock.inference.endpoints import Endpoint, Feature, Models, Price, micros, unpriced
 from interlock.inference.errors import (
     ModelBusy,
     ModelForbidden,
@@ -69,6 +69,7 @@ __all__ = [
     "UnknownModel",
     "Usage",
     "Wire",
+    "micros",
     "said",
     "unpriced",
 ]

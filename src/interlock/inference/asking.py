@@ -13,7 +13,7 @@ from interlock import budgets, connections, policy, runs
 from interlock.inference import records
 from interlock.inference.endpoints import Endpoint, Models, micros, size_of
 from interlock.inference.errors import ModelBusy, ModelUnpriced
-from interlock.inference.messages import Request
+from interlock.inference.messages import Request, Usage
 from interlock.inference.port import Answered, Told
 from interlock.inference.pursuing import Pursuit
 from interlock.kernel import Caller, InterlockError, Retry, StoreError, Tx
@@ -79,6 +79,10 @@ class RecordedInference:
     def providers(self) -> Sequence[str]:
         """The names of all providers."""
         return self._models.providers
+
+    def most(self, request: Request) -> tuple[Usage, Decimal | None]:
+        """As `Inference.most`."""
+        return self._models.fetch(request.model).most(request, size_of(request)[0])
 
     async def ask(
         self,

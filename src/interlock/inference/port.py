@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 
 from pydantic import Field
 
-from interlock.inference.messages import Answer, Part, Request
+from interlock.inference.messages import Answer, Part, Request, Usage
 from interlock.kernel import Caller
 
 
@@ -76,6 +76,11 @@ class Answered:
 
 class Inference(Protocol):
     """Asking models, on record and under policy."""
+
+    def most(self, request: Request) -> tuple[Usage, Decimal | None]:
+        """The most that an answer may come to, before anybody has counted: tokens, and dollars if somebody knows. Raises
+        UnknownModel."""
+        ...
 
     async def ask(
         self,

@@ -81,11 +81,11 @@ class Working:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnd:
-    """How an attempt at a task ended and where that takes the run. `output` is kept of one that is completed. `told` may be a
-    function, and then is drawn after what is written beside it; so is `approval_id`. `kept` are artifacts that `told` refers
-    to."""
+    """How an attempt at a task ended and where that takes the run. `output` is kept of one that is completed. `told` and `state`
+    may be functions, and then are drawn after what is written beside it; so is `approval_id`. `kept` are artifacts that `told`
+    refers to."""
 
-    state: State
+    state: State | Callable[[], State]
     attempt_state: AttemptState
     reason: str | None = None
     error: JSON = None
@@ -321,7 +321,12 @@ class Tasks:
         await working.journal.write(
             told,
             at=at,
-            move=lambda: Move(state=end.state, reason=end.reason, error=end.error, approval_id=end.approval_id()),
+            move=lambda: Move(
+                state=end.state() if callable(end.state) else end.state,
+                reason=end.reason,
+                error=end.error,
+                approval_id=end.approval_id(),
+            ),
             records=Records(attempt_end=ended, artifacts=(*kept, *outputs), send_end=end.send_end),
             beside=beside,
         )

@@ -71,7 +71,7 @@ class Consenting:
             manifest_digest=self.pen.plan.fingerprint,
             connection_id=None,
             service="",
-            subject=run.run_id,
+            subject=f"{run.run_id}:{consent.key}",  # this call of this turn: the same in another one is another question
             environment=run.environment,
             targets=(),
             input_digest=kernel.digest(self._input(consent)),
@@ -111,6 +111,14 @@ class Consenting:
         )
         return True
 
+    def is_decided(self, tx: Tx, put_off: Sequence[turns.Perform]) -> bool:
+        """Whether everything that the turn waits for was decided: what it asked itself, and about what policy holds."""
+        desk, sheet, tenant_id = self.means.wiring.approvals, self.pen.sheet, self.pen.working.journal.run.tenant_id
+        ids = [sheet.asked[each.key] for each in sheet.wanted if each.key in sheet.asked]
+        ids += [str(sheet.put_off[each.key]["approval_id"]) for each in put_off]
+        found = [desk.find_in(tx, tenant_id=tenant_id, approval_id=each) for each in ids]
+        return all(each is not None and each.state is not approvals.State.PENDING for each in found)
+
     def _decisions(self, tx: Tx) -> list[tuple[turns.Consent, approvals.Approval]]:
         desk, tenant_id = self.means.wiring.approvals, self.pen.working.journal.run.tenant_id
         found: list[tuple[turns.Consent, approvals.Approval]] = []
@@ -132,13 +140,16 @@ class Consenting:
         binding, edited = self._binding(consent), found.edited_input
         if edited is not None:
             binding = replace(binding, input_digest=kernel.digest(edited))
-        spent = self.means.wiring.approvals.spend(
-            tx,
-            tenant_id=run.tenant_id,
-            approval_id=found.approval_id,
-            binding_digest=binding.digest,
-            spent_by=run.run_id,
-        )
+        try:
+            spent = self.means.wiring.approvals.spend(
+                tx,
+                tenant_id=run.tenant_id,
+                approval_id=found.approval_id,
+                binding_digest=binding.digest,
+                spent_by=run.run_id,
+            )
+        except approvals.ApprovalExpired:  # since it was looked up
+            return turns.Decided(call_id=consent.call_id, approved=False, reason=NOBODY)
         moved.append(spent)
         arguments = cast("dict[str, JSON] | None", edited)
         return turns.Decided(call_id=consent.call_id, approved=True, reason=spent.reason, arguments=arguments)

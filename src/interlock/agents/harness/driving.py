@@ -7,6 +7,7 @@ import anyio
 
 from interlock import inference, runs
 from interlock.agents import rulings, turns
+from interlock.agents.harness import spending
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.pen import Pen, tell
@@ -94,9 +95,13 @@ class Driving:
             self.stop()
 
     async def _perform(self) -> Pause | None:
-        doubts = await self._performing.perform(
-            [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
-        )
+        try:
+            doubts = await self._performing.perform(
+                [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
+            )
+        except runs.OverBudget as error:
+            self._exhausted(error)
+            return None
         left = [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
         if not left:
             return None
@@ -105,22 +110,31 @@ class Driving:
 
     async def _ask(self, intent: turns.Ask) -> None:
         pen = self._pen
-        await pen.intend([intent])
+        request = pen.plan.request(pen.sheet.state)
+        try:
+            await pen.intend([intent], holding=pen.spending.asking(intent, request))
+        except runs.OverBudget as error:
+            self._exhausted(error)
+            return
+        except (inference.ModelUnpriced, inference.UnknownModel) as error:
+            self._unanswered(error)
+            return
         self._check()
         try:
-            answered = await self._answered(intent)
+            answered = await self._answered(intent, request)
         except OURS:
             raise
         except InterlockError as error:
             self._unanswered(error)
             return
+        pen.came_to(intent.key, spending.answered(answered))
         pen.happened(turns.Answered(answer=answered.answer, took_s=pen.took_s()), run_id=answered.run_id)
 
-    async def _answered(self, intent: turns.Ask) -> inference.Answered:
+    async def _answered(self, intent: turns.Ask, request: inference.Request) -> inference.Answered:
         """The answer, which is on record if it was given before. A question that failed or was cancelled in an earlier attempt is
         asked anew."""
         pen, limit = self._pen, self._asked.spec.runtime_defaults.model_timeout_s
-        run, request = pen.working.journal.run, pen.plan.request(pen.sheet.state)
+        run = pen.working.journal.run
         failure: InterlockError | None = None
         for key in runs.keys_of(f"{run.run_id}:{intent.key}"):
             self._check()
@@ -152,13 +166,20 @@ class Driving:
             pen.happened(turns.Stopped(code="cancelled", message=error.message, took_s=took_s))
             return
         if isinstance(error, runs.OverBudget):
-            details = error.to_json()
-            pen.happened(turns.Stopped(code="budget_exhausted", message=error.message, details=details, took_s=took_s))
+            self._exhausted(error, took_s)
             return
         if self._patient and error.retry is Retry.LATER:
             raise error
         pen.happened(
             turns.Stopped(code="model_failed", message=error.message, details=dict(error.to_json()), took_s=took_s)
+        )
+
+    def _exhausted(self, error: runs.OverBudget, took_s: float | None = None) -> None:
+        """A budget has no more: the turn ends, and keeps what it has done."""
+        took_s = self._pen.took_s() if took_s is None else took_s
+        details = error.to_json()
+        self._pen.happened(
+            turns.Stopped(code="budget_exhausted", message=error.message, details=details, took_s=took_s)
         )
 
     def _told(self, delta: inference.Delta) -> None:

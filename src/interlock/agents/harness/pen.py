@@ -12,6 +12,7 @@ from interlock.agents import turns
 from interlock.agents.harness import journal
 from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.spending import Amounts, Holding, Spending
 from interlock.kernel import JSON, StoreError, Tx
 
 _log = logging.getLogger(__name__)
@@ -21,8 +22,17 @@ class Pen:
     """Writes the journal of one attempt at a turn. `sheet` is where the turn stands, what is not committed yet included."""
 
     def __init__(
-        self, means: Means, working: runs.Working, plan: turns.Plan, sheet: Sheet, *, watch: Watch | None = None
+        self,
+        means: Means,
+        working: runs.Working,
+        plan: turns.Plan,
+        sheet: Sheet,
+        *,
+        spending: Spending,
+        watch: Watch | None = None,
     ) -> None:
+        self.spending = spending
+        self._came_to: dict[str, Amounts | None] = {}
         self.plan = plan
         self.sheet = sheet
         self.working = working
@@ -71,20 +81,52 @@ class Pen:
         self.sheet = sheet
 
     async def intend(
-        self, intents: Iterable[turns.Ask | turns.Perform], *, again: frozenset[str] = frozenset()
+        self,
+        intents: Iterable[turns.Ask | turns.Perform],
+        *,
+        again: frozenset[str] = frozenset(),
+        holding: Holding | None = None,
     ) -> None:
-        """Commit what happened, and that this is about to be done. Raises StaleRun, StoreError."""
+        """Commit what happened, and that this is about to be done, with what is reserved for it. Raises OverBudget if that is
+        not there; then nothing is about to be done. Raises StaleRun, StoreError."""
         wanted = list(intents)
-        self._unsaved += journal.intended(wanted, again=again)
-        self.sheet = self.sheet.intending(each.key for each in wanted)
-        await self.save()
+        told = journal.intended(wanted, again=again)
+        if holding is None:
+            self._unsaved += told
+            self.sheet = self.sheet.intending(each.key for each in wanted)
+            await self.save()
+            return
+        await self.save()  # by itself: what is refused is undone, and what happened is not
+        async with self._writing:
+            await dispatch.until_saved(self.means.wiring, _Once(self, told, (), holding))
+            self.sheet = self.sheet.intending(each.key for each in wanted)
+            self._tell(told)
+
+    def came_to(self, key: str, amounts: Amounts | None) -> None:
+        """What an intent took is settled with what is saved next."""
+        if self.spending.units:
+            self._came_to[key] = amounts
+
+    def settle(self, tx: Tx) -> None:
+        """Settle what was done, for whoever commits the rest."""
+        self.spending.settle(tx, self._came_to)
+
+    def settle_all(self, tx: Tx) -> None:
+        """As `settle`, and of what was begun and has no outcome all that was reserved is used."""
+        self.spending.settle(tx, {**dict.fromkeys(self.sheet.intended), **self._came_to})
 
     async def save(self) -> None:
         """Commit what happened. Raises StaleRun if the turn is another process's by now, and StoreError."""
         async with self._writing:
             if self._unsaved:
                 told, kept = await self._short()
-                await dispatch.until_saved(self.means.wiring, _Once(self, told, kept))
+                due = dict(self._came_to)
+
+                def settle(tx: Tx) -> None:
+                    self.spending.settle(tx, due)
+
+                await dispatch.until_saved(self.means.wiring, _Once(self, told, kept, settle if due else None))
+                self._came_to = {key: each for key, each in self._came_to.items() if key not in due}
                 self._tell(told)
 
     async def decide(
@@ -154,8 +196,15 @@ def tell(watch: Watch, happening: Happening) -> None:
 class _Once:
     """Writes entries once, however often it is called: the answer to a commit may be lost."""
 
-    def __init__(self, pen: Pen, told: Sequence[runs.Entry], kept: Sequence[runs.Artifact]) -> None:
+    def __init__(
+        self,
+        pen: Pen,
+        told: Sequence[runs.Entry],
+        kept: Sequence[runs.Artifact],
+        beside: Callable[[Tx], None] | None = None,
+    ) -> None:
         self._pen = pen
+        self._beside = beside
         self._told = told
         self._kept = kept
         self._failed = False
@@ -166,7 +215,7 @@ class _Once:
         if self._failed and await self._is_there(means, working):
             return
         try:
-            await means.tasks.note(working, self._told, kept=self._kept)
+            await means.tasks.note(working, self._told, kept=self._kept, beside=self._beside)
         except StoreError:
             self._failed = True
             raise

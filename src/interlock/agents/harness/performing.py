@@ -13,6 +13,7 @@ from interlock.agents.harness import journal
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.pen import Pen
+from interlock.agents.harness.spending import OPERATION_CALLS
 from interlock.agents.operations import Idempotency, Operation
 from interlock.agents.sources import Found, Happened, Held, Invocation, NotHappened, OperationSource, Unclear
 from interlock.agents.terms import thawed
@@ -50,7 +51,8 @@ class Performing:
 
     async def perform(self, intents: Sequence[turns.Perform]) -> Sequence[Doubt]:
         """Do them, side by side, and write down what comes of each; of which nobody can tell. What policy holds is noted, and
-        stays to be done. Raises what says nothing of an operation, UnexpectedEvent, StaleRun and StoreError."""
+        stays to be done. Raises OverBudget if they are more than the turn may do, and then none is done; what says nothing of
+        an operation, UnexpectedEvent, StaleRun and StoreError."""
         begun = self._pen.sheet.intended
         doubts = [
             Doubt(intent=each, reason="the process that did it went away before it could tell")
@@ -60,8 +62,11 @@ class Performing:
         todo = [each for each in intents if not any(each is doubt.intent for doubt in doubts)]
         # What is done once at most is written down right before: what still waits for its place was not begun.
         early = [each for each in todo if not self._is_late(each, len(todo))]
+        holding = self._pen.spending.doing(todo)
         if early:
-            await self._pen.intend(early, again=begun)
+            await self._pen.intend(early, again=begun, holding=holding)
+        elif holding is not None:
+            await self._means.wiring.store.write(holding)
         failures: list[BaseException] = []
 
         async def one(intent: turns.Perform) -> None:
@@ -98,6 +103,7 @@ class Performing:
             entry = journal.put_off(intent, run_id=came.run_id, approval_id=came.approval_id)
             pen.note(entry, pen.sheet.putting_off(intent.key, entry[1]))
         else:
+            pen.came_to(intent.key, {OPERATION_CALLS: 1})
             pen.happened(came, key=intent.key)
             if isinstance(next(iter(pen.sheet.wanted), None), turns.Ask | turns.End):
                 return  # it was the last one, and is committed with what is done next, at once

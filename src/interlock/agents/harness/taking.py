@@ -16,6 +16,7 @@ from interlock.agents.harness.journal import Line, Past, Sheet
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.pen import Pen
 from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.spending import Spending
 from interlock.agents.harness.standing import Turn, failed, turn_of, unclear, waiting_of
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, Tx, canonical, is_interruption
 
@@ -61,7 +62,9 @@ class Taking:
     async def take(self) -> Turn:
         """Take the turn as far as it goes. Raises what ended the attempt and not the turn, once that is recorded."""
         plan, run = plan_of(self._asked.spec), self._working.journal.run
-        pen = Pen(self._means, self._working, plan, journal.blank(plan, run.run_id), watch=self._watch)
+        spending = Spending(self._means, run, self._asked)
+        blank = journal.blank(plan, run.run_id)
+        pen = Pen(self._means, self._working, plan, blank, spending=spending, watch=self._watch)
         try:
             pen.sheet = await replayed(self._means, run)
             pause = await self._drive(pen)
@@ -121,14 +124,14 @@ class Taking:
             ours = InternalError(f"taking the turn raised {name}", run_id=self._working.attempt.run_id)
         ours.run_id = ours.run_id or self._working.attempt.run_id
         rest = await pen.rest()
-        await self._save(lambda: self._fail(ours, rest))
+        await self._save(lambda: self._fail(pen, ours, rest))
         raise ours from (None if error is ours else error)
 
     async def _end_soon(self, pen: Pen, error: InterlockError) -> None:
         """Record it, though the process is to end: a store that goes on failing keeps it no longer."""
         with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
             rest = await pen.rest()
-            await self._save(lambda: self._fail(error, rest))
+            await self._save(lambda: self._fail(pen, error, rest))
         if last.cancelled_caught:
             _log.warning("%s is left to recovery: the store still fails", self._working.attempt.run_id)
 
@@ -174,6 +177,7 @@ class Taking:
         )
 
         def beside(tx: Tx) -> None:
+            pen.settle_all(tx)
             self._docket.strike(tx, run.tenant_id, run.run_id)
             if self._asked.session_id is not None:
                 code = None if failure is None else failure.code
@@ -199,9 +203,20 @@ class Taking:
         run_id = self._working.attempt.run_id
         doubt = None if held else unclear(run_id, waiting_of(pen.sheet))
 
+        state = runs.State.WAITING
+
         def beside(tx: Tx) -> None:
+            nonlocal state
+            pen.settle(tx)
             requested[:] = asking.request(tx, open_ones)
-            if self._due is not None:
+            state = runs.State.HELD if held else runs.State.WAITING
+            if self._due is None:
+                return
+            if held and not open_ones and asking.is_decided(tx, pause.put_off):
+                # Somebody has decided since this attempt looked: nobody else would have it go on.
+                state = runs.State.RETRY_SCHEDULED
+                self._docket.again(tx, self._due, due_at=self._means.wiring.clock.now(), why=why)
+            else:
                 self._docket.park(tx, self._due, why=why if doubt is None else doubt.code)
 
         def told() -> Sequence[runs.Entry]:
@@ -211,7 +226,7 @@ class Taking:
             return [*before, *asked]
 
         end = runs.TaskEnd(
-            state=runs.State.HELD if doubt is None else runs.State.WAITING,
+            state=lambda: state,
             attempt_state=runs.AttemptState.COMPLETED,
             reason=why if doubt is None else doubt.code,
             error=None if doubt is None else doubt.to_json(),
@@ -224,7 +239,7 @@ class Taking:
             pen.sheet = pen.sheet.asking(consent.key, approval.approval_id)
         pen.tell_rest(told())
 
-    async def _fail(self, error: InterlockError, rest: Rest) -> None:
+    async def _fail(self, pen: Pen, error: InterlockError, rest: Rest) -> None:
         """The attempt has failed; the turn goes on in another one, if that may be otherwise."""
         told, kept = rest
         error.run_id = error.run_id or self._working.attempt.run_id
@@ -238,13 +253,18 @@ class Taking:
         )
         due = self._due
         if due is None:
-            await self._means.tasks.end(self._working, end)
+            await self._means.tasks.end(self._working, end, beside=pen.settle)
             return
         following = dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
         end = replace(
             end, state=following.state, reason=following.reason, told=[*told, dispatch.sequel.told(following)]
         )
-        await self._means.tasks.end(self._working, end, beside=lambda tx: self._docket.follow(tx, following))
+
+        def beside(tx: Tx) -> None:
+            pen.settle(tx)
+            self._docket.follow(tx, following)
+
+        await self._means.tasks.end(self._working, end, beside=beside)
 
 
 def _may_go_on(error: InterlockError) -> bool:

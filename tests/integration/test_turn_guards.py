@@ -1,0 +1,245 @@
+"""What stands between a model and its wishes: people who say yes once, and limits that nothing passes, on every store."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from fix_app import REVIEWER, Process, World
+from interlock import agents, approvals, dispatch, inference, runs
+from interlock.agents import harness
+from interlock.testing import models
+
+pytestmark = pytest.mark.anyio
+
+PAID: list[int] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_paid() -> None:
+    PAID.clear()
+
+
+@agents.operation(idempotency="unsafe_once", approval={"reason": "money", "expires_after_s": 3600})
+async def pay(n: int) -> str:
+    """Pay."""
+    PAID.append(n)
+    return f"paid {n}"
+
+
+@agents.operation(idempotency="pure")
+async def look(n: int) -> str:
+    """Look."""
+    PAID.append(-n)
+    return f"saw {n}"
+
+
+def fake(*script: Any) -> dict[str, Callable[[str], inference.Model]]:
+    """The provider `fake`, whose answers are these in turn, and then words."""
+    model = models.Scripted([*script, *["Done."] * 20])
+    return {"fake": lambda _: model}
+
+
+def calls(*asked: tuple[str, int]) -> inference.Answer:
+    return models.answer(*(models.call(name, n=number) for name, number in asked))
+
+
+def spec(**members: Any) -> agents.Spec:
+    return agents.agent("desk", "Answer.", model="fake:test", operations=[pay, look], **members)
+
+
+async def held(process: Process, **members: Any) -> tuple[harness.Turn, str]:
+    """A turn that waits for a yes."""
+    process.il.agents.offer(pay, look)
+    turn = await process.il.agents.run(spec(**members), "Pay.")
+    assert turn.state is runs.State.HELD, turn
+    [waiting] = turn.waiting
+    assert waiting.approval_id is not None
+    return turn, waiting.approval_id
+
+
+async def told(process: Process, turn: harness.Turn) -> list[str]:
+    """What the model was told of its calls."""
+    sheet = await process.il.agents.replay(turn.run_id)
+    return [each.text for said in sheet.state.said for each in said.parts if isinstance(each, inference.Outcome)]
+
+
+async def test_a_yes_is_spent_once_by_many_processes(world: World):
+    script = fake(calls(("pay", 1)))
+    async with world.process(models=script) as process, world.process(models=script) as other:
+        turn, approval = await held(process)
+        await process.reviewer.approvals.approve(approval)
+        other.il.agents.offer(pay, look)
+        stopped: list[str] = []
+
+        async def resume(il: Any) -> None:
+            try:
+                await il.agents.resume(turn.run_id)
+            except (runs.StaleRun, agents.TurnNotResumable) as error:
+                stopped.append(error.code)
+
+        async with anyio.create_task_group() as group:
+            for each in (process, other, process, other):
+                group.start_soon(resume, each.il)
+        assert PAID == [1]
+        spent = await process.il.approvals.fetch(approval)
+        assert (spent.state, spent.spent_by) == (approvals.State.SPENT, turn.run_id)
+        kinds = await process.events(turn.run_id)
+        assert kinds.count("approval.spent") == kinds.count("turn.decided") == 1
+
+
+async def test_a_yes_is_for_one_call_of_one_turn(file_world: World):
+    script = fake(calls(("pay", 1)))
+    async with file_world.process(models=script) as process:
+        first, one = await held(process)
+        second, other = await held(process)
+        found = [await process.il.approvals.fetch(each) for each in (one, other)]
+        assert found[0].binding_digest != found[1].binding_digest, "the same call in another turn is another question"
+        await process.reviewer.approvals.approve(one)
+        assert (await process.il.agents.resume(second.run_id)).state is runs.State.HELD
+        assert PAID == []
+        assert (await process.il.agents.resume(first.run_id)).state is runs.State.COMPLETED
+        assert PAID == [1]
+        again = await process.il.agents.resume(first.run_id)
+        assert (again.state, PAID) == (runs.State.COMPLETED, [1])
+
+
+async def test_nobody_in_time_is_a_no_that_the_model_is_told(world: World):
+    async with world.process(models=fake(calls(("pay", 1)), calls(("pay", 1)))) as process:
+        turn, approval = await held(process)
+        await process.reviewer.approvals.approve(approval)  # and it is not used in time either
+        world.advance(3601)
+        ended = await process.il.agents.resume(turn.run_id)
+        assert (ended.state, PAID) == (runs.State.COMPLETED, [])
+        assert await told(process, turn) == [
+            "A person said no: nobody has decided in time. Do not ask for it again.",
+            "A person has said no to exactly this. Do not ask for it again.",
+        ]
+
+
+async def test_a_reviewer_puts_other_arguments_in_place_which_are_judged_again(world: World):
+    limit = {"control": "max_length", "options": {"max": 8}, "match": {"name": "pay"}}
+    async with world.process(models=fake(calls(("pay", 1)), calls(("pay", 3)))) as process:
+        turn, approval = await held(process, controls={"operations": [limit]})
+        await process.reviewer.approvals.approve(approval, edited_input={"n": 2})
+        turn = await process.il.agents.resume(turn.run_id)
+        assert PAID == [2]
+        [waiting] = turn.waiting
+        assert waiting.approval_id is not None
+        await process.reviewer.approvals.approve(waiting.approval_id, edited_input={"n": 1000})
+        ended = await process.il.agents.resume(turn.run_id)
+        assert (ended.state, PAID) == (runs.State.COMPLETED, [2])
+        assert (await told(process, turn))[-1].startswith("The control max_length does not allow this")
+
+
+async def test_what_goes_in_and_what_comes_out_wait_for_a_yes(world: World):
+    controls = {
+        "inputs": [{"control": "require_approval", "options": {"reason": "who asks", "role": "desk"}}],
+        "outputs": [{"control": "max_length", "options": {"max": 4, "then": "interrupt"}}],
+    }
+    desk = replace(REVIEWER, roles=frozenset({"desk"}))
+    async with world.process(models=fake("Too long.", "Too long.")) as process:
+        turn, approval = await held(process, controls=controls)
+        with pytest.raises(approvals.RoleMissing, match="desk"):
+            await process.reviewer.approvals.approve(approval)
+        await process.il.as_caller(desk).approvals.approve(approval)
+        turn = await process.il.agents.resume(turn.run_id)
+        [waiting] = turn.waiting
+        assert (waiting.call_id, turn.answer) == (None, "Too long.")
+        assert waiting.approval_id is not None
+        await process.reviewer.approvals.deny(waiting.approval_id, reason="rude")
+        with pytest.raises(agents.TurnFailed, match="a person said no to the output: rude"):
+            await process.il.agents.resume(turn.run_id)
+
+
+async def test_one_that_is_left_to_workers_goes_on_by_itself(world: World):
+    async with world.process(models=fake(calls(("pay", 1), ("pay", 2)))) as process:
+        process.il.agents.offer(pay, look)
+        turn = await process.il.agents.submit(spec(), "Pay.")
+        taken = await take(process, turn)
+        [first, second] = [each.approval_id for each in taken.waiting]
+        assert first is not None
+        assert second is not None
+        await process.reviewer.approvals.deny(first, reason="not this one")
+        assert (await process.il.runs.fetch(turn.run_id)).state is runs.State.HELD
+        await process.reviewer.approvals.approve(second)
+        assert (await process.il.runs.fetch(turn.run_id)).state is runs.State.QUEUED
+        ended = await take(process, turn)
+        assert (ended.state, PAID) == (runs.State.COMPLETED, [2])
+
+
+async def take(process: Process, turn: harness.Turn) -> harness.Turn:
+    """What a worker does with a turn that is due."""
+    holder = process.il.agents._harness
+    run = await process.il.runs.fetch(turn.run_id)
+    due = await process.parts.workshop.docket.find(run)
+    assert due is not None
+    assert due.standing is dispatch.Standing.DUE
+    assert await holder.take_due(run, process.il.caller, due) is not None
+    return await process.il.agents.fetch(turn.run_id)
+
+
+# -- budgets
+
+
+async def failure(process: Process, **members: Any) -> tuple[str, str]:
+    """Why a turn comes to no end."""
+    session = members.pop("session", None)
+    process.il.agents.offer(pay, look)
+    with pytest.raises(agents.TurnFailed) as caught:
+        await process.il.agents.run(spec(**members), "Pay.", session=session)
+    return str(caught.value.details["failure"]), caught.value.message
+
+
+async def test_a_turn_takes_no_more_calls_than_its_spec_lets_it(world: World):
+    script = fake(calls(("look", 1)), calls(("look", 2), ("look", 3)))
+    async with world.process(models=script) as process:
+        code, message = await failure(process, controls={"budgets": {"operation_calls": 2}})
+        assert (code, PAID) == ("budget_exhausted", [-1]), "of a batch all is done or nothing"
+        assert "operation_calls: 2 of 2 are used or reserved, up to 1 more" in message
+    async with world.process(models=fake(calls(("look", 1)))) as process:
+        code, message = await failure(process, controls={"budgets": {"model_calls": 1}})
+        assert code == "budget_exhausted"
+        assert "model_calls: 1 of 1 are used or reserved" in message
+
+
+async def test_tokens_are_reserved_and_settled(world: World):
+    generation = {"params": {"max_tokens": 100}}
+    script = fake(*[calls(("look", number)) for number in range(1, 6)])
+    async with world.process(models=script) as process:
+        # Each question may take some hundred tokens and takes few: five would not fit, were they not settled.
+        process.il.agents.offer(pay, look)
+        limits = {"budgets": {"tokens": 1200}}
+        enough = await process.il.agents.run(spec(generation=generation, controls=limits), "Look.")
+        assert (enough.state, enough.operations) == (runs.State.COMPLETED, 5)
+        code, message = await failure(process, generation=generation, controls={"budgets": {"tokens": 100}})
+        assert (code, "tokens: 0 of 100 are used or reserved" in message) == ("budget_exhausted", True), message
+
+
+async def test_dollars_want_a_price(file_world: World):
+    async with file_world.process(models=fake()) as process:
+        code, message = await failure(process, controls={"budgets": {"usd": 1}})
+        assert (code, "nobody knows what fake:test costs" in message) == ("model_failed", True), message
+
+
+SESSIONS = """
+[[budgets]]
+name = "talk"
+per = "session"
+spend = { unit = "model_calls", limit = 2, per_seconds = 86400 }
+"""
+
+
+async def test_a_session_has_a_budget_over_its_turns(world: World):
+    async with world.process(models=fake(), rules=SESSIONS) as process:
+        one, other = [await process.il.agent_sessions.create(spec()) for _ in range(2)]
+        process.il.agents.offer(pay, look)
+        for _ in range(2):
+            turn = await process.il.agents.run(spec(), "Hello.", session=one.session_id)
+            assert turn.state is runs.State.COMPLETED
+        code, message = await failure(process, session=one.session_id)
+        assert (code, "budget 'talk'" in message) == ("budget_exhausted", True)
+        turn = await process.il.agents.run(spec(), "Hello.", session=other.session_id)
+        assert turn.state is runs.State.COMPLETED
