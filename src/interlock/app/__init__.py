@@ -28,6 +28,7 @@ from interlock.app.local_plane import (
 )
 from interlock.app.memories import Memories
 from interlock.app.mistakes import InvalidSettings
+from interlock.app.model_providers import list_model_providers
 from interlock.app.once import AlreadyMade
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.operating import collect_operations
@@ -118,6 +119,7 @@ __all__ = [
     "guest_agent",
     "has_store",
     "is_memory",
+    "list_model_providers",
     "list_placed",
     "list_targets",
     "load",

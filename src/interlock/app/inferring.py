@@ -6,19 +6,13 @@ from typing import Final, TypeAlias
 from interlock import connections, inference
 from interlock.adapters import models
 from interlock.app.inference_settings import InferenceSettings, ProviderSettings
+from interlock.app.model_providers import WELL_KNOWN, source_of
 from interlock.kernel import Secret, no_such
 
 Given: TypeAlias = Mapping[str, Callable[[str], inference.Model]]
 """By the name of a provider, who makes its model of a name: for tests, and for models in the program's own hands."""
 
 Ways: TypeAlias = Mapping[connections.SourceKind, connections.SecretSource]
-
-WELL_KNOWN: Final[Mapping[str, ProviderSettings]] = {
-    "openai": ProviderSettings(kind="openai"),
-    "anthropic": ProviderSettings(kind="anthropic"),
-    "google": ProviderSettings(kind="google"),
-}
-"""Providers that are there without a setting: what they need is a key, where it is usually found."""
 
 _FIELD: Final = "api_key"
 
@@ -74,19 +68,11 @@ class Providers:
             kind=told.kind,
             base_url=base_url,
             show=kind.show if source else (),
-            secrets=_Key(self._ways, source),
+            secrets=_Key(self._ways, provider, source),
             lacks=frozenset(map(inference.Feature, told.lacks)),
             price=_price(told, name),
             ceiling=told.ceiling_usd,
         )
-
-
-def source_of(told: ProviderSettings) -> str:
-    """Where the provider's key is; "" if it has none."""
-    if told.api_key is not None:
-        return told.api_key
-    variable = models.KINDS[told.kind].key_variable
-    return "" if variable is None else f"env:{variable}"
 
 
 def _price(told: ProviderSettings, name: str) -> inference.Price:
@@ -99,8 +85,9 @@ def _price(told: ProviderSettings, name: str) -> inference.Price:
 class _Key:
     """Reads a provider's key, each time anew: it may have been replaced."""
 
-    def __init__(self, ways: Ways, source: str) -> None:
+    def __init__(self, ways: Ways, provider: str, source: str) -> None:
         self._ways = ways
+        self._provider = provider
         self._source = source
 
     async def __call__(self, tenant_id: str) -> Mapping[str, Secret]:
@@ -108,4 +95,10 @@ class _Key:
         if not self._source:
             return {}
         _, kind, place = connections.sources.parse(self._source)
-        return {_FIELD: await self._ways[kind].fetch(place, tenant_id=tenant_id)}
+        try:
+            return {_FIELD: await self._ways[kind].fetch(place, tenant_id=tenant_id)}
+        except connections.SecretUnavailable as error:
+            error.next_step = (
+                f"Put the key there, or say where it is: `api_key` under [inference.providers.{self._provider}]."
+            )
+            raise

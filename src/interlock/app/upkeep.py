@@ -1,6 +1,5 @@
 """An installation's health and age: examine everything without changing anything, and bring the store up to date."""
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from interlock import policy, sdk
-from interlock.app import foreign, inferring, provided, roots
+from interlock.app import foreign, model_providers, provided, roots
 from interlock.app import settings as configuration
 from interlock.app.keychain import open_keychain
 from interlock.app.settings import Settings, SettingsFile, is_memory
@@ -93,23 +92,19 @@ def _settings(file: SettingsFile | None) -> Check:
 
 
 def _models(settings: Settings) -> Check:
-    """Which providers of models there are, and where their keys are to be; no key is read that is not a variable's."""
+    """Which providers of models there are, and whether their keys are where they are to be."""
     from interlock.adapters import models
 
-    found, missing = list[str](), list[str]()
-    for name, told in {**inferring.WELL_KNOWN, **settings.inference.providers}.items():
-        kind, _, place = (source := inferring.source_of(told)).partition(":")
-        if kind == "env" and not os.environ.get(place):
-            missing.append(f"{name} ({place} is not set)")
-        else:
-            found.append(f"{name} ({source or 'without a key'})")
-    set_up = [name for name in settings.inference.providers if any(each.startswith(f"{name} ") for each in missing)]
+    known = model_providers.list_model_providers(settings)
+    found = [f"{each.name} ({each.source or 'without a key'})" for each in known if each.is_there]
+    missing = [f"{each.name} ({each.source.partition(':')[2]} is not set)" for each in known if not each.is_there]
     if found and not models.is_installed():
         return Check(
             name="models", health=Health.WARN, found="`pip install 'interlock[inference]'` is needed to ask them"
         )
+    wanting = any(each.name in settings.inference.providers for each in known if not each.is_there)
     told = "; ".join([*found, *([f"without a key: {', '.join(missing)}"] if missing else [])])
-    return Check(name="models", health=Health.WARN if set_up else Health.OK, found=told)
+    return Check(name="models", health=Health.WARN if wanting else Health.OK, found=told)
 
 
 def _policy(settings: Settings, file: SettingsFile | None) -> Check:

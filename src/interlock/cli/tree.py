@@ -20,6 +20,7 @@ from interlock.cli import (
     executing,
     following,
     hosting,
+    inferring,
     invoking,
     issuing,
     keeping,
@@ -66,6 +67,7 @@ _MODULES = (
     remembering,
     serving,
     agents,
+    inferring,
     tooling,
     conforming,
 )
