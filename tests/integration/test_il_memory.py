@@ -12,11 +12,12 @@ from fix_forks import in_a_fork
 from interlock import Interlock, app, memory, sync
 from interlock.kernel import Caller
 
+FILE = {"path": ".interlock/memory.db"}
 ANA = memory.Scope(tenant="default", user="ana")
 
 
 def settings(folder: Path, **memory_settings: Any) -> app.Settings:
-    values: dict[str, Any] = {"store": ":memory:", "folder": folder, "memory": memory_settings}
+    values: dict[str, Any] = {"store": ":memory:", "folder": folder, "memory": {"config": FILE} | memory_settings}
     return app.Settings(**values)
 
 
@@ -54,11 +55,20 @@ async def test_who_keeps_it_is_as_the_settings_say(tmp_path: Path):
         mem = await il.memory()
         assert mem.info().capabilities.guarantees.search_modes == {memory.SearchMode.TEXT}
     assert await anyio.Path(tmp_path / "m.db").exists()
-    broken = settings(tmp_path, provider="none")
+    broken = settings(tmp_path, provider="none", config={})
     async with Interlock.open(settings=broken) as il:
         for _ in range(2):
             with pytest.raises(memory.UnknownProvider):
                 await il.memory()
+
+
+@pytest.mark.anyio
+async def test_beside_a_store_in_memory_it_is_in_memory_unless_a_file_is_named(tmp_path: Path):
+    async with Interlock.open(settings=settings(tmp_path, config={})) as il:
+        mem = await il.memory(user="ana")
+        kept = await mem.remember("here")
+        assert (mem.info().name, (await mem.retrieve("here")).records) == ("memory", (kept,))
+    assert not await anyio.Path(tmp_path / ".interlock").exists()
 
 
 def test_without_an_event_loop(tmp_path: Path):

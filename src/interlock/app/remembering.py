@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from interlock.app.settings import Settings
+from interlock.app.settings import Settings, is_memory
 from interlock.kernel import Clock
 
 if TYPE_CHECKING:
@@ -17,15 +17,19 @@ _FILE: Final = ".interlock/memory.db"
 
 def memory_reference(settings: Settings) -> "memory.ProviderRef":
     """The provider of memory that the settings name. `sqlite` keeps a file of its own, by default `.interlock/memory.db`; a
-    relative path starts at the settings' folder."""
+    relative path starts at the settings' folder. Beside a store in memory, a file that nobody named is none: it is the provider
+    `memory`."""
     from interlock import memory
 
     told = settings.memory
     config: Mapping[str, Any] = told.config
+    options = memory.Options(timeout=told.timeout)
+    if told.provider == "sqlite" and "path" not in config and is_memory(settings.store):
+        return memory.ProviderRef(name="memory", config=config, options=options)
     if told.provider == "sqlite" and isinstance(path := config.get("path", _FILE), str):
         is_relative = path and not path.startswith("~")
         config = {**config, "path": str(settings.folder / path) if is_relative else path}
-    return memory.ProviderRef(name=told.provider, config=config, options=memory.Options(timeout=told.timeout))
+    return memory.ProviderRef(name=told.provider, config=config, options=options)
 
 
 class Holder:
