@@ -213,3 +213,17 @@ async def near_misses_are_told(trial: Trial) -> None:
     same((told.explanation.candidates["text"] > 1, told.explanation.near_misses[0].reason), (True, "limit"))
     cut = await trial.mem.explain("the billing database", mode="text", min_score=10_000.0)
     same((texts(cut), cut.explanation.near_misses[0].reason), (NOTHING, "min_score"))
+
+
+@case("search", "text")
+async def what_others_say_counts_for_nothing(trial: Trial) -> None:
+    """What a word counts, and so the score of a hit, is the same whatever is kept in other scopes, before and after."""
+    for text in ("the outage of the billing service", "the invoice of May", "an outage"):
+        await trial.mem.remember(text)
+    alone = [hit.score for hit in (await trial.mem.retrieve("billing outage", mode="text")).hits]
+    for scope in (memory.Scope(tenant="other", user="ana"), memory.Scope(tenant="acme", user="bob")):
+        for number in range(5):
+            await trial.at(scope).remember(f"another outage of billing, the number {number} of many that are long")
+    same([hit.score for hit in (await trial.mem.retrieve("billing outage", mode="text")).hits], alone)
+    wide = await trial.at(memory.Scope(tenant="acme")).retrieve("billing outage", mode="text", limit=20)
+    same(len(wide.hits), 7)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from interlock import memory
-from interlock.adapters.memory.clauses import Clauses, Parameter, filtered
+from interlock.adapters.memory.clauses import Clauses, Parameter, filtered, within
 from interlock.adapters.memory.rows import COLUMNS, TableRows, columns
 from interlock.adapters.memory.vectors import Matrix
 from interlock.kernel import canonical
@@ -51,8 +51,11 @@ class SqliteRows(TableRows):
         self._execute("UPDATE revisions SET is_last = 0 WHERE record_id = ? AND is_last", (record.record_id,))
         found = memory.searchable(record)
         made = self._insert(entry, record.scope, record.model_dump_json(), found.casefold())
-        words = " ".join(word.encode().hex() for word in memory.words(found))
-        self._execute("INSERT INTO words (rowid, held) VALUES (?, ?)", (made, words))
+        words = list(memory.words(found))
+        tenant = self._tenant(record.scope) or self._new_tenant(record.scope)
+        held = " ".join(_token(tenant, word) for word in words)
+        self._execute("INSERT INTO words (rowid, held) VALUES (?, ?)", (made, held))
+        self._count_in_scope(record.scope, 1, len(words))
         self._many("INSERT INTO tags (tag, revision_id) VALUES (?, ?)", [(tag, made) for tag in record.tags])
         facts = [(made, name, canonical(value).decode()) for name, value in record.metadata.items()]
         self._many("INSERT INTO metadata (revision_id, name, value) VALUES (?, ?, ?)", facts)
@@ -71,6 +74,8 @@ class SqliteRows(TableRows):
             clauses.add("r.record_id = ?", tomb.record_id)
             gone = [row[0] for row in self._select("r.revision_id", clauses)]
             last = self.find_last(tomb.record_id)
+            if last is not None:
+                self._count_in_scope(last.scope, -len(gone), -sum(map(len, self._held(gone).values())))
             for statement in ("DELETE FROM words WHERE rowid = ?", "DELETE FROM revisions WHERE revision_id = ?"):
                 self._many(statement, [(each,) for each in gone])  # the rest goes with its revision
             if last is not None:
@@ -81,20 +86,23 @@ class SqliteRows(TableRows):
         return count
 
     def rank_words(self, seen: memory.Filter, terms: Sequence[str], *, limit: int) -> Sequence[memory.Found]:
-        best = "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
-        scores = dict(self._execute(best, (_match(terms), most := _FIRST * limit)))
-        there = self._visible(seen, list(scores))
-        if len(there) < limit and len(scores) == most:  # the best of the file are of others, or filtered out
+        tenant = self._tenant(self._scope)
+        if tenant is None:
+            return ()
+        tokens = {_token(tenant, term): term for term in terms}
+        best = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
+        most = _FIRST * limit
+        found = [row[0] for row in self._execute(best, (_any_of(tokens), most))]
+        there = self._visible(seen, found)
+        if len(there) < limit and len(found) == most:  # the best of the tenant are of others in it, or filtered out
             clauses = self._seen(seen)
-            query = f"""SELECT r.revision_id, r.record_id, -bm25(words) AS score FROM words
+            query = f"""SELECT r.revision_id, r.record_id FROM words
                 JOIN revisions r ON r.revision_id = words.rowid WHERE words MATCH ? AND {clauses.text}
-                ORDER BY score DESC, r.record_id LIMIT {limit:d}"""
-            rows = self._execute(query, (_match(terms), *clauses.parameters))
-            there = {row[0]: row[1] for row in rows}
-            scores = {row[0]: row[2] for row in rows}
-        ranked = sorted(there, key=lambda each: (-scores[each], there[each]))[:limit]
-        held = self._held(ranked, terms)
-        return [memory.Found(record_id=there[each], score=scores[each], terms=held.get(each, ())) for each in ranked]
+                ORDER BY bm25(words), r.record_id LIMIT {limit:d}"""
+            there = dict(self._execute(query, (_any_of(tokens), *clauses.parameters)))
+            found = list(there)
+        best_of = [each for each in found if each in there][:limit]
+        return memory.ordered(self._scored({each: there[each] for each in best_of}, tokens))
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
         wanted, clauses = "r.revision_id, r.record_id", self._seen(seen)
@@ -144,17 +152,61 @@ class SqliteRows(TableRows):
             found.update(self._select("r.revision_id, r.record_id", clauses, source=_BY_NUMBER))
         return found
 
-    def _held(self, revision_ids: Sequence[int], terms: Sequence[str]) -> dict[int, tuple[str, ...]]:
-        """Which of the terms each of these has."""
-        found: dict[int, tuple[str, ...]] = {}
-        for part in _numbers(revision_ids):
-            for revision_id, held in self._execute(f"SELECT rowid, held FROM words WHERE rowid IN ({part})", ()):
-                words = frozenset(held.split())
-                found[revision_id] = tuple(term for term in terms if term.encode().hex() in words)
-        return found
+    def _scored(self, there: Mapping[int, str], tokens: Mapping[str, str]) -> Iterable[memory.Found]:
+        """These revisions by BM25, with what their own scope says of words: how long its texts are, and how many hold each."""
+        texts, words = self._counted(self._scope)
+        mean = words / texts if texts else 0.0
+        rarity = {token: memory.rarity(texts, self._holders(token, texts)) for token in tokens}
+        for revision_id, held in self._held(list(there)).items():
+            counts = {token: count for token in tokens if (count := held.count(token))}
+            score = memory.bm25(counts, len(held), mean=mean, rarity=rarity)
+            yield memory.Found(
+                record_id=there[revision_id], score=score, terms=tuple(tokens[token] for token in counts)
+            )
+
+    def _holders(self, token: str, texts: int) -> int:
+        """How many texts of the scope have this word."""
+        if (
+            self._counted(memory.Scope(tenant=self._scope.tenant))[0] == texts
+        ):  # all of the tenant's, as the index counts
+            return next((row[0] for row in self._execute("SELECT doc FROM holding WHERE term = ?", (token,))), 0)
+        clauses = self._mine()
+        query = f"""SELECT count(*) FROM words JOIN revisions r ON r.revision_id = words.rowid
+            WHERE words MATCH ? AND {clauses.text}"""
+        return self._execute(query, (_any_of([token]), *clauses.parameters))[0][0]
+
+    def _counted(self, scope: memory.Scope) -> tuple[int, int]:
+        """How many texts there are in a scope, and how many words."""
+        clauses = within(Clauses(self.mark), scope)
+        query = f"SELECT coalesce(sum(texts), 0), coalesce(sum(words), 0) FROM counts r WHERE {clauses.text}"
+        ((texts, words),) = self._execute(query, clauses.parameters)
+        return texts, words
+
+    def _count_in_scope(self, scope: memory.Scope, texts: int, words: int) -> None:
+        added = "texts = texts + excluded.texts, words = words + excluded.words"
+        self._execute(
+            f"INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET {added}",
+            (*(part or "" for part in scope.parts), texts, words),
+        )
+
+    def _tenant(self, scope: memory.Scope) -> int | None:
+        rows = self._execute("SELECT number FROM tenants WHERE tenant = ?", (scope.tenant,))
+        return rows[0][0] if rows else None
+
+    def _new_tenant(self, scope: memory.Scope) -> int:
+        return self._execute("INSERT INTO tenants (tenant) VALUES (?) RETURNING number", (scope.tenant,))[0][0]
+
+    def _held(self, revision_ids: Sequence[int]) -> dict[int, list[str]]:
+        """The words of these, as they are indexed."""
+        return {
+            revision_id: held.split()
+            for part in _numbers(revision_ids)
+            for revision_id, held in self._execute(f"SELECT rowid, held FROM words WHERE rowid IN ({part})", ())
+        }
 
     def _holding(self, clauses: Clauses, terms: Sequence[str]) -> Clauses:
-        clauses.add("r.revision_id IN (SELECT rowid FROM words WHERE words MATCH ?)", _match(terms))
+        tokens = [_token(self._tenant(self._scope) or 0, term) for term in terms]
+        clauses.add("r.revision_id IN (SELECT rowid FROM words WHERE words MATCH ?)", _any_of(tokens))
         return clauses
 
     def _insert(self, entry: memory.HistoryEntry, scope: memory.Scope, told: str | None, folded: str | None) -> int:
@@ -170,9 +222,14 @@ class SqliteRows(TableRows):
         self._connection.executemany(statement, rows)
 
 
-def _match(terms: Sequence[str]) -> str:
-    """Any of the terms, in the index's language: what is hexadecimal has no meaning in it."""
-    return " OR ".join(f'"{term.encode().hex()}"' for term in terms)
+def _token(tenant: int, word: str) -> str:
+    """A word of a tenant, as it is indexed."""
+    return f"{tenant}g{word.encode().hex()}"
+
+
+def _any_of(tokens: Iterable[str]) -> str:
+    """Any of them, in the index's language: what is hexadecimal has no meaning in it."""
+    return " OR ".join(f'"{token}"' for token in tokens)
 
 
 def _numbers(values: Sequence[int]) -> Iterable[str]:

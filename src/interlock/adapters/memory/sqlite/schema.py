@@ -69,7 +69,17 @@ CREATE INDEX sources_by_revision ON sources (revision_id);
 CREATE TABLE vectors (
     revision_id INTEGER PRIMARY KEY REFERENCES revisions ON DELETE CASCADE, vector BLOB NOT NULL
 );
--- Words are indexed by their bytes in hexadecimal: the index's own idea of words never differs from the room's.
+-- How many texts there are in each scope, and how many words they have, so that what a word counts is the scope's own. What a
+-- scope does not name is empty here.
+CREATE TABLE counts (
+    tenant TEXT NOT NULL, user TEXT NOT NULL, agent TEXT NOT NULL, session TEXT NOT NULL,
+    texts INTEGER NOT NULL, words INTEGER NOT NULL,
+    PRIMARY KEY (tenant, user, agent, session)
+) WITHOUT ROWID;
+CREATE TABLE tenants (number INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE);
+-- Words are indexed by the number of their tenant, a `g`, and their bytes in hexadecimal: those of others are not even counted,
+-- and the index's own idea of words never differs from the room's.
 -- Without the places of words (`detail`) it would be smaller by a tenth, and rank by reading each text again.
 CREATE VIRTUAL TABLE words USING fts5 (held, tokenize = 'ascii');
+CREATE VIRTUAL TABLE holding USING fts5vocab (words, row);
 """
