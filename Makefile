@@ -112,6 +112,10 @@ fuzz: $(VENV)/.fuzz ## fuzz all that reads bytes from outside, led by coverage (
 schemas: $(VENV)/.dev ## write schemas/ from the models
 	$(BIN)/python tools/schemas.py --write
 
+.PHONY: memory-reports
+memory-reports: $(VENV)/.bench ## try our memory providers, and write their reports into docs/memory-reports
+	$(BIN)/python tools/memory_reports.py --write $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -

@@ -1,5 +1,6 @@
 """One case of the memory contract, tried by itself: what runs in the child, where a provider may hang or die."""
 
+import base64
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,28 @@ import anyio
 
 from interlock import memory
 from interlock.conformance.report import Verdict
-from interlock.kernel import is_interruption
+from interlock.kernel import Secret, is_interruption
 from interlock.testing import memory as kit
 
 Told: TypeAlias = dict[str, Any]
 
-OURS: Final[Mapping[str, Mapping[str, Any]]] = {"sqlite": {"path": "{folder}/memory.db", "dimensions": 64}}
+_FILE: Final = {"path": "{folder}/memory.db", "dimensions": 64}
+_INNER: Final = {"name": "sqlite", "config": _FILE}
+
+OURS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "sqlite": _FILE,
+    "cached": {"inner": _INNER},
+    "redacting": {"inner": _INNER},
+    "encrypted": {"inner": {"name": "sqlite", "config": {"path": "{folder}/memory.db", "embedder": "none"}}},
+    "tiered": {"short": _INNER, "long": {"name": "sqlite", "config": _FILE | {"path": "{folder}/long.db"}}},
+    "fanout": {"parts": [_INNER, {"name": "sqlite", "config": _FILE | {"path": "{folder}/second.db"}}]},
+    "langgraph": {"store": "interlock.testing.memory.stores:langgraph"},
+    "mem0": {"memory": "interlock.testing.memory.stores:mem0"},
+}
 """What ours are opened with, unless something else is said."""
+
+_KEY: Final = Secret(base64.b64encode(bytes(range(32))).decode())
+"""Of what is sealed for a trial."""
 
 
 def ready() -> None:
@@ -64,8 +80,10 @@ def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float
     """The provider on storage of its own: `{folder}` and `{case}` in its configuration are another one for each case."""
     words = {"{folder}": folder, "{case}": f"{Path(folder).parent.name}_{Path(folder).name}".replace("-", "_").lower()}
 
-    told = {**OURS.get(name, {}), **config}
-    return memory.ProviderRef(name=name, config=kit.filled(told, words), options=memory.Options(timeout=seconds))
+    told = kit.filled({**OURS.get(name, {}), **config}, words)
+    if name == "encrypted" and told.keys().isdisjoint(("key", "key_file")):
+        told["key"] = _KEY
+    return memory.ProviderRef(name=name, config=told, options=memory.Options(timeout=seconds))
 
 
 def _words(error: BaseException) -> str:

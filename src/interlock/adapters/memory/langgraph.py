@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 from urllib.parse import quote
 
 from interlock import memory
+from interlock.adapters.memory.named import given_or_made
 from interlock.kernel import Clock, IdSource
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ class Langgraph(memory.DocumentKeeper):
                 f"langgraph takes {', '.join(sorted(_KNOWN))}, and got {', '.join(unknown)[:200]}"
             )
         store, root, durable = config.get("store"), config.get("root", ("interlock",)), config.get("durable", False)
+        store = given_or_made(store, "store")
         if not isinstance(store, BaseStore):
             raise memory.InvalidConfig(
-                "store is a LangGraph store, an open one: `InMemoryStore()`, `AsyncPostgresStore(…)`"
+                "store is a LangGraph store, an open one: `InMemoryStore()`, `AsyncPostgresStore(…)`; or module:function, as "
+                "a text, of what gives one"
             )
         if not isinstance(root, list | tuple) or not root or not isinstance(durable, bool):
             raise memory.InvalidConfig("root is a list of labels, and durable is true or false")

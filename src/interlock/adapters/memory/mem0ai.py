@@ -9,6 +9,7 @@ from urllib.parse import quote
 import anyio
 
 from interlock import memory
+from interlock.adapters.memory.named import given_or_made
 from interlock.kernel import Clock, IdSource
 
 _KNOWN: Final = frozenset({"memory", "config", "durable"})
@@ -39,8 +40,12 @@ class Mem0(memory.DocumentKeeper):
             raise memory.InvalidConfig(
                 "mem0 takes either a memory, an AsyncMemory that is open, or a config to open one with"
             )
-        if "memory" in config and not isinstance(config["memory"], kind):
-            raise memory.InvalidConfig("memory is a mem0.AsyncMemory")
+        if "memory" in config:
+            config = {**config, "memory": given_or_made(config["memory"], "memory")}
+            if not isinstance(config["memory"], kind):
+                raise memory.InvalidConfig(
+                    "memory is a mem0.AsyncMemory; or module:function, as a text, of what gives one"
+                )
         if not isinstance(config.get("config", {}), Mapping) or not isinstance(config.get("durable", False), bool):
             raise memory.InvalidConfig("config is an object, as mem0 documents it, and durable is true or false")
         return {"durable": False, **config}
