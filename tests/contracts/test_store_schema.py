@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from sqlalchemy.engine import make_url
 from fix_connections import CONNECTION, CREDENTIAL
 from fix_ledger import Builder, dead_letter
 from fix_store import outcomes
+from interlock import runs
 from interlock.adapters import sql
 from interlock.adapters.sql import postgres, queue_tables, schema, tables
-from interlock.kernel import Tx
+from interlock.kernel import RequestError, Tx
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -310,6 +312,15 @@ def test_work_that_refers_to_a_delivery_keeps_it_from_that_migration_on(
     again, needs = open_store(fresh_url), select(tables.delivery_needs.c.delivery_id, tables.delivery_needs.c.run_id)
     found = asyncio.run(again.read(lambda tx: sql.connection(tx).execute(needs).all()))
     assert [*map(tuple, found)] == [("dlv_1", admissions[0].run.run_id)]
+
+
+def test_a_text_that_no_database_keeps_is_the_callers_mistake(
+    store_url: str, open_store: Callable[[str], sql.SqlStore]
+) -> None:
+    """Such as a cursor of `%00`: no defect of the server's, to be reported."""
+    store, query = open_store(store_url), runs.RunFilter(tenant_id="a\0b", cursor="run_\0", limit=1)
+    with nullcontext() if "sqlite" in store_url else pytest.raises(RequestError, match="NUL"):
+        asyncio.run(store.read(lambda tx: sql.SqlLedger(store).list_runs(tx, query)))
 
 
 def test_the_options_of_an_address_are_kept(own_postgres_url: str, open_store: Callable[[str], sql.SqlStore]) -> None:

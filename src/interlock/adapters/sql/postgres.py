@@ -16,7 +16,7 @@ from interlock.adapters.sql.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, RequestError
 
 CONNECT_SECONDS = 10
 
@@ -80,6 +80,10 @@ def explain(error: Exception, *, where: object) -> Exception:
     if not isinstance(cause, psycopg.Error):
         return error
     state = cause.sqlstate
+    if isinstance(cause, psycopg.DataError) and "NUL" in str(cause):  # the driver's own refusal
+        nul = RequestError("a text has a NUL character (0x00) in it, which the store keeps nowhere")
+        nul.__cause__ = error
+        return nul
     if state is None:
         # Where libpq ends a statement by itself, the server being gone, psycopg names no class of errors at all.
         gone = isinstance(cause, psycopg.OperationalError) or type(cause) is psycopg.DatabaseError

@@ -241,7 +241,8 @@ class Keeper:
         before, self._ahead = self._ahead, ahead
         if before is None or before - ahead <= SET_BACK:
             return
-        _log.warning("the clock was put back by %s: schedules that ran ahead are reckoned anew", before - ahead)
+        back = timedelta(seconds=round((before - ahead).total_seconds()))
+        _log.warning("the clock was put back by %s: schedules that ran ahead are reckoned anew", back)
 
         left: frozenset[str] = frozenset()
         more = True
