@@ -11,6 +11,7 @@ import pytest
 
 from fix_app import LEASE, Process, World, run_of
 from interlock import inference, policy, runs
+from interlock.kernel import RequestError
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
@@ -221,6 +222,18 @@ async def test_two_who_ask_the_same_get_one_answer(world: World):
         group.start_soon(one, process)
     assert answers[0] == answers[1]
     assert len(slow.requests) == 1
+
+
+async def test_a_watcher_that_breaks_is_told_so_and_the_model_is_not_asked_again(world: World):
+    model = models.Scripted(["It rains."])
+
+    def told(delta: inference.Delta) -> None:
+        raise ValueError(delta.text)
+
+    async with world.process(models=given(model)) as process:
+        with pytest.raises(RequestError, match="raised ValueError: It rains"):
+            await ask(process, told=told)
+    assert len(model.requests) == 1
 
 
 async def test_nobody_knows_the_provider(world: World):

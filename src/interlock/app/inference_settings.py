@@ -32,7 +32,7 @@ def _base_url(text: str) -> str:
 
 
 def _source(text: str) -> str:
-    if _SOURCE.fullmatch(text) is None:
+    if text and _SOURCE.fullmatch(text) is None:
         raise ValueError("must be KIND:PLACE, such as env:OPENAI_API_KEY; the key itself has no place here")
     return text
 
@@ -50,7 +50,7 @@ class ProviderSettings(BaseModel):
 
     kind: Literal["openai", "openai-chat", "anthropic", "google", "compatible"]
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
-    api_key: Annotated[str, AfterValidator(_source)] | Literal[""] | None = None
+    api_key: Annotated[str, AfterValidator(_source)] | None = None
     lacks: tuple[Literal["tools", "result", "stream"], ...] = ()
     input_usd: Dollars | None = None
     output_usd: Dollars | None = None

@@ -14,6 +14,9 @@ Given: TypeAlias = Mapping[str, Callable[[str], inference.Model]]
 
 Ways: TypeAlias = Mapping[connections.SourceKind, connections.SecretSource]
 
+MOST_MADE: Final = 200
+"""Models that are kept ready."""
+
 _FIELD: Final = "api_key"
 
 
@@ -31,7 +34,10 @@ class Providers:
     def fetch(self, ref: str) -> inference.Endpoint:
         """As the port says."""
         if (made := self._made.get(ref)) is None:
-            made = self._made[ref] = self._make(ref)
+            made = self._make(ref)
+            if len(self._made) >= MOST_MADE:  # names are callers' words
+                self._made.clear()
+            self._made[ref] = made
         return made
 
     def fallbacks(self, ref: str) -> Sequence[str]:

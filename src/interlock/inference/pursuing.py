@@ -13,7 +13,7 @@ from interlock.inference import records
 from interlock.inference.endpoints import Endpoint, Models, micros
 from interlock.inference.errors import ModelRefused, ModelUnreadable
 from interlock.inference.messages import Answer
-from interlock.inference.port import Answered, Wire
+from interlock.inference.port import Answered, Delta, Wire
 from interlock.inference.wire import NoWire, RunWire, held
 from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, Tx, is_interruption
 
@@ -105,15 +105,29 @@ class Pursuit:
                 next_step="Ask another model, or ask without it.",
             )
         self._notes += [records.resolved(endpoint)]
+        raised: list[Exception] = []
+
+        def watching(delta: Delta) -> None:
+            assert asked.told is not None
+            try:
+                asked.told(delta)
+            except Exception as error:
+                raised.append(error)
+                raise
+
         async with self._wire(endpoint) as wire:
             try:
                 request = asked.request.model_copy(update={"model": endpoint.ref})
-                return self._clean(await endpoint.model.answer(request, wire=wire, told=asked.told))
+                told = None if asked.told is None else watching
+                return self._clean(await endpoint.model.answer(request, wire=wire, told=told))
             except InterlockError:
                 raise
             except BaseException as error:
                 if is_interruption(error):
                     raise
+                if raised:
+                    text = f"whoever is told what the model says raised {type(raised[0]).__name__}: {raised[0]}"
+                    raise RequestError(text, next_step="Mend what `told` does.") from raised[0]
                 # Its text may hold what the provider sent; the type says enough of a library's defect.
                 raise ModelUnreadable(f"{endpoint.ref}: what came cannot be read ({type(error).__name__})") from None
 
