@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from fix_app import ASK_WRITES, Process, World
 from interlock import bridges, runs
-from interlock.bridges import langchain
+from interlock.bridges import langchain, pydantic_ai
 from interlock.kernel import Caller, RequestError
 
 pytestmark = pytest.mark.anyio
@@ -115,3 +118,27 @@ async def test_the_tools_of_langchain(file_world: World):
         assert await count(process) == 2
         with pytest.raises(RequestError, match="event loop"):
             create.invoke(DOOR)
+
+
+async def test_the_toolset_of_pydantic_ai(file_world: World):
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        toolset = pydantic_ai.InterlockToolset(await tools(process))
+        seen: list[Any] = []
+
+        def say(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+            seen.append((messages[-1], info.function_tools))
+            if len(seen) > 1:
+                return ModelResponse(parts=[TextPart("done")])
+            calls = [("acme_issue_create", DOOR, "a"), ("acme_issue_create", {"repo": "acme/rocket"}, "b")]
+            return ModelResponse(
+                parts=[ToolCallPart(name, arguments, tool_call_id=call_id) for name, arguments, call_id in calls]
+            )
+
+        agent = Agent(FunctionModel(say), toolsets=[toolset])
+        assert (await agent.run("Open an issue.")).output == "done"
+        offered = {each.name: each for each in seen[0][1]}
+        assert offered["acme_issue_create"].parameters_json_schema["required"] == ["repo", "title"]
+        answers = [part.content for part in seen[1][0].parts]
+        assert [each["status"] for each in answers] == ["completed", "invalid"]
+        assert await count(process) == 1
