@@ -12,6 +12,7 @@ from interlock.kernel import JSON, Caller
 if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none of them
     from interlock import agents, dispatch
     from interlock.app.assembly import Parts
+    from interlock.app.carrying import Carrying
     from interlock.app.turning import Holder
 
 
@@ -156,10 +157,44 @@ class Agents:
         return await self._harness.lines(self._caller, run_id)
 
     @checked
-    async def replay(self, run_id: str) -> "agents.harness.Sheet":
-        """Where a turn stands, found again from its journal alone: nothing is done, and no model is asked. Raises RunNotFound,
-        and UnreadableJournal if the journal does not lead to the state that the turn is said to have ended in."""
-        return await self._harness.sheet(await self._parts.reading.fetch(self._caller, run_id))
+    async def replay(self, run_id: str, *, event: int | None = None) -> "agents.harness.Sheet":
+        """Where a turn stands, or stood after that event of its journal, found again from the journal alone: nothing is done, and
+        no model is asked. Raises RunNotFound, and UnreadableJournal if the journal does not lead to the state that the turn is
+        said to have ended in."""
+        return await self._harness.sheet(await self._parts.reading.fetch(self._caller, run_id), upto=event)
+
+    @checked
+    async def snapshot(self, run_id: str, *, event: int | None = None) -> bytes:
+        """The state of a turn, or the one after that event of its journal, as a signed file for others to read and check. Raises
+        RunNotFound, UnreadableJournal, RequestError for an event before the turn began."""
+        return await self._carrying.snapshot(run_id, event)
+
+    @checked
+    async def read_snapshot(self, data: bytes, *, trust: bytes | None = None) -> "agents.snapshots.Snapshot":
+        """What a snapshot says, once its signature holds, by this installation's keys or by those of a trust file. Raises
+        InvalidSnapshot, SnapshotTooNew, ForeignSnapshot, SnapshotTampered, InvalidTrust."""
+        return await self._carrying.read(data, trust)
+
+    @checked
+    async def fork(
+        self,
+        run_id: str | None = None,
+        *,
+        snapshot: bytes | None = None,
+        trust: bytes | None = None,
+        event: int | None = None,
+        title: str | None = None,
+    ) -> "agents.sessions.Session":
+        """A conversation that begins with all that was said until a turn stood so: a turn of this store (as it stands, or stood
+        after that event), or one of a snapshot. Nothing that was done is done again; what was asked for and has no outcome is
+        told as that. Raises RequestError, and as `replay` and `read_snapshot`."""
+        return await self._carrying.fork(run_id, snapshot=snapshot, trust=trust, event=event, title=title)
+
+    @property
+    def _carrying(self) -> "Carrying":
+        from interlock.app.carrying import Carrying
+
+        return Carrying(self._parts, self._caller, self._harness)
 
     @checked
     async def evaluate(self, spec: "agents.Spec", suite: "agents.evals.Suite") -> "agents.evals.Report":

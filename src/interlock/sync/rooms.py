@@ -38,6 +38,9 @@ class Agents(Face[app.Agents]):
     lines = waiting(app.Agents.lines)
     replay = waiting(app.Agents.replay)
     evaluate = waiting(app.Agents.evaluate)
+    snapshot = waiting(app.Agents.snapshot)
+    read_snapshot = waiting(app.Agents.read_snapshot)
+    fork = waiting(app.Agents.fork)
 
     def offer(self, *operations: Callable[..., Any], controls: Iterable[Callable[..., Any]] = ()) -> None:
         """As `app.Agents.offer`."""

@@ -195,9 +195,9 @@ class Harness:
         )
         return [await self.fetch(caller, each.run_id) for each in await self.means.reading.list_runs(query)]
 
-    async def sheet(self, run: runs.Run) -> Sheet:
-        """Where the turn of a run stands, from its journal. Raises UnreadableJournal."""
-        return await taking.replayed(self.means, run)
+    async def sheet(self, run: runs.Run, *, upto: int | None = None) -> Sheet:
+        """Where the turn of a run stands, or stood after the event `upto`, from its journal. Raises UnreadableJournal."""
+        return await taking.replayed(self.means, run, upto=upto)
 
     async def lines(self, caller: Caller, run_id: str) -> Sequence[journal.Line]:
         """The journal of a turn. Raises RunNotFound, UnreadableJournal."""

@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 import anyio
 
 from interlock import approvals, dispatch, runs
-from interlock.agents import sessions, turns
+from interlock.agents import turns
 from interlock.agents.harness import consenting, journal
 from interlock.agents.harness.asking import asked_for, plan_of
+from interlock.agents.harness.beginning import past_of
 from interlock.agents.harness.driving import Driving, Pause
 from interlock.agents.harness.journal import Line, Past, Sheet
 from interlock.agents.harness.means import Means, Watch
@@ -84,31 +85,11 @@ class Taking:
         if self._stopped:
             self._driving.stop()
         if pen.sheet.state.phase is turns.Phase.NEW:
-            past = await self._past()
+            past = await past_of(means, self._working, asked)
             pen.began(turns.Began(input=asked.text, conversation=past.conversation, took_s=pen.took_s()), past)
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         return await self._driving.drive()
-
-    async def _past(self) -> Past:
-        """What was said before the turn."""
-        session_id, run = self._asked.session_id, self._working.journal.run
-        if session_id is None:
-            return Past()
-        means, caller, spec = self._means, self._working.caller, self._asked.spec
-
-        def place(tx: Tx) -> sessions.Place:
-            found = means.sessions.fetch_in(tx, caller, session_id)
-            return sessions.Place(session_id=session_id, head=found.head, summed_up=found.summed_up)
-
-        conversation = spec.runtime_defaults.conversation
-
-        def read(tx: Tx) -> Past:
-            at = place(tx)
-            told = means.sessions.told(tx, run.tenant_id, at, conversation)
-            return Past(place=at, conversation=told.messages)
-
-        return await means.wiring.store.read(read)
 
     # -- recorded
 
@@ -279,9 +260,10 @@ async def lines_of(means: Means, run: runs.Run) -> list[Line]:
     return journal.read(run.run_id, events)
 
 
-async def replayed(means: Means, run: runs.Run) -> Sheet:
-    """Where the turn of a run stands, from its journal alone. Raises UnreadableJournal."""
-    asked, lines = asked_for(run), await lines_of(means, run)
+async def replayed(means: Means, run: runs.Run, *, upto: int | None = None) -> Sheet:
+    """Where the turn of a run stands, or stood after the event `upto`, from its journal alone. Raises UnreadableJournal."""
+    asked = asked_for(run)
+    lines = [each for each in await lines_of(means, run) if upto is None or each.seq <= upto]
     plan = plan_of(asked.spec)
     contents: dict[str, bytes] = {}
     for artifact_id in filter(None, (each.kept_in for each in lines)):

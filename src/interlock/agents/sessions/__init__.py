@@ -7,7 +7,7 @@ the user's side; the same place in a session is always told in the same words.
 
 from interlock.agents.sessions.compacting import Compaction, request, summed_up
 from interlock.agents.sessions.errors import AgentChanged, InvalidSession, SessionBusy, SessionFull, SessionNotFound
-from interlock.agents.sessions.keeping import MAX_SAID, bounded, settled
+from interlock.agents.sessions.keeping import MAX_SAID, NEVER_KNOWN, bounded, settled
 from interlock.agents.sessions.model import MAX_TURNS, Exchange, Place, Session, Size, Summary
 from interlock.agents.sessions.records import Query, Records
 from interlock.agents.sessions.sessions import Sessions
@@ -16,6 +16,7 @@ from interlock.agents.sessions.windowing import SUMMED_UP, Window, groups, token
 __all__ = [
     "MAX_SAID",
     "MAX_TURNS",
+    "NEVER_KNOWN",
     "SUMMED_UP",
     "AgentChanged",
     "Compaction",

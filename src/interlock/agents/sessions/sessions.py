@@ -130,6 +130,50 @@ class Sessions:
 
         return await self._store.write(forked)
 
+    async def begin_with(
+        self,
+        caller: Caller,
+        *,
+        agent_id: str,
+        fingerprint: str,
+        turn_id: str,
+        said: Sequence[inference.Message],
+        title: str | None = None,
+    ) -> Session:
+        """A session in which that was said already, in a turn that was another's. Raises InvalidSession."""
+        _check(title, None)
+        now, kept = self._clock.now(), bounded(settled(said))
+        made = Session(
+            session_id=self._ids.new("ags"),
+            tenant_id=caller.tenant_id,
+            agent_id=agent_id,
+            fingerprint=fingerprint,
+            title=title or _title(kept),
+            metadata={},
+            head=1,
+            created_by=caller.actor,
+            created_at=now,
+            updated_at=now,
+        )
+        left = Exchange(
+            session_id=made.session_id,
+            tenant_id=caller.tenant_id,
+            number=1,
+            turn_id=turn_id,
+            fingerprint=fingerprint,
+            failure=None,
+            said=kept,
+            tokens=sum(map(windowing.tokens, kept)),
+            at=now,
+        )
+
+        def begin(tx: Tx) -> None:
+            self._records.insert(tx, made)
+            self._records.add_exchange(tx, left)
+
+        await self._store.write(begin)
+        return made
+
     async def delete(self, caller: Caller, session_id: str) -> Session:
         """Keep it no more, nor what was said in it; the runs of its turns stay. Raises SessionNotFound, SessionBusy."""
 

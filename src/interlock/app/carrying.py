@@ -1,0 +1,73 @@
+"""States of turns, carried out of the store and into other conversations."""
+
+from typing import TYPE_CHECKING
+
+from interlock import agents, runs
+from interlock.kernel import Caller, RequestError
+
+if TYPE_CHECKING:
+    from interlock.app.assembly import Parts
+
+
+class Carrying:
+    """Snapshots of turns, and what begins from them."""
+
+    def __init__(self, parts: "Parts", caller: Caller, harness: agents.harness.Harness) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._harness = harness
+
+    async def snapshot(self, run_id: str, event: int | None) -> bytes:
+        """As `Agents.snapshot`."""
+        state, seq = await self._state(run_id, event)
+        wiring = self._parts.wiring
+        asked = await self._harness.fetch(self._caller, run_id)
+        return agents.snapshots.dump(
+            wiring.signing.current,
+            state,
+            tenant_id=self._caller.tenant_id,
+            agent_id=asked.agent_id,
+            journal_seq=seq,
+            taken_at=wiring.clock.now(),
+        )
+
+    async def read(self, data: bytes, trust: bytes | None) -> agents.snapshots.Snapshot:
+        """As `Agents.read_snapshot`."""
+        own = trust is None
+        keys = await self._parts.keyring.public_keys() if own else runs.Trust.parse(trust).keys
+        return agents.snapshots.load(data, keys=keys, tenant_id=self._caller.tenant_id)
+
+    async def fork(
+        self,
+        run_id: str | None,
+        *,
+        snapshot: bytes | None,
+        trust: bytes | None,
+        event: int | None,
+        title: str | None,
+    ) -> agents.sessions.Session:
+        """As `Agents.fork`."""
+        if (run_id is None) is (snapshot is None) or (snapshot is not None and event is not None):
+            raise RequestError("a conversation begins from a turn, after one of its events or not, or from a snapshot")
+        if snapshot is not None:
+            found = await self.read(snapshot, trust)
+            state, agent_id = found.state, found.agent_id
+        else:
+            assert run_id is not None
+            state, _ = await self._state(run_id, event)
+            agent_id = (await self._harness.fetch(self._caller, run_id)).agent_id
+        return await self._harness.means.sessions.begin_with(
+            self._caller,
+            agent_id=agent_id,
+            fingerprint=state.fingerprint,
+            turn_id=state.turn_id,
+            said=(*state.conversation, *state.said),
+            title=title,
+        )
+
+    async def _state(self, run_id: str, event: int | None) -> tuple[agents.turns.State, int]:
+        lines = [each for each in await self._harness.lines(self._caller, run_id) if event is None or each.seq <= event]
+        if not lines:
+            raise RequestError(f"nothing has happened in {run_id} by then: it has no state")
+        run = await self._parts.reading.fetch(self._caller, run_id)
+        return (await self._harness.sheet(run, upto=lines[-1].seq)).state, lines[-1].seq
