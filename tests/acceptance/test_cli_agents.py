@@ -142,3 +142,56 @@ def test_a_turn_is_taken_shown_traced_and_replayed(desk: Shell):
     told = [json.loads(each) for each in lines]
     assert [each.get("kind") for each in told][:3] == ["turn.began", "turn.intended", "delta"]
     assert told[-1]["answer"] == "Again?"
+
+
+def test_a_conversation_is_held_forked_and_carried_away(desk: Shell):
+    assert desk.run("init").code == 0
+    chat = desk.run("agent", "chat", "desk.yaml", "--model", "fake", stdin="one\n\ntwo\n/exit\nthree\n")
+    assert (chat.code, chat.out.count("> ")) == (0, 4)
+    assert "> one\n> " in chat.out
+    [kept] = desk.run("agent", "sessions", "list", "--json").json["sessions"]
+    session_id = kept["session_id"]
+    assert (kept["head"], kept["title"]) == (2, "one")
+    more = desk.run(
+        "agent", "chat", "desk.yaml", "--session", session_id, "--model", "fake", "--json", stdin="three\n"
+    ).json
+    assert (more["session_id"], more["turns"], more["waiting"]) == (session_id, 1, None)
+    turn = desk.run("agent", "sessions", "show", session_id, "--json").json["turns"][2]
+    assert desk.run("agent", "snapshot", turn["turn_id"], "-o", "turn.json").code == 0
+    for source in (["--snapshot", "turn.json"], [turn["turn_id"]]):
+        forked = desk.run("agent", "fork", *source, "--json").json["session"]
+        said = desk.run("agent", "sessions", "show", forked["session_id"], "--json").json["turns"]
+        assert [each["parts"][0]["text"] for each in said[0]["said"]] == ["one", "one", "two", "two", "three", "three"]
+    begun = desk.run("agent", "fork", turn["turn_id"], "--event", "1", "--json")
+    assert (begun.code, begun.error["code"]) == (2, "invalid_request")
+    path = desk.folder / "turn.json"
+    path.write_text(path.read_text().replace("three", "four"))
+    assert desk.run("agent", "fork", "--snapshot", "turn.json", "--json").error["code"] == "snapshot_tampered"
+    assert desk.run("agent", "snapshot", turn["turn_id"]).out.startswith('{"agent_id":"desk"')
+
+
+CASES = """\
+agent: desk.yaml
+cases:
+- name: looks it up
+  input: Is ticket 7 answered?
+  script: [[{call: find_ticket, arguments: {number: 7}}], It is.]
+  expect: [{answer: {contains: It is}, called: {operation: find_ticket, arguments: {number: 7}}}]
+- name: says so
+  input: Is it?
+  script: ["No."]
+  expect: [{answer: {contains: "Yes"}}]
+"""
+
+
+def test_cases_are_held_against_an_agent(desk: Shell):
+    assert desk.run("init").code == 0
+    (desk.folder / "cases.yaml").write_text(CASES)
+    told = desk.run("agent", "eval", "cases.yaml", "--junit", "report.xml", "--json")
+    assert (told.code, told.json["passed"], told.json["failed"]) == (1, 1, 1)
+    assert 'failures="1"' in (desk.folder / "report.xml").read_text()
+    shown = desk.run("agent", "eval", "cases.yaml").out
+    assert 'not so: the answer contains "Yes"; found: "No."' in shown
+    assert "1 of 2 cases passed" in shown
+    (desk.folder / "cases.yaml").write_text(CASES.replace('"Yes"', '"No"'))
+    assert desk.run("agent", "eval", "cases.yaml").code == 0

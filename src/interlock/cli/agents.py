@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from interlock.cli import agent_sessions, turns
+from interlock.cli import agent_sessions, agent_states, chatting, evals, turns
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -28,6 +28,9 @@ def register(tree: typer.Typer) -> None:
     command(agent, "export")(export)
     command(agent, "import")(import_foreign)
     turns.register(agent)
+    chatting.register(agent)
+    agent_states.register(agent)
+    evals.register(agent)
     agent_sessions.register(agent)
 
 

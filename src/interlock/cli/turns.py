@@ -73,10 +73,10 @@ async def run(
     from interlock.cli import files, inputs
 
     said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
-    async with _open(desk) as il:
+    async with open_with_models(desk) as il:
         spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
         if model is not None:
-            spec = _asking(spec, model)
+            spec = asking(spec, model)
         given: dict[str, Any] = {
             "session": (await il.agent_sessions.create(spec)).session_id if session == "new" else session,
             "context": inputs.parse_pairs(context or (), dict(spec.context_schema or {})),
@@ -97,7 +97,7 @@ async def resume(desk: "Desk", run_id: _RUN, *, stream: _STREAM = False) -> "Ans
     Example:
       interlock agent resume run_01890a5d…
     """
-    async with _open(desk) as il:
+    async with open_with_models(desk) as il:
         found = await il.agents.fetch(run_id)
         if found.state.value == "running":
             await il.runs.recover()  # if its process is gone, that shows in its silence
@@ -128,7 +128,7 @@ async def settle(
 
     if (happened is None) is not not_happened:
         raise Usage("say what you saw: --happened TEXT, or --not-happened")
-    async with _open(desk) as il:
+    async with open_with_models(desk) as il:
         turn = await il.agents.settle(run_id, call, happened=not not_happened, text=happened or "", note=note)
     return _answer(turn)
 
@@ -174,7 +174,7 @@ async def inspect(desk: "Desk", run_id: _RUN) -> "Answer":
     state = sheet.state.model_dump(mode="json")
 
     def show(paper: "Paper") -> None:
-        _show(paper, turn)
+        show_turn(paper, turn)
         paper.heading("Said")
         for message in sheet.state.said:
             for part in message.parts:
@@ -226,14 +226,15 @@ async def replay(desk: "Desk", run_id: _RUN) -> "Answer":
 
 
 @asynccontextmanager
-async def _open(desk: "Desk") -> AsyncGenerator["app.Interlock"]:
+async def open_with_models(desk: "Desk") -> AsyncGenerator["app.Interlock"]:
+    """Interlock, with models that only play one."""
     from interlock.testing import models
 
     async with desk.open_here(acting=True, models={FAKE: models.named}) as il:
         yield il
 
 
-def _asking(spec: "agents.Spec", model: str) -> "agents.Spec":
+def asking(spec: "agents.Spec", model: str) -> "agents.Spec":
     """The agent, with another model."""
     from interlock import agents
 
@@ -276,18 +277,21 @@ def _happened(told: "agents.harness.Happening") -> str:
 
 
 def _answer(turn: "agents.harness.Turn") -> "Answer":
-    from interlock.cli.complaint import DENIED, DONE, HELD
     from interlock.cli.desk import Answer
 
+    return Answer(document=turn.to_json(), show=lambda paper: show_turn(paper, turn), exit_code=exit_code(turn))
+
+
+def exit_code(turn: "agents.harness.Turn | None") -> int:
+    """What a command ends with that leaves the turn so."""
+    from interlock.cli.complaint import DENIED, DONE, HELD
+
     codes = {"held": HELD, "denied": DENIED, "shed": DENIED}
-    return Answer(
-        document=turn.to_json(),
-        show=lambda paper: _show(paper, turn),
-        exit_code=codes.get(turn.state.value, DONE),
-    )
+    return DONE if turn is None else codes.get(turn.state.value, DONE)
 
 
-def _show(paper: "Paper", turn: "agents.harness.Turn") -> None:
+def show_turn(paper: "Paper", turn: "agents.harness.Turn") -> None:
+    """Show people how it stands."""
     usage = turn.usage
     paper.fields(
         [
