@@ -1,15 +1,17 @@
 """What stands between a model and its wishes: people who say yes once, and limits that nothing passes, on every store."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import anyio
 import pytest
 
-from fix_app import REVIEWER, Process, World
-from interlock import agents, approvals, dispatch, inference, runs
+from fix_app import LEASE, REVIEWER, Process, World
+from interlock import agents, approvals, budgets, dispatch, inference, runs
 from interlock.agents import harness
+from interlock.kernel import StoreError
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +41,10 @@ async def look(n: int) -> str:
 def fake(*script: Any) -> dict[str, Callable[[str], inference.Model]]:
     """The provider `fake`, whose answers are these in turn, and then words."""
     model = models.Scripted([*script, *["Done."] * 20])
+    return given(model)
+
+
+def given(model: inference.Model) -> dict[str, Callable[[str], inference.Model]]:
     return {"fake": lambda _: model}
 
 
@@ -243,3 +249,99 @@ async def test_a_session_has_a_budget_over_its_turns(world: World):
         assert (code, "budget 'talk'" in message) == ("budget_exhausted", True)
         turn = await process.il.agents.run(spec(), "Hello.", session=other.session_id)
         assert turn.state is runs.State.COMPLETED
+
+
+async def test_what_a_dead_process_reserved_counts_until_the_turn_goes_on(world: World):
+    stuck = Stuck()
+    limits = {"budgets": {"model_calls": 2, "tokens": 2000}}
+    small = {"params": {"max_tokens": 100}}
+    async with world.doomed(models=given(stuck)) as process, anyio.create_task_group() as group:
+
+        async def cut() -> None:
+            with suppress(StoreError):
+                await process.il.agents.run(spec(controls=limits, generation=small), "Look.")
+
+        group.start_soon(cut)
+        await stuck.asked.wait()
+        process.parts.store.close()
+        group.cancel_scope.cancel()
+    world.advance(LEASE + 1)
+    async with world.process(models=fake(calls(("look", 1)))) as process:
+        process.il.agents.offer(pay, look)
+        await process.sweep()
+        world.advance(LEASE + 1)
+        await process.sweep()
+        [run] = await process.il.runs.list(capability="agent.desk")
+        key = budgets.Key(tenant_id=run.tenant_id, budget=":turn", subject=run.run_id)
+        caps = [budgets.Cap(key=key, unit=unit, limit=0, since=run.created_at) for unit in ("model_calls", "tokens")]
+
+        async def used() -> list[int]:
+            desk = process.parts.wiring.budgets
+            return [await process.parts.store.read(lambda tx, cap=cap: desk.used_in(tx, cap)) for cap in caps]
+
+        before = await used()
+        assert before[0] == 1
+        assert before[1] > 100
+        turn = await process.il.agents.resume(run.run_id)
+        assert (turn.state, turn.rounds) == (runs.State.COMPLETED, 2)
+        assert await used() == [2, turn.usage.tokens]
+
+
+class Stuck:
+    """A model that never answers."""
+
+    def __init__(self) -> None:
+        self.asked = anyio.Event()
+
+    async def answer(
+        self, request: inference.Request, *, wire: inference.Wire, told: inference.Told | None
+    ) -> inference.Answer:
+        self.asked.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_of_a_yes_and_a_no_at_once_one_stands(world: World):
+    async with world.process(models=fake(calls(("pay", 1)))) as process:
+        turn, approval = await held(process)
+        desk, late = process.reviewer.approvals, list[str]()
+
+        async def decide(work: Awaitable[object]) -> None:
+            try:
+                await work
+            except approvals.AlreadyDecided as error:
+                late.append(error.code)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(decide, desk.approve(approval))
+                group.start_soon(decide, process.il.as_caller(REVIEWER).approvals.approve(approval))
+        assert len(late) == 3
+        with pytest.raises(approvals.AlreadyDecided, match="is approved by ada"):
+            await desk.approve(approval)
+        await desk.deny(approval, reason="on second thought")  # what was not spent is taken back
+        ended = await process.il.agents.resume(turn.run_id)
+        assert (ended.state, PAID) == (runs.State.COMPLETED, [])
+        with pytest.raises(approvals.AlreadyDecided):
+            await desk.approve(approval)
+
+
+async def test_a_held_turn_that_is_cancelled_leaves_its_session_free(file_world: World):
+    async with file_world.process(models=fake(calls(("pay", 1)))) as process:
+        process.il.agents.offer(pay, look)
+        session = await process.il.agent_sessions.create(spec())
+        turn = await process.il.agents.run(spec(), "Pay.", session=session.session_id)
+        assert turn.state is runs.State.HELD
+        await process.il.runs.cancel(turn.run_id)
+        again = await process.il.agents.run(spec(), "Pay.", session=session.session_id)
+        assert again.state is runs.State.HELD
+
+
+async def test_what_agents_below_take_the_asking_turn_takes(file_world: World):
+    async with file_world.process(models=fake(calls(("pay", 1)))) as process:
+        turn, _ = await held(process, controls={"budgets": {"model_calls": 3}})
+        below = harness.Asked(spec=agents.agent("below", "Help.", model="fake:test"), text="Help.")
+        for code in (None, "budget_exhausted"):
+            options = harness.Options(parent_run_id=turn.run_id)
+            asked = await process.il.agents._harness.run(process.il.caller, below, options)
+            assert (asked.failure and asked.failure.code) == code

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 from interlock import budgets, inference, runs
 from interlock.agents import turns
-from interlock.agents.harness.asking import NAME, Asked
+from interlock.agents.harness.asking import NAME, Asked, asked_for
 from interlock.agents.harness.means import Means
 from interlock.kernel import Tx
 
@@ -23,40 +23,54 @@ Holding: TypeAlias = Callable[[Tx], None]
 """Reserves in a transaction. Raises runs.OverBudget, and then the transaction is to be undone."""
 
 
+MOST_ABOVE: Final = 16
+"""Runs above a turn that are looked at: agents ask agents, and no deeper than that."""
+
+
 class Spending:
-    """The limits of one turn: its spec's own, and those of the installation's rules for agents and sessions."""
+    """The limits of one turn: its spec's own and those of the turns that have asked for it, and those of the installation's rules
+    for agents and sessions. A turn in no session takes of that of the turn that has asked for it."""
 
     def __init__(self, means: Means, run: runs.Run, asked: Asked) -> None:
         self._means = means
         self._run = run
-        self._asked = asked
-        self._call = budgets.Call(
+        self._turns = [(run, asked)]
+
+    async def look_up(self) -> None:
+        """Find the turns that have asked for this one, before anything is reserved. Raises StoreError."""
+
+        def read(tx: Tx) -> list[tuple[runs.Run, Asked]]:
+            found: list[tuple[runs.Run, Asked]] = []
+            each: runs.Run | None = self._run
+            for _ in range(MOST_ABOVE):
+                if each is None or each.parent_run_id is None:
+                    break
+                each = self._means.wiring.ledger.find_run(tx, self._run.tenant_id, each.parent_run_id)
+                if each is not None and each.kind is runs.Kind.AGENT_TURN:
+                    found.append((each, asked_for(each)))
+            return found
+
+        if self._run.parent_run_id is not None:
+            self._turns[1:] = await self._means.wiring.store.read(read)
+
+    @cached_property
+    def _call(self) -> budgets.Call:
+        sessions = (each.session_id for _, each in self._turns if each.session_id is not None)
+        run = self._run
+        return budgets.Call(
             tenant_id=run.tenant_id,
             capability_id=run.capability,
             connector_id=NAME.rstrip("."),
             connection_id=None,
             effect="execute",
             environment=run.environment,
-            agent_id=asked.spec.id,
-            session_id=asked.session_id or run.run_id,
+            agent_id=self._turns[0][1].spec.id,
+            session_id=next(sessions, self._turns[-1][0].run_id),
         )
 
     @cached_property
     def _caps(self) -> tuple[budgets.Cap, ...]:
-        limits = self._asked.spec.controls.budgets
-        known = {
-            USD: None if limits.usd is None else round(limits.usd * MICROS),
-            TOKENS: limits.tokens,
-            MODEL_CALLS: limits.model_calls,
-            OPERATION_CALLS: limits.operation_calls,
-        }
-        key = budgets.Key(tenant_id=self._run.tenant_id, budget=":turn", subject=self._run.run_id)
-        since = self._run.created_at
-        return tuple(
-            budgets.Cap(key=key, unit=unit, limit=limit, since=since)
-            for unit, limit in known.items()
-            if limit is not None
-        )
+        return tuple(cap for run, asked in self._turns for cap in _caps(run, asked))
 
     @cached_property
     def units(self) -> frozenset[str]:
@@ -114,6 +128,20 @@ class Spending:
 
     def _holder(self, key: str) -> str:
         return f"{self._run.run_id}:{key}"
+
+
+def _caps(run: runs.Run, asked: Asked) -> Iterable[budgets.Cap]:
+    limits = asked.spec.controls.budgets
+    known = {
+        USD: None if limits.usd is None else round(limits.usd * MICROS),
+        TOKENS: limits.tokens,
+        MODEL_CALLS: limits.model_calls,
+        OPERATION_CALLS: limits.operation_calls,
+    }
+    key = budgets.Key(tenant_id=run.tenant_id, budget=":turn", subject=run.run_id)
+    for unit, limit in known.items():
+        if limit is not None:
+            yield budgets.Cap(key=key, unit=unit, limit=limit, since=run.created_at)
 
 
 def answered(came: inference.Answered) -> Amounts:

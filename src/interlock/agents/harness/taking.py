@@ -68,6 +68,7 @@ class Taking:
         pen = Pen(self._means, self._working, plan, blank, spending=spending, watch=self._watch)
         try:
             pen.sheet = await replayed(self._means, run)
+            await spending.look_up()
             pause = await self._drive(pen)
         except anyio.get_cancelled_exc_class():
             await self._end_soon(pen, dispatch.WorkerStopped("the process was stopped in the middle of the turn"))
