@@ -40,13 +40,16 @@ from interlock.agents.sources import (
     NotHappened,
     OperationSource,
     Unclear,
+    source,
 )
 from interlock.agents.sourcing.capabilities import Asking, Capabilities
+from interlock.agents.sourcing.flows import Workflow
 from interlock.agents.sourcing.options import without_annotations
 from interlock.agents.sourcing.remembering import Remembering, scope_of
 from interlock.agents.sourcing.subagents import Subagents
 from interlock.agents.sourcing.tools import MAX_TOOLS, McpTools, Tool, Toolbox, ToolServers, ToolSession
 from interlock.agents.sourcing.tools import Answered as ToolAnswered
+from interlock.agents.sourcing.workflows import Workflows
 from interlock.agents.spec import (
     CONTRACT,
     Capture,
@@ -127,6 +130,8 @@ __all__ = [
     "Unclear",
     "UnexpectedEvent",
     "UnreadableJournal",
+    "Workflow",
+    "Workflows",
     "agent",
     "allow",
     "assemble",
@@ -142,6 +147,7 @@ __all__ = [
     "scope_of",
     "sessions",
     "snapshots",
+    "source",
     "turns",
     "without_annotations",
     "write_document",

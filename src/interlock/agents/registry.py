@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pydantic import BaseModel
 
@@ -13,7 +13,7 @@ from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import MARK, Functions, Marked
 from interlock.agents.rulings import Check
 from interlock.agents.shapes import schema_of
-from interlock.agents.sources import OperationSource
+from interlock.agents.sources import SOURCE_MARK, OperationSource
 
 CONTROL_MARK: Final = "__interlock_control__"
 
@@ -31,8 +31,8 @@ class Registry:
         sources: Iterable[OperationSource] = (),
         modules: Iterable[ModuleType] = (),
     ) -> None:
-        """Of `modules`, all functions that are marked as operations or controls; the controls that are built in are always
-        there. Raises InvalidSpec if a name has two."""
+        """Of `modules`, all functions that are marked as operations or controls, and all sources of marked classes; the controls
+        that are built in are always there. Raises InvalidSpec if a name has two."""
         listed = [each for module in modules for each in vars(module).values() if callable(each)]
         marked = [_marked(each) for each in operations]
         marked += [found for each in listed if isinstance(found := getattr(each, MARK, None), Marked)]
@@ -41,7 +41,7 @@ class Registry:
         self._functions = Functions(_each_once(marked, "operations"))
         self._controls = {each.name: each for each in _each_once(checks, "controls")}
         self._schemas = {name: schema_of(each) for name, each in (schemas or {}).items()}
-        self._sources: dict[str, OperationSource] = {each.kind: each for each in (self._functions, *sources)}
+        self._sources = _sources([self._functions, *sources, *_marked_sources(modules)])
 
     def find_source(self, kind: str) -> OperationSource | None:
         """Who resolves the operations of that kind."""
@@ -69,6 +69,20 @@ class Registry:
         }
         near = difflib.get_close_matches(name[:300], list(known.get(what, ())), n=1, cutoff=0.5)
         return near[0] if near else None
+
+
+def _marked_sources(modules: Iterable[ModuleType]) -> list[OperationSource]:
+    values: list[Any] = [each for module in modules for each in vars(module).values()]
+    return [each for each in values if hasattr(cast("type[object]", type(each)), SOURCE_MARK)]
+
+
+def _sources(given: Iterable[OperationSource]) -> dict[str, OperationSource]:
+    found: dict[str, OperationSource] = {}
+    for each in given:
+        if found.setdefault(each.kind, each) is not each:
+            problem = f"{type(found[each.kind]).__name__} and {type(each).__name__} both have this kind"
+            raise InvalidSpec("the registry", [sdk.Problem(path=f"sources.{each.kind}", problem=problem)])
+    return found
 
 
 def _marked(function: Callable[..., Any]) -> Marked:

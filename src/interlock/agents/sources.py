@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from interlock.agents.operations import Operation, Source
 from interlock.agents.spec import Memory
@@ -92,3 +92,14 @@ class OperationSource(Protocol):
     async def reconcile(self, invocation: Invocation) -> Found:
         """Find out whether it was done, without doing it. Asked only of operations whose idempotency is `reconcile`."""
         ...
+
+
+C = TypeVar("C", bound=type)
+
+SOURCE_MARK: Final = "__interlock_source__"
+
+
+def source(kind: C) -> C:
+    """Mark a class as one of sources: its instances at the top level of a registry's modules are sources of the registry."""
+    setattr(kind, SOURCE_MARK, True)
+    return kind

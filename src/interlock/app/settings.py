@@ -69,10 +69,12 @@ class ConnectorSettings(Part):
 
 class AppSettings(Part):
     """The operator's own program: `modules` are imported by what works (`interlock serve`, `interlock worker`), for the handlers
-    that are marked in them. `agents` are files of specs beside the settings file, by the names under which others ask them."""
+    that are marked in them. `agents` are files of specs beside the settings file, by the names under which others ask
+    them, and `workflows` files of workflows."""
 
     modules: tuple[Annotated[str, AfterValidator(_module)], ...] = ()
     agents: Mapping[ShortName, Address] = Field(default_factory=dict[str, str])
+    workflows: Mapping[ShortName, Address] = Field(default_factory=dict[str, str])
 
 
 class ApprovalSettings(Part):

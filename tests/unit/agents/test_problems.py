@@ -1,5 +1,6 @@
 """What is wrong with a spec is all told at once, with its place, its line and the nearest right word."""
 
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -204,3 +205,22 @@ def test_two_of_one_name_are_refused():
     with pytest.raises(agents.InvalidSpec, match="both have this name"):
         agents.Registry([find_ticket, another])
     assert registry.Registry([find_ticket, find_ticket]).find_function("find_ticket") is not None
+
+
+@agents.source
+class Wiki:
+    kind = "wiki"
+
+    def describe(self, source: agents.Source) -> None:
+        return None
+
+    def names(self) -> list[str]:
+        return []
+
+
+def test_sources_of_marked_classes_are_found_and_have_kinds_of_their_own():
+    module: Any = ModuleType("wiki")
+    module.wiki, module.Wiki, module.other = Wiki(), Wiki, 3
+    assert agents.Registry(modules=[module]).find_source("wiki") is module.wiki
+    with pytest.raises(agents.InvalidSpec, match=r"sources\.wiki: Wiki and Wiki both have this kind"):
+        agents.Registry(modules=[module], sources=[Wiki()])  # type: ignore[list-item]
