@@ -166,9 +166,9 @@ async def test_what_is_missing(yard: Yard):
 
 
 async def test_how_long_the_oldest_has_been_due(yard: Yard):
-    async def age() -> float | None:
+    async def age(*lanes: str) -> float | None:
         now = yard.clock.now()
-        oldest = await yard.store.read(lambda tx: yard.queue.oldest(tx, now))
+        oldest = await yard.store.read(lambda tx: yard.queue.oldest(tx, now, lanes=lanes or None))
         return None if oldest is None else (now - oldest).total_seconds()
 
     assert await age() is None
@@ -178,6 +178,9 @@ async def test_how_long_the_oldest_has_been_due(yard: Yard):
     await yard.put(yard.job(lane="handler:slow"))
     await yard.pass_time(300)
     assert await age() == pytest.approx(300, abs=60)
+    assert await age("handler:slow") == pytest.approx(300, abs=60)
+    assert await age("outgoing", "handler:other") == pytest.approx(200, abs=60)
+    assert await age("handler:other") is None
     async with yard.worker(lanes=("handler:slow",), open_=False) as worker:
         await worker.next()
         assert await age() == pytest.approx(200, abs=60)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from fix_app import Process, World, asked
+from fix_dispatch import submitted
 from interlock import runs
 from interlock.kernel import Tx
 
@@ -83,6 +84,25 @@ async def test_what_an_approved_run_needs_is_counted_too(file_world: World, monk
         slow(process, file_world, monkeypatch, 1.0)
         assert (await process.create()).approval_id == held.approval_id  # which uses the approval
         assert process.parts.wiring.pressure.readings()["store_latency_ms"] > before
+
+
+async def test_what_no_worker_serves_sheds_nobody(file_world: World):
+    """Else whoever asks for a handler that nobody has would have the work of all shed."""
+
+    async def age() -> float:
+        await sweeping.look()
+        return process.parts.wiring.pressure.readings()["queue_age_s"]
+
+    async with file_world.process() as process:
+        sweeping = process.parts.workshop.sweeping
+        await submitted(process, "nobody")
+        file_world.advance(100)
+        assert await age() == 100, "there is no worker, so all work waits"
+        await sweeping.note({"handler:incident"})
+        assert await age() == 0
+        await submitted(process, "incident")
+        file_world.advance(50)
+        assert await age() == 50
 
 
 async def test_a_room_to_come_feeds_a_reading_of_its_own(file_world: World):

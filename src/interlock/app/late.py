@@ -116,8 +116,8 @@ class LateQueue:
     def find_missing(self, tx: Tx, jobs: "Sequence[dispatch.Job]") -> "Sequence[dispatch.Job]":
         return self._queue.find_missing(tx, jobs)
 
-    def oldest(self, tx: Tx, now: datetime) -> datetime | None:
-        return self._queue.oldest(tx, now)
+    def oldest(self, tx: Tx, now: datetime, *, lanes: Collection[str] | None = None) -> datetime | None:
+        return self._queue.oldest(tx, now, lanes=lanes)
 
     async def serve(
         self,

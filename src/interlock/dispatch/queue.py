@@ -60,8 +60,9 @@ class Queue(Protocol):
         """Those of the jobs that are not there, neither waiting nor being handled. Raises StoreError."""
         ...
 
-    def oldest(self, tx: Tx, now: datetime) -> datetime | None:
-        """Since when the longest waiting of the jobs that are due has been due; None if none is. Raises StoreError."""
+    def oldest(self, tx: Tx, now: datetime, *, lanes: Collection[str] | None = None) -> datetime | None:
+        """Since when the longest waiting of the jobs that are due has been due, of these lanes or of all; None if none is. Raises
+        StoreError."""
         ...
 
     async def serve(

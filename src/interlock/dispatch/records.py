@@ -72,6 +72,10 @@ class Records(Protocol):
         """That process serves these lanes from now on, and no others; and what dead ones served is forgotten."""
         ...
 
+    def list_served(self, tx: Tx) -> frozenset[str]:
+        """The lanes that living processes serve."""
+        ...
+
     def put_pause(self, tx: Tx, pause: Pause) -> None:
         """Write it, instead of one about the same."""
         ...

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from interlock import runs
@@ -64,7 +64,13 @@ class Sweeping:
     async def look(self) -> None:
         """Feed the reading of how long work waits, for policy. Raises StoreError."""
         now = self._wiring.clock.now()
-        oldest = await self._wiring.store.read(lambda tx: self._queue.oldest(tx, now))
+
+        def find(tx: Tx) -> datetime | None:
+            # What no worker could begin, such as work for a handler that nobody has, says nothing of how busy they are. Without
+            # any worker, all work waits.
+            return self._queue.oldest(tx, now, lanes=self._records.list_served(tx) or None)
+
+        oldest = await self._wiring.store.read(find)
         self._wiring.pressure.feed(QUEUE_AGE, 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds()))
 
     async def note(self, lanes: Collection[str]) -> None:

@@ -82,8 +82,12 @@ class _SqliteRows:
             there.update((row[0], row[1]) for row in self._rows(tx, query, *work_ids))
         return [job for job in jobs if (job.work_id, job.number) not in there]
 
-    def oldest(self, tx: Tx, *, now: datetime) -> datetime | None:
-        first = self._value(tx, _OLDEST)
+    def oldest(self, tx: Tx, *, lanes: Sequence[str] | None, now: datetime) -> datetime | None:
+        if lanes is None:
+            first = self._value(tx, _OLDEST)
+        else:
+            firsts = (self._value(tx, _FIRST, lane) for lane in lanes)
+            first = min((each for each in firsts if each is not None), default=None)
         return None if first is None or first > to_micros(now) else from_micros(first)
 
     def take(

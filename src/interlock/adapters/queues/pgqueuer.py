@@ -99,6 +99,13 @@ _OLDEST = """
         WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
     ) first
 """
+_OLDEST_OF = """
+    SELECT extract(epoch FROM now() - min(first.at))::float8 AS age
+    FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
+        SELECT execute_after AS at FROM interlock_pgqueuer
+        WHERE status = 'queued' AND id > 0 AND entrypoint = lanes.lane ORDER BY execute_after LIMIT 1
+    ) first
+"""
 _NEXT_IN = """
     SELECT extract(epoch FROM least(
         (SELECT min(first.at) FROM unnest($1::text[]) AS lanes (lane) CROSS JOIN LATERAL (
@@ -162,8 +169,10 @@ class _PgQueuerRows:
         there = {row["dedupe_key"] for row in self._driver(tx).fetch(_THERE, [_key(job) for job in jobs])}
         return [job for job in jobs if _key(job) not in there]
 
-    def oldest(self, tx: Tx, *, now: datetime) -> datetime | None:
-        age = cast("float | None", self._driver(tx).fetch(_OLDEST)[0]["age"])
+    def oldest(self, tx: Tx, *, lanes: Sequence[str] | None, now: datetime) -> datetime | None:
+        driver = self._driver(tx)
+        [found] = driver.fetch(_OLDEST) if lanes is None else driver.fetch(_OLDEST_OF, [*lanes])
+        age = cast("float | None", found["age"])
         return None if age is None or age < 0 else now - timedelta(seconds=age)
 
     def take(

@@ -53,8 +53,8 @@ class Rows(Protocol):
         """Those that are not there."""
         ...
 
-    def oldest(self, tx: Tx, *, now: datetime) -> datetime | None:
-        """Since when the first that nobody holds has been due."""
+    def oldest(self, tx: Tx, *, lanes: Sequence[str] | None, now: datetime) -> datetime | None:
+        """Since when the first that nobody holds has been due, of these lanes or of all."""
         ...
 
     def take(

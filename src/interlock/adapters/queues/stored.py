@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from interlock import dispatch
 from interlock.adapters.queues.bells import Bell
-from interlock.adapters.queues.rows import Rows
+from interlock.adapters.queues.rows import Rows, later
 from interlock.adapters.queues.serving import Serving
 from interlock.kernel import Clock, IdSource, Store, Tx
 
@@ -65,9 +65,10 @@ class StoredQueue:
         """As `dispatch.Queue.find_missing`."""
         return self._rows.find_missing(tx, jobs) if jobs else ()
 
-    def oldest(self, tx: Tx, now: datetime) -> datetime | None:
+    def oldest(self, tx: Tx, now: datetime, *, lanes: Collection[str] | None = None) -> datetime | None:
         """As `dispatch.Queue.oldest`."""
-        return self._rows.oldest(tx, now=now)
+        both = None if lanes is None else [each for lane in sorted(lanes) for each in (lane, later(lane))]
+        return self._rows.oldest(tx, lanes=both, now=now)
 
     async def serve(
         self,

@@ -163,6 +163,11 @@ class DispatchRecords:
                 [{"owner_id": owner_id, "lane": lane, "tenant_id": PLATFORM_TENANT} for lane in sorted(lanes)],
             )
 
+    def list_served(self, tx: Tx) -> frozenset[str]:
+        alive = worker_lanes.join(owners, owners.c.owner_id == worker_lanes.c.owner_id)
+        query = select(worker_lanes.c.lane).distinct().select_from(alive)
+        return frozenset(connection(tx).execute(query).scalars())
+
     def put_pause(self, tx: Tx, pause: dispatch.Pause) -> None:
         values = {
             "tenant_id": pause.tenant_id,
