@@ -9,7 +9,7 @@ import anyio
 
 from interlock import approvals, dispatch, runs
 from interlock.agents import turns
-from interlock.agents.harness import consenting, journal
+from interlock.agents.harness import consenting, journal, recalling
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.beginning import past_of
 from interlock.agents.harness.driving import Driving, Pause
@@ -87,10 +87,14 @@ class Taking:
             self._driving.stop()
         if pen.sheet.state.phase is turns.Phase.NEW:
             past = await past_of(means, self._working, asked)
-            pen.began(turns.Began(input=asked.text, conversation=past.conversation, took_s=pen.took_s()), past)
+            told = await recalling.recalled(means, self._working, asked)
+            began = turns.Began(input=asked.text, conversation=past.conversation, recalled=told, took_s=pen.took_s())
+            pen.began(began, past)
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
-        return await self._driving.drive()
+        pause = await self._driving.drive()
+        await recalling.learn(means, self._working, asked, pen.sheet.state)
+        return pause
 
     # -- recorded
 

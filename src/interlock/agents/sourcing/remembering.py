@@ -70,16 +70,16 @@ class Remembering:
             raise OperationFailed("memory is only described here; an open Interlock has one")
         if invocation.memory is None:
             raise OperationFailed(f"the spec of {invocation.agent_id} has no memory")
-        caller = invocation.caller
         scope = scope_of(
             invocation.memory,
-            tenant_id=caller.tenant_id,
+            tenant_id=invocation.caller.tenant_id,
             agent_id=invocation.agent_id,
             session_id=invocation.session_id,
         )
         if (mem := await self._at(scope)) is None:
             raise OperationFailed("this Interlock is closed")
-        tools = memory.tools(mem, turns=self._of(invocation.turn_id, mem, scope), max_tokens=options.max_tokens)
+        turns = self._of(invocation.turn_id, mem, scope, invocation.memory)
+        tools = memory.tools(mem, turns=turns, max_tokens=options.max_tokens)
         tool = next((each for each in tools if each.name == invocation.operation.source.ref), None)
         if tool is None:
             raise OperationFailed(f"memory has no operation {invocation.operation.source.ref!r}")
@@ -89,8 +89,17 @@ class Remembering:
         """Nobody has to find out: each may be done again."""
         return Unclear(reason=f"{invocation.operation.name} is asked again, and not about")
 
-    def _of(self, turn_id: str, mem: memory.Memory, scope: memory.Scope) -> memory.Turns:
-        found = self._turns.setdefault((turn_id, scope), memory.Turns(mem))
+    async def turns_of(
+        self, told: Memory, *, tenant_id: str, agent_id: str, session_id: str | None, turn_id: str
+    ) -> memory.Turns | None:
+        """The memory around a turn, which knows what the turn's operations recalled; None once all is closed. Raises
+        OperationFailed, and what opening the memory raises."""
+        scope = scope_of(told, tenant_id=tenant_id, agent_id=agent_id, session_id=session_id)
+        mem = None if self._at is None else await self._at(scope)
+        return None if mem is None else self._of(turn_id, mem, scope, told)
+
+    def _of(self, turn_id: str, mem: memory.Memory, scope: memory.Scope, told: Memory) -> memory.Turns:
+        found = self._turns.setdefault((turn_id, scope), memory.Turns(mem, entries=told.max_entries))
         self._turns.move_to_end((turn_id, scope))
         while len(self._turns) > MOST_TURNS:
             self._turns.popitem(last=False)
