@@ -11,6 +11,7 @@ import pytest
 from fix_app import ASK_WRITES, REVIEWER, Process, World, asked
 from interlock import agents, approvals, dispatch, kernel, runs
 from interlock.adapters import sql
+from interlock.cli.portrait import next_steps
 from interlock.kernel import JSON, Caller, Tx
 
 pytestmark = pytest.mark.anyio
@@ -105,7 +106,9 @@ async def test_it_goes_on_once_nobody_is_asked_any_more(world: World):
 async def test_one_that_nobody_else_takes_waits_to_be_resumed(world: World):
     async with world.process() as process:
         run, [approval] = await held(process, {"n": 1}, handed=False)
+        assert [step for step, _ in next_steps(await process.last())] == [f"interlock approvals approve {approval}"]
         await process.reviewer.approvals.approve(approval)
+        assert [step for step, _ in next_steps(await process.last())] == [f"interlock agent resume {run.run_id}"]
         assert await state(process, run) is runs.State.HELD
         with pytest.raises(runs.RunNotHeld, match="spends its approvals itself") as caught:
             await process.il.approvals.execute(approval)
@@ -175,6 +178,19 @@ async def test_an_edit_fits_the_operation(world: World):
             await process.reviewer.approvals.approve(goes_in, edited_input={"text": "x"})
         edited = await process.reviewer.approvals.approve(pays, edited_input={"n": 2})
         assert edited.binding.input_digest == kernel.digest({"n": 2})
+
+
+async def test_one_that_waits_is_settled_call_by_call(file_world: World):
+    async with file_world.process() as process:
+        run, _ = await held(process, {"n": 1})
+        working = await process.parts.workshop.tasks.begin(await process.il.runs.fetch(run.run_id), ASKER)
+        end = runs.TaskEnd(state=runs.State.WAITING, attempt_state=runs.AttemptState.COMPLETED, reason="unclear")
+        await process.parts.workshop.tasks.end(working, end)
+        for seen in (None, runs.Seen.HAPPENED):
+            with pytest.raises(runs.RunNotWaiting, match="is said of each"):
+                await process.reviewer.runs.settle(run.run_id, seen=seen)
+        assert await state(process, run) is runs.State.WAITING
+        assert "agent settle" in next_steps(await process.last())[0][0]
 
 
 @pytest.mark.parametrize("decision", ["approve", "deny", "expire", "cancel"])

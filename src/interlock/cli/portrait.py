@@ -45,6 +45,8 @@ def draw_event(paper: Paper, event: runs.Event) -> None:
 def next_steps(history: runs.History) -> list[tuple[str, str]]:
     """The commands that move a run that stands still, and why."""
     run = history.run
+    if run.kind is runs.Kind.AGENT_TURN and run.state in (runs.State.HELD, runs.State.WAITING):
+        return _turn_steps(history)
     match run.state:
         case runs.State.HELD:
             approval = _approval(history)
@@ -63,6 +65,21 @@ def next_steps(history: runs.History) -> list[tuple[str, str]]:
             return [("interlock runs recover", "if the process that worked on it is gone")]
         case _:
             return []
+
+
+def _turn_steps(history: runs.History) -> list[tuple[str, str]]:
+    """The same, of an agent's turn, which may wait for several people, or for what it asked a connector for."""
+    run, pending = history.run, [each for each in history.approvals if each.state is approvals.State.PENDING]
+    if run.state is runs.State.WAITING:
+        return [(f"interlock agent settle {run.run_id} CALL --happened TEXT", "or --not-happened: what you saw")]
+    if pending:
+        return [
+            (f"interlock approvals approve {each.approval_id}", "or `deny`: it waits for a reviewer")
+            for each in pending
+        ]
+    return [
+        (f"interlock agent resume {run.run_id}", "it goes on, if nobody is asked any more (`interlock approvals list`)")
+    ]
 
 
 def _approval(history: runs.History) -> approvals.Approval | None:

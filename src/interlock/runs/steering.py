@@ -97,6 +97,12 @@ class Steering:
         run = await self._reading.fetch(caller, run_id)
         if run.state is not State.WAITING:
             raise RunNotWaiting(f"{run_id} is {run.state}; only a waiting run can be settled", run_id=run_id)
+        if waking.is_turn(run):
+            raise RunNotWaiting(
+                f"{run_id} is a turn of an agent; what became of its calls is said of each",
+                next_step=f"`interlock agent inspect {run_id}` shows them; settle each: `interlock agent settle`.",
+                run_id=run_id,
+            )
         if run.kind is Kind.AGENT_TURN:
             raise RunNotWaiting(
                 f"{run_id} is a turn of an agent, of which single operations are settled",
