@@ -58,6 +58,12 @@ def test_what_is_elsewhere_is_not_judged():
     assert strays(elsewhere=("other",), capability=("*.isue.create",)) == []
 
 
+@pytest.mark.parametrize("pattern", ["handler.report", "agent.desk", "handler.*"])
+def test_what_programs_bring_along_is_not_judged(pattern: str):
+    """Handlers and agents are in no catalogue: a worker has them, and whoever asks may have none."""
+    assert strays(capability=(pattern,)) == []
+
+
 def test_a_rule_for_other_tenants_is_not_judged():
     rule = policy.Rule(rule_id="r", then=Effect.DENY, capability=("github.isue.*",), tenant=("b-*", "c[1]"))
     found = {each: list(policy.find_strays([rule], THERE, tenant_id=each)) for each in ("a", "b-1", "c[1]", "c1")}
