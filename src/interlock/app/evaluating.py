@@ -1,12 +1,12 @@
 """Cases of agents, taken as turns and held against what is expected of them."""
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from interlock import agents, runs
-from interlock.kernel import Caller, InterlockError, StoreError
+from interlock.kernel import JSON, Caller, InterlockError, StoreError
 
 if TYPE_CHECKING:
-    from interlock.app.agents import Agents
     from interlock.app.assembly import Parts
 
 SCRIPTED: Final = "fake"
@@ -15,10 +15,20 @@ SCRIPTED: Final = "fake"
 _GRADING_SECONDS: Final = 120.0
 
 
+class Turns(Protocol):
+    """What of `il.agents` it takes."""
+
+    def run(
+        self, spec: agents.Spec, text: str, *, context: Mapping[str, JSON] | None = None
+    ) -> Awaitable[agents.harness.Turn]: ...
+    def fetch(self, run_id: str) -> Awaitable[agents.harness.Turn]: ...
+    def replay(self, run_id: str) -> Awaitable[agents.harness.Sheet]: ...
+
+
 class Evaluating:
     """Takes a suite's cases, one after the other, each a turn as any other."""
 
-    def __init__(self, parts: "Parts", caller: Caller, turns: "Agents") -> None:
+    def __init__(self, parts: "Parts", caller: Caller, turns: Turns) -> None:
         self._parts = parts
         self._caller = caller
         self._turns = turns

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from interlock.cli import agent_sessions, agent_states, chatting, evals, turns
+from interlock.cli import agent_sessions, agent_states, chatting, evals, specs, turns
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -50,7 +50,7 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     found: list[tuple[str, agents.Spec | agents.InvalidSpec]] = []
     for file in files:
         try:
-            found.append((file, read(desk, file, complete=True)))
+            found.append((file, specs.read(desk, file, complete=True)))
         except agents.InvalidSpec as error:
             found.append((file, error))
     told = [
@@ -82,7 +82,7 @@ def show(desk: "Desk", file: Annotated[str, _SPEC]) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    spec = read(desk, file)
+    spec = specs.read(desk, file)
     document = {"fingerprint": spec.fingerprint, "spec": spec.to_json()}
     return Answer(document=document, show=lambda paper: _show(paper, spec))
 
@@ -100,7 +100,7 @@ def diff(
     from interlock import agents
     from interlock.cli.desk import Answer
 
-    one, other = read(desk, before), read(desk, after)
+    one, other = specs.read(desk, before), specs.read(desk, after)
     found = agents.compare(one, other)
     document = {
         "same": not found,
@@ -153,7 +153,7 @@ def export(
     """
     from interlock import agents, bridges
 
-    spec = read(desk, file)
+    spec = specs.read(desk, file)
     if form == "open-agent-spec":
         text, report = bridges.to_open_agent_spec(spec)
     else:
@@ -205,19 +205,6 @@ def _written(spec: "agents.Spec", text: str, report: "bridges.Report", output: s
         paper.line(f"{output}: agent {spec.id}, {spec.fingerprint}")
 
     return Answer(document=document, show=show_written)
-
-
-def read(
-    desk: "Desk", file: str, *, complete: bool = False, registry: "agents.Registry | None" = None
-) -> "agents.Spec":
-    """The spec in a file (`-`: stdin). Raises InvalidSpec, FileRefused."""
-    from interlock import agents, app
-    from interlock.cli import files
-
-    content = files.read(file, "spec", limit=agents.LIMITS.max_bytes)
-    source = "stdin" if file == "-" else file
-    known = registry or app.collect_operations(desk.settings())
-    return agents.read_spec(content, source=source, registry=known, complete=complete)
 
 
 def _show(paper: "Paper", spec: "agents.Spec") -> None:

@@ -48,8 +48,7 @@ async def chat(
     """
     import anyio.to_thread
 
-    from interlock.cli import agents as specs
-    from interlock.cli import turns
+    from interlock.cli import specs, turns
     from interlock.cli.desk import Answer
 
     count, waiting = 0, None

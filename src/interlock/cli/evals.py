@@ -43,8 +43,7 @@ async def evaluate(
       interlock agent eval cases.yaml --junit report.xml
     """
     from interlock import agents
-    from interlock.cli import agents as specs
-    from interlock.cli import files
+    from interlock.cli import files, specs
     from interlock.cli.desk import Answer
     from interlock.cli.errors import Usage
     from interlock.testing import models

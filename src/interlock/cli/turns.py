@@ -69,8 +69,7 @@ async def run(
     Example:
       interlock agent run desk.yaml 'Is ticket 7 answered?' --model fake
     """
-    from interlock.cli import agents as specs
-    from interlock.cli import files, inputs
+    from interlock.cli import files, inputs, specs
 
     said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
     async with open_with_models(desk) as il:
