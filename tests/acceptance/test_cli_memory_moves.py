@@ -3,13 +3,18 @@
 import json
 import os
 import signal
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from fix_cli import Shell
+from interlock import memory
 
 ANA = ("--user", "ana")
 OTHER = ("--set", "path=other.db")
@@ -218,3 +223,48 @@ def test_an_import_that_is_killed_goes_on(lived: Shell):
         process.communicate()
     told = lived.good("memory", "import", "many.jsonl", *ANA, *OTHER)
     assert told["accepted"] + told["duplicates"] == 5_000
+
+
+@pytest.mark.faults
+def test_a_killed_import_keeps_what_it_had_taken_and_goes_on_where_it_was(bare_shell: Shell):
+    """Killed in the middle: every batch is there whole or not at all, a repeat takes the rest, and nothing is there twice."""
+
+    async def fill() -> bytes:
+        async with memory.Memory.open("memory", scope=memory.Scope(tenant="default", user="ana")) as mem:
+            for number in range(1_500):
+                kept = await mem.remember(f"note {number}")
+                if number % 3 == 0:
+                    await mem.remember(f"note {number}, corrected", record_id=kept.record_id)
+            return b"".join([memory.line_of(value) async for value in memory.exported(mem)])
+
+    whole = anyio.run(fill)
+    (bare_shell.folder / "ana.jsonl").write_bytes(whole)
+    path = bare_shell.folder / "other.db"
+    there = 0
+    for share in (3, 2):
+        process = bare_shell.start("memory", "import", "-", *ANA, *OTHER)
+        with process:
+            assert process.stdin is not None
+            process.stdin.write(whole[: len(whole) // share].decode())
+            process.stdin.flush()  # it is still to get the rest
+            before = there
+            while (there := _revisions(path)) == before:
+                time.sleep(0.02)
+            process.kill()
+            process.communicate()
+        there = _revisions(path)
+    told = bare_shell.good("memory", "import", "ana.jsonl", *ANA, *OTHER)
+    assert 0 < there < 2_000
+    assert (told["accepted"], told["duplicates"], told["rejected"], told["whole"]) == (2_000 - there, there, 0, True)
+    assert contents(bare_shell, *ANA, *OTHER) == whole.split(b"\n")[1:]
+    found = bare_shell.good("memory", "search", *ANA, *OTHER, "--total", "--limit", "1")
+    assert found["total"] == 1_500
+
+
+def _revisions(path: Path) -> int:
+    """How many revisions are kept in a file by now."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as session:
+            return session.execute("SELECT count(*) FROM revisions").fetchone()[0]
+    except sqlite3.OperationalError:  # not yet made
+        return 0
