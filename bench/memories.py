@@ -7,6 +7,7 @@ use one embedder, which knows nothing of meaning.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import Final
@@ -56,7 +57,8 @@ async def _of_size(place: Place, size: int) -> list[Row]:
         health = await mem.health()
         assert health.ok, health.detail
     theirs.close()
-    return [*rows, _bytes(f"memory, {size:,}: bytes a record", ours, theirs.path, size, rows[0])]
+    rows.append(_bytes("bytes a record", ours, theirs.path, size, rows[0]))
+    return [replace(row, part=f"memory, {size:,} records") for row in rows]
 
 
 async def _kept(path: Path, texts: Sequence[str]) -> dict[str, int]:
@@ -96,7 +98,7 @@ async def _searches(
     measured, against = await race(
         [Contestant(once), _plain(lambda text: hand.search(text, mode, LIMIT), its_turn)], place.pace
     )
-    what = f"memory, {size:,}: {mode}"
+    what = mode
     key = "memory-hybrid" if (size, mode) == (100_000, "hybrid") else None
     here = [float(each.answer in await found(each.text)) for each in asked]
     there = [float(each.answer in hand.search(each.text, mode, LIMIT)) for each in asked]
@@ -117,12 +119,12 @@ async def _others(
         folder = place.new()
         mem0 = Mem0(folder, embedder)
         mem0.keep(texts)
-        rows += await _other(place, "mem0", size, lambda text: mem0.search(text, LIMIT), asked, mine)
+        rows += await _other(place, "mem0", lambda text: mem0.search(text, LIMIT), asked, mine)
         mem0.close()
         stored = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         rows.append(
             Row(
-                what=f"memory, {size:,}: mem0",
+                what="mem0",
                 measured=rows[0].measured,
                 values=[stored / size],
                 baseline="bytes a record",
@@ -132,15 +134,13 @@ async def _others(
         store = LangGraph(embedder)
         store.keep(texts)
         find: _Find = lambda text: store.search(text, LIMIT)  # noqa: E731 - as above
-        rows += await _other(place, "LangGraph InMemoryStore", size, find, asked[: max(10, 20_000 // size)], mine)
+        rows += await _other(place, "LangGraph InMemoryStore", find, asked[: max(10, 20_000 // size)], mine)
     return rows
 
 
-async def _other(
-    place: Place, name: str, size: int, find: _Find, asked: Sequence[Question], mine: Contestant
-) -> list[Row]:
+async def _other(place: Place, name: str, find: _Find, asked: Sequence[Question], mine: Contestant) -> list[Row]:
     measured, ours = await race([_plain(find, cycle(asked)), mine], place.pace)
-    what = f"memory, {size:,}: {name}, semantic"
+    what = f"{name}, semantic"
     found = [float(each.answer in find(each.text)) for each in asked]
     return [
         compare(f"{what} (processor)", measured, "Interlock, semantic", ours, in_time=True),

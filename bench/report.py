@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import median
 
 from rich.console import Console
@@ -22,6 +23,8 @@ class Row:
     baseline: str = ""
     against: Trial | None = None
     key: str | None = None
+    part: str = ""
+    """Rows that follow each other and have one are a table of their own, under it."""
 
     @property
     def value(self) -> float:
@@ -52,15 +55,8 @@ def show(rows: Sequence[Row], facts: Mapping[str, object], *, console: Console |
     """Print the table, the corrections, and what is not met."""
     console = console or Console(width=170)
     console.print("  ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("what", no_wrap=True)
-    table.add_column("baseline", no_wrap=True)
-    for name in ("base/s", "ours/s", "p50 ms", "p99 ms", "ratio", "rounds", "target"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
-    for row in rows:
-        table.add_row(*_cells(row))
-    console.print(table)
+    for part, its in groupby(rows, key=lambda row: row.part):
+        console.print(_table(part, list(its)))
     for reason in dict.fromkeys(
         row.target.corrected for row in rows if row.target is not None and row.target.corrected
     ):
@@ -73,6 +69,20 @@ def show(rows: Sequence[Row], facts: Mapping[str, object], *, console: Console |
         console.print(f"NOT MET: {row.what}: {row.value:.2f}, target {row.target}", style="bold red", highlight=False)
     judged = sum(row.met is not None for row in rows)
     console.print(f"{judged - len(missed)} of {judged} targets met", highlight=False)
+
+
+def _table(part: str, rows: Sequence[Row]) -> Table:
+    table = Table(
+        title=part or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="bold"
+    )
+    table.add_column("what", no_wrap=True)
+    table.add_column("baseline", no_wrap=True)
+    for name in ("base/s", "ours/s", "p50 ms", "p99 ms", "ratio", "rounds", "target"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -101,6 +111,7 @@ def _row_json(row: Row) -> dict[str, object]:
     trials = {"measured": row.measured} | ({} if row.against is None else {"baseline": row.against})
     return {
         "key": row.key,
+        "part": row.part or None,
         "what": row.what,
         "baseline_is": row.baseline,
         "value": row.value,
