@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from interlock.memory.records import Class, Vector
-from interlock.memory.value import Moment, Name, Object, Text, Value, finite, is_blank, unique
+from interlock.memory.value import Few, Moment, Name, Object, Text, Value, finite, is_blank, unique
 
 MAX_LIMIT: Final = 1_000
 DEFAULT_LIMIT: Final = 20
@@ -17,7 +17,7 @@ SIGNALS: Final = ("text", "semantic", "recency", "importance")
 MAX_NAMED: Final = 100
 """Classes, kinds, tags and members of metadata that one query may name, of each."""
 
-Named = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_NAMED), AfterValidator(unique)]
+Named = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_NAMED), AfterValidator(unique), Few]
 Weight = Annotated[float, AfterValidator(finite), Field(ge=0, le=100)]
 
 
@@ -67,7 +67,7 @@ class Query(Value):
     exact_total: bool = False
     """Also count all that match, which may cost as much as the search."""
 
-    classes: Annotated[tuple[Class, ...], Field(strict=False, max_length=MAX_NAMED)] = ()
+    classes: Annotated[tuple[Class, ...], Field(strict=False, max_length=MAX_NAMED), Few] = ()
     kinds: Named = ()
     tags_any: Named = ()
     tags_all: Named = ()

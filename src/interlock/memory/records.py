@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from interlock.kernel import digest
 from interlock.memory.scope import Scope
-from interlock.memory.value import Json, Moment, Name, Object, Text, Value, finite, is_blank, unique
+from interlock.memory.value import Few, Json, Moment, Name, Object, Text, Value, finite, is_blank, unique
 
 MAX_TAGS: Final = 100
 MAX_SOURCES: Final = 1_000
@@ -22,7 +22,7 @@ Vector = Annotated[
 ]
 """An embedding, by whoever made it."""
 
-Tags = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_TAGS), AfterValidator(unique)]
+Tags = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_TAGS), AfterValidator(unique), Few]
 """Names, each once, in the order in which they were given."""
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -185,3 +185,19 @@ def test_what_is_wrong_is_told_in_one_way_however_a_value_is_made():
 def test_the_schema_of_a_list_bounds_its_items(kind: type[memory.Value], field: str):
     schema = kind.model_json_schema()["properties"][field]
     assert (schema.get("maxItems"), schema.get("maxLength")) == (100, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (memory.Draft, {"text": "x", "tags": ("",) * 100_000}),
+        (memory.Query, {"tags_any": ("",) * 100_000}),
+        (memory.Query, {"kinds": [7] * 100_000}),
+        (memory.Query, {"classes": ["none"] * 100_000}),
+    ],
+)
+def test_of_a_list_that_is_far_too_long_nothing_is_looked_at(kind: type[memory.Value], fields: dict[str, Any]):
+    with pytest.raises(memory.InvalidInput, match="there are 100000") as raised:
+        kind.of(**fields)
+    problems: Any = raised.value.details["problems"]
+    assert len(problems) == 1
