@@ -32,8 +32,15 @@ class Ranked:
 
     record_id: str
     score: float
-    signals: tuple[Signal, ...]
+    says: tuple[tuple[str, int, float, float], ...]
+    """Of each signal its name, rank, score and contribution."""
     terms: tuple[str, ...]
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """The same as values, which few of those that are ranked need."""
+        names = ("name", "rank", "score", "contribution")
+        return tuple(Signal.model_construct(**dict(zip(names, each, strict=True))) for each in self.says)
 
 
 def bm25(frequencies: Mapping[str, int], length: int, *, mean: float, rarity: Mapping[str, float]) -> float:
@@ -63,23 +70,22 @@ def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[st
     lists |= {name: _own(name, records) for name in ("recency", "importance") if weights.get(name)}
     fused = query.mode is SearchMode.HYBRID or len(lists) > 1
     best = math.fsum(weights[name] for name in lists) / (FUSION_K + 1)
-    says: dict[str, list[Signal]] = {}
+    says: dict[str, list[tuple[str, int, float, float]]] = {}
     terms: dict[str, tuple[str, ...]] = {}
     for name, hits in lists.items():
         for rank, hit in enumerate(hits, start=1):
             part = weights[name] / (FUSION_K + rank) / best if fused and best else hit.score
-            signal = Signal.model_construct(name=name, rank=rank, score=hit.score, contribution=part)
-            says.setdefault(hit.record_id, []).append(signal)
+            says.setdefault(hit.record_id, []).append((name, rank, hit.score, part))
             if hit.terms:
                 terms[hit.record_id] = hit.terms
     ranked = [
         Ranked(
             record_id=record_id,
-            score=math.fsum(signal.contribution for signal in signals),
-            signals=tuple(signals),
+            score=math.fsum(part for *_, part in each),
+            says=tuple(each),
             terms=terms.get(record_id, ()),
         )
-        for record_id, signals in says.items()
+        for record_id, each in says.items()
     ]
     return sorted(ranked, key=lambda each: (-each.score, each.record_id))
 

@@ -193,7 +193,7 @@ def columns(entry: memory.HistoryEntry, scope: memory.Scope) -> Sequence[Paramet
 def _record(row: Sequence[Any]) -> memory.Record:
     told, at, by = row[:3]
     try:
-        record = memory.Record.from_json(told)
+        record = memory.Record.read_back(told)
     except memory.InvalidInput as error:
         step = "Restore the storage from a copy; `interlock memory export` tells what can be read."
         raise memory.ProviderUnavailable(
