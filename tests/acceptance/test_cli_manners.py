@@ -102,12 +102,13 @@ def commands() -> list[tuple[str, ...]]:
 
     from interlock.cli.tree import tree
 
-    root = typer.main.get_command(tree())
-    found: list[tuple[str, ...]] = []
-    for name, command in vars(root)["commands"].items():
-        inner = getattr(command, "commands", None)
-        found += [(name,)] if inner is None else [(name, each) for each in inner]
-    return found
+    def within(group: object, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        inner: dict[str, object] | None = getattr(group, "commands", None)
+        if inner is None:
+            return [path]
+        return [found for name, each in inner.items() for found in within(each, (*path, name))]
+
+    return within(typer.main.get_command(tree()), ())
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)

@@ -23,6 +23,8 @@ per = "tenat"
 concurrency = 1
 """
 
+PER = "budgets[0].per: 'tenat' is not one of connection, tenant, capability, agent, session; did you mean 'tenant'?"
+
 
 def lines(text: str) -> list[str]:
     """What follows the first line of a complaint, up to the next step."""
@@ -47,7 +49,7 @@ def test_all_that_is_wrong_with_the_settings_is_told_at_once(shell: Shell):
         f"{path}:8:1: approvls: unknown setting; did you mean 'approvals'?",
         f"{path}:12:1: policy.defualt: unknown key; did you mean 'default'?",
         f"{path}:14:1: budgets[0].nmae: unknown key; did you mean 'name'?",
-        f"{path}:15:1: budgets[0].per: 'tenat' is not one of connection, tenant, capability; did you mean 'tenant'?",
+        f"{path}:15:1: {PER}",
         "INTERLOCK_EXECUTION__RETRY_WAIT: must be a number from 0 to 300",
         "INTERLOCK_APPROVALS: must be a JSON object; value $: the key 'self_review' stands twice",
         "INTERLOCK_STROE: unknown setting; did you mean 'INTERLOCK_STORE'?",
@@ -64,7 +66,7 @@ def test_policy_and_budgets_that_are_both_wrong_are_told_at_once(shell: Shell):
     assert told.code == 2
     assert [each.partition(": ")[2] for each in lines(told.err)] == [
         "policy.defualt: unknown key; did you mean 'default'?",
-        "budgets[0].per: 'tenat' is not one of connection, tenant, capability; did you mean 'tenant'?",
+        PER,
     ]
 
 

@@ -52,6 +52,8 @@ MAY_HAVE_EFFECTS: dict[str, str] = {
 }
 MAY_LOAD_BY_NAME: dict[str, str] = {
     "interlock.adapters": "asks whether a database driver is installed; may do it all anyway",
+    "interlock.memory.registry": "asks whether the package is installed that a provider of ours needs; loads none",
+    "interlock.testing.memory": "loads the provider that a person names, and others' stores to try theirs on",
     "interlock.sdk.functions": "loads the functions that a connector names, which the import contracts hold to sdk and kernel",
 }
 

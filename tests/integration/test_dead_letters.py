@@ -268,7 +268,7 @@ async def test_a_handler_that_is_at_work_hears_that_it_is_cancelled(file_world: 
             await begun.wait()
             await process.il.runs.cancel(run_id, reason="not wanted")
             async with anyio.create_task_group() as watching:
-                watching.start_soon(carried.watch)
+                watching.start_soon(carried.stopping.watch)
                 with pytest.raises(runs.RunCancelled):
                     await process.il.dispatch.wait(run_id, timeout=1e6)
                 watching.cancel_scope.cancel()

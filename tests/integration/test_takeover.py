@@ -14,7 +14,7 @@ from fix_app import World
 from fix_dispatch import list_due, submitted, worker
 from interlock import dispatch
 from interlock.adapters.queues import in_process, pgqueuer, stored
-from interlock.app.interlock import RECOVERIES
+from interlock.app.beside import RECOVERIES
 from interlock.app.settings import ExecutionSettings
 from interlock.kernel import JSON
 

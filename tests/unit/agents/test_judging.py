@@ -81,7 +81,8 @@ BROKEN = {
 REGISTRY = agents.Registry(
     controls=[office_hours, watched, dear, sleepy, stuck, *(broken(said, name) for name, said in BROKEN.items())]
 )
-JUDGING = agents.Judging(registry=REGISTRY, timeout_s=0.05)
+JUDGING = agents.Judging(registry=REGISTRY, timeout_s=60)
+IMPATIENT = agents.Judging(registry=REGISTRY, timeout_s=0.05)
 ANY = {"type": "object"}
 
 
@@ -95,7 +96,11 @@ def spec(**members: Any) -> dict[str, Any]:
 
 
 async def judged(
-    boundary: str, *uses: dict[str, Any], calls: tuple[tuple[str, dict[str, Any]], ...] = (), text: str = "hello"
+    boundary: str,
+    *uses: dict[str, Any],
+    calls: tuple[tuple[str, dict[str, Any]], ...] = (),
+    text: str = "hello",
+    judging: agents.Judging = JUDGING,
 ) -> tuple[turns.Judgement, ...]:
     """What the uses say at a boundary: of an input, an answer, or calls."""
     part = {"input": "inputs", "operations": "operations", "output": "outputs"}[boundary]
@@ -113,7 +118,7 @@ async def judged(
         state, wants = turns.step(plan, state, turns.Answered(answer=answer))
     [judge] = wants
     assert isinstance(judge, turns.Judge), judge
-    found = await JUDGING.judge(plan, state, judge, surroundings=AROUND)
+    found = await judging.judge(plan, state, judge, surroundings=AROUND)
     turns.step(plan, state, turns.Judged(judgements=found))  # the machine takes what they say
     return found
 
@@ -174,7 +179,8 @@ async def test_words_are_judged(boundary: str):
     ],
 )
 async def test_a_control_that_cannot_judge_allows_nothing(control: str, told: str):
-    [found] = await judged("input", {"control": control}, {"control": "watched"})
+    judging = IMPATIENT if control in ("sleepy", "stuck") else JUDGING
+    [found] = await judged("input", {"control": control}, {"control": "watched"}, judging=judging)
     assert said(found) == ("error", control, told)
 
 
