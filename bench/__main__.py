@@ -9,6 +9,7 @@ from pathlib import Path
 import orjson
 
 from bench import (
+    agents,
     calls,
     crowd,
     database,
@@ -40,6 +41,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "queue": handing.run,
     "crowd": crowd.run,
     "memory": memories.run,
+    "agents": agents.run,
 }
 
 

@@ -119,6 +119,7 @@ TARGETS: Final[dict[str, Target]] = {
         was=0.5,
     ),
     "memory-hybrid": Target("most", 1.3),
+    "agent-turn": Target("most", 1.5),
     "start-import": Target("most", 25),
     "start-help": Target("most", 15),
     "packet-build": Target("most", 2),
