@@ -10,6 +10,7 @@ import interlock.testing
 from fix_app import ACME, ASK_WRITES, TOKEN, IssueCreate, Process, World, connector, operations
 from interlock import agents, catalog, runs, sdk
 from interlock.app import collect_operations
+from interlock.app.settings import AppSettings
 from interlock.kernel import JSON
 
 pytestmark = pytest.mark.anyio
@@ -21,10 +22,12 @@ def source(process: Process) -> agents.OperationSource:
     return found
 
 
-async def invocation(process: Process, ref: str, key: str = "k1", **arguments: JSON) -> agents.Invocation:
+async def invocation(
+    process: Process, ref: str, key: str = "k1", *, kind: str = "capability", **arguments: JSON
+) -> agents.Invocation:
     """A call of a turn, whose run is any run here."""
     registry = collect_operations(process.parts.settings, process.parts)
-    said = {"name": "it", "source": {"kind": "capability", "ref": ref}, "approval": {}}
+    said = {"name": "it", "source": {"kind": kind, "ref": ref}, "approval": {}}
     spec = agents.assemble({"id": "desk", "instructions": "Help.", "operations": [said]}, source="t", registry=registry)
     turn = await process.il.invoke("acme.account.fetch", idempotency_key="turn")
     return agents.Invocation(
@@ -124,3 +127,33 @@ async def test_an_operation_of_an_openapi_document_goes_the_way_of_all_capabilit
         assert isinstance(made, dict)
         assert isinstance(told, dict)
         assert [each["body"]["title"] for each in (made, told) if isinstance(each["body"], dict)] == ["Door", "Door"]
+
+
+FLOW = """
+# a workflow
+id: both
+input: {type: object, properties: {repo: {type: string}}, required: [repo]}
+steps:
+  - {name: door, source: {kind: capability, ref: acme.issue.create}, with: {repo: {from: input.repo}, title: Door}}
+  - name: closed
+    source: {kind: capability, ref: acme.issue.close}
+    with: {repo: {from: input.repo}, issue_number: {from: door.number}}
+output: {state: {from: closed.state}}
+"""
+
+
+async def test_a_workflow_waits_at_the_step_that_policy_holds_and_repeats_none(file_world: World):
+    file_world.law = ASK_WRITES
+    (file_world.folder / "both.yaml").write_text(FLOW)
+    async with file_world.process(app=AppSettings(workflows={"both": "both.yaml"})) as process:
+        await process.connect(file_world.server.url)
+        flow = collect_operations(process.parts.settings, process.parts).find_source("workflow")
+        assert flow is not None
+        call = await invocation(process, "both", kind="workflow", repo="acme/rocket")
+        for _ in range(2):
+            held = await flow.perform(call)
+            assert isinstance(held, agents.Held)
+            assert await flow.perform(call) == held
+            await process.reviewer.approvals.approve(held.approval_id)
+        assert await flow.perform(call) == {"state": "closed"}
+        assert file_world.server.effects("issues/create") == 1

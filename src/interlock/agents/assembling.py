@@ -46,8 +46,8 @@ def assemble(
     complete: bool = False,
 ) -> Spec:
     """The spec of plain data. What it leaves out of an operation is taken from its source in the registry; a schema may be
-    `{"$ref": "registry:NAME"}`. Model and generation come from `defaults` if they are not given. `complete`: a control that the
-    registry does not know is a problem, too. Raises InvalidSpec with every problem there is."""
+    `{"$ref": "registry:NAME"}`. Model and generation come from `defaults` if they are not given. `complete`: a control or an
+    operation that the registry does not know is a problem, too. Raises InvalidSpec with every problem there is."""
     try:
         check_json(raw, limits=LIMITS, what="spec")
     except InvalidJson as error:
@@ -133,9 +133,11 @@ class _Assembly:
             return {"idempotency": "pure", **draft}
         resolver = self._registry.find_source(source.kind)
         known = None if resolver is None else self._known(resolver, source, path)
-        if known is None and "idempotency" not in draft:
-            self._problem(*_unresolved(path, source, self._registry, known_kind=resolver is not None))
-            return {**draft, "idempotency": "pure"}
+        if known is None and (self._complete or "idempotency" not in draft):
+            where, problem, near = _unresolved(path, source, self._registry, known_kind=resolver is not None)
+            must = "" if "idempotency" in draft else ", so the operation must say all itself"
+            self._problem(where, f"{problem}{must}", near)
+            return {"idempotency": "pure", **draft}
         known = known or {}
         if draft.get("pinned", known.get("pinned")) != known.get("pinned", draft.get("pinned")):
             changed = f"the {source.kind} {source.ref} is another by now than when this was written"
@@ -156,8 +158,8 @@ def _unresolved(path: str, source: Source, registry: Registry, *, known_kind: bo
         near = registry.nearest("kinds", source.kind)
         return (
             f"{path}.source.kind",
-            f"nobody resolves the kind {source.kind!r}, so the operation must say all itself",
+            f"nobody resolves the kind {source.kind!r}",
             near,
         )
-    problem = f"there is no {source.kind} {source.ref!r}, so the operation must say all itself"
+    problem = f"there is no {source.kind} {source.ref!r}"
     return f"{path}.source.ref", problem, registry.nearest(f"{source.kind}s", source.ref)

@@ -38,7 +38,7 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     """Check specs, and tell all that is wrong with each.
 
     Operations, schemas and controls that a spec only names are looked up in the modules of `[app] modules`; the controls that are
-    built in are known everywhere.
+    built in are known everywhere. An operation that nothing here stands for is told, also where the spec says all of it.
 
     Example:
       interlock agent validate desk.yaml triage.yaml

@@ -85,3 +85,17 @@ def test_a_spec_that_was_made_of_another_capability_is_told_so():
         agents.InvalidSpec, match=r"operations\[0\]\.pinned: the capability acme\.issue\.create is another"
     ):
         agents.read_spec(agents.write_spec(made), registry=registry(connector(operations=[other])))
+
+
+def test_what_is_not_here_is_told_by_name_where_all_has_to_be():
+    elsewhere = document("acme.issue.lost", idempotency="pure")
+    assert agents.assemble(elsewhere, source="test", registry=registry())
+    with pytest.raises(
+        agents.InvalidSpec, match=r"source\.ref: there is no capability 'acme\.issue\.lost' \(did you mean"
+    ):
+        agents.assemble(elsewhere, source="test", registry=registry(), complete=True)
+    strange = document(source={"kind": "wiki", "ref": "start"}, idempotency="pure")
+    with pytest.raises(agents.InvalidSpec, match=r"source\.kind: nobody resolves the kind 'wiki'"):
+        agents.assemble(strange, source="test", registry=registry(), complete=True)
+    imported = document(f"{sdk.PROVIDER_PREFIX}pets.proxy.get", idempotency="pure")
+    assert agents.assemble(imported, source="test", registry=registry(), complete=True)

@@ -59,6 +59,8 @@ class Capabilities:
     def describe(self, source: Source) -> Described | None:
         """What its manifest says. Of a provider that a tenant imported nothing is known here: the spec says all itself."""
         read_options(CapabilityOptions, source)
+        if source.ref.startswith(sdk.PROVIDER_PREFIX):
+            return {}
         found = self._known().find(source.ref)
         return None if found is None else _described(found)
 
