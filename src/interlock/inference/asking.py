@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -11,7 +10,8 @@ import anyio
 
 from interlock import budgets, connections, policy, runs
 from interlock.inference import records
-from interlock.inference.endpoints import Endpoint, Models, micros, size_of
+from interlock.inference.asked import Asked
+from interlock.inference.endpoints import Models, micros, size_of
 from interlock.inference.errors import ModelBusy, ModelUnpriced
 from interlock.inference.messages import Request, Usage
 from interlock.inference.port import Answered, Told
@@ -21,41 +21,6 @@ from interlock.kernel import Caller, InterlockError, Retry, StoreError, Tx
 POLL_S: Final = 0.05
 _GOES_ON: Final = frozenset({runs.State.RETRY_SCHEDULED})
 _UNDER_WAY: Final = frozenset({runs.State.ACCEPTED, runs.State.RUNNING})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One question, as it is carried out."""
-
-    caller: Caller
-    request: Request
-    task: runs.Task
-    size: int
-    endpoint: Endpoint
-    told: Told | None
-    timeout_s: float
-
-    @property
-    def deadline_at(self) -> datetime:
-        """When it has to be over."""
-        assert self.task.deadline_at is not None
-        return self.task.deadline_at
-
-    @property
-    def call(self) -> budgets.Call:
-        """It, as budgets count it."""
-        return budgets.Call(
-            tenant_id=self.caller.tenant_id,
-            capability_id=self.task.name,
-            connector_id=records.PREFIX.rstrip("."),
-            connection_id=None,
-            effect="execute",
-            environment=self.task.environment,
-        )
-
-    def in_place(self, endpoint: Endpoint) -> runs.Task:
-        """The task as it is judged if another model is asked in its place."""
-        return replace(self.task, name=f"{records.PREFIX}{endpoint.provider}", model=endpoint.ref)
 
 
 class RecordedInference:

@@ -4,21 +4,19 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import anyio
 
 from interlock import connections, policy, runs
 from interlock.inference import records
+from interlock.inference.asked import Asked
 from interlock.inference.endpoints import Endpoint, Models, micros
 from interlock.inference.errors import ModelRefused, ModelUnreadable
 from interlock.inference.messages import Answer
 from interlock.inference.port import Answered, Delta, Wire
 from interlock.inference.wire import NoWire, RunWire, held
 from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, Tx, is_interruption
-
-if TYPE_CHECKING:
-    from interlock.inference.asking import Asked
 
 WATCH_S: Final = 1.0
 """How soon a question that is being asked hears that somebody cancels it."""
@@ -39,7 +37,7 @@ class Pursuit:
         tasks: runs.Tasks,
         models: Models,
         pending: connections.Pending,
-        asked: "Asked",
+        asked: Asked,
         working: runs.Working,
     ) -> None:
         self._wiring = outside

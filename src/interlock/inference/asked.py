@@ -1,0 +1,46 @@
+"""One question to a model, as it is carried out."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from interlock import budgets, runs
+from interlock.inference import records
+from interlock.inference.endpoints import Endpoint
+from interlock.inference.messages import Request
+from interlock.inference.port import Told
+from interlock.kernel import Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One question, as it is carried out."""
+
+    caller: Caller
+    request: Request
+    task: runs.Task
+    size: int
+    endpoint: Endpoint
+    told: Told | None
+    timeout_s: float
+
+    @property
+    def deadline_at(self) -> datetime:
+        """When it has to be over."""
+        assert self.task.deadline_at is not None
+        return self.task.deadline_at
+
+    @property
+    def call(self) -> budgets.Call:
+        """It, as budgets count it."""
+        return budgets.Call(
+            tenant_id=self.caller.tenant_id,
+            capability_id=self.task.name,
+            connector_id=records.PREFIX.rstrip("."),
+            connection_id=None,
+            effect="execute",
+            environment=self.task.environment,
+        )
+
+    def in_place(self, endpoint: Endpoint) -> runs.Task:
+        """The task as it is judged if another model is asked in its place."""
+        return replace(self.task, name=f"{records.PREFIX}{endpoint.provider}", model=endpoint.ref)
