@@ -53,8 +53,9 @@ class Harness:
         admitted, run = await self._admit(caller, asked, options, handed=None)
         if not admitted.fresh or run.state is not runs.State.QUEUED:
             return await self.fetch(caller, run.run_id)
-        working = await self.means.tasks.begin(run, caller)
-        return await self._take(working, watch=watch, due=None)
+        with self.means.wiring.ownership.working(run.run_id):
+            working = await self.means.tasks.begin(run, caller)
+            return await self._take(working, watch=watch, due=None)
 
     async def submit(
         self, caller: Caller, asked: Asked, options: Options, *, retry: dispatch.RetryPolicy | None = None
@@ -118,8 +119,9 @@ class Harness:
         )
         requester = runs.asked_by(run, decisions[0].facts_json)
         due = await self._docket.find(run)
-        working = await self.means.tasks.begin(run, requester)
-        return await self._take(working, watch=watch, due=due)
+        with self.means.wiring.ownership.working(run_id):
+            working = await self.means.tasks.begin(run, requester)
+            return await self._take(working, watch=watch, due=due)
 
     async def _is_decided(self, run: runs.Run) -> bool:
         """Whether somebody has decided on anything that the turn is held for."""
@@ -136,12 +138,13 @@ class Harness:
     async def take_due(self, run: runs.Run, caller: Caller, due: dispatch.Due) -> runs.Run | None:
         """For a worker: begin the next attempt at a turn and take it as far as it goes; None if another hand was first. Raises
         StoreError."""
-        try:
-            working = await self.means.tasks.begin(run, caller)
-        except runs.StaleRun:
-            return None
-        await self._take(working, watch=None, due=due)
-        return working.journal.run
+        with self.means.wiring.ownership.working(run.run_id):
+            try:
+                working = await self.means.tasks.begin(run, caller)
+            except runs.StaleRun:
+                return None
+            await self._take(working, watch=None, due=due)
+            return working.journal.run
 
     async def _take(self, working: runs.Working, *, watch: Watch | None, due: dispatch.Due | None) -> Turn:
         run = working.journal.run
@@ -157,7 +160,7 @@ class Harness:
         }
         wiring = self.means.wiring
         span = wiring.tracing.span(f"invoke_agent {facts['gen_ai.agent.name']}", parent=run.traceparent, facts=facts)
-        with wiring.ownership.working(run.run_id), span as open_span:
+        with span as open_span:
             with self.stopping.heard(run.run_id, taken.stop):
                 turn = await taken.take()
             open_span.note({"interlock.run.state": turn.state.value})
