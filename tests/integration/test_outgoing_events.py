@@ -226,6 +226,20 @@ async def test_a_message_is_redelivered_by_hand_under_its_id(process: Process, p
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
 
 
+async def test_a_message_whose_next_try_is_far_is_sent_at_once_by_hand(process: Process, parrot: Parrot):
+    parrot.say = lambda _: Answer(b"", 500)
+    made = await subscribe(process, parrot, "run.completed")
+    await process.create()
+    await work(process)
+    [waits] = await process.il.subscriptions.deliveries(made.subscription.subscription_id)
+    assert await work(process) == 0, "its next try is to come"
+    parrot.say = lambda _: Answer(b"", 204)
+    assert (await process.il.subscriptions.redeliver(waits.message_id)).tries == waits.tries == 1
+    assert await work(process) == 1
+    [sent] = await process.il.subscriptions.deliveries(made.subscription.subscription_id)
+    assert sent.state is MessageState.DELIVERED
+
+
 async def test_what_waits_for_a_deleted_subscription_is_dropped(process: Process, parrot: Parrot):
     made = await subscribe(process, parrot, "run.completed")
     await process.create()

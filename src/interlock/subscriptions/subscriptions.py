@@ -203,8 +203,8 @@ class Subscriptions:
         return await self._store.read(read)
 
     async def redeliver(self, caller: Caller, message_id: str) -> Message:
-        """Have a message that was delivered or has failed sent again, under the same id. One that is still to be sent stays as it
-        is. Raises MessageNotFound, and SubscriptionNotFound if its subscription was deleted."""
+        """Have a message that was delivered or has failed sent again, under the same id; one that waits for its next try is tried
+        now. Raises MessageNotFound, and SubscriptionNotFound if its subscription was deleted."""
         now = self._clock.now()
 
         def write(tx: Tx) -> Message:

@@ -178,14 +178,15 @@ class SubscriptionRecords:
         return session(tx).execute(update(messages).where(*mine).values(_message_row(after))).rowcount == 1
 
     def again(self, tx: Tx, message: subscriptions.Message, *, at: datetime) -> bool:
-        ended = (subscriptions.MessageState.DELIVERED.value, subscriptions.MessageState.FAILED.value)
-        mine = (
-            messages.c.message_id == message.message_id,
-            messages.c.tenant_id == message.tenant_id,
-            messages.c.state.in_(ended),
+        pending = subscriptions.MessageState.PENDING.value
+        mine = (messages.c.message_id == message.message_id, messages.c.tenant_id == message.tenant_id)
+        sooner = (*mine, messages.c.state == pending, messages.c.due_at > at)
+        if session(tx).execute(update(messages).where(*sooner).values(due_at=at)).rowcount:
+            return True
+        values = {"state": pending, "tries": 0, "due_at": at, "finished_at": None}
+        return (
+            session(tx).execute(update(messages).where(*mine, messages.c.state != pending).values(values)).rowcount == 1
         )
-        values = {"state": subscriptions.MessageState.PENDING.value, "tries": 0, "due_at": at, "finished_at": None}
-        return session(tx).execute(update(messages).where(*mine).values(values)).rowcount == 1
 
     def find_message(self, tx: Tx, tenant_id: str, message_id: str) -> subscriptions.Message | None:
         query = select(messages).where(messages.c.message_id == message_id, messages.c.tenant_id == tenant_id)
