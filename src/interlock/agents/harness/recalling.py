@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import anyio
 
@@ -11,8 +11,7 @@ from interlock.agents import turns
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
 from interlock.agents.operations import MEMORY
-from interlock.agents.sourcing.remembering import Remembering
-from interlock.agents.spec import Capture
+from interlock.agents.spec import Capture, Memory
 from interlock.kernel import InterlockError
 
 PATIENCE_S: Final = 10.0
@@ -21,6 +20,17 @@ PATIENCE_S: Final = 10.0
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A source of an agent's own memory, such as `agents.Remembering`."""
+
+    def turns_of(
+        self, told: Memory, *, tenant_id: str, agent_id: str, session_id: str | None, turn_id: str
+    ) -> Awaitable[memory.Turns | None]:
+        """The memory around a turn; None once all is closed."""
+        ...
 
 
 async def recalled(means: Means, working: runs.Working, asked: Asked) -> str | None:
@@ -47,7 +57,7 @@ async def _tried(
     means: Means, working: runs.Working, asked: Asked, act: Callable[[memory.Turns], Awaitable[T]]
 ) -> T | None:
     source = means.registry.find_source(MEMORY)
-    if asked.spec.memory is None or not isinstance(source, Remembering):
+    if asked.spec.memory is None or not isinstance(source, Remembers):
         return None
     run_id = working.attempt.run_id
     try:
