@@ -129,6 +129,8 @@ async def test_words_and_usage_come_through(rig: Rig, streamed: bool):
     [(_, headers, body)] = rig.api.heard
     assert KEY in "".join(headers.get(each, "") for each in ("authorization", "x-api-key", "x-goog-api-key"))
     assert "Be brief." in json.dumps(body)
+    if rig.kind == "compatible":
+        assert body["max_tokens"] == 50, "others take no notice of the newer name"
     history = await rig.process.il.runs.history(answered.run_id)
     [send] = history.sends
     assert (send.delivery, send.target_class) == (runs.Delivery.RESPONDED, plane.LOCAL_HTTP)

@@ -32,12 +32,15 @@ def _client() -> httpx2.AsyncClient:
 def _openai(kind: str, name: str, provider: str, base_url: str) -> Model:
     from openai import AsyncOpenAI
     from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
+    from pydantic_ai.profiles.openai import OpenAIModelProfile
     from pydantic_ai.providers.openai import OpenAIProvider
     from pydantic_ai.providers.openai_compatible import OpenAICompatibleProvider
 
     client: Any = AsyncOpenAI(api_key=_NO_KEY, base_url=base_url, http_client=_client(), max_retries=0)
     if kind == "compatible":
-        return OpenAIChatModel(name, provider=OpenAICompatibleProvider(provider, openai_client=client))
+        # Others know `max_tokens`; some take no notice of the newer name, and would go on without an end.
+        older = OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False)
+        return OpenAIChatModel(name, provider=OpenAICompatibleProvider(provider, openai_client=client), profile=older)
     known = OpenAIProvider(openai_client=client)
     return OpenAIResponsesModel(name, provider=known) if kind == "openai" else OpenAIChatModel(name, provider=known)
 

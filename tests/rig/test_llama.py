@@ -1,0 +1,126 @@
+"""A model that runs here: llama.cpp's server with random weights, asked as any provider that serves Chat Completions.
+
+`make rig` builds the server into `.tools/llama` where there is a compiler; `TEST_LLAMA_PYTHON` names another Python that has
+llama-cpp-python with its server, and gguf."""
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from fix_app import ALLOW, Process, World
+from interlock import inference
+from interlock.app.inference_settings import InferenceSettings
+from interlock.testing import ManualClock, github
+
+PYTHON = Path(os.environ.get("TEST_LLAMA_PYTHON") or Path(__file__).parents[2] / ".tools" / "llama" / "bin" / "python")
+
+pytestmark = [
+    pytest.mark.rig,
+    pytest.mark.anyio,
+    pytest.mark.skipif(not PYTHON.exists(), reason=f"no llama.cpp: {PYTHON} is not there (`make rig` builds it)"),
+]
+YES = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": False}
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The server's host and port."""
+    folder = tmp_path_factory.mktemp("llama")
+    made = folder / "tiny.gguf"
+    subprocess.run([PYTHON, Path(__file__).with_name("tiny_model.py"), made], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = [
+        PYTHON,
+        "-m",
+        "llama_cpp.server",
+        "--model",
+        made,
+        "--model_alias",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    with (folder / "log").open("wb") as log, subprocess.Popen(said, stdout=log, stderr=log) as server:
+        try:
+            _wait(f"http://127.0.0.1:{port}/v1/models", server)
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
+def _wait(url: str, server: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        assert server.poll() is None, "the server ended"
+        try:
+            with urlopen(url, timeout=1):
+                return
+        except (URLError, OSError):
+            with suppress(subprocess.TimeoutExpired):
+                server.wait(0.1)
+    raise AssertionError("the server does not come up")
+
+
+@asynccontextmanager
+async def asking(world: World, host: str) -> AsyncGenerator[Process]:
+    provider = {
+        "kind": "compatible",
+        "base_url": f"http://{host}/v1",
+        "api_key": "",
+        "input_usd": "0",
+        "output_usd": "0",
+    }
+    settings = InferenceSettings.model_validate({"providers": {"local": provider}})
+    async with world.process(inference=settings, execution={"egress_allow": (world.host, host)}) as process:
+        yield process
+
+
+@pytest.fixture
+def small(tmp_path: Path, github_server: github.GitHub, root_key: None) -> World:
+    return World(store_url="sqlite:///:memory:", folder=tmp_path, server=github_server, clock=ManualClock(), law=ALLOW)
+
+
+async def ask(process: Process, **more: Any) -> inference.Answered:
+    told = more.pop("told", None)
+    params = {"max_tokens": 64, "seed": 3, "temperature": 0.8, **more.pop("params", {})}
+    request = inference.Request(
+        model="local:tiny", instructions="Say anything.", messages=(inference.said("Well?"),), params=params, **more
+    )
+    return await process.parts.inference.ask(process.il.caller, request, key=json.dumps(more) + str(told), told=told)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_model_of_our_own_answers_streams_and_counts(small: World, llama: str, streamed: bool):
+    told: list[inference.Delta] = []
+    async with asking(small, llama) as process:
+        answered = await ask(process, told=told.append if streamed else None, params={"max_tokens": 12})
+        answer = answered.answer
+        assert answer.finish in (inference.Finish.LENGTH, inference.Finish.STOP)
+        assert answer.message.text
+        assert (answer.model, str(answered.cost)) == ("tiny", "0")
+        if streamed:
+            assert "".join(each.text for each in told) == answer.message.text
+            assert len(told) > 1
+        else:
+            assert 0 < answer.usage.output_tokens <= 16
+            assert answer.usage.input_tokens > 10
+
+
+async def test_a_grammar_makes_even_this_model_answer_in_the_shape(small: World, llama: str):
+    async with asking(small, llama) as process:
+        # The Python server's own spelling; llama.cpp's takes what `result` sends.
+        shape = {"response_format": {"type": "json_object", "schema": YES}}
+        answered = await ask(process, provider_options=shape, params={"max_tokens": 400})
+        assert isinstance(json.loads(answered.answer.message.text)["yes"], bool)
