@@ -80,7 +80,7 @@ def explain(error: Exception, *, where: object) -> Exception:
     if not isinstance(cause, psycopg.Error):
         return error
     state = cause.sqlstate
-    if isinstance(cause, psycopg.DataError) and "NUL" in str(cause):  # the driver's own refusal
+    if state is None and isinstance(cause, psycopg.DataError) and "NUL" in str(cause):  # the driver's own refusal
         nul = RequestError("a text has a NUL character (0x00) in it, which the store keeps nowhere")
         nul.__cause__ = error
         return nul
