@@ -19,23 +19,26 @@ class Stopping:
 
     def __init__(self, wiring: runs.Wiring) -> None:
         self._wiring = wiring
-        self._at_work: dict[str, Callable[[], object]] = {}
+        self._at_work: dict[object, tuple[str, Callable[[], object]]] = {}
+        """By nothing but who listens: a run may be worked on twice here, once its first attempt was taken for dead."""
 
     @contextmanager
     def heard(self, run_id: str, stop: Callable[[], object]) -> Generator[None]:
         """While the block lasts, `stop` is called if somebody cancels the run."""
-        self._at_work[run_id] = stop
+        listener = object()
+        self._at_work[listener] = (run_id, stop)
         try:
             yield
         finally:
-            del self._at_work[run_id]
+            del self._at_work[listener]
 
     async def look(self) -> None:
         """See whether somebody does. Raises StoreError."""
-        if at_work := frozenset(self._at_work):
+        if at_work := frozenset(run_id for run_id, _ in self._at_work.values()):
             found = await self._wiring.store.read(lambda tx: self._wiring.ledger.find_cancelled(tx, at_work))
-            for run_id in found & self._at_work.keys():
-                self._at_work[run_id]()
+            for run_id, stop in tuple(self._at_work.values()):
+                if run_id in found:
+                    stop()
 
     async def watch(self) -> None:
         """Look for ever."""
