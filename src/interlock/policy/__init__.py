@@ -21,7 +21,7 @@ from interlock.policy.model import (
     Reason,
 )
 from interlock.policy.rule import Rule
-from interlock.policy.stray import Stray, find_strays
+from interlock.policy.stray import TASKS, Stray, find_strays
 
 __all__ = [
     "DEFAULT",
@@ -31,6 +31,7 @@ __all__ = [
     "ORIGINS",
     "RUNTIME_CLASSES",
     "SANDBOXES",
+    "TASKS",
     "Decision",
     "Document",
     "Effect",

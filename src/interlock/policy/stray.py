@@ -17,8 +17,8 @@ _ALIKE: Final = 0.8
 """How much two parts of a name have in common if one is probably the other, misspelt: isue and issue, not delete and
 create."""
 
-_TASKS: Final = frozenset({"handler", "agent"})
-"""Where the names of tasks begin: a program brings them along, so that no catalogue has them."""
+TASKS: Final = frozenset({"agent", "handler", "inference"})
+"""The first parts of the names of tasks: a program brings them along, so that no catalogue has them."""
 
 _Tree: TypeAlias = "dict[str, _Tree]"
 """The parts with which names begin, each with those that may follow. A name's end is an empty part."""
@@ -55,8 +55,9 @@ def find_strays(
     tenant_id: str | None = None,
     elsewhere: Collection[str] = (),
 ) -> Iterator[Stray]:
-    """The patterns that match none of these capabilities (their ids) or their connectors. Those of connectors `elsewhere` and of
-    tasks are none, nor those of rules that are written ahead or, if `tenant_id` is given, for other tenants."""
+    """The patterns that match none of these capabilities (their ids) or their connectors. Those of connectors `elsewhere` are
+    none, nor those of tasks that are like nothing there, nor those of rules that are written ahead or, if `tenant_id` is given,
+    for other tenants."""
     known = {"capability": _Known(capabilities), "connector": _Known({each.split(".")[0] for each in capabilities})}
     others = _Known(elsewhere)
     for rule in rules:
@@ -64,10 +65,12 @@ def find_strays(
             continue
         for matcher, patterns in (("capability", rule.capability), ("connector", rule.connector)):
             for pattern in patterns:
-                if pattern.partition(".")[0] in _TASKS:
+                begins = pattern.partition(".")[0]
+                if known[matcher].has(pattern) or others.has(begins):
                     continue
-                if not known[matcher].has(pattern) and not others.has(pattern.split(".")[0]):
-                    yield Stray(rule=rule, matcher=matcher, pattern=pattern, near=known[matcher].meant(pattern))
+                near = known[matcher].meant(pattern)
+                if near is not None or begins not in TASKS:
+                    yield Stray(rule=rule, matcher=matcher, pattern=pattern, near=near)
 
 
 def _is_for(rule: Rule, tenant_id: str) -> bool:

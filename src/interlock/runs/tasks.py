@@ -358,4 +358,4 @@ def _told(verdict: policy.Decision) -> policy.Decision:
 
 
 def _names_task(pattern: str) -> bool:
-    return pattern.startswith(("handler.", "agent.", "inference."))
+    return pattern.partition(".")[0] in policy.TASKS

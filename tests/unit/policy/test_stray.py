@@ -58,10 +58,24 @@ def test_what_is_elsewhere_is_not_judged():
     assert strays(elsewhere=("other",), capability=("*.isue.create",)) == []
 
 
-@pytest.mark.parametrize("pattern", ["handler.report", "agent.desk", "handler.*"])
+@pytest.mark.parametrize("pattern", ["handler.report", "agent.desk", "handler.*", "inference.*", "inference.generate"])
 def test_what_programs_bring_along_is_not_judged(pattern: str):
     """Handlers and agents are in no catalogue: a worker has them, and whoever asks may have none."""
-    assert strays(capability=(pattern,)) == []
+    assert strays(capability=(pattern,), connector=(pattern.partition(".")[0],)) == []
+
+
+@pytest.mark.parametrize(
+    ("matchers", "near"),
+    [
+        ({"capability": ("agent.run.delete",)}, "agents.run.delete"),
+        ({"capability": ("inference.job.*",)}, "inferences.job.*"),
+        ({"connector": ("agent",)}, "agents"),
+    ],
+)
+def test_what_begins_like_a_task_and_nearly_names_what_is_there_is_a_typo(matchers: dict[str, Any], near: str):
+    rule = policy.Rule(rule_id="r", then=Effect.DENY, **matchers)
+    (found,) = policy.find_strays([rule], ["agents.run.delete", "inferences.job.start"])
+    assert (found.near, found.protects_nothing) == (near, True)
 
 
 def test_a_rule_for_other_tenants_is_not_judged():
