@@ -9,12 +9,17 @@ from joserfc import jwk
 
 from interlock import sdk, testing
 from interlock.adapters import sql
+from interlock.kernel import ProviderError
 from interlock.triggers import webhooks
 from interlock.triggers.webhooks import key_sets
 
 pytestmark = pytest.mark.anyio
 
-SET = json.dumps({"keys": [jwk.ECKey.generate_key("P-256", {"kid": "k"}).as_dict(private=False)]}).encode()
+SET, NEXT = (
+    json.dumps({"keys": [jwk.ECKey.generate_key("P-256", {"kid": kid}).as_dict(private=False)]}).encode()
+    for kid in ("k", "l")
+)
+URL = "https://a.dev/0"
 CLAIMS = {"issuers": ["x"], "audience": "us", "algorithms": ["ES256"], "keys_url": "https://a.dev/0"}
 CLOCK = testing.ManualClock()
 ROUTE = webhooks.Route(
@@ -42,9 +47,21 @@ ROUTE = webhooks.Route(
 )
 
 
-def sets_of(fetch: key_sets.Fetch, store: sql.SqlStore) -> webhooks.KeySets:
+def sets_of(fetch: key_sets.Fetch, store: sql.SqlStore, clock: testing.ManualClock = CLOCK) -> webhooks.KeySets:
     hosts = frozenset({"a.dev:443", "b.dev:443"})
-    return webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=hosts, clock=CLOCK)
+    return webhooks.KeySets(fetch, store, sql.KeySetRecords(), hosts=hosts, clock=clock)
+
+
+class Issuer:
+    """Has a set of keys, or is away."""
+
+    def __init__(self, content: bytes = SET) -> None:
+        self.content: bytes | None = content
+
+    async def fetch(self, tenant_id: str, url: str) -> bytes:
+        if self.content is None:
+            raise ProviderError("it is away")
+        return self.content
 
 
 async def test_an_issuer_that_is_slow_keeps_no_other_waiting(memory_store: sql.SqlStore):
@@ -121,3 +138,46 @@ async def test_of_many_sets_those_stay_that_were_used_last(memory_store: sql.Sql
     for name in ("0", "new", "0", "2", "1"):
         await sets.read(ROUTE, f"https://a.dev/{name}")
     assert asked[key_sets.MOST_HELD :] == ["0", "new", "2", "1"]
+
+
+async def test_what_another_process_fetched_serves_while_the_issuer_is_away(memory_store: sql.SqlStore):
+    clock, here, there = testing.ManualClock(), Issuer(), Issuer()
+    one, other = sets_of(here.fetch, memory_store, clock), sets_of(there.fetch, memory_store, clock)
+    used = [await each.read(ROUTE, URL) for each in (one, other)]
+    clock.advance(key_sets.PAUSE.total_seconds())
+    there.content = NEXT
+    assert await other.renew(ROUTE, URL, used[:1])
+    here.content = None
+    assert await one.renew(ROUTE, URL, used[:1])
+    assert (await one.read(ROUTE, URL)).reveal() == NEXT.decode()
+
+
+async def test_a_store_that_is_away_with_the_issuer_leaves_what_is_at_hand(memory_store: sql.SqlStore):
+    clock, issuer = testing.ManualClock(), Issuer()
+    sets = sets_of(issuer.fetch, memory_store, clock)
+    await sets.read(ROUTE, URL)
+    issuer.content = None
+    memory_store.close()
+    clock.advance(key_sets.FRESH.total_seconds())
+    assert (await sets.read(ROUTE, URL)).reveal() == SET.decode()
+
+
+async def test_a_set_that_a_wrong_clock_dated_ahead_is_none_and_makes_way(memory_store: sql.SqlStore):
+    ahead, right = testing.ManualClock(), testing.ManualClock()
+    ahead.advance(10 * key_sets.LASTS.total_seconds())
+    await sets_of(Issuer().fetch, memory_store, ahead).read(ROUTE, URL)
+    issuer = Issuer()
+    issuer.content = None
+    with pytest.raises(webhooks.IssuerKeysUnavailable):
+        await sets_of(issuer.fetch, memory_store, right).read(ROUTE, URL)
+    await sets_of(Issuer(NEXT).fetch, memory_store, right).read(ROUTE, URL)
+    assert (await sets_of(issuer.fetch, memory_store, right).read(ROUTE, URL)).reveal() == NEXT.decode()
+
+
+async def test_clocks_may_be_a_little_apart(memory_store: sql.SqlStore):
+    ahead, right = testing.ManualClock(), testing.ManualClock()
+    ahead.advance(key_sets.APART.total_seconds())
+    await sets_of(Issuer().fetch, memory_store, ahead).read(ROUTE, URL)
+    issuer = Issuer()
+    issuer.content = None
+    assert (await sets_of(issuer.fetch, memory_store, right).read(ROUTE, URL)).reveal() == SET.decode()

@@ -25,6 +25,9 @@ LASTS: Final = timedelta(hours=24)
 PAUSE: Final = timedelta(minutes=1)
 """Between two requests for one set."""
 
+APART: Final = timedelta(minutes=1)
+"""So far apart clocks may be. A set from further ahead was dated by a wrong one, and nobody knows how old it is."""
+
 MOST_HELD: Final = 200
 MOST_BYTES: Final = 65_536
 
@@ -55,8 +58,8 @@ class KeySetRecords(Protocol):
         """The set that was fetched from there last."""
         ...
 
-    def save(self, tx: Tx, tenant_id: str, url: str, kept: KeptSet) -> None:
-        """Keep it, instead of an older one."""
+    def save(self, tx: Tx, tenant_id: str, url: str, kept: KeptSet, *, latest: datetime) -> None:
+        """Keep it, instead of an older one, or of one that was fetched after `latest`."""
         ...
 
 
@@ -123,12 +126,13 @@ class KeySets:
         return timedelta(seconds=self._clock.monotonic() - held.fetched)
 
     async def _recall(self, route: Route, url: str, held: _Held) -> None:
-        """Take over what another process fetched, with its age."""
+        """Take over what another process fetched, with its age, if it is newer."""
         kept = await self._store.read(lambda tx: self._records.find(tx, route.tenant_id, url))
-        if kept is None or held.text is not None:
+        if kept is None or (age := self._clock.now() - kept.fetched_at) < -APART:
             return
-        age = max(0.0, (self._clock.now() - kept.fetched_at).total_seconds())
-        held.text, held.fetched = kept.text, self._clock.monotonic() - age
+        fetched = self._clock.monotonic() - max(0.0, age.total_seconds())
+        if held.text is None or fetched > held.fetched:
+            held.text, held.fetched = kept.text, fetched
 
     async def _ask(self, route: Route, url: str, held: _Held) -> None:
         async with held.asking:
@@ -144,13 +148,17 @@ class KeySets:
             except InterlockError as error:
                 held.asked = begun
                 _log.warning("the keys of %s could not be fetched: %s", url[:200], error)
+                with suppress(StoreError):  # then those at hand have to do
+                    await self._recall(route, url, held)
                 return
             held.asked = begun
             await self._keep(route, url, KeptSet(held.text, self._clock.now()))
 
     async def _keep(self, route: Route, url: str, kept: KeptSet) -> None:
         try:
-            await self._store.write(lambda tx: self._records.save(tx, route.tenant_id, url, kept))
+            await self._store.write(
+                lambda tx: self._records.save(tx, route.tenant_id, url, kept, latest=self._clock.now() + APART)
+            )
         except StoreError as error:
             _log.warning("the keys of %s are not kept for another process: %s", url[:200], error)
 
