@@ -274,6 +274,14 @@ def test_every_call_has_an_id_of_its_own():
     assert turn.state.said[-1].calls[0].call_id not in ids
 
 
+def test_a_model_that_says_ids_as_ours_are_does_not_take_them_all():
+    turn = Turn(plan()).begin().answers(call("look", "call_1_2_0")).done("call_1_2_0").answers(call("look", ""))
+    [made] = turn.state.said[-1].calls
+    assert made.call_id not in ("", "call_1_2_0")
+    turn.done(made.call_id).answers(call("look", "call_2_3_1_1"), call("look", "call_2_3_1_1"))
+    assert len({each.call_id for each in turn.state.said[-1].calls}) == 2
+
+
 def test_rounds_and_time_are_bounded_and_waiting_is_free():
     turn = Turn(plan(controls={"max_turns": 2})).begin()
     for number in range(2):

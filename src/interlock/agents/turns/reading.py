@@ -1,6 +1,7 @@
 """What a model said, read with care: it may ask for what is not there, in words that are no JSON, a thousand times at once."""
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final, cast
@@ -29,8 +30,11 @@ def kept(message: inference.Message, state: State) -> inference.Message:
             parts.append(part)
             continue
         call_id = part.call_id
-        while not call_id or call_id in seen:
-            call_id = f"call_{len(seen)}_{state.round}_{index}"
+        made = f"call_{len(seen)}_{state.round}_{index}"
+        for number in itertools.count():
+            if call_id and call_id not in seen:
+                break
+            call_id = f"{made}_{number}" if number else made  # a model may say ids that look like ours
         seen.add(call_id)
         fits = len(part.arguments) <= ARGUMENTS.max_bytes
         parts.append(part.model_copy(update={"call_id": call_id, **({} if fits else {"arguments": ""})}))
