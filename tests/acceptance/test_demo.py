@@ -69,6 +69,7 @@ def assert_nobody_is_left(group: int) -> None:
         os.killpg(group, 0)
 
 
+@pytest.mark.faults
 def test_it_tells_its_story_and_leaves_a_store_to_look_around_in(room: Path, warm: Path):
     told = interlock(room, "demo")
     assert (told.returncode, told.stderr) == (0, "")
@@ -144,6 +145,7 @@ def test_what_is_not_as_claimed_is_said(room: Path, monkeypatch: pytest.MonkeyPa
     assert dict(os.environ) == before
 
 
+@pytest.mark.faults
 def test_the_service_can_be_had_alone(room: Path):
     process = subprocess.Popen(
         [*PROGRAM, "demo", "--serve", "--json"],

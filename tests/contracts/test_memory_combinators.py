@@ -32,12 +32,9 @@ REFERENCES: dict[str, Reference] = {
 }
 
 
-APART = {name: pytest.mark.faults for name in REFERENCES if name != "cached"}
-"""What takes long beside another of its kind."""
-
-
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", [pytest.param(name, marks=APART.get(name, ())) for name in REFERENCES])
+@pytest.mark.faults  # for it takes long, as the providers below them do
+@pytest.mark.parametrize("name", REFERENCES)
 async def test_it_keeps_the_contract(name: str, tmp_path: Path):
     broken: list[str] = []
     held = 0

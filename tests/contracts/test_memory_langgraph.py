@@ -25,13 +25,8 @@ def reference(index: IndexConfig | None) -> memory.ProviderRef:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    "index",
-    [
-        pytest.param(None, id="plain", marks=pytest.mark.faults),
-        pytest.param(IndexConfig(dims=64, embed=embed), id="indexed"),
-    ],
-)
+@pytest.mark.faults  # for it takes long
+@pytest.mark.parametrize("index", [None, IndexConfig(dims=64, embed=embed)], ids=["plain", "indexed"])
 async def test_it_keeps_the_contract(index: IndexConfig | None, tmp_path: Path):
     broken: list[str] = []
     held = 0

@@ -125,6 +125,7 @@ def test_whatever_is_left_is_seen(leave: Callable[[Path], AbstractContextManager
     assert traces.left(10) == []
 
 
+@pytest.mark.faults  # a suite of its own, with servers that it leaves
 def test_a_suite_that_leaves_something_fails_and_says_what(tmp_path: Path) -> None:
     (tmp_path / "test_careless.py").write_text(CARELESS)
     command = [

@@ -149,6 +149,7 @@ async def rotated(world: World) -> list[str]:
     return shown
 
 
+@pytest.mark.faults  # for it does all that there is to do
 @pytest.mark.parametrize("way", ["header", "query"])
 async def test_the_secret_is_nowhere(file_world: World, parrot: Parrot, listener: Listener, spans: Spans, way: str):
     if way == "query":
