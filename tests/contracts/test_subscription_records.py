@@ -15,7 +15,7 @@ from interlock import runs, subscriptions
 from interlock.adapters import sql
 from interlock.connections import Happening, Sealed, history
 from interlock.kernel import Tx
-from interlock.subscriptions import Event, Message, MessageState, Span, State, Untold
+from interlock.subscriptions import MOST_TRIES, Event, Message, MessageState, Sent, Span, State, Untold, tries
 from interlock.testing import SequentialIds
 
 pytestmark = pytest.mark.anyio
@@ -208,6 +208,34 @@ async def test_of_many_who_send_one_does_until_its_time_is_over(store: sql.SqlSt
     assert await store.write(lambda tx: RECORDS.again(tx, done, at=NOW))
     assert not await store.write(lambda tx: RECORDS.again(tx, done, at=NOW))
     assert await claim()
+
+
+async def test_a_try_by_hand_takes_nothing_from_the_schedule(store: sql.SqlStore):
+    waits = replace(MESSAGE, tries=3, due_at=LATER)
+    await add(store, waits)
+    for _ in range(MOST_TRIES):
+        assert await store.write(lambda tx, waits=waits: RECORDS.again(tx, waits, at=NOW))
+        assert not await store.write(lambda tx, waits=waits: RECORDS.again(tx, waits, at=NOW)), "it is due"
+        due = await found(store)
+        assert due.due_at == NOW
+        assert await store.write(lambda tx, due=due: RECORDS.claim(tx, due, at=NOW, until=LATER))
+        mine = await found(store)
+        waits = tries.after(mine, Sent(status=503, error="it answered 503"), at=NOW)
+        assert await store.write(lambda tx, mine=mine, waits=waits: RECORDS.settle(tx, mine, waits))
+        assert (waits.state, waits.tries) == (MessageState.PENDING, 3)
+
+
+async def test_a_try_by_hand_before_the_first_is_the_first(store: sql.SqlStore):
+    """Its due moment is to come by this process's clock."""
+    await add(store, replace(MESSAGE, due_at=LATER))
+    assert await store.write(lambda tx: RECORDS.again(tx, MESSAGE, at=NOW))
+    assert (await found(store)).tries == 0
+
+
+async def found(store: sql.SqlStore) -> Message:
+    there = await store.read(lambda tx: RECORDS.find_message(tx, "t1", MESSAGE.message_id))
+    assert there is not None
+    return there
 
 
 async def test_a_try_that_is_not_due_or_was_made_is_nobodys(store: sql.SqlStore):

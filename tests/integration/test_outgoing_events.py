@@ -234,7 +234,7 @@ async def test_a_message_whose_next_try_is_far_is_sent_at_once_by_hand(process: 
     [waits] = await process.il.subscriptions.deliveries(made.subscription.subscription_id)
     assert await work(process) == 0, "its next try is to come"
     parrot.say = lambda _: Answer(b"", 204)
-    assert (await process.il.subscriptions.redeliver(waits.message_id)).tries == waits.tries == 1
+    assert (await process.il.subscriptions.redeliver(waits.message_id)).tries == waits.tries - 1 == 0
     assert await work(process) == 1
     [sent] = await process.il.subscriptions.deliveries(made.subscription.subscription_id)
     assert sent.state is MessageState.DELIVERED

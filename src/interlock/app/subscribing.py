@@ -104,8 +104,8 @@ class Subscriptions:
 
     @checked
     async def redeliver(self, message_id: str) -> "subscriptions.Message":
-        """Send a message once more that was delivered or has failed, under the same id. Raises MessageNotFound,
-        SubscriptionNotFound."""
+        """Send a message once more that was delivered or has failed, or now that waits for its next try, under the same id.
+        Raises MessageNotFound, SubscriptionNotFound."""
         return await self._desk.redeliver(self._caller, message_id)
 
     @checked

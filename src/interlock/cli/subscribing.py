@@ -223,7 +223,7 @@ async def redeliver(
     desk: "Desk",
     message: Annotated[str, typer.Argument(metavar="MESSAGE", help="The message's id.")],
 ) -> "Answer":
-    """Have a message that was delivered or has failed sent once more, under the same id.
+    """Have a message that was delivered or has failed sent once more, or one that waits tried now, under the same id.
 
     Example:
       interlock subscriptions redeliver msg_0193…

@@ -119,7 +119,8 @@ class Records(Protocol):
         ...
 
     def again(self, tx: Tx, message: Message, *, at: datetime) -> bool:
-        """Have a message that has ended sent anew, from the first try on, and one that waits tried now; False if it is due."""
+        """Have a message that has ended sent anew, from the first try on, and the last try of one that waits made again now, so
+        that it counts once; False if it is due."""
         ...
 
     def find_message(self, tx: Tx, tenant_id: str, message_id: str) -> Message | None:

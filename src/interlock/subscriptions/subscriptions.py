@@ -203,8 +203,9 @@ class Subscriptions:
         return await self._store.read(read)
 
     async def redeliver(self, caller: Caller, message_id: str) -> Message:
-        """Have a message that was delivered or has failed sent again, under the same id; one that waits for its next try is tried
-        now. Raises MessageNotFound, and SubscriptionNotFound if its subscription was deleted."""
+        """Have a message that was delivered or has failed sent again, under the same id and from the first try on; one that waits
+        for its next try is tried now, which counts as none of its tries. Raises MessageNotFound, and SubscriptionNotFound if its
+        subscription was deleted."""
         now = self._clock.now()
 
         def write(tx: Tx) -> Message:

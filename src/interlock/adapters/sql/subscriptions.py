@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Select, and_, bindparam, case, delete, exists, func, insert, or_, select, update
 
 from interlock import connections, subscriptions
 from interlock.adapters.sql.rows import Record, pack, unpack
@@ -181,7 +181,8 @@ class SubscriptionRecords:
         pending = subscriptions.MessageState.PENDING.value
         mine = (messages.c.message_id == message.message_id, messages.c.tenant_id == message.tenant_id)
         sooner = (*mine, messages.c.state == pending, messages.c.due_at > at)
-        if session(tx).execute(update(messages).where(*sooner).values(due_at=at)).rowcount:
+        untried = case((messages.c.tries > 0, messages.c.tries - 1), else_=0)
+        if session(tx).execute(update(messages).where(*sooner).values(due_at=at, tries=untried)).rowcount:
             return True
         values = {"state": pending, "tries": 0, "due_at": at, "finished_at": None}
         return (

@@ -144,7 +144,7 @@ async def deliveries(
 
 @router.post("/messages/{message_id}/redeliver", response_model=Message, summary="Send a message once more")
 async def redeliver(il: Operating, message_id: MessageId) -> Response:
-    """One that was delivered or has failed, under the same id."""
+    """One that was delivered or has failed, from the first try on; or one that waits for its next try, now. Under the same id."""
     return told(await il.subscriptions.redeliver(message_id))
 
 
