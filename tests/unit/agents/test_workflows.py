@@ -26,9 +26,9 @@ def people(team: str) -> dict[str, JSON]:
 @agents.operation(idempotency="dedupe")
 async def tell(name: str, text: str, context: agents.Invocation) -> str:
     """Tell somebody."""
+    DONE.setdefault(context.key, f"{name}: {text}")
     if FAILURES:
         raise FAILURES.pop()
-    DONE.setdefault(context.key, f"{name}: {text}")
     return f"told {name}"
 
 
@@ -101,8 +101,10 @@ async def test_steps_are_done_in_order_and_each_once(tmp_path: Path):
 
 
 async def test_what_may_be_tried_later_is_tried_again(tmp_path: Path):
-    FAILURES[:] = [ProviderError("busy")]
+    DONE.clear()
+    FAILURES[:] = [ProviderError("cut, once it was told")]
     assert await perform(registry(tmp_path), team="a", text="hi")
+    assert len(DONE) == 3  # under the key that it had
     FAILURES[:] = [agents.OperationFailed("never")]
     with pytest.raises(agents.OperationFailed, match="never"):
         await perform(registry(tmp_path), team="a", text="hi")

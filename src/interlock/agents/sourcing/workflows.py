@@ -144,9 +144,9 @@ class Workflows:
         if mismatches:
             raise OperationFailed(f"the arguments of {step.name} do not fit: {'; '.join(map(str, mismatches[:5]))}")
         pause = step.retry.pause_s
+        key = kernel.digest([invocation.key, step.name, index])
+        asked = replace(invocation, operation=operation, arguments=cast("Mapping[str, JSON]", arguments), key=key)
         for attempt in range(1, step.retry.max_attempts + 1):
-            key = kernel.digest([invocation.key, step.name, index, attempt])
-            asked = replace(invocation, operation=operation, arguments=cast("Mapping[str, JSON]", arguments), key=key)
             try:
                 return await source.perform(asked)
             except InterlockError as error:
