@@ -15,6 +15,8 @@ pytestmark = pytest.mark.anyio
 
 DONE: dict[str, str] = {}
 FAILURES: list[Exception] = []
+PAID: list[str] = []
+LOOKS: list[Exception] = []
 
 
 @agents.operation(idempotency="pure")
@@ -30,6 +32,22 @@ async def tell(name: str, text: str, context: agents.Invocation) -> str:
     if FAILURES:
         raise FAILURES.pop()
     return f"told {name}"
+
+
+def was_paid(context: agents.Invocation) -> JSON | agents.NotHappened | agents.Unclear:
+    """What the bank says."""
+    if LOOKS:
+        raise LOOKS.pop()
+    return f"paid {PAID.count(context.key)}" if context.key in PAID else agents.NotHappened()
+
+
+@agents.operation(idempotency="reconcile", reconcile=was_paid)
+async def pay(context: agents.Invocation) -> str:
+    """Pay."""
+    PAID.append(context.key)
+    if FAILURES:
+        raise FAILURES.pop()
+    return "paid"
 
 
 @agents.operation(idempotency="unsafe_once")
@@ -58,13 +76,19 @@ output: {first: {from: told.0}, all: {from: told}}
 def registry(folder: Path, text: str = FLOW) -> agents.Registry:
     (folder / "spread.yaml").write_text(text)
     settings = Settings(folder=folder, app=AppSettings(workflows={"spread": "spread.yaml"}))
-    return collect_operations(settings, operations=[people, tell, shout])
+    return collect_operations(settings, operations=[people, tell, shout, pay])
 
 
 def spec(known: agents.Registry) -> agents.Spec:
     operation = {"name": "spread", "source": {"kind": "workflow", "ref": "spread"}}
     document = {"id": "desk", "instructions": "Help.", "operations": [operation]}
     return agents.assemble(document, source="test", registry=known)
+
+
+def flow(ref: str, **more: JSON) -> str:
+    """A workflow of one step."""
+    step: dict[str, JSON] = {"name": "only", "source": {"kind": "function", "ref": ref}, **more}
+    return kernel.canonical({"id": "spread", "description": "One step.", "steps": [step]}).decode()
 
 
 async def perform(known: agents.Registry, *, key: str = "k", **given: JSON) -> Any:
@@ -110,6 +134,25 @@ async def test_what_may_be_tried_later_is_tried_again(tmp_path: Path):
         await perform(registry(tmp_path), team="a", text="hi")
     with pytest.raises(agents.OperationFailed, match="the arguments of told do not fit"):
         await perform(registry(tmp_path), team="a", text=3)
+
+
+async def test_what_has_to_be_asked_about_is_asked_about_first(tmp_path: Path):
+    PAID.clear()
+    known = registry(tmp_path, flow("pay", retry={"max_attempts": 2, "pause_s": 0}))
+    FAILURES[:] = [ProviderError("cut")]
+    assert await perform(known) == "paid 1"
+    assert await perform(known) == "paid 1"
+    assert await perform(known, key="other") == "paid"
+    assert len(PAID) == 2
+
+
+@pytest.mark.parametrize("error", [agents.OperationFailed("the bank is closed"), RuntimeError("closed")])
+async def test_what_cannot_be_found_out_is_not_done(tmp_path: Path, error: Exception):
+    PAID.clear()
+    LOOKS[:] = [error]
+    with pytest.raises(kernel.UnknownOutcome, match="whether the step only was done cannot be found out"):
+        await perform(registry(tmp_path, flow("pay")))
+    assert not PAID
 
 
 def test_a_workflow_is_pinned(tmp_path: Path):

@@ -12,14 +12,15 @@ import anyio
 
 from interlock import catalog, kernel, sdk
 from interlock.agents.errors import InvalidOptions, OperationFailed
+from interlock.agents.harness.performing import OURS
 from interlock.agents.operations import MEMORY, Idempotency, Operation, Source
-from interlock.agents.sources import Described, Found, Held, Invocation, OperationSource, Unclear
+from interlock.agents.sources import Described, Found, Happened, Held, Invocation, NotHappened, OperationSource, Unclear
 from interlock.agents.sourcing import flows
 from interlock.agents.sourcing.capabilities import CAPABILITY
 from interlock.agents.sourcing.options import check_pinned, read_options
 from interlock.agents.sourcing.subagents import SUBAGENT
 from interlock.agents.terms import Part, thawed
-from interlock.kernel import JSON, InterlockError, Retry, is_interruption
+from interlock.kernel import JSON, InterlockError, Retry, UnknownOutcome, is_interruption
 
 WORKFLOW: Final = "workflow"
 """The kind of the operations that are workflows; their reference is what the program calls the workflow."""
@@ -148,6 +149,8 @@ class Workflows:
         asked = replace(invocation, operation=operation, arguments=cast("Mapping[str, JSON]", arguments), key=key)
         for attempt in range(1, step.retry.max_attempts + 1):
             try:
+                if (found := await _found_done(source, asked)) is not None:
+                    return found.output
                 return await source.perform(asked)
             except InterlockError as error:
                 if error.retry is not Retry.LATER or attempt == step.retry.max_attempts:
@@ -208,3 +211,23 @@ class Workflows:
         if described is None:
             raise InvalidOptions(f"there is no {source.kind} {source.ref!r}")
         return described
+
+
+async def _found_done(source: OperationSource, asked: Invocation) -> Happened | None:
+    """That a step was done before, of those that have to be asked about. It is asked every time: nothing is written down of
+    steps, and so nobody knows whether this is the first. Raises UnknownOutcome."""
+    if asked.operation.idempotency is not Idempotency.RECONCILE or asked.operation.kind in _KNOWN_AGAIN:
+        return None
+    name = asked.operation.name
+    try:
+        found = await source.reconcile(asked)
+    except OURS:
+        raise
+    except Exception as error:
+        if is_interruption(error):
+            raise
+        why = error.message if isinstance(error, InterlockError) else f"it raised {type(error).__name__}"
+        raise UnknownOutcome(f"whether the step {name} was done cannot be found out: {why}") from error
+    if isinstance(found, Unclear):
+        raise UnknownOutcome(f"nobody can tell whether the step {name} was done: {found.reason}")
+    return None if isinstance(found, NotHappened) else found
