@@ -64,7 +64,7 @@ class Ownership:
         self._renewals = set[Renewal]()
         self._failed_at: datetime | None = None
         self.mute_until = -math.inf
-        """The monotonic moment at which this process last tried to beat, and the store failed."""
+        """The monotonic moment at which this process last tried to beat, or to hear the others, and the store failed."""
 
     @property
     def owner_id(self) -> str:
@@ -116,6 +116,11 @@ class Ownership:
     def note_failure(self) -> None:
         """The store could not be written just now."""
         self._failed_at = self._clock.now()
+
+    def note_silence(self) -> None:
+        """The store failed just now, and would have failed whoever beats."""
+        self.note_failure()
+        self.mute_until = self._clock.monotonic()
 
     def failed_since(self, at: datetime) -> bool:
         """Whether the store has failed this process since then. What was lost meanwhile, no fault of its own has taken."""
@@ -182,8 +187,7 @@ class Ownership:
             try:
                 await self.renew()
             except StoreError:
-                self.note_failure()
-                self.mute_until = self._clock.monotonic()
+                self.note_silence()
                 raise
 
     async def _renew_others(self) -> None:

@@ -93,7 +93,6 @@ class Recovery:
 
     async def sweep(self) -> Sequence[Recovered]:
         """Recover what is known to be left behind by now. Raises StoreError."""
-        await self._expire_approvals()
         recovered: list[Recovered] = []
         places = anyio.CapacityLimiter(AT_ONCE)
 
@@ -102,7 +101,13 @@ class Recovery:
                 if (found := await self._recover(attempt)) is not None:
                     recovered.append(found)
 
-        for turn in await self._left_behind():
+        try:
+            await self._expire_approvals()
+            left = await self._left_behind()
+        except StoreError:
+            self._wiring.ownership.note_silence()  # who owns nothing does not beat, and has to notice it here
+            raise
+        for turn in left:
             async with anyio.create_task_group() as sweep:
                 for attempt in turn:
                     sweep.start_soon(one, attempt)

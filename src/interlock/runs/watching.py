@@ -30,13 +30,14 @@ class Watch:
         self, owners: Iterable[Owner], *, asked_at: float, heard_at: float, mute_until: float = -math.inf
     ) -> frozenset[str]:
         """Take in the owners as they were read between two monotonic moments, and say which of them are dead. Until
-        `mute_until` this process could not beat itself: that others were silent meanwhile, a store that failed explains."""
+        `mute_until` the store failed this process: that others were silent meanwhile, that explains."""
         before, self._seen = self._seen, {}
         dead: set[str] = set()
         for owner in owners:
             lease = owner.lease.total_seconds()
             seen = before.get(owner.owner_id) or _Seen(beat=owner.beat, since=heard_at, lease=lease)
-            seen.since = max(seen.since, mute_until)
+            if mute_until > seen.since:
+                seen.since, seen.has_beaten = mute_until, False
             if seen.beat != owner.beat:
                 seen = _Seen(beat=owner.beat, since=heard_at, lease=lease, has_beaten=True)
             elif asked_at - seen.since >= lease:

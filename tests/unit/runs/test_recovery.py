@@ -1,13 +1,20 @@
 """In which order lost runs are taken up, and whose process has died."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import pytest
 
 from fix_ledger import Builder
 from interlock import runs
-from interlock.runs.recovery import outlived, turns
+from interlock.kernel import StoreError
+from interlock.runs.recovery import Recovery, outlived, turns
+from interlock.testing import ManualClock, SequentialIds
+
+T = TypeVar("T")
 
 PARENTS = {"run_child": "run_parent", "run_grandchild": "run_child", "run_parent": None, "run_other": "run_gone"}
 
@@ -48,3 +55,58 @@ def test_a_process_that_goes_on_under_another_id_has_not_died():
 
     owners = [owner("before", "1"), owner("now", "1"), owner("gone", "2"), owner("same number later", "2", 5)]
     assert outlived(owners, {"before", "gone"}) == {"before", "now", "same number later"}
+
+
+class Desk:
+    """A store with one worker in it, and a ledger that knows whose attempts are asked for."""
+
+    def __init__(self) -> None:
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        lease = timedelta(seconds=10)
+        self.worker = runs.Owner(owner_id="worker", host="a", process="1", started_at=at, beat=1, lease=lease)
+        self.fails = False
+        self.taken_from: frozenset[str] = frozenset()
+
+    async def read(self, fn: Callable[[Any], T]) -> T:
+        if self.fails:
+            raise StoreError("the database is away")
+        return fn(None)
+
+    def is_any_over(self, tx: object) -> bool:
+        return False
+
+    def list_owners(self, tx: object) -> Sequence[runs.Owner]:
+        return [self.worker]
+
+    def list_busy(self, tx: object) -> frozenset[str]:
+        return frozenset({"worker"})
+
+    def list_open(self, tx: object, owners: Collection[str], size: int) -> Sequence[runs.Attempt]:
+        self.taken_from |= frozenset(owners)
+        return []
+
+
+@pytest.mark.anyio
+async def test_a_watcher_that_owns_nothing_takes_nobody_for_dead_after_an_outage():
+    desk: Any = Desk()
+    clock = ManualClock()
+    lease = timedelta(seconds=10)
+    ownership = runs.Ownership(store=desk, ledger=desk, clock=clock, ids=SequentialIds(), lease=lease)
+    wiring: Any = SimpleNamespace(store=desk, ledger=desk, approvals=desk, clock=clock, ownership=ownership)
+    unused: Any = None
+    recovery = Recovery(wiring, unused, unused)
+    await recovery.sweep()
+    desk.fails = True
+    for _ in range(6):
+        clock.advance(10)
+        with pytest.raises(StoreError):
+            await recovery.sweep()
+    desk.fails = False
+    clock.advance(1)
+    await recovery.sweep()
+    assert "worker" not in desk.taken_from, "nobody could beat while the store was away"
+    desk.worker = replace(desk.worker, beat=2)
+    await recovery.sweep()
+    clock.advance(10)
+    await recovery.sweep()
+    assert "worker" in desk.taken_from

@@ -48,7 +48,19 @@ def test_silence_while_the_watcher_could_not_beat_itself_does_not_count() -> Non
     at(watch, 0, OWNER)
     assert watch.observe([OWNER], asked_at=60, heard_at=60, mute_until=59) == frozenset()
     assert watch.silent_in(60) == 9
+    assert watch.undecided("own_1", 60)
     assert watch.observe([OWNER], asked_at=69, heard_at=69, mute_until=59) == {"own_1"}
+
+
+def test_who_has_beaten_before_the_watcher_could_not_is_waited_for_again() -> None:
+    watch = Watch()
+    at(watch, 0, OWNER)
+    at(watch, 1, replace(OWNER, beat=2))
+    assert not watch.undecided("own_1", 1)
+    watch.observe([replace(OWNER, beat=2)], asked_at=60, heard_at=60, mute_until=59)
+    assert watch.undecided("own_1", 60), "it may have died meanwhile"
+    watch.observe([replace(OWNER, beat=3)], asked_at=61, heard_at=61, mute_until=59)
+    assert not watch.undecided("own_1", 61)
 
 
 def test_when_somebody_may_be_dead_next() -> None:
