@@ -1,5 +1,7 @@
 """The disk fills up under a worker: what was submitted is done once there is room again."""
 
+from contextlib import suppress
+
 import anyio
 import pytest
 from sqlalchemy import text
@@ -8,6 +10,7 @@ from fix_app import LEASE, World, shown
 from fix_dispatch import find_due, list_due, submitted, work, worker
 from interlock import dispatch, runs
 from interlock.adapters import sql
+from interlock.adapters.sql.errors import StoreFull
 from interlock.app import Interlock, Settings
 from interlock.dispatch import handling
 from interlock.kernel import JSON
@@ -15,6 +18,8 @@ from interlock.kernel import JSON
 MANY = 12
 ROOM = 40
 """Pages that the store may grow by: enough to begin all of the work, and to keep what comes of two or three pieces."""
+ROOM_FOR_ROWS = 10
+"""Pages that hold what is written of an attempt, and none of 60 KB."""
 
 ONCE = dispatch.RetryPolicy(max_attempts=1)
 
@@ -138,10 +143,36 @@ async def test_a_write_whose_outcome_a_full_disk_keeps_from_being_saved_is_read_
         await process.il.runs.recover()
         left = await find_due(process, run_id)
         assert left is not None
-        assert (left.standing, left.tries, left.crashes) == (dispatch.Standing.DUE, 0, 0)
+        assert (left.standing, left.why, left.tries, left.crashes) == (dispatch.Standing.DUE, "store_failed", 0, 0)
+        file_world.advance(60)
         await work(process)
         assert (await process.il.runs.fetch(run_id)).state is runs.State.COMPLETED
         assert file_world.server.effects("issues/create") == 1
+
+
+@pytest.mark.anyio
+async def test_a_service_is_asked_later_and_later_while_all_but_its_answer_fits_on_the_disk(file_world: World):
+    async with file_world.process() as process:
+        store = process.parts.store
+        await process.connect(file_world.server.url)
+        await process.create("x" * 60_000)
+        asked = await process.il.dispatch.invoke("acme.issue.list", {"repo": "acme/rocket"}, retry=ONCE)
+        assert asked.state is runs.State.QUEUED
+        for _ in range(60):
+            await limit(store, ROOM_FOR_ROWS)
+            with suppress(StoreFull):
+                await work(process)
+            await process.sweep()
+            file_world.advance(1)
+        left, run = await find_due(process, asked.run_id), await process.il.runs.fetch(asked.run_id)
+        assert left is not None
+        assert (left.standing, left.why, left.tries, left.crashes) == (dispatch.Standing.DUE, "store_failed", 0, 0)
+        assert 2 <= run.attempt_count <= 25, "of the sixty there was time for"
+        await limit(store, 1_000_000)
+        file_world.advance(600)
+        await process.beat()
+        await work(process)
+        assert (await process.il.runs.fetch(asked.run_id)).state is runs.State.COMPLETED
 
 
 @pytest.mark.anyio

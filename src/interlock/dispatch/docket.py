@@ -176,22 +176,31 @@ class Docket:
         if lost.stop:
             await lost.end(runs.State.CANCELLED, beside=lambda tx: self.strike(tx, due.tenant_id, due.run_id))
             return True
-        if not lost.is_crash and not lost.store_failed:
+        if lost.is_crash and not lost.store_failed:
+            await self._crashed(lost, due)
+        else:
             await self._try_again(lost, due)
-            return True
-        due = replace(due, crashes=due.crashes + (not lost.store_failed))
+        return True
+
+    async def _crashed(self, lost: runs.Lost, due: Due) -> None:
+        """A process has died while it was at it: the next one may have it at once, unless it has taken too many."""
+        due, at = replace(due, crashes=due.crashes + 1), self._clock.now()
         if due.crashes >= MOST_CRASHES:
             await self._give_up(lost, due)
         else:
-            at = self._clock.now()
             await lost.end(
                 runs.State.RETRY_SCHEDULED, beside=lambda tx: self.again(tx, due, due_at=at, why=lost.error.code)
             )
-        return True
 
     async def _try_again(self, lost: runs.Lost, due: Due) -> None:
-        """What came of it could not be recorded: that is a try, as any failure, and no process has died of it."""
-        following = sequel.after(due, lost.error, now=self._clock.now())
+        """What came of it could not be recorded: that is a try, as any failure, unless the store was not there."""
+        following = sequel.after(
+            due,
+            lost.error,
+            now=self._clock.now(),
+            store_failed=lost.store_failed,
+            attempts=lost.run.attempt_count,
+        )
         if lost.doubtful and following.state is runs.State.DEAD:
             await lost.end(runs.State.WAITING, beside=lambda tx: self.park(tx, due, why=lost.error.code))
         else:

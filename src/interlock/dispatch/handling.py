@@ -193,6 +193,7 @@ class HandlerExecutor:
             now=self._wiring.clock.now(),
             cancelled=end.cancelled,
             store_failed=self._wiring.ownership.failed_since(working.attempt.started_at),
+            attempts=working.journal.run.attempt_count,
         )
 
         def beside(tx: Tx) -> None:

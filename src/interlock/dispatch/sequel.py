@@ -19,13 +19,17 @@ DEADLINE_PASSED: Final = runs.DeadlinePassed.code
 STORE_FAILED: Final = "store_failed"
 """Why work waits in which the store failed."""
 
+MOST_UNCOUNTED: Final = 100
+"""At so many attempts of one run a store that fails takes no try. Later ones are counted, so that a disk on which all but the
+outcome fits does not have a service asked for ever."""
+
 BACKOFF: Final = "backoff"
 """Why work waits that failed."""
 
 PAUSED_BY_SERVICE: Final = "paused_by_service"
 """Why work waits whose service named a time."""
 
-_OURS: Final = (runs.OwnershipLapsed, runs.OutcomeUnsaved, runs.StaleRun)
+_OURS: Final = (runs.AttemptLost, runs.OwnershipLapsed, runs.OutcomeUnsaved, runs.StaleRun)
 """What comes to a handler by the worker's own trouble with the store, or since recovery was quicker than a worker that stood
 still. It says nothing against the work, and what the handler had asked for is left to recovery: asked again for the same step, it
 is answered with what became of that."""
@@ -49,22 +53,24 @@ def after(
     now: datetime,
     cancelled: bool = False,
     store_failed: bool = False,
+    attempts: int = 1,
     uniform: Callable[[float, float], float] | None = None,
 ) -> Sequel:
     """What follows this error, of an attempt that changed nothing that a further one would do again; `cancelled`: somebody has
-    stopped it; `store_failed`: the store was not there meanwhile.
+    stopped it; `store_failed`: the store was not there meanwhile; `attempts`: how many the run has had.
 
     A service that names a time takes no try: it asks for a pause, and says nothing against the work. Nor does what a store that
-    failed kept the work from.
+    failed kept the work from, which waits the longer the more attempts there were.
     """
     if cancelled:
         return Sequel(state=runs.State.CANCELLED, reason=error.code, due=due, why=error.code)
     if isinstance(error, WorkerStopped):
         return _again(due, error, now, 0.0, why=error.code)
     wait = due.retry.backoff.delay if uniform is None else partial(due.retry.backoff.delay, uniform=uniform)
-    if store_failed and isinstance(error, (StoreError, *_OURS)):
-        return _again(due, error, now, wait(due.tries + 1), why=STORE_FAILED)
-    if error.retry is not Retry.LATER and not isinstance(error, _OURS):
+    ours = isinstance(error, _OURS) or (store_failed and isinstance(error, StoreError))
+    if ours and store_failed and attempts <= MOST_UNCOUNTED:
+        return _again(due, error, now, wait(attempts), why=STORE_FAILED)
+    if error.retry is not Retry.LATER and not ours:
         return _dead(due, error.code)
     if error.retry_after is not None:
         delay = wait(1, at_least=error.retry_after)

@@ -77,11 +77,28 @@ def test_trouble_of_the_worker_with_the_store_is_no_reason_to_give_work_up(error
     "error", [runs.OutcomeUnsaved("the disk is full"), runs.OwnershipLapsed("it was away"), StoreFull("no room")]
 )
 def test_what_a_store_that_failed_kept_from_being_done_takes_no_try(error: InterlockError):
-    found = sequel.after(replace(DUE, tries=2), error, now=NOW, uniform=longest, store_failed=True)
+    found = sequel.after(replace(DUE, tries=2), error, now=NOW, uniform=longest, store_failed=True, attempts=3)
     assert (found.state, found.why, found.due.tries) == (runs.State.RETRY_SCHEDULED, "store_failed", 2)
     assert found.due_at == NOW + timedelta(seconds=5)
     raised = sequel.after(DUE, ProviderError("down"), now=NOW, uniform=longest, store_failed=True)
     assert (raised.why, raised.due.tries) == ("backoff", 1), "that is the service's"
+
+
+@pytest.mark.parametrize(("attempts", "seconds"), [(1, 2), (2, 4), (3, 5), (sequel.MOST_UNCOUNTED, 5)])
+@pytest.mark.parametrize("error", [StoreFull("no room"), runs.AttemptLost("its outcome is not there")])
+def test_a_store_that_goes_on_failing_is_asked_later_and_later(error: InterlockError, attempts: int, seconds: float):
+    found = sequel.after(DUE, error, now=NOW, uniform=longest, store_failed=True, attempts=attempts)
+    assert (found.why, found.due.tries) == ("store_failed", 0)
+    assert found.due_at == NOW + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("error", [StoreFull("no room"), runs.AttemptLost("its outcome is not there")])
+def test_what_the_store_has_failed_for_very_often_is_tried_as_anything_else(error: InterlockError):
+    over = sequel.MOST_UNCOUNTED + 1
+    found = sequel.after(DUE, error, now=NOW, uniform=longest, store_failed=True, attempts=over)
+    assert (found.why, found.due.tries) == ("backoff", 1)
+    last = sequel.after(replace(DUE, tries=2), error, now=NOW, store_failed=True, attempts=over)
+    assert (last.state, last.reason) == (runs.State.DEAD, "exhausted")
 
 
 def test_a_service_that_names_a_time_takes_no_try():
