@@ -41,8 +41,9 @@ class Routes:
         """An address for a connector's webhooks, and what is done about its events (`on`). Without a `secret` one is made, or
         awaited from the service. `verification` takes the place of the connector's own, as `{"scheme": "stripe"}`; what is
         `unsigned` anybody may send. With `resolve` it is an app's address, whose deliveries tell installs (`join`) apart by what
-        stands at these places. Nothing is made twice under an `idempotency_key`.
-        Raises AlreadyMade, IdempotencyConflict, InvalidRoute, UnreadableKey, ConnectionNotFound, and as the catalogue."""
+        stands at these places. Nothing is made twice under an `idempotency_key`,
+        also with another secret. Raises AlreadyMade, IdempotencyConflict, InvalidRoute, UnreadableKey, ConnectionNotFound, and as
+        the catalogue."""
         asked = {
             "connector": connector,
             "on": on,

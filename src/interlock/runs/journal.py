@@ -148,7 +148,8 @@ class Journal:
         """Commit a change; under a shield, for what happened must be saved even when nobody waits for it any more.
 
         `beside` writes other rooms' rows in the same transaction, before the run's own; entries and a move that are given as
-        functions are drawn after it. Raises StaleRun if another worker has taken the run.
+        functions are drawn after it, but before an `Also`, which is written once for all changes that come together. Raises
+        StaleRun if another worker has taken the run.
         """
         with anyio.CancelScope(shield=True):
             for _ in range(REBUILDS):
