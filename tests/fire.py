@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -33,7 +34,7 @@ STORE_GONE: Final = 7
 LONGEST_FREEZE: Final = 60.0
 LONGEST_LOCK: Final = 20.0
 LOCKED: Final = ("runs", "dispatches", "owners", "interlock_pgqueuer", "schedules", "attempts")
-"""Whose rows somebody else holds; which ones, the plan's number of seconds says."""
+"""Whose rows somebody else holds."""
 
 ON_POSTGRES: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "immediate": 0.5, "fast": 0.5, "cancel": 4, "lock": 3}
 ON_SQLITE: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "lock": 3}
@@ -41,12 +42,14 @@ ON_SQLITE: Final[dict[Kind, float]] = {"kill": 6, "freeze": 4, "lock": 3}
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens, `after` so many seconds, and to which process. A freeze and a lock last `seconds`."""
+    """What happens, `after` so many seconds, and to which process, or to rows of which table. A freeze and a lock last
+    `seconds`."""
 
     after: float
     kind: Kind
     victim: int
     seconds: float
+    table: str
 
 
 def plan(
@@ -59,7 +62,8 @@ def plan(
     while (after := chance.uniform(*pauses)) < left:
         left -= after
         kind = chance.choices(list[Kind](kinds), weights=[*kinds.values()])[0]
-        faults.append(Fault(after, kind, chance.randrange(victims), LONGEST_FREEZE ** chance.random()))
+        victim, seconds = chance.randrange(victims), LONGEST_FREEZE ** chance.random()
+        faults.append(Fault(after, kind, victim, seconds, chance.choice(LOCKED)))
     return faults
 
 
@@ -93,12 +97,13 @@ class Postgres:
                 " WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
             )
 
-    def lock(self, seconds: float) -> None:
-        """Hold the newest rows of a table, for so long."""
-        table = sql.Identifier(LOCKED[int(seconds * 1000) % len(LOCKED)])
-        with suppress(psycopg.Error), psycopg.connect(self.url) as session:
-            session.execute(sql.SQL("SELECT 1 FROM {} ORDER BY 1 DESC LIMIT 50 FOR UPDATE").format(table))
-            time.sleep(seconds)
+    def lock(self, table: str, seconds: float, held: Callable[[], object]) -> None:
+        """Hold the newest rows of a table for so long, if there are any, and say so. The server may fall meanwhile."""
+        newest = sql.SQL("SELECT 1 FROM {} ORDER BY ctid DESC LIMIT 50 FOR UPDATE").format(sql.Identifier(table))
+        with suppress(psycopg.OperationalError), psycopg.connect(self.url) as session:
+            if session.execute(newest).rowcount:
+                held()
+                time.sleep(seconds)
 
     def close(self) -> None:
         self._server.cleanup()
@@ -110,11 +115,12 @@ class File:
 
     path: Path
 
-    def lock(self, seconds: float) -> None:
-        """Write to it, for so long."""
+    def lock(self, _table: str, seconds: float, held: Callable[[], object]) -> None:
+        """Write to it, for so long, and say so."""
         opened = sqlite3.connect(self.path, timeout=LONGEST_FREEZE, isolation_level=None)
         with closing(opened) as session, suppress(sqlite3.OperationalError):
             session.execute("BEGIN IMMEDIATE")
+            held()
             time.sleep(seconds)
             session.execute("ROLLBACK")
 
@@ -185,22 +191,28 @@ async def trouble(
     until: float,
 ) -> Counter[Kind]:
     """Carry the plan out, for so many seconds. Where there is one process, each pause begins once it is at work: on a slow
-    machine it would be killed before it ever is. Returns what happened."""
+    machine it would be killed before it ever is. Returns what happened: of locks, those that were held."""
     happened = Counter[Kind]()
+
+    def count_lock() -> None:
+        happened["lock"] += 1
+
     with anyio.move_on_after(until):
         for fault in faults:
             victim = processes[fault.victim]
             if len(processes) == 1:
                 await victim.is_at_work()
             await anyio.sleep(fault.after)
-            happened[fault.kind] += 1
+            if fault.kind != "lock":
+                happened[fault.kind] += 1
             match fault.kind:
                 case "kill":
                     victim.kill()
                 case "freeze":
                     tasks.start_soon(victim.freeze, fault.seconds)
                 case "lock":
-                    tasks.start_soon(anyio.to_thread.run_sync, store.lock, min(fault.seconds, LONGEST_LOCK))
+                    lock = partial(store.lock, fault.table, min(fault.seconds, LONGEST_LOCK), count_lock)
+                    tasks.start_soon(anyio.to_thread.run_sync, lock)
                 case "cancel":
                     assert isinstance(store, Postgres)
                     await anyio.to_thread.run_sync(store.cancel)
