@@ -1,7 +1,7 @@
 """What the controls of a spec say at a boundary. A control that fails, answers nonsense or takes too long has not allowed it."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, cast
@@ -12,7 +12,7 @@ import anyio.to_thread
 from interlock import sdk
 from interlock.agents.controls import Control
 from interlock.agents.errors import UnexpectedEvent
-from interlock.agents.operations import Operation
+from interlock.agents.operations import Consent
 from interlock.agents.registry import Registry
 from interlock.agents.rulings import MAX_REASON, Check, ControlInput, Ruling, Surroundings
 from interlock.agents.terms import frozen, thawed
@@ -33,8 +33,8 @@ class Judging:
     async def judge(
         self, plan: Plan, state: State, intent: Judge, *, surroundings: Surroundings
     ) -> tuple[Judgement, ...]:
-        """What the controls say of each thing that the intent names, in its order. A control is asked only as long as those
-        before it allow. Raises UnexpectedEvent for a call that the turn does not have."""
+        """What the controls say of each thing that the intent names, in its order. A control is asked only as long as
+        none before it refuses. Raises UnexpectedEvent for a call that the turn does not have."""
         surroundings = replace(surroundings, context=frozen(surroundings.context))
         shown = partial(
             ControlInput,
@@ -47,10 +47,12 @@ class Judging:
         )
         controls = plan.spec.controls
         if intent.boundary == "input":
-            return (await self._first(None, controls.inputs, shown(text=state.input, arguments={})),)
+            return (
+                await self._strictest(controls.inputs, shown(text=state.input, arguments={}), state.consented_roles),
+            )
         if intent.boundary == "output":
             given = shown(text=state.answer or "", result=frozen(state.result), arguments={})
-            return (await self._first(None, controls.outputs, given),)
+            return (await self._strictest(controls.outputs, given, state.consented_roles),)
         return tuple([await self._call(plan, state, call_id, shown) for call_id in intent.call_ids])
 
     async def _call(self, plan: Plan, state: State, call_id: str, shown: "partial[ControlInput]") -> Judgement:
@@ -60,30 +62,32 @@ class Judging:
             raise UnexpectedEvent(f"the turn {state.turn_id} has no call {call_id!r} to judge")
         given = shown(call_id=call_id, operation=operation, arguments=step.arguments)
         uses = [each for each in plan.spec.controls.operations if each.match.fits(operation)]
-        said = await self._first(call_id, uses, given)
-        if said.verdict is Verdict.ALLOW and not step.consented:
-            return await self._consent(operation, given)
-        return said
+        return await self._strictest(uses, given, step.consented_roles, operation.approval)
 
-    async def _consent(self, operation: Operation, given: ControlInput) -> Judgement:
-        """Whether the operation's own approval wants a person asked about this call."""
-        approval, allowed = operation.approval, Judgement(call_id=given.call_id, verdict=Verdict.ALLOW)
-        if approval is None or approval.when is None:
-            return allowed
-        said = await self._ruled(Control(control=approval.when), given, asks=True)
-        if said.verdict is Verdict.ALLOW:
-            return allowed
-        if said.verdict is Verdict.INTERRUPT:
-            said = replace(said, reason=approval.reason, role=approval.role or said.role)
-        return _judgement(given, approval.when, said)
-
-    async def _first(self, call_id: str | None, uses: Iterable[Control], given: ControlInput) -> Judgement:
-        """What the first says that does not allow it."""
-        for use in uses:
-            said = await self._ruled(use, given)
-            if said.verdict is not Verdict.ALLOW:
+    async def _strictest(
+        self,
+        uses: Iterable[Control],
+        given: ControlInput,
+        consented: Collection[str | None],
+        approval: Consent | None = None,
+    ) -> Judgement:
+        """What the first says that refuses or cannot judge; else the first that wants somebody asked who has not said yes. The
+        operation's own approval, if it depends on the call, is asked last."""
+        own = None if approval is None or approval.when is None else Control(control=approval.when)
+        asked: Judgement | None = None
+        for use in uses if own is None else (*uses, own):
+            said = await self._ruled(use, given, asks=use is own)
+            if said.verdict is Verdict.ALLOW:
+                continue
+            if said.verdict is not Verdict.INTERRUPT:
                 return _judgement(given, use.control, said)
-        return Judgement(call_id=call_id, verdict=Verdict.ALLOW)
+            if approval is not None and use is own:
+                said = replace(said, reason=approval.reason, role=approval.role or said.role)
+            elif approval is not None:
+                said = replace(said, role=said.role or approval.role)
+            if asked is None and said.role not in consented:
+                asked = _judgement(given, use.control, said)
+        return asked or Judgement(call_id=given.call_id, verdict=Verdict.ALLOW)
 
     async def _ruled(self, use: Control, given: ControlInput, *, asks: bool = False) -> Ruling:
         check = self.registry.find_control(use.control)

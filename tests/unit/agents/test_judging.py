@@ -141,6 +141,35 @@ async def test_the_first_that_does_not_allow_counts():
         given.arguments["n"] = 2  # type: ignore[index]  # pyright: ignore[reportIndexIssue]
 
 
+ASKS = {"control": "require_approval", "options": {"role": "clerk"}}
+NO_NINES = {"control": "deny_patterns", "options": {"patterns": ["9"]}}
+
+
+@pytest.mark.parametrize("boundary", ["input", "operations", "output"])
+async def test_a_control_that_asks_a_person_keeps_the_others_from_nothing(boundary: str):
+    call = (("look", {"n": "9"}),) if boundary == "operations" else ()
+    for uses, verdict in (
+        ([ASKS, NO_NINES], ("block", "deny_patterns")),
+        ([ASKS, {"control": "failing"}, NO_NINES], ("error", "failing")),
+        ([ASKS, {"control": "watched"}], ("interrupt", "require_approval")),
+    ):
+        [found] = await judged(boundary, *uses, calls=call, text="9")
+        assert said(found)[:2] == verdict
+
+
+async def test_who_has_said_yes_is_passed_over_and_nobody_else():
+    cfo = {"control": "require_approval", "options": {"role": "cfo"}}
+    plan = turns.Plan(agents.assemble(spec(controls={"operations": [ASKS, cfo]}), source="a spec", registry=REGISTRY))
+    asked: list[str | None] = []
+    for roles, n in (((), 1), (("clerk",), 1), (("clerk", "cfo"), 1), (("clerk", "cfo"), 101), ((None,), 1)):
+        step = turns.Step(call_id="a", operation="pay", arguments={"n": n}, key="k", consented_roles=roles)
+        state = turns.State(turn_id="run_1", fingerprint=plan.fingerprint, steps=(step,))
+        intent = turns.Judge(key="j", boundary="operations", call_ids=("a",))
+        [found] = await JUDGING.judge(plan, state, intent, surroundings=AROUND)
+        asked.append(found.role if found.verdict is turns.Verdict.INTERRUPT else found.verdict.value)
+    assert asked == ["clerk", "cfo", "allow", "treasurer", "clerk"]
+
+
 async def test_every_call_is_judged_by_the_controls_that_match_it():
     uses = [{"control": "office_hours", "options": {"opens": 10}, "match": {"name": "look"}}]
     found = await judged("operations", *uses, calls=(("pay", {"n": 1}), ("look", NOTHING), ("pay", {"n": 101})))

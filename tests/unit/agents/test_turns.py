@@ -61,12 +61,14 @@ class Turn:
         answer = inference.Answer(message=message, finish=ends, usage=usage, model="m")
         return self.tell(turns.Answered(answer=answer, took_s=1))
 
-    def judges(self, *verdicts: str, reason: str | None = None) -> "Turn":
+    def judges(self, *verdicts: str, reason: str | None = None, role: str | None = None) -> "Turn":
         [judge] = self.wants
         assert isinstance(judge, turns.Judge)
         ids: Sequence[str | None] = judge.call_ids or (None,)
         said = [
-            turns.Judgement(call_id=call_id, verdict=turns.Verdict(verdict), control="careful", reason=reason)
+            turns.Judgement(
+                call_id=call_id, verdict=turns.Verdict(verdict), control="careful", reason=reason, role=role
+            )
             for call_id, verdict in zip(ids, verdicts, strict=True)
         ]
         return self.tell(turns.Judged(judgements=tuple(said)))
@@ -174,6 +176,70 @@ def test_an_edit_that_a_control_blocks_is_not_done():
     assert "does not allow this: too many" in turn.outcomes[0][2]
 
 
+def test_a_yes_takes_the_word_of_no_other_control():
+    turn = Turn(plan(controls=WATCHED)).begin().answers(call("mail"))
+    first = turn.wants[0].key
+    turn.judges("interrupt").decides("a", approved=True)
+    assert (turn.kinds, turn.wants[0].key == first) == (["judge"], False)
+    turn.judges("block", reason="no nines")
+    assert not turn.performed
+    assert "does not allow this: no nines" in turn.outcomes[0][2]
+
+
+@pytest.mark.parametrize("edit", [None, {"n": 5000}])
+def test_every_role_that_is_wanted_says_yes(edit: dict[str, Any] | None):
+    turn = Turn(plan(controls=WATCHED)).begin().answers(call("mail")).judges("interrupt", role="clerk")
+    [first] = turn.wants
+    turn.decides("a", approved=True, arguments=edit).judges("interrupt", role="cfo")
+    [second] = turn.wants
+    assert isinstance(second, turns.Consent)
+    assert (second.role, second.key == first.key, turn.performed) == ("cfo", False, [])
+    turn.decides("a", approved=True).judges("interrupt", role="clerk")
+    assert [each.arguments for each in turn.performed] == [edit or {"n": 1}]
+
+
+def test_whoever_saw_other_arguments_is_asked_again():
+    turn = Turn(plan(controls=WATCHED)).begin().answers(call("mail")).judges("interrupt", role="clerk")
+    turn.decides("a", approved=True).judges("interrupt", role="cfo")
+    turn.decides("a", approved=True, arguments={"n": 5000}).judges("interrupt", role="clerk")
+    assert (turn.kinds, turn.performed) == (["consent"], [])
+
+
+def test_an_approval_and_a_control_each_have_their_role():
+    paid = operation("pay", "unsafe_once", approval={"role": "treasurer"})
+    turn = Turn(plan(operations=[paid], controls={"operations": [{"control": "careful"}]}))
+    turn.begin().answers(call("pay")).judges("interrupt", role="cfo")
+    roles: list[str | None] = []
+    while turn.kinds == ["consent"]:
+        [consent] = turn.wants
+        assert isinstance(consent, turns.Consent)
+        roles.append(consent.role)
+        turn.decides("a", approved=True).judges("interrupt", role="cfo")
+    assert (roles, len(turn.performed)) == (["cfo", "treasurer"], 1)
+    turn = Turn(turn.plan).begin().answers(call("pay")).judges("interrupt")  # a control that does not mind whose
+    turn.decides("a", approved=True).judges("interrupt")
+    assert [each.operation for each in turn.performed] == ["pay"]
+
+
+@pytest.mark.parametrize("boundary", ["inputs", "outputs"])
+def test_words_wait_for_every_role_and_are_judged_after_a_yes(boundary: str):
+    def held() -> Turn:
+        turn = Turn(plan(controls={boundary: [{"control": "careful"}]})).begin()
+        return (turn if boundary == "inputs" else turn.answers("Hi.")).judges("interrupt", role="clerk")
+
+    turn = held()
+    [first] = turn.wants
+    turn.decides(None, approved=True).judges("interrupt", role="cfo")
+    [second] = turn.wants
+    assert isinstance(second, turns.Consent)
+    assert (second.role, second.key == first.key) == ("cfo", False)
+    turn.decides(None, approved=True).judges("interrupt", role="clerk")
+    assert turn.kinds == (["ask"] if boundary == "inputs" else ["end"])
+    failure = held().decides(None, approved=True).judges("block").state.failure
+    assert failure is not None
+    assert failure.code == f"{boundary.removesuffix('s')}_blocked"
+
+
 def test_an_edit_that_does_not_fit_is_refused():
     turn = Turn(plan()).begin().answers(call("pay"))
     with pytest.raises(agents.UnexpectedEvent, match="do not fit"):
@@ -207,7 +273,8 @@ def test_the_input_is_judged_before_the_model_is_asked(verdict: str, phase: str,
     assert turn.state.phase == phase
     assert (turn.state.failure and turn.state.failure.code) == code
     if phase == "person":
-        assert turn.decides(None, approved=True).kinds == ["ask"]
+        assert turn.decides(None, approved=True).kinds == ["judge"]
+        assert turn.judges("allow").kinds == ["ask"]
 
 
 @pytest.mark.parametrize(("approved", "phase"), [(True, "finished"), (False, "failed")])
@@ -215,6 +282,8 @@ def test_the_output_may_wait_for_a_person(approved: bool, phase: str):
     turn = Turn(plan(controls={"outputs": [{"control": "careful"}]})).begin().answers("Hi.").judges("interrupt")
     assert turn.kinds == ["consent"]
     turn.decides(None, approved=approved)
+    if approved:
+        turn.judges("interrupt")  # the person has just said yes to it
     assert (turn.state.phase, turn.state.answer) == (phase, "Hi.")
 
 

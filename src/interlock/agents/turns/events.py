@@ -36,7 +36,8 @@ class Verdict(StrEnum):
 
 
 class Judgement(Part):
-    """What the controls say of one thing: `call_id` is None for an input or an output. The first that does not allow counts."""
+    """What the controls say of one thing: `call_id` is None for an input or an output. The strictest counts: a person is asked
+    only for what none of them refuses."""
 
     call_id: str | None = None
     verdict: Verdict

@@ -20,14 +20,14 @@ def to_judge(plan: Plan, state: State) -> tuple[str, ...]:
 
 def _is_watched(plan: Plan, step: Step) -> bool:
     operation = _operation(plan, step)
-    if operation.approval is not None and operation.approval.when is not None and not step.consented:
+    if operation.approval is not None and operation.approval.when is not None:
         return True
     return any(each.match.fits(operation) for each in plan.spec.controls.operations)
 
 
 def unjudged(plan: Plan, state: State) -> tuple[Step, ...]:
     """The calls, of which no control has anything to say."""
-    return tuple(_allowed(plan, each) if each.standing is Standing.ASKED else each for each in state.steps)
+    return tuple(_cleared(plan, each) if each.standing is Standing.ASKED else each for each in state.steps)
 
 
 def judged(plan: Plan, state: State, judgements: Iterable[Judgement]) -> tuple[tuple[Step, ...], Judgement | None]:
@@ -45,38 +45,35 @@ def judged(plan: Plan, state: State, judgements: Iterable[Judgement]) -> tuple[t
         if each.standing is not Standing.ASKED:
             steps.append(each)
         elif judgement is None or judgement.verdict is Verdict.ALLOW:
-            steps.append(_allowed(plan, each))
+            steps.append(_cleared(plan, each))
         elif judgement.verdict is Verdict.BLOCK:
             why = f"The control {judgement.control} does not allow this: {judgement.reason or 'it gives no reason'}"
             steps.append(each.model_copy(update={"standing": Standing.DONE, "outcome": why, "failed": True}))
         else:
-            steps.append(_held(plan, each, judgement))
+            steps.append(_cleared(plan, each, judgement))
     return tuple(steps), None
 
 
-def _allowed(plan: Plan, step: Step) -> Step:
+def _cleared(plan: Plan, step: Step, asked: Judgement | None = None) -> Step:
+    """The call, held as long as a yes is missing that a control (`asked`) or the operation's own approval takes. A role that has
+    said yes to exactly this is not asked again, and a control that names none takes the approval's."""
     approval = _operation(plan, step).approval
+    wanted = [] if asked is None else [asked]
     if approval is not None and approval.when is None:
-        return _held(plan, step, Judgement(verdict=Verdict.INTERRUPT, reason=approval.reason))
+        wanted.append(Judgement(verdict=Verdict.INTERRUPT, reason=approval.reason, role=approval.role))
+    for each in wanted:
+        role = each.role or (None if approval is None else approval.role)
+        if role not in step.consented_roles:
+            why = {"reason": each.reason or "approval_required", "control": each.control, "role": role}
+            return step.model_copy(update={"standing": Standing.HELD, **why})
     return step.model_copy(update={"standing": Standing.CLEARED})
-
-
-def _held(plan: Plan, step: Step, asked: Judgement) -> Step:
-    """Once a person has said yes to exactly this, nobody is asked again: so whose yes the operation's own approval takes, it
-    takes whoever wants a person asked."""
-    if step.consented:
-        return step.model_copy(update={"standing": Standing.CLEARED})
-    approval = _operation(plan, step).approval
-    role = asked.role if approval is None else approval.role or asked.role
-    why = {"reason": asked.reason or "approval_required", "control": asked.control, "role": role}
-    return step.model_copy(update={"standing": Standing.HELD, **why})
 
 
 def consents(state: State) -> tuple[Consent, ...]:
     """What a person is asked."""
     return tuple(
         Consent(
-            key=kernel.digest([each.key, "consent"]),
+            key=kernel.digest([each.key, "consent", *each.consented_roles]),
             boundary="operations",
             call_id=each.call_id,
             operation=each.operation,
@@ -91,8 +88,9 @@ def consents(state: State) -> tuple[Consent, ...]:
 
 
 def decided(plan: Plan, state: State, event: Decided) -> State:
-    """The state after a person has decided on a call. A yes with other arguments is looked at by the controls again; a no is not
-    asked for a second time. Raises UnexpectedEvent for a call that waits for nobody, or arguments that do not fit."""
+    """The state after a person has decided on a call. After a yes the controls look at the call again: others may have to say
+    yes, too, and to other arguments all anew. A no is not asked for a second time. Raises UnexpectedEvent for a call that waits
+    for nobody, or arguments that do not fit."""
     held = next(
         (each for each in state.steps if each.call_id == event.call_id and each.standing is Standing.HELD), None
     )
@@ -104,12 +102,14 @@ def decided(plan: Plan, state: State, event: Decided) -> State:
         step = held.model_copy(update={"standing": Standing.DONE, "outcome": why, "failed": True})
         denied = (*denied, sticky(held.operation, thawed(held.arguments)))
     elif event.arguments is None or event.arguments == held.arguments:
-        step = held.model_copy(update={"standing": Standing.CLEARED, "consented": True})
+        roles = (*held.consented_roles, held.role)
+        step = held.model_copy(update={"standing": Standing.ASKED, "consented_roles": roles})
     else:
         if mismatches := plan.mismatches(_operation(plan, held), thawed(event.arguments)):
             raise UnexpectedEvent(f"the arguments that were put in place do not fit: {'; '.join(mismatches)}")
         key = kernel.digest([held.key, "edited", thawed(event.arguments)])
-        edited = {"standing": Standing.ASKED, "consented": True, "arguments": event.arguments, "key": key}
+        roles = (held.role,)
+        edited = {"standing": Standing.ASKED, "consented_roles": roles, "arguments": event.arguments, "key": key}
         step = held.model_copy(update=edited)
     steps = tuple(step if each is held else each for each in state.steps)
     return state.model_copy(update={"steps": steps, "denied": denied})

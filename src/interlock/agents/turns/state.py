@@ -47,8 +47,8 @@ class Step(Part):
     arguments: Object
     key: str
     standing: Standing = Standing.ASKED
-    consented: bool = False
-    """Whether a person said yes to exactly these arguments."""
+    consented_roles: tuple[str | None, ...] = ()
+    """Whose yes there is to exactly these arguments; None: that of the policy's reviewer."""
     reason: str | None = None
     """Why a person is asked."""
     control: str | None = None
@@ -88,6 +88,10 @@ class State(Part):
     said: tuple[inference.Message, ...] = ()
     steps: tuple[Step, ...] = ()
     """The calls of the model's last answer, in its order."""
+    asked_role: str | None = None
+    """Whose yes the input or the output waits for; None: the policy's."""
+    consented_roles: tuple[str | None, ...] = ()
+    """Whose yes there is to the input or the output that is being judged."""
     denied: tuple[str, ...] = ()
     """What a person has said no to in this turn: nobody is asked for it again."""
     usage: inference.Usage = inference.Usage()

@@ -83,8 +83,10 @@ def _begin(plan: Plan, state: State, event: Began) -> Next:
 
 
 def _judge(state: State, boundary: Boundary, call_ids: tuple[str, ...] = ()) -> Next:
-    keys = [each.key for each in state.steps if each.call_id in call_ids]
-    return state, (Judge(key=_key(state, "judge", boundary, *keys), boundary=boundary, call_ids=call_ids),)
+    judged = [each for each in state.steps if each.call_id in call_ids]
+    keys = [each.key for each in judged]
+    roles = kernel.digest([list(each.consented_roles) for each in (state, *judged)])  # judged anew after each yes
+    return state, (Judge(key=_key(state, "judge", boundary, *keys, roles), boundary=boundary, call_ids=call_ids),)
 
 
 def _late(plan: Plan, state: State) -> Next | None:
@@ -121,20 +123,23 @@ def _judged(plan: Plan, state: State, event: Judged) -> Next:
         case Verdict.ERROR:
             message = f"the control {judgement.control} could not judge the {boundary}: {judgement.reason}"
             return failed(state, "control_failed", message)
+        case Verdict.INTERRUPT if judgement.role in state.consented_roles:
+            return _passed(plan, state)
         case Verdict.INTERRUPT:
             consent = Consent(
-                key=_key(state, "consent", boundary),
+                key=_key(state, "consent", boundary, *state.consented_roles),
                 boundary=boundary,
                 call_id=None,
                 reason=judgement.reason or "approval_required",
                 control=judgement.control,
                 role=judgement.role,
             )
-            return changed(state, phase=Phase.PERSON), (consent,)
+            return changed(state, phase=Phase.PERSON, asked_role=judgement.role), (consent,)
 
 
 def _passed(plan: Plan, state: State) -> Next:
     """The input or the output may pass."""
+    state = changed(state, asked_role=None, consented_roles=())
     if state.answer is None:
         return _ask(plan, state)
     return changed(state, phase=Phase.FINISHED), (End(key=_key(state, "end")),)
@@ -207,9 +212,11 @@ def _act(plan: Plan, state: State) -> Next:
 
 def _decided(plan: Plan, state: State, event: Decided) -> Next:
     if event.call_id is None:
+        boundary: Boundary = "input" if state.answer is None else "output"
         if event.approved:
-            return _passed(plan, state)
-        boundary = "input" if state.answer is None else "output"
+            roles = (*state.consented_roles, state.asked_role)
+            phase = Phase.INPUT if boundary == "input" else Phase.OUTPUT
+            return _judge(changed(state, phase=phase, consented_roles=roles), boundary)
         return failed(
             state, f"{boundary}_blocked", f"a person said no to the {boundary}: {event.reason or 'no reason'}"
         )
