@@ -40,6 +40,10 @@ demo: $(VENV)/.run ## tell the story: one governed call, end to end, on this mac
 incident: $(VENV)/.run ## tell the reference app's story: webhooks, a dead letter replayed, a process killed
 	@$(BIN)/python examples/devops_incident_response/story.py
 
+.PHONY: triage
+triage: $(VENV)/.run ## tell the example agent's story: issues read, a person asked, a process killed (ARGS="--kill-at any")
+	@$(BIN)/python examples/triage_agent/story.py $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those apart (ARGS="-k word" narrows, WORKERS=9 widens)
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
