@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final
 
 from interlock import approvals, dispatch, runs
-from interlock.agents import turns
 from interlock.agents.errors import TurnNotResumable
-from interlock.agents.harness import journal, taking
-from interlock.agents.harness.asking import NAME, Asked, asked_for, limited, plan_of
+from interlock.agents.harness import journal, settling, taking
+from interlock.agents.harness.asking import NAME, Asked, asked_for, limited
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.standing import Turn, turn_of
@@ -213,37 +212,6 @@ class Harness:
     ) -> Turn:
         """Say what became of an operation of which nobody can tell: it happened, and `text` came of it, or it did not, and is
         done once the turn goes on. It takes the reviewer's role. Raises RunNotFound, RunNotWaiting, RequestError, RoleMissing."""
-        run = await self._fetch(caller, run_id)
-        if run.state is not runs.State.WAITING:
-            raise runs.RunNotWaiting(f"{run_id} is {run.state}; only a waiting turn can be settled", run_id=run_id)
-        role = self.means.wiring.policy.reviewer
-        if role not in caller.roles:
-            raise approvals.RoleMissing(
-                f"saying what became of {call_id} takes the role {role!r}", details={"role": role}, run_id=run_id
-            )
-        sheet = await self.sheet(run)
-        doubtful = [each for each in sheet.wanted if isinstance(each, turns.Perform) and each.key in sheet.intended]
-        intent = next((each for each in doubtful if each.call_id == call_id), None)
-        if intent is None:
-            known = ", ".join(each.call_id for each in doubtful) or "none"
-            raise RequestError(f"nothing is unclear of a call {call_id[:60]!r}; there are: {known}", run_id=run_id)
-        told = [journal.settled(intent, by=caller.actor, happened=happened, note=note[:500])]
-        if happened:
-            event = cast("turns.Performed", journal.fitting(turns.Performed(call_id=call_id, text=text)))
-            journal.after(plan_of(asked_for(run).spec), sheet, event)
-            told.append(journal.told(event, key=intent.key))
-        left = len(doubtful) > 1
-        await self._settled(run, told, left=left)
+        said = settling.Said(call_id=call_id, happened=happened, text=text, note=note)
+        await settling.settle(self.means, self._docket, caller, await self._fetch(caller, run_id), said)
         return await self.fetch(caller, run_id)
-
-    async def _settled(self, run: runs.Run, told: Sequence[runs.Entry], *, left: bool) -> None:
-        """Once nothing is unclear any more, it goes on: by a worker, if it was left to them."""
-        wiring = self.means.wiring
-        pen = wiring.journal(run)
-        move = None if left else runs.Move(state=runs.State.QUEUED, reason="settled_by_person")
-        await pen.write(
-            told,
-            at=wiring.clock.now(),
-            move=move,
-            beside=None if left else lambda tx: self._docket.released(tx, run),
-        )
