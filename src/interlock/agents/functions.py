@@ -4,8 +4,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Final
+from threading import Event, Lock
+from typing import Any, Final, TypeAlias
 
+import anyio
 import anyio.to_thread
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -19,6 +21,15 @@ FUNCTION: Final = "function"
 """The kind of the operations that are a registry's own functions."""
 
 MARK: Final = "__interlock_operation__"
+
+_Place: TypeAlias = tuple[str, str]
+"""A turn and the key of a call."""
+
+_LOOK: Final = 0.02
+"""Seconds between two looks whether a call has ended."""
+
+_on_threads: Final = set[_Place]()
+"""The calls of this process that are on threads."""
 
 _ANYTHING: Final[TypeAdapter[object]] = TypeAdapter(object)
 
@@ -64,14 +75,20 @@ class Functions:
         """Call it, one that is not async on a thread. Raises OperationFailed for what it raises and what it returned that is no
         JSON, and passes on errors of the tree."""
         marked = self._fetch(invocation)
-        returned = await _called(marked, marked.function, invocation)
+        returned = await _called(marked, marked.function, invocation, place=_place(invocation))
         return returned if isinstance(returned, Held) else _json(marked, returned)
 
     async def reconcile(self, invocation: Invocation) -> Found:
-        """Ask the function that was given for that: it returns what came of the call, or NotHappened() or Unclear(...)."""
+        """Ask the function that was given for that: it returns what came of the call, or NotHappened() or Unclear(...). A call
+        that nobody waits for any more, and that still runs on its thread here, is waited for first."""
         marked = self._fetch(invocation)
         if marked.reconcile is None:
             return Unclear(reason=f"the operation {marked.name} has no function that could tell")
+        with anyio.move_on_after(invocation.timeout_s):
+            while _place(invocation) in _on_threads:  # noqa: ASYNC110 - threads tell no loop, and this one may be another's
+                await anyio.sleep(_LOOK)
+        if _place(invocation) in _on_threads:
+            return Unclear(reason=f"{marked.name} still runs")
         found = await _called(marked, marked.reconcile, invocation)
         if isinstance(found, NotHappened | Unclear | Happened):
             return found
@@ -84,7 +101,13 @@ class Functions:
         return found
 
 
-async def _called(marked: Marked, function: Callable[..., Any], invocation: Invocation) -> object:
+def _place(invocation: Invocation) -> _Place:
+    return invocation.turn_id, invocation.key
+
+
+async def _called(
+    marked: Marked, function: Callable[..., Any], invocation: Invocation, *, place: _Place | None = None
+) -> object:
     try:
         given = marked.parameters.model_validate(invocation.arguments, strict=False)
     except ValidationError as error:
@@ -96,7 +119,7 @@ async def _called(marked: Marked, function: Callable[..., Any], invocation: Invo
     try:
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)
-        return await anyio.to_thread.run_sync(partial(function, **arguments), abandon_on_cancel=True)
+        return await _on_thread(partial(function, **arguments), place)
     except InterlockError:
         raise
     except Exception as error:
@@ -104,6 +127,32 @@ async def _called(marked: Marked, function: Callable[..., Any], invocation: Invo
             raise
         # Its type alone: what a stranger's exception says may be anything, and a model would read it.
         raise OperationFailed(f"{marked.name} raised {type(error).__name__}") from error
+
+
+async def _on_thread(call: Callable[[], object], place: _Place | None) -> object:
+    """Call it on a thread. Cancelled, it is left to run there, and stands among those that do until it ends; one that had not
+    begun by then never does."""
+    if place is None:
+        return await anyio.to_thread.run_sync(call, abandon_on_cancel=True)
+    gate, begun = Lock(), Event()
+
+    def run() -> object:
+        with gate:
+            if place not in _on_threads:
+                return None
+            begun.set()
+        try:
+            return call()
+        finally:
+            _on_threads.discard(place)
+
+    _on_threads.add(place)
+    try:
+        return await anyio.to_thread.run_sync(run, abandon_on_cancel=True)
+    finally:
+        with gate:
+            if not begun.is_set():
+                _on_threads.discard(place)
 
 
 def _json(marked: Marked, returned: object) -> JSON:

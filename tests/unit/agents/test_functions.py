@@ -1,7 +1,9 @@
 """Functions as operations: called with what their hints say, and what they return or raise as what a model can be told."""
 
+import threading
 from datetime import date
 
+import anyio
 import pytest
 from pydantic import BaseModel
 
@@ -28,6 +30,22 @@ async def broken(text: str) -> object:
     return object()
 
 
+HELD = threading.Event()
+PAID: list[str] = []
+
+
+def was_paid(context: agents.Invocation) -> object:
+    return "paid" if context.key in PAID else agents.NotHappened()
+
+
+@agents.operation(idempotency="reconcile", reconcile=was_paid)
+def pay(context: agents.Invocation) -> str:
+    """Pay, once it may."""
+    HELD.wait(10)
+    PAID.append(context.key)
+    return "paid"
+
+
 async def find(title: str, context: agents.Invocation) -> object:
     return {"title": title, "key": context.key} if title == "made" else agents.NotHappened()
 
@@ -39,7 +57,7 @@ async def make(title: str) -> dict[str, str]:
 
 
 def invocation(name: str, **arguments: kernel.JSON) -> agents.Invocation:
-    spec = agents.agent("helper", "Help.", operations=[weekday, broken, make])
+    spec = agents.agent("helper", "Help.", operations=[weekday, broken, make, pay])
     operation = spec.find_operation(name)
     assert operation is not None
     return agents.Invocation(
@@ -53,12 +71,12 @@ def invocation(name: str, **arguments: kernel.JSON) -> agents.Invocation:
         session_id=None,
         agent_id=spec.id,
         context={},
-        timeout_s=1,
+        timeout_s=0.05,
     )
 
 
 def source() -> agents.OperationSource:
-    found = agents.Registry([weekday, broken, make]).find_source("function")
+    found = agents.Registry([weekday, broken, make, pay]).find_source("function")
     assert found is not None
     return found
 
@@ -90,3 +108,26 @@ async def test_whether_it_was_done_is_asked_of_the_function_that_can_tell():
     assert made == agents.Happened(output={"title": "made", "key": "k"})
     assert await SOURCE.reconcile(invocation("make", title="other")) == agents.NotHappened()
     assert isinstance(await SOURCE.reconcile(invocation("weekday", day={"when": "2026-11-21"})), agents.Unclear)
+
+
+@pytest.mark.anyio
+async def test_what_still_runs_on_a_thread_is_waited_for_before_it_is_asked_about():
+    HELD.clear()
+    PAID.clear()
+    with anyio.move_on_after(0.02) as late:
+        await SOURCE.perform(invocation("pay"))
+    assert late.cancelled_caught
+    assert await SOURCE.reconcile(invocation("pay")) == agents.Unclear(reason="pay still runs")
+    HELD.set()
+    assert await SOURCE.reconcile(invocation("pay")) == agents.Happened(output="paid")
+
+
+@pytest.mark.anyio
+async def test_what_had_not_begun_when_it_was_stopped_was_not_done():
+    HELD.set()
+    PAID.clear()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await SOURCE.perform(invocation("pay"))
+    assert await SOURCE.reconcile(invocation("pay")) == agents.NotHappened()
+    assert await SOURCE.perform(invocation("pay")) == "paid"

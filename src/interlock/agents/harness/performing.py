@@ -144,7 +144,7 @@ class Performing:
                 return self._came(intent, invocation.operation, found.output)
             if isinstance(found, Unclear):
                 return Doubt(intent=intent, reason=found.reason)
-        time = anyio.CancelScope(deadline=anyio.current_time() + invocation.timeout_s)
+        runs_on, time = False, anyio.CancelScope(deadline=anyio.current_time() + invocation.timeout_s)
         try:
             with time:
                 output = await self._held(source, invocation)
@@ -156,6 +156,7 @@ class Performing:
             if not time.cancel_called:
                 raise  # the whole turn is to stop
             late = f"it took longer than {invocation.timeout_s:g} s, and then did not end"
+            runs_on = True
         except OURS:
             raise
         except UnknownOutcome as error:
@@ -167,7 +168,7 @@ class Performing:
                 raise
             # Its type alone: what a stranger's exception says may be anything, and a model would read it.
             return self._failed(intent, f"{intent.operation} raised {type(error).__name__}")
-        return await self._in_doubt(source, invocation, intent, late)
+        return await self._in_doubt(source, invocation, intent, late, runs_on=runs_on)
 
     async def _held(self, source: OperationSource, invocation: Invocation) -> JSON | Held:
         if source.kind != FUNCTION:
@@ -176,13 +177,14 @@ class Performing:
         return await dispatch.held(source.perform(invocation), grace=GRACE_S, is_busy=lambda: False)
 
     async def _in_doubt(
-        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, reason: str
+        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, reason: str, *, runs_on: bool
     ) -> _Came:
-        """It was stopped in the middle of it, or says itself that it does not know."""
+        """It was stopped in the middle of it, or says itself that it does not know. What may have something that `runs_on`, a
+        thread say, is not asked about: that it was not done yet proves nothing."""
         match intent.idempotency:
             case Idempotency.PURE | Idempotency.IDEMPOTENT:
                 return self._failed(intent, f"{reason}. It may be asked for again.")
-            case Idempotency.RECONCILE:
+            case Idempotency.RECONCILE if not runs_on:
                 found = await self._reconciled(source, invocation)
                 if isinstance(found, Happened):
                     return self._came(intent, invocation.operation, found.output)
