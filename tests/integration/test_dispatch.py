@@ -501,6 +501,38 @@ async def test_an_attempt_that_was_lost_with_its_process_is_followed_by_another(
         assert [each.state.value for each in attempts] == ["lost", "lost", "lost"]
 
 
+@pytest.mark.parametrize(("failed_after", "crashes", "why"), [(5, 1, "attempt_lost"), (15, 0, "store_failed")])
+async def test_only_a_store_that_failed_since_an_owner_was_heard_explains_its_death(
+    file_world: World, failed_after: int, crashes: int, why: str
+):
+    @dispatch.handler("incident")
+    async def dying(event: dispatch.Event, context: dispatch.Context) -> JSON:
+        for second in range(30):
+            file_world.advance(1)
+            if second == 10:
+                await victim.beat()
+            if second == failed_after:
+                watcher.parts.wiring.ownership.note_failure()
+            await watcher.sweep()
+        begun.set()
+        await anyio.sleep_forever()
+
+    begun = anyio.Event()
+    async with file_world.process() as watcher:
+        run_id = await submitted(watcher)
+        async with file_world.doomed() as victim, anyio.create_task_group() as group:
+            [due] = await list_due(victim)
+            group.start_soon(worker(victim, dying).handle, due.job)
+            await begun.wait()
+            victim.parts.store.close()
+            group.cancel_scope.cancel()
+        file_world.advance(LEASE + 1)
+        await watcher.sweep()
+        found = await find_due(watcher, run_id)
+        assert found is not None
+        assert (found.crashes, found.tries, found.why) == (crashes, 0, why)
+
+
 async def test_what_a_living_process_could_not_record_is_a_try_and_no_crash(
     file_world: World, monkeypatch: pytest.MonkeyPatch
 ):

@@ -27,6 +27,10 @@ MOST_RANKED = 10_000
 MOST_CRASHES = 3
 """Work that has taken so many processes with it is given to no other."""
 
+MOST_EXCUSED = 10
+"""At so many attempts of one run a store that failed at the same time explains that a process died. A handler that kills its own
+and has the store fail with that is given to no more."""
+
 
 class Ranks:
     """What goes first: a clock for each tenant and priority, in milliseconds, that each piece of work moves on."""
@@ -176,7 +180,7 @@ class Docket:
         if lost.stop:
             await lost.end(runs.State.CANCELLED, beside=lambda tx: self.strike(tx, due.tenant_id, due.run_id))
             return True
-        if lost.is_crash and not lost.store_failed:
+        if lost.is_crash and not (lost.store_failed and run.attempt_count <= MOST_EXCUSED):
             await self._crashed(lost, due)
         else:
             await self._try_again(lost, due)

@@ -192,7 +192,7 @@ class HandlerExecutor:
             error,
             now=self._wiring.clock.now(),
             cancelled=end.cancelled,
-            store_failed=self._wiring.ownership.failed_since(working.attempt.started_at),
+            store_failed=self._wiring.ownership.failed_during(working.attempt),
             attempts=working.journal.run.attempt_count,
         )
 

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TypeAlias
 
 import anyio
 
 from interlock.kernel import Clock, IdSource, Store, StoreError, Tx
 from interlock.runs.ledger import Ledger
-from interlock.runs.model import Owner
+from interlock.runs.model import Attempt, Owner
 
 BEATS = 5
 """How often an owner beats in each lease: so a commit may take four fifths of one before the owner counts as dead."""
@@ -62,7 +62,7 @@ class Ownership:
         self._renewing = anyio.Lock()
         self._at_work = Counter[str]()
         self._renewals = set[Renewal]()
-        self._failed_at: datetime | None = None
+        self._failed_at = -math.inf
         self.mute_until = -math.inf
         """The monotonic moment at which this process last tried to beat, or to hear the others, and the store failed."""
 
@@ -115,16 +115,21 @@ class Ownership:
 
     def note_failure(self) -> None:
         """The store could not be written just now."""
-        self._failed_at = self._clock.now()
+        self._failed_at = self._clock.monotonic()
 
     def note_silence(self) -> None:
         """The store failed just now, and would have failed whoever beats."""
         self.note_failure()
         self.mute_until = self._clock.monotonic()
 
-    def failed_since(self, at: datetime) -> bool:
-        """Whether the store has failed this process since then. What was lost meanwhile, no fault of its own has taken."""
-        return self._failed_at is not None and self._failed_at >= at
+    def failed_since(self, moment: float) -> bool:
+        """Whether the store has failed this process since that monotonic moment."""
+        return self._failed_at >= moment
+
+    def failed_during(self, attempt: Attempt) -> bool:
+        """Whether the store has failed this process since it began that attempt: its own, by its own clock."""
+        age = self._clock.now() - attempt.started_at
+        return self.failed_since(self._clock.monotonic() - age.total_seconds())
 
     # -- the lease
 

@@ -250,9 +250,18 @@ class Recovery:
             doubtful=doubtful,
             stop=stop,
             is_crash=attempt.owner_id not in self._alive,
-            store_failed=self._wiring.ownership.failed_since(attempt.started_at),
+            store_failed=self._store_failed(attempt),
             clock=self._wiring.clock,
         )
+
+    def _store_failed(self, attempt: Attempt) -> bool:
+        """Whether the store failed this process, too, when the attempt was lost: since that began, if it is its own, else since
+        its owner was last heard. Nobody's clock but this process's own plays a part."""
+        ownership = self._wiring.ownership
+        if attempt.owner_id == ownership.owner_id:
+            return ownership.failed_during(attempt)
+        heard = self._watch.heard(attempt.owner_id)
+        return heard is not None and ownership.failed_since(heard)
 
     async def _go_on(
         self, history: History, attempt: Attempt, call: Call, journal: Journal, lost: AttemptLost, decided: Decision

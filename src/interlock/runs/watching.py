@@ -10,7 +10,9 @@ from interlock.runs.model import Owner
 @dataclass(slots=True)
 class _Seen:
     beat: int
+    heard: float
     since: float
+    """When its silence began, as far as that says anything."""
     lease: float
     has_beaten: bool = False
 
@@ -35,15 +37,20 @@ class Watch:
         dead: set[str] = set()
         for owner in owners:
             lease = owner.lease.total_seconds()
-            seen = before.get(owner.owner_id) or _Seen(beat=owner.beat, since=heard_at, lease=lease)
+            seen = before.get(owner.owner_id) or _Seen(beat=owner.beat, heard=heard_at, since=heard_at, lease=lease)
             if mute_until > seen.since:
                 seen.since, seen.has_beaten = mute_until, False
             if seen.beat != owner.beat:
-                seen = _Seen(beat=owner.beat, since=heard_at, lease=lease, has_beaten=True)
+                seen = _Seen(beat=owner.beat, heard=heard_at, since=heard_at, lease=lease, has_beaten=True)
             elif asked_at - seen.since >= lease:
                 dead.add(owner.owner_id)
             self._seen[owner.owner_id] = seen
         return frozenset(dead)
+
+    def heard(self, owner_id: str) -> float | None:
+        """When a beat of that owner was last new here; None if there is no such owner by now."""
+        seen = self._seen.get(owner_id)
+        return None if seen is None else seen.heard
 
     def silent_in(self, now: float) -> float | None:
         """In how many seconds the next owner will have been silent for a lease, if it does not beat; None if there is none."""

@@ -63,6 +63,16 @@ def test_who_has_beaten_before_the_watcher_could_not_is_waited_for_again() -> No
     assert not watch.undecided("own_1", 61)
 
 
+def test_when_an_owner_was_last_heard() -> None:
+    watch = Watch()
+    assert watch.heard("own_1") is None
+    at(watch, 5, OWNER)
+    assert watch.heard("own_1") == 5
+    at(watch, 6, replace(OWNER, beat=2))
+    watch.observe([replace(OWNER, beat=2)], asked_at=60, heard_at=60, mute_until=59)
+    assert watch.heard("own_1") == 6, "what kept the watcher from hearing is not heard"
+
+
 def test_when_somebody_may_be_dead_next() -> None:
     watch = Watch()
     assert watch.silent_in(0) is None
