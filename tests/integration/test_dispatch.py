@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from fix_store import outcomes
 from interlock import dispatch, policy, runs, testing
 from interlock.adapters.sql.errors import RowRefused
 from interlock.app import Interlock, Settings
-from interlock.kernel import JSON, Caller, ProviderError, Tx
+from interlock.kernel import JSON, Caller, ProviderError, Retry, StoreError, Tx
 
 pytestmark = pytest.mark.anyio
 
@@ -558,6 +559,22 @@ async def test_what_a_living_process_could_not_record_is_a_try_and_no_crash(
                 await process.parts.wiring.ownership.renew()
         await work(process, works)
         assert (await process.il.dispatch.wait(run_id)).output == 1
+
+
+async def test_a_store_that_fails_before_the_handler_is_called_takes_no_try(file_world: World):
+    async def away(tenant_id: str, payload: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        raise StoreError("the store is away", retry=Retry.LATER)
+
+    async with file_world.process() as process:
+        run_id = await submitted(process, retry=dispatch.RetryPolicy(max_attempts=1))
+        [due] = await list_due(process)
+        wiring = process.parts.wiring
+        assert wiring.actions.doors is not None
+        handlers = dispatch.Handlers([incident])
+        await process.parts.workshop.worker(wiring, wiring.actions.doors, handlers, unpack=away).handle(due.job)
+        found = await find_due(process, run_id)
+        assert found is not None
+        assert (found.standing, found.why, found.tries) == (dispatch.Standing.DUE, "store_failed", 0)
 
 
 async def test_a_worker_that_wakes_up_late_changes_nothing_and_asks_for_nothing(file_world: World):

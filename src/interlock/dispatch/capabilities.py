@@ -47,9 +47,6 @@ class CapabilityExecutor:
             except runs.OutcomeUnsaved as error:
                 self._wiring.ownership.note_failure()
                 _log.warning("%s is left to recovery: %s", job.work_id, error)
-            except StoreError:
-                self._wiring.ownership.note_failure()
-                raise
 
     async def _carry_out(self, claim: Claim) -> None:
         try:

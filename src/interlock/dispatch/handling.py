@@ -25,6 +25,7 @@ from interlock.dispatch.stopping import Stopping
 from interlock.kernel import (
     JSON,
     InterlockError,
+    StoreError,
     Tx,
     canonical,
     check_json,
@@ -135,6 +136,8 @@ class HandlerExecutor:
         except LeftBehind:
             return self._left(handler, context)
         except InterlockError as error:
+            if isinstance(error, StoreError):
+                self._wiring.ownership.note_failure()
             return _cancelled(context) if context.cancelled else _End(error=error)
         except BaseException as error:
             if is_interruption(error):

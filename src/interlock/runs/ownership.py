@@ -90,10 +90,14 @@ class Ownership:
 
     @contextmanager
     def working(self, run_id: str) -> Generator[None]:
-        """This process is at work on the run: from before its attempt is committed until after that has ended."""
+        """This process is at work on the run: from before its attempt is committed until after that has ended. That the store
+        failed it is noted."""
         self._at_work[run_id] += 1
         try:
             yield
+        except StoreError:
+            self.note_failure()
+            raise
         finally:
             self._at_work[run_id] -= 1
             if not self._at_work[run_id]:

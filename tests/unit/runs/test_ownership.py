@@ -158,6 +158,19 @@ def test_what_it_is_at_work_on(ownership: Ownership):
     assert not ownership.at_work
 
 
+async def test_a_store_that_fails_what_it_is_at_work_on_is_noted(ownership: Ownership, clock: ManualClock):
+    begun = clock.monotonic()
+    with pytest.raises(ValueError, match="mine"), ownership.working("run_1"):
+        raise ValueError("mine")
+    assert not ownership.failed_since(begun)
+    clock.advance(5)
+    with pytest.raises(StoreError), ownership.working("run_1"):
+        raise StoreError("busy")
+    assert ownership.failed_since(begun)
+    assert not ownership.failed_since(clock.monotonic() + 1)
+    assert not ownership.at_work
+
+
 async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
     ownership: Ownership, desk: Desk, clock: ManualClock
 ):
