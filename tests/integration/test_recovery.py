@@ -146,6 +146,27 @@ async def test_two_processes_recover_one_run_once(world: World):
         assert world.server.effects("issues/create") == 1
 
 
+async def test_who_asks_for_recovery_hears_of_it_when_it_is_over(world: World):
+    """Also of what a sweep of the same process is at: as long as that takes, the run is still running."""
+    await connected(world)
+    await world.killed("hold", create())
+    async with world.process() as process:
+        await process.sweep()
+        world.advance(LEASE)
+        world.server.fault("hold", match="GET *")
+
+        async def ask() -> None:
+            await process.il.runs.recover()
+            assert await process.states() == ["completed"]
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(process.sweep)
+            await anyio.to_thread.run_sync(world.server.wait_held)
+            group.start_soon(ask)
+            await anyio.sleep(0.05)  # it would be told by now
+            world.server.release()
+
+
 async def live(world: World, process: Process):
     """Time passes, and the process beats in time."""
     while True:

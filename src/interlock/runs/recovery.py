@@ -71,6 +71,7 @@ class Recovery:
         self._reading = reading
         self._execution = execution
         self._watch = Watch()
+        self._sweeping = anyio.Lock()
         self._undecided: float = 0.0
         """Seconds until it can be known of every busy owner whether it is alive. Zero: it is known."""
         self._alive: frozenset[str] = frozenset()
@@ -92,7 +93,12 @@ class Recovery:
         return recovered
 
     async def sweep(self) -> Sequence[Recovered]:
-        """Recover what is known to be left behind by now. Raises StoreError."""
+        """Recover what is known to be left behind by now, once an earlier sweep of this process is through: what that has taken
+        on is over then, too. Raises StoreError."""
+        async with self._sweeping:
+            return await self._sweep()
+
+    async def _sweep(self) -> Sequence[Recovered]:
         recovered: list[Recovered] = []
         places = anyio.CapacityLimiter(AT_ONCE)
 
