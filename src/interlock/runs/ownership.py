@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import anyio
@@ -62,7 +62,7 @@ class Ownership:
         self._renewing = anyio.Lock()
         self._at_work = Counter[str]()
         self._renewals = set[Renewal]()
-        self._failed_at = -math.inf
+        self._failed_at: tuple[float, datetime] | None = None
         self.mute_until = -math.inf
         """The monotonic moment at which this process last tried to beat, or to hear the others, and the store failed."""
 
@@ -119,7 +119,7 @@ class Ownership:
 
     def note_failure(self) -> None:
         """The store could not be written just now."""
-        self._failed_at = self._clock.monotonic()
+        self._failed_at = self._clock.monotonic(), self._clock.now()
 
     def note_silence(self) -> None:
         """The store failed just now, and would have failed whoever beats."""
@@ -128,12 +128,11 @@ class Ownership:
 
     def failed_since(self, moment: float) -> bool:
         """Whether the store has failed this process since that monotonic moment."""
-        return self._failed_at >= moment
+        return self._failed_at is not None and self._failed_at[0] >= moment
 
     def failed_during(self, attempt: Attempt) -> bool:
         """Whether the store has failed this process since it began that attempt: its own, by its own clock."""
-        age = self._clock.now() - attempt.started_at
-        return self.failed_since(self._clock.monotonic() - age.total_seconds())
+        return self._failed_at is not None and self._failed_at[1] >= attempt.started_at
 
     # -- the lease
 

@@ -1,6 +1,7 @@
 """A process's hold: certain for a while, gone without renewal, never taken up again under the old id."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -9,6 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from fix_ledger import Builder
 from interlock.kernel import StoreError
 from interlock.runs import Owner, Ownership
 from interlock.testing import ManualClock, SequentialIds
@@ -169,6 +171,20 @@ async def test_a_store_that_fails_what_it_is_at_work_on_is_noted(ownership: Owne
     assert ownership.failed_since(begun)
     assert not ownership.failed_since(clock.monotonic() + 1)
     assert not ownership.at_work
+
+
+@pytest.mark.parametrize("moment", [0.1, 1 / 3, 0.7000005])
+def test_a_failure_in_the_moment_in_which_an_attempt_begins_is_during_it(
+    ownership: Ownership, clock: ManualClock, moment: float
+):
+    builder = Builder()
+    clock.advance(moment)
+    attempt = replace(builder.attempt(builder.run()), started_at=clock.now())
+    assert not ownership.failed_during(attempt)
+    ownership.note_failure()
+    clock.advance(1 / 7)
+    assert ownership.failed_during(attempt)
+    assert not ownership.failed_during(replace(attempt, started_at=clock.now()))
 
 
 async def test_a_renewal_that_took_longer_than_the_lease_takes_nothing_up_again(
