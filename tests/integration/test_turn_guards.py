@@ -153,11 +153,27 @@ async def test_what_goes_in_and_what_comes_out_wait_for_a_yes(world: World):
         await process.il.as_caller(desk).approvals.approve(approval)
         turn = await process.il.agents.resume(turn.run_id)
         [waiting] = turn.waiting
-        assert (waiting.call_id, turn.answer) == (None, "Too long.")
+        assert (waiting.call_id, turn.answer, (await process.il.agents.fetch(turn.run_id)).answer) == (None, None, None)
         assert waiting.approval_id is not None
+        shown = await process.reviewer.approvals.fetch(waiting.approval_id)
+        assert isinstance(shown.summary, dict)
+        assert shown.summary["input"] == {"text": "Too long."}
         await process.reviewer.approvals.deny(waiting.approval_id, reason="rude")
         with pytest.raises(agents.TurnFailed, match="a person said no to the output: rude"):
             await process.il.agents.resume(turn.run_id)
+        assert (await process.il.agents.fetch(turn.run_id)).answer is None
+
+
+async def test_what_is_judged_before_it_comes_out_is_told_to_nobody_before(file_world: World):
+    async with file_world.process(models=fake("A secret.", "A secret.", "Fine.")) as process:
+        checked = {"outputs": [{"control": "deny_patterns", "options": {"patterns": ["sec.et"]}}]}
+        for controls, heard in (({}, True), (checked, False)):
+            session = await process.il.agent_sessions.create(spec(controls=controls))
+            told = process.il.agents.stream(spec(controls=controls), "Pay.", session=session.session_id)
+            happened = [str(each) async for each in told]
+            assert any("turn.answered" in each for each in happened)
+            said = await process.il.agent_sessions.turns(session.session_id)
+            assert ("secret" in str(happened), "secret" in str(said)) == (heard, heard)
 
 
 async def test_one_that_is_left_to_workers_goes_on_by_itself(world: World):

@@ -34,7 +34,7 @@ class Judging:
         self, plan: Plan, state: State, intent: Judge, *, surroundings: Surroundings
     ) -> tuple[Judgement, ...]:
         """What the controls say of each thing that the intent names, in its order. A control is asked only as long as
-        none before it refuses. Raises UnexpectedEvent for a call that the turn does not have."""
+        none before it refuses. Raises UnexpectedEvent for a call or an answer that the turn does not have."""
         surroundings = replace(surroundings, context=frozen(surroundings.context))
         shown = partial(
             ControlInput,
@@ -51,7 +51,10 @@ class Judging:
                 await self._strictest(controls.inputs, shown(text=state.input, arguments={}), state.consented_roles),
             )
         if intent.boundary == "output":
-            given = shown(text=state.answer or "", result=frozen(state.result), arguments={})
+            said = state.concluded
+            if said is None:
+                raise UnexpectedEvent(f"the turn {state.turn_id} has no answer to judge")
+            given = shown(text=said.message.text, result=frozen(said.result), arguments={})
             return (await self._strictest(controls.outputs, given, state.consented_roles),)
         return tuple([await self._call(plan, state, call_id, shown) for call_id in intent.call_ids])
 

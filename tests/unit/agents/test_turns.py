@@ -284,7 +284,39 @@ def test_the_output_may_wait_for_a_person(approved: bool, phase: str):
     turn.decides(None, approved=approved)
     if approved:
         turn.judges("interrupt")  # the person has just said yes to it
-    assert (turn.state.phase, turn.state.answer) == (phase, "Hi.")
+    assert (turn.state.phase, turn.state.answer) == (phase, "Hi." if approved else None)
+
+
+OUTPUTS = {"outputs": [{"control": "careful"}]}
+
+
+@pytest.mark.parametrize("end", ["block", "error", "no", "cancelled"])
+def test_an_answer_that_may_not_come_out_is_nowhere(end: str):
+    def secrets(turn: Turn) -> tuple[Any, ...]:
+        return turn.state.answer, turn.state.result, [each.text for each in turn.state.said]
+
+    said = '{"n": 42}'
+    nothing = (None, None, ["hello"])
+    turn = Turn(plan(controls=OUTPUTS, result={"schema": NUMBER})).begin().answers(said)
+    assert secrets(turn) == nothing
+    if end in ("no", "cancelled"):
+        assert secrets(turn.judges("interrupt")) == nothing
+    if end == "cancelled":
+        turn.tell(turns.Stopped(code="cancelled", message="enough"))
+    elif end == "no":
+        turn.decides(None, approved=False)
+    else:
+        turn.judges(end)
+    assert (turn.state.phase, secrets(turn)) == ("failed", nothing)
+    assert "42" not in turn.state.model_dump_json()
+    passed = Turn(turn.plan).begin().answers(said).judges("allow")
+    assert secrets(passed) == (said, {"n": 42}, ["hello", said])
+
+
+def test_a_refusal_that_no_control_has_seen_is_not_told():
+    turn = Turn(plan(controls=OUTPUTS)).begin().answers("Not for 42.", finish=inference.Finish.REFUSAL)
+    assert turn.state.failure == turns.Failure(code="refused", message="the model would not answer")
+    assert "42" not in turn.state.model_dump_json()
 
 
 def test_a_result_is_repaired_and_the_bad_answer_stays():

@@ -83,7 +83,9 @@ class Consenting:
         if consent.call_id is not None:
             return cast("JSON", thawed(consent.arguments))
         state = self.pen.sheet.state
-        return {"text": state.input if consent.boundary == "input" else state.answer or ""}
+        if consent.boundary == "input":
+            return {"text": state.input}
+        return {"text": "" if state.concluded is None else state.concluded.message.text}
 
     def _shown(self, consent: turns.Consent) -> JSON:
         if consent.call_id is not None:

@@ -146,7 +146,7 @@ class Driving:
                     parent_run_id=run.run_id,
                     environment=run.environment,
                     timeout_s=max(0.001, min(limit, pen.left_s())),
-                    told=None if self._watch is None else self._told,
+                    told=self._told if self._is_heard else None,
                 )
             except (runs.RunFailed, runs.RunCancelled) as error:  # told again; one of now raises what it failed with
                 failure = error
@@ -181,6 +181,11 @@ class Driving:
         self._pen.happened(
             turns.Stopped(code="budget_exhausted", message=error.message, details=details, took_s=took_s)
         )
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether somebody is told what the model says as it comes: not where it has to be judged first."""
+        return self._watch is not None and not self._asked.spec.controls.outputs
 
     def _told(self, delta: inference.Delta) -> None:
         assert self._watch is not None

@@ -168,6 +168,16 @@ def kept(entry: runs.Entry, artifact: runs.Artifact) -> runs.Entry:
     return entry[0], {"kept": where, **({"past": entry[1]["past"]} if "past" in entry[1] else {})}
 
 
+def unsaid(entry: runs.Entry) -> runs.Entry:
+    """The entry without the words of the model, for who is not to read them before they are judged."""
+    kind, data = entry
+    if kind != f"{PREFIX}answered" or "answer" not in data:
+        return entry
+    answer = cast("dict[str, Any]", data["answer"])
+    parts = [each for each in answer["message"]["parts"] if each["kind"] == "call"]
+    return kind, {**data, "answer": {**answer, "message": {**answer["message"], "parts": parts}}}
+
+
 def intended(intents: Iterable[turns.Ask | turns.Perform], *, again: frozenset[str] = frozenset()) -> list[runs.Entry]:
     """What is about to be done. `again`: the keys of what may have been done before."""
     entries: list[runs.Entry] = []

@@ -181,7 +181,9 @@ class Pen:
     def _tell(self, told: Iterable[runs.Entry]) -> None:
         if self._watch is None:
             return
-        for kind, data in told:
+        judged = bool(self.plan.spec.controls.outputs)
+        for entry in told:
+            kind, data = journal.unsaid(entry) if judged else entry
             tell(self._watch, Happening(kind=kind, data=data))
 
 

@@ -14,7 +14,7 @@ from interlock.agents.turns.events import (
 from interlock.agents.turns.intents import AnyIntent, Ask, Boundary, Consent, End, Judge, Perform
 from interlock.agents.turns.plan import Plan
 from interlock.agents.turns.reading import MAX_CALLS
-from interlock.agents.turns.state import Failure, Phase, Standing, State, Step
+from interlock.agents.turns.state import Conclusion, Failure, Phase, Standing, State, Step
 from interlock.agents.turns.step import MAX_OUTCOME, step
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Ask",
     "Began",
     "Boundary",
+    "Conclusion",
     "Consent",
     "Decided",
     "End",

@@ -70,6 +70,13 @@ class Failure(Part):
     details: Object = Field(default={}, validate_default=True)
 
 
+class Conclusion(Part):
+    """What the agent is about to answer."""
+
+    message: inference.Message
+    result: Any = None
+
+
 class State(Part):
     """A turn. `conversation` is what was said before it, `said` what was said in it. `worked_s` counts seconds of work; waiting
     for a person is none."""
@@ -97,6 +104,8 @@ class State(Part):
     usage: inference.Usage = inference.Usage()
     operations_done: Annotated[int, Field(ge=0)] = 0
     worked_s: Annotated[float, Field(ge=0)] = 0.0
+    concluded: Conclusion | None = None
+    """What waits for the controls of what comes out. Once they let it pass it is the answer; else nobody is told it."""
     answer: str | None = None
     result: Any = None
     failure: Failure | None = None

@@ -9,7 +9,7 @@ from interlock.agents.turns import guarding, reading
 from interlock.agents.turns.events import Answered, AnyEvent, Began, Decided, Judged, Performed, Stopped, Verdict
 from interlock.agents.turns.intents import AnyIntent, Ask, Boundary, Consent, End, Judge
 from interlock.agents.turns.plan import Plan
-from interlock.agents.turns.state import Failure, Phase, Standing, State
+from interlock.agents.turns.state import Conclusion, Failure, Phase, Standing, State
 
 MAX_OUTCOME: Final = 65_536
 """Characters of an operation's outcome that a model is shown."""
@@ -60,9 +60,9 @@ def changed(state: State, **members: Any) -> State:
 
 
 def failed(state: State, code: Any, message: str, details: Mapping[str, Any] | None = None) -> Next:
-    """The turn, over."""
+    """The turn, over. What it was about to answer is not said."""
     failure = Failure(code=code, message=message, details=details or {})
-    return changed(state, phase=Phase.FAILED, failure=failure), (End(key=_key(state, "end")),)
+    return changed(state, phase=Phase.FAILED, failure=failure, concluded=None), (End(key=_key(state, "end")),)
 
 
 def _key(state: State, *what: str | int | None) -> str:
@@ -140,8 +140,10 @@ def _judged(plan: Plan, state: State, event: Judged) -> Next:
 def _passed(plan: Plan, state: State) -> Next:
     """The input or the output may pass."""
     state = changed(state, asked_role=None, consented_roles=())
-    if state.answer is None:
+    if (done := state.concluded) is None:
         return _ask(plan, state)
+    said = (*state.said, done.message)
+    state = changed(state, said=said, answer=done.message.text, result=done.result, concluded=None)
     return changed(state, phase=Phase.FINISHED), (End(key=_key(state, "end")),)
 
 
@@ -150,6 +152,8 @@ def _answered(plan: Plan, state: State, answer: inference.Answer) -> Next:
     state = changed(state, usage=state.usage + answer.usage)
     match answer.finish:
         case inference.Finish.REFUSAL:
+            if plan.spec.controls.outputs:  # which have not looked at its words
+                return failed(state, "refused", "the model would not answer")
             state = changed(state, said=(*state.said, reading.without_calls(message)))
             return failed(state, "refused", message.text.strip() or "the model would not answer")
         case inference.Finish.PAUSED if not message.calls:
@@ -177,7 +181,7 @@ def _concluded(plan: Plan, state: State, message: inference.Message) -> Next:
             return _again(plan, state, message, reading.told(problems), problems)
     elif not text.strip():
         return _again(plan, state, message, "You said nothing. Answer, or say that you cannot.")
-    state = changed(state, said=(*state.said, message), answer=text, result=result)
+    state = changed(state, concluded=Conclusion(message=message, result=result))
     if plan.spec.controls.outputs:
         return _judge(changed(state, phase=Phase.OUTPUT), "output")
     return _passed(plan, state)
@@ -212,7 +216,7 @@ def _act(plan: Plan, state: State) -> Next:
 
 def _decided(plan: Plan, state: State, event: Decided) -> Next:
     if event.call_id is None:
-        boundary: Boundary = "input" if state.answer is None else "output"
+        boundary: Boundary = "input" if state.concluded is None else "output"
         if event.approved:
             roles = (*state.consented_roles, state.asked_role)
             phase = Phase.INPUT if boundary == "input" else Phase.OUTPUT
