@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import interlock.testing
 from fix_app import ACME, ASK_WRITES, TOKEN, IssueCreate, Process, World, connector, operations
-from interlock import agents, catalog, runs, sdk
+from interlock import agents, approvals, catalog, inference, runs, sdk
 from interlock.app import collect_operations
 from interlock.app.settings import AppSettings
 from interlock.kernel import JSON
+from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
 
@@ -157,3 +160,34 @@ async def test_a_workflow_waits_at_the_step_that_policy_holds_and_repeats_none(f
             await process.reviewer.approvals.approve(held.approval_id)
         assert await flow.perform(call) == {"state": "closed"}
         assert file_world.server.effects("issues/create") == 1
+
+
+EACH = """
+# a workflow
+id: each
+input: {type: object, properties: {titles: {type: array}}, required: [titles]}
+steps:
+  - name: made
+    map: {from: input.titles}
+    source: {kind: capability, ref: acme.issue.create}
+    with: {repo: acme/rocket, title: {from: item}}
+"""
+
+
+async def test_what_is_held_when_a_turn_ends_is_not_done_any_more(file_world: World):
+    file_world.law = ASK_WRITES
+    (file_world.folder / "each.yaml").write_text(EACH)
+    script = models.Scripted([models.answer(models.call("each", titles=["Door", 5])), "One title is none."])
+    made: dict[str, Callable[[str], inference.Model]] = {"fake": lambda _: script}
+    more: dict[str, Any] = {"models": made, "app": AppSettings(workflows={"each": "each.yaml"})}
+    async with file_world.process(**more) as process:
+        await process.connect(file_world.server.url)
+        known = process.il.agents.registry
+        given = [{"name": "each", "source": {"kind": "workflow", "ref": "each"}}]
+        spec = agents.agent("desk", "Help.", model="fake:x", operations=given, registry=known)
+        turn = await process.il.agents.run(spec, "Make both.")
+        assert turn.state is runs.State.COMPLETED
+        [left] = await process.il.runs.list(capability="acme.issue.create")
+        assert (left.state, left.reason) == (runs.State.CANCELLED, "turn_ended")
+        [asked] = await process.reviewer.approvals.list()
+        assert asked.state is approvals.State.CANCELLED

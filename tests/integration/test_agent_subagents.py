@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fix_app import Process, World
-from interlock import agents, inference, runs
+from interlock import agents, approvals, inference, runs
 from interlock.app.settings import AppSettings
 from interlock.testing import models
 
@@ -71,6 +71,19 @@ async def test_an_agent_asks_another_which_waits_for_a_yes(file_world: World):
         assert [(each.parent_run_id, each.origin) for each in below] == [(turn.run_id, runs.Origin.AGENT)]
         sheet = await process.il.agents.replay(turn.run_id)
         assert "It is closed." in str(sheet.state)
+
+
+async def test_what_is_held_below_a_turn_is_cancelled_with_it(file_world: World):
+    DONE.clear()
+    script = [models.answer(models.call("ask_clerk", task="Close ticket 7."))]
+    clerk = [models.answer(models.call("close", number=7))]
+    async with file_world.process(**given(file_world.folder, script, clerk)) as process:
+        turn = await process.il.agents.run(boss(process), "Close it.")
+        await process.il.runs.cancel(turn.run_id)
+        [below] = await process.il.runs.list(capability="agent.clerk")
+        assert (below.state, below.reason) == (runs.State.CANCELLED, "turn_ended")
+        with pytest.raises(approvals.AlreadyDecided):
+            await process.reviewer.approvals.approve(turn.waiting[0].approval_id or "")
 
 
 async def test_an_agent_that_comes_to_no_end_is_told_of(file_world: World):

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from interlock import approvals
 from interlock.kernel import JSON, Caller, Tx
-from interlock.runs import entries, rebuilding, transitions, waking
+from interlock.runs import entries, rebuilding, transitions, waking, withdrawing
 from interlock.runs.beginning import begin_again
 from interlock.runs.doubt import last_left, writes_in_doubt
 from interlock.runs.entries import Entry
@@ -56,11 +56,16 @@ class Steering:
             await journal.write([(CANCEL_REQUESTED, data)], at=at)
             return journal.run
         if run.state is State.WAITING:
+
+            def give_up(tx: Tx) -> None:
+                self._wiring.handed.moved(tx, run, State.CANCELLED, GIVEN_UP)
+                withdrawing.withdraw_held(tx, self._wiring, run)
+
             await journal.write(
                 [(CANCEL_REQUESTED, data)],
                 at=at,
                 move=Move(state=State.CANCELLED, reason=GIVEN_UP, error=run.error),
-                beside=lambda tx: self._wiring.handed.moved(tx, run, State.CANCELLED, GIVEN_UP),
+                beside=give_up,
             )
             return journal.run
         gone: list[approvals.Approval] = []
@@ -75,6 +80,7 @@ class Steering:
                 for each in sorted(asked)
             )
             gone[:] = [each for each in ended if each is not None]
+            withdrawing.withdraw_held(tx, self._wiring, run)
             waking.note_parent(tx, self._wiring, run)
 
         def told() -> list[Entry]:

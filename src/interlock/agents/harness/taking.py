@@ -174,6 +174,7 @@ class Taking:
                 self._means.wiring.approvals.cancel(
                     tx, tenant_id=run.tenant_id, approval_id=approval_id, reason="turn_ended"
                 )
+            runs.withdraw_held(tx, self._means.wiring, run)
 
         await self._means.tasks.end(self._working, end, beside=beside)
         pen.tell_rest(told)
@@ -238,8 +239,15 @@ class Taking:
             kept=kept,
         )
         due = self._due
+        run = self._working.journal.run
+
+        def settle(tx: Tx) -> None:
+            pen.settle(tx)
+            if end.state is runs.State.FAILED:
+                runs.withdraw_held(tx, self._means.wiring, run)
+
         if due is None:
-            await self._means.tasks.end(self._working, end, beside=pen.settle)
+            await self._means.tasks.end(self._working, end, beside=settle)
             return
         following = dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
         end = replace(
@@ -247,7 +255,7 @@ class Taking:
         )
 
         def beside(tx: Tx) -> None:
-            pen.settle(tx)
+            settle(tx)
             self._docket.follow(tx, following)
 
         await self._means.tasks.end(self._working, end, beside=beside)

@@ -1,0 +1,43 @@
+"""Agents' turns that end: what they asked for, and a person was still to decide on, is not done any more."""
+
+from dataclasses import replace
+from typing import Final
+
+from interlock.kernel import Tx
+from interlock.runs import entries
+from interlock.runs.journal import Move, Records
+from interlock.runs.ledger import RunFilter
+from interlock.runs.model import Kind, Run, State
+from interlock.runs.wiring import Wiring
+
+TURN_ENDED: Final = "turn_ended"
+"""Why a run was cancelled that a turn had asked for."""
+
+_PAGE: Final = 100
+
+
+def withdraw_held(tx: Tx, wiring: Wiring, run: Run) -> None:
+    """Cancel what is held below a turn that ends, with all that is asked about it; what turns below it hold, too. Raises
+    StaleRun if another hand has just moved one of them."""
+    if run.kind is not Kind.AGENT_TURN:
+        return
+    below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=(State.HELD,), limit=_PAGE)
+    while found := wiring.ledger.list_runs(tx, below):
+        for each in found:
+            child = wiring.ledger.find_run(tx, run.tenant_id, each.run_id)
+            if child is not None:
+                _withdraw(tx, wiring, child)
+        below = replace(below, cursor=found[-1].run_id)
+
+
+def _withdraw(tx: Tx, wiring: Wiring, run: Run) -> None:
+    desk = wiring.approvals
+    asked = {each.approval_id for each in desk.list_for_run(tx, tenant_id=run.tenant_id, run_id=run.run_id)}
+    asked |= set[str]() if run.approval_id is None else {run.approval_id}
+    gone = [desk.cancel(tx, tenant_id=run.tenant_id, approval_id=each, reason=TURN_ENDED) for each in sorted(asked)]
+    told = [entries.approval_moved(each) for each in gone if each is not None]
+    withdraw_held(tx, wiring, run)
+    wiring.handed.moved(tx, run, State.CANCELLED, TURN_ENDED)
+    move = Move(state=State.CANCELLED, reason=TURN_ENDED)
+    change = wiring.journal(run).draft(told, move=move, records=Records(), at=wiring.clock.now())
+    wiring.ledger.apply_in(tx, change)
