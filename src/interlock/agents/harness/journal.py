@@ -38,10 +38,12 @@ Data: TypeAlias = Mapping[str, JSON]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What was said before a turn: a place in a session (None: nothing was), and what is told there."""
+    """What was said before a turn: a place in a session (None: nothing was), and what is told there. `gone`: the session was
+    deleted, and nobody knows it any more."""
 
     place: sessions.Place | None = None
     conversation: tuple[inference.Message, ...] = ()
+    gone: bool = False
 
     def to_json(self) -> dict[str, JSON]:
         """As a beginning tells it."""
@@ -342,7 +344,7 @@ def event_of(line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]
     for name in ("key", "run_id"):
         data.pop(name, None)
     if line.kind == "began":
-        if data.pop("past") != past.to_json():
+        if data.pop("past") != past.to_json() and not past.gone:
             raise ValueError("the conversation before the turn is not what it was")
         data |= {"input": text}
     found = _ANY.validate_json(canonical({**data, "kind": line.kind}))

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 import anyio
 
 from interlock import approvals, dispatch, runs
-from interlock.agents import turns
+from interlock.agents import sessions, turns
 from interlock.agents.harness import consenting, journal, recalling
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.beginning import past_of
@@ -67,7 +67,7 @@ class Taking:
         blank = journal.blank(plan, run.run_id)
         pen = Pen(self._means, self._working, plan, blank, spending=spending, watch=self._watch)
         try:
-            pen.sheet = await replayed(self._means, run)
+            pen.sheet = await replayed(self._means, run, goes_on=True)
             await spending.look_up()
             pause = await self._drive(pen)
         except anyio.get_cancelled_exc_class():
@@ -273,8 +273,9 @@ async def lines_of(means: Means, run: runs.Run) -> list[Line]:
     return journal.read(run.run_id, events)
 
 
-async def replayed(means: Means, run: runs.Run, *, upto: int | None = None) -> Sheet:
-    """Where the turn of a run stands, or stood after the event `upto`, from its journal alone. Raises UnreadableJournal."""
+async def replayed(means: Means, run: runs.Run, *, upto: int | None = None, goes_on: bool = False) -> Sheet:
+    """Where the turn of a run stands, or stood after the event `upto`, from its journal alone; without the conversation before it
+    if its session was deleted. Raises UnreadableJournal, and SessionNotFound for a turn that `goes_on` and has lost it."""
     asked = asked_for(run)
     lines = [each for each in await lines_of(means, run) if upto is None or each.seq <= upto]
     plan = plan_of(asked.spec)
@@ -288,6 +289,11 @@ async def replayed(means: Means, run: runs.Run, *, upto: int | None = None) -> S
     past = Past()
     if lines and (place := lines[0].place) is not None:
         conversation = asked.spec.runtime_defaults.conversation
-        told = await means.wiring.store.read(lambda tx: means.sessions.told(tx, run.tenant_id, place, conversation))
-        past = Past(place=place, conversation=told.messages)
+        try:
+            told = await means.wiring.store.read(lambda tx: means.sessions.told(tx, run.tenant_id, place, conversation))
+            past = Past(place=place, conversation=told.messages)
+        except sessions.SessionNotFound:
+            if goes_on:
+                raise
+            past = Past(place=place, gone=True)
     return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)

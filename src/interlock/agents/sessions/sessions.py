@@ -264,7 +264,7 @@ class Sessions:
         sizes = self._records.list_sizes(
             tx, tenant_id, place.session_id, after=place.summed_up, upto=place.head, limit=turns
         )
-        if place.head > place.summed_up and not sizes:
+        if (place.head > place.summed_up and not sizes) or (place.summed_up and summary is None):
             raise SessionNotFound(place.session_id)
         numbers = [each.number for each in windowing.chosen(sizes, turns=turns, most=most)]
         exchanges = self._records.list_exchanges(
