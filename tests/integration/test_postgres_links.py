@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import anyio
+import anyio.lowlevel
 import psycopg
 import pytest
 
+from interlock.adapters.queues import pgqueuer
 from interlock.adapters.sql import parse_address, postgres
 from interlock.adapters.sql.address import PostgresDatabase
 
@@ -58,3 +61,26 @@ def test_the_address_has_the_last_word(postgres_url: str, connected: Connected):
     with connected(f"{postgres_url}{mark}keepalives_idle=60&tcp_user_timeout=90000") as session:
         given = session.info.get_parameters()
         assert [given.get(name) for name in NAMES] == ["60", "2", "3", "90000"]
+
+
+@pytest.mark.anyio
+async def test_a_bell_that_is_stopped_leaves_no_connection(postgres_url: str, monkeypatch: pytest.MonkeyPatch):
+    """Also on a machine that is so busy that whatever waits at the end is cancelled there."""
+    opened: list[psycopg.AsyncConnection] = []
+    connect = psycopg.AsyncConnection.connect
+
+    async def remembered(*given: Any, **named: Any) -> psycopg.AsyncConnection:
+        opened.append(await connect(*given, **named))
+        return opened[0]
+
+    async def slowly(_: psycopg.AsyncConnection) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", remembered)
+    monkeypatch.setattr(psycopg.AsyncConnection, "rollback", slowly)
+    heard = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(pgqueuer._PostgresBell(postgres_url).listen, heard.set)  # pyright: ignore[reportPrivateUsage]
+        await heard.wait()
+        tasks.cancel_scope.cancel()
+    assert [each.closed for each in opened] == [True]

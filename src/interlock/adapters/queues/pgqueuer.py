@@ -234,12 +234,16 @@ class _PostgresBell:
                     keepalives_interval=2,
                     keepalives_count=3,
                 )
-                async with session:
+                try:
                     await session.execute(f"{_FOR_THE_SERVER}; LISTEN {_CHANNEL}")
                     failures = 0
                     ring()  # for what was put before
                     async for _ in session.notifies():
                         ring()
+                finally:
+                    await (
+                        session.close()
+                    )  # waits for nothing; as a context it would roll back first, and be cancelled there
             except psycopg.Error:
                 failures += 1
             await anyio.sleep(_RECONNECTING.delay(failures))
