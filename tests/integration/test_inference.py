@@ -205,9 +205,11 @@ async def test_whoever_stops_waiting_leaves_a_cancelled_run(world: World):
             await stuck.asked[0].wait()
             group.cancel_scope.cancel()
         assert await process.states() == ["cancelled"]
-        with pytest.raises(runs.DeadlinePassed):
+        with pytest.raises(runs.DeadlinePassed) as late:
             await ask(process, key="k2", timeout_s=0.01)
         assert await process.states() == ["cancelled", "failed"]
+        events = await process.il.runs.events(late.value.run_id or "")
+        assert [each.type for each in events].count("run.failed") == 1
 
 
 async def test_two_who_ask_the_same_get_one_answer(world: World):

@@ -156,7 +156,7 @@ class RecordedInference:
                 return await pursuit.run()
             assert scope.cancelled_caught
             text = f"{asked.request.model} did not answer within {asked.timeout_s:g} s"
-            raise await pursuit.fail(runs.DeadlinePassed(text))
+            raise runs.DeadlinePassed(text)
         except (runs.StaleRun, runs.OwnershipLapsed, StoreError):
             raise  # the run is another process's, or recovery's
         except InterlockError as error:

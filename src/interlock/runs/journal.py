@@ -101,7 +101,7 @@ class Journal:
         an attempt says by itself that the run is running. Raises IllegalTransition."""
         before = self.run
         state = move.state or before.state
-        transitions.check(before.state, state)
+        transitions.check(before.state, state, moves=move.state is not None)
         after = before.moved(
             state=state,
             reason=move.reason,

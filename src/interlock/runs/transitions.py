@@ -46,7 +46,9 @@ class IllegalTransition(InternalError):
     code = "illegal_transition"
 
 
-def check(before: State, after: State) -> None:
-    """Raises IllegalTransition unless `after` may follow `before`."""
-    if after is not before and after not in ALLOWED[before]:
+def check(before: State, after: State, *, moves: bool = True) -> None:
+    """Raises IllegalTransition unless `after` may follow `before`. A run that has not ended may be moved to where it is; one that
+    has may be written to as long as nothing `moves` it, and does not end twice."""
+    stays = after is before and not (moves and before in FINAL)
+    if not stays and after not in ALLOWED[before]:
         raise IllegalTransition(f"a run cannot go from {before} to {after}")

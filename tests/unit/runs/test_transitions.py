@@ -12,11 +12,19 @@ STATES = st.sampled_from(State)
 
 @given(before=STATES, after=STATES)
 def test_only_what_is_drawn_is_allowed(before: State, after: State):
-    if before is after or after in ALLOWED[before]:
+    if (before is after and before not in FINAL) or after in ALLOWED[before]:
         check(before, after)
     else:
         with pytest.raises(IllegalTransition):
             check(before, after)
+
+
+@given(state=STATES)
+def test_what_has_ended_is_written_to_and_ends_no_second_time(state: State):
+    check(state, state, moves=False)
+    if state in FINAL:
+        with pytest.raises(IllegalTransition):
+            check(state, state)
 
 
 def test_every_state_is_drawn_and_can_be_reached():
