@@ -20,6 +20,8 @@ import websockets.sync.server
 from fix_cli import COMMAND, Shell, in_time_for
 from interlock import plane
 
+pytestmark = pytest.mark.faults  # starts servers and commands
+
 PATIENCE = 60
 """Seconds after which something hangs: being slow fails no test."""
 

@@ -103,7 +103,9 @@ async def test_sets_of_keys_go_that_count_no_more(store: sql.SqlStore) -> None:
     records = sql.KeySetRecords()
     for name, age in (("over", DAY + timedelta(seconds=1)), ("lasts", DAY)):
         kept = webhooks.KeptSet("{}", START - age)
-        await store.write(lambda tx, name=name, kept=kept: records.save(tx, "t1", f"https://{name}.dev", kept))
+        await store.write(
+            lambda tx, name=name, kept=kept: records.save(tx, "t1", f"https://{name}.dev", kept, latest=START)
+        )
     assert await sql.sweep(store, START) == 1
     assert await store.read(lambda tx: records.find(tx, "t1", "https://over.dev")) is None
     assert await store.read(lambda tx: records.find(tx, "t1", "https://lasts.dev")) is not None

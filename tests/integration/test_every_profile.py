@@ -26,7 +26,7 @@ from interlock.adapters import sql
 from interlock.connections import ManagementMode, Reason, State, exchange
 from interlock.kernel import Secret
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]  # starts servers or kills commands
 
 _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 KEY = Secret(_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())

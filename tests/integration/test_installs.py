@@ -20,7 +20,7 @@ from interlock.adapters.sql import tables
 from interlock.connections import Flow, Happening, InstallState, ManagementMode, Reason, State, TokenGrant, unwanted
 from interlock.kernel import Retry, Secret, Tx, canonical
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]  # starts servers or kills commands
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from interlock.adapters.sql import tables
 from interlock.connections import InstallState, Reason
 from interlock.kernel import Secret, Tx
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]  # starts servers or kills commands
 
 ANOTHER = "http://127.0.0.1:7778/callback"
 

@@ -18,7 +18,7 @@ from interlock.adapters import lanes
 from interlock.adapters.lanes.process.groups import TOTAL_MEMORY, Groups
 from interlock.kernel import SystemClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]  # starts servers or kills commands
 
 
 async def test_it_says_what_the_command_said(any_lane: plane.Lane):
