@@ -4,6 +4,7 @@ import threading
 from datetime import date
 
 import anyio
+import anyio.to_thread
 import pytest
 from pydantic import BaseModel
 
@@ -31,6 +32,7 @@ async def broken(text: str) -> object:
 
 
 HELD = threading.Event()
+BEGUN = threading.Event()
 PAID: list[str] = []
 
 
@@ -41,6 +43,7 @@ def was_paid(context: agents.Invocation) -> object:
 @agents.operation(idempotency="reconcile", reconcile=was_paid)
 def pay(context: agents.Invocation) -> str:
     """Pay, once it may."""
+    BEGUN.set()
     HELD.wait(10)
     PAID.append(context.key)
     return "paid"
@@ -114,9 +117,11 @@ async def test_whether_it_was_done_is_asked_of_the_function_that_can_tell():
 async def test_what_still_runs_on_a_thread_is_waited_for_before_it_is_asked_about():
     HELD.clear()
     PAID.clear()
-    with anyio.move_on_after(0.02) as late:
-        await SOURCE.perform(invocation("pay"))
-    assert late.cancelled_caught
+    BEGUN.clear()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(SOURCE.perform, invocation("pay"))
+        await anyio.to_thread.run_sync(BEGUN.wait)
+        tasks.cancel_scope.cancel()
     assert await SOURCE.reconcile(invocation("pay")) == agents.Unclear(reason="pay still runs")
     HELD.set()
     assert await SOURCE.reconcile(invocation("pay")) == agents.Happened(output="paid")
