@@ -46,6 +46,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def _problem(schema: Mapping[str, Any], error: Mapping[str, Any], also: Sequence[str]) -> policy.Problem:
     path = tuple(part for part in cast("Path", error["loc"]) if part != "[key]")
     made = policy.Problem(path=path, text="")
+    if error["loc"][-1:] == ("[key]",) and error["type"] != "value_error":
+        return replace(made, text=f"is no name that can stand here: {str(error['msg']).lower()}")
     if error["type"] == "extra_forbidden":
         return replace(made, text="unknown setting", suggestion=_meant(schema, path, also))
     if error["type"] == "missing":
@@ -79,8 +81,10 @@ def _at(schema: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
 
 
 def _named(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What the schema of a table says of a name in it; the names of some tables are free."""
-    return table["properties"][name] if "properties" in table else table["additionalProperties"]
+    """What the schema of a table says of a name in it; the names of some tables are free, or of a form."""
+    if "properties" in table:
+        return table["properties"][name]
+    return next(iter(table.get("patternProperties", {}).values()), None) or table["additionalProperties"]
 
 
 def _expectation(schema: Mapping[str, Any], name: str) -> str:

@@ -1,11 +1,14 @@
 """Settings: which source wins, and what a mistake is told."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
+import pydantic
 import pytest
 
 from interlock import app, budgets, catalog, policy
-from interlock.app import provided
+from interlock.app import mistakes, provided
 
 
 def written(folder: Path, text: str) -> app.SettingsFile:
@@ -102,6 +105,36 @@ def test_a_wrong_value_is_told_with_its_line_and_what_is_expected(tmp_path: Path
         app.load(written(tmp_path, text))
     assert told in caught.value.message
     assert len(caught.value.problems) == 1
+
+
+class Shelves(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    shelves: Mapping[Annotated[str, pydantic.Field(pattern="^[a-z]+$")], Mapping[str, int]] = {}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"Abc": {}}, "shelves.Abc: is no name that can stand here: string should match pattern '^[a-z]+$'"),
+        ({"abc": 5}, "shelves.abc: must be a table, not 5"),
+        ({"abc": {"books": True}}, "shelves.abc.books: must be a whole number, not true"),
+    ],
+)
+def test_names_of_which_a_pattern_is_wanted_are_told(given: object, told: str) -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        Shelves.model_validate({"shelves": given}, strict=True)
+    assert [str(each) for each in mistakes.problems(Shelves, caught.value.errors(), also=())] == [told]
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["app.agents", "app.workflows", "oauth", "mcp", "memory.config", "inference.providers", "inference.fallbacks"],
+)
+def test_a_wrong_name_in_a_table_of_free_names_is_told(tmp_path: Path, table: str) -> None:
+    with pytest.raises(app.InvalidSettings) as caught:
+        app.load(written(tmp_path, f'[{table}]\n"A\\u0000" = "x"\n'))
+    assert f"{table}.A" in caught.value.message
 
 
 def test_settings_that_are_made_by_hand_raise_no_foreign_error() -> None:
