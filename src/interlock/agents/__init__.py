@@ -29,7 +29,7 @@ from interlock.agents.functions import Functions, Marked
 from interlock.agents.judging import CONTROL_TIMEOUT_S, Judging
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Registry
-from interlock.agents.rulings import Check, ControlInput, Ruling, Surroundings, allow, block, interrupt
+from interlock.agents.rulings import Check, ControlInput, Ruling, Surroundings, allow, block, error, interrupt
 from interlock.agents.shapes import Shape
 from interlock.agents.sources import (
     Described,
@@ -138,6 +138,7 @@ __all__ = [
     "block",
     "compare",
     "control",
+    "error",
     "evals",
     "harness",
     "interrupt",

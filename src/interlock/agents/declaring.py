@@ -65,9 +65,10 @@ def operation(
 def control(
     name: str | None = None, *, options: type[BaseModel] | None = None, boundaries: tuple[Boundary, ...] = ANYWHERE
 ) -> Callable[[C], C]:
-    """Mark a function as a control, under that name or its own. It takes a ControlInput and returns `allow()`, `block(reason)` or
-    `interrupt(reason)`; if it raises, returns anything else or takes too long, nothing is allowed. `options` is the model of its
-    options, which are then checked when a spec is read; `boundaries` are where it has something to say."""
+    """Mark a function as a control, under that name or its own. It takes a ControlInput and returns `allow()`, `block(reason)`,
+    `interrupt(reason)` or `error(reason)`; if it raises, returns anything else or takes too long, that is an error, too.
+    `options` is the model of its options, which are then checked when a spec is read; `boundaries` are where it has something to
+    say."""
 
     def mark(function: C) -> C:
         found = Check(name=name or function.__name__, function=function, options=options, boundaries=boundaries)

@@ -14,7 +14,7 @@ from interlock.agents.controls import Control
 from interlock.agents.errors import UnexpectedEvent
 from interlock.agents.operations import Consent
 from interlock.agents.registry import Registry
-from interlock.agents.rulings import MAX_REASON, Check, ControlInput, Ruling, Surroundings
+from interlock.agents.rulings import MAX_REASON, Check, ControlInput, Ruling, Surroundings, error
 from interlock.agents.terms import frozen, thawed
 from interlock.agents.turns import Judge, Judgement, Plan, State, Verdict
 from interlock.kernel import is_interruption
@@ -95,25 +95,25 @@ class Judging:
     async def _ruled(self, use: Control, given: ControlInput, *, asks: bool = False) -> Ruling:
         check = self.registry.find_control(use.control)
         if check is None:
-            return _error("there is no control of that name in this program")
+            return error("there is no control of that name in this program")
         if given.boundary not in check.boundaries:
-            return _error(f"it has nothing to say of the {given.boundary}")
+            return error(f"it has nothing to say of the {given.boundary}")
         problems: list[sdk.Problem] = []
         options: Any = use.options
         if check.options is not None:
             options = sdk.read_part(check.options, thawed(use.options), "options", problems)
         if problems:
-            return _error("; ".join(map(str, problems)))
+            return error("; ".join(map(str, problems)))
         try:
             with anyio.fail_after(self.timeout_s):
                 said = await _called(check, replace(given, options=options))
         except TimeoutError:
-            return _error(f"it took more than {self.timeout_s:g} s, or a part of it gave up waiting")
-        except BaseException as error:
-            if is_interruption(error):
+            return error(f"it took more than {self.timeout_s:g} s, or a part of it gave up waiting")
+        except BaseException as raised:
+            if is_interruption(raised):
                 raise
             # Its type alone: what a stranger's exception says may be anything, and a model may read it.
-            return _error(f"it raised {type(error).__name__}")
+            return error(f"it raised {type(raised).__name__}")
         return _ruling(said, asks=asks)
 
 
@@ -131,15 +131,11 @@ def _ruling(said: object, *, asks: bool) -> Ruling:
         return Ruling(verdict=Verdict.INTERRUPT if said else Verdict.ALLOW)
     if not isinstance(said, Ruling):
         wanted = "a ruling or a bool" if asks else "a ruling"
-        return _error(f"it returned {type(said).__name__}, not {wanted}")
+        return error(f"it returned {type(said).__name__}, not {wanted}")
     verdict, *words = cast("tuple[object, ...]", (said.verdict, said.reason, said.role))
     if not isinstance(verdict, Verdict) or not all(each is None or isinstance(each, str) for each in words):
-        return _error("it returned a ruling with members that are none")
+        return error("it returned a ruling with members that are none")
     return said
-
-
-def _error(reason: str) -> Ruling:
-    return Ruling(verdict=Verdict.ERROR, reason=reason)
 
 
 def _judgement(given: ControlInput, control: str, said: Ruling) -> Judgement:

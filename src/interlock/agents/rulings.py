@@ -77,6 +77,11 @@ def interrupt(reason: str, *, role: str | None = None) -> Ruling:
     return Ruling(verdict=Verdict.INTERRUPT, reason=reason, role=role)
 
 
+def error(reason: str) -> Ruling:
+    """Say that it cannot be judged, which ends the turn: nothing is allowed, and no model is asked to try otherwise."""
+    return Ruling(verdict=Verdict.ERROR, reason=reason)
+
+
 Controlling: TypeAlias = Callable[[ControlInput], Any]
 """A control, async or not. It returns a Ruling; one that only says whether a person is to be asked may return a bool."""
 

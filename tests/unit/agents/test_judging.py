@@ -78,8 +78,20 @@ BROKEN = {
     "odd": lambda: agents.Ruling(verdict="allow"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "dumb": lambda: agents.Ruling(verdict=turns.Verdict.ALLOW, reason=7),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 }
+
+
+@agents.control()
+def rules(given: agents.ControlInput) -> agents.Ruling:
+    return {
+        "allow": agents.allow,
+        "block": lambda: agents.block("too loud"),
+        "interrupt": lambda: agents.interrupt("ask", role="clerk"),
+        "error": lambda: agents.error("the list is away"),
+    }[given.options["says"]]()
+
+
 REGISTRY = agents.Registry(
-    controls=[office_hours, watched, dear, sleepy, stuck, *(broken(said, name) for name, said in BROKEN.items())]
+    controls=[rules, office_hours, watched, dear, sleepy, stuck, *(broken(said, name) for name, said in BROKEN.items())]
 )
 JUDGING = agents.Judging(registry=REGISTRY, timeout_s=60)
 IMPATIENT = agents.Judging(registry=REGISTRY, timeout_s=0.05)
@@ -95,14 +107,19 @@ def spec(**members: Any) -> dict[str, Any]:
     return {"id": "desk", "instructions": "Answer.", "operations": operations, **members}
 
 
-async def judged(
+async def judged(boundary: str, *uses: dict[str, Any], **more: Any) -> tuple[turns.Judgement, ...]:
+    """What the uses say at a boundary: of an input, an answer, or calls."""
+    return (await became(boundary, *uses, **more))[0]
+
+
+async def became(
     boundary: str,
     *uses: dict[str, Any],
     calls: tuple[tuple[str, dict[str, Any]], ...] = (),
     text: str = "hello",
     judging: agents.Judging = JUDGING,
-) -> tuple[turns.Judgement, ...]:
-    """What the uses say at a boundary: of an input, an answer, or calls."""
+) -> tuple[tuple[turns.Judgement, ...], turns.State]:
+    """The same, and the turn after it."""
     part = {"input": "inputs", "operations": "operations", "output": "outputs"}[boundary]
     plan = turns.Plan(agents.assemble(spec(controls={part: list(uses)}), source="a spec", registry=REGISTRY))
     state = turns.State(turn_id="run_1", fingerprint=plan.fingerprint)
@@ -119,8 +136,8 @@ async def judged(
     [judge] = wants
     assert isinstance(judge, turns.Judge), judge
     found = await judging.judge(plan, state, judge, surroundings=AROUND)
-    turns.step(plan, state, turns.Judged(judgements=found))  # the machine takes what they say
-    return found
+    after, _ = turns.step(plan, state, turns.Judged(judgements=found))  # the machine takes what they say
+    return found, after
 
 
 def said(judgement: turns.Judgement) -> tuple[str, str | None, str | None]:
@@ -155,6 +172,24 @@ async def test_a_control_that_asks_a_person_keeps_the_others_from_nothing(bounda
     ):
         [found] = await judged(boundary, *uses, calls=call, text="9")
         assert said(found)[:2] == verdict
+
+
+NEXT = {"input": "model", "operations": "action", "output": "finished"}
+
+
+@pytest.mark.parametrize("boundary", ["input", "operations", "output"])
+@pytest.mark.parametrize("says", ["allow", "block", "interrupt", "error"])
+async def test_every_ruling_counts_at_every_boundary(boundary: str, says: str):
+    calls = (("look", NOTHING),) if boundary == "operations" else ()
+    [found], after = await became(boundary, {"control": "rules", "options": {"says": says}}, calls=calls)
+    reasons = {"allow": None, "block": "too loud", "interrupt": "ask", "error": "the list is away"}
+    assert (found.verdict.value, found.reason) == (says, reasons[says])
+    blocked = "model" if boundary == "operations" else "failed"  # the model is told, and goes on
+    phases = {"allow": NEXT[boundary], "block": blocked, "interrupt": "person", "error": "failed"}
+    assert after.phase.value == phases[says]
+    if after.failure is not None:
+        assert after.failure.code == ("control_failed" if says == "error" else f"{boundary}_blocked")
+        assert str(found.reason) in after.failure.message
 
 
 async def test_who_has_said_yes_is_passed_over_and_nobody_else():
