@@ -158,10 +158,23 @@ def test_a_conversation_is_held_forked_and_carried_away(desk: Shell):
     assert (more["session_id"], more["turns"], more["waiting"]) == (session_id, 1, None)
     turn = desk.run("agent", "sessions", "show", session_id, "--json").json["turns"][2]
     assert desk.run("agent", "snapshot", turn["turn_id"], "-o", "turn.json").code == 0
+    same = DESK.replace("id: desk", "id: desk\nmodel: fake:echo")
+    (desk.folder / "same.yaml").write_text(same)
     for source in (["--snapshot", "turn.json"], [turn["turn_id"]]):
         forked = desk.run("agent", "fork", *source, "--json").json["session"]
         said = desk.run("agent", "sessions", "show", forked["session_id"], "--json").json["turns"]
         assert [each["parts"][0]["text"] for each in said[0]["said"]] == ["one", "one", "two", "two", "three", "three"]
+        assert desk.run("agent", "fork", *source, "--spec", "same.yaml").code == 0
+    changed = same.replace("id: desk", "id: desk\nmetadata: {since: today}")
+    (desk.folder / "changed.yaml").write_text(changed)
+    go_on = ["agent", "fork", "--snapshot", "turn.json", "--spec", "changed.yaml"]
+    assert desk.run(*go_on, "--json").error["code"] == "snapshot_of_another"
+    assert desk.run(*go_on[:2], turn["turn_id"], *go_on[4:], "--json").error["code"] == "agent_changed"
+    accepted = desk.run(*go_on, "--accept", "--json").json["session"]["session_id"]
+    assert desk.run("agent", "run", "changed.yaml", "five", "--session", accepted, "--model", "fake").code == 0
+    (desk.folder / "other.yaml").write_text(changed.replace("id: desk", "id: other"))
+    other = desk.run(*go_on[:-1], "other.yaml", "--accept", "--json")
+    assert other.error["code"] == "invalid_session"
     begun = desk.run("agent", "fork", turn["turn_id"], "--event", "1", "--json")
     assert (begun.code, begun.error["code"]) == (2, "invalid_request")
     path = desk.folder / "turn.json"

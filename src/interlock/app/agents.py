@@ -170,10 +170,13 @@ class Agents:
         return await self._carrying.snapshot(run_id, event)
 
     @checked
-    async def read_snapshot(self, data: bytes, *, trust: bytes | None = None) -> "agents.snapshots.Snapshot":
-        """What a snapshot says, once its signature holds, by this installation's keys or by those of a trust file. Raises
-        InvalidSnapshot, SnapshotTooNew, ForeignSnapshot, SnapshotTampered, InvalidTrust."""
-        return await self._carrying.read(data, trust)
+    async def read_snapshot(
+        self, data: bytes, *, trust: bytes | None = None, spec: "agents.Spec | None" = None
+    ) -> "agents.snapshots.Snapshot":
+        """What a snapshot says, once its signature holds, by this installation's keys or by those of a trust file. With a `spec`,
+        it has to be of a turn by that one. Raises InvalidSnapshot, SnapshotTooNew, ForeignSnapshot, SnapshotTampered,
+        SnapshotOfAnother, InvalidTrust."""
+        return await self._carrying.read(data, trust, fingerprint=None if spec is None else spec.fingerprint)
 
     @checked
     async def fork(
@@ -184,11 +187,16 @@ class Agents:
         trust: bytes | None = None,
         event: int | None = None,
         title: str | None = None,
+        spec: "agents.Spec | None" = None,
+        accept: bool = False,
     ) -> "agents.sessions.Session":
         """A conversation that begins with all that was said until a turn stood so: a turn of this store (as it stands, or stood
         after that event), or one of a snapshot. Nothing that was done is done again; what was asked for and has no outcome is
-        told as that. Raises RequestError, and as `replay` and `read_snapshot`."""
-        return await self._carrying.fork(run_id, snapshot=snapshot, trust=trust, event=event, title=title)
+        told as that. With a `spec`, the turn has to be by that one; `accept` lets the conversation go on with it though the
+        agent has changed. Raises RequestError, AgentChanged, InvalidSession, and as `replay` and `read_snapshot`."""
+        return await self._carrying.fork(
+            run_id, snapshot=snapshot, trust=trust, event=event, title=title, spec=spec, accept=accept
+        )
 
     @property
     def _carrying(self) -> "Carrying":

@@ -31,11 +31,11 @@ class Carrying:
             taken_at=wiring.clock.now(),
         )
 
-    async def read(self, data: bytes, trust: bytes | None) -> agents.snapshots.Snapshot:
+    async def read(self, data: bytes, trust: bytes | None, *, fingerprint: str | None) -> agents.snapshots.Snapshot:
         """As `Agents.read_snapshot`."""
         own = trust is None
         keys = await self._parts.keyring.public_keys() if own else runs.Trust.parse(trust).keys
-        return agents.snapshots.load(data, keys=keys, tenant_id=self._caller.tenant_id)
+        return agents.snapshots.load(data, keys=keys, tenant_id=self._caller.tenant_id, fingerprint=fingerprint)
 
     async def fork(
         self,
@@ -45,21 +45,28 @@ class Carrying:
         trust: bytes | None,
         event: int | None,
         title: str | None,
+        spec: agents.Spec | None,
+        accept: bool,
     ) -> agents.sessions.Session:
         """As `Agents.fork`."""
         if (run_id is None) is (snapshot is None) or (snapshot is not None and event is not None):
             raise RequestError("a conversation begins from a turn, after one of its events or not, or from a snapshot")
+        wanted = None if spec is None or accept else spec.fingerprint
         if snapshot is not None:
-            found = await self.read(snapshot, trust)
+            found = await self.read(snapshot, trust, fingerprint=wanted)
             state, agent_id = found.state, found.agent_id
         else:
             assert run_id is not None
             state, _ = await self._state(run_id, event)
             agent_id = (await self._harness.fetch(self._caller, run_id)).agent_id
+            if wanted not in (None, state.fingerprint):
+                raise agents.sessions.AgentChanged(f"{run_id} is a turn by {state.fingerprint}, and not by {wanted}")
+        if spec is not None and spec.id != agent_id:
+            raise agents.sessions.InvalidSession(f"the turn is one of the agent {agent_id}, not {spec.id}")
         return await self._harness.means.sessions.begin_with(
             self._caller,
             agent_id=agent_id,
-            fingerprint=state.fingerprint,
+            fingerprint=state.fingerprint if spec is None else spec.fingerprint,
             turn_id=state.turn_id,
             said=(*state.conversation, *state.said),
             title=title,

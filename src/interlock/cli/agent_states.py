@@ -65,27 +65,35 @@ async def fork(
         typer.Option(metavar="FILE", help="Whose snapshots are trusted: `interlock review trust`; else one's own."),
     ] = None,
     title: Annotated[str | None, typer.Option(metavar="TEXT", help="A title for the conversation.")] = None,
+    spec_file: Annotated[
+        str | None, typer.Option("--spec", metavar="FILE", help="The agent to go on with: the turn has to be by it.")
+    ] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Go on with it though it has changed since.")] = False,
 ) -> "Answer":
     """Begin a conversation from where a turn stands, or stood.
 
     Nothing that was done is done again. What was asked for and has no outcome is told as that, and no approval comes along.
 
-    Example:
+    Examples:
       interlock agent fork run_0193… --event 7
+      interlock agent fork --snapshot turn.json --spec desk.yaml
     """
     from interlock import agents
-    from interlock.cli import files
+    from interlock.cli import files, specs
     from interlock.cli.desk import Answer
     from interlock.kernel import document
 
     limit = agents.snapshots.LIMITS.max_bytes
     content = None if snapshot_file is None else files.read(snapshot_file, "snapshot", limit=limit)
     keys = None if trust is None else files.read(trust, "trust file", limit=1_048_576)
+    spec = None if spec_file is None else specs.read(desk, spec_file)
     async with desk.open_here() as il:
-        made = await il.agents.fork(run_id, snapshot=content, trust=keys, event=event, title=title)
+        made = await il.agents.fork(
+            run_id, snapshot=content, trust=keys, event=event, title=title, spec=spec, accept=accept
+        )
 
     def show(paper: "Paper") -> None:
         paper.fields([("session", made.session_id), ("agent", f"{made.agent_id}, {made.fingerprint}")])
-        paper.line(f"  next: interlock agent run SPEC TEXT --session {made.session_id}")
+        paper.line(f"  next: interlock agent run {spec_file or 'SPEC'} TEXT --session {made.session_id}")
 
     return Answer(document={"session": document(made)}, show=show)

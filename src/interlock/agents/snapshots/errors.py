@@ -46,4 +46,7 @@ class SnapshotOfAnother(ConflictError):
     """The snapshot is of a turn by another spec."""
 
     code = "snapshot_of_another"
-    next_step = "Give the spec that the turn was taken by, or compare the two: `interlock agent diff`."
+    next_step = (
+        "Give the spec that the turn was taken by, or look at how the two differ (`interlock agent diff`), and `--accept` that "
+        "the conversation goes on with this one."
+    )
