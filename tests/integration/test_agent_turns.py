@@ -3,10 +3,12 @@ process ends."""
 
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from datetime import date
 from typing import Any
 
 import anyio
 import pytest
+from pydantic import BaseModel
 
 from fix_app import LEASE, Process, World
 from fix_dispatch import find_due, list_due
@@ -82,6 +84,35 @@ async def approve(process: Process, turn: agents.harness.Turn) -> None:
     for each in turn.waiting:
         assert each.approval_id is not None
         await process.reviewer.approvals.approve(each.approval_id)
+
+
+class Place(BaseModel):
+    room: int
+    floor: int = 3
+
+
+class Found(BaseModel):
+    on: date
+
+
+@agents.operation(idempotency="pure")
+def locate(context: agents.Invocation[Place]) -> str:
+    """Where it is."""
+    return f"room {context.context.room} on floor {context.context.floor}"
+
+
+async def test_the_run_sees_what_was_parsed(world: World):
+    made = agents.agent("desk", "Answer.", model="fake:test", context=Place, result=Found, operations=[locate])
+    script = [models.answer(models.call("locate")), '{"on": "2026-01-02"}']
+    async with world.process(models=fake(*script)) as process:
+        process.il.agents.offer(locate)
+        turn = await process.il.agents.run(made, "Where?", context=Place(room=7))
+        assert turn.result == Found(on=date(2026, 1, 2))
+        kept = await process.il.runs.fetch(turn.run_id)
+        assert (await process.il.agents.fetch(turn.run_id)).result == turn.result
+        lines = await process.il.agents.lines(turn.run_id)
+        assert "room 7 on floor 3" in [each.data.get("text") for each in lines]
+        assert runs.input_of(kept)["context"] == {"room": 7, "floor": 3}
 
 
 async def test_a_turn_is_a_run_with_its_journal_in_its_chain(world: World):

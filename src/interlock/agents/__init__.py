@@ -30,7 +30,7 @@ from interlock.agents.judging import CONTROL_TIMEOUT_S, Judging
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Registry
 from interlock.agents.rulings import Check, ControlInput, Ruling, Surroundings, allow, block, error, interrupt
-from interlock.agents.shapes import Shape
+from interlock.agents.shapes import Shape, shape
 from interlock.agents.sources import (
     Described,
     Found,
@@ -147,6 +147,7 @@ __all__ = [
     "schema",
     "scope_of",
     "sessions",
+    "shape",
     "snapshots",
     "source",
     "turns",

@@ -130,7 +130,7 @@ def max_length(given: ControlInput) -> Ruling:
 def require_context(given: ControlInput) -> Ruling:
     """Wants to know more of where the turn is taken."""
     options = cast("RequireContext", given.options)
-    lacking = [key for key in options.keys if given.context.get(key) is None]
+    lacking = [key for key in options.keys if given.surroundings.context.get(key) is None]
     return options.rule(f"the context lacks {', '.join(lacking)}" if lacking else None)
 
 

@@ -94,8 +94,8 @@ def agent(
     registry: Registry | None = None,
     defaults: Defaults | None = None,
 ) -> Spec:
-    """The spec of an agent. `context` and `result` are pydantic models or JSON Schemas; of a model no more than its schema is
-    kept. Raises InvalidSpec with every problem there is."""
+    """The spec of an agent. `context` and `result` are pydantic models or JSON Schemas; of a model the spec keeps the schema, and
+    this program finds the model by it. Raises InvalidSpec with every problem there is."""
     data: dict[str, Any] = {
         "id": id,
         "instructions": instructions,

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from threading import Event, Lock
 from typing import Any, Final, TypeAlias
@@ -115,7 +115,8 @@ async def _called(
         raise OperationFailed(f"the arguments of {marked.name} do not fit: {problems}") from error
     arguments = {name: getattr(given, name) for name in type(given).model_fields}
     if CONTEXT in inspect.signature(function).parameters:
-        arguments[CONTEXT] = invocation
+        seen = invocation.context if invocation.seen is None else invocation.seen
+        arguments[CONTEXT] = replace(invocation, context=seen)
     try:
         if inspect.iscoroutinefunction(function):
             return await function(**arguments)

@@ -47,15 +47,14 @@ class Judging:
         )
         controls = plan.spec.controls
         if intent.boundary == "input":
-            return (
-                await self._strictest(controls.inputs, shown(text=state.input, arguments={}), state.consented_roles),
-            )
+            given = shown(text=state.input, arguments={})
+            return (await self._strictest(plan, controls.inputs, given, state.consented_roles),)
         if intent.boundary == "output":
             said = state.concluded
             if said is None:
                 raise UnexpectedEvent(f"the turn {state.turn_id} has no answer to judge")
             given = shown(text=said.message.text, result=frozen(said.result), arguments={})
-            return (await self._strictest(controls.outputs, given, state.consented_roles),)
+            return (await self._strictest(plan, controls.outputs, given, state.consented_roles),)
         return tuple([await self._call(plan, state, call_id, shown) for call_id in intent.call_ids])
 
     async def _call(self, plan: Plan, state: State, call_id: str, shown: "partial[ControlInput]") -> Judgement:
@@ -65,10 +64,11 @@ class Judging:
             raise UnexpectedEvent(f"the turn {state.turn_id} has no call {call_id!r} to judge")
         given = shown(call_id=call_id, operation=operation, arguments=step.arguments)
         uses = [each for each in plan.spec.controls.operations if each.match.fits(operation)]
-        return await self._strictest(uses, given, step.consented_roles, operation.approval)
+        return await self._strictest(plan, uses, given, step.consented_roles, operation.approval)
 
     async def _strictest(
         self,
+        plan: Plan,
         uses: Iterable[Control],
         given: ControlInput,
         consented: Collection[str | None],
@@ -79,7 +79,7 @@ class Judging:
         own = None if approval is None or approval.when is None else Control(control=approval.when)
         asked: Judgement | None = None
         for use in uses if own is None else (*uses, own):
-            said = await self._ruled(use, given, asks=use is own)
+            said = await self._ruled(plan, use, given, asks=use is own)
             if said.verdict is Verdict.ALLOW:
                 continue
             if said.verdict is not Verdict.INTERRUPT:
@@ -92,7 +92,7 @@ class Judging:
                 asked = _judgement(given, use.control, said)
         return asked or Judgement(call_id=given.call_id, verdict=Verdict.ALLOW)
 
-    async def _ruled(self, use: Control, given: ControlInput, *, asks: bool = False) -> Ruling:
+    async def _ruled(self, plan: Plan, use: Control, given: ControlInput, *, asks: bool = False) -> Ruling:
         check = self.registry.find_control(use.control)
         if check is None:
             return error("there is no control of that name in this program")
@@ -104,6 +104,11 @@ class Judging:
             options = sdk.read_part(check.options, thawed(use.options), "options", problems)
         if problems:
             return error("; ".join(map(str, problems)))
+        if not check.instant:
+            try:
+                given = _typed(plan, given)
+            except ValueError as refused:
+                return error(str(refused))
         try:
             with anyio.fail_after(self.timeout_s):
                 said = await _called(check, replace(given, options=options))
@@ -115,6 +120,15 @@ class Judging:
             # Its type alone: what a stranger's exception says may be anything, and a model may read it.
             return error(f"it raised {type(raised).__name__}")
         return _ruling(said, asks=asks)
+
+
+def _typed(plan: Plan, given: ControlInput) -> ControlInput:
+    """As a program's own control sees it, and nobody else: what it changes in a model is its own. Raises ValueError."""
+    context, result = thawed(given.surroundings.context), thawed(given.result)
+    seen, read = plan.read_context(context), plan.read_result(result)
+    if seen is not context:
+        given = replace(given, surroundings=replace(given.surroundings, seen=seen))
+    return given if read is result else replace(given, result=read)
 
 
 async def _called(check: Check, given: ControlInput) -> object:

@@ -12,7 +12,7 @@ from interlock.agents.builtin import BUILT_IN
 from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import MARK, Functions, Marked
 from interlock.agents.rulings import Check
-from interlock.agents.shapes import schema_of
+from interlock.agents.shapes import SHAPE_MARK, Shape, schema_of
 from interlock.agents.sources import SOURCE_MARK, OperationSource
 
 CONTROL_MARK: Final = "__interlock_control__"
@@ -27,12 +27,12 @@ class Registry:
         operations: Iterable[Callable[..., Any]] = (),
         *,
         controls: Iterable[Callable[..., Any]] = (),
-        schemas: Mapping[str, type[BaseModel] | Mapping[str, Any]] | None = None,
+        schemas: Mapping[str, Shape] | None = None,
         sources: Iterable[OperationSource] = (),
         modules: Iterable[ModuleType] = (),
     ) -> None:
-        """Of `modules`, all functions that are marked as operations or controls, and all sources of marked classes; the controls
-        that are built in are always there. Raises InvalidSpec if a name has two."""
+        """Of `modules`, all functions that are marked as operations or controls, all models that are marked as schemas, and all
+        sources of marked classes; the controls that are built in are always there. Raises InvalidSpec if a name has two."""
         listed = [each for module in modules for each in vars(module).values() if callable(each)]
         marked = [_marked(each) for each in operations]
         marked += [found for each in listed if isinstance(found := getattr(each, MARK, None), Marked)]
@@ -40,7 +40,8 @@ class Registry:
         checks += [found for each in listed if isinstance(found := getattr(each, CONTROL_MARK, None), Check)]
         self._functions = Functions(_each_once(marked, "operations"))
         self._controls = {each.name: each for each in _each_once(checks, "controls")}
-        self._schemas = {name: schema_of(each) for name, each in (schemas or {}).items()}
+        shapes = _named_once([*(schemas or {}).items(), *_marked_shapes(listed)])
+        self._schemas = {name: schema_of(each) for name, each in shapes.items()}
         self._sources = _sources([self._functions, *sources, *_marked_sources(modules)])
 
     def find_source(self, kind: str) -> OperationSource | None:
@@ -69,6 +70,20 @@ class Registry:
         }
         near = difflib.get_close_matches(name[:300], list(known.get(what, ())), n=1, cutoff=0.5)
         return near[0] if near else None
+
+
+def _marked_shapes(listed: Iterable[Any]) -> list[tuple[str, Shape]]:
+    models = [each for each in listed if isinstance(each, type) and issubclass(each, BaseModel)]
+    return [(str(vars(each)[SHAPE_MARK]), each) for each in models if SHAPE_MARK in vars(each)]
+
+
+def _named_once(given: Iterable[tuple[str, Shape]]) -> dict[str, Shape]:
+    found: dict[str, Shape] = {}
+    for name, each in given:
+        if found.setdefault(name, each) is not each:
+            problem = "two schemas both have this name"
+            raise InvalidSpec("the registry", [sdk.Problem(path=f"schemas.{name}", problem=problem)])
+    return found
 
 
 def _marked_sources(modules: Iterable[ModuleType]) -> list[OperationSource]:

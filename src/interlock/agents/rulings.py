@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, cast
 
 from pydantic import BaseModel
 
 from interlock.agents.operations import Operation
+from interlock.agents.shapes import S
 from interlock.agents.turns import Boundary, Verdict
 from interlock.kernel import Caller
 
@@ -18,21 +19,24 @@ MAX_REASON: Final = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """Where a turn is taken: for whom, and with what its context says, which no model sees or writes."""
+    """Where a turn is taken: for whom, and with what its context says, which no model sees or writes; `seen` is the same as a
+    pydantic model, if this program has one of its schema."""
 
     caller: Caller
     environment: str
     session_id: str | None
     context: Mapping[str, Any]
+    seen: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlInput:
+class ControlInput(Generic[S]):
     """What a control looks at: the `text` that goes in or comes out, or a call of `operation` with `arguments`. Nothing in it can
     be changed, and what is in `text`, `result` and `arguments` may have been written by anybody.
 
-    `result` is the structured answer, at the boundary `output`. `options` are those of this use of the control: as the control's
-    own model, if it has one, else as they stand in the spec.
+    `result` is the structured answer, at the boundary `output`; it and `context` are pydantic models where this program has those
+    of their schemas (`ControlInput[Model]` tells a type checker of the context's), else JSON. `options` are those of this use of
+    the control: as the control's own model, if it has one, else as they stand in the spec.
     """
 
     boundary: Boundary
@@ -48,9 +52,10 @@ class ControlInput:
     options: Any
 
     @property
-    def context(self) -> Mapping[str, Any]:
+    def context(self) -> S:
         """The turn's."""
-        return self.surroundings.context
+        around = self.surroundings
+        return cast("S", around.context if around.seen is None else around.seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,24 @@
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
+from weakref import WeakValueDictionary
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import FieldInfo
 
-from interlock import sdk
+from interlock import kernel, sdk
+from interlock.kernel import JSON
+
+M = TypeVar("M", bound=type[BaseModel])
+if TYPE_CHECKING:  # a default for a type variable came after Python 3.11
+    from typing_extensions import TypeVar as _TypeVar
+
+    S = _TypeVar("S", default=Any)
+else:
+    S = TypeVar("S")
+"""What a turn's context is: a pydantic model of the program's, or JSON."""
 
 Shape: TypeAlias = type[BaseModel] | Mapping[str, Any]
 """A pydantic model, or a JSON Schema."""
@@ -18,11 +29,42 @@ CONTEXT: Final = "context"
 """The parameter of an operation's function that the model never sees: what the run tells it."""
 
 
+SHAPE_MARK: Final = "__interlock_shape__"
+
+_models: Final = WeakValueDictionary[str, type[BaseModel]]()
+"""The models of this program of which schemas were made, by the schema's digest: a spec is data, and keeps the schema alone."""
+
+
+def shape(name: str | None = None) -> Callable[[M], M]:
+    """Mark a pydantic model as a schema of registries, under that name or its own: documents say `$ref: registry:NAME`."""
+
+    def mark(model: M) -> M:
+        setattr(model, SHAPE_MARK, name or model.__name__)
+        return model
+
+    return mark
+
+
 def schema_of(shape: Shape) -> sdk.Schema:
-    """The JSON Schema of a pydantic model; a JSON Schema stays what it is."""
-    if isinstance(shape, type):
-        return sdk.schema_of(shape)
-    return dict(shape)
+    """The JSON Schema of a pydantic model, by which the model is found again; a JSON Schema stays what it is."""
+    if not isinstance(shape, type):
+        return dict(shape)
+    schema = sdk.schema_of(shape)
+    _models[kernel.digest(schema)] = shape
+    return schema
+
+
+def parsed(schema: str | None, value: JSON) -> Any:
+    """What a model of this program makes of a value that fits the schema of this digest; the value itself if it has none. Raises
+    ValueError, in words, if the model refuses what the schema lets pass."""
+    model = None if schema is None else _models.get(schema)
+    if model is None:
+        return value
+    try:
+        return model.model_validate_json(kernel.canonical(value))
+    except ValidationError as error:
+        told = [f"{'.'.join(map(str, each['loc'])) or 'all of it'}: {each['msg']}" for each in error.errors()[:10]]
+        raise ValueError(f"{model.__name__} refuses it: {'; '.join(told)}") from error
 
 
 def parameters_of(function: Callable[..., Any]) -> type[BaseModel]:

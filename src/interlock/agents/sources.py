@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
 from interlock.agents.operations import Operation, Source
+from interlock.agents.shapes import S
 from interlock.agents.spec import Memory
 from interlock.kernel import JSON, Caller
 
@@ -14,13 +15,14 @@ and more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
+class Invocation(Generic[S]):
     """An operation that is to be done: it was checked, judged and, where that is wanted, consented to.
 
     `key` is the same whenever the same call of the same turn is done, and no other call has it. `again` says that it may have
     been done before, by a process that fell: after it, only what its idempotency allows is asked for again. `context` is the
-    turn's, which no model sees or writes. `turn_id` is the run of the turn, whose children the runs are that it asks for.
-    `memory` is what the agent's spec says of its own.
+    turn's, which no model sees or writes: for a function, as the pydantic model of the agent's `context_schema` if this
+    program has that (`seen`; `Invocation[Model]` tells a type checker), else as JSON. `turn_id` is the run of the turn, whose
+    children the runs are that it asks for. `memory` is what the agent's spec says of its own.
     """
 
     operation: Operation
@@ -32,9 +34,10 @@ class Invocation:
     turn_id: str
     session_id: str | None
     agent_id: str
-    context: Mapping[str, JSON]
+    context: S
     timeout_s: float
     memory: Memory | None = None
+    seen: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

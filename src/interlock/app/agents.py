@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from pydantic import BaseModel
 
 from interlock.app.arguments import checked
 from interlock.kernel import JSON, Caller
@@ -50,16 +51,17 @@ class Agents:
         text: str,
         *,
         session: str | None = None,
-        context: Mapping[str, JSON] | None = None,
+        context: Mapping[str, JSON] | BaseModel | None = None,
         environment: str | None = None,
         idempotency_key: str | None = None,
         trace_id: str | None = None,
         parent_run_id: str | None = None,
         accept: bool = False,
     ) -> "agents.harness.Turn":
-        """Say something to an agent, and take its turn here and now. A turn that waits for a yes is held, and comes back as it
-        stands, as do one that policy denies or sheds and the one that holds the idempotency key. `context` is for operations and
-        controls, and no model sees it; `accept` lets a session go on with an agent that has changed.
+        """Say something to an agent, and take its turn here and now. A turn that waits for a yes is held, and comes back as
+        it stands, as do one that policy denies or sheds and the one that holds the idempotency key. `context`, as JSON or a
+        pydantic model, is for operations and controls, and no model sees it; `accept` lets a session go on with an agent that
+        has changed.
 
         Raises RequestError, and with `run_id`: TurnFailed, OperationUnclear, RunCancelled, and what ended the attempt and not the
         turn, which `resume` goes on with.
@@ -76,7 +78,7 @@ class Agents:
         text: str,
         *,
         session: str | None = None,
-        context: Mapping[str, JSON] | None = None,
+        context: Mapping[str, JSON] | BaseModel | None = None,
         environment: str | None = None,
         idempotency_key: str | None = None,
         trace_id: str | None = None,
@@ -97,7 +99,7 @@ class Agents:
         text: str,
         *,
         session: str | None = None,
-        context: Mapping[str, JSON] | None = None,
+        context: Mapping[str, JSON] | BaseModel | None = None,
         environment: str | None = None,
         idempotency_key: str | None = None,
         trace_id: str | None = None,
@@ -218,7 +220,7 @@ class Agents:
         spec: "agents.Spec",
         text: str,
         session: str | None,
-        context: Mapping[str, JSON] | None,
+        context: Mapping[str, JSON] | BaseModel | None,
         environment: str | None,
         idempotency_key: str | None,
         trace_id: str | None,
@@ -228,7 +230,8 @@ class Agents:
     ) -> "tuple[agents.harness.Asked, agents.harness.Options]":
         from interlock import agents
 
-        asked = agents.harness.Asked(spec=spec, text=text, session_id=session, context=context or {})
+        given = context.model_dump(mode="json", by_alias=True) if isinstance(context, BaseModel) else context
+        asked = agents.harness.Asked(spec=spec, text=text, session_id=session, context=given or {})
         options = agents.harness.Options(
             environment=environment or self._parts.settings.environment,
             idempotency_key=idempotency_key,

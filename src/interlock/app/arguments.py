@@ -8,6 +8,8 @@ from enum import StrEnum
 from functools import wraps
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
 
+from pydantic import BaseModel
+
 from interlock import policy, sdk
 from interlock.app.settings import Settings, SettingsFile
 from interlock.kernel import RequestError, Secret
@@ -106,7 +108,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
     "seen": _of(StrEnum, "a member of Seen"),
     "token_id": _TEXT,
     **dict.fromkeys(("session", "call_id", "agent_id"), _TEXT),
-    "context": _TABLE,
+    "context": _of((Mapping, BaseModel), "a mapping from texts to values, or a pydantic model"),
     **dict.fromkeys(("accept", "happened"), _Kind("True or False", _flag)),
     "shown": _of(Secret, "a Secret"),
     **dict.fromkeys(("url", "signature", "subscription_id", "message_id"), _TEXT),

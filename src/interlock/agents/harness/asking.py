@@ -43,6 +43,14 @@ class Asked:
                     f"the context does not fit the agent {self.spec.id}: {'; '.join(map(str, problems))}"
                 )
 
+    def seen(self) -> Any:
+        """The context as operations see it: as the pydantic model of the spec's schema, if this program has one. Raises
+        InvalidContext for what the schema lets pass and the model does not."""
+        try:
+            return plan_of(self.spec).read_context(dict(self.context))
+        except ValueError as error:
+            raise InvalidContext(f"the context does not fit the agent {self.spec.id}: {error}") from error
+
     @property
     def name(self) -> str:
         """The name of its run."""

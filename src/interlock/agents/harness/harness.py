@@ -47,7 +47,7 @@ class Harness:
 
     async def run(self, caller: Caller, asked: Asked, options: Options, *, watch: Watch | None = None) -> Turn:
         """Take a turn, here and now. Held, denied, shed and failed come back as values, and so does the turn that holds the
-        idempotency key. Raises RequestError, and what ends the attempt and not the turn."""
+        idempotency key. Raises RequestError, InvalidContext, and what ends the attempt and not the turn."""
         await self.means.wiring.ownership.begin()
         admitted, run = await self._admit(caller, asked, options, handed=None)
         if not admitted.fresh or run.state is not runs.State.QUEUED:
@@ -68,6 +68,7 @@ class Harness:
     ) -> tuple[runs.Admitted, runs.Run]:
         if not caller.sees(asked.name, None):
             raise RequestError(f"{caller.actor} may not ask for {asked.name}", next_step="Use a token that allows it.")
+        asked.seen()
         task = runs.Task(
             name=asked.name,
             kind=runs.Kind.AGENT_TURN,

@@ -225,6 +225,7 @@ class Performing:
             context=asked.context,
             timeout_s=timeout_s,
             memory=asked.spec.memory,
+            seen=asked.seen(),
         )
 
     def _came(self, intent: turns.Perform, operation: Operation, output: JSON) -> turns.Performed:

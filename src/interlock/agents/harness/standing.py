@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from interlock import inference, runs
+from pydantic import BaseModel, ValidationError
+
+from interlock import inference, kernel, runs
 from interlock.agents import turns
 from interlock.agents.errors import OperationUnclear, TurnFailed
-from interlock.agents.harness.asking import Asked
+from interlock.agents.harness.asking import Asked, plan_of
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.operations import Idempotency
 from interlock.agents.terms import thawed
 from interlock.kernel import JSON
+
+M = TypeVar("M", bound=BaseModel)
 
 _AGAIN: Final = (Idempotency.PURE, Idempotency.IDEMPOTENT)
 
@@ -42,8 +46,9 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A turn. `answer` is what the agent said, `result` what it is by the spec's schema; `failure` says why it came to no end;
-    `waiting` what a person is asked. `state` is that of its run."""
+    """A turn. `answer` is what the agent said; `result` what it is by the spec's schema: as the schema's pydantic model, if this
+    program has it and it takes the answer, else as JSON, which `result_json` is; `failure` says why it came to no end; `waiting`
+    what a person is asked. `state` is that of its run."""
 
     run_id: str
     agent_id: str
@@ -52,6 +57,7 @@ class Turn:
     phase: turns.Phase
     answer: str | None = None
     result: Any = None
+    result_json: JSON = None
     failure: turns.Failure | None = None
     waiting: tuple[Waiting, ...] = ()
     rounds: int = 0
@@ -59,6 +65,8 @@ class Turn:
     usage: inference.Usage = field(default=inference.Usage())
     worked_s: float = 0.0
     error: JSON = None
+    refused: str | None = None
+    """Why the pydantic model of the result's schema does not take what the schema let pass."""
 
     def to_json(self) -> dict[str, JSON]:
         """For programs."""
@@ -69,7 +77,7 @@ class Turn:
             "state": self.state.value,
             "phase": self.phase.value,
             "answer": self.answer,
-            "result": thawed(self.result),
+            "result": self.result_json,
             "failure": None if self.failure is None else self.failure.model_dump(mode="json"),
             "waiting": [each.to_json() for each in self.waiting],
             "rounds": self.rounds,
@@ -79,8 +87,19 @@ class Turn:
             "error": self.error,
         }
 
+    def result_as(self, model: type[M]) -> M:
+        """The result as that model. Raises TurnFailed for one that it refuses, or that is not there."""
+        if isinstance(self.result, model):
+            return self.result
+        try:
+            return model.model_validate_json(kernel.canonical(self.result_json))
+        except ValidationError as error:
+            message = f"the result of {self.run_id} is no {model.__name__}: {error}"[:2000]
+            raise TurnFailed(message, details={"failure": "invalid_result"}, run_id=self.run_id) from error
+
     def check(self) -> "Turn":
-        """The turn, unless it failed. Raises TurnFailed, OperationUnclear, RunCancelled."""
+        """The turn, unless it failed. Raises TurnFailed, also for a result that its pydantic model refuses, OperationUnclear,
+        RunCancelled."""
         if self.state is runs.State.CANCELLED:
             raise runs.RunCancelled(f"{self.run_id} was cancelled", run_id=self.run_id)
         if self.failure is not None:
@@ -89,6 +108,9 @@ class Turn:
             raise runs.RunFailed(self.error, run_id=self.run_id)
         if self.state is runs.State.WAITING:
             raise unclear(self.run_id, self.waiting)
+        if self.refused is not None:
+            details: dict[str, JSON] = {"failure": "invalid_result"}
+            raise TurnFailed(f"{self.run_id} has a result, and {self.refused}", details=details, run_id=self.run_id)
         return self
 
 
@@ -118,12 +140,19 @@ def turn_of(run: runs.Run, asked: Asked, sheet: Sheet | None) -> Turn:
     )
     if sheet is None:
         return turn
-    state = sheet.state
+    state, refused = sheet.state, None
+    result = plain = thawed(state.result)
+    try:
+        result = plan_of(asked.spec).read_result(plain)
+    except ValueError as error:
+        refused = str(error)
     return replace(
         turn,
         phase=state.phase,
         answer=state.answer,
-        result=state.result,
+        result=result,
+        result_json=plain,
+        refused=refused,
         failure=state.failure,
         waiting=() if run.state in runs.FINAL else waiting_of(sheet),
         rounds=state.round,

@@ -145,7 +145,7 @@ async def _gone_on(harness: Harness, caller: Caller, turn: Turn) -> Turn:
 def _told(turn: Turn) -> JSON | Held:
     match turn.state:
         case runs.State.COMPLETED:
-            return turn.answer if turn.result is None else thawed(turn.result)
+            return turn.answer if turn.result_json is None else turn.result_json
         case runs.State.HELD:
             approval = next((each.approval_id for each in turn.waiting if each.approval_id is not None), None)
             if approval is not None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from interlock import catalog, inference
+from interlock import catalog, inference, kernel
+from interlock.agents import shapes
 from interlock.agents.operations import Operation
 from interlock.agents.spec import Inject, Spec
 from interlock.agents.terms import thawed
@@ -47,6 +48,24 @@ class Plan:
         """What is wrong with a result, in words."""
         assert self.spec.result is not None
         return self._check("result", self.spec.result.json_schema, value)
+
+    def read_context(self, context: JSON) -> Any:
+        """A context as operations and controls see it: as the model of its schema, if this program has one. Raises ValueError."""
+        return shapes.parsed(self._context, context)
+
+    def read_result(self, result: JSON) -> Any:
+        """A result as whoever asked sees it: as the model of its schema, if this program has one. Raises ValueError."""
+        return result if result is None else shapes.parsed(self._result, result)
+
+    @cached_property
+    def _context(self) -> str | None:
+        schema = self.spec.context_schema
+        return None if schema is None else kernel.digest(thawed(schema))
+
+    @cached_property
+    def _result(self) -> str | None:
+        result = self.spec.result
+        return None if result is None else kernel.digest(thawed(result.json_schema))
 
     def _check(self, what: str, schema: Mapping[str, Any], value: JSON) -> Sequence[str]:
         validate = self._validators.get(what)
