@@ -75,10 +75,13 @@ _PARAMS: Final = _mapping(
     {}, temperature=st.floats(0, 2), stop=st.lists(_SAID, max_size=2), parallel_operations=st.booleans()
 )
 
+_OPTIONS: Final = _mapping({}, metadata=_OBJECTS, user=_SAID)
+"""Such as every provider takes that is known here."""
+
 SPECS: Final = _mapping(
     {"id": _NAMES, "instructions": _SAID},
     model=st.just("a:b/c:d"),
-    generation=_mapping({}, params=_PARAMS, provider_options=_OBJECTS, extra=_OBJECTS),
+    generation=_mapping({}, params=_PARAMS, provider_options=_OPTIONS, extra=_OBJECTS),
     context_schema=_SCHEMAS,
     result=_mapping({"schema": _SCHEMAS}, max_repairs=st.integers(0, 20), metadata=_OBJECTS),
     memory=_mapping({}, scope=st.sampled_from(["agent", "session"]), max_entries=st.integers(1, 9)),

@@ -90,7 +90,8 @@ def small(tmp_path: Path, github_server: github.GitHub, root_key: None, clock: M
 
 @asynccontextmanager
 async def rigged(world: World, api: ModelApi, kind: str, **more: Any) -> AsyncGenerator[Rig]:
-    told = {"kind": kind, "base_url": api.url + PATHS[kind], "api_key": "env:IT_KEY", **more.pop("provider", {})}
+    told = {"kind": kind, "base_url": api.url + PATHS[kind], "api_key": "env:IT_KEY", "options": ["min_p"]}
+    told |= more.pop("provider", {})
     settings = InferenceSettings.model_validate({"providers": {"it": told}, **more})
     allowed = (world.host, plane.parse_base(api.url).host_port)
     async with world.process(inference=settings, execution={"egress_allow": allowed}) as process:
@@ -258,13 +259,25 @@ async def test_a_result_is_asked_for_by_the_provider_s_own_means(rig: Rig):
     await rig.ask(result=RESULT, tools=(WEATHER,), key="k2")
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "openai": {"service_tier": "flex", "metadata": {"of": ["a", "b"]}},
+    "openai-chat": {"service_tier": "flex", "metadata": {"of": ["a", "b"]}},
+    "anthropic": {"service_tier": "standard_only", "metadata": {"user_id": "u"}},
+    "google": {"safetySettings": [{"category": "c", "threshold": "t"}]},
+    "compatible": {"min_p": 0.1},
+}
+
+
 async def test_options_go_to_the_provider_as_they_are_and_replace_nothing_that_was_judged(rig: Rig):
     rig.api.say(Say(text="Yes."))
-    await rig.ask(provider_options={"service_tier": "flex", "metadata": {"of": ("a", "b")}})
+    await rig.ask(provider_options=OPTIONS[rig.kind])
     body = rig.api.heard[0][2]
-    assert (body["service_tier"], body["metadata"]["of"]) == ("flex", ["a", "b"])
-    failed = await rig.fails(key="k2", provider_options={"model": "gpt-6-huge"})
-    assert isinstance(failed, inference.ModelRefused)
+    for name, value in OPTIONS[rig.kind].items():
+        assert body[name] == value
+    for key, name in (("k2", "model"), ("k3", "previous_response_id"), ("k4", "unheard_of")):
+        failed = await rig.fails(key=key, provider_options={name: "x"})
+        assert isinstance(failed, inference.ModelRefused)
+        assert f"provider_options.{name}" in failed.message
     assert len(rig.api.heard) == 1
 
 

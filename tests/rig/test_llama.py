@@ -81,6 +81,7 @@ async def asking(world: World, host: str) -> AsyncGenerator[Process]:
         "api_key": "",
         "input_usd": "0",
         "output_usd": "0",
+        "options": ["response_format"],
     }
     settings = InferenceSettings.model_validate({"providers": {"local": provider}})
     async with world.process(inference=settings, execution={"egress_allow": (world.host, host)}) as process:

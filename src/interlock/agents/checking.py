@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from interlock import sdk
+from interlock import inference, sdk
 from interlock.agents.controls import Control, Controls, OperationControl, use
 from interlock.agents.operations import MEMORY, Idempotency, Operation
 from interlock.agents.registry import Registry
@@ -34,6 +34,10 @@ def spec_problems(
         yield from schema_problems("result.schema", head.result.json_schema)
     if head is not None:
         yield from _forgetful(head, operations)
+        provider = head.model.partition(":")[0]
+        for each in inference.flaws_of(head.generation.provider_options, provider=provider):
+            path = f"generation.provider_options.{each.path}"
+            yield sdk.Problem(path=path, problem=each.problem, suggestion=each.suggestion)
     if controls is not None:
         yield from _repeated_controls(controls)
         yield from _unguarded(operations, controls)

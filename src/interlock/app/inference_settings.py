@@ -11,6 +11,7 @@ from interlock import plane
 
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _MODEL: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}:[^\s\x00-\x1f\x7f]{1,136}")
+_OPTION: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _SOURCE: Final = re.compile(r"[a-z]{1,20}:[^\x00-\x1f\x7f]{1,1000}")
 
 
@@ -37,6 +38,16 @@ def _source(text: str) -> str:
     return text
 
 
+def _option(text: str) -> str:
+    if _OPTION.fullmatch(text) is None:
+        raise ValueError("must be the name of an option, such as min_p")
+    from interlock import inference  # here, for settings are read by commands that ask no model
+
+    if not inference.is_declarable(text):
+        raise ValueError(f"{text} cannot be let through: it would move state, effects or money out of sight")
+    return text
+
+
 Dollars = Annotated[Decimal, Field(ge=0, le=1_000_000)]
 
 
@@ -44,7 +55,8 @@ class ProviderSettings(BaseModel):
     """Where models are asked. `kind` is the API: `openai` (Responses), `openai-chat`, `anthropic`, `google`, or `compatible` for
     whoever else serves Chat Completions, who needs a `base_url`. `api_key` is where the key is (`env:NAME`, `file:PATH` …), "" if
     there is none. `lacks`: what its models have not. `input_usd` and `output_usd` are for a million tokens, `ceiling_usd` for one
-    call at most, where no price is known."""
+    call at most, where no price is known. `max_output_tokens` bounds an answer that a budget counts where its request does not.
+    `options`: what of `provider_options` is let through beside what all of its kind take."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,9 +64,11 @@ class ProviderSettings(BaseModel):
     base_url: Annotated[str, AfterValidator(_base_url)] | None = None
     api_key: Annotated[str, AfterValidator(_source)] | None = None
     lacks: tuple[Literal["tools", "result", "stream"], ...] = ()
+    options: Annotated[tuple[Annotated[str, AfterValidator(_option)], ...], Field(max_length=100)] = ()
     input_usd: Dollars | None = None
     output_usd: Dollars | None = None
     ceiling_usd: Dollars | None = None
+    max_output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:

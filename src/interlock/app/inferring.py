@@ -76,8 +76,10 @@ class Providers:
             show=kind.show if source else (),
             secrets=_Key(self._ways, provider, source),
             lacks=frozenset(map(inference.Feature, told.lacks)),
+            options=frozenset(told.options),
             price=_price(told, name),
             ceiling=told.ceiling_usd,
+            most_output=told.max_output_tokens,
         )
 
 

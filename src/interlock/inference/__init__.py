@@ -33,7 +33,8 @@ from interlock.inference.messages import (
     Usage,
     said,
 )
-from interlock.inference.port import Answered, Delta, Inference, Model, Received, Sending, Told, Wire
+from interlock.inference.options import flaws_of, is_declarable
+from interlock.inference.port import Answered, Delta, Inference, Model, Purse, Received, Sending, Told, Wire
 
 __all__ = [
     "Answer",
@@ -57,6 +58,7 @@ __all__ = [
     "Outcome",
     "Piece",
     "Price",
+    "Purse",
     "Received",
     "RecordedInference",
     "Request",
@@ -69,6 +71,8 @@ __all__ = [
     "UnknownModel",
     "Usage",
     "Wire",
+    "flaws_of",
+    "is_declarable",
     "micros",
     "said",
     "unpriced",

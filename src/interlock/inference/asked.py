@@ -7,7 +7,7 @@ from interlock import budgets, runs
 from interlock.inference import records
 from interlock.inference.endpoints import Endpoint
 from interlock.inference.messages import Request
-from interlock.inference.port import Told
+from interlock.inference.port import Purse, Told
 from interlock.kernel import Caller
 
 
@@ -22,6 +22,7 @@ class Asked:
     endpoint: Endpoint
     told: Told | None
     timeout_s: float
+    purse: Purse | None = None
 
     @property
     def deadline_at(self) -> datetime:
@@ -29,12 +30,11 @@ class Asked:
         assert self.task.deadline_at is not None
         return self.task.deadline_at
 
-    @property
-    def call(self) -> budgets.Call:
-        """It, as budgets count it."""
+    def call_of(self, endpoint: Endpoint) -> budgets.Call:
+        """It, as budgets count it where it is asked of that model."""
         return budgets.Call(
             tenant_id=self.caller.tenant_id,
-            capability_id=self.task.name,
+            capability_id=f"{records.PREFIX}{endpoint.provider}",
             connector_id=records.PREFIX.rstrip("."),
             connection_id=None,
             effect="execute",

@@ -9,14 +9,14 @@ from typing import Final
 import anyio
 
 from interlock import budgets, connections, policy, runs
-from interlock.inference import records
+from interlock.inference import paying, records
 from interlock.inference.asked import Asked
-from interlock.inference.endpoints import Models, micros, size_of
-from interlock.inference.errors import ModelBusy, ModelUnpriced
+from interlock.inference.endpoints import Models, size_of
+from interlock.inference.errors import ModelBusy
 from interlock.inference.messages import Request, Usage
-from interlock.inference.port import Answered, Told
+from interlock.inference.port import Answered, Purse, Told
 from interlock.inference.pursuing import Pursuit
-from interlock.kernel import Caller, InterlockError, Retry, StoreError, Tx
+from interlock.kernel import Caller, Fact, InterlockError, Retry, StoreError, Tx
 
 POLL_S: Final = 0.05
 _GOES_ON: Final = frozenset({runs.State.RETRY_SCHEDULED})
@@ -59,6 +59,7 @@ class RecordedInference:
         environment: str = "dev",
         timeout_s: float = 120.0,
         told: Told | None = None,
+        purse: Purse | None = None,
     ) -> Answered:
         """As `Inference.ask`. Denied and shed raise RefusedByPolicy and OverBudget; what a model without a price would cost, a
         budget in dollars cannot know: ModelUnpriced."""
@@ -82,6 +83,7 @@ class RecordedInference:
             endpoint=endpoint,
             told=told,
             timeout_s=timeout_s,
+            purse=purse,
         )
         facts = {"gen_ai.operation.name": "chat", "gen_ai.request.model": endpoint.name}
         with self._wiring.tracing.span(f"chat {endpoint.name}", role="client", facts=facts) as span:
@@ -90,19 +92,11 @@ class RecordedInference:
             except InterlockError as error:
                 span.note({"interlock.run.id": error.run_id})
                 raise
-            usage = answered.answer.usage
-            span.note(
-                {
-                    "interlock.run.id": answered.run_id,
-                    "gen_ai.response.model": answered.answer.model,
-                    "gen_ai.usage.input_tokens": usage.input_tokens,
-                    "gen_ai.usage.output_tokens": usage.output_tokens,
-                }
-            )
+            span.note(_facts(answered))
             return answered
 
     async def _ask(self, asked: Asked) -> Answered:
-        call = asked.call
+        call = asked.call_of(asked.endpoint)
         if self._wiring.budgets.matching(call) and (known := await self._find(asked)) is not None:
             return await self._known(asked, known)
         run_id = self._wiring.ids.new("run")
@@ -115,6 +109,7 @@ class RecordedInference:
                 begun = await self._tasks.start(drawn, asked.caller)
                 if isinstance(begun, runs.Working):
                     return await self._pursue(asked, begun)
+                await self._give_back(asked, call, run_id)
         return await self._known(asked, begun)
 
     async def _find(self, asked: Asked) -> runs.Run | None:
@@ -168,10 +163,18 @@ class RecordedInference:
 
     # -- budgets
 
+    async def _give_back(self, asked: Asked, call: budgets.Call, run_id: str) -> None:
+        """Nothing was asked: policy does not allow it, or somebody else asks the same."""
+        counts, nothing = self._wiring.budgets, {paying.TOKENS: 0, paying.USD: 0}
+        if counts.matching(call):
+            await self._wiring.store.write(
+                lambda tx: counts.settle_in(tx, tenant_id=asked.caller.tenant_id, holder=run_id, amounts=nothing)
+            )
+
     @asynccontextmanager
     async def _reserved(self, asked: Asked, call: budgets.Call, run_id: str) -> AsyncGenerator[policy.Reason | None]:
         """The most that the question may cost, taken of the budgets until its end settles it. Or why it is refused."""
-        cost = self._most(asked, call)
+        cost = paying.most_of(self._wiring, asked, asked.endpoint)
         async with runs.reserved(self._wiring, call, holder=run_id, cost=cost, to_settle=True) as taken:
             if not isinstance(taken, budgets.Exhausted):
                 yield None
@@ -179,15 +182,15 @@ class RecordedInference:
             effect = policy.Effect.DENY if taken.retry_after is None else policy.Effect.SHED
             yield policy.Reason(rule_id=f"budget:{taken.budget}", effect=effect, text=taken.text)
 
-    def _most(self, asked: Asked, call: budgets.Call) -> dict[str, int]:
-        """Tokens and millionths of a dollar, where a budget counts them. Raises ModelUnpriced."""
-        units = {rule.spend.unit for rule in self._wiring.budgets.matching(call) if rule.spend is not None}
-        if not units:
-            return {}
-        usage, dollars = asked.endpoint.most(asked.request, asked.size)
-        if "usd_micros" in units and dollars is None:
-            raise ModelUnpriced(f"a budget counts what {asked.endpoint.ref} costs, and nobody knows its price")
-        return {"tokens": usage.tokens, "usd_micros": micros(dollars or Decimal(0))}
+
+def _facts(answered: Answered) -> dict[str, Fact]:
+    usage = answered.answer.usage
+    return {
+        "interlock.run.id": answered.run_id,
+        "gen_ai.response.model": answered.answer.model,
+        "gen_ai.usage.input_tokens": usage.input_tokens,
+        "gen_ai.usage.output_tokens": usage.output_tokens,
+    }
 
 
 def _refused(run: runs.Run, reasons: str) -> InterlockError:

@@ -7,12 +7,16 @@ from enum import StrEnum
 from typing import Final, Protocol, TypeAlias
 
 from interlock import plane
+from interlock.inference import options
+from interlock.inference.errors import ModelRefused
 from interlock.inference.messages import Request, Usage
 from interlock.inference.port import Model
-from interlock.kernel import JSON, Secret, canonical
+from interlock.kernel import Secret, canonical
 
 OUTPUT_TOKENS: Final = 4096
-"""What an answer is taken to have at most where nobody says, when a budget has to know before."""
+"""How many tokens an answer may have where nobody says, and a budget has to know before."""
+
+MOST_TOKENS: Final = 10_000_000
 
 _BYTES_PER_TOKEN: Final = 3
 """What is taken for one token, before the provider has counted; models have four or so to each."""
@@ -53,8 +57,12 @@ class Endpoint:
     """Headers with secrets, as templates: `("authorization", "Bearer {api_key}")`."""
     secrets: Callable[[str], Awaitable[Mapping[str, Secret]]] = field(default=_none, repr=False)
     lacks: frozenset[Feature] = frozenset()
+    options: frozenset[str] = frozenset()
+    """Options of the provider's that its setting lets through, beside those that every one of its kind takes."""
     price: Price = field(default=unpriced, repr=False)
     ceiling: Decimal | None = None
+    most_output: int | None = None
+    """Tokens of an answer of which nobody says how long it may be, where a budget counts it."""
 
     @property
     def ref(self) -> str:
@@ -75,11 +83,29 @@ class Endpoint:
         needs = ((Feature.TOOLS, bool(request.tools)), (Feature.RESULT, request.result is not None))
         return [each for each, needed in (*needs, (Feature.STREAM, stream)) if needed and each in self.lacks]
 
+    def wrong_options(self, request: Request) -> str | None:
+        """Why the provider is not told the request's options."""
+        found = list(options.flaws(request.provider_options, kind=self.kind, declared=self.options))
+        told = (f"provider_options.{path} {problem}; {instead}" for path, problem, instead in found)
+        return "; ".join(told) or None
+
+    def limit(self, request: Request) -> int:
+        """Tokens of an answer at most: what the request says, or the setting, or OUTPUT_TOKENS. Raises ModelRefused."""
+        told: object = request.params.get("max_tokens")
+        if told is None:
+            return self.most_output or OUTPUT_TOKENS
+        if not isinstance(told, int) or isinstance(told, bool) or not 1 <= told <= MOST_TOKENS:
+            raise ModelRefused(f"params.max_tokens is {str(told)[:60]!r}, and no number from 1 to {MOST_TOKENS}")
+        return told
+
+    def bounded(self, request: Request) -> Request:
+        """The request, which says how long its answer may be. Raises ModelRefused."""
+        return request.model_copy(update={"params": {**request.params, "max_tokens": self.limit(request)}})
+
     def most(self, request: Request, size: int) -> tuple[Usage, Decimal | None]:
-        """What a request of that many bytes may come to, before anybody has counted: tokens, and dollars if somebody knows."""
-        told: JSON = request.params.get("max_tokens")
-        output = told if isinstance(told, int) else OUTPUT_TOKENS
-        usage = Usage(input_tokens=size // _BYTES_PER_TOKEN + 1, output_tokens=output)
+        """What a request of that many bytes may come to if it is `bounded`, before anybody has counted: tokens, and dollars if
+        somebody knows. Raises ModelRefused."""
+        usage = Usage(input_tokens=size // _BYTES_PER_TOKEN + 1, output_tokens=self.limit(request))
         price = self.price(usage)
         return usage, self.ceiling if price is None else price
 

@@ -1,6 +1,6 @@
 """What the room needs of a model, and what it is to those who ask models."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol, TypeAlias
 from pydantic import Field
 
 from interlock.inference.messages import Answer, Part, Request, Usage
-from interlock.kernel import Caller
+from interlock.kernel import Caller, Tx
 
 
 class Delta(Part):
@@ -74,6 +74,23 @@ class Answered:
     cost: Decimal | None
 
 
+class Purse(Protocol):
+    """Who else counts what a question takes, beside the rules for `inference.…`. For its first attempt there is enough in it."""
+
+    @property
+    def units(self) -> frozenset[str]:
+        """What it counts."""
+        ...
+
+    def hold(self, tx: Tx, most: Mapping[str, int]) -> None:
+        """Take that for another attempt. Raises runs.OverBudget."""
+        ...
+
+    def settle(self, tx: Tx, came_to: Mapping[str, int] | None) -> None:
+        """An attempt without an answer came to that; None: nobody knows."""
+        ...
+
+
 class Inference(Protocol):
     """Asking models, on record and under policy."""
 
@@ -92,9 +109,11 @@ class Inference(Protocol):
         environment: str = "dev",
         timeout_s: float = 120.0,
         told: Told | None = None,
+        purse: Purse | None = None,
     ) -> Answered:
         """Ask the model that the request names. Asked again with the same `key` and request it answers from the record, and
         the model is not called; what was asked and not finished is asked anew. `timeout_s` bounds the whole of it.
+        What attempts without an answer come to is told to the `purse`; of the answer, whoever gave it does that.
 
         Raises leaves of the error tree: what the model, policy, a budget or the store failed with; with `run_id` once there is
         a run.

@@ -1,7 +1,7 @@
 """One question under way: attempts at one model, then at those that stand in for it, each on record by itself."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, cast
@@ -12,8 +12,9 @@ from interlock import connections, policy, runs
 from interlock.inference import records
 from interlock.inference.asked import Asked
 from interlock.inference.endpoints import Endpoint, Models, micros
-from interlock.inference.errors import ModelRefused, ModelUnreadable
+from interlock.inference.errors import ModelRefused, ModelUnpriced, ModelUnreadable
 from interlock.inference.messages import Answer
+from interlock.inference.paying import TOKENS, USD, Paying, most_of, units_of
 from interlock.inference.port import Answered, Delta, Wire
 from interlock.inference.wire import NoWire, RunWire, held
 from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, Tx, is_interruption
@@ -49,11 +50,20 @@ class Pursuit:
         self._outlet: runs.Outlet | None = None
         self._notes: list[runs.Entry] = []
         self._redactor = Redactor()
+        self._paying = Paying(wiring=outside, asked=asked, run_id=working.attempt.run_id)
+        self._wire_of: RunWire | None = None
+        self._was_asked = working.attempt.number > 1
+        """Whether the attempt may have come to its model at all."""
+        self._stand_ins = [models.fetch(each) for each in models.fallbacks(asked.request.model)]
+        self._unsaved_end: runs.SendEnd | None = None
 
     async def run(self) -> Answered:
         """Ask until there is an answer, and record it. Raises what the last attempt failed with."""
-        left = [self._models.fetch(each) for each in self._models.fallbacks(self._asked.request.model)]
-        endpoint, tried = self._asked.endpoint, 0
+        left, endpoint, tried = list(self._stand_ins), self._asked.endpoint, 0
+        if (
+            self._working.attempt.number > 1 and self._is_paid
+        ):  # what the one before took nobody knows: its process is gone
+            await self._wiring.store.write(lambda tx: self._paying.next(tx, self._asked.endpoint, None))
         while True:
             tried += 1
             try:
@@ -63,12 +73,12 @@ class Pursuit:
                 raise
             except InterlockError as error:
                 if (delay := self._delay(error, tried)) is not None and not self._hurries(error, left):
-                    await self._again(self._shown(error), delay)
+                    await self._again(self._shown(error), endpoint, delay)
                     continue
                 if isinstance(error, ITS_OWN_FAULT) or (following := self._next(left)) is None:
                     raise
                 endpoint, tried = following, 0
-                await self._again(self._shown(error), 0.0)
+                await self._again(self._shown(error), endpoint, 0.0)
         return await self._finish(endpoint, answer)
 
     async def fail(self, error: InterlockError) -> InterlockError:
@@ -77,10 +87,10 @@ class Pursuit:
         cancelled = isinstance(error, runs.RunCancelled)
         state = runs.State.CANCELLED if cancelled else runs.State.FAILED
         ended = runs.AttemptState.CANCELLED if cancelled else runs.AttemptState.FAILED
-        await self._end(
-            runs.TaskEnd(state=state, attempt_state=ended, reason=error.code, error=self._shown(error).to_json()),
-            self._nothing_done(),
-        )
+        send_end = self._send_end()
+        came_to = self._came_to(send_end)
+        end = runs.TaskEnd(state=state, attempt_state=ended, reason=error.code, error=self._shown(error).to_json())
+        await self._end(replace(end, send_end=send_end), lambda tx: self._paying.over(tx, came_to))
         return error
 
     async def cancel(self) -> None:
@@ -94,7 +104,7 @@ class Pursuit:
     # -- one attempt
 
     async def _attempt(self, endpoint: Endpoint) -> Answer:
-        asked = self._asked
+        asked, self._was_asked, self._wire_of, self._outlet = self._asked, False, None, None
         missing = endpoint.missing(asked.request, stream=asked.told is not None)
         self._notes += [records.compatible(endpoint, missing)]
         if missing:
@@ -102,6 +112,8 @@ class Pursuit:
                 f"{endpoint.ref} lacks what the request needs: {', '.join(missing)}",
                 next_step="Ask another model, or ask without it.",
             )
+        if (wrong := endpoint.wrong_options(asked.request)) is not None:
+            raise ModelRefused(f"{endpoint.ref} is not told what the request says: {wrong}")
         self._notes += [records.resolved(endpoint)]
         raised: list[Exception] = []
 
@@ -116,6 +128,9 @@ class Pursuit:
         async with self._wire(endpoint) as wire:
             try:
                 request = asked.request.model_copy(update={"model": endpoint.ref})
+                if self._is_counted(endpoint):
+                    request = endpoint.bounded(request)  # what was reserved is what it may come to
+                self._was_asked = True
                 told = None if asked.told is None else watching
                 return self._clean(await endpoint.model.answer(request, wire=wire, told=told))
             except InterlockError:
@@ -132,7 +147,8 @@ class Pursuit:
     @asynccontextmanager
     async def _wire(self, endpoint: Endpoint) -> AsyncGenerator[Wire]:
         if endpoint.base_url is None:
-            yield NoWire()
+            async with self._watched():
+                yield NoWire()
             return
         outside, working = self._wiring, self._working
         secrets = await endpoint.secrets(working.attempt.tenant_id)
@@ -141,7 +157,7 @@ class Pursuit:
         redeemable = held(self._pending, endpoint, secrets, working.journal.run, handle)
         opened = runs.outlet(outside, working, deadline_at=deadline_at, redactor=self._redactor)
         async with redeemable, opened as self._outlet, self._watched():
-            yield RunWire(
+            self._wire_of = RunWire(
                 outside,
                 working,
                 self._outlet,
@@ -151,6 +167,7 @@ class Pursuit:
                 redactor=self._redactor,
                 notes=self._notes,
             )
+            yield self._wire_of
 
     @asynccontextmanager
     async def _watched(self) -> AsyncGenerator[None]:
@@ -162,11 +179,11 @@ class Pursuit:
         async def watch(scope: anyio.CancelScope) -> None:
             nonlocal stopped
             while not stopped:
-                await anyio.sleep(
-                    WATCH_S
-                )  # of real time, in which the model answers, whatever clock the ledger goes by
-                found = await outside.store.read(lambda tx: outside.ledger.find_cancelled(tx, frozenset({run_id})))
-                stopped = run_id in found
+                # Of real time, in which the model answers, whatever clock the ledger goes by.
+                await anyio.sleep(WATCH_S)
+                with suppress(StoreError):  # which is no reason to break a question off: it is looked at again
+                    found = await outside.store.read(lambda tx: outside.ledger.find_cancelled(tx, frozenset({run_id})))
+                    stopped = run_id in found
             scope.cancel()
 
         async with anyio.create_task_group() as tasks:
@@ -211,22 +228,38 @@ class Pursuit:
         return bool(left) and (error.retry_after or 0.0) >= 1.0
 
     def _next(self, left: list[Endpoint]) -> Endpoint | None:
-        """The next model that policy lets stand in."""
+        """The next model that can be asked the same, and that policy lets stand in."""
         while left:
             endpoint = left.pop(0)
+            if (wrong := endpoint.wrong_options(self._asked.request)) is not None:
+                self._notes += [records.refused(endpoint, [wrong])]
+                continue
+            try:
+                most_of(self._wiring, self._asked, endpoint)
+            except ModelUnpriced as error:
+                self._notes += [records.refused(endpoint, [error.message])]
+                continue
             verdict = self._tasks.decide(self._asked.caller, self._asked.in_place(endpoint))
             if verdict.effect is policy.Effect.ALLOW:
                 return endpoint
             self._notes += [records.refused(endpoint, [each.text for each in verdict.reasons])]
         return None
 
-    async def _again(self, error: InterlockError, delay: float) -> None:
+    async def _again(self, error: InterlockError, endpoint: Endpoint, delay: float) -> None:
         if delay >= 0.1:
             await self._flush()  # what is known must not wait for the pause
         await self._wiring.clock.sleep(delay)
         told, self._notes[:] = list(self._notes), []
-        self._working = await self._tasks.again(self._working, error, told=told, send_end=self._send_end())
-        self._outlet = None
+        send_end = self._send_end()
+        came_to = self._came_to(send_end)
+        self._working = await self._tasks.again(
+            self._working,
+            error,
+            told=told,
+            send_end=send_end,
+            beside=(lambda tx: self._paying.next(tx, endpoint, came_to)) if self._is_paid else None,
+        )
+        self._outlet, self._unsaved_end, self._was_asked = None, None, False
         if self._working.journal.cancel_requested:
             raise runs.RunCancelled("it was cancelled between two attempts")
 
@@ -244,29 +277,36 @@ class Pursuit:
             state=runs.State.COMPLETED,
             attempt_state=runs.AttemptState.COMPLETED,
             output=records.output(answer, cost),
+            send_end=self._send_end(),
         )
         came_to = {"tokens": answer.usage.tokens, **({} if cost is None else {"usd_micros": micros(cost)})}
         with anyio.CancelScope(shield=True):
-            await self._end(end, came_to)
+            await self._end(end, lambda tx: self._paying.settle(tx, came_to))
         return Answered(run_id=self._working.attempt.run_id, answer=answer, cost=cost)
 
-    async def _end(self, end: runs.TaskEnd, came_to: Mapping[str, int] | None) -> None:
-        """Its end, and with it what it took of the budgets; None: nobody knows, so all that was reserved."""
+    async def _end(self, end: runs.TaskEnd, settle: Callable[[Tx], None]) -> None:
+        """Its end, and with it what it took of the budgets."""
         told, self._notes[:] = list(self._notes), []
-        outside, run = self._wiring, self._working.journal.run
+        await self._tasks.end(self._working, replace(end, told=told), beside=settle if self._is_paid else None)
 
-        def settle(tx: Tx) -> None:
-            outside.budgets.settle_in(tx, tenant_id=run.tenant_id, holder=run.run_id, amounts=came_to)
+    @property
+    def _is_paid(self) -> bool:
+        """Whether anything may be reserved for it."""
+        asked, counts = self._asked, self._wiring.budgets
+        models = (asked.endpoint, *self._stand_ins)
+        return asked.purse is not None or any(counts.matching(asked.call_of(each)) for each in models)
 
-        is_counted = bool(outside.budgets.matching(self._asked.call))
-        end = replace(end, told=told, send_end=self._send_end())
-        await self._tasks.end(self._working, end, beside=settle if is_counted else None)
+    def _is_counted(self, endpoint: Endpoint) -> bool:
+        return bool(units_of(self._wiring, self._asked, endpoint) & {TOKENS, USD})
 
-    def _nothing_done(self) -> Mapping[str, int] | None:
-        """What was taken by a question that came to no model, as the last send has proof of; None: nobody knows."""
-        end = self._send_end()
-        proven = end is not None and end.delivery in (runs.Delivery.NOT_SENT, runs.Delivery.REJECTED)
-        return {"tokens": 0, "usd_micros": 0} if proven else None
+    def _came_to(self, end: runs.SendEnd | None) -> Mapping[str, int] | None:
+        """What an attempt without an answer took: nothing, if it is known that no model did anything; None: nobody knows."""
+        unsent = end is not None and end.delivery in (runs.Delivery.NOT_SENT, runs.Delivery.REJECTED)
+        refused = self._wire_of is not None and self._wire_of.was_refused
+        return {TOKENS: 0, USD: 0} if unsent or refused or not self._was_asked else None
 
     def _send_end(self) -> runs.SendEnd | None:
-        return None if self._outlet is None else self._outlet.send_end()
+        """What is known of the attempt's last send and not on record, until it is."""
+        if self._unsaved_end is None and self._outlet is not None:
+            self._unsaved_end = self._outlet.send_end()
+        return self._unsaved_end

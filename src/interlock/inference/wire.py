@@ -20,6 +20,7 @@ CHECKPOINT_S: Final = 2.0
 MAX_BYTES: Final = 33_554_432
 """The largest answer."""
 
+_BUSY: Final = (503, 529)
 _MAX_MS: Final = 3_600_000
 _OURS: Final = plane.RESERVED_HEADERS | {"accept-encoding", "authorization", "x-api-key", "x-goog-api-key", "api-key"}
 """Headers that the lane sets, and those in which a library shows a key that it thinks it has."""
@@ -48,13 +49,21 @@ class RunWire:
         self._deadline_at = deadline_at
         self._redactor = redactor
         self._notes = notes
+        self._status: int | None = None
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether the provider answered the last request with a status that says that it did nothing."""
+        return self._status is not None and (400 <= self._status < 500 or self._status in _BUSY)
 
     @asynccontextmanager
     async def send(self, sending: Sending) -> AsyncGenerator[Received]:
         """As the port says."""
+        self._status = None
         told, self._notes[:] = list(self._notes), []
         flow = await self._outlet.send(lambda identity: self._intent(sending, identity), told=told)
         tally = records.Tally()
+        self._status = flow.status
         self._notes.append(records.opened(flow.status))
         headers = tuple((name, self._redactor.text(value)) for name, value in flow.headers)
         try:

@@ -272,10 +272,16 @@ class Tasks:
         return Working(journal=wiring.journal(offered), attempt=drawn.attempt, caller=caller)
 
     async def again(
-        self, working: Working, error: InterlockError, *, told: Sequence[Entry] = (), send_end: SendEnd | None = None
+        self,
+        working: Working,
+        error: InterlockError,
+        *,
+        told: Sequence[Entry] = (),
+        send_end: SendEnd | None = None,
+        beside: Callable[[Tx], object] | None = None,
     ) -> Working:
-        """End the attempt with that error and begin the next one, of the same owner. `told` goes between them. Raises StaleRun,
-        StoreError."""
+        """End the attempt with that error and begin the next one, of the same owner. `told` goes between them; `beside` writes in
+        the same transaction. Raises StaleRun, StoreError, and what `beside` does."""
         wiring, journal = self._wiring, working.journal
         at, run = wiring.clock.now(), journal.run
         attempt = self._attempt(run, working.attempt.number + 1, run.fence, at)
@@ -287,6 +293,7 @@ class Tasks:
             at=at,
             move=Move(),
             records=Records(attempt=attempt, attempt_end=end, send_end=send_end),
+            beside=beside,
         )
         return replace(working, attempt=attempt)
 

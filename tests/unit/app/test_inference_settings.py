@@ -27,6 +27,11 @@ def providers(**told: Any) -> inferring.Providers:
         ({"providers": {"x": {**LOCAL, "input_usd": 1}}}, "go together"),
         ({"fallbacks": {"gpt": ["x:y"]}}, "provider:name"),
         ({"tries": 0}, "tries"),
+        ({"providers": {"x": {**LOCAL, "options": ["min p"]}}}, "name of an option"),
+        ({"providers": {"x": {**LOCAL, "options": ["maxTokens"]}}}, "maxTokens cannot be let through"),
+        ({"providers": {"x": {**LOCAL, "ceiling_usd": "NaN"}}}, "ceiling_usd"),
+        ({"providers": {"x": {**LOCAL, "input_usd": -1, "output_usd": 1}}}, "input_usd"),
+        ({"providers": {"x": {**LOCAL, "input_usd": "Infinity", "output_usd": 1}}}, "input_usd"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(told: dict[str, Any], problem: str):

@@ -5,11 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-NOT_OPTIONS: Final = frozenset(
-    {"model", "messages", "input", "contents", "instructions", "system", "systemInstruction", "tools", "stream"}
-)
-"""What is asked, of whom and how: no option of a provider replaces it, for that is what was judged and is on record."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:

@@ -8,7 +8,7 @@ import anyio
 import anyio.to_thread
 
 from interlock import inference
-from interlock.adapters.models.kinds import KINDS, NOT_OPTIONS
+from interlock.adapters.models.kinds import KINDS
 
 if TYPE_CHECKING:
     from pydantic_ai.models import Model, ModelRequestParameters
@@ -48,8 +48,6 @@ class ProviderModel:
         self, request: inference.Request, *, wire: inference.Wire, told: inference.Told | None
     ) -> inference.Answer:
         """As the port says."""
-        if taken := sorted(NOT_OPTIONS & request.provider_options.keys()):
-            raise inference.ModelRefused(f"{request.model}: {', '.join(taken)} are no provider_options")
         try:
             model = await self._model()
         except ImportError as error:
