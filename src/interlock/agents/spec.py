@@ -1,5 +1,6 @@
 """An agent as data: all that a run of it depends on, and nothing that lives."""
 
+import operator
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -78,13 +79,15 @@ class Inject(StrEnum):
 
 
 class Memory(Part):
-    """What the agent remembers. `namespace` keeps apart what agents of one tenant would else share."""
+    """What the agent remembers. `namespace` keeps apart what agents of one tenant would else share. If recalling fails a turn
+    goes on without, unless its memory is `required`: then it fails."""
 
     scope: Scope = Scope.AGENT
     namespace: Annotated[str, Field(min_length=1, max_length=130, pattern=r"^[^\x00-\x1f\x7f]+$")] | None = None
     capture: Capture = Capture.MANUAL
     inject: Inject = Inject.INSTRUCTIONS
     max_entries: Annotated[int, Field(ge=1, le=1000)] = 5
+    required: Annotated[bool, Field(exclude_if=operator.not_)] = False
     metadata: Object = Field(default={}, validate_default=True)
 
 

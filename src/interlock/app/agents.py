@@ -213,7 +213,7 @@ class Agents:
         `fake:NUMBER`: open Interlock with `models={"fake": interlock.testing.models.of_cases(suite)}`. Raises StoreError."""
         from interlock.app.evaluating import Evaluating
 
-        return await Evaluating(self._parts, self._caller, self).evaluate(spec, suite)
+        return await Evaluating(self._parts, self._caller, self, self._harness).evaluate(spec, suite)
 
     def _asked(
         self,

@@ -28,8 +28,9 @@ class Turns(Protocol):
 class Evaluating:
     """Takes a suite's cases, one after the other, each a turn as any other."""
 
-    def __init__(self, parts: "Parts", caller: Caller, turns: Turns) -> None:
+    def __init__(self, parts: "Parts", caller: Caller, turns: Turns, harness: agents.harness.Harness) -> None:
         self._parts = parts
+        self._harness = harness
         self._caller = caller
         self._turns = turns
 
@@ -88,14 +89,12 @@ class Evaluating:
         self, model: str, question: str, case: agents.evals.Case, seen: agents.evals.Seen
     ) -> agents.evals.Finding:
         """What a model says of it: a call on record, below the turn's run."""
-        answered = await self._parts.inference.ask(
+        answered = await self._harness.ask_about(
             self._caller,
+            seen.run_id,
             agents.evals.grading(model, question, case, seen),
             key=f"{seen.run_id}:graded:{question[:200]}",
-            parent_run_id=seen.run_id,
-            environment=self._parts.settings.environment,
             timeout_s=_GRADING_SECONDS,
-            told=None,
         )
         grade = agents.evals.read_grade(answered.answer)
         return agents.evals.Finding(held=grade.holds, text=f"{question}: {grade.why}")

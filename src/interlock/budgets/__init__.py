@@ -10,7 +10,7 @@ matches asks no store.
 from interlock.budgets.budgets import SLOT_TTL, Budgets
 from interlock.budgets.errors import InvalidBudget
 from interlock.budgets.load import parse_rules
-from interlock.budgets.model import Call, Cap, Exhausted, Hold, Key, Limit, Per, Rate, Reservation, Rule, Spend
+from interlock.budgets.model import Call, Cap, Exhausted, Granted, Hold, Key, Limit, Per, Rate, Reservation, Rule, Spend
 from interlock.budgets.records import Records
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Call",
     "Cap",
     "Exhausted",
+    "Granted",
     "Hold",
     "InvalidBudget",
     "Key",

@@ -7,7 +7,19 @@ from itertools import count
 from math import ceil
 
 from interlock.budgets import holding
-from interlock.budgets.model import Call, Cap, Exhausted, Key, Limit, Rate, Reservation, Rule, block_key, seconds_until
+from interlock.budgets.model import (
+    Call,
+    Cap,
+    Exhausted,
+    Granted,
+    Key,
+    Limit,
+    Rate,
+    Reservation,
+    Rule,
+    block_key,
+    seconds_until,
+)
 from interlock.budgets.records import Records
 from interlock.kernel import Clock, Store, Tx, to_micros
 
@@ -124,6 +136,17 @@ class Budgets:
         now = self._clock.now()
         asked = holding.wanted(self.matching(call), caps, call, holder=holder, amounts=amounts, now=now)
         return holding.hold_all(tx, self._records, asked, now)
+
+    def hold_up_to_in(
+        self, tx: Tx, call: Call, *, holder: str, unit: str, most: int, least: int
+    ) -> Granted | Exhausted:
+        """As `hold_in`, of one unit of which less than the `most` will do, if it is `least` at least: what was reserved. The
+        holder has reserved nothing yet."""
+        now = self._clock.now()
+        asked = holding.wanted(self.matching(call), (), call, holder=holder, amounts={unit: most}, now=now)
+        if not asked:
+            return Granted(amount=most)
+        return holding.hold_up_to(tx, self._records, asked, least=least, now=now)
 
     def settle_in(self, tx: Tx, *, tenant_id: str, holder: str, amounts: Mapping[str, int] | None) -> None:
         """Count what a holder's reserved amounts came to in their place, also if that is more. Of a unit that is not among them

@@ -2,10 +2,10 @@
 came to in the one that tells of it. Until then, also if nobody ever does, what is reserved counts as used."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from interlock.budgets.model import Call, Cap, Exhausted, Hold, Key, Limit, Rule, seconds_until
+from interlock.budgets.model import Call, Cap, Exhausted, Granted, Hold, Key, Limit, Rule, seconds_until
 from interlock.budgets.records import Records
 from interlock.kernel import Tx
 
@@ -75,6 +75,27 @@ def hold_all(tx: Tx, records: Records, asked: Sequence[Wanted], now: datetime) -
         records.add(tx, hold.key, hold.counter, hold.window_start, hold.amount)
         records.put_hold(tx, hold, now)
     return None
+
+
+def hold_up_to(tx: Tx, records: Records, asked: Sequence[Wanted], *, least: int, now: datetime) -> Exhausted | Granted:
+    """Reserve of each limit what is asked for, or what is left of the tightest, if that is `least` at least. Something has to
+    be asked for."""
+    for key in sorted({each.hold.key for each in asked}):
+        records.lock(tx, key)
+    left: list[tuple[int, int, Wanted]] = []
+    for each in asked:
+        used = records.used(tx, each.hold.key, each.hold.counter, each.hold.window_start)
+        left.append((each.limit - used, used, each))
+    room, used, tightest = min(left, key=lambda each: each[0])
+    amount = min(room, tightest.hold.amount)
+    if amount < least:
+        return _exhausted(tightest, used, now)
+    for each in asked:
+        hold = replace(each.hold, amount=amount)
+        records.add(tx, hold.key, hold.counter, hold.window_start, amount)
+        records.put_hold(tx, hold, now)
+    short = amount < tightest.hold.amount
+    return Granted(amount=amount, budget=tightest.hold.key.budget.lstrip(":") if short else None)
 
 
 def settle(tx: Tx, records: Records, *, tenant_id: str, holder: str, amounts: Mapping[str, int] | None) -> None:

@@ -10,6 +10,9 @@ from interlock.budgets.model import Per, Rate, Rule, Spend
 MAX_RULES = 200
 _MATCHERS = ("capability", "connector", "effect", "environment")
 _KEYS = ("name", "per", *_MATCHERS, "concurrency", "rate", "spend")
+UNITS_OF_TURNS = ("usd_micros", "tokens", "model_calls", "operation_calls", "milliseconds")
+"""In which turns of agents are counted."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MAX_COUNT = 2**53 - 1
 _MAX_WINDOW_S = 366 * 86_400
@@ -60,10 +63,22 @@ def _rule_flaws(table: object) -> Iterator[Flaw]:
         yield (), "limits nothing: give it concurrency, rate or spend", None
     if _counts_turns(table) and {"concurrency", "rate"} & given:
         yield (), "of turns of agents a budget counts what they spend: give it spend alone", None
+    if _counts_turns(table):
+        yield from _unit_flaws(table)
     if "concurrency" in table and not _is_count(table["concurrency"], 100_000):
         yield from _unfit(table, given, "concurrency", "a number from 1 to 100000")
     yield from _window_flaws(table, "rate", "{ limit = 30, per_seconds = 60 }")
     yield from _window_flaws(table, "spend", "{ limit = 5_000_000, per_seconds = 86_400, unit = 'usd_micros' }")
+
+
+def _unit_flaws(table: dict[str, object]) -> Iterator[Flaw]:
+    """A unit in which no turn is counted would limit nothing."""
+    spend = table.get("spend")
+    unit = cast("dict[str, object]", spend).get("unit") if isinstance(spend, dict) else None
+    if isinstance(unit, str) and unit not in UNITS_OF_TURNS:
+        text = f"{unit[:60]!r} is not counted of turns of agents, but {', '.join(UNITS_OF_TURNS)}"
+        near = "milliseconds" if "sec" in unit else _nearest(unit, UNITS_OF_TURNS)
+        yield ("spend", "unit"), text, near
 
 
 def _counts_turns(table: dict[str, object]) -> bool:

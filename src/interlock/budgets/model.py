@@ -185,6 +185,14 @@ class Exhausted:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted:
+    """How much was reserved of what is asked for; `budget` has no more than that, if it is less."""
+
+    amount: int
+    budget: str | None = None
+
+
 def seconds_until(moment: datetime, now: datetime) -> float:
     """The seconds from now to a moment, never less than zero."""
     return max(moment - now, timedelta()).total_seconds()

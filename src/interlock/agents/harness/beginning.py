@@ -9,12 +9,13 @@ from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.journal import Past
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.spending import Spending, ask_beside
 from interlock.kernel import InterlockError, Tx
 
 _log = logging.getLogger(__name__)
 
 
-async def past_of(means: Means, working: runs.Working, asked: Asked) -> Past:
+async def past_of(means: Means, working: runs.Working, asked: Asked, spending: Spending) -> Past:
     """What was said before the turn. Raises what ends the attempt and not the turn."""
     if (session_id := asked.session_id) is None:
         return Past()
@@ -24,7 +25,7 @@ async def past_of(means: Means, working: runs.Working, asked: Asked) -> Past:
         return means.sessions.due(tx, means.sessions.fetch_in(tx, caller, session_id), conversation)
 
     if conversation.compact and (compaction := await store.read(due)) is not None:
-        await _sum_up(means, working, asked, compaction)
+        await _sum_up(means, working, asked, compaction, spending)
 
     def read(tx: Tx) -> Past:
         found = means.sessions.fetch_in(tx, caller, session_id)
@@ -35,16 +36,19 @@ async def past_of(means: Means, working: runs.Working, asked: Asked) -> Past:
     return await store.read(read)
 
 
-async def _sum_up(means: Means, working: runs.Working, asked: Asked, compaction: sessions.Compaction) -> None:
-    """A call on record, below the turn's run. Without a summary the older part is left out, and the turn goes on all the same."""
+async def _sum_up(
+    means: Means, working: runs.Working, asked: Asked, compaction: sessions.Compaction, spending: Spending
+) -> None:
+    """Without a summary the older part is left out, and the turn goes on all the same."""
     run = working.journal.run
     try:
-        answered = await means.inference.ask(
+        answered = await ask_beside(
+            means,
+            spending,
             working.caller,
+            run,
             sessions.request(asked.spec, compaction),
             key=compaction.key,
-            parent_run_id=run.run_id,
-            environment=run.environment,
             timeout_s=asked.spec.runtime_defaults.model_timeout_s,
         )
     except OURS:

@@ -95,10 +95,14 @@ class Driving:
             self.stop()
 
     async def _perform(self) -> Pause | None:
+        wanted = [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
+        begun = any(
+            each.key in self._pen.sheet.intended for each in wanted
+        )  # of which something may have to be found out
+        if not begun and self._is_late("what it wanted done was not begun"):
+            return None
         try:
-            doubts = await self._performing.perform(
-                [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]
-            )
+            doubts = await self._performing.perform(wanted)
         except runs.OverBudget as error:
             self._exhausted(error)
             return None
@@ -110,21 +114,38 @@ class Driving:
 
     async def _ask(self, intent: turns.Ask) -> None:
         pen = self._pen
+        if self._is_late("its model was not asked once more"):
+            return
         request = pen.plan.request(pen.sheet.state)
+        leg = pen.spending.leg(intent.key, min(self._asked.spec.runtime_defaults.model_timeout_s, pen.left_s()))
         try:
-            await pen.intend([intent], holding=pen.spending.asking(intent, request))
+            await pen.intend([intent], holding=pen.spending.timed(leg, pen.spending.asking(intent.key, request)))
         except runs.OverBudget as error:
             self._exhausted(error)
             return
-        except (inference.ModelUnpriced, inference.UnknownModel) as error:
+        except (inference.ModelUnpriced, inference.UnknownModel, inference.ModelRefused) as error:
             self._unanswered(error)
             return
         self._check()
+        with pen.working_for(leg):
+            await self._ask_now(intent, request)
+
+    def _is_late(self, what: str) -> bool:
+        """Whether there is no time for more; then the turn has ended."""
+        left, shortage = self._pen.left()
+        if left >= spending.LEAST_S:
+            return False
+        self._pen.happened(shortage.stopped(what, self._pen.took_s()))
+        return True
+
+    async def _ask_now(self, intent: turns.Ask, request: inference.Request) -> None:
+        pen = self._pen
         try:
             answered = await self._answered(intent, request)
         except OURS:
             raise
         except InterlockError as error:
+            pen.came_to(intent.key, spending.NOTHING)  # what attempts took is settled already
             self._unanswered(error)
             return
         pen.came_to(intent.key, spending.answered(answered))
@@ -145,34 +166,44 @@ class Driving:
                     key=key,
                     parent_run_id=run.run_id,
                     environment=run.environment,
-                    timeout_s=max(0.001, min(limit, pen.left_s())),
+                    timeout_s=max(spending.LEAST_S, min(limit, pen.left_s())),
                     told=self._told if self._is_heard else None,
+                    purse=pen.spending.purse(intent.key) if pen.spending.units else None,
                 )
-            except (runs.RunFailed, runs.RunCancelled) as error:  # told again; one of now raises what it failed with
+            except runs.RunFailed as error:  # told again; one of now raises what it failed with
+                failure = error
+            except runs.RunCancelled as error:  # by an attempt that stopped waiting, unless it was somebody's wish
+                if await self._is_unwanted(error.run_id):
+                    raise
                 failure = error
         assert failure is not None
         raise failure
 
+    async def _is_unwanted(self, run_id: str | None) -> bool:
+        """Whether somebody wants the question stopped, and not only the process that asked it before."""
+        wiring, asked = self._means.wiring, frozenset(filter(None, [run_id]))
+        return bool(await wiring.store.read(lambda tx: wiring.ledger.find_cancelled(tx, asked)))
+
     def _unanswered(self, error: InterlockError) -> None:
         """The model has no answer. Raises the error if that may be otherwise for a later attempt."""
         pen = self._pen
-        took_s = pen.took_s()
-        if pen.left_s() <= 0:
-            limit = pen.plan.spec.controls.timeout_s
-            text = f"the turn has worked for {limit:g} s, its limit, while the model was asked"
-            pen.happened(turns.Stopped(code="timeout", message=text, took_s=took_s))
+        if self._is_late("its model had not answered"):
             return
+        took_s = pen.took_s()
         if isinstance(error, runs.RunCancelled):
-            pen.happened(turns.Stopped(code="cancelled", message=error.message, took_s=took_s))
+            text = f"somebody has cancelled what it asked of its model: {error.message}"
+            pen.happened(turns.Stopped(code="cancelled", message=text, took_s=took_s))
             return
         if isinstance(error, runs.OverBudget):
             self._exhausted(error, took_s)
             return
         if self._patient and error.retry is Retry.LATER:
             raise error
-        pen.happened(
-            turns.Stopped(code="model_failed", message=error.message, details=dict(error.to_json()), took_s=took_s)
-        )
+        details = dict(error.to_json())
+        if isinstance(error, runs.DeadlinePassed):
+            limit = self._asked.spec.runtime_defaults.model_timeout_s
+            details |= {"limit": "runtime_defaults.model_timeout_s", "seconds": limit}
+        pen.happened(turns.Stopped(code="model_failed", message=error.message, details=details, took_s=took_s))
 
     def _exhausted(self, error: runs.OverBudget, took_s: float | None = None) -> None:
         """A budget has no more: the turn ends, and keeps what it has done."""

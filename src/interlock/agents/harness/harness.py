@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from interlock import approvals, dispatch, runs
+from interlock import approvals, dispatch, inference, runs
 from interlock.agents.errors import TurnNotResumable
-from interlock.agents.harness import journal, settling, taking
+from interlock.agents.harness import journal, settling, spending, taking
 from interlock.agents.harness.asking import NAME, Asked, asked_for, limited
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
@@ -205,6 +205,16 @@ class Harness:
     async def lines(self, caller: Caller, run_id: str) -> Sequence[journal.Line]:
         """The journal of a turn. Raises RunNotFound, UnreadableJournal."""
         return await taking.lines_of(self.means, await self._fetch(caller, run_id))
+
+    async def ask_about(
+        self, caller: Caller, run_id: str, request: inference.Request, *, key: str, timeout_s: float
+    ) -> inference.Answered:
+        """Ask a model about a turn that is over. The rules for its agent and session count it; its spec's own limits were the
+        turn's. Raises RunNotFound, and as `Inference.ask`."""
+        run = await self._fetch(caller, run_id)
+        counting = spending.Spending(self.means, run, asked_for(run), with_caps=False)
+        await counting.look_up()
+        return await spending.ask_beside(self.means, counting, caller, run, request, key=key, timeout_s=timeout_s)
 
     # -- settled
 

@@ -1,8 +1,10 @@
 """The pen of a turn: what happened is written down in one commit with what is about to be done because of it."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import ceil
 from typing import cast
 
 import anyio
@@ -12,10 +14,31 @@ from interlock.agents import turns
 from interlock.agents.harness import journal
 from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
-from interlock.agents.harness.spending import Amounts, Holding, Spending
+from interlock.agents.harness.spending import TIME, Amounts, Holding, Leg, Spending
 from interlock.kernel import JSON, StoreError, Tx
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """Which limit of time is the next to be reached, and how much it is."""
+
+    limit: str
+    seconds: float
+    is_budget: bool
+
+    def told(self, when: str) -> str:
+        """That it was reached, for people."""
+        if self.is_budget:
+            return f"the {self.limit} had {self.seconds:g} s of work left, and they are over: {when}"
+        return f"the turn has worked for {self.seconds:g} s, its limit ({self.limit}): {when}"
+
+    def stopped(self, when: str, took_s: float) -> turns.Stopped:
+        """The end of a turn because of it."""
+        details = {"limit": self.limit, "seconds": self.seconds}
+        code = "budget_exhausted" if self.is_budget else "timeout"
+        return turns.Stopped(code=code, message=self.told(when), details=details, took_s=took_s)
 
 
 class Pen:
@@ -41,6 +64,8 @@ class Pen:
         self._unsaved: list[runs.Entry] = []
         self._writing = anyio.Lock()
         self._mark = means.wiring.clock.monotonic()
+        self._leg: Leg | None = None
+        self._leg_began = self._mark
 
     @property
     def cancel_requested(self) -> bool:
@@ -60,8 +85,31 @@ class Pen:
 
     def left_s(self) -> float:
         """Seconds that the turn may still work."""
-        now = self.means.wiring.clock.monotonic()
-        return self.plan.spec.controls.timeout_s - self.sheet.state.worked_s - (now - self._mark)
+        return self.left()[0]
+
+    def left(self) -> tuple[float, Shortage]:
+        """Seconds that the turn may still work, and what has no more of them."""
+        now, limit = self.means.wiring.clock.monotonic(), self.plan.spec.controls.timeout_s
+        own = limit - self.sheet.state.worked_s - (now - self._mark)
+        leg = self._leg
+        if leg is not None and leg.granted_s is not None and leg.budget is not None:
+            granted = leg.granted_s - (now - self._leg_began)
+            if granted < own:
+                return granted, Shortage(limit=f"budget {leg.budget!r}", seconds=leg.granted_s, is_budget=True)
+        return own, Shortage(limit="controls.timeout_s", seconds=limit, is_budget=False)
+
+    @contextmanager
+    def working_for(self, leg: Leg) -> Generator[None]:
+        """What is done within is the leg; what it took is settled with what is saved next."""
+        clock = self.means.wiring.clock
+        self._leg, self._leg_began = leg, clock.monotonic()
+        try:
+            yield
+        finally:
+            self._leg = None
+            if leg.granted_s is not None:
+                took = max(0.0, clock.monotonic() - self._leg_began)
+                self.came_to(leg.holder, {TIME: ceil(took * 1000)})
 
     def began(self, event: turns.Began, past: Past) -> None:
         """The turn begins."""

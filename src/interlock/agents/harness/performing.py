@@ -1,7 +1,9 @@
 """Does operations, each as its class allows: what may have been done before is done again, asked about, or left to a person."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, TypeAlias, cast
 
 import anyio
@@ -13,7 +15,7 @@ from interlock.agents.harness import journal
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.pen import Pen
-from interlock.agents.harness.spending import OPERATION_CALLS
+from interlock.agents.harness.spending import LEAST_S, OPERATION_CALLS, Leg
 from interlock.agents.operations import Idempotency, Operation
 from interlock.agents.sources import Found, Happened, Held, Invocation, NotHappened, OperationSource, Unclear
 from interlock.agents.terms import thawed
@@ -62,11 +64,24 @@ class Performing:
         todo = [each for each in intents if not any(each is doubt.intent for doubt in doubts)]
         # What is done once at most is written down right before: what still waits for its place was not begun.
         early = [each for each in todo if not self._is_late(each, len(todo))]
-        holding = self._pen.spending.doing(todo)
+        leg, spending = self._leg(todo), self._pen.spending
+        holding = spending.doing(todo) if leg is None else spending.timed(leg, spending.doing(todo))
         if early:
             await self._pen.intend(early, again=begun, holding=holding)
         elif holding is not None:
             await self._means.wiring.store.write(holding)
+        with self._pen.working_for(leg) if leg is not None else nullcontext():
+            return [*doubts, *await self._perform_all(todo, begun)]
+
+    def _leg(self, todo: Sequence[turns.Perform]) -> Leg | None:
+        """The time that doing them may take: as long as one, for all that have a place at once."""
+        defaults = self._asked.spec.runtime_defaults
+        waves = ceil(len(todo) / defaults.parallel_operations)
+        most = min(defaults.operation_timeout_s * waves, self._pen.left_s())
+        return self._pen.spending.leg(todo[0].key, most) if todo and most >= LEAST_S else None
+
+    async def _perform_all(self, todo: Sequence[turns.Perform], begun: frozenset[str]) -> Sequence[Doubt]:
+        doubts: list[Doubt] = []
         failures: list[BaseException] = []
 
         async def one(intent: turns.Perform) -> None:
@@ -118,8 +133,12 @@ class Performing:
         source = self._means.registry.find_source(operation.source.kind)
         if source is None:
             return self._failed(intent, f"nobody here does operations of the kind {operation.source.kind}")
-        seconds = max(0.0, min(self._asked.spec.runtime_defaults.operation_timeout_s, self._pen.left_s()))
+        seconds, why = self._time()
         invocation = self._invocation(operation, intent, again=again, timeout_s=seconds)
+        if seconds < LEAST_S:
+            if not again:
+                return self._failed(intent, f"It was not begun: no time is left of {why}.")
+            return await self._in_doubt(source, invocation, intent, f"no time is left of {why}", runs_on=False)
         facts: dict[str, kernel.Fact] = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": operation.name,
@@ -128,15 +147,22 @@ class Performing:
             "interlock.again": again,
         }
         with self._means.wiring.tracing.span(f"execute_tool {operation.name}", facts=facts) as span:
-            came = await self._done(source, invocation, intent, again=again)
+            came = await self._done(source, invocation, intent, again=again, why=why)
             if isinstance(came, Doubt):
                 span.fail(UnknownOutcome.code)
             elif isinstance(came, turns.Performed) and came.failed:
                 span.fail("failed")
             return came
 
+    def _time(self) -> tuple[float, str]:
+        """How long an operation may take now, and which limit says so."""
+        limit, (left, shortage) = self._asked.spec.runtime_defaults.operation_timeout_s, self._pen.left()
+        if limit <= left:
+            return limit, "runtime_defaults.operation_timeout_s"
+        return max(0.0, left), shortage.limit
+
     async def _done(
-        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, *, again: bool
+        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, *, again: bool, why: str
     ) -> _Came:
         if again and intent.idempotency is Idempotency.RECONCILE:
             found = await self._reconciled(source, invocation)
@@ -151,11 +177,11 @@ class Performing:
                 if isinstance(output, Held):
                     return output
                 return self._came(intent, invocation.operation, output)
-            late = f"it took longer than {invocation.timeout_s:g} s, and was stopped"
+            late = f"it took longer than {invocation.timeout_s:g} s ({why}), and was stopped"
         except dispatch.LeftBehind:
             if not time.cancel_called:
                 raise  # the whole turn is to stop
-            late = f"it took longer than {invocation.timeout_s:g} s, and then did not end"
+            late = f"it took longer than {invocation.timeout_s:g} s ({why}), and then did not end"
             runs_on = True
         except OURS:
             raise

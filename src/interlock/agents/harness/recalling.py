@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import anyio
@@ -16,6 +17,9 @@ from interlock.kernel import InterlockError
 
 PATIENCE_S: Final = 10.0
 """Seconds that a turn waits for its memory; it goes on without what takes longer."""
+
+MOST_SAID: Final = 500
+"""Characters of why it failed."""
 
 T = TypeVar("T")
 
@@ -33,32 +37,47 @@ class Remembers(Protocol):
         ...
 
 
-async def recalled(means: Means, working: runs.Working, asked: Asked) -> str | None:
-    """What memory holds about what is said, as data for the model; None without a memory, and if there is nothing. A memory that
-    fails keeps no turn from being taken."""
-    return await _tried(means, working, asked, lambda mem: _before(mem, asked))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recalled:
+    """What memory holds about what is said, as data for the model; None without a memory, and if there is nothing. `wrong`: why
+    nobody knows what it holds."""
+
+    text: str | None = None
+    wrong: str | None = None
+
+
+async def recalled(means: Means, working: runs.Working, asked: Asked) -> Recalled:
+    """What memory holds. A memory that fails raises nothing, whatever its provider raised."""
+    text, wrong = await _tried(means, working, asked, lambda mem: _before(mem, asked))
+    return Recalled(text=text, wrong=wrong)
 
 
 async def _before(mem: memory.Turns, asked: Asked) -> str | None:
     return (await mem.before(asked.text)).prompt or None
 
 
-async def learn(means: Means, working: runs.Working, asked: Asked, state: turns.State) -> None:
-    """Keep what was said, if the spec says so. Done again for the same turn, it changes nothing."""
+async def learn(means: Means, working: runs.Working, asked: Asked, state: turns.State) -> str | None:
+    """Keep what was said, if the spec says so; why it could not be kept. Done again for the same turn, it changes nothing."""
     told = asked.spec.memory
     if told is None or told.capture is not Capture.CONVERSATION or state.phase is not turns.Phase.FINISHED:
-        return
+        return None
     said = [memory.Said(role="user", text=asked.text), memory.Said(role="assistant", text=state.answer or "")]
     turn = memory.Turn(turn_id=state.turn_id, said=tuple(each for each in said if each.text.strip()))
-    await _tried(means, working, asked, lambda mem: mem.after(turn))
+    _, wrong = await _tried(means, working, asked, lambda mem: mem.after(turn))
+    return wrong
+
+
+def failed(what: str, why: str) -> runs.Entry:
+    """What the chain tells of a memory that failed: at `recall`, or at `capture`."""
+    return f"memory.{what}_failed", {"reason": why}
 
 
 async def _tried(
     means: Means, working: runs.Working, asked: Asked, act: Callable[[memory.Turns], Awaitable[T]]
-) -> T | None:
+) -> tuple[T | None, str | None]:
     source = means.registry.find_source(MEMORY)
     if asked.spec.memory is None or not isinstance(source, Remembers):
-        return None
+        return None, None
     run_id = working.attempt.run_id
     try:
         with anyio.move_on_after(PATIENCE_S):
@@ -69,8 +88,13 @@ async def _tried(
                 session_id=asked.session_id,
                 turn_id=run_id,
             )
-            return None if found is None else await act(found)
-        _log.warning("%s goes on without its memory, which took longer than %g s", run_id, PATIENCE_S)
+            return (None if found is None else await act(found)), None
+        wrong = f"it took longer than {PATIENCE_S:g} s"
     except InterlockError as error:
-        _log.warning("%s goes on without its memory: %s", run_id, error)
-    return None
+        wrong = f"{error.code}: {error.message}"[:MOST_SAID]
+    except Exception as error:  # noqa: BLE001 - a stranger's provider, and no turn ends with what it raises
+        # Its type alone: what a provider's own exception says may be anything, and the chain keeps it for ever.
+        _log.debug("the memory of %s", run_id, exc_info=True)
+        wrong = f"its provider raised {type(error).__name__}"
+    _log.warning("%s: its memory failed: %s", run_id, wrong)
+    return None, wrong

@@ -63,6 +63,12 @@ def _told(
     settled = journal.settled(intent, by=caller.actor, happened=said.happened, note=said.note[:500])
     if not said.happened:
         return [settled]
+    if len(said.text) > turns.MAX_OUTCOME:
+        raise RequestError(
+            f"what came of {said.call_id} has {len(said.text)} characters, and a model is shown {turns.MAX_OUTCOME}",
+            next_step="Say the part of it that the model needs.",
+            run_id=run.run_id,
+        )
     event = cast("turns.Performed", journal.fitting(turns.Performed(call_id=said.call_id, text=said.text)))
     journal.after(plan_of(asked_for(run).spec), sheet, event)
     return [settled, journal.told(event, key=intent.key)]

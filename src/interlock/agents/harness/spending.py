@@ -2,21 +2,29 @@
 the one that tells of it. Of what nobody knows, all that was reserved is used."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import Final, TypeAlias
 
 from interlock import budgets, inference, runs
 from interlock.agents import turns
 from interlock.agents.harness.asking import NAME, Asked, asked_for
 from interlock.agents.harness.means import Means
-from interlock.kernel import Tx
+from interlock.kernel import Caller, InterlockError, StoreError, Tx
 
 USD: Final = "usd_micros"
 TOKENS: Final = "tokens"
 MODEL_CALLS: Final = "model_calls"
 OPERATION_CALLS: Final = "operation_calls"
+TIME: Final = "milliseconds"
+
+LEAST_S: Final = 0.01
+"""Nothing begins for which there is less time than this."""
 
 MICROS: Final = 1_000_000
+
+NOTHING: Final[Mapping[str, int]] = {USD: 0, TOKENS: 0, MODEL_CALLS: 0, OPERATION_CALLS: 0}
 
 Amounts: TypeAlias = Mapping[str, int]
 Holding: TypeAlias = Callable[[Tx], None]
@@ -27,11 +35,24 @@ MOST_ABOVE: Final = 16
 """Runs above a turn that are looked at: agents ask agents, and no deeper than that."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Leg:
+    """A stretch of a turn's work, which time is reserved for before it begins: `granted_s`, which may be less than was asked for
+    because `budget` has no more. None: nothing counts it."""
+
+    holder: str
+    asked_s: float
+    granted_s: float | None = None
+    budget: str | None = None
+
+
 class Spending:
     """The limits of one turn: its spec's own and those of the turns that have asked for it, and those of the installation's rules
     for agents and sessions. A turn in no session takes of that of the turn that has asked for it."""
 
-    def __init__(self, means: Means, run: runs.Run, asked: Asked) -> None:
+    def __init__(self, means: Means, run: runs.Run, asked: Asked, *, with_caps: bool = True) -> None:
+        """Without caps the rules alone count: for what is asked about a turn that is over."""
+        self._with_caps = with_caps
         self._means = means
         self._run = run
         self._turns = [(run, asked)]
@@ -70,7 +91,7 @@ class Spending:
 
     @cached_property
     def _caps(self) -> tuple[budgets.Cap, ...]:
-        return tuple(cap for run, asked in self._turns for cap in _caps(run, asked))
+        return tuple(cap for run, asked in self._turns for cap in _caps(run, asked)) if self._with_caps else ()
 
     @cached_property
     def units(self) -> frozenset[str]:
@@ -79,9 +100,9 @@ class Spending:
         spent = {rule.spend.unit for rule in rules if rule.spend is not None}
         return frozenset({each.unit for each in self._caps} | spent)
 
-    def asking(self, intent: turns.Ask, request: inference.Request) -> Holding | None:
-        """Reserves what an answer may come to; None if nothing counts it. Raises inference.ModelUnpriced if dollars are
-        counted and nobody knows them."""
+    def asking(self, key: str, request: inference.Request) -> Holding | None:
+        """Reserves what one attempt at an answer may come to; None if nothing counts it. Raises inference.ModelUnpriced if
+        dollars are counted and nobody knows them."""
         amounts = {MODEL_CALLS: 1}
         if self.units & {USD, TOKENS}:
             usage, dollars = self._means.inference.most(request)
@@ -92,11 +113,50 @@ class Spending:
                         f"a budget of the turn counts dollars, and nobody knows what {request.model} costs"
                     )
                 amounts[USD] = inference.micros(dollars)
-        return self._holding({intent.key: amounts})
+        return self._holding({key: amounts})
+
+    def purse(self, key: str) -> inference.Purse:
+        """What counts further attempts at the answer, and those that have none."""
+        return _Purse(spending=self, key=key)
+
+    def holding(self, key: str, amounts: Amounts) -> Holding | None:
+        """Reserves these; None if nothing counts them."""
+        return self._holding({key: amounts})
 
     def doing(self, intents: Iterable[turns.Perform]) -> Holding | None:
         """Reserves a call for each; None if nothing counts it."""
         return self._holding({each.key: {OPERATION_CALLS: 1} for each in intents})
+
+    def leg(self, key: str, seconds: float) -> Leg:
+        """A stretch that takes so long at most, not begun."""
+        return Leg(holder=f"{key}:time", asked_s=seconds)
+
+    def timed(self, leg: Leg, holding: Holding | None) -> Holding | None:
+        """Reserves the leg's time with what is to be reserved besides."""
+        if TIME not in self.units:
+            return holding
+
+        def hold(tx: Tx) -> None:
+            if holding is not None:
+                holding(tx)
+            self.settle(tx, {leg.holder: None})  # that of a process that is gone
+            most, counts = ceil(leg.asked_s * 1000), self._means.wiring.budgets
+            taken = counts.hold_up_to_in(
+                tx, self._call, holder=self._holder(leg.holder), unit=TIME, most=most, least=ceil(LEAST_S * 1000)
+            )
+            if isinstance(taken, budgets.Exhausted):
+                raise self._refused(taken)
+            leg.granted_s, leg.budget = taken.amount / 1000, taken.budget
+
+        return hold
+
+    def _refused(self, taken: budgets.Exhausted) -> runs.OverBudget:
+        return runs.OverBudget(
+            taken.text,
+            retry_after=taken.retry_after,
+            next_step="Raise the limit that the message names, or ask for less.",
+            run_id=self._run.run_id,
+        )
 
     def _holding(self, wanted: Mapping[str, Amounts]) -> Holding | None:
         counted = {key: {unit: each[unit] for unit in each if unit in self.units} for key, each in wanted.items()}
@@ -109,25 +169,72 @@ class Spending:
                     tx, self._call, holder=self._holder(key), amounts=amounts, caps=self._caps
                 )
                 if taken is not None:
-                    raise runs.OverBudget(
-                        taken.text,
-                        retry_after=taken.retry_after,
-                        next_step="Raise the limit that the message names, or ask for less.",
-                        run_id=self._run.run_id,
-                    )
+                    raise self._refused(taken)
 
         return hold
 
     def settle(self, tx: Tx, came_to: Mapping[str, Amounts | None]) -> None:
         """What intents, by their keys, came to; None: nobody knows."""
         if self.units:
-            for key, amounts in came_to.items():
+            # Time last, as it is reserved: all transactions take their locks in one order.
+            for key, amounts in sorted(came_to.items(), key=lambda each: each[0].endswith(":time")):
                 self._means.wiring.budgets.settle_in(
                     tx, tenant_id=self._run.tenant_id, holder=self._holder(key), amounts=amounts
                 )
 
     def _holder(self, key: str) -> str:
         return f"{self._run.run_id}:{key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Purse:
+    spending: Spending
+    key: str
+
+    @property
+    def units(self) -> frozenset[str]:
+        return self.spending.units
+
+    def hold(self, tx: Tx, most: Amounts) -> None:
+        if (holding := self.spending.holding(self.key, most)) is not None:
+            holding(tx)
+
+    def settle(self, tx: Tx, came_to: Amounts | None) -> None:
+        self.spending.settle(tx, {self.key: came_to})
+
+
+async def ask_beside(
+    means: Means,
+    spending: Spending,
+    caller: Caller,
+    run: runs.Run,
+    request: inference.Request,
+    *,
+    key: str,
+    timeout_s: float,
+) -> inference.Answered:
+    """Ask a model something that is no step of the turn, and is counted as one: a call on record, below the turn's run. Raises as
+    `Inference.ask`, OverBudget and ModelUnpriced."""
+    store = means.wiring.store
+    if (holding := spending.asking(key, request)) is not None:
+        await store.write(holding)
+    try:
+        came = await means.inference.ask(
+            caller,
+            request,
+            key=key,
+            parent_run_id=run.run_id,
+            environment=run.environment,
+            timeout_s=timeout_s,
+            purse=spending.purse(key) if holding is not None else None,
+        )
+    except StoreError:
+        raise
+    except InterlockError:
+        await store.write(lambda tx: spending.settle(tx, {key: NOTHING}))  # what attempts took is settled already
+        raise
+    await store.write(lambda tx: spending.settle(tx, {key: answered(came)}))
+    return came
 
 
 def _caps(run: runs.Run, asked: Asked) -> Iterable[budgets.Cap]:

@@ -86,15 +86,29 @@ class Taking:
         if self._stopped:
             self._driving.stop()
         if pen.sheet.state.phase is turns.Phase.NEW:
-            past = await past_of(means, self._working, asked)
-            told = await recalling.recalled(means, self._working, asked)
-            began = turns.Began(input=asked.text, conversation=past.conversation, recalled=told, took_s=pen.took_s())
-            pen.began(began, past)
+            past = await past_of(means, self._working, asked, pen.spending)
+            self._begin(pen, past, await recalling.recalled(means, self._working, asked))
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         pause = await self._driving.drive()
-        await recalling.learn(means, self._working, asked, pen.sheet.state)
+        if (wrong := await recalling.learn(means, self._working, asked, pen.sheet.state)) is not None:
+            pen.note(recalling.failed("capture", wrong), pen.sheet)
         return pause
+
+    def _begin(self, pen: Pen, past: Past, told: recalling.Recalled) -> None:
+        """The turn begins; one whose spec wants its memory ends here if that failed."""
+        if told.wrong is not None:
+            pen.note(recalling.failed("recall", told.wrong), pen.sheet)
+            if self._asked.spec.memory is not None and self._asked.spec.memory.required:
+                text = f"the agent's memory is required, and failed: {told.wrong}"
+                pen.happened(turns.Stopped(code="memory_failed", message=text, took_s=pen.took_s()))
+                return
+        pen.began(
+            turns.Began(
+                input=self._asked.text, conversation=past.conversation, recalled=told.text, took_s=pen.took_s()
+            ),
+            past,
+        )
 
     # -- recorded
 

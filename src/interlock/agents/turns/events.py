@@ -84,7 +84,7 @@ class Stopped(Event):
     """The turn cannot go on, and why."""
 
     kind: Literal["stopped"] = "stopped"
-    code: Literal["model_failed", "budget_exhausted", "cancelled", "timeout", "outcome_unknown"]
+    code: Literal["model_failed", "memory_failed", "budget_exhausted", "cancelled", "timeout", "outcome_unknown"]
     message: str
     details: Object = Field(default={}, validate_default=True)
 

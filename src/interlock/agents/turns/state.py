@@ -64,7 +64,7 @@ class Failure(Part):
 
     code: Literal[
         "input_blocked", "output_blocked", "control_failed", "max_turns", "timeout", "invalid_result", "refused", "no_answer",
-        "model_failed", "budget_exhausted", "cancelled", "outcome_unknown",
+        "model_failed", "memory_failed", "budget_exhausted", "cancelled", "outcome_unknown",
     ]  # fmt: skip
     message: str
     details: Object = Field(default={}, validate_default=True)

@@ -93,7 +93,8 @@ def _late(plan: Plan, state: State) -> Next | None:
     limit = plan.spec.controls.timeout_s
     if state.worked_s < limit:
         return None
-    return failed(state, "timeout", f"the turn has worked for {state.worked_s:.1f} s; its limit is {limit:g} s")
+    message = f"the turn has worked for {state.worked_s:.1f} s; its limit is {limit:g} s (controls.timeout_s)"
+    return failed(state, "timeout", message, {"limit": "controls.timeout_s", "seconds": limit})
 
 
 def _ask(plan: Plan, state: State) -> Next:
