@@ -3,7 +3,7 @@
 Needs the extra `mcp`.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, cast
 
@@ -32,6 +32,8 @@ except ModuleNotFoundError as missing:
 
 MOST_PAGES: Final = 50
 
+_CALL: Final = "tools/call"
+
 Streams: TypeAlias = tuple[
     MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObjectSendStream[SessionMessage]
 ]
@@ -39,15 +41,17 @@ Streams: TypeAlias = tuple[
 
 
 @asynccontextmanager
-async def plane_streams(client: plane.Client, ref: plane.ExecutionRef) -> AsyncGenerator[Streams]:
+async def plane_streams(
+    client: plane.Client, ref: plane.ExecutionRef, *, handed: list[str] | None = None
+) -> AsyncGenerator[Streams]:
     """What `mcp.Client` and `mcp.ClientSession` read from and write to, for a session that was just started (with
     `cancellation="mcp"` and `serves_peer=True`). The session's input ends with the block; `client.wait` tells how all of it
-    ended."""
+    ended. `handed` is told the method of every request and notification that may have left, before it does."""
     said, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     write, to_say = anyio.create_memory_object_stream[SessionMessage](0)
     async with anyio.create_task_group() as tasks, said, read, write, to_say:
         tasks.start_soon(_hear, client, ref, said)
-        tasks.start_soon(_say, client, ref, to_say)
+        tasks.start_soon(_say, client, ref, to_say, [] if handed is None else handed)
         try:
             yield read, write
         finally:
@@ -88,21 +92,31 @@ def _message(event: plane.ExecutionEvent) -> SessionMessage | Exception | None:
 
 
 async def _say(
-    client: plane.Client, ref: plane.ExecutionRef, to_say: MemoryObjectReceiveStream[SessionMessage]
+    client: plane.Client,
+    ref: plane.ExecutionRef,
+    to_say: MemoryObjectReceiveStream[SessionMessage],
+    handed: list[str],
 ) -> None:
     async with to_say:
         with suppress(InterlockError):  # the execution is over: the library comes to the end of what it reads
             async for message in to_say:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                await client.send_input(ref, plane.Input(kind=plane.InputKind.TEXT, data=text.encode()))
+                handed.append(str(getattr(message.message, "method", "")))
+                try:
+                    await client.send_input(ref, plane.Input(kind=plane.InputKind.TEXT, data=text.encode()))
+                except plane.InputClosed:  # nothing of it has left
+                    handed.pop()
+                    raise
 
 
 class Session:
     """A conversation with an MCP server, about its tools: `agents.ToolSession`."""
 
-    def __init__(self, client: Client, server: str) -> None:
+    def __init__(self, client: Client, server: str, handed: Sequence[str]) -> None:
+        """`handed`: the methods of all messages that may have left."""
         self._client = client
         self._server = server
+        self._handed = handed
 
     async def list_tools(self) -> tuple[agents.Tool, ...]:
         """What it offers now. Raises OperationFailed."""
@@ -125,14 +139,21 @@ class Session:
         """Have a tool do its work. Raises OperationFailed if it was not asked or refused, UnknownOutcome if there is no
         answer."""
         what = f"the tool {name} of the MCP server {self._server}"
+        before = self._handed.count(_CALL)
         try:
             answer = await self._client.call_tool(name, dict(arguments), read_timeout_seconds=timeout_s)
         except MCPError as error:
+            if self._handed.count(_CALL) == before:
+                raise agents.OperationFailed(f"{what} was not called, and nothing was done: {error}"[:500]) from error
             if error.error.code in (REQUEST_TIMEOUT, CONNECTION_CLOSED):
                 raise UnknownOutcome(f"{what} has not answered, and may have done it: {error}"[:500]) from error
             raise agents.OperationFailed(f"{what} refused: {error}"[:2000]) from error
+        except (
+            RuntimeError
+        ) as error:  # what the library says of an answer that breaks the protocol, or the tool's own schema
+            raise agents.OperationFailed(f"{what} was called, and its answer is refused: {error}"[:2000]) from error
         if answer.structured_content is not None and not answer.is_error:
-            return agents.ToolAnswered(output=answer.structured_content)
+            return agents.ToolAnswered(output=answer.structured_content, structured=True)
         return agents.ToolAnswered(
             output={"content": [_content(each) for each in answer.content]}, failed=answer.is_error
         )
@@ -141,13 +162,14 @@ class Session:
 @asynccontextmanager
 async def open_session(client: plane.Client, ref: plane.ExecutionRef, server: str) -> AsyncGenerator[Session]:
     """A conversation about tools over an execution that was just started. Raises OperationFailed if it does not begin."""
+    handed: list[str] = []
     async with AsyncExitStack() as stack:
         try:
-            speaking = await stack.enter_async_context(Client(plane_streams(client, ref)))
+            speaking = await stack.enter_async_context(Client(plane_streams(client, ref, handed=handed)))
         except (MCPError, ValidationError, ExceptionGroup) as error:
             why = await _why(client, ref, error)
             raise agents.OperationFailed(f"the MCP server {server} does not begin: {why}"[:500]) from error
-        yield Session(speaking, server)
+        yield Session(speaking, server, handed)
 
 
 async def _why(client: plane.Client, ref: plane.ExecutionRef, error: Exception) -> str:
@@ -171,6 +193,7 @@ def _tool(told: mcp_types.Tool) -> agents.Tool:
         output=told.output_schema,
         read_only=said.read_only_hint is True,
         idempotent=said.idempotent_hint is True,
+        destructive=said.destructive_hint is True and said.read_only_hint is not True,
     )
 
 

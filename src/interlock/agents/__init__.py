@@ -37,7 +37,9 @@ from interlock.agents.sources import (
     Happened,
     Held,
     Invocation,
+    Looking,
     NotHappened,
+    Objecting,
     OperationSource,
     Unclear,
     source,
@@ -47,8 +49,9 @@ from interlock.agents.sourcing.flows import Workflow
 from interlock.agents.sourcing.options import without_annotations
 from interlock.agents.sourcing.remembering import Remembering, scope_of
 from interlock.agents.sourcing.subagents import Subagents
-from interlock.agents.sourcing.tools import MAX_TOOLS, McpTools, Tool, Toolbox, ToolServers, ToolSession
-from interlock.agents.sourcing.tools import Answered as ToolAnswered
+from interlock.agents.sourcing.toolbox import MAX_TOOLS, Tool, Toolbox, ToolServers, ToolSession
+from interlock.agents.sourcing.toolbox import Answered as ToolAnswered
+from interlock.agents.sourcing.tools import McpTools
 from interlock.agents.sourcing.workflows import Workflows
 from interlock.agents.spec import (
     CONTRACT,
@@ -97,11 +100,13 @@ __all__ = [
     "Invocation",
     "Judging",
     "Limits",
+    "Looking",
     "Marked",
     "Match",
     "McpTools",
     "Memory",
     "NotHappened",
+    "Objecting",
     "Operation",
     "OperationChanged",
     "OperationControl",

@@ -13,7 +13,7 @@ from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import FUNCTION
 from interlock.agents.operations import Operation, Source
 from interlock.agents.registry import Registry
-from interlock.agents.sources import OperationSource
+from interlock.agents.sources import Objecting, OperationSource
 from interlock.agents.spec import CONTRACT, Spec
 from interlock.agents.terms import LIMITS
 from interlock.kernel import JSON, InterlockError, InvalidJson, check_json
@@ -121,6 +121,7 @@ class _Assembly:
                 self._resolve(draft, name, f"{path}.{name}")
             if (part := self._part(Operation, draft, path)) is not None:
                 found.append(part)
+                self._object(part, path)
         return found
 
     def _described(self, draft: dict[str, Any], path: str) -> dict[str, Any]:
@@ -144,6 +145,16 @@ class _Assembly:
             hint = "leave out `pinned`, and what else was taken from it, to take it as it is now"
             self._problems.append(sdk.Problem(path=f"{path}.pinned", problem=changed, suggestion=hint))
         return {**known, **draft}
+
+    def _object(self, operation: Operation, path: str) -> None:
+        source = self._registry.find_source(operation.kind)
+        if not isinstance(source, Objecting):
+            return
+        try:
+            for member, why in source.objections(operation):
+                self._problem(f"{path}.{member}", why)
+        except InterlockError:
+            pass  # told where it was described
 
     def _known(self, resolver: OperationSource, source: Source, path: str) -> Mapping[str, JSON] | None:
         try:

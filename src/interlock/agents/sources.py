@@ -1,8 +1,8 @@
 """Where operations come from, and who does them: one protocol, for ours and for third parties'."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from interlock.agents.operations import Operation, Source
 from interlock.agents.shapes import S
@@ -94,6 +94,25 @@ class OperationSource(Protocol):
 
     async def reconcile(self, invocation: Invocation) -> Found:
         """Find out whether it was done, without doing it. Asked only of operations whose idempotency is `reconcile`."""
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A source that looks, before a turn begins, whether its operations can be asked for."""
+
+    async def absent(self, operations: Sequence[Operation], *, caller: Caller, run_id: str) -> Mapping[str, str]:
+        """Those of which it cannot, by name, each with the reason: the turn goes without them, and says so. Raises an error of
+        the tree if it may not begin without them."""
+        ...
+
+
+@runtime_checkable
+class Objecting(Protocol):
+    """A source that holds what a spec says of its operations against what it knows of them."""
+
+    def objections(self, operation: Operation) -> Iterable[tuple[str, str]]:
+        """What a spec may not say of it: the member, and why. Raises an error of the tree if it cannot be looked at."""
         ...
 
 

@@ -207,6 +207,17 @@ class Agents:
         return Carrying(self._parts, self._caller, self._harness)
 
     @checked
+    async def mcp_tools(self, server: str) -> "Sequence[agents.Tool]":
+        """What an MCP server of the settings offers now, to be written down and read. Raises OperationFailed, RequestError, and
+        what a lease on its connection raises."""
+        from interlock.app.tooling import Toolboxes
+
+        parts = self._parts
+        boxes = Toolboxes(parts.settings, (parts.evidence,), parts.leases)
+        async with boxes.open(server, caller=self._caller, run_id="run_tools", seconds=60) as session:
+            return await session.list_tools()
+
+    @checked
     async def evaluate(self, spec: "agents.Spec", suite: "agents.evals.Suite") -> "agents.evals.Report":
         """Take the cases of a suite, one after the other, each a turn as any other, and say of each what of that which is
         expected held. A case that waits for a person is cancelled once it is judged. A case's script is said by the model

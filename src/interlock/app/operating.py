@@ -71,7 +71,7 @@ def _read_workflow(settings: Settings, name: str) -> "agents.Workflow":
 
 
 def _servers(settings: Settings, parts: "Parts | None") -> Toolboxes:
-    return Toolboxes(settings, () if parts is None else (parts.evidence,))
+    return Toolboxes(settings) if parts is None else Toolboxes(settings, (parts.evidence,), parts.leases)
 
 
 def _asking(parts: "Parts | None") -> "agents.Asking | None":

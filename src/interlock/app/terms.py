@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -39,14 +39,19 @@ class Part(BaseModel):
 class McpSettings(Part):
     """An MCP server whose tools agents may use: a `command` that speaks by its standard input and output, run in the settings'
     folder with `env` and nothing else of ours, or a `url`. `secrets` are variables of the command, and which of ours they are
-    taken from; `token_env` is ours with the token that the URL is shown. `tools` is the file with what was written down of it
-    (NAME.tools.json). `timeout`: seconds that its beginning may take."""
+    taken from; `token_env` is ours with the token that the URL is shown, or `connection` the caller's connection, by its name or
+    id, whose credential it is shown under a lease with these `scopes`. `presence`: turns that would use it do not begin without
+    it (`required`), or begin without its tools (`optional`); unset, it is asked once a tool is called. `tools` is the file with
+    what was written down of it (NAME.tools.json). `timeout`: seconds that its beginning may take."""
 
     command: tuple[Address, ...] = ()
     url: Address | None = None
     env: Mapping[str, str] = Field(default_factory=dict[str, str])
     secrets: Mapping[str, Name] = Field(default_factory=dict[str, str])
     token_env: Name | None = None
+    connection: Name | None = None
+    scopes: tuple[Name, ...] = ()
+    presence: Literal["required", "optional"] | None = None
     tools: Address | None = None
     timeout: Annotated[float, Field(gt=0, le=600)] = 30.0
 
@@ -56,6 +61,10 @@ class McpSettings(Part):
             raise ValueError("an MCP server has a `command` or a `url`, one of both")
         if self.url is not None and (self.env or self.secrets):
             raise ValueError("`env` and `secrets` are for a `command`")
-        if self.command and self.token_env is not None:
-            raise ValueError("`token_env` is for a `url`; a command has `secrets`")
+        if self.command and (self.token_env is not None or self.connection is not None):
+            raise ValueError("`token_env` and `connection` are for a `url`; a command has `secrets`")
+        if self.connection is not None and self.token_env is not None:
+            raise ValueError("an MCP server is shown the token of `token_env` or that of a `connection`, not both")
+        if self.scopes and self.connection is None:
+            raise ValueError("`scopes` are those of a lease on a `connection`")
         return self

@@ -29,7 +29,7 @@ async def tools(
     """Ask an MCP server what it offers.
 
     Specs are made of what was written down, and a tool that has become another since is not called. Read it before: what is
-    `read_only` or `idempotent` is the server's own word.
+    `read_only`, `idempotent` or `destructive` is the server's own word.
 
     Example:
       interlock mcp tools calculator -o calculator.tools.json
@@ -37,13 +37,16 @@ async def tools(
     from interlock import app
     from interlock.cli import files
     from interlock.cli.desk import Answer
-    from interlock.kernel import Caller
 
     settings = desk.settings()
-    servers = app.Toolboxes(settings)
-    caller = Caller(tenant_id=settings.tenant, actor=settings.actor, roles=settings.roles)
-    async with servers.open(name, caller=caller, run_id="run_tools", seconds=60) as session:
-        found = await session.list_tools()
+    known = settings.mcp.get(name)
+    if known is not None and known.connection is not None:
+        async with desk.open_here() as il:
+            found = await il.agents.mcp_tools(name)
+    else:  # which needs no store
+        servers = app.Toolboxes(settings)
+        async with servers.open(name, caller=settings.caller, run_id="run_tools", seconds=60) as session:
+            found = await session.list_tools()
     document: dict[str, JSON] = app.written_tools(name, found)
     if output is not None:
         text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

@@ -174,6 +174,8 @@ async def inspect(desk: "Desk", run_id: _RUN) -> "Answer":
 
     def show(paper: "Paper") -> None:
         show_turn(paper, turn)
+        for name, why in sheet.state.absent.items():
+            paper.line(f"without: {name}: {clean(str(why))}")
         paper.heading("Said")
         for message in sheet.state.said:
             for part in message.parts:

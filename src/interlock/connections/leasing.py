@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from interlock import plane
-from interlock.connections import errors, leases
+from interlock.connections import errors, leases, showing
 from interlock.connections.changing import Change
 from interlock.connections.connections import Connections
 from interlock.connections.history import Happening, Told
@@ -57,6 +57,12 @@ class Leases:
         lease = await self._issue(resolved, scopes=scopes, run_id=run_id, ttl=ttl)
         await self._store.write(lambda tx: self._records.add_lease(tx, lease))
         return lease
+
+    async def shown(self, caller: Caller, lease: Lease) -> tuple[plane.CredentialRef, ...]:
+        """How requests show what the lease is on, as its connection's auth profile says. Raises ConnectionNotFound."""
+        connection = await self._accounts.fetch_connection(caller, lease.connection_id)
+        profile = await self._profile(connection.tenant_id, connection.connector_id, connection.profile_id)
+        return showing.shown(profile, lease.lease_id)
 
     async def renew(self, caller: Caller, lease_id: str, *, ttl: timedelta = MAX_LEASE) -> Lease:
         """The lease that follows one that is still good, on the credential of now; the old one ends with it.

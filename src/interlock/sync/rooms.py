@@ -38,6 +38,7 @@ class Agents(Face[app.Agents]):
     lines = waiting(app.Agents.lines)
     replay = waiting(app.Agents.replay)
     evaluate = waiting(app.Agents.evaluate)
+    mcp_tools = waiting(app.Agents.mcp_tools)
     snapshot = waiting(app.Agents.snapshot)
     read_snapshot = waiting(app.Agents.read_snapshot)
     fork = waiting(app.Agents.fork)

@@ -231,7 +231,7 @@ def ended(state: turns.State) -> runs.Entry:
 
 def state_digest(state: turns.State) -> str:
     """What two equal states have in common; the conversation has a digest of its own, in the beginning."""
-    return digest(state.model_dump(mode="json", exclude={"conversation"}))
+    return digest(state.model_dump(mode="json", exclude={"conversation"} | ({"absent"} if not state.absent else set())))
 
 
 def fitting(event: turns.AnyEvent) -> turns.AnyEvent:

@@ -1,4 +1,5 @@
-"""An agent's memory around its turn: what helps with it is recalled before, and what is new in it is kept after."""
+"""What surrounds a turn: what helps with it is recalled before, and what is new in it kept after; and which operations it goes
+without."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from interlock.agents import turns
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
 from interlock.agents.operations import MEMORY
+from interlock.agents.sources import Looking
 from interlock.agents.spec import Capture, Memory
 from interlock.kernel import InterlockError
 
@@ -70,6 +72,17 @@ async def learn(means: Means, working: runs.Working, asked: Asked, state: turns.
 def failed(what: str, why: str) -> runs.Entry:
     """What the chain tells of a memory that failed: at `recall`, or at `capture`."""
     return f"memory.{what}_failed", {"reason": why}
+
+
+async def absent(means: Means, working: runs.Working, asked: Asked) -> dict[str, str]:
+    """The operations that cannot be asked for now, each with the reason. Raises what keeps the turn from beginning."""
+    found: dict[str, str] = {}
+    for kind in sorted({each.kind for each in asked.spec.operations}):
+        source = means.registry.find_source(kind)
+        if isinstance(source, Looking):
+            operations = [each for each in asked.spec.operations if each.kind == kind]
+            found |= await source.absent(operations, caller=working.caller, run_id=working.attempt.run_id)
+    return found
 
 
 async def _tried(

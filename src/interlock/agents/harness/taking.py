@@ -1,7 +1,7 @@
 """One attempt at a turn, from its beginning to what is recorded of its end."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -87,7 +87,8 @@ class Taking:
             self._driving.stop()
         if pen.sheet.state.phase is turns.Phase.NEW:
             past = await past_of(means, self._working, asked, pen.spending)
-            self._begin(pen, past, await recalling.recalled(means, self._working, asked))
+            absent = await recalling.absent(means, self._working, asked)
+            self._begin(pen, past, await recalling.recalled(means, self._working, asked), absent)
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         pause = await self._driving.drive()
@@ -95,7 +96,7 @@ class Taking:
             pen.note(recalling.failed("capture", wrong), pen.sheet)
         return pause
 
-    def _begin(self, pen: Pen, past: Past, told: recalling.Recalled) -> None:
+    def _begin(self, pen: Pen, past: Past, told: recalling.Recalled, absent: Mapping[str, str]) -> None:
         """The turn begins; one whose spec wants its memory ends here if that failed."""
         if told.wrong is not None:
             pen.note(recalling.failed("recall", told.wrong), pen.sheet)
@@ -105,7 +106,11 @@ class Taking:
                 return
         pen.began(
             turns.Began(
-                input=self._asked.text, conversation=past.conversation, recalled=told.text, took_s=pen.took_s()
+                input=self._asked.text,
+                conversation=past.conversation,
+                recalled=told.text,
+                absent=absent,
+                took_s=pen.took_s(),
             ),
             past,
         )

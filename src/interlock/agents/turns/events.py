@@ -16,12 +16,14 @@ class Event(Part):
 
 
 class Began(Event):
-    """Somebody said something. `recalled` is what memory has to say about it: data, whoever wrote it once."""
+    """Somebody said something. `recalled` is what memory has to say about it: data, whoever wrote it once; `absent` are
+    operations that cannot be asked for now, by name, each with the reason."""
 
     kind: Literal["began"] = "began"
     input: str
     conversation: tuple[inference.Message, ...] = ()
     recalled: str | None = None
+    absent: Object = Field(default={}, validate_default=True)
 
 
 class Verdict(StrEnum):

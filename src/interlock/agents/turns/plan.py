@@ -93,7 +93,7 @@ class Plan:
             model=spec.model,
             instructions=spec.instructions,
             messages=messages,
-            tools=self.tools,
+            tools=tuple(each for each in self.tools if each.name not in state.absent),
             result=None if spec.result is None else thawed(spec.result.json_schema),
             params=spec.generation.params.model_dump(mode="json", exclude_defaults=True),
             provider_options=thawed(spec.generation.provider_options),

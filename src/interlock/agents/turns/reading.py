@@ -65,6 +65,8 @@ def _read_call(plan: Plan, state: State, index: int, call: inference.Call) -> St
         near = difflib.get_close_matches(call.name[:100], plan.names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(plan.names) or 'none'}"
         wrong = f"There is no operation {call.name[:100]!r}; {hint}"
+    elif call.name in state.absent:
+        wrong = f"The operation {call.name} cannot be asked for now: {state.absent[call.name]}"
     elif wrong is None and not isinstance(arguments, dict):
         wrong = "The arguments are no JSON object."
     elif wrong is None and (mismatches := plan.mismatches(operation, arguments)):

@@ -91,6 +91,8 @@ class State(Part):
     """How often it was asked to put its answer right."""
     input: str = ""
     recalled: str | None = None
+    absent: Object = Field(default={}, validate_default=True)
+    """Operations that this turn goes without, by name, each with the reason: no model is shown them."""
     conversation: tuple[inference.Message, ...] = ()
     said: tuple[inference.Message, ...] = ()
     steps: tuple[Step, ...] = ()

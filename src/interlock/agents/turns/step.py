@@ -74,6 +74,7 @@ def _begin(plan: Plan, state: State, event: Began) -> Next:
         state,
         input=event.input,
         recalled=event.recalled,
+        absent=event.absent,
         conversation=event.conversation,
         said=(inference.said(event.input),),
     )
