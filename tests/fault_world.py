@@ -387,6 +387,13 @@ async def _invoke(il: Interlock, order: Order, capability: str, *, key: str | No
     return outcome.to_json()
 
 
+async def guest_turn(il: Interlock, order: Order) -> JSON:
+    """A turn of another framework's agent; that framework is loaded by those alone who want it."""
+    import fault_guests
+
+    return await fault_guests.take_turn(il, order)
+
+
 FLOWS: Mapping[str, Flow] = cast(
     "Mapping[str, Flow]",
     {
@@ -409,5 +416,6 @@ FLOWS: Mapping[str, Flow] = cast(
         "handled": handled,
         "later": later,
         "agent_turn": fault_agents.take_turn,
+        "guest_turn": guest_turn,
     },
 )

@@ -1,6 +1,6 @@
 """Agents' turns as one caller sees them."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -132,6 +132,15 @@ class Agents:
         async with aclosing(_told(lambda watch: harness.resume(caller, run_id, watch=watch))) as told:
             async for each in told:
                 yield each
+
+    @checked
+    async def take_guest(
+        self, guest: "agents.harness.Guest", loop: "Callable[[agents.harness.Steps], Awaitable[agents.harness.Came]]"
+    ) -> "agents.harness.Taken":
+        """Take the turn of another framework's agent that has this key as far as it goes: `loop` is run from its beginning, and
+        what it did before is told to it again. For adapters, as `bridges.durability` is one. Raises RequestError,
+        IdempotencyConflict, TurnNotResumable, and what ended the attempt and not the turn."""
+        return await self._harness.take_guest(self._caller, guest, loop)
 
     @checked
     async def settle(

@@ -18,6 +18,12 @@ class Edits:
                 next_step="Approve it as it is, or deny it.",
                 run_id=run.run_id,
             )
+        if "spec" not in runs.input_of(run):
+            raise approvals.InvalidEdit(
+                "what another framework's agent wants cannot be edited",
+                next_step="Approve it as it is, or deny it and say why: its model is told.",
+                run_id=run.run_id,
+            )
         plan = agents.turns.Plan(agents.Spec.model_validate_json(canonical(runs.input_of(run)["spec"])))
         name = approval.binding.capability_id.removeprefix(f"{run.capability}.")
         operation = plan.find(name)

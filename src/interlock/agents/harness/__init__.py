@@ -7,6 +7,9 @@ nobody may repeat is never repeated; a process whose hold is gone writes nothing
 
 from interlock.agents.harness.asking import Asked, plan_of
 from interlock.agents.harness.executor import TurnExecutor
+from interlock.agents.harness.guest_journal import Consent, Said, Step
+from interlock.agents.harness.guest_steps import Asking, Steps
+from interlock.agents.harness.guests import Came, Guest, Taken
 from interlock.agents.harness.harness import LANE, Harness, Options
 from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, state_digest
 from interlock.agents.harness.means import Happening, Means, Watch
@@ -15,13 +18,21 @@ from interlock.agents.harness.standing import Turn, Waiting
 __all__ = [
     "LANE",
     "Asked",
+    "Asking",
+    "Came",
+    "Consent",
+    "Guest",
     "Happening",
     "Harness",
     "Line",
     "Means",
     "Options",
     "Past",
+    "Said",
     "Sheet",
+    "Step",
+    "Steps",
+    "Taken",
     "Turn",
     "TurnExecutor",
     "Waiting",

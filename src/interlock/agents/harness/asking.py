@@ -7,12 +7,15 @@ from typing import Any, Final, cast
 
 from interlock import catalog, kernel, runs
 from interlock.agents import turns
-from interlock.agents.errors import InvalidContext, UnreadableJournal
+from interlock.agents.errors import InvalidContext, TurnNotResumable, UnreadableJournal
 from interlock.agents.spec import Spec
 from interlock.agents.terms import thawed
 from interlock.kernel import JSON, Caller, JsonLimits, RequestError
 
 CONTRACT: Final = "interlock.turn-input/v1"
+GUEST_CONTRACT: Final = "interlock.guest-turn/v1"
+"""What a turn is asked for with whose loop is another framework's."""
+
 NAME: Final = "agent."
 """What the names of turns' runs begin with."""
 
@@ -74,8 +77,14 @@ def _listed(names: frozenset[str] | None) -> JSON:
 
 
 def asked_for(run: runs.Run) -> Asked:
-    """What the run was asked for with. Raises UnreadableJournal if it is no turn's."""
+    """What the run was asked for with. Raises UnreadableJournal if it is no turn's, and TurnNotResumable if it is a guest's."""
     given = runs.input_of(run)
+    if is_guest(run):
+        raise TurnNotResumable(
+            f"{run.run_id} is a turn of another framework's agent, whose own program takes it",
+            next_step="Have that program run it again under its key; `interlock agent inspect RUN` shows how it stands.",
+            run_id=run.run_id,
+        )
     if run.kind is not runs.Kind.AGENT_TURN or given.get("contract") != CONTRACT:
         raise UnreadableJournal(f"{run.run_id} ({run.capability}) is no turn of an agent", run_id=run.run_id)
     return Asked(
@@ -84,6 +93,11 @@ def asked_for(run: runs.Run) -> Asked:
         session_id=cast("str | None", given["session_id"]),
         context=cast("Mapping[str, JSON]", given["context"]),
     )
+
+
+def is_guest(run: runs.Run) -> bool:
+    """Whether the run is a turn whose loop is another framework's."""
+    return run.kind is runs.Kind.AGENT_TURN and runs.input_of(run).get("contract") == GUEST_CONTRACT
 
 
 def limited(run: runs.Run, caller: Caller) -> Caller:

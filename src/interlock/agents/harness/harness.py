@@ -7,7 +7,8 @@ from typing import Final
 from interlock import approvals, dispatch, inference, runs
 from interlock.agents.errors import TurnNotResumable
 from interlock.agents.harness import journal, settling, spending, taking
-from interlock.agents.harness.asking import NAME, Asked, asked_for, limited
+from interlock.agents.harness.asking import NAME, Asked, asked_for, is_guest, limited
+from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.standing import Turn, turn_of
@@ -42,6 +43,7 @@ class Harness:
         self._docket = docket
         self.stopping = dispatch.Stopping(means.wiring)
         """What hears of turns that somebody wants stopped."""
+        self._guests = Guests(means, docket, self.stopping)
 
     # -- asked for
 
@@ -168,11 +170,18 @@ class Harness:
                 open_span.fail(turn.failure.code)
         return turn
 
+    async def take_guest(self, caller: Caller, guest: Guest, loop: Loop) -> Taken:
+        """Take a turn of another framework's agent. Raises as `Guests.take`."""
+        return await self._guests.take(caller, guest, loop)
+
     # -- looked at
 
     async def fetch(self, caller: Caller, run_id: str) -> Turn:
-        """How a turn stands. Raises RunNotFound, UnreadableJournal."""
-        run = await self._fetch(caller, run_id)
+        """How a turn stands, also one of another framework's agent. Raises RunNotFound, UnreadableJournal."""
+        run = await self.means.reading.fetch(caller, run_id)
+        if is_guest(run):
+            return await self._guests.standing(run)
+        asked_for(run)
         if run.state in (runs.State.DENIED, runs.State.SHED):
             return turn_of(run, asked_for(run), None)
         return turn_of(run, asked_for(run), await self.sheet(run))
@@ -204,7 +213,11 @@ class Harness:
 
     async def lines(self, caller: Caller, run_id: str) -> Sequence[journal.Line]:
         """The journal of a turn. Raises RunNotFound, UnreadableJournal."""
-        return await taking.lines_of(self.means, await self._fetch(caller, run_id))
+        run = await self.means.reading.fetch(caller, run_id)
+        if is_guest(run):
+            return await self._guests.lines(run)
+        asked_for(run)
+        return await taking.lines_of(self.means, run)
 
     async def ask_about(
         self, caller: Caller, run_id: str, request: inference.Request, *, key: str, timeout_s: float
@@ -224,5 +237,10 @@ class Harness:
         """Say what became of an operation of which nobody can tell: it happened, and `text` came of it, or it did not, and is
         done once the turn goes on. It takes the reviewer's role. Raises RunNotFound, RunNotWaiting, RequestError, RoleMissing."""
         said = settling.Said(call_id=call_id, happened=happened, text=text, note=note)
-        await settling.settle(self.means, self._docket, caller, await self._fetch(caller, run_id), said)
+        run = await self.means.reading.fetch(caller, run_id)
+        if is_guest(run):
+            await self._guests.settle(caller, run, said)
+        else:
+            asked_for(run)
+            await settling.settle(self.means, self._docket, caller, run, said)
         return await self.fetch(caller, run_id)

@@ -1,8 +1,8 @@
 """What a person says became of an operation of which nobody can tell: written down once, whoever else says it meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from interlock import approvals, dispatch, runs
 from interlock.agents import turns
@@ -11,6 +11,8 @@ from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.journal import PREFIX, Sheet
 from interlock.agents.harness.means import Means
 from interlock.kernel import Caller, ConflictError, RequestError, Tx
+
+T = TypeVar("T")
 
 _TRIES: Final = 20
 """How often it is looked at again because somebody else has written to the journal in between."""
@@ -30,22 +32,21 @@ async def settle(means: Means, docket: dispatch.Docket, caller: Caller, run: run
     """Write it down; once nothing is unclear any more the turn goes on, by a worker if it was left to them. Raises RunNotWaiting,
     RequestError, RoleMissing."""
     for _ in range(_TRIES):
-        if run.state is not runs.State.WAITING:
-            raise runs.RunNotWaiting(
-                f"{run.run_id} is {run.state}; only a waiting turn can be settled", run_id=run.run_id
-            )
-        _check_role(means, caller, run, said)
+        check(means, caller, run, said)
         sheet = await taking.replayed(means, run)
         doubtful = [each for each in sheet.wanted if isinstance(each, turns.Perform) and each.key in sheet.intended]
         told = _told(caller, run, sheet, doubtful, said)
         try:
-            return await _written(means, docket, run, told, left=len(doubtful) > 1)
+            return await written(means, docket, run, told, left=len(doubtful) > 1)
         except (runs.StaleRun, ConflictError):
             run = await means.reading.fetch(caller, run.run_id)
     raise runs.StaleRun(f"{run.run_id} is being written by too many hands", run_id=run.run_id)
 
 
-def _check_role(means: Means, caller: Caller, run: runs.Run, said: Said) -> None:
+def check(means: Means, caller: Caller, run: runs.Run, said: Said) -> None:
+    """Raises RunNotWaiting, RoleMissing."""
+    if run.state is not runs.State.WAITING:
+        raise runs.RunNotWaiting(f"{run.run_id} is {run.state}; only a waiting turn can be settled", run_id=run.run_id)
     role = means.wiring.policy.reviewer
     if role not in caller.roles:
         raise approvals.RoleMissing(
@@ -56,10 +57,7 @@ def _check_role(means: Means, caller: Caller, run: runs.Run, said: Said) -> None
 def _told(
     caller: Caller, run: runs.Run, sheet: Sheet, doubtful: Sequence[turns.Perform], said: Said
 ) -> Sequence[runs.Entry]:
-    intent = next((each for each in doubtful if each.call_id == said.call_id), None)
-    if intent is None:
-        known = ", ".join(each.call_id for each in doubtful) or "none"
-        raise RequestError(f"nothing is unclear of a call {said.call_id[:60]!r}; there are: {known}", run_id=run.run_id)
+    intent = chosen(run, said, {each.call_id: each for each in doubtful})
     settled = journal.settled(intent, by=caller.actor, happened=said.happened, note=said.note[:500])
     if not said.happened:
         return [settled]
@@ -74,15 +72,30 @@ def _told(
     return [settled, journal.told(event, key=intent.key)]
 
 
-async def _written(
-    means: Means, docket: dispatch.Docket, run: runs.Run, told: Sequence[runs.Entry], *, left: bool
+def chosen(run: runs.Run, said: Said, doubtful: Mapping[str, T]) -> T:
+    """The one of those that are unclear, by their calls, that is meant. Raises RequestError."""
+    if said.call_id not in doubtful:
+        known = ", ".join(doubtful) or "none"
+        raise RequestError(f"nothing is unclear of a call {said.call_id[:60]!r}; there are: {known}", run_id=run.run_id)
+    return doubtful[said.call_id]
+
+
+async def written(
+    means: Means,
+    docket: dispatch.Docket,
+    run: runs.Run,
+    told: Sequence[runs.Entry],
+    *,
+    left: bool,
+    prefix: str = PREFIX,
 ) -> None:
-    """Raises ConflictError or StaleRun if the turn went on since the run was read."""
+    """Write down what was said, in the turn's journal (events that begin with `prefix`); the turn goes on unless something is
+    `left`. Raises ConflictError or StaleRun if it went on since the run was read."""
     wiring = means.wiring
 
     def beside(tx: Tx) -> None:
         since = wiring.ledger.list_events(tx, run.tenant_id, run.run_id, after_seq=run.head_seq)
-        if any(each.type.startswith(PREFIX) for each in since):
+        if any(each.type.startswith(prefix) for each in since):
             raise ConflictError(f"{run.run_id} went on meanwhile", run_id=run.run_id)
         if not left:
             docket.released(tx, run)

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from interlock import budgets, inference, runs
 from interlock.agents import turns
-from interlock.agents.harness.asking import NAME, Asked, asked_for
+from interlock.agents.harness.asking import NAME, Asked, asked_for, is_guest
 from interlock.agents.harness.means import Means
 from interlock.kernel import Caller, InterlockError, StoreError, Tx
 
@@ -67,7 +67,7 @@ class Spending:
                 if each is None or each.parent_run_id is None:
                     break
                 each = self._means.wiring.ledger.find_run(tx, self._run.tenant_id, each.parent_run_id)
-                if each is not None and each.kind is runs.Kind.AGENT_TURN:
+                if each is not None and each.kind is runs.Kind.AGENT_TURN and not is_guest(each):
                     found.append((each, asked_for(each)))
             return found
 

@@ -147,14 +147,7 @@ class Taking:
         await self._save(lambda: self._over(pen, rest) if pause is None else self._paused(pen, pause, rest))
 
     async def _save(self, record: Callable[[], Awaitable[None]]) -> None:
-        """Record it. What was done must not count as lost because the database was away."""
-        try:
-            await dispatch.until_saved(self._means.wiring, record)
-        except runs.StaleRun as stale:
-            # It was recorded by the try before, whose answer was lost, or is no longer this process's.
-            _log.info("%s", stale)
-        except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
-            _log.warning("%s is left to recovery: %s: %s", self._working.attempt.run_id, type(error).__name__, error)
+        await recorded(self._means.wiring, self._working, record)
 
     async def _over(self, pen: Pen, rest: Rest) -> None:
         """The turn has ended."""
@@ -278,6 +271,17 @@ class Taking:
             self._docket.follow(tx, following)
 
         await self._means.tasks.end(self._working, end, beside=beside)
+
+
+async def recorded(wiring: runs.Wiring, working: runs.Working, record: Callable[[], Awaitable[object]]) -> None:
+    """Record what came of an attempt. What was done must not count as lost because the database was away."""
+    try:
+        await dispatch.until_saved(wiring, record)
+    except runs.StaleRun as stale:
+        # It was recorded by the try before, whose answer was lost, or is no longer this process's.
+        _log.info("%s", stale)
+    except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
+        _log.warning("%s is left to recovery: %s: %s", working.attempt.run_id, type(error).__name__, error)
 
 
 def _may_go_on(error: InterlockError) -> bool:

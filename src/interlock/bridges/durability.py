@@ -1,0 +1,372 @@
+"""An agent of Pydantic AI whose runs survive: each question to its model and each call of a tool is written down in a run of
+ours before it is done and after, and calls that take a person's yes are held. Needs the extra `inference`."""
+
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from interlock import agents, inference
+from interlock.bridges.pydantic_ai import InterlockToolset
+from interlock.kernel import JSON, InterlockError, RequestError, canonical, digest
+
+try:
+    import pydantic_core
+    from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
+    from pydantic_ai import exceptions as foreign
+    from pydantic_ai.durable_exec import (
+        JSON_CODEC,
+        BaseDurabilityCapability,
+        DurabilityEngineSpec,
+        DurableOperationId,
+        JournalCallableOperationBackend,
+        ModelRequestId,
+        RoleBasedOperationConfig,
+        ToolsetCallToolId,
+        record_durable_unit,
+        replay_scope,
+    )
+    from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, UserContent
+    from pydantic_ai.models import Model
+    from pydantic_ai.toolsets import AbstractToolset, ExternalToolset, FunctionToolset
+    from pydantic_ai.usage import UsageLimits
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        'Pydantic AI needs a library: pip install "interlock[inference]"', name=missing.name
+    ) from missing
+
+if TYPE_CHECKING:  # it loads all that there is
+    from interlock import app
+
+FRAMEWORK: Final = "pydantic-ai"
+
+_LATER: Final = (
+    foreign.ModelRateLimitError,
+    foreign.ModelUnavailableError,
+    foreign.ModelServerError,
+    foreign.ModelConnectionError,
+)
+"""What a model's provider says that may be otherwise soon."""
+
+_WRAPPED: Final = frozenset({"function", "dynamic", "mcp"})
+
+
+@dataclass(slots=True)
+class _Turn:
+    """The turn that the code around is in."""
+
+    steps: agents.harness.Steps
+    begun: int = 0
+
+
+_turn: ContextVar[_Turn | None] = ContextVar("interlock.bridges.durability.turn", default=None)
+_call: ContextVar[tuple[str, bool] | None] = ContextVar("interlock.bridges.durability.call", default=None)
+
+
+def call_key() -> str:
+    """In a tool: the key of this call, the same whenever it is done again, and no other call's. For what takes a key, so that
+    it does a thing once. Raises LookupError outside of a turn."""
+    if (found := _call.get()) is None:
+        raise LookupError("no tool of an agent's turn is at work here")
+    return found[0]
+
+
+def is_again() -> bool:
+    """In a tool: whether this call may have been done before, by a process that went away. Raises LookupError outside of a
+    turn."""
+    if (found := _call.get()) is None:
+        raise LookupError("no tool of an agent's turn is at work here")
+    return found[1]
+
+
+class InterlockDurability(BaseDurabilityCapability[Any]):
+    """Goes to an agent as one of its `capabilities`; `run` then takes its turns. Outside of `run` it changes nothing."""
+
+    engine_spec = DurabilityEngineSpec(
+        engine_name="Interlock",
+        durable_unit_noun="step",
+        durable_container_noun="turn",
+        codec=JSON_CODEC,
+        toolset_lifecycles={"function": "enter-always", "mcp": "enter-in-durable-unit", "dynamic": "enter-never"},
+    )
+
+    def __init__(
+        self,
+        *,
+        idempotency: Mapping[str, str] | None = None,
+        reconcile: Mapping[str, Callable[..., Any]] | None = None,
+        models: Mapping[str, Model] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """`idempotency` says of tools, by name, what may be done with a call that a process was at when it went away: `pure`,
+        `idempotent`, `dedupe`, `reconcile` or `unsafe_once`; of one that is not named nobody may do it again. `reconcile`: the
+        functions that find out, called with the tool's arguments: they return what came of the call, `agents.NotHappened()` or
+        `agents.Unclear(reason=…)`. `models` and `name` are as in Pydantic AI's own. Raises RequestError."""
+        super().__init__(models=models, name=name)
+        self._classes = {tool: _class(tool, word) for tool, word in (idempotency or {}).items()}
+        self._reconcile = dict(reconcile or {})
+        wanted = {tool for tool, each in self._classes.items() if each is agents.Idempotency.RECONCILE}
+        if wanted != self._reconcile.keys():
+            odd = ", ".join(sorted(wanted ^ self._reconcile.keys()))
+            raise RequestError(f"a tool that is `reconcile` has a function that finds out, and no other has: {odd}")
+
+    @property
+    def in_durable_context(self) -> bool:
+        """As Pydantic AI has it."""
+        return _turn.get() is not None
+
+    def get_default_run_id(self) -> str | None:
+        """As Pydantic AI has it: the same in every attempt."""
+        if (turn := _turn.get()) is None:
+            return None
+        turn.begun += 1
+        return f"{turn.steps.run.run_id}:{turn.begun}"
+
+    def get_durable_operation_backend(self) -> "_Backend":
+        """As Pydantic AI has it."""
+        return _Backend(self.name, self._classes, self._reconcile)
+
+    def _bind_to_agent(self, agent: Any) -> None:
+        self._register_toolsets(agent)
+
+    def check(self, agent: Agent[Any, Any]) -> None:
+        """Raises RequestError for tools whose calls could not be written down, and for classes of tools that there are not."""
+        names: set[str] = set()
+        unknown = False
+
+        def look(leaf: AbstractToolset[Any]) -> None:
+            nonlocal unknown
+            if isinstance(leaf, FunctionToolset):
+                names.update(leaf.tools)
+            elif not isinstance(leaf, InterlockToolset | ExternalToolset):
+                unknown = True
+                if self._wrap_leaf_toolset(leaf) is None:
+                    raise RequestError(
+                        f"the calls of {type(leaf).__name__} cannot be written down",
+                        next_step="Put its tools into a FunctionToolset, or offer them by MCP.",
+                    )
+
+        for toolset in agent.toolsets:
+            toolset.apply(look)
+        if not unknown and (strays := self._classes.keys() - names):
+            known = ", ".join(sorted(names)) or "none"
+            raise RequestError(f"the agent has no tool {', '.join(sorted(strays))}; there are: {known}")
+
+
+class _Backend(JournalCallableOperationBackend[Any]):
+    def __init__(
+        self, name: str, classes: Mapping[str, agents.Idempotency], reconcile: Mapping[str, Callable[..., Any]]
+    ) -> None:
+        config = RoleBasedOperationConfig[Any](model=None, event=None, capability=None, tool=None)
+        super().__init__(agent_name=name, config=config)
+        self._classes = classes
+        self._reconcile = reconcile
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: Any,
+    ) -> object:
+        """One step: told again, or done."""
+        turn = _turn.get()
+        assert turn is not None
+        step, done = self._step(turn.steps, operation_id, name, cache_key), False
+
+        async def do(*, again: bool) -> str:
+            nonlocal done
+            done = True
+            with _doing(f"{turn.steps.run.run_id}:{step.key}", again=again):
+                return json.dumps(await body())
+
+        text = await turn.steps.take(step, do, self._asking(step, cache_key))
+        record_durable_unit(executed=done)
+        return json.loads(text)
+
+    def _step(
+        self, steps: agents.harness.Steps, operation_id: DurableOperationId, name: str, cache_key: tuple[object, ...]
+    ) -> agents.harness.Step:
+        if isinstance(operation_id, ToolsetCallToolId):
+            tool, arguments, ctx = cast("tuple[str, Mapping[str, Any], RunContext[Any]]", cache_key[:3])
+            given = cast("dict[str, JSON]", pydantic_core.to_jsonable_python(dict(arguments), fallback=str))
+            call_id = ctx.tool_call_id or ""
+            return agents.harness.Step(
+                key=steps.numbered(f"tool:{call_id}:{digest([tool, given])}"),
+                kind="tool",
+                name=tool,
+                idempotency=self._classes.get(tool, agents.Idempotency.UNSAFE_ONCE),
+                call_id=call_id,
+                arguments=given,
+            )
+        is_model = isinstance(operation_id, ModelRequestId)
+        return agents.harness.Step(
+            key=steps.numbered(f"step:{name}"),
+            kind="model" if is_model else "other",
+            name=name,
+            idempotency=agents.Idempotency.IDEMPOTENT,
+        )
+
+    def _asking(self, step: agents.harness.Step, cache_key: tuple[object, ...]) -> agents.harness.Asking:
+        find = self._reconcile.get(step.name) if step.kind == "tool" else None
+        if find is None:
+            return agents.harness.Asking(told=_told)
+        arguments = cast("Mapping[str, Any]", cache_key[1])
+        return agents.harness.Asking(told=_told, reconcile=partial(_found, find, arguments))
+
+
+@contextmanager
+def _doing(key: str, *, again: bool) -> Generator[None]:
+    """What a step does is no step of its own."""
+    outer, call = _turn.set(None), _call.set((key, again))
+    try:
+        yield
+    finally:
+        _call.reset(call)
+        _turn.reset(outer)
+
+
+async def _found(find: Callable[..., Any], arguments: Mapping[str, Any]) -> agents.Found:
+    found = find(**arguments)
+    if inspect.isawaitable(found):
+        found = await found
+    if isinstance(found, agents.Happened | agents.NotHappened | agents.Unclear):
+        return found
+    return agents.Happened(output=cast("JSON", pydantic_core.to_jsonable_python(found)))
+
+
+def _told(output: JSON) -> str:
+    """What came of a call, as Pydantic AI writes it down."""
+    return json.dumps({"kind": "tool_content_result", "result": output})
+
+
+def _class(tool: str, word: str) -> agents.Idempotency:
+    try:
+        return agents.Idempotency(word)
+    except ValueError:
+        known = ", ".join(each.value for each in agents.Idempotency)
+        raise RequestError(f"{tool} is {word!r}, which is no class of operations; there are: {known}") from None
+
+
+# -- turns
+
+
+async def run(
+    il: "app.Interlock",
+    agent: Agent[Any, Any],
+    prompt: str | Sequence[UserContent],
+    *,
+    key: str,
+    deps: Any = None,
+    message_history: Sequence[ModelMessage] | None = None,
+    usage_limits: UsageLimits | None = None,
+    environment: str | None = None,
+) -> agents.harness.Taken:
+    """Take the agent's turn of that key as far as it goes; called again with the same, it goes on where it was. `turn` of what
+    comes back says how it stands, and `value` is Pydantic AI's own result once it has ended. The program is to be the same each
+    time: what it did is told to it again.
+
+    Raises RequestError for an agent without InterlockDurability, and another prompt under a key that is taken;
+    OperationUnclear where a person has to look; ModelUnavailable, TurnFailed, TurnNotResumable.
+    """
+    durability = InterlockDurability.from_agent(agent)
+    if durability is None:
+        raise RequestError("the agent has no InterlockDurability among its capabilities")
+    durability.check(agent)
+    history = ModelMessagesTypeAdapter.dump_json(list(message_history)) if message_history else None
+    guest = agents.harness.Guest(
+        name=durability.name,
+        framework=FRAMEWORK,
+        input={
+            "prompt": cast("JSON", pydantic_core.to_jsonable_python(prompt)),
+            "history": None if history is None else digest(history.decode()),
+        },
+        key=key,
+        environment=environment or il.settings.environment,
+    )
+    loop = _Loop(agent, prompt, {"deps": deps, "usage_limits": usage_limits}, message_history)
+    return await il.agents.take_guest(guest, loop)
+
+
+@dataclass
+class _Loop:
+    """Runs the agent from its beginning, and past the calls that people have decided on."""
+
+    agent: Agent[Any, Any]
+    prompt: str | Sequence[UserContent]
+    options: dict[str, Any]
+    history: Sequence[ModelMessage] | None
+    deferring: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.deferring = _deferring(self.agent)
+
+    async def __call__(self, steps: agents.harness.Steps) -> agents.harness.Came:
+        token = _turn.set(_Turn(steps))
+        try:
+            with replay_scope():
+                return await self._taken(steps)
+        except InterlockError:
+            raise
+        except _LATER as error:
+            raise inference.ModelUnavailable(f"the model has no answer now: {type(error).__name__}") from error
+        except foreign.AgentRunError as error:
+            raise agents.TurnFailed(f"the agent came to no end: {type(error).__name__}") from error
+        finally:
+            _turn.reset(token)
+
+    async def _taken(self, steps: agents.harness.Steps) -> agents.harness.Came:
+        more = {**self.options, **self.deferring}
+        result = await self.agent.run(self.prompt, message_history=self.history, **more)
+        while isinstance(output := result.output, DeferredToolRequests):
+            if output.calls:
+                names = ", ".join(each.tool_name for each in output.calls)
+                raise agents.TurnFailed(f"what is done elsewhere cannot be waited for here: {names}")
+            wanted = [_consent(each.tool_call_id, each.tool_name, each.args_as_dict()) for each in output.approvals]
+            said = {each.call_id: steps.said(each) for each in wanted}
+            if missing := [each for each in wanted if said[each.call_id] is None]:
+                return agents.harness.Came(consents=missing)
+            approvals: dict[str, Any] = {
+                call_id: ToolApproved() if each.approved else ToolDenied(message=_no(each.reason))
+                for call_id, each in said.items()
+                if each is not None
+            }
+            result = await self.agent.run(
+                message_history=result.all_messages(),
+                deferred_tool_results=DeferredToolResults(approvals=approvals),
+                usage=result.usage,
+                **more,
+            )
+        return agents.harness.Came(value=result, answer=_answer(result.output))
+
+
+def _consent(call_id: str, name: str, arguments: dict[str, Any]) -> agents.harness.Consent:
+    return agents.harness.Consent(
+        key=f"consent:{call_id}:{digest([name, arguments])}", call_id=call_id, name=name, arguments=arguments
+    )
+
+
+def _no(reason: str | None) -> str:
+    return f"A person said no: {reason or 'they gave no reason'}. Do not ask for it again."
+
+
+def _answer(output: object) -> str:
+    if isinstance(output, str):
+        return output
+    return canonical(cast("JSON", pydantic_core.to_jsonable_python(output, fallback=str))).decode()
+
+
+def _deferring(agent: Agent[Any, Any]) -> dict[str, Any]:
+    """What has the agent come back with calls that take a yes, if it does not yet. One with validators of its output must say so
+    itself: Pydantic AI takes no other output for those."""
+    given: Any = agent.output_type
+    listed: list[Any] = list(cast("Sequence[Any]", given)) if isinstance(given, list | tuple) else [given]
+    if DeferredToolRequests in listed or getattr(agent, "_output_validators", None):
+        return {}
+    return {"output_type": [*listed, DeferredToolRequests]}

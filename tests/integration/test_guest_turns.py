@@ -1,0 +1,398 @@
+"""An agent of Pydantic AI whose turns are runs of ours: what it did is told to it again, and what takes a yes is held."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import BaseModel
+from pydantic_ai import Agent, ModelRetry
+from pydantic_ai import exceptions as foreign
+from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+from pydantic_ai.models.test import TestModel
+from pydantic_ai.toolsets import AbstractToolset
+
+from fix_app import LEASE, Process, World
+from interlock import agents, approvals, bridges, inference, runs
+from interlock.bridges import durability
+from interlock.bridges.durability import InterlockDurability
+from interlock.bridges.pydantic_ai import InterlockToolset
+from interlock.kernel import Caller, RequestError, StoreError
+
+pytestmark = pytest.mark.anyio
+
+Step = Sequence[tuple[str, dict[str, Any]]] | str | Exception
+
+
+class Script:
+    """A model that says the n-th to a conversation in which it has spoken n times."""
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = list(steps)
+        self.times = 0
+        self.told: list[str] = []
+
+    def __call__(self, messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+        self.times += 1
+        last = messages[-1]
+        assert isinstance(last, ModelRequest)
+        self.told += [str(each.content) for each in last.parts if isinstance(each, ToolReturnPart)]
+        spoken = sum(isinstance(each, ModelResponse) for each in messages)
+        step = self.steps[spoken]
+        if isinstance(step, Exception):
+            self.steps[spoken] = "It is there again."
+            raise step
+        if isinstance(step, str):
+            return ModelResponse(parts=[TextPart(step)])
+        calls = [ToolCallPart(name, given, tool_call_id=f"c{spoken}_{at}") for at, (name, given) in enumerate(step)]
+        return ModelResponse(parts=list(calls))
+
+
+class Till:
+    """Tools, and what they did."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, bool]] = []
+        self.strike: Callable[[], None] | None = None
+        self.found: Any = None
+
+    def agent(self, script: Any, kind: str | None = None, **more: Any) -> Agent[None, Any]:
+        async def add(n: int) -> str:
+            self.done.append((f"add {n}", durability.is_again()))
+            if (strike := self.strike) is not None:
+                self.strike = None
+                strike()
+                await anyio.sleep_forever()
+            return f"added {n}"
+
+        async def pay(n: int) -> str:
+            self.done.append((f"pay {n}", durability.is_again()))
+            return f"paid {n}"
+
+        def find(n: int) -> Any:
+            del n
+            return self.found
+
+        kept = InterlockDurability(
+            idempotency={} if kind is None else {"add": kind},
+            reconcile={"add": find} if kind == "reconcile" else None,
+        )
+        model = FunctionModel(script) if isinstance(script, Script) else script
+        made = Agent(model, name="till", tools=[add], capabilities=[kept], **more)
+        made.tool_plain(requires_approval=True)(pay)
+        return made
+
+
+async def take(process: Process, agent: Agent[None, Any], question: str = "Go.") -> agents.harness.Taken:
+    return await durability.run(process.il, agent, question, key="k")
+
+
+async def test_what_was_done_is_told_again(world: World):
+    till, script = Till(), Script([("add", {"n": 1}), ("add", {"n": 2})], "Done.")
+    agent = till.agent(script)
+    async with world.process() as process:
+        taken = await take(process, agent)
+        assert (taken.turn.state, taken.turn.answer, taken.value.output) == ("completed", "Done.", "Done.")
+        assert (taken.turn.rounds, taken.turn.operations, sorted(till.done)) == (
+            2,
+            2,
+            [("add 1", False), ("add 2", False)],
+        )
+        run = await process.il.runs.fetch(taken.turn.run_id)
+        assert (run.kind, run.capability) == (runs.Kind.AGENT_TURN, "agent.till")
+        assert (await process.il.runs.outcome(run.run_id)).output == {"answer": "Done."}
+        kinds = [each.kind for each in await process.il.agents.lines(run.run_id)]
+        assert kinds == ["step.intended", "step.done", *["step.intended"] * 2, *["step.done"] * 2,
+                         "step.intended", "step.done", "guest.ended"]  # fmt: skip
+        assert [each.run_id for each in await process.il.agents.list()] == [run.run_id]
+    async with world.process() as process:
+        again = await take(process, agent)
+        assert (script.times, len(till.done)) == (2, 2), "nobody is asked, and nothing is done"
+        assert again.turn == taken.turn
+        assert [type(each) for each in again.value.all_messages()] == [
+            type(each) for each in taken.value.all_messages()
+        ]
+
+
+async def test_a_test_model_calls_every_tool(file_world: World):
+    till = Till()
+    async with file_world.process() as process:
+        taken = await take(process, till.agent(TestModel(call_tools=["add"])))
+        assert (taken.turn.state, till.done) == ("completed", [("add 0", False)])
+
+
+async def test_what_takes_a_yes_is_held_and_goes_on_after_it(world: World):
+    till, script = Till(), Script([("add", {"n": 1}), ("pay", {"n": 5})], "Paid.")
+    agent = till.agent(script)
+    async with world.process() as process:
+        held = (await take(process, agent)).turn
+        [waiting] = held.waiting
+        assert (held.state, waiting.operation, waiting.arguments) == (runs.State.HELD, "pay", {"n": 5})
+        assert (await take(process, agent)).turn == held, "nobody has said anything"
+        with pytest.raises(agents.TurnNotResumable, match="another framework"):
+            await process.il.agents.resume(held.run_id)
+        with pytest.raises(approvals.InvalidEdit, match="cannot be edited"):
+            await process.reviewer.approvals.approve(str(waiting.approval_id), edited_input={"n": 5000})
+        await process.reviewer.approvals.approve(str(waiting.approval_id))
+    async with world.process() as process:
+        taken = await take(process, agent)
+        assert (taken.turn.state, taken.value.output, script.times) == ("completed", "Paid.", 2)
+        assert till.done == [("add 1", False), ("pay 5", False)]
+        [approval] = (await process.il.runs.history(held.run_id)).approvals
+        assert (approval.state, approval.spent_by) == ("spent", held.run_id)
+
+
+async def test_a_no_is_told_to_the_model_and_sticks(file_world: World):
+    till, script = Till(), Script([("pay", {"n": 5})], [("pay", {"n": 5})], [("pay", {"n": 6})], "Then not.")
+    agent = till.agent(script)
+    async with file_world.process() as process:
+        for reason in ("too dear", "still too dear"):
+            [waiting] = (await take(process, agent)).turn.waiting
+            await process.reviewer.approvals.deny(str(waiting.approval_id), reason=reason)
+        taken = await take(process, agent)
+        assert (taken.turn.answer, till.done) == ("Then not.", [])
+        assert "too dear" in script.told[0]
+        assert "denied before" in script.told[1]
+        assert "still too dear" in script.told[2]
+
+
+async def fallen(world: World, till: Till, agent: Agent[None, Any]) -> None:
+    """A process that dies in the middle of a tool that it has just done."""
+    async with world.doomed() as process, anyio.create_task_group() as tasks:
+
+        def die() -> None:
+            process.parts.store.close()
+            tasks.cancel_scope.cancel()
+
+        till.strike = die
+        try:
+            await take(process, agent)
+        except StoreError:
+            tasks.cancel_scope.cancel()
+    world.advance(LEASE + 1)
+
+
+async def swept(world: World, process: Process) -> None:
+    await process.sweep()
+    world.advance(LEASE + 1)
+    await process.sweep()
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "times"),
+    [
+        ("pure", None, 2),
+        ("dedupe", None, 2),
+        ("reconcile", agents.Happened(output="it was"), 1),
+        ("reconcile", agents.NotHappened(), 2),
+    ],
+)
+async def test_what_a_process_left_half_done_goes_on_by_its_class(file_world: World, kind: str, found: Any, times: int):
+    till, script = Till(), Script([("add", {"n": 1})], "Done.")
+    till.found = found
+    agent = till.agent(script, kind)
+    await fallen(file_world, till, agent)
+    async with file_world.process() as process:
+        with pytest.raises(agents.TurnNotResumable, match="is running"):
+            await take(process, agent)
+        await swept(file_world, process)
+        taken = await take(process, agent)
+        assert (taken.turn.answer, script.times) == ("Done.", 2), "the answer was not asked for again"
+        assert till.done == [("add 1", False), ("add 1", True)][:times]
+        assert script.told == ["it was" if times == 1 else "added 1"]
+
+
+@pytest.mark.parametrize("happened", [True, False])
+async def test_what_nobody_may_repeat_waits_for_a_person(file_world: World, happened: bool):
+    till, script = Till(), Script([("add", {"n": 1})], "Done.")
+    agent = till.agent(script)
+    await fallen(file_world, till, agent)
+    async with file_world.process() as process:
+        await swept(file_world, process)
+        await take(process, agent)
+        waits = (await take(process, agent)).turn
+        assert (waits.state, [each.unclear for each in waits.waiting]) == (runs.State.WAITING, [True])
+        with pytest.raises(agents.OperationUnclear):
+            waits.check()
+        with pytest.raises(RequestError, match="c0_0"):
+            await process.reviewer.agents.settle(waits.run_id, "c9", happened=True)
+        with pytest.raises(approvals.RoleMissing):
+            await process.il.as_caller(Caller(actor="agent")).agents.settle(waits.run_id, "c0_0", happened=True)
+        turn = await process.reviewer.agents.settle(waits.run_id, "c0_0", happened=happened, text="seen")
+        assert turn.state is runs.State.QUEUED
+        taken = await take(process, agent)
+        assert (taken.turn.answer, len(till.done)) == ("Done.", 1 if happened else 2)
+        assert script.told == ["seen" if happened else "added 1"]
+
+
+async def test_one_that_cannot_be_found_out_waits_for_a_person(file_world: World):
+    till, script = Till(), Script([("add", {"n": 1})], "Done.")
+    till.found = agents.Unclear(reason="the books are closed")
+    agent = till.agent(script, "reconcile")
+    await fallen(file_world, till, agent)
+    async with file_world.process() as process:
+        await swept(file_world, process)
+        with pytest.raises(agents.OperationUnclear, match="books are closed"):
+            await take(process, agent)
+        waits = (await take(process, agent)).turn
+        await process.reviewer.agents.settle(
+            waits.run_id, str(waits.waiting[0].call_id), happened=True, text="in there"
+        )
+        assert (await take(process, agent)).turn.answer == "Done."
+        assert script.told == ["in there"]
+
+
+async def test_a_key_is_of_one_question_and_one_program(file_world: World):
+    till = Till()
+    agent = till.agent(Script("Yes.", "No."))
+    async with file_world.process() as process:
+        await take(process, agent)
+        with pytest.raises(runs.IdempotencyConflict):
+            await take(process, agent, "Stop.")
+        other = till.agent(Script([("add", {"n": 1})], "Done."))
+        assert (await take(process, other)).value.output == "Yes.", "the other program is told what this one did"
+        with pytest.raises(agents.UnreadableJournal, match="another by now"):
+            await _changed(process, till)
+
+
+async def _changed(process: Process, till: Till) -> Any:
+    """The program asks for more than is on the record of a turn that has ended."""
+
+    def more(output: str) -> str:
+        if len(retried) == 0:
+            retried.append(1)
+            raise ModelRetry("say more")
+        return output
+
+    retried: list[int] = []
+    agent = till.agent(Script("Yes.", "Yes, yes."))
+    agent.output_validator(more)
+    return await take(process, agent)
+
+
+class Sum(BaseModel):
+    total: int
+
+
+async def test_what_comes_of_it_is_of_the_agents_own_type(file_world: World):
+    agent = Agent(
+        FunctionModel(Script([("final_result", {"total": "many"})], [("final_result", {"total": 7})])),
+        name="adder",
+        output_type=Sum,
+        capabilities=[InterlockDurability()],
+    )
+    async with file_world.process() as process:
+        for _ in range(2):
+            taken = await durability.run(process.il, agent, "Add.", key="k")
+            assert (taken.value.output, taken.turn.answer) == (Sum(total=7), '{"total":7}')
+
+
+async def test_a_model_that_has_no_answer_now_is_asked_again(file_world: World):
+    script = Script([("add", {"n": 1})], foreign.ModelRateLimitError("m", "too much"))
+    till = Till()
+    agent = till.agent(script)
+    async with file_world.process() as process:
+        with pytest.raises(inference.ModelUnavailable):
+            await take(process, agent)
+        assert [each.state for each in await process.il.agents.list()] == ["retry_scheduled"]
+        taken = await take(process, agent)
+        assert (taken.value.output, till.done) == ("It is there again.", [("add 1", False)])
+
+
+async def test_a_tool_that_raises_ends_the_turn(file_world: World):
+    async def add(n: int) -> str:
+        raise ZeroDivisionError("a secret")
+
+    script = Script([("add", {"n": 1})], "Done.")
+    agent = Agent(FunctionModel(script), name="till", tools=[add], capabilities=[InterlockDurability()])
+    async with file_world.process() as process:
+        with pytest.raises(agents.TurnFailed, match="raised ZeroDivisionError") as caught:
+            await take(process, agent)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+        failed = (await take(process, agent)).turn
+        assert (failed.state, script.times) == ("failed", 1)
+        told = b"".join(each.body.encode() for each in await process.il.runs.events(failed.run_id))
+        assert b"a secret" not in told
+
+
+async def test_a_tool_may_ask_its_model_to_try_again_and_say_much(file_world: World):
+    tried: list[int] = []
+
+    async def add(n: int) -> str:
+        tried.append(n)
+        if n == 1:
+            raise ModelRetry("a greater one")
+        return "x" * 50_000
+
+    agent = Agent(
+        FunctionModel(Script([("add", {"n": 1})], [("add", {"n": 2})], "Done.")),
+        name="till",
+        tools=[add],
+        capabilities=[InterlockDurability()],
+    )
+    async with file_world.process() as process:
+        await take(process, agent)
+        taken = await take(process, agent)
+        assert (taken.value.output, tried) == ("Done.", [1, 2])
+        assert len((await process.il.runs.history(taken.turn.run_id)).artifacts) == 2
+
+
+async def test_a_turn_that_is_cancelled_ends(file_world: World):
+    till, script = Till(), Script([("add", {"n": 1})], "Done.")
+    begun = anyio.Event()
+    till.strike = begun.set
+    async with file_world.process() as process:
+        turns: list[agents.harness.Turn] = []
+        async with anyio.create_task_group() as tasks:
+
+            async def cancel() -> None:
+                await begun.wait()
+                [found] = await process.il.agents.list()
+                await process.il.runs.cancel(found.run_id)
+                await process.il.agents.stopping.look()
+
+            tasks.start_soon(cancel)
+            turns.append((await take(process, till.agent(script))).turn)
+        [turn] = turns
+        assert (turn.state, turn.waiting) == (runs.State.CANCELLED, ())
+
+
+async def test_what_cannot_be_written_down_is_refused(file_world: World):
+    class Odd(AbstractToolset[Any]):
+        @property
+        def id(self) -> str:
+            return "odd"
+
+        async def get_tools(self, ctx: Any) -> Any:
+            return {}
+
+        async def call_tool(self, name: str, tool_args: Any, ctx: Any, tool: Any) -> Any: ...
+
+    till = Till()
+    async with file_world.process() as process:
+        await process.connect(file_world.server.url)
+        with pytest.raises(RequestError, match="no InterlockDurability"):
+            await durability.run(process.il, Agent(TestModel(), name="till"), "Go.", key="k")
+        odd = Agent(TestModel(), name="till", toolsets=[Odd()], capabilities=[InterlockDurability()])
+        with pytest.raises(RequestError, match="Odd cannot be written down"):
+            await durability.run(process.il, odd, "Go.", key="k")
+        wrong = Agent(TestModel(), name="till", capabilities=[InterlockDurability(idempotency={"ad": "pure"})])
+        with pytest.raises(RequestError, match="no tool ad"):
+            await durability.run(process.il, wrong, "Go.", key="k")
+        with pytest.raises(RequestError, match="once_or_so"):
+            till.agent(TestModel(), "once_or_so")
+        with pytest.raises(RequestError, match="finds out"):
+            InterlockDurability(idempotency={"add": "reconcile"})
+        with pytest.raises(LookupError):
+            durability.call_key()
+        tools = InterlockToolset(await bridges.CapabilityTools.of(process.il, ["acme.issue.create"]))
+        ours = Agent(
+            FunctionModel(Script([("acme_issue_create", {"repo": "acme/rocket", "title": "Door"})], "Opened.")),
+            name="till",
+            toolsets=[tools],
+            capabilities=[InterlockDurability()],
+        )
+        for _ in range(2):
+            assert (await durability.run(process.il, ours, "Go.", key="ours")).turn.answer == "Opened."
+        assert len(await process.il.runs.list(capability="acme.issue.create")) == 1, "it has a key and a run of its own"
