@@ -11,7 +11,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost, NotCancellable, NotHappened, RunNotWaiting, StaleRun, of_run
 from interlock.runs.execution import Doubt, Execution
 from interlock.runs.journal import AGAIN_REQUESTED, CANCEL_REQUESTED, READ_REQUESTED, SETTLED, Move, Records
-from interlock.runs.model import Kind, Run, State
+from interlock.runs.model import Run, State
 from interlock.runs.preparing import GOES_ON, check_actor, judge, prepare
 from interlock.runs.reading import GIVEN_UP, Reading
 from interlock.runs.sandboxing import confined
@@ -107,12 +107,6 @@ class Steering:
             raise RunNotWaiting(
                 f"{run_id} is a turn of an agent; what became of its calls is said of each",
                 next_step=f"`interlock agent inspect {run_id}` shows them; settle each: `interlock agent settle`.",
-                run_id=run_id,
-            )
-        if run.kind is Kind.AGENT_TURN:
-            raise RunNotWaiting(
-                f"{run_id} is a turn of an agent, of which single operations are settled",
-                next_step="`interlock agent inspect RUN` shows which; `interlock agent settle RUN CALL` settles one.",
                 run_id=run_id,
             )
         await check_actor(self._wiring, caller, run)
