@@ -46,7 +46,7 @@ triage: $(VENV)/.run ## tell the example agent's story: issues read, a person as
 
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those apart (ARGS="-k word" narrows, WORKERS=9 widens)
-	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --ignore=tests/house $(ARGS)
 
 .PHONY: faults
 faults: $(VENV)/.dev ## run the tests that kill, cut and crowd, on SQLite and on Postgres
