@@ -10,7 +10,7 @@ from interlock import sdk
 from interlock.agents.assembling import Defaults, assemble
 from interlock.agents.controls import Controls
 from interlock.agents.errors import InvalidSpec
-from interlock.agents.functions import FUNCTION, MARK, Marked
+from interlock.agents.functions import FUNCTION, MARK, Marked, broken_promise
 from interlock.agents.operations import Consent, Idempotency, Operation
 from interlock.agents.registry import CONTROL_MARK, Registry
 from interlock.agents.rulings import ANYWHERE, Check, Controlling
@@ -38,7 +38,8 @@ def operation(
     """Mark a function as an operation of agents. Its name, its docstring and its type hints are what the model is shown, unless
     they are given here; a parameter `context` is filled with the `Invocation`, and never by a model. `idempotency` is what it
     would mean to call it again after a crash; `reconcile` is asked whether it was done, where that can be found out: it takes
-    the same, and returns what came of it, NotHappened() or Unclear(...). Raises InvalidSpec if no schema can be made of it."""
+    the same, and returns what came of it, NotHappened() or Unclear(...). One that is `dedupe` takes `context`, whose `key` it
+    passes on. Raises InvalidSpec if no schema can be made of it, and if it could not keep what its idempotency promises."""
 
     def mark(function: F) -> F:
         called = name or function.__name__
@@ -50,6 +51,8 @@ def operation(
             described["input"] = input_schema(function)
             if (returned := output_schema(function)) is not None:
                 described["output"] = returned
+            if broken := broken_promise(function, str(idempotency), reconcile):
+                raise ValueError(broken)
         except (ValueError, NameError) as error:
             raise InvalidSpec(f"the operation {called!r}", [sdk.Problem(path=called, problem=str(error))]) from error
         if approval is not None:

@@ -12,7 +12,7 @@ import anyio.to_thread
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from interlock.agents.errors import OperationFailed
-from interlock.agents.operations import Source
+from interlock.agents.operations import Idempotency, Operation, Source
 from interlock.agents.shapes import CONTEXT, parameters_of
 from interlock.agents.sources import Described, Found, Happened, Held, Invocation, NotHappened, Unclear
 from interlock.kernel import JSON, InterlockError, check_json, is_interruption
@@ -50,6 +50,26 @@ class Marked:
         return parameters_of(self.function)
 
 
+def broken_promise(function: Callable[..., Any], idempotency: str, reconcile: Callable[..., Any] | None) -> str | None:
+    """Why a function could not keep what its idempotency promises, in words: after a crash it would be too late to say so."""
+    taken = inspect.signature(function).parameters
+    if idempotency == Idempotency.DEDUPE and CONTEXT not in taken:
+        return "it is dedupe, and has no parameter `context`: pass on `context.key`, by which a call is known again"
+    if reconcile is None and idempotency == Idempotency.RECONCILE:
+        return "it is reconcile, and nothing tells whether it was done: give it `reconcile=` a function"
+    if reconcile is not None and idempotency != Idempotency.RECONCILE:
+        return f"it is {idempotency}, and nobody would ask its function `reconcile`"
+    if reconcile is None:
+        return None
+    asking = inspect.signature(reconcile)
+    given = [each for each in (*taken, CONTEXT) if each != CONTEXT or CONTEXT in asking.parameters]
+    try:
+        asking.bind(**dict.fromkeys(given))
+    except TypeError as error:
+        return f"its function `reconcile` does not take the same: {error}"
+    return None
+
+
 class Functions:
     """The source of the functions of a registry."""
 
@@ -70,6 +90,15 @@ class Functions:
     def names(self) -> Iterable[str]:
         """All their names."""
         return self._known
+
+    def objections(self, operation: Operation) -> Iterable[tuple[str, str]]:
+        """What a spec may say of it is anything, but for what the function could not keep."""
+        found, said = self._known.get(operation.source.ref), operation.idempotency
+        if found is None or said not in (Idempotency.DEDUPE, Idempotency.RECONCILE):
+            return
+        asking = found.reconcile if said is Idempotency.RECONCILE else None
+        if broken := broken_promise(found.function, said, asking):
+            yield "idempotency", f"the function {found.name}: {broken}"
 
     async def perform(self, invocation: Invocation) -> JSON | Held:
         """Call it, one that is not async on a thread. Raises OperationFailed for what it raises and what it returned that is no

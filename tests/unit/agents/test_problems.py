@@ -224,3 +224,36 @@ def test_sources_of_marked_classes_are_found_and_have_kinds_of_their_own():
     assert agents.Registry(modules=[module]).find_source("wiki") is module.wiki
     with pytest.raises(agents.InvalidSpec, match=r"sources\.wiki: Wiki and Wiki both have this kind"):
         agents.Registry(modules=[module], sources=[Wiki()])  # type: ignore[list-item]
+
+
+def test_a_function_that_could_not_keep_its_promise_is_refused_before_it_matters():
+    def told(idempotency: str, function: Any, **more: Any) -> str:
+        with pytest.raises(agents.InvalidSpec) as caught:
+            agents.operation(idempotency=idempotency, **more)(function)
+        [problem] = caught.value.problems
+        return problem.problem
+
+    def send(number: int) -> None:
+        """Send it."""
+
+    def was_sent(nummer: int) -> object: ...
+
+    def send_by_key(number: int, context: agents.Invocation) -> None:
+        """Send it under a key."""
+
+    assert "it is reconcile, and nothing tells whether it was done" in told("reconcile", send)
+    assert "does not take the same" in told("reconcile", send, reconcile=was_sent)
+    assert "nobody would ask its function `reconcile`" in told("pure", send, reconcile=send)
+    assert "no parameter `context`" in told("dedupe", send)
+    agents.operation(idempotency="dedupe")(send_by_key)
+    agents.operation(idempotency="reconcile", reconcile=send)(send_by_key)
+    agents.operation(idempotency="reconcile", reconcile=send_by_key)(send)
+
+
+@pytest.mark.parametrize("idempotency", ["dedupe", "reconcile"])
+def test_a_document_promises_no_more_of_a_function_than_it_can_keep(idempotency: str):
+    [(line, path, problem, _)] = problems(
+        f"id: desk\ninstructions: Answer.\noperations:\n  - {{name: find_ticket, idempotency: {idempotency}}}\n"
+    )
+    assert (line, path) == (4, "operations[0].idempotency")
+    assert f"the function find_ticket: it is {idempotency}" in problem
