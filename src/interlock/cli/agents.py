@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from interlock import agents, bridges
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
@@ -223,6 +225,9 @@ def _show(paper: "Paper", spec: "agents.Spec") -> None:
     paper.heading("Instructions")
     for line in spec.instructions.split("\n"):
         paper.line(f"  {line}")
+    told: dict[str, Any] = spec.to_json()
+    _show_fields(paper, "Context", told.get("context_schema"))
+    _show_fields(paper, "Result", told.get("result", {}).get("schema"))
     if spec.operations:
         paper.heading("Operations")
         rows = [
@@ -230,6 +235,16 @@ def _show(paper: "Paper", spec: "agents.Spec") -> None:
             for each in spec.operations
         ]
         paper.table(("name", "source", "a second time", "guarded by"), rows)
+
+
+def _show_fields(paper: "Paper", title: str, schema: "Mapping[str, Any] | None") -> None:
+    if schema is None:
+        return
+    from interlock.cli.schemas import list_fields
+
+    paper.heading(title)
+    rows = [(each.name, each.kind, "required" if each.required else "", each.about) for each in list_fields(schema)]
+    paper.table(("field", "kind", "", "about"), rows)
 
 
 def _guards(spec: "agents.Spec", operation: "agents.Operation") -> str:

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,6 +34,10 @@ async def chat(
     model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Ask this one: provider:name; `fake` plays one.")
     ] = None,
+    context: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="For operations and controls; no model sees it.")
+    ] = None,
+    environment: Annotated[str | None, typer.Option(metavar="NAME", help="Recorded, and judged by policy.")] = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="The session may go on though the agent has changed.")
     ] = False,
@@ -46,44 +50,59 @@ async def chat(
     Example:
       interlock agent chat desk.yaml --model fake
     """
-    import anyio.to_thread
-
-    from interlock.cli import specs, turns
+    from interlock.cli import inputs, specs, turns
     from interlock.cli.desk import Answer
 
-    count, waiting = 0, None
     async with turns.open_with_models(desk) as il:
         spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
         spec = spec if model is None else turns.asking(spec, model)
-        session_id = session or (await il.agent_sessions.create(spec)).session_id
-        _say(desk, f"session {session_id}; /exit ends\n")
-        while waiting is None:
-            _say(desk, "> ")
-            line = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
-            if not line or line.strip() in ENDS:
-                break
-            if line.strip():
-                turn = await _turn(desk, il, spec, line.strip(), session_id, accept=accept)
-                count += 1
-                waiting = turn if turn.waiting else None
-    document = {"session_id": session_id, "turns": count, "waiting": None if waiting is None else waiting.to_json()}
+        given = inputs.parse_pairs(context or (), dict(spec.context_schema or {}))
+        found = await (il.agent_sessions.create(spec) if session is None else il.agent_sessions.fetch(session))
+        options = {"session": found.session_id, "context": given, "environment": environment, "accept": accept}
+        _say(desk, f"session {found.session_id}; /exit ends\n")
+        count, waiting = await _talk(desk, il, spec, options)
+    told = None if waiting is None else waiting.to_json()
+    again = f"{file} --session {found.session_id}" + ("" if model is None else f" --model {model}")
 
     def show(paper: "Paper") -> None:
         if waiting is not None:
             turns.show_turn(paper, waiting)
-        paper.line(f"{count} turns: interlock agent chat {file} --session {session_id}")
+        paper.line(f"{count} turns: interlock agent chat {again}")
 
-    return Answer(document=document, show=show, exit_code=turns.exit_code(waiting))
+    return Answer(
+        document={"session_id": found.session_id, "turns": count, "waiting": told},
+        show=show,
+        exit_code=turns.exit_code(waiting),
+    )
+
+
+async def _talk(
+    desk: "Desk", il: "app.Interlock", spec: "agents.Spec", options: dict[str, Any]
+) -> "tuple[int, agents.harness.Turn | None]":
+    """Turn by turn, until the input ends or a turn waits for a person: how many were taken, and that one."""
+    import anyio.to_thread
+
+    count = 0
+    while True:
+        _say(desk, "> ")
+        line = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)
+        if not line or line.strip() in ENDS:
+            return count, None
+        if line.strip():
+            turn = await _turn(desk, il, spec, line.strip(), options)
+            count += 1
+            if turn.waiting:
+                return count, turn
 
 
 async def _turn(
-    desk: "Desk", il: "app.Interlock", spec: "agents.Spec", text: str, session_id: str, *, accept: bool
+    desk: "Desk", il: "app.Interlock", spec: "agents.Spec", text: str, options: dict[str, Any]
 ) -> "agents.harness.Turn":
     """One turn, its words told as they come. A failed one is told, and the conversation goes on."""
     from interlock import agents
 
     turn, said = None, False
-    async with aclosing(il.agents.stream(spec, text, session=session_id, accept=accept)) as told:
+    async with aclosing(il.agents.stream(spec, text, **options)) as told:
         async for each in told:
             if isinstance(each, agents.harness.Turn):
                 turn = each

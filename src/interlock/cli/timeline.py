@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from interlock import runs
+from interlock.cli import turn_events
 from interlock.cli.text import size
 
 _Data: TypeAlias = Mapping[str, Any]
@@ -115,6 +116,7 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "run.settled": lambda data: f"{data['by']} saw: {data['seen']}" + (f" ({data['note']})" if data["note"] else ""),
     "run.extended": lambda data: f"the request brings along: {', '.join(data['extensions'])}",
     "run.input_edited": lambda _: "the reviewer changed the input",
+    **turn_events.MEANINGS,
     "run.manifest_changed": lambda data: f"goes on under connector version {data['connector_version']}",
     **{
         f"run.{state}": _moved(state)

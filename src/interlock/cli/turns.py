@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _SPEC = Annotated[str, typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.")]
 _RUN = Annotated[str, typer.Argument(metavar="RUN", help="The turn's run.")]
 _STREAM = Annotated[bool, typer.Option("--stream", help="Tell what happens, and what the model says, as it comes.")]
+_MS = timedelta(milliseconds=1)
 _SHOWN = 2000
 """Characters of one text that people are shown."""
 
@@ -185,20 +187,30 @@ async def inspect(desk: "Desk", run_id: _RUN) -> "Answer":
 
 
 async def trace(desk: "Desk", run_id: _RUN) -> "Answer":
-    """List a turn's journal: what was about to be done, and what happened, in order.
+    """List a turn's journal: what was about to be done, and what happened, in order, and the milliseconds since the turn began.
 
     Example:
       interlock agent trace run_01890a5d…
     """
     from interlock.cli.desk import Answer
+    from interlock.cli.timeline import meaning
+    from interlock.kernel import to_rfc3339
 
     async with desk.open_here() as il:
         lines = await il.agents.lines(run_id)
-    told = [{"seq": each.seq, "kind": each.kind, "data": dict(each.data)} for each in lines]
+    told = [{"seq": each.seq, "at": to_rfc3339(each.at), "kind": each.kind, "data": dict(each.data)} for each in lines]
 
     def show(paper: "Paper") -> None:
-        rows = [(str(each.seq), each.kind, _short(json.dumps(dict(each.data), ensure_ascii=False))) for each in lines]
-        paper.table(("event", "what", "of it"), rows)
+        rows = [
+            (
+                str(each.seq),
+                f"{(each.at - lines[0].at) / _MS:,.0f}",
+                each.kind,
+                _short(meaning(f"turn.{each.kind}", each.data)),
+            )
+            for each in lines
+        ]
+        paper.table(("event", "ms", "what", "of it"), rows)
 
     return Answer(document={"run_id": run_id, "lines": told}, show=show)
 

@@ -7,6 +7,7 @@ import pytest
 
 import sources
 from interlock import runs
+from interlock.agents.harness import journal
 from interlock.cli import timeline
 
 
@@ -18,7 +19,8 @@ def written() -> set[str]:
             texts = [node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)]
             found |= {text for text in texts if isinstance(text, str) and re.fullmatch(
                 r"(run|policy|approval|attempt|lease|send|artifact|reconcile)\.[a-z_]+", text)}  # fmt: skip
-    return found | {f"run.{state}" for state in runs.State}
+    turns = {f"turn.{kind}" for kind in journal.KINDS}
+    return found | {f"run.{state}" for state in runs.State} | turns
 
 
 @pytest.mark.parametrize("kind", sorted(written()))
@@ -46,6 +48,15 @@ def test_an_event_that_lacks_what_it_should_say_is_named():
         ("approval.expired", {"approval_id": "apr_1", "reviewer": None, "requester": "b"}, "apr_1 expired"),
         ("approval.expired", {"approval_id": "apr_1", "reviewer": "a", "requester": "b"},
          "apr_1, which a had given, expired"),
+        ("turn.intended", {"kind": "ask", "again": False}, "the model is about to be asked"),
+        ("turn.intended", {"kind": "perform", "again": True, "operation": "pay", "call_id": "c1", "idempotency": "dedupe"},
+         "pay (c1) is about to be done, which is dedupe, perhaps not for the first time"),
+        ("turn.judged", {"judgements": [{"call_id": "c1", "verdict": "block", "control": "late", "reason": "closed"}]},
+         "late blocks c1: closed"),
+        ("turn.performed", {"call_id": "c1", "failed": True, "text": "it raised"}, "c1 failed: it raised"),
+        ("turn.performed", {"kept": {"artifact_id": "art_1"}}, "kept in art_1"),
+        ("turn.decided", {"call_id": None, "approved": False, "reason": "no", "arguments": None},
+         "a person says no to what is said: no"),
     ],
 )  # fmt: skip
 def test_sentences(kind: str, data: dict[str, object], said: str):

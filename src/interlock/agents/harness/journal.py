@@ -14,6 +14,7 @@ and holds no copy of it.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, TypeAlias, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -30,6 +31,8 @@ INLINE: Final = 16_384
 
 _EVENTS: Final = frozenset({"began", "judged", "answered", "decided", "performed", "stopped"})
 _NOTES: Final = frozenset({"intended", "asked", "put_off", "settled", "ended"})
+KINDS: Final = _EVENTS | _NOTES
+"""The kinds of entries."""
 _ANY: Final[TypeAdapter[turns.AnyEvent]] = TypeAdapter(turns.AnyEvent)
 _PLACE: Final = TypeAdapter(sessions.Place)
 
@@ -59,6 +62,7 @@ class Line:
     """One entry of a turn's journal."""
 
     seq: int
+    at: datetime
     kind: str
     data: Data
 
@@ -276,11 +280,11 @@ def read(run_id: str, events: Iterable[runs.Event]) -> list[Line]:
         if not event.type.startswith(PREFIX):
             continue
         kind = event.type.removeprefix(PREFIX)
-        if kind not in _EVENTS | _NOTES:
+        if kind not in KINDS:
             raise UnreadableJournal(
                 f"event {event.seq} of {run_id} is a {event.type!r}, of which nothing is known here"
             )
-        lines.append(Line(seq=event.seq, kind=kind, data=runs.data_of(event)))
+        lines.append(Line(seq=event.seq, at=event.at, kind=kind, data=runs.data_of(event)))
     return lines
 
 
