@@ -91,6 +91,7 @@ bench: $(VENV)/.bench ## measure speed as ratios to baselines taken in the same 
 
 PRISM := @stoplight/prism-cli@5.14.2
 AXE := axe-core@4.14.1
+EDITOR := vscode-json-languageservice@5.7.2
 LLAMA := 'llama-cpp-python[server]==0.3.36' gguf numpy
 SANDBOXES := bubblewrap runc runsc openssh-server chromium-headless-shell
 
@@ -98,6 +99,7 @@ SANDBOXES := bubblewrap runc runsc openssh-server chromium-headless-shell
 rig: $(VENV)/.dev ## test against real parts made by others (npm: installs Prism into .tools; cmake: builds llama.cpp there; apt as root: sandboxes, sshd, a browser)
 	test -x .tools/prism/node_modules/.bin/prism || npm install --silent --no-audit --no-fund --prefix .tools/prism $(PRISM)
 	test -e .tools/axe/node_modules/axe-core || npm install --silent --no-audit --no-fund --prefix .tools/axe $(AXE)
+	test -e .tools/editor/node_modules/vscode-json-languageservice || npm install --silent --no-audit --no-fund --prefix .tools/editor $(EDITOR)
 	@# Built here, in minutes, for any processor. Without a compiler the tests with a model skip, and say what is missing.
 	test -x .tools/llama/bin/python || ! command -v cmake >/dev/null || { $(BIN)/uv venv --quiet --python $(BIN)/python .tools/llama && \
 		VIRTUAL_ENV=.tools/llama CMAKE_ARGS="-DGGML_NATIVE=OFF -DLLAMA_BUILD_TESTS=OFF" $(UV) $(LLAMA); } || rm -rf .tools/llama

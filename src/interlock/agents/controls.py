@@ -19,11 +19,16 @@ def _several(given: object) -> object:
     return tuple(cast("list[object]", given)) if isinstance(given, list) else given
 
 
-_OneOrMore: Final = BeforeValidator(_several, json_schema_input_type=str | list[str])
+_Pattern: TypeAlias = Annotated[str, Field(min_length=1, max_length=300)]
 _Patterns: TypeAlias = Annotated[
-    tuple[Annotated[str, Field(min_length=1, max_length=300)], ...], _OneOrMore, Field(max_length=200)
+    tuple[_Pattern, ...],
+    BeforeValidator(_several, json_schema_input_type=_Pattern | Annotated[list[_Pattern], Field(max_length=200)]),
+    Field(max_length=200),
 ]
-_Classes: TypeAlias = Annotated[tuple[Annotated[Idempotency, Field(strict=False)], ...], _OneOrMore]
+_Classes: TypeAlias = Annotated[
+    tuple[Annotated[Idempotency, Field(strict=False)], ...],
+    BeforeValidator(_several, json_schema_input_type=Idempotency | list[Idempotency]),
+]
 
 
 class Control(Part):

@@ -18,8 +18,11 @@ CONTRACT: Final = "interlock.agent/v1"
 MAX_OPERATIONS: Final = 200
 
 
+_MODEL: Final = r"[a-z][a-z0-9_-]*:[^\s\x00-\x1f\x7f]+"
+
+
 def _model(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*:[^\s\x00-\x1f\x7f]+", text):
+    if not re.fullmatch(_MODEL, text):
         raise ValueError("must be provider:name, such as openai:gpt-4o-mini")
     return text
 
@@ -117,7 +120,7 @@ class Spec(Part):
     contract: Literal["interlock.agent/v1"]
     id: Name
     instructions: Words
-    model: Annotated[str, Field(max_length=200), AfterValidator(_model)]
+    model: Annotated[str, Field(max_length=200, json_schema_extra={"pattern": f"^{_MODEL}$"}), AfterValidator(_model)]
     """`provider:name`."""
     generation: Generation
     context_schema: Schema | None = None

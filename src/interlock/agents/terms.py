@@ -75,7 +75,9 @@ Called: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,63}$
 Reference: TypeAlias = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f]+$")]
 """What a source or a registry knows a thing by; no blanks."""
 
-Words: TypeAlias = Annotated[str, Field(min_length=1, max_length=200_000), AfterValidator(_not_blank)]
+Words: TypeAlias = Annotated[
+    str, Field(min_length=1, max_length=200_000, json_schema_extra={"pattern": r"\S"}), AfterValidator(_not_blank)
+]
 """A text that says something."""
 
 
