@@ -139,9 +139,44 @@ async def test_old_windows_are_forgotten(house: House):
     assert start is not None
     await reserve(service)
     assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "rate", start)) == 1
-    house.clock.advance(60)
-    await reserve(service)
-    assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "rate", start)) == 0
+    for used in (1, 0):  # the one before stays, the one before that does not
+        house.clock.advance(60)
+        await reserve(service)
+        assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "rate", start)) == used
+
+
+async def test_a_clock_that_jumps_ahead_and_is_put_back_gives_nothing_again(house: House):
+    service = house.budgets(SPEND)
+    assert isinstance(await service.reserve(CALL, holder="run_1", cost={"tokens": 90}), Reservation)
+    ahead = ManualClock(house.clock.now() + timedelta(days=3))
+    jumped = budgets.Budgets(house.store, BudgetRecords(), clock=ahead, rules=(SPEND,))
+    assert isinstance(await jumped.reserve(CALL, holder="run_2", cost={"tokens": 90}), Reservation)
+    assert isinstance(await service.reserve(CALL, holder="run_3", cost={"tokens": 90}), Exhausted)
+
+
+async def test_less_than_the_most_is_granted_if_it_is_enough(house: House):
+    day = Rule(name="day", per=Per.AGENT, spend=Spend(limit=100, per_seconds=86_400, unit="milliseconds"))
+    hour = Rule(name="hour", per=Per.SESSION, spend=Spend(limit=70, per_seconds=3600, unit="milliseconds"))
+    service = house.budgets(day, hour)
+
+    async def hold(holder: str, most: int, call: budgets.Call = TURN) -> budgets.Granted | Exhausted:
+        return await house.store.write(
+            lambda tx: service.hold_up_to_in(tx, call, holder=holder, unit="milliseconds", most=most, least=10)
+        )
+
+    assert await hold("a", 50) == budgets.Granted(amount=50)
+    assert await hold("b", 50) == budgets.Granted(amount=20, budget="hour")
+    spent = await hold("c", 50)
+    assert isinstance(spent, Exhausted)
+    assert (spent.budget, spent.limit) == ("hour", Limit.SPEND)
+    other = replace(TURN, session_id="ags_2")
+    assert await hold("d", 50, other) == budgets.Granted(amount=30, budget="day")
+    assert isinstance(await hold("e", 50, other), Exhausted)
+    await house.store.write(lambda tx: service.settle_in(tx, tenant_id="acme", holder="d", amounts={"milliseconds": 5}))
+    assert await hold("f", 50, other) == budgets.Granted(amount=25, budget="day")
+    assert await house.store.write(
+        lambda tx: house.budgets().hold_up_to_in(tx, TURN, holder="g", unit="milliseconds", most=9, least=10)
+    ) == budgets.Granted(amount=9), "nothing counts it"
 
 
 async def test_spend_counts_its_own_unit(house: House):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, delete, select, update
+from sqlalchemy import ColumnElement, Table, and_, case, delete, func, select, update
 
 from interlock import budgets
 from interlock.adapters.sql.tables import budget_holds as holds
@@ -60,7 +60,12 @@ class BudgetRecords:
             fresh.on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used + amount})
         )
         older = [windows.c[name] == place[name] for name in ("tenant_id", "budget", "subject")]
-        connection(tx).execute(delete(windows).where(*older, windows.c.window_start < window_start))
+        older.append(windows.c.window_start < window_start)
+        # The one before stays: a clock that has jumped ahead, and is put back, finds what was used.
+        last = (
+            select(func.max(windows.c.window_start)).where(*older, windows.c.window_start > _ITSELF).scalar_subquery()
+        )
+        connection(tx).execute(delete(windows).where(*older, windows.c.window_start < last))
 
     def list_slots(self, tx: Tx, key: budgets.Key, now: datetime) -> dict[str, datetime]:
         query = select(slots.c.holder, slots.c.expires_at).where(_at(slots, key), slots.c.expires_at > now)
