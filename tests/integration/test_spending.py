@@ -77,6 +77,20 @@ async def test_an_attempt_without_an_answer_may_have_cost_all_that_was_reserved(
         assert await used(process, "narrow", process.il.caller.tenant_id) == usage.tokens
 
 
+@pytest.mark.parametrize(
+    "said",
+    [models.answer("Yes.", usage=inference.Usage()), models.answer("Ye", finish=inference.Finish.CUT)],
+    ids=["uncounted", "cut"],
+)
+async def test_of_an_answer_that_nobody_has_counted_all_that_was_reserved_is_used(
+    file_world: World, said: inference.Answer
+):
+    async with file_world.process(models=given(fake=models.Scripted([said])), rules=TOKENS) as process:
+        usage, _ = process.parts.inference.most(asked(max_tokens=100))
+        answered = await ask(process, asked(max_tokens=100))
+        assert (await tokens(process), answered.cost) == (usage.tokens, None)
+
+
 async def test_what_policy_does_not_let_be_asked_costs_nothing(file_world: World):
     rules = "[policy]\ndefault = 'allow'\n[[policy.rules]]\nid = 'no'\nthen = 'deny'\ncapability = 'inference.*'\n"
     async with file_world.process(models=given(fake=models.Scripted(["Yes."])), rules=rules + TOKENS) as process:
@@ -139,6 +153,21 @@ def micros(process: Process, model: str) -> int:
     dollars = process.parts.inference.most(asked(model, max_tokens=100))[1]
     assert dollars is not None
     return inference.micros(dollars)
+
+
+async def test_dollars_want_a_price_of_agents_below_as_well(file_world: World):
+    micro = Decimal("0.000001")
+    model = models.Scripted(["Done."])
+    async with file_world.process(models=given()) as process:
+        process.parts.inference._models = Priced({"priced": micro, "unknown": None}, model)
+        desk = agents.agent("desk", "Help.", model="priced:x", controls={"budgets": {"usd": 1}})
+        turn = await process.il.agents.run(desk, "Hm?")
+        below = harness.Asked(spec=agents.agent("below", "Help.", model="unknown:x"), text="Help.")
+        options = harness.Options(parent_run_id=turn.run_id)
+        told: list[harness.Happening] = []
+        came = await process.il.agents._harness.run(process.il.caller, below, options, watch=told.append)
+        assert came.failure is not None
+        assert "nobody knows what unknown:x costs" in came.failure.message
 
 
 AGENTS = """

@@ -130,6 +130,14 @@ class Answer(Part):
     """The model that says it answered."""
     response_id: str | None = None
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether its usage is what it came to: some servers count nothing of a stream, and of one that was cut off the count is
+        not the last."""
+        usage = self.usage
+        said_nothing = not self.message.parts
+        return self.finish is not Finish.CUT and usage.input_tokens > 0 and (usage.output_tokens > 0 or said_nothing)
+
 
 class Tool(Part):
     """An operation, as a model is shown it."""

@@ -271,7 +271,7 @@ class Pursuit:
     # -- its end
 
     async def _finish(self, endpoint: Endpoint, answer: Answer) -> Answered:
-        cost = endpoint.price(answer.usage)
+        cost = endpoint.price(answer.usage) if answer.is_counted else None
         self._notes += [records.answered(endpoint, answer, cost)]
         end = runs.TaskEnd(
             state=runs.State.COMPLETED,
@@ -279,7 +279,8 @@ class Pursuit:
             output=records.output(answer, cost),
             send_end=self._send_end(),
         )
-        came_to = {"tokens": answer.usage.tokens, **({} if cost is None else {"usd_micros": micros(cost)})}
+        came_to = {} if not answer.is_counted else {TOKENS: answer.usage.tokens}
+        came_to |= {} if cost is None else {USD: micros(cost)}
         with anyio.CancelScope(shield=True):
             await self._end(end, lambda tx: self._paying.settle(tx, came_to))
         return Answered(run_id=self._working.attempt.run_id, answer=answer, cost=cost)

@@ -252,6 +252,7 @@ def _caps(run: runs.Run, asked: Asked) -> Iterable[budgets.Cap]:
 
 
 def answered(came: inference.Answered) -> Amounts:
-    """What an answer came to. What it cost is not among it if nobody knows."""
+    """What an answer came to. Its tokens, and what they cost, are not among it if nobody knows."""
+    words = {TOKENS: came.answer.usage.tokens} if came.answer.is_counted else {}
     cost = {} if came.cost is None else {USD: inference.micros(came.cost)}
-    return {MODEL_CALLS: 1, TOKENS: came.answer.usage.tokens, **cost}
+    return {MODEL_CALLS: 1, **words, **cost}
