@@ -144,6 +144,19 @@ def test_a_turn_is_taken_shown_traced_and_replayed(desk: Shell):
     assert told[-1]["answer"] == "Again?"
 
 
+def test_what_goes_wrong_in_a_stream_is_told_on_a_line(desk: Shell):
+    assert desk.run("init").code == 0
+    (desk.folder / "script.yaml").write_text("answers: ['']\n")
+    stream = ("--stream", "--json")
+    failed = desk.run("agent", "run", "desk.yaml", "Again?", "--model", "fake:script.yaml", *stream)
+    told = [json.loads(each) for each in failed.out.splitlines()]
+    assert [*told[-1]] == ["error"]
+    assert told[0]["kind"] == "turn.began"
+    for arguments in (("run", "nowhere.yaml", "Again?"), ("run",), ("resume", "run_1")):
+        [line] = desk.run("agent", *arguments, *stream).out.splitlines()
+        assert [*json.loads(line)] == ["error"]
+
+
 def test_a_conversation_is_held_forked_and_carried_away(desk: Shell):
     assert desk.run("init").code == 0
     chat = desk.run("agent", "chat", "desk.yaml", "--model", "fake", stdin="one\n\ntwo\n/exit\nthree\n")

@@ -19,6 +19,7 @@ from interlock.kernel import (
     StoreError,
     UnknownOutcome,
     VerificationError,
+    canonical,
 )
 
 DONE, FAILED, USAGE, DENIED, HELD, UNKNOWN, NOT_VERIFIED, STORE = range(8)
@@ -76,12 +77,13 @@ def _known(code: str, tree: type[InterlockError]) -> Iterator[type[InterlockErro
         yield from _known(code, each)
 
 
-def complain(error: InterlockError, *, as_json: bool, verbose: bool = False) -> None:
-    """Say what is wrong, with what, and what next: on stderr, or as one JSON document on stdout."""
+def complain(error: InterlockError, *, as_json: bool, on_a_line: bool = False, verbose: bool = False) -> None:
+    """Say what is wrong, with what, and what next: on stderr, or as one JSON document on stdout, `on_a_line` where it follows
+    others."""
     if os.environ.get("INTERLOCK_DEBUG") == "1":
         traceback.print_exception(error)
     told = error.to_json()
-    if as_json and _written(json_text({"error": told}) + "\n"):
+    if as_json and _written((canonical({"error": told}).decode() if on_a_line else json_text({"error": told})) + "\n"):
         return
     lines = [("error", error.message)]
     if isinstance(error, Usage) and "usage" in error.details:

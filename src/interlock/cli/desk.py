@@ -31,13 +31,12 @@ class Options:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a command has to say: a document for programs, and how people are shown the same. With an `error` there is one
-    more member of the document, or some lines on stderr. `on_a_line`: the document follows others, each on a line."""
+    more member of the document, or some lines on stderr."""
 
     document: JSON
     show: Callable[[Paper], None]
     exit_code: int = 0
     error: InterlockError | None = None
-    on_a_line: bool = False
 
 
 class Desk:
@@ -47,6 +46,8 @@ class Desk:
         self.options = options
         self.acts = False
         """Whether it may have done what stands in a store."""
+        self.on_lines = False
+        """Whether JSON comes as many documents, each on a line of its own: also the last one, and an error."""
         self.left_run: str | None = None
         """The run that was under way when somebody interrupted the command."""
         self.leaves: str | None = None

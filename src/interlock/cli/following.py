@@ -127,6 +127,7 @@ async def events(
     from interlock.cli.desk import Answer
     from interlock.kernel import document
 
+    desk.on_lines = follow
     async with desk.open() as il:
         if follow:
             await _follow(desk, il.runs, run_id, after)

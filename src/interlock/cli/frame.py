@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from interlock.cli import streams
 
 if TYPE_CHECKING:
-    from interlock.cli.desk import Answer, Desk, Options
+    from interlock.cli.desk import Answer, Desk
     from interlock.cli.errors import Usage
     from interlock.kernel import InterlockError
 
@@ -145,7 +145,7 @@ def _keep(ctx: typer.Context, values: _Given) -> _Given:
     return kept
 
 
-def misused(error: typer.TyperException, *, as_json: bool) -> int:
+def misused(error: typer.TyperException, *, as_json: bool, on_a_line: bool = False) -> int:
     """Say what is wrong with a command line that did not reach its command, and answer with the exit code."""
     from interlock.cli.complaint import USAGE, complain
     from interlock.cli.errors import Usage
@@ -159,7 +159,7 @@ def misused(error: typer.TyperException, *, as_json: bool) -> int:
         and any(each.param_type_name == "argument" for each in ctx.command.params)
     ):
         usage.next_step = f"`{ctx.command_path} --help` shows its options; before a text that begins so goes `--`."
-    complain(_about(usage, ctx), as_json=as_json)
+    complain(_about(usage, ctx), as_json=as_json, on_a_line=on_a_line)
     return USAGE
 
 
@@ -187,13 +187,13 @@ def _run(function: Callable[..., Any], given: _Given, own: _Given, ctx: typer.Co
     except KeyboardInterrupt as interrupt:
         from interlock.cli.errors import interrupted
 
-        _fail(interrupted(run_id=desk.left_run, acts=desk.acts, leaves=desk.leaves), options)
+        _fail(interrupted(run_id=desk.left_run, acts=desk.acts, leaves=desk.leaves), desk)
         return 128 + next(iter(interrupt.args), signal.SIGINT)
     except Exception as error:  # noqa: BLE001 - the end of the line: nothing reaches the user as a traceback
         from interlock.cli.errors import Usage, known
 
         told = known(error)
-        return _fail(_about(told, ctx) if isinstance(told, Usage) else told, options)
+        return _fail(_about(told, ctx) if isinstance(told, Usage) else told, desk)
 
 
 def _version(_: "Desk") -> "Answer":
@@ -225,13 +225,13 @@ def _hand_over(answer: "Answer", desk: "Desk") -> int:
             from interlock.cli.text import json_text
             from interlock.kernel import canonical
 
-            text = canonical(answer.document).decode() if answer.on_a_line else json_text(answer.document)
+            text = canonical(answer.document).decode() if desk.on_lines else json_text(answer.document)
             sys.stdout.write(text + "\n")
         else:
             answer.show(desk.paper())
         sys.stdout.flush()
         if answer.error is not None and not desk.options.as_json:
-            _fail(answer.error, desk.options)
+            _fail(answer.error, desk)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -252,10 +252,11 @@ def unwritten(error: OSError) -> int:
     return exit_code(lost)
 
 
-def _fail(error: "InterlockError", options: "Options") -> int:
+def _fail(error: "InterlockError", desk: "Desk") -> int:
     from interlock.cli.complaint import complain, exit_code
 
-    complain(error, as_json=options.as_json, verbose=options.verbose)
+    options = desk.options
+    complain(error, as_json=options.as_json, on_a_line=desk.on_lines, verbose=options.verbose)
     return exit_code(error)
 
 

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _group().main(args=given or ["--help"], prog_name="interlock", standalone_mode=False)
     except typer.TyperException as error:
-        return misused(error, as_json="--json" in given)
+        return misused(error, as_json="--json" in given, on_a_line="--stream" in given)
     except typer.Abort:
         return 130
     except OSError as error:  # of help; commands end their own

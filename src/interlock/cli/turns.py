@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,6 +72,7 @@ async def run(
     """
     from interlock.cli import files, inputs, specs
 
+    desk.on_lines = stream
     said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
     async with open_with_models(desk) as il:
         spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
@@ -98,6 +98,7 @@ async def resume(desk: "Desk", run_id: _RUN, *, stream: _STREAM = False) -> "Ans
     Example:
       interlock agent resume run_01890a5d…
     """
+    desk.on_lines = stream
     async with open_with_models(desk) as il:
         found = await il.agents.fetch(run_id)
         if found.state.value == "running":
@@ -280,7 +281,7 @@ async def _streamed(
                 paper.line(f"… {_happened(each)}")
             out.flush()
     assert turn is not None
-    return replace(_answer(turn), on_a_line=True)
+    return _answer(turn)
 
 
 def _happened(told: "agents.harness.Happening") -> str:
