@@ -95,11 +95,16 @@ class Letters:
             raise RequestError("a dismissal needs a reason: the record will show it")
         run, due = await self._dead(caller, run_id)
         journal = self._wiring.journal(run)
+
+        def over(tx: Tx) -> None:
+            self._docket.strike(tx, due.tenant_id, due.run_id)
+            runs.withdraw_below(tx, self._wiring, run)
+
         await journal.write(
             [(DISMISSED, {"by": caller.actor, "reason": reason[:500]})],
             at=self._wiring.clock.now(),
             move=runs.Move(state=runs.State.CANCELLED, reason="dismissed", error=run.error),
-            beside=lambda tx: self._docket.strike(tx, due.tenant_id, due.run_id),
+            beside=over,
         )
         return journal.run
 

@@ -10,7 +10,7 @@ from interlock.runs.entries import Entry
 from interlock.runs.errors import AttemptLost
 from interlock.runs.journal import Journal, Move, Records
 from interlock.runs.ledger import AttemptEnd
-from interlock.runs.model import Attempt, AttemptState, Run, State
+from interlock.runs.model import Attempt, AttemptState, Kind, Run, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,8 @@ class Lost:
     is_crash: bool
     store_failed: bool
     clock: Clock
+    withdraw: Callable[[Tx], object]
+    """Ends what nobody but the run would have gone on with, in the transaction that ends the run."""
 
     @property
     def run(self) -> Run:
@@ -40,6 +42,13 @@ class Lost:
         """End the attempt and take the run to that state, for that error, under a new fence, together with what `beside`
         writes. Raises StaleRun if another process was first, and StoreError."""
         at, told = self.clock.now(), error or self.error
+        is_over = self.run.kind is Kind.AGENT_TURN and state in (State.CANCELLED, State.FAILED)
+
+        def over(tx: Tx) -> None:
+            if beside is not None:
+                beside(tx)
+            self.withdraw(tx)
+
         end = AttemptEnd(
             attempt_id=self.attempt.attempt_id, state=AttemptState.LOST, finished_at=at, error=self.error.to_json()
         )
@@ -48,7 +57,7 @@ class Lost:
             at=at,
             move=Move(state=state, reason=told.code, error=told.to_json(), fence=self.run.fence + 1),
             records=Records(attempt_end=end),
-            beside=beside,
+            beside=over if is_over else beside,
         )
 
 

@@ -27,6 +27,7 @@ from interlock.runs.sandboxing import confined
 from interlock.runs.transitions import FINAL
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
+from interlock.runs.withdrawing import withdraw_below
 
 BATCH = 100
 """How many lapsed attempts one sweep takes on."""
@@ -201,7 +202,7 @@ class Recovery:
             return self._report(journal.run, lost)
         if run.kind is Kind.AGENT_TURN:
             # It waits for whoever asked for it: they say `resume`, and it goes on from its journal.
-            stop = await self._asked_to_stop(run)
+            stop = await self._asked_to_stop(run) or not await self._has_asker(run)
             await self._left(attempt, journal, lost).end(State.CANCELLED if stop else State.RETRY_SCHEDULED)
             return self._report(journal.run, lost)
         try:
@@ -240,11 +241,17 @@ class Recovery:
 
     async def _leave_to_asker(self, history: History, attempt: Attempt, journal: Journal, lost: AttemptLost) -> None:
         """A model was asked, and whoever asked may ask again, which is the next attempt; if that is over, too, nobody will."""
-        parent = history.run.parent_run_id
-        tenant_id, ledger = history.run.tenant_id, self._wiring.ledger
-        asker = parent and await self._wiring.store.read(lambda tx: ledger.find_run(tx, tenant_id, parent))
-        waits = bool(asker) and asker.state not in FINAL and not await self._asked_to_stop(history.run)
+        run = history.run
+        waits = run.parent_run_id and await self._has_asker(run, over=FINAL) and not await self._asked_to_stop(run)
         await self._left(attempt, journal, lost).end(State.RETRY_SCHEDULED if waits else State.FAILED)
+
+    async def _has_asker(self, run: Run, *, over: Collection[State] = FINAL - {State.DEAD}) -> bool:
+        """Whether the run that has asked for it goes on, or no run has. A dead letter may be replayed."""
+        if (parent := run.parent_run_id) is None:
+            return True
+        ledger = self._wiring.ledger
+        asker = await self._wiring.store.read(lambda tx: ledger.find_run(tx, run.tenant_id, parent))
+        return asker is not None and asker.state not in over
 
     def _left(
         self, attempt: Attempt, journal: Journal, lost: AttemptLost, *, doubtful: bool = False, stop: bool = False
@@ -258,6 +265,7 @@ class Recovery:
             is_crash=attempt.owner_id not in self._alive,
             store_failed=self._store_failed(attempt),
             clock=self._wiring.clock,
+            withdraw=lambda tx: withdraw_below(tx, self._wiring, journal.run),
         )
 
     def _store_failed(self, attempt: Attempt) -> bool:

@@ -59,7 +59,7 @@ class Steering:
 
             def give_up(tx: Tx) -> None:
                 self._wiring.handed.moved(tx, run, State.CANCELLED, GIVEN_UP)
-                withdrawing.withdraw_held(tx, self._wiring, run)
+                withdrawing.withdraw_below(tx, self._wiring, run)
 
             await journal.write(
                 [(CANCEL_REQUESTED, data)],
@@ -80,7 +80,7 @@ class Steering:
                 for each in sorted(asked)
             )
             gone[:] = [each for each in ended if each is not None]
-            withdrawing.withdraw_held(tx, self._wiring, run)
+            withdrawing.withdraw_below(tx, self._wiring, run)
             waking.note_parent(tx, self._wiring, run)
 
         def told() -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Agents' turns that end: what they asked for, and a person was still to decide on, is not done any more."""
+"""Agents' turns that end: what they asked for, and nobody has done yet, is not done any more."""
 
 from dataclasses import replace
 from typing import Final
@@ -7,27 +7,39 @@ from interlock.kernel import Tx
 from interlock.runs import entries
 from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import RunFilter
-from interlock.runs.model import Kind, Run, State
+from interlock.runs.model import Kind, Listed, Run, State
 from interlock.runs.wiring import Wiring
 
 TURN_ENDED: Final = "turn_ended"
 """Why a run was cancelled that a turn had asked for."""
 
+_ASLEEP: Final = (State.HELD, State.QUEUED, State.WAITING, State.RETRY_SCHEDULED)
 _PAGE: Final = 100
 
 
-def withdraw_held(tx: Tx, wiring: Wiring, run: Run) -> None:
-    """Cancel what is held below a turn that ends, with all that is asked about it; what turns below it hold, too. Raises
-    StaleRun if another hand has just moved one of them."""
+def withdraw_below(tx: Tx, wiring: Wiring, run: Run) -> None:
+    """Cancel below a turn that ends what is held, with all that is asked about it, and turns and questions to models that only
+    it would have gone on with; what such turns had asked for, too. Raises StaleRun if another hand has just moved one of them."""
     if run.kind is not Kind.AGENT_TURN:
         return
-    below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=(State.HELD,), limit=_PAGE)
+    below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=_ASLEEP, limit=_PAGE)
     while found := wiring.ledger.list_runs(tx, below):
-        for each in found:
+        for each in filter(_is_the_turns, found):
             child = wiring.ledger.find_run(tx, run.tenant_id, each.run_id)
             if child is not None:
                 _withdraw(tx, wiring, child)
         below = replace(below, cursor=found[-1].run_id)
+
+
+def _is_the_turns(below: Listed) -> bool:
+    """Whether nobody but the turn goes on with it. A capability's run does so by itself: what it may have done is found out."""
+    match below.kind:
+        case Kind.AGENT_TURN:
+            return True
+        case Kind.INFERENCE:
+            return below.state in (State.HELD, State.RETRY_SCHEDULED)
+        case _:
+            return below.state is State.HELD
 
 
 def _withdraw(tx: Tx, wiring: Wiring, run: Run) -> None:
@@ -36,8 +48,8 @@ def _withdraw(tx: Tx, wiring: Wiring, run: Run) -> None:
     asked |= set[str]() if run.approval_id is None else {run.approval_id}
     gone = [desk.cancel(tx, tenant_id=run.tenant_id, approval_id=each, reason=TURN_ENDED) for each in sorted(asked)]
     told = [entries.approval_moved(each) for each in gone if each is not None]
-    withdraw_held(tx, wiring, run)
+    withdraw_below(tx, wiring, run)
     wiring.handed.moved(tx, run, State.CANCELLED, TURN_ENDED)
-    move = Move(state=State.CANCELLED, reason=TURN_ENDED)
+    move = Move(state=State.CANCELLED, reason=TURN_ENDED, error=run.error if run.state is State.WAITING else None)
     change = wiring.journal(run).draft(told, move=move, records=Records(), at=wiring.clock.now())
     wiring.ledger.apply_in(tx, change)

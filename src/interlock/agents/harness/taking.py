@@ -186,7 +186,7 @@ class Taking:
                 self._means.wiring.approvals.cancel(
                     tx, tenant_id=run.tenant_id, approval_id=approval_id, reason="turn_ended"
                 )
-            runs.withdraw_held(tx, self._means.wiring, run)
+            runs.withdraw_below(tx, self._means.wiring, run)
 
         await self._means.tasks.end(self._working, end, beside=beside)
         pen.tell_rest(told)
@@ -256,7 +256,7 @@ class Taking:
         def settle(tx: Tx) -> None:
             pen.settle(tx)
             if end.state is runs.State.FAILED:
-                runs.withdraw_held(tx, self._means.wiring, run)
+                runs.withdraw_below(tx, self._means.wiring, run)
 
         if due is None:
             await self._means.tasks.end(self._working, end, beside=settle)
