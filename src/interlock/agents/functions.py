@@ -123,6 +123,12 @@ class Functions:
             return found
         return Happened(output=_json(marked, found))
 
+    def waits_for(self, invocation: Invocation) -> bool:
+        """Whether `reconcile` waits until nothing of a call runs any more that was stopped in this process: of one on a thread.
+        What an async function has left to threads and tasks, nobody sees."""
+        found = self._known.get(invocation.operation.source.ref)
+        return found is not None and not inspect.iscoroutinefunction(found.function)
+
     def _fetch(self, invocation: Invocation) -> Marked:
         found = self._known.get(invocation.operation.source.ref)
         if found is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Final, TypeAlias, cast
 
@@ -10,7 +10,7 @@ import anyio
 
 from interlock import dispatch, kernel, runs
 from interlock.agents import turns
-from interlock.agents.functions import FUNCTION
+from interlock.agents.functions import FUNCTION, Functions
 from interlock.agents.harness import journal
 from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
@@ -38,6 +38,8 @@ class Doubt:
     intent: turns.Perform
     reason: str
 
+
+_RUNS_ON: Final = "it was stopped in the middle of it, and something that it has begun may still go on"
 
 _Came: TypeAlias = turns.Performed | Held | Doubt
 
@@ -165,11 +167,28 @@ class Performing:
         self, source: OperationSource, invocation: Invocation, intent: turns.Perform, *, again: bool, why: str
     ) -> _Came:
         if again and intent.idempotency is Idempotency.RECONCILE:
-            found = await self._reconciled(source, invocation)
+            found = await self._reconciled(source, invocation, cut=await self._was_cut(source, invocation))
             if isinstance(found, Happened):
                 return self._came(intent, invocation.operation, found.output)
             if isinstance(found, Unclear):
                 return Doubt(intent=intent, reason=found.reason)
+        return await self._tried(source, invocation, intent, why=why)
+
+    async def _was_cut(self, source: OperationSource, invocation: Invocation) -> bool:
+        """Whether something may still run of what an earlier attempt has left: of a function that was stopped by a process that
+        lived on."""
+        if not isinstance(source, Functions):
+            return False
+        wiring, now = self._means.wiring, self._pen.working.attempt
+        known = await wiring.store.read(lambda tx: wiring.ledger.list_attempts(tx, now.tenant_id, now.run_id))
+        before = max((each for each in known if each.number < now.number), key=lambda each: each.number)
+        if before.owner_id == now.owner_id:
+            return not source.waits_for(invocation)
+        return before.state is not runs.AttemptState.LOST
+
+    async def _tried(
+        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, *, why: str
+    ) -> _Came:
         runs_on, time = False, anyio.CancelScope(deadline=anyio.current_time() + invocation.timeout_s)
         try:
             with time:
@@ -194,7 +213,7 @@ class Performing:
                 raise
             # Its type alone: what a stranger's exception says may be anything, and a model would read it.
             return self._failed(intent, f"{intent.operation} raised {type(error).__name__}")
-        return await self._in_doubt(source, invocation, intent, late, runs_on=runs_on)
+        return await self._in_doubt(source, invocation, intent, late, runs_on=runs_on, cut=time.cancelled_caught)
 
     async def _held(self, source: OperationSource, invocation: Invocation) -> JSON | Held:
         if source.kind != FUNCTION:
@@ -203,27 +222,42 @@ class Performing:
         return await dispatch.held(source.perform(invocation), grace=GRACE_S, is_busy=lambda: False)
 
     async def _in_doubt(
-        self, source: OperationSource, invocation: Invocation, intent: turns.Perform, reason: str, *, runs_on: bool
+        self,
+        source: OperationSource,
+        invocation: Invocation,
+        intent: turns.Perform,
+        reason: str,
+        *,
+        runs_on: bool,
+        cut: bool,
     ) -> _Came:
-        """It was stopped in the middle of it, or says itself that it does not know. What may have something that `runs_on`, a
-        thread say, is not asked about: that it was not done yet proves nothing."""
+        """It was `cut` off in the middle of it, or says itself that it does not know. What did not end then, and `runs_on`, is
+        not asked about: that it was not done yet proves nothing."""
         match intent.idempotency:
             case Idempotency.PURE | Idempotency.IDEMPOTENT:
                 return self._failed(intent, f"{reason}. It may be asked for again.")
             case Idempotency.RECONCILE if not runs_on:
-                found = await self._reconciled(source, invocation)
+                cut = cut and isinstance(source, Functions) and not source.waits_for(invocation)
+                found = await self._reconciled(source, invocation, cut=cut)
                 if isinstance(found, Happened):
                     return self._came(intent, invocation.operation, found.output)
                 if isinstance(found, NotHappened):
                     return self._failed(intent, f"{reason}. It was not done.")
                 return Doubt(intent=intent, reason=f"{reason}; {found.reason}")
+            case Idempotency.DEDUPE if cut and not invocation.again:
+                # The same key, once more: what was done by then is told again, and not done.
+                self._pen.check_hold()
+                seconds, why = self._time()
+                return await self._tried(source, replace(invocation, again=True, timeout_s=seconds), intent, why=why)
             case _:
                 return Doubt(intent=intent, reason=reason)
 
-    async def _reconciled(self, source: OperationSource, invocation: Invocation) -> Found:
+    async def _reconciled(self, source: OperationSource, invocation: Invocation, *, cut: bool) -> Found:
+        """`cut`: something of it may still run, so that it is not done yet proves nothing."""
         try:
             with anyio.fail_after(self._asked.spec.runtime_defaults.operation_timeout_s):
-                return await source.reconcile(invocation)
+                found = await source.reconcile(invocation)
+            return Unclear(reason=_RUNS_ON) if cut and isinstance(found, NotHappened) else found
         except OURS:
             raise
         except TimeoutError:
