@@ -31,10 +31,11 @@ class Room:
     def __init__(self, store: sql.SqlStore) -> None:
         self.store = store
         self.clock = testing.ManualClock(NOW)
-        self.over: set[str] = set()
-        self.sessions = sessions.Sessions(
-            store, RECORDS, clock=self.clock, ids=Uuid7Ids(self.clock), is_over=lambda tx, tenant, run: run in self.over
-        )
+        self.fates: dict[str, sessions.Fate] = {}
+        self.sessions = sessions.Sessions(store, RECORDS, clock=self.clock, ids=Uuid7Ids(self.clock), fate=self.fate)
+
+    def fate(self, tx: Tx, tenant_id: str, run_id: str) -> sessions.Fate:
+        return self.fates.get(run_id, sessions.Fate.OPEN)
 
     async def begin(self, session_id: str, turn_id: str, spec: agents.Spec = DESK, **more: Any) -> sessions.Session:
         return await self.store.write(
@@ -105,12 +106,52 @@ async def test_at_most_one_turn_is_open_and_one_that_fell_holds_nothing(room: Ro
         await room.begin(made.session_id, "run_2")
     with pytest.raises(sessions.SessionBusy):
         await room.sessions.delete(OURS, made.session_id)
-    room.over.add("run_1")
+    room.fates["run_1"] = sessions.Fate.GONE
     await room.begin(made.session_id, "run_2")
     assert not await room.end(made.session_id, "run_1", inference.said("late"))
     assert await room.end(made.session_id, "run_2", inference.said("hello"))
     assert not await room.end(made.session_id, "run_2", inference.said("hello"))
     assert (await room.sessions.fetch(OURS, made.session_id)).head == 1
+
+
+async def test_what_was_said_in_one_that_another_hand_has_ended_is_left_once(room: Room):
+    made = await room.sessions.create(OURS, DESK)
+    await room.begin(made.session_id, "run_1")
+    room.fates["run_1"] = sessions.Fate.ENDED
+    with pytest.raises(sessions.SessionBusy) as caught:
+        await room.begin(made.session_id, "run_2")
+    assert caught.value.details["ended"] is True
+    held = await room.sessions.fetch(OURS, made.session_id)
+    said = (inference.said("hello"),)
+    leaves = [
+        await room.store.write(lambda tx: room.sessions.leave(tx, held, said=said, failure="cancelled"))
+        for _ in range(2)
+    ]
+    assert leaves == [True, False]
+    assert not await room.end(made.session_id, "run_1", *said)
+    await room.begin(made.session_id, "run_2")
+    assert await room.told(made.session_id, 1) == ["hello"]
+
+
+async def test_one_that_goes_on_after_its_end_has_the_session_unless_that_went_on(room: Room):
+    made = await room.sessions.create(OURS, DESK)
+    await room.begin(made.session_id, "run_1")
+    held = await room.sessions.fetch(OURS, made.session_id)
+
+    async def retake(session_id: str = made.session_id) -> None:
+        await room.store.write(lambda tx: room.sessions.retake(tx, "t1", session_id, turn_id="run_1"))
+
+    await retake()
+    late = await room.store.write(lambda tx: room.sessions.leave(tx, held, said=(), failure="dead"))
+    assert not late, "what was read before it went on is none of it"
+    assert await room.end(made.session_id, "run_1", inference.said("hello"))
+    with pytest.raises(sessions.SessionWentOn):
+        await retake()
+    await room.begin(made.session_id, "run_2")
+    with pytest.raises(sessions.SessionWentOn):
+        await retake()
+    with pytest.raises(sessions.SessionNotFound):
+        await retake("ags_none")
 
 
 async def test_of_two_that_begin_at_once_one_does(room: Room):
@@ -160,7 +201,7 @@ async def test_a_fork_goes_its_own_way_from_a_turn_on(room: Room):
     assert await room.told(fork.session_id, 3) == [
         "question 1", "answer 1", "question 2", "answer 2", "question 9", "answer 9",
     ]  # fmt: skip
-    room.over.add("run_4")
+    room.fates["run_4"] = sessions.Fate.ENDED
     await room.sessions.delete(OURS, made.session_id)
     assert len(await room.told(fork.session_id, 3)) == 6
     with pytest.raises(sessions.InvalidSession, match="3 turns"):

@@ -9,7 +9,7 @@ import pytest
 from fix_app import World
 from fix_cli import Shell
 from interlock import Interlock, agents, inference, runs
-from interlock.app.agent_sessions import furnish
+from interlock.app.conversations import furnish
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio

@@ -125,7 +125,11 @@ class OperationUnclear(UnknownOutcome):
 
 
 class TurnNotResumable(ConflictError):
-    """The turn has ended, or another process is at it."""
+    """Another process is at the turn, or it is a dead letter, of which only a replay makes a turn again."""
 
     code = "agent_turn_not_resumable"
-    next_step = "`interlock agent inspect RUN` shows how it stands."
+    retry = Retry.LATER
+    next_step = (
+        "Wait for it: `interlock agent inspect RUN` shows how it stands. If its process is gone, `interlock runs recover` "
+        "frees it within a minute; then resume it."
+    )

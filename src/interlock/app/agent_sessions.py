@@ -1,14 +1,25 @@
 """`il.agent_sessions`: conversations with agents."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interlock.app.arguments import checked
-from interlock.kernel import JSON, Caller, Tx
+from interlock.app.conversations import furnish
+from interlock.kernel import JSON, Caller
 
 if TYPE_CHECKING:  # and late in the functions: most commands need none of them
     from interlock import agents, runs
     from interlock.app.assembly import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Looks:
+    """What it takes to look at turns, without what it takes to take them."""
+
+    wiring: "runs.Wiring"
+    reading: "runs.Reading"
+    sessions: "agents.sessions.Sessions"
 
 
 class AgentSessions:
@@ -22,6 +33,13 @@ class AgentSessions:
     def _room(self) -> "agents.sessions.Sessions":
         return furnish(self._parts.wiring)
 
+    async def _catch_up(self, session_id: str) -> None:
+        """What a turn said that was ended while nobody was at it is found in its journal."""
+        from interlock import agents
+
+        looks = _Looks(wiring=self._parts.wiring, reading=self._parts.reading, sessions=self._room)
+        await agents.harness.catch_up(looks, self._caller, session_id)
+
     @checked
     async def create(
         self, spec: "agents.Spec", *, title: str | None = None, metadata: Mapping[str, JSON] | None = None
@@ -32,6 +50,7 @@ class AgentSessions:
     @checked
     async def fetch(self, session_id: str) -> "agents.sessions.Session":
         """One session. Raises SessionNotFound."""
+        await self._catch_up(session_id)
         return await self._room.fetch(self._caller, session_id)
 
     @checked
@@ -44,6 +63,7 @@ class AgentSessions:
     @checked
     async def turns(self, session_id: str, *, after: int = 0, limit: int = 50) -> "Sequence[agents.sessions.Exchange]":
         """What the turns of a session left, in order; go on with `after` = the last one's number. Raises SessionNotFound."""
+        await self._catch_up(session_id)
         return await self._room.list_exchanges(self._caller, session_id, after=after, limit=limit)
 
     @checked
@@ -59,22 +79,10 @@ class AgentSessions:
     ) -> "agents.sessions.Session":
         """Another session that has gone the same way up to and with that turn (None: the last that has ended). Raises
         SessionNotFound, InvalidSession."""
+        await self._catch_up(session_id)
         return await self._room.fork(self._caller, session_id, at=turn, title=title)
 
     @checked
     async def delete(self, session_id: str) -> "agents.sessions.Session":
         """Keep it no more, nor what was said in it; the runs of its turns stay. Raises SessionNotFound, SessionBusy."""
         return await self._room.delete(self._caller, session_id)
-
-
-def furnish(wiring: "runs.Wiring") -> "agents.sessions.Sessions":
-    """The room over a store."""
-    from interlock import agents
-    from interlock.adapters import sql
-
-    def is_over(tx: Tx, tenant_id: str, run_id: str) -> bool:
-        found = wiring.ledger.find_run(tx, tenant_id, run_id)
-        return found is None or found.finished_at is not None
-
-    records = sql.AgentSessionRecords()
-    return agents.sessions.Sessions(wiring.store, records, clock=wiring.clock, ids=wiring.ids, is_over=is_over)

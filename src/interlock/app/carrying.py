@@ -54,11 +54,12 @@ class Carrying:
         wanted = None if spec is None or accept else spec.fingerprint
         if snapshot is not None:
             found = await self.read(snapshot, trust, fingerprint=wanted)
-            state, agent_id = found.state, found.agent_id
+            state, agent_id, said = found.state, found.agent_id, found.state.said
         else:
             assert run_id is not None
             state, _ = await self._state(run_id, event)
-            agent_id = (await self._harness.fetch(self._caller, run_id)).agent_id
+            taken_by = agents.harness.asked_for(await self._parts.reading.fetch(self._caller, run_id)).spec
+            agent_id, said = taken_by.id, agents.harness.left(taken_by, state)
             if wanted not in (None, state.fingerprint):
                 raise agents.sessions.AgentChanged(f"{run_id} is a turn by {state.fingerprint}, and not by {wanted}")
         if spec is not None and spec.id != agent_id:
@@ -68,7 +69,7 @@ class Carrying:
             agent_id=agent_id,
             fingerprint=state.fingerprint if spec is None else spec.fingerprint,
             turn_id=state.turn_id,
-            said=(*state.conversation, *state.said),
+            said=(*state.conversation, *said),
             title=title,
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from interlock.app.agent_sessions import furnish
+from interlock.app.conversations import furnish
 from interlock.app.operating import collect_operations
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Any
 from interlock import dispatch, runs, subscriptions
 from interlock.adapters import handlers as hosts
 from interlock.adapters import queues, sql
+from interlock.app import conversations
 from interlock.app.late import LateQueue
 from interlock.app.settings import Settings
 from interlock.kernel import Clock, IdSource
@@ -82,7 +83,7 @@ def furnish(
         intake=dispatch.Dispatch(wiring, reading, invoker, tasks, docket, environment=settings.environment),
         claiming=dispatch.Claiming(wiring, records, docket, tasks),
         resuming=runs.Resuming(wiring, reading, execution),
-        letters=dispatch.Letters(wiring, reading, records, docket),
+        letters=dispatch.Letters(wiring, reading, records, docket, taken_up=partial(conversations.retake, wiring)),
         pausing=pausing,
         sweeping=dispatch.Sweeping(wiring, records, docket.queue, pausing),
         courier=courier,

@@ -1,6 +1,6 @@
 """What waits and what is dead, for people: lists, replay, dismissal, how full it is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -9,7 +9,7 @@ from interlock.dispatch.docket import Docket
 from interlock.dispatch.errors import HappenedAlready, NoDeadLetter
 from interlock.dispatch.model import Backlog, Due, DueFilter, Standing, Stats, Waiting
 from interlock.dispatch.records import Records
-from interlock.kernel import JSON, Caller, RequestError, Tx, is_id
+from interlock.kernel import JSON, Caller, ConflictError, NotFoundError, RequestError, Tx, is_id
 
 BATCH: Final = 200
 """How many dead letters one page of a replay by filter takes on."""
@@ -24,7 +24,17 @@ DISMISSED: Final = "dispatch.dismissed"
 class Letters:
     """Shows work, and takes dead letters up again or ends them."""
 
-    def __init__(self, wiring: runs.Wiring, reading: runs.Reading, records: Records, docket: Docket) -> None:
+    def __init__(
+        self,
+        wiring: runs.Wiring,
+        reading: runs.Reading,
+        records: Records,
+        docket: Docket,
+        *,
+        taken_up: Callable[[Tx, runs.Run], None],
+    ) -> None:
+        """`taken_up` hears of a dead letter in the transaction that has it tried again, and raises what speaks against that."""
+        self._taken_up = taken_up
         self._wiring = wiring
         self._reading = reading
         self._records = records
@@ -74,18 +84,23 @@ class Letters:
 
     async def replay(self, caller: Caller, run_id: str, *, note: str = "") -> runs.Run:
         """Have a dead letter tried again: the same run, the next attempt, and as many tries as at first. Raises NoDeadLetter,
-        HappenedAlready, RunNotFound."""
+        HappenedAlready, RunNotFound, and what speaks against it elsewhere."""
         run, due = await self._dead(caller, run_id)
         if run.kind in _ONCE and _effect(run) == "happened":
             raise HappenedAlready(f"{run.capability} happened in {run_id}, and failed only afterwards", run_id=run_id)
         fresh = replace(due, tries=0, crashes=0, deadline_at=None)
         now = self._wiring.clock.now()
         journal = self._wiring.journal(run)
+
+        def again(tx: Tx) -> None:
+            self._taken_up(tx, run)
+            self._docket.again(tx, fresh, due_at=now, why=None)
+
         await journal.write(
             [(REPLAYED, {"by": caller.actor, "note": note[:500]})],
             at=now,
             move=runs.Move(state=runs.State.QUEUED, reason="replayed"),
-            beside=lambda tx: self._docket.again(tx, fresh, due_at=now, why=None),
+            beside=again,
         )
         return journal.run
 
@@ -115,7 +130,7 @@ class Letters:
         for run_id in await self._chosen(query, most):
             try:
                 await self.replay(caller, run_id, note=note)
-            except (NoDeadLetter, HappenedAlready, runs.RunNotFound, runs.StaleRun):
+            except (ConflictError, NotFoundError, runs.StaleRun):
                 continue
             replayed.append(run_id)
         return replayed

@@ -76,7 +76,7 @@ EXIT_CODES = {
         request_too_large request_too_slow role_missing root_refused route_changed route_not_found rule_astray
         run_archived run_not_found run_not_held run_not_waiting sandbox_not_enforced schedule_changed
         schedule_exists schedule_not_found secret_exposed secret_unavailable self_review server_token_missing
-        session_busy session_full session_not_found snapshot_of_another snapshot_too_new stale_execution
+        session_busy session_full session_not_found session_went_on snapshot_of_another snapshot_too_new stale_execution
         store_not_kept subject_broken subscription_changed subscription_not_found target_refused
         telemetry_missing telemetry_not_started token_missing token_not_found token_refused too_many_requests
         trigger_not_found unauthenticated unconfirmed_issuer unexpected_event unknown_capability

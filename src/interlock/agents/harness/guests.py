@@ -294,7 +294,7 @@ class _Attempt:
 
         def beside(tx: Tx) -> None:
             if state in runs.FINAL:
-                runs.withdraw_held(tx, self._means.wiring, run)
+                runs.withdraw_below(tx, self._means.wiring, run)
 
         await self._record(end, beside)
 

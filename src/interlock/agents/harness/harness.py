@@ -1,23 +1,26 @@
 """Turns as runs: admitted, taken by this process or handed to workers, gone on with, looked at."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
 from interlock import approvals, dispatch, inference, runs
+from interlock.agents import sessions
 from interlock.agents.errors import TurnNotResumable
-from interlock.agents.harness import journal, settling, spending, taking
+from interlock.agents.harness import journal, leaving, looking, settling, spending, taking
 from interlock.agents.harness.asking import NAME, Asked, asked_for, is_guest, limited
 from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.standing import Turn, turn_of
-from interlock.kernel import Caller, Fact, RequestError, Tx
+from interlock.kernel import Caller, Fact, RequestError, Retry, Tx
 
 LANE: Final = "agent"
 """Where turns wait that are left to workers."""
 
 MOST_LISTED: Final = 200
+_TRIES: Final = 5
 
 GOES_ON: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED, runs.State.HELD, runs.State.WAITING})
 """States of a run whose turn may be gone on with."""
@@ -91,7 +94,16 @@ class Harness:
                     self._docket.enter(tx, [self._docket.due_of(run, lane=LANE, retry=handed)])
             return admitted, run
 
-        return await self.means.wiring.store.write(admit)
+        tries = iter(range(_TRIES))
+        while True:
+            if asked.session_id is not None:
+                with suppress(sessions.SessionNotFound):  # a turn that has the key already takes none
+                    await leaving.catch_up(self.means, caller, asked.session_id, dead=True)
+            try:
+                return await self.means.wiring.store.write(admit)
+            except sessions.SessionBusy as error:
+                if not error.details["ended"] or next(tries, None) is None:
+                    raise  # else its turn has ended in between
 
     def _opened(self, tx: Tx, caller: Caller, asked: Asked, options: Options, run: runs.Run) -> None:
         """The turn is its session's, from its admission on."""
@@ -109,11 +121,7 @@ class Harness:
         if run.state in runs.FINAL and run.state is not runs.State.DEAD:
             return await self.fetch(caller, run_id)
         if run.state not in GOES_ON:
-            raise TurnNotResumable(
-                f"{run_id} is {run.state}",
-                next_step="If its process is gone, `interlock runs recover` frees it within a minute; then resume it.",
-                run_id=run_id,
-            )
+            raise _not_resumable(run)
         if run.state is runs.State.HELD and not await self._is_decided(run):
             return await self.fetch(caller, run_id)
         decisions = await self.means.wiring.store.read(
@@ -209,7 +217,7 @@ class Harness:
 
     async def sheet(self, run: runs.Run, *, upto: int | None = None) -> Sheet:
         """Where the turn of a run stands, or stood after the event `upto`, from its journal. Raises UnreadableJournal."""
-        return await taking.replayed(self.means, run, upto=upto)
+        return await looking.replayed(self.means, run, upto=upto)
 
     async def lines(self, caller: Caller, run_id: str) -> Sequence[journal.Line]:
         """The journal of a turn. Raises RunNotFound, UnreadableJournal."""
@@ -217,7 +225,7 @@ class Harness:
         if is_guest(run):
             return await self._guests.lines(run)
         asked_for(run)
-        return await taking.lines_of(self.means, run)
+        return await looking.lines_of(self.means, run)
 
     async def ask_about(
         self, caller: Caller, run_id: str, request: inference.Request, *, key: str, timeout_s: float
@@ -244,3 +252,14 @@ class Harness:
             asked_for(run)
             await settling.settle(self.means, self._docket, caller, run, said)
         return await self.fetch(caller, run_id)
+
+
+def _not_resumable(run: runs.Run) -> TurnNotResumable:
+    if run.state is runs.State.DEAD:
+        return TurnNotResumable(
+            f"{run.run_id} is a dead letter: as often as it may be, it was tried",
+            retry=Retry.AFTER_CHANGE,
+            next_step=f"Mend what it failed of (`interlock runs show {run.run_id}`), then `interlock runs replay {run.run_id}`.",
+            run_id=run.run_id,
+        )
+    return TurnNotResumable(f"another process is at {run.run_id}: it is {run.state}", run_id=run.run_id)

@@ -6,7 +6,7 @@ from typing import Final, TypeVar, cast
 
 from interlock import approvals, dispatch, runs
 from interlock.agents import turns
-from interlock.agents.harness import journal, taking
+from interlock.agents.harness import journal, looking
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.journal import PREFIX, Sheet
 from interlock.agents.harness.means import Means
@@ -33,7 +33,7 @@ async def settle(means: Means, docket: dispatch.Docket, caller: Caller, run: run
     RequestError, RoleMissing."""
     for _ in range(_TRIES):
         check(means, caller, run, said)
-        sheet = await taking.replayed(means, run)
+        sheet = await looking.replayed(means, run)
         doubtful = [each for each in sheet.wanted if isinstance(each, turns.Perform) and each.key in sheet.intended]
         told = _told(caller, run, sheet, doubtful, said)
         try:

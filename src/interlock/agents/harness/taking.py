@@ -8,12 +8,13 @@ from typing import Final, TypeAlias
 import anyio
 
 from interlock import approvals, dispatch, runs
-from interlock.agents import sessions, turns
-from interlock.agents.harness import consenting, journal, recalling
+from interlock.agents import turns
+from interlock.agents.harness import consenting, journal, leaving, recalling
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.beginning import past_of
 from interlock.agents.harness.driving import Driving, Pause
-from interlock.agents.harness.journal import Line, Past, Sheet
+from interlock.agents.harness.journal import Past
+from interlock.agents.harness.looking import replayed
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.pen import Pen
 from interlock.agents.harness.performing import OURS
@@ -178,9 +179,13 @@ class Taking:
             pen.settle_all(tx)
             self._docket.strike(tx, run.tenant_id, run.run_id)
             if self._asked.session_id is not None:
-                code = None if failure is None else failure.code
                 self._means.sessions.end(
-                    tx, run.tenant_id, self._asked.session_id, turn_id=run.run_id, said=state.said, failure=code
+                    tx,
+                    run.tenant_id,
+                    self._asked.session_id,
+                    turn_id=run.run_id,
+                    said=leaving.left(self._asked.spec, state),
+                    failure=None if failure is None else failure.code,
                 )
             for approval_id in pen.sheet.asked.values():
                 self._means.wiring.approvals.cancel(
@@ -286,37 +291,3 @@ async def recorded(wiring: runs.Wiring, working: runs.Working, record: Callable[
 
 def _may_go_on(error: InterlockError) -> bool:
     return error.retry is Retry.LATER or isinstance(error, OURS)
-
-
-async def lines_of(means: Means, run: runs.Run) -> list[Line]:
-    """The journal of a turn. Raises UnreadableJournal."""
-    events: list[runs.Event] = []
-    while page := await means.reading.events_after(run, events[-1].seq if events else 0):
-        events += page
-    return journal.read(run.run_id, events)
-
-
-async def replayed(means: Means, run: runs.Run, *, upto: int | None = None, goes_on: bool = False) -> Sheet:
-    """Where the turn of a run stands, or stood after the event `upto`, from its journal alone; without the conversation before it
-    if its session was deleted. Raises UnreadableJournal, and SessionNotFound for a turn that `goes_on` and has lost it."""
-    asked = asked_for(run)
-    lines = [each for each in await lines_of(means, run) if upto is None or each.seq <= upto]
-    plan = plan_of(asked.spec)
-    contents: dict[str, bytes] = {}
-    for artifact_id in filter(None, (each.kept_in for each in lines)):
-        found = await means.wiring.store.read(
-            lambda tx, at=artifact_id: means.wiring.ledger.find_artifact(tx, run.tenant_id, at)
-        )
-        if found is not None:
-            contents[artifact_id] = await means.reading.content(found)
-    past = Past()
-    if lines and (place := lines[0].place) is not None:
-        conversation = asked.spec.runtime_defaults.conversation
-        try:
-            told = await means.wiring.store.read(lambda tx: means.sessions.told(tx, run.tenant_id, place, conversation))
-            past = Past(place=place, conversation=told.messages)
-        except sessions.SessionNotFound:
-            if goes_on:
-                raise
-            past = Past(place=place, gone=True)
-    return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)

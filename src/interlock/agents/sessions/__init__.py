@@ -6,9 +6,16 @@ the user's side; the same place in a session is always told in the same words.
 """
 
 from interlock.agents.sessions.compacting import Compaction, request, summed_up
-from interlock.agents.sessions.errors import AgentChanged, InvalidSession, SessionBusy, SessionFull, SessionNotFound
+from interlock.agents.sessions.errors import (
+    AgentChanged,
+    InvalidSession,
+    SessionBusy,
+    SessionFull,
+    SessionNotFound,
+    SessionWentOn,
+)
 from interlock.agents.sessions.keeping import MAX_SAID, NEVER_KNOWN, bounded, settled
-from interlock.agents.sessions.model import MAX_TURNS, Exchange, Place, Session, Size, Summary
+from interlock.agents.sessions.model import MAX_TURNS, Exchange, Fate, Place, Session, Size, Summary
 from interlock.agents.sessions.records import Query, Records
 from interlock.agents.sessions.sessions import Sessions
 from interlock.agents.sessions.windowing import SUMMED_UP, Window, groups, tokens, window
@@ -21,6 +28,7 @@ __all__ = [
     "AgentChanged",
     "Compaction",
     "Exchange",
+    "Fate",
     "InvalidSession",
     "Place",
     "Query",
@@ -29,6 +37,7 @@ __all__ = [
     "SessionBusy",
     "SessionFull",
     "SessionNotFound",
+    "SessionWentOn",
     "Sessions",
     "Size",
     "Summary",

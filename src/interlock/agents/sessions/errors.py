@@ -7,6 +7,7 @@ RequestError
 └── ConflictError
     ├── SessionBusy        session_busy
     ├── SessionFull        session_full
+    ├── SessionWentOn      session_went_on
     └── AgentChanged       agent_changed
 """
 
@@ -36,6 +37,14 @@ class SessionBusy(ConflictError):
     code = "session_busy"
     retry = Retry.LATER
     next_step = "Wait until that turn has ended (`interlock runs show RUN`), or cancel it: `interlock runs cancel RUN`."
+
+
+class SessionWentOn(ConflictError):
+    """A turn that ended in a dead letter is not tried again once its session has gone on without it: what it was told is not
+    the conversation any more."""
+
+    code = "session_went_on"
+    next_step = "Say it again in a new turn, and end the dead letter: `interlock dispatch dismiss RUN --reason TEXT`."
 
 
 class SessionFull(ConflictError):

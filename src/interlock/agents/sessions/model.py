@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 
 from interlock import inference
@@ -10,6 +11,16 @@ from interlock.kernel import JSON
 
 MAX_TURNS: Final = 10_000
 """Turns of one session."""
+
+
+class Fate(StrEnum):
+    """What has become of the turn that holds a session."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    """It has left nothing in the session yet if that still names it."""
+    GONE = "gone"
+    """Nobody knows it any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

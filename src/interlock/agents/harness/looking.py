@@ -1,0 +1,62 @@
+"""Turns as their journals tell them: read from the chain, and gone through again."""
+
+from typing import Protocol
+
+from interlock import runs
+from interlock.agents import sessions
+from interlock.agents.harness import journal
+from interlock.agents.harness.asking import asked_for, plan_of
+from interlock.agents.harness.journal import Line, Past, Sheet
+
+
+class Looks(Protocol):
+    """What it takes to look at turns: `Means` has it."""
+
+    @property
+    def wiring(self) -> runs.Wiring:
+        """The ledger and what goes with it."""
+        ...
+
+    @property
+    def reading(self) -> runs.Reading:
+        """Reads it."""
+        ...
+
+    @property
+    def sessions(self) -> sessions.Sessions:
+        """The conversations that turns are in."""
+        ...
+
+
+async def lines_of(looks: Looks, run: runs.Run) -> list[Line]:
+    """The journal of a turn. Raises UnreadableJournal."""
+    events: list[runs.Event] = []
+    while page := await looks.reading.events_after(run, events[-1].seq if events else 0):
+        events += page
+    return journal.read(run.run_id, events)
+
+
+async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes_on: bool = False) -> Sheet:
+    """Where the turn of a run stands, or stood after the event `upto`, from its journal alone; without the conversation before it
+    if its session was deleted. Raises UnreadableJournal, and SessionNotFound for a turn that `goes_on` and has lost it."""
+    asked = asked_for(run)
+    lines = [each for each in await lines_of(looks, run) if upto is None or each.seq <= upto]
+    plan = plan_of(asked.spec)
+    contents: dict[str, bytes] = {}
+    for artifact_id in filter(None, (each.kept_in for each in lines)):
+        found = await looks.wiring.store.read(
+            lambda tx, at=artifact_id: looks.wiring.ledger.find_artifact(tx, run.tenant_id, at)
+        )
+        if found is not None:
+            contents[artifact_id] = await looks.reading.content(found)
+    past = Past()
+    if lines and (place := lines[0].place) is not None:
+        conversation = asked.spec.runtime_defaults.conversation
+        try:
+            told = await looks.wiring.store.read(lambda tx: looks.sessions.told(tx, run.tenant_id, place, conversation))
+            past = Past(place=place, conversation=told.messages)
+        except sessions.SessionNotFound:
+            if goes_on:
+                raise
+            past = Past(place=place, gone=True)
+    return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)
