@@ -9,7 +9,7 @@ from interlock import inference, runs
 from interlock.agents import rulings, turns
 from interlock.agents.harness import spending
 from interlock.agents.harness.asking import Asked
-from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.means import DELTA, Happening, Means, Watch
 from interlock.agents.harness.pen import Pen, tell
 from interlock.agents.harness.performing import OURS, Doubt, Performing
 from interlock.kernel import InterlockError, Retry
@@ -220,4 +220,5 @@ class Driving:
 
     def _told(self, delta: inference.Delta) -> None:
         assert self._watch is not None
-        tell(self._watch, Happening(kind="delta", data=delta.model_dump(mode="json", exclude_none=True)))
+        data, run_id = delta.model_dump(mode="json", exclude_none=True), self._pen.working.attempt.run_id
+        tell(self._watch, Happening(kind=DELTA, data=data, run_id=run_id))

@@ -270,6 +270,11 @@ def _mended(value: object) -> JSON:
 # -- read
 
 
+def entry_of(event: runs.Event) -> runs.Entry:
+    """An event of the chain as it was written."""
+    return event.type, dict(runs.data_of(event))
+
+
 def read(run_id: str, events: Iterable[runs.Event]) -> list[Line]:
     """The turn's entries of a run's chain, in order; the ledger's own are passed over. Raises UnreadableJournal for those of
     another run and those that nobody here knows."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from interlock import inference, runs
 from interlock.agents import sessions
@@ -24,13 +24,26 @@ class Means:
     sessions: sessions.Sessions
 
 
+DELTA: Final = "delta"
+"""A piece of what the model is saying."""
+
+MISSED: Final = "missed"
+"""So many pieces of what the model was saying were left out, since nobody listened: the journal has all of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """Something that a turn tells those who watch it: an entry of its journal, once that is committed, or (`delta`) a piece of
-    what the model is saying."""
+    """Something that a turn tells those who watch it: an entry of its journal, once that is committed, with its number there; or
+    (`delta`, `missed`) of what the model is saying, which is none."""
 
     kind: str
     data: Mapping[str, JSON]
+    run_id: str
+    seq: int | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """For programs."""
+        return {"kind": self.kind, "data": dict(self.data), "run_id": self.run_id, "seq": self.seq}
 
 
 Watch: TypeAlias = Callable[[Happening], None]

@@ -1,9 +1,13 @@
-"""The pen of a turn: what happened is written down in one commit with what is about to be done because of it."""
+"""The pen of a turn: what happened is written down in one commit with what is about to be done because of it.
+
+What is to be written is let go of once it is known to be committed, and not before: whoever is cancelled, or is told that the
+store failed, leaves it to the attempt's end. After a commit that failed for good, nothing more is done under this pen.
+"""
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 from typing import cast
 
@@ -12,10 +16,11 @@ import anyio
 from interlock import dispatch, runs
 from interlock.agents import turns
 from interlock.agents.harness import journal
+from interlock.agents.harness.committing import Commit, Unsaved, shortened
 from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.spending import TIME, Amounts, Holding, Leg, Spending
-from interlock.kernel import JSON, StoreError, Tx
+from interlock.kernel import JSON, Tx
 
 _log = logging.getLogger(__name__)
 
@@ -61,8 +66,10 @@ class Pen:
         self.working = working
         self.means = means
         self._watch = watch
-        self._unsaved: list[runs.Entry] = []
+        self._unsaved: list[Unsaved] = []
         self._writing = anyio.Lock()
+        self._open: Commit | None = None
+        self._failure: Exception | None = None
         self._mark = means.wiring.clock.monotonic()
         self._leg: Leg | None = None
         self._leg_began = self._mark
@@ -73,10 +80,16 @@ class Pen:
         return self.working.journal.cancel_requested
 
     def check_hold(self) -> None:
-        """Nothing is done under a hold that is gone. Raises OwnershipLapsed."""
+        """Nothing is done under a hold that is gone, nor once a commit has failed. Raises OwnershipLapsed, and what that failed
+        with."""
+        self._check()
         attempt = self.working.attempt
         if self.means.wiring.ownership.may_send(attempt.owner_id) <= 0:
             raise runs.OwnershipLapsed(f"this process lost its hold on {attempt.run_id}", run_id=attempt.run_id)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def took_s(self) -> float:
         """Seconds of work since this was last asked."""
@@ -115,17 +128,17 @@ class Pen:
         """The turn begins."""
         event = cast("turns.Began", journal.fitting(event))
         self.sheet = journal.after(self.plan, self.sheet, event)
-        self._unsaved.append(journal.began(event, past))
+        self._unsaved.append(Unsaved(journal.began(event, past)))
 
     def happened(self, event: turns.AnyEvent, **also: JSON) -> None:
         """Something happened: it is written down with what is saved next. Raises UnexpectedEvent."""
         event = journal.fitting(event)
         self.sheet = journal.after(self.plan, self.sheet, event)
-        self._unsaved.append(journal.told(event, **also))
+        self._unsaved.append(Unsaved(journal.told(event, **also)))
 
     def note(self, entry: runs.Entry, sheet: Sheet) -> None:
         """As `happened`, of what is no event of the machine: `sheet` is where the turn stands then."""
-        self._unsaved.append(entry)
+        self._unsaved.append(Unsaved(entry))
         self.sheet = sheet
 
     async def intend(
@@ -138,17 +151,13 @@ class Pen:
         """Commit what happened, and that this is about to be done, with what is reserved for it. Raises OverBudget if that is
         not there; then nothing is about to be done. Raises StaleRun, StoreError."""
         wanted = list(intents)
-        told = journal.intended(wanted, again=again)
-        if holding is None:
-            self._unsaved += told
-            self.sheet = self.sheet.intending(each.key for each in wanted)
-            await self.save()
-            return
-        await self.save()  # by itself: what is refused is undone, and what happened is not
+        told, keys = journal.intended(wanted, again=again), frozenset(each.key for each in wanted)
         async with self._writing:
-            await dispatch.until_saved(self.means.wiring, _Once(self, told, (), holding))
-            self.sheet = self.sheet.intending(each.key for each in wanted)
-            self._tell(told)
+            if holding is None:
+                await self._commit(told, keys)
+                return
+            await self._commit()  # by itself: what is refused is undone, and what happened is not
+            await self._commit(told, keys, holding)
 
     def came_to(self, key: str, amounts: Amounts | None) -> None:
         """What an intent took is settled with what is saved next."""
@@ -166,16 +175,48 @@ class Pen:
     async def save(self) -> None:
         """Commit what happened. Raises StaleRun if the turn is another process's by now, and StoreError."""
         async with self._writing:
-            if self._unsaved:
-                told, kept = await self._short()
-                due = dict(self._came_to)
+            await self._commit()
 
-                def settle(tx: Tx) -> None:
-                    self.spending.settle(tx, due)
+    async def _commit(
+        self, intended: Sequence[runs.Entry] = (), keys: frozenset[str] = frozenset(), holding: Holding | None = None
+    ) -> None:
+        """Commit what happened, and after it what is `intended`, by these keys; one at a time."""
+        self._check()
+        if not self._unsaved and not intended:
+            return
+        await self._look_back()
+        self._open = Commit(
+            means=self.means,
+            working=self.working,
+            spending=self.spending,
+            unsaved=tuple(self._unsaved),
+            came_to={} if holding is not None else dict(self._came_to),
+            intended=intended,
+            keys=keys,
+            holding=holding,
+        )
+        try:
+            await dispatch.until_saved(self.means.wiring, self._open)
+        except runs.OverBudget:
+            self._open = None  # it is undone
+            raise
+        except Exception as error:
+            self._failure = error
+            raise
+        self._committed(self._open)
 
-                await dispatch.until_saved(self.means.wiring, _Once(self, told, kept, settle if due else None))
-                self._came_to = {key: each for key, each in self._came_to.items() if key not in due}
-                self._tell(told)
+    async def _look_back(self) -> None:
+        """What became of a commit that nobody waited for any more."""
+        if self._open is not None and await self._open.is_there():
+            self._committed(self._open)
+        self._open = None
+
+    def _committed(self, commit: Commit) -> None:
+        self._open = None
+        del self._unsaved[: len(commit.unsaved)]
+        self._came_to = {key: each for key, each in self._came_to.items() if key not in commit.came_to}
+        self.sheet = self.sheet.intending(commit.keys)
+        self._tell(commit.told, commit.last_seq)
 
     async def decide(
         self,
@@ -202,37 +243,26 @@ class Pen:
         async with self._writing:
             await self.means.tasks.note(self.working, entries, approval_id=approval_id, beside=write)
             self.sheet = sheet
-            self._tell(entries())
+            self._tell(entries(), self.working.journal.run.head_seq)
 
     async def rest(self) -> tuple[list[runs.Entry], list[runs.Artifact]]:
-        """What is not committed yet, for whoever commits it with the attempt's end."""
-        return await self._short()
+        """What is not committed yet, for whoever commits it with the attempt's end; the same, however often it is asked for.
+        Raises StoreError."""
+        async with self._writing:
+            await self._look_back()
+            return await shortened(self.means, self.working, self._unsaved)
 
-    def tell_rest(self, told: Sequence[runs.Entry]) -> None:
-        """It was committed."""
-        self._tell(told)
+    def tell_rest(self, told: Sequence[runs.Entry], *, followed_by: int) -> None:
+        """It was committed with the attempt's end: after it come so many other entries."""
+        self._tell(told, self.working.journal.run.head_seq - followed_by)
 
-    async def _short(self) -> tuple[list[runs.Entry], list[runs.Artifact]]:
-        """The entries that are unsaved, those that are too long by the artifacts that hold them."""
-        unsaved, self._unsaved = self._unsaved, []
-        artifacts: list[runs.Artifact] = []
-        told: list[runs.Entry] = []
-        for entry in unsaved:
-            content = journal.too_long(entry)
-            if content is not None:
-                artifact = await self.means.tasks.keep(self.working, entry[0], content)
-                artifacts.append(artifact)
-                entry = journal.kept(entry, artifact)
-            told.append(entry)
-        return told, artifacts
-
-    def _tell(self, told: Iterable[runs.Entry]) -> None:
+    def _tell(self, told: Sequence[runs.Entry], last_seq: int) -> None:
         if self._watch is None:
             return
-        judged = bool(self.plan.spec.controls.outputs)
-        for entry in told:
+        judged, run_id = bool(self.plan.spec.controls.outputs), self.working.attempt.run_id
+        for seq, entry in enumerate(told, last_seq - len(told) + 1):
             kind, data = journal.unsaid(entry) if judged else entry
-            tell(self._watch, Happening(kind=kind, data=data))
+            tell(self._watch, Happening(kind=kind, data=data, run_id=run_id, seq=seq))
 
 
 def tell(watch: Watch, happening: Happening) -> None:
@@ -241,43 +271,3 @@ def tell(watch: Watch, happening: Happening) -> None:
         watch(happening)
     except Exception as error:  # noqa: BLE001 - the turn must not end with who looks at it
         _log.warning("who watches a turn failed: %s: %s", type(error).__name__, error)
-
-
-class _Once:
-    """Writes entries once, however often it is called: the answer to a commit may be lost."""
-
-    def __init__(
-        self,
-        pen: Pen,
-        told: Sequence[runs.Entry],
-        kept: Sequence[runs.Artifact],
-        beside: Callable[[Tx], None] | None = None,
-    ) -> None:
-        self._pen = pen
-        self._beside = beside
-        self._told = told
-        self._kept = kept
-        self._failed = False
-
-    async def __call__(self) -> None:
-        pen = self._pen
-        means, working = pen.means, pen.working
-        if self._failed and await self._is_there(means, working):
-            return
-        try:
-            await means.tasks.note(working, self._told, kept=self._kept, beside=self._beside)
-        except StoreError:
-            self._failed = True
-            raise
-
-    async def _is_there(self, means: Means, working: runs.Working) -> bool:
-        """Whether the try before has written it after all: nobody else writes a turn's entries under this fence."""
-        run, wiring = working.journal.run, means.wiring
-        now = await wiring.store.read(lambda tx: wiring.ledger.find_run(tx, run.tenant_id, run.run_id))
-        if now is None or now.fence != run.fence:
-            return False
-        notes = await means.reading.events_after(run, run.head_seq)
-        if not any(each.type.startswith(journal.PREFIX) for each in notes):
-            return False
-        working.journal.run = replace(now)
-        return True

@@ -140,7 +140,8 @@ class Performing:
         if seconds < LEAST_S:
             if not again:
                 return self._failed(intent, f"It was not begun: no time is left of {why}.")
-            return await self._in_doubt(source, invocation, intent, f"no time is left of {why}", runs_on=False)
+            unseen, late = await self._was_cut(source, invocation), f"no time is left of {why}"
+            return await self._in_doubt(source, invocation, intent, late, runs_on=False, unseen=unseen)
         facts: dict[str, kernel.Fact] = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": operation.name,
@@ -167,7 +168,7 @@ class Performing:
         self, source: OperationSource, invocation: Invocation, intent: turns.Perform, *, again: bool, why: str
     ) -> _Came:
         if again and intent.idempotency is Idempotency.RECONCILE:
-            found = await self._reconciled(source, invocation, cut=await self._was_cut(source, invocation))
+            found = await self._reconciled(source, invocation, unseen=await self._was_cut(source, invocation))
             if isinstance(found, Happened):
                 return self._came(intent, invocation.operation, found.output)
             if isinstance(found, Unclear):
@@ -213,7 +214,14 @@ class Performing:
                 raise
             # Its type alone: what a stranger's exception says may be anything, and a model would read it.
             return self._failed(intent, f"{intent.operation} raised {type(error).__name__}")
-        return await self._in_doubt(source, invocation, intent, late, runs_on=runs_on, cut=time.cancelled_caught)
+        cut = time.cancelled_caught
+        if cut and intent.idempotency is Idempotency.DEDUPE and not invocation.again:
+            # The same key, once more: what was done by then is told again, and not done.
+            self._pen.check_hold()
+            seconds, why = self._time()
+            return await self._tried(source, replace(invocation, again=True, timeout_s=seconds), intent, why=why)
+        unseen = cut and isinstance(source, Functions) and not source.waits_for(invocation)
+        return await self._in_doubt(source, invocation, intent, late, runs_on=runs_on, unseen=unseen)
 
     async def _held(self, source: OperationSource, invocation: Invocation) -> JSON | Held:
         if source.kind != FUNCTION:
@@ -229,35 +237,29 @@ class Performing:
         reason: str,
         *,
         runs_on: bool,
-        cut: bool,
+        unseen: bool,
     ) -> _Came:
-        """It was `cut` off in the middle of it, or says itself that it does not know. What did not end then, and `runs_on`, is
-        not asked about: that it was not done yet proves nothing."""
+        """It was stopped in the middle of it, or says itself that it does not know. What did not end then, and `runs_on`, is not
+        asked about: that it was not done yet proves nothing. Nor does it of what may run on `unseen`."""
         match intent.idempotency:
             case Idempotency.PURE | Idempotency.IDEMPOTENT:
                 return self._failed(intent, f"{reason}. It may be asked for again.")
             case Idempotency.RECONCILE if not runs_on:
-                cut = cut and isinstance(source, Functions) and not source.waits_for(invocation)
-                found = await self._reconciled(source, invocation, cut=cut)
+                found = await self._reconciled(source, invocation, unseen=unseen)
                 if isinstance(found, Happened):
                     return self._came(intent, invocation.operation, found.output)
                 if isinstance(found, NotHappened):
                     return self._failed(intent, f"{reason}. It was not done.")
                 return Doubt(intent=intent, reason=f"{reason}; {found.reason}")
-            case Idempotency.DEDUPE if cut and not invocation.again:
-                # The same key, once more: what was done by then is told again, and not done.
-                self._pen.check_hold()
-                seconds, why = self._time()
-                return await self._tried(source, replace(invocation, again=True, timeout_s=seconds), intent, why=why)
             case _:
                 return Doubt(intent=intent, reason=reason)
 
-    async def _reconciled(self, source: OperationSource, invocation: Invocation, *, cut: bool) -> Found:
-        """`cut`: something of it may still run, so that it is not done yet proves nothing."""
+    async def _reconciled(self, source: OperationSource, invocation: Invocation, *, unseen: bool) -> Found:
+        """`unseen`: something of it may still run, so that it is not done yet proves nothing."""
         try:
             with anyio.fail_after(self._asked.spec.runtime_defaults.operation_timeout_s):
                 found = await source.reconcile(invocation)
-            return Unclear(reason=_RUNS_ON) if cut and isinstance(found, NotHappened) else found
+            return Unclear(reason=_RUNS_ON) if unseen and isinstance(found, NotHappened) else found
         except OURS:
             raise
         except TimeoutError:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 import anyio
 
@@ -25,11 +25,11 @@ from interlock.kernel import JSON, InterlockError, InternalError, Retry, Tx, can
 LAST_SECONDS: Final = 5.0
 """For so long a process that is to end tries to record what came of its work while the store fails."""
 
+_ENDS: Final = 2
+"""Entries that tell of an attempt's end: how it ended, and where the run goes."""
+
 OPERATION_HELD: Final = "operation_held"
 CONSENT: Final = "approval_required"
-
-Rest: TypeAlias = tuple[Sequence[runs.Entry], Sequence[runs.Artifact]]
-"""What is committed with the attempt's end."""
 
 _log = logging.getLogger(__name__)
 
@@ -129,31 +129,28 @@ class Taking:
             name = type(error).__name__
             ours = InternalError(f"taking the turn raised {name}", run_id=self._working.attempt.run_id)
         ours.run_id = ours.run_id or self._working.attempt.run_id
-        rest = await pen.rest()
-        await self._save(lambda: self._fail(pen, ours, rest))
+        await self._save(lambda: self._fail(pen, ours))
         raise ours from (None if error is ours else error)
 
     async def _end_soon(self, pen: Pen, error: InterlockError) -> None:
         """Record it, though the process is to end: a store that goes on failing keeps it no longer."""
         with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
-            rest = await pen.rest()
-            await self._save(lambda: self._fail(pen, error, rest))
+            await self._save(lambda: self._fail(pen, error))
         if last.cancelled_caught:
             _log.warning("%s is left to recovery: the store still fails", self._working.attempt.run_id)
 
     async def _end(self, pen: Pen, pause: Pause | None) -> None:
         if pause is None:
             pen.note(journal.ended(pen.sheet.state), pen.sheet)
-        rest = await pen.rest()
-        await self._save(lambda: self._over(pen, rest) if pause is None else self._paused(pen, pause, rest))
+        await self._save(lambda: self._over(pen) if pause is None else self._paused(pen, pause))
 
     async def _save(self, record: Callable[[], Awaitable[None]]) -> None:
         await recorded(self._means.wiring, self._working, record)
 
-    async def _over(self, pen: Pen, rest: Rest) -> None:
+    async def _over(self, pen: Pen) -> None:
         """The turn has ended."""
         state, run = pen.sheet.state, self._working.journal.run
-        told, kept = rest
+        told, kept = await pen.rest()
         failure = state.failure
         error = None if failure is None else failed(failure, run.run_id)
         cancelled = failure is not None and failure.code == "cancelled"
@@ -194,11 +191,11 @@ class Taking:
             runs.withdraw_below(tx, self._means.wiring, run)
 
         await self._means.tasks.end(self._working, end, beside=beside)
-        pen.tell_rest(told)
+        pen.tell_rest(told, followed_by=_ENDS + (end.output is not None))
 
-    async def _paused(self, pen: Pen, pause: Pause, rest: Rest) -> None:
+    async def _paused(self, pen: Pen, pause: Pause) -> None:
         """A person has to say something first."""
-        before, kept = rest
+        before, kept = await pen.rest()
         asking = consenting.Consenting(means=self._means, pen=pen, asked=self._asked)
         open_ones = [each for each in pause.consents if each.key not in pen.sheet.asked]
         requested: list[approvals.Approval] = []
@@ -241,11 +238,11 @@ class Taking:
         await self._means.tasks.end(self._working, end, beside=beside)
         for approval, consent in zip(requested, open_ones, strict=True):
             pen.sheet = pen.sheet.asking(consent.key, approval.approval_id)
-        pen.tell_rest(told())
+        pen.tell_rest(told(), followed_by=_ENDS)
 
-    async def _fail(self, pen: Pen, error: InterlockError, rest: Rest) -> None:
+    async def _fail(self, pen: Pen, error: InterlockError) -> None:
         """The attempt has failed; the turn goes on in another one, if that may be otherwise."""
-        told, kept = rest
+        told, kept = await pen.rest()
         error.run_id = error.run_id or self._working.attempt.run_id
         end = runs.TaskEnd(
             state=runs.State.RETRY_SCHEDULED if _may_go_on(error) else runs.State.FAILED,
@@ -265,6 +262,7 @@ class Taking:
 
         if due is None:
             await self._means.tasks.end(self._working, end, beside=settle)
+            pen.tell_rest(told, followed_by=_ENDS)
             return
         following = dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
         end = replace(
@@ -276,6 +274,7 @@ class Taking:
             self._docket.follow(tx, following)
 
         await self._means.tasks.end(self._working, end, beside=beside)
+        pen.tell_rest(told, followed_by=_ENDS + 1)
 
 
 async def recorded(wiring: runs.Wiring, working: runs.Working, record: Callable[[], Awaitable[object]]) -> None:
