@@ -6,7 +6,7 @@ only room that imports adapters and connectors; what it opens it closes.
 
 from interlock.app.accounts import Connections
 from interlock.app.agent_sessions import AgentSessions
-from interlock.app.agents import Agents
+from interlock.app.agents import Agents, TurnOptions
 from interlock.app.archives import Archives
 from interlock.app.asking import MAX_TIMEOUT
 from interlock.app.dispatching import Dispatch
@@ -108,6 +108,7 @@ __all__ = [
     "Tokens",
     "Toolboxes",
     "Triggers",
+    "TurnOptions",
     "UnknownPlace",
     "UnknownSandbox",
     "UnknownTarget",

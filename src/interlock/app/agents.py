@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-import anyio
 from pydantic import BaseModel
 
 from interlock.app.arguments import checked
@@ -15,6 +14,24 @@ if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none
     from interlock.app.assembly import Parts
     from interlock.app.carrying import Carrying
     from interlock.app.turning import Holder
+
+
+class TurnOptions(TypedDict, total=False):
+    """How a turn is asked for, beside what is said; each may be left out."""
+
+    session: str | None
+    """The conversation to go on with; None: the turn is by itself."""
+    context: Mapping[str, JSON] | BaseModel | None
+    """For operations and controls, as JSON or a pydantic model; no language model sees it."""
+    environment: str | None
+    """Recorded, and judged by policy; None: that of the settings."""
+    idempotency_key: str | None
+    """The same key takes one turn."""
+    trace_id: str | None
+    parent_run_id: str | None
+    """The run that asks for the turn."""
+    accept: bool
+    """The session may go on though the agent has changed."""
 
 
 class Agents:
@@ -45,31 +62,16 @@ class Agents:
         return self._harness.stopping
 
     @checked
-    async def run(
-        self,
-        spec: "agents.Spec",
-        text: str,
-        *,
-        session: str | None = None,
-        context: Mapping[str, JSON] | BaseModel | None = None,
-        environment: str | None = None,
-        idempotency_key: str | None = None,
-        trace_id: str | None = None,
-        parent_run_id: str | None = None,
-        accept: bool = False,
-    ) -> "agents.harness.Turn":
-        """Say something to an agent, and take its turn here and now. A turn that waits for a yes is held, and comes back as
-        it stands, as do one that policy denies or sheds and the one that holds the idempotency key. `context`, as JSON or a
-        pydantic model, is for operations and controls, and no model sees it; `accept` lets a session go on with an agent that
-        has changed.
+    async def run(self, spec: "agents.Spec", text: str, **options: Unpack[TurnOptions]) -> "agents.harness.Turn":
+        """Say something to an agent, and take its turn here and now; the options are those of `TurnOptions`. A turn that waits
+        for a yes is held, and comes back as it stands, as do one that policy denies or sheds and the one that holds the
+        idempotency key.
 
         Raises RequestError, and with `run_id`: TurnFailed, OperationUnclear, RunCancelled, and what ended the attempt and not the
         turn, which `resume` goes on with.
         """
-        asked, options = self._asked(
-            spec, text, session, context, environment, idempotency_key, trace_id, parent_run_id, accept=accept
-        )
-        return (await self._harness.run(self._caller, asked, options)).check()
+        asked, how = self._asked(spec, text, options)
+        return (await self._harness.run(self._caller, asked, how)).check()
 
     @checked
     async def submit(
@@ -77,46 +79,28 @@ class Agents:
         spec: "agents.Spec",
         text: str,
         *,
-        session: str | None = None,
-        context: Mapping[str, JSON] | BaseModel | None = None,
-        environment: str | None = None,
-        idempotency_key: str | None = None,
-        trace_id: str | None = None,
-        parent_run_id: str | None = None,
-        accept: bool = False,
         retry: "dispatch.RetryPolicy | None" = None,
+        **options: Unpack[TurnOptions],
     ) -> "agents.harness.Turn":
         """As `run`, by a worker. It returns once that is committed; `il.dispatch.wait` waits for its end, and `fetch` tells how
         it stands."""
-        asked, options = self._asked(
-            spec, text, session, context, environment, idempotency_key, trace_id, parent_run_id, accept=accept
-        )
-        return await self._harness.submit(self._caller, asked, options, retry=retry)
+        asked, how = self._asked(spec, text, options)
+        return await self._harness.submit(self._caller, asked, how, retry=retry)
 
     async def stream(
-        self,
-        spec: "agents.Spec",
-        text: str,
-        *,
-        session: str | None = None,
-        context: Mapping[str, JSON] | BaseModel | None = None,
-        environment: str | None = None,
-        idempotency_key: str | None = None,
-        trace_id: str | None = None,
-        parent_run_id: str | None = None,
-        accept: bool = False,
+        self, spec: "agents.Spec", text: str, **options: Unpack[TurnOptions]
     ) -> "AsyncGenerator[agents.harness.Happening | agents.harness.Turn]":
         """As `run`, telling what happens as it happens: entries of the turn's journal once they are committed, and (`delta`) what
-        the model is saying. The last is the turn as it then stands. Whoever stops listening stops the attempt; `resume` goes on.
+        the model is saying. The last is the turn as it then stands. Who falls behind is told no entry less, for those are in the
+        journal; of what the model was saying they hear how many pieces they `missed`. Whoever stops listening stops the attempt;
+        `resume` goes on.
 
             async with aclosing(il.agents.stream(spec, "…")) as told:
                 async for each in told: …
         """
-        asked, options = self._asked(
-            spec, text, session, context, environment, idempotency_key, trace_id, parent_run_id, accept=accept
-        )
+        asked, how = self._asked(spec, text, options)
         harness, caller = self._harness, self._caller
-        async with aclosing(_told(lambda watch: harness.run(caller, asked, options, watch=watch))) as told:
+        async with aclosing(self._told(lambda watch: harness.run(caller, asked, how, watch=watch))) as told:
             async for each in told:
                 yield each
 
@@ -129,7 +113,7 @@ class Agents:
     async def resume_stream(self, run_id: str) -> "AsyncGenerator[agents.harness.Happening | agents.harness.Turn]":
         """As `resume`, telling what happens as `stream` does."""
         harness, caller = self._harness, self._caller
-        async with aclosing(_told(lambda watch: harness.resume(caller, run_id, watch=watch))) as told:
+        async with aclosing(self._told(lambda watch: harness.resume(caller, run_id, watch=watch))) as told:
             async for each in told:
                 yield each
 
@@ -235,56 +219,28 @@ class Agents:
 
         return await Evaluating(self._parts, self._caller, self, self._harness).evaluate(spec, suite)
 
+    def _told(
+        self, take: "Callable[[agents.harness.Watch], Awaitable[agents.harness.Turn]]"
+    ) -> "AsyncGenerator[agents.harness.Happening | agents.harness.Turn]":
+        from interlock import agents
+
+        return agents.harness.Telling(self._harness.means, self._caller).told(take)
+
     def _asked(
-        self,
-        spec: "agents.Spec",
-        text: str,
-        session: str | None,
-        context: Mapping[str, JSON] | BaseModel | None,
-        environment: str | None,
-        idempotency_key: str | None,
-        trace_id: str | None,
-        parent_run_id: str | None,
-        *,
-        accept: bool,
+        self, spec: "agents.Spec", text: str, options: TurnOptions
     ) -> "tuple[agents.harness.Asked, agents.harness.Options]":
         from interlock import agents
 
+        if unknown := sorted(options.keys() - TurnOptions.__annotations__.keys()):
+            raise TypeError(f"a turn has no option {unknown[0]!r}; it has {', '.join(TurnOptions.__annotations__)}")
+        context = options.get("context")
         given = context.model_dump(mode="json", by_alias=True) if isinstance(context, BaseModel) else context
-        asked = agents.harness.Asked(spec=spec, text=text, session_id=session, context=given or {})
-        options = agents.harness.Options(
-            environment=environment or self._parts.settings.environment,
-            idempotency_key=idempotency_key,
-            trace_id=trace_id,
-            parent_run_id=parent_run_id,
-            accept=accept,
+        asked = agents.harness.Asked(spec=spec, text=text, session_id=options.get("session"), context=given or {})
+        how = agents.harness.Options(
+            environment=options.get("environment") or self._parts.settings.environment,
+            idempotency_key=options.get("idempotency_key"),
+            trace_id=options.get("trace_id"),
+            parent_run_id=options.get("parent_run_id"),
+            accept=options.get("accept", False),
         )
-        return asked, options
-
-
-async def _told(
-    take: "Callable[[agents.harness.Watch], Any]",
-) -> "AsyncGenerator[agents.harness.Happening | agents.harness.Turn]":
-    """What happens while the turn is taken, and the turn."""
-    send, receive = anyio.create_memory_object_stream["agents.harness.Happening | agents.harness.Turn"](10_000)
-    failures: list[Exception] = []
-
-    async def work() -> None:
-        async with send:
-            try:
-                turn = await take(send.send_nowait)
-                await send.send(turn)
-            except Exception as error:  # noqa: BLE001 - raised where it is listened to
-                failures.append(error)
-
-    async with anyio.create_task_group() as tasks, receive:
-        tasks.start_soon(work)
-        try:
-            async for each in receive:
-                yield each
-        except GeneratorExit:  # raised out of the group, it would come in another one
-            return
-        finally:
-            tasks.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
+        return asked, how

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import StrEnum
 from functools import wraps
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar, cast, get_args
 
 from pydantic import BaseModel
 
@@ -150,6 +150,10 @@ def checked(
     parameters = inspect.signature(method).parameters
     names = tuple(parameters)[1:]
     may_lack = {name for name, each in parameters.items() if each.default is None}
+    for each in parameters.values():
+        if each.kind is each.VAR_KEYWORD:
+            [options] = get_args(each.annotation)  # Unpack[...]
+            may_lack |= {name for name, kind in options.__annotations__.items() if type(None) in get_args(kind)}
 
     @wraps(method)
     async def call(self: F, /, *args: P.args, **kwargs: P.kwargs) -> T:

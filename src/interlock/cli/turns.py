@@ -270,11 +270,13 @@ async def _streamed(
             if isinstance(each, agents.harness.Turn):  # the last
                 turn = each.check()
             elif desk.options.as_json:
-                out.write(canonical({"kind": each.kind, "data": dict(each.data)}).decode() + "\n")
+                out.write(canonical(each.to_json()).decode() + "\n")
             elif each.kind == "delta" and each.data["kind"] == "text":
                 out.write(clean(str(each.data["text"])))
                 saying = True
-            elif each.kind != "delta":
+            elif each.kind == "missed" and saying:
+                out.write("…")
+            elif each.kind not in ("delta", "missed"):
                 if saying:
                     out.write("\n")
                 saying = False

@@ -1,7 +1,7 @@
 """The rooms of the facade, whose methods wait."""
 
 from collections.abc import Callable, Generator, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from interlock import app
 from interlock.kernel import Secret
@@ -53,7 +53,7 @@ class Agents(Face[app.Agents]):
         return self._room.registry
 
     def stream(
-        self, spec: "agents.Spec", text: str, **options: Any
+        self, spec: "agents.Spec", text: str, **options: Unpack[app.TurnOptions]
     ) -> "Generator[agents.harness.Happening | agents.harness.Turn]":
         """As `app.Agents.stream`, with the same options: each step waits for what happens next."""
         return told_by(self._door, lambda: self._room.stream(spec, text, **options))

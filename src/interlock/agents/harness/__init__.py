@@ -15,6 +15,7 @@ from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, st
 from interlock.agents.harness.leaving import catch_up, left
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.standing import Turn, Waiting
+from interlock.agents.harness.telling import Telling
 
 __all__ = [
     "LANE",
@@ -34,6 +35,7 @@ __all__ = [
     "Step",
     "Steps",
     "Taken",
+    "Telling",
     "Turn",
     "TurnExecutor",
     "Waiting",
