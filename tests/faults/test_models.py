@@ -13,7 +13,7 @@ import pytest
 
 from fix_app import ALLOW, Process, World, run_of
 from fix_models import KEY, ModelApi, Say
-from interlock import inference, plane, runs
+from interlock import budgets, inference, plane, runs
 from interlock.app.inference_settings import InferenceSettings
 from interlock.kernel import InterlockError
 from interlock.testing import ManualClock, github
@@ -92,9 +92,10 @@ def small(tmp_path: Path, github_server: github.GitHub, root_key: None, clock: M
 async def rigged(world: World, api: ModelApi, kind: str, **more: Any) -> AsyncGenerator[Rig]:
     told = {"kind": kind, "base_url": api.url + PATHS[kind], "api_key": "env:IT_KEY", "options": ["min_p"]}
     told |= more.pop("provider", {})
+    given = {"rules": more.pop("rules")} if "rules" in more else {}
     settings = InferenceSettings.model_validate({"providers": {"it": told}, **more})
     allowed = (world.host, plane.parse_base(api.url).host_port)
-    async with world.process(inference=settings, execution={"egress_allow": allowed}) as process:
+    async with world.process(inference=settings, execution={"egress_allow": allowed}, **given) as process:
         yield Rig(process=process, api=api, kind=kind)
 
 
@@ -279,6 +280,56 @@ async def test_options_go_to_the_provider_as_they_are_and_replace_nothing_that_w
         assert isinstance(failed, inference.ModelRefused)
         assert f"provider_options.{name}" in failed.message
     assert len(rig.api.heard) == 1
+
+
+COUNTED = """
+[policy]
+default = "allow"
+[[budgets]]
+name = "models"
+per = "tenant"
+capability = "inference.*"
+spend = { unit = "tokens", limit = 1_000_000, per_seconds = 86_400 }
+"""
+BOUNDS = {
+    "openai": ("max_output_tokens",),
+    "openai-chat": ("max_completion_tokens",),
+    "anthropic": ("max_tokens",),
+    "google": ("generationConfig", "maxOutputTokens"),
+    "compatible": ("max_tokens",),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_counted_is_bounded_in_the_provider_s_own_words(
+    small: World, model_api: ModelApi, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IT_KEY", KEY)
+    more: dict[str, Any] = {"rules": COUNTED, "provider": {"max_output_tokens": 1234}, "tries": 2}
+    async with rigged(replace(small, law=None), model_api, kind, **more) as rig:
+        model_api.say(Say(text="Yes."))
+        answered = await rig.ask()
+        body: Any = model_api.heard[0][2]
+        for name in BOUNDS[kind]:
+            body = body[name]
+        assert body == 1234
+        parts, came_to = rig.process.parts, answered.answer.usage.tokens
+        since = budgets.Rate(limit=1, per_seconds=86_400).window(parts.wiring.clock.now())[0]
+        key = budgets.Key(tenant_id="default", budget="models", subject="default")
+        cap = budgets.Cap(key=key, unit="spend", limit=1, since=since)
+
+        async def used() -> int:
+            return await parts.store.read(lambda tx: parts.wiring.budgets.used_in(tx, cap))
+
+        assert await used() == came_to
+        model_api.say(Say(status=429, body="{}"), Say(status=404, body="{}"))
+        failed = await rig.fails(key="k2")
+        assert await used() == came_to, "a provider that says no has done nothing"
+        history = await rig.process.il.runs.history(run_of(failed))
+        assert [each.receipt_json is not None for each in history.sends] == [True, True], "what is known is on record"
+        model_api.say(Say(text="It rains.", fault="cut"), Say(status=500, body="{}"))
+        await rig.fails(key="k3", told=list[inference.Delta]().append)
+        assert await used() >= came_to + 2 * 1234, "nobody knows what they came to"
 
 
 async def test_who_stops_waiting_breaks_the_request_off(rig: Rig):
