@@ -14,6 +14,12 @@ from interlock.kernel import JSON, InvalidJson, JsonLimits, parse_json
 MAX_CALLS: Final = 64
 """Operations that a model may ask for at once."""
 
+MAX_ID: Final = 256
+"""Characters of a call's id that is taken as the model gave it."""
+
+MAX_NAME: Final = 100
+"""Characters that are kept of what a model takes for an operation; every operation has fewer."""
+
 ARGUMENTS: Final = JsonLimits(max_bytes=262_144, max_depth=32, max_nodes=20_000)
 RESULT: Final = JsonLimits(max_bytes=1_048_576, max_depth=64, max_nodes=100_000)
 
@@ -21,23 +27,24 @@ _FENCED: Final = re.compile(r"\A\s*```[a-zA-Z]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL
 
 
 def kept(message: inference.Message, state: State) -> inference.Message:
-    """The message as it goes into the transcript: every call with an id that no other has, and with arguments that can be
-    kept."""
+    """The message as it goes into the transcript: every call with an id that no other has, and with a name and arguments that
+    can be kept."""
     seen = {call.call_id for each in (*state.conversation, *state.said) for call in each.calls}
     parts: list[inference.Piece] = []
     for index, part in enumerate(message.parts):
         if not isinstance(part, inference.Call):
             parts.append(part)
             continue
-        call_id = part.call_id
+        call_id = part.call_id if len(part.call_id) <= MAX_ID else ""
         made = f"call_{len(seen)}_{state.round}_{index}"
         for number in itertools.count():
             if call_id and call_id not in seen:
                 break
             call_id = f"{made}_{number}" if number else made  # a model may say ids that look like ours
         seen.add(call_id)
-        fits = len(part.arguments) <= ARGUMENTS.max_bytes
-        parts.append(part.model_copy(update={"call_id": call_id, **({} if fits else {"arguments": ""})}))
+        fits = len(part.arguments.encode(errors="surrogatepass")) <= ARGUMENTS.max_bytes
+        bounded = {"call_id": call_id, "name": part.name[:MAX_NAME], "arguments": part.arguments if fits else ""}
+        parts.append(part.model_copy(update=bounded))
     return message.model_copy(update={"parts": tuple(parts)})
 
 
