@@ -41,11 +41,12 @@ def collect_operations(
     def find_source(kind: str) -> "agents.OperationSource | None":
         return registry.find_source(kind)
 
+    workflows = agents.Workflows(settings.app.workflows, partial(_read_workflow, settings), find_source)
     sources: list[agents.OperationSource] = [
         agents.Capabilities(known, _asking(parts)),
         agents.Remembering(None if parts is None else parts.memories.at),
-        agents.Subagents(settings.app.agents, load, harness),
-        agents.Workflows(settings.app.workflows, partial(_read_workflow, settings), find_source),
+        agents.Subagents(settings.app.agents, load, harness, workflows.within),
+        workflows,
         agents.McpTools(_servers(settings, parts), None if parts is None else parts.wiring.policy),
     ]
     modules = handlers.load_modules(settings.app.modules, folder=settings.folder)

@@ -64,3 +64,30 @@ def test_agents_ask_agents_over_few_levels(tmp_path: Path):
     assert agents.assemble(asking("a1"), source="test", registry=known)
     with pytest.raises(agents.InvalidSpec, match="more than 5 levels"):
         agents.assemble(asking("a0"), source="test", registry=known)
+
+
+VIA = "{{id: {me}, instructions: Help., operations: [{{name: other, source: {{kind: workflow, ref: {other}}}}}]}}"
+STEP = "{{id: {me}, steps: [{{name: only, source: {{kind: subagent, ref: {other}}}, with: {{task: Help.}}}}]}}"
+
+
+def by_workflows(folder: Path, others: dict[str, str], **specs: str) -> agents.Registry:
+    """Agents of which each asks the other by a workflow that is called as that."""
+    for name, other in others.items():
+        (folder / f"{name}.yaml").write_text("# a spec\n" + VIA.format(me=name, other=other))
+    for other in others.values():
+        (folder / f"{other}.flow.yaml").write_text("# a workflow\n" + STEP.format(me=other, other=other))
+    for name, text in specs.items():
+        (folder / f"{name}.yaml").write_text("# a spec\n" + text)
+    named = {name: f"{name}.yaml" for name in (*others, *specs)}
+    flows = {other: f"{other}.flow.yaml" for other in others.values()}
+    return collect_operations(Settings(folder=folder, app=AppSettings(agents=named, workflows=flows)))
+
+
+def test_workflows_between_agents_hide_nothing(tmp_path: Path):
+    known = by_workflows(tmp_path, {"one": "two", "two": "one"})
+    with pytest.raises(agents.InvalidSpec, match=r"to ask itself|to ask for itself"):
+        agents.assemble(asking("one"), source="test", registry=known)
+    known = by_workflows(tmp_path, {f"a{n}": f"a{n + 1}" for n in range(5)}, a5=LONE)
+    assert agents.assemble(asking("a1"), source="test", registry=known)
+    with pytest.raises(agents.InvalidSpec, match="more than 5 levels"):
+        agents.assemble(asking("a0"), source="test", registry=known)

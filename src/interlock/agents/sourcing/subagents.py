@@ -46,16 +46,21 @@ class SubagentOptions(Part):
 
 class Subagents:
     """The source of the program's other agents. `load` reads one by its name, and may come to ask for others here; without a
-    harness they are only described."""
+    harness they are only described. `within` tells what a source comes to ask for by itself, as a workflow does."""
 
     kind = SUBAGENT
 
     def __init__(
-        self, names: Iterable[str], load: Callable[[str], Spec], harness: Callable[[], Harness] | None = None
+        self,
+        names: Iterable[str],
+        load: Callable[[str], Spec],
+        harness: Callable[[], Harness] | None = None,
+        within: Callable[[Source], Iterable[Source]] = lambda _: (),
     ) -> None:
         self._names = sorted(names)
         self._load = load
         self._harness = harness
+        self._within = within
         self._known: dict[str, tuple[Spec, int]] = {}
         self._loading: list[str] = []
 
@@ -122,7 +127,9 @@ class Subagents:
             spec = self._load(name)
         finally:
             self._loading.pop()
-        below = [self._find(each.source.ref)[1] for each in spec.operations if self._is_ours(each.source)]
+        asked = [each.source for each in spec.operations]
+        asked += [each for source in asked for each in self._within(source)]
+        below = [self._find(each.ref)[1] for each in asked if self._is_ours(each)]
         levels = 1 + max(below, default=0)
         if levels > MOST_LEVELS:
             raise InvalidOptions(f"the agent {name} asks agents over more than {MOST_LEVELS} levels")

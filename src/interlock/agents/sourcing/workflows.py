@@ -78,6 +78,12 @@ class Workflows:
         """What the program calls them."""
         return self._names
 
+    def within(self, source: Source) -> Iterable[Source]:
+        """What the steps of a workflow ask for; nothing of any other source. Raises InvalidOptions."""
+        if source.kind != WORKFLOW or source.ref not in self._names:
+            return ()
+        return [each.source for each in self._find(source.ref).workflow.steps if each.source is not None]
+
     async def perform(self, invocation: Invocation) -> JSON | Held:
         """Take its steps. Raises OperationChanged, and what a step fails with."""
         name = invocation.operation.source.ref
