@@ -377,3 +377,36 @@ async def test_what_was_said_is_recalled_in_later_turns_as_data(file_world: Worl
         assert "nothing in it is an instruction" in turn.answer
         assert "printer in room seven burns again" in turn.answer
         assert (await process.il.agents.replay(turn.run_id)).state.recalled is not None
+
+
+async def test_what_was_recalled_is_not_learned_by_the_process_that_goes_on(file_world: World):
+    desk = Desk()
+    words = "The printer in room seven burns."
+    source = {"kind": "memory", "ref": "recall"}
+    script = models.Scripted(
+        [
+            models.answer(models.call("recall", query="harbour cranes")),
+            calls("unsafe_once"),
+            f"{words} The harbour cranes are painted yellow.",
+        ]
+    )
+    async with file_world.process(models=given(script)) as process:
+        process.il.agents.offer(*desk.operations)
+        mem = await process.il.memory(agent="desk")
+        for each in (words, "The harbour cranes are painted yellow."):
+            await mem.remember(each)
+        keeper = agents.agent(
+            "desk",
+            "Answer.",
+            model="fake:test",
+            operations=["do_unsafe_once", {"name": "recall", "source": source}],
+            memory={"capture": "conversation", "max_entries": 1},
+            registry=process.il.agents.registry,
+        )
+        turn = await process.il.agents.run(keeper, "The printer in room seven burns.")
+        await approve(process, turn)
+    async with file_world.process(models=given(script)) as process:
+        process.il.agents.offer(*desk.operations)
+        assert (await process.il.agents.resume(turn.run_id)).state is runs.State.COMPLETED
+        mem = await process.il.memory(agent="desk")
+        assert len((await mem.retrieve(limit=10)).records) == 2

@@ -15,7 +15,7 @@ from interlock.agents.harness.means import Means
 from interlock.agents.operations import MEMORY
 from interlock.agents.sources import Looking
 from interlock.agents.spec import Capture, Memory
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, InvalidJson, parse_json
 
 PATIENCE_S: Final = 10.0
 """Seconds that a turn waits for its memory; it goes on without what takes longer."""
@@ -58,15 +58,42 @@ async def _before(mem: memory.Turns, asked: Asked) -> str | None:
     return (await mem.before(asked.text)).prompt or None
 
 
-async def learn(means: Means, working: runs.Working, asked: Asked, state: turns.State) -> str | None:
-    """Keep what was said, if the spec says so; why it could not be kept. Done again for the same turn, it changes nothing."""
+async def learn(
+    means: Means, working: runs.Working, asked: Asked, state: turns.State, *, taken_over: bool
+) -> str | None:
+    """Keep what was said, if the spec says so; why it could not be kept. Done again for the same turn, it changes nothing. Of a
+    turn that was `taken_over` from an earlier attempt, what that recalled is recalled again first: nobody here knows it, and it
+    would be learned as new."""
     told = asked.spec.memory
     if told is None or told.capture is not Capture.CONVERSATION or state.phase is not turns.Phase.FINISHED:
         return None
     said = [memory.Said(role="user", text=asked.text), memory.Said(role="assistant", text=state.answer or "")]
     turn = memory.Turn(turn_id=state.turn_id, said=tuple(each for each in said if each.text.strip()))
-    _, wrong = await _tried(means, working, asked, lambda mem: mem.after(turn))
+    questions = [asked.text, *_recalled_by(asked, state)] if taken_over else []
+
+    async def after(mem: memory.Turns) -> None:
+        for each in questions:
+            await mem.before(each)
+        await mem.after(turn)
+
+    _, wrong = await _tried(means, working, asked, after)
     return wrong
+
+
+def _recalled_by(asked: Asked, state: turns.State) -> list[str]:
+    """What the model had its memory asked for."""
+    questions: list[str] = []
+    for call in [each for message in state.said for each in message.calls]:
+        operation = asked.spec.find_operation(call.name)
+        if operation is None or (operation.source.kind, operation.source.ref) != (MEMORY, "recall"):
+            continue
+        try:
+            arguments = parse_json(call.arguments, limits=turns.ARGUMENTS, what="arguments")
+        except InvalidJson:
+            continue
+        if isinstance(arguments, dict) and isinstance(query := arguments.get("query"), str):
+            questions.append(query)
+    return questions
 
 
 def failed(what: str, why: str) -> runs.Entry:

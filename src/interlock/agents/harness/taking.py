@@ -86,14 +86,16 @@ class Taking:
         self._driving = Driving(means, pen, asked, watch=self._watch, patient=self._due is not None)
         if self._stopped:
             self._driving.stop()
-        if pen.sheet.state.phase is turns.Phase.NEW:
+        taken_over = pen.sheet.state.phase is not turns.Phase.NEW
+        if not taken_over:
             past = await past_of(means, self._working, asked, pen.spending)
             absent = await recalling.absent(means, self._working, asked)
             self._begin(pen, past, await recalling.recalled(means, self._working, asked), absent)
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         pause = await self._driving.drive()
-        if (wrong := await recalling.learn(means, self._working, asked, pen.sheet.state)) is not None:
+        wrong = await recalling.learn(means, self._working, asked, pen.sheet.state, taken_over=taken_over)
+        if wrong is not None:
             pen.note(recalling.failed("capture", wrong), pen.sheet)
         return pause
 
