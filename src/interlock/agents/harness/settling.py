@@ -1,6 +1,6 @@
 """What a person says became of an operation of which nobody can tell: written down once, whoever else says it meanwhile."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar, cast
 
@@ -10,6 +10,7 @@ from interlock.agents.harness import journal, looking
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.journal import PREFIX, Sheet
 from interlock.agents.harness.means import Means
+from interlock.agents.harness.spending import OPERATION_CALLS, holder_of
 from interlock.kernel import Caller, ConflictError, RequestError, Tx
 
 T = TypeVar("T")
@@ -35,9 +36,15 @@ async def settle(means: Means, docket: dispatch.Docket, caller: Caller, run: run
         check(means, caller, run, said)
         sheet = await looking.replayed(means, run)
         doubtful = [each for each in sheet.wanted if isinstance(each, turns.Perform) and each.key in sheet.intended]
-        told = _told(caller, run, sheet, doubtful, said)
+        intent = chosen(run, said, {each.call_id: each for each in doubtful})
+        told = _told(caller, run, sheet, intent, said)
+
+        def spent(tx: Tx, run: runs.Run = run, key: str = intent.key) -> None:
+            amounts = {OPERATION_CALLS: int(said.happened)}  # what was not done is reserved anew before it is
+            means.wiring.budgets.settle_in(tx, tenant_id=run.tenant_id, holder=holder_of(run, key), amounts=amounts)
+
         try:
-            return await written(means, docket, run, told, left=len(doubtful) > 1)
+            return await written(means, docket, run, told, left=len(doubtful) > 1, beside=spent)
         except (runs.StaleRun, ConflictError):
             run = await means.reading.fetch(caller, run.run_id)
     raise runs.StaleRun(f"{run.run_id} is being written by too many hands", run_id=run.run_id)
@@ -54,10 +61,7 @@ def check(means: Means, caller: Caller, run: runs.Run, said: Said) -> None:
         )
 
 
-def _told(
-    caller: Caller, run: runs.Run, sheet: Sheet, doubtful: Sequence[turns.Perform], said: Said
-) -> Sequence[runs.Entry]:
-    intent = chosen(run, said, {each.call_id: each for each in doubtful})
+def _told(caller: Caller, run: runs.Run, sheet: Sheet, intent: turns.Perform, said: Said) -> Sequence[runs.Entry]:
     settled = journal.settled(intent, by=caller.actor, happened=said.happened, note=said.note[:500])
     if not said.happened:
         return [settled]
@@ -88,17 +92,19 @@ async def written(
     *,
     left: bool,
     prefix: str = PREFIX,
+    beside: Callable[[Tx], None] = lambda _: None,
 ) -> None:
     """Write down what was said, in the turn's journal (events that begin with `prefix`); the turn goes on unless something is
     `left`. Raises ConflictError or StaleRun if it went on since the run was read."""
     wiring = means.wiring
 
-    def beside(tx: Tx) -> None:
+    def checked(tx: Tx) -> None:
         since = wiring.ledger.list_events(tx, run.tenant_id, run.run_id, after_seq=run.head_seq)
         if any(each.type.startswith(prefix) for each in since):
             raise ConflictError(f"{run.run_id} went on meanwhile", run_id=run.run_id)
+        beside(tx)
         if not left:
             docket.released(tx, run)
 
     move = None if left else runs.Move(state=runs.State.QUEUED, reason="settled_by_person")
-    await wiring.journal(run).write(told, at=wiring.clock.now(), move=move, beside=beside)
+    await wiring.journal(run).write(told, at=wiring.clock.now(), move=move, beside=checked)

@@ -183,7 +183,12 @@ class Spending:
                 )
 
     def _holder(self, key: str) -> str:
-        return f"{self._run.run_id}:{key}"
+        return holder_of(self._run, key)
+
+
+def holder_of(run: runs.Run, key: str) -> str:
+    """Who holds what is reserved for an intent of a turn."""
+    return f"{run.run_id}:{key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
