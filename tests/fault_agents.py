@@ -13,17 +13,21 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from interlock import agents, inference
+from interlock import agents
 from interlock.app import Interlock
 from interlock.kernel import JSON, Caller
 from interlock.testing import models
 
 AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
 REVIEWER = Caller(tenant_id="default", actor="reviewer", roles=frozenset({"approver"}))
+BUSY = "dedupe 2"
+"""What the server does at once, and answers only when it is asked again."""
+
 CLASSES = ("pure", "idempotent", "dedupe", "reconcile", "unsafe_once")
 
 
-def _ask(context: agents.Invocation, method: str, name: str) -> JSON:
+def ask(context: agents.Invocation, method: str, name: str) -> Any:
+    """What the server says: how often it was `done`."""
     query = urllib.parse.urlencode({"case": str(context.context["case"]), "name": name, "key": context.key})
     request = urllib.request.Request(f"{context.context['url']}/?{query}", method=method)
     with urllib.request.urlopen(request, timeout=60) as answer:
@@ -33,37 +37,37 @@ def _ask(context: agents.Invocation, method: str, name: str) -> JSON:
 @agents.operation(idempotency="pure")
 def look(context: agents.Invocation) -> JSON:
     """It changes nothing."""
-    return _ask(context, "GET", "pure")
+    return ask(context, "GET", "pure")
 
 
 @agents.operation(idempotency="idempotent")
 def put(context: agents.Invocation) -> JSON:
     """Twice is as good as once."""
-    return _ask(context, "PUT", "idempotent")
+    return ask(context, "PUT", "idempotent")
 
 
 @agents.operation(idempotency="dedupe")
 def send(context: agents.Invocation) -> JSON:
     """The server knows a call again by its key."""
-    return _ask(context, "PUT", "dedupe")
+    return ask(context, "PUT", "dedupe")
 
 
 def was_filed(context: agents.Invocation) -> Any:
     """Whether it was."""
-    found = _ask(context, "GET", "reconcile")
+    found = ask(context, "GET", "reconcile")
     return found if found == {"done": 1} else agents.NotHappened()
 
 
 @agents.operation(idempotency="reconcile", reconcile=was_filed)
 def file(context: agents.Invocation) -> JSON:
     """One can find out whether it was done."""
-    return _ask(context, "POST", "reconcile")
+    return ask(context, "POST", "reconcile")
 
 
 @agents.operation(idempotency="unsafe_once", approval={})
 def pay(context: agents.Invocation) -> JSON:
     """Nobody can tell."""
-    return _ask(context, "POST", "unsafe_once")
+    return ask(context, "POST", "unsafe_once")
 
 
 OPERATIONS = [look, put, send, file, pay]
@@ -74,11 +78,6 @@ SCRIPT = [
     models.answer(models.call("pay")),
     models.answer("All is done."),
 ]
-
-
-def model(_: str) -> inference.Model:
-    """It says the same to the same conversation, in whichever process."""
-    return models.Scripted(SCRIPT)
 
 
 async def take_turn(il: Interlock, order: Any) -> JSON:
@@ -128,11 +127,12 @@ class Counting:
         with self._lock:
             if kept:
                 self.asked[case, name] += 1
-            if method != "GET" and not (name == "dedupe" and (case, key) in self._keys):
+            if method != "GET" and not (name.startswith("dedupe") and (case, key) in self._keys):
                 self._keys.add((case, key))
                 self.done[case, name] += 1
         self._wait(case, name, "after", kept=kept)
-        return {"done": self.done[case, name]}
+        is_busy = name == BUSY and self.asked[case, name] == 1
+        return {"busy": True} if is_busy else {"done": self.done[case, name]}
 
     def _wait(self, case: str, name: str, when: str, *, kept: bool) -> None:
         if kept and self._hold == (case, name, when):

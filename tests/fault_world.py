@@ -18,10 +18,11 @@ import orjson
 
 import auth_server as auth
 import fault_agents
+import fault_talks
 import fault_timed
 from interlock import dispatch, policy, sdk
 from interlock.app import Interlock, Settings
-from interlock.app.settings import ExecutionSettings, OAuthSettings
+from interlock.app.settings import ExecutionSettings, MemorySettings, OAuthSettings
 from interlock.kernel import JSON, Caller, Secret
 from interlock.triggers import webhooks
 
@@ -220,8 +221,12 @@ POLICY = policy.Policy(
 AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
 
 
-def settings(url: str, server_url: str) -> Settings:
+def settings(url: str, server_url: str, *, memory: str | None = None) -> Settings:
+    """`memory` is the file of the agents' memory; without one it is in memory."""
+    kept = MemorySettings(provider="memory") if memory is None else MemorySettings(config={"path": memory})
     return Settings(
+        app=fault_talks.APP,
+        memory=kept,
         store=url,
         blobs="unused",
         actor="operator",
@@ -242,6 +247,7 @@ class Order:
     times: int = 1
     approval_id: str | None = None
     timeout: float = 60.0
+    memory: str | None = None
     signal: int = 0
     """Sent to itself at the boundary below. SQLite only: for Postgres a proxy does it."""
     when: str = "before"
@@ -417,5 +423,11 @@ FLOWS: Mapping[str, Flow] = cast(
         "later": later,
         "agent_turn": fault_agents.take_turn,
         "guest_turn": guest_turn,
+        "agent_delegates": fault_talks.delegate,
+        "agent_talks": fault_talks.talk,
+        "agent_under_policy": fault_talks.under_policy,
+        "agent_held": fault_talks.until_held,
+        "agent_decided": fault_talks.decide,
+        "agent_speaks": fault_talks.listen,
     },
 )

@@ -22,7 +22,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 import auth_server as auth
-import fault_agents
+import fault_talks
 from databases import Database
 from fault_proxy import Proxy
 from fault_world import CLIENT_SECRET, POLICY, TOKEN, Order, connector, settings
@@ -176,10 +176,12 @@ class Case:
     proxy: Proxy | None
     service_url: str | None = None
     """Where the service of a flow is that is not about issues."""
+    memory: str | None = None
+    """The file of the agents' memory."""
 
     def order(self, flow: str, **changes: Any) -> Order:
         given: dict[str, Any] = {"flow": flow, "url": self.through, "repo": self.repo}
-        given["server_url"] = self.service_url or self.server.url
+        given |= {"server_url": self.service_url or self.server.url, "memory": self.memory}
         return Order(**{**given, **changes})
 
     def fault(self, kind: str, operation: str = "POST", path: str = "issues", **more: Any) -> None:
@@ -201,14 +203,14 @@ class Case:
     async def watch(self, clock: Clock) -> AsyncGenerator[Watcher]:
         """As `open`, by that clock, and nothing happens behind one's back."""
         parts = await assembly.assemble(
-            settings(self.url, self.server.url),
+            settings(self.url, self.server.url, memory=self.memory),
             file=None,
             clock=clock,
             ids=Uuid7Ids(clock),
             create=False,
             rules=POLICY,
             more_connectors=[MANIFEST],
-            models={"fake": fault_agents.model},
+            models={"fake": fault_talks.model},
         )
         try:
             yield Watcher(parts, Caller(actor="operator"))

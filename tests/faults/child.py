@@ -30,7 +30,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-import fault_agents
+import fault_talks
 from fault_world import FLOWS, POLICY, Order, connector, service, settings
 from interlock import Interlock, kernel
 from interlock.kernel import InterlockError, SystemClock
@@ -117,7 +117,7 @@ class HandedClock(SystemClock):
 async def carry_out(order: Order, hands: mmap.mmap) -> None:
     commits = Commits(order)
     sqlite3.connect = commits.connect
-    there, clock = settings(order.url, order.server_url), HandedClock(hands)
+    there, clock = settings(order.url, order.server_url, memory=order.memory), HandedClock(hands)
     try:
         async with Interlock.open(
             settings=there,
@@ -125,7 +125,7 @@ async def carry_out(order: Order, hands: mmap.mmap) -> None:
             connectors=[*CONNECTORS, service(order.server_url)],
             clock=clock,
             background=False,
-            models={"fake": fault_agents.model},
+            models={"fake": fault_talks.model},
         ) as il:
             tell(ready=True)
             assert await anyio.to_thread.run_sync(sys.stdin.readline) == "go\n"
