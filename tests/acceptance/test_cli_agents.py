@@ -157,6 +157,63 @@ def test_what_goes_wrong_in_a_stream_is_told_on_a_line(desk: Shell):
         assert [*json.loads(line)] == ["error"]
 
 
+SOURCE = """\
+from interlock import agents
+
+
+@agents.source
+class Wiki:
+    kind = "wiki"
+
+    def describe(self, source):
+        return {"description": "Read a page.", "idempotency": "pure"}
+
+    def names(self):
+        return ["rules", "start"]
+
+    def objections(self, operation):
+        if operation.idempotency != "pure":
+            yield "idempotency", "a page is only read"
+
+    async def absent(self, operations, *, caller, run_id):
+        return {each.name: "the page is away" for each in operations if each.source.ref == "rules"}
+
+    async def perform(self, invocation):
+        return "Welcome."
+
+    async def reconcile(self, invocation):
+        return agents.Unclear(reason="a page is only read")
+
+
+wiki = Wiki()
+"""
+
+
+def test_what_a_turn_goes_without_is_told(desk: Shell):
+    (desk.folder / "wiki.py").write_text(SOURCE)
+    settings = (desk.folder / "interlock.toml").read_text()
+    (desk.folder / "interlock.toml").write_text(settings.replace('["tools"]', '["tools", "wiki"]'))
+    source = "source: {kind: wiki, ref: %s}"
+    guide = ["id: guide", "instructions: Help.", "operations:"]
+    guide += [f"  - {{name: {each}, {source % each}}}" for each in ("rules", "start")]
+    (desk.folder / "guide.yaml").write_text("\n".join(guide))
+    assert desk.run("init").code == 0
+    (desk.folder / "script.yaml").write_text("answers: [[{call: rules, arguments: {}}], Done.]\n")
+    said = desk.run("agent", "run", "guide.yaml", "Help.", "--model", "fake:script.yaml", "--json")
+    assert said.code == 0, said.err
+    shown = desk.run("agent", "inspect", said.json["run_id"]).out
+    assert "without: rules: the page is away" in shown
+    assert "The operation rules cannot be asked for now: the page is away" in shown
+    began = desk.run("agent", "trace", said.json["run_id"], "--json").json["lines"][0]
+    assert began["data"]["absent"] == {"rules": "the page is away"}
+    assert desk.run("agent", "replay", said.json["run_id"], "--json").json["same"]
+    (desk.folder / "guide.yaml").write_text(
+        "\n".join([*guide[:3], guide[4].replace("start,", "start, idempotency: unsafe_once, approval: {},")])
+    )
+    told = desk.run("agent", "validate", "guide.yaml")
+    assert (told.code, "operations[0].idempotency: a page is only read" in told.out + told.err) == (2, True)
+
+
 def test_a_conversation_is_held_forked_and_carried_away(desk: Shell):
     assert desk.run("init").code == 0
     chat = desk.run("agent", "chat", "desk.yaml", "--model", "fake", stdin="one\n\ntwo\n/exit\nthree\n")
