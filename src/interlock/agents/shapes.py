@@ -49,7 +49,7 @@ def schema_of(shape: Shape) -> sdk.Schema:
     """The JSON Schema of a pydantic model, by which the model is found again; a JSON Schema stays what it is."""
     if not isinstance(shape, type):
         return dict(shape)
-    schema = sdk.schema_of(shape)
+    schema = _schema(shape)
     _models[kernel.digest(schema)] = shape
     return schema
 
@@ -89,7 +89,7 @@ def parameters_of(function: Callable[..., Any]) -> type[BaseModel]:
 
 def input_schema(function: Callable[..., Any]) -> sdk.Schema:
     """The JSON Schema of what a function takes. Raises ValueError as `parameters_of`."""
-    schema = sdk.schema_of(parameters_of(function))
+    schema = _schema(parameters_of(function))
     schema.pop("description", None)  # the class's, which nobody wrote
     return {"properties": {}, **schema}
 
@@ -98,8 +98,16 @@ def output_schema(function: Callable[..., Any]) -> sdk.Schema | None:
     """The JSON Schema of what a function returns, where that is a model; of anything else none is enforced."""
     returned: object = typing.get_type_hints(function).get("return")
     if isinstance(returned, type) and issubclass(returned, BaseModel):
-        return sdk.schema_of(returned)
+        return _schema(returned)
     return None
+
+
+def _schema(model: type[BaseModel]) -> sdk.Schema:
+    schema = sdk.schema_of(model, nulls=True)
+    named = str(schema.get("$ref", "")).removeprefix("#/$defs/")
+    if schema.get("$defs", {}).get(named, {}).get("type") == "object":  # of a model that holds others of its kind
+        return {"type": "object", **schema}
+    return schema
 
 
 def _default(default: object) -> object:

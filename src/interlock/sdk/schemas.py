@@ -80,10 +80,11 @@ def constant(value: JSON, *, description: str | None = None) -> Any:
     return _annotated("x-const", value, required=True, description=description)
 
 
-def schema_of(model: type[BaseModel]) -> Schema:
-    """The JSON Schema of a class, without titles, with optional fields as described above."""
+def schema_of(model: type[BaseModel], *, nulls: bool = False) -> Schema:
+    """The JSON Schema of a class, without titles, with optional fields as described above. `nulls`: they may also be null, as
+    the class itself has it."""
     schema = model.model_json_schema()
-    _tidy(schema)
+    _tidy(schema, nulls=nulls)
     return schema
 
 
@@ -93,20 +94,21 @@ def _annotated(key: str, value: JSON, *, required: bool, description: str | None
     return Field(default=default, description=description, json_schema_extra=extra)
 
 
-def _tidy(schema: Schema) -> None:
+def _tidy(schema: Schema, *, nulls: bool) -> None:
     """Works in place: pydantic's schema is a fresh value."""
     if isinstance(schema.get("title"), str):
         del schema["title"]
-    _drop_null(schema)
+    if not nulls:
+        _drop_null(schema)
     for key in ("properties", "$defs"):
         for part in cast("dict[str, Schema]", schema.get(key, {})).values():
-            _tidy(part)
+            _tidy(part, nulls=nulls)
     for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
         for part in cast("list[Schema]", schema.get(key, [])):
-            _tidy(part)
+            _tidy(part, nulls=nulls)
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
-            _tidy(schema[key])
+            _tidy(schema[key], nulls=nulls)
 
 
 def _drop_null(schema: Schema) -> None:

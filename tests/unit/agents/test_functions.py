@@ -1,7 +1,9 @@
 """Functions as operations: called with what their hints say, and what they return or raise as what a model can be told."""
 
+import dataclasses
 import threading
 from datetime import date
+from typing import cast
 
 import anyio
 import anyio.to_thread
@@ -136,3 +138,31 @@ async def test_what_had_not_begun_when_it_was_stopped_was_not_done():
         await SOURCE.perform(invocation("pay"))
     assert await SOURCE.reconcile(invocation("pay")) == agents.NotHappened()
     assert await SOURCE.perform(invocation("pay")) == "paid"
+
+
+class Branch(BaseModel):
+    name: str
+    note: str | None = None
+    above: "Branch | None" = None
+
+
+@agents.operation(idempotency="pure")
+def climb(branch: Branch, limit: int | None = None) -> Branch:
+    """Climb up."""
+    return Branch(name="up", above=branch) if limit is None else branch
+
+
+@pytest.mark.anyio
+async def test_what_a_hint_calls_optional_may_be_null_and_a_model_may_hold_its_own_kind():
+    spec = agents.agent("climber", "Climb.", operations=[climb], result=Branch, context=Branch)
+    plan = agents.turns.Plan(spec)
+    [operation] = spec.operations
+    given: dict[str, kernel.JSON] = {"branch": {"name": "low", "note": None}, "limit": None}
+    assert not plan.mismatches(operation, given)
+    [wrong] = plan.mismatches(operation, {"branch": {"name": "low", "above": {"note": None}}})
+    assert "branch" in wrong
+    found = agents.Registry([climb]).find_source("function")
+    assert found is not None
+    asked = dataclasses.replace(invocation("weekday"), operation=operation, arguments=given)
+    assert not plan.output_mismatches(operation, cast("kernel.JSON", await found.perform(asked)))
+    assert not plan.result_mismatches({"name": "up", "note": None, "above": {"name": "low"}})
