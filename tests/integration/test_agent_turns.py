@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from fix_app import LEASE, Process, World
 from fix_dispatch import find_due, list_due
-from interlock import agents, inference, runs
-from interlock.kernel import StoreError
+from interlock import Interlock, agents, inference, runs
+from interlock.kernel import RequestError, StoreError
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
@@ -295,6 +295,17 @@ async def test_a_turn_that_is_cancelled_ends(file_world: World):
                 await process.il.agents.run(spec(desk), "Go.")
         [ended] = await process.il.agents.list()
         assert (ended.state, ended.failure and ended.failure.code) == (runs.State.CANCELLED, "cancelled")
+
+
+async def test_no_turn_begins_without_the_functions_of_its_agent():
+    async with Interlock.open(":memory:", models=fake("Never said.")) as il:
+        with pytest.raises(
+            agents.InvalidSpec, match=r"there is no function 'do_pure' in this program .*il\.agents\.offer"
+        ):
+            await il.agents.run(spec(Desk(), "pure"), "Do it.")
+        with pytest.raises(RequestError, match="spec must be a Spec, not str"):
+            await il.agents.run("desk.yaml", "Do it.")  # pyright: ignore[reportArgumentType]
+        assert not await il.agents.list()
 
 
 async def test_a_turn_that_fails_says_why_and_keeps_what_it_did(file_world: World):

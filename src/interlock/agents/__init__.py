@@ -25,7 +25,7 @@ from interlock.agents.errors import (
     UnexpectedEvent,
     UnreadableJournal,
 )
-from interlock.agents.functions import Functions, Marked
+from interlock.agents.functions import FUNCTION, Functions, Marked
 from interlock.agents.judging import CONTROL_TIMEOUT_S, Judging
 from interlock.agents.operations import NO_INPUT, Consent, Idempotency, Operation, Source
 from interlock.agents.registry import Registry
@@ -71,6 +71,7 @@ from interlock.agents.terms import LIMITS
 __all__ = [
     "CONTRACT",
     "CONTROL_TIMEOUT_S",
+    "FUNCTION",
     "LIMITS",
     "MAX_TOOLS",
     "NO_INPUT",

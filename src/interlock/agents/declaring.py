@@ -104,40 +104,54 @@ def agent(
         "instructions": instructions,
         "model": model,
         "generation": _told(generation),
-        "context_schema": None if context is None else schema_of(context),
+        "context_schema": _shaped(context),
         "result": _result(result),
         "memory": _told(memory),
-        "operations": [_draft(each) for each in operations],
+        "operations": _drafts(operations, id),
         "controls": _told(controls),
         "runtime_defaults": _told(runtime_defaults),
-        "metadata": None if metadata is None else dict(metadata),
+        "metadata": _told(metadata),
     }
     given = {name: value for name, value in data.items() if value is not None}
     return assemble(given, source=f"the agent {id!r}", registry=registry, defaults=defaults)
 
 
-def _draft(given: Given) -> object:
-    if isinstance(given, str):
-        return {"name": given}
-    if isinstance(given, Operation):
-        return _told(given)
-    if isinstance(given, Mapping):
-        return dict(cast("Mapping[str, Any]", given))
-    marked = getattr(given, MARK, None)
-    if not isinstance(marked, Marked):
-        called = getattr(given, "__qualname__", repr(given))
-        problem = "it is not marked by agents.operation, which says what a second call would mean"
-        raise InvalidSpec("the agent", [sdk.Problem(path=f"operations.{called}", problem=problem)])
-    return {"name": marked.name, "source": {"kind": FUNCTION, "ref": marked.name}, **marked.described}
+def _drafts(given: object, agent_id: str) -> list[object]:
+    """Each operation as a document has it. Raises InvalidSpec, about all that are none."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        problem = f"a list is expected, not {type(given).__name__}"
+        raise InvalidSpec(f"the agent {agent_id!r}", [sdk.Problem(path="operations", problem=problem)])
+    drafts, problems = list[object](), list[sdk.Problem]()
+    for index, each in enumerate(cast("Iterable[Given]", given)):
+        if isinstance(each, str):
+            drafts.append({"name": each})
+        elif isinstance(each, Operation | Mapping):
+            drafts.append(_told(cast("Operation | Mapping[str, Any]", each)))
+        elif isinstance(marked := getattr(each, MARK, None), Marked):
+            drafts.append({"name": marked.name, "source": {"kind": FUNCTION, "ref": marked.name}, **marked.described})
+        else:
+            called = getattr(each, "__qualname__", repr(each))
+            problem = f"{called} is not marked by agents.operation, which says what a second call would mean"
+            problems.append(sdk.Problem(path=f"operations[{index}]", problem=problem))
+    if problems:
+        raise InvalidSpec(f"the agent {agent_id!r}", problems)
+    return drafts
 
 
 def _result(given: Shape | Result | None) -> object:
-    if given is None or isinstance(given, Result):
-        return _told(given)
-    return {"schema": schema_of(given)}
+    return _told(given) if given is None or isinstance(given, Result) else {"schema": _shaped(given)}
 
 
-def _told(given: BaseModel | Mapping[str, Any] | None) -> object:
+def _shaped(given: object) -> object:
+    if isinstance(given, Mapping):
+        return schema_of(cast("Mapping[str, Any]", given))
+    if isinstance(given, type) and issubclass(given, BaseModel):
+        return schema_of(given)
+    return cast("object", given)
+
+
+def _told(given: object) -> object:
+    """As a document has it; what is nothing of the kind stays what it is, and is told with all else that is wrong."""
     if isinstance(given, BaseModel):
         return given.model_dump(mode="json", by_alias=True)
-    return None if given is None else dict(given)
+    return dict(cast("Mapping[str, Any]", given)) if isinstance(given, Mapping) else given

@@ -31,6 +31,9 @@ def read_spec(
     values. `source` names the origin in messages; `complete` is as in `assemble`. Raises InvalidSpec with all problems and
     their lines."""
     source = source or (str(file) if isinstance(file, Path) else "a spec")
+    if isinstance(file, str) and file.endswith((".yaml", ".yml", ".json")) and "\n" not in file:
+        problem = f"this is the name of a file: give it as a Path, Path({file[:200]!r})"
+        raise InvalidSpec(source, [sdk.Problem(path="$", problem=problem)])
     try:
         if isinstance(file, Path):
             with file.open("rb") as stream:

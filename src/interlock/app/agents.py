@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from pydantic import BaseModel
 
 from interlock.app.arguments import checked
-from interlock.kernel import JSON, Caller
+from interlock.kernel import JSON, Caller, RequestError
 
 if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none of them
     from interlock import agents, dispatch
@@ -67,10 +67,11 @@ class Agents:
         for a yes is held, and comes back as it stands, as do one that policy denies or sheds and the one that holds the
         idempotency key.
 
-        Raises RequestError, and with `run_id`: TurnFailed, OperationUnclear, RunCancelled, and what ended the attempt and not the
-        turn, which `resume` goes on with.
+        Raises RequestError, InvalidSpec for functions that this program does not have, and with `run_id`: TurnFailed,
+        OperationUnclear, RunCancelled, and what ended the attempt and not the turn, which `resume` goes on with.
         """
         asked, how = self._asked(spec, text, options)
+        self._check_here(spec)
         return (await self._harness.run(self._caller, asked, how)).check()
 
     @checked
@@ -99,6 +100,7 @@ class Agents:
                 async for each in told: …
         """
         asked, how = self._asked(spec, text, options)
+        self._check_here(spec)
         harness, caller = self._harness, self._caller
         async with aclosing(self._told(lambda watch: harness.run(caller, asked, how, watch=watch))) as told:
             async for each in told:
@@ -226,11 +228,29 @@ class Agents:
 
         return agents.harness.Telling(self._harness.means, self._caller).told(take)
 
+    def _check_here(self, spec: "agents.Spec") -> None:
+        """Raises InvalidSpec for an agent whose functions this program does not have: a model would be told so at every call."""
+        from interlock import agents, sdk
+
+        known = self._harness.means.registry
+        missing = [
+            sdk.Problem(
+                path=f"operations[{index}].source.ref",
+                problem=f"there is no {each.kind} {each.source.ref!r} in this program",
+                suggestion=f"`il.agents.offer({each.source.ref})`, or a module of `[app] modules`",
+            )
+            for index, each in enumerate(spec.operations)
+            if each.kind == agents.FUNCTION and known.find_function(each.source.ref) is None
+        ]
+        if missing:
+            raise agents.InvalidSpec(f"the agent {spec.id!r}", missing)
+
     def _asked(
         self, spec: "agents.Spec", text: str, options: TurnOptions
     ) -> "tuple[agents.harness.Asked, agents.harness.Options]":
         from interlock import agents
 
+        _check_spec(spec)
         if unknown := sorted(options.keys() - TurnOptions.__annotations__.keys()):
             raise TypeError(f"a turn has no option {unknown[0]!r}; it has {', '.join(TurnOptions.__annotations__)}")
         context = options.get("context")
@@ -244,3 +264,13 @@ class Agents:
             accept=options.get("accept", False),
         )
         return asked, how
+
+
+def _check_spec(spec: object) -> None:
+    from interlock import agents
+
+    if not isinstance(spec, agents.Spec):
+        raise RequestError(
+            f"spec must be a Spec, not {type(spec).__name__}",
+            next_step="Make it by `agents.agent`, or of a document by `agents.read_spec(Path(FILE), registry=…)`.",
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from interlock import agents
 from interlock.agents import registry
+from interlock.agents.harness import standing
 
 
 @agents.operation(idempotency="idempotent")
@@ -257,3 +258,29 @@ def test_a_document_promises_no_more_of_a_function_than_it_can_keep(idempotency:
     )
     assert (line, path) == (4, "operations[0].idempotency")
     assert f"the function find_ticket: it is {idempotency}" in problem
+
+
+def test_what_is_given_in_python_is_told_as_what_a_document_says():
+    def told(**given: Any) -> list[str]:
+        with pytest.raises(agents.InvalidSpec) as caught:
+            agents.agent("desk", "Answer.", **given)
+        return [each.path for each in caught.value.problems]
+
+    wrong = {"controls": 7, "generation": [1], "memory": True, "metadata": [1], "model": 5}
+    assert set(told(**wrong)) == wrong.keys()
+    assert told(operations="find_ticket") == told(operations=find_ticket) == told(operations=5) == ["operations"]
+    assert told(result=5) == ["result.schema"]
+    assert told(result=int) == ["$"]
+    assert told(operations=[find_ticket, print, lambda: None]) == ["operations[1]", "operations[2]"]
+
+
+def test_the_name_of_a_file_is_no_document():
+    with pytest.raises(agents.InvalidSpec, match=r"Path\('desk\.yaml'\)"):
+        agents.read_spec("desk.yaml")
+
+
+def test_a_turn_that_failed_tells_first_what_mends_its_cause():
+    failure = agents.turns.Failure(code="model_failed", message="no key", details={"next_step": "Set OPENAI_API_KEY."})
+    error = standing.failed(failure, "run_1")
+    assert error.next_step.startswith("Set OPENAI_API_KEY. ")
+    assert "interlock agent inspect" in error.next_step

@@ -117,7 +117,9 @@ class Turn:
 def failed(failure: turns.Failure, run_id: str) -> TurnFailed:
     """A failed turn as an error."""
     details = {**thawed(failure.details), "failure": failure.code}
-    return TurnFailed(failure.message, details=details, run_id=run_id)
+    first = details.get("next_step")  # what mends the cause
+    next_step = f"{first} {TurnFailed.next_step}" if isinstance(first, str) else None
+    return TurnFailed(failure.message, details=details, next_step=next_step, run_id=run_id)
 
 
 def unclear(run_id: str, waiting: tuple[Waiting, ...]) -> OperationUnclear:
