@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
-from interlock import agents
+from interlock import agents, inference
 from interlock.bridges.errors import ForeignSpec
 from interlock.bridges.report import Report
 from interlock.kernel import JSON, InvalidJson, check_json, parse_yaml
@@ -239,8 +239,17 @@ def _model(config: _Component, kept: Mapping[str, Any], report: Report) -> tuple
         report.lost("llm_config.url", f"{url}: say in the settings where models are served")
     given = config.parameters()
     known = {name: value for name, value in given.items() if name in agents.Params.model_fields}
-    rest = {name: value for name, value in given.items() if name not in known}
-    return f"{re.sub(r'[^a-z0-9_-]', '_', provider.lower())}:{model}", {"params": known, "provider_options": rest}
+    provider = re.sub(r"[^a-z0-9_-]", "_", provider.lower())
+    rest: dict[str, JSON] = {}
+    for name, value in given.items():
+        if name in known:
+            continue
+        if wrong := next(inference.flaws_of({name: value}, provider=provider), None):
+            instead = f"; {wrong.suggestion}" if wrong.suggestion else ""
+            report.lost(f"llm_config.default_generation_parameters.{wrong.path}", f"it {wrong.problem}{instead}")
+        else:
+            rest[name] = value
+    return f"{provider}:{model}", {"params": known, "provider_options": rest}
 
 
 def _operation(tool: _Component, report: Report) -> dict[str, Any]:

@@ -73,6 +73,15 @@ def test_others_are_read_in_the_safe_sense_and_told_what_is_lost():
     assert "secret" not in agents.write_spec(spec)
 
 
+def test_options_that_no_provider_is_told_are_lost():
+    given = FOREIGN.replace("min_p: 0.1", "min_p: 0.1, max_completion_tokens: 9, n: 3")
+    spec, report = bridges.from_open_agent_spec(given)
+    assert spec.generation.provider_options == {"min_p": 0.1}
+    lost = {each.path.rpartition(".")[2]: each.text for each in report.notes if "parameters" in each.path}
+    assert lost.keys() == {"max_completion_tokens", "n"}
+    assert lost["max_completion_tokens"].endswith("say `params.max_tokens`")
+
+
 def test_what_others_cannot_know_is_told():
     spec = agents.assemble(
         {
