@@ -43,7 +43,7 @@ from interlock.memory.provider import (
 )
 from interlock.memory.queries import Order, Query, SearchMode
 from interlock.memory.ranking import BM25_B, BM25_K1, Found, bm25, ordered, rarity
-from interlock.memory.records import Draft, MemoryClass, Provenance, Record
+from interlock.memory.records import Draft, Key, MemoryClass, Provenance, Record
 from interlock.memory.registry import ALIASES, GROUP, Offer, ProviderRef, Registry
 from interlock.memory.results import (
     CapabilitySet,
@@ -67,7 +67,7 @@ from interlock.memory.results import (
     RetrieveResult,
     Signal,
 )
-from interlock.memory.rows import Filter, Rows, Shelf, searchable
+from interlock.memory.rows import Filter, Link, Rows, Shelf, searchable
 from interlock.memory.scope import DIMENSIONS, Scope
 from interlock.memory.tools import Tool, ToolForm, tool_forms, tools
 from interlock.memory.transfer import MAX_LINE, ExportedRevision, ExportEnd, ExportHead, Import, exported, line_of
@@ -131,7 +131,9 @@ __all__ = [
     "Keeper",
     "KeepsHistory",
     "Kept",
+    "Key",
     "Learned",
+    "Link",
     "Memory",
     "MemoryClass",
     "MemoryFault",

@@ -8,10 +8,10 @@ from typing import Final, TypeAlias
 
 from interlock.kernel import canonical
 from interlock.memory.embedding import Vector
-from interlock.memory.errors import InvalidInput
-from interlock.memory.records import Draft, MemoryClass, Record, stated
+from interlock.memory.errors import InvalidInput, RecordConflict
+from interlock.memory.records import Draft, Key, MemoryClass, Record, stated
 from interlock.memory.results import Change, Consolidated, ConsolidationPlan, ConsolidationResult, Contradiction
-from interlock.memory.revisions import entry_of, restore
+from interlock.memory.revisions import entry_of, named, restore
 from interlock.memory.rows import Rows, searchable
 from interlock.memory.scope import Scope
 from interlock.memory.words import words
@@ -39,13 +39,13 @@ def plan(
         known = ", ".join((*POLICIES, "contradictions"))
         raise InvalidInput(f"there is no policy {', '.join(unknown)[:200]}; there are {known}")
     changes: list[Consolidated] = []
-    taken: set[str] = set()
+    taken: set[Key] = set()
     for name, policy in POLICIES.items():
         if not names or name in names:
-            left = [record for record in records if record.record_id not in taken]
+            left = [record for record in records if record.key not in taken]
             for change in policy(left, now):
                 changes.append(change)
-                taken.update(change.ends)
+                taken.update(Key(each, change.scope or scope) for each in change.ends)
     told = contradictions(records) if not names or "contradictions" in names else ()
     return ConsolidationPlan(
         change_id=change_id,
@@ -70,7 +70,8 @@ def apply(
     put: list[str] = []
     skipped: list[str] = []
     for change in made.changes:
-        lasts = [rows.find_last(record_id) for record_id in change.ends]
+        keys = [_key(rows, made.scope, change, record_id) for record_id in change.ends]
+        lasts = [None if key is None else rows.find_last(key) for key in keys]
         there = [last for last in lasts if last is not None and last.is_current]
         if [last.revision for last in there] != list(change.revisions):
             skipped.append(f"{', '.join(change.ends)}: changed since it was planned")
@@ -98,11 +99,11 @@ def undo(rows: Rows, scope: Scope, change_id: str, now: datetime) -> Consolidati
     gone: list[str] = []
     skipped: list[str] = []
     for entry in entries:
-        last = rows.find_last(entry.record_id)
-        if entry.record is None or last is None or last.revision != entry.revision:
+        last = None if entry.record is None else rows.find_last(entry.record.key)
+        if last is None or last.revision != entry.revision:
             skipped.append(f"{entry.record_id}: changed since")
         elif last.is_current:
-            rows.end(last.record_id, last.revision, at=now, by=None)
+            rows.end(last.key, last.revision, at=now, by=None)
             gone.append(last.record_id)
         else:
             restore(rows, last, now)
@@ -216,6 +217,7 @@ def _change(policy: str, reason: str, group: Sequence[Record], draft: Draft | No
         policy=policy,
         reason=reason,
         ends=tuple(record.record_id for record in kept),
+        scope=kept[0].scope,
         revisions=tuple(record.revision for record in kept),
         record=draft,
     )
@@ -243,9 +245,19 @@ def _successor(draft: Draft, ended: Sequence[Record], record_id: str, change_id:
     )
 
 
+def _key(rows: Rows, scope: Scope, change: Consolidated, record_id: str) -> Key | None:
+    """Which record is meant; None if that cannot be told."""
+    if change.scope is not None:
+        return Key(record_id, change.scope)
+    try:
+        return named(rows, scope, record_id)
+    except RecordConflict:
+        return None
+
+
 def _end(rows: Rows, last: Record, by: str | None, change_id: str, now: datetime) -> None:
     """Its last revision says that it ended, by what, and in which consolidation."""
-    rows.end(last.record_id, last.revision, at=now, by=None)
+    rows.end(last.key, last.revision, at=now, by=None)
     ended = last.changed(
         revision=last.revision + 1, recorded_at=now, superseded_at=now, superseded_by=by, change_id=change_id
     )

@@ -14,6 +14,7 @@ from interlock.memory.finding import Search
 from interlock.memory.keeping import Keeper
 from interlock.memory.queries import Query, SearchMode
 from interlock.memory.ranking import Found, ordered
+from interlock.memory.records import Key
 from interlock.memory.results import Health, HistoryEntry, RetrieveResult
 from interlock.memory.rows import Filter, Rows, searchable
 from interlock.memory.scope import Scope
@@ -63,9 +64,9 @@ class DocumentStore(ABC):
 
     @abstractmethod
     async def save(self, documents: Sequence[Document]) -> None:
-        """Keep these, each in the place of what is there under its `record_id`."""
+        """Keep these, each in the place of what is there under its `record_id` in exactly its `scope`."""
 
-    async def nearest(self, scope: Scope, text: str, limit: int) -> Mapping[str, float]:
+    async def nearest(self, scope: Scope, text: str, limit: int) -> Mapping[Key, float]:
         """How like the text each record is, by the store's own index (cosine); of records that it knows."""
         del scope, text, limit
         return {}
@@ -98,7 +99,7 @@ class DocumentKeeper(Keeper):
         if query.text is None or query.vector is not None:
             raise InvalidInput(f"{self.name} makes its own vectors, of texts, and takes none")
         search = Search(self.name, scope, query, now=self._clock.now(), embedder=None)
-        likeness: Mapping[str, float] = {}
+        likeness: Mapping[Key, float] = {}
         if _has_words(query.text):
             likeness = await self._store.nearest(scope, query.text, MOST)
 
@@ -123,7 +124,7 @@ class _DocumentShelf:
             before = await self._read(scope)
             kept = dict(before)
             result = act(_DocumentRows(kept, scope))
-            changed = [revisions for record_id, revisions in kept.items() if revisions is not before.get(record_id)]
+            changed = [revisions for key, revisions in kept.items() if revisions is not before.get(key)]
             if changed:
                 await self._store.save([Document.of(revisions) for revisions in changed])
             return result
@@ -137,7 +138,7 @@ class _DocumentShelf:
     async def close(self) -> None:
         await self._store.close()
 
-    async def _read(self, scope: Scope) -> dict[str, tuple[Kept, ...]]:
+    async def _read(self, scope: Scope) -> dict[Key, tuple[Kept, ...]]:
         documents = await self._store.load(scope, MOST + 1)
         if len(documents) > MOST:
             raise ProviderUnavailable(
@@ -146,18 +147,18 @@ class _DocumentShelf:
             )
         # Of a record that is there twice, since somebody was stopped between writing and removing, the last word counts.
         found = sorted(map(_read, documents), key=lambda revisions: revisions[-1].entry.revision)
-        return {revisions[0].entry.record_id: revisions for revisions in found if scope.covers(revisions[0].scope)}
+        return {revisions[0].key: revisions for revisions in found if scope.covers(revisions[0].scope)}
 
 
 class _DocumentRows(DictRows):
     """`Rows`, which are near a text as the store says."""
 
-    likeness: Mapping[str, float] = {}
+    likeness: Mapping[Key, float] = {}
 
     def rank_vectors(self, seen: Filter, vector: Vector, *, limit: int) -> Sequence[Found]:
-        there = {kept.entry.record_id: kept.record for kept in self._seen(seen)}
+        there = {kept.key: kept.record for kept in self._seen(seen)}
         found = [
-            Found(record_id=each, score=score)
+            Found(key=each, score=score)
             for each, score in self.likeness.items()
             if each in there and _has_words(searchable(there[each]))  # a store may liken anything to anything
         ]

@@ -15,10 +15,10 @@ from interlock.memory.embedding import Embedder, Vector, checked, given
 from interlock.memory.errors import InvalidInput
 from interlock.memory.queries import DEFAULT_LIMIT, Query, SearchMode
 from interlock.memory.ranking import Found, Ranked
-from interlock.memory.records import Record
+from interlock.memory.records import Key, Record
 from interlock.memory.results import Explanation, Hit, NearMiss, RetrieveResult
 from interlock.memory.rows import Filter, Rows
-from interlock.memory.scope import Scope
+from interlock.memory.scope import DIMENSIONS, Scope
 from interlock.memory.words import sought
 
 FEWEST: Final = 100
@@ -38,7 +38,7 @@ class _Place(NamedTuple):
     """Where a page begins: behind so many hits, or behind a record."""
 
     offset: int = 0
-    after: tuple[datetime, str] | None = None
+    after: tuple[datetime, Key] | None = None
 
 
 class Search:
@@ -61,7 +61,7 @@ class Search:
         return max(FEWEST, 4 * (self._place.offset + self._limit))
 
     @property
-    def after(self) -> tuple[datetime, str] | None:
+    def after(self) -> tuple[datetime, Key] | None:
         """Behind which record a list goes on."""
         return self._place.after
 
@@ -100,18 +100,18 @@ class Search:
             near = rows.rank_vectors(self.seen, vector, limit=most) if any(vector) else ()
             fused = self._query.mode is SearchMode.HYBRID
             found["semantic"] = [hit for hit in near if hit.score > UNLIKE] if fused else near
-        records: dict[str, Record] = {}
+        records: dict[Key, Record] = {}
         if ranking.reads_records(self._query):
-            records.update(rows.fetch_seen(self.seen, {hit.record_id for hits in found.values() for hit in hits}))
+            records.update(rows.fetch_seen(self.seen, {hit.key for hits in found.values() for hit in hits}))
         good, bad = _split(ranking.fuse(self._query, found, records), self._query.min_score)
         page, rest = _cut(good, self._place.offset, self._limit)
-        records.update(rows.fetch_seen(self.seen, {each.record_id for each in page} - records.keys()))
-        kept = page[: _fitting([records[each.record_id] for each in page], self._query)]
+        records.update(rows.fetch_seen(self.seen, {each.key for each in page} - records.keys()))
+        kept = page[: _fitting([records[each.key] for each in page], self._query)]
         dear, rest = ([*page[len(kept) :], *rest], []) if len(kept) < len(page) else ([], rest)
         first = self._place.offset + 1
         hits = [
             Hit(
-                record=records[each.record_id],
+                record=records[each.key],
                 rank=first + at,
                 score=each.score,
                 signals=each.signals,
@@ -121,7 +121,9 @@ class Search:
         ]
         cuts: list[tuple[_Cut, list[Ranked]]] = [("limit", rest), ("token_budget", dear), ("min_score", bad)]
         missed = [
-            NearMiss(record_id=each.record_id, score=each.score, reason=reason) for reason, cut in cuts for each in cut
+            NearMiss(record_id=each.key.record_id, score=each.score, reason=reason)
+            for reason, cut in cuts
+            for each in cut
         ]
         explanation = Explanation(
             mode=self._query.mode,
@@ -162,7 +164,7 @@ class Search:
         return digest([same.to_json(), self._scope.to_json()])[7:23]
 
     def _cursor(self, offset: int, last: Record | None) -> str:
-        place = [] if last is None else [to_micros(last.observed_at), last.record_id]
+        place = [] if last is None else [to_micros(last.observed_at), last.record_id, *last.scope.parts]
         return base64.urlsafe_b64encode(orjson.dumps([self._about(), offset, *place])).decode().rstrip("=")
 
     def _begin(self) -> _Place:
@@ -175,9 +177,10 @@ class Search:
                 if not place and self._query.mode is not None and offset < DEEPEST:
                     return _Place(offset)
                 if self._query.mode is None:
-                    micros, record_id = place
-                    return _Place(offset, (from_micros(micros), str(record_id)))
-        except (ValueError, TypeError, OverflowError, binascii.Error):
+                    micros, record_id, *parts = place
+                    scope = Scope.of(**dict(zip(DIMENSIONS, parts, strict=True)))
+                    return _Place(offset, (from_micros(micros), Key(str(record_id), scope)))
+        except (InvalidInput, ValueError, TypeError, OverflowError, binascii.Error):
             pass
         raise InvalidInput(
             "the cursor is not one of this query", next_step="Repeat the query without it; its pages begin anew."

@@ -12,7 +12,7 @@ from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict, R
 from interlock.memory.finding import Search
 from interlock.memory.provider import Provider
 from interlock.memory.queries import Order, Query
-from interlock.memory.records import Draft, MemoryClass, Record, stated
+from interlock.memory.records import Draft, Key, MemoryClass, Record, stated
 from interlock.memory.results import (
     Change,
     ConsolidationPlan,
@@ -34,6 +34,9 @@ ONCE: Final = frozenset({MemoryClass.SEMANTIC, MemoryClass.PROCEDURAL})
 
 _PRUNED: Final = 500
 """Records that one transaction removes."""
+
+_MOST_ALIKE: Final = 100
+"""Records with one id, in narrower scopes, that are looked at."""
 
 
 class Keeper(Provider):
@@ -100,14 +103,17 @@ class Keeper(Provider):
         where = draft.scope or scope
         if (there := self._same(rows, where, draft, now)) is not None:
             return IngestStatus.DUPLICATE, there
-        unseen = [each for each in draft.provenance.derived_from if rows.find_last(each) is None]
+        unseen = [each for each in draft.provenance.derived_from if not _is_there(rows, scope, each)]
         if unseen:
             raise RecordNotFound(f"derived_from names {', '.join(unseen[:5])}, which is not in this scope")
         if draft.is_revision:
-            return self._revise(rows, scope, draft, vector, now)
-        if draft.record_id is not None and not rows.is_free(draft.record_id):
-            raise RecordConflict("there is, or was, a record with this id", details={"record_id": draft.record_id})
-        replaced = None if draft.supersedes is None else self._there(rows, draft.supersedes, now)
+            return self._revise(rows, scope, where, draft, vector, now)
+        if draft.record_id is not None and rows.list_history(Key(draft.record_id, where)):
+            message = "there is, or was, a record with this id in this scope"
+            raise RecordConflict(message, details={"record_id": draft.record_id})
+        replaced = None
+        if draft.supersedes is not None:
+            replaced = self._there(rows, scope, draft.supersedes, now, first=where)
         fields = dict(stated(draft))
         if replaced is not None and draft.valid_from is None:
             fields["valid_from"] = now
@@ -131,7 +137,7 @@ class Keeper(Provider):
             there = rows.find_key(where, draft.idempotency_key)
             if there is None:
                 return None
-            first = rows.list_history(there.record_id)[0]
+            first = rows.list_history(there.key)[0]
             if first.digest != draft.digest:
                 raise RecordConflict(
                     "this idempotency key was used for something else", details={"record_id": there.record_id}
@@ -142,10 +148,10 @@ class Keeper(Provider):
         return None
 
     def _revise(
-        self, rows: Rows, scope: Scope, draft: Draft, vector: Vector | None, now: datetime
+        self, rows: Rows, scope: Scope, where: Scope, draft: Draft, vector: Vector | None, now: datetime
     ) -> tuple[IngestStatus, Record]:
         assert draft.record_id is not None
-        last = self._there(rows, draft.record_id, now)
+        last = self._there(rows, scope, draft.record_id, now, first=where)
         if draft.if_revision not in (None, last.revision):
             message = f"the record is at revision {last.revision} by now, and {draft.if_revision} was expected"
             raise RecordConflict(message, details={"record_id": last.record_id, "revision": last.revision})
@@ -161,13 +167,13 @@ class Keeper(Provider):
             superseded_by=None,
             change_id=None,
         )
-        rows.end(last.record_id, last.revision, at=now, by=None)
+        rows.end(last.key, last.revision, at=now, by=None)
         rows.add(revisions.entry_of(record, Change.REVISED), vector)
         return IngestStatus.ACCEPTED, record
 
-    def _there(self, rows: Rows, record_id: str, now: datetime) -> Record:
+    def _there(self, rows: Rows, scope: Scope, record_id: str, now: datetime, *, first: Scope) -> Record:
         """A record that can be changed. Raises RecordNotFound, RecordConflict."""
-        last = _seen(rows, record_id, now)
+        last = _seen(rows, scope, record_id, now, first=first)
         if last.superseded_at is not None:
             message = f"{record_id} is no longer current: {last.superseded_by or 'a consolidation'} took its place"
             raise RecordConflict(message, details={"record_id": record_id, "superseded_by": last.superseded_by})
@@ -192,18 +198,25 @@ class Keeper(Provider):
 
     async def get(self, scope: Scope, record_id: str) -> Record:
         now = self._clock.now()
-        return await self._shelf.read(scope, lambda rows: _seen(rows, record_id, now))
+        return await self._shelf.read(scope, lambda rows: _seen(rows, scope, record_id, now))
 
     async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
         search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder)
-        found = await self._shelf.read(scope, lambda rows: rows.fetch_seen(search.seen, [record_id]).get(record_id))
-        if found is None:
+
+        def act(rows: Rows) -> Record | None:
+            key = revisions.named(rows, scope, record_id)
+            return None if key is None else rows.fetch_seen(search.seen, [key]).get(key)
+
+        if (found := await self._shelf.read(scope, act)) is None:
             raise RecordNotFound(f"there was no record {record_id} then, in this scope")
         return found
 
     async def history(self, scope: Scope, record_id: str) -> tuple[HistoryEntry, ...]:
-        entries = await self._shelf.read(scope, lambda rows: rows.list_history(record_id))
-        if not entries:
+        def act(rows: Rows) -> Sequence[HistoryEntry]:
+            key = revisions.named(rows, scope, record_id)
+            return () if key is None else rows.list_history(key)
+
+        if not (entries := await self._shelf.read(scope, act)):
             raise RecordNotFound(f"there is no record {record_id[:100]} in this scope, and never was")
         return tuple(entries)
 
@@ -266,15 +279,16 @@ class Keeper(Provider):
 
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
         now = self._clock.now()
-        return await self._shelf.write(scope, lambda rows: revisions.forget(rows, record_id, now))
+        return await self._shelf.write(scope, lambda rows: revisions.forget(rows, scope, record_id, now))
 
     async def prune(self, scope: Scope) -> int:
         now, removed = self._clock.now(), 0
 
         def act(rows: Rows) -> int:
-            gone = [
-                revisions.tomb(rows, each, Change.EXPIRED, now) for each in rows.list_expired(now=now, limit=_PRUNED)
-            ]
+            gone = {
+                each: revisions.tomb(rows, each, Change.EXPIRED, now)
+                for each in rows.list_expired(now=now, limit=_PRUNED)
+            }
             rows.erase(gone)
             return len(gone)
 
@@ -291,8 +305,15 @@ class _Refused(Exception):
         self.items = items
 
 
-def _seen(rows: Rows, record_id: str, now: datetime) -> Record:
-    last = rows.find_last(record_id)
+def _is_there(rows: Rows, scope: Scope, record_id: str) -> bool:
+    """Whether there is a record with this id; of several it does not matter which."""
+    there = (Key(record_id, each) for each in rows.list_scopes(scope, record_id, limit=_MOST_ALIKE))
+    return any(rows.find_last(key) is not None for key in there)
+
+
+def _seen(rows: Rows, scope: Scope, record_id: str, now: datetime, *, first: Scope | None = None) -> Record:
+    key = revisions.named(rows, scope, record_id, first=first)
+    last = None if key is None else rows.find_last(key)
     if last is None or (last.expires_at is not None and last.expires_at <= now):
         known = rows.is_known()
         where = "in this scope" if known else "in this scope, in which nothing was ever kept"

@@ -18,8 +18,8 @@ _AFTERWARDS: Final[Mapping[str, Any]] = {"superseded_at": None, "superseded_by":
 
 def page(rows: Rows, *, after: str | None, limit: int, now: datetime) -> list[HistoryEntry]:
     """Every revision of the next records by id that are neither forgotten nor expired."""
-    ids = rows.list_ids(after=after, limit=limit, now=now)
-    return [entry for record_id in ids for entry in rows.list_history(record_id)]
+    keys = rows.list_keys(after=after, limit=limit, now=now)
+    return [entry for key in keys for entry in rows.list_history(key)]
 
 
 def take(rows: Rows, scope: Scope, entry: HistoryEntry, vector: Vector | None) -> Ingested:
@@ -37,17 +37,13 @@ def take(rows: Rows, scope: Scope, entry: HistoryEntry, vector: Vector | None) -
 
 def _taken(rows: Rows, entry: HistoryEntry, record: Record, vector: Vector | None) -> IngestStatus:
     """Raises RecordConflict."""
-    there = rows.list_history(record.record_id)
-    if not there and not rows.is_free(record.record_id):
-        raise RecordConflict("there is a record with this id, which is not in this scope")
+    there = rows.list_history(record.key)
     if there and there[-1].record is None:
         raise RecordConflict("a record with this id was forgotten here, and stays so")
     if record.revision <= len(there):
         return _again(rows, there[record.revision - 1].record, record)
     if record.revision != len(there) + 1:
         raise RecordConflict(f"revision {len(there) + 1} is missing before it")
-    if there and (first := there[0].record) is not None and first.scope != record.scope:
-        raise RecordConflict("the record with this id is in another scope")
     key = record.idempotency_key
     if key is not None and (other := rows.find_key(record.scope, key)) and other.record_id != record.record_id:
         raise RecordConflict(f"its idempotency key is that of {other.record_id} here")
@@ -60,6 +56,6 @@ def _again(rows: Rows, ours: Record | None, theirs: Record) -> IngestStatus:
     if ours is None or ours.model_copy(update=_AFTERWARDS) != theirs.model_copy(update=_AFTERWARDS):
         raise RecordConflict("there is another record with this id, which says something else")
     if ours.superseded_at is None and theirs.superseded_at is not None:
-        rows.end(theirs.record_id, theirs.revision, at=theirs.superseded_at, by=theirs.superseded_by)
+        rows.end(theirs.key, theirs.revision, at=theirs.superseded_at, by=theirs.superseded_by)
         return IngestStatus.ACCEPTED
     return IngestStatus.DUPLICATE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from interlock.memory.queries import Query, SearchMode
-from interlock.memory.records import Record
+from interlock.memory.records import Key, Record
 from interlock.memory.results import Signal
 
 FUSION_K: Final = 60
@@ -21,7 +21,7 @@ BM25_B: Final = 0.75
 class Found:
     """What one signal says of one record."""
 
-    record_id: str
+    key: Key
     score: float
     terms: tuple[str, ...] = ()
 
@@ -30,7 +30,7 @@ class Found:
 class Ranked:
     """A record with its place's reason."""
 
-    record_id: str
+    key: Key
     score: float
     says: tuple[tuple[str, int, float, float], ...]
     """Of each signal its name, rank, score and contribution."""
@@ -57,11 +57,11 @@ def rarity(total: int, holding: int) -> float:
 
 
 def ordered(found: Iterable[Found]) -> list[Found]:
-    """Best first; of equals the smaller id."""
-    return sorted(found, key=lambda each: (-each.score, each.record_id))
+    """Best first; of equals the smaller key."""
+    return sorted(found, key=lambda each: (-each.score, each.key.order))
 
 
-def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[str, Record]) -> list[Ranked]:
+def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[Key, Record]) -> list[Ranked]:
     """One ranking of the union of what the signals found. In the mode hybrid, or where age or importance counts, by reciprocal
     rank fusion, as a share of the best that could be; else by the one signal's own score. The records are those that were
     found, where `reads_records`; else they may be left out."""
@@ -70,24 +70,24 @@ def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[st
     lists |= {name: _own(name, records) for name in ("recency", "importance") if weights.get(name)}
     fused = query.mode is SearchMode.HYBRID or len(lists) > 1
     best = math.fsum(weights[name] for name in lists) / (FUSION_K + 1)
-    says: dict[str, list[tuple[str, int, float, float]]] = {}
-    terms: dict[str, tuple[str, ...]] = {}
+    says: dict[Key, list[tuple[str, int, float, float]]] = {}
+    terms: dict[Key, tuple[str, ...]] = {}
     for name, hits in lists.items():
         for rank, hit in enumerate(hits, start=1):
             part = weights[name] / (FUSION_K + rank) / best if fused and best else hit.score
-            says.setdefault(hit.record_id, []).append((name, rank, hit.score, part))
+            says.setdefault(hit.key, []).append((name, rank, hit.score, part))
             if hit.terms:
-                terms[hit.record_id] = hit.terms
+                terms[hit.key] = hit.terms
     ranked = [
         Ranked(
-            record_id=record_id,
+            key=key,
             score=math.fsum(part for *_, part in each),
             says=tuple(each),
-            terms=terms.get(record_id, ()),
+            terms=terms.get(key, ()),
         )
-        for record_id, each in says.items()
+        for key, each in says.items()
     ]
-    return sorted(ranked, key=lambda each: (-each.score, each.record_id))
+    return sorted(ranked, key=lambda each: (-each.score, each.key.order))
 
 
 def reads_records(query: Query) -> bool:
@@ -121,12 +121,12 @@ def _weights(query: Query) -> dict[str, float]:
     return searched | {name: given[name] for name in ("recency", "importance") if given.get(name)}
 
 
-def _own(name: str, records: Mapping[str, Record]) -> list[Found]:
+def _own(name: str, records: Mapping[Key, Record]) -> list[Found]:
     """What the records themselves say."""
     return ordered(
         Found(
-            record_id=record_id,
+            key=key,
             score=record.importance if name == "importance" else record.observed_at.timestamp(),
         )
-        for record_id, record in records.items()
+        for key, record in records.items()
     )

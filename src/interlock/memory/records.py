@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -24,6 +24,23 @@ Vector = Annotated[
 
 Tags = Annotated[tuple[Name, ...], Field(strict=False, max_length=MAX_TAGS), AfterValidator(unique), Few]
 """Names, each once, in the order in which they were given."""
+
+
+class Key(NamedTuple):
+    """What makes a record one: its id, in exactly the scope that it is in. The same id in another scope is another record."""
+
+    record_id: str
+    scope: Scope
+
+    def __hash__(self) -> int:
+        """A scope's own takes longer."""
+        return hash((self.record_id, self.scope.parts))
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """By this keys are sorted: by their ids, then by their scopes, the widest first."""
+        return (self.record_id, *(part or "" for part in self.scope.parts))
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
@@ -142,6 +159,11 @@ class Record(Fields):
     idempotency_key: Name | None = None
     change_id: Name | None = None
     """The consolidation that made this revision."""
+
+    @property
+    def key(self) -> Key:
+        """Which record it is a revision of."""
+        return Key(self.record_id, self.scope)
 
     @property
     def is_current(self) -> bool:

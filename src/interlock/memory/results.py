@@ -178,6 +178,8 @@ class Consolidated(Value):
     ends: Annotated[tuple[RecordId, ...], Field(min_length=1)]
     revisions: tuple[int, ...]
     """Which revisions these were when it was planned; others by now make a conflict."""
+    scope: Scope | None = None
+    """In which scope all of them are; None: what their ids name from the plan's."""
     record: Draft | None = None
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, cast
 
 from interlock.kernel import JSON, canonical, to_rfc3339
 from interlock.memory.embedding import Vector
 from interlock.memory.queries import Order, Query
 from interlock.memory.ranking import Found
-from interlock.memory.records import Fields, MemoryClass, Record
+from interlock.memory.records import Fields, Key, MemoryClass, Record
 from interlock.memory.results import Health, HistoryEntry
 from interlock.memory.scope import DIMENSIONS, Scope
 from interlock.memory.value import is_blank
@@ -101,6 +101,14 @@ class Filter:
         return tuple(told)
 
 
+class Link(NamedTuple):
+    """A record that names another one."""
+
+    key: Key
+    names: str
+    """The id."""
+
+
 class Rows(Protocol):
     """One transaction over the revisions of one scope: no method sees or changes what the scope does not cover. A record's
     last revision is the one with the highest number."""
@@ -109,12 +117,12 @@ class Rows(Protocol):
         """Whether anything was ever kept in this scope."""
         ...
 
-    def is_free(self, record_id: str) -> bool:
-        """Whether no record has or had this id, in whatever scope. What storage cannot see here, it refuses in `add`, with
-        RecordConflict."""
+    def list_scopes(self, scope: Scope, record_id: str, *, limit: int) -> Sequence[Scope]:
+        """Of the scopes that this one covers those with a record that has or had this id: the widest first, and of these the
+        scope itself."""
         ...
 
-    def find_last(self, record_id: str) -> Record | None:
+    def find_last(self, key: Key) -> Record | None:
         """The last revision of a record."""
         ...
 
@@ -130,15 +138,16 @@ class Rows(Protocol):
         """A new revision; `entry.record` is there. Without a vector it has that of the revision before."""
         ...
 
-    def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
+    def end(self, key: Key, revision: int, *, at: datetime, by: str | None) -> None:
         """A revision is no longer the last word."""
         ...
 
-    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
-        """The ids of records that are neither forgotten nor expired, whether they are the last word or not, in their order."""
+    def list_keys(self, *, after: str | None, limit: int, now: datetime) -> Sequence[Key]:
+        """The records that are neither forgotten nor expired, whether they are the last word or not, with the next so many ids,
+        in the order of their keys."""
         ...
 
-    def list_history(self, record_id: str) -> Sequence[HistoryEntry]:
+    def list_history(self, key: Key) -> Sequence[HistoryEntry]:
         """The revisions of a record, or what is left of them, oldest first."""
         ...
 
@@ -146,31 +155,31 @@ class Rows(Protocol):
         """The revisions that a consolidation made or ended."""
         ...
 
-    def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
-        """The records whose last revision was made of one of these."""
+    def list_derived(self, record_ids: Iterable[str], *, ever: bool = False) -> Sequence[Link]:
+        """Who says, in its last revision or in whichever, that it was made of a record with one of these ids."""
         ...
 
     def list_replaced(self, record_ids: Iterable[str]) -> Sequence[Record]:
-        """The last revisions whose place one of these took."""
+        """The last revisions whose place a record with one of these ids took."""
         ...
 
-    def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
+    def list_expired(self, *, now: datetime, limit: int) -> Sequence[Key]:
         """Records whose last revision has expired."""
         ...
 
-    def erase(self, tombs: Sequence[HistoryEntry]) -> int:
+    def erase(self, tombs: Mapping[Key, HistoryEntry]) -> int:
         """Remove all revisions of these records from everywhere, and keep the entries, which have no content, instead; how
         many revisions there were."""
         ...
 
-    def count_traces(self, record_ids: Iterable[str]) -> int:
-        """How often these records are still found anywhere but in entries without content."""
+    def count_left(self, keys: Iterable[Key]) -> int:
+        """How much of these records, which were erased, is still anywhere but in entries without content."""
         ...
 
     def list_page(
-        self, seen: Filter, order: Order, *, after: tuple[datetime, str] | None, limit: int
+        self, seen: Filter, order: Order, *, after: tuple[datetime, Key] | None, limit: int
     ) -> Sequence[Record]:
-        """Revisions in the order of when they were observed and then of their ids, behind a place."""
+        """Revisions in the order of when they were observed and then of their keys, behind a place."""
         ...
 
     def count(self, seen: Filter, terms: Sequence[str] | None) -> int:
@@ -185,7 +194,7 @@ class Rows(Protocol):
         """The nearest by cosine."""
         ...
 
-    def fetch_seen(self, seen: Filter, record_ids: Iterable[str]) -> Mapping[str, Record]:
+    def fetch_seen(self, seen: Filter, keys: Iterable[Key]) -> Mapping[Key, Record]:
         """The revisions of these records that the filter lets through."""
         ...
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from interlock.kernel import JSON, Clock, InvalidJson, JsonLimits, SystemClock, parse_json
 from interlock.memory.errors import InvalidInput, MemoryFault
 from interlock.memory.memories import Memory
-from interlock.memory.records import Draft, Record, stated
+from interlock.memory.records import Draft, Key, Record, stated
 from interlock.memory.results import Change, HistoryEntry, Ingested, IngestStatus
 from interlock.memory.revisions import entry_of
 from interlock.memory.scope import Scope
@@ -66,12 +66,13 @@ async def exported(
     lost = (_MADE_ANEW,) if exact else _lost_on_the_way_out(mem)
     now = (clock or SystemClock()).now()
     yield ExportHead(scope=mem.scope, provider=has.provider, exported_at=now, exact=exact, lost=lost)
-    last, records, revisions = "", 0, 0
+    last: Key | None = None
+    records, revisions = 0, 0
     async with aclosing(_handed(mem) if exact else _seen(mem)) as entries:
         async for entry in entries:
             assert entry.record is not None
-            records += entry.record_id != last
-            last, revisions = entry.record_id, revisions + 1
+            records += entry.record.key != last
+            last, revisions = entry.record.key, revisions + 1
             yield ExportedRevision(change=entry.change, record=entry.record)
     yield ExportEnd(records=records, revisions=revisions)
 

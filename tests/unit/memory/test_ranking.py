@@ -27,16 +27,16 @@ def record(number: int, *, importance: float = 0.5) -> memory.Record:
 
 
 def found(*scores: tuple[int, float]) -> list[memory.Found]:
-    return [memory.Found(record_id=f"mem_{number:032x}", score=score) for number, score in scores]
+    return [memory.Found(key=record(number).key, score=score) for number, score in scores]
 
 
-RECORDS = {each.record_id: each for each in (record(number, importance=number / 10) for number in range(1, 6))}
+RECORDS = {each.key: each for each in (record(number, importance=number / 10) for number in range(1, 6))}
 
 
 def fused(query: memory.Query, **lists: list[memory.Found]) -> list[int]:
-    names = {hit.record_id for hits in lists.values() for hit in hits}
+    names = {hit.key for hits in lists.values() for hit in hits}
     there = {name: RECORDS[name] for name in names}
-    return [int(RECORDS[each.record_id].text or "") for each in ranking.fuse(query, lists, there)]
+    return [int(RECORDS[each.key].text or "") for each in ranking.fuse(query, lists, there)]
 
 
 def test_the_union_is_ranked_and_not_only_what_both_found():
@@ -54,9 +54,7 @@ def test_the_best_that_could_be_has_the_score_one():
 
 def test_one_signal_alone_keeps_its_own_score():
     query = memory.Query(text="x", mode="text")  # type: ignore[arg-type]
-    (hit,) = ranking.fuse(
-        query, {"text": found((1, 3.25))}, {found((1, 0))[0].record_id: RECORDS[found((1, 0))[0].record_id]}
-    )
+    (hit,) = ranking.fuse(query, {"text": found((1, 3.25))}, {found((1, 0))[0].key: RECORDS[found((1, 0))[0].key]})
     assert (hit.score, ranking.rule(query)) == (3.25, "BM25")
 
 

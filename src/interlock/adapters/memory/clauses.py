@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from interlock import memory
 from interlock.kernel import to_micros
@@ -52,6 +52,24 @@ def exactly(clauses: Clauses, scope: memory.Scope) -> Clauses:
         else:
             clauses.add(f'r."{name}" = ?', part)
     return clauses
+
+
+PLACES: Final = ("r.record_id", *(f"coalesce(r.\"{name}\", '')" for name in memory.DIMENSIONS[1:]))
+"""What `memory.Key.order` is in SQL, of the keys of one tenant."""
+
+WHOSE: Final = ", ".join(f'r."{name}"' for name in memory.DIMENSIONS)
+"""The scope of a revision."""
+
+
+def place(key: memory.Key) -> tuple[str, ...]:
+    """A key as it is compared with PLACES."""
+    record_id, _, *parts = key.order
+    return (text(record_id), *parts)
+
+
+def text(asked: str) -> str:
+    """Whatever is asked for by, as text that every database takes: what cannot be kept in one is nobody's id."""
+    return asked.encode(errors="replace").decode().replace("\0", "?")
 
 
 def filtered(clauses: Clauses, filter_: memory.Filter) -> Clauses:

@@ -35,10 +35,10 @@ class InProcess(memory.Keeper):
 
 
 class _Shelf:
-    """All revisions, by the id of the record. One transaction at a time; one that fails is taken back."""
+    """All revisions, by the key of the record. One transaction at a time; one that fails is taken back."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[memory.Kept, ...]] = {}
+        self._kept: dict[memory.Key, tuple[memory.Kept, ...]] = {}
         self._lock = threading.Lock()
 
     async def write(self, scope: memory.Scope, act: Callable[[memory.Rows], T]) -> T:

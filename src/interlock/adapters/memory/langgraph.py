@@ -101,9 +101,13 @@ class _Stored(memory.DocumentStore):
         for batch in _apart(ops):
             await self._store.abatch(batch)
 
-    async def nearest(self, scope: memory.Scope, text: str, limit: int) -> Mapping[str, float]:
+    async def nearest(self, scope: memory.Scope, text: str, limit: int) -> Mapping[memory.Key, float]:
         items = await self._found(scope, text, limit)
-        return {item.key: item.score for item in items if item.score is not None}
+        return {
+            memory.Key(item.key, memory.Scope.from_json(item.value["item"]["scope"])): item.score
+            for item in items
+            if item.score is not None
+        }
 
     async def health(self) -> memory.Health:
         await self._store.asearch(self._root, limit=1, refresh_ttl=False)

@@ -83,7 +83,7 @@ class _Kept(memory.DocumentStore):
     async def save(self, documents: Sequence[memory.Document]) -> None:
         for item in documents:
             there = await self._mem0.get_all(
-                filters=_filters(item.scope) | {"record_id": item.record_id}, top_k=100, show_expired=True
+                filters=_exactly(item.scope) | {"record_id": item.record_id}, top_k=100, show_expired=True
             )
             before = [each["id"] for each in there["results"]]
             metadata = {
@@ -103,12 +103,12 @@ class _Kept(memory.DocumentStore):
             for each in (*before, *(one["id"] for one in added["results"])):
                 await anyio.to_thread.run_sync(self._purge, each)
 
-    async def nearest(self, scope: memory.Scope, text: str, limit: int) -> Mapping[str, float]:
+    async def nearest(self, scope: memory.Scope, text: str, limit: int) -> Mapping[memory.Key, float]:
         found = await self._mem0.search(
             text, filters=_filters(scope), top_k=limit, threshold=0.0, rerank=False, show_expired=True
         )
         told = [(_document(each), each["score"]) for each in found["results"]]
-        return {str(document["record_id"]): float(score) for document, score in told if document is not None}
+        return {_key(document): float(score) for document, score in told if document is not None}
 
     async def health(self) -> memory.Health:
         await self._mem0.get_all(filters=_filters(memory.Scope(tenant="nobody")), top_k=1)
@@ -148,6 +148,15 @@ def _label(part: str | None) -> str:
 
 def _ids(scope: memory.Scope) -> dict[str, str]:
     return {known: _label(getattr(scope, name)) for name, known in _IDS.items()}
+
+
+def _key(document: Mapping[str, Any]) -> memory.Key:
+    return memory.Key(str(document["record_id"]), memory.Scope.from_json(document["scope"]))
+
+
+def _exactly(scope: memory.Scope) -> dict[str, Any]:
+    """Only what is in this very scope."""
+    return {"tenant": _label(scope.tenant), **_ids(scope)}
 
 
 def _filters(scope: memory.Scope) -> dict[str, Any]:

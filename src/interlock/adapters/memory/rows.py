@@ -3,10 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, ClassVar, Final
 
 from interlock import memory
-from interlock.adapters.memory.clauses import Clauses, Parameter, exactly, filtered, micros, within
+from interlock.adapters.memory.clauses import (
+    PLACES,
+    WHOSE,
+    Clauses,
+    Parameter,
+    exactly,
+    filtered,
+    micros,
+    place,
+    text,
+    within,
+)
 from interlock.kernel import from_micros, to_micros
 
 COLUMNS: Final = (
@@ -30,6 +42,8 @@ class TableRows(ABC):
     """The record as JSON, in `source`."""
     source: ClassVar[str] = "revisions r"
     """Revisions with what they say."""
+    by_number: ClassVar[str] = "revisions r"
+    """Revisions whose numbers are known."""
 
     def __init__(self, scope: memory.Scope, *, places: Sequence[tuple[str, str]]) -> None:
         """`places` are where anything of a revision is kept: tables, and their columns with its number."""
@@ -52,9 +66,15 @@ class TableRows(ABC):
     def is_known(self) -> bool:
         return bool(self._select("1", self._mine(), "LIMIT 1"))
 
-    def find_last(self, record_id: str) -> memory.Record | None:
-        clauses = self._lasts()
-        clauses.add("r.record_id = ?", _text(record_id))
+    def list_scopes(self, scope: memory.Scope, record_id: str, *, limit: int) -> Sequence[memory.Scope]:
+        clauses = within(self._mine(), scope)
+        clauses.add("r.record_id = ? AND r.is_last", text(record_id))
+        found = self._select(WHOSE, clauses, f"ORDER BY {', '.join(PLACES)} LIMIT {limit:d}")
+        return [scope_of(*row) for row in found]
+
+    def find_last(self, key: memory.Key) -> memory.Record | None:
+        clauses = self._of(key)
+        clauses.add("r.is_last AND r.recorded_at IS NOT NULL")
         return self._first(clauses)
 
     def find_key(self, scope: memory.Scope, idempotency_key: str) -> memory.Record | None:
@@ -67,75 +87,85 @@ class TableRows(ABC):
         clauses.add("r.digest = ?", digest)
         return self._first(clauses, "ORDER BY r.record_id")
 
-    def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
-        clauses = self._mine()
-        clauses.add("r.record_id = ? AND r.revision = ?", record_id, revision)
+    def end(self, key: memory.Key, revision: int, *, at: datetime, by: str | None) -> None:
+        clauses = self._of(key)
+        clauses.add("r.revision = ?", revision)
         update = f"UPDATE revisions AS r SET superseded_at = {self.mark}, superseded_by = {self.mark}"
         self._execute(f"{update} WHERE {clauses.text}", (to_micros(at), by, *clauses.parameters))
 
-    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
+    def list_keys(self, *, after: str | None, limit: int, now: datetime) -> Sequence[memory.Key]:
         clauses = self._lasts()
         clauses.add("(r.expires_at IS NULL OR r.expires_at > ?)", to_micros(now))
         clauses.add("r.record_id > ?", after or "")
-        return [row[0] for row in self._select("r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")]
+        ids = self._select("DISTINCT r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")
+        if not ids:
+            return []
+        clauses.add("r.record_id <= ?", ids[-1][0])
+        return [key_of(*row) for row in self._select(f"r.record_id, {WHOSE}", clauses, f"ORDER BY {', '.join(PLACES)}")]
 
-    def list_history(self, record_id: str) -> Sequence[memory.HistoryEntry]:
-        clauses = self._mine()
-        clauses.add("r.record_id = ?", _text(record_id))
-        return self._entries(clauses, "ORDER BY r.revision")
+    def list_history(self, key: memory.Key) -> Sequence[memory.HistoryEntry]:
+        return self._entries(self._of(key), "ORDER BY r.revision")
 
     def list_changed(self, change_id: str) -> Sequence[memory.HistoryEntry]:
         clauses = self._mine()
-        clauses.add("r.change_id = ?", _text(change_id))
-        return self._entries(clauses, "ORDER BY r.record_id, r.revision")
+        clauses.add("r.change_id = ?", text(change_id))
+        return self._entries(clauses, f"ORDER BY {', '.join(PLACES)}, r.revision")
 
-    def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
-        made_of = "EXISTS (SELECT 1 FROM sources s WHERE s.revision_id = r.revision_id AND s.source_id IN (…))"
-        return sorted({row[0] for part in _parts(record_ids) for row in self._among("r.record_id", made_of, part)})
+    def list_derived(self, record_ids: Iterable[str], *, ever: bool = False) -> Sequence[memory.Link]:
+        found: list[memory.Link] = []
+        for part in _parts(record_ids):
+            clauses = self._mine() if ever else self._lasts()
+            clauses.add_list("s.source_id IN (…)", part)
+            joined = f"{self.by_number} JOIN sources s ON s.revision_id = r.revision_id"
+            order = f"ORDER BY {', '.join(PLACES)}, s.source_id, r.revision"
+            rows = self._select(f"s.source_id, r.record_id, {WHOSE}", clauses, order, source=joined)
+            found += [memory.Link(key_of(*row[1:]), row[0]) for row in rows]
+        return found
 
     def list_replaced(self, record_ids: Iterable[str]) -> Sequence[memory.Record]:
-        return [
-            _record(row)
-            for part in _parts(record_ids)
-            for row in self._among(self._record, "r.superseded_by IN (…)", part, source=self.source)
-        ]
+        found: list[memory.Record] = []
+        for part in _parts(record_ids):
+            clauses = self._lasts()
+            clauses.add_list("r.superseded_by IN (…)", part)
+            found += self._records(clauses, f"ORDER BY {', '.join(PLACES)}")
+        return found
 
-    def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
+    def list_expired(self, *, now: datetime, limit: int) -> Sequence[memory.Key]:
         clauses = self._lasts()
         clauses.add("r.expires_at <= ?", to_micros(now))
-        return [row[0] for row in self._select("r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")]
+        order = f"ORDER BY {', '.join(PLACES)} LIMIT {limit:d}"
+        return [key_of(*row) for row in self._select(f"r.record_id, {WHOSE}", clauses, order)]
 
-    def count_traces(self, record_ids: Iterable[str]) -> int:
+    def count_left(self, keys: Iterable[memory.Key]) -> int:
         found = 0
-        for part in _parts(record_ids):
-            found += len(self._among("1", "r.record_id IN (…)", part))
-            found += len(self._among("1", "r.superseded_by IN (…)", part))
-            found += self._count_in("sources", "source_id", part)
+        for key in keys:
+            clauses = self._of(key)
+            clauses.add("r.recorded_at IS NOT NULL")
+            found += self._select("count(*)", clauses)[0][0]
         for part in _parts(self._erased):
             found += sum(self._count_in(table, column, part) for table, column in self._places)
         return found
 
     def list_page(
-        self, seen: memory.Filter, order: memory.Order, *, after: tuple[datetime, str] | None, limit: int
+        self, seen: memory.Filter, order: memory.Order, *, after: tuple[datetime, memory.Key] | None, limit: int
     ) -> Sequence[memory.Record]:
         newest = order is memory.Order.NEWEST
         clauses = self._seen(seen)
         if after is not None:
-            sign = "<" if newest else ">"
-            clauses.add(f"(r.observed_at, r.record_id) {sign} (?, ?)", to_micros(after[0]), after[1])
+            names, marks = ", ".join(("r.observed_at", *PLACES)), ", ".join("?" * (1 + len(PLACES)))
+            clauses.add(f"({names}) {'<' if newest else '>'} ({marks})", to_micros(after[0]), *place(after[1]))
         way = "DESC" if newest else "ASC"
-        return self._records(clauses, f"ORDER BY r.observed_at {way}, r.record_id {way} LIMIT {limit:d}")
+        places = ", ".join(f"{name} {way}" for name in ("r.observed_at", *PLACES))
+        return self._records(clauses, f"ORDER BY {places} LIMIT {limit:d}")
 
     def count(self, seen: memory.Filter, terms: Sequence[str] | None) -> int:
         clauses = self._seen(seen)
         return self._select("count(*)", clauses if terms is None else self._holding(clauses, terms))[0][0]
 
-    def fetch_seen(self, seen: memory.Filter, record_ids: Iterable[str]) -> Mapping[str, memory.Record]:
-        found: dict[str, memory.Record] = {}
-        for part in _parts(record_ids):
-            clauses = self._seen(seen)
-            clauses.add_list("r.record_id IN (…)", map(_text, part))
-            found |= {record.record_id: record for record in self._records(clauses)}
+    def fetch_seen(self, seen: memory.Filter, keys: Iterable[memory.Key]) -> Mapping[memory.Key, memory.Record]:
+        wanted, found = set(keys), dict[memory.Key, memory.Record]()
+        for part in _parts(text(key.record_id) for key in wanted):
+            found |= {record.key: record for record in self._with_ids(seen, part) if record.key in wanted}
         return found
 
     # -- the parts
@@ -155,10 +185,16 @@ class TableRows(ABC):
     def _select(self, columns: str, clauses: Clauses, rest: str = "", *, source: str = "revisions r") -> list[Any]:
         return self._execute(f"SELECT {columns} FROM {source} WHERE {clauses.text} {rest}", clauses.parameters)
 
-    def _among(self, columns: str, condition: str, values: Sequence[str], *, source: str = "revisions r") -> list[Any]:
-        clauses = self._lasts()
-        clauses.add_list(condition, values)
-        return self._select(columns, clauses, "ORDER BY r.record_id", source=source)
+    def _of(self, key: memory.Key) -> Clauses:
+        """Only this record's."""
+        clauses = exactly(self._mine(), key.scope)
+        clauses.add("r.record_id = ?", text(key.record_id))
+        return clauses
+
+    def _with_ids(self, seen: memory.Filter, record_ids: Sequence[str]) -> list[memory.Record]:
+        clauses = self._seen(seen)
+        clauses.add_list("r.record_id IN (…)", record_ids)
+        return self._records(clauses)
 
     def _count_in(self, table: str, column: str, values: Sequence[Parameter]) -> int:
         marks = ", ".join([self.mark] * len(values))
@@ -217,9 +253,15 @@ def _entry(row: Sequence[Any]) -> memory.HistoryEntry:
     )
 
 
-def _text(asked: str) -> str:
-    """Whatever is asked for by, as text that every database takes: what cannot be kept in one is nobody's id."""
-    return asked.encode(errors="replace").decode().replace("\0", "?")
+@lru_cache(maxsize=4_096)
+def scope_of(tenant: str, *parts: str | None) -> memory.Scope:
+    """A scope of its parts, as a row has them."""
+    return memory.Scope(tenant=tenant, **dict(zip(memory.DIMENSIONS[1:], parts, strict=True)))
+
+
+def key_of(record_id: str, tenant: str, *parts: str | None) -> memory.Key:
+    """Which record a row is of."""
+    return memory.Key(record_id, scope_of(tenant, *parts))
 
 
 def _parts(values: Iterable[Parameter]) -> Iterable[Sequence[Any]]:

@@ -45,20 +45,21 @@ class Matrix:
                     self._ids[place] = -1
 
     def nearest(
-        self, connection: sqlite3.Connection, rows: Sequence[tuple[int, str]], vector: Sequence[float], *, limit: int
-    ) -> Sequence[memory.Found]:
-        """The records among these rows (revision and record) whose vectors are nearest by cosine; all have length 1."""
+        self, connection: sqlite3.Connection, revision_ids: Sequence[int], vector: Sequence[float], *, limit: int
+    ) -> Sequence[tuple[int, float]]:
+        """Which of these revisions have the nearest vectors, by their places in the list, and their cosines; all vectors have
+        length 1."""
         import numpy as np
 
         with self._lock:
-            self._load(connection, [row[0] for row in rows if row[0] not in self._place])
-            kept = [row for row in rows if self._place[row[0]] >= 0]
+            self._load(connection, [each for each in revision_ids if each not in self._place])
+            kept = [at for at, each in enumerate(revision_ids) if self._place[each] >= 0]
             if not kept:
                 return ()
-            places = np.fromiter((self._place[row[0]] for row in kept), dtype=np.int64, count=len(kept))
+            places = np.fromiter((self._place[revision_ids[at]] for at in kept), dtype=np.int64, count=len(kept))
             scores = _cosines(self._rows[places], vector)
         best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(kept) else range(len(kept))
-        return memory.ordered(memory.Found(record_id=kept[at][1], score=float(scores[at])) for at in best)
+        return [(kept[at], float(scores[at])) for at in best]
 
     def nearest_of_all(
         self, connection: sqlite3.Connection, vector: Sequence[float], most: int

@@ -18,7 +18,7 @@ async def follow(provider: Provider, scope: Scope, decided: Decided) -> None:
     try:
         await provider.remember(scope, _copy(decided))
     except RecordConflict:
-        await _compare(provider, scope, decided[1])
+        await _compare(provider, decided[1])
 
 
 async def follow_all(provider: Provider, scope: Scope, batch: Sequence[Decided]) -> None:
@@ -43,8 +43,8 @@ def _copy(decided: Decided) -> Draft:
     return Draft.of(**fields, if_revision=0, supersedes=draft.supersedes, idempotency_key=record.idempotency_key)
 
 
-async def _compare(provider: Provider, scope: Scope, record: Record) -> None:
-    there = await provider.get(scope, record.record_id)
+async def _compare(provider: Provider, record: Record) -> None:
+    there = await provider.get(record.scope, record.record_id)
     if stated(there) != stated(record):
         raise RecordConflict(
             f"{record.record_id} is at revision {record.revision} in the first, and another one is here",

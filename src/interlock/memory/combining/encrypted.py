@@ -14,9 +14,9 @@ from interlock.memory.errors import InvalidConfig
 from interlock.memory.keeping import Keeper
 from interlock.memory.queries import Order
 from interlock.memory.ranking import Found
-from interlock.memory.records import Record
+from interlock.memory.records import Key, Record
 from interlock.memory.results import Guarantees, Health, HistoryEntry
-from interlock.memory.rows import Filter, Rows, Shelf
+from interlock.memory.rows import Filter, Link, Rows, Shelf
 from interlock.memory.scope import Scope
 
 T = TypeVar("T")
@@ -100,11 +100,11 @@ class _SealedRows:
     def is_known(self) -> bool:
         return self._rows.is_known()
 
-    def is_free(self, record_id: str) -> bool:
-        return self._rows.is_free(record_id)
+    def list_scopes(self, scope: Scope, record_id: str, *, limit: int) -> Sequence[Scope]:
+        return self._rows.list_scopes(scope, record_id, limit=limit)
 
-    def find_last(self, record_id: str) -> Record | None:
-        return self._opened(self._rows.find_last(record_id))
+    def find_last(self, key: Key) -> Record | None:
+        return self._opened(self._rows.find_last(key))
 
     def find_key(self, scope: Scope, idempotency_key: str) -> Record | None:
         return self._opened(self._rows.find_key(scope, self._seal.mark(scope, "idempotency_key", idempotency_key)))
@@ -117,38 +117,35 @@ class _SealedRows:
         assert vector is None
         self._rows.add(self._marked(entry, entry.record.scope, record=self._seal.closed(entry.record)), None)
 
-    def end(self, record_id: str, revision: int, *, at: datetime, by: str | None) -> None:
-        self._rows.end(record_id, revision, at=at, by=by)
+    def end(self, key: Key, revision: int, *, at: datetime, by: str | None) -> None:
+        self._rows.end(key, revision, at=at, by=by)
 
-    def list_history(self, record_id: str) -> Sequence[HistoryEntry]:
-        return [self._told(entry) for entry in self._rows.list_history(record_id)]
+    def list_history(self, key: Key) -> Sequence[HistoryEntry]:
+        return [self._told(entry) for entry in self._rows.list_history(key)]
 
     def list_changed(self, change_id: str) -> Sequence[HistoryEntry]:
         return [self._told(entry) for entry in self._rows.list_changed(change_id)]
 
-    def list_derived(self, record_ids: Iterable[str]) -> Sequence[str]:
-        return self._rows.list_derived(record_ids)
+    def list_derived(self, record_ids: Iterable[str], *, ever: bool = False) -> Sequence[Link]:
+        return self._rows.list_derived(record_ids, ever=ever)
 
     def list_replaced(self, record_ids: Iterable[str]) -> Sequence[Record]:
         return [self._seal.open(record) for record in self._rows.list_replaced(record_ids)]
 
-    def list_ids(self, *, after: str | None, limit: int, now: datetime) -> Sequence[str]:
-        return self._rows.list_ids(after=after, limit=limit, now=now)
+    def list_keys(self, *, after: str | None, limit: int, now: datetime) -> Sequence[Key]:
+        return self._rows.list_keys(after=after, limit=limit, now=now)
 
-    def list_expired(self, *, now: datetime, limit: int) -> Sequence[str]:
+    def list_expired(self, *, now: datetime, limit: int) -> Sequence[Key]:
         return self._rows.list_expired(now=now, limit=limit)
 
-    def erase(self, tombs: Sequence[HistoryEntry]) -> int:
-        lasts = [self._rows.find_last(tomb.record_id) for tomb in tombs]
-        return self._rows.erase(
-            [tomb if last is None else self._marked(tomb, last.scope) for tomb, last in zip(tombs, lasts, strict=True)]
-        )
+    def erase(self, tombs: Mapping[Key, HistoryEntry]) -> int:
+        return self._rows.erase({key: self._marked(tomb, key.scope) for key, tomb in tombs.items()})
 
-    def count_traces(self, record_ids: Iterable[str]) -> int:
-        return self._rows.count_traces(record_ids)
+    def count_left(self, keys: Iterable[Key]) -> int:
+        return self._rows.count_left(keys)
 
     def list_page(
-        self, seen: Filter, order: Order, *, after: tuple[datetime, str] | None, limit: int
+        self, seen: Filter, order: Order, *, after: tuple[datetime, Key] | None, limit: int
     ) -> Sequence[Record]:
         legible = _legible(seen)
         if legible == seen:
@@ -159,7 +156,7 @@ class _SealedRows:
             found += [record for record in map(self._seal.open, page) if seen.holds(record)]
             if len(page) < _PAGE:
                 break
-            after = (page[-1].observed_at, page[-1].record_id)
+            after = (page[-1].observed_at, page[-1].key)
         return found[:limit]
 
     def count(self, seen: Filter, terms: Sequence[str] | None) -> int:
@@ -173,10 +170,10 @@ class _SealedRows:
     def rank_vectors(self, seen: Filter, vector: Vector, *, limit: int) -> Sequence[Found]:
         return ()
 
-    def fetch_seen(self, seen: Filter, record_ids: Iterable[str]) -> Mapping[str, Record]:
-        there = self._rows.fetch_seen(_legible(seen), record_ids)
-        opened = {record_id: self._seal.open(record) for record_id, record in there.items()}
-        return {record_id: record for record_id, record in opened.items() if seen.holds(record)}
+    def fetch_seen(self, seen: Filter, keys: Iterable[Key]) -> Mapping[Key, Record]:
+        there = self._rows.fetch_seen(_legible(seen), keys)
+        opened = {key: self._seal.open(record) for key, record in there.items()}
+        return {key: record for key, record in opened.items() if seen.holds(record)}
 
     # -- the parts
 

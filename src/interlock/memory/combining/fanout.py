@@ -19,6 +19,7 @@ from interlock.memory.errors import (
     MemoryFault,
     ProviderFailed,
     ProviderUnavailable,
+    RecordConflict,
     RecordNotFound,
 )
 from interlock.memory.finding import Search
@@ -136,7 +137,9 @@ class Fanout(Provider):
         async with self._order:
             result = await self._ask(self._first, "ingest", lambda part: cast("Ingests", part).ingest(scope, request))
             kept = [(draft, item.record_id) for draft, item in zip(request.records, result.items, strict=True)]
-            batch = [(draft, await self._decided(scope, each)) for draft, each in kept if each is not None]
+            batch = [
+                (draft, await self._decided(draft.scope or scope, each)) for draft, each in kept if each is not None
+            ]
             if batch:
                 await self._others("ingest", lambda part: copying.follow_all(part, scope, batch))
         return result
@@ -145,9 +148,13 @@ class Fanout(Provider):
         return await self._ask(self._first, "get", lambda part: part.get(scope, record_id))
 
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
-        """Also what only some have. Raises ProviderUnavailable unless all did: nothing is forgotten by a quorum."""
+        """Also what only some have. Raises RecordConflict, and ProviderUnavailable unless all did: nothing is forgotten by a
+        quorum."""
         async with self._order:
             done, failed = await self._all("forget", lambda part: part.forget(scope, record_id))
+        for error in failed.values():
+            if isinstance(error, RecordConflict) and not done:
+                raise error
         self._demand("forgotten", len(self._parts), failed)
         return Forgotten(
             record_ids=tuple(dict.fromkeys(each for one in done for each in one.record_ids)),
@@ -171,16 +178,16 @@ class Fanout(Provider):
 
     async def _all(
         self, operation: str, act: Callable[[Provider], Awaitable[T]], *, but: str = ""
-    ) -> tuple[list[T], dict[str, str]]:
+    ) -> tuple[list[T], dict[str, InterlockError]]:
         """What they answered, and why others did not."""
         done: dict[str, T] = {}
-        failed: dict[str, str] = {}
+        failed: dict[str, InterlockError] = {}
 
         async def one(name: str) -> None:
             try:
                 done[name] = await self._ask(name, operation, act)
             except InterlockError as error:
-                failed[name] = error.message
+                failed[name] = error
 
         async with anyio.create_task_group() as tasks:
             for name in self._parts:
@@ -188,13 +195,13 @@ class Fanout(Provider):
                     tasks.start_soon(one, name)
         return [done[name] for name in self._parts if name in done], failed
 
-    def _demand(self, what: str, needed: int, failed: Mapping[str, str]) -> None:
+    def _demand(self, what: str, needed: int, failed: Mapping[str, InterlockError]) -> None:
         did = len(self._parts) - len(failed)
         if did < needed:
-            why = "; ".join(f"{name}: {message}" for name, message in failed.items())
+            why = "; ".join(f"{name}: {error.message}" for name, error in failed.items())
             raise ProviderUnavailable(
                 f"{what} by {did} of {len(self._parts)} parts, and {needed} were needed; {why}",
-                details={"failed": dict(failed)},
+                details={"failed": {name: error.message for name, error in failed.items()}},
                 next_step="Do it again when the parts named are there (with the idempotency key, if it is new).",
             )
 

@@ -1,6 +1,7 @@
 """Records between a short-term and a long-term memory: which one has them, and how a consolidation moves them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TypeAlias, cast
 
 from interlock.memory.errors import MemoryFault, RecordConflict, RecordNotFound
@@ -16,8 +17,24 @@ PROMOTION = "promotion"
 """The policy whose records move."""
 
 
+async def placed(tiers: Tiers, scope: Scope, record_id: str) -> Scope:
+    """In which scope the record is that an id names: as each of the two says, in both together. The scope itself if neither has
+    any. Raises RecordConflict for one of several."""
+    there: set[Scope] = set()
+    for tier in tiers:
+        with suppress(RecordNotFound):
+            there.add((await tier.get(scope, record_id)).scope)
+    if len(there) > 1 and scope not in there:
+        raise RecordConflict(
+            f"several records in narrower scopes have the id {record_id[:100]}",
+            next_step="Narrow the memory to the user, the agent or the session whose record is meant.",
+        )
+    return scope if len(there) != 1 else there.pop()
+
+
 async def found(tiers: Tiers, scope: Scope, record_id: str) -> Record:
-    """The record where it is current, else where it once was. Raises RecordNotFound."""
+    """The record where it is current, else where it once was. Raises RecordNotFound, RecordConflict."""
+    scope = await placed(tiers, scope, record_id)
     ended: Record | None = None
     missing: list[RecordNotFound] = []
     for tier in tiers:
@@ -55,28 +72,29 @@ async def applied(tiers: Tiers, scope: Scope, plan: ConsolidationPlan) -> Consol
     short, long = tiers
     here: list[Consolidated] = []
     there: list[Consolidated] = []
-    moved: list[str] = []
+    moved: dict[str, Scope] = {}
     skipped: list[str] = []
     for change in plan.changes:
-        if await holder(tiers, scope, change.ends[0]) is long:
-            if await _moved_since(tiers, scope, change.ends[0], plan):
+        where = change.scope or scope
+        if await holder(tiers, where, change.ends[0]) is long:
+            if await _moved_since(tiers, where, change.ends[0], plan):
                 skipped.append(f"{change.ends[0]}: promoted since it was planned")
             else:
                 there.append(change)
         elif change.policy != PROMOTION or change.record is None:
             here.append(change)
-        elif (why := await _put(short, long, scope, change, change.record)) is not None:
+        elif (why := await _put(short, long, where, change, change.record)) is not None:
             skipped.append(f"{change.ends[0]}: {why}")
         else:
-            moved.append(change.ends[0])
+            moved[change.ends[0]] = where
             here.append(change.changed(record=None))
     results = [
         await cast("Consolidates", tier).apply_consolidation(scope, plan.changed(changes=tuple(changes)))
         for tier, changes in ((short, here), (long, there))
     ]
-    for record_id in moved:
+    for record_id, where in moved.items():
         if record_id not in results[0].ended:  # somebody changed it in between, and it stays where it is
-            await long.forget(scope, record_id)
+            await long.forget(where, record_id)
     made = [record_id for record_id in moved if record_id in results[0].ended]
     return _together(plan.change_id, scope, "applied", results, made=made, skipped=skipped)
 
@@ -125,7 +143,7 @@ async def undone(
             await long.forget(scope, record_id)
             gone.append(record_id)
             continue
-        again = await short.get(scope, record_id)
+        again = await short.get(record.scope, record_id)
         end = Consolidated(
             policy=PROMOTION, reason="changed since it was promoted", ends=(record_id,), revisions=(again.revision,)
         )

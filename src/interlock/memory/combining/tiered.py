@@ -108,7 +108,7 @@ class Tiered(Provider):
     async def _tier(self, scope: Scope, draft: Draft) -> Provider:
         """Where it belongs. Raises InvalidInput for what belongs to both."""
         named = [draft.record_id if draft.is_revision else None, draft.supersedes, *draft.provenance.derived_from]
-        held = [await moving.holder(self._tiers, scope, each) for each in named if each is not None]
+        held = [await self._holder(scope, draft, each) for each in named if each is not None]
         there = {tier for tier in held if tier is not None}
         if len(there) > 1:
             raise InvalidInput(
@@ -116,6 +116,11 @@ class Tiered(Provider):
                 next_step="Derive it from records of one of the two; what is promoted goes to the long-term one.",
             )
         return there.pop() if there else self._tiers[draft.memory_class in LONG]
+
+    async def _holder(self, scope: Scope, draft: Draft, record_id: str) -> Provider | None:
+        """Who has it, first of all in the scope that the draft is for."""
+        own = None if draft.scope is None else await moving.holder(self._tiers, draft.scope, record_id)
+        return own or await moving.holder(self._tiers, scope, record_id)
 
     # -- finding
 
@@ -134,11 +139,13 @@ class Tiered(Provider):
         return await merging.merged(search, query, asks, near_misses=near_misses)
 
     async def history(self, scope: Scope, record_id: str) -> tuple[HistoryEntry, ...]:
-        told = await self._each(lambda tier: cast("KeepsHistory", tier).history(scope, record_id))
+        where = await moving.placed(self._tiers, scope, record_id)
+        told = await self._each(lambda tier: cast("KeepsHistory", tier).history(where, record_id))
         return tuple(entry for entries in told for entry in entries)
 
     async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
-        return (await self._each(lambda tier: cast("Temporal", tier).get_as_of(scope, record_id, query)))[0]
+        where = await moving.placed(self._tiers, scope, record_id)
+        return (await self._each(lambda tier: cast("Temporal", tier).get_as_of(where, record_id, query)))[0]
 
     async def _each(self, act: Callable[[Provider], Awaitable[T]]) -> list[T]:
         """What each says that knows it. Raises RecordNotFound if none does."""
@@ -175,7 +182,10 @@ class Tiered(Provider):
     # -- forgetting
 
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
-        gone = [await tier.forget(scope, record_id) for tier in self._tiers]
+        where = await moving.placed(self._tiers, scope, record_id)
+        gone = [
+            await tier.forget(scope, record_id) for tier in self._tiers if await _is_in(tier, scope, record_id, where)
+        ]
         return Forgotten(
             record_ids=tuple(dict.fromkeys(each for one in gone for each in one.record_ids)),
             derived_ids=tuple(each for one in gone for each in one.derived_ids),
@@ -186,6 +196,14 @@ class Tiered(Provider):
 
     async def prune(self, scope: Scope) -> int:
         return sum([await tier.prune(scope) for tier in self._tiers])
+
+
+async def _is_in(tier: Provider, scope: Scope, record_id: str, where: Scope) -> bool:
+    """Whether what the id names for one of them is in this scope, or nothing is there to be seen."""
+    try:
+        return (await tier.get(scope, record_id)).scope == where
+    except RecordNotFound:
+        return True
 
 
 def _asked(tier: Provider, scope: Scope) -> merging.Ask:

@@ -135,6 +135,9 @@ async def raises(kind: type[memory.MemoryFault]) -> AsyncGenerator[None]:
         raise AssertionError(f"no {kind.__name__} was raised")
 
 
+NOBODY: Final = "mem_" + "f" * 32
+"""An id that no record has."""
+
 NOTHING: Final[list[str | None]] = []
 """What is said where there are no hits."""
 

@@ -85,6 +85,18 @@ class _Machine(RuleBasedStateMachine):
 
         self._same(act, self._record)
 
+    @rule(which=WHICH, text=TEXTS, scope=SCOPES)
+    def copy(self, which: int, text: str, scope: memory.Scope) -> None:
+        """A record with the id of another one, in its scope or in another."""
+        if not self._pair[1].mem.capabilities().guarantees.chosen_ids:
+            return
+
+        def act(trial: Trial, side: int) -> Awaitable[memory.Record]:
+            record_id = self._id(side, which)
+            return trial.at(scope).remember(memory.Draft.of(text=text, record_id=record_id, if_revision=0))
+
+        self._same(act, self._record)
+
     @rule(which=WHICH, scope=SCOPES)
     def forget(self, which: int, scope: memory.Scope) -> None:
         def told(gone: memory.Forgotten, side: int) -> object:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from interlock import memory
-from interlock.testing.memory.case import SCOPE, Trial, add, case, expect, raises, same, texts
+from interlock.testing.memory.case import NOBODY, SCOPE, Trial, add, case, expect, raises, same, texts
 
 ODD = {
     "emoji": "🎉 done 👩‍👩‍👧 ok",
@@ -21,7 +21,6 @@ ODD = {
     "json": '{"a": [1, null]}',
     "long": "word " * 10_000,
 }
-NOBODY = "mem_" + "f" * 32
 
 
 @case("core")
@@ -240,20 +239,20 @@ async def what_is_not_there_cannot_be_revised(trial: Trial) -> None:
 
 @case("core", "chosen_ids")
 async def a_copy_keeps_its_id(trial: Trial) -> None:
-    """With `if_revision` 0 a new record has the id that it brings along, once: an id that is or was taken, also in another
-    scope, is a conflict, and nothing changes."""
-    chosen = "mem_" + "c" * 32
+    """With `if_revision` 0 a new record has the id that it brings along, once: an id that is or was taken in its scope is a
+    conflict, and nothing changes. In another scope it is another record's."""
+    chosen, other = "mem_" + "c" * 32, trial.at(memory.Scope(tenant="other"))
     kept = await trial.mem.remember("one", record_id=chosen, if_revision=0, memory_class="semantic")
     same((kept.record_id, kept.revision, await trial.mem.get(chosen)), (chosen, 1, kept))
-    for mem in (trial.mem, trial.at(memory.Scope(tenant="other"))):
-        async with raises(memory.RecordConflict):
-            await mem.remember("two", record_id=chosen, if_revision=0)
-    await trial.mem.forget(chosen)
-    for mem in (trial.mem, trial.at(memory.Scope(tenant="other"))):
-        async with raises(memory.RecordConflict):
-            await mem.remember("three", record_id=chosen, if_revision=0)
+    theirs = await other.remember("theirs", record_id=chosen, if_revision=0)
+    same((theirs.record_id, await other.get(chosen), await trial.mem.get(chosen)), (chosen, theirs, kept))
+    for _ in range(2):
+        for mem in (trial.mem, other):
+            async with raises(memory.RecordConflict):
+                await mem.remember("two", record_id=chosen, if_revision=0)
+        await trial.mem.forget(chosen)
     same(texts(await trial.mem.retrieve()), [])
-    same(texts(await trial.at(memory.Scope(tenant="other")).retrieve()), [])
+    same(texts(await other.retrieve()), ["theirs"])
 
 
 @case("core", "chosen_ids")

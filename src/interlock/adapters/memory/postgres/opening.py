@@ -8,7 +8,7 @@ from psycopg import sql
 from interlock import memory
 from interlock.adapters.memory.postgres.links import Link
 from interlock.adapters.memory.postgres.place import Place, Standing
-from interlock.adapters.memory.postgres.schema import VERSION, scoped, tables
+from interlock.adapters.memory.postgres.schema import VERSION, scoped, tables, upgrades
 
 _OLDEST: Final = 14
 _LOCK: Final = 0x494C4B4D
@@ -22,7 +22,8 @@ def prepare(link: Link, place: Place) -> Standing:
     _look_at_server(link, place)
     if not _tables_of(link, place):
         _make(link, place)
-    _look_at_tables(link, place)
+    if _look_at_tables(link, place) < VERSION:
+        _upgrade(link, place)
     if place.grant_to is not None:
         _grant(link, place, place.grant_to)
     ((role,),) = link.rows("SELECT current_user::text")
@@ -64,8 +65,8 @@ def _tables_of(link: Link, place: Place) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _look_at_tables(link: Link, place: Place) -> None:
-    """Raises InvalidConfig for tables of something else, of a newer version, or with other vectors."""
+def _look_at_tables(link: Link, place: Place) -> int:
+    """Of which version they are. Raises InvalidConfig for tables of something else, of a newer version, or with other vectors."""
     if not _tables_of(link, place) >= {"facts", "revisions", "texts", "sources"}:
         raise memory.InvalidConfig(
             f"the schema {place.schema} has tables of something else, and stays as it is",
@@ -82,6 +83,29 @@ def _look_at_tables(link: Link, place: Place) -> None:
             f"the vectors of {place} are made by {facts['embedder']}, and it is opened with {place.embedder_name}",
             next_step="Open it with the same embedder; or export it, and import it into a new schema.",
         )
+    return int(facts["version"])
+
+
+def _upgrade(link: Link, place: Place) -> None:
+    """All of it or nothing, by the owner of the tables; if another process was faster, it stays as that one left it. Raises
+    InvalidConfig."""
+    link.together(sql.SQL("BEGIN"), sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK))
+    try:
+        version = _look_at_tables(link, place)
+        link.rows("SELECT set_config('search_path', %s, true)", [place.schema])
+        for statement in upgrades(version):
+            link.rows(statement)
+        link.rows("UPDATE facts SET value = %s WHERE name = 'version'", [str(VERSION)])
+    except psycopg.errors.InsufficientPrivilege as error:
+        link.roll_back()
+        raise memory.InvalidConfig(
+            f"{place} is of an older version, and this role may not bring it to version {VERSION}",
+            next_step="Open it once as the owner of its tables.",
+        ) from error
+    except BaseException:
+        link.roll_back()
+        raise
+    link.together(sql.SQL("COMMIT"))
 
 
 def _make(link: Link, place: Place) -> None:

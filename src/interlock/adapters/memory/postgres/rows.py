@@ -8,17 +8,15 @@ from typing import Any, ClassVar, Final
 import orjson
 
 from interlock import memory
-from interlock.adapters.memory.clauses import Clauses, filtered
+from interlock.adapters.memory.clauses import WHOSE, Clauses, filtered
 from interlock.adapters.memory.postgres.links import Link
 from interlock.adapters.memory.postgres.schema import scoped
-from interlock.adapters.memory.rows import COLUMNS, TableRows, columns
+from interlock.adapters.memory.rows import COLUMNS, TableRows, columns, key_of
 from interlock.kernel import JSON, canonical
 
 _INSERTED: Final = (*COLUMNS, "tags", "metadata", "words", "length")
 _INSERT: Final = f"INSERT INTO revisions ({', '.join(_INSERTED)}) VALUES ({', '.join(['%s'] * len(_INSERTED))})"
 _SCOPE: Final = 'tenant, "user", agent, session'
-_TRIED: Final = f"""INSERT INTO revisions (record_id, {_SCOPE}, revision, change, at, digest, is_last)
-    VALUES (%s, %s, %s, %s, %s, 0, '', 0, '', TRUE) ON CONFLICT DO NOTHING RETURNING 1"""
 _ADD: Final = f"""WITH made AS ({_INSERT} RETURNING revision_id, {_SCOPE}),
     told AS (INSERT INTO texts (revision_id, {_SCOPE}, record, folded) SELECT *, %s, %s FROM made)"""
 _SOURCED: Final = f"""INSERT INTO sources (revision_id, {_SCOPE}, source_id)
@@ -40,20 +38,15 @@ class PostgresRows(TableRows):
         self._link = link
         self._has_vectors = has_vectors
 
-    def is_free(self, record_id: str) -> bool:
-        """Rows of others cannot be seen here, and yet nothing can be put where one is."""
-        self._execute("SAVEPOINT tried", ())
-        made = self._execute(_TRIED, (record_id, *self._scope.parts))
-        self._execute("ROLLBACK TO SAVEPOINT tried", ())
-        return bool(made)
-
     def add(self, entry: memory.HistoryEntry, vector: Sequence[float] | None) -> None:
         record = entry.record
         assert record is not None
         before = None
         if record.revision > 1:
-            replaced = "UPDATE revisions SET is_last = FALSE WHERE record_id = %s AND is_last RETURNING revision_id"
-            ((before,),) = self._execute(replaced, [record.record_id])
+            clauses = self._of(record.key)
+            clauses.add("r.is_last")
+            replaced = f"UPDATE revisions AS r SET is_last = FALSE WHERE {clauses.text} RETURNING r.revision_id"
+            ((before,),) = self._execute(replaced, clauses.parameters)
         found = memory.searchable(record)
         words = Counter(memory.words(found))
         indexed = [list(record.tags), _facts(record.metadata), orjson.dumps(words).decode(), words.total()]
@@ -69,21 +62,16 @@ class PostgresRows(TableRows):
         else:
             self._execute(f"{statement} SELECT 1 FROM made", parameters)
 
-    def erase(self, tombs: Sequence[memory.HistoryEntry]) -> int:
-        clauses = self._mine()
-        clauses.add("r.record_id = ANY(?)", [tomb.record_id for tomb in tombs])
-        names = ", ".join(f'r."{name}"' for name in memory.DIMENSIONS)
-        gone = self._execute(
-            f"DELETE FROM revisions r WHERE {clauses.text} RETURNING r.revision_id, r.record_id, {names}",
-            clauses.parameters,
-        )  # the rest goes with its revision
-        scopes = {
-            record_id: memory.Scope(**dict(zip(memory.DIMENSIONS, parts, strict=True))) for _, record_id, *parts in gone
-        }
-        for tomb in tombs:
-            self._execute(_INSERT, [*columns(tomb, scopes[tomb.record_id]), *(None,) * 4])
-        self._erased += [row[0] for row in gone]
-        return len(gone)
+    def erase(self, tombs: Mapping[memory.Key, memory.HistoryEntry]) -> int:
+        count = 0
+        for key, tomb in tombs.items():
+            clauses = self._of(key)
+            gone = f"DELETE FROM revisions r WHERE {clauses.text} RETURNING r.revision_id"
+            erased = [row[0] for row in self._execute(gone, clauses.parameters)]  # the rest goes with its revision
+            self._execute(_INSERT, [*columns(tomb, key.scope), *(None,) * 4])
+            self._erased += erased
+            count += len(erased)
+        return count
 
     def rank_words(self, seen: memory.Filter, terms: Sequence[str], *, limit: int) -> Sequence[memory.Found]:
         clauses = self._seen(seen)
@@ -95,22 +83,23 @@ class PostgresRows(TableRows):
             return ()
         self._holding(clauses, list(rarity))
         score = _bm25(rarity.values(), mean)
-        query = f"""SELECT best.record_id, best.score,
+        query = f"""SELECT best.record_id, {WHOSE}, best.score,
                 ARRAY(SELECT term FROM unnest(%s::text[]) AS term WHERE jsonb_exists(r.words, term))
             FROM ({_best(f"SELECT r.revision_id, r.record_id, {score} AS score FROM revisions r", clauses, limit)}) AS best
             JOIN revisions r ON r.revision_id = best.revision_id"""
         rows = self._execute(query, [list(rarity), *rarity, *clauses.parameters])
         return memory.ordered(
-            memory.Found(record_id=record_id, score=score, terms=tuple(held)) for record_id, score, held in rows
+            memory.Found(key=key_of(*key), score=score, terms=tuple(held)) for *key, score, held in rows
         )
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
         clauses = self._seen(seen)
         compared = """SELECT r.revision_id, r.record_id, -(v.embedding <#> %s::vector) AS score
             FROM revisions r JOIN vectors v ON v.revision_id = r.revision_id"""
-        query = f"SELECT record_id, score FROM ({_best(compared, clauses, limit)}) AS best"
+        query = f"""SELECT best.record_id, {WHOSE}, best.score FROM ({_best(compared, clauses, limit)}) AS best
+            JOIN revisions r ON r.revision_id = best.revision_id"""
         rows = self._execute(query, [_vector(vector), *clauses.parameters])
-        return memory.ordered(memory.Found(record_id=record_id, score=score) for record_id, score in rows)
+        return memory.ordered(memory.Found(key=key_of(*key), score=score) for *key, score in rows)
 
     # -- the parts
 

@@ -4,8 +4,9 @@ from typing import Final
 
 from interlock import memory
 
-VERSION: Final = 1
-"""Of the tables. A schema of a newer one is not opened; one of an older one is brought here."""
+VERSION: Final = 2
+"""Of the tables. A schema of a newer one is not opened; one of an older one is brought here, by the owner of the tables. In
+version 1 an id was one record's of the whole schema."""
 
 SETTINGS: Final = tuple(f"interlock_memory.{name}" for name in memory.DIMENSIONS)
 """By these a transaction says its scope, each until it ends. Where none is set, no row is seen."""
@@ -20,6 +21,11 @@ _REVISION: Final = "revision_id bigint NOT NULL REFERENCES revisions ON DELETE C
 _FACTS: Final = """
 CREATE TABLE facts (name text PRIMARY KEY, value text NOT NULL)
 """
+
+_KEY: Final = """record_id, tenant, coalesce("user", ''), coalesce(agent, ''), coalesce(session, '')"""
+_KEYS: Final = f"""CREATE UNIQUE INDEX revisions_by_record ON revisions ({_KEY}) WHERE is_last;
+CREATE UNIQUE INDEX revisions_by_revision ON revisions ({_KEY}, revision)"""
+"""An id is a record's within its scope: nobody learns from it what others have."""
 
 _REVISIONS: Final = f"""
 CREATE TABLE revisions (
@@ -47,14 +53,13 @@ CREATE TABLE revisions (
     tags text[] COLLATE "C",
     metadata jsonb,
     words jsonb,
-    length integer,
-    UNIQUE (record_id, revision)
+    length integer
 );
 COMMENT ON TABLE revisions IS 'One row for each revision of a record, or for what is left of it: what is searched by.';
 COMMENT ON COLUMN revisions.metadata IS 'Of each member the canonical JSON, as text.';
 COMMENT ON COLUMN revisions.words IS 'Of each word how often it occurs.';
 COMMENT ON COLUMN revisions.length IS 'How many words there are.';
-CREATE UNIQUE INDEX revisions_by_record ON revisions (record_id) WHERE is_last;
+{_KEYS};
 CREATE INDEX revisions_by_time ON revisions (tenant, observed_at, record_id)
     WHERE recorded_at IS NOT NULL AND superseded_at IS NULL;
 CREATE INDEX revisions_by_user ON revisions (tenant, "user", observed_at, record_id)
@@ -92,6 +97,17 @@ def tables(dimensions: int | None) -> list[str]:
         storage = "PLAIN" if dimensions <= _IN_ROW else "EXTERNAL"
         made.append(_VECTORS.format(dimensions=dimensions, storage=storage))
     return [*made, *(_secured(table) for table in scoped(dimensions is not None))]
+
+
+def upgrades(version: int) -> list[str]:
+    """What brings the tables of an older version here."""
+    if version >= VERSION:
+        return []
+    dropped = (
+        "ALTER TABLE revisions DROP CONSTRAINT revisions_record_id_revision_key",
+        "DROP INDEX revisions_by_record",
+    )
+    return [*dropped, *_KEYS.split(";\n")]
 
 
 def scoped(has_vectors: bool) -> tuple[str, ...]:  # noqa: FBT001 - of two kinds of schemas

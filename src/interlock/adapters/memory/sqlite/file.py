@@ -13,7 +13,7 @@ from urllib.parse import quote
 from anyio import from_thread
 
 from interlock import memory
-from interlock.adapters.memory.sqlite.schema import APPLICATION_ID, TABLES, VERSION
+from interlock.adapters.memory.sqlite.schema import APPLICATION_ID, STATEMENTS, VERSION, upgrades
 
 BUSY: Final = 10.0
 """Seconds for which another process's write is waited for."""
@@ -63,6 +63,8 @@ def prepare(path: Path, embedder: str) -> None:
                 f"{path} is of version {version}, and this Interlock knows {VERSION}",
                 next_step="Install the newer Interlock that wrote it, or open another file.",
             )
+        if version < VERSION:
+            _upgrade(session)
         facts = dict(session.execute("SELECT name, value FROM facts_of_file").fetchall())
     if (name := facts.get("embedder")) is None:
         raise _damaged(path, "it does not say by what its vectors were made")
@@ -160,7 +162,7 @@ def _make(path: Path, embedder: str) -> None:
         with closing(_connect(draft)) as session:
             session.execute(_PRAGMAS[0])
             with transaction(session, "BEGIN"):
-                for statement in TABLES.split(";\n"):
+                for statement in STATEMENTS:
                     session.execute(statement)
                 session.execute("INSERT INTO facts_of_file VALUES ('embedder', ?)", (embedder,))
                 session.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
@@ -170,6 +172,17 @@ def _make(path: Path, embedder: str) -> None:
     finally:
         for suffix in ("", "-wal", "-shm"):
             draft.with_name(draft.name + suffix).unlink(missing_ok=True)
+
+
+def _upgrade(session: sqlite3.Connection) -> None:
+    """All of it or nothing; if somebody else was faster, theirs stands."""
+    session.execute("PRAGMA foreign_keys = OFF")
+    session.execute("PRAGMA secure_delete = ON")
+    with transaction(session, "BEGIN IMMEDIATE"):
+        (version,) = session.execute("PRAGMA user_version").fetchone()
+        for statement in upgrades(version):
+            session.execute(statement)
+        session.execute(f"PRAGMA user_version = {max(version, VERSION):d}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

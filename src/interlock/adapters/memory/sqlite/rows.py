@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from interlock import memory
-from interlock.adapters.memory.clauses import Clauses, Parameter, filtered, within
-from interlock.adapters.memory.rows import COLUMNS, TableRows, columns
+from interlock.adapters.memory.clauses import WHOSE, Clauses, Parameter, filtered, within
+from interlock.adapters.memory.rows import COLUMNS, TableRows, columns, key_of
 from interlock.adapters.memory.vectors import Matrix
 from interlock.kernel import canonical
 
@@ -19,8 +19,6 @@ _PLACES: Final = (
     *((table, "revision_id") for table in ("tags", "metadata", "sources", "vectors", "revisions")),
 )
 _TAGGED: Final = "SELECT 1 FROM tags t WHERE t.revision_id = r.revision_id AND t.tag"
-_BY_NUMBER: Final = "revisions r NOT INDEXED"
-"""For what names its rows: the planner would rather take the index of the scope, and read all of it."""
 _MOST: Final = 500
 """Values of one list."""
 _FIRST: Final = 2
@@ -35,20 +33,21 @@ class SqliteRows(TableRows):
 
     mark: ClassVar[str] = "?"
     told: ClassVar[str] = "r.record"
+    by_number: ClassVar[str] = "revisions r NOT INDEXED"
+    """The planner would rather take the index of the scope, and read all of it."""
 
     def __init__(self, connection: sqlite3.Connection, scope: memory.Scope, matrix: Matrix) -> None:
         super().__init__(scope, places=_PLACES)
         self._connection = connection
         self._matrix = matrix
 
-    def is_free(self, record_id: str) -> bool:
-        return not self._execute("SELECT 1 FROM revisions WHERE record_id = ? LIMIT 1", (record_id,))
-
     def add(self, entry: memory.HistoryEntry, vector: Sequence[float] | None) -> None:
         record = entry.record
         assert record is not None
-        before = self._execute("SELECT revision_id FROM revisions WHERE record_id = ? AND is_last", (record.record_id,))
-        self._execute("UPDATE revisions SET is_last = 0 WHERE record_id = ? AND is_last", (record.record_id,))
+        clauses = self._of(record.key)
+        clauses.add("r.is_last")
+        before = self._select("r.revision_id", clauses)
+        self._execute(f"UPDATE revisions AS r SET is_last = 0 WHERE {clauses.text}", clauses.parameters)
         found = memory.searchable(record)
         made = self._insert(entry, record.scope, record.model_dump_json(), found.casefold())
         words = list(memory.words(found))
@@ -67,19 +66,14 @@ class SqliteRows(TableRows):
             copied = "INSERT INTO vectors SELECT ?, vector FROM vectors WHERE revision_id = ?"
             self._execute(copied, (made, before[0][0]))
 
-    def erase(self, tombs: Sequence[memory.HistoryEntry]) -> int:
+    def erase(self, tombs: Mapping[memory.Key, memory.HistoryEntry]) -> int:
         count = 0
-        for tomb in tombs:
-            clauses = self._mine()
-            clauses.add("r.record_id = ?", tomb.record_id)
-            gone = [row[0] for row in self._select("r.revision_id", clauses)]
-            last = self.find_last(tomb.record_id)
-            if last is not None:
-                self._count_in_scope(last.scope, -len(gone), -sum(map(len, self._held(gone).values())))
+        for key, tomb in tombs.items():
+            gone = [row[0] for row in self._select("r.revision_id", self._of(key))]
+            self._count_in_scope(key.scope, -len(gone), -sum(map(len, self._held(gone).values())))
             for statement in ("DELETE FROM words WHERE rowid = ?", "DELETE FROM revisions WHERE revision_id = ?"):
                 self._many(statement, [(each,) for each in gone])  # the rest goes with its revision
-            if last is not None:
-                self._insert(tomb, last.scope, None, None)
+            self._insert(tomb, key.scope, None, None)
             self._matrix.drop(gone)
             self._erased += gone
             count += len(gone)
@@ -96,34 +90,25 @@ class SqliteRows(TableRows):
         there = self._visible(seen, found)
         if len(there) < limit and len(found) == most:  # the best of the tenant are of others in it, or filtered out
             clauses = self._seen(seen)
-            query = f"""SELECT r.revision_id, r.record_id FROM words
+            query = f"""SELECT r.revision_id, r.record_id, {WHOSE} FROM words
                 JOIN revisions r ON r.revision_id = words.rowid WHERE words MATCH ? AND {clauses.text}
                 ORDER BY bm25(words), r.record_id LIMIT {limit:d}"""
-            there = dict(self._execute(query, (_any_of(tokens), *clauses.parameters)))
+            there = _keyed(self._execute(query, (_any_of(tokens), *clauses.parameters)))
             found = list(there)
         best_of = [each for each in found if each in there][:limit]
         return memory.ordered(self._scored({each: there[each] for each in best_of}, tokens))
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
-        wanted, clauses = "r.revision_id, r.record_id", self._seen(seen)
+        wanted, clauses = f"r.revision_id, r.record_id, {WHOSE}", self._seen(seen)
         few = self._select(wanted, clauses, f"LIMIT {_FEW + 1:d}")
         if len(few) <= _FEW:
-            return self._matrix.nearest(self._connection, few, vector, limit=limit)
+            return self._nearest(few, vector, limit)
         nearest, complete = self._matrix.nearest_of_all(self._connection, vector, _FIRST * limit)
         there = self._visible(seen, list(nearest))
         if len(there) < limit and not complete:  # as above
-            return self._matrix.nearest(self._connection, self._select(wanted, clauses), vector, limit=limit)
-        found = (memory.Found(record_id=record_id, score=nearest[each]) for each, record_id in there.items())
+            return self._nearest(self._select(wanted, clauses), vector, limit)
+        found = (memory.Found(key=key, score=nearest[each]) for each, key in there.items())
         return memory.ordered(found)[:limit]
-
-    def fetch_seen(self, seen: memory.Filter, record_ids: Iterable[str]) -> Mapping[str, memory.Record]:
-        numbers = "SELECT revision_id FROM revisions WHERE record_id"
-        listed, found = list(record_ids), dict[str, memory.Record]()
-        for at in range(0, len(listed), _MOST):
-            clauses = self._seen(seen)
-            clauses.add_list(f"r.revision_id IN ({numbers} IN (…))", listed[at : at + _MOST])
-            found |= {record.record_id: record for record in self._records(clauses, source=_BY_NUMBER)}
-        return found
 
     # -- the parts
 
@@ -143,16 +128,26 @@ class SqliteRows(TableRows):
             clauses.add("instr(r.folded, ?) > 0", seen.text_contains)
         return clauses
 
-    def _visible(self, seen: memory.Filter, revision_ids: Sequence[int]) -> dict[int, str]:
+    def _with_ids(self, seen: memory.Filter, record_ids: Sequence[str]) -> list[memory.Record]:
+        clauses = self._seen(seen)
+        clauses.add_list("r.revision_id IN (SELECT revision_id FROM revisions WHERE record_id IN (…))", record_ids)
+        return self._records(clauses, source=self.by_number)
+
+    def _nearest(self, rows: Sequence[Any], vector: Sequence[float], limit: int) -> Sequence[memory.Found]:
+        """The best of these, one by one."""
+        best = self._matrix.nearest(self._connection, [row[0] for row in rows], vector, limit=limit)
+        return memory.ordered(memory.Found(key=key_of(*rows[at][1:]), score=score) for at, score in best)
+
+    def _visible(self, seen: memory.Filter, revision_ids: Sequence[int]) -> dict[int, memory.Key]:
         """Which of these the filter lets through, with their records."""
-        found: dict[int, str] = {}
+        found: dict[int, memory.Key] = {}
         for part in _numbers(revision_ids):
             clauses = self._seen(seen)
             clauses.add(f"r.revision_id IN ({part})")
-            found.update(self._select("r.revision_id, r.record_id", clauses, source=_BY_NUMBER))
+            found |= _keyed(self._select(f"r.revision_id, r.record_id, {WHOSE}", clauses, source=self.by_number))
         return found
 
-    def _scored(self, there: Mapping[int, str], tokens: Mapping[str, str]) -> Iterable[memory.Found]:
+    def _scored(self, there: Mapping[int, memory.Key], tokens: Mapping[str, str]) -> Iterable[memory.Found]:
         """These revisions by BM25, with what their own scope says of words: how long its texts are, and how many hold each."""
         texts, words = self._counted(self._scope)
         mean = words / texts if texts else 0.0
@@ -160,9 +155,7 @@ class SqliteRows(TableRows):
         for revision_id, held in self._held(list(there)).items():
             counts = {token: count for token in tokens if (count := held.count(token))}
             score = memory.bm25(counts, len(held), mean=mean, rarity=rarity)
-            yield memory.Found(
-                record_id=there[revision_id], score=score, terms=tuple(tokens[token] for token in counts)
-            )
+            yield memory.Found(key=there[revision_id], score=score, terms=tuple(tokens[token] for token in counts))
 
     def _holders(self, token: str, texts: int) -> int:
         """How many texts of the scope have this word."""
@@ -220,6 +213,11 @@ class SqliteRows(TableRows):
 
     def _many(self, statement: str, rows: Sequence[Sequence[Parameter]]) -> None:
         self._connection.executemany(statement, rows)
+
+
+def _keyed(rows: Sequence[Sequence[Any]]) -> dict[int, memory.Key]:
+    """The records of revisions."""
+    return {row[0]: key_of(*row[1:]) for row in rows}
 
 
 def _token(tenant: int, word: str) -> str:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-VERSION: Final = 1
-"""Of the tables. A file of a newer one is not opened; one of an older one is brought here."""
+VERSION: Final = 2
+"""Of the tables. A file of a newer one is not opened; one of an older one is brought here. In version 1 an id was one record's of
+the whole file."""
 
 APPLICATION_ID: Final = 0x494C4B4D
 """`ILKM`: tells a memory file from any other SQLite file."""
@@ -39,9 +40,11 @@ CREATE TABLE revisions (
     valid_to INTEGER,
     expires_at INTEGER,
     idempotency_key TEXT,
-    folded TEXT,
-    UNIQUE (record_id, revision)
+    folded TEXT
 );
+-- An id is a record's within its scope: nobody learns from it what others have.
+CREATE UNIQUE INDEX revisions_by_record
+    ON revisions (record_id, tenant, coalesce(user, ''), coalesce(agent, ''), coalesce(session, ''), revision);
 CREATE INDEX revisions_by_time ON revisions (tenant, observed_at, record_id)
     WHERE recorded_at IS NOT NULL AND superseded_at IS NULL;
 CREATE INDEX revisions_by_user ON revisions (tenant, user, observed_at)
@@ -83,3 +86,23 @@ CREATE TABLE tenants (number INTEGER PRIMARY KEY, tenant TEXT NOT NULL UNIQUE);
 CREATE VIRTUAL TABLE words USING fts5 (held, tokenize = 'ascii');
 CREATE VIRTUAL TABLE holding USING fts5vocab (words, row);
 """
+
+STATEMENTS: Final = tuple(TABLES.split(";\n"))
+"""What makes them, one by one."""
+
+
+def upgrades(version: int) -> tuple[str, ...]:
+    """What brings a file of an older version here. References of other tables have to be left alone meanwhile."""
+    if version >= VERSION:
+        return ()
+    made = next(each for each in STATEMENTS if "CREATE TABLE revisions (" in each)
+    return (
+        made.replace("CREATE TABLE revisions (", "CREATE TABLE revisions_anew ("),
+        "INSERT INTO revisions_anew SELECT * FROM revisions",
+        # What was given once is not given again, also if it was the last.
+        "DELETE FROM sqlite_sequence WHERE name = 'revisions_anew'",
+        "INSERT INTO sqlite_sequence SELECT 'revisions_anew', seq FROM sqlite_sequence WHERE name = 'revisions'",
+        "DROP TABLE revisions",
+        "ALTER TABLE revisions_anew RENAME TO revisions",
+        *(each for each in STATEMENTS if "INDEX revisions_by_" in each),
+    )
