@@ -37,7 +37,7 @@ from interlock.app.polling import Polls
 from interlock.app.provided import has_store, read_catalog, show_store, trusts
 from interlock.app.providing import Providers
 from interlock.app.proxying import follow
-from interlock.app.remembering import memory_reference
+from interlock.app.remembering import memory_reference, names_endpoint
 from interlock.app.remote_plane import (
     RemotePlane,
     StandingNode,
@@ -132,6 +132,7 @@ __all__ = [
     "make_root_key",
     "memory_reference",
     "migrate",
+    "names_endpoint",
     "open_evidence",
     "open_keychain",
     "open_local_plane",

@@ -291,7 +291,7 @@ def _rooms(
         checking=connections.Checking(means, wiring.connections),
         tokens=_tokens(store, wiring, ring),
         archiving=runs.Archiving(wiring, sql.ArchiveRecords(), blobs.FolderBundles()),
-        memories=remembering.Holder(settings, wiring.clock),
+        memories=remembering.Holder(settings, wiring.clock, errands),
         inference=inference.RecordedInference(wiring, shop.tasks, reading, models, pending),
         leases=connections.Leases(store, means.records, wiring.connections, profile=means.profile, clock=wiring.clock),
     )

@@ -33,3 +33,8 @@ class Memories:
         if (found := await self._holder.at(scope)) is None:
             raise Closed("this Interlock is closed")
         return found
+
+    def transport(self, endpoint: "memory.Endpoint") -> "memory.Transport":
+        """The way to an endpoint for embeddings through the plane, for a memory that is opened apart:
+        `memory.Memory.open(…, transport=il.memory.transport)`. Raises InvalidConfig."""
+        return self._holder.transport(endpoint)

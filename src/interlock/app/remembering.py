@@ -1,7 +1,7 @@
 """Agents' memory, as the settings say."""
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -10,7 +10,7 @@ from interlock.app.settings import Settings, is_memory
 from interlock.kernel import Clock
 
 if TYPE_CHECKING:
-    from interlock import memory
+    from interlock import connections, memory
 
 _FILE: Final = ".interlock/memory.db"
 
@@ -32,11 +32,29 @@ def memory_reference(settings: Settings) -> "memory.ProviderRef":
     return memory.ProviderRef(name=told.provider, config=config, options=options)
 
 
+def names_endpoint(reference: "memory.ProviderRef") -> bool:
+    """Whether a provider, or one within it, has its vectors from an endpoint. Nothing is opened."""
+    from interlock import memory
+    from interlock.adapters import memory as adapter
+
+    named: list[memory.Endpoint] = []
+
+    def note(endpoint: memory.Endpoint) -> memory.Transport:
+        named.append(endpoint)
+        return adapter.HttpTransport(endpoint)
+
+    with memory.carried_by(note), suppress(memory.MemoryFault):  # whoever opens it says what is wrong with it
+        memory.Registry().fetch(reference.name).validate_config(reference.config)
+    return bool(named)
+
+
 class Holder:
     """The provider of memory of one open Interlock, opened when it is first needed."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, errands: "connections.Errands") -> None:
+        """`errands` carry the requests to an endpoint for embeddings, where the settings name one."""
         self._settings = settings
+        self._errands = errands
         self._clock = clock
         self._opening: AsyncExitStack | None = None
         self._provider: memory.Provider | None = None
@@ -53,10 +71,16 @@ class Holder:
             reference = memory_reference(self._settings)
             if self._provider is None:
                 stack = AsyncExitStack()
-                opening = memory.Memory.open(reference, scope=scope, clock=self._clock)
+                opening = memory.Memory.open(reference, scope=scope, clock=self._clock, transport=self.transport)
                 self._provider = (await stack.enter_async_context(opening)).provider
                 self._opening = stack
             return memory.Memory(self._provider, scope, given=reference.options, clock=self._clock)
+
+    def transport(self, endpoint: "memory.Endpoint") -> "memory.Transport":
+        """The way to an endpoint for embeddings: through the plane. Raises InvalidConfig."""
+        from interlock.app.embedding import Carried  # with what the endpoint's protocol needs, for those who name one
+
+        return Carried(endpoint, self._errands)
 
     async def aclose(self) -> None:
         """Close it, if it was opened."""

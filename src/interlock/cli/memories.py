@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -83,7 +83,7 @@ class Place:
     @asynccontextmanager
     async def open(self, desk: "Desk", *, makes: bool = False) -> "AsyncGenerator[memory.Memory]":
         """The memory. One that is not there is made only by what `makes` it. Raises MemoryFault, StoreNotKept."""
-        from interlock import memory
+        from interlock import app, memory
         from interlock.cli import unblocking
         from interlock.cli.errors import StoreNotKept
 
@@ -99,9 +99,12 @@ class Place:
             message = f"{reference.name} blocks its thread, and did not answer within {seconds:g} seconds"
             return memory.DeadlineExceeded(message, provider=reference.name)
 
-        with unblocking.watched(seconds, blocked):
-            async with memory.Memory.open(reference, scope=scope) as mem:
-                yield mem
+        async with AsyncExitStack() as stack:
+            transport: memory.Carry | None = None
+            if app.names_endpoint(reference):  # whose requests go through the plane
+                transport = (await stack.enter_async_context(desk.open_here())).memory.transport
+            stack.enter_context(unblocking.watched(seconds, blocked))
+            yield await stack.enter_async_context(memory.Memory.open(reference, scope=scope, transport=transport))
 
 
 def _require_file(reference: "memory.ProviderRef") -> None:

@@ -58,6 +58,8 @@ class Errands:
     most 1 MiB, and is there within `limit`, which is 20 seconds unless it is set."""
 
     limit: timedelta = _TOTAL
+    largest: Final = _MOST_BYTES
+    """Bytes of an answer."""
 
     def __init__(
         self, pending: Pending, node: plane.Node, authorizer: plane.Authorizer, *, clock: Clock, ids: IdSource

@@ -10,7 +10,7 @@ from interlock.memory.captures import CAPTURES, Capture, Policy, Role, Said, Tur
 from interlock.memory.dictionaries import DictRows, Kept
 from interlock.memory.documents import Document, DocumentKeeper, DocumentStore
 from interlock.memory.embedding import Embedder, HashedEmbedder
-from interlock.memory.endpoint import Answer, Endpoint, RemoteEmbedder, Transport
+from interlock.memory.endpoint import Answer, Carry, Endpoint, RemoteEmbedder, Transport, carried_by, transport_to
 from interlock.memory.errors import (
     BrokenCapability,
     DeadlineExceeded,
@@ -91,6 +91,7 @@ __all__ = [
     "BrokenCapability",
     "CapabilitySet",
     "Capture",
+    "Carry",
     "Change",
     "Consolidated",
     "Consolidates",
@@ -177,6 +178,7 @@ __all__ = [
     "Value",
     "bm25",
     "captured",
+    "carried_by",
     "exported",
     "line_of",
     "ordered",
@@ -185,5 +187,6 @@ __all__ = [
     "terms",
     "tool_forms",
     "tools",
+    "transport_to",
     "words",
 ]

@@ -2,9 +2,12 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Protocol, cast
+from typing import Annotated, Any, Final, Protocol, Self, TypeAlias, cast
 
 import orjson
 from pydantic import Field
@@ -24,6 +27,9 @@ MAX_DELAY: Final = 86_400.0
 
 _NUMBER: Final = 32
 """Bytes that one number of a vector may take in an answer."""
+
+_AROUND: Final = 65_536
+"""Bytes of an answer beside its vectors."""
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -59,9 +65,15 @@ class Answer:
 class Transport(Protocol):
     """How a request gets to the endpoint: over a connection of its own, or by whatever carries a platform's effects."""
 
-    async def post(self, body: bytes, *, most: int) -> Answer:
-        """Send JSON to the endpoint's `/embeddings`, with the key. Raises ProviderUnavailable where there is no whole answer,
-        DeadlineExceeded, and BrokenCapability for an answer of more than `most` bytes."""
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest answer that it brings: so many texts are asked for at once."""
+        ...
+
+    async def post(self, body: bytes, *, most: int, tenant: str) -> Answer:
+        """Send JSON to the endpoint's `/embeddings`, with the key, for a tenant. Raises ProviderUnavailable where there is no
+        whole answer, DeadlineExceeded, InvalidConfig for an address that may not be reached, and BrokenCapability for an answer
+        of more than `most` bytes."""
         ...
 
     async def close(self) -> None:
@@ -69,16 +81,46 @@ class Transport(Protocol):
         ...
 
 
+Carry: TypeAlias = Callable[[Endpoint], Transport]
+"""Makes the way to an endpoint."""
+
+_CARRY: Final[ContextVar[Carry | None]] = ContextVar("interlock_memory_carry", default=None)
+
+
+@contextmanager
+def carried_by(carry: Carry | None) -> Generator[None]:
+    """Whatever is opened meanwhile reaches its endpoints this way, also a provider within a provider; None: as it is."""
+    token = _CARRY.set(carry or _CARRY.get())
+    try:
+        yield
+    finally:
+        _CARRY.reset(token)
+
+
+def transport_to(endpoint: Endpoint) -> Transport | None:
+    """The way to an endpoint that whoever opens a memory has said; None: none was."""
+    carry = _CARRY.get()
+    return None if carry is None else carry(endpoint)
+
+
 class RemoteEmbedder:
-    """An Embedder behind an endpoint. A text without words is not sent: its vector is all zeros."""
+    """An Embedder behind an endpoint. A text without words is not sent: its vector is all zeros. What is sent is nobody's in
+    particular; `of` makes it a tenant's."""
 
     def __init__(self, endpoint: Endpoint, dimensions: int, transport: Transport) -> None:
         if not 1 <= dimensions <= MAX_DIMENSIONS:
             raise InvalidInput(f"the dimensions of an embedding are from 1 to {MAX_DIMENSIONS}")
         self._endpoint = endpoint
         self._transport = transport
+        self._tenant = ""
         self.dimensions = dimensions
         self.name = f"{endpoint.model}-{dimensions}"[:200]
+
+    def of(self, tenant: str) -> Self:
+        """The same, for a tenant: over the same connections, which stay this one's."""
+        theirs = copy(self)
+        theirs._tenant = tenant  # noqa: SLF001 - it is one of its own kind
+        return theirs
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """Raises ProviderUnavailable and DeadlineExceeded where it may do later (`details.retry_after`: in how many seconds),
@@ -86,7 +128,9 @@ class RemoteEmbedder:
         an answer that is none."""
         made: list[Vector] = [(0.0,) * self.dimensions] * len(texts)
         sent = [(at, text[: self._endpoint.longest]) for at, text in enumerate(texts) if any(True for _ in words(text))]
-        for part in _batches(sent, self._endpoint.batch):
+        each = 1_024 + self.dimensions * _NUMBER
+        fitting = max(1, (self._transport.largest - _AROUND) // each)
+        for part in _batches(sent, min(self._endpoint.batch, fitting)):
             vectors = await self._asked([text for _, text in part])
             for (at, _), vector in zip(part, vectors, strict=True):
                 made[at] = vector
@@ -100,8 +144,8 @@ class RemoteEmbedder:
         body: dict[str, object] = {"model": self._endpoint.model, "input": list(texts), "encoding_format": "float"}
         if self._endpoint.send_dimensions:
             body["dimensions"] = self.dimensions
-        most = 65_536 + len(texts) * (1_024 + self.dimensions * _NUMBER)
-        answer = await self._transport.post(orjson.dumps(body), most=most)
+        most = min(_AROUND + len(texts) * (1_024 + self.dimensions * _NUMBER), self._transport.largest)
+        answer = await self._transport.post(orjson.dumps(body), most=most, tenant=self._tenant)
         if answer.status != 200:
             raise _refused(answer)
         return self._read(answer.body, len(texts), most)

@@ -64,12 +64,12 @@ class Keeper(Provider):
     # -- keeping
 
     async def remember(self, scope: Scope, draft: Draft) -> Record:
-        (vector,) = await self._vectors([draft])
+        (vector,) = await self._vectors(scope, [draft])
         now = self._clock.now()
         return await self._shelf.write(scope, lambda rows: self._keep(rows, scope, draft, vector, now)[1])
 
     async def ingest(self, scope: Scope, request: IngestRequest) -> IngestResult:
-        vectors = await self._vectors(request.records)
+        vectors = await self._vectors(scope, request.records)
         now = self._clock.now()
 
         def act(rows: Rows) -> list[Ingested]:
@@ -179,20 +179,25 @@ class Keeper(Provider):
             raise RecordConflict(message, details={"record_id": record_id, "superseded_by": last.superseded_by})
         return last
 
-    async def _vectors(self, drafts: Sequence[Draft]) -> list[Vector | None]:
+    async def _vectors(self, scope: Scope, drafts: Sequence[Draft]) -> list[Vector | None]:
         """Each draft's own, or the embedder's. Raises InvalidInput."""
         embedder = self._embedder
         if embedder is None:
             if any(draft.embedding is not None for draft in drafts):
                 raise InvalidInput("this memory was opened without embeddings, and takes none")
             return [None for _ in drafts]
-        made = iter(await self._embedded([searchable(draft) for draft in drafts if draft.embedding is None]))
+        made = iter(await self._embedded(scope, [searchable(draft) for draft in drafts if draft.embedding is None]))
         return [next(made) if draft.embedding is None else given(draft.embedding, embedder) for draft in drafts]
 
-    async def _embedded(self, texts: Sequence[str]) -> Sequence[Vector | None]:
-        if self._embedder is None or not texts:
+    async def _embedded(self, scope: Scope, texts: Sequence[str]) -> Sequence[Vector | None]:
+        if (embedder := self._embedder_for(scope)) is None or not texts:
             return [None for _ in texts]
-        return checked(await self._embedder.embed(texts), self._embedder, len(texts))
+        return checked(await embedder.embed(texts), embedder, len(texts))
+
+    def _embedder_for(self, scope: Scope) -> Embedder | None:
+        """Whose requests are the tenant's."""
+        embedder = self._embedder
+        return embedder.of(scope.tenant) if isinstance(embedder, RemoteEmbedder) else embedder
 
     # -- finding
 
@@ -201,7 +206,7 @@ class Keeper(Provider):
         return await self._shelf.read(scope, lambda rows: _seen(rows, scope, record_id, now))
 
     async def get_as_of(self, scope: Scope, record_id: str, query: Query) -> Record:
-        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder)
+        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder_for(scope))
 
         def act(rows: Rows) -> Record | None:
             key = revisions.named(rows, scope, record_id)
@@ -227,7 +232,7 @@ class Keeper(Provider):
         return await self._search(scope, query, near_misses=10)
 
     async def _search(self, scope: Scope, query: Query, *, near_misses: int) -> RetrieveResult:
-        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder)
+        search = Search(self.name, scope, query, now=self._clock.now(), embedder=self._embedder_for(scope))
         vector = await search.vector()
         return await self._shelf.read(scope, lambda rows: search.carry_out(rows, vector, near_misses=near_misses))
 
@@ -246,7 +251,7 @@ class Keeper(Provider):
     async def apply_consolidation(self, scope: Scope, plan: ConsolidationPlan) -> ConsolidationResult:
         now = self._clock.now()
         drafts = [change.record for change in plan.changes if change.record is not None]
-        vectors = dict(zip(map(id, drafts), await self._vectors(drafts), strict=True))
+        vectors = dict(zip(map(id, drafts), await self._vectors(scope, drafts), strict=True))
         return await self._shelf.write(
             scope,
             lambda rows: consolidation.apply(
@@ -268,7 +273,7 @@ class Keeper(Provider):
         return tuple(await self._shelf.read(scope, lambda rows: moving.page(rows, after=after, limit=limit, now=now)))
 
     async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:
-        vectors = await self._embedded([searchable(each.record) if each.record else "" for each in entries])
+        vectors = await self._embedded(scope, [searchable(each.record) if each.record else "" for each in entries])
 
         def act(rows: Rows) -> list[Ingested]:
             return [moving.take(rows, scope, entry, vector) for entry, vector in zip(entries, vectors, strict=True)]

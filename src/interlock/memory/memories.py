@@ -8,6 +8,7 @@ from typing import Any, Final, Self, TypeVar
 from interlock.kernel import Clock, SystemClock, Uuid7Ids
 from interlock.memory import options as choices
 from interlock.memory.asking import carried, due, said
+from interlock.memory.endpoint import Carry, carried_by
 from interlock.memory.errors import (
     BrokenCapability,
     InvalidInput,
@@ -91,17 +92,21 @@ class Memory:
         state: Options = _OPEN,
         clock: Clock | None = None,
         registry: Registry | None = None,
+        transport: Carry | None = None,
     ) -> AsyncGenerator[Self]:
-        """A memory, with its provider opened and closed. Raises UnknownProvider, InvalidConfig, ProviderUnavailable."""
+        """A memory, with its provider opened and closed. `transport` makes the way to an endpoint for embeddings, where the
+        configuration names one; without it there is a connection of its own. Raises UnknownProvider, InvalidConfig,
+        ProviderUnavailable."""
         due(scope, Scope, "scope")
         reference = ProviderRef(name=provider, config=config or {}) if isinstance(provider, str) else provider
         if config and reference.config != config:
             raise InvalidInput("a configuration goes with the name of a provider; a reference has its own")
         clock = clock or SystemClock()
         kind = (registry or Registry()).fetch(reference.name)
-        opening = partial(kind.open, validated(kind, reference.config), clock=clock, ids=Uuid7Ids(clock))
         timeout = choices.resolve(state, reference.options, kind.defaults).timeout
-        opened = await carried(kind.name, "open", timeout, opening)
+        with carried_by(transport):
+            opening = partial(kind.open, validated(kind, reference.config), clock=clock, ids=Uuid7Ids(clock))
+            opened = await carried(kind.name, "open", timeout, opening)
         try:
             yield cls(opened, scope, state=state, given=reference.options, clock=clock)
         finally:

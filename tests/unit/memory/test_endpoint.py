@@ -1,75 +1,20 @@
 """Vectors from an endpoint: a real server on this machine, and what it may answer."""
 
-import json
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import orjson
 import pytest
 
+from embedding_endpoint import HASHED, KEY, Answering, Server, say, vectors
 from interlock import memory
 
 pytestmark = pytest.mark.anyio
 
 SCOPE = memory.Scope(tenant="acme")
-KEY = "sk-a-key-for-trying-0123456789"
-HASHED = memory.HashedEmbedder(16)
-Answering = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
-
-
-class Server:
-    """Answers as it is told to, and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.headers: list[dict[str, str]] = []
-        self.answer: Answering = vectors
-        self.released = threading.Event()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                outer.asked.append(body)
-                outer.headers.append(
-                    {name.lower(): value for name, value in self.headers.items()} | {"path": self.path}
-                )
-                outer.answer(self, body)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is named there
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
-        self._thread.start()
-
-    def close(self) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def say(handler: BaseHTTPRequestHandler, status: int, told: object, **headers: str) -> None:
-    body = told if isinstance(told, bytes) else json.dumps(told).encode()
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name.replace("_", "-"), value)
-    handler.send_header("content-length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
-
-
-def vectors(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    data = [{"index": at, "embedding": list(HASHED.vector(text))} for at, text in enumerate(body["input"])]
-    say(handler, 200, {"object": "list", "data": data[::-1]})
 
 
 @pytest.fixture
@@ -239,3 +184,47 @@ async def test_a_name_that_leads_to_this_machine_is_not_followed(
         with pytest.raises(memory.InvalidConfig, match="refused"):
             await mem.remember("one")
     assert server.asked == []
+
+
+class Given:
+    """A transport of a program's own, which brings little at once."""
+
+    largest: int = 65_536 + 2 * (1_024 + 16 * 32)
+
+    def __init__(self, endpoint: memory.Endpoint) -> None:
+        self.endpoint = endpoint
+        self.asked: list[tuple[str, int, int]] = []
+
+    async def post(self, body: bytes, *, most: int, tenant: str) -> memory.Answer:
+        texts = orjson.loads(body)["input"]
+        self.asked.append((tenant, len(texts), most))
+        data = [{"index": at, "embedding": list(HASHED.vector(text))} for at, text in enumerate(texts)]
+        return memory.Answer(200, orjson.dumps({"data": data}))
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_transport_of_ones_own_knows_the_tenant_and_is_not_asked_for_more_than_it_brings(tmp_path: Any):
+    made: list[Given] = []
+
+    def transport(endpoint: memory.Endpoint) -> memory.Transport:
+        made.append(Given(endpoint))
+        return made[-1]
+
+    inner = {"name": "sqlite", "config": {**PLAIN, "path": str(tmp_path / "m.db")}}
+    async with memory.Memory.open("cached", {"inner": inner}, scope=SCOPE, transport=transport) as mem:
+        await mem.ingest([memory.Draft(text=f"text {number}") for number in range(5)])
+        other = memory.Memory(mem.provider, memory.Scope(tenant="other"))
+        await other.remember("theirs")
+        await other.retrieve("theirs", mode="semantic")
+    assert (
+        made[-1].asked
+        == [("acme", 2, Given.largest)] * 2
+        + [("acme", 1, Given.largest - 1_536)]
+        + [("other", 1, Given.largest - 1_536)] * 2
+    )
+    assert memory.transport_to(made[-1].endpoint) is None  # outside of what was opened, it is as it was
+
+
+PLAIN = {"dimensions": 16, "embedder": {"url": "https://vectors.example.com/v1", "model": "small"}}

@@ -5,5 +5,6 @@ is seen or changed, whatever is asked.
 """
 
 from interlock.adapters.memory.inprocess import InProcess
+from interlock.adapters.memory.over_http import HttpTransport, base_of, key_of
 
-__all__ = ["InProcess"]
+__all__ = ["HttpTransport", "InProcess", "base_of", "key_of"]

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from interlock import memory
+from interlock.adapters.memory.over_http import HttpTransport
 
 Choice: TypeAlias = Annotated[Literal["hashed", "none"] | memory.Endpoint, Field(union_mode="left_to_right")]
 """What a configuration may say: the built-in one, none, or an endpoint."""
@@ -17,6 +18,4 @@ def embedder_of(choice: Choice, dimensions: int) -> memory.Embedder | None:
     if choice == "hashed":
         return memory.HashedEmbedder(dimensions)
     assert isinstance(choice, memory.Endpoint)
-    from interlock.adapters.memory.over_http import HttpTransport  # with all of the plane, for those who need it
-
-    return memory.RemoteEmbedder(choice, dimensions, HttpTransport(choice))
+    return memory.RemoteEmbedder(choice, dimensions, memory.transport_to(choice) or HttpTransport(choice))

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from interlock import memory, plane
+from interlock import memory
 from interlock.kernel import Secret
 
 if TYPE_CHECKING:
     import httpx2
+
+    from interlock import plane
 
 _CONNECTING: Final = 10.0
 
@@ -20,22 +22,23 @@ class HttpTransport:
     """`memory.Transport` over HTTP/1.1: addresses are resolved once and checked, certificates are verified, redirects are not
     followed, and neither proxies nor keys are taken from the environment, but for the one variable that the endpoint names."""
 
+    largest: int = 33_554_432
+
     def __init__(self, endpoint: memory.Endpoint) -> None:
         """Raises InvalidConfig."""
+        from interlock import plane  # here, as all of it in this module: most memories need none
+
         self._endpoint = endpoint
+        self._base = base_of(endpoint)
         try:
-            self._base = plane.parse_base(endpoint.url)
-            self._addresses = plane.AddressPolicy(allow=[*endpoint.allow, *self._written()])
-        except (ValueError, plane.InvalidAllowance) as error:
-            raise memory.InvalidConfig(f"embedder.url: {error}") from error
-        if self._base.scheme != "https" and not self._written():
-            raise memory.InvalidConfig(
-                "embedder.url: only https, or http to an address that is written as one, or localhost"
-            )
-        self._key = _key(endpoint.key_env)
+            self._addresses = plane.AddressPolicy(allow=[*endpoint.allow, *_written(self._base)])
+        except plane.InvalidAllowance as error:
+            raise memory.InvalidConfig(f"embedder.allow: {error}") from error
+        self._key = key_of(endpoint)
         self._client: httpx2.AsyncClient | None = None
 
-    async def post(self, body: bytes, *, most: int) -> memory.Answer:
+    async def post(self, body: bytes, *, most: int, tenant: str) -> memory.Answer:
+        del tenant  # a connection of one's own asks for nobody else
         import httpx2
 
         seconds = self._endpoint.timeout
@@ -92,21 +95,37 @@ class HttpTransport:
             )
         return permitted[0]
 
-    def _written(self) -> list[str]:
-        """The endpoint itself, where its configuration says by an address that it is not public: this machine, one beside it."""
-        host = self._base.host
-        try:
-            here = ip_address(host).is_private
-        except ValueError:
-            here = host == "localhost"
-        return [self._base.host_port] if here else []
+
+def base_of(endpoint: memory.Endpoint) -> "plane.Url":
+    """What `/embeddings` follows. Raises InvalidConfig for an address that is none, or to which a key may not be sent."""
+    from interlock import plane
+
+    try:
+        base = plane.parse_base(endpoint.url)
+    except ValueError as error:
+        raise memory.InvalidConfig(f"embedder.url: {error}") from error
+    if base.scheme != "https" and not _written(base):
+        raise memory.InvalidConfig(
+            "embedder.url: only https, or http to an address that is written as one, or localhost"
+        )
+    return base
 
 
-def _key(name: str | None) -> Secret | None:
-    if name is None:
+def key_of(endpoint: memory.Endpoint) -> Secret | None:
+    """The endpoint's key, from the environment. Raises InvalidConfig where it is not."""
+    if (name := endpoint.key_env) is None:
         return None
     if not (value := os.environ.get(name, "").strip()):
         raise memory.InvalidConfig(f"the environment variable {name}, which is to have the endpoint's key, is not set")
     if not value.isascii() or not value.isprintable():
         raise memory.InvalidConfig(f"the environment variable {name} has signs that no key has")
     return Secret(value)
+
+
+def _written(base: "plane.Url") -> list[str]:
+    """The endpoint itself, where its configuration says by an address that it is not public: this machine, one beside it."""
+    try:
+        here = ip_address(base.host).is_private
+    except ValueError:
+        here = base.host == "localhost"
+    return [base.host_port] if here else []
