@@ -4,7 +4,8 @@ import operator
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, cast
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -137,10 +138,16 @@ class Spec(Part):
         told.setdefault("generation", {})  # one that says nothing is not one that was left out
         return told
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """`sha256:<hex>` over the whole spec."""
         return kernel.digest(self.to_json())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, whose fingerprint is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("fingerprint", None)
+        return copied
 
     def find_operation(self, name: str) -> Operation | None:
         """The operation of that name."""
@@ -166,4 +173,6 @@ def _part(value: object) -> object:
         return _full(cast("Mapping[str, Any]", value))
     if isinstance(value, list):
         return [_part(each) for each in cast("list[object]", value)]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # as canonical JSON writes it
     return value

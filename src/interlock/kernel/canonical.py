@@ -16,7 +16,7 @@ PLAIN_BELOW: Final = 1e21
 """Below this, RFC 8785 writes a whole float without an exponent, so that it reads back as an integer."""
 
 _FAST: Final = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
-_PLAIN_FROM: Final = 1e-3
+_PLAIN_FROM: Final = 1e-4
 _PLAIN_TO: Final = 1e15
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 _TEXT: Final = frozenset({str})

@@ -123,3 +123,11 @@ def test_a_spec_and_its_documents_are_one(raw: dict[str, Any]):
         assert again.fingerprint == spec.fingerprint
         assert agents.write_spec(again, form) == text
     assert json.loads(agents.write_spec(spec, "json")) == spec.to_json()
+
+
+def test_a_copy_has_a_fingerprint_of_its_own():
+    spec = agents.agent("desk", "Answer.", model="fake:echo")
+    before = spec.fingerprint
+    copied = spec.model_copy(update={"instructions": "Answer at once."})
+    assert copied.fingerprint != before == spec.model_copy().fingerprint
+    assert copied.fingerprint == agents.agent("desk", "Answer at once.", model="fake:echo").fingerprint

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Final, cast
 
+import orjson
+
 from interlock import catalog, kernel, runs
 from interlock.agents import turns
 from interlock.agents.errors import InvalidContext, TurnNotResumable, UnreadableJournal
@@ -88,7 +90,7 @@ def asked_for(run: runs.Run) -> Asked:
     if run.kind is not runs.Kind.AGENT_TURN or given.get("contract") != CONTRACT:
         raise UnreadableJournal(f"{run.run_id} ({run.capability}) is no turn of an agent", run_id=run.run_id)
     return Asked(
-        spec=_spec(kernel.canonical(given["spec"])),
+        spec=_spec(orjson.dumps(given["spec"])),  # of canonical JSON: the same text each time
         text=str(given["text"]),
         session_id=cast("str | None", given["session_id"]),
         context=cast("Mapping[str, JSON]", given["context"]),
@@ -115,7 +117,19 @@ def _spec(text: bytes) -> Spec:
     return Spec.model_validate_json(text)
 
 
-@lru_cache(maxsize=64)
 def plan_of(spec: Spec) -> turns.Plan:
     """The plan of a spec: its schemas are compiled once."""
-    return turns.Plan(spec)
+    return _plan(_Named(spec.fingerprint, spec))
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A spec by its fingerprint: two that have the same are not compared part by part."""
+
+    fingerprint: str
+    spec: Spec = field(compare=False)
+
+
+@lru_cache(maxsize=64)
+def _plan(named: _Named) -> turns.Plan:
+    return turns.Plan(named.spec)

@@ -53,24 +53,26 @@ class Harness:
     async def run(self, caller: Caller, asked: Asked, options: Options, *, watch: Watch | None = None) -> Turn:
         """Take a turn, here and now. Held, denied, shed and failed come back as values, and so does the turn that holds the
         idempotency key. Raises RequestError, InvalidContext, and what ends the attempt and not the turn."""
-        await self.means.wiring.ownership.begin()
-        admitted, run = await self._admit(caller, asked, options, handed=None)
-        if not admitted.fresh or run.state is not runs.State.QUEUED:
-            return await self.fetch(caller, run.run_id)
-        with self.means.wiring.ownership.working(run.run_id):
-            working = await self.means.tasks.begin(run, caller)
-            return await self._take(working, watch=watch, due=None)
+        wiring = self.means.wiring
+        await wiring.ownership.begin()
+        drawn = self._drawn(caller, asked, options, runs.State.RUNNING)
+        with wiring.ownership.working(drawn.run.run_id):
+            admitted, run = await self._admit(drawn, caller, asked, options, handed=None)
+            if admitted.fresh and drawn.attempt is not None:
+                working = runs.Working(journal=wiring.journal(run), attempt=drawn.attempt, caller=caller)
+                return await self._take(working, watch=watch, due=None)
+        return await self.fetch(caller, run.run_id)
 
     async def submit(
         self, caller: Caller, asked: Asked, options: Options, *, retry: dispatch.RetryPolicy | None = None
     ) -> Turn:
         """Leave a turn to the workers. Raises RequestError."""
-        _, run = await self._admit(caller, asked, options, handed=retry or dispatch.RetryPolicy())
+        drawn = self._drawn(caller, asked, options, runs.State.QUEUED)
+        _, run = await self._admit(drawn, caller, asked, options, handed=retry or dispatch.RetryPolicy())
         return await self.fetch(caller, run.run_id)
 
-    async def _admit(
-        self, caller: Caller, asked: Asked, options: Options, *, handed: dispatch.RetryPolicy | None
-    ) -> tuple[runs.Admitted, runs.Run]:
+    def _drawn(self, caller: Caller, asked: Asked, options: Options, state: runs.State) -> runs.Admission:
+        """The turn's run: one that is taken here and now begins with its first attempt."""
         if not caller.sees(asked.name, None):
             raise RequestError(f"{caller.actor} may not ask for {asked.name}", next_step="Use a token that allows it.")
         asked.seen()
@@ -84,11 +86,20 @@ class Harness:
             trace_id=options.trace_id,
             parent_run_id=options.parent_run_id,
         )
-        drawn = self.means.tasks.draw(caller, task)
+        return self.means.tasks.draw(caller, task, state=state)
 
+    async def _admit(
+        self,
+        drawn: runs.Admission,
+        caller: Caller,
+        asked: Asked,
+        options: Options,
+        *,
+        handed: dispatch.RetryPolicy | None,
+    ) -> tuple[runs.Admitted, runs.Run]:
         def admit(tx: Tx) -> tuple[runs.Admitted, runs.Run]:
             [(admitted, run)] = self.means.tasks.admit_all_in(tx, [drawn])
-            if admitted.fresh and run.state is runs.State.QUEUED:
+            if admitted.fresh and run.state in (runs.State.QUEUED, runs.State.RUNNING):
                 self._opened(tx, caller, asked, options, run)
                 if handed is not None:
                     self._docket.enter(tx, [self._docket.due_of(run, lane=LANE, retry=handed)])
@@ -163,7 +174,7 @@ class Harness:
         facts: dict[str, Fact] = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": run.capability.removeprefix("agent."),
-            "gen_ai.conversation.id": asked_for(run).session_id,
+            "gen_ai.conversation.id": taken.asked.session_id,
             "interlock.run.id": run.run_id,
             "interlock.tenant.id": run.tenant_id,
             "interlock.attempt.number": working.attempt.number,
@@ -189,10 +200,10 @@ class Harness:
         run = await self.means.reading.fetch(caller, run_id)
         if is_guest(run):
             return await self._guests.standing(run)
-        asked_for(run)
+        asked = asked_for(run)
         if run.state in (runs.State.DENIED, runs.State.SHED):
-            return turn_of(run, asked_for(run), None)
-        return turn_of(run, asked_for(run), await self.sheet(run))
+            return turn_of(run, asked, None)
+        return turn_of(run, asked, await self.sheet(run))
 
     async def _fetch(self, caller: Caller, run_id: str) -> runs.Run:
         run = await self.means.reading.fetch(caller, run_id)

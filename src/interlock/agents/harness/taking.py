@@ -51,7 +51,7 @@ class Taking:
         self._working = working
         self._watch = watch
         self._due = due
-        self._asked = asked_for(working.journal.run)
+        self.asked = asked_for(working.journal.run)
         self._driving: Driving | None = None
         self._stopped = False
 
@@ -63,12 +63,13 @@ class Taking:
 
     async def take(self) -> Turn:
         """Take the turn as far as it goes. Raises what ended the attempt and not the turn, once that is recorded."""
-        plan, run = plan_of(self._asked.spec), self._working.journal.run
-        spending = Spending(self._means, run, self._asked)
+        plan, run = plan_of(self.asked.spec), self._working.journal.run
+        spending = Spending(self._means, run, self.asked)
         blank = journal.blank(plan, run.run_id)
         pen = Pen(self._means, self._working, plan, blank, spending=spending, watch=self._watch)
         try:
-            pen.sheet = await replayed(self._means, run, goes_on=True)
+            if self._working.attempt.number > 1:  # a turn that begins has no journal
+                pen.sheet = await replayed(self._means, run, goes_on=True)
             await spending.look_up()
             pause = await self._drive(pen)
         except anyio.get_cancelled_exc_class():
@@ -79,10 +80,10 @@ class Taking:
                 raise
             return await self._broken(pen, error)
         await self._end(pen, pause)
-        return turn_of(self._working.journal.run, self._asked, pen.sheet)
+        return turn_of(self._working.journal.run, self.asked, pen.sheet)
 
     async def _drive(self, pen: Pen) -> Pause | None:
-        asked, means = self._asked, self._means
+        asked, means = self.asked, self._means
         self._driving = Driving(means, pen, asked, watch=self._watch, patient=self._due is not None)
         if self._stopped:
             self._driving.stop()
@@ -103,13 +104,13 @@ class Taking:
         """The turn begins; one whose spec wants its memory ends here if that failed."""
         if told.wrong is not None:
             pen.note(recalling.failed("recall", told.wrong), pen.sheet)
-            if self._asked.spec.memory is not None and self._asked.spec.memory.required:
+            if self.asked.spec.memory is not None and self.asked.spec.memory.required:
                 text = f"the agent's memory is required, and failed: {told.wrong}"
                 pen.happened(turns.Stopped(code="memory_failed", message=text, took_s=pen.took_s()))
                 return
         pen.began(
             turns.Began(
-                input=self._asked.text,
+                input=self.asked.text,
                 conversation=past.conversation,
                 recalled=told.text,
                 absent=absent,
@@ -163,7 +164,7 @@ class Taking:
             runs.State.FAILED: runs.AttemptState.FAILED,
         }
         problem: JSON = None if error is None or cancelled else error.to_json()
-        output: JSON = {"answer": state.answer, "result": state.result, "session_id": self._asked.session_id}
+        output: JSON = {"answer": state.answer, "result": state.result, "session_id": self.asked.session_id}
         end = runs.TaskEnd(
             state=ends[cancelled],
             attempt_state=tries[ends[cancelled]],
@@ -177,13 +178,13 @@ class Taking:
         def beside(tx: Tx) -> None:
             pen.settle_all(tx)
             self._docket.strike(tx, run.tenant_id, run.run_id)
-            if self._asked.session_id is not None:
+            if self.asked.session_id is not None:
                 self._means.sessions.end(
                     tx,
                     run.tenant_id,
-                    self._asked.session_id,
+                    self.asked.session_id,
                     turn_id=run.run_id,
-                    said=leaving.left(self._asked.spec, state),
+                    said=leaving.left(self.asked.spec, state),
                     failure=None if failure is None else failure.code,
                 )
             for approval_id in pen.sheet.asked.values():
@@ -198,7 +199,7 @@ class Taking:
     async def _paused(self, pen: Pen, pause: Pause) -> None:
         """A person has to say something first."""
         before, kept = await pen.rest()
-        asking = consenting.Consenting(means=self._means, pen=pen, asked=self._asked)
+        asking = consenting.Consenting(means=self._means, pen=pen, asked=self.asked)
         open_ones = [each for each in pause.consents if each.key not in pen.sheet.asked]
         requested: list[approvals.Approval] = []
         held = not pause.doubts

@@ -81,6 +81,14 @@ class Plan:
             for each in self.spec.operations
         )
 
+    @cached_property
+    def _params(self) -> Mapping[str, JSON]:
+        """As canonical JSON writes them, so that no request is digested the slow way for a temperature of 0.0."""
+        told = self.spec.generation.params.model_dump(mode="json", exclude_defaults=True)
+        return {
+            name: int(each) if isinstance(each, float) and each.is_integer() else each for name, each in told.items()
+        }
+
     def request(self, state: State) -> inference.Request:
         """What the model is asked, as the turn stands."""
         spec = self.spec
@@ -95,6 +103,6 @@ class Plan:
             messages=messages,
             tools=tuple(each for each in self.tools if each.name not in state.absent),
             result=None if spec.result is None else thawed(spec.result.json_schema),
-            params=spec.generation.params.model_dump(mode="json", exclude_defaults=True),
+            params=self._params,
             provider_options=thawed(spec.generation.provider_options),
         )
