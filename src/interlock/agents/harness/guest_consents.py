@@ -8,7 +8,6 @@ from interlock.agents.harness import guest_journal
 from interlock.agents.harness.asking import GUEST_CONTRACT
 from interlock.agents.harness.consenting import NOBODY
 from interlock.agents.harness.guest_journal import Consent, GuestSheet, Said
-from interlock.agents.harness.journal import Line
 from interlock.agents.harness.means import Means
 from interlock.kernel import JSON, Tx
 
@@ -94,7 +93,7 @@ class GuestConsents:
             beside=write,
         )
         for kind, data in told:
-            guest_journal.follow(self.sheet, Line(seq=0, kind=kind, data=data))
+            guest_journal.follow(self.sheet, kind, data)
 
     def _said(self, tx: Tx, key: str, data: guest_journal.Data, moved: list[approvals.Approval]) -> Said | None:
         desk, tenant_id = self.means.wiring.approvals, self.working.journal.run.tenant_id

@@ -63,11 +63,11 @@ class Said:
 
 @dataclass(slots=True, kw_only=True)
 class GuestSheet:
-    """Where a guest's turn stands. `done` holds what came of each step, as text or as the line of its artifact; `begun` what has
+    """Where a guest's turn stands. `done` holds what came of each step, as text or by the artifact that has it; `begun` what has
     no outcome; `asked` the consents that wait, `decided` what was said to others; `unclear` of what nobody can tell, `settled`
     what people say came of that."""
 
-    done: dict[str, str | Line] = field(default_factory=dict[str, "str | Line"])
+    done: dict[str, str | Data] = field(default_factory=dict[str, "str | Data"])
     begun: dict[str, Data] = field(default_factory=dict[str, Data])
     asked: dict[str, Data] = field(default_factory=dict[str, Data])
     decided: dict[str, Said] = field(default_factory=dict[str, Said])
@@ -172,7 +172,7 @@ def is_long(text: str) -> bool:
 def lines(events: Iterable[runs.Event]) -> list[Line]:
     """The entries of a guest's turn among its run's events, in order."""
     return [
-        Line(seq=event.seq, kind=event.type, data=runs.data_of(event))
+        Line(seq=event.seq, at=event.at, kind=event.type, data=runs.data_of(event))
         for event in events
         if event.type == ENDED or event.type.startswith(PREFIX)
     ]
@@ -183,7 +183,7 @@ def read(run_id: str, found: Iterable[Line]) -> GuestSheet:
     sheet = GuestSheet()
     for line in found:
         try:
-            follow(sheet, line)
+            follow(sheet, line.kind, line.data)
         except (KeyError, TypeError, ValueError) as error:
             raise UnreadableJournal(
                 f"event {line.seq} of {run_id} ({line.kind}) does not follow from those before it: {error}",
@@ -192,20 +192,19 @@ def read(run_id: str, found: Iterable[Line]) -> GuestSheet:
     return sheet
 
 
-def follow(sheet: GuestSheet, line: Line) -> None:
-    """The sheet after one more line. Raises KeyError, ValueError."""
-    data = line.data
-    if line.kind == ENDED:
+def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
+    """The sheet after one more entry. Raises KeyError, ValueError."""
+    if kind == ENDED:
         sheet.answer = cast("str | None", data["answer"])
         return
     key = str(data["key"])
-    match line.kind.removeprefix(PREFIX):
+    match kind.removeprefix(PREFIX):
         case "intended":
             sheet.begun[key] = data
             sheet.settled.pop(key, None)
         case "done":
             before = sheet.begun.pop(key)
-            sheet.done[key] = line if "kept" in data else str(data["result"])
+            sheet.done[key] = data if "kept" in data else str(data["result"])
             sheet.models += before["kind"] == "model"
             sheet.tools += before["kind"] == "tool"
         case "failed":
@@ -226,13 +225,13 @@ def follow(sheet: GuestSheet, line: Line) -> None:
             sheet.unclear.discard(key)
             if data["seen"] == "happened":
                 sheet.settled[key] = str(data["text"])
-        case kind:
+        case _:
             raise ValueError(f"nothing is known of {kind!r}; there are {', '.join(sorted(_KINDS))}")
 
 
-def content(line: Line, data: bytes) -> str:
-    """The result that a line keeps in an artifact with this content. Raises ValueError."""
-    where = cast("Mapping[str, JSON]", line.data["kept"])
+def content(done: Data, data: bytes) -> str:
+    """The result that an entry keeps in an artifact with this content. Raises ValueError."""
+    where = cast("Mapping[str, JSON]", done["kept"])
     if digest_bytes(data) != where["digest"]:
         raise ValueError(f"the content of {where['artifact_id']} is not what its digest says")
     return data.decode()

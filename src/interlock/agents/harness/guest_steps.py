@@ -10,7 +10,7 @@ from interlock import dispatch, runs
 from interlock.agents.errors import OperationUnclear, UnreadableJournal
 from interlock.agents.harness import guest_journal
 from interlock.agents.harness.guest_journal import Consent, GuestSheet, Said, Step
-from interlock.agents.harness.journal import Line
+from interlock.agents.harness.journal import Data
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
 from interlock.agents.operations import Idempotency
@@ -178,7 +178,7 @@ class Steps:
 
         async with self._writing:
             await dispatch.until_saved(self._means.wiring, write)
-            guest_journal.follow(self.sheet, Line(seq=0, kind=entry[0], data=entry[1]))
+            guest_journal.follow(self.sheet, *entry)
 
     async def _is_there(self, working: runs.Working, entry: runs.Entry) -> bool:
         """Whether the try before has written it after all."""
@@ -192,16 +192,16 @@ class Steps:
         working.journal.run = now
         return True
 
-    async def _content(self, line: Line) -> str:
+    async def _content(self, done: Data) -> str:
         means, run = self._means, self.run
-        artifact_id = line.kept_in or ""
+        artifact_id = str(cast("Data", done["kept"])["artifact_id"])
         found = await means.wiring.store.read(
             lambda tx: means.wiring.ledger.find_artifact(tx, run.tenant_id, artifact_id)
         )
         try:
             if found is None:
                 raise ValueError(f"there is no artifact {artifact_id}")
-            return guest_journal.content(line, await means.reading.content(found))
+            return guest_journal.content(done, await means.reading.content(found))
         except ValueError as error:
             raise UnreadableJournal(f"{run.run_id}: {error}", run_id=run.run_id) from error
 
