@@ -70,8 +70,9 @@ def test_all_that_is_wrong_is_told(desk: Shell):
     (desk.folder / "bad.yaml").write_text(
         DESK.replace("find_ticket", "find_tickets").replace("instructions", "instruct")
     )
-    told = desk.run("agent", "validate", "desk.yaml", "bad.yaml")
+    told = desk.run("agent", "validate", "nowhere.yaml", "desk.yaml", "bad.yaml")
     assert told.code == 2
+    assert "cannot read the spec nowhere.yaml" in told.out
     assert "desk.yaml: agent desk, sha256:" in told.out
     assert "line 2: instruct: there is no such key (did you mean 'instructions'?)" in told.out
     assert "line 4: operations[0].source.ref: there is no function 'find_tickets'" in told.out
@@ -79,6 +80,21 @@ def test_all_that_is_wrong_is_told(desk: Shell):
     alone = desk.run("agent", "show", "bad.yaml", "--json")
     assert (alone.code, alone.error["code"]) == (2, "invalid_agent_spec")
     assert len(alone.error["details"]["problems"]) == 3
+
+
+def test_no_worker_is_left_what_only_this_command_plays(desk: Shell):
+    desk.good("init")
+    told = desk.run("agent", "run", "desk.yaml", "Hello", "--model", "fake", "--later", "--json")
+    assert (told.code, told.error["code"]) == (2, "usage")
+    assert "no worker plays fake:echo" in told.error["message"]
+    assert not desk.good("agent", "list")["turns"]
+
+
+def test_who_talks_in_a_session_that_is_not_there_is_told_at_once(desk: Shell):
+    desk.good("init")
+    told = desk.run("agent", "chat", "desk.yaml", "--model", "fake", "--session", "ags_none", stdin="")
+    assert (told.code, told.out) == (2, "")
+    assert "no session 'ags_none'" in told.err
 
 
 def test_two_specs_are_compared(desk: Shell):

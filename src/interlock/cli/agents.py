@@ -48,31 +48,37 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     from interlock import agents
     from interlock.cli.complaint import DONE, USAGE
     from interlock.cli.desk import Answer
+    from interlock.cli.errors import FileRefused
+    from interlock.kernel import InterlockError
 
-    found: list[tuple[str, agents.Spec | agents.InvalidSpec]] = []
+    found: list[tuple[str, agents.Spec | InterlockError]] = []
     for file in files:
         try:
             found.append((file, specs.read(desk, file, complete=True)))
         except agents.InvalidSpec as error:
             found.append((file, error))
+        except FileRefused as error:
+            if len(files) == 1:
+                raise
+            found.append((file, error))  # the others are checked all the same
     told = [
-        {"file": file, "valid": False, **each.details}
-        if isinstance(each, agents.InvalidSpec)
-        else {"file": file, "valid": True, "id": each.id, "fingerprint": each.fingerprint}
+        {"file": file, "valid": True, "id": each.id, "fingerprint": each.fingerprint}
+        if isinstance(each, agents.Spec)
+        else {"file": file, "valid": False, "error": each.message, **each.details}
         for file, each in found
     ]
 
     def show_all(paper: "Paper") -> None:
         for file, each in found:
-            if isinstance(each, agents.InvalidSpec):
-                first, *problems = each.message.split("\n")
-                paper.line(paper.state("failed"), first)
-                for problem in problems:
-                    paper.line(problem)
-            else:
+            if isinstance(each, agents.Spec):
                 paper.line(paper.state("ok"), f"{file}: agent {each.id}, {each.fingerprint}")
+                continue
+            first, *problems = each.message.split("\n")
+            paper.line(paper.state("failed"), first)
+            for problem in problems:
+                paper.line(problem)
 
-    wrong = any(isinstance(each, agents.InvalidSpec) for _, each in found)
+    wrong = any(not isinstance(each, agents.Spec) for _, each in found)
     return Answer(document={"specs": told}, show=show_all, exit_code=USAGE if wrong else DONE)
 
 

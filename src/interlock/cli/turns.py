@@ -25,6 +25,10 @@ _MS = timedelta(milliseconds=1)
 _SHOWN = 2000
 """Characters of one text that people are shown."""
 
+_LEAVES = (
+    "`interlock agent list` shows the turn: `interlock agent resume RUN` goes on, `interlock runs cancel RUN` ends it."
+)
+
 FAKE = "fake"
 """The provider of models that only play one: `fake:echo`, and `fake:FILE` with a script."""
 
@@ -86,6 +90,7 @@ async def run(
             "accept": accept,
         }
         if later:
+            _check_left(spec)
             return _answer(await il.agents.submit(spec, said, **given))
         if stream:
             return await _streamed(desk, il.agents.stream(spec, said, **given))
@@ -239,11 +244,20 @@ async def replay(desk: "Desk", run_id: _RUN) -> "Answer":
     return Answer(document=document, show=show)
 
 
+def _check_left(spec: "agents.Spec") -> None:
+    """Raises Usage for an agent whose model is played here alone."""
+    from interlock.cli.errors import Usage
+
+    if spec.model.startswith(f"{FAKE}:"):
+        raise Usage(f"no worker plays {spec.model}", next_step="Take the turn here, without --later; or name a model.")
+
+
 @asynccontextmanager
 async def open_with_models(desk: "Desk") -> AsyncGenerator["app.Interlock"]:
     """Interlock, with models that only play one."""
     from interlock.testing import models
 
+    desk.leaves = _LEAVES
     async with desk.open_here(acting=True, models={FAKE: models.named}) as il:
         yield il
 
@@ -300,9 +314,9 @@ def _answer(turn: "agents.harness.Turn") -> "Answer":
 
 def exit_code(turn: "agents.harness.Turn | None") -> int:
     """What a command ends with that leaves the turn so."""
-    from interlock.cli.complaint import DENIED, DONE, HELD
+    from interlock.cli.complaint import DENIED, DONE, HELD, UNKNOWN
 
-    codes = {"held": HELD, "denied": DENIED, "shed": DENIED}
+    codes = {"held": HELD, "waiting": UNKNOWN, "denied": DENIED, "shed": DENIED}
     return DONE if turn is None else codes.get(turn.state.value, DONE)
 
 
