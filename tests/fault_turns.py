@@ -143,7 +143,8 @@ class Kit:
     async def _settled(self, il: Watcher, case: Case) -> int:
         """A person looks at the server and says what they saw; how often. What asks below is asked again."""
         looked = 0
-        for turn in await il.agents.list():
+        for listed in await il.agents.list():
+            turn = await il.agents.fetch(listed.run_id)
             for each in turn.waiting:
                 if not each.unclear:
                     continue
@@ -174,7 +175,7 @@ class Kit:
         return End(
             runs=Counter(each.capability for each in everything),
             approvals=Counter(each.state.value for each in await il.approvals.list()),
-            turns=Counter((each.agent_id, each.answer) for each in await il.agents.list()),
+            turns=Counter([await _answered(il, each.run_id) for each in await il.agents.list()]),
             said=said,
             remembered=sorted(remembered),
             done=self._done(case),
@@ -185,6 +186,11 @@ class Kit:
         done = {name: times for (repo, name), times in self.counted.done.items() if repo == case.repo}
         assert done.pop("idempotent", 1) in (1, 2)
         return {**done, "issues": case.effects()}
+
+
+async def _answered(il: Watcher, run_id: str) -> tuple[str, str | None]:
+    turn = await il.agents.fetch(run_id)
+    return turn.agent_id, turn.answer
 
 
 def _left(tx: Tx) -> dict[str, int]:

@@ -61,6 +61,10 @@ async def test_a_change_comes_back_whole(store: sql.SqlStore, ledger: sql.SqlLed
         assert [event.seq for event in ledger.list_events(tx, tenant, run.run_id)] == [1, 2, 3, 4, 5, 6, 7]
         assert ledger.list_events(tx, tenant, run.run_id, after_seq=4) == list(change.events)
         assert ledger.list_events(tx, tenant, run.run_id, after_seq=5, limit=1) == [change.events[1]]
+        types = {change.events[0].type, change.events[-1].type}
+        told = [each for each in ledger.list_events(tx, tenant, run.run_id) if each.type in types]
+        assert ledger.list_told(tx, tenant, [run.run_id, "run_none"], types) == told
+        assert ledger.list_told(tx, "another", [run.run_id], types) == []
         assert ledger.list_artifacts(tx, tenant, run.run_id) == list(change.artifacts)
         assert ledger.find_artifact(tx, tenant, change.artifacts[0].artifact_id) == change.artifacts[0]
 

@@ -236,7 +236,8 @@ async def test_what_a_process_left_half_done_goes_on_by_its_class(world: World, 
         await process.sweep()
         world.advance(LEASE + 1)
         await process.sweep()
-        [left] = await process.il.agents.list()
+        [listed] = await process.il.agents.list()
+        left = await process.il.agents.fetch(listed.run_id)
         assert (left.state, left.phase) == ("retry_scheduled", "action")
         ended = await process.il.agents.resume(left.run_id)
         assert (ended.state, ended.answer) == ("completed", "Done.")
@@ -294,7 +295,7 @@ async def test_a_turn_that_is_cancelled_ends(file_world: World):
             with pytest.raises(runs.RunCancelled):
                 await process.il.agents.run(spec(desk), "Go.")
         [ended] = await process.il.agents.list()
-        assert (ended.state, ended.failure and ended.failure.code) == (runs.State.CANCELLED, "cancelled")
+        assert (ended.state, ended.reason) == (runs.State.CANCELLED, "cancelled")
 
 
 async def test_no_turn_begins_without_the_functions_of_its_agent():
@@ -335,7 +336,8 @@ async def test_who_listens_no_more_stops_the_attempt_and_not_the_turn(file_world
             async for each in told:
                 if isinstance(each, agents.harness.Happening) and each.kind == "turn.answered":
                     break
-        [left] = await process.il.agents.list()
+        [listed] = await process.il.agents.list()
+        left = await process.il.agents.fetch(listed.run_id)
         assert (left.state, left.phase) == (runs.State.RETRY_SCHEDULED, "action")
         ended = await process.il.agents.resume(left.run_id)
         assert (ended.answer, len(await process.il.runs.list(capability="inference.fake"))) == ("Done.", 2)

@@ -1,6 +1,9 @@
 """Turns whose session was deleted: they are looked at as before, without what was said before them."""
 
+from contextlib import suppress
+
 import pytest
+from sqlalchemy import Engine, event
 
 from interlock import Interlock, agents
 from interlock.testing import models
@@ -17,6 +20,37 @@ async def test_turns_are_looked_at_when_their_session_is_deleted(compact: bool):
         session = await il.agent_sessions.create(spec)
         said = [await il.agents.run(spec, text, session=session.session_id) for text in ("a", "b", "c")]
         await il.agent_sessions.delete(session.session_id)
-        assert await il.agents.list() == said[::-1]
+        listed = await il.agents.list()
+        assert [(each.run_id, each.state, each.rounds) for each in listed] == [
+            (each.run_id, each.state, each.rounds) for each in said[::-1]
+        ]
+        assert {each.session_id for each in listed} == {session.session_id}
         assert await il.agents.fetch(said[-1].run_id) == said[-1]
         assert (await il.agents.replay(said[-1].run_id)).state.conversation == ()
+
+
+async def test_a_list_takes_as_many_queries_for_many_turns_as_for_one():
+    script = models.Scripted(lambda request: "Done." if request.messages[-1].text == "a" else "")
+    async with Interlock.open(":memory:", models={"fake": lambda _: script}) as il:
+        spec = agents.agent("desk", "Help.", model="fake:x")
+        counts: list[int] = []
+        queries = 0
+        for text in ("a", "a", "a", "b"):
+            with suppress(agents.TurnFailed):
+                await il.agents.run(spec, text)
+            queries = 0
+
+            def count(*_: object) -> None:
+                nonlocal queries
+                queries += 1
+
+            event.listen(Engine, "before_cursor_execute", count)
+            try:
+                listed = await il.agents.list()
+            finally:
+                event.remove(Engine, "before_cursor_execute", count)
+            counts.append(queries)
+        assert len(set(counts)) == 1, counts
+        assert [(each.state.value, each.rounds) for each in listed] == [("failed", 2), *[("completed", 1)] * 3]
+        assert isinstance(listed[0].error, dict)
+        assert listed[0].error["code"] == "agent_turn_failed"

@@ -144,8 +144,8 @@ class Agents:
     @checked
     async def list(
         self, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> "Sequence[agents.harness.Turn]":
-        """Turns of this tenant, newest first; go on with `cursor` = the last one's run id."""
+    ) -> "Sequence[agents.harness.Glance]":
+        """Turns of this tenant at a glance, newest first; go on with `cursor` = the last one's run id."""
         return await self._harness.list_turns(self._caller, agent_id=agent_id, cursor=cursor, limit=limit)
 
     @checked

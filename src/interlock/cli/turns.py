@@ -1,7 +1,7 @@
 """`interlock agent run|resume|settle|list|inspect|trace|replay`: turns of agents."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -349,11 +349,12 @@ def show_turn(paper: "Paper", turn: "agents.harness.Turn") -> None:
             paper.line(clean(line))
 
 
-def _came(turn: "agents.harness.Turn") -> str:
-    if turn.failure is not None:
-        return turn.failure.message
-    waits = ", ".join(each.operation or "what is said" for each in turn.waiting)
-    return turn.answer or (f"waits for a person: {waits}" if waits else "")
+def _came(turn: "agents.harness.Glance") -> str:
+    if isinstance(turn.error, Mapping):
+        return str(turn.error.get("message"))
+    if turn.rounds is None:
+        return turn.reason or ""
+    return f"asked {turn.rounds} times, {turn.operations} operations"
 
 
 def _said(part: "inference.Piece") -> str:

@@ -180,6 +180,10 @@ class Ledger(Protocol):
         """A run's events after a sequence number, in order."""
         ...
 
+    def list_told(self, tx: Tx, tenant_id: str, run_ids: Collection[str], types: Collection[str]) -> Sequence[Event]:
+        """The events of these types in the chains of these runs, each chain's in order."""
+        ...
+
     def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
         """Those of these runs, of every tenant, that somebody asked to stop."""
         ...

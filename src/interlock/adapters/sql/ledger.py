@@ -156,6 +156,15 @@ class SqlLedger:
         chosen = _of_run(events, tenant_id, run_id).where(events.c.seq > after_seq).order_by(events.c.seq).limit(limit)
         return [rows.event_from(record) for record in connection(tx).execute(chosen)]
 
+    def list_told(
+        self, tx: Tx, tenant_id: str, run_ids: Collection[str], types: Collection[str]
+    ) -> Sequence[runs.Event]:
+        chosen = select(events).where(
+            events.c.tenant_id == tenant_id, events.c.run_id.in_(run_ids), events.c.type.in_(types)
+        )
+        ordered = chosen.order_by(events.c.run_id, events.c.seq)
+        return [rows.event_from(record) for record in connection(tx).execute(ordered)] if run_ids else []
+
     def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
         asked = select(events.c.run_id).where(events.c.run_id.in_(run_ids), events.c.type == runs.CANCEL_REQUESTED)
         return frozenset(connection(tx).execute(asked).scalars())

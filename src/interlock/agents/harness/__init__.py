@@ -7,6 +7,7 @@ nobody may repeat is never repeated; a process whose hold is gone writes nothing
 
 from interlock.agents.harness.asking import Asked, asked_for, plan_of
 from interlock.agents.harness.executor import TurnExecutor
+from interlock.agents.harness.glancing import Glance
 from interlock.agents.harness.guest_journal import Consent, Said, Step
 from interlock.agents.harness.guest_steps import Asking, Steps
 from interlock.agents.harness.guests import Came, Guest, Taken
@@ -23,6 +24,7 @@ __all__ = [
     "Asking",
     "Came",
     "Consent",
+    "Glance",
     "Guest",
     "Happening",
     "Harness",

@@ -10,6 +10,7 @@ from interlock.agents import sessions
 from interlock.agents.errors import TurnNotResumable
 from interlock.agents.harness import journal, leaving, looking, settling, spending, taking
 from interlock.agents.harness.asking import NAME, Asked, asked_for, is_guest, limited
+from interlock.agents.harness.glancing import Glance, glances
 from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
 from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
@@ -212,7 +213,7 @@ class Harness:
 
     async def list_turns(
         self, caller: Caller, *, agent_id: str | None = None, cursor: str | None = None, limit: int = 50
-    ) -> Sequence[Turn]:
+    ) -> Sequence[Glance]:
         """Turns, newest first, after the one whose run id is `cursor`. Raises RequestError."""
         if not 1 <= limit <= MOST_LISTED:
             raise RequestError(f"limit must be 1 to {MOST_LISTED}, not {limit}")
@@ -224,7 +225,7 @@ class Harness:
             limit=limit,
             seen_by=caller if caller.is_limited else None,
         )
-        return [await self.fetch(caller, each.run_id) for each in await self.means.reading.list_runs(query)]
+        return await glances(self.means, query)
 
     async def sheet(self, run: runs.Run, *, upto: int | None = None) -> Sheet:
         """Where the turn of a run stands, or stood after the event `upto`, from its journal. Raises UnreadableJournal."""
