@@ -48,13 +48,16 @@ triage: $(VENV)/.run ## tell the example agent's story: issues read, a person as
 test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those apart (ARGS="-k word" narrows, WORKERS=9 widens)
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --ignore=tests/house $(ARGS)
 
+# Each worker collects for itself: of ten thousand other tests that takes it longer than many of these take. A path narrows.
+FAULTS = $(or $(filter tests/%,$(ARGS)),tests/faults $(shell grep -rlw faults --include='test_*.py' tests | grep -v ^tests/faults/))
+
 .PHONY: faults
 faults: $(VENV)/.dev ## run the tests that kill, cut and crowd, on SQLite and on Postgres
-	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m faults $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m faults $(filter-out tests/%,$(ARGS)) $(FAULTS)
 
 .PHONY: examples
 examples: $(VENV)/.dev ## do what README and docs say, page by page
-	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m examples $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m examples $(ARGS) tests/docs
 
 .PHONY: check
 check: lint types contracts house ## run all checks that need no running system
