@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from interlock.cli import agent_sessions, agent_states, chatting, evals, specs, turns
+from interlock.cli import agent_sessions, agent_states, chatting, evals, lookback, specs, turns
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -30,6 +30,7 @@ def register(tree: typer.Typer) -> None:
     command(agent, "export")(export)
     command(agent, "import")(import_foreign)
     turns.register(agent)
+    lookback.register(agent)
     chatting.register(agent)
     agent_states.register(agent)
     evals.register(agent)

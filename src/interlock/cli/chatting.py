@@ -50,7 +50,7 @@ async def chat(
     Example:
       interlock agent chat desk.yaml --model fake
     """
-    from interlock.cli import inputs, specs, turns
+    from interlock.cli import inputs, lookback, specs, turns
     from interlock.cli.desk import Answer
 
     async with turns.open_with_models(desk) as il:
@@ -66,7 +66,7 @@ async def chat(
 
     def show(paper: "Paper") -> None:
         if waiting is not None:
-            turns.show_turn(paper, waiting)
+            lookback.show_turn(paper, waiting)
         paper.line(f"{count} turns: interlock agent chat {again}")
 
     return Answer(

@@ -1,29 +1,21 @@
-"""`interlock agent run|resume|settle|list|inspect|trace|replay`: turns of agents."""
+"""`interlock agent run|resume|settle`: turns of agents, taken."""
 
-import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import streams
+from interlock.cli import lookback, streams
 from interlock.cli.frame import command
 from interlock.cli.text import clean
 
 if TYPE_CHECKING:
-    from interlock import agents, app, inference
+    from interlock import agents, app
     from interlock.cli.desk import Answer, Desk
-    from interlock.cli.paper import Paper
-    from interlock.kernel import JSON
 
 _SPEC = Annotated[str, typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.")]
-_RUN = Annotated[str, typer.Argument(metavar="RUN", help="The turn's run.")]
 _STREAM = Annotated[bool, typer.Option("--stream", help="Tell what happens, and what the model says, as it comes.")]
-_MS = timedelta(milliseconds=1)
-_SHOWN = 2000
-"""Characters of one text that people are shown."""
 
 _LEAVES = (
     "`interlock agent list` shows the turn: `interlock agent resume RUN` goes on, `interlock runs cancel RUN` ends it."
@@ -38,10 +30,6 @@ def register(agent: typer.Typer) -> None:
     command(agent, "run")(run)
     command(agent, "resume")(resume)
     command(agent, "settle")(settle)
-    command(agent, "list")(list_turns)
-    command(agent, "inspect")(inspect)
-    command(agent, "trace")(trace)
-    command(agent, "replay")(replay)
 
 
 async def run(
@@ -97,7 +85,7 @@ async def run(
         return _answer(await il.agents.run(spec, said, **given))
 
 
-async def resume(desk: "Desk", run_id: _RUN, *, stream: _STREAM = False) -> "Answer | None":
+async def resume(desk: "Desk", run_id: lookback.Id, *, stream: _STREAM = False) -> "Answer | None":
     """Go on with a turn: one that was decided on, that was settled, or whose process is gone.
 
     Example:
@@ -116,7 +104,7 @@ async def resume(desk: "Desk", run_id: _RUN, *, stream: _STREAM = False) -> "Ans
 async def settle(
     desk: "Desk",
     *,
-    run_id: _RUN,
+    run_id: lookback.Id,
     call: Annotated[str, typer.Argument(metavar="CALL", help="The call: `interlock agent inspect` shows it.")],
     happened: Annotated[
         str | None, typer.Option("--happened", metavar="TEXT", help="It happened, and this is what came of it.")
@@ -138,110 +126,6 @@ async def settle(
     async with open_with_models(desk) as il:
         turn = await il.agents.settle(run_id, call, happened=not not_happened, text=happened or "", note=note)
     return _answer(turn)
-
-
-async def list_turns(
-    desk: "Desk",
-    agent: Annotated[str | None, typer.Option(metavar="ID", help="Only those of this agent.")] = None,
-    cursor: Annotated[str | None, typer.Option(metavar="RUN", help="Go on after this run.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="How many.")] = 50,
-) -> "Answer":
-    """List turns, newest first.
-
-    Example:
-      interlock agent list --agent desk
-    """
-    from interlock.cli.desk import Answer
-    from interlock.kernel import page
-
-    async with desk.open_here() as il:
-        found = await il.agents.list(agent_id=agent, cursor=cursor, limit=limit)
-
-    def show(paper: "Paper") -> None:
-        if not found:
-            paper.line("No turns: `interlock agent run FILE TEXT` takes one.")
-            return
-        rows = [(each.run_id, paper.state(each.state.value), each.agent_id, _short(_came(each))) for each in found]
-        paper.table(("run", "state", "agent", "what came of it"), rows)
-
-    records: list[JSON] = [each.to_json() for each in found]
-    return Answer(document=page("turns", records, limit=limit, key="run_id"), show=show)
-
-
-async def inspect(desk: "Desk", run_id: _RUN) -> "Answer":
-    """Show how a turn stands: what was said, what was done, what it waits for.
-
-    Example:
-      interlock agent inspect run_01890a5d…
-    """
-    from interlock.cli.desk import Answer
-
-    async with desk.open_here() as il:
-        turn, sheet = await il.agents.fetch(run_id), await il.agents.replay(run_id)
-    state = sheet.state.model_dump(mode="json")
-
-    def show(paper: "Paper") -> None:
-        show_turn(paper, turn)
-        for name, why in sheet.state.absent.items():
-            paper.line(f"without: {name}: {clean(str(why))}")
-        paper.heading("Said")
-        for message in sheet.state.said:
-            for part in message.parts:
-                paper.line(f"  {message.role.value}: {clean(_said(part))[:_SHOWN]}")
-
-    return Answer(document={"turn": turn.to_json(), "state": state}, show=show)
-
-
-async def trace(desk: "Desk", run_id: _RUN) -> "Answer":
-    """List a turn's journal: what was about to be done, and what happened, in order, and the milliseconds since the turn began.
-
-    Example:
-      interlock agent trace run_01890a5d…
-    """
-    from interlock.cli.desk import Answer
-    from interlock.cli.timeline import meaning
-    from interlock.kernel import to_rfc3339
-
-    async with desk.open_here() as il:
-        lines = await il.agents.lines(run_id)
-    told = [{"seq": each.seq, "at": to_rfc3339(each.at), "kind": each.kind, "data": dict(each.data)} for each in lines]
-
-    def show(paper: "Paper") -> None:
-        rows = [
-            (
-                str(each.seq),
-                f"{(each.at - lines[0].at) / _MS:,.0f}",
-                each.kind,
-                _short(meaning(f"turn.{each.kind}", each.data)),
-            )
-            for each in lines
-        ]
-        paper.table(("event", "ms", "what", "of it"), rows)
-
-    return Answer(document={"run_id": run_id, "lines": told}, show=show)
-
-
-async def replay(desk: "Desk", run_id: _RUN) -> "Answer":
-    """Find a turn's state again from its journal alone, and say whether it is the one that the turn is said to have ended in.
-
-    Nothing is done, and no model is asked.
-
-    Example:
-      interlock agent replay run_01890a5d…
-    """
-    from interlock import agents
-    from interlock.cli.desk import Answer
-
-    async with desk.open_here() as il:
-        sheet, lines = await il.agents.replay(run_id), await il.agents.lines(run_id)
-    digest, ended = agents.harness.state_digest(sheet.state), any(each.kind == "ended" for each in lines)
-    document = {"run_id": run_id, "same": True, "ended": ended, "events": len(lines), "state_digest": digest}
-
-    def show(paper: "Paper") -> None:
-        what = "the state that it ended in" if ended else "where it stands; it has not ended"
-        paper.line(paper.state("ok"), f"{len(lines)} entries lead to {what}: {sheet.state.phase.value}, {digest}")
-
-    return Answer(document=document, show=show)
 
 
 def _check_left(spec: "agents.Spec") -> None:
@@ -309,7 +193,9 @@ def _happened(told: "agents.harness.Happening") -> str:
 def _answer(turn: "agents.harness.Turn") -> "Answer":
     from interlock.cli.desk import Answer
 
-    return Answer(document=turn.to_json(), show=lambda paper: show_turn(paper, turn), exit_code=exit_code(turn))
+    return Answer(
+        document=turn.to_json(), show=lambda paper: lookback.show_turn(paper, turn), exit_code=exit_code(turn)
+    )
 
 
 def exit_code(turn: "agents.harness.Turn | None") -> int:
@@ -318,51 +204,3 @@ def exit_code(turn: "agents.harness.Turn | None") -> int:
 
     codes = {"held": HELD, "waiting": UNKNOWN, "denied": DENIED, "shed": DENIED}
     return DONE if turn is None else codes.get(turn.state.value, DONE)
-
-
-def show_turn(paper: "Paper", turn: "agents.harness.Turn") -> None:
-    """Show people how it stands."""
-    usage = turn.usage
-    paper.fields(
-        [
-            ("turn", turn.run_id),
-            ("state", paper.state(turn.state.value)),
-            ("agent", turn.agent_id),
-            ("session", turn.session_id),
-            ("asked", f"{turn.rounds} times, {turn.operations} operations, {usage.tokens} tokens"),
-            ("failure", None if turn.failure is None else f"{turn.failure.code}: {turn.failure.message}"),
-        ]
-    )
-    for each in turn.waiting:
-        what = each.operation or "what is said"
-        arguments = json.dumps(dict(each.arguments), ensure_ascii=False)
-        paper.line(f"waits: {what} {_short(arguments)} ({each.call_id or '-'}): {each.reason}")
-        if each.approval_id is not None:
-            paper.line(
-                f"  `interlock approvals approve {each.approval_id}`, then `interlock agent resume {turn.run_id}`"
-            )
-        elif each.unclear:
-            paper.line(f"  `interlock agent settle {turn.run_id} {each.call_id} --happened TEXT` or `--not-happened`")
-    if turn.answer is not None:
-        paper.heading("Answer")
-        for line in turn.answer.split("\n"):
-            paper.line(clean(line))
-
-
-def _came(turn: "agents.harness.Glance") -> str:
-    if isinstance(turn.error, Mapping):
-        return str(turn.error.get("message"))
-    if turn.rounds is None:
-        return turn.reason or ""
-    return f"asked {turn.rounds} times, {turn.operations} operations"
-
-
-def _said(part: "inference.Piece") -> str:
-    if part.kind == "call":
-        return f"call {part.name}: {part.arguments}"
-    return f"outcome {part.name}: {part.text}" if part.kind == "outcome" else f"{part.kind}: {part.text}"
-
-
-def _short(text: str) -> str:
-    text = clean(text.replace("\n", " "))
-    return text if len(text) <= 100 else f"{text[:99]}…"
