@@ -73,7 +73,10 @@ class _Assembly:
         if isinstance(data.get("result"), Mapping):
             data["result"] = dict(data["result"])
             self._resolve(data["result"], "schema", "result.schema")
-        operations = self._operations(data.pop("operations", []))
+        drafts = data.pop("operations", [])
+        operations = self._operations(drafts)
+        listed = cast("Sequence[object]", drafts) if isinstance(drafts, Sequence) else ()
+        self._problems += checking.draft_problems(data, listed)
         controls = self._part(Controls, data.pop("controls", {}), "controls")
         head = self._part(Spec, data, "")
         self._problems += checking.spec_problems(head, operations, controls)

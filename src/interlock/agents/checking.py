@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from interlock import inference, sdk
 from interlock.agents.controls import Control, Controls, OperationControl, use
@@ -21,17 +21,10 @@ def spec_problems(
     head: Spec | None, operations: Sequence[Operation], controls: Controls | None
 ) -> Iterator[sdk.Problem]:
     """All that contradicts itself. Parts that are wrong in themselves are None, and are left out."""
-    for name, count in Counter(each.name for each in operations).items():
-        if count > 1:
-            yield sdk.Problem(path="operations", problem=f"{name!r} stands here {count} times")
     for index, each in enumerate(operations):
         yield from schema_problems(f"operations[{index}].input", each.input)
         if each.output is not None:
             yield from schema_problems(f"operations[{index}].output", each.output)
-    if head is not None and head.context_schema is not None:
-        yield from schema_problems("context_schema", head.context_schema)
-    if head is not None and head.result is not None:
-        yield from schema_problems("result.schema", head.result.json_schema)
     if head is not None:
         yield from _forgetful(head, operations)
         provider = head.model.partition(":")[0]
@@ -41,6 +34,20 @@ def spec_problems(
     if controls is not None:
         yield from _repeated_controls(controls)
         yield from _unguarded(operations, controls)
+
+
+def draft_problems(data: Mapping[str, Any], operations: Sequence[object]) -> Iterator[sdk.Problem]:
+    """What is wrong with a draft whatever else is wrong with the parts that it stands in."""
+    drafts = [cast("Mapping[str, object]", each) for each in operations if isinstance(each, Mapping)]
+    names = [each.get("name") for each in drafts]
+    for name, count in Counter(each for each in names if isinstance(each, str)).items():
+        if count > 1:
+            yield sdk.Problem(path="operations", problem=f"{name!r} stands here {count} times")
+    result: object = data.get("result")
+    schema = cast("Mapping[str, object]", result).get("schema") if isinstance(result, Mapping) else None
+    for path, given in (("context_schema", data.get("context_schema")), ("result.schema", schema)):
+        if isinstance(given, Mapping):
+            yield from schema_problems(path, cast("Mapping[str, Any]", given))
 
 
 def schema_problems(path: str, schema: Mapping[str, Any]) -> Iterator[sdk.Problem]:

@@ -16,6 +16,9 @@ Status: TypeAlias = Annotated[int, Field(ge=100, le=599)]
 
 FORMS: Final[Mapping[str, str]] = {
     r"^[a-z][a-z0-9_]{0,62}$": "1 to 63 lower-case letters, digits and _, a letter first",
+    r"^[A-Za-z][A-Za-z0-9_-]{0,63}$": "1 to 64 letters, digits, _ and -, a letter first",
+    r"^[^\x00-\x20\x7f]+$": "a text without blanks",
+    r"^sha256:[0-9a-f]{64}$": "sha256: and 64 digits, 0 to f",
     r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*$": "words of lower-case letters, digits and _, joined by dots",
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "module:function",
     r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?$": "a version such as 1.0.0",

@@ -284,3 +284,16 @@ def test_a_turn_that_failed_tells_first_what_mends_its_cause():
     error = standing.failed(failure, "run_1")
     assert error.next_step.startswith("Set OPENAI_API_KEY. ")
     assert "interlock agent inspect" in error.next_step
+
+
+def test_what_is_wrong_within_a_part_that_is_wrong_is_told_too():
+    found = problems_of(
+        id="Desk",
+        operations=[{"name": "pay", "idempotency": "x"}, {"name": "pay", "idempotency": "pure"}, {"name": "7up"}],
+        result={"schema": {"type": "objct"}, "max_repair": 1},
+        context_schema={"type": "array"},
+    )
+    paths = [path for path, _ in found]
+    assert {"id", "operations", "result.schema", "result.max_repair", "context_schema.type"} <= {*paths}
+    assert len(paths) == len({*found})
+    assert ("operations[2].name", "must be 1 to 64 letters, digits, _ and -, a letter first") in found
