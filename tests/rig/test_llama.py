@@ -110,11 +110,13 @@ async def test_a_model_of_our_own_answers_streams_and_counts(small: World, llama
         answer = answered.answer
         assert answer.finish in (inference.Finish.LENGTH, inference.Finish.STOP)
         assert answer.message.text
-        assert (answer.model, str(answered.cost)) == ("tiny", "0")
+        assert answer.model == "tiny"
         if streamed:
+            assert answered.cost is None  # this server counts nothing of a stream, so nobody knows
             assert "".join(each.text for each in told) == answer.message.text
             assert len(told) > 1
         else:
+            assert str(answered.cost) == "0"
             assert 0 < answer.usage.output_tokens <= 16
             assert answer.usage.input_tokens > 10
 
