@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from fix_app import LEASE, Process, World
 from fix_dispatch import find_due, list_due
+from fix_spans import Spans
 from interlock import Interlock, agents, inference, runs
 from interlock.kernel import RequestError, StoreError
 from interlock.testing import models
@@ -296,6 +297,26 @@ async def test_a_turn_that_is_cancelled_ends(file_world: World):
                 await process.il.agents.run(spec(desk), "Go.")
         [ended] = await process.il.agents.list()
         assert (ended.state, ended.reason) == (runs.State.CANCELLED, "cancelled")
+
+
+async def test_a_turn_its_questions_and_its_operations_are_spans_by_the_conventions_for_models(spans: Spans):
+    desk = Desk()
+    async with Interlock.open(":memory:", models=fake(calls("pure"), "Done.")) as il:
+        il.agents.offer(*desk.operations)
+        await il.agents.run(spec(desk, "pure"), "Do it.")
+    told = [
+        (dict(each.attributes or {}), spans.way(each)) for each in spans.all if each.name.startswith(("chat", "exec"))
+    ]
+    assert [way for _, way in told] == [
+        ["invoke_agent desk", "chat test"],
+        ["invoke_agent desk", "execute_tool do_pure"],
+        ["invoke_agent desk", "chat test"],
+    ]
+    asked, done, _ = (facts for facts, _ in told)
+    assert asked["gen_ai.operation.name"] == "chat"
+    assert (asked["gen_ai.provider.name"], asked["gen_ai.request.model"]) == ("fake", "test")
+    assert isinstance(asked["gen_ai.usage.output_tokens"], int)
+    assert (done["gen_ai.operation.name"], done["gen_ai.tool.name"]) == ("execute_tool", "do_pure")
 
 
 async def test_no_turn_begins_without_the_functions_of_its_agent():

@@ -85,7 +85,11 @@ class RecordedInference:
             timeout_s=timeout_s,
             purse=purse,
         )
-        facts = {"gen_ai.operation.name": "chat", "gen_ai.request.model": endpoint.name}
+        facts = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.provider.name": endpoint.provider,
+            "gen_ai.request.model": endpoint.name,
+        }
         with self._wiring.tracing.span(f"chat {endpoint.name}", role="client", facts=facts) as span:
             try:
                 answered = await self._ask(asked)
