@@ -80,6 +80,7 @@ def away(request: inference.Request) -> Any:
 
 async def test_a_dead_turn_is_not_replayed_once_its_session_went_on():
     async with Interlock.open(":memory:", models=given(away), background=False) as il:
+        il.agents.offer(pay)
         session_id = (await il.agent_sessions.create(SPEC)).session_id
         run_id = await dead(il, session_id)
         assert await told(il, session_id) == [], "it may be replayed"
