@@ -14,6 +14,7 @@ from bench import (
     crowd,
     database,
     flow,
+    growth,
     handing,
     intake,
     leases,
@@ -42,6 +43,7 @@ SUITES: Mapping[str, Callable[[Place], Awaitable[list[report.Row]]]] = {
     "crowd": crowd.run,
     "memory": memories.run,
     "agents": agents.run,
+    "growth": growth.run,
 }
 
 

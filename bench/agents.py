@@ -1,7 +1,9 @@
 """Suite `agents`: a turn of an agent with a model that costs nothing, one operation, and the journal on SQLite."""
 
 import os
+import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
@@ -55,11 +57,20 @@ async def run(place: Place) -> list[Row]:
         async def run_theirs() -> None:
             assert (await theirs.run(QUESTION)).output == ANSWER
 
-        bare, ours, many = await race(
-            [Contestant(run_theirs), Contestant(take), Contestant(take, callers=CALLERS)], place.pace
+        busy = partial(Contestant, clock=time.process_time)
+        bare, ours, many, bare_busy, ours_busy = await race(
+            [
+                Contestant(run_theirs),
+                Contestant(take),
+                Contestant(take, callers=CALLERS),
+                busy(run_theirs),
+                busy(take),
+            ],
+            place.pace,
         )
     memory = "pydantic-ai's Agent, in memory"
     return [
         compare("an agent's turn, one operation, journal on SQLite (time)", ours, memory, bare, key="agent-turn"),
+        compare("the same, the processor's time", ours_busy, memory, bare_busy, key="agent-turn-busy"),
         compare(f"the same, {CALLERS} callers at once (turns a second)", many, memory, bare),
     ]
