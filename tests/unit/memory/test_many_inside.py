@@ -123,6 +123,39 @@ class TestTiered:
         assert texts(await tiers.long.retrieve()) == []
         assert (await tiers.both.get(kept.record_id)).memory_class == "working"
 
+    @pytest.mark.parametrize("memory_class", ["episodic", "semantic"])
+    async def test_what_only_one_of_them_made_less_of_is_put_back(self, tiers: Tiers, memory_class: str):
+        for said in ("it is so", "It is so."):
+            await tiers.both.remember(said, memory_class=memory_class)
+        result = await tiers.both.apply_consolidation(await tiers.both.plan_consolidation())
+        assert (len(result.ended), len(result.made)) == (2, 1)
+        back = await tiers.both.undo_consolidation(result.change_id)
+        assert (back.status, back.ended, {*back.made}) == ("undone", result.made, {*result.ended})
+        assert {*texts(await tiers.both.retrieve())} == {"it is so", "It is so."}
+        with pytest.raises(memory.RecordNotFound):
+            await tiers.both.undo_consolidation("cns_nobody")
+
+    async def test_records_of_several_scopes_with_one_id_are_promoted_and_put_back_each_for_itself(self, tiers: Tiers):
+        chosen = "mem_" + "c" * 32
+        wide = memory.Memory(tiers.tiered, memory.Scope(tenant="acme"), clock=tiers.clock)
+        working = memory.Draft.of(memory_class="working", importance=0.9, record_id=chosen, if_revision=0, text="code")
+        everybodys = memory.Memory(tiers.long.provider, wide.scope, clock=tiers.clock)
+        await everybodys.remember("everybody's", record_id=chosen, if_revision=0)
+        for name in ("ana", "bob"):
+            await memory.Memory(tiers.short.provider, wide.scope.narrowed(user=name)).remember(working)
+        tiers.clock.advance(8 * 86_400)
+        plan = await wide.plan_consolidation(["promotion"])
+        result = await wide.apply_consolidation(plan)
+        assert (result.ended, result.made, len(result.skipped)) == ((chosen,), (chosen,), 1)
+        back = await wide.undo_consolidation(result.change_id)
+        assert "Narrow" in back.skipped[0] or "narrower" in back.skipped[0]
+        assert (await everybodys.get(chosen)).text == "everybody's"
+        bob = wide.narrowed(user="bob")
+        moved = await bob.apply_consolidation(await bob.plan_consolidation(["promotion"]))
+        assert (await bob.undo_consolidation(moved.change_id)).ended == (chosen,)
+        assert (await bob.get(chosen)).memory_class == "working"
+        assert (await everybodys.get(chosen)).text == "everybody's"
+
     async def test_what_was_changed_since_it_was_promoted_stays_so(self, tiers: Tiers):
         kept = await tiers.both.remember("code 1", memory_class="working", importance=0.9)
         tiers.clock.advance(8 * 86_400)

@@ -83,6 +83,8 @@ async def applied(tiers: Tiers, scope: Scope, plan: ConsolidationPlan) -> Consol
                 there.append(change)
         elif change.policy != PROMOTION or change.record is None:
             here.append(change)
+        elif moved.get(change.ends[0], where) != where:  # what comes of them is told by their ids
+            skipped.append(f"{change.ends[0]}: a record of another scope with this id is promoted; plan for each scope")
         elif (why := await _put(short, long, where, change, change.record)) is not None:
             skipped.append(f"{change.ends[0]}: {why}")
         else:
@@ -126,33 +128,55 @@ async def _put(short: Provider, long: Provider, scope: Scope, change: Consolidat
     return None
 
 
-async def undone(
-    tiers: Tiers, scope: Scope, change_id: str, results: Sequence[ConsolidationResult]
-) -> ConsolidationResult:
-    """After each has put back what it ended: what was promoted leaves the long-term memory, unless somebody changed it there
-    since; then it stays promoted."""
-    short, long = tiers
+async def undone(tiers: Tiers, scope: Scope, change_id: str) -> ConsolidationResult:
+    """Each puts back what it ended. What was promoted leaves the long-term memory, unless somebody changed it there since; then
+    it stays promoted. Raises RecordNotFound where neither knows of it."""
+    results, missing = dict[int, ConsolidationResult](), list[RecordNotFound]()
+    for at, tier in enumerate(tiers):
+        try:
+            results[at] = await cast("Consolidates", tier).undo_consolidation(scope, change_id)
+        except RecordNotFound as error:
+            missing.append(error)
+    if not results:
+        raise missing[0]
     gone: list[str] = []
     skipped: list[str] = []
-    for record_id in results[0].made:
-        try:
-            record = await long.get(scope, record_id)
-        except RecordNotFound:
-            continue
-        if record.revision == 1:
-            await long.forget(scope, record_id)
+    for record_id in results[0].made if 0 in results else ():
+        left = await _taken_back(tiers, scope, change_id, record_id)
+        if isinstance(left, str):
+            skipped.append(f"{record_id}: {left}")
+        elif left:
             gone.append(record_id)
-            continue
-        again = await short.get(record.scope, record_id)
-        end = Consolidated(
-            policy=PROMOTION, reason="changed since it was promoted", ends=(record_id,), revisions=(again.revision,)
-        )
-        plan = ConsolidationPlan(change_id=change_id, scope=scope, planned_at=again.recorded_at, changes=(end,))
-        await cast("Consolidates", short).apply_consolidation(scope, plan)
-        skipped.append(f"{record_id}: changed since")
     stays = {each.partition(":")[0] for each in skipped}
-    told = [each.changed(made=tuple(one for one in each.made if one not in stays)) for each in results]
+    told = [each.changed(made=tuple(one for one in each.made if one not in stays)) for each in results.values()]
     return _together(change_id, scope, "undone", told, ended=gone, skipped=skipped)
+
+
+async def _taken_back(tiers: Tiers, scope: Scope, change_id: str, record_id: str) -> bool | str:
+    """Whether what came back into the short-term memory left the long-term one, which it may never have been in; or why not."""
+    short, long = tiers
+    try:
+        again = await short.get(scope, record_id)
+        record = await long.get(again.scope, record_id)
+    except RecordNotFound:
+        return False
+    except RecordConflict as error:
+        return error.message
+    if record.scope != again.scope:  # another one with this id
+        return False
+    if record.revision == 1:
+        await long.forget(record.scope, record_id)
+        return True
+    end = Consolidated(
+        policy=PROMOTION,
+        reason="changed since it was promoted",
+        ends=(record_id,),
+        revisions=(again.revision,),
+        scope=again.scope,
+    )
+    plan = ConsolidationPlan(change_id=change_id, scope=scope, planned_at=again.recorded_at, changes=(end,))
+    await cast("Consolidates", short).apply_consolidation(scope, plan)
+    return "changed since"
 
 
 def _together(

@@ -176,8 +176,7 @@ class Tiered(Provider):
         return await moving.applied(self._tiers, scope, plan)
 
     async def undo_consolidation(self, scope: Scope, change_id: str) -> ConsolidationResult:
-        results = await self._each(lambda tier: cast("Consolidates", tier).undo_consolidation(scope, change_id))
-        return await moving.undone(self._tiers, scope, change_id, results)
+        return await moving.undone(self._tiers, scope, change_id)
 
     # -- forgetting
 
