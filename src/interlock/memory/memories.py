@@ -98,6 +98,7 @@ class Memory:
         configuration names one; without it there is a connection of its own. Raises UnknownProvider, InvalidConfig,
         ProviderUnavailable."""
         due(scope, Scope, "scope")
+        due(state, Options, "state")
         reference = ProviderRef(name=provider, config=config or {}) if isinstance(provider, str) else provider
         if config and reference.config != config:
             raise InvalidInput("a configuration goes with the name of a provider; a reference has its own")

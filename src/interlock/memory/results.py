@@ -1,9 +1,9 @@
 """What is answered."""
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from interlock.memory.queries import Query, SearchMode
 from interlock.memory.records import Draft, MemoryClass, Record, RecordId
@@ -181,6 +181,12 @@ class Consolidated(Value):
     scope: Scope | None = None
     """In which scope all of them are; None: what their ids name from the plan's."""
     record: Draft | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if len(set(self.ends)) != len(self.ends) or len(self.revisions) != len(self.ends):
+            raise ValueError("each record ends once, at one revision")
+        return self
 
 
 class Contradiction(Value):

@@ -134,3 +134,10 @@ async def test_what_decayed_comes_back():
         assert (await mem.undo_consolidation(result.change_id)).status == "nothing"
         with pytest.raises(memory.RecordNotFound):
             await mem.undo_consolidation("cns_none")
+
+
+@pytest.mark.parametrize(("ends", "revisions"), [([1, 1], [1, 1]), ([1, 2], [1]), ([1], [1, 1])])
+def test_a_plan_that_was_made_up_ends_each_record_once(ends: list[int], revisions: list[int]):
+    ids = [record(number, "x").record_id for number in ends]
+    with pytest.raises(memory.InvalidInput, match="each record ends once"):
+        memory.Consolidated.of(policy="decay", reason="made up", ends=tuple(ids), revisions=tuple(revisions))

@@ -318,3 +318,10 @@ async def test_what_is_not_what_it_seems_is_told_before_the_provider_sees_it(str
             pass
     with pytest.raises(memory.InvalidInput):
         await mem.plan_consolidation([strange])
+
+
+async def test_a_state_that_is_none_is_the_caller_s_mistake():
+    state: Any = {"timeout": 3}
+    with pytest.raises(memory.InvalidInput, match="state is a dict where a Options is due"):
+        async with memory.Memory.open("memory", scope=SCOPE, state=state):
+            pass
