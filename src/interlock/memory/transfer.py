@@ -13,7 +13,7 @@ from interlock.memory.memories import Memory
 from interlock.memory.records import Draft, Key, Record, stated
 from interlock.memory.results import Change, HistoryEntry, Ingested, IngestStatus
 from interlock.memory.revisions import entry_of
-from interlock.memory.scope import Scope
+from interlock.memory.scope import DIMENSIONS, Scope
 from interlock.memory.value import Moment, Name, Value
 
 MAX_LINE: Final = 4_194_304
@@ -166,8 +166,8 @@ class Import:
         """Those that wait; of a record that may go on, the revisions stay together where only its last one is kept."""
         ready = self._waiting
         if not self._exact and not whole:
-            last = ready[-1][1].record_id
-            ready = [each for each in ready if each[1].record_id != last]
+            last = _key(ready[-1][1])
+            ready = [each for each in ready if _key(each[1]) != last]
         left = self._waiting[len(ready) :]
         self._waiting, self._bytes = left, 0
         if not ready:
@@ -184,13 +184,13 @@ class Import:
 
     async def _remembered(self, ready: list[tuple[int, HistoryEntry]]) -> list[Ingested]:
         """The last revision of each record, as something new."""
-        lasts = {entry.record_id: entry for _, entry in ready}
+        lasts = {_key(entry): entry for _, entry in ready}
         items: list[Ingested] = []
         for _, entry in ready:
             record = entry.record
             assert record is not None
             status = IngestStatus.DUPLICATE
-            if lasts[entry.record_id] is entry and record.is_current:
+            if lasts[record.key] is entry and record.is_current:
                 status = await self._kept(record)
             items.append(status if isinstance(status, Ingested) else Ingested(status=status))
         return items
@@ -228,6 +228,11 @@ def _object(line: bytes) -> dict[str, JSON]:
     return told
 
 
+def _key(entry: HistoryEntry) -> Key:
+    assert entry.record is not None
+    return entry.record.key
+
+
 async def _handed(mem: Memory) -> AsyncGenerator[HistoryEntry]:
     after: str | None = None
     while entries := await mem.hand_over(after=after, limit=_PAGE):
@@ -246,7 +251,8 @@ async def _seen(mem: Memory) -> AsyncGenerator[HistoryEntry]:
         found = await mem.retrieve(None, **asked, cursor=cursor)
         for record in found.records:
             if has.supports("history"):
-                for entry in await mem.history(record.record_id):
+                parts = dict(zip(DIMENSIONS[1:], record.scope.parts[1:], strict=True))
+                for entry in await mem.narrowed(**parts).history(record.record_id):
                     if entry.record is not None:
                         yield entry
             else:
