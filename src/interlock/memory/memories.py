@@ -206,8 +206,8 @@ class Memory:
         return entries
 
     async def hand_over(self, *, after: str | None = None, limit: int = 100) -> tuple[HistoryEntry, ...]:
-        """Every revision of at most `limit` records whose ids come after this one; nothing at the end. `exported` goes through
-        all of them. Raises UnsupportedCapability."""
+        """Every revision of records with the next ids after this one, at most `limit` ids and fewer where they are large; nothing
+        at the end. `exported` goes through all of them. Raises UnsupportedCapability."""
         scope, limit = self.scope, due(limit, int, "limit")
         if after is not None:
             due(after, str, "after")

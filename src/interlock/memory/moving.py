@@ -16,10 +16,22 @@ _AFTERWARDS: Final[Mapping[str, Any]] = {"superseded_at": None, "superseded_by":
 """What a revision is told after it was made."""
 
 
+PAGE_BYTES: Final = 8_388_608
+"""Of JSON, after which a page takes no further record."""
+
+
 def page(rows: Rows, *, after: str | None, limit: int, now: datetime) -> list[HistoryEntry]:
-    """Every revision of the next records by id that are neither forgotten nor expired."""
-    keys = rows.list_keys(after=after, limit=limit, now=now)
-    return [entry for key in keys for entry in rows.list_history(key)]
+    """Every revision of the next records by id that are neither forgotten nor expired: of those with the first id, and of as many
+    others as fit."""
+    told: list[HistoryEntry] = []
+    size = 0
+    for key in rows.list_keys(after=after, limit=limit, now=now):
+        if size > PAGE_BYTES and key.record_id != told[-1].record_id:  # a page ends where an id does
+            break
+        for entry in rows.list_history(key):
+            told.append(entry)
+            size += len(entry.model_dump_json())
+    return told
 
 
 def take(rows: Rows, scope: Scope, entry: HistoryEntry, vector: Vector | None) -> Ingested:

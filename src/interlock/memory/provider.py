@@ -174,8 +174,8 @@ class Transfers(Protocol):
     """Hands over what it keeps, and takes it over, exactly: ids, revisions and times."""
 
     async def hand_over(self, scope: Scope, after: str | None, limit: int) -> tuple[HistoryEntry, ...]:
-        """Every revision of at most `limit` records whose ids come after this one, in the order of ids and revisions; nothing at
-        the end. What was forgotten or has expired is left out."""
+        """Every revision of records with the next ids after this one, at most `limit` ids, or fewer where they are large, in the
+        order of ids and revisions; nothing at the end. What was forgotten or has expired is left out."""
         ...
 
     async def take_over(self, scope: Scope, entries: Sequence[HistoryEntry]) -> IngestResult:

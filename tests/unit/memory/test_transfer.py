@@ -47,3 +47,16 @@ async def test_records_of_several_scopes_with_one_id_are_all_taken(source: str, 
         assert (brought.accepted, brought.duplicates, brought.problems) == (4 if exact else 3, 0 if exact else 1, [])
         told = {record.scope.user: record.text for record in (await there.retrieve()).records}
         assert told == {"ana": "of ana, revised", "bob": "of bob", None: "of None"}
+
+
+async def test_a_page_has_fewer_records_where_they_are_large():
+    async with opened("memory") as mem:
+        large = "x" * 1_000_000
+        ids = [(await mem.remember(f"{large} {number}")).record_id for number in range(10)]
+        await mem.remember("small", record_id=ids[0], if_revision=0, scope=ANA)
+        seen: list[int] = []
+        after: str | None = None
+        while page := await mem.hand_over(after=after, limit=1_000):
+            seen.append(len(page))
+            after = page[-1].record_id
+        assert seen == [10, 1]
