@@ -62,6 +62,9 @@ class DictRows:
         last = self._last(key)
         return None if last is None else copy.deepcopy(last.record)
 
+    def fetch_lasts(self, keys: Iterable[Key]) -> Mapping[Key, Record]:
+        return {key: last for key in keys if (last := self.find_last(key)) is not None}
+
     def find_key(self, scope: Scope, idempotency_key: str) -> Record | None:
         for last in self._lasts():
             if last.scope == scope and last.record.idempotency_key == idempotency_key:

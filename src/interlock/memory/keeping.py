@@ -108,7 +108,7 @@ class Keeper(Provider):
             raise RecordNotFound(f"derived_from names {', '.join(unseen[:5])}, which is not in this scope")
         if draft.is_revision:
             return self._revise(rows, scope, where, draft, vector, now)
-        if draft.record_id is not None and rows.list_history(Key(draft.record_id, where)):
+        if draft.record_id is not None and revisions.is_taken(rows, Key(draft.record_id, where)):
             message = "there is, or was, a record with this id in this scope"
             raise RecordConflict(message, details={"record_id": draft.record_id})
         replaced = None
@@ -290,11 +290,8 @@ class Keeper(Provider):
         now, removed = self._clock.now(), 0
 
         def act(rows: Rows) -> int:
-            gone = {
-                each: revisions.tomb(rows, each, Change.EXPIRED, now)
-                for each in rows.list_expired(now=now, limit=_PRUNED)
-            }
-            rows.erase(gone)
+            gone = rows.list_expired(now=now, limit=_PRUNED)
+            rows.erase(revisions.tombs(rows, gone, Change.EXPIRED, now))
             return len(gone)
 
         while (count := await self._shelf.write(scope, act)) > 0:

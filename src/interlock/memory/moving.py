@@ -8,7 +8,7 @@ from interlock.memory.embedding import Vector
 from interlock.memory.errors import InvalidInput, MemoryFault, RecordConflict
 from interlock.memory.records import Record
 from interlock.memory.results import HistoryEntry, Ingested, IngestStatus
-from interlock.memory.revisions import entry_of
+from interlock.memory.revisions import entry_of, is_taken
 from interlock.memory.rows import Rows
 from interlock.memory.scope import Scope
 
@@ -49,13 +49,14 @@ def take(rows: Rows, scope: Scope, entry: HistoryEntry, vector: Vector | None) -
 
 def _taken(rows: Rows, entry: HistoryEntry, record: Record, vector: Vector | None) -> IngestStatus:
     """Raises RecordConflict."""
-    there = rows.list_history(record.key)
-    if there and there[-1].record is None:
+    last = rows.find_last(record.key)
+    if last is None and is_taken(rows, record.key):
         raise RecordConflict("a record with this id was forgotten here, and stays so")
-    if record.revision <= len(there):
-        return _again(rows, there[record.revision - 1].record, record)
-    if record.revision != len(there) + 1:
-        raise RecordConflict(f"revision {len(there) + 1} is missing before it")
+    count = 0 if last is None else last.revision
+    if record.revision <= count:
+        return _again(rows, rows.list_history(record.key)[record.revision - 1].record, record)
+    if record.revision != count + 1:
+        raise RecordConflict(f"revision {count + 1} is missing before it")
     key = record.idempotency_key
     if key is not None and (other := rows.find_key(record.scope, key)) and other.record_id != record.record_id:
         raise RecordConflict(f"its idempotency key is that of {other.record_id} here")

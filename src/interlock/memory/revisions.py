@@ -13,7 +13,7 @@ from interlock.memory.scope import Scope
 def named(rows: Rows, scope: Scope, record_id: str, *, first: Scope | None = None) -> Key | None:
     """Which record an id names: the one in the scope `first`, if there is or was one; else the one in the scope itself; else the
     only one in a narrower scope. Raises RecordConflict for one of several."""
-    if first is not None and rows.list_history(key := Key(record_id, first)):
+    if first is not None and is_taken(rows, key := Key(record_id, first)):
         return key
     there = rows.list_scopes(scope, record_id, limit=2)
     if len(there) > 1 and there[0] != scope:
@@ -22,6 +22,11 @@ def named(rows: Rows, scope: Scope, record_id: str, *, first: Scope | None = Non
             next_step="Narrow the memory to the user, the agent or the session whose record is meant.",
         )
     return Key(record_id, there[0]) if there else None
+
+
+def is_taken(rows: Rows, key: Key) -> bool:
+    """Whether there is or was such a record, at the same price however often it was revised."""
+    return key.scope in rows.list_scopes(key.scope, key.record_id, limit=1)
 
 
 def forget(rows: Rows, scope: Scope, record_id: str, now: datetime) -> Forgotten:
@@ -38,7 +43,7 @@ def forget(rows: Rows, scope: Scope, record_id: str, now: datetime) -> Forgotten
     restored = [record for record in _replaced(rows, gone) if record.key not in gone]
     for record in restored:
         restore(rows, record, now)
-    revisions = rows.erase({each: tomb(rows, each, Change.FORGOTTEN, now) for each in gone})
+    revisions = rows.erase(tombs(rows, gone, Change.FORGOTTEN, now))
     left = rows.count_left(gone) + len(_made_of(rows, gone, ever=True)) + len(_replaced(rows, gone))
     return Forgotten(
         record_ids=tuple(each.record_id for each in gone),
@@ -109,7 +114,12 @@ def entry_of(record: Record, change: Change) -> HistoryEntry:
     )
 
 
-def tomb(rows: Rows, key: Key, change: Change, now: datetime) -> HistoryEntry:
-    last = rows.find_last(key)
-    assert last is not None
-    return HistoryEntry(record_id=key.record_id, revision=last.revision + 1, change=change, at=now, digest=last.digest)
+def tombs(rows: Rows, keys: Sequence[Key], change: Change, now: datetime) -> dict[Key, HistoryEntry]:
+    """What is left of these records, when they are erased."""
+    lasts = rows.fetch_lasts(keys)
+    return {
+        key: HistoryEntry(
+            record_id=key.record_id, revision=lasts[key].revision + 1, change=change, at=now, digest=lasts[key].digest
+        )
+        for key in keys
+    }

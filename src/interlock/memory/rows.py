@@ -126,6 +126,10 @@ class Rows(Protocol):
         """The last revision of a record."""
         ...
 
+    def fetch_lasts(self, keys: Iterable[Key]) -> Mapping[Key, Record]:
+        """The last revisions of these records, as far as they are there."""
+        ...
+
     def find_key(self, scope: Scope, idempotency_key: str) -> Record | None:
         """The last revision of the record that was remembered with this key in exactly that scope."""
         ...

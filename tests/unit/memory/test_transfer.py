@@ -49,6 +49,26 @@ async def test_records_of_several_scopes_with_one_id_are_all_taken(source: str, 
         assert told == {"ana": "of ana, revised", "bob": "of bob", None: "of None"}
 
 
+async def test_what_was_revised_often_costs_no_more_than_what_was_not(monkeypatch: pytest.MonkeyPatch):
+    """None of the revisions before is read to put another one behind them."""
+    async with opened("memory") as here, opened("memory") as there:
+        kept = await here.remember("one", scope=ANA)
+        for text in ("two", "three"):
+            await here.remember(text, record_id=kept.record_id)
+        entries = await here.hand_over()
+
+        def read(*_: object) -> object:
+            raise AssertionError("the history was read")
+
+        monkeypatch.setattr(memory.DictRows, "list_history", read)
+        await here.remember("four", record_id=kept.record_id)
+        await here.remember("five", record_id=kept.record_id, scope=ANA, if_revision=4)
+        taken = await there.take_over(entries)
+        assert [item.status for item in taken.items] == [memory.IngestStatus.ACCEPTED] * 3
+        with pytest.raises(memory.RecordConflict):
+            await here.remember("x", record_id=kept.record_id, if_revision=0, scope=ANA)
+
+
 async def test_a_page_has_fewer_records_where_they_are_large():
     async with opened("memory") as mem:
         large = "x" * 1_000_000

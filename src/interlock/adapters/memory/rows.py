@@ -1,7 +1,7 @@
 """`memory.Rows` over a table of revisions: what is the same in each database that has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, Final
@@ -77,6 +77,9 @@ class TableRows(ABC):
         clauses.add("r.is_last AND r.recorded_at IS NOT NULL")
         return self._first(clauses)
 
+    def fetch_lasts(self, keys: Iterable[memory.Key]) -> Mapping[memory.Key, memory.Record]:
+        return self._fetched(keys, self._lasts)
+
     def find_key(self, scope: memory.Scope, idempotency_key: str) -> memory.Record | None:
         clauses = exactly(self._lasts(), scope)
         clauses.add("r.idempotency_key = ?", idempotency_key)
@@ -137,11 +140,12 @@ class TableRows(ABC):
         return [key_of(*row) for row in self._select(f"r.record_id, {WHOSE}", clauses, order)]
 
     def count_left(self, keys: Iterable[memory.Key]) -> int:
-        found = 0
-        for key in keys:
-            clauses = self._of(key)
+        wanted, found = set(keys), 0
+        for part in _parts(key.record_id for key in wanted):
+            clauses = self._mine()
             clauses.add("r.recorded_at IS NOT NULL")
-            found += self._select("count(*)", clauses)[0][0]
+            clauses.add_list("r.record_id IN (…)", part)
+            found += sum(key_of(*row) in wanted for row in self._select(f"r.record_id, {WHOSE}", clauses))
         for part in _parts(self._erased):
             found += sum(self._count_in(table, column, part) for table, column in self._places)
         return found
@@ -163,10 +167,7 @@ class TableRows(ABC):
         return self._select("count(*)", clauses if terms is None else self._holding(clauses, terms))[0][0]
 
     def fetch_seen(self, seen: memory.Filter, keys: Iterable[memory.Key]) -> Mapping[memory.Key, memory.Record]:
-        wanted, found = set(keys), dict[memory.Key, memory.Record]()
-        for part in _parts(text(key.record_id) for key in wanted):
-            found |= {record.key: record for record in self._with_ids(seen, part) if record.key in wanted}
-        return found
+        return self._fetched(keys, lambda: self._seen(seen))
 
     # -- the parts
 
@@ -191,8 +192,15 @@ class TableRows(ABC):
         clauses.add("r.record_id = ?", text(key.record_id))
         return clauses
 
-    def _with_ids(self, seen: memory.Filter, record_ids: Sequence[str]) -> list[memory.Record]:
-        clauses = self._seen(seen)
+    def _fetched(self, keys: Iterable[memory.Key], clauses: Callable[[], Clauses]) -> dict[memory.Key, memory.Record]:
+        """Of these records what the clauses let through."""
+        wanted, found = set(keys), dict[memory.Key, memory.Record]()
+        for part in _parts(text(key.record_id) for key in wanted):
+            there = self._with_ids(clauses(), part)
+            found |= {record.key: record for record in there if record.key in wanted}
+        return found
+
+    def _with_ids(self, clauses: Clauses, record_ids: Sequence[str]) -> list[memory.Record]:
         clauses.add_list("r.record_id IN (…)", record_ids)
         return self._records(clauses)
 

@@ -106,6 +106,9 @@ class _SealedRows:
     def find_last(self, key: Key) -> Record | None:
         return self._opened(self._rows.find_last(key))
 
+    def fetch_lasts(self, keys: Iterable[Key]) -> Mapping[Key, Record]:
+        return {key: self._seal.open(record) for key, record in self._rows.fetch_lasts(keys).items()}
+
     def find_key(self, scope: Scope, idempotency_key: str) -> Record | None:
         return self._opened(self._rows.find_key(scope, self._seal.mark(scope, "idempotency_key", idempotency_key)))
 

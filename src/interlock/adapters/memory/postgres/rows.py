@@ -1,21 +1,24 @@
 """`memory.Rows` in a Postgres database. Row-level security holds below all of it; the scope stands in each statement, too."""
 
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import orjson
 
 from interlock import memory
-from interlock.adapters.memory.clauses import WHOSE, Clauses, filtered
+from interlock.adapters.memory.clauses import WHOSE, Clauses, exactly, filtered
 from interlock.adapters.memory.postgres.links import Link
 from interlock.adapters.memory.postgres.schema import scoped
 from interlock.adapters.memory.rows import COLUMNS, TableRows, columns, key_of
 from interlock.kernel import JSON, canonical
 
 _INSERTED: Final = (*COLUMNS, "tags", "metadata", "words", "length")
-_INSERT: Final = f"INSERT INTO revisions ({', '.join(_INSERTED)}) VALUES ({', '.join(['%s'] * len(_INSERTED))})"
+_VALUES: Final = f"({', '.join(['%s'] * len(_INSERTED))})"
+_INSERT: Final = f"INSERT INTO revisions ({', '.join(_INSERTED)}) VALUES {_VALUES}"
+_ROWS: Final = 500
+"""Of one statement: fewer values than Postgres takes."""
 _SCOPE: Final = 'tenant, "user", agent, session'
 _ADD: Final = f"""WITH made AS ({_INSERT} RETURNING revision_id, {_SCOPE}),
     told AS (INSERT INTO texts (revision_id, {_SCOPE}, record, folded) SELECT *, %s, %s FROM made)"""
@@ -63,15 +66,22 @@ class PostgresRows(TableRows):
             self._execute(f"{statement} SELECT 1 FROM made", parameters)
 
     def erase(self, tombs: Mapping[memory.Key, memory.HistoryEntry]) -> int:
-        count = 0
-        for key, tomb in tombs.items():
-            clauses = self._of(key)
-            gone = f"DELETE FROM revisions r WHERE {clauses.text} RETURNING r.revision_id"
-            erased = [row[0] for row in self._execute(gone, clauses.parameters)]  # the rest goes with its revision
-            self._execute(_INSERT, [*columns(tomb, key.scope), *(None,) * 4])
-            self._erased += erased
-            count += len(erased)
-        return count
+        of_scopes: defaultdict[memory.Scope, list[str]] = defaultdict(list)
+        for key in tombs:
+            of_scopes[key.scope].append(key.record_id)
+        gone: list[int] = []
+        for scope, record_ids in of_scopes.items():
+            clauses = exactly(self._mine(), scope)
+            clauses.add("r.record_id = ANY(?)", record_ids)
+            erased = f"DELETE FROM revisions r WHERE {clauses.text} RETURNING r.revision_id"
+            gone += [row[0] for row in self._execute(erased, clauses.parameters)]  # the rest goes with its revision
+        left = [[*columns(tomb, key.scope), *(None,) * 4] for key, tomb in tombs.items()]
+        for at in range(0, len(left), _ROWS):
+            rows = left[at : at + _ROWS]
+            more = f", {_VALUES}" * (len(rows) - 1)
+            self._execute(f"{_INSERT}{more}", [value for row in rows for value in row])
+        self._erased += gone
+        return len(gone)
 
     def rank_words(self, seen: memory.Filter, terms: Sequence[str], *, limit: int) -> Sequence[memory.Found]:
         clauses = self._seen(seen)

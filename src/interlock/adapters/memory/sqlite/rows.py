@@ -128,8 +128,7 @@ class SqliteRows(TableRows):
             clauses.add("instr(r.folded, ?) > 0", seen.text_contains)
         return clauses
 
-    def _with_ids(self, seen: memory.Filter, record_ids: Sequence[str]) -> list[memory.Record]:
-        clauses = self._seen(seen)
+    def _with_ids(self, clauses: Clauses, record_ids: Sequence[str]) -> list[memory.Record]:
         clauses.add_list("r.revision_id IN (SELECT revision_id FROM revisions WHERE record_id IN (…))", record_ids)
         return self._records(clauses, source=self.by_number)
 
