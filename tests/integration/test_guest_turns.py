@@ -1,6 +1,7 @@
 """An agent of Pydantic AI whose turns are runs of ours: what it did is told to it again, and what takes a yes is held."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -8,7 +9,16 @@ import pytest
 from pydantic import BaseModel
 from pydantic_ai import Agent, ModelRetry
 from pydantic_ai import exceptions as foreign
-from pydantic_ai.messages import ModelMessage, ModelRequest, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.capabilities import AbstractCapability
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelRequest,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    ToolReturnPart,
+    UserPromptPart,
+)
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import AbstractToolset
@@ -157,6 +167,28 @@ async def test_a_no_is_told_to_the_model_and_sticks(file_world: World):
         assert "still too dear" in script.told[2]
 
 
+class Careless(Script):
+    """A model that gives all calls the same id, as some servers do."""
+
+    def __call__(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        said = super().__call__(messages, info)
+        calls = [replace(each, tool_call_id="call_0") for each in said.parts if isinstance(each, ToolCallPart)]
+        return ModelResponse(parts=list(calls)) if calls else said
+
+
+async def test_a_yes_is_to_one_call_though_the_next_one_has_its_id(file_world: World):
+    till, script = Till(), Careless([("pay", {"n": 5})], [("pay", {"n": 5})], "Paid.")
+    agent = till.agent(script)
+    async with file_world.process() as process:
+        for paid in (0, 1):
+            turn = (await take(process, agent)).turn
+            assert (turn.state, len(till.done)) == (runs.State.HELD, paid), "each is asked for"
+            await process.reviewer.approvals.approve(str(turn.waiting[0].approval_id))
+        taken = await take(process, agent)
+        assert (taken.turn.answer, len(till.done)) == ("Paid.", 2)
+        assert (await take(process, agent)).turn == taken.turn
+
+
 async def fallen(world: World, till: Till, agent: Agent[None, Any]) -> None:
     """A process that dies in the middle of a tool that it has just done."""
     async with world.doomed() as process, anyio.create_task_group() as tasks:
@@ -243,6 +275,19 @@ async def test_one_that_cannot_be_found_out_waits_for_a_person(file_world: World
         assert script.told == ["in there"]
 
 
+async def test_what_was_said_before_is_the_same_however_often_a_program_makes_it(file_world: World):
+    def before(text: str) -> list[ModelMessage]:
+        return [ModelRequest(parts=[UserPromptPart(text)]), ModelResponse(parts=[TextPart("Hello.")])]
+
+    agent = Till().agent(Script("", "Yes."))
+    async with file_world.process() as process:
+        for _ in range(2):
+            taken = await durability.run(process.il, agent, "Go.", key="k", message_history=before("hi"))
+            assert taken.value.output == "Yes."
+        with pytest.raises(runs.IdempotencyConflict):
+            await durability.run(process.il, agent, "Go.", key="k", message_history=before("good day"))
+
+
 async def test_a_key_is_of_one_question_and_one_program(file_world: World):
     till = Till()
     agent = till.agent(Script("Yes.", "No."))
@@ -314,6 +359,42 @@ async def test_a_tool_that_raises_ends_the_turn(file_world: World):
         assert (failed.state, script.times) == ("failed", 1)
         told = b"".join(each.body.encode() for each in await process.il.runs.events(failed.run_id))
         assert b"a secret" not in told
+
+
+class GettingOver(AbstractCapability[Any]):
+    """Makes something of what a tool raised, and of the first thing that the model did."""
+
+    async def on_tool_execute_error(self, ctx: Any, *, error: Exception, **_: Any) -> Any:
+        return "it may have failed"
+
+    async def on_model_request_error(self, ctx: Any, *, request_context: Any, error: Exception) -> ModelResponse:
+        if len(request_context.messages) > 1:
+            raise error
+        return ModelResponse(parts=[ToolCallPart("pay", {"n": 1}, tool_call_id="of the stand-in")])
+
+
+async def test_what_failed_and_was_got_over_fails_again_and_is_not_done_again(file_world: World):
+    paid, asked = list[int](), list[int]()
+
+    async def pay(n: int) -> str:
+        paid.append(n)
+        raise TimeoutError
+
+    def says(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+        spoken = sum(isinstance(each, ModelResponse) for each in messages)
+        asked.append(spoken)
+        if asked.count(spoken) == 1:
+            raise foreign.ModelRateLimitError("m", "too much")
+        return ModelResponse(parts=[TextPart("Done.") if spoken else ToolCallPart("pay", {"n": 1}, tool_call_id="c")])
+
+    agent = Agent(FunctionModel(says), name="till", tools=[pay], capabilities=[InterlockDurability(), GettingOver()])
+    async with file_world.process() as process:
+        with pytest.raises(inference.ModelUnavailable):
+            await take(process, agent)
+        assert (asked, paid) == ([0, 1], [1])
+        for _ in range(2):
+            taken = await take(process, agent)
+            assert (taken.value.output, asked, paid) == ("Done.", [0, 1, 1], [1])
 
 
 async def test_a_tool_may_ask_its_model_to_try_again_and_say_much(file_world: World):

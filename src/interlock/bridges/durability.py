@@ -30,7 +30,7 @@ try:
         record_durable_unit,
         replay_scope,
     )
-    from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, UserContent
+    from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ToolCallPart, UserContent
     from pydantic_ai.models import Model
     from pydantic_ai.toolsets import AbstractToolset, ExternalToolset, FunctionToolset
     from pydantic_ai.usage import UsageLimits
@@ -52,7 +52,7 @@ _LATER: Final = (
 )
 """What a model's provider says that may be otherwise soon."""
 
-_WRAPPED: Final = frozenset({"function", "dynamic", "mcp"})
+_MADE_ANEW: Final = ("timestamp", "run_id", "conversation_id")
 
 
 @dataclass(slots=True)
@@ -214,11 +214,12 @@ class _Backend(JournalCallableOperationBackend[Any]):
         )
 
     def _asking(self, step: agents.harness.Step, cache_key: tuple[object, ...]) -> agents.harness.Asking:
+        failed = partial(_failed, step)
         find = self._reconcile.get(step.name) if step.kind == "tool" else None
         if find is None:
-            return agents.harness.Asking(told=_told)
+            return agents.harness.Asking(told=_told, failed=failed)
         arguments = cast("Mapping[str, Any]", cache_key[1])
-        return agents.harness.Asking(told=_told, reconcile=partial(_found, find, arguments))
+        return agents.harness.Asking(told=_told, failed=failed, reconcile=partial(_found, find, arguments))
 
 
 @contextmanager
@@ -244,6 +245,20 @@ async def _found(find: Callable[..., Any], arguments: Mapping[str, Any]) -> agen
 def _told(output: JSON) -> str:
     """What came of a call, as Pydantic AI writes it down."""
     return json.dumps({"kind": "tool_content_result", "result": output})
+
+
+def _failed(step: agents.harness.Step, raised: str) -> Exception:
+    """What a step raises again, as far as that is known: of a model so that its stand-ins are asked as before."""
+    said = f"{step.name} raised {raised}, and is not done again"
+    if step.kind != "model":
+        return agents.TurnFailed(said)
+    kind = getattr(foreign, raised, None)
+    if not (isinstance(kind, type) and issubclass(kind, foreign.ModelAPIError)):
+        kind = foreign.ModelAPIError
+    try:
+        return kind(step.name, said)
+    except TypeError:  # one that takes more
+        return foreign.ModelAPIError(step.name, said)
 
 
 def _class(tool: str, word: str) -> agents.Idempotency:
@@ -279,19 +294,28 @@ async def run(
     if durability is None:
         raise RequestError("the agent has no InterlockDurability among its capabilities")
     durability.check(agent)
-    history = ModelMessagesTypeAdapter.dump_json(list(message_history)) if message_history else None
     guest = agents.harness.Guest(
         name=durability.name,
         framework=FRAMEWORK,
         input={
             "prompt": cast("JSON", pydantic_core.to_jsonable_python(prompt)),
-            "history": None if history is None else digest(history.decode()),
+            "history": _said_before(message_history) if message_history else None,
         },
         key=key,
         environment=environment or il.settings.environment,
     )
     loop = _Loop(agent, prompt, {"deps": deps, "usage_limits": usage_limits}, message_history)
     return await il.agents.take_guest(guest, loop)
+
+
+def _said_before(messages: Sequence[ModelMessage]) -> str:
+    """A digest of what was said, without what Pydantic AI makes anew each time that a message is made."""
+    told = ModelMessagesTypeAdapter.dump_python(list(messages), mode="json")
+    for message in told:
+        for each in (message, *message["parts"]):
+            for name in _MADE_ANEW:
+                each.pop(name, None)
+    return digest(json.dumps(told, sort_keys=True))
 
 
 @dataclass
@@ -328,7 +352,7 @@ class _Loop:
             if output.calls:
                 names = ", ".join(each.tool_name for each in output.calls)
                 raise agents.TurnFailed(f"what is done elsewhere cannot be waited for here: {names}")
-            wanted = [_consent(each.tool_call_id, each.tool_name, each.args_as_dict()) for each in output.approvals]
+            wanted = [_consent(steps, each) for each in output.approvals]
             said = {each.call_id: steps.said(each) for each in wanted}
             if missing := [each for each in wanted if said[each.call_id] is None]:
                 return agents.harness.Came(consents=missing)
@@ -346,10 +370,11 @@ class _Loop:
         return agents.harness.Came(value=result, answer=_answer(result.output))
 
 
-def _consent(call_id: str, name: str, arguments: dict[str, Any]) -> agents.harness.Consent:
-    return agents.harness.Consent(
-        key=f"consent:{call_id}:{digest([name, arguments])}", call_id=call_id, name=name, arguments=arguments
-    )
+def _consent(steps: agents.harness.Steps, call: ToolCallPart) -> agents.harness.Consent:
+    """Of this call alone: some models give the next one the same id, and the same arguments."""
+    call_id, name, arguments = call.tool_call_id, call.tool_name, call.args_as_dict()
+    key = steps.numbered(f"consent:{call_id}:{digest([name, arguments])}")
+    return agents.harness.Consent(key=key, call_id=call_id, name=name, arguments=arguments)
 
 
 def _no(reason: str | None) -> str:

@@ -2,7 +2,7 @@
 
     step.intended     this is about to be done, and nobody knows yet what comes of it
     step.done         what came of it: from now on this is what the loop is told, and it is not done again
-    step.failed       it raised, and the turn with it
+    step.failed       it raised: unless that may be otherwise by now, this is what the loop is told from now on
     step.asked        a person is asked for a yes, by an approval
     step.decided      what they said
     step.unclear      nobody can tell whether it was done
@@ -12,7 +12,7 @@
 The loop itself is found again by running it: whoever has the program, its input and these gets to the same place.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, cast
 
@@ -25,7 +25,7 @@ from interlock.kernel import JSON, digest, digest_bytes
 PREFIX: Final = "step."
 ENDED: Final = "guest.ended"
 
-_KINDS: Final = frozenset({"intended", "done", "failed", "asked", "decided", "unclear", "settled"})
+KINDS: Final = frozenset({"intended", "done", "failed", "asked", "decided", "unclear", "settled"})
 
 StepKind: TypeAlias = Literal["model", "tool", "other"]
 
@@ -64,11 +64,14 @@ class Said:
 @dataclass(slots=True, kw_only=True)
 class GuestSheet:
     """Where a guest's turn stands. `done` holds what came of each step, as text or by the artifact that has it; `begun` what has
-    no outcome; `asked` the consents that wait, `decided` what was said to others; `unclear` of what nobody can tell, `settled`
-    what people say came of that."""
+    no outcome; `failed` what others raised, and `passed` those of them that raise it again: they must not be done again, or the
+    loop has gone past them; `asked` the consents that wait, `decided` what was said to others; `unclear` of what nobody can tell,
+    `settled` what people say came of that."""
 
     done: dict[str, str | Data] = field(default_factory=dict[str, "str | Data"])
     begun: dict[str, Data] = field(default_factory=dict[str, Data])
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+    passed: set[str] = field(default_factory=set[str])
     asked: dict[str, Data] = field(default_factory=dict[str, Data])
     decided: dict[str, Said] = field(default_factory=dict[str, Said])
     denied: set[str] = field(default_factory=set[str])
@@ -93,8 +96,8 @@ class GuestSheet:
 # -- written
 
 
-def intended(step: Step, *, again: bool) -> runs.Entry:
-    """It is about to be done; `again`: it may have been done before."""
+def intended(step: Step, *, again: bool, passed: Sequence[str] = ()) -> runs.Entry:
+    """It is about to be done; `again`: it may have been done before; `passed`: steps that have failed, and the loop went on."""
     return f"{PREFIX}intended", {
         "key": step.key,
         "kind": step.kind,
@@ -103,6 +106,7 @@ def intended(step: Step, *, again: bool) -> runs.Entry:
         "idempotency": step.idempotency.value,
         "arguments_digest": digest(dict(step.arguments)),
         "again": again,
+        "passed": list(passed),
     }
 
 
@@ -115,9 +119,9 @@ def done(step: Step, text: str, *, took_s: float, kept: runs.Artifact | None) ->
     return f"{PREFIX}done", {**told, "kept": where}
 
 
-def failed(step: Step, error: BaseException) -> runs.Entry:
-    """It raised. Its type alone: what a stranger's exception says may be anything."""
-    return f"{PREFIX}failed", {"key": step.key, "raised": type(error).__name__}
+def failed(step: Step, error: BaseException, *, final: bool) -> runs.Entry:
+    """It raised; `final`: it is not done again. Its type alone: what a stranger's exception says may be anything."""
+    return f"{PREFIX}failed", {"key": step.key, "raised": type(error).__name__, "final": final}
 
 
 def asked(consent: Consent, approval_id: str) -> runs.Entry:
@@ -202,6 +206,7 @@ def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
         case "intended":
             sheet.begun[key] = data
             sheet.settled.pop(key, None)
+            sheet.passed.update(map(str, cast("Sequence[JSON]", data["passed"])))
         case "done":
             before = sheet.begun.pop(key)
             sheet.done[key] = data if "kept" in data else str(data["result"])
@@ -209,6 +214,8 @@ def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
             sheet.tools += before["kind"] == "tool"
         case "failed":
             del sheet.begun[key]
+            sheet.failed[key] = str(data["raised"])
+            sheet.passed.update([key] if data["final"] else ())
         case "asked":
             sheet.asked[key] = data
         case "decided":
@@ -226,7 +233,7 @@ def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
             if data["seen"] == "happened":
                 sheet.settled[key] = str(data["text"])
         case _:
-            raise ValueError(f"nothing is known of {kind!r}; there are {', '.join(sorted(_KINDS))}")
+            raise ValueError(f"nothing is known of {kind!r}; there are {', '.join(sorted(KINDS))}")
 
 
 def content(done: Data, data: bytes) -> str:

@@ -15,7 +15,7 @@ from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
 from interlock.agents.operations import Idempotency
 from interlock.agents.sources import Found, Happened, NotHappened
-from interlock.kernel import JSON, InterlockError, RequestError, StoreError, UnknownOutcome, is_interruption
+from interlock.kernel import JSON, InterlockError, RequestError, Retry, StoreError, UnknownOutcome, is_interruption
 
 _AGAIN: Final = frozenset({Idempotency.PURE, Idempotency.IDEMPOTENT})
 
@@ -31,9 +31,11 @@ class Do(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a step is looked into that may have been done. `reconcile` finds out; `told` puts what is known into a result."""
+    """How a step is looked into that may have been done. `reconcile` finds out; `told` puts what is known into a result; `failed`
+    makes what is raised of the name of what was raised."""
 
     told: Callable[[JSON], str]
+    failed: Callable[[str], Exception]
     reconcile: Callable[[], Awaitable[Found]] | None = None
 
 
@@ -48,6 +50,8 @@ class Steps:
         self._working = working
         self._writing = anyio.Lock()
         self._counts: dict[str, int] = {}
+        self._failed: list[str] = []
+        """Steps of this attempt that failed: if the loop goes on, it went past them."""
 
     def numbered(self, what: str) -> str:
         """A key for what has none of its own: how often the loop has come by here, in this attempt."""
@@ -67,6 +71,8 @@ class Steps:
         that has ended."""
         if (known := self.sheet.done.get(step.key)) is not None:
             return known if isinstance(known, str) else await self._content(known)
+        if step.key in (self.sheet.failed if self._working is None else self.sheet.passed):
+            raise asking.failed(self.sheet.failed[step.key])
         if self._working is None:
             raise UnreadableJournal(
                 f"{self.run.run_id} has ended, and {step.name} is not on its record: the program is another by now",
@@ -113,7 +119,7 @@ class Steps:
 
     async def _done(self, step: Step, do: Do, *, again: bool) -> str:
         self._check_hold()
-        await self._write(guest_journal.intended(step, again=again))
+        await self._write(guest_journal.intended(step, again=again, passed=self._failed))
         self._check_hold()
         clock = self._means.wiring.clock
         began = clock.monotonic()
@@ -123,15 +129,22 @@ class Steps:
             raise
         except UnknownOutcome as error:
             if step.idempotency in _AGAIN:
-                await self._write(guest_journal.failed(step, error))
+                await self._fell(step, error)
                 raise
             raise await self._unclear(step, error.message) from error
         except Exception as error:
             if not is_interruption(error):
-                await self._write(guest_journal.failed(step, error))
+                await self._fell(step, error)
             raise
         await self._save(step, text, took_s=round(max(0.0, clock.monotonic() - began), 6))
         return text
+
+    async def _fell(self, step: Step, error: Exception) -> None:
+        """It raised. What may have been done for all that is not done again, whatever the loop makes of it."""
+        later = isinstance(error, InterlockError) and error.retry is Retry.LATER
+        final = step.idempotency not in _AGAIN and not later
+        await self._write(guest_journal.failed(step, error, final=final))
+        self._failed.append(step.key)
 
     async def _unclear(self, step: Step, reason: str) -> OperationUnclear:
         """Nobody can tell, and nothing more is done in this attempt."""
