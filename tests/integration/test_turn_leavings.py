@@ -140,8 +140,13 @@ async def test_what_is_said_beside_calls_is_told_to_nobody_where_what_comes_out_
         assert "the secret" not in str(left.to_json())
         assert [each.role for each in left.said] == ["user", "model", "operations", "model"]
         assert seen[-1] == ["look", "", "", "Done.", "and now"]
-        fork = await il.agents.fork(turn.run_id)
-        assert "the secret" not in str([each.to_json() for each in await il.agent_sessions.turns(fork.session_id)])
+        copy = await il.agents.snapshot(turn.run_id)
+        forks = [await il.agents.fork(turn.run_id), await il.agents.fork(snapshot=copy)]
+        forks += [await il.agents.fork(snapshot=copy, spec=spec)]
+        for fork in forks:
+            exchanges = [each.to_json() for each in await il.agent_sessions.turns(fork.session_id)]
+            assert "the secret" not in str(exchanges)
+            assert "Done." in str(exchanges)
 
 
 @pytest.mark.parametrize("waits", [pay, odd])

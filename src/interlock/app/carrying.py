@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from interlock import agents, runs
-from interlock.kernel import Caller, RequestError
+from interlock.kernel import Caller, NotFoundError, RequestError
 
 if TYPE_CHECKING:
     from interlock.app.assembly import Parts
@@ -54,12 +54,12 @@ class Carrying:
         wanted = None if spec is None or accept else spec.fingerprint
         if snapshot is not None:
             found = await self.read(snapshot, trust, fingerprint=wanted)
-            state, agent_id, said = found.state, found.agent_id, found.state.said
+            state, agent_id, taken_by = found.state, found.agent_id, await self._taken_by(found.state, spec)
         else:
             assert run_id is not None
             state, _ = await self._state(run_id, event)
             taken_by = agents.harness.asked_for(await self._parts.reading.fetch(self._caller, run_id)).spec
-            agent_id, said = taken_by.id, agents.harness.left(taken_by, state)
+            agent_id = taken_by.id
             if wanted not in (None, state.fingerprint):
                 raise agents.sessions.AgentChanged(f"{run_id} is a turn by {state.fingerprint}, and not by {wanted}")
         if spec is not None and spec.id != agent_id:
@@ -69,9 +69,18 @@ class Carrying:
             agent_id=agent_id,
             fingerprint=state.fingerprint if spec is None else spec.fingerprint,
             turn_id=state.turn_id,
-            said=(*state.conversation, *said),
+            said=(*state.conversation, *agents.harness.left(taken_by, state)),
             title=title,
         )
+
+    async def _taken_by(self, state: agents.turns.State, spec: agents.Spec | None) -> agents.Spec | None:
+        """The spec that a turn of a snapshot was taken by, if it was given or the turn is one of this store."""
+        if spec is None or spec.fingerprint != state.fingerprint:
+            try:
+                spec = agents.harness.asked_for(await self._parts.reading.fetch(self._caller, state.turn_id)).spec
+            except (NotFoundError, agents.UnreadableJournal, agents.TurnNotResumable):
+                return None
+        return spec if spec.fingerprint == state.fingerprint else None
 
     async def _state(self, run_id: str, event: int | None) -> tuple[agents.turns.State, int]:
         lines = [each for each in await self._harness.lines(self._caller, run_id) if event is None or each.seq <= event]

@@ -18,12 +18,13 @@ _TRIES: Final = 5
 _log = logging.getLogger(__name__)
 
 
-def left(spec: Spec, state: turns.State) -> tuple[inference.Message, ...]:
+def left(spec: Spec | None, state: turns.State) -> tuple[inference.Message, ...]:
     """What of a turn those after it are told: no input that its controls have not let in. The controls of what comes out judge
-    the answer alone; where there are such, nothing else of what the model said is told but what it asked for."""
-    if state.round == 0 and spec.controls.inputs:
+    the answer alone; where there are such, nothing else of what the model said is told but what it asked for. Of an agent whose
+    spec nobody here has (None), there may be such of all kinds."""
+    if state.round == 0 and (spec is None or spec.controls.inputs):
         return ()
-    if not spec.controls.outputs:
+    if spec is not None and not spec.controls.outputs:
         return state.said
     answered = state.phase is turns.Phase.FINISHED
     between = state.said[1:-1] if answered else state.said[1:]
