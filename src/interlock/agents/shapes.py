@@ -11,7 +11,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 from pydantic.fields import FieldInfo
 
 from interlock import kernel, sdk
-from interlock.kernel import JSON
+from interlock.kernel import JSON, is_interruption
 
 M = TypeVar("M", bound=type[BaseModel])
 if TYPE_CHECKING:  # a default for a type variable came after Python 3.11
@@ -65,6 +65,10 @@ def parsed(schema: str | None, value: JSON) -> Any:
     except ValidationError as error:
         told = [f"{'.'.join(map(str, each['loc'])) or 'all of it'}: {each['msg']}" for each in error.errors()[:10]]
         raise ValueError(f"{model.__name__} refuses it: {'; '.join(told)}") from error
+    except Exception as error:  # of a validator of the program's: its type alone, as of all that a stranger raises
+        if is_interruption(error):
+            raise
+        raise ValueError(f"{model.__name__} raised {type(error).__name__} of it") from error
 
 
 def parameters_of(function: Callable[..., Any]) -> type[BaseModel]:

@@ -38,6 +38,8 @@ class Verdict(BaseModel):
     def _said(cls, label: str) -> str:
         if label == "none":
             raise ValueError("no label")
+        if label == "odd":
+            raise KeyError("a secret")
         return label
 
 
@@ -167,4 +169,10 @@ def test_a_result_that_its_model_refuses_is_told():
     turn = ended("none", agents.agent("desk", "Answer.", result=Verdict))
     assert turn.result == turn.result_json
     with pytest.raises(agents.TurnFailed, match="Verdict refuses it: label: Value error, no label"):
+        turn.check()
+
+
+def test_a_validator_that_raises_anything_else_refuses_it_and_its_words_are_not_told():
+    turn = ended("odd", agents.agent("desk", "Answer.", result=Verdict))
+    with pytest.raises(agents.TurnFailed, match=r"Verdict raised KeyError of it$"):
         turn.check()
