@@ -251,6 +251,9 @@ async def test_what_nobody_may_repeat_waits_for_a_person(file_world: World, happ
             await process.reviewer.agents.settle(waits.run_id, "c9", happened=True)
         with pytest.raises(approvals.RoleMissing):
             await process.il.as_caller(Caller(actor="agent")).agents.settle(waits.run_id, "c0_0", happened=True)
+        much = "x" * (agents.turns.MAX_OUTCOME + 1)
+        with pytest.raises(RequestError, match="a model is shown"):
+            await process.reviewer.agents.settle(waits.run_id, "c0_0", happened=True, text=much)
         turn = await process.reviewer.agents.settle(waits.run_id, "c0_0", happened=happened, text="seen")
         assert turn.state is runs.State.QUEUED
         taken = await take(process, agent)
@@ -286,6 +289,13 @@ async def test_what_was_said_before_is_the_same_however_often_a_program_makes_it
             assert taken.value.output == "Yes."
         with pytest.raises(runs.IdempotencyConflict):
             await durability.run(process.il, agent, "Go.", key="k", message_history=before("good day"))
+
+
+async def test_who_may_not_ask_for_an_agent_has_no_turn_of_it(file_world: World):
+    async with file_world.process() as process:
+        limited = process.il.as_caller(Caller(actor="clerk", capabilities=frozenset({"acme.*", "agent.desk"})))
+        with pytest.raises(RequestError, match=r"clerk may not ask for agent\.till"):
+            await durability.run(limited, Till().agent(Script("Yes.")), "Go.", key="k")
 
 
 async def test_a_key_is_of_one_question_and_one_program(file_world: World):

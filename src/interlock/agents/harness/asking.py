@@ -97,6 +97,12 @@ def asked_for(run: runs.Run) -> Asked:
     )
 
 
+def check_may_ask(caller: Caller, name: str) -> None:
+    """Raises RequestError for who is limited to other things than turns of that name."""
+    if not caller.sees(name, None):
+        raise RequestError(f"{caller.actor} may not ask for {name}", next_step="Use a token that allows it.")
+
+
 def is_guest(run: runs.Run) -> bool:
     """Whether the run is a turn whose loop is another framework's."""
     return run.kind is runs.Kind.AGENT_TURN and runs.input_of(run).get("contract") == GUEST_CONTRACT

@@ -10,7 +10,7 @@ from interlock import dispatch, runs
 from interlock.agents import turns
 from interlock.agents.errors import TurnFailed, TurnNotResumable
 from interlock.agents.harness import guest_consents, guest_journal, settling
-from interlock.agents.harness.asking import GUEST_CONTRACT, NAME
+from interlock.agents.harness.asking import GUEST_CONTRACT, NAME, check_may_ask
 from interlock.agents.harness.guest_journal import Consent, GuestSheet
 from interlock.agents.harness.guest_steps import Steps, failure_of
 from interlock.agents.harness.means import Means
@@ -66,6 +66,7 @@ class Guests:
         """Take the turn of that key as far as it goes: begin it, or go on with it. One that has ended, waits for a person, or was
         denied is told as it stands. Raises RequestError, IdempotencyConflict, TurnNotResumable if another process is at it, and
         what ended the attempt and not the turn."""
+        check_may_ask(caller, f"{NAME}{guest.name}")
         await self._means.wiring.ownership.begin()
         run = await self._admitted(caller, guest)
         if run.state is runs.State.COMPLETED:

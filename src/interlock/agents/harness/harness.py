@@ -9,7 +9,7 @@ from interlock import approvals, dispatch, inference, runs
 from interlock.agents import sessions
 from interlock.agents.errors import TurnNotResumable
 from interlock.agents.harness import journal, leaving, looking, settling, spending, taking
-from interlock.agents.harness.asking import NAME, Asked, asked_for, is_guest, limited
+from interlock.agents.harness.asking import NAME, Asked, asked_for, check_may_ask, is_guest, limited
 from interlock.agents.harness.glancing import Glance, glances
 from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
 from interlock.agents.harness.journal import Sheet
@@ -74,8 +74,7 @@ class Harness:
 
     def _drawn(self, caller: Caller, asked: Asked, options: Options, state: runs.State) -> runs.Admission:
         """The turn's run: one that is taken here and now begins with its first attempt."""
-        if not caller.sees(asked.name, None):
-            raise RequestError(f"{caller.actor} may not ask for {asked.name}", next_step="Use a token that allows it.")
+        check_may_ask(caller, asked.name)
         asked.seen()
         task = runs.Task(
             name=asked.name,

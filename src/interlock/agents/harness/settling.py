@@ -51,7 +51,7 @@ async def settle(means: Means, docket: dispatch.Docket, caller: Caller, run: run
 
 
 def check(means: Means, caller: Caller, run: runs.Run, said: Said) -> None:
-    """Raises RunNotWaiting, RoleMissing."""
+    """Raises RunNotWaiting, RoleMissing, and RequestError for more than a model is shown."""
     if run.state is not runs.State.WAITING:
         raise runs.RunNotWaiting(f"{run.run_id} is {run.state}; only a waiting turn can be settled", run_id=run.run_id)
     role = means.wiring.policy.reviewer
@@ -59,18 +59,18 @@ def check(means: Means, caller: Caller, run: runs.Run, said: Said) -> None:
         raise approvals.RoleMissing(
             f"saying what became of {said.call_id} takes the role {role!r}", details={"role": role}, run_id=run.run_id
         )
+    if said.happened and len(said.text) > turns.MAX_OUTCOME:
+        raise RequestError(
+            f"what came of {said.call_id} has {len(said.text)} characters, and a model is shown {turns.MAX_OUTCOME}",
+            next_step="Say the part of it that the model needs.",
+            run_id=run.run_id,
+        )
 
 
 def _told(caller: Caller, run: runs.Run, sheet: Sheet, intent: turns.Perform, said: Said) -> Sequence[runs.Entry]:
     settled = journal.settled(intent, by=caller.actor, happened=said.happened, note=said.note[:500])
     if not said.happened:
         return [settled]
-    if len(said.text) > turns.MAX_OUTCOME:
-        raise RequestError(
-            f"what came of {said.call_id} has {len(said.text)} characters, and a model is shown {turns.MAX_OUTCOME}",
-            next_step="Say the part of it that the model needs.",
-            run_id=run.run_id,
-        )
     event = cast("turns.Performed", journal.fitting(turns.Performed(call_id=said.call_id, text=said.text)))
     journal.after(plan_of(asked_for(run).spec), sheet, event)
     return [settled, journal.told(event, key=intent.key)]
