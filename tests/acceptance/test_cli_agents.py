@@ -1,6 +1,8 @@
 """`interlock agent`: specs from the command line."""
 
 import json
+import sys
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
@@ -294,3 +296,38 @@ def test_cases_are_held_against_an_agent(desk: Shell):
     assert "1 of 2 cases passed" in shown
     (desk.folder / "cases.yaml").write_text(CASES.replace('"Yes"', '"No"'))
     assert desk.run("agent", "eval", "cases.yaml").code == 0
+
+
+GUEST = """
+import asyncio
+from pydantic_ai import Agent
+from pydantic_ai.models.test import TestModel
+from interlock import Interlock
+from interlock.bridges import durability
+
+agent = Agent(TestModel(), name="orders", capabilities=[durability.InterlockDurability()])
+agent.tool_plain(requires_approval=True)(lambda order: f"order {order} is refunded")
+
+
+async def main():
+    async with Interlock.open() as il:
+        print((await durability.run(il, agent, "What about order 0?", key="t7")).turn.run_id)
+
+
+asyncio.run(main())
+"""
+
+
+def test_a_turn_of_another_framework_is_shown_and_traced(desk: Shell):
+    (desk.folder / "orders.py").write_text(GUEST)
+    assert desk.run("init").code == 0
+    with desk.start("orders.py", program=Path(sys.executable)) as process:
+        run_id = process.communicate()[0].strip()
+    shown = desk.run("agent", "inspect", run_id)
+    assert shown.code == 0, shown.err
+    assert "then run its program again" in shown.out
+    assert f"interlock agent trace {run_id}" in shown.out
+    assert desk.run("agent", "inspect", run_id, "--json").json["state"] is None
+    traced = desk.run("agent", "trace", run_id).out
+    assert "the model is about to be asked" in traced
+    assert "a person is asked about pyd_ai_" in traced

@@ -67,11 +67,15 @@ async def inspect(desk: "Desk", run_id: Id) -> "Answer":
     from interlock.cli.desk import Answer
 
     async with desk.open_here() as il:
-        turn, sheet = await il.agents.fetch(run_id), await il.agents.replay(run_id)
-    state = sheet.state.model_dump(mode="json")
+        turn = await il.agents.fetch(run_id)
+        sheet = None if turn.is_guest else await il.agents.replay(run_id)
+    state = None if sheet is None else sheet.state.model_dump(mode="json")
 
     def show(paper: "Paper") -> None:
         show_turn(paper, turn)
+        if sheet is None:
+            paper.line(f"Another framework has its loop; what it did: `interlock agent trace {run_id}`")
+            return
         for name, why in sheet.state.absent.items():
             paper.line(f"without: {name}: {clean(str(why))}")
         paper.heading("Said")
@@ -102,7 +106,7 @@ async def trace(desk: "Desk", run_id: Id) -> "Answer":
                 str(each.seq),
                 f"{(each.at - lines[0].at) / _MS:,.0f}",
                 each.kind,
-                _short(meaning(f"turn.{each.kind}", each.data)),
+                _short(meaning(each.kind if "." in each.kind else f"turn.{each.kind}", each.data)),
             )
             for each in lines
         ]
@@ -152,9 +156,8 @@ def show_turn(paper: "Paper", turn: "agents.harness.Turn") -> None:
         arguments = json.dumps(dict(each.arguments), ensure_ascii=False)
         paper.line(f"waits: {what} {_short(arguments)} ({each.call_id or '-'}): {each.reason}")
         if each.approval_id is not None:
-            paper.line(
-                f"  `interlock approvals approve {each.approval_id}`, then `interlock agent resume {turn.run_id}`"
-            )
+            goes_on = "run its program again" if turn.is_guest else f"`interlock agent resume {turn.run_id}`"
+            paper.line(f"  `interlock approvals approve {each.approval_id}`, then {goes_on}")
         elif each.unclear:
             paper.line(f"  `interlock agent settle {turn.run_id} {each.call_id} --happened TEXT` or `--not-happened`")
     if turn.answer is not None:

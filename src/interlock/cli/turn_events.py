@@ -1,4 +1,4 @@
-"""What each entry of a turn's journal means, in one line."""
+"""What each entry of a turn's journal means, in one line; also of a turn whose loop is another framework's."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -36,9 +36,11 @@ _VERDICTS: Final = {
 
 def _intended(data: _Data) -> str:
     again = ", perhaps not for the first time" if data["again"] else ""
-    if data["kind"] == "ask":
+    if data["kind"] in ("ask", "model"):
         return f"the model is about to be asked{again}"
-    return f"{data['operation']} ({data['call_id']}) is about to be done, which is {data['idempotency']}{again}"
+    what = data["operation"] if data["kind"] == "perform" else data["name"]
+    call = "" if data["call_id"] is None else f" ({data['call_id']})"
+    return f"{what}{call} is about to be done, which is {data['idempotency']}{again}"
 
 
 def _answered(data: _Data) -> str:
@@ -110,5 +112,39 @@ _SAYINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "ended": _ended,
 }
 
-MEANINGS: Final = {f"turn.{kind}": _whole(say) for kind, say in _SAYINGS.items()}
+# -- of turns whose loop is another framework's
+
+
+def _step_done(data: _Data) -> str:
+    came = f"kept in {data['kept']['artifact_id']}" if "kept" in data else _cut(data["result"])
+    return f"{'the model answers' if data['kind'] == 'model' else 'it came to'}: {came}"
+
+
+def _step_decided(data: _Data) -> str:
+    why = f": {_cut(data['reason'])}" if data["reason"] else ""
+    return f"a person says {'yes' if data['approved'] else 'no'}{why}"
+
+
+def _step_settled(data: _Data) -> str:
+    note = f" ({_cut(data['note'])})" if data["note"] else ""
+    return f"{data['by']} saw that it {data['seen'].replace('_', ' ')}{note}"
+
+
+def _guest_ended(data: _Data) -> str:
+    why = f", {data['failure']}" if data["failure"] else ""
+    return f"the turn has ended{why}: {data['models']} questions, {data['tools']} operations"
+
+
+_STEPS: Final[Mapping[str, Callable[[_Data], str]]] = {
+    "step.intended": _intended,
+    "step.done": _step_done,
+    "step.failed": lambda data: f"it raised {data['raised']}",
+    "step.asked": _asked,
+    "step.decided": _step_decided,
+    "step.unclear": lambda data: f"nobody can tell whether it was done: {_cut(data['reason'])}",
+    "step.settled": _step_settled,
+    "guest.ended": _guest_ended,
+}
+
+MEANINGS: Final = {**{f"turn.{kind}": _whole(say) for kind, say in _SAYINGS.items()}, **_STEPS}
 """By the type of the event."""

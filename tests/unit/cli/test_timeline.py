@@ -7,7 +7,7 @@ import pytest
 
 import sources
 from interlock import runs
-from interlock.agents.harness import journal
+from interlock.agents.harness import guest_journal, journal
 from interlock.cli import timeline
 
 
@@ -20,7 +20,8 @@ def written() -> set[str]:
             found |= {text for text in texts if isinstance(text, str) and re.fullmatch(
                 r"(run|policy|approval|attempt|lease|send|artifact|reconcile)\.[a-z_]+", text)}  # fmt: skip
     turns = {f"turn.{kind}" for kind in journal.KINDS}
-    return found | {f"run.{state}" for state in runs.State} | turns
+    guests = {guest_journal.ENDED} | {f"{guest_journal.PREFIX}{kind}" for kind in guest_journal.KINDS}
+    return found | {f"run.{state}" for state in runs.State} | turns | guests
 
 
 @pytest.mark.parametrize("kind", sorted(written()))
@@ -57,6 +58,14 @@ def test_an_event_that_lacks_what_it_should_say_is_named():
         ("turn.performed", {"kept": {"artifact_id": "art_1"}}, "kept in art_1"),
         ("turn.decided", {"call_id": None, "approved": False, "reason": "no", "arguments": None},
          "a person says no to what is said: no"),
+        ("step.intended", {"kind": "tool", "again": False, "name": "pay", "call_id": "c1", "idempotency": "dedupe"},
+         "pay (c1) is about to be done, which is dedupe"),
+        ("step.intended", {"kind": "model", "again": True, "name": "m", "call_id": None, "idempotency": "idempotent"},
+         "the model is about to be asked, perhaps not for the first time"),
+        ("step.done", {"kind": "tool", "result": "3"}, "it came to: 3"),
+        ("step.settled", {"by": "me", "seen": "not_happened", "note": "saw it"}, "me saw that it not happened (saw it)"),
+        ("guest.ended", {"failure": "cancelled", "models": 2, "tools": 1},
+         "the turn has ended, cancelled: 2 questions, 1 operations"),
     ],
 )  # fmt: skip
 def test_sentences(kind: str, data: dict[str, object], said: str):

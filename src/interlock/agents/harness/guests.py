@@ -139,6 +139,7 @@ class Guests:
             rounds=sheet.models,
             operations=sheet.tools,
             error=run.error,
+            is_guest=True,
         )
 
     # -- settled

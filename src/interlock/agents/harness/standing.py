@@ -67,6 +67,8 @@ class Turn:
     error: JSON = None
     refused: str | None = None
     """Why the pydantic model of the result's schema does not take what the schema let pass."""
+    is_guest: bool = False
+    """Whether its loop is another framework's: its own program goes on with it."""
 
     def to_json(self) -> dict[str, JSON]:
         """For programs."""
