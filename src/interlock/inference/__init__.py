@@ -31,6 +31,7 @@ from interlock.inference.messages import (
     Thinking,
     Tool,
     Usage,
+    canonical,
     said,
 )
 from interlock.inference.options import flaws_of, is_declarable
@@ -71,6 +72,7 @@ __all__ = [
     "UnknownModel",
     "Usage",
     "Wire",
+    "canonical",
     "flaws_of",
     "is_declarable",
     "micros",

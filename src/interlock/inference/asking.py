@@ -11,7 +11,7 @@ import anyio
 from interlock import budgets, connections, policy, runs
 from interlock.inference import paying, records
 from interlock.inference.asked import Asked
-from interlock.inference.endpoints import Models, size_of
+from interlock.inference.endpoints import Models
 from interlock.inference.errors import ModelBusy
 from interlock.inference.messages import Request, Usage
 from interlock.inference.port import Answered, Purse, Told
@@ -47,7 +47,7 @@ class RecordedInference:
 
     def most(self, request: Request) -> tuple[Usage, Decimal | None]:
         """As `Inference.most`."""
-        return self._models.fetch(request.model).most(request, size_of(request)[0])
+        return self._models.fetch(request.model).most(request, len(request.canonical))
 
     async def ask(
         self,
@@ -64,7 +64,7 @@ class RecordedInference:
         """As `Inference.ask`. Denied and shed raise RefusedByPolicy and OverBudget; what a model without a price would cost, a
         budget in dollars cannot know: ModelUnpriced."""
         endpoint = self._models.fetch(request.model)
-        size, text = size_of(request)
+        text = request.canonical
         asked = Asked(
             caller=caller,
             request=request,
@@ -79,7 +79,7 @@ class RecordedInference:
                 runtime_class="inference",
                 model=request.model,
             ),
-            size=size,
+            size=len(text),
             endpoint=endpoint,
             told=told,
             timeout_s=timeout_s,

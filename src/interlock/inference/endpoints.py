@@ -11,7 +11,7 @@ from interlock.inference import options
 from interlock.inference.errors import ModelRefused
 from interlock.inference.messages import Request, Usage
 from interlock.inference.port import Model
-from interlock.kernel import Secret, canonical
+from interlock.kernel import Secret
 
 OUTPUT_TOKENS: Final = 4096
 """How many tokens an answer may have where nobody says, and a budget has to know before."""
@@ -135,9 +135,3 @@ class Models(Protocol):
 def micros(dollars: Decimal) -> int:
     """Millionths of a dollar, as budgets count them: whole ones, rounded up."""
     return int((dollars * 1_000_000).to_integral_value(rounding=ROUND_UP))
-
-
-def size_of(request: Request) -> tuple[int, bytes]:
-    """A request's size in bytes, and its canonical JSON."""
-    text = canonical(request.model_dump(mode="json"))
-    return len(text), text

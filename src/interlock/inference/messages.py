@@ -1,13 +1,14 @@
 """What is said to a model and what it says, in words of our own: kept for years, and the same for every provider."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import Field
 
-from interlock import sdk
+from interlock import kernel, sdk
 
 CONTRACT: Final = "interlock.message/v1"
 
@@ -79,6 +80,23 @@ class Message(Part):
     def calls(self) -> tuple[Call, ...]:
         """The operations that it asks for."""
         return tuple(each for each in self.parts if isinstance(each, Call))
+
+    @cached_property
+    def canonical(self) -> bytes:
+        """Its canonical JSON, made once: whatever was said before is measured and digested with each question. Raises ValueError
+        if it has none."""
+        return kernel.canonical(self.model_dump(mode="json"))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, whose canonical JSON is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("canonical", None)
+        return copied
+
+
+def canonical(messages: Iterable[Message]) -> bytes:
+    """The canonical JSON of what was said. Raises ValueError if it has none."""
+    return b"[" + b",".join(each.canonical for each in messages) + b"]"
 
 
 def said(text: str) -> Message:
@@ -159,3 +177,11 @@ class Request(Part):
     result: Mapping[str, Any] | None = None
     params: Mapping[str, Any] = Field(default={})
     provider_options: Mapping[str, Any] = Field(default={})
+
+    @property
+    def canonical(self) -> bytes:
+        """Its canonical JSON. Raises ValueError if it has none."""
+        members = self.model_dump(mode="json", exclude={"messages"})
+        written = {name: kernel.canonical(value) for name, value in members.items()}
+        written["messages"] = canonical(self.messages)
+        return b"{" + b",".join(b'"%s":%s' % (name.encode(), written[name]) for name in sorted(written)) + b"}"

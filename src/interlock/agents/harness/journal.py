@@ -53,7 +53,7 @@ class Past:
         return {
             "place": None if self.place is None else self.place.to_json(),
             "messages": len(self.conversation),
-            "digest": digest([each.model_dump(mode="json") for each in self.conversation]),
+            "digest": digest_bytes(inference.canonical(self.conversation)),
         }
 
 
@@ -153,7 +153,7 @@ def told(event: turns.AnyEvent, **also: JSON) -> runs.Entry:
     data = _dumped(event)
     del data["kind"]
     if isinstance(event, turns.Began):
-        del data["input"], data["conversation"]  # the run has the one, its session the other
+        del data["input"]  # the run has it, and the session has the conversation
     return f"{PREFIX}{event.kind}", {**data, **also}
 
 
@@ -240,17 +240,18 @@ def state_digest(state: turns.State) -> str:
 
 def fitting(event: turns.AnyEvent) -> turns.AnyEvent:
     """The event as it can be kept: what a model or a stranger's program says may be no JSON, and is then put into words that
-    are."""
+    are. The conversation before it was kept as that, turn by turn."""
     data = _dumped(event)
     try:
         canonical(data)
     except ValueError:
-        return _ANY.validate_json(canonical(_mended(data)))
+        fit = _ANY.validate_json(canonical(_mended(data)))
+        return fit.model_copy(update={"conversation": event.conversation}) if isinstance(event, turns.Began) else fit
     return event
 
 
 def _dumped(event: turns.AnyEvent) -> dict[str, Any]:
-    return event.model_dump(mode="json")
+    return event.model_dump(mode="json", exclude={"conversation"})
 
 
 def _mended(value: object) -> JSON:
