@@ -166,6 +166,7 @@ async def test_what_goes_in_and_what_comes_out_wait_for_a_yes(world: World):
 
 async def test_what_is_judged_before_it_comes_out_is_told_to_nobody_before(file_world: World):
     async with file_world.process(models=fake("A secret.", "A secret.", "Fine.")) as process:
+        process.il.agents.offer(pay, look)
         checked = {"outputs": [{"control": "deny_patterns", "options": {"patterns": ["sec.et"]}}]}
         for controls, heard in (({}, True), (checked, False)):
             session = await process.il.agent_sessions.create(spec(controls=controls))
@@ -272,6 +273,7 @@ async def test_what_a_dead_process_reserved_counts_until_the_turn_goes_on(world:
     limits = {"budgets": {"model_calls": 2, "tokens": 2000}}
     small = {"params": {"max_tokens": 100}}
     async with world.doomed(models=given(stuck)) as process, anyio.create_task_group() as group:
+        process.il.agents.offer(pay, look)
 
         async def cut() -> None:
             with suppress(StoreError):
