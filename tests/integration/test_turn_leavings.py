@@ -204,3 +204,49 @@ async def test_who_cancels_a_turn_cancels_those_that_were_cut_off_below_it():
         assert child.state is runs.State.RETRY_SCHEDULED
         await il.runs.cancel(above.run_id)
         assert (await il.runs.fetch(child.run_id)).state is runs.State.CANCELLED
+
+
+async def test_nobody_is_asked_any_more_about_a_turn_that_has_ended(monkeypatch: pytest.MonkeyPatch):
+    both = models.answer(models.call("pay", n=1), models.call("pay", n=2))
+    async with Interlock.open(":memory:", models=given(lambda _: both), background=False) as il:
+        il.agents.offer(pay)
+        held = await il.agents.run(SPEC, "pay")
+        first, second = [str(each.approval_id) for each in held.waiting]
+        reviewer = il.as_caller(kernel.Caller(tenant_id="default", actor="ada", roles=frozenset({"approver"})))
+        await reviewer.approvals.approve(first)
+        tasks, note = il._parts.workshop.tasks, il._parts.workshop.tasks.note
+
+        async def noted(*given: Any, **more: Any) -> None:
+            await note(*given, **more)
+            await il.runs.cancel(held.run_id)
+            await il.agents.stopping.look()
+
+        monkeypatch.setattr(tasks, "note", noted)
+        with pytest.raises(runs.RunCancelled):
+            await il.agents.resume(held.run_id)
+        asked = await il.approvals.fetch(second)
+        assert (asked.state, asked.reason) == ("cancelled", "turn_ended")
+        told = [each.type for each in await il.runs.events(held.run_id)]
+        assert "approval.cancelled" in told
+
+
+async def test_a_turn_that_is_left_to_workers_goes_on_without_the_one_that_asked_for_it():
+    def says(request: inference.Request) -> Any:
+        return models.call("leave") if request.messages[-1].text == "Go." else "Left."
+
+    async with Interlock.open(":memory:", models=given(says), background=False) as il:
+
+        @agents.operation(idempotency="dedupe")
+        async def leave(context: agents.Invocation) -> str:
+            """Leave."""
+            below = await il.agents.submit(
+                SPEC, "later", parent_run_id=context.turn_id, idempotency_key=f"{context.turn_id}:{context.key}"
+            )
+            return below.run_id
+
+        spec = agents.agent("above", "Leave it.", model="fake:x", operations=[leave])
+        il.agents.offer(leave)
+        turn = await il.agents.run(spec, "Go.")
+        [below] = [each for each in await il.runs.list() if each.capability == "agent.desk"]
+        assert turn.state is runs.State.COMPLETED
+        assert below.state is runs.State.QUEUED

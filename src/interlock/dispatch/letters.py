@@ -109,14 +109,14 @@ class Letters:
         if not reason.strip():
             raise RequestError("a dismissal needs a reason: the record will show it")
         run, due = await self._dead(caller, run_id)
-        journal = self._wiring.journal(run)
+        journal, gone = self._wiring.journal(run), list[runs.Entry]()
 
         def over(tx: Tx) -> None:
             self._docket.strike(tx, due.tenant_id, due.run_id)
-            runs.withdraw_below(tx, self._wiring, run)
+            gone[:] = runs.withdraw(tx, self._wiring, run)
 
         await journal.write(
-            [(DISMISSED, {"by": caller.actor, "reason": reason[:500]})],
+            lambda: [(DISMISSED, {"by": caller.actor, "reason": reason[:500]}), *gone],
             at=self._wiring.clock.now(),
             move=runs.Move(state=runs.State.CANCELLED, reason="dismissed", error=run.error),
             beside=over,

@@ -80,7 +80,7 @@ from interlock.runs.targets import TargetRefused
 from interlock.runs.tasks import TASK_LIMITS, Task, TaskEnd, Tasks, Working, input_of
 from interlock.runs.transitions import FINAL
 from interlock.runs.wiring import Blobs, HandlerHost, Limits, OfferedTargets, Wiring
-from interlock.runs.withdrawing import withdraw_below
+from interlock.runs.withdrawing import withdraw
 
 __all__ = [
     "CANCEL_REQUESTED",
@@ -202,5 +202,5 @@ __all__ = [
     "take_step",
     "verify",
     "verify_archive",
-    "withdraw_below",
+    "withdraw",
 ]

@@ -28,8 +28,8 @@ class Lost:
     is_crash: bool
     store_failed: bool
     clock: Clock
-    withdraw: Callable[[Tx], object]
-    """Ends what nobody but the run would have gone on with, in the transaction that ends the run."""
+    withdraw: Callable[[Tx], Sequence[Entry]]
+    """Ends what nobody but the run would have gone on with, in the transaction that ends the run; what its chain tells of it."""
 
     @property
     def run(self) -> Run:
@@ -43,17 +43,18 @@ class Lost:
         writes. Raises StaleRun if another process was first, and StoreError."""
         at, told = self.clock.now(), error or self.error
         is_over = self.run.kind is Kind.AGENT_TURN and state in (State.CANCELLED, State.FAILED)
+        gone: list[Entry] = []
 
         def over(tx: Tx) -> None:
             if beside is not None:
                 beside(tx)
-            self.withdraw(tx)
+            gone[:] = self.withdraw(tx)
 
         end = AttemptEnd(
             attempt_id=self.attempt.attempt_id, state=AttemptState.LOST, finished_at=at, error=self.error.to_json()
         )
         await self.journal.write(
-            [entries.attempt_ended(end)],
+            lambda: [*gone, entries.attempt_ended(end)],
             at=at,
             move=Move(state=state, reason=told.code, error=told.to_json(), fence=self.run.fence + 1),
             records=Records(attempt_end=end),

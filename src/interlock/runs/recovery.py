@@ -27,7 +27,7 @@ from interlock.runs.sandboxing import confined
 from interlock.runs.transitions import FINAL
 from interlock.runs.watching import Watch
 from interlock.runs.wiring import Wiring
-from interlock.runs.withdrawing import withdraw_below
+from interlock.runs.withdrawing import withdraw
 
 BATCH = 100
 """How many lapsed attempts one sweep takes on."""
@@ -265,7 +265,7 @@ class Recovery:
             is_crash=attempt.owner_id not in self._alive,
             store_failed=self._store_failed(attempt),
             clock=self._wiring.clock,
-            withdraw=lambda tx: withdraw_below(tx, self._wiring, journal.run),
+            withdraw=lambda tx: withdraw(tx, self._wiring, journal.run),
         )
 
     def _store_failed(self, attempt: Attempt) -> bool:

@@ -284,19 +284,20 @@ class _Attempt:
     ) -> None:
         if state in runs.FINAL and state is not runs.State.COMPLETED:
             told = [*told, guest_journal.ended(self._steps.sheet, None, state.value if error is None else error.code)]
+        gone: list[runs.Entry] = []
         end = runs.TaskEnd(
             state=state,
             attempt_state=attempt_state,
             reason="cancelled" if state is runs.State.CANCELLED else None if error is None else error.code,
             error=None if error is None else error.to_json(),
-            told=told,
+            told=lambda: [*gone, *told],
             output=output,
         )
         run = self._working.journal.run
 
         def beside(tx: Tx) -> None:
             if state in runs.FINAL:
-                runs.withdraw_below(tx, self._means.wiring, run)
+                gone[:] = runs.withdraw(tx, self._means.wiring, run)
 
         await self._record(end, beside)
 

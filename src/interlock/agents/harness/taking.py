@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -154,6 +153,7 @@ class Taking:
         """The turn has ended."""
         state, run = pen.sheet.state, self._working.journal.run
         told, kept = await pen.rest()
+        gone: list[runs.Entry] = []
         failure = state.failure
         error = None if failure is None else failed(failure, run.run_id)
         cancelled = failure is not None and failure.code == "cancelled"
@@ -171,7 +171,7 @@ class Taking:
             reason=None if failure is None else failure.code,
             error=problem,
             output=canonical(output) if error is None else None,
-            told=told,
+            told=lambda: [*gone, *told],
             kept=kept,
         )
 
@@ -187,14 +187,10 @@ class Taking:
                     said=leaving.left(self.asked.spec, state),
                     failure=None if failure is None else failure.code,
                 )
-            for approval_id in pen.sheet.asked.values():
-                self._means.wiring.approvals.cancel(
-                    tx, tenant_id=run.tenant_id, approval_id=approval_id, reason="turn_ended"
-                )
-            runs.withdraw_below(tx, self._means.wiring, run)
+            gone[:] = runs.withdraw(tx, self._means.wiring, run)
 
         await self._means.tasks.end(self._working, end, beside=beside)
-        pen.tell_rest(told, followed_by=_ENDS + (end.output is not None))
+        pen.tell_rest([*gone, *told], followed_by=_ENDS + (end.output is not None))
 
     async def _paused(self, pen: Pen, pause: Pause) -> None:
         """A person has to say something first."""
@@ -247,37 +243,28 @@ class Taking:
         """The attempt has failed; the turn goes on in another one, if that may be otherwise."""
         told, kept = await pen.rest()
         error.run_id = error.run_id or self._working.attempt.run_id
+        due, run, gone = self._due, self._working.journal.run, list[runs.Entry]()
+        following = None if due is None else dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
+        after = [] if following is None else [dispatch.sequel.told(following)]
+        ends = runs.State.RETRY_SCHEDULED if _may_go_on(error) else runs.State.FAILED
         end = runs.TaskEnd(
-            state=runs.State.RETRY_SCHEDULED if _may_go_on(error) else runs.State.FAILED,
+            state=ends if following is None else following.state,
             attempt_state=runs.AttemptState.FAILED,
-            reason=error.code,
+            reason=error.code if following is None else following.reason,
             error=error.to_json(),
-            told=told,
+            told=lambda: [*gone, *told, *after],
             kept=kept,
-        )
-        due = self._due
-        run = self._working.journal.run
-
-        def settle(tx: Tx) -> None:
-            pen.settle(tx)
-            if end.state is runs.State.FAILED:
-                runs.withdraw_below(tx, self._means.wiring, run)
-
-        if due is None:
-            await self._means.tasks.end(self._working, end, beside=settle)
-            pen.tell_rest(told, followed_by=_ENDS)
-            return
-        following = dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
-        end = replace(
-            end, state=following.state, reason=following.reason, told=[*told, dispatch.sequel.told(following)]
         )
 
         def beside(tx: Tx) -> None:
-            settle(tx)
-            self._docket.follow(tx, following)
+            pen.settle(tx)
+            if end.state is runs.State.FAILED:
+                gone[:] = runs.withdraw(tx, self._means.wiring, run)
+            if following is not None:
+                self._docket.follow(tx, following)
 
         await self._means.tasks.end(self._working, end, beside=beside)
-        pen.tell_rest(told, followed_by=_ENDS + 1)
+        pen.tell_rest([*gone, *told], followed_by=_ENDS + len(after))
 
 
 async def recorded(wiring: runs.Wiring, working: runs.Working, record: Callable[[], Awaitable[object]]) -> None:
