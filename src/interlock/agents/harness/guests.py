@@ -15,8 +15,9 @@ from interlock.agents.harness.guest_journal import Consent, GuestSheet
 from interlock.agents.harness.guest_steps import Steps, failure_of
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.recording import recorded, stands
 from interlock.agents.harness.standing import Turn, Waiting, unclear
-from interlock.agents.harness.taking import CONSENT, LAST_SECONDS, recorded
+from interlock.agents.harness.taking import CONSENT, LAST_SECONDS
 from interlock.kernel import JSON, Caller, InterlockError, Retry, Tx, canonical, is_interruption
 
 _GOES_ON: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED, runs.State.HELD})
@@ -212,6 +213,8 @@ class _Attempt:
             with self._stopping.heard(run_id, scope.cancel), scope:
                 await self._consents.take()
                 came = await loop(self._steps)
+                if self._steps.doubt is not None:  # a program that has caught it
+                    raise self._steps.doubt
         except anyio.get_cancelled_exc_class():
             stopped = dispatch.WorkerStopped("the process was stopped in the middle of the turn")
             with anyio.move_on_after(LAST_SECONDS, shield=True):
@@ -232,8 +235,6 @@ class _Attempt:
 
     async def _broken(self, error: BaseException) -> None:
         """The loop raised: raises what that means, once it is recorded."""
-        if isinstance(error, runs.StaleRun):
-            raise error
         ours = self._steps.doubt or failure_of(error)
         if ours is None:
             name = type(error).__name__
@@ -302,6 +303,6 @@ class _Attempt:
         await self._record(end, beside)
 
     async def _record(self, end: runs.TaskEnd, beside: Callable[[Tx], None]) -> None:
-        await recorded(
-            self._means.wiring, self._working, lambda: self._means.tasks.end(self._working, end, beside=beside)
-        )
+        """Raises what keeps it from being on record, unless an error is raised anyway."""
+        save = stands if end.error is None else recorded
+        await save(self._means.wiring, self._working, lambda: self._means.tasks.end(self._working, end, beside=beside))

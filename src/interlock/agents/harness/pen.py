@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
-from typing import cast
+from typing import Final, cast
 
 import anyio
 
@@ -21,6 +21,9 @@ from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.spending import TIME, Amounts, Holding, Leg, Spending
 from interlock.kernel import JSON, Tx
+
+_OF_TURNS: Final = frozenset({"turn", "memory", "approval"})
+"""What the events begin with that a turn itself writes."""
 
 _log = logging.getLogger(__name__)
 
@@ -255,6 +258,12 @@ class Pen:
     def tell_rest(self, told: Sequence[runs.Entry], *, followed_by: int) -> None:
         """It was committed with the attempt's end: after it come so many other entries."""
         self._tell(told, self.working.journal.run.head_seq - followed_by)
+
+    async def tell_after(self, run: runs.Run) -> None:
+        """What the chain tells of the turn after it stood so: whoever committed it did not hear that it is there."""
+        for event in await self.means.reading.events_after(run, run.head_seq):
+            if event.type.partition(".")[0] in _OF_TURNS:
+                self._tell([journal.entry_of(event)], event.seq)
 
     def _tell(self, told: Sequence[runs.Entry], last_seq: int) -> None:
         if self._watch is None:

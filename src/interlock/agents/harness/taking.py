@@ -1,7 +1,7 @@
 """One attempt at a turn, from its beginning to what is recorded of its end."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -17,6 +17,7 @@ from interlock.agents.harness.looking import replayed
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.pen import Pen
 from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.recording import recorded, stands
 from interlock.agents.harness.spending import Spending
 from interlock.agents.harness.standing import Turn, failed, turn_of, unclear, waiting_of
 from interlock.kernel import JSON, InterlockError, InternalError, Retry, Tx, canonical, is_interruption
@@ -122,32 +123,34 @@ class Taking:
 
     async def _broken(self, pen: Pen, error: BaseException) -> Turn:
         """The attempt failed, and the turn may go on."""
-        if isinstance(error, runs.StaleRun):
-            _log.info("%s", error)
-            raise error
         ours = error if isinstance(error, InterlockError) else None
         if ours is None:
             _log.exception("%s", self._working.attempt.run_id, exc_info=error)
             name = type(error).__name__
             ours = InternalError(f"taking the turn raised {name}", run_id=self._working.attempt.run_id)
         ours.run_id = ours.run_id or self._working.attempt.run_id
-        await self._save(lambda: self._fail(pen, ours))
+        await recorded(self._means.wiring, self._working, lambda: self._fail(pen, ours))
         raise ours from (None if error is ours else error)
 
     async def _end_soon(self, pen: Pen, error: InterlockError) -> None:
         """Record it, though the process is to end: a store that goes on failing keeps it no longer."""
         with anyio.move_on_after(LAST_SECONDS, shield=True) as last:
-            await self._save(lambda: self._fail(pen, error))
+            await recorded(self._means.wiring, self._working, lambda: self._fail(pen, error))
         if last.cancelled_caught:
             _log.warning("%s is left to recovery: the store still fails", self._working.attempt.run_id)
 
     async def _end(self, pen: Pen, pause: Pause | None) -> None:
+        """What the pen and the run tell after it is on record. Raises what keeps it from being that."""
         if pause is None:
             pen.note(journal.ended(pen.sheet.state), pen.sheet)
-        await self._save(lambda: self._over(pen) if pause is None else self._paused(pen, pause))
-
-    async def _save(self, record: Callable[[], Awaitable[None]]) -> None:
-        await recorded(self._means.wiring, self._working, record)
+        known = await stands(
+            self._means.wiring,
+            self._working,
+            lambda: self._over(pen) if pause is None else self._paused(pen, pause),
+        )
+        if known is not None:
+            pen.sheet = await replayed(self._means, self._working.journal.run)
+            await pen.tell_after(known)
 
     async def _over(self, pen: Pen) -> None:
         """The turn has ended."""
@@ -265,17 +268,6 @@ class Taking:
 
         await self._means.tasks.end(self._working, end, beside=beside)
         pen.tell_rest([*gone, *told], followed_by=_ENDS + len(after))
-
-
-async def recorded(wiring: runs.Wiring, working: runs.Working, record: Callable[[], Awaitable[object]]) -> None:
-    """Record what came of an attempt. What was done must not count as lost because the database was away."""
-    try:
-        await dispatch.until_saved(wiring, record)
-    except runs.StaleRun as stale:
-        # It was recorded by the try before, whose answer was lost, or is no longer this process's.
-        _log.info("%s", stale)
-    except Exception as error:  # noqa: BLE001 - the store refuses it for good, whatever it is
-        _log.warning("%s is left to recovery: %s: %s", working.attempt.run_id, type(error).__name__, error)
 
 
 def _may_go_on(error: InterlockError) -> bool:
