@@ -250,3 +250,23 @@ async def test_a_turn_that_is_left_to_workers_goes_on_without_the_one_that_asked
         [below] = [each for each in await il.runs.list() if each.capability == "agent.desk"]
         assert turn.state is runs.State.COMPLETED
         assert below.state is runs.State.QUEUED
+
+
+@pytest.mark.parametrize("call_id", ["c1", ""])
+async def test_a_turn_is_told_of_after_its_session_is_deleted_whatever_ids_its_calls_had(call_id: str):
+    @agents.operation(idempotency="pure")
+    async def look() -> str:
+        """Look."""
+        return "a door"
+
+    def says(request: inference.Request) -> Any:
+        asks = request.messages[-1].role is inference.Role.USER
+        return models.call("look", call_id=call_id) if asks else "Done."
+
+    spec = agents.agent("desk", "Look.", model="fake:x", operations=[look])
+    async with Interlock.open(":memory:", models=given(says)) as il:
+        il.agents.offer(look)
+        session_id = (await il.agent_sessions.create(spec)).session_id
+        taken = [await il.agents.run(spec, "look", session=session_id) for _ in range(2)]
+        await il.agent_sessions.delete(session_id)
+        assert [await il.agents.fetch(each.run_id) for each in taken] == taken

@@ -149,7 +149,10 @@ class Driving:
             self._unanswered(error)
             return
         pen.came_to(intent.key, spending.answered(answered))
-        pen.happened(turns.Answered(answer=answered.answer, took_s=pen.took_s()), run_id=answered.run_id)
+        # With the ids that its calls have from now on: they hang on the conversation before, which may be deleted one day.
+        message = turns.kept(answered.answer.message, pen.sheet.state)
+        answer = answered.answer.model_copy(update={"message": message})
+        pen.happened(turns.Answered(answer=answer, took_s=pen.took_s()), run_id=answered.run_id)
 
     async def _answered(self, intent: turns.Ask, request: inference.Request) -> inference.Answered:
         """The answer, which is on record if it was given before. A question that failed or was cancelled in an earlier attempt is

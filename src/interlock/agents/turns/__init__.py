@@ -13,7 +13,7 @@ from interlock.agents.turns.events import (
 )
 from interlock.agents.turns.intents import AnyIntent, Ask, Boundary, Consent, End, Judge, Perform
 from interlock.agents.turns.plan import Plan
-from interlock.agents.turns.reading import ARGUMENTS, MAX_CALLS
+from interlock.agents.turns.reading import ARGUMENTS, MAX_CALLS, kept
 from interlock.agents.turns.state import Conclusion, Failure, Phase, Standing, State, Step
 from interlock.agents.turns.step import MAX_OUTCOME, step
 
@@ -44,5 +44,6 @@ __all__ = [
     "Step",
     "Stopped",
     "Verdict",
+    "kept",
     "step",
 ]
