@@ -71,8 +71,11 @@ async def test_an_attempt_without_an_answer_may_have_cost_all_that_was_reserved(
     broken = models.Scripted(lambda _: models.unavailable())
     narrow = TOKENS.replace("limit = 100_000", room).replace("models", "narrow")
     async with file_world.process(models=given(fake=broken), rules=narrow) as process:
-        with pytest.raises(runs.OverBudget, match=r"not asked once more.*narrow"):
+        with pytest.raises(runs.OverBudget, match=r"not asked once more.*narrow.*not to be had now") as over:
             await ask(process, asked(max_tokens=100), "k2")
+        assert isinstance(over.value.__cause__, inference.ModelUnavailable)
+        told = [each.type for each in await process.il.runs.events(str(over.value.run_id))]
+        assert "inference.target_resolved" in told, "what was asked stays on record"
         assert len(broken.requests) == 1
         assert await used(process, "narrow", process.il.caller.tenant_id) == usage.tokens
 

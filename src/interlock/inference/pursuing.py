@@ -249,24 +249,34 @@ class Pursuit:
         if delay >= 0.1:
             await self._flush()  # what is known must not wait for the pause
         await self._wiring.clock.sleep(delay)
-        told, self._notes[:] = list(self._notes), []
-        send_end = self._send_end()
+        told, send_end = list(self._notes), self._send_end()
         came_to = self._came_to(send_end)
-        self._working = await self._tasks.again(
-            self._working,
-            error,
-            told=told,
-            send_end=send_end,
-            beside=(lambda tx: self._paying.next(tx, endpoint, came_to)) if self._is_paid else None,
-        )
+        try:
+            self._working = await self._tasks.again(
+                self._working,
+                error,
+                told=told,
+                send_end=send_end,
+                beside=(lambda tx: self._paying.next(tx, endpoint, came_to)) if self._is_paid else None,
+            )
+        except runs.OverBudget as over:  # and nothing of it is written
+            raise runs.OverBudget(
+                f"{over.message}; it failed before: {error.message}",
+                details={**over.details, "failed": error.code},
+                retry_after=over.retry_after,
+                next_step=over.next_step,
+                run_id=over.run_id,
+            ) from error
+        del self._notes[: len(told)]
         self._outlet, self._unsaved_end, self._was_asked = None, None, False
         if self._working.journal.cancel_requested:
             raise runs.RunCancelled("it was cancelled between two attempts")
 
     async def _flush(self) -> None:
         if self._notes:
-            told, self._notes[:] = list(self._notes), []
+            told = list(self._notes)
             await self._working.journal.write(told, at=self._wiring.clock.now())
+            del self._notes[: len(told)]
 
     # -- its end
 
