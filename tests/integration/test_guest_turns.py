@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from pydantic import BaseModel
-from pydantic_ai import Agent, ModelRetry
+from pydantic_ai import Agent, ModelRetry, Tool
 from pydantic_ai import exceptions as foreign
 from pydantic_ai.capabilities import AbstractCapability
 from pydantic_ai.messages import (
@@ -353,6 +353,32 @@ async def test_a_model_that_has_no_answer_now_is_asked_again(file_world: World):
         assert [each.state for each in await process.il.agents.list()] == ["retry_scheduled"]
         taken = await take(process, agent)
         assert (taken.value.output, till.done) == ("It is there again.", [("add 1", False)])
+
+
+@pytest.mark.parametrize("kind", ["unsafe_once", "pure"])
+async def test_what_is_cut_off_in_the_middle_may_have_been_done(file_world: World, kind: str):
+    done: list[int] = []
+
+    async def add(n: int) -> str:
+        done.append(n)
+        if len(done) == 1:
+            await anyio.sleep_forever()
+        return "added"
+
+    script = Script([("add", {"n": 1})], [("add", {"n": 1})], "Done.")
+    agent = Agent(
+        FunctionModel(script),
+        name="till",
+        tools=[Tool(add, timeout=0.01)],
+        capabilities=[InterlockDurability(idempotency={"add": kind})],
+    )
+    async with file_world.process() as process:
+        if kind == "pure":
+            assert (await take(process, agent)).turn.answer == "Done.", "the model asks for it again"
+            return
+        with pytest.raises(agents.OperationUnclear, match="was stopped in the middle of it"):
+            await take(process, agent)
+        assert ((await take(process, agent)).turn.state, done, script.times) == (runs.State.WAITING, [1], 1)
 
 
 async def test_a_tool_that_raises_ends_the_turn(file_world: World):

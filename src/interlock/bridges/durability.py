@@ -1,7 +1,6 @@
 """An agent of Pydantic AI whose runs survive: each question to its model and each call of a tool is written down in a run of
 ours before it is done and after, and calls that take a person's yes are held. Needs the extra `inference`."""
 
-import inspect
 import json
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,8 +10,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from interlock import agents, inference
+from interlock.bridges import outcomes
 from interlock.bridges.pydantic_ai import InterlockToolset
-from interlock.kernel import JSON, InterlockError, RequestError, canonical, digest
+from interlock.kernel import JSON, InterlockError, RequestError, UnknownOutcome, canonical, digest
 
 try:
     import pydantic_core
@@ -51,6 +51,8 @@ _LATER: Final = (
     foreign.ModelConnectionError,
 )
 """What a model's provider says that may be otherwise soon."""
+
+_AGAIN: Final = frozenset({agents.Idempotency.PURE, agents.Idempotency.IDEMPOTENT})
 
 _MADE_ANEW: Final = ("timestamp", "run_id", "conversation_id")
 
@@ -184,7 +186,10 @@ class _Backend(JournalCallableOperationBackend[Any]):
             nonlocal done
             done = True
             with _doing(f"{turn.steps.run.run_id}:{step.key}", again=again):
-                return json.dumps(await body())
+                came = await body()
+            if step.kind == "tool" and step.idempotency not in _AGAIN and outcomes.was_cut_off(came):
+                raise UnknownOutcome(f"{step.name} was stopped in the middle of it: its time was over")
+            return json.dumps(came)
 
         text = await turn.steps.take(step, do, self._asking(step, cache_key))
         record_durable_unit(executed=done)
@@ -214,12 +219,14 @@ class _Backend(JournalCallableOperationBackend[Any]):
         )
 
     def _asking(self, step: agents.harness.Step, cache_key: tuple[object, ...]) -> agents.harness.Asking:
-        failed = partial(_failed, step)
+        failed = partial(outcomes.failed, step)
         find = self._reconcile.get(step.name) if step.kind == "tool" else None
         if find is None:
-            return agents.harness.Asking(told=_told, failed=failed)
+            return agents.harness.Asking(told=outcomes.told, failed=failed)
         arguments = cast("Mapping[str, Any]", cache_key[1])
-        return agents.harness.Asking(told=_told, failed=failed, reconcile=partial(_found, find, arguments))
+        return agents.harness.Asking(
+            told=outcomes.told, failed=failed, reconcile=partial(outcomes.found, find, arguments)
+        )
 
 
 @contextmanager
@@ -231,34 +238,6 @@ def _doing(key: str, *, again: bool) -> Generator[None]:
     finally:
         _call.reset(call)
         _turn.reset(outer)
-
-
-async def _found(find: Callable[..., Any], arguments: Mapping[str, Any]) -> agents.Found:
-    found = find(**arguments)
-    if inspect.isawaitable(found):
-        found = await found
-    if isinstance(found, agents.Happened | agents.NotHappened | agents.Unclear):
-        return found
-    return agents.Happened(output=cast("JSON", pydantic_core.to_jsonable_python(found)))
-
-
-def _told(output: JSON) -> str:
-    """What came of a call, as Pydantic AI writes it down."""
-    return json.dumps({"kind": "tool_content_result", "result": output})
-
-
-def _failed(step: agents.harness.Step, raised: str) -> Exception:
-    """What a step raises again, as far as that is known: of a model so that its stand-ins are asked as before."""
-    said = f"{step.name} raised {raised}, and is not done again"
-    if step.kind != "model":
-        return agents.TurnFailed(said)
-    kind = getattr(foreign, raised, None)
-    if not (isinstance(kind, type) and issubclass(kind, foreign.ModelAPIError)):
-        kind = foreign.ModelAPIError
-    try:
-        return kind(step.name, said)
-    except TypeError:  # one that takes more
-        return foreign.ModelAPIError(step.name, said)
 
 
 def _class(tool: str, word: str) -> agents.Idempotency:
