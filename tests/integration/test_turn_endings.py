@@ -1,6 +1,7 @@
 """What is told of a turn that comes to its end is what its run says, whatever becomes of the commit."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -110,3 +111,24 @@ async def test_a_turn_does_not_take_for_its_own_what_went_on_below_it(monkeypatc
             await il.agents.run(spec, "Go.")
         [turn] = await il.agents.list()
         assert turn.state is runs.State.RETRY_SCHEDULED, "it may be gone on with at once"
+
+
+async def test_a_program_that_catches_a_doubt_comes_to_no_end():
+    step = agents.harness.Step(
+        key="a", kind="tool", name="pay", idempotency=agents.Idempotency.UNSAFE_ONCE, call_id="c1"
+    )
+
+    async def do(*, again: bool) -> str:
+        raise kernel.UnknownOutcome("nobody knows")
+
+    async def loop(steps: agents.harness.Steps) -> agents.harness.Came:
+        with suppress(agents.OperationUnclear):
+            await steps.take(step, do, agents.harness.Asking(told=str, failed=str))
+        return agents.harness.Came(answer="It is paid.")
+
+    guest = agents.harness.Guest(name="till", framework="own", input="Go.", key="k")
+    async with Interlock.open(":memory:") as il:
+        with pytest.raises(agents.OperationUnclear):
+            await il.agents.take_guest(guest, loop)
+        [turn] = await il.agents.list()
+        assert turn.state is runs.State.WAITING
