@@ -85,7 +85,11 @@ class GuestSheet:
     def doubtful(self) -> dict[str, Data]:
         """The steps that were begun, have no outcome, and may not be done again."""
         once = Idempotency.UNSAFE_ONCE.value
-        return {key: data for key, data in self.begun.items() if data["idempotency"] == once or key in self.unclear}
+        return {
+            key: data
+            for key, data in self.begun.items()
+            if key not in self.settled and (data["idempotency"] == once or key in self.unclear)
+        }
 
     @property
     def doubtful_calls(self) -> dict[str, str]:
@@ -205,10 +209,10 @@ def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
     match kind.removeprefix(PREFIX):
         case "intended":
             sheet.begun[key] = data
-            sheet.settled.pop(key, None)
             sheet.passed.update(map(str, cast("Sequence[JSON]", data["passed"])))
         case "done":
             before = sheet.begun.pop(key)
+            sheet.settled.pop(key, None)
             sheet.done[key] = data if "kept" in data else str(data["result"])
             sheet.models += before["kind"] == "model"
             sheet.tools += before["kind"] == "tool"
