@@ -132,3 +132,25 @@ async def test_a_program_that_catches_a_doubt_comes_to_no_end():
             await il.agents.take_guest(guest, loop)
         [turn] = await il.agents.list()
         assert turn.state is runs.State.WAITING
+
+
+async def test_a_guests_journal_grows_with_its_steps_whatever_fails():
+    async def fail(*, again: bool) -> str:
+        raise ValueError("no")
+
+    async def loop(steps: agents.harness.Steps) -> agents.harness.Came:
+        for number in range(20):
+            step = agents.harness.Step(
+                key=f"k{number}", kind="tool", name="look", idempotency=agents.Idempotency.PURE, call_id=f"c{number}"
+            )
+            with suppress(ValueError):
+                await steps.take(step, fail, agents.harness.Asking(told=str, failed=ValueError))
+        return agents.harness.Came(answer="Nothing.")
+
+    async with Interlock.open(":memory:") as il:
+        taken = await il.agents.take_guest(
+            agents.harness.Guest(name="till", framework="own", input="Go.", key="k"), loop
+        )
+        lines = await il.agents.lines(taken.turn.run_id)
+        passed: list[Any] = [each.data["passed"] for each in lines if each.kind == "step.intended"]
+        assert passed == [[], *([f"k{number}"] for number in range(19))]

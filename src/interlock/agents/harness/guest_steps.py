@@ -119,7 +119,8 @@ class Steps:
 
     async def _done(self, step: Step, do: Do, *, again: bool) -> str:
         self._check_hold()
-        await self._write(guest_journal.intended(step, again=again, passed=self._failed))
+        passed = [each for each in self._failed if each not in self.sheet.passed]
+        await self._write(guest_journal.intended(step, again=again, passed=passed))
         self._check_hold()
         clock = self._means.wiring.clock
         began = clock.monotonic()
