@@ -154,3 +154,20 @@ async def test_a_guests_journal_grows_with_its_steps_whatever_fails():
         lines = await il.agents.lines(taken.turn.run_id)
         passed: list[Any] = [each.data["passed"] for each in lines if each.kind == "step.intended"]
         assert passed == [[], *([f"k{number}"] for number in range(19))]
+
+
+async def test_a_guests_long_answer_stands_beside_its_journal():
+    long = "é" * 20_000
+
+    async def loop(_: agents.harness.Steps) -> agents.harness.Came:
+        return agents.harness.Came(answer=long)
+
+    async with Interlock.open(":memory:") as il:
+        taken = await il.agents.take_guest(
+            agents.harness.Guest(name="till", framework="own", input="Go.", key="k"), loop
+        )
+        assert taken.turn.answer == long
+        assert (await il.agents.fetch(taken.turn.run_id)).answer == long
+        [ended] = [each for each in await il.agents.lines(taken.turn.run_id) if each.kind == "guest.ended"]
+        assert "é" not in str(ended.data)
+        assert ended.kept_in is not None

@@ -77,7 +77,7 @@ class GuestSheet:
     denied: set[str] = field(default_factory=set[str])
     unclear: set[str] = field(default_factory=set[str])
     settled: dict[str, str] = field(default_factory=dict[str, str])
-    answer: str | None = None
+    answer: str | Data | None = None
     models: int = 0
     tools: int = 0
 
@@ -119,8 +119,11 @@ def done(step: Step, text: str, *, took_s: float, kept: runs.Artifact | None) ->
     told: dict[str, JSON] = {"key": step.key, "kind": step.kind, "took_s": took_s}
     if kept is None:
         return f"{PREFIX}done", {**told, "result": text}
-    where: JSON = {"artifact_id": kept.artifact_id, "digest": kept.digest, "size": kept.size}
-    return f"{PREFIX}done", {**told, "kept": where}
+    return f"{PREFIX}done", {**told, "kept": _where(kept)}
+
+
+def _where(kept: runs.Artifact) -> JSON:
+    return {"artifact_id": kept.artifact_id, "digest": kept.digest, "size": kept.size}
 
 
 def failed(step: Step, error: BaseException, *, final: bool) -> runs.Entry:
@@ -164,9 +167,12 @@ def settled(key: str, *, by: str, happened: bool, text: str, note: str) -> runs.
     return f"{PREFIX}settled", {"key": key, "by": by, "seen": seen, "text": text, "note": note}
 
 
-def ended(sheet: GuestSheet, answer: str | None, failure: str | None) -> runs.Entry:
-    """How it ended."""
-    return ENDED, {"answer": answer, "failure": failure, "models": sheet.models, "tools": sheet.tools}
+def ended(
+    sheet: GuestSheet, answer: str | None, failure: str | None, *, kept: runs.Artifact | None = None
+) -> runs.Entry:
+    """How it ended, the answer here or in an artifact."""
+    told: dict[str, JSON] = {"failure": failure, "models": sheet.models, "tools": sheet.tools}
+    return ENDED, {**told, "answer": answer} if kept is None else {**told, "kept": _where(kept)}
 
 
 def is_long(text: str) -> bool:
@@ -203,7 +209,7 @@ def read(run_id: str, found: Iterable[Line]) -> GuestSheet:
 def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
     """The sheet after one more entry. Raises KeyError, ValueError."""
     if kind == ENDED:
-        sheet.answer = cast("str | None", data["answer"])
+        sheet.answer = data if "kept" in data else cast("str | None", data["answer"])
         return
     key = str(data["key"])
     match kind.removeprefix(PREFIX):

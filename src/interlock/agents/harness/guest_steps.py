@@ -70,7 +70,7 @@ class Steps:
         one of which nobody can tell; OwnershipLapsed, StaleRun, StoreError; UnreadableJournal if it is not on record of a turn
         that has ended."""
         if (known := self.sheet.done.get(step.key)) is not None:
-            return known if isinstance(known, str) else await self._content(known)
+            return known if isinstance(known, str) else await content_of(self._means, self.run, known)
         if step.key in (self.sheet.failed if self._working is None else self.sheet.passed):
             raise asking.failed(self.sheet.failed[step.key])
         if self._working is None:
@@ -206,18 +206,17 @@ class Steps:
         working.journal.run = now
         return True
 
-    async def _content(self, done: Data) -> str:
-        means, run = self._means, self.run
-        artifact_id = str(cast("Data", done["kept"])["artifact_id"])
-        found = await means.wiring.store.read(
-            lambda tx: means.wiring.ledger.find_artifact(tx, run.tenant_id, artifact_id)
-        )
-        try:
-            if found is None:
-                raise ValueError(f"there is no artifact {artifact_id}")
-            return guest_journal.content(done, await means.reading.content(found))
-        except ValueError as error:
-            raise UnreadableJournal(f"{run.run_id}: {error}", run_id=run.run_id) from error
+
+async def content_of(means: Means, run: runs.Run, told: Data) -> str:
+    """What an entry keeps in an artifact. Raises UnreadableJournal."""
+    artifact_id = str(cast("Data", told["kept"])["artifact_id"])
+    found = await means.wiring.store.read(lambda tx: means.wiring.ledger.find_artifact(tx, run.tenant_id, artifact_id))
+    try:
+        if found is None:
+            raise ValueError(f"there is no artifact {artifact_id}")
+        return guest_journal.content(told, await means.reading.content(found))
+    except ValueError as error:
+        raise UnreadableJournal(f"{run.run_id}: {error}", run_id=run.run_id) from error
 
 
 def failure_of(error: BaseException) -> InterlockError | None:

@@ -12,13 +12,13 @@ from interlock.agents.errors import TurnFailed, TurnNotResumable
 from interlock.agents.harness import guest_consents, guest_journal, settling
 from interlock.agents.harness.asking import GUEST_CONTRACT, NAME, check_may_ask
 from interlock.agents.harness.guest_journal import Consent, GuestSheet
-from interlock.agents.harness.guest_steps import Steps, failure_of
+from interlock.agents.harness.guest_steps import Steps, content_of, failure_of
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
 from interlock.agents.harness.recording import recorded, stands
 from interlock.agents.harness.standing import Turn, Waiting, unclear
 from interlock.agents.harness.taking import CONSENT, LAST_SECONDS
-from interlock.kernel import JSON, Caller, InterlockError, Retry, Tx, canonical, is_interruption
+from interlock.kernel import JSON, Caller, InterlockError, Retry, Tx, canonical, is_interruption, read_json
 
 _GOES_ON: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED, runs.State.HELD})
 
@@ -129,13 +129,16 @@ class Guests:
     async def standing(self, run: runs.Run) -> Turn:
         """The same, for whoever asked for it."""
         sheet = await self.sheet(run)
+        answer = sheet.answer
+        if answer is not None and not isinstance(answer, str):
+            answer = str(read_json((await content_of(self._means, run, answer)).encode()))
         return Turn(
             run_id=run.run_id,
             agent_id=run.capability.removeprefix(NAME),
             session_id=None,
             state=run.state,
             phase=_phase(run, sheet),
-            answer=sheet.answer,
+            answer=answer,
             waiting=() if run.state in runs.FINAL else _waiting(sheet),
             rounds=sheet.models,
             operations=sheet.tools,
@@ -252,9 +255,18 @@ class _Attempt:
         raise ours from error
 
     async def _completed(self, came: Came) -> None:
-        entry = guest_journal.ended(self._steps.sheet, came.answer, None)
-        output = canonical({"answer": came.answer})
-        await self._end(runs.State.COMPLETED, runs.AttemptState.COMPLETED, told=[entry], output=output)
+        answer, kept = came.answer, None
+        if answer is not None and guest_journal.is_long(answer):
+            kept = await self._means.tasks.keep(self._working, guest_journal.ENDED, canonical(answer))
+        entry = guest_journal.ended(self._steps.sheet, answer, None, kept=kept)
+        output = canonical({"answer": answer})
+        await self._end(
+            runs.State.COMPLETED,
+            runs.AttemptState.COMPLETED,
+            told=[entry],
+            kept=[] if kept is None else [kept],
+            output=output,
+        )
 
     async def _held(self, consents: Sequence[Consent]) -> None:
         asked: list[runs.Entry] = []
@@ -281,6 +293,7 @@ class _Attempt:
         *,
         error: InterlockError | None = None,
         told: Sequence[runs.Entry] = (),
+        kept: Sequence[runs.Artifact] = (),
         output: bytes | None = None,
     ) -> None:
         if state in runs.FINAL and state is not runs.State.COMPLETED:
@@ -292,6 +305,7 @@ class _Attempt:
             reason="cancelled" if state is runs.State.CANCELLED else None if error is None else error.code,
             error=None if error is None else error.to_json(),
             told=lambda: [*gone, *told],
+            kept=kept,
             output=output,
         )
         run = self._working.journal.run
