@@ -123,7 +123,7 @@ async def test_a_program_that_catches_a_doubt_comes_to_no_end():
 
     async def loop(steps: agents.harness.Steps) -> agents.harness.Came:
         with suppress(agents.OperationUnclear):
-            await steps.take(step, do, agents.harness.Asking(told=str, failed=str))
+            await steps.take(step, do, agents.harness.Asking(told=str, failed=ValueError))
         return agents.harness.Came(answer="It is paid.")
 
     guest = agents.harness.Guest(name="till", framework="own", input="Go.", key="k")
