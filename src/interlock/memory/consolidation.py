@@ -100,9 +100,10 @@ def undo(rows: Rows, scope: Scope, change_id: str, now: datetime) -> Consolidati
     skipped: list[str] = []
     for entry in entries:
         last = None if entry.record is None else rows.find_last(entry.record.key)
-        if last is None or last.revision != entry.revision:
+        put = entry.revision == 1  # what it ended has a revision before
+        if last is None or last.revision != entry.revision or last.is_current != put:
             skipped.append(f"{entry.record_id}: changed since")
-        elif last.is_current:
+        elif put:
             rows.end(last.key, last.revision, at=now, by=None)
             gone.append(last.record_id)
         else:

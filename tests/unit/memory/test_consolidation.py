@@ -122,6 +122,22 @@ async def test_what_was_merged_is_forgotten_with_what_it_became():
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("later", [0, 1])
+async def test_what_was_undone_is_not_undone_again(later: int):
+    clock = ManualClock()
+    async with memory.Memory.open("memory", scope=SCOPE, clock=clock) as mem:
+        kept = {(await mem.remember("the same")).record_id for _ in range(3)}
+        result = await mem.apply_consolidation(await mem.plan_consolidation())
+        clock.advance(later)
+        assert (await mem.undo_consolidation(result.change_id)).ended == result.made
+        for _ in range(2):
+            clock.advance(later)
+            again = await mem.undo_consolidation(result.change_id)
+            assert (again.status, again.made, again.ended, len(again.skipped)) == ("nothing", (), (), 4)
+        assert {record.record_id for record in (await mem.retrieve()).records} == kept
+
+
+@pytest.mark.anyio
 async def test_what_decayed_comes_back():
     clock = ManualClock()
     async with memory.Memory.open("memory", scope=SCOPE, clock=clock) as mem:
