@@ -20,7 +20,10 @@ def read(name: str, what: str, *, limit: int = MAX_BYTES) -> bytes:
     """A file's content, of at most so many bytes; `-` is stdin. Raises FileRefused."""
     try:
         if name == "-":
-            content = sys.stdin.buffer.read(limit + 1)
+            from interlock.cli import unblocking  # with all of asyncio
+
+            with unblocking.interruptible():
+                content = sys.stdin.buffer.read(limit + 1)
         else:
             with Path(name).open("rb") as file:
                 content = file.read(limit + 1)

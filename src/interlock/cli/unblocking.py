@@ -1,4 +1,5 @@
-"""Ends a wait that holds up the event loop: code of others that blocks its thread, which no deadline and no signal would end."""
+"""Ends a wait that holds up the event loop, which no deadline and no signal would end: code of others that blocks its thread, and
+the wait for a whole stdin."""
 
 import asyncio
 import signal
@@ -13,6 +14,8 @@ _AGAIN: Final = 0.2
 
 _ASKED: Final = 1.0
 """Seconds that a loop has to answer to a signal."""
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -31,6 +34,28 @@ def watched(seconds: float, late: Callable[[], Exception]) -> Generator[None]:
         watch.end()
 
 
+@contextmanager
+def interruptible() -> Generator[None]:
+    """What blocks the loop meanwhile, and is to, ends at a signal that would end the command: with KeyboardInterrupt, which has
+    its number. In another thread it is as if this was not here."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise KeyboardInterrupt(number)
+
+    before = {number: there for number in _ENDING if callable(there := signal.getsignal(number))}
+    try:
+        for number in before:
+            signal.signal(number, hear)
+        yield
+    finally:
+        for number, there in before.items():
+            signal.signal(number, there)
+
+
 class _Watch:
     """A timer of the system, which the loop sets back as long as it goes round."""
 
@@ -46,7 +71,7 @@ class _Watch:
         """Somebody else's, which goes on afterwards."""
 
     def begin(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _ENDING:
             if callable(there := signal.getsignal(number)):  # else it is ignored, or ends the process
                 self._before[number] = there
                 signal.signal(number, self._hear)

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import threading
 import time
 
 import anyio
 import pytest
 
-from interlock.cli import interrupting, unblocking
+from interlock.cli import files, interrupting, unblocking
 
 
 class Late(Exception):
@@ -53,3 +54,21 @@ def test_what_waits_in_order_is_left_alone_and_so_is_the_timer_of_others():
     anyio.run(command)
     left, again = signal.setitimer(signal.ITIMER_REAL, 0)
     assert (left > 2_000, again) == (True, 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_wait_for_stdin(number: signal.Signals, monkeypatch: pytest.MonkeyPatch):
+    reading, writing = os.pipe()
+    before = signal.getsignal(number)
+
+    async def command() -> None:
+        threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+        files.read("-", "text")
+
+    with open(reading, encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(KeyboardInterrupt) as raised:
+            anyio.run(interrupting.heard, command)
+    os.close(writing)
+    assert raised.value.args == (number,)
+    assert signal.getsignal(number) is before
