@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 _KEPT = frozenset("\n\t")
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """They reorder what is shown without being seen."""
+_UNSEEN = frozenset("\u00ad\u180e\u200b\u2060\u2061\u2062\u2063\u2064\ufeff")
+"""Nobody sees them, nor the tags and selectors from U+E0000 on; a model reads them. What joins letters is not among them."""
 
 
 def clean(text: str, *, multiline: bool = False) -> str:
-    """The text with everything that could drive a terminal, or show it in another order, written as an escape."""
+    """The text with everything that could drive a terminal, show it in another order or hide, written as an escape."""
     if text.isprintable() and text.isascii():
         return text
     return "".join(
@@ -26,7 +28,8 @@ def hanging(text: str) -> str:
 def _is_harmless(character: str) -> bool:
     code = ord(character)
     control = code < 0x20 or 0x7F <= code <= 0x9F or 0xD800 <= code <= 0xDFFF
-    return not control and character not in _DIRECTIONS and character not in "\u2028\u2029"
+    hidden = character in _DIRECTIONS or character in _UNSEEN or 0xE0000 <= code <= 0xE0FFF
+    return not control and not hidden and character not in "\u2028\u2029"
 
 
 def _escape(character: str) -> str:
@@ -35,10 +38,18 @@ def _escape(character: str) -> str:
 
 def json_text(value: object) -> str:
     """The value as JSON for programs and for terminals: what `clean` would escape stands as a JSON escape."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return seen(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def seen(text: str) -> str:
+    """A JSON text, the same for programs, in which people see all that there is."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(each if each == "\n" or _is_harmless(each) else f"\\u{ord(each):04x}" for each in text)
+    return "".join(each if each == "\n" or _is_harmless(each) else _json_escape(each) for each in text)
+
+
+def _json_escape(character: str) -> str:
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def moment(at: datetime | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.frame import command, group
+from interlock.cli.text import seen
 
 if TYPE_CHECKING:
     from interlock.cli.desk import Answer, Desk
@@ -49,7 +50,7 @@ async def tools(
             found = await session.list_tools()
     document: dict[str, JSON] = app.written_tools(name, found)
     if output is not None:
-        text = json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        text = seen(json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True)) + "\n"
         files.write(output, text.encode(), "list of tools", force=force)
 
     def show(paper: "Paper") -> None:

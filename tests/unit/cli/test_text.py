@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from interlock.cli.text import clean, json_text, moment, shorten, size
 
 HARMFUL = [*map(chr, [*range(0x20), *range(0x7F, 0xA0)]), *"\u202e\u2066\u200f\u2028"]
+UNSEEN = "\u200b\u2060\ufeff\u00ad\U000e0041\U000e0101"
 
 
 @pytest.mark.parametrize("character", HARMFUL)
@@ -18,13 +19,23 @@ def test_what_drives_a_terminal_is_escaped(character: str):
     assert character == "\n" or character not in json_text({"a": f"b{character}c"})
 
 
+@pytest.mark.parametrize("character", UNSEEN)
+def test_what_nobody_sees_is_shown(character: str):
+    """A model reads it, and a person who was to read it first would not."""
+    told = json_text({"a": f"b{character}c"})
+    assert clean(f"a{character}b").isascii()
+    assert told.isascii()
+    assert json.loads(told) == {"a": f"b{character}c"}
+
+
 def test_lines_and_tabs_are_kept_where_they_are_wanted():
     assert clean("a\n\tb\x1b", multiline=True) == "a\n\tb\\x1b"
     assert clean("a\nb") == "a\\nb"
 
 
 def test_text_of_the_world_is_kept():
-    assert clean("Füße, 漢字, ✔") == "Füße, 漢字, ✔"
+    world = "Füße, 漢字, ✔, می\u200cخواهم, 👩\u200d🚀, ❤\ufe0f"
+    assert clean(world) == world
 
 
 @given(st.text())
