@@ -15,7 +15,7 @@ from fix_ledger import START, Builder
 from interlock import budgets, runs
 from interlock.adapters import sql
 from interlock.adapters.sql import housekeeping, tables
-from interlock.kernel import Tx
+from interlock.kernel import Tx, Uuid7Ids
 from interlock.runs import revalidation
 from interlock.testing import ManualClock
 from interlock.triggers import webhooks
@@ -146,6 +146,38 @@ async def test_budgets_forget_what_no_rule_can_mean(store: sql.SqlStore) -> None
     assert await sql.sweep(store, clock.now()) == 1  # the window
     assert await sql.sweep(store, clock.now()) == 0
     assert isinstance(await service.reserve(call, holder="run_2"), budgets.Reservation)
+
+
+async def test_budgets_of_turns_leave_nothing_for_ever(store: sql.SqlStore) -> None:
+    clock, kept = ManualClock(), housekeeping.WINDOW_KEPT
+    service = budgets.Budgets(store, sql.BudgetRecords(), clock=clock)
+    call = budgets.Call(
+        tenant_id="t",
+        capability_id="agent.a",
+        connector_id="agent",
+        connection_id=None,
+        effect="execute",
+        environment="dev",
+    )
+
+    async def hold() -> None:
+        key = budgets.Key(tenant_id="t", budget=":turn", subject=Uuid7Ids(clock).new("run"))
+        cap = budgets.Cap(key=key, unit="calls", limit=9, since=clock.now())
+        hold = {"calls": 1}
+        taken = await store.write(lambda tx: service.hold_in(tx, call, holder=key.subject, amounts=hold, caps=[cap]))
+        assert taken is None
+        await store.write(lambda tx: service.settle_in(tx, tenant_id="t", holder=key.subject, amounts=hold))
+
+    await hold()
+    clock.advance(kept.total_seconds() - 60)
+    await hold()
+    assert await sql.sweep(store, clock.now()) == 0
+    clock.advance(61)
+    assert await sql.sweep(store, clock.now()) == 2, "what was counted, and the key that it was counted under"
+    assert len(await store.read(lambda tx: rows(tx, tables.budget_windows, "subject"))) == 1
+    clock.advance(kept.total_seconds())
+    await sql.sweep(store, clock.now())
+    assert not await store.read(lambda tx: rows(tx, tables.budget_windows, "subject"))
 
 
 async def test_a_sweep_is_bounded_and_goes_in_small_steps(

@@ -51,7 +51,7 @@ from interlock.adapters.sql.tables import idempotency_keys as keys
 from interlock.adapters.sql.tables import runs as run_rows
 from interlock.adapters.sql.tables import subscriptions as subscribed
 from interlock.adapters.sql.transaction import connection
-from interlock.kernel import Store, Tx
+from interlock.kernel import Store, Tx, to_micros
 
 BATCH = 500
 """Rows in one transaction."""
@@ -88,7 +88,9 @@ ACTION_KEPT_US = runs.KEY_LIFE // timedelta(microseconds=1)
 """How long the keys of a script's actions outlive the script's run: any process that still holds it has lost it by then."""
 
 _NO_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
-"""Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go."""
+"""Here a budget's key stands for itself: transactions take that row as their lock. It stays; blocks that are over go, and the
+rows of turns and sessions, of which there are ever more: by their ids these are older than any window, and who still needs one
+makes it again."""
 
 
 async def sweep(
@@ -163,6 +165,8 @@ def _end_action_keys() -> Update:
 
 def _statements(now: datetime) -> Sequence[Delete]:
     window_over = and_(windows.c.window_start > _NO_WINDOW, windows.c.window_start < now - WINDOW_KEPT)
+    of_old = or_(*(_is_older(windows.c.subject, prefix, now - WINDOW_KEPT) for prefix in ("run_", "ags_")))
+    key_over = and_(windows.c.window_start == _NO_WINDOW, windows.c.blocked_until.is_(None), of_old)
     hears = exists().where(
         subscribed.c.tenant_id == feeds.c.tenant_id, subscribed.c.state != subscriptions.State.DISABLED.value
     )
@@ -177,7 +181,7 @@ def _statements(now: datetime) -> Sequence[Delete]:
         _first(delivery_needs.c.delivery_id, ~exists().where(dispatches.c.run_id == delivery_needs.c.run_id)),
         _first(slots.c.expires_at, slots.c.expires_at < now - SLOT_KEPT),
         _first(holds.c.created_at, holds.c.created_at < now - WINDOW_KEPT),
-        _first(windows.c.window_start, or_(window_over, windows.c.blocked_until <= now)),
+        _first(windows.c.window_start, or_(window_over, key_over, windows.c.blocked_until <= now)),
         _first(messages.c.message_id, messages.c.created_at < now - subscriptions.KEPT, among=true()),
         # The last one stays: the next one's place comes after it.
         _first(
@@ -218,6 +222,12 @@ def _evidence(tenant_id: str, before: datetime) -> Delete:
     over = and_(evidence.c.tenant_id == tenant_id, evidence.c.finished_at < before)
     chosen = select(*evidence.primary_key).where(over).order_by(evidence.c.finished_at).limit(BATCH)
     return delete(evidence).where(over, tuple_(*evidence.primary_key).in_(chosen))
+
+
+def _is_older(ids: Column[Any], prefix: str, moment: datetime) -> ColumnElement[bool]:
+    """Whether it is an id that was made before a moment, which its first 48 bits tell."""
+    made = max(0, to_micros(moment) // 1000)
+    return and_(ids.startswith(prefix, autoescape=True), ids < f"{prefix}{made:012x}")
 
 
 def _first(order: Column[Any], over: ColumnElement[bool], *, among: ColumnElement[bool] | None = None) -> Delete:
