@@ -76,7 +76,7 @@ class Till:
                 await anyio.sleep_forever()
             return f"added {n}"
 
-        async def pay(n: int) -> str:
+        async def pay(n: int, why: str = "") -> str:
             self.done.append((f"pay {n}", durability.is_again()))
             return f"paid {n}"
 
@@ -187,6 +187,23 @@ async def test_a_yes_is_to_one_call_though_the_next_one_has_its_id(file_world: W
         taken = await take(process, agent)
         assert (taken.turn.answer, len(till.done)) == ("Paid.", 2)
         assert (await take(process, agent)).turn == taken.turn
+
+
+@pytest.mark.parametrize(
+    ("calls", "why"),
+    [
+        ([("pay", {"n": 5, "why": "x" * 300_000})], "larger than 262144 bytes"),
+        ([("pay", {"n": n}) for n in range(65)], "at most 64"),
+    ],
+)
+async def test_what_is_too_much_to_ask_a_person_is_not_asked(file_world: World, calls: list[Any], why: str):
+    till, script = Till(), Script(calls, "Then not.")
+    async with file_world.process() as process:
+        for _ in range(2):
+            taken = await take(process, till.agent(script))
+            assert (taken.turn.answer, till.done) == ("Then not.", [])
+        assert len(script.told) == len(calls)
+        assert all(why in each for each in script.told)
 
 
 async def fallen(world: World, till: Till, agent: Agent[None, Any]) -> None:

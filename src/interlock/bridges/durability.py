@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from interlock import agents, inference
 from interlock.bridges import outcomes
 from interlock.bridges.pydantic_ai import InterlockToolset
-from interlock.kernel import JSON, InterlockError, RequestError, UnknownOutcome, canonical, digest
+from interlock.kernel import (
+    JSON,
+    InterlockError,
+    InvalidJson,
+    RequestError,
+    UnknownOutcome,
+    canonical,
+    check_json,
+    digest,
+)
 
 try:
     import pydantic_core
@@ -331,11 +340,13 @@ class _Loop:
             if output.calls:
                 names = ", ".join(each.tool_name for each in output.calls)
                 raise agents.TurnFailed(f"what is done elsewhere cannot be waited for here: {names}")
-            wanted = [_consent(steps, each) for each in output.approvals]
+            unfit = {each.tool_call_id: why for each in output.approvals if (why := _unfit(each, output.approvals))}
+            wanted = [_consent(steps, each) for each in output.approvals if each.tool_call_id not in unfit]
             said = {each.call_id: steps.said(each) for each in wanted}
             if missing := [each for each in wanted if said[each.call_id] is None]:
                 return agents.harness.Came(consents=missing)
-            approvals: dict[str, Any] = {
+            approvals: dict[str, Any] = {call_id: ToolDenied(message=why) for call_id, why in unfit.items()}
+            approvals |= {
                 call_id: ToolApproved() if each.approved else ToolDenied(message=_no(each.reason))
                 for call_id, each in said.items()
                 if each is not None
@@ -347,6 +358,19 @@ class _Loop:
                 **more,
             )
         return agents.harness.Came(value=result, answer=_answer(result.output))
+
+
+def _unfit(call: ToolCallPart, calls: Sequence[ToolCallPart]) -> str | None:
+    """Why nobody is asked about a call: it is more than a person is shown, or one of more than they are asked at once."""
+    if len(calls) > agents.turns.MAX_CALLS:
+        return (
+            f"You asked for {len(calls)} calls at once that take a yes; at most {agents.turns.MAX_CALLS} are asked for."
+        )
+    try:
+        check_json(call.args_as_dict(), limits=agents.turns.ARGUMENTS, what="arguments")
+    except InvalidJson as error:
+        return f"Nobody was asked for their yes: {error.message}"
+    return None
 
 
 def _consent(steps: agents.harness.Steps, call: ToolCallPart) -> agents.harness.Consent:
