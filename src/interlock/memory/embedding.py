@@ -14,6 +14,10 @@ DIMENSIONS: Final = 256
 """Of the vectors of every provider of ours, unless it is told otherwise: what has the same can be combined."""
 
 
+_EXACT: Final = 1e-12
+"""How far from 1 a length may be that counts as 1: what division leaves is less."""
+
+
 class Embedder(Protocol):
     """Makes vectors of texts. What is kept under one `name` can only be searched with the same."""
 
@@ -61,8 +65,10 @@ class HashedEmbedder:
 
 def unit(vector: Vector) -> Vector:
     """The vector of length 1 in the same direction; all zeros stay so."""
-    length = math.sqrt(math.fsum(each * each for each in vector))
-    return tuple(each / length for each in vector) if length else tuple(vector)
+    length = math.hypot(*vector)
+    if not length or abs(length - 1) < _EXACT:
+        return tuple(vector)
+    return tuple([each / length for each in vector])
 
 
 def checked(vectors: Sequence[Vector], embedder: Embedder, count: int) -> Sequence[Vector]:

@@ -5,6 +5,7 @@ import binascii
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 import orjson
@@ -30,6 +31,8 @@ of the best that could be."""
 
 DEEPEST: Final = 10_000
 """The last rank that pages lead to."""
+
+_OF_A_PAGE: Final = {"cursor", "limit", "exact_total", "token_budget"}
 
 _Cut = Literal["min_score", "limit", "token_budget"]
 
@@ -120,18 +123,18 @@ class Search:
             for at, each in enumerate(kept)
         ]
         cuts: list[tuple[_Cut, list[Ranked]]] = [("limit", rest), ("token_budget", dear), ("min_score", bad)]
-        missed = [
+        missed = (
             NearMiss(record_id=each.key.record_id, score=each.score, reason=reason)
             for reason, cut in cuts
             for each in cut
-        ]
+        )
         explanation = Explanation(
             mode=self._query.mode,
             terms=self._terms,
             filters=self.seen.words(self._scope),
             candidates={name: len(hits) for name, hits in found.items()},
             fusion=ranking.rule(self._query),
-            near_misses=tuple(missed[:near_misses]),
+            near_misses=tuple(islice(missed, near_misses)),
         )
         end = self._place.offset + len(kept)
         cursor = self._cursor(end, None) if (rest or dear) and kept and end < DEEPEST else None
@@ -160,8 +163,8 @@ class Search:
 
     def _about(self) -> str:
         """What makes it the same query, whatever the page and its size."""
-        same = self._query.changed(cursor=None, limit=None, exact_total=False, token_budget=None)
-        return digest([same.to_json(), self._scope.to_json()])[7:23]
+        same = self._query.model_dump(mode="json", exclude=_OF_A_PAGE, exclude_defaults=True)
+        return digest([same, *self._scope.parts])[7:23]
 
     def _cursor(self, offset: int, last: Record | None) -> str:
         place = [] if last is None else [to_micros(last.observed_at), last.record_id, *last.scope.parts]

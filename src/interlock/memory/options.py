@@ -27,9 +27,7 @@ class Options(Value):
 
     def over(self, others: "Options") -> "Options":
         """These, and the others where these are open."""
-        return Options(
-            **{name: mine if (mine := getattr(self, name)) is not None else getattr(others, name) for name in _NAMES}
-        )
+        return _first(self, others)
 
 
 _NAMES: Final = tuple(Options.model_fields)
@@ -39,10 +37,13 @@ LAST: Final = Options(timeout=DEFAULT_TIMEOUT, limit=DEFAULT_LIMIT)
 
 def resolve(*places: Options) -> Options:
     """One set of options, the first place that says anything winning."""
-    found = Options()
-    for place in (*places, LAST):
-        found = found.over(place)
-    return found
+    return _first(*places, LAST)
+
+
+def _first(*places: Options) -> Options:
+    """Of each option what the first place says that says anything."""
+    said = {name: value for place in reversed(places) for name in _NAMES if (value := getattr(place, name)) is not None}
+    return Options(**said)
 
 
 def asked(query: Query) -> Options:

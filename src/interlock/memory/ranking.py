@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple, TypeVar
 
 from interlock.memory.queries import Query, SearchMode
 from interlock.memory.records import Key, Record
@@ -17,8 +18,7 @@ BM25_B: Final = 0.75
 """As most engines have them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """What one signal says of one record."""
 
     key: Key
@@ -26,28 +26,37 @@ class Found:
     terms: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
+class Ranked(NamedTuple):
     """A record with its place's reason."""
 
     key: Key
     score: float
-    says: tuple[tuple[str, int, float, float], ...]
-    """Of each signal its name, rank, score and contribution."""
-    terms: tuple[str, ...]
+    says: Sequence[tuple[str, int, Found, float]]
+    """Of each signal its name, the rank, what it found, and the contribution."""
 
     @property
     def signals(self) -> tuple[Signal, ...]:
         """The same as values, which few of those that are ranked need."""
-        names = ("name", "rank", "score", "contribution")
-        return tuple(Signal.model_construct(**dict(zip(names, each, strict=True))) for each in self.says)
+        return tuple(
+            Signal.model_construct(name=name, rank=rank, score=hit.score, contribution=part)
+            for name, rank, hit, part in self.says
+        )
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The words of the query that are in it."""
+        return next((hit.terms for _, _, hit, _ in self.says if hit.terms), ())
+
+
+_Scored = TypeVar("_Scored", Found, Ranked)
+_score: Final = attrgetter("score")
 
 
 def bm25(frequencies: Mapping[str, int], length: int, *, mean: float, rarity: Mapping[str, float]) -> float:
     """The score of a text of so many words, in which the terms occur that often, among texts of that mean length."""
     norm = BM25_K1 * (1 - BM25_B + BM25_B * (length / mean if mean else 1.0))
     return math.fsum(
-        rarity[term] * count * (BM25_K1 + 1) / (count + norm) for term, count in frequencies.items() if count
+        [rarity[term] * count * (BM25_K1 + 1) / (count + norm) for term, count in frequencies.items() if count]
     )
 
 
@@ -56,9 +65,13 @@ def rarity(total: int, holding: int) -> float:
     return math.log(1 + (total - holding + 0.5) / (holding + 0.5))
 
 
-def ordered(found: Iterable[Found]) -> list[Found]:
+def ordered(found: Iterable[_Scored]) -> list[_Scored]:
     """Best first; of equals the smaller key."""
-    return sorted(found, key=lambda each: (-each.score, each.key.order))
+    ranked: list[_Scored] = []
+    for _, equals in groupby(sorted(found, key=_score, reverse=True), _score):
+        same = list(equals)
+        ranked += same if len(same) == 1 else sorted(same, key=lambda each: each.key.order)
+    return ranked
 
 
 def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[Key, Record]) -> list[Ranked]:
@@ -70,24 +83,12 @@ def fuse(query: Query, found: Mapping[str, Sequence[Found]], records: Mapping[Ke
     lists |= {name: _own(name, records) for name in ("recency", "importance") if weights.get(name)}
     fused = query.mode is SearchMode.HYBRID or len(lists) > 1
     best = math.fsum(weights[name] for name in lists) / (FUSION_K + 1)
-    says: dict[Key, list[tuple[str, int, float, float]]] = {}
-    terms: dict[Key, tuple[str, ...]] = {}
+    says: dict[Key, list[tuple[str, int, Found, float]]] = {}
     for name, hits in lists.items():
         for rank, hit in enumerate(hits, start=1):
             part = weights[name] / (FUSION_K + rank) / best if fused and best else hit.score
-            says.setdefault(hit.key, []).append((name, rank, hit.score, part))
-            if hit.terms:
-                terms[hit.key] = hit.terms
-    ranked = [
-        Ranked(
-            key=key,
-            score=math.fsum(part for *_, part in each),
-            says=tuple(each),
-            terms=terms.get(key, ()),
-        )
-        for key, each in says.items()
-    ]
-    return sorted(ranked, key=lambda each: (-each.score, each.key.order))
+            says.setdefault(hit.key, []).append((name, rank, hit, part))
+    return ordered(Ranked(key, math.fsum([each[3] for each in said]), said) for key, said in says.items())
 
 
 def reads_records(query: Query) -> bool:

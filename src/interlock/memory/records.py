@@ -34,12 +34,14 @@ class Key(NamedTuple):
 
     def __hash__(self) -> int:
         """A scope's own takes longer."""
-        return hash((self.record_id, self.scope.parts))
+        scope = self.scope
+        return hash((self.record_id, scope.user, scope.agent, scope.session))
 
     @property
     def order(self) -> tuple[str, ...]:
         """By this keys are sorted: by their ids, then by their scopes, the widest first."""
-        return (self.record_id, *(part or "" for part in self.scope.parts))
+        scope = self.scope
+        return (self.record_id, scope.tenant, scope.user or "", scope.agent or "", scope.session or "")
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -39,6 +39,8 @@ Migration: TypeAlias = Callable[[dict[str, JSON]], dict[str, JSON]]
 
 def _plain(text: str) -> str:
     """Text that every provider can keep and give back unchanged."""
+    if len(text) <= MAX_TEXT and text.isascii() and text.isprintable():  # most are
+        return text
     try:
         check_json(text, limits=JsonLimits(max_bytes=MAX_TEXT), what="text")
     except InvalidJson as error:

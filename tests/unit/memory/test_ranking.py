@@ -83,6 +83,12 @@ def test_what_is_better_in_every_signal_is_better(one: list[int], other: list[in
                 assert order.index(first) < order.index(second)
 
 
+@given(st.lists(st.tuples(st.integers(1, 99), st.sampled_from([0.0, -0.0, 0.5, 0.5 + 2**-53, 9.0])), max_size=30))
+def test_the_best_are_first_and_of_equals_the_smaller_key(scores: list[tuple[int, float]]):
+    best = ranking.ordered(found(*scores))
+    assert best == sorted(found(*scores), key=lambda each: (-each.score, each.key.order))
+
+
 def test_bm25_prefers_rare_words_and_short_texts():
     rarities = {"rare": ranking.rarity(100, 1), "often": ranking.rarity(100, 90)}
     assert rarities["rare"] > rarities["often"] > 0

@@ -19,8 +19,8 @@ _PLACES: Final = (
     *((table, "revision_id") for table in ("tags", "metadata", "sources", "vectors", "revisions")),
 )
 _TAGGED: Final = "SELECT 1 FROM tags t WHERE t.revision_id = r.revision_id AND t.tag"
-_MOST: Final = 500
-"""Values of one list."""
+_LISTED: Final = "(SELECT value FROM json_each(?))"
+"""A list in one parameter, so that the statement is the same for each length, and is prepared once."""
 _FIRST: Final = 2
 """Times the limit that are taken from the best of the whole file, before they are filtered. If too few of them remain, all is
 filtered first, and then ranked: the answer is the same."""
@@ -87,7 +87,7 @@ class SqliteRows(TableRows):
         best = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
         most = _FIRST * limit
         found = [row[0] for row in self._execute(best, (_any_of(tokens), most))]
-        there = self._visible(seen, found)
+        there = self._visible(seen, found, limit)
         if len(there) < limit and len(found) == most:  # the best of the tenant are of others in it, or filtered out
             clauses = self._seen(seen)
             query = f"""SELECT r.revision_id, r.record_id, {WHOSE} FROM words
@@ -100,15 +100,15 @@ class SqliteRows(TableRows):
 
     def rank_vectors(self, seen: memory.Filter, vector: Sequence[float], *, limit: int) -> Sequence[memory.Found]:
         wanted, clauses = f"r.revision_id, r.record_id, {WHOSE}", self._seen(seen)
-        few = self._select(wanted, clauses, f"LIMIT {_FEW + 1:d}")
-        if len(few) <= _FEW:
-            return self._nearest(few, vector, limit)
+        if not self._select("1", clauses, f"LIMIT 1 OFFSET {_FEW:d}"):
+            return self._nearest(self._select(wanted, clauses), vector, limit)
         nearest, complete = self._matrix.nearest_of_all(self._connection, vector, _FIRST * limit)
-        there = self._visible(seen, list(nearest))
+        found = sorted(nearest, key=nearest.__getitem__, reverse=True)
+        equals = sum(nearest[each] == nearest[found[limit - 1]] for each in found[limit:])
+        there = self._visible(seen, found, limit + equals)
         if len(there) < limit and not complete:  # as above
             return self._nearest(self._select(wanted, clauses), vector, limit)
-        found = (memory.Found(key=key, score=nearest[each]) for each, key in there.items())
-        return memory.ordered(found)[:limit]
+        return memory.ordered(memory.Found(key, nearest[each]) for each, key in there.items())[:limit]
 
     # -- the parts
 
@@ -137,30 +137,30 @@ class SqliteRows(TableRows):
         best = self._matrix.nearest(self._connection, [row[0] for row in rows], vector, limit=limit)
         return memory.ordered(memory.Found(key=key_of(*rows[at][1:]), score=score) for at, score in best)
 
-    def _visible(self, seen: memory.Filter, revision_ids: Sequence[int]) -> dict[int, memory.Key]:
-        """Which of these the filter lets through, with their records."""
+    def _visible(self, seen: memory.Filter, revision_ids: Sequence[int], enough: int) -> dict[int, memory.Key]:
+        """Which of these the filter lets through, with their records. If it does all of the first so many, they are enough."""
         found: dict[int, memory.Key] = {}
-        for part in _numbers(revision_ids):
-            clauses = self._seen(seen)
-            clauses.add(f"r.revision_id IN ({part})")
-            found |= _keyed(self._select(f"r.revision_id, r.record_id, {WHOSE}", clauses, source=self.by_number))
+        for part in (revision_ids[:enough], revision_ids[enough:]):
+            if part and len(found) < enough:
+                clauses = self._seen(seen)
+                clauses.add(f"r.revision_id IN {_LISTED}", _numbers(part))
+                found |= _keyed(self._select(f"r.revision_id, r.record_id, {WHOSE}", clauses, source=self.by_number))
         return found
 
     def _scored(self, there: Mapping[int, memory.Key], tokens: Mapping[str, str]) -> Iterable[memory.Found]:
         """These revisions by BM25, with what their own scope says of words: how long its texts are, and how many hold each."""
         texts, words = self._counted(self._scope)
         mean = words / texts if texts else 0.0
-        rarity = {token: memory.rarity(texts, self._holders(token, texts)) for token in tokens}
+        is_all = self._counted(memory.Scope(tenant=self._scope.tenant))[0] == texts
+        rarity = {token: memory.rarity(texts, self._holders(token, is_all=is_all)) for token in tokens}
         for revision_id, held in self._held(list(there)).items():
             counts = {token: count for token in tokens if (count := held.count(token))}
             score = memory.bm25(counts, len(held), mean=mean, rarity=rarity)
-            yield memory.Found(key=there[revision_id], score=score, terms=tuple(tokens[token] for token in counts))
+            yield memory.Found(there[revision_id], score, tuple([tokens[token] for token in counts]))
 
-    def _holders(self, token: str, texts: int) -> int:
-        """How many texts of the scope have this word."""
-        if (
-            self._counted(memory.Scope(tenant=self._scope.tenant))[0] == texts
-        ):  # all of the tenant's, as the index counts
+    def _holders(self, token: str, *, is_all: bool) -> int:
+        """How many texts of the scope have this word; the scope may have all texts of the tenant, as the index counts."""
+        if is_all:
             return next((row[0] for row in self._execute("SELECT doc FROM holding WHERE term = ?", (token,))), 0)
         clauses = self._mine()
         query = f"""SELECT count(*) FROM words JOIN revisions r ON r.revision_id = words.rowid
@@ -190,11 +190,8 @@ class SqliteRows(TableRows):
 
     def _held(self, revision_ids: Sequence[int]) -> dict[int, list[str]]:
         """The words of these, as they are indexed."""
-        return {
-            revision_id: held.split()
-            for part in _numbers(revision_ids)
-            for revision_id, held in self._execute(f"SELECT rowid, held FROM words WHERE rowid IN ({part})", ())
-        }
+        there = self._execute(f"SELECT rowid, held FROM words WHERE rowid IN {_LISTED}", (_numbers(revision_ids),))
+        return {revision_id: held.split() for revision_id, held in there}
 
     def _holding(self, clauses: Clauses, terms: Sequence[str]) -> Clauses:
         tokens = [_token(self._tenant(self._scope) or 0, term) for term in terms]
@@ -229,5 +226,6 @@ def _any_of(tokens: Iterable[str]) -> str:
     return " OR ".join(f'"{token}"' for token in tokens)
 
 
-def _numbers(values: Sequence[int]) -> Iterable[str]:
-    return (", ".join(map(str, values[at : at + _MOST])) for at in range(0, len(values), _MOST))
+def _numbers(values: Sequence[int]) -> str:
+    """These for `_LISTED`."""
+    return f"[{','.join(map(str, values))}]"
