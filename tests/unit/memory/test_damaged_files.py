@@ -13,6 +13,12 @@ pytestmark = pytest.mark.anyio
 ANA = memory.Scope(tenant="acme", user="ana")
 
 
+async def used(path: Path) -> None:
+    async with memory.Memory.open("sqlite", {"path": str(path)}, scope=ANA) as mem:
+        await mem.retrieve("one")
+        await mem.hand_over()
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
@@ -21,6 +27,7 @@ ANA = memory.Scope(tenant="acme", user="ana")
         ("DELETE FROM words_config", "index of words"),
         ("DROP TABLE revisions", "a table of a memory"),
         ("DROP TABLE facts_of_file", "a table of a memory"),
+        ("DROP INDEX revisions_by_record", "an index of a memory"),
         ("DELETE FROM facts_of_file", "by what its vectors"),
         ("UPDATE revisions SET record = '{}'", "a record in it is none"),
         ("UPDATE vectors SET vector = x'00'", "a vector in it"),
@@ -34,7 +41,6 @@ async def test_a_damaged_file_is_told_as_one(damage: str, told: str, tmp_path: P
         session.execute("PRAGMA writable_schema = ON")
         session.execute(damage)
     with pytest.raises(memory.ProviderUnavailable, match="damaged") as raised:
-        async with memory.Memory.open("sqlite", {"path": str(path)}, scope=ANA) as mem:
-            await mem.retrieve("one")
+        await used(path)
     assert told in raised.value.message
     assert raised.value.next_step.startswith("Restore")

@@ -44,6 +44,10 @@ class TableRows(ABC):
     """Revisions with what they say."""
     by_number: ClassVar[str] = "revisions r"
     """Revisions whose numbers are known."""
+    by_id: ClassVar[str] = "revisions r"
+    """Revisions in the order of their records' ids."""
+    by_successor: ClassVar[str | None] = None
+    """Revisions whose successors are known, with what they say; None: `source`."""
 
     def __init__(self, scope: memory.Scope, *, places: Sequence[tuple[str, str]]) -> None:
         """`places` are where anything of a revision is kept: tables, and their columns with its number."""
@@ -100,11 +104,13 @@ class TableRows(ABC):
         clauses = self._lasts()
         clauses.add("(r.expires_at IS NULL OR r.expires_at > ?)", to_micros(now))
         clauses.add("r.record_id > ?", after or "")
-        ids = self._select("DISTINCT r.record_id", clauses, f"ORDER BY r.record_id LIMIT {limit:d}")
+        rest = f"ORDER BY r.record_id LIMIT {limit:d}"
+        ids = self._select("DISTINCT r.record_id", clauses, rest, source=self.by_id)
         if not ids:
             return []
         clauses.add("r.record_id <= ?", ids[-1][0])
-        return [key_of(*row) for row in self._select(f"r.record_id, {WHOSE}", clauses, f"ORDER BY {', '.join(PLACES)}")]
+        rest = f"ORDER BY {', '.join(PLACES)}"
+        return [key_of(*row) for row in self._select(f"r.record_id, {WHOSE}", clauses, rest, source=self.by_id)]
 
     def list_history(self, key: memory.Key) -> Sequence[memory.HistoryEntry]:
         return self._entries(self._of(key), "ORDER BY r.revision")
@@ -130,7 +136,7 @@ class TableRows(ABC):
         for part in _parts(record_ids):
             clauses = self._lasts()
             clauses.add_list("r.superseded_by IN (…)", part)
-            found += self._records(clauses, f"ORDER BY {', '.join(PLACES)}")
+            found += self._records(clauses, f"ORDER BY {', '.join(PLACES)}", source=self.by_successor)
         return found
 
     def list_expired(self, *, now: datetime, limit: int) -> Sequence[memory.Key]:

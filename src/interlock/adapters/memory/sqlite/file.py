@@ -29,6 +29,7 @@ _DAMAGES: Final = {
     "vtable constructor failed": "its index of words cannot be read",
     "fts5": "its index of words cannot be read",
     "no such table": "a table of a memory is not in it",
+    "no such index": "an index of a memory is not in it",
     "no such column": "a table in it is not that of a memory",
 }
 """What SQLite says of a file that is not as it was written, and what that is in other words."""

@@ -34,7 +34,9 @@ class SqliteRows(TableRows):
     mark: ClassVar[str] = "?"
     told: ClassVar[str] = "r.record"
     by_number: ClassVar[str] = "revisions r NOT INDEXED"
-    """The planner would rather take the index of the scope, and read all of it."""
+    """The planner would rather take an index of the tenant, and read all of it; here and below."""
+    by_id: ClassVar[str] = "revisions r INDEXED BY revisions_by_record"
+    by_successor: ClassVar[str | None] = "revisions r INDEXED BY revisions_by_successor"
 
     def __init__(self, connection: sqlite3.Connection, scope: memory.Scope, matrix: Matrix) -> None:
         super().__init__(scope, places=_PLACES)
