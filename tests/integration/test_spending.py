@@ -1,15 +1,17 @@
 """What asking models takes of budgets: every attempt, whoever wants it, and no more than was reserved."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import pytest
 
-from fix_app import Process, World
+from fix_app import LEASE, Process, World
 from interlock import Interlock, agents, budgets, inference, runs
 from interlock.agents import harness
+from interlock.kernel import StoreError
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
@@ -344,3 +346,48 @@ async def test_a_turn_that_runs_out_of_time_says_which(limits: dict[str, Any], c
         turn = await il.agents.fetch(caught.value.run_id or "")
         assert turn.failure is not None
         assert (turn.failure.code, turn.failure.details["limit"]) == (code, limit)
+
+
+async def test_a_budget_that_a_dead_process_used_up_hides_no_doubt(file_world: World):
+    begun = anyio.Event()
+
+    @agents.operation(idempotency="unsafe_once")
+    async def pay() -> str:
+        """Pay."""
+        begun.set()
+        await anyio.sleep_forever()
+        return "paid"
+
+    @agents.operation(idempotency="pure")
+    async def see() -> str:
+        """See."""
+        await anyio.sleep_forever()
+        return "seen"
+
+    harmless = {"operations": [{"control": "max_length", "options": {"max": 99}}]}
+    spec = agents.agent("desk", "Pay.", model="fake:x", operations=[pay, see], controls=harmless)
+    model = models.Scripted([models.answer(models.call("pay"), models.call("see")), "Done."])
+    async with file_world.doomed(models=given(fake=model), rules=TIME) as dead, anyio.create_task_group() as group:
+        dead.il.agents.offer(pay, see)
+
+        async def cut() -> None:
+            with suppress(StoreError):
+                await dead.il.agents.run(spec, "Pay.")
+
+        group.start_soon(cut)
+        await begun.wait()
+        dead.parts.store.close()
+        group.cancel_scope.cancel()
+    file_world.advance(LEASE + 1)
+    async with file_world.process(models=given(fake=model), rules=TIME) as process:
+        process.il.agents.offer(pay, see)
+        await process.sweep()
+        file_world.advance(LEASE + 1)
+        await process.sweep()
+        [turn] = await process.il.agents.list()
+        with pytest.raises(agents.OperationUnclear, match="pay"):
+            await process.il.agents.resume(turn.run_id)
+        [waiting] = (await process.il.agents.fetch(turn.run_id)).waiting
+        await process.reviewer.agents.settle(turn.run_id, waiting.call_id or "", happened=True, text="paid")
+        with pytest.raises(agents.TurnFailed, match="budget 'hours'"):
+            await process.il.agents.resume(turn.run_id)

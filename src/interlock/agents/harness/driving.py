@@ -104,6 +104,8 @@ class Driving:
         try:
             doubts = await self._performing.perform(wanted)
         except runs.OverBudget as error:
+            if doubts := self._performing.in_doubt(wanted, error.message):
+                return Pause(doubts=doubts)  # first it is said what became of these: the turn would end without
             self._exhausted(error)
             return None
         left = [each for each in self._pen.sheet.wanted if isinstance(each, turns.Perform)]

@@ -1,6 +1,6 @@
 """Does operations, each as its class allows: what may have been done before is done again, asked about, or left to a person."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from math import ceil
@@ -74,6 +74,15 @@ class Performing:
             await self._means.wiring.store.write(holding)
         with self._pen.working_for(leg) if leg is not None else nullcontext():
             return [*doubts, *await self._perform_all(todo, begun)]
+
+    def in_doubt(self, intents: Iterable[turns.Perform], reason: str) -> Sequence[Doubt]:
+        """Those that were begun, and may have been done with an effect that nobody has told of."""
+        begun, harmless = self._pen.sheet.intended, (Idempotency.PURE, Idempotency.IDEMPOTENT)
+        return [
+            Doubt(intent=each, reason=reason)
+            for each in intents
+            if each.key in begun and each.idempotency not in harmless
+        ]
 
     def _leg(self, todo: Sequence[turns.Perform]) -> Leg | None:
         """The time that doing them may take: as long as one, for all that have a place at once."""
