@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from interlock import Interlock, agents, inference, kernel, runs
+from interlock import Interlock, agents, dispatch, inference, kernel, runs
 from interlock.kernel import Retry, StoreError
 from interlock.testing import models
 
@@ -171,3 +171,21 @@ async def test_a_guests_long_answer_stands_beside_its_journal():
         [ended] = [each for each in await il.agents.lines(taken.turn.run_id) if each.kind == "guest.ended"]
         assert "é" not in str(ended.data)
         assert ended.kept_in is not None
+
+
+async def test_a_store_that_is_away_makes_no_dead_letter_of_a_turn():
+    @agents.operation(idempotency="pure")
+    async def look() -> str:
+        """Look."""
+        raise StoreError("the store is away")
+
+    spec = agents.agent("desk", "Look.", model="fake:x", operations=[look])
+    async with Interlock.open(":memory:", models=given(models.call("look"), "Done."), background=False) as il:
+        il.agents.offer(look)
+        turn = await il.agents.submit(spec, "Go.", retry=dispatch.RetryPolicy(max_attempts=1))
+        run = await il.runs.fetch(turn.run_id)
+        due = await il._parts.workshop.docket.find(run)
+        assert due is not None
+        with pytest.raises(StoreError):
+            await il._turning.harness.take_due(run, il.caller, due)
+        assert (await il.runs.fetch(turn.run_id)).state is runs.State.RETRY_SCHEDULED

@@ -20,7 +20,7 @@ from interlock.agents.harness.performing import OURS
 from interlock.agents.harness.recording import recorded, stands
 from interlock.agents.harness.spending import Spending
 from interlock.agents.harness.standing import Turn, failed, turn_of, unclear, waiting_of
-from interlock.kernel import JSON, InterlockError, InternalError, Retry, Tx, canonical, is_interruption
+from interlock.kernel import JSON, InterlockError, InternalError, Retry, StoreError, Tx, canonical, is_interruption
 
 LAST_SECONDS: Final = 5.0
 """For so long a process that is to end tries to record what came of its work while the store fails."""
@@ -247,7 +247,7 @@ class Taking:
         told, kept = await pen.rest()
         error.run_id = error.run_id or self._working.attempt.run_id
         due, run, gone = self._due, self._working.journal.run, list[runs.Entry]()
-        following = None if due is None else dispatch.sequel.after(due, error, now=self._means.wiring.clock.now())
+        following = None if due is None else self._following(due, error)
         after = [] if following is None else [dispatch.sequel.told(following)]
         ends = runs.State.RETRY_SCHEDULED if _may_go_on(error) else runs.State.FAILED
         end = runs.TaskEnd(
@@ -268,6 +268,18 @@ class Taking:
 
         await self._means.tasks.end(self._working, end, beside=beside)
         pen.tell_rest([*gone, *told], followed_by=_ENDS + len(after))
+
+    def _following(self, due: dispatch.Due, error: InterlockError) -> dispatch.sequel.Sequel:
+        """What follows of a turn that was left to workers. A store that is away says nothing against it."""
+        wiring, working = self._means.wiring, self._working
+        away = isinstance(error, StoreError) and error.retry is Retry.LATER
+        return dispatch.sequel.after(
+            due,
+            error,
+            now=wiring.clock.now(),
+            store_failed=away or wiring.ownership.failed_during(working.attempt),
+            attempts=working.journal.run.attempt_count,
+        )
 
 
 def _may_go_on(error: InterlockError) -> bool:
