@@ -207,7 +207,9 @@ class MemorySettings(Part):
     seconds that one of its operations may take."""
 
     provider: Name = "sqlite"
-    config: Mapping[Name, Any] = Field(default_factory=dict[str, Any])
+    config: Mapping[Name, Any] = Field(
+        default_factory=dict[str, Any], repr=False
+    )  # an address may have a password in it
     timeout: Annotated[float, Field(gt=0, le=3_600)] | None = None
 
 

@@ -26,7 +26,9 @@ class ProviderRef:
     """A provider by name, with its configuration and its options. Options given here count as its defaults."""
 
     name: str
-    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    config: Mapping[str, Any] = field(
+        default_factory=dict[str, Any], repr=False
+    )  # an address may have a password in it
     options: Options = field(default_factory=Options)
 
 

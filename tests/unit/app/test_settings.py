@@ -350,3 +350,11 @@ def test_every_spelling_of_a_relative_store_starts_at_the_settings_file(tmp_path
     for memory in (":memory:", "sqlite:///:memory:"):
         settings = app.load(written(tmp_path, f'store = "{memory}"\n'))
         assert (settings.store_url, settings.blobs_url) == (memory, ":memory:")
+
+
+def test_what_a_memory_is_opened_with_is_not_printed(tmp_path: Path) -> None:
+    settings = app.load(
+        written(tmp_path, '[memory]\nprovider = "postgres"\nconfig = {url = "postgresql://u:hunter2@h/d"}\n')
+    )
+    assert settings.memory.config == {"url": "postgresql://u:hunter2@h/d"}
+    assert "hunter2" not in repr(settings)

@@ -325,3 +325,9 @@ async def test_a_state_that_is_none_is_the_caller_s_mistake():
     with pytest.raises(memory.InvalidInput, match="state is a dict where a Options is due"):
         async with memory.Memory.open("memory", scope=SCOPE, state=state):
             pass
+
+
+def test_a_configuration_is_not_told_by_who_prints_a_reference():
+    told = repr(memory.ProviderRef(name="postgres", config={"url": "postgresql://u:hunter2@h/d"}))
+    assert told.startswith("ProviderRef(name='postgres'")
+    assert "hunter2" not in told
