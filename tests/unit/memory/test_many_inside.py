@@ -309,6 +309,18 @@ class TestFanout:
         with pytest.raises(memory.RecordNotFound):
             await it.each[1].history("mem_" + "f" * 32)
 
+    async def test_a_part_that_missed_a_record_forgets_no_other_with_its_id(self):
+        it = await parts(2, quorum=1)
+        chosen, wide = "mem_" + "c" * 32, memory.Memory(it.fanout, memory.Scope(tenant="acme"), clock=it.clock)
+        await it.all.remember("Ana's", record_id=chosen, if_revision=0)
+        mend = breaking(it.providers[1], "remember")
+        await wide.remember("everybody's", record_id=chosen, if_revision=0)
+        mend()
+        assert (await wide.forget(chosen)).record_ids == (chosen,)
+        assert [texts(await each.retrieve()) for each in it.each] == [["Ana's"], ["Ana's"]]
+        assert (await it.all.forget(chosen)).record_ids == (chosen,)
+        assert [texts(await each.retrieve()) for each in it.each] == [[], []]
+
     async def test_the_next_part_answers_and_that_is_told(self):
         it = await parts()
         kept = await it.all.remember("x")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -149,9 +149,19 @@ class Fanout(Provider):
 
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
         """Also what only some have. Raises RecordConflict, and ProviderUnavailable unless all did: nothing is forgotten by a
-        quorum."""
+        quorum. Which record an id names is what the first part says, as far as it knows it: for one that missed something it
+        may name another."""
         async with self._order:
-            done, failed = await self._all("forget", lambda part: part.forget(scope, record_id))
+            where: Scope | None = None
+            with suppress(*_FAILURES, RecordNotFound):
+                where = (await self._decided(scope, record_id)).scope
+
+            async def forget(part: Provider) -> Forgotten:
+                if where is not None and not await parts.means(part, scope, record_id, where):
+                    return Forgotten(record_ids=())
+                return await part.forget(scope, record_id)
+
+            done, failed = await self._all("forget", forget)
         for error in failed.values():
             if isinstance(error, RecordConflict) and not done:
                 raise error

@@ -5,13 +5,14 @@ from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
 
 from interlock.kernel import Clock, IdSource
-from interlock.memory.errors import InvalidConfig, InvalidInput
+from interlock.memory.errors import InvalidConfig, InvalidInput, RecordNotFound
 from interlock.memory.options import Options
 from interlock.memory.provider import Provider
 from interlock.memory.queries import SearchMode
 from interlock.memory.records import MemoryClass
 from interlock.memory.registry import ProviderRef, Registry, validated
 from interlock.memory.results import Guarantees, Health
+from interlock.memory.scope import Scope
 from interlock.memory.value import Value
 
 V = TypeVar("V", bound=Value)
@@ -78,6 +79,14 @@ def agreed(providers: Sequence[Provider]) -> Guarantees:
         vector_dimensions=dimensions.pop() if len(dimensions) == 1 else None,
         chosen_ids=all(one.chosen_ids for one in each),
     )
+
+
+async def means(provider: Provider, scope: Scope, record_id: str, where: Scope) -> bool:
+    """Whether what the id names for one of them is in this scope, or nothing is there to be seen."""
+    try:
+        return (await provider.get(scope, record_id)).scope == where
+    except RecordNotFound:
+        return True
 
 
 def together(healths: Mapping[str, Health]) -> Health:

@@ -183,7 +183,9 @@ class Tiered(Provider):
     async def forget(self, scope: Scope, record_id: str) -> Forgotten:
         where = await moving.placed(self._tiers, scope, record_id)
         gone = [
-            await tier.forget(scope, record_id) for tier in self._tiers if await _is_in(tier, scope, record_id, where)
+            await tier.forget(scope, record_id)
+            for tier in self._tiers
+            if await parts.means(tier, scope, record_id, where)
         ]
         return Forgotten(
             record_ids=tuple(dict.fromkeys(each for one in gone for each in one.record_ids)),
@@ -195,14 +197,6 @@ class Tiered(Provider):
 
     async def prune(self, scope: Scope) -> int:
         return sum([await tier.prune(scope) for tier in self._tiers])
-
-
-async def _is_in(tier: Provider, scope: Scope, record_id: str, where: Scope) -> bool:
-    """Whether what the id names for one of them is in this scope, or nothing is there to be seen."""
-    try:
-        return (await tier.get(scope, record_id)).scope == where
-    except RecordNotFound:
-        return True
 
 
 def _asked(tier: Provider, scope: Scope) -> merging.Ask:
