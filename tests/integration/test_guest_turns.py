@@ -32,6 +32,7 @@ from interlock.kernel import Caller, RequestError, StoreError
 
 pytestmark = pytest.mark.anyio
 
+Entries = Sequence[runs.Entry] | Callable[[], Sequence[runs.Entry]]
 Step = Sequence[tuple[str, dict[str, Any]]] | str | Exception
 
 
@@ -252,8 +253,23 @@ async def test_what_a_process_left_half_done_goes_on_by_its_class(file_world: Wo
         assert script.told == ["it was" if times == 1 else "added 1"]
 
 
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is committed of turns from now on, by the types of its entries."""
+    commits: list[list[str]] = []
+    note = runs.Tasks.note
+
+    async def noting(tasks: runs.Tasks, working: runs.Working, told: Entries, **more: Any) -> None:
+        commits.append([kind for kind, _ in (told() if callable(told) else told)])
+        await note(tasks, working, told, **more)
+
+    monkeypatch.setattr(runs.Tasks, "note", noting)
+    return commits
+
+
 @pytest.mark.parametrize("happened", [True, False])
-async def test_what_nobody_may_repeat_waits_for_a_person(file_world: World, happened: bool):
+async def test_what_nobody_may_repeat_waits_for_a_person(
+    file_world: World, monkeypatch: pytest.MonkeyPatch, happened: bool
+):
     till, script = Till(), Script([("add", {"n": 1})], "Done.")
     agent = till.agent(script)
     await fallen(file_world, till, agent)
@@ -273,7 +289,10 @@ async def test_what_nobody_may_repeat_waits_for_a_person(file_world: World, happ
             await process.reviewer.agents.settle(waits.run_id, "c0_0", happened=True, text=much)
         turn = await process.reviewer.agents.settle(waits.run_id, "c0_0", happened=happened, text="seen")
         assert turn.state is runs.State.QUEUED
+        commits = noted(monkeypatch)
         taken = await take(process, agent)
+        together = ["step.intended", "step.done"]
+        assert (together in commits) is happened, "a process that falls in between would have them asked again"
         assert (taken.turn.answer, len(till.done)) == ("Done.", 1 if happened else 2)
         assert script.told == ["seen" if happened else "added 1"]
 

@@ -1,6 +1,6 @@
 """What a guest's loop does in one attempt: each step as its journal and its class allow."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, cast
 
@@ -112,15 +112,18 @@ class Steps:
 
     async def _found(self, step: Step, text: str) -> str:
         """It was done before, and this came of it."""
-        if step.key not in self.sheet.begun:  # a person has settled it
-            await self._write(guest_journal.intended(step, again=True))
-        await self._save(step, text, took_s=0.0)
+        settled = step.key not in self.sheet.begun  # by a person, whose word is used up in the commit that keeps it
+        before = [self._intended(step, again=True)] if settled else []
+        await self._save(step, text, took_s=0.0, before=before)
         return text
+
+    def _intended(self, step: Step, *, again: bool) -> runs.Entry:
+        passed = [each for each in self._failed if each not in self.sheet.passed]
+        return guest_journal.intended(step, again=again, passed=passed)
 
     async def _done(self, step: Step, do: Do, *, again: bool) -> str:
         self._check_hold()
-        passed = [each for each in self._failed if each not in self.sheet.passed]
-        await self._write(guest_journal.intended(step, again=again, passed=passed))
+        await self._write([self._intended(step, again=again)])
         self._check_hold()
         clock = self._means.wiring.clock
         began = clock.monotonic()
@@ -144,12 +147,12 @@ class Steps:
         """It raised. What may have been done for all that is not done again, whatever the loop makes of it."""
         later = isinstance(error, InterlockError) and error.retry is Retry.LATER
         final = step.idempotency not in _AGAIN and not later
-        await self._write(guest_journal.failed(step, error, final=final))
+        await self._write([guest_journal.failed(step, error, final=final)])
         self._failed.append(step.key)
 
     async def _unclear(self, step: Step, reason: str) -> OperationUnclear:
         """Nobody can tell, and nothing more is done in this attempt."""
-        await self._write(guest_journal.unclear(step, reason))
+        await self._write([guest_journal.unclear(step, reason)])
         call: JSON = {"call_id": step.call_id, "operation": step.name, "reason": reason, "unclear": True}
         self.doubt = OperationUnclear(
             f"nobody can tell whether it was done: {step.name} ({step.call_id}): {reason}",
@@ -166,42 +169,43 @@ class Steps:
 
     # -- written
 
-    async def _save(self, step: Step, text: str, *, took_s: float) -> None:
+    async def _save(self, step: Step, text: str, *, took_s: float, before: Sequence[runs.Entry] = ()) -> None:
         if len(text) > MAX_RESULT:
             raise RequestError(f"what came of {step.name} has {len(text)} characters; at most {MAX_RESULT} are kept")
         assert self._working is not None
         kept = None
         if guest_journal.is_long(text):
             kept = await self._means.tasks.keep(self._working, "step.done", text.encode())
-        await self._write(guest_journal.done(step, text, took_s=took_s, kept=kept), kept)
+        await self._write([*before, guest_journal.done(step, text, took_s=took_s, kept=kept)], kept)
 
-    async def _write(self, entry: runs.Entry, kept: runs.Artifact | None = None) -> None:
-        """Commit it, once, however often the answer is lost. Raises StaleRun, StoreError."""
+    async def _write(self, told: Sequence[runs.Entry], kept: runs.Artifact | None = None) -> None:
+        """Commit it, all at once, and once, however often the answer is lost. Raises StaleRun, StoreError."""
         working, failed = self._working, False
         assert working is not None
 
         async def write() -> None:
             nonlocal failed
-            if failed and await self._is_there(working, entry):
+            if failed and await self._is_there(working, told):
                 return
             try:
-                await self._means.tasks.note(working, [entry], kept=() if kept is None else (kept,))
+                await self._means.tasks.note(working, told, kept=() if kept is None else (kept,))
             except StoreError:
                 failed = True
                 raise
 
         async with self._writing:
             await dispatch.until_saved(self._means.wiring, write)
-            guest_journal.follow(self.sheet, *entry)
+            for entry in told:
+                guest_journal.follow(self.sheet, *entry)
 
-    async def _is_there(self, working: runs.Working, entry: runs.Entry) -> bool:
+    async def _is_there(self, working: runs.Working, told: Sequence[runs.Entry]) -> bool:
         """Whether the try before has written it after all."""
         run, wiring = working.journal.run, self._means.wiring
         now = await wiring.store.read(lambda tx: wiring.ledger.find_run(tx, run.tenant_id, run.run_id))
         if now is None or now.fence != run.fence:
             return False
         notes = await self._means.reading.events_after(run, run.head_seq)
-        if not any(each.type == entry[0] for each in notes):
+        if not any(each.type == told[0][0] for each in notes):
             return False
         working.journal.run = now
         return True
