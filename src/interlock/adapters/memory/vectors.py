@@ -8,6 +8,7 @@ from typing import Any, Final
 from interlock import memory
 
 _MOST: Final = 5_000
+_GROUP: Final = 64
 
 
 def has_numpy() -> bool:
@@ -58,7 +59,7 @@ class Matrix:
                 return ()
             places = np.fromiter((self._place[revision_ids[at]] for at in kept), dtype=np.int64, count=len(kept))
             scores = _cosines(self._rows[places], vector)
-        best = np.argpartition(-scores, limit - 1)[:limit] if limit < len(kept) else range(len(kept))
+        best: list[int] = highest(scores, limit).tolist()
         return [(kept[at], float(scores[at])) for at in best]
 
     def nearest_of_all(
@@ -66,15 +67,13 @@ class Matrix:
     ) -> tuple[dict[int, float], bool]:
         """The revisions of the whole file whose vectors are nearest, with their cosines, and whether these are all. Some may be
         gone by now."""
-        import numpy as np
-
         with self._lock:
             self._load_rest(connection)
             if not self._used:
                 return {}, True
             scores = _cosines(self._rows[: self._used], vector)
             ids = self._ids[: self._used]
-            best = np.argpartition(-scores, most - 1)[:most] if most < len(ids) else np.arange(len(ids))
+            best = highest(scores, most)
             return dict(zip(ids[best].tolist(), scores[best].tolist(), strict=True)), most >= len(ids)
 
     def _load(self, connection: sqlite3.Connection, missing: Sequence[int]) -> None:
@@ -118,6 +117,22 @@ class Matrix:
         if self._used:
             rows[: self._used], ids[: self._used] = self._rows[: self._used], self._ids[: self._used]
         self._rows, self._ids, self._room = rows, ids, size
+
+
+def highest(scores: Any, most: int) -> Any:
+    """The places of the highest so many, in no order. Of many scores most are left out at one look: what is below the best of so
+    many groups is none of them."""
+    import numpy as np
+
+    if most >= len(scores):
+        return np.arange(len(scores))
+    count = len(scores) // _GROUP
+    if count <= most:
+        return np.argpartition(-scores, most - 1)[:most]
+    best = scores[: _GROUP * count].reshape(_GROUP, count).max(axis=0)
+    least = np.partition(best, count - most)[count - most]
+    there = np.flatnonzero(~(scores < least))
+    return there[np.argpartition(-scores[there], most - 1)[:most]]
 
 
 def _cosines(rows: Any, vector: Sequence[float]) -> Any:
