@@ -44,9 +44,12 @@ incident: $(VENV)/.run ## tell the reference app's story: webhooks, a dead lette
 triage: $(VENV)/.run ## tell the example agent's story: issues read, a person asked, a process killed (ARGS="--kill-at any")
 	@$(BIN)/python examples/triage_agent/story.py $(ARGS)
 
+# What has a target of its own; to collect it would be in vain, once for each worker.
+APART := house faults rig soak live
+
 .PHONY: test
 test: $(VENV)/.dev ## run the tests, on SQLite and on Postgres, but for those apart (ARGS="-k word" narrows, WORKERS=9 widens)
-	$(BIN)/pytest -n $(WORKERS) --dist=worksteal --ignore=tests/house $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal $(addprefix --ignore=tests/,$(APART)) $(ARGS)
 
 # Each worker collects for itself: of ten thousand other tests that takes it longer than many of these take. A path narrows.
 FAULTS = $(or $(filter tests/%,$(ARGS)),tests/faults $(shell grep -rlw faults --include='test_*.py' tests | grep -v ^tests/faults/))

@@ -22,6 +22,7 @@ from fix_consent import CLIENT, Person, declare, person, waiting
 from interlock import sdk
 from interlock.testing import github
 
+pytestmark = pytest.mark.faults
 MARKUP = '"><script>alert(1)</script>'
 TENANTS = count(1)
 

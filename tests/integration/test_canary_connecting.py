@@ -30,6 +30,8 @@ from fix_consent import EMPTY, waiting
 from interlock import Interlock, connections, sdk, server
 from interlock.kernel import InterlockError, Secret, SystemClock
 
+pytestmark = pytest.mark.faults
+
 
 @dataclass
 class Person:

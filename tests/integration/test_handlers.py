@@ -17,7 +17,7 @@ from interlock.adapters.sql import tables
 from interlock.app.settings import ConnectorSettings
 from interlock.kernel import InterlockError, Retry, StoreError, UnknownOutcome
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 VALUE = {"repo": "acme/rocket", "title": "Door"}
 CHILD = "handlers_for_tests"
 

@@ -9,7 +9,7 @@ from fix_app import Issue, IssueCreate, Process, World, connector, run_of, shown
 from interlock import plane, runs, sdk
 from interlock.kernel import PROGRESS, Retry, UnknownOutcome
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 
 @pytest.mark.parametrize("fault", ["cut_answer", "cut_before", "reset"])

@@ -13,7 +13,7 @@ from fix_service import REDIRECT, Hands, Service
 from interlock import connections, sdk, testing
 from interlock.connections import Reason, State
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 METADATA = "http://169.254.169.254/latest/meta-data"
 

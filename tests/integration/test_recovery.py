@@ -13,7 +13,7 @@ from interlock.kernel import InterlockError, StoreError, Tx, UnknownOutcome
 from interlock.runs.recovery import MAX_ATTEMPTS
 from interlock.testing import ManualClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 MISSPELT = policy.Policy(
     rules=(

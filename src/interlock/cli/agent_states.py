@@ -74,7 +74,7 @@ async def fork(
 
     Nothing that was done is done again. What was asked for and has no outcome is told as that, and no approval comes along.
 
-    Examples:
+    Example:
       interlock agent fork run_0193… --event 7
       interlock agent fork --snapshot turn.json --spec desk.yaml
     """
