@@ -257,6 +257,13 @@ async def test_tables_of_the_first_version_are_brought_to_this_one_by_their_owne
         assert (await mem.get(kept.record_id), len(await mem.history(kept.record_id))) == (kept, 2)
 
 
+async def test_many_owners_that_begin_at_once_share_what_they_grant(empty: MemoryDatabase, schema: str) -> None:
+    owned = empty.reference(url=empty.admin_url, isolation="query", schema=schema, grant_to=empty.role)
+    async with anyio.create_task_group() as group:
+        for _ in range(8):
+            group.start_soon(_open_once, owned)
+
+
 async def _open_once(reference: memory.ProviderRef) -> None:
     async with opened(reference):
         pass

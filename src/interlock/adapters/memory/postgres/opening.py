@@ -159,10 +159,12 @@ def _add_extension(link: Link, place: Place) -> str | None:
 
 
 def _grant(link: Link, place: Place, role: str) -> None:
-    """What a role needs that is not the owner of the tables, and no more."""
+    """What a role needs that is not the owner of the tables, and no more. By one at a time: the server refuses to grant what
+    another grants at that moment."""
     schema, to = sql.Identifier(place.schema), sql.Identifier(role)
     used = sql.SQL(", ").join(sql.Identifier(place.schema, table) for table in scoped(place.has_vectors))
     link.together(
+        sql.SQL("SELECT pg_advisory_xact_lock({})").format(_LOCK),
         sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, to),
         sql.SQL("GRANT SELECT ON {} TO {}").format(sql.Identifier(place.schema, "facts"), to),
         sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON {} TO {}").format(used, to),
