@@ -14,6 +14,7 @@ from fix_tls import certificate, private_key
 from http2_peer import hypercorn
 from interlock import plane
 
+pytestmark = pytest.mark.faults
 SYSTEM = [part for path in ("/usr", "/bin", "/lib", "/lib64") if Path(path).exists() for part in ("--read", path)]
 
 

@@ -28,7 +28,7 @@ from interlock.adapters.lanes.places.link import Link, LinkLost
 from interlock.adapters.lanes.process.groups import PROCESSES, Groups
 from interlock.kernel import SystemClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 TWO_SECRETS = (
     plane.ProcessSecret(handle="token", field="token", host="api.acme.dev:443", env="TOKEN"),

@@ -28,7 +28,7 @@ from interlock.adapters import nodes
 from interlock.kernel import SystemClock, Uuid7Ids, digest_bytes
 from interlock.server import doorstep, identity, readings, wire
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 TOKENS = Ed25519PrivateKey.generate()
 

@@ -18,7 +18,7 @@ from interlock.cli import conversing
 from interlock.cli.ending import Ending
 from interlock.kernel import SystemClock, Uuid7Ids
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 PIECES = [b"%d." % number + bytes(8_000) for number in range(120)]
 

@@ -18,7 +18,7 @@ from fix_process import Told, alive, begun, nothing_left, process, program, run
 from interlock import plane
 from interlock.adapters import lanes
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 Pins = list[dict[str, Any]]
 
