@@ -137,8 +137,6 @@ class Story:
             assert process.stdout is not None
             try:
                 for line in process.stdout:
-                    if line == b"{\n":  # no entry: the error that it ends with, over many lines
-                        line += process.stdout.read()
                     entry = json.loads(line)
                     if entry.get("kind", "delta") != "delta" and self.fate.strikes(entry):
                         self._kill(process, entry)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from fix_ledger import dead_letter
 from interlock import dispatch, runs
 from interlock.dispatch import sequel
 from interlock.dispatch.docket import MOST_EXCUSED, Docket
@@ -16,23 +17,15 @@ from interlock.testing import ManualClock
 T = TypeVar("T")
 pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DUE = dispatch.Due(
-    run_id="run_1",
-    tenant_id="default",
-    lane="handler:incident",
-    capability="handler.incident",
-    connection_id=None,
-    rank=0,
-    priority=dispatch.Priority.NORMAL,
+DUE = replace(
+    dead_letter("run_1", "default"),
     due_at=NOW,
-    number=1,
+    submitted_at=NOW,
     tries=0,
     crashes=2,
     retry=dispatch.RetryPolicy(max_attempts=3, base_seconds=100_000, cap_seconds=100_000),
     standing=dispatch.Standing.DUE,
     why=None,
-    deadline_at=None,
-    submitted_at=NOW,
 )
 OFTEN = sequel.MOST_UNCOUNTED + 1
 

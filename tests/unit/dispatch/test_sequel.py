@@ -5,29 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from fix_ledger import dead_letter
 from interlock import dispatch, runs, sdk
 from interlock.adapters.sql.errors import StoreFull
 from interlock.dispatch import sequel
 from interlock.kernel import InterlockError, ProviderError, RequestError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DUE = dispatch.Due(
-    run_id="run_1",
-    tenant_id="default",
-    lane="handler:incident",
-    capability="handler.incident",
-    connection_id=None,
-    rank=0,
-    priority=dispatch.Priority.NORMAL,
+DUE = replace(
+    dead_letter("run_1", "default"),
     due_at=NOW,
-    number=1,
+    submitted_at=NOW,
     tries=0,
-    crashes=0,
     retry=dispatch.RetryPolicy(max_attempts=3, base_seconds=2, cap_seconds=5),
     standing=dispatch.Standing.DUE,
     why=None,
-    deadline_at=None,
-    submitted_at=NOW,
 )
 
 
