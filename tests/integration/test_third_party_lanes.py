@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fix_app import World, shown
-from interlock import app, catalog, plane, runs
+from interlock import app, plane, runs
 from interlock.app import foreign
 from interlock.kernel import InterlockError
 
@@ -87,7 +87,7 @@ def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]
     def listed(*, group: str) -> list[EntryPoint]:
         return [each for each in found if each.group == group]
 
-    monkeypatch.setattr(catalog, "entry_points", listed)
+    monkeypatch.setattr(foreign, "entry_points", listed)
     return found
 
 

@@ -10,8 +10,8 @@ from typing import Final, Protocol, TypeAlias, cast
 import anyio
 import anyio.to_thread
 
-from interlock import catalog, plane
-from interlock.kernel import Clock, is_interruption
+from interlock import plane
+from interlock.kernel import Clock, entry_points, is_interruption
 
 LANES: Final = "interlock.lanes"
 """Entry points of lanes: `make(*, credentials, addresses) -> plane.Lane`. The name is the class of the target by which the
@@ -59,7 +59,7 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
     """What is installed, sorted; a name that is taken, or offered twice, counts once. Nothing is loaded. `entries` replaces
     what is installed."""
     if entries is None:
-        entries = (*catalog.entry_points(group=LANES), *catalog.entry_points(group=TARGETS))
+        entries = (*entry_points(group=LANES), *entry_points(group=TARGETS))
     found: dict[str, Offer] = {}
     ours = frozenset(taken)
     for entry in sorted(entries, key=lambda each: (each.name, each.value)):

@@ -23,7 +23,6 @@ from interlock.catalog.errors import (
     UnknownProvider,
 )
 from interlock.catalog.importing import MAX_BYTES, Coverage, Entry, Format, Imported, read_catalogue
-from interlock.catalog.installed import entry_points
 from interlock.catalog.openapi import Described, LeftOut, read_openapi
 from interlock.catalog.providers import KeptProvider, ProviderRecords, Providers, ProviderUse
 from interlock.catalog.validation import Validate
@@ -62,7 +61,6 @@ __all__ = [
     "Validate",
     "compile_schema",
     "discover",
-    "entry_points",
     "read_catalogue",
     "read_openapi",
 ]

@@ -7,8 +7,7 @@ from typing import Final
 
 from interlock import sdk
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector
-from interlock.catalog.installed import entry_points
-from interlock.kernel import InterlockError, is_interruption
+from interlock.kernel import InterlockError, entry_points, is_interruption
 
 GROUP: Final = "interlock.connectors"
 

@@ -3,11 +3,11 @@
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Generic, TypeVar
 
 from interlock.conformance.subject import SubjectBroken, UnknownSubject
-from interlock.kernel import is_interruption
+from interlock.kernel import entry_points, is_interruption
 
 S = TypeVar("S")
 

@@ -1,6 +1,8 @@
-"""The floor of the house: time, ids, canonical JSON, errors, secrets, redaction, backoff, and the transaction token.
+"""The floor of the house: time, ids, canonical JSON, errors, secrets, redaction, backoff, what is installed, and the
+transaction token.
 
-Owns: values and small rules that every room needs. Refuses: I/O, settings, anything that knows a domain word.
+Owns: values and small rules that every room needs. Refuses: I/O beyond the list of installed packages, settings,
+anything that knows a domain word.
 Invariants: the same value has the same canonical bytes everywhere; a `Secret` never prints; moments are aware and in UTC.
 """
 
@@ -31,6 +33,7 @@ from interlock.kernel.errors import (
 from interlock.kernel.forking import Forked, OpenedHere
 from interlock.kernel.hosts import HOST_PORT
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
+from interlock.kernel.installed import entry_points
 from interlock.kernel.interruption import is_interruption
 from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
@@ -98,6 +101,7 @@ __all__ = [
     "digest",
     "digest_bytes",
     "document",
+    "entry_points",
     "from_micros",
     "from_rfc3339",
     "is_id",

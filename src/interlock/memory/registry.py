@@ -6,8 +6,7 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import Any, Final, Self, cast
 
-from interlock import catalog
-from interlock.kernel import is_interruption
+from interlock.kernel import entry_points, is_interruption
 from interlock.memory.errors import InvalidConfig, UnknownProvider
 from interlock.memory.options import Options
 from interlock.memory.provider import REQUIRED, Provider, faults, implemented
@@ -64,9 +63,7 @@ class Registry:
     def __init__(self, entries: Iterable[EntryPoint] | None = None, *, aliases: Mapping[str, str] = ALIASES) -> None:
         """`entries` replace what is installed."""
         self._entries: dict[str, list[EntryPoint]] = {}
-        for entry in sorted(
-            catalog.entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name
-        ):
+        for entry in sorted(entry_points(group=GROUP) if entries is None else entries, key=lambda each: each.name):
             self._entries.setdefault(entry.name, []).append(entry)
         self._hidden: list[EntryPoint] = []
         for name, found in self._entries.items():

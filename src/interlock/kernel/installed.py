@@ -3,21 +3,24 @@
 import os
 import sys
 from functools import lru_cache
-from importlib import metadata
-from importlib.metadata import EntryPoint, EntryPoints
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 _Place: TypeAlias = tuple[str, int]
 
 
-def entry_points(*, group: str) -> tuple[EntryPoint, ...]:
+def entry_points(*, group: str) -> "tuple[EntryPoint, ...]":
     """Those of a group, in no order. `importlib.metadata` reads the list of each installed package each time, which is two
     thirds of what it takes to open an Interlock."""
     return tuple(_installed(tuple((path, _changed(path)) for path in sys.path)).select(group=group))
 
 
 @lru_cache(maxsize=4)
-def _installed(places: tuple[_Place, ...]) -> EntryPoints:
+def _installed(places: tuple[_Place, ...]) -> "EntryPoints":
+    from importlib import metadata  # here: few of those that import the kernel need it
+
     del places  # they tell one installation from another
     # Before 3.12 it is a group of groups, which selects in the same way.
     return cast("EntryPoints", metadata.entry_points())
