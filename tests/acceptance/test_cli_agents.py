@@ -240,10 +240,10 @@ def test_a_conversation_is_held_forked_and_carried_away(desk: Shell):
     [kept] = desk.run("agent", "sessions", "list", "--json").json["sessions"]
     session_id = kept["session_id"]
     assert (kept["head"], kept["title"]) == (2, "one")
-    more = desk.run(
-        "agent", "chat", "desk.yaml", "--session", session_id, "--model", "fake", "--json", stdin="three\n"
-    ).json
-    assert (more["session_id"], more["turns"], more["waiting"]) == (session_id, 1, None)
+    more = desk.run("agent", "chat", "desk.yaml", "--session", session_id, "--model", "fake", "--json", stdin="three\n")
+    said, last = map(json.loads, more.out.splitlines())
+    assert (said["session_id"], said["state"], said["answer"]) == (session_id, "completed", "three")
+    assert last == {"session_id": session_id, "turns": 1, "waiting": None}
     turn = desk.run("agent", "sessions", "show", session_id, "--json").json["turns"][2]
     assert desk.run("agent", "snapshot", turn["turn_id"], "-o", "turn.json").code == 0
     same = DESK.replace("id: desk", "id: desk\nmodel: fake:echo")

@@ -45,7 +45,8 @@ async def chat(
     """Talk with an agent: a line of stdin is a turn, and its answer comes as it is said.
 
     /exit or the end of the input ends it; the conversation stays. A turn that waits for a yes ends it, too: after the approval,
-    `interlock agent resume` goes on with the turn.
+    `interlock agent resume` goes on with the turn. With --json each turn, once it is over, is an object on a line of its own,
+    with its answer; the conversation is on the last line.
 
     Example:
       interlock agent chat desk.yaml --model fake
@@ -53,6 +54,7 @@ async def chat(
     from interlock.cli import inputs, lookback, specs, turns
     from interlock.cli.desk import Answer
 
+    desk.on_lines = True
     async with turns.open_with_models(desk) as il:
         spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
         spec = spec if model is None else turns.asking(spec, model)
@@ -100,6 +102,7 @@ async def _turn(
 ) -> "agents.harness.Turn":
     """One turn, its words told as they come. A failed one is told, and the conversation goes on."""
     from interlock import agents
+    from interlock.kernel import canonical
 
     turn, said = None, False
     async with aclosing(il.agents.stream(spec, text, **options)) as told:
@@ -110,6 +113,8 @@ async def _turn(
                 _say(desk, clean(str(each.data["text"])))
                 said = True
     assert turn is not None
+    if desk.options.as_json:
+        _write(canonical(turn.to_json()).decode() + "\n")
     if turn.failure is not None:
         _say(desk, f"{chr(10) if said else ''}({turn.failure.code}: {clean(turn.failure.message)})")
     elif not said and turn.answer:
@@ -120,6 +125,10 @@ async def _turn(
 
 def _say(desk: "Desk", text: str) -> None:
     if not desk.options.as_json:
-        out = streams.answers()
-        out.write(text)
-        out.flush()
+        _write(text)
+
+
+def _write(text: str) -> None:
+    out = streams.answers()
+    out.write(text)
+    out.flush()
