@@ -92,6 +92,30 @@ async def test_a_lease_of_one_run_serves_that_run(offices: tuple[Office, Office]
     assert renewed.run_id == RUN
 
 
+async def test_a_lease_for_a_block_is_over_with_it_however_it_ends(offices: tuple[Office, Office]):
+    first, second = offices
+
+    async def use(then: BaseException | None, stopped: anyio.CancelScope) -> None:
+        span = timedelta(seconds=60)
+        async with first.leases.lent(ANN, "acme", scopes={"read"}, run_id=RUN, ttl=span) as lease:
+            used.append(lease.lease_id)
+            assert (await second.redeem(lease, run_id=RUN)).reveal() == "at-0123456789"
+            if then is not None:
+                raise then
+            stopped.cancel()
+            await anyio.sleep_forever()
+
+    used: list[str] = []
+    revision = (await first.accounts.fetch_connection(ANN, "acme")).revision
+    for then in (None, ValueError("the server is gone")):
+        with contextlib.suppress(ValueError), anyio.CancelScope() as stopped:
+            await use(then, stopped)
+        assert await first.leases.list_leases(ANN, "acme") == []
+        with pytest.raises(connections.LeaseRevoked):
+            await first.leases.redeem(ANN, used[-1], "access_token", host=HOST, run_id=RUN)
+    assert (await first.accounts.fetch_connection(ANN, "acme")).revision == revision
+
+
 @pytest.mark.parametrize("ttl", [timedelta(0), timedelta(seconds=301), timedelta(seconds=-1)])
 async def test_no_lease_lives_longer_than_five_minutes(offices: tuple[Office, Office], ttl: timedelta):
     with pytest.raises(RequestError, match="at most 300 s"):

@@ -144,9 +144,11 @@ def tracker(host: str) -> sdk.Manifest:
 async def test_a_connections_token_is_shown_by_lease_and_only_where_it_belongs(tmp_path: Path):
     server = MCPServer("far")
     seen: list[str] = []
+    lent: set[str | None] = set()
 
-    def greet(name: str) -> str:
+    async def greet(name: str) -> str:
         """Say hello."""
+        lent.update(each.run_id for each in await il.connections.leases.list("work"))
         return f"hello {name}"
 
     server.add_tool(greet)
@@ -186,8 +188,8 @@ async def test_a_connections_token_is_shown_by_lease_and_only_where_it_belongs(t
             began, *_ = await il.agents.lines(turn.run_id)
             assert "absent" in began.data
             assert "that" in str(began.data["absent"])
-            [*leases] = await il.connections.leases.list("work")
-            assert turn.run_id in {each.run_id for each in leases}
+            assert lent == {turn.run_id}
+            assert await il.connections.leases.list("work") == []  # no longer than the conversation
             assert set(seen) == {f"Bearer {TOKEN}"}
             await il.connections.revoke("work", reason="done")
             with pytest.raises(kernel.InterlockError, match="cannot begin without the MCP server far") as raised:

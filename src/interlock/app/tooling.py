@@ -85,14 +85,16 @@ class Toolboxes:
                 no_such("MCP server", server, self._settings.mcp).replace("in this tenant", "in the settings")
             )
         failure: Exception | None = None
-        token = await self._token(server, told, caller=caller, run_id=run_id, seconds=seconds + told.timeout)
-        async with open_local_plane(
-            egress_allow=self._settings.execution.egress_allow,
-            sandboxes=[plane.LOCAL_PROCESS] if told.command else (),
-            sinks=self._sinks,
-            secrets=_secrets(server, told),
-            credentials=token,
-        ) as local:
+        async with (
+            self._token(server, told, caller=caller, run_id=run_id, seconds=seconds + told.timeout) as token,
+            open_local_plane(
+                egress_allow=self._settings.execution.egress_allow,
+                sandboxes=[plane.LOCAL_PROCESS] if told.command else (),
+                sinks=self._sinks,
+                secrets=_secrets(server, told),
+                credentials=token,
+            ) as local,
+        ):
             intent = self._intent(server, told, local, token, caller=caller, run_id=run_id, seconds=seconds)
             try:
                 ref = await local.start(intent, target_class=plane.LOCAL_PROCESS if told.command else LOCAL_NET)
@@ -106,31 +108,34 @@ class Toolboxes:
         if failure is not None:
             raise failure
 
+    @asynccontextmanager
     async def _token(
         self, server: str, told: McpSettings, *, caller: Caller, run_id: str, seconds: float
-    ) -> "_Token | _Leased":
+    ) -> "AsyncGenerator[_Token | _Leased]":
+        """What the server is shown, for the block alone."""
         from interlock import agents, connections
 
         if told.connection is None:
-            return _Token(server, told)
+            yield _Token(server, told)
+            return
         if self._leases is None:
             raise agents.OperationFailed(
                 f"the MCP server {server} is shown the credential of a connection, which only an open Interlock has"
             )
-        lease = await self._leases.request(
+        async with self._leases.lent(
             caller,
             told.connection,
             scopes=frozenset(told.scopes),
             run_id=run_id if is_id(run_id, "run") else None,
             ttl=min(connections.MAX_LEASE, timedelta(seconds=seconds)),
-        )
-        host = plane.parse_url(told.url or "").host_port
-        if host not in lease.hosts:
-            raise agents.OperationFailed(
-                f"the MCP server {server} is at {host}, and the connection {told.connection!r} is for "
-                f"{', '.join(sorted(lease.hosts))}: its credential goes nowhere else"
-            )
-        return _Leased(self._leases, caller, lease, await self._leases.shown(caller, lease))
+        ) as lease:
+            host = plane.parse_url(told.url or "").host_port
+            if host not in lease.hosts:
+                raise agents.OperationFailed(
+                    f"the MCP server {server} is at {host}, and the connection {told.connection!r} is for "
+                    f"{', '.join(sorted(lease.hosts))}: its credential goes nowhere else"
+                )
+            yield _Leased(self._leases, caller, lease, await self._leases.shown(caller, lease))
 
     def _written(self, server: str) -> "agents.Toolbox":
         from interlock import agents

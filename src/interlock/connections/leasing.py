@@ -1,10 +1,13 @@
 """Leases that somebody asks for by themselves: asked for, renewed, redeemed, revoked and listed."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
+
+import anyio
 
 from interlock import plane
 from interlock.connections import errors, leases, showing
@@ -13,9 +16,12 @@ from interlock.connections.connections import Connections
 from interlock.connections.history import Happening, Told
 from interlock.connections.model import MAX_LEASE, Connection, Lease, Resolved
 from interlock.connections.ports import Profiles, Records, Standing
-from interlock.kernel import Caller, Clock, RequestError, Secret, Store, Tx, is_id
+from interlock.kernel import Caller, Clock, RequestError, Secret, Store, StoreError, Tx, is_id
 
 MAX_PAGE: Final = 500
+
+_LAST_SECONDS: Final = 5.0
+"""That the end of a lease may take once whoever had it was stopped."""
 
 
 class Leases:
@@ -57,6 +63,21 @@ class Leases:
         lease = await self._issue(resolved, scopes=scopes, run_id=run_id, ttl=ttl)
         await self._store.write(lambda tx: self._records.add_lease(tx, lease))
         return lease
+
+    @asynccontextmanager
+    async def lent(
+        self, caller: Caller, ref: str, *, scopes: AbstractSet[str], run_id: str | None, ttl: timedelta
+    ) -> AsyncGenerator[Lease]:
+        """As `request`, and over with the block, however that ends; after `ttl` where the store is away by then. Like all that
+        ends in its time, this is nothing for the connection's history."""
+        lease = await self.request(caller, ref, scopes=scopes, run_id=run_id, ttl=ttl)
+        try:
+            yield lease
+        finally:
+            with anyio.move_on_after(_LAST_SECONDS, shield=True), suppress(StoreError):
+                await self._store.write(
+                    lambda tx: self._records.end_lease(tx, caller.tenant_id, lease.lease_id, at=self._clock.now())
+                )
 
     async def shown(self, caller: Caller, lease: Lease) -> tuple[plane.CredentialRef, ...]:
         """How requests show what the lease is on, as its connection's auth profile says. Raises ConnectionNotFound."""
