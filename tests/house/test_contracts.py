@@ -50,7 +50,7 @@ SABOTAGE = [
     ("cli", "import interlock.connectors.github", "Only app imports adapters and connectors"),
     ("connectors.github", "import interlock.runs", "Connectors know only sdk and kernel"),
     ("connectors.github", "import httpx2", "Connectors know only sdk and kernel"),
-    ("memory", "from interlock import catalog", "Memory is of use by itself: it knows only the kernel"),
+    ("memory", "import interlock.catalog", "Memory is of use by itself: it knows only the kernel"),
     ("connectors.github", "import interlock.connectors.linear", "Connectors are strangers to each other"),
     ("adapters.lanes", "import interlock.adapters.keys", "Adapters are strangers to each other"),
     (
