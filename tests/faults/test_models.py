@@ -282,6 +282,18 @@ async def test_options_go_to_the_provider_as_they_are_and_replace_nothing_that_w
     assert len(rig.api.heard) == 1
 
 
+@pytest.mark.parametrize(("kind", "said"), [("openai", False), ("openai-chat", False), ("compatible", None)])
+async def test_openai_is_told_to_keep_no_conversation_unless_the_operator_lets_it(
+    small: World, model_api: ModelApi, kind: str, said: bool | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IT_KEY", KEY)
+    async with rigged(small, model_api, kind, provider={"options": ["store"]}) as rig:
+        model_api.say(Say(text="Yes."), Say(text="Yes."))
+        await rig.ask()
+        await rig.ask(key="k2", provider_options={"store": True})
+    assert [body.get("store") for _, _, body in model_api.heard] == [said, True]
+
+
 COUNTED = """
 [policy]
 default = "allow"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -16,7 +16,12 @@ class Kind:
     ends: re.Pattern[bytes]
     """What stands in every stream that has come to its end: in a JSON text it could stand only with its quotes escaped."""
     price_as: str | None
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    """What the model layer is told with every question."""
 
+
+_UNKEPT: Final = {"openai_store": False}
+"""OpenAI keeps for weeks what it is asked and what it answers, unless it is told not to: where a conversation is kept is here."""
 
 _CHAT_END: Final = re.compile(rb"^data:\s*\[DONE\]", re.MULTILINE)
 _BEARER: Final = (("authorization", "Bearer {api_key}"),)
@@ -28,6 +33,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         show=_BEARER,
         ends=re.compile(rb'"type"\s*:\s*"(response\.(completed|incomplete|failed)|error)"'),
         price_as="openai",
+        settings=_UNKEPT,
     ),
     "openai-chat": Kind(
         base_url="https://api.openai.com/v1",
@@ -35,6 +41,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         show=_BEARER,
         ends=_CHAT_END,
         price_as="openai",
+        settings=_UNKEPT,
     ),
     "anthropic": Kind(
         base_url="https://api.anthropic.com",

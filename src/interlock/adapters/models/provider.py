@@ -59,7 +59,7 @@ class ProviderModel:
         talk = Talk(wire=wire, options=request.provider_options, ends=KINDS[self._kind].ends)
         token = CURRENT.set(talk)
         try:
-            response = await _asked(model, request, told)
+            response = await _asked(model, request, told, KINDS[self._kind].settings)
         except Exception as error:
             found = mistakes.told(error, request.model)
             if found is None:
@@ -84,12 +84,15 @@ class ProviderModel:
         return make(self._kind, self._name, provider=self._provider, base_url=self._base_url)
 
 
-async def _asked(model: "Model", request: inference.Request, told: inference.Told | None) -> Any:
+async def _asked(
+    model: "Model", request: inference.Request, told: inference.Told | None, always: Mapping[str, object]
+) -> Any:
     from pydantic_ai import direct
 
     from interlock.adapters.models import translating
 
-    settings, parameters, messages = _settings(model, request), _parameters(model, request), translating.asked(request)
+    settings = _settings(model, request, always)
+    parameters, messages = _parameters(model, request), translating.asked(request)
     if told is None:
         return await direct.model_request(
             model, messages, model_settings=settings, model_request_parameters=parameters, instrument=False
@@ -104,9 +107,9 @@ async def _asked(model: "Model", request: inference.Request, told: inference.Tol
         return stream.get()
 
 
-def _settings(model: "Model", request: inference.Request) -> "ModelSettings":
-    """The params; those that the provider has not are left out."""
-    named = {_PARAMS[name]: _listed(value) for name, value in request.params.items() if name in _PARAMS}
+def _settings(model: "Model", request: inference.Request, always: Mapping[str, object]) -> "ModelSettings":
+    """What is `always` said, and the params; those that the provider has not are left out."""
+    named = {**always} | {_PARAMS[name]: _listed(value) for name, value in request.params.items() if name in _PARAMS}
     return {name: value for name, value in named.items() if name not in model.unsupported_settings}  # pyright: ignore[reportReturnType]
 
 
