@@ -1,12 +1,14 @@
 """Budgets on every store: no limit is passed, over any number of processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import ceil
+from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import Engine, event
 
 from interlock import budgets
 from interlock.adapters import sql
@@ -447,3 +449,31 @@ async def test_many_processes_pass_no_limit_of_amounts(store_url: str, open_stor
             tasks.start_soon(ask, purses[number % 2], f"run_{number}")
     assert await purses[0].used(limit) == 5 * len(got)
     assert 45 // 10 <= len(got) <= 45 // 5
+
+
+async def test_of_several_holders_all_locks_are_taken_in_one_order_and_at_once(house: House):
+    calls = Rule(name="b-calls", per=Per.AGENT, spend=replace(DAY, unit="operation_calls"))
+    words = Rule(name="a-words", per=Per.AGENT, spend=DAY)
+    purse = Purse(house, house.budgets(calls, words))
+    locked: list[object] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("INSERT INTO budget_windows"):
+            told: Iterable[Any] = getattr(parameters, "values", parameters.__iter__)()
+            locked.append([each for each in told if each in ("a-words", "b-calls")])
+
+    for first, second in (("done", "asked"), ("asked", "done")):
+        assert await purse.hold("done", operation_calls=1) is None
+        assert await purse.hold("asked", tokens=60) is None
+        came_to = {first: None, second: {"tokens": 1, "operation_calls": 1}}
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            await house.store.write(
+                lambda tx, came_to=came_to: purse.service.settle_all_in(tx, tenant_id="acme", came_to=came_to)
+            )
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+    assert locked == [["a-words", "b-calls"]] * 2
+    key = budgets.Key(tenant_id="acme", budget="a-words", subject="desk")
+    start = DAY.window(house.clock.now())[0]
+    assert await house.store.read(lambda tx: BudgetRecords().used(tx, key, "spend", start)) == 61

@@ -1,12 +1,13 @@
 """What asking models takes of budgets: every attempt, whoever wants it, and no more than was reserved."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import Engine, event
 
 from fix_app import LEASE, Process, World
 from interlock import Interlock, agents, budgets, inference, runs
@@ -229,6 +230,62 @@ async def test_what_is_asked_beside_a_turn_is_counted_with_it(file_world: World)
         assert all(each.held for each in report.cases[0].findings), report.cases[0]
         assert await used(process, "calls", "desk") == len(model.requests)
         assert await used(process, "words", "desk") > words
+
+
+# -- locks
+
+MANY = """
+[[budgets]]
+name = "z-words"
+per = "agent"
+spend = { unit = "tokens", limit = 1_000_000, per_seconds = 86_400 }
+
+[[budgets]]
+name = "m-does"
+per = "agent"
+spend = { unit = "operation_calls", limit = 1_000, per_seconds = 86_400 }
+
+[[budgets]]
+name = "a-hours"
+per = "session"
+spend = { unit = "milliseconds", limit = 500_000_000, per_seconds = 86_400 }
+"""
+
+
+@contextmanager
+def locks_taken(names: Sequence[str]) -> Generator[list[list[str]]]:
+    """Of each transaction, which of these budgets it locks, one after the other."""
+    found: list[list[str]] = []
+
+    def begun(_connection: Any) -> None:
+        found.append([])
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.startswith("INSERT INTO budget_windows"):
+            told: Iterable[Any] = getattr(parameters, "values", parameters.__iter__)()
+            found[-1].extend(each for each in told if each in names and each not in found[-1])
+
+    event.listen(Engine, "begin", begun)
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield found
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+        event.remove(Engine, "begin", begun)
+
+
+async def test_a_turn_takes_the_locks_of_its_budgets_in_one_order(file_world: World):
+    CLOCKS[:] = [file_world.advance]
+    model = models.Scripted([looks(1, 2), "Done."], once=[models.unavailable()])
+    names = ("a-hours", "m-does", "z-words")
+    async with file_world.process(models=given(fake=model), rules=MANY) as process:
+        process.il.agents.offer(look)
+        spec = agents.agent("desk", "Look.", model="fake:x", operations=[look])
+        session = (await process.il.agent_sessions.create(spec)).session_id
+        with locks_taken(names) as found:
+            await process.il.agents.run(spec, "Look.", session=session)
+    assert [each for each in found if len(each) > 1]
+    assert [each for each in found if each != sorted(each)] == []
 
 
 # -- time

@@ -1,10 +1,9 @@
 """The service: reserve before the call, release after it, close what a service has closed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
-from math import ceil
 
 from interlock.budgets import holding
 from interlock.budgets.model import (
@@ -14,13 +13,13 @@ from interlock.budgets.model import (
     Granted,
     Key,
     Limit,
-    Rate,
     Reservation,
     Rule,
     block_key,
     seconds_until,
 )
 from interlock.budgets.records import Records
+from interlock.budgets.refusing import Refused, check_ever, check_open, lasts, refusal, windows
 from interlock.kernel import Clock, Store, Tx, to_micros
 
 SLOT_RETRY_S = 1.0
@@ -32,14 +31,6 @@ SLOT_TTL = timedelta(seconds=60)
 MAX_BLOCK = timedelta(hours=1)
 """The longest that a service's word closes a connection: as long as common rate limits' windows. One that means longer says
 so again when it is asked, and one that errs (or is in a stranger's hands) does not close a connection for days."""
-
-
-class _Refused(Exception):
-    """Carries the answer out of the transaction, which is undone by it."""
-
-    def __init__(self, exhausted: Exhausted) -> None:
-        super().__init__(exhausted.text)
-        self.exhausted = exhausted
 
 
 class Budgets:
@@ -73,7 +64,7 @@ class Budgets:
 
         `holder` (a run id) has at most one slot in each budget, however often it asks: its newest reservation has it.
         `cost` is what the call will spend, by unit. Rates and spends are used up even if the call then fails; slots come
-        back by `release`. With `to_settle`, `cost` is the most that it may spend, and `settle_in` says what it came to.
+        back by `release`.
 
         What is more than the whole of a budget is refused for ever, without asking. A blocked connection is refused, whether
         a budget counts the call or not. A call that none counts asks no store, so of the blocks it meets only those that this
@@ -83,8 +74,44 @@ class Budgets:
             raise ValueError(f"a cost cannot be negative: {cost}")
         if (uncounted := self.reserve_uncounted(call, holder=holder)) is not None:
             return uncounted
-        now = self._clock.now()
+
+        def take(tx: Tx) -> Reservation:
+            taken = self.reserve_in(tx, call, holder=holder, cost=cost, to_settle=to_settle)
+            if isinstance(taken, Exhausted):
+                raise Refused(taken)
+            return taken
+
+        try:
+            self._check_unasked(call, cost or {})
+            return await self._store.write(take)
+        except Refused as refused:
+            return refused.exhausted
+
+    def reserve_in(
+        self, tx: Tx, call: Call, *, holder: str, cost: Mapping[str, int] | None = None, to_settle: bool = False
+    ) -> Reservation | Exhausted:
+        """As `reserve`, in the caller's transaction, in which nothing is taken of what is refused. With `to_settle`, `cost` is
+        the most that it may spend, and `settle_in` says what it came to."""
+        now, spent = self._clock.now(), cost or {}
         keyed, place = self._keyed(call), block_key(call)
+        try:
+            self._check_unasked(call, spent)
+            check_open(place, self._records.find_blocked(tx, place), now)
+            self._records.lock(tx, (key for key, _ in keyed))
+            for key, rule in keyed:
+                self._check_slots(tx, key, rule, holder, now)
+                self._check_amounts(tx, key, rule, spent, now)
+        except Refused as refused:
+            return refused.exhausted
+        for key, rule in keyed:
+            for limit, window, amount in windows(rule, spent):
+                self._records.add(tx, key, limit.value, window.window(now)[0], amount)
+        if to_settle:
+            for each in holding.wanted([rule for _, rule in keyed], (), call, holder=holder, amounts=spent, now=now):
+                self._records.put_hold(tx, each.hold, now)
+        return self._seat(tx, keyed, holder, now)
+
+    def _seat(self, tx: Tx, keyed: Sequence[tuple[Key, Rule]], holder: str, now: datetime) -> Reservation:
         slots = tuple(key for key, rule in keyed if rule.concurrency is not None)
         reservation = Reservation(
             holder=holder,
@@ -94,23 +121,8 @@ class Budgets:
             slots=slots,
             expires_at=now + self._slot_ttl,
         )
-
-        def take(tx: Tx) -> None:
-            _check_open(place, self._records.find_blocked(tx, place), now)
-            for key, rule in keyed:
-                self._take(tx, key, rule, reservation, cost or {}, now)
-            if to_settle:
-                for each in holding.wanted(
-                    [rule for _, rule in keyed], (), call, holder=holder, amounts=cost or {}, now=now
-                ):
-                    self._records.put_hold(tx, each.hold, now)
-
-        try:
-            _check_ever(keyed, cost or {})
-            _check_open(place, self._blocks.get(place), now)
-            await self._store.write(take)
-        except _Refused as refused:
-            return refused.exhausted
+        for key in slots:
+            self._records.take_slot(tx, key, reservation, now)
         return reservation
 
     def reserve_uncounted(self, call: Call, *, holder: str) -> Reservation | Exhausted | None:
@@ -120,8 +132,8 @@ class Budgets:
         now = self._clock.now()
         place = block_key(call)
         try:
-            _check_open(place, self._blocks.get(place), now)
-        except _Refused as refused:
+            check_open(place, self._blocks.get(place), now)
+        except Refused as refused:
             return refused.exhausted
         return Reservation(holder=holder, reservation_id="", slots=(), expires_at=now)
 
@@ -151,7 +163,26 @@ class Budgets:
     def settle_in(self, tx: Tx, *, tenant_id: str, holder: str, amounts: Mapping[str, int] | None) -> None:
         """Count what a holder's reserved amounts came to in their place, also if that is more. Of a unit that is not among them
         (None: of all) nobody knows, and all that was reserved is used. Safe to repeat."""
-        holding.settle(tx, self._records, tenant_id=tenant_id, holder=holder, amounts=amounts)
+        self.settle_all_in(tx, tenant_id=tenant_id, came_to={holder: amounts})
+
+    def settle_all_in(self, tx: Tx, *, tenant_id: str, came_to: holding.CameTo) -> None:
+        """As `settle_in`, of several holders at once."""
+        holding.settle(tx, self._records, tenant_id=tenant_id, came_to=came_to)
+
+    def lock_in(
+        self,
+        tx: Tx,
+        *,
+        tenant_id: str,
+        calls: Iterable[Call] = (),
+        caps: Iterable[Cap] = (),
+        holders: Iterable[str] = (),
+    ) -> None:
+        """Take the locks of all that counts these calls, of these caps, and of what these holders have reserved, before more than
+        one thing is done with them in a transaction: in the one order, which what is done with them need not keep."""
+        counted = [key for call in calls for key, _ in self._keyed(call)]
+        held = [each.key for each in self._records.list_holds(tx, tenant_id, holders)]
+        self._records.lock(tx, [*counted, *(cap.key for cap in caps), *held])
 
     def used_in(self, tx: Tx, cap: Cap) -> int:
         """How much is used of a cap, or reserved."""
@@ -165,8 +196,8 @@ class Budgets:
         renewed = replace(reservation, expires_at=now + self._slot_ttl)
 
         def put(tx: Tx) -> None:
+            self._records.lock(tx, renewed.slots)
             for key in renewed.slots:
-                self._records.lock(tx, key)
                 self._records.renew_slot(tx, key, renewed, now)
 
         await self._store.write(put)
@@ -198,40 +229,42 @@ class Budgets:
         Empty if nothing limits it."""
         now = self._clock.now()
         keyed, place = self._keyed(call), block_key(call)
-        if _lasts(self._blocks.get(place), now):
+        if lasts(self._blocks.get(place), now):
             return {"budget_left": 0.0}
         if not keyed:
             return {}
 
         def least(tx: Tx) -> float:
-            if _lasts(self._records.find_blocked(tx, place), now):
+            if lasts(self._records.find_blocked(tx, place), now):
                 return 0.0
             return min(part for key, rule in keyed for part in self._left(tx, key, rule, now))
 
         return {"budget_left": max(await self._store.read(least), 0.0)}
 
     def _keyed(self, call: Call) -> list[tuple[Key, Rule]]:
-        """The matching rules with their keys, in the one order in which every transaction locks them."""
+        """The matching rules with their keys, in the order of these."""
         return sorted(((rule.key(call), rule) for rule in self.matching(call)), key=lambda pair: pair[0])
 
-    def _take(
-        self, tx: Tx, key: Key, rule: Rule, reservation: Reservation, cost: Mapping[str, int], now: datetime
-    ) -> None:
-        self._records.lock(tx, key)
+    def _check_unasked(self, call: Call, cost: Mapping[str, int]) -> None:
+        """What is known without the store."""
+        place = block_key(call)
+        check_ever(self._keyed(call), cost)
+        check_open(place, self._blocks.get(place), self._clock.now())
+
+    def _check_slots(self, tx: Tx, key: Key, rule: Rule, holder: str, now: datetime) -> None:
         if rule.concurrency is not None:
-            others = self._records.list_slots(tx, key, now).keys() - {reservation.holder}
+            others = self._records.list_slots(tx, key, now).keys() - {holder}
             if len(others) >= rule.concurrency:
-                raise _refuse(
-                    key, Limit.CONCURRENCY, SLOT_RETRY_S, f"{len(others)} of {rule.concurrency} slots are taken"
-                )
-            self._records.take_slot(tx, key, reservation, now)
-        for limit, window, amount in _amounts(rule, cost):
+                text = f"{len(others)} of {rule.concurrency} slots are taken"
+                raise refusal(key, Limit.CONCURRENCY, SLOT_RETRY_S, text)
+
+    def _check_amounts(self, tx: Tx, key: Key, rule: Rule, cost: Mapping[str, int], now: datetime) -> None:
+        for limit, window, amount in windows(rule, cost):
             start, end = window.window(now)
             used = self._records.used(tx, key, limit.value, start)
             if used + amount > window.limit:
                 text = f"{used} of {window.limit} per {window.per_seconds} s are used, {amount} more are asked for"
-                raise _refuse(key, limit, seconds_until(end, now), text)
-            self._records.add(tx, key, limit.value, start, amount)
+                raise refusal(key, limit, seconds_until(end, now), text)
 
     def _left(self, tx: Tx, key: Key, rule: Rule, now: datetime) -> Iterator[float]:
         if rule.concurrency is not None:
@@ -239,42 +272,3 @@ class Budgets:
         for limit, window in ((Limit.RATE, rule.rate), (Limit.SPEND, rule.spend)):
             if window is not None:
                 yield 1 - self._records.used(tx, key, limit.value, window.window(now)[0]) / window.limit
-
-
-def _amounts(rule: Rule, cost: Mapping[str, int]) -> Iterator[tuple[Limit, Rate, int]]:
-    if rule.rate is not None:
-        yield Limit.RATE, rule.rate, 1
-    if rule.spend is not None:
-        yield Limit.SPEND, rule.spend, cost.get(rule.spend.unit, 0)
-
-
-def _lasts(blocked_until: datetime | None, now: datetime) -> bool:
-    return blocked_until is not None and blocked_until > now
-
-
-def _check_open(place: Key, blocked_until: datetime | None, now: datetime) -> None:
-    if blocked_until is not None and blocked_until > now:
-        raise _Refused(
-            Exhausted(
-                budget=Limit.BLOCKED.value,
-                limit=Limit.BLOCKED,
-                subject=place.subject,
-                retry_after=(left := seconds_until(blocked_until, now)),
-                text=f"{place.subject} is blocked: its service said to come back in {ceil(left)} s",
-            )
-        )
-
-
-def _check_ever(keyed: list[tuple[Key, Rule]], cost: Mapping[str, int]) -> None:
-    """No window is as large as what one call asks for: waiting would not help."""
-    for key, rule in keyed:
-        for limit, window, amount in _amounts(rule, cost):
-            if amount > window.limit:
-                text = f"{amount} are asked for at once, of {window.limit} per {window.per_seconds} s"
-                raise _refuse(key, limit, None, text)
-
-
-def _refuse(key: Key, limit: Limit, retry_after: float | None, why: str) -> _Refused:
-    what = "ask for less, or raise its limit" if retry_after is None else f"try again in {ceil(retry_after)} s"
-    text = f"budget {key.budget!r} for {key.subject}: {limit.value}: {why}; {what}"
-    return _Refused(Exhausted(budget=key.budget, limit=limit, subject=key.subject, retry_after=retry_after, text=text))

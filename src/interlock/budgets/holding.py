@@ -4,10 +4,14 @@ came to in the one that tells of it. Until then, also if nobody ever does, what 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeAlias
 
 from interlock.budgets.model import Call, Cap, Exhausted, Granted, Hold, Key, Limit, Rule, seconds_until
 from interlock.budgets.records import Records
 from interlock.kernel import Tx
+
+CameTo: TypeAlias = Mapping[str, Mapping[str, int] | None]
+"""By holder, what came of its amounts, by unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,10 +64,9 @@ def hold_all(tx: Tx, records: Records, asked: Sequence[Wanted], now: datetime) -
     it asks for now: it is the same call, of which nobody knows how far it came."""
     if not asked:
         return None
-    for key in sorted({each.hold.key for each in asked}):
-        records.lock(tx, key)
+    records.lock(tx, (each.hold.key for each in asked))
     first = asked[0].hold
-    known = {_place(each) for each in records.list_holds(tx, first.key.tenant_id, first.holder)}
+    known = {_place(each) for each in records.list_holds(tx, first.key.tenant_id, [first.holder])}
     fresh = [each for each in asked if _place(each.hold) not in known]
     for each in fresh:
         hold = each.hold
@@ -80,8 +83,7 @@ def hold_all(tx: Tx, records: Records, asked: Sequence[Wanted], now: datetime) -
 def hold_up_to(tx: Tx, records: Records, asked: Sequence[Wanted], *, least: int, now: datetime) -> Exhausted | Granted:
     """Reserve of each limit what is asked for, or what is left of the tightest, if that is `least` at least. Something has to
     be asked for."""
-    for key in sorted({each.hold.key for each in asked}):
-        records.lock(tx, key)
+    records.lock(tx, (each.hold.key for each in asked))
     left: list[tuple[int, int, Wanted]] = []
     for each in asked:
         used = records.used(tx, each.hold.key, each.hold.counter, each.hold.window_start)
@@ -98,19 +100,20 @@ def hold_up_to(tx: Tx, records: Records, asked: Sequence[Wanted], *, least: int,
     return Granted(amount=amount, budget=tightest.hold.key.budget.lstrip(":") if short else None)
 
 
-def settle(tx: Tx, records: Records, *, tenant_id: str, holder: str, amounts: Mapping[str, int] | None) -> None:
-    """What a holder has reserved came to these amounts. Of a unit that is not among them (None: of all) nobody knows what it came
-    to, so all that was reserved is used. Nothing happens the second time."""
-    holds = records.list_holds(tx, tenant_id, holder)
+def settle(tx: Tx, records: Records, *, tenant_id: str, came_to: CameTo) -> None:
+    """What each holder has reserved came to these amounts. Of a unit that is not among them (None: of all) nobody knows what it
+    came to, so all that was reserved is used. Nothing happens the second time."""
+    holds = records.list_holds(tx, tenant_id, came_to)
     if not holds:
         return
-    for key in sorted({each.key for each in holds}):
-        records.lock(tx, key)
-    for each in records.list_holds(tx, tenant_id, holder):
+    records.lock(tx, (each.key for each in holds))
+    for each in records.list_holds(tx, tenant_id, came_to):
+        amounts = came_to[each.holder]
         used = each.amount if amounts is None else amounts.get(each.unit, each.amount)
         if used != each.amount:
             records.change(tx, each, used - each.amount)
-    records.drop_holds(tx, tenant_id, holder)
+    for holder in sorted({each.holder for each in holds}):
+        records.drop_holds(tx, tenant_id, holder)
 
 
 def _place(hold: Hold) -> tuple[Key, str]:

@@ -1,6 +1,6 @@
 """The room's port: where counters are kept. Synchronous, inside the caller's transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -12,8 +12,9 @@ class Records(Protocol):
     """Counters per key. What `lock` guards is not raced: no other transaction passes `lock` for the same key before
     this one ends."""
 
-    def lock(self, tx: Tx, key: Key) -> None:
-        """Wait for the key to be free and take it until the transaction ends."""
+    def lock(self, tx: Tx, keys: Iterable[Key]) -> None:
+        """Wait for each of the keys to be free and take it until the transaction ends: in their order, whatever order they are
+        given in, so that no two transactions that take theirs at once wait for each other."""
         ...
 
     def block(self, tx: Tx, key: Key, until: datetime) -> None:
@@ -48,8 +49,8 @@ class Records(Protocol):
         """Take the reservation's slot away, if it still has one."""
         ...
 
-    def list_holds(self, tx: Tx, tenant_id: str, holder: str) -> Sequence[Hold]:
-        """What the holder has reserved and not settled, in the order of the keys."""
+    def list_holds(self, tx: Tx, tenant_id: str, holders: Iterable[str]) -> Sequence[Hold]:
+        """What the holders have reserved and not settled, in the order of the keys."""
         ...
 
     def put_hold(self, tx: Tx, hold: Hold, now: datetime) -> None:

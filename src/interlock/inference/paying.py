@@ -26,6 +26,7 @@ class Paying:
     def next(self, tx: Tx, endpoint: Endpoint, came_to: Mapping[str, int] | None) -> None:
         """The attempt before came to that (None: nobody knows, so all that was reserved), and another one begins, at this model.
         Raises OverBudget, ModelUnpriced."""
+        self._lock(tx, endpoint)
         self.over(tx, came_to)
         most, counts = most_of(self.wiring, self.asked, endpoint), self.wiring.budgets
         own = counts.hold_in(tx, self.asked.call_of(endpoint), holder=self.run_id, amounts=most)
@@ -38,6 +39,14 @@ class Paying:
             )
         if self.asked.purse is not None:
             self.asked.purse.hold(tx, most)
+
+    def _lock(self, tx: Tx, endpoint: Endpoint) -> None:
+        """All that the attempt before and the next one are counted by, those of the rules for `inference.…` always first: another
+        model is counted by other rules, and whoever asks that one first must not wait for this while this waits for them."""
+        tenant_id, call = self.asked.caller.tenant_id, self.asked.call_of(endpoint)
+        self.wiring.budgets.lock_in(tx, tenant_id=tenant_id, calls=[call], holders=[self.run_id])
+        if self.asked.purse is not None:
+            self.asked.purse.lock(tx)
 
     def over(self, tx: Tx, came_to: Mapping[str, int] | None) -> None:
         """There is no answer, and no other attempt."""

@@ -82,6 +82,10 @@ class Purse(Protocol):
         """What it counts."""
         ...
 
+    def lock(self, tx: Tx) -> None:
+        """Take the locks of what is to be settled and taken, in an order that is always the same."""
+        ...
+
     def hold(self, tx: Tx, most: Mapping[str, int]) -> None:
         """Take that for another attempt. Raises runs.OverBudget."""
         ...

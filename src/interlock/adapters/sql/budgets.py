@@ -5,7 +5,7 @@ says until when the key is blocked. The counters `<budget>:<counter>` stand in r
 long over goes in `housekeeping`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,14 +26,14 @@ _SLOT_KEY = ["tenant_id", "budget", "subject", "holder"]
 class BudgetRecords:
     """Implements `budgets.Records`."""
 
-    def lock(self, tx: Tx, key: budgets.Key) -> None:
-        # Setting a column to itself takes the row's lock, also when this statement is the one that inserts it.
-        held = (
-            upsert(tx, windows)
-            .values(used=0, **_window(key, key.budget, _ITSELF))
-            .on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used})
-        )
-        connection(tx).execute(held)
+    def lock(self, tx: Tx, keys: Iterable[budgets.Key]) -> None:
+        # Setting a column to itself takes the row's lock, also when this statement is the one that inserts it; it takes one row
+        # after the other, as they are listed.
+        if places := [{"used": 0, **_window(key, key.budget, _ITSELF)} for key in sorted(set(keys))]:
+            held = upsert(tx, windows).values(places)
+            connection(tx).execute(
+                held.on_conflict_do_update(index_elements=_WINDOW_KEY, set_={"used": windows.c.used})
+            )
 
     def block(self, tx: Tx, key: budgets.Key, until: datetime) -> None:
         offered = upsert(tx, windows).values(used=0, blocked_until=until, **_window(key, key.budget, _ITSELF))
@@ -101,8 +101,8 @@ class BudgetRecords:
             )
         )
 
-    def list_holds(self, tx: Tx, tenant_id: str, holder: str) -> Sequence[budgets.Hold]:
-        mine = and_(holds.c.tenant_id == tenant_id, holds.c.holder == holder)
+    def list_holds(self, tx: Tx, tenant_id: str, holders: Iterable[str]) -> Sequence[budgets.Hold]:
+        mine = and_(holds.c.tenant_id == tenant_id, holds.c.holder.in_(list(holders)))
         query = select(holds).where(mine).order_by(holds.c.budget, holds.c.subject, holds.c.counter)
         return [
             budgets.Hold(

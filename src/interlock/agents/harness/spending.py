@@ -137,6 +137,7 @@ class Spending:
             return holding
 
         def hold(tx: Tx) -> None:
+            self.lock(tx, leg.holder)
             if holding is not None:
                 holding(tx)
             self.settle(tx, {leg.holder: None})  # that of a process that is gone
@@ -164,6 +165,7 @@ class Spending:
             return None
 
         def hold(tx: Tx) -> None:
+            self.lock(tx, *counted)
             for key, amounts in counted.items():
                 taken = self._means.wiring.budgets.hold_in(
                     tx, self._call, holder=self._holder(key), amounts=amounts, caps=self._caps
@@ -175,12 +177,17 @@ class Spending:
 
     def settle(self, tx: Tx, came_to: Mapping[str, Amounts | None]) -> None:
         """What intents, by their keys, came to; None: nobody knows."""
-        if self.units:
-            # Time last, as it is reserved: all transactions take their locks in one order.
-            for key, amounts in sorted(came_to.items(), key=lambda each: each[0].endswith(":time")):
-                self._means.wiring.budgets.settle_in(
-                    tx, tenant_id=self._run.tenant_id, holder=self._holder(key), amounts=amounts
-                )
+        if self.units and came_to:
+            known = {self._holder(key): amounts for key, amounts in came_to.items()}
+            self._means.wiring.budgets.settle_all_in(tx, tenant_id=self._run.tenant_id, came_to=known)
+
+    def lock(self, tx: Tx, *keys: str) -> None:
+        """Take the locks of all that counts the turn, and of what these intents have reserved, before more than one thing is done
+        about them: in one order, as every transaction does."""
+        holders, tenant_id = [self._holder(key) for key in keys], self._run.tenant_id
+        self._means.wiring.budgets.lock_in(
+            tx, tenant_id=tenant_id, calls=[self._call], caps=self._caps, holders=holders
+        )
 
     def _holder(self, key: str) -> str:
         return holder_of(self._run, key)
@@ -199,6 +206,9 @@ class _Purse:
     @property
     def units(self) -> frozenset[str]:
         return self.spending.units
+
+    def lock(self, tx: Tx) -> None:
+        self.spending.lock(tx, self.key)
 
     def hold(self, tx: Tx, most: Amounts) -> None:
         if (holding := self.spending.holding(self.key, most)) is not None:
