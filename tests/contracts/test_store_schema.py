@@ -1,6 +1,7 @@
 """Migrations make exactly the tables that the code speaks of, on every engine; preflight finds what is wrong."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +21,8 @@ from fix_ledger import Builder, dead_letter
 from fix_store import outcomes
 from interlock import runs
 from interlock.adapters import sql
-from interlock.adapters.sql import postgres, queue_tables, schema, tables
+from interlock.adapters.sql import postgres, queue_tables, schema, sqlite, tables
+from interlock.adapters.sql.address import SqliteFile
 from interlock.kernel import RequestError, Tx
 
 
@@ -61,6 +63,24 @@ async def test_every_table_carries_its_tenant(store: sql.SqlStore) -> None:
             assert [*columns] == [column.name for column in table.columns], table.name
 
     await store.read(lambda tx: check(sql.connection(tx)))
+
+
+def stated(session: Connection) -> dict[str, tuple[str, frozenset[str]]]:
+    """Everything in a SQLite database, as it was stated: the columns in their order, the constraints in any."""
+    rows = session.exec_driver_sql("SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_master").all()
+    parts = {name: re.split(r",(?=CONSTRAINT)|(?=\)(?:WITHOUTROWID)?$)", "".join(said.split())) for name, said in rows}
+    return {name: (first, frozenset(rest)) for name, (first, *rest) in parts.items()}
+
+
+def test_an_empty_sqlite_database_gets_at_once_what_the_migrations_make() -> None:
+    """A migration that makes anything else than what the code speaks of, a trigger, say, is wanting here."""
+    walked, made = (sqlite.session(SqliteFile(None)) for _ in range(2))
+    schema.walk(walked)
+    assert schema.upgrade(made, where="here").applied == schema.REVISIONS
+    assert stated(made) == stated(walked)
+    assert schema.current_revision(made) == schema.current_revision(walked) == schema.REVISIONS[-1]
+    for session in (walked, made):
+        session.close()
 
 
 def test_the_list_of_revisions_is_the_folders() -> None:
