@@ -288,7 +288,7 @@ def _theirs(messages: Sequence[ModelMessage]) -> list[str]:
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """What a case says by ours and by theirs from where they part to where they meet again, and why. The reason is in
-    `docs/agents.md`, too."""
+    `docs/agent-measured.md`, too."""
 
     ours: Sequence[str]
     theirs: Sequence[str]

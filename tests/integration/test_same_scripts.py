@@ -11,7 +11,7 @@ from same_scripts import CASES, DIFFERENCES, Ours, Told, theirs
 
 pytestmark = pytest.mark.anyio
 
-PAGE = Path(__file__).parents[2] / "docs" / "agents.md"
+PAGE = Path(__file__).parents[2] / "docs" / "agent-measured.md"
 
 
 def parted(ours: Told, theirs: Told) -> tuple[list[str], list[str]]:

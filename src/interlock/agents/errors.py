@@ -87,7 +87,7 @@ class InvalidOptions(RequestError):
     """The options of an operation's source are not what sources of its kind take."""
 
     code = "invalid_operation_options"
-    next_step = "Correct the options that the message names; `docs/agents.md` says which each kind takes."
+    next_step = "Correct the options that the message names; `docs/agent-operations.md` says which each kind takes."
 
 
 class OperationChanged(RequestError):
