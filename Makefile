@@ -62,6 +62,11 @@ faults: $(VENV)/.dev ## run the tests that kill, cut and crowd, on SQLite and on
 examples: $(VENV)/.dev ## do what README and docs say, page by page
 	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m examples $(ARGS) tests/docs
 
+# One run starts its workers and the database once, and whoever has ended early helps with what is left.
+.PHONY: apart
+apart: $(VENV)/.dev ## both of these in one run, as CI does
+	$(BIN)/pytest -n $(WORKERS) --dist=worksteal -m "faults or examples" $(filter-out tests/%,$(ARGS)) $(FAULTS) tests/docs
+
 .PHONY: check
 check: lint types contracts house ## run all checks that need no running system
 
