@@ -334,6 +334,29 @@ async def test_who_may_not_ask_for_an_agent_has_no_turn_of_it(file_world: World)
             await durability.run(limited, Till().agent(Script("Yes.")), "Go.", key="k")
 
 
+async def test_what_a_program_hands_over_of_another_kind_is_refused_and_nothing_is_on_record(file_world: World):
+    agent: Any = Till().agent(Script("Yes."))
+    wrong: list[dict[str, Any]] = [
+        {"key": 7},
+        {"key": None},
+        {"environment": 5},
+        {"agent": 5},
+        {"prompt": 5},
+        {"prompt": [object()]},
+        {"message_history": ["before"]},
+        {"usage_limits": 5},
+        {"il": 5},
+    ]
+    async with file_world.process() as process:
+        for each in wrong:
+            given: dict[str, Any] = {"il": process.il, "agent": agent, "prompt": "Go.", "key": "k", **each}
+            with pytest.raises(RequestError, match=f"{next(iter(each))} must be"):
+                await durability.run(given.pop("il"), given.pop("agent"), given.pop("prompt"), **given)
+        with pytest.raises(RequestError, match="guest must be"):
+            await process.il.agents.take_guest(5, None)  # pyright: ignore[reportArgumentType]
+        assert await process.il.agents.list() == []
+
+
 async def test_a_key_is_of_one_question_and_one_program(file_world: World):
     till = Till()
     agent = till.agent(Script("Yes.", "No."))

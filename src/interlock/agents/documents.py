@@ -31,9 +31,8 @@ def read_spec(
     values. `source` names the origin in messages; `complete` is as in `assemble`. Raises InvalidSpec with all problems and
     their lines."""
     source = source or (str(file) if isinstance(file, Path) else "a spec")
-    if isinstance(file, str) and file.endswith((".yaml", ".yml", ".json")) and "\n" not in file:
-        problem = f"this is the name of a file: give it as a Path, Path({file[:200]!r})"
-        raise InvalidSpec(source, [sdk.Problem(path="$", problem=problem)])
+    if (wrong := _no_document(file)) is not None:
+        raise InvalidSpec(source, [sdk.Problem(path="$", problem=wrong)])
     try:
         if isinstance(file, Path):
             with file.open("rb") as stream:
@@ -46,6 +45,15 @@ def read_spec(
     except InvalidSpec as error:
         placed = [replace(each, line=written.line(each.path)) for each in error.problems]
         raise InvalidSpec(source, sorted(placed, key=lambda each: each.line or 0)) from error
+
+
+def _no_document(file: object) -> str | None:
+    """What is wrong with what is given as a file or a text, if it cannot be either."""
+    if not isinstance(file, Path | str | bytes | bytearray):
+        return f"a spec is read from a Path, a text or bytes, not from {type(file).__name__}"
+    if isinstance(file, str) and file.endswith((".yaml", ".yml", ".json")) and "\n" not in file:
+        return f"this is the name of a file: give it as a Path, Path({file[:200]!r})"
+    return None
 
 
 def write_spec(spec: Spec, form: Literal["yaml", "json"] = "yaml") -> str:

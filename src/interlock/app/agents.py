@@ -126,6 +126,7 @@ class Agents:
         """Take the turn of another framework's agent that has this key as far as it goes: `loop` is run from its beginning, and
         what it did before is told to it again. For adapters, as `bridges.durability` is one. Raises RequestError,
         IdempotencyConflict, TurnNotResumable, and what ended the attempt and not the turn."""
+        _check_guest(guest)
         return await self._harness.take_guest(self._caller, guest, loop)
 
     @checked
@@ -274,3 +275,10 @@ def _check_spec(spec: object) -> None:
             f"spec must be a Spec, not {type(spec).__name__}",
             next_step="Make it by `agents.agent`, or of a document by `agents.read_spec(Path(FILE), registry=…)`.",
         )
+
+
+def _check_guest(guest: object) -> None:
+    from interlock import agents
+
+    if not isinstance(guest, agents.harness.Guest):
+        raise RequestError(f"guest must be a Guest, not {type(guest).__name__}")

@@ -27,6 +27,7 @@ try:
     import pydantic_core
     from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, RunContext, ToolApproved, ToolDenied
     from pydantic_ai import exceptions as foreign
+    from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.durable_exec import (
         JSON_CODEC,
         BaseDurabilityCapability,
@@ -39,7 +40,14 @@ try:
         record_durable_unit,
         replay_scope,
     )
-    from pydantic_ai.messages import ModelMessage, ModelMessagesTypeAdapter, ToolCallPart, UserContent
+    from pydantic_ai.messages import (
+        ModelMessage,
+        ModelMessagesTypeAdapter,
+        ModelRequest,
+        ModelResponse,
+        ToolCallPart,
+        UserContent,
+    )
     from pydantic_ai.models import Model
     from pydantic_ai.toolsets import AbstractToolset, ExternalToolset, FunctionToolset
     from pydantic_ai.usage import UsageLimits
@@ -275,9 +283,11 @@ async def run(
     comes back says how it stands, and `value` is Pydantic AI's own result once it has ended. The program is to be the same each
     time: what it did is told to it again.
 
-    Raises RequestError for an agent without InterlockDurability, and another prompt under a key that is taken;
-    OperationUnclear where a person has to look; ModelUnavailable, TurnFailed, TurnNotResumable.
+    Raises RequestError for an agent without InterlockDurability, and for what is given of another kind; IdempotencyConflict for
+    another prompt under a key that is taken; OperationUnclear where a person has to look; ModelUnavailable, TurnFailed,
+    TurnNotResumable.
     """
+    _check_given(il, agent, prompt, message_history, usage_limits)
     durability = InterlockDurability.from_agent(agent)
     if durability is None:
         raise RequestError("the agent has no InterlockDurability among its capabilities")
@@ -286,7 +296,7 @@ async def run(
         name=durability.name,
         framework=FRAMEWORK,
         input={
-            "prompt": cast("JSON", pydantic_core.to_jsonable_python(prompt)),
+            "prompt": _said(prompt),
             "history": _said_before(message_history) if message_history else None,
         },
         key=key,
@@ -294,6 +304,33 @@ async def run(
     )
     loop = _Loop(agent, prompt, {"deps": deps, "usage_limits": usage_limits}, message_history)
     return await il.agents.take_guest(guest, loop)
+
+
+def _check_given(il: object, agent: object, prompt: object, history: object, limits: object) -> None:
+    """Raises RequestError for what is of another kind, before anything is on record."""
+    from interlock import app
+
+    for name, given, fits, words in (
+        ("il", il, isinstance(il, app.Interlock), "an open Interlock"),
+        ("agent", agent, isinstance(agent, AbstractAgent), "an agent of Pydantic AI"),
+        ("prompt", prompt, isinstance(prompt, str | Sequence), "a text or a list of contents"),
+        ("message_history", history, history is None or _are_messages(history), "a list of messages of Pydantic AI"),
+        ("usage_limits", limits, limits is None or isinstance(limits, UsageLimits), "UsageLimits"),
+    ):
+        if not fits:
+            raise RequestError(f"{name} must be {words}, not {type(given).__name__}")
+
+
+def _are_messages(given: object) -> bool:
+    listed = isinstance(given, Sequence)
+    return listed and all(isinstance(each, ModelRequest | ModelResponse) for each in cast("Sequence[object]", given))
+
+
+def _said(prompt: str | Sequence[UserContent]) -> JSON:
+    try:
+        return cast("JSON", pydantic_core.to_jsonable_python(prompt))
+    except pydantic_core.PydanticSerializationError as error:
+        raise RequestError(f"prompt must be a text or a list of contents: {error}") from error
 
 
 def _said_before(messages: Sequence[ModelMessage]) -> str:

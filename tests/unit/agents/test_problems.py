@@ -279,6 +279,13 @@ def test_the_name_of_a_file_is_no_document():
         agents.read_spec("desk.yaml")
 
 
+def test_what_is_neither_a_file_nor_a_text_is_no_document():
+    given: Any
+    for given in (5, None, ["id: desk"], {"id": "desk"}):
+        with pytest.raises(agents.InvalidSpec, match=f"not from {type(given).__name__}"):
+            agents.read_spec(given)
+
+
 def test_a_turn_that_failed_tells_first_what_mends_its_cause():
     failure = agents.turns.Failure(code="model_failed", message="no key", details={"next_step": "Set OPENAI_API_KEY."})
     error = standing.failed(failure, "run_1")

@@ -18,7 +18,17 @@ from interlock.agents.harness.performing import OURS
 from interlock.agents.harness.recording import recorded, stands
 from interlock.agents.harness.standing import Turn, Waiting, unclear
 from interlock.agents.harness.taking import CONSENT, LAST_SECONDS
-from interlock.kernel import JSON, Caller, InterlockError, Retry, Tx, canonical, is_interruption, read_json
+from interlock.kernel import (
+    JSON,
+    Caller,
+    InterlockError,
+    RequestError,
+    Retry,
+    Tx,
+    canonical,
+    is_interruption,
+    read_json,
+)
 
 _GOES_ON: Final = frozenset({runs.State.QUEUED, runs.State.RETRY_SCHEDULED, runs.State.HELD})
 
@@ -32,6 +42,12 @@ class Guest:
     input: JSON
     key: str
     environment: str = "dev"
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for what is no text: what adapters hand on comes from programs."""
+        for name in ("name", "framework", "key", "environment"):
+            if not isinstance(given := getattr(self, name), str):
+                raise RequestError(f"{name} must be a text, not {type(given).__name__}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
