@@ -1,7 +1,7 @@
 """The pen of one run: turns what happened into changes that the ledger compares and sets."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -122,6 +122,8 @@ class Journal:
         return self._sealed(before, after, written, records, at)
 
     def _sealed(self, before: Run, after: Run, written: list[Entry], records: Records, at: datetime) -> Change:
+        # Of a send the end was known before; on record it stands at the moment of its event, by which a packet is judged.
+        send_end = None if records.send_end is None else replace(records.send_end, finished_at=at)
         extension = chain.append(before, written, ids=self._ids, at=at)
         return Change(
             before=before,
@@ -130,7 +132,7 @@ class Journal:
             attempt=records.attempt,
             attempt_end=records.attempt_end,
             send=records.send,
-            send_end=records.send_end,
+            send_end=send_end,
             decisions=records.decisions,
             artifacts=records.artifacts,
             lease=records.lease,
