@@ -15,7 +15,7 @@ from fix_app import ALLOW, Process, World, run_of
 from fix_models import KEY, ModelApi, Say
 from interlock import budgets, inference, plane, runs
 from interlock.app.inference_settings import InferenceSettings
-from interlock.kernel import InterlockError
+from interlock.kernel import InterlockError, SystemClock
 from interlock.testing import ManualClock, github
 
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
@@ -352,6 +352,31 @@ async def test_who_stops_waiting_breaks_the_request_off(rig: Rig):
     await anyio.to_thread.run_sync(rig.api.left.wait)
     history = await rig.process.last()
     assert (history.run.state, history.sends[0].delivery) == (runs.State.CANCELLED, runs.Delivery.UNKNOWN)
+
+
+async def test_packets_hold_where_time_goes_by(small: World, model_api: ModelApi, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("IT_KEY", KEY)
+    model_api.say(Say(status=503, body="{}"), Say(text="It rains."), Say(status=400, body="{}"))
+    async with rigged(replace(small, clock=SystemClock()), model_api, "compatible") as rig:
+        assert (await rig.ask()).answer.message.text == "It rains."
+        await rig.fails(key="k2")
+    assert len(model_api.heard) == 3  # and as the process ended, all of it was verified
+
+
+async def test_an_answer_that_takes_too_long_says_so_and_nobody_else_is_asked(
+    small: World, model_api: ModelApi, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("IT_KEY", KEY)
+    model_api.say(Say(text="It rains."), Say(text="It rains in Oslo.", fault="stall"), Say(text="It rains."))
+    timed = replace(small, clock=SystemClock())
+    async with rigged(timed, model_api, "compatible", fallbacks={"it:tiny": ["it:other"]}) as rig:
+        await rig.ask(key="k1")  # from now on the library is there
+        asking = rig.process.parts.inference.ask
+        with pytest.raises(runs.DeadlinePassed, match="it:tiny did not answer in full within 1 s"):
+            await asking(rig.process.il.caller, rig.request(), key="k2", told=silent, timeout_s=1.0)
+        history = await rig.process.last()
+        assert [each.state for each in history.attempts] == [runs.AttemptState.FAILED]
+    assert len(model_api.heard) <= 2
 
 
 async def test_a_person_cancels_a_question_that_is_being_asked(rig: Rig):

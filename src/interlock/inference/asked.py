@@ -30,6 +30,10 @@ class Asked:
         assert self.task.deadline_at is not None
         return self.task.deadline_at
 
+    def too_late(self, endpoint: Endpoint) -> runs.DeadlinePassed:
+        """That its time went by while that model was asked."""
+        return runs.DeadlinePassed(f"{endpoint.ref} did not answer in full within {self.timeout_s:g} s")
+
     def call_of(self, endpoint: Endpoint) -> budgets.Call:
         """It, as budgets count it where it is asked of that model."""
         return budgets.Call(

@@ -154,8 +154,7 @@ class RecordedInference:
             with anyio.move_on_after(asked.timeout_s) as scope:
                 return await pursuit.run()
             assert scope.cancelled_caught
-            text = f"{asked.request.model} did not answer within {asked.timeout_s:g} s"
-            raise runs.DeadlinePassed(text)
+            raise asked.too_late(asked.endpoint)
         except (runs.StaleRun, runs.OwnershipLapsed, StoreError):
             raise  # the run is another process's, or recovery's
         except InterlockError as error:

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 import anyio
 
-from interlock import connections, policy, runs
+from interlock import connections, plane, policy, runs
 from interlock.inference import records
 from interlock.inference.asked import Asked
 from interlock.inference.endpoints import Endpoint, Models, micros
@@ -24,6 +24,9 @@ WATCH_S: Final = 1.0
 
 ENDS: Final = (runs.StaleRun, runs.OwnershipLapsed, runs.RunCancelled, StoreError)
 """What no other attempt would mend."""
+
+OUT_OF_TIME: Final = frozenset({plane.FailureClass.TOTAL_TIMEOUT.value, plane.FailureClass.DEADLINE_PASSED.value})
+"""How the plane says that all of the question's time is over: its requests have that, and no limit of their own."""
 
 ITS_OWN_FAULT: Final = (ModelRefused, RequestError)
 """What another model would be asked in vain, too."""
@@ -72,6 +75,8 @@ class Pursuit:
             except ENDS:
                 raise
             except InterlockError as error:
+                if error.details.get("failure_class") in OUT_OF_TIME:
+                    raise self._asked.too_late(endpoint) from error
                 if (delay := self._delay(error, tried)) is not None and not self._hurries(error, left):
                     await self._again(self._shown(error), endpoint, delay)
                     continue
