@@ -93,6 +93,22 @@ def _settled(data: _Data) -> str:
     return f"{data['delivery']}: {_DELIVERIES.get(data['delivery'], '')}"
 
 
+def _compatible(data: _Data) -> str:
+    if data["compatible"]:
+        return f"{data['model']} has all that the question needs"
+    return f"{data['model']} lacks what the question needs: {', '.join(data['missing'])}"
+
+
+def _answered(data: _Data) -> str:
+    usage, cost = data["usage"], "" if data["cost_usd"] is None else f", {data['cost_usd']} USD"
+    took = f"{usage['input_tokens']} tokens in, {usage['output_tokens']} out{cost}"
+    return f"{data['answered_by'] or data['model']} has answered ({data['finish']}): {took}"
+
+
+def _stream(what: str) -> Callable[[_Data], str]:
+    return lambda data: f"the answer {what}: {size(data['bytes'])} in {data['pieces']} pieces"
+
+
 _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "run.accepted": _asked,
     "policy.decided": _decided,
@@ -116,6 +132,13 @@ _MEANINGS: Final[Mapping[str, Callable[[_Data], str]]] = {
     "run.settled": lambda data: f"{data['by']} saw: {data['seen']}" + (f" ({data['note']})" if data["note"] else ""),
     "run.extended": lambda data: f"the request brings along: {', '.join(data['extensions'])}",
     "run.input_edited": lambda _: "the reviewer changed the input",
+    "inference.compatibility_evaluated": _compatible,
+    "inference.target_resolved": lambda data: f"{data['model']} is asked at {data['host']}",
+    "inference.stream_opened": lambda data: f"the answer begins to come, with status {data['status']}",
+    "inference.stream_checkpoint": _stream("is still coming"),
+    "inference.stream_closed": _stream("comes no further"),
+    "inference.fallback_refused": lambda data: f"{data['model']} may not stand in: {'; '.join(data['reasons'])}",
+    "inference.answered": _answered,
     **turn_events.MEANINGS,
     "run.manifest_changed": lambda data: f"goes on under connector version {data['connector_version']}",
     **{

@@ -15,10 +15,10 @@ def written() -> set[str]:
     """The types of events that appear in the source of the room."""
     found: set[str] = set()
     for module in sources.MODULES:
-        if module.room == "runs":
+        if module.room in ("runs", "inference"):
             texts = [node.value for node in ast.walk(module.tree) if isinstance(node, ast.Constant)]
             found |= {text for text in texts if isinstance(text, str) and re.fullmatch(
-                r"(run|policy|approval|attempt|lease|send|artifact|reconcile)\.[a-z_]+", text)}  # fmt: skip
+                r"(run|policy|approval|attempt|lease|send|artifact|reconcile|inference)\.[a-z_]+", text)}  # fmt: skip
     turns = {f"turn.{kind}" for kind in journal.KINDS}
     guests = {guest_journal.ENDED} | {f"{guest_journal.PREFIX}{kind}" for kind in guest_journal.KINDS}
     return found | {f"run.{state}" for state in runs.State} | turns | guests
@@ -49,6 +49,13 @@ def test_an_event_that_lacks_what_it_should_say_is_named():
         ("approval.expired", {"approval_id": "apr_1", "reviewer": None, "requester": "b"}, "apr_1 expired"),
         ("approval.expired", {"approval_id": "apr_1", "reviewer": "a", "requester": "b"},
          "apr_1, which a had given, expired"),
+        ("inference.compatibility_evaluated", {"model": "local:m", "compatible": False, "missing": ["tools", "stream"]},
+         "local:m lacks what the question needs: tools, stream"),
+        ("inference.stream_checkpoint", {"pieces": 3, "bytes": 2048000},
+         "the answer is still coming: 2,000 KiB in 3 pieces"),
+        ("inference.answered", {"model": "local:m", "answered_by": None, "finish": "stop", "cost_usd": "0.01",
+          "usage": {"input_tokens": 7, "output_tokens": 2}},
+         "local:m has answered (stop): 7 tokens in, 2 out, 0.01 USD"),
         ("turn.intended", {"kind": "ask", "again": False}, "the model is about to be asked"),
         ("turn.intended", {"kind": "perform", "again": True, "operation": "pay", "call_id": "c1", "idempotency": "dedupe"},
          "pay (c1) is about to be done, which is dedupe, perhaps not for the first time"),
