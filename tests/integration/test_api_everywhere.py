@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from fix_app import ACME, ASK_WRITES, TOKEN, World, asked
 from fix_http_api import Line, lined
 from fix_webhooks import BODY, HUB, SECRET, signed
-from interlock import kernel
+from interlock import agents, kernel, policy
 from interlock.server import api
+from interlock.testing import models
 from interlock.triggers import webhooks
 
 pytestmark = pytest.mark.anyio
@@ -18,6 +20,9 @@ pytestmark = pytest.mark.anyio
 CANARY = "canary-of-the-first-tenant"
 CONNECTORS = [ACME, HUB]
 DOCUMENT = api.openapi()
+PLAIN = agents.agent("plain", "Answer.", model="fake:echo")
+TURNS = policy.Rule(rule_id="turns", then=policy.Effect.ALLOW, capability=("agent.*", "inference.*"))
+LAW = replace(ASK_WRITES, rules=(TURNS, *ASK_WRITES.rules))
 
 
 class Operation(NamedTuple):
@@ -57,6 +62,8 @@ async def things(line: Line) -> dict[str, str]:
     now, config = line.process.parts.wiring.clock.now(), {"repo": f"acme/{CANARY}"}
     await il.polls.create("issues", "github.issue_updated", handler="triage", config=config, since=now)
     await line.process.parts.outgoing.feed.relay()
+    session = await il.agent_sessions.create(PLAIN, title=CANARY)
+    turn = await il.agents.run(PLAIN, CANARY, session=session.session_id)
     [message, *_] = await il.subscriptions.deliveries(told.subscription.subscription_id)
     return {
         "run_id": held.run_id,
@@ -75,6 +82,9 @@ async def things(line: Line) -> dict[str, str]:
         "poll": "issues",
         "subscription_id": told.subscription.subscription_id,
         "message_id": message.message_id,
+        "name": "helpdesk",
+        "turn_id": turn.run_id,
+        "session_id": session.session_id,
         "token_id": (await il.tokens.create(CANARY, actor=CANARY))[0].token_id,
     }
 
@@ -105,7 +115,7 @@ def test_every_operation_has_an_example_and_says_what_errors_are():
 
 
 async def test_another_tenants_token_sees_and_changes_nothing(file_world: World):
-    async with lined(file_world, law=ASK_WRITES, manifest=CONNECTORS) as line:
+    async with lined(file_world, law=LAW, manifest=CONNECTORS, models={"fake": models.named}) as line:
         known = await things(line)
         theirs = await line.client("mallory", "operator", "caller", "approver", "token-admin", tenant="elsewhere")
         before = kernel.document(await line.process.il.runs.history(known["run_id"]))
@@ -134,7 +144,7 @@ async def test_another_tenants_token_sees_and_changes_nothing(file_world: World)
 
 
 async def test_who_only_reads_changes_nothing(file_world: World):
-    async with lined(file_world, law=ASK_WRITES, manifest=CONNECTORS) as line:
+    async with lined(file_world, law=LAW, manifest=CONNECTORS, models={"fake": models.named}) as line:
         known = await things(line)
         reader = await line.client("reader")
         before = kernel.document(await line.process.il.runs.history(known["run_id"]))

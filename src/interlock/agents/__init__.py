@@ -14,6 +14,7 @@ from interlock.agents.controls import Control, Controls, Limits, Match, Operatio
 from interlock.agents.declaring import agent, control, operation
 from interlock.agents.documents import read_spec, schema, write_document, write_spec
 from interlock.agents.errors import (
+    AgentNotFound,
     InvalidContext,
     InvalidOptions,
     InvalidSpec,
@@ -76,6 +77,7 @@ __all__ = [
     "MAX_TOOLS",
     "NO_INPUT",
     "REGISTRY_REF",
+    "AgentNotFound",
     "Asking",
     "Capabilities",
     "Capture",

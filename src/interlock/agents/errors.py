@@ -4,6 +4,8 @@ ConfigurationError
 └── InvalidSpec          invalid_agent_spec
 RequestError
 └── InvalidContext       invalid_agent_context
+NotFoundError
+└── AgentNotFound        agent_not_found
 ConflictError
 ├── UnexpectedEvent      unexpected_event
 └── TurnNotResumable     agent_turn_not_resumable
@@ -26,6 +28,7 @@ from interlock.kernel import (
     ConfigurationError,
     ConflictError,
     Fault,
+    NotFoundError,
     ProviderError,
     RequestError,
     Retry,
@@ -54,6 +57,13 @@ class InvalidSpec(ConfigurationError):
                 ],
             },
         )
+
+
+class AgentNotFound(NotFoundError):
+    """The settings name no agent so."""
+
+    code = "agent_not_found"
+    next_step = "Check the name: `[app.agents]` of the settings has them, and `GET /v1/agents` lists them."
 
 
 class UnexpectedEvent(ConflictError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none
     from interlock import agents, dispatch
     from interlock.app.assembly import Parts
     from interlock.app.carrying import Carrying
+    from interlock.app.installed import Installed
     from interlock.app.turning import Holder
 
 
@@ -55,6 +56,11 @@ class Agents:
     def registry(self) -> "agents.Registry":
         """What specs may name here, for reading them. Raises ModuleNotLoaded, InvalidSpec."""
         return self._harness.means.registry
+
+    @property
+    def installed(self) -> "Installed":
+        """The agents that the settings name in `[app.agents]`."""
+        return self._turning.installed
 
     @property
     def stopping(self) -> "dispatch.Stopping":
@@ -141,6 +147,13 @@ class Agents:
     async def fetch(self, run_id: str) -> "agents.harness.Turn":
         """How a turn stands. Raises RunNotFound, UnreadableJournal."""
         return await self._harness.fetch(self._caller, run_id)
+
+    @checked
+    async def inspect(self, run_id: str) -> "tuple[agents.harness.Turn, agents.turns.State | None]":
+        """How a turn stands, and the state that its journal leads to; None of a turn whose loop is another framework's. Raises
+        RunNotFound, UnreadableJournal."""
+        turn = await self._harness.fetch(self._caller, run_id)
+        return turn, None if turn.is_guest else (await self.replay(run_id)).state
 
     @checked
     async def list(

@@ -67,23 +67,22 @@ async def inspect(desk: "Desk", run_id: Id) -> "Answer":
     from interlock.cli.desk import Answer
 
     async with desk.open_here() as il:
-        turn = await il.agents.fetch(run_id)
-        sheet = None if turn.is_guest else await il.agents.replay(run_id)
-    state = None if sheet is None else sheet.state.model_dump(mode="json")
+        turn, state = await il.agents.inspect(run_id)
+    told = None if state is None else state.model_dump(mode="json")
 
     def show(paper: "Paper") -> None:
         show_turn(paper, turn)
-        if sheet is None:
+        if state is None:
             paper.line(f"Another framework has its loop; what it did: `interlock agent trace {run_id}`")
             return
-        for name, why in sheet.state.absent.items():
+        for name, why in state.absent.items():
             paper.line(f"without: {name}: {clean(str(why))}")
         paper.heading("Said")
-        for message in sheet.state.said:
+        for message in state.said:
             for part in message.parts:
                 paper.line(f"  {message.role.value}: {clean(_said(part))[:_SHOWN]}")
 
-    return Answer(document={"turn": turn.to_json(), "state": state}, show=show)
+    return Answer(document={"turn": turn.to_json(), "state": told}, show=show)
 
 
 async def trace(desk: "Desk", run_id: Id) -> "Answer":

@@ -137,6 +137,6 @@ def problem(error: kernel.InterlockError, *, status: int | None = None) -> JSONR
     }
     if isinstance(error, kernel.StoreError):
         told |= _NO_JOURNAL
-    if isinstance(error, kernel.ConfigurationError):
+    if isinstance(error, kernel.ConfigurationError) and status is None:
         told |= _NOT_SET_UP
     return JSONResponse(told, status_code=code, media_type="application/problem+json", headers=headers)

@@ -51,7 +51,7 @@ EXIT_CODES = {
         stale_run unexpected unexpected_answer worker_stopped
     """,
     2: """
-        agent_changed agent_operation_changed agent_turn_not_resumable already_decided already_initialised
+        agent_changed agent_not_found agent_operation_changed agent_turn_not_resumable already_decided already_initialised
         already_made already_spent ambiguous_connection ambiguous_route approval_denied approval_expired
         approval_not_found archive_busy artifact_not_found binding_mismatch callback_refused cannot_isolate
         cannot_serve client_secret_missing closed conflict connection_changed connection_error

@@ -5,21 +5,23 @@ Invariants: nothing is done before it is written down that it is about to be; wh
 nobody may repeat is never repeated; a process whose hold is gone writes nothing; a turn that waits for a person keeps nobody.
 """
 
-from interlock.agents.harness.asking import Asked, asked_for, plan_of
+from interlock.agents.harness.asking import MAX_TEXT, Asked, asked_for, is_guest, plan_of
 from interlock.agents.harness.executor import TurnExecutor
 from interlock.agents.harness.glancing import Glance
 from interlock.agents.harness.guest_journal import Consent, Said, Step
 from interlock.agents.harness.guest_steps import Asking, Steps
 from interlock.agents.harness.guests import Came, Guest, Taken
-from interlock.agents.harness.harness import LANE, Harness, Options
+from interlock.agents.harness.harness import LANE, MOST_LISTED, Harness, Options
 from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, state_digest
 from interlock.agents.harness.leaving import catch_up, left
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.standing import Turn, Waiting
-from interlock.agents.harness.telling import Telling
+from interlock.agents.harness.telling import Telling, happening
 
 __all__ = [
     "LANE",
+    "MAX_TEXT",
+    "MOST_LISTED",
     "Asked",
     "Asking",
     "Came",
@@ -44,6 +46,8 @@ __all__ = [
     "Watch",
     "asked_for",
     "catch_up",
+    "happening",
+    "is_guest",
     "left",
     "plan_of",
     "read",

@@ -7,6 +7,7 @@ from typing import Final
 
 import anyio
 
+from interlock import runs
 from interlock.agents.harness import journal
 from interlock.agents.harness.asking import asked_for
 from interlock.agents.harness.looking import Looks
@@ -17,7 +18,8 @@ from interlock.kernel import Caller
 MOST: Final = 1000
 """What happens while nobody listens, and is kept for them."""
 
-APPROVAL: Final = "approval."
+TOLD: Final = (journal.PREFIX, "approval.", "step.", "guest.")
+"""What the types of events begin with that tell of a turn; the last two of one whose loop is another framework's."""
 
 
 class Telling:
@@ -110,8 +112,16 @@ class Telling:
         judged, seq = bool(asked_for(run).spec.controls.outputs), max(self._upto, first.seq - 1)
         while page := await self._looks.reading.events_after(run, seq):
             for event in page:
-                if event.type.startswith((journal.PREFIX, APPROVAL)):
-                    kind, data = journal.entry_of(event)
-                    kind, data = journal.unsaid((kind, data)) if judged else (kind, data)
-                    yield Happening(kind=kind, data=data, run_id=first.run_id, seq=event.seq)
+                if (told := happening(event, judged=judged)) is not None:
+                    yield told
             seq = page[-1].seq
+
+
+def happening(event: runs.Event, *, judged: bool) -> Happening | None:
+    """What an event of a run's chain tells of its turn; None if it is none of the turn's. `judged`: the words of the model are
+    told once they have been let pass."""
+    if not event.type.startswith(TOLD):
+        return None
+    entry = journal.entry_of(event)
+    kind, data = journal.unsaid(entry) if judged else entry
+    return Happening(kind=kind, data=data, run_id=event.run_id, seq=event.seq)

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interlock import app, tokens
-from interlock.kernel import Clock, JsonLimits, parse_json
+from interlock.kernel import JSON, Clock, JsonLimits, parse_json
 from interlock.server.bodies import read_body
 from interlock.server.errors import Forbidden, TooManyRequests
 from interlock.server.gate import shown_token
@@ -148,6 +148,13 @@ def _issuing(request: Request) -> app.Interlock:
     if tokens.ADMIN not in token.roles:
         raise Forbidden(f"this takes a token with the role {tokens.ADMIN!r}", details={"role": tokens.ADMIN})
     return request.state.il
+
+
+def must_operate(request: Request, what: str) -> None:
+    """Raises Forbidden unless the token is an operator's: for what only some of a path's requests ask for."""
+    if tokens.OPERATOR not in request.state.token.roles:
+        details: dict[str, JSON] = {"role": tokens.OPERATOR}
+        raise Forbidden(f"{what} takes a token with the role {tokens.OPERATOR!r}", details=details)
 
 
 def _must_have(token: tokens.Token, role: str) -> None:

@@ -11,9 +11,11 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from interlock import app, kernel
+from interlock import agents, app, kernel
 from interlock.kernel import VERSION, Clock, SystemClock
 from interlock.server.api import (
+    agent_sessions,
+    agent_specs,
     approvals,
     calls,
     catalog,
@@ -25,6 +27,7 @@ from interlock.server.api import (
     schedules,
     subscriptions,
     tokens,
+    turns,
     webhooks,
 )
 from interlock.server.api.access import Identified, Meters
@@ -38,8 +41,9 @@ LONGEST: Final = app.MAX_TIMEOUT + 60.0
 """Seconds for which a request is carried out: a call that has all the time there is, and what is read after it."""
 
 _CALLS: Final = (runs, calls, dispatch, approvals, connections, catalog, providers, tokens)
+_AGENTS: Final = (agent_specs, turns, agent_sessions)
 _EVENTS: Final = (webhooks, schedules, polls, subscriptions)
-ROUTERS: Final = tuple(each.router for each in (*_CALLS, *_EVENTS))
+ROUTERS: Final = tuple(each.router for each in (*_CALLS, *_AGENTS, *_EVENTS))
 """Each resource's paths, below `/v1`."""
 
 
@@ -83,6 +87,8 @@ class Api(Door):
 
     def answer(self, error: Exception) -> Response:
         """The problem document of an error."""
+        if isinstance(error, agents.InvalidSpec):  # of the caller's own: ours are told as what they are
+            return problem(error, status=400)
         if isinstance(error, kernel.InterlockError):
             if isinstance(error, kernel.StoreError | kernel.ConfigurationError | kernel.InternalError):
                 _log.error("%s", error)
@@ -122,6 +128,7 @@ def routes(door: Door | None = None) -> FastAPI:
         made.include_router(router, prefix="/v1")
     made.openapi = lambda: describe(made)
     if door is not None:
+        made.state.answer = door.answer  # for who tells an error in the middle of a stream
 
         async def tell(_: Request, error: Exception) -> Response:
             return door.answer(error)

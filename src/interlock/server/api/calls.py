@@ -15,7 +15,7 @@ from interlock.server.api.shapes import Table
 
 router: Final = APIRouter(tags=["calls"])
 
-_HTTP: Final = {
+HTTP: Final = {
     runs.State.HELD: 202,
     runs.State.QUEUED: 202,
     runs.State.RUNNING: 202,
@@ -104,4 +104,4 @@ def answer(outcome: runs.Outcome) -> Response:
     """An outcome, with the status that says it to who reads no more."""
     wait = outcome.retry_after_seconds
     headers = {} if wait is None else {"Retry-After": str(ceil(wait))}
-    return told(outcome, status=_HTTP.get(outcome.state, 200), headers=headers)
+    return told(outcome, status=HTTP.get(outcome.state, 200), headers=headers)

@@ -1,0 +1,118 @@
+"""The agents of an installation, and specs that callers bring along. A spec decides what is done and what watches over it, so one
+of the caller's own, or with another model, takes the role that changes what everybody works with."""
+
+import logging
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from interlock import agents, app
+from interlock.kernel import JSON, ConfigurationError, InterlockError, RequestError
+from interlock.server.api.access import Reading, must_operate
+from interlock.server.api.answers import id_of, raw
+from interlock.server.api.shapes import Table
+
+router: Final = APIRouter(prefix="/agents", tags=["agents"])
+
+Name = Annotated[str, id_of("agent", "desk")]
+
+_log: Final = logging.getLogger(__name__)
+
+
+class InstalledAgent(BaseModel):
+    """An agent of the settings: `name` is how it is asked for, `id` how its turns are called. One whose spec its owner has to
+    mend is not `valid`, and the rest of it is null."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str
+    valid: bool
+    id: str | None
+    fingerprint: str | None
+    model: str | None
+    description: str | None
+    context_schema: Table | None
+    result_schema: Table | None
+
+
+class InstalledAgents(BaseModel):
+    """All of them."""
+
+    model_config = ConfigDict(extra="forbid")
+    agents: list[InstalledAgent]
+
+
+class OfAgent(BaseModel):
+    """Which agent is meant: an installed one by its name, or a spec of one's own, with another `model` if one is given."""
+
+    agent: Annotated[str | None, Field(max_length=200, description="The name of an installed agent.")] = None
+    spec: Annotated[
+        Table | None, Field(description="A spec of your own (schemas/agent/v1.json): takes an operator's token.")
+    ] = None
+    model: Annotated[
+        str | None, Field(max_length=200, description="Ask this one instead: takes an operator's token.")
+    ] = None
+
+
+@router.get("", response_model=InstalledAgents, summary="List the agents that the settings name")
+async def list_agents(il: Reading) -> Response:
+    """Of a limited token those that it may ask."""
+    told = [_describe(il, each) for each in il.agents.installed.names()]
+    seen = [each for each in told if not il.caller.is_limited or il.caller.sees(f"agent.{each['id']}", None)]
+    return raw({"agents": seen})
+
+
+@router.get("/installed/{name}", response_model=InstalledAgent, summary="One agent that the settings name")
+async def fetch(il: Reading, name: Name) -> Response:
+    """What it is asked with, and what it answers with."""
+    spec = installed(il, name)
+    if il.caller.is_limited and not il.caller.sees(f"agent.{spec.id}", None):
+        raise agents.AgentNotFound(f"no installed agent {name[:200]!r} in this tenant")
+    return raw(_describe(il, name))
+
+
+def _describe(il: app.Interlock, name: str) -> dict[str, JSON]:
+    told: dict[str, JSON] = dict.fromkeys(InstalledAgent.model_fields)
+    try:
+        spec = installed(il, name)
+    except InterlockError as error:
+        _log.error("%s", error)
+        return {**told, "name": name, "valid": False}
+    document: Any = spec.to_json()
+    return {
+        "name": name,
+        "valid": True,
+        "id": spec.id,
+        "fingerprint": spec.fingerprint,
+        "model": spec.model,
+        "description": document.get("metadata", {}).get("description"),
+        "context_schema": document.get("context_schema"),
+        "result_schema": document.get("result", {}).get("schema"),
+    }
+
+
+def installed(il: app.Interlock, name: str) -> agents.Spec:
+    """The agent of that name. Raises AgentNotFound, ConfigurationError."""
+    try:
+        return il.agents.installed.fetch(name)
+    except agents.InvalidSpec as error:  # the owner's, and not of who asks
+        raise ConfigurationError(str(error)) from error
+
+
+def meant(il: app.Interlock, request: Request, asked: OfAgent) -> agents.Spec:
+    """The spec that a request means. Raises RequestError, Forbidden, AgentNotFound, ConfigurationError, and InvalidSpec for a
+    wrong one of the caller's own."""
+    if (asked.agent is None) is (asked.spec is None):
+        raise RequestError("say which agent: either `agent`, or `spec`")
+    if asked.agent is not None and asked.model is None:
+        return installed(il, asked.agent)
+    must_operate(request, "a spec or a model of your own")
+    try:
+        known = il.agents.registry
+    except agents.InvalidSpec as error:  # nor is what the settings offer
+        raise ConfigurationError(str(error)) from error
+    spec = il.agents.installed.read(asked.spec) if asked.spec is not None else installed(il, asked.agent or "")
+    if asked.model is None:
+        return spec
+    return agents.assemble({**spec.to_json(), "model": asked.model}, source="the request", registry=known)
