@@ -72,6 +72,16 @@ class Kit:
         assert sum(each.boundary != "never" for each in killed) > len(killed) // 2
         anyio.run(self._all_the_same, flow, whole, killed)
 
+    def kill_at_its_beginning(self, flow: str, commits: Iterable[int]) -> None:
+        """Kill the conversation after each of these commits: nothing is reserved then that nobody has said is to be done."""
+        for number in commits:
+            killed = kill_at(self.child, self.case(flow), flow, "after", number)
+            assert anyio.run(self._without_intent, killed.case) == [], killed.boundary
+
+    async def _without_intent(self, case: Case) -> list[str]:
+        async with case.watch(ManualClock(SystemClock().now())) as il:
+            return await il._parts.store.read(_without_intent)
+
     def kill_within(self, case: Case, flow: str, name: str, when: str) -> None:
         """Kill the conversation while the server keeps a request, before it has done it or after."""
         self.counted.hold(case.repo, name, when)
@@ -129,6 +139,7 @@ class Kit:
         """Another process goes on until all has ended, and looks at what stands then."""
         looked = 0
         async with case.watch(ManualClock(SystemClock().now())) as il:
+            assert await il._parts.store.read(_without_intent) == []
             with anyio.fail_after(PATIENCE):
                 while True:
                     while any(each.state.value == "running" for each in await il.runs.list(limit=100)):
@@ -191,6 +202,23 @@ class Kit:
 async def _answered(il: Watcher, run_id: str) -> tuple[str, str | None]:
     turn = await il.agents.fetch(run_id)
     return turn.agent_id, turn.answer
+
+
+def _without_intent(tx: Tx) -> list[str]:
+    """What is reserved for something that nobody has said is about to be done: a question's run, an intent of a turn."""
+    found: list[str] = []
+    for holder in connection(tx).execute(select(tables.budget_holds.c.holder)).scalars():
+        run_id, _, key = holder.partition(":")
+        said = select(tables.runs.c.run_id).where(tables.runs.c.run_id == run_id)
+        if key:
+            events, below = tables.events.c, tables.runs.c
+            intended = events.body.contains(f'"key":"{key.removesuffix(":time")}"', autoescape=True)
+            said = select(events.run_id).where(events.run_id == run_id, events.type == "turn.intended", intended)
+            beside = select(below.run_id).where(below.parent_run_id == run_id, below.idempotency_key == key)
+            said = said.union_all(beside)
+        if connection(tx).execute(said).first() is None:
+            found.append(holder)
+    return found
 
 
 def _left(tx: Tx) -> dict[str, int]:

@@ -21,7 +21,7 @@ import fault_agents
 import fault_talks
 import fault_timed
 from interlock import dispatch, policy, sdk
-from interlock.app import Interlock, Settings
+from interlock.app import Interlock, Settings, parse_file
 from interlock.app.settings import ExecutionSettings, MemorySettings, OAuthSettings
 from interlock.kernel import JSON, Caller, Secret
 from interlock.triggers import webhooks
@@ -219,6 +219,18 @@ POLICY = policy.Policy(
     )
 )
 AGENT = Caller(tenant_id="default", actor="agent", roles=frozenset())
+
+RULES = parse_file(
+    Path("interlock.toml"),
+    """
+    [[budgets]]
+    name = "models"
+    per = "tenant"
+    capability = "inference.*"
+    spend = { unit = "tokens", limit = 100_000_000, per_seconds = 86_400 }
+    """,
+)
+"""What counts questions to models, in each process."""
 
 
 def settings(url: str, server_url: str, *, memory: str | None = None) -> Settings:

@@ -25,7 +25,7 @@ import auth_server as auth
 import fault_talks
 from databases import Database
 from fault_proxy import Proxy
-from fault_world import CLIENT_SECRET, POLICY, TOKEN, Order, connector, settings
+from fault_world import CLIENT_SECRET, POLICY, RULES, TOKEN, Order, connector, settings
 from interlock import Interlock, runs, sdk
 from interlock.app import assembly
 from interlock.kernel import Caller, Clock, SystemClock, Uuid7Ids
@@ -204,7 +204,7 @@ class Case:
         """As `open`, by that clock, and nothing happens behind one's back."""
         parts = await assembly.assemble(
             settings(self.url, self.server.url, memory=self.memory),
-            file=None,
+            file=RULES,
             clock=clock,
             ids=Uuid7Ids(clock),
             create=False,

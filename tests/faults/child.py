@@ -31,7 +31,7 @@ import anyio
 import anyio.to_thread
 
 import fault_talks
-from fault_world import FLOWS, POLICY, Order, connector, service, settings
+from fault_world import FLOWS, POLICY, RULES, Order, connector, service, settings
 from interlock import Interlock, kernel
 from interlock.kernel import InterlockError, SystemClock
 
@@ -121,6 +121,7 @@ async def carry_out(order: Order, hands: mmap.mmap) -> None:
     try:
         async with Interlock.open(
             settings=there,
+            file=RULES,
             policy=POLICY,
             connectors=[*CONNECTORS, service(order.server_url)],
             clock=clock,

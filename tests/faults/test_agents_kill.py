@@ -47,6 +47,11 @@ def test_a_kill_at_commits_of_a_conversation(kit: Kit, flow: str, when: str, fir
     kit.kill_at_commits(flow, when, lambda count: range(first, count + 1, every))
 
 
+def test_a_kill_leaves_nothing_reserved_for_what_nobody_was_about_to_do(kit: Kit) -> None:
+    """Where a turn asks its model first, and then what it does is reserved."""
+    kit.kill_at_its_beginning("agent_turn", range(2, 8))
+
+
 ASKED_FOR = {
     # class: how often the server is asked, and a person, if the process dies before the server has done it; and after
     "pure": ((2, 0), (2, 0)),

@@ -160,16 +160,60 @@ async def test_a_budget_is_asked_before_settled_after_and_refuses_on_record(worl
             await ask(process, key="k3")
 
 
+PLACES = """
+[[budgets]]
+name = "places"
+per = "tenant"
+capability = "inference.*"
+concurrency = 1
+rate = { limit = 4, per_seconds = 86_400 }
+"""
+
+
+async def test_a_question_that_is_taken_over_has_a_place_as_any_other(world: World):
+    stuck, again, model = Stuck(), Stuck(), models.Scripted(["Here."])
+    async with world.doomed(models=given(stuck), rules=PLACES) as process:
+        parent = await _turn(process)
+        async with anyio.create_task_group() as group:
+            group.start_soon(_until_cut, process, "k1", {"parent_run_id": parent})
+            await stuck.asked[0].wait()
+            process.parts.store.close()
+            group.cancel_scope.cancel()
+    world.advance(LEASE + 1)
+    async with world.process(models=given(again, model), rules=PLACES) as process:
+        await process.sweep()
+        world.advance(LEASE + 1)
+        await process.sweep()
+        elsewhere = asked(model="other:x")
+        async with anyio.create_task_group() as group:
+            group.start_soon(lambda: ask(process, parent_run_id=parent))
+            await again.asked[0].wait()
+            with pytest.raises(runs.OverBudget, match=r"places.*concurrency"):
+                await ask(process, elsewhere, key="k2")
+            group.cancel_scope.cancel()
+        await ask(process, elsewhere, key="k3")
+        await ask(process, elsewhere, key="k4")
+        await ask(process, elsewhere, key="k5")
+        with pytest.raises(runs.OverBudget, match=r"places.*rate"):  # what is taken over was counted before, and once
+            await ask(process, elsewhere, key="k6")
+        assert len(model.requests) == 3
+
+
+async def _turn(process: Process) -> str:
+    """The run of a turn at work, below which somebody asks."""
+    tasks, caller = process.parts.workshop.tasks, process.il.caller
+    await process.parts.wiring.ownership.begin()
+    drawn = tasks.draw(
+        caller, runs.Task(name="agent.desk", kind=runs.Kind.AGENT_TURN, input={}), state=runs.State.RUNNING
+    )
+    assert isinstance(await tasks.start(drawn, caller), runs.Working)
+    return drawn.run.run_id
+
+
 async def test_a_question_of_a_dead_process_is_asked_once_more_in_its_run(world: World):
     stuck, model = Stuck(), models.Scripted(["Here."])
     async with world.doomed(models=given(stuck)) as process:
-        tasks, caller = process.parts.workshop.tasks, process.il.caller
-        await process.parts.wiring.ownership.begin()
-        turn = runs.Task(name="agent.desk", kind=runs.Kind.AGENT_TURN, input={})
-        drawn = tasks.draw(caller, turn, state=runs.State.RUNNING)
-        assert isinstance(await tasks.start(drawn, caller), runs.Working)
-        parent = drawn.run.run_id
-
+        parent = await _turn(process)
         async with anyio.create_task_group() as group:
             for key in ("k1", "orphan"):
                 more = {"parent_run_id": parent} if key == "k1" else {}

@@ -58,7 +58,7 @@ class Budgets:
         return tuple(rule for rule in self._rules if rule.matches(call))
 
     async def reserve(
-        self, call: Call, *, holder: str, cost: Mapping[str, int] | None = None, to_settle: bool = False
+        self, call: Call, *, holder: str, cost: Mapping[str, int] | None = None
     ) -> Reservation | Exhausted:
         """Take what the call needs of every budget that counts it, or nothing at all.
 
@@ -76,7 +76,7 @@ class Budgets:
             return uncounted
 
         def take(tx: Tx) -> Reservation:
-            taken = self.reserve_in(tx, call, holder=holder, cost=cost, to_settle=to_settle)
+            taken = self.reserve_in(tx, call, holder=holder, cost=cost)
             if isinstance(taken, Exhausted):
                 raise Refused(taken)
             return taken
@@ -109,6 +109,18 @@ class Budgets:
         if to_settle:
             for each in holding.wanted([rule for _, rule in keyed], (), call, holder=holder, amounts=spent, now=now):
                 self._records.put_hold(tx, each.hold, now)
+        return self._seat(tx, keyed, holder, now)
+
+    def reseat_in(self, tx: Tx, call: Call, *, holder: str) -> Reservation | Exhausted:
+        """Take the slots alone, for a call of a process that is gone: it was counted when that made it. What that one held of
+        them is taken over."""
+        now, keyed = self._clock.now(), self._keyed(call)
+        try:
+            self._records.lock(tx, (key for key, _ in keyed))
+            for key, rule in keyed:
+                self._check_slots(tx, key, rule, holder, now)
+        except Refused as refused:
+            return refused.exhausted
         return self._seat(tx, keyed, holder, now)
 
     def _seat(self, tx: Tx, keyed: Sequence[tuple[Key, Rule]], holder: str, now: datetime) -> Reservation:

@@ -1,16 +1,16 @@
 """Asking models, each question a run: judged, bounded, tried again by the error's meaning, and answered once."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 import anyio
 
-from interlock import budgets, connections, policy, runs
-from interlock.inference import paying, records
+from interlock import connections, runs
+from interlock.inference import records
 from interlock.inference.asked import Asked
+from interlock.inference.beginning import Beginning
 from interlock.inference.endpoints import Models
 from interlock.inference.errors import ModelBusy
 from interlock.inference.messages import Request, Usage
@@ -39,6 +39,7 @@ class RecordedInference:
         self._reading = reading
         self._models = models
         self._pending = pending
+        self._beginning = Beginning(wiring, tasks, models)
 
     @property
     def providers(self) -> Sequence[str]:
@@ -100,20 +101,18 @@ class RecordedInference:
             return answered
 
     async def _ask(self, asked: Asked) -> Answered:
-        call = asked.call_of(asked.endpoint)
-        if self._wiring.budgets.matching(call) and (known := await self._find(asked)) is not None:
+        if (
+            self._wiring.budgets.matching(asked.call_of(asked.endpoint))
+            and (known := await self._find(asked)) is not None
+        ):
             return await self._known(asked, known)
         run_id = self._wiring.ids.new("run")
         with self._wiring.ownership.working(run_id):
             await self._wiring.ownership.begin()
-            async with self._reserved(asked, call, run_id) as refused:
-                drawn = self._tasks.draw(
-                    asked.caller, asked.task, state=runs.State.RUNNING, run_id=run_id, refused=refused
-                )
-                begun = await self._tasks.start(drawn, asked.caller)
-                if isinstance(begun, runs.Working):
+            begun, seat = await self._beginning.admit(asked, run_id)
+            if isinstance(begun, runs.Working):
+                async with runs.seated(self._wiring, seat):
                     return await self._pursue(asked, begun)
-                await self._give_back(asked, call, run_id)
         return await self._known(asked, begun)
 
     async def _find(self, asked: Asked) -> runs.Run | None:
@@ -138,10 +137,11 @@ class RecordedInference:
         if run.state in _GOES_ON:
             with self._wiring.ownership.working(run.run_id):
                 try:
-                    begun = await self._tasks.begin(run, asked.caller)
+                    begun, seat = await self._beginning.go_on(asked, run)
                 except runs.StaleRun:
                     return await self._known(asked, await self._reading.fetch(asked.caller, run.run_id))
-                return await self._pursue(asked, begun)
+                async with runs.seated(self._wiring, seat):
+                    return await self._pursue(asked, begun)
         outcome = await self._reading.outcome(run)
         if outcome.output is None:
             raise _refused(run, "; ".join(outcome.reasons))
@@ -163,27 +163,6 @@ class RecordedInference:
             with anyio.CancelScope(shield=True):
                 await pursuit.cancel()
             raise
-
-    # -- budgets
-
-    async def _give_back(self, asked: Asked, call: budgets.Call, run_id: str) -> None:
-        """Nothing was asked: policy does not allow it, or somebody else asks the same."""
-        counts, nothing = self._wiring.budgets, {paying.TOKENS: 0, paying.USD: 0}
-        if counts.matching(call):
-            await self._wiring.store.write(
-                lambda tx: counts.settle_in(tx, tenant_id=asked.caller.tenant_id, holder=run_id, amounts=nothing)
-            )
-
-    @asynccontextmanager
-    async def _reserved(self, asked: Asked, call: budgets.Call, run_id: str) -> AsyncGenerator[policy.Reason | None]:
-        """The most that the question may cost, taken of the budgets until its end settles it. Or why it is refused."""
-        cost = paying.most_of(self._wiring, asked, asked.endpoint)
-        async with runs.reserved(self._wiring, call, holder=run_id, cost=cost, to_settle=True) as taken:
-            if not isinstance(taken, budgets.Exhausted):
-                yield None
-                return
-            effect = policy.Effect.DENY if taken.retry_after is None else policy.Effect.SHED
-            yield policy.Reason(rule_id=f"budget:{taken.budget}", effect=effect, text=taken.text)
 
 
 def _facts(answered: Answered) -> dict[str, Fact]:

@@ -1,6 +1,6 @@
 """What a question takes of budgets, attempt by attempt: each may cost, whatever comes of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -31,14 +31,18 @@ class Paying:
         most, counts = most_of(self.wiring, self.asked, endpoint), self.wiring.budgets
         own = counts.hold_in(tx, self.asked.call_of(endpoint), holder=self.run_id, amounts=most)
         if isinstance(own, budgets.Exhausted):
-            raise runs.OverBudget(
-                f"the question is not asked once more: {own.text}",
-                retry_after=own.retry_after,
-                next_step="Ask again later, or raise the budget's limit.",
-                run_id=self.run_id,
-            )
+            raise self.exhausted(own)
         if self.asked.purse is not None:
             self.asked.purse.hold(tx, most)
+
+    def exhausted(self, taken: budgets.Exhausted) -> runs.OverBudget:
+        """That there is not enough for another attempt."""
+        return runs.OverBudget(
+            f"the question is not asked once more: {taken.text}",
+            retry_after=taken.retry_after,
+            next_step="Ask again later, or raise the budget's limit.",
+            run_id=self.run_id,
+        )
 
     def _lock(self, tx: Tx, endpoint: Endpoint) -> None:
         """All that the attempt before and the next one are counted by, those of the rules for `inference.…` always first: another
@@ -58,6 +62,11 @@ class Paying:
         """It came to that, of which whoever has given a purse tells it."""
         tenant_id = self.asked.caller.tenant_id
         self.wiring.budgets.settle_in(tx, tenant_id=tenant_id, holder=self.run_id, amounts=came_to)
+
+
+def is_paid(wiring: runs.Wiring, asked: Asked, models: Iterable[Endpoint]) -> bool:
+    """Whether anything may be reserved for it, by whichever of these models it is answered."""
+    return asked.purse is not None or any(wiring.budgets.matching(asked.call_of(each)) for each in models)
 
 
 def units_of(wiring: runs.Wiring, asked: Asked, endpoint: Endpoint) -> frozenset[str]:

@@ -75,11 +75,17 @@ class Answered:
 
 
 class Purse(Protocol):
-    """Who else counts what a question takes, beside the rules for `inference.…`. For its first attempt there is enough in it."""
+    """Who else counts what a question takes, beside the rules for `inference.…`."""
 
     @property
     def units(self) -> frozenset[str]:
         """What it counts."""
+        ...
+
+    @property
+    def first(self) -> Callable[[Tx], None] | None:
+        """Takes what the first attempt may come to, in the transaction that admits the question. Raises runs.OverBudget. None: it
+        was taken with what the question is asked for."""
         ...
 
     def lock(self, tx: Tx) -> None:

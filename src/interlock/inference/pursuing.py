@@ -14,7 +14,7 @@ from interlock.inference.asked import Asked
 from interlock.inference.endpoints import Endpoint, Models, micros
 from interlock.inference.errors import ModelRefused, ModelUnpriced, ModelUnreadable
 from interlock.inference.messages import Answer
-from interlock.inference.paying import TOKENS, USD, Paying, most_of, units_of
+from interlock.inference.paying import TOKENS, USD, Paying, is_paid, most_of, units_of
 from interlock.inference.port import Answered, Delta, Wire
 from interlock.inference.wire import NoWire, RunWire, held
 from interlock.kernel import JSON, InterlockError, Redactor, RequestError, Retry, StoreError, Tx, is_interruption
@@ -63,10 +63,6 @@ class Pursuit:
     async def run(self) -> Answered:
         """Ask until there is an answer, and record it. Raises what the last attempt failed with."""
         left, endpoint, tried = list(self._stand_ins), self._asked.endpoint, 0
-        if (
-            self._working.attempt.number > 1 and self._is_paid
-        ):  # what the one before took nobody knows: its process is gone
-            await self._wiring.store.write(lambda tx: self._paying.next(tx, self._asked.endpoint, None))
         while True:
             tried += 1
             try:
@@ -308,9 +304,7 @@ class Pursuit:
     @property
     def _is_paid(self) -> bool:
         """Whether anything may be reserved for it."""
-        asked, counts = self._asked, self._wiring.budgets
-        models = (asked.endpoint, *self._stand_ins)
-        return asked.purse is not None or any(counts.matching(asked.call_of(each)) for each in models)
+        return is_paid(self._wiring, self._asked, (self._asked.endpoint, *self._stand_ins))
 
     def _is_counted(self, endpoint: Endpoint) -> bool:
         return bool(units_of(self._wiring, self._asked, endpoint) & {TOKENS, USD})

@@ -68,10 +68,11 @@ from interlock.runs.reading import GIVEN_UP, History, Reading
 from interlock.runs.rebuilding import asked_by
 from interlock.runs.recovery import Recovered, Recovery
 from interlock.runs.request import Outcome, Request
-from interlock.runs.reserving import reserved
+from interlock.runs.reserving import reserved, seated
 from interlock.runs.resuming import Ready, Resuming
 from interlock.runs.revalidation import Validator, Validators
 from interlock.runs.scripts import ActionHeld, Actions
+from interlock.runs.shield import shielded
 from interlock.runs.signing import InvalidTrust, Signer, Trust, is_signed
 from interlock.runs.steering import Seen, Steering
 from interlock.runs.stepping import NOTHING_DONE, Doors, keys_of, take_step
@@ -199,6 +200,8 @@ __all__ = [
     "packet",
     "refs",
     "reserved",
+    "seated",
+    "shielded",
     "take_step",
     "verify",
     "verify_archive",

@@ -16,15 +16,24 @@ RENEW_WITHIN = timedelta(seconds=30)
 
 @asynccontextmanager
 async def reserved(
-    wiring: Wiring, call: budgets.Call, *, holder: str, cost: Mapping[str, int], to_settle: bool = False
+    wiring: Wiring, call: budgets.Call, *, holder: str, cost: Mapping[str, int]
 ) -> AsyncGenerator[budgets.Reservation | budgets.Exhausted]:
-    """The slots of a call of that cost, for as long as the block lasts; given back however it ends. Or what is used up.
-    `to_settle` is as in `Budgets.reserve`."""
+    """The slots of a call of that cost, for as long as the block lasts; given back however it ends. Or what is used up."""
     taken = wiring.budgets.reserve_uncounted(call, holder=holder)
     if taken is None:
-        taken = await shielded(wiring.budgets.reserve(call, holder=holder, cost=cost, to_settle=to_settle))
-    if isinstance(taken, budgets.Exhausted) or not taken:
+        taken = await shielded(wiring.budgets.reserve(call, holder=holder, cost=cost))
+    if isinstance(taken, budgets.Exhausted):
         yield taken
+        return
+    async with seated(wiring, taken):
+        yield taken
+
+
+@asynccontextmanager
+async def seated(wiring: Wiring, taken: budgets.Reservation | None) -> AsyncGenerator[None]:
+    """Keep the slots that were taken for as long as the block lasts; given back however it ends."""
+    if not taken:
+        yield
         return
     held, turn = taken, anyio.Lock()
 
@@ -36,7 +45,7 @@ async def reserved(
 
     try:
         with wiring.ownership.renewing(renew):
-            yield taken
+            yield
     finally:
         with anyio.CancelScope(shield=True):
             async with turn:

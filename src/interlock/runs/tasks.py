@@ -205,9 +205,9 @@ class Tasks:
             at=run.created_at,
         )
 
-    async def begin(self, run: Run, caller: Caller) -> Working:
-        """Begin the next attempt at a run that is due, for who asked for it, under a fence of its own. Raises StaleRun if another
-        hand was first, and StoreError."""
+    async def begin(self, run: Run, caller: Caller, *, beside: Callable[[Tx], object] | None = None) -> Working:
+        """Begin the next attempt at a run that is due, for who asked for it, under a fence of its own; `beside` writes in the
+        same transaction. Raises StaleRun if another hand was first, StoreError, and what `beside` does."""
         wiring, at = self._wiring, self._wiring.clock.now()
         await wiring.ownership.begin()
         attempt = self._attempt(run, run.attempt_count + 1, run.fence + 1, at)
@@ -217,6 +217,7 @@ class Tasks:
             at=at,
             move=Move(state=State.RUNNING, fence=run.fence + 1),
             records=Records(attempt=attempt),
+            beside=beside,
         )
         return Working(journal=journal, attempt=attempt, caller=caller)
 
@@ -270,6 +271,13 @@ class Tasks:
         if drawn.attempt is None:
             return offered
         return Working(journal=wiring.journal(offered), attempt=drawn.attempt, caller=caller)
+
+    def start_in(self, tx: Tx, drawn: Admission, caller: Caller) -> Working | Run:
+        """As `start`, in the caller's transaction. Raises IdempotencyConflict."""
+        [(admitted, run)] = self.admit_all_in(tx, [drawn])
+        if not admitted.fresh or drawn.attempt is None:
+            return run
+        return Working(journal=self._wiring.journal(run), attempt=drawn.attempt, caller=caller)
 
     async def again(
         self,

@@ -115,9 +115,10 @@ class Spending:
                 amounts[USD] = inference.micros(dollars)
         return self._holding({key: amounts})
 
-    def purse(self, key: str) -> inference.Purse:
-        """What counts further attempts at the answer, and those that have none."""
-        return _Purse(spending=self, key=key)
+    def purse(self, key: str, *, first: Holding | None = None) -> inference.Purse:
+        """What counts further attempts at the answer, and those that have none; and the first one, if that is reserved with the
+        question's own run."""
+        return _Purse(spending=self, key=key, first=first)
 
     def holding(self, key: str, amounts: Amounts) -> Holding | None:
         """Reserves these; None if nothing counts them."""
@@ -202,6 +203,7 @@ def holder_of(run: runs.Run, key: str) -> str:
 class _Purse:
     spending: Spending
     key: str
+    first: Holding | None
 
     @property
     def units(self) -> frozenset[str]:
@@ -230,9 +232,7 @@ async def ask_beside(
 ) -> inference.Answered:
     """Ask a model something that is no step of the turn, and is counted as one: a call on record, below the turn's run. Raises as
     `Inference.ask`, OverBudget and ModelUnpriced."""
-    store = means.wiring.store
-    if (holding := spending.asking(key, request)) is not None:
-        await store.write(holding)
+    store, holding = means.wiring.store, spending.asking(key, request)
     try:
         came = await means.inference.ask(
             caller,
@@ -241,7 +241,7 @@ async def ask_beside(
             parent_run_id=run.run_id,
             environment=run.environment,
             timeout_s=timeout_s,
-            purse=spending.purse(key) if holding is not None else None,
+            purse=spending.purse(key, first=holding) if holding is not None else None,
         )
     except StoreError:
         raise
