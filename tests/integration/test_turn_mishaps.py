@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from interlock import Interlock, agents, inference, kernel, memory, runs
+from interlock.agents.harness import recalling
 from interlock.inference import pursuing
 from interlock.testing import models
 
@@ -55,6 +56,37 @@ async def test_who_cancels_a_question_ends_its_turn(monkeypatch: pytest.MonkeyPa
         assert turn.failure is not None
         assert (turn.state, turn.failure.code, stuck.times) == (runs.State.CANCELLED, "cancelled", 1)
         assert question.run_id in turn.failure.message
+
+
+async def test_who_cancels_a_turn_that_still_recalls_is_heard_at_once(monkeypatch: pytest.MonkeyPatch):
+    recalls = anyio.Event()
+
+    async def asleep(*_: Any) -> Any:
+        recalls.set()
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(memory.Turns, "before", asleep)
+    monkeypatch.setattr(recalling, "PATIENCE_S", 1e6)
+    model = models.Scripted(["Here."])
+    async with opened(model) as il, anyio.create_task_group() as tasks:
+        over = anyio.Event()
+
+        async def take() -> None:
+            with pytest.raises(runs.RunCancelled):
+                await il.agents.run(agents.agent("desk", "Help.", model="fake:x", memory=BROKEN), "Go.")
+            over.set()
+
+        tasks.start_soon(take)
+        await recalls.wait()
+        [turn] = await il.runs.list(capability="agent.desk")
+        await il.runs.cancel(turn.run_id)
+        await il.agents._harness.stopping.look()
+        with anyio.fail_after(60):
+            await over.wait()
+        ended = await il.agents.fetch(turn.run_id)
+        assert ended.failure is not None
+        assert (ended.state, ended.failure.code, model.requests) == (runs.State.CANCELLED, "cancelled", [])
+        assert (await il.agents.replay(turn.run_id)).state.phase is agents.turns.Phase.FAILED
 
 
 BROKEN = {"capture": "conversation"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
@@ -13,6 +14,8 @@ from interlock.agents.harness.means import DELTA, Happening, Means, Watch
 from interlock.agents.harness.pen import Pen, tell
 from interlock.agents.harness.performing import OURS, Doubt, Performing
 from interlock.kernel import InterlockError, Retry
+
+CANCELLED: Final = "somebody has cancelled the turn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +54,7 @@ class Driving:
         with self._scope:
             pause = await self._drive()
         if self._stopped and not self._pen.sheet.state.ended:
-            why = "somebody has cancelled the turn"
-            self._pen.happened(turns.Stopped(code="cancelled", message=why, took_s=self._pen.took_s()))
+            self._pen.happened(turns.Stopped(code="cancelled", message=CANCELLED, took_s=self._pen.took_s()))
             return None
         return pause
 

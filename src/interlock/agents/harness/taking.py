@@ -11,7 +11,7 @@ from interlock.agents import turns
 from interlock.agents.harness import consenting, journal, leaving, recalling
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.beginning import past_of
-from interlock.agents.harness.driving import Driving, Pause
+from interlock.agents.harness.driving import CANCELLED, Driving, Pause
 from interlock.agents.harness.journal import Past
 from interlock.agents.harness.looking import replayed
 from interlock.agents.harness.means import Means, Watch
@@ -53,11 +53,13 @@ class Taking:
         self._due = due
         self.asked = asked_for(working.journal.run)
         self._driving: Driving | None = None
+        self._beginning = anyio.CancelScope()
         self._stopped = False
 
     def stop(self) -> None:
         """Somebody wants the turn to end."""
         self._stopped = True
+        self._beginning.cancel()
         if self._driving is not None:
             self._driving.stop()
 
@@ -89,9 +91,9 @@ class Taking:
             self._driving.stop()
         taken_over = pen.sheet.state.phase is not turns.Phase.NEW
         if not taken_over:
-            past = await past_of(means, self._working, asked, pen.spending)
-            absent = await recalling.absent(means, self._working, asked)
-            self._begin(pen, past, await recalling.recalled(means, self._working, asked), absent)
+            await self._begin(pen)
+            if pen.sheet.state.phase is turns.Phase.NEW:
+                pen.happened(turns.Stopped(code="cancelled", message=CANCELLED, took_s=pen.took_s()))
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         pause = await self._driving.drive()
@@ -100,8 +102,18 @@ class Taking:
             pen.note(recalling.failed("capture", wrong), pen.sheet)
         return pause
 
-    def _begin(self, pen: Pen, past: Past, told: recalling.Recalled, absent: Mapping[str, str]) -> None:
-        """The turn begins; one whose spec wants its memory ends here if that failed."""
+    async def _begin(self, pen: Pen) -> None:
+        """The turn begins; one whose spec wants its memory ends here if that failed, and one that somebody wants stopped before
+        it has begun does not."""
+        means, asked = self._means, self.asked
+        with self._beginning:
+            past = await past_of(means, self._working, asked, pen.spending)
+            absent = await recalling.absent(means, self._working, asked)
+            told = await recalling.recalled(means, self._working, asked)
+            if not self._stopped:
+                self._began(pen, past, told, absent)
+
+    def _began(self, pen: Pen, past: Past, told: recalling.Recalled, absent: Mapping[str, str]) -> None:
         if told.wrong is not None:
             pen.note(recalling.failed("recall", told.wrong), pen.sheet)
             if self.asked.spec.memory is not None and self.asked.spec.memory.required:
