@@ -25,7 +25,7 @@ from pydantic_ai.toolsets import AbstractToolset
 
 from fix_app import LEASE, Process, World
 from interlock import agents, approvals, bridges, inference, runs
-from interlock.bridges import durability
+from interlock.bridges import durability, durable_loop
 from interlock.bridges.durability import InterlockDurability
 from interlock.bridges.pydantic_ai import InterlockToolset
 from interlock.kernel import Caller, RequestError, StoreError
@@ -143,8 +143,6 @@ async def test_what_takes_a_yes_is_held_and_goes_on_after_it(world: World):
         assert (await take(process, agent)).turn == held, "nobody has said anything"
         with pytest.raises(agents.TurnNotResumable, match="another framework"):
             await process.il.agents.resume(held.run_id)
-        with pytest.raises(approvals.InvalidEdit, match="cannot be edited"):
-            await process.reviewer.approvals.approve(str(waiting.approval_id), edited_input={"n": 5000})
         await process.reviewer.approvals.approve(str(waiting.approval_id))
     async with world.process() as process:
         taken = await take(process, agent)
@@ -152,6 +150,40 @@ async def test_what_takes_a_yes_is_held_and_goes_on_after_it(world: World):
         assert till.done == [("add 1", False), ("pay 5", False)]
         [approval] = (await process.il.runs.history(held.run_id)).approvals
         assert (approval.state, approval.spent_by) == ("spent", held.run_id)
+
+
+async def test_what_a_person_edited_is_what_the_tool_is_called_with(file_world: World):
+    till, script = Till(), Script([("pay", {"n": 5000})], "Paid.", "Paid.")
+    agent = till.agent(script)
+    async with file_world.process() as process:
+        [waiting] = (await take(process, agent)).turn.waiting
+        approve = process.reviewer.approvals.approve
+        for unfit, told in (
+            ({"n": "many"}, "a whole number"),
+            ({"m": 5}, "n"),
+            ({"n": 5, "why": "a" * 300_000}, "262144"),
+        ):
+            with pytest.raises(approvals.InvalidEdit, match=f"the edited input of pay does not fit.*{told}"):
+                await approve(str(waiting.approval_id), edited_input=unfit)
+        edited = {"n": 5, "why": "5000 is too much"}
+        await approve(str(waiting.approval_id), edited_input=edited)
+    for _ in range(2):
+        async with file_world.process() as process:
+            taken = await take(process, agent)
+            assert (taken.turn.state, taken.value.output, till.done) == ("completed", "Paid.", [("pay 5", False)])
+            assert (script.times, script.told) == (2, ["paid 5"])
+            [decided] = [each for each in await process.il.agents.lines(taken.turn.run_id) if "decided" in each.kind]
+            assert decided.data["arguments"] == edited
+
+
+async def test_what_is_too_much_to_keep_beside_a_question_cannot_be_edited(
+    file_world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(durable_loop, "_MAX_SCHEMA", 10)
+    async with file_world.process() as process:
+        [waiting] = (await take(process, Till().agent(Script([("pay", {"n": 5})], "Paid.")))).turn.waiting
+        with pytest.raises(approvals.InvalidEdit, match="cannot be edited: what the tool takes is not on record"):
+            await process.reviewer.approvals.approve(str(waiting.approval_id), edited_input={"n": 6})
 
 
 async def test_a_no_is_told_to_the_model_and_sticks(file_world: World):

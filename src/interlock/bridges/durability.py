@@ -13,7 +13,7 @@ from interlock.kernel import JSON, RequestError, digest
 
 try:
     import pydantic_core
-    from pydantic_ai import Agent
+    from pydantic_ai import Agent, RunContext
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.durable_exec import JSON_CODEC, BaseDurabilityCapability, DurabilityEngineSpec
     from pydantic_ai.messages import (
@@ -24,6 +24,7 @@ try:
         UserContent,
     )
     from pydantic_ai.models import Model
+    from pydantic_ai.tools import ToolDefinition
     from pydantic_ai.toolsets import AbstractToolset, ExternalToolset, FunctionToolset
     from pydantic_ai.usage import UsageLimits
 except ModuleNotFoundError as missing:
@@ -83,6 +84,12 @@ class InterlockDurability(BaseDurabilityCapability[Any]):
             return None
         turn.begun += 1
         return f"{turn.steps.run.run_id}:{turn.begun}"
+
+    async def prepare_tools(self, ctx: RunContext[Any], tool_defs: list[ToolDefinition]) -> list[ToolDefinition]:
+        """As Pydantic AI has it: what a person may edit of a call is what its tool takes."""
+        if (turn := durable_steps.current.get()) is not None:
+            turn.schemas = {each.name: cast("JSON", each.parameters_json_schema) for each in tool_defs}
+        return tool_defs
 
     def get_durable_operation_backend(self) -> durable_steps.Backend:
         """As Pydantic AI has it."""

@@ -27,6 +27,9 @@ _LATER: Final = (
 )
 """What a model's provider says that may be otherwise soon."""
 
+_MAX_SCHEMA: Final = 65_536
+"""Bytes of the schema of a tool that go on record beside a question to a person."""
+
 
 @dataclass
 class Loop:
@@ -42,10 +45,11 @@ class Loop:
         self.deferring = _deferring(self.agent)
 
     async def __call__(self, steps: agents.harness.Steps) -> agents.harness.Came:
-        token = durable_steps.current.set(durable_steps.Turn(steps))
+        turn = durable_steps.Turn(steps)
+        token = durable_steps.current.set(turn)
         try:
             with replay_scope():
-                return await self._taken(steps)
+                return await self._taken(turn)
         except InterlockError:
             raise
         except _LATER as error:
@@ -55,7 +59,7 @@ class Loop:
         finally:
             durable_steps.current.reset(token)
 
-    async def _taken(self, steps: agents.harness.Steps) -> agents.harness.Came:
+    async def _taken(self, turn: durable_steps.Turn) -> agents.harness.Came:
         more = {**self.options, **self.deferring}
         result = await self.agent.run(self.prompt, message_history=self.history, **more)
         while isinstance(output := result.output, DeferredToolRequests):
@@ -63,13 +67,13 @@ class Loop:
                 names = ", ".join(each.tool_name for each in output.calls)
                 raise agents.TurnFailed(f"what is done elsewhere cannot be waited for here: {names}")
             unfit = {each.tool_call_id: why for each in output.approvals if (why := _unfit(each, output.approvals))}
-            wanted = [_consent(steps, each) for each in output.approvals if each.tool_call_id not in unfit]
-            said = {each.call_id: steps.said(each) for each in wanted}
+            wanted = [_consent(turn, each) for each in output.approvals if each.tool_call_id not in unfit]
+            said = {each.call_id: turn.steps.said(each) for each in wanted}
             if missing := [each for each in wanted if said[each.call_id] is None]:
                 return agents.harness.Came(consents=missing)
             approvals: dict[str, Any] = {call_id: ToolDenied(message=why) for call_id, why in unfit.items()}
             approvals |= {
-                call_id: ToolApproved() if each.approved else ToolDenied(message=_no(each.reason))
+                call_id: _yes(each) if each.approved else ToolDenied(message=_no(each.reason))
                 for call_id, each in said.items()
                 if each is not None
             }
@@ -95,11 +99,19 @@ def _unfit(call: ToolCallPart, calls: Sequence[ToolCallPart]) -> str | None:
     return None
 
 
-def _consent(steps: agents.harness.Steps, call: ToolCallPart) -> agents.harness.Consent:
+def _consent(turn: durable_steps.Turn, call: ToolCallPart) -> agents.harness.Consent:
     """Of this call alone: some models give the next one the same id, and the same arguments."""
     call_id, name, arguments = call.tool_call_id, call.tool_name, call.args_as_dict()
-    key = steps.numbered(f"consent:{call_id}:{digest([name, arguments])}")
-    return agents.harness.Consent(key=key, call_id=call_id, name=name, arguments=arguments)
+    key = turn.steps.numbered(f"consent:{call_id}:{digest([name, arguments])}")
+    schema = turn.schemas.get(name)
+    if len(canonical(schema)) > _MAX_SCHEMA:
+        schema = None
+    return agents.harness.Consent(key=key, call_id=call_id, name=name, arguments=arguments, schema=schema)
+
+
+def _yes(said: agents.harness.Said) -> ToolApproved:
+    """Pydantic AI holds what was edited against the tool, too: what does not pass there its model is told of."""
+    return ToolApproved(override_args=None if said.arguments is None else dict(said.arguments))
 
 
 def _no(reason: str | None) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
 
@@ -33,10 +33,11 @@ _AGAIN: Final = frozenset({agents.Idempotency.PURE, agents.Idempotency.IDEMPOTEN
 
 @dataclass(slots=True)
 class Turn:
-    """The turn that the code around is in."""
+    """The turn that the code around is in; `schemas` of the tools that its model is offered, by name."""
 
     steps: agents.harness.Steps
     begun: int = 0
+    schemas: dict[str, JSON] = field(default_factory=dict[str, JSON])
 
 
 current: ContextVar[Turn | None] = ContextVar("interlock.bridges.durability.turn", default=None)

@@ -1,7 +1,8 @@
 """People's yes to what a guest's loop wants: asked for in the transaction that holds the turn, spent in the one that tells of
 it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 from interlock import approvals, kernel, runs
 from interlock.agents.harness import guest_journal
@@ -49,6 +50,7 @@ class GuestConsents:
             "environment": run.environment,
             "call_id": consent.call_id,
             "input": dict(consent.arguments),
+            "input_schema": consent.schema,
             "reasons": [consent.reason],
         }
         return self.means.wiring.approvals.request(
@@ -105,15 +107,19 @@ class GuestConsents:
             return None
         if found.state is approvals.State.DENIED:
             return Said(approved=False, reason=found.reason)
+        binding = self._binding(guest_journal.consent_of(key, data))
+        edited = cast("dict[str, JSON] | None", found.edited_input)
+        if edited is not None:
+            binding = replace(binding, input_digest=kernel.digest(edited))
         try:
             spent = desk.spend(
                 tx,
                 tenant_id=tenant_id,
                 approval_id=approval_id,
-                binding_digest=self._binding(guest_journal.consent_of(key, data)).digest,
+                binding_digest=binding.digest,
                 spent_by=self.working.journal.run.run_id,
             )
         except approvals.ApprovalExpired:  # since it was looked up
             return Said(approved=False, reason=NOBODY)
         moved.append(spent)
-        return Said(approved=True, reason=spent.reason)
+        return Said(approved=True, reason=spent.reason, arguments=edited)

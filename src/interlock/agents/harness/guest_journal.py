@@ -44,21 +44,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """A yes that a guest's loop wants from a person, to one call."""
+    """A yes that a guest's loop wants from a person, to one call. `schema` is what its arguments have to fit if they edit them;
+    None: they cannot."""
 
     key: str
     call_id: str
     name: str
     arguments: Mapping[str, JSON]
     reason: str = "approval_required"
+    schema: JSON = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """What a person said to a consent."""
+    """What a person said to a consent; `arguments` are those that they put in the place of the call's own."""
 
     approved: bool
     reason: str | None = None
+    arguments: Mapping[str, JSON] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -153,7 +156,8 @@ def consent_of(key: str, data: Data) -> Consent:
 
 def decided(key: str, said: Said) -> runs.Entry:
     """They have said it."""
-    return f"{PREFIX}decided", {"key": key, "approved": said.approved, "reason": said.reason}
+    told: dict[str, JSON] = {"key": key, "approved": said.approved, "reason": said.reason}
+    return f"{PREFIX}decided", told if said.arguments is None else {**told, "arguments": dict(said.arguments)}
 
 
 def unclear(step: Step, reason: str) -> runs.Entry:
@@ -230,7 +234,11 @@ def follow(sheet: GuestSheet, kind: str, data: Data) -> None:
             sheet.asked[key] = data
         case "decided":
             consent = sheet.asked.pop(key)
-            sheet.decided[key] = Said(approved=bool(data["approved"]), reason=cast("str | None", data["reason"]))
+            sheet.decided[key] = Said(
+                approved=bool(data["approved"]),
+                reason=cast("str | None", data["reason"]),
+                arguments=cast("Mapping[str, JSON] | None", data.get("arguments")),
+            )
             if not data["approved"]:
                 sheet.denied.add(wish(str(consent["name"]), cast("Mapping[str, JSON]", consent["arguments"])))
         case "unclear":
