@@ -1,19 +1,24 @@
 """What people write by hand, as JSON or YAML: its value, and the line of every place in it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from functools import cached_property
 
 from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, parse_json
 from interlock.kernel.yamltext import parse_yaml
 
 
-@dataclass(frozen=True, slots=True)
 class Written:
     """A value, and the lines under paths such as `a.b[0]`."""
 
-    value: object
-    lines: Mapping[str, int]
+    def __init__(self, value: object, places: Callable[[], Mapping[str, int]]) -> None:
+        self.value = value
+        self._places = places
+
+    @cached_property
+    def lines(self) -> Mapping[str, int]:
+        """They are looked for when first asked for: most texts have nothing wrong with them."""
+        return self._places()
 
     def line(self, path: str) -> int | None:
         """The line of a place, or of the nearest thing around it."""
@@ -31,13 +36,12 @@ def read_written(data: str | bytes, *, limits: JsonLimits, what: str) -> Written
     text = raw.decode("utf-8-sig")
     if not text.lstrip().startswith("{"):
         lines: dict[str, int] = {}
-        return Written(parse_yaml(text, limits=limits, what=what, lines=lines), lines)
+        return Written(parse_yaml(text, limits=limits, what=what, lines=lines), lambda: lines)
     try:
         value = parse_json(text, limits=limits, what=what, unique=True)
     except InvalidJson as error:
         raise ValueError(error.message) from error
-    places = {_dotted(path): line for path, (line, _) in json_places(text).items() if path}
-    return Written(value, places)
+    return Written(value, lambda: {_dotted(path): line for path, (line, _) in json_places(text).items() if path})
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
