@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import anyio
@@ -28,6 +28,7 @@ async def incident(event: dispatch.Event, context: dispatch.Context) -> None:
     HANDLED.append(event.payload)
 
 
+@cache
 def leafing() -> sdk.Manifest:
     """The connector, with pages that are quickly full."""
     raw: Any = github.connector.manifest.to_json()
