@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -14,9 +15,13 @@ from fix_app import ASK_WRITES, World
 from fix_http_api import HOST, lined
 from interlock.server import api
 
-DOCUMENT = api.openapi()
 EXAMPLE, FOLLOWING = "run_01890a5d4c3e7b2a8f6e5d4c3b2a1908", "GET /v1/runs/{run_id}/events/stream"
 SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large, HealthCheck.large_base_example)
+
+
+@cache
+def document() -> Any:
+    return api.openapi()
 
 
 def cases(operation: Any, mode: GenerationMode, count: int) -> list[Any]:
@@ -40,7 +45,7 @@ def cases(operation: Any, mode: GenerationMode, count: int) -> list[Any]:
 
 def requests(modes: Sequence[GenerationMode], count: int) -> Sequence[dict[str, Any]]:
     """`count` of each kind for each operation."""
-    known: Any = schemathesis.openapi.from_dict(DOCUMENT)
+    known: Any = schemathesis.openapi.from_dict(document())
     operations = [each.ok() for each in known.get_all_operations()]
     made = [case for each in operations for mode in modes for case in cases(each, mode, count)]
     return [{**case.as_transport_kwargs(base_url=f"http://{HOST}"), "operation": case.operation.label} for case in made]
@@ -49,7 +54,7 @@ def requests(modes: Sequence[GenerationMode], count: int) -> Sequence[dict[str, 
 def misfit(label: str, answer: httpx2.Response) -> str | None:
     """What the answer says that its description does not."""
     method, _, path = label.partition(" ")
-    said = DOCUMENT["paths"][path][method.lower()]["responses"]
+    said = document()["paths"][path][method.lower()]["responses"]
     content = said.get(str(answer.status_code), said["default"]).get("content", {})
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if kind == "application/problem+json":
@@ -59,7 +64,7 @@ def misfit(label: str, answer: httpx2.Response) -> str | None:
     schema = content.get(kind, {}).get("schema")
     if schema is None or not kind.endswith("json"):
         return None
-    whole = {**schema, "components": DOCUMENT["components"]}
+    whole = {**schema, "components": document()["components"]}
     found = next(jsonschema_rs.Draft202012Validator(whole).iter_errors(json.loads(answer.content)), None)
     return None if found is None else str(found)
 
@@ -82,5 +87,5 @@ async def try_all(file_world: World, made: Sequence[dict[str, Any]]) -> None:
             assert answer.status_code < 500, (label, url, each, answer.text)
             assert (wrong := misfit(label, answer)) is None, (label, url, each, answer.text[:500], wrong)
             sent.append(answer.status_code)
-    assert len(sent) > len(DOCUMENT["paths"])
+    assert len(sent) > len(document()["paths"])
     assert set(sent) >= {200, 404}
