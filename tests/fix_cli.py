@@ -109,9 +109,15 @@ class Shell:
             text=True,
         )
 
-    def spawn(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Told:
+    def spawn(
+        self,
+        *arguments: str,
+        stdin: str = "",
+        program: Path = COMMAND,
+        environment: Mapping[str, str] | None = None,
+    ) -> Told:
         """Run the real command to its end."""
-        with self.start(*arguments, environment=environment) as process:
+        with self.start(*arguments, program=program, environment=environment) as process:
             out, err = process.communicate(stdin)
         return checked(Told(process.returncode, out, err), arguments)
 

@@ -59,7 +59,8 @@ def main(folder: Path) -> None:
 
 def warm_up() -> None:
     """Have everything imported that commands import as they go."""
-    importlib.import_module("psycopg")
+    for module in ("psycopg", "interlock.adapters.lanes", "interlock.server", "uvicorn"):
+        importlib.import_module(module)
     kept = dict(os.environ), sys.stdout
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.chdir(folder)

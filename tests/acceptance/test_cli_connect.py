@@ -137,14 +137,14 @@ def test_the_browser_of_the_person_is_opened(acme: Shell, server: token_server.T
 
 
 @pytest.mark.faults
-def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.TokenServer):
+def test_somebody_else_connects_by_a_link(acme: Shell, server: token_server.TokenServer, warm: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     acme.environment["INTERLOCK_CONNECT__URL"] = url
     invited = acme.good("connect", "acme", "--link", "--name", "theirs")
     assert invited["url"].startswith(f"{url}/connect/")
-    with acme.start("serve", "--json") as process:
+    with acme.start("serve", "--json", program=warm / "interlock") as process:
         assert process.stdout is not None
         assert json.loads(process.stdout.readline()) == {"url": url}
         assert httpx2.get(f"{url}/healthz", verify=False).status_code == 204

@@ -33,14 +33,14 @@ class Standing:
 
 
 @contextmanager
-def standing_node(shell: Shell, *more: str) -> Generator[Standing]:
+def standing_node(shell: Shell, warm: Path, *more: str) -> Generator[Standing]:
     """Start a node, and wait for its line."""
     shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
     keys = shell.folder / "keys"
     shell.good("node", "init", str(keys), "--name", "127.0.0.1")
     arguments = ["--keys", str(keys / "node"), "--bind", "127.0.0.1:0", "--sandbox", "local-process"]
     arguments += ["--token-key", str(keys / "node" / "trust.pem")]
-    with shell.start("node", "serve", *arguments, *more) as process:
+    with shell.start("node", "serve", *arguments, *more, program=warm / "interlock") as process:
         try:
             assert process.stdout is not None
             node_id, url = process.stdout.readline().split()
@@ -50,8 +50,8 @@ def standing_node(shell: Shell, *more: str) -> Generator[Standing]:
             process.kill()
 
 
-def test_a_command_there_is_as_one_here(bare_shell: Shell) -> None:
-    with standing_node(bare_shell) as standing:
+def test_a_command_there_is_as_one_here(bare_shell: Shell, warm: Path) -> None:
+    with standing_node(bare_shell, warm) as standing:
         check_a_command(bare_shell, standing)
         check_a_description(bare_shell, standing)
         check_what_it_refuses(bare_shell, standing)
@@ -104,9 +104,9 @@ def check_the_end(bare_shell: Shell, standing: Standing) -> None:
 
 
 @pytest.mark.parametrize("mended", [True, False])
-def test_a_node_ends_badly_while_it_owes_evidence(bare_shell: Shell, mended: bool) -> None:
+def test_a_node_ends_badly_while_it_owes_evidence(bare_shell: Shell, warm: Path, mended: bool) -> None:
     kept, done = bare_shell.folder / "kept", bare_shell.folder / "done"
-    with standing_node(bare_shell, "--evidence", str(kept)) as standing:
+    with standing_node(bare_shell, warm, "--evidence", str(kept)) as standing:
         spoilt = bare_shell.run(*standing.run("--", "/bin/sh", "-c", f"rm -r {kept}; touch {kept}"))
         assert spoilt.code == 0, "what was done is done"
         refused = bare_shell.run(*standing.run("--json", "--", "/usr/bin/touch", str(done)))

@@ -121,13 +121,15 @@ def silent_peer() -> Generator[str]:
         yield f"https://127.0.0.1:{listening.getsockname()[1]}"
 
 
-def test_a_node_that_does_not_answer_is_not_waited_for(bare_shell: Shell) -> None:
+def test_a_node_that_does_not_answer_is_not_waited_for(bare_shell: Shell, warm: Path) -> None:
     bare_shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
     bare_shell.good("node", "init", "keys", "--name", "127.0.0.1")
     with silent_peer() as url:
         node = ("--placement", url, "--identity", "keys/client")
         seconds, told = in_time_for(
-            lambda seconds: bare_shell.spawn("plane", "run", "--json", *node, "--timeout", seconds, "--", "/bin/true"),
+            lambda seconds: bare_shell.spawn(
+                "plane", "run", "--json", *node, "--timeout", seconds, "--", "/bin/true", program=warm / "interlock"
+            ),
             lambda told: "not reached" not in told.error["message"],
         )
     assert (told.code, told.error["details"]["failure_class"]) == (124, "total_timeout")
@@ -177,14 +179,16 @@ def deaf_node(keys: Path) -> Generator[tuple[str, threading.Event]]:
             thread.join()
 
 
-def test_what_may_have_begun_on_a_node_is_not_called_late(bare_shell: Shell) -> None:
+def test_what_may_have_begun_on_a_node_is_not_called_late(bare_shell: Shell, warm: Path) -> None:
     """Whoever read that it only took too long would repeat it."""
     bare_shell.environment["INTERLOCK_EXECUTION__EGRESS_ALLOW"] = '["127.0.0.0/8"]'
     bare_shell.good("node", "init", "keys", "--name", "127.0.0.1")
     with deaf_node(bare_shell.folder / "keys" / "node") as (url, heard):
         node = ("--placement", url, "--identity", "keys/client")
         _, told = in_time_for(
-            lambda seconds: bare_shell.spawn("plane", "run", "--json", *node, "--timeout", seconds, "--", "/bin/true"),
+            lambda seconds: bare_shell.spawn(
+                "plane", "run", "--json", *node, "--timeout", seconds, "--", "/bin/true", program=warm / "interlock"
+            ),
             lambda _: heard.is_set(),
         )
     assert told.error["details"]["failure_class"] == "peer_lost"

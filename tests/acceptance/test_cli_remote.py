@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any, Final
 
 import httpx2
@@ -168,12 +169,13 @@ class There:
         assert answer.status_code == 200
 
 
-def test_what_is_done_there_is_told_alike_there_and_here(shell: Shell):
+def test_what_is_done_there_is_told_alike_there_and_here(shell: Shell, warm: Path):
     (shell.folder / "hub.json").write_text(json.dumps(HUB.to_json()))
     (shell.folder / "body.json").write_bytes(signed().body)
     shell.environment |= {"INTERLOCK_CONNECTORS__MANIFESTS": '["hub.json"]', "HUB_SECRET": SECRET}
     token = shell.good("tokens", "create", "ops", "--role", "operator", "--role", "token-admin")["token"]
-    with shell.start("serve", "--bind", "127.0.0.1:0", "--no-worker", "--json") as process:
+    serve = ("serve", "--bind", "127.0.0.1:0", "--no-worker", "--json")
+    with shell.start(*serve, program=warm / "interlock") as process:
         try:
             assert process.stdout is not None
             there = There(shell, f"http://{json.loads(process.stdout.readline())['listening']}", token)

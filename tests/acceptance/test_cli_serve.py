@@ -65,14 +65,16 @@ def listens(url: str) -> bool:
         return asking.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
 
 
-def test_a_server_behind_a_proxy_says_where_it_listens_and_what_breaks(acme: Shell, server: token_server.TokenServer):
+def test_a_server_behind_a_proxy_says_where_it_listens_and_what_breaks(
+    acme: Shell, warm: Path, server: token_server.TokenServer
+):
     acme.environment["INTERLOCK_CONNECT__URL"] = "https://connect.example"
     client = ("--secret-env", "client_id=ACME_ID", "--secret-env", "client_secret=ACME_SECRET")
     made = acme.good("connect", "acme", "--profile", "client_credentials", *client)
     with closing(sqlite3.connect(acme.store)) as store, store:
         store.execute("update connections set refresh_due_at = 1 where name = 'acme'")
     server.refusal = (400, b'{"error": "invalid_grant"}')
-    with acme.start("serve", "--bind", "127.0.0.1:0", "--json") as process:
+    with acme.start("serve", "--bind", "127.0.0.1:0", "--json", program=warm / "interlock") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         told = json.loads(process.stdout.readline())
@@ -92,14 +94,14 @@ def test_a_port_that_is_taken_is_told_so(acme: Shell, url: str):
     assert "address already in use" in told.error["message"]
 
 
-def test_it_speaks_tls_with_a_certificate_of_its_own(acme: Shell, url: str, tmp_path: Path):
+def test_it_speaks_tls_with_a_certificate_of_its_own(acme: Shell, warm: Path, url: str, tmp_path: Path):
     """Also as 1.2, which is all that some services speak that report by webhooks."""
     acme.environment["INTERLOCK_CONNECT__URL"] = url = url.replace("http:", "https:")
     pem = fix_tls.certificate(tmp_path, "localhost", "127.0.0.1")
     trusting = ssl.create_default_context(cafile=str(pem))
     older = ssl.create_default_context(cafile=str(pem))
     older.maximum_version = ssl.TLSVersion.TLSv1_2
-    with acme.start("serve", "--tls-cert", str(pem), "--tls-key", str(pem)) as process:
+    with acme.start("serve", "--tls-cert", str(pem), "--tls-key", str(pem), program=warm / "interlock") as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"{url}\n"

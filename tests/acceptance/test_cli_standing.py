@@ -37,9 +37,9 @@ def told(process: "subprocess.Popen[str]", start: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda each: each[0])
-def test_a_store_that_is_away_is_waited_for(far: Shell, proxy: Proxy, command: tuple[str, ...]):
+def test_a_store_that_is_away_is_waited_for(far: Shell, warm: Path, proxy: Proxy, command: tuple[str, ...]):
     proxy.refusing = True
-    with far.start(*command, "--json") as process:
+    with far.start(*command, "--json", program=warm / "interlock") as process:
         told(process, "warning: waiting for the store, for ")
         proxy.refusing = False
         assert process.stdout is not None

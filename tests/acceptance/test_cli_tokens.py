@@ -1,6 +1,7 @@
 """`interlock tokens`, and a token in use."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ SHOWN = SAME[2], SAME[5], SAME[12]
 
 
 @pytest.mark.faults
-def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: Shell):
+def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: Shell, warm: Path):
     shell.connect()
     run_id, approval_id = shell.hold("Door")
     made = shell.good("tokens", "create", "ops", "--role", "operator", "--expires", "30d")
@@ -39,7 +40,7 @@ def test_a_command_says_the_same_of_a_server_until_its_token_is_revoked(shell: S
     assert (made["actor"], made["roles"], reviewer["capabilities"]) == ("ops", ["operator"], ["github.*"])
     listed = shell.good("tokens", "list")["tokens"]
     assert listed[1] == {name: value for name, value in made.items() if name != "token"}
-    with shell.start("serve", "--bind", "127.0.0.1:0", "--json") as process:
+    with shell.start("serve", "--bind", "127.0.0.1:0", "--json", program=warm / "interlock") as process:
         try:
             assert process.stdout is not None
             url = f"http://{json.loads(process.stdout.readline())['listening']}"

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -157,12 +158,12 @@ def test_an_app_has_one_address_for_many_tenants(hub: Shell):
 
 
 @pytest.mark.faults
-def test_a_server_takes_what_is_reported(hub: Shell):
+def test_a_server_takes_what_is_reported(hub: Shell, warm: Path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         hub.environment["INTERLOCK_CONNECT__URL"] = url = f"http://127.0.0.1:{free.getsockname()[1]}"
     made, request = create(hub, "--secret-env", "HUB_SECRET"), signed(secret=SECRET)
-    with hub.start("serve") as process, httpx2.Client() as service:
+    with hub.start("serve", program=warm / "interlock") as process, httpx2.Client() as service:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"{url}\n"

@@ -36,6 +36,11 @@ from interlock import Interlock, kernel
 from interlock.kernel import InterlockError, SystemClock
 
 HEARTBEAT = "insert owners"
+NEEDED = {
+    "guest_turn": ("fault_guests",),
+    "agent_talks": ("interlock.adapters.memory.sqlite.provider",),
+}
+"""What some flows import as they go, a second of it, and others need not have: here once, and not in each fork."""
 CONNECTORS = [connector().manifest]
 _WRITES = re.compile(r"^\s*(INSERT INTO|UPDATE|DELETE FROM)\s+(\w+)")
 
@@ -141,6 +146,8 @@ async def carry_out(order: Order, hands: mmap.mmap) -> None:
 
 
 def fork(order: Order, hands: mmap.mmap) -> None:
+    for module in NEEDED.get(order.flow, ()):
+        importlib.import_module(module)
     pid = os.fork()
     if pid == 0:
         code = 1

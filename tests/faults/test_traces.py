@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -77,9 +78,9 @@ def prepare(shell: Shell, parrot: Parrot) -> str:
     return made["address"]
 
 
-def test_a_webhook_is_followed_from_a_server_to_the_last_effect(shell: Shell, parrot: Parrot):
+def test_a_webhook_is_followed_from_a_server_to_the_last_effect(shell: Shell, warm: Path, parrot: Parrot):
     address, request = prepare(shell, parrot), signed()
-    with shell.start("serve", "--no-worker") as server:
+    with shell.start("serve", "--no-worker", program=warm / "interlock") as server:
         assert server.stdout is not None
         server.stdout.readline()
         answer = httpx2.post(address, content=request.body, headers=dict(request.headers), trust_env=False)
@@ -89,7 +90,7 @@ def test_a_webhook_is_followed_from_a_server_to_the_last_effect(shell: Shell, pa
         assert fallen.wait(60) == -signal.SIGKILL
         fallen.communicate()
     watched = shell.environment["INTERLOCK_CONNECT__URL"]  # the server is gone
-    with shell.start("worker", "--health", watched.removeprefix("http://")) as worker:
+    with shell.start("worker", "--health", watched.removeprefix("http://"), program=warm / "interlock") as worker:
         wait_for(parrot)
         for path, status in (("/livez", 204), ("/readyz", 204), ("/metrics", 401)):
             assert httpx2.get(watched + path, trust_env=False).status_code == status
