@@ -7,12 +7,13 @@ from typing import Any, Final, TypeVar, cast
 from pydantic import BaseModel
 
 from interlock import sdk
-from interlock.agents import checking
+from interlock.agents import checking, shapes
 from interlock.agents.controls import Controls
 from interlock.agents.errors import InvalidSpec
 from interlock.agents.functions import FUNCTION
 from interlock.agents.operations import Operation, Source
 from interlock.agents.registry import Registry
+from interlock.agents.shapes import Shape
 from interlock.agents.sources import Objecting, OperationSource
 from interlock.agents.spec import CONTRACT, Spec
 from interlock.agents.terms import LIMITS
@@ -64,15 +65,17 @@ class _Assembly:
         self._source = source
         self._complete = complete
         self._problems: list[sdk.Problem] = []
+        self._named: dict[str, Shape | None] = {}
+        """What the registry has for the members that name something of it."""
 
     def spec(self, data: dict[str, Any], defaults: Defaults) -> Spec:
         data = {"contract": CONTRACT, **{name: value for name, value in data.items() if value is not None}}
         data.setdefault("model", defaults.model)
         data.setdefault("generation", defaults.generation())
-        self._resolve(data, "context_schema", "context_schema")
+        self._resolve(data, "context_schema", shapes.CONTEXT_SCHEMA)
         if isinstance(data.get("result"), Mapping):
             data["result"] = dict(data["result"])
-            self._resolve(data["result"], "schema", "result.schema")
+            self._resolve(data["result"], "schema", shapes.RESULT_SCHEMA)
         drafts = data.pop("operations", [])
         operations = self._operations(drafts)
         listed = cast("Sequence[object]", drafts) if isinstance(drafts, Sequence) else ()
@@ -84,7 +87,10 @@ class _Assembly:
             self._problems += checking.control_problems(controls, operations, self._registry, complete=self._complete)
         if head is None or controls is None or self._problems:
             raise InvalidSpec(self._source, self._problems)
-        return head.model_copy(update={"operations": tuple(operations), "controls": controls})
+        spec = head.model_copy(update={"operations": tuple(operations), "controls": controls})
+        for member, shape in self._named.items():
+            shapes.mean(spec.fingerprint, member, shape)
+        return spec
 
     def _part(self, model: type[M], value: object, path: str) -> M | None:
         return sdk.read_part(model, value, path, self._problems)
@@ -107,6 +113,7 @@ class _Assembly:
             self._problem(path, f"the registry has no schema {called[:100]!r}", near)
             holder[name] = {"type": "object"}
         else:
+            self._named[path] = self._registry.find_shape(called)
             holder[name] = found
 
     def _operations(self, value: object) -> list[Operation]:

@@ -14,7 +14,7 @@ from interlock.agents.functions import FUNCTION, MARK, Marked, broken_promise
 from interlock.agents.operations import Consent, Idempotency, Operation
 from interlock.agents.registry import CONTROL_MARK, Registry
 from interlock.agents.rulings import ANYWHERE, Check, Controlling
-from interlock.agents.shapes import Shape, input_schema, output_schema, schema_of
+from interlock.agents.shapes import CONTEXT_SCHEMA, RESULT_SCHEMA, Shape, input_schema, mean, output_schema, schema_of
 from interlock.agents.spec import Generation, Memory, Result, Runtime, Spec
 from interlock.agents.turns import Boundary
 from interlock.kernel import JSON
@@ -98,7 +98,7 @@ def agent(
     defaults: Defaults | None = None,
 ) -> Spec:
     """The spec of an agent. `context` and `result` are pydantic models or JSON Schemas; of a model the spec keeps the schema, and
-    this program finds the model by it. Raises InvalidSpec with every problem there is."""
+    this program finds the model by the spec's fingerprint. Raises InvalidSpec with every problem there is."""
     data: dict[str, Any] = {
         "id": id,
         "instructions": instructions,
@@ -113,7 +113,10 @@ def agent(
         "metadata": _told(metadata),
     }
     given = {name: value for name, value in data.items() if value is not None}
-    return assemble(given, source=f"the agent {id!r}", registry=registry, defaults=defaults)
+    spec = assemble(given, source=f"the agent {id!r}", registry=registry, defaults=defaults)
+    mean(spec.fingerprint, CONTEXT_SCHEMA, context)
+    mean(spec.fingerprint, RESULT_SCHEMA, result)
+    return spec
 
 
 def _drafts(given: object, agent_id: str) -> list[object]:

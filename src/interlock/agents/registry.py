@@ -40,8 +40,8 @@ class Registry:
         checks += [found for each in listed if isinstance(found := getattr(each, CONTROL_MARK, None), Check)]
         self._functions = Functions(_each_once(marked, "operations"))
         self._controls = {each.name: each for each in _each_once(checks, "controls")}
-        shapes = _named_once([*(schemas or {}).items(), *_marked_shapes(listed)])
-        self._schemas = {name: schema_of(each) for name, each in shapes.items()}
+        self._shapes = _named_once([*(schemas or {}).items(), *_marked_shapes(listed)])
+        self._schemas = {name: schema_of(each) for name, each in self._shapes.items()}
         self._sources = _sources([self._functions, *sources, *_marked_sources(modules)])
 
     def find_source(self, kind: str) -> OperationSource | None:
@@ -59,6 +59,10 @@ class Registry:
     def find_schema(self, name: str) -> sdk.Schema | None:
         """The JSON Schema of that name."""
         return self._schemas.get(name)
+
+    def find_shape(self, name: str) -> Shape | None:
+        """The same as it was given: a model, or a JSON Schema."""
+        return self._shapes.get(name)
 
     def nearest(self, what: str, name: str) -> str | None:
         """What of `controls`, `schemas`, `kinds` or the references of a kind is probably meant by a name."""

@@ -34,6 +34,12 @@ SHAPE_MARK: Final = "__interlock_shape__"
 _models: Final = WeakValueDictionary[str, type[BaseModel]]()
 """The models of this program of which schemas were made, by the schema's digest: a spec is data, and keeps the schema alone."""
 
+_meant: Final = WeakValueDictionary[tuple[str, str], type[BaseModel]]()
+"""Those that an agent was given, by its fingerprint and the member: models may have one schema."""
+
+CONTEXT_SCHEMA: Final = "context_schema"
+RESULT_SCHEMA: Final = "result.schema"
+
 
 def shape(name: str | None = None) -> Callable[[M], M]:
     """Mark a pydantic model as a schema of registries, under that name or its own: documents say `$ref: registry:NAME`."""
@@ -54,10 +60,17 @@ def schema_of(shape: Shape) -> sdk.Schema:
     return schema
 
 
-def parsed(schema: str | None, value: JSON) -> Any:
-    """What a model of this program makes of a value that fits the schema of this digest; the value itself if it has none. Raises
-    ValueError, in words, if the model refuses what the schema lets pass."""
-    model = None if schema is None else _models.get(schema)
+def mean(fingerprint: str, member: str, shape: object) -> None:
+    """Remember which model is meant by a member of the spec of this fingerprint; of a JSON Schema there is nothing."""
+    if isinstance(shape, type) and issubclass(shape, BaseModel):
+        _meant[fingerprint, member] = shape
+
+
+def parsed(value: JSON, *, fingerprint: str, member: str, schema: str | None) -> Any:
+    """What a model of this program makes of a value that fits a member of a spec: the model that was given for it, or else one
+    with the schema of this digest; the value itself if there is none. Raises ValueError, in words, if the model refuses what the
+    schema lets pass."""
+    model = None if schema is None else _meant.get((fingerprint, member)) or _models.get(schema)
     if model is None:
         return value
     try:

@@ -11,7 +11,7 @@ from fix_ledger import Builder
 from interlock import agents, runs
 from interlock.agents import harness, turns
 from interlock.agents.harness.standing import turn_of
-from interlock.kernel import Caller
+from interlock.kernel import Caller, canonical
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +163,28 @@ def test_a_result_of_which_the_program_has_no_model_is_json():
     assert turn.result_as(Verdict).label == "late"
     with pytest.raises(agents.TurnFailed, match="is no Desk"):
         turn.result_as(Desk)
+
+
+Twin = type("Verdict", (BaseModel,), {"__annotations__": {"label": str, "on": date}})
+"""Another model, with one and the same schema."""
+
+
+def test_of_models_with_one_schema_each_agent_has_its_own():
+    assert agents.agent("a", "Answer.", result=Verdict).result == agents.agent("a", "Answer.", result=Twin).result
+    ours, theirs = (agents.agent(name, "Answer.", result=each) for name, each in (("ours", Verdict), ("theirs", Twin)))
+    late = {"label": "late", "on": date(2026, 1, 2)}
+    for spec, model in ((ours, Verdict), (theirs, Twin), (ours, Verdict)):
+        again = agents.Spec.model_validate_json(canonical(spec.to_json()))  # as a worker reads it
+        for each in (spec, again):
+            assert type(ended("late", each).check().result) is model
+            assert ended("late", each).check().result_as(model).model_dump() == late
+
+
+def test_of_models_with_one_schema_a_document_has_the_one_that_it_names():
+    registry = agents.Registry(schemas={"ours": Verdict, "theirs": Twin})
+    for name, model in (("ours", Verdict), ("theirs", Twin)):
+        told = f"id: of_{name}\ninstructions: Answer.\nresult: {{schema: {{$ref: 'registry:{name}'}}}}"
+        assert type(ended("late", agents.read_spec(told, registry=registry)).check().result) is model
 
 
 def test_a_result_that_its_model_refuses_is_told():

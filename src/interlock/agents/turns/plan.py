@@ -51,11 +51,13 @@ class Plan:
 
     def read_context(self, context: JSON) -> Any:
         """A context as operations and controls see it: as the model of its schema, if this program has one. Raises ValueError."""
-        return shapes.parsed(self._context, context)
+        return shapes.parsed(context, fingerprint=self.fingerprint, member=shapes.CONTEXT_SCHEMA, schema=self._context)
 
     def read_result(self, result: JSON) -> Any:
         """A result as whoever asked sees it: as the model of its schema, if this program has one. Raises ValueError."""
-        return result if result is None else shapes.parsed(self._result, result)
+        if result is None:
+            return None
+        return shapes.parsed(result, fingerprint=self.fingerprint, member=shapes.RESULT_SCHEMA, schema=self._result)
 
     @cached_property
     def _context(self) -> str | None:
