@@ -1,8 +1,11 @@
 """Cases of an agent, each taken as a turn."""
 
 from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 
 from fix_app import World
 from interlock import agents, inference, runs
@@ -88,3 +91,34 @@ async def test_cases_are_turns_and_told_apart(file_world: World):
         assert not await process.il.runs.list(states=[runs.State.HELD])
         asked = await process.il.runs.list(capability="inference.grader")
         assert [each.parent_run_id for each in asked] == [finds.seen.run_id]
+
+
+async def test_what_a_case_costs_is_asked_once_of_all_questions_of_its_turn(file_world: World):
+    script = [*(models.answer(models.call("find_ticket", number=each)) for each in range(3)), "Done."]
+    suite = agents.evals.read_suite("cases: [{name: a, input: b, expect: [{most: {usd: 1}}]}]")
+    micro, asked = Decimal("0.000001"), list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM events" in statement and "parent_run_id" in statement:
+            asked.append(statement)
+
+    async with file_world.process(models={"fake": models.named}) as process:
+        known: Any = process.parts.inference._models
+        model = models.Scripted(script)
+        known._made["fake:x"] = inference.Endpoint(
+            provider="fake", name="x", model=model, price=lambda usage: usage.tokens * micro
+        )
+        process.il.agents.offer(find_ticket)
+        spec = agents.agent("desk", "Help.", model="fake:x", operations=[find_ticket])
+        event.listen(Engine, "before_cursor_execute", note)
+        try:
+            report = await process.il.agents.evaluate(spec, suite)
+        finally:
+            event.remove(Engine, "before_cursor_execute", note)
+        seen = report.cases[0].seen
+        assert seen is not None
+        turn = await process.il.agents.fetch(seen.run_id)
+        assert seen.usd == pytest.approx(float(turn.usage.tokens * micro))
+    assert len(model.requests) == 4
+    assert len(asked) == 1
+    assert "LIMIT" not in asked[0]

@@ -1,9 +1,10 @@
 """Cases of agents, taken as turns and held against what is expected of them."""
 
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Protocol
 
-from interlock import agents, runs
+from interlock import agents, inference, runs
 from interlock.kernel import JSON, Caller, InterlockError, StoreError
 
 if TYPE_CHECKING:
@@ -72,18 +73,15 @@ class Evaluating:
 
     async def _cost(self, run_id: str) -> float | None:
         """What the models of a turn cost, None if that is not known of all of them."""
-        parts, total = self._parts, 0.0
-        query = runs.RunFilter(tenant_id=self._caller.tenant_id, parent_run_id=run_id, limit=200)
-        children = await parts.store.read(lambda tx: parts.wiring.ledger.list_runs(tx, query))
-        for each in children:
-            if each.kind is not runs.Kind.INFERENCE or each.state is not runs.State.COMPLETED:
-                continue
-            run = await parts.reading.fetch(self._caller, each.run_id)
-            output: Any = (await parts.reading.outcome(run)).output
-            if output is None or output.get("cost_usd") is None:
-                return None
-            total += float(output["cost_usd"])
-        return total
+        parts, tenant_id = self._parts, self._caller.tenant_id
+        answered = await parts.store.read(
+            lambda tx: parts.wiring.ledger.list_told_below(
+                tx, tenant_id, run_id, runs.Kind.INFERENCE, inference.ANSWERED
+            )
+        )
+        costs = [runs.data_of(each)["cost_usd"] for each in answered]
+        known = [Decimal(str(each)) for each in costs if each is not None]
+        return float(sum(known)) if len(known) == len(costs) else None
 
     async def _grade(
         self, model: str, question: str, case: agents.evals.Case, seen: agents.evals.Seen

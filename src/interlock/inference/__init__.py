@@ -36,8 +36,10 @@ from interlock.inference.messages import (
 )
 from interlock.inference.options import flaws_of, is_declarable
 from interlock.inference.port import Answered, Delta, Inference, Model, Purse, Received, Sending, Told, Wire
+from interlock.inference.records import ANSWERED
 
 __all__ = [
+    "ANSWERED",
     "Answer",
     "Answered",
     "Call",

@@ -18,6 +18,9 @@ from interlock.kernel import JSON, canonical, digest_bytes
 PREFIX: Final = "inference."
 """What the names of these runs begin with: `inference.openai`."""
 
+ANSWERED: Final = "inference.answered"
+"""The event that tells of an answer, with its usage and its cost."""
+
 
 def asked(request: Request, text: bytes) -> dict[str, JSON]:
     """A request, whose canonical JSON is `text`, as a run's input."""
@@ -80,7 +83,7 @@ class Tally:
 
 def answered(endpoint: Endpoint, answer: Answer, cost: Decimal | None) -> runs.Entry:
     """What came of it; what was said is the run's output."""
-    return "inference.answered", {
+    return ANSWERED, {
         "model": endpoint.ref,
         "answered_by": answer.model,
         "response_id": answer.response_id,

@@ -184,6 +184,10 @@ class Ledger(Protocol):
         """The events of these types in the chains of these runs, each chain's in order."""
         ...
 
+    def list_told_below(self, tx: Tx, tenant_id: str, parent_run_id: str, kind: Kind, told: str) -> Sequence[Event]:
+        """The events of that type in the chains of all completed runs of that kind that a run has asked for."""
+        ...
+
     def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
         """Those of these runs, of every tenant, that somebody asked to stop."""
         ...

@@ -165,6 +165,19 @@ class SqlLedger:
         ordered = chosen.order_by(events.c.run_id, events.c.seq)
         return [rows.event_from(record) for record in connection(tx).execute(ordered)] if run_ids else []
 
+    def list_told_below(
+        self, tx: Tx, tenant_id: str, parent_run_id: str, kind: runs.Kind, told: str
+    ) -> Sequence[runs.Event]:
+        run = run_table.c
+        below = select(run.run_id).where(
+            run.tenant_id == tenant_id,
+            run.parent_run_id == parent_run_id,
+            run.kind == kind.value,
+            run.state == runs.State.COMPLETED.value,
+        )
+        chosen = select(events).where(events.c.run_id.in_(below), events.c.type == told)
+        return [rows.event_from(record) for record in connection(tx).execute(chosen)]
+
     def find_cancelled(self, tx: Tx, run_ids: Collection[str]) -> frozenset[str]:
         asked = select(events.c.run_id).where(events.c.run_id.in_(run_ids), events.c.type == runs.CANCEL_REQUESTED)
         return frozenset(connection(tx).execute(asked).scalars())
