@@ -3,14 +3,18 @@
 import dataclasses
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 import interlock.testing
 from fix_app import ACME, ASK_WRITES, TOKEN, IssueCreate, Process, World, connector, operations
-from interlock import agents, approvals, catalog, inference, runs, sdk
+from interlock import agents, approvals, budgets, catalog, inference, runs, sdk
+from interlock.adapters.sql.tables import budget_holds
+from interlock.adapters.sql.transaction import connection
 from interlock.app import collect_operations
 from interlock.app.settings import AppSettings
 from interlock.kernel import JSON
@@ -191,3 +195,49 @@ async def test_what_is_held_when_a_turn_ends_is_not_done_any_more(file_world: Wo
         assert (left.state, left.reason) == (runs.State.CANCELLED, "turn_ended")
         [asked] = await process.reviewer.approvals.list()
         assert asked.state is approvals.State.CANCELLED
+
+
+CALLS = """
+[[budgets]]
+name = "calls"
+per = "agent"
+spend = { unit = "operation_calls", limit = 10, per_seconds = 86_400 }
+"""
+
+
+async def calls_counted(process: Process, since: datetime) -> int:
+    key = budgets.Key(tenant_id=process.il.caller.tenant_id, budget="calls", subject="desk")
+    cap = budgets.Cap(key=key, unit="spend", limit=1, since=since)
+    return await process.parts.store.read(lambda tx: process.parts.wiring.budgets.used_in(tx, cap))
+
+
+@pytest.mark.parametrize(
+    ("end", "counted"), [("approve", 1), ("deny", 0), ("expire", 0), ("cancel", 0), ("approve and cancel", 0)]
+)
+async def test_what_policy_held_and_was_never_done_is_no_call_of_a_budget(file_world: World, end: str, counted: int):
+    file_world.law = ASK_WRITES
+    create = models.answer(models.call("create", repo="acme/rocket", title="Door"))
+    made: dict[str, Callable[[str], inference.Model]] = {"fake": lambda _: models.Scripted([create, "Done."])}
+    async with file_world.process(models=made, rules=CALLS) as process:
+        await process.connect(file_world.server.url)
+        given = [{"name": "create", "source": {"kind": "capability", "ref": "acme.issue.create"}}]
+        spec = agents.agent("desk", "Help.", model="fake:x", operations=given, registry=process.il.agents.registry)
+        since = budgets.Rate(limit=1, per_seconds=86_400).window(process.parts.wiring.clock.now())[0]
+        turn = await process.il.agents.run(spec, "Make it.")
+        [waiting] = turn.waiting
+        assert await calls_counted(process, since) == 1, "it may be done yet"
+        if "approve" in end:
+            await process.reviewer.approvals.approve(waiting.approval_id or "")
+        elif end == "deny":
+            await process.reviewer.approvals.deny(waiting.approval_id or "", reason="no")
+        elif end == "expire":
+            file_world.advance(400 * 86_400)
+            await process.sweep()
+        if "cancel" in end:
+            await process.il.runs.cancel(turn.run_id)
+        else:
+            ended = await process.il.agents.resume(turn.run_id)
+            assert ended.state is runs.State.COMPLETED
+        assert await calls_counted(process, since) == counted
+        left = select(func.count()).select_from(budget_holds)
+        assert await process.parts.store.read(lambda tx: connection(tx).execute(left).scalar_one()) == 0

@@ -53,6 +53,11 @@ class Budgets:
         self._numbers = count(1)
         self._blocks: dict[Key, datetime] = {}
 
+    @property
+    def counts_turns(self) -> bool:
+        """Whether there are rules for turns of agents."""
+        return any(rule.counts_turns for rule in self._rules)
+
     def matching(self, call: Call) -> tuple[Rule, ...]:
         """The rules that count this call, without asking the store."""
         return tuple(rule for rule in self._rules if rule.matches(call))
@@ -176,6 +181,12 @@ class Budgets:
         """Count what a holder's reserved amounts came to in their place, also if that is more. Of a unit that is not among them
         (None: of all) nobody knows, and all that was reserved is used. Safe to repeat."""
         self.settle_all_in(tx, tenant_id=tenant_id, came_to={holder: amounts})
+
+    def give_back_in(self, tx: Tx, *, tenant_id: str, holders: Iterable[str]) -> None:
+        """What these holders have reserved came to nothing, whatever it is: it is known that they do nothing."""
+        holds = self._records.list_holds(tx, tenant_id, holders)
+        nothing = {each.holder: {other.unit: 0 for other in holds} for each in holds}
+        self.settle_all_in(tx, tenant_id=tenant_id, came_to=nothing)
 
     def settle_all_in(self, tx: Tx, *, tenant_id: str, came_to: holding.CameTo) -> None:
         """As `settle_in`, of several holders at once."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from interlock.kernel import Tx
-from interlock.runs import entries
+from interlock.runs import entries, transitions
 from interlock.runs.entries import Entry
 from interlock.runs.journal import Move, Records
 from interlock.runs.ledger import RunFilter
@@ -15,6 +15,7 @@ TURN_ENDED: Final = "turn_ended"
 """Why a run was cancelled that a turn had asked for."""
 
 _ASLEEP: Final = (State.HELD, State.QUEUED, State.WAITING, State.RETRY_SCHEDULED)
+_UNDONE: Final = (State.HELD, State.DENIED, State.SHED, State.CANCELLED)
 _PAGE: Final = 100
 
 
@@ -34,6 +35,8 @@ def withdraw_below(tx: Tx, wiring: Wiring, run: Run) -> None:
     StaleRun if another hand has just moved one of them."""
     if run.kind is not Kind.AGENT_TURN:
         return
+    unbegun = _unbegun(tx, wiring, run)
+    wiring.budgets.lock_in(tx, tenant_id=run.tenant_id, holders=unbegun)
     below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=_ASLEEP, limit=_PAGE)
     while found := wiring.ledger.list_runs(tx, below):
         for each in filter(_is_the_turns, found):
@@ -41,6 +44,25 @@ def withdraw_below(tx: Tx, wiring: Wiring, run: Run) -> None:
             if child is not None and not (child.kind is Kind.AGENT_TURN and wiring.handed.knows(tx, child)):
                 _withdraw(tx, wiring, child)
         below = replace(below, cursor=found[-1].run_id)
+    over = {key for key, run_id in unbegun.items() if _is_undone(wiring.ledger.find_run(tx, run.tenant_id, run_id))}
+    wiring.budgets.give_back_in(tx, tenant_id=run.tenant_id, holders=over)
+
+
+def _unbegun(tx: Tx, wiring: Wiring, run: Run) -> dict[str, str]:
+    """What a turn has asked for and nobody has begun, by the keys under which it was asked for, which are those under which
+    budgets of turns hold what it takes."""
+    if not wiring.budgets.counts_turns:
+        return {}
+    found: dict[str, str] = {}
+    below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=_UNDONE, limit=_PAGE)
+    while page := wiring.ledger.list_runs(tx, below):
+        found |= {each.idempotency_key: each.run_id for each in page if each.idempotency_key and not each.attempt_count}
+        below = replace(below, cursor=page[-1].run_id)
+    return found
+
+
+def _is_undone(run: Run | None) -> bool:
+    return run is not None and run.attempt_count == 0 and run.state in transitions.FINAL
 
 
 def _is_the_turns(below: Listed) -> bool:

@@ -102,7 +102,9 @@ class BudgetRecords:
         )
 
     def list_holds(self, tx: Tx, tenant_id: str, holders: Iterable[str]) -> Sequence[budgets.Hold]:
-        mine = and_(holds.c.tenant_id == tenant_id, holds.c.holder.in_(list(holders)))
+        if not (known := list(holders)):
+            return []
+        mine = and_(holds.c.tenant_id == tenant_id, holds.c.holder.in_(known))
         query = select(holds).where(mine).order_by(holds.c.budget, holds.c.subject, holds.c.counter)
         return [
             budgets.Hold(

@@ -88,13 +88,15 @@ class Line:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """Where a turn stands, as its journal tells: its state, what is to be done next in order, and of that what was begun and has
-    no outcome, was put off, or was asked of a person (by the intent's key)."""
+    no outcome, was put off, or was asked of a person (by the intent's key). `held`: of what was ever put off, the run that is
+    held or was."""
 
     state: turns.State
     wanted: tuple[turns.AnyIntent, ...] = ()
     intended: frozenset[str] = frozenset()
     put_off: Mapping[str, Data] = field(default_factory=dict[str, Data])
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    held: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def intending(self, keys: Iterable[str]) -> "Sheet":
         """The sheet once that is about to be done."""
@@ -104,7 +106,8 @@ class Sheet:
 
     def putting_off(self, key: str, data: Data) -> "Sheet":
         """The sheet once it is known that this was not done, and why."""
-        return replace(self, intended=self.intended - {key}, put_off={**self.put_off, key: data})
+        held = {**self.held, key: str(data["run_id"])}
+        return replace(self, intended=self.intended - {key}, put_off={**self.put_off, key: data}, held=held)
 
     def undone(self, key: str) -> "Sheet":
         """The sheet once it is known that this was not done."""
@@ -132,6 +135,7 @@ def after(plan: turns.Plan, sheet: Sheet, event: turns.AnyEvent) -> Sheet:
         intended=sheet.intended & keys,
         put_off={key: data for key, data in sheet.put_off.items() if key in keys},
         asked={key: approval_id for key, approval_id in sheet.asked.items() if key in keys},
+        held={key: run_id for key, run_id in sheet.held.items() if key in keys},
     )
 
 

@@ -19,7 +19,7 @@ from interlock.agents.harness import journal
 from interlock.agents.harness.committing import Commit, Unsaved, shortened
 from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
-from interlock.agents.harness.spending import TIME, Amounts, Holding, Leg, Spending
+from interlock.agents.harness.spending import NOTHING, TIME, Amounts, Holding, Leg, Spending
 from interlock.kernel import JSON, Tx
 
 _OF_TURNS: Final = frozenset({"turn", "memory", "approval"})
@@ -136,6 +136,8 @@ class Pen:
     def happened(self, event: turns.AnyEvent, **also: JSON) -> None:
         """Something happened: it is written down with what is saved next. Raises UnexpectedEvent."""
         event = journal.fitting(event)
+        if isinstance(event, turns.Stopped):
+            self._left_undone()
         self.sheet = journal.after(self.plan, self.sheet, event)
         self._unsaved.append(Unsaved(journal.told(event, **also)))
 
@@ -166,6 +168,14 @@ class Pen:
         """What an intent took is settled with what is saved next."""
         if self.spending.units:
             self._came_to[key] = amounts
+
+    def _left_undone(self) -> None:
+        """The turn ends before all is done that it wanted: what was not begun took nothing, and of what was nobody knows. What
+        policy holds is given back where it is withdrawn."""
+        sheet = self.sheet
+        for each in sheet.wanted:
+            if isinstance(each, turns.Perform) and each.key not in {*self._came_to, *sheet.put_off}:
+                self.came_to(each.key, None if each.key in sheet.intended else NOTHING)
 
     def settle(self, tx: Tx) -> None:
         """Settle what was done, for whoever commits the rest."""

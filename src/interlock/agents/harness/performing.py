@@ -129,11 +129,18 @@ class Performing:
             entry = journal.put_off(intent, run_id=came.run_id, approval_id=came.approval_id)
             pen.note(entry, pen.sheet.putting_off(intent.key, entry[1]))
         else:
-            pen.came_to(intent.key, {OPERATION_CALLS: 1})
+            pen.came_to(intent.key, {OPERATION_CALLS: 0 if came.failed and await self._is_undone(intent) else 1})
             pen.happened(came, key=intent.key)
             if isinstance(next(iter(pen.sheet.wanted), None), turns.Ask | turns.End):
                 return  # it was the last one, and is committed with what is done next, at once
         await pen.save()
+
+    async def _is_undone(self, intent: turns.Perform) -> bool:
+        """Whether policy held it, and it is known that it was never done."""
+        spending, held = self._pen.spending, self._pen.sheet.held.get(intent.key)
+        if held is None or OPERATION_CALLS not in spending.units:
+            return False
+        return await self._means.wiring.store.read(lambda tx: spending.is_undone(tx, held))
 
     # -- one of them
 

@@ -182,6 +182,11 @@ class Spending:
             known = {self._holder(key): amounts for key, amounts in came_to.items()}
             self._means.wiring.budgets.settle_all_in(tx, tenant_id=self._run.tenant_id, came_to=known)
 
+    def is_undone(self, tx: Tx, run_id: str) -> bool:
+        """Whether it is known that what policy held has never been done, and never will be."""
+        run = self._means.wiring.ledger.find_run(tx, self._run.tenant_id, run_id)
+        return run is not None and run.attempt_count == 0 and run.state in runs.FINAL
+
     def lock(self, tx: Tx, *keys: str) -> None:
         """Take the locks of all that counts the turn, and of what these intents have reserved, before more than one thing is done
         about them: in one order, as every transaction does."""
