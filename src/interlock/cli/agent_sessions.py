@@ -39,7 +39,7 @@ async def list_sessions(
     from interlock.cli.desk import Answer
     from interlock.kernel import document, page, to_rfc3339
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.agent_sessions.list(agent_id=agent, cursor=cursor, limit=limit)
 
     def show_page(paper: "Paper") -> None:
@@ -70,7 +70,7 @@ async def show(
     from interlock.cli.desk import Answer
     from interlock.kernel import document
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.agent_sessions.fetch(session)
         turns = await il.agent_sessions.turns(session, after=after, limit=limit)
 
@@ -102,7 +102,7 @@ async def fork(
     Example:
       interlock agent sessions fork ags_0193… --at 3
     """
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         return _described(await il.agent_sessions.fork(session, turn=at, title=title))
 
 
@@ -116,7 +116,7 @@ async def delete(desk: "Desk", session: _Id) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         gone = await il.agent_sessions.delete(session)
     return Answer(
         document={"deleted": gone.session_id},

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import streams
+from interlock.cli import streams, turns
 from interlock.cli.frame import command
 from interlock.cli.text import clean
 
 if TYPE_CHECKING:
-    from interlock import agents, app
+    from interlock import agents
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import Facade
     from interlock.cli.paper import Paper
 
 ENDS = frozenset({"/exit", "/quit"})
@@ -27,7 +28,7 @@ def register(agent: typer.Typer) -> None:
 async def chat(
     desk: "Desk",
     *,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="The spec: YAML or JSON.")],
+    file: turns.SPEC,
     session: Annotated[
         str | None, typer.Option(metavar="SESSION", help="Go on with this conversation; else a new one begins.")
     ] = None,
@@ -51,18 +52,20 @@ async def chat(
     Example:
       interlock agent chat desk.yaml --model fake
     """
-    from interlock.cli import inputs, lookback, specs, turns
+    from interlock.cli import asked_agents, inputs, lookback
     from interlock.cli.desk import Answer
 
     desk.on_lines = True
     async with turns.open_with_models(desk) as il:
-        spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
-        spec = spec if model is None else turns.asking(spec, model)
-        given = inputs.parse_pairs(context or (), dict(spec.context_schema or {}))
-        found = await (il.agent_sessions.create(spec) if session is None else il.agent_sessions.fetch(session))
+        meant = await asked_agents.meant(desk, il, file, model)
+        given = inputs.parse_pairs(context or (), meant.context_schema)
+        with meant.placed():
+            found = await (
+                il.agent_sessions.create(meant.spec) if session is None else il.agent_sessions.fetch(session)
+            )
         options = {"session": found.session_id, "context": given, "environment": environment, "accept": accept}
         _say(desk, f"session {found.session_id}; /exit ends\n")
-        count, waiting = await _talk(desk, il, spec, options)
+        count, waiting = await _talk(desk, il, meant.spec, options)
     told = None if waiting is None else waiting.to_json()
     again = f"{file} --session {found.session_id}" + ("" if model is None else f" --model {model}")
 
@@ -79,7 +82,7 @@ async def chat(
 
 
 async def _talk(
-    desk: "Desk", il: "app.Interlock", spec: "agents.Spec", options: dict[str, Any]
+    desk: "Desk", il: "Facade", spec: Any, options: dict[str, Any]
 ) -> "tuple[int, agents.harness.Turn | None]":
     """Turn by turn, until the input ends or a turn waits for a person: how many were taken, and that one."""
     import anyio.to_thread
@@ -97,9 +100,7 @@ async def _talk(
                 return count, turn
 
 
-async def _turn(
-    desk: "Desk", il: "app.Interlock", spec: "agents.Spec", text: str, options: dict[str, Any]
-) -> "agents.harness.Turn":
+async def _turn(desk: "Desk", il: "Facade", spec: Any, text: str, options: dict[str, Any]) -> "agents.harness.Turn":
     """One turn, its words told as they come. A failed one is told, and the conversation goes on."""
     from interlock import agents
     from interlock.kernel import canonical

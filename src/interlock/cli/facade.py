@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from interlock import approvals, catalog, connections, dispatch, runs, sdk, tokens
+from interlock.cli.agent_faces import AgentSessionsFace, AgentsFace
 from interlock.cli.event_faces import (
     DeliveriesFace,
     PollsFace,
@@ -244,6 +245,10 @@ class Facade(Protocol):
     def polls(self) -> PollsFace: ...
     @property
     def subscriptions(self) -> SubscriptionsFace: ...
+    @property
+    def agents(self) -> AgentsFace: ...
+    @property
+    def agent_sessions(self) -> AgentSessionsFace: ...
     @property
     def tokens(self) -> TokensFace: ...
     def invoke(

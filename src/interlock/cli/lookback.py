@@ -44,7 +44,7 @@ async def list_turns(
     from interlock.cli.desk import Answer
     from interlock.kernel import page
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         found = await il.agents.list(agent_id=agent, cursor=cursor, limit=limit)
 
     def show(paper: "Paper") -> None:
@@ -66,7 +66,7 @@ async def inspect(desk: "Desk", run_id: Id) -> "Answer":
     """
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         turn, state = await il.agents.inspect(run_id)
     told = None if state is None else state.model_dump(mode="json")
 
@@ -95,7 +95,7 @@ async def trace(desk: "Desk", run_id: Id) -> "Answer":
     from interlock.cli.timeline import meaning
     from interlock.kernel import to_rfc3339
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         lines = await il.agents.lines(run_id)
     told = [{"seq": each.seq, "at": to_rfc3339(each.at), "kind": each.kind, "data": dict(each.data)} for each in lines]
 

@@ -6,23 +6,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from interlock.cli import lookback, streams
+from interlock.cli import asked_agents, lookback, streams
 from interlock.cli.frame import command
 from interlock.cli.text import clean
 
 if TYPE_CHECKING:
-    from interlock import agents, app
+    from interlock import agents
     from interlock.cli.desk import Answer, Desk
+    from interlock.cli.facade import Facade
 
-_SPEC = Annotated[str, typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.")]
+SPEC = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin. Or agent:NAME, one of `[app.agents]`."),
+]
 _STREAM = Annotated[bool, typer.Option("--stream", help="Tell what happens, and what the model says, as it comes.")]
 
 _LEAVES = (
     "`interlock agent list` shows the turn: `interlock agent resume RUN` goes on, `interlock runs cancel RUN` ends it."
 )
 
-FAKE = "fake"
-"""The provider of models that only play one: `fake:echo`, and `fake:FILE` with a script."""
+_GOES_ON = "What was asked for goes on at the server: `interlock agent list` shows the turn, `interlock runs cancel RUN` ends it."
 
 
 def register(agent: typer.Typer) -> None:
@@ -35,7 +38,7 @@ def register(agent: typer.Typer) -> None:
 async def run(
     desk: "Desk",
     *,
-    file: _SPEC,
+    file: SPEC,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What is said to the agent; - is stdin.")],
     session: Annotated[
         str | None, typer.Option(metavar="SESSION", help="Go on with this conversation; `new` begins one.")
@@ -62,27 +65,26 @@ async def run(
     Example:
       interlock agent run desk.yaml 'Is ticket 7 answered?' --model fake
     """
-    from interlock.cli import files, inputs, specs
+    from interlock.cli import files, inputs
 
     desk.on_lines = stream
     said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
     async with open_with_models(desk) as il:
-        spec = specs.read(desk, file, complete=True, registry=il.agents.registry)
-        if model is not None:
-            spec = asking(spec, model)
-        given: dict[str, Any] = {
-            "session": (await il.agent_sessions.create(spec)).session_id if session == "new" else session,
-            "context": inputs.parse_pairs(context or (), dict(spec.context_schema or {})),
-            "idempotency_key": idempotency_key,
-            "environment": environment,
-            "accept": accept,
-        }
-        if later:
-            _check_left(spec)
-            return _answer(await il.agents.submit(spec, said, **given))
-        if stream:
-            return await _streamed(desk, il.agents.stream(spec, said, **given))
-        return _answer(await il.agents.run(spec, said, **given))
+        meant = await asked_agents.meant(desk, il, file, model)
+        with meant.placed():
+            given: dict[str, Any] = {
+                "session": (await il.agent_sessions.create(meant.spec)).session_id if session == "new" else session,
+                "context": inputs.parse_pairs(context or (), meant.context_schema),
+                "idempotency_key": idempotency_key,
+                "environment": environment,
+                "accept": accept,
+            }
+            if later:
+                meant.check_left()
+                return _answer(await il.agents.submit(meant.spec, said, **given))
+            if stream:
+                return await _streamed(desk, il.agents.stream(meant.spec, said, **given))
+            return _answer(await il.agents.run(meant.spec, said, **given))
 
 
 async def resume(desk: "Desk", run_id: lookback.Id, *, stream: _STREAM = False) -> "Answer | None":
@@ -91,10 +93,12 @@ async def resume(desk: "Desk", run_id: lookback.Id, *, stream: _STREAM = False) 
     Example:
       interlock agent resume run_01890a5d…
     """
+    from interlock import app
+
     desk.on_lines = stream
     async with open_with_models(desk) as il:
         found = await il.agents.fetch(run_id)
-        if found.state.value == "running":
+        if found.state.value == "running" and isinstance(il, app.Interlock):
             await il.runs.recover()  # if its process is gone, that shows in its silence
         if stream:
             return await _streamed(desk, il.agents.resume_stream(run_id))
@@ -128,30 +132,19 @@ async def settle(
     return _answer(turn)
 
 
-def _check_left(spec: "agents.Spec") -> None:
-    """Raises Usage for an agent whose model is played here alone."""
-    from interlock.cli.errors import Usage
-
-    if spec.model.startswith(f"{FAKE}:"):
-        raise Usage(f"no worker plays {spec.model}", next_step="Take the turn here, without --later; or name a model.")
-
-
 @asynccontextmanager
-async def open_with_models(desk: "Desk") -> AsyncGenerator["app.Interlock"]:
-    """Interlock, with models that only play one."""
+async def open_with_models(desk: "Desk") -> AsyncGenerator["Facade"]:
+    """The server that was named; else Interlock here, with models that only play one."""
+    if desk.server is not None:
+        desk.leaves = _GOES_ON
+        async with desk.open_there() as remote:
+            yield remote
+        return
     from interlock.testing import models
 
     desk.leaves = _LEAVES
-    async with desk.open_here(acting=True, models={FAKE: models.named}) as il:
+    async with desk.open_here(acting=True, models={asked_agents.FAKE: models.named}) as il:
         yield il
-
-
-def asking(spec: "agents.Spec", model: str) -> "agents.Spec":
-    """The agent, with another model."""
-    from interlock import agents
-
-    named = f"{FAKE}:echo" if model == FAKE else model
-    return agents.assemble({**spec.to_json(), "model": named}, source="--model")
 
 
 async def _streamed(

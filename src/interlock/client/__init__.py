@@ -5,7 +5,8 @@ the server decides. Invariants: the token goes to that server and nowhere else, 
 was not answered is told as unknown, and never sent again; nothing that a server answers is run.
 """
 
+from interlock.client.agents import Asked
 from interlock.client.errors import AnswerLost, NotInterlock, RemoteError, ServerUnreachable
 from interlock.client.remote import Remote, open_remote
 
-__all__ = ["AnswerLost", "NotInterlock", "Remote", "RemoteError", "ServerUnreachable", "open_remote"]
+__all__ = ["AnswerLost", "Asked", "NotInterlock", "Remote", "RemoteError", "ServerUnreachable", "open_remote"]

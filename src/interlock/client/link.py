@@ -1,7 +1,7 @@
 """Requests to the server, each sent once."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -10,11 +10,13 @@ import httpx2
 import orjson
 
 from interlock.client.errors import AnswerLost, NotInterlock, ServerUnreachable, raised
+from interlock.client.streams import read_events
 from interlock.kernel import (
     JSON,
     UNTRACED,
     VERSION,
     ConfigurationError,
+    InterlockError,
     Secret,
     Tracing,
     read_document,
@@ -93,6 +95,25 @@ class Link:
         _, content = await self._ask("POST", path, content=body, headers=headers, timeout=timeout)
         return _parsed(content)
 
+    async def events(
+        self, path: str, told: Mapping[str, object], *, key: str | None = None
+    ) -> AsyncGenerator[tuple[str, JSON]]:
+        """The events of a stream that is begun by that, by their names; one that is called `error` is raised. Raises what the
+        server says, ServerUnreachable, and AnswerLost for a stream that breaks off."""
+        body = orjson.dumps({name: value for name, value in told.items() if value is not None}, default=_plain)
+        headers = {"Content-Type": "application/json"} | ({} if key is None else {"Idempotency-Key": key})
+        if (trace := self._tracing.traceparent()) is not None:
+            headers["traceparent"] = trace
+        with self._network("POST"):
+            async with self._http.stream("POST", path, content=body, headers=headers) as answer:
+                if _kind(answer) != "text/event-stream":
+                    raise _refusal("POST", answer, await _whole(answer))
+                async with aclosing(read_events(answer.aiter_bytes())) as events:
+                    async for name, data in events:
+                        if name == "error":
+                            raise raised(members(_parsed(data)))
+                        yield name, _parsed(data)
+
     async def _ask(self, method: str, path: str, **given: Any) -> tuple[int, bytes]:
         facts = {"http.request.method": method, "server.address": self._http.base_url.host}
         with self._tracing.span(method, role="client", facts=facts) as span:
@@ -103,30 +124,53 @@ class Link:
             return status, content
 
     async def _answer(self, method: str, path: str, **given: Any) -> tuple[int, bytes]:
-        try:
+        with self._network(method):
             async with self._http.stream(method, path, **given) as answer:
-                parts, size = list[bytes](), 0
-                async for part in answer.aiter_bytes():
-                    parts.append(part)
-                    size += len(part)
-                    if size > MAX_ANSWER:
-                        raise NotInterlock(f"the server answers with more than {MAX_ANSWER} bytes")
+                content = await _whole(answer)
+        if (
+            answer.status_code not in (200, 202, 403, 429)
+            or (answer.status_code >= 400 and _kind(answer) != "application/json")
+            or _kind(answer) == _PROBLEM
+        ):
+            raise _refusal(method, answer, content)
+        return answer.status_code, content
+
+    @contextmanager
+    def _network(self, method: str) -> Generator[None]:
+        """What goes wrong on the way. Raises ServerUnreachable, AnswerLost."""
+        try:
+            yield
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol) as error:
             raise ServerUnreachable(f"{self._http.base_url.host} cannot be reached: {error}") from error
         except httpx2.HTTPError as error:
             message = f"{self._http.base_url.host} did not answer: {error or type(error).__name__}"
             raise (ServerUnreachable if method == "GET" else AnswerLost)(message) from error
-        content = b"".join(parts)
-        kind = answer.headers.get("content-type", "").partition(";")[0]
-        if kind == _PROBLEM:
-            told = _parsed(content)
-            raise raised(cast("Mapping[str, JSON]", told) if isinstance(told, Mapping) else {})
-        if answer.status_code not in (200, 202, 403, 429) or (answer.status_code >= 400 and kind != "application/json"):
-            problem = f"the server answers with the status {answer.status_code}, and no document of ours"
-            if method != "GET" and answer.status_code >= 500:  # of what stands between, which may have handed it on
-                raise AnswerLost(problem)
-            raise NotInterlock(problem)
-        return answer.status_code, content
+
+
+def _kind(answer: httpx2.Response) -> str:
+    return answer.headers.get("content-type", "").partition(";")[0]
+
+
+async def _whole(answer: httpx2.Response) -> bytes:
+    """Raises NotInterlock for more than there may be."""
+    parts, size = list[bytes](), 0
+    async for part in answer.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER:
+            raise NotInterlock(f"the server answers with more than {MAX_ANSWER} bytes")
+    return b"".join(parts)
+
+
+def _refusal(method: str, answer: httpx2.Response, content: bytes) -> InterlockError:
+    """What the server says instead of an answer."""
+    if _kind(answer) == _PROBLEM:
+        told = _parsed(content)
+        return raised(cast("Mapping[str, JSON]", told) if isinstance(told, Mapping) else {})
+    problem = f"the server answers with the status {answer.status_code}, and no document of ours"
+    if method != "GET" and answer.status_code >= 500:  # of what stands between, which may have handed it on
+        return AnswerLost(problem)
+    return NotInterlock(problem)
 
 
 def part(text: str) -> str:

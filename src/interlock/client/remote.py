@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from interlock import catalog, runs, sdk
 from interlock.client.accounts import Connections
+from interlock.client.agents import Agents, AgentSessions
 from interlock.client.dispatch import Dispatch
 from interlock.client.link import Link, part, rows, value
 from interlock.client.rooms import Approvals, Providers, Runs
@@ -42,6 +43,8 @@ class Remote:
         self.polls = Polls(link)
         self.subscriptions = Subscriptions(link)
         self.tokens = Tokens(link)
+        self.agents = Agents(link)
+        self.agent_sessions = AgentSessions(link)
 
     async def invoke(
         self,
