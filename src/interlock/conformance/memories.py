@@ -10,7 +10,6 @@ import anyio
 from anyio import to_process
 
 from interlock import memory
-from interlock.conformance import memory_trial
 from interlock.conformance.report import Finding, Report, Verdict
 from interlock.conformance.subject import SubjectBroken, UnknownSubject
 from interlock.kernel import JSON
@@ -47,7 +46,7 @@ async def check_memory(
     config = dict(config or {})
     with tempfile.TemporaryDirectory(prefix="memory-") as folder:
         ask = partial(_apart, folder, patience, name, config)
-        told = await ask(memory_trial.describe, "opens")
+        told = await ask(kit.apart.describe, "opens")
         if isinstance(told, _Lost) or "refused" in told:
             opened = _unopened(name, told)
             rest = [_finding(case, Verdict.SKIPPED, "it was not opened") for case in cases]
@@ -59,7 +58,7 @@ async def check_memory(
                 why = f"not tried: the provider had hung or died in {LOST} cases"
                 findings.append(_finding((number, case), Verdict.SKIPPED, why))
                 continue
-            seen = await ask(memory_trial.try_case, str(number), number)
+            seen = await ask(kit.apart.try_case, str(number), number)
             lost += isinstance(seen, _Lost)
             verdict, detail = (Verdict.FAILED, seen.why) if isinstance(seen, _Lost) else (Verdict(seen[0]), seen[1])
             findings.append(_finding((number, case), verdict, detail))
@@ -86,7 +85,7 @@ async def _apart(
     """What a child answers, or how it was lost; what hangs is killed."""
     place = Path(folder, part)
     await anyio.Path(place).mkdir()
-    await to_process.run_sync(memory_trial.ready)  # a new child takes its time, which is not the provider's
+    await to_process.run_sync(kit.apart.ready)  # a new child takes its time, which is not the provider's
     # Whoever waits without holding up its process is told by the contract's own deadline, which is over first.
     arguments = (name, config, str(place), patience / 2, *more)
     with anyio.move_on_after(patience):

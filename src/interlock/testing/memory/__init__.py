@@ -13,7 +13,18 @@ offer what it needs.
             return memory.ProviderRef(name="mine", config={"path": str(folder / "mine.db")})
 """
 
-from interlock.testing.memory import filters, isolation, lifecycle, lists, moving, refusals, required, search, temporal
+from interlock.testing.memory import (
+    apart,
+    filters,
+    isolation,
+    lifecycle,
+    lists,
+    moving,
+    refusals,
+    required,
+    search,
+    temporal,
+)
 from interlock.testing.memory.case import CASES, LEVELS, SCOPE, Case, Reference, Trial, trying
 from interlock.testing.memory.plugin import filled, pytest_addoption, pytest_configure
 
@@ -24,6 +35,7 @@ __all__ = [
     "Case",
     "Reference",
     "Trial",
+    "apart",
     "filled",
     "filters",
     "isolation",

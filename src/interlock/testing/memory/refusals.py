@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from typing import Any, Final
 
 from interlock import memory
@@ -11,74 +11,82 @@ from interlock.testing.memory.case import NOTHING, Trial, case, expect, same, te
 FAR_EAST: Final = timezone(timedelta(hours=14))
 DEEP: Final = reduce(lambda inner, _: {"a": inner}, range(100), dict[str, Any]())
 
-DRAFTS: Final[dict[str, dict[str, Any]]] = {
-    "nothing": {},
-    "blank-text": {"text": " \t\n\u3000"},
-    "text-and-no-text": {"text": 7},
-    "bytes": {"text": b"\x00\xff"},
-    "zero-byte": {"text": "a\x00b"},
-    "control": {"text": "a\x1bb"},
-    "half-surrogate": {"text": "a\ud800b"},
-    "huge-text": {"text": "x" * (memory.MAX_TEXT + 1)},
-    "huge-text-of-wide-letters": {"text": "\u6771" * (memory.MAX_TEXT // 3 + 1)},
-    "a-million-tags": {"text": "x", "tags": tuple(map(str, range(1_000_000)))},
-    "blank-tag": {"text": "x", "tags": ("",)},
-    "long-tag": {"text": "x", "tags": ("t" * 201,)},
-    "tag-of-two-lines": {"text": "x", "tags": ("a\nb",)},
-    "huge-content": {"content": {"a": "x" * 300_000}},
-    "wide-content": {"content": {"a": list(range(20_000))}},
-    "deep-content": {"content": DEEP},
-    "content-that-is-no-json": {"content": {"a": {1, 2}}},
-    "not-a-number": {"content": {"a": float("nan")}},
-    "huge-metadata": {"text": "x", "metadata": {str(number): number for number in range(20_000)}},
-    "importance-above": {"text": "x", "importance": 1.01},
-    "importance-that-is-none": {"text": "x", "importance": float("nan")},
-    "unknown-class": {"text": "x", "memory_class": "forever"},
-    "unknown-field": {"text": "x", "namespace": "other"},
-    "time-without-zone": {"text": "x", "observed_at": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is refused
-    "time-before-all": {"text": "x", "observed_at": datetime.min.replace(tzinfo=FAR_EAST)},
-    "expiry-before-all": {"text": "x", "expires_at": datetime.min.replace(tzinfo=FAR_EAST)},
-    "time-as-a-number": {"text": "x", "observed_at": 1_700_000_000_000},
-    "strange-id": {"text": "x", "record_id": "../../etc/passwd"},
-    "strange-successor": {"text": "x", "supersedes": "' OR 1=1 --"},
-    "source-of-two-lines": {"text": "x", "source": "a\r\nb"},
-    "infinite-vector": {"text": "x", "embedding": (float("inf"),)},
-    "empty-vector": {"text": "x", "embedding": ()},
-    "too-many-sources": {"text": "x", "provenance": {"derived_from": ["mem_" + "0" * 32] * 1_001}},
-}
 
-QUERIES: Final[dict[str, dict[str, Any]]] = {
-    "blank-text": {"query": " \n"},
-    "zero-byte": {"query": "a\x00b"},
-    "half-surrogate": {"query": "\udfff"},
-    "huge-text": {"query": "x" * (memory.MAX_TEXT + 1)},
-    "no-limit": {"limit": 0},
-    "limit-below": {"limit": -1},
-    "limit-above": {"limit": 1_001},
-    "a-million-tags": {"tags_any": tuple(map(str, range(1_000_000)))},
-    "too-many-tags": {"tags_all": tuple(map(str, range(101)))},
-    "too-many-kinds": {"kinds": tuple(map(str, range(101)))},
-    "too-much-metadata": {"metadata": {str(number): number for number in range(101)}},
-    "unknown-class": {"classes": ["forever"]},
-    "unknown-mode": {"query": "x", "mode": "magic"},
-    "mode-without-text": {"mode": "text"},
-    "unknown-order": {"order": "sideways"},
-    "unknown-weight": {"query": "x", "weights": {"luck": 1.0}},
-    "weight-below": {"query": "x", "weights": {"text": -1.0}},
-    "least-score-that-is-none": {"query": "x", "min_score": float("nan")},
-    "no-budget": {"token_budget": 0},
-    "times-reversed": {"since": datetime(2026, 2, 1, tzinfo=UTC), "until": datetime(2026, 1, 1, tzinfo=UTC)},
-    "time-without-zone": {"since": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is refused
-    "time-before-all": {"as_of": datetime.min.replace(tzinfo=FAR_EAST)},
-    "huge-cursor": {"cursor": "A" * 501},
-    "scope": {"scope": {"tenant": "other"}},
-}
+@cache
+def _drafts() -> dict[str, dict[str, Any]]:
+    """Made when they are wanted: some are large."""
+    return {
+        "nothing": {},
+        "blank-text": {"text": " \t\n\u3000"},
+        "text-and-no-text": {"text": 7},
+        "bytes": {"text": b"\x00\xff"},
+        "zero-byte": {"text": "a\x00b"},
+        "control": {"text": "a\x1bb"},
+        "half-surrogate": {"text": "a\ud800b"},
+        "huge-text": {"text": "x" * (memory.MAX_TEXT + 1)},
+        "huge-text-of-wide-letters": {"text": "\u6771" * (memory.MAX_TEXT // 3 + 1)},
+        "a-million-tags": {"text": "x", "tags": tuple(map(str, range(1_000_000)))},
+        "blank-tag": {"text": "x", "tags": ("",)},
+        "long-tag": {"text": "x", "tags": ("t" * 201,)},
+        "tag-of-two-lines": {"text": "x", "tags": ("a\nb",)},
+        "huge-content": {"content": {"a": "x" * 300_000}},
+        "wide-content": {"content": {"a": list(range(20_000))}},
+        "deep-content": {"content": DEEP},
+        "content-that-is-no-json": {"content": {"a": {1, 2}}},
+        "not-a-number": {"content": {"a": float("nan")}},
+        "huge-metadata": {"text": "x", "metadata": {str(number): number for number in range(20_000)}},
+        "importance-above": {"text": "x", "importance": 1.01},
+        "importance-that-is-none": {"text": "x", "importance": float("nan")},
+        "unknown-class": {"text": "x", "memory_class": "forever"},
+        "unknown-field": {"text": "x", "namespace": "other"},
+        "time-without-zone": {"text": "x", "observed_at": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is refused
+        "time-before-all": {"text": "x", "observed_at": datetime.min.replace(tzinfo=FAR_EAST)},
+        "expiry-before-all": {"text": "x", "expires_at": datetime.min.replace(tzinfo=FAR_EAST)},
+        "time-as-a-number": {"text": "x", "observed_at": 1_700_000_000_000},
+        "strange-id": {"text": "x", "record_id": "../../etc/passwd"},
+        "strange-successor": {"text": "x", "supersedes": "' OR 1=1 --"},
+        "source-of-two-lines": {"text": "x", "source": "a\r\nb"},
+        "infinite-vector": {"text": "x", "embedding": (float("inf"),)},
+        "empty-vector": {"text": "x", "embedding": ()},
+        "too-many-sources": {"text": "x", "provenance": {"derived_from": ["mem_" + "0" * 32] * 1_001}},
+    }
+
+
+@cache
+def _queries() -> dict[str, dict[str, Any]]:
+    """As `_drafts`."""
+    return {
+        "blank-text": {"query": " \n"},
+        "zero-byte": {"query": "a\x00b"},
+        "half-surrogate": {"query": "\udfff"},
+        "huge-text": {"query": "x" * (memory.MAX_TEXT + 1)},
+        "no-limit": {"limit": 0},
+        "limit-below": {"limit": -1},
+        "limit-above": {"limit": 1_001},
+        "a-million-tags": {"tags_any": tuple(map(str, range(1_000_000)))},
+        "too-many-tags": {"tags_all": tuple(map(str, range(101)))},
+        "too-many-kinds": {"kinds": tuple(map(str, range(101)))},
+        "too-much-metadata": {"metadata": {str(number): number for number in range(101)}},
+        "unknown-class": {"classes": ["forever"]},
+        "unknown-mode": {"query": "x", "mode": "magic"},
+        "mode-without-text": {"mode": "text"},
+        "unknown-order": {"order": "sideways"},
+        "unknown-weight": {"query": "x", "weights": {"luck": 1.0}},
+        "weight-below": {"query": "x", "weights": {"text": -1.0}},
+        "least-score-that-is-none": {"query": "x", "min_score": float("nan")},
+        "no-budget": {"token_budget": 0},
+        "times-reversed": {"since": datetime(2026, 2, 1, tzinfo=UTC), "until": datetime(2026, 1, 1, tzinfo=UTC)},
+        "time-without-zone": {"since": datetime(2026, 1, 1)},  # noqa: DTZ001 - that is refused
+        "time-before-all": {"as_of": datetime.min.replace(tzinfo=FAR_EAST)},
+        "huge-cursor": {"cursor": "A" * 501},
+        "scope": {"scope": {"tenant": "other"}},
+    }
 
 
 @case("core")
 async def what_cannot_be_kept_is_refused(trial: Trial) -> None:
     """Blank, huge, binary and malformed drafts raise InvalidInput, and nothing is kept."""
-    for name, fields in DRAFTS.items():
+    for name, fields in _drafts().items():
         await _refused(name, partial(_remembered, trial, fields))
         if isinstance(text := fields.get("text"), str):
             others = {each: value for each, value in fields.items() if each != "text"}
@@ -90,7 +98,7 @@ async def what_cannot_be_kept_is_refused(trial: Trial) -> None:
 async def what_cannot_be_asked_is_refused(trial: Trial) -> None:
     """Blank, huge and malformed queries raise InvalidInput."""
     await trial.mem.remember("kept")
-    for name, fields in QUERIES.items():
+    for name, fields in _queries().items():
         await _refused(name, partial(trial.mem.retrieve, **fields))
     same(texts(await trial.mem.retrieve()), ["kept"])
 

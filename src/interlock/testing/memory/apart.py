@@ -1,4 +1,5 @@
-"""One case of the memory contract, tried by itself: what runs in the child, where a provider may hang or die."""
+"""One case of the memory contract, tried by itself: what runs in the child, where a provider may hang or die. It loads no more
+than that: a child is started for each provider."""
 
 import base64
 from collections.abc import Mapping
@@ -9,11 +10,15 @@ from typing import Any, Final, TypeAlias, cast
 import anyio
 
 from interlock import memory
-from interlock.conformance.report import Verdict
 from interlock.kernel import Secret, is_interruption
-from interlock.testing import memory as kit
+from interlock.testing.memory.case import CASES, trying
+from interlock.testing.memory.plugin import filled
 
 Told: TypeAlias = dict[str, Any]
+
+PASSED: Final = "passed"
+FAILED: Final = "failed"
+SKIPPED: Final = "skipped"
 
 _FILE: Final = {"path": "{folder}/memory.db", "dimensions": 64}
 _INNER: Final = {"name": "sqlite", "config": _FILE}
@@ -52,14 +57,14 @@ def describe(name: str, config: Mapping[str, Any], folder: str, seconds: float) 
 
 def try_case(name: str, config: Mapping[str, Any], folder: str, seconds: float, number: int) -> tuple[str, str]:
     """The verdict on a case, and what was seen."""
-    case = kit.CASES[number]
+    case = CASES[number]
     try:
         return anyio.run(partial(_try, _reference(name, config, folder, seconds), Path(folder), number))
     except BaseException as error:
         if is_interruption(error):
             raise
         said = str(error) if isinstance(error, AssertionError) else _words(error)
-        return Verdict.FAILED.value, " ".join(said.split())[:500] or f"{case.name} does not hold"
+        return FAILED, " ".join(said.split())[:500] or f"{case.name} does not hold"
 
 
 async def _describe(reference: memory.ProviderRef) -> Told:
@@ -68,19 +73,19 @@ async def _describe(reference: memory.ProviderRef) -> Told:
 
 
 async def _try(reference: memory.ProviderRef, folder: Path, number: int) -> tuple[str, str]:
-    case = kit.CASES[number]
-    async with kit.trying(lambda _: reference, folder) as trial:
+    case = CASES[number]
+    async with trying(lambda _: reference, folder) as trial:
         if (missing := case.missing(trial.mem.capabilities())) is not None:
-            return Verdict.SKIPPED.value, f"not offered: {missing}"
+            return SKIPPED, f"not offered: {missing}"
         await case.act(trial)
-    return Verdict.PASSED.value, case.title
+    return PASSED, case.title
 
 
 def _reference(name: str, config: Mapping[str, Any], folder: str, seconds: float) -> memory.ProviderRef:
     """The provider on storage of its own: `{folder}` and `{case}` in its configuration are another one for each case."""
     words = {"{folder}": folder, "{case}": f"{Path(folder).parent.name}_{Path(folder).name}".replace("-", "_").lower()}
 
-    told = kit.filled({**OURS.get(name, {}), **config}, words)
+    told = filled({**OURS.get(name, {}), **config}, words)
     if name == "encrypted" and told.keys().isdisjoint(("key", "key_file")):
         told["key"] = _KEY
     return memory.ProviderRef(name=name, config=told, options=memory.Options(timeout=seconds))
