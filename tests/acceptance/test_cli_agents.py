@@ -50,6 +50,17 @@ def desk(bare_shell: Shell) -> Shell:
     return bare_shell
 
 
+def test_a_model_that_these_settings_cannot_ask_is_a_warning(desk: Shell):
+    (desk.folder / "far.yaml").write_text("id: far\ninstructions: Help.\nmodel: opnai:gpt-5-mini\n")
+    told = desk.run("agent", "validate", "far.yaml", "--json")
+    [spec] = json.loads(told.out)["specs"]
+    [warning] = spec["warnings"]
+    assert (told.code, spec["valid"], warning["path"]) == (0, True, "model")
+    assert warning["problem"] == "these settings know no provider of models 'opnai'"
+    assert "did you mean 'openai'" in warning["suggestion"]
+    assert "no provider of models 'opnai'" in desk.run("agent", "validate", "far.yaml").out
+
+
 def test_a_spec_is_validated_shown_and_written_in_full(desk: Shell):
     valid = desk.run("agent", "validate", "desk.yaml", "--json")
     assert valid.code == 0, valid.err

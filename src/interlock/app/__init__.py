@@ -28,7 +28,7 @@ from interlock.app.local_plane import (
 )
 from interlock.app.memories import Memories
 from interlock.app.mistakes import InvalidSettings
-from interlock.app.model_providers import list_model_providers
+from interlock.app.model_providers import list_model_providers, model_doubts
 from interlock.app.once import AlreadyMade
 from interlock.app.opened import LOCAL_NET, LocalPlane, Ran
 from interlock.app.operating import collect_operations
@@ -132,6 +132,7 @@ __all__ = [
     "make_root_key",
     "memory_reference",
     "migrate",
+    "model_doubts",
     "names_endpoint",
     "open_evidence",
     "open_keychain",

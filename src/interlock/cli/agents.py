@@ -11,11 +11,12 @@ from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from interlock import agents, bridges
+    from interlock import agents, bridges, sdk
     from interlock.cli.desk import Answer, Desk
     from interlock.cli.paper import Paper
+    from interlock.kernel import JSON, InterlockError
 
 _SPEC = typer.Argument(metavar="FILE", help="The spec: YAML or JSON; - is stdin.")
 
@@ -41,12 +42,13 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
     """Check specs, and tell all that is wrong with each.
 
     Operations, schemas and controls that a spec only names are looked up in the modules of `[app] modules`; the controls that are
-    built in are known everywhere. An operation that nothing here stands for is told, also where the spec says all of it.
+    built in are known everywhere. An operation that nothing here stands for is told, also where the spec says all of it. A model
+    that these settings cannot ask is a warning: the spec may be for others.
 
     Example:
       interlock agent validate desk.yaml triage.yaml
     """
-    from interlock import agents
+    from interlock import agents, app
     from interlock.cli.complaint import DONE, USAGE
     from interlock.cli.desk import Answer
     from interlock.cli.errors import FileRefused
@@ -62,17 +64,20 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
             if len(files) == 1:
                 raise
             found.append((file, error))  # the others are checked all the same
-    told = [
-        {"file": file, "valid": True, "id": each.id, "fingerprint": each.fingerprint}
-        if isinstance(each, agents.Spec)
-        else {"file": file, "valid": False, "error": each.message, **each.details}
+    settings = desk.settings()
+    doubts = {
+        file: app.model_doubts(settings, each, brought=(turns.FAKE,))
         for file, each in found
-    ]
+        if isinstance(each, agents.Spec)
+    }
+    told = [_checked(file, each, doubts.get(file, ())) for file, each in found]
 
     def show_all(paper: "Paper") -> None:
         for file, each in found:
             if isinstance(each, agents.Spec):
                 paper.line(paper.state("ok"), f"{file}: agent {each.id}, {each.fingerprint}")
+                for doubt in doubts[file]:
+                    paper.line(f"  {doubt}")
                 continue
             first, *problems = each.message.split("\n")
             paper.line(paper.state("failed"), first)
@@ -81,6 +86,17 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
 
     wrong = any(not isinstance(each, agents.Spec) for _, each in found)
     return Answer(document={"specs": told}, show=show_all, exit_code=USAGE if wrong else DONE)
+
+
+def _checked(file: str, found: "agents.Spec | InterlockError", doubts: "Sequence[sdk.Problem]") -> "Mapping[str, JSON]":
+    from interlock.kernel import InterlockError
+
+    if isinstance(found, InterlockError):
+        return {"file": file, "valid": False, "error": found.message, **found.details}
+    warnings: list[JSON] = [
+        {"path": each.path, "problem": each.problem, "suggestion": each.suggestion} for each in doubts
+    ]
+    return {"file": file, "valid": True, "id": found.id, "fingerprint": found.fingerprint, "warnings": warnings}
 
 
 def show(desk: "Desk", file: Annotated[str, _SPEC]) -> "Answer":
