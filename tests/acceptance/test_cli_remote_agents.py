@@ -1,10 +1,12 @@
 """Agents at a server, from the command line: they are asked there, and every look at them says the same there and here."""
 
 import json
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import httpx2
 import pytest
 
 from fix_cli import Shell
@@ -18,13 +20,26 @@ instructions: Answer in one sentence.
 model: local:tiny
 context_schema: {type: object, properties: {room: {type: integer}}}
 operations:
+  - name: wait
   - name: find_ticket
   - name: close_ticket
     approval: {message: It cannot be opened again.}
 """
 
 TOOLS = '''\
+import time
+from pathlib import Path
+
 from interlock import agents
+
+
+@agents.operation(idempotency="pure")
+def wait() -> str:
+    """Wait until somebody says so."""
+    Path("begun").touch()
+    while not Path("over").exists():
+        time.sleep(0.01)
+    return "it is over"
 
 
 @agents.operation(idempotency="pure")
@@ -140,9 +155,41 @@ def test_what_a_server_refuses_is_told_as_here(desk: Shell, model_api: ModelApi)
             assert refused(*word, environment=caller) == (2, "not_remote")
         here = desk.run("agent", "run", "bad.yaml", "?")
         assert desk.run("agent", "run", "bad.yaml", "?", environment=operator) == here
-        assert "line 6: operations[0].source.ref: there is no function 'find_tickets'" in here.err
+        assert "line 7: operations[1].source.ref: there is no function 'find_tickets'" in here.err
         model_api.say(Say(text="Yes."))
         assert desk.good("agent", "run", "desk.yaml", "?", environment=operator)["answer"] == "Yes."
         model_api.say(*[Say(status=400)] * 3)
         failed = desk.run("agent", "run", "agent:helpdesk", "?", "--json", environment=caller)
         assert (failed.code, failed.error["code"]) == (1, "agent_turn_failed")
+
+
+@pytest.mark.parametrize("path", ["/v1/agents/turns", "/v1/agents/turns/stream"])
+def test_a_client_that_goes_away_ends_no_turn(desk: Shell, model_api: ModelApi, path: str):
+    model_api.say(Say(calls=[("call_1", "wait", {})]), Say(text="It is over."))
+    with served(desk) as there:
+        told = there["caller"]
+        headers = {"Authorization": f"Bearer {told['INTERLOCK_TOKEN']}"}
+        with httpx2.Client(base_url=told["INTERLOCK_SERVER"], headers=headers, timeout=60) as client:
+            with suppress(httpx2.ReadTimeout):
+                asked = {"agent": "helpdesk", "text": "Wait."}
+                timeout = httpx2.Timeout(60, read=0.5)
+                with client.stream("POST", path, json=asked, timeout=timeout) as answer:
+                    assert answer.headers["content-type"].startswith("text/event-stream")
+                    next(answer.iter_lines())
+            until((desk.folder / "begun").exists)
+            (desk.folder / "over").touch()
+
+            def turn() -> Any:
+                [found] = client.get("/v1/agents/turns").json()["turns"]
+                return client.get(f"/v1/agents/turns/{found['run_id']}").json()
+
+            until(lambda: turn()["state"] == "completed")
+            assert turn()["answer"] == "It is over."
+
+
+def until(done: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if done():
+            return
+        time.sleep(0.05)
+    raise AssertionError("a minute is over")
