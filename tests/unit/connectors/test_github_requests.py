@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -40,6 +41,12 @@ def reads(generator: Generator[sdk.HttpRequest, sdk.HttpResponse, Any]) -> list[
         return requests
 
 
+@cache
+def inputs(operation_id: str) -> st.SearchStrategy[Any]:
+    """What the operation takes. Made once, for to make it takes longer than to draw from it."""
+    return values(OPERATIONS[operation_id].input_schema)
+
+
 FEW = settings(max_examples=settings().max_examples // 4)
 
 
@@ -48,7 +55,7 @@ FEW = settings(max_examples=settings().max_examples // 4)
 @given(data=st.data())
 def test_requests_are_as_described(operation_id: str, data: st.DataObject):
     operation = OPERATIONS[operation_id]
-    value = data.draw(values(operation.input_schema))
+    value = data.draw(inputs(operation_id))
     jsonschema_rs.validate(operation.input_schema, value)
     request = next(sdk.program(operation, value, FACTS))
     assert problems(request) == []
@@ -64,7 +71,7 @@ def test_requests_are_as_described(operation_id: str, data: st.DataObject):
 @given(data=st.data())
 def test_reads_that_settle_are_as_described(operation_id: str, data: st.DataObject):
     operation = OPERATIONS[operation_id]
-    value = data.draw(values(operation.input_schema))
+    value = data.draw(inputs(operation_id))
     requests = reads(sdk.reconciliation(operation, value, FACTS))
     assert requests
     for request in requests:
