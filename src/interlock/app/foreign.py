@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from interlock import plane
-from interlock.kernel import Clock, entry_points, is_interruption
+from interlock.kernel import Clock, entry_points, is_interruption, package_of
 
 LANES: Final = "interlock.lanes"
 """Entry points of lanes: `make(*, credentials, addresses) -> plane.Lane`. The name is the class of the target by which the
@@ -64,7 +64,7 @@ def offers(*, taken: Iterable[str], entries: Iterable[EntryPoint] | None = None)
     ours = frozenset(taken)
     for entry in sorted(entries, key=lambda each: (each.name, each.value)):
         if entry.name not in ours:
-            distribution = "an unknown package" if entry.dist is None else entry.dist.name
+            distribution, _ = package_of(entry) or ("an unknown package", None)
             offer = Offer(target_class=entry.name, group=entry.group, distribution=distribution, entry=entry)
             found.setdefault(entry.name, offer)
     return tuple(found.values())

@@ -7,7 +7,7 @@ from typing import Final
 
 from interlock import sdk
 from interlock.catalog.errors import ConnectorBroken, DuplicateConnector
-from interlock.kernel import InterlockError, entry_points, is_interruption
+from interlock.kernel import InterlockError, entry_points, is_interruption, package_of
 
 GROUP: Final = "interlock.connectors"
 
@@ -68,7 +68,7 @@ class Discovery:
 
     def distributions(self, name: str) -> tuple[str, ...]:
         """The packages that offer a connector of this name. Nothing is loaded."""
-        return tuple("an unknown package" if each.dist is None else each.dist.name for each in self._entries[name])
+        return tuple((package_of(each) or ("an unknown package",))[0] for each in self._entries[name])
 
     def find(self, connector_id: str) -> Installed | None:
         """The connector of that id, unless it is broken or not there."""
@@ -108,7 +108,7 @@ def _twice(name: str, packages: Iterable[str]) -> Broken:
 
 
 def _load(entry: EntryPoint) -> Installed | Broken:
-    distribution = None if entry.dist is None else entry.dist.name
+    distribution, version = package_of(entry) or (None, None)
     try:
         manifest = _manifest(entry.load())
     except InterlockError as error:
@@ -119,7 +119,6 @@ def _load(entry: EntryPoint) -> Installed | Broken:
         code, problem = "connector_broken", f"{type(error).__name__}: {error}"[:500]
     else:
         if manifest.connector_id == entry.name:
-            version = None if entry.dist is None else entry.dist.version
             return Installed(
                 manifest=manifest, entry_point=entry.name, distribution=distribution, distribution_version=version
             )

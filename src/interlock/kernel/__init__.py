@@ -33,7 +33,7 @@ from interlock.kernel.errors import (
 from interlock.kernel.forking import Forked, OpenedHere
 from interlock.kernel.hosts import HOST_PORT
 from interlock.kernel.ids import PREFIXES, IdSource, Uuid7Ids, is_id
-from interlock.kernel.installed import entry_points
+from interlock.kernel.installed import entry_points, package_of
 from interlock.kernel.interruption import is_interruption
 from interlock.kernel.jsonplaces import json_places
 from interlock.kernel.jsonvalue import InvalidJson, JsonLimits, check_json, parse_json, read_json
@@ -108,6 +108,7 @@ __all__ = [
     "is_interruption",
     "json_places",
     "no_such",
+    "package_of",
     "page",
     "parse_json",
     "parse_yaml",

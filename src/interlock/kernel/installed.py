@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint, EntryPoints
+    from importlib.metadata import Distribution, EntryPoint, EntryPoints
 
 _Place: TypeAlias = tuple[str, int]
 
@@ -14,7 +14,22 @@ _Place: TypeAlias = tuple[str, int]
 def entry_points(*, group: str) -> "tuple[EntryPoint, ...]":
     """Those of a group, in no order. `importlib.metadata` reads the list of each installed package each time, which is two
     thirds of what it takes to open an Interlock."""
-    return tuple(_installed(tuple((path, _changed(path)) for path in sys.path)).select(group=group))
+    return _of(group, tuple((path, _changed(path)) for path in sys.path))
+
+
+def package_of(entry: "EntryPoint") -> tuple[str, str] | None:
+    """The name and the version of the package that brought it; None for one that no package brought."""
+    return None if entry.dist is None else _named(entry.dist)
+
+
+@lru_cache(maxsize=64)
+def _named(package: "Distribution") -> tuple[str, str]:
+    return package.name, package.version  # for each of them its whole description is read and parsed
+
+
+@lru_cache(maxsize=32)
+def _of(group: str, places: tuple[_Place, ...]) -> "tuple[EntryPoint, ...]":
+    return tuple(_installed(places).select(group=group))
 
 
 @lru_cache(maxsize=4)

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import Any, Final, Self, cast
 
-from interlock.kernel import entry_points, is_interruption
+from interlock.kernel import entry_points, is_interruption, package_of
 from interlock.memory.errors import InvalidConfig, UnknownProvider
 from interlock.memory.options import Options
 from interlock.memory.provider import REQUIRED, Provider, faults, implemented
@@ -156,7 +156,7 @@ class _Given:
 
 
 def _package(entry: EntryPoint) -> str:
-    return "an unknown package" if entry.dist is None else entry.dist.name
+    return (package_of(entry) or ("an unknown package",))[0]
 
 
 def _missing(provider: type[Provider]) -> str | None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint
-from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import pytest
 
@@ -175,12 +174,17 @@ async def test_a_draft_is_kept_within_the_scope_or_not_at_all():
         assert not (await narrow.retrieve()).hits
 
 
+class _Package(NamedTuple):
+    name: str
+    version: str = "1.0"
+
+
 class _Entry:
     """An entry point without a package."""
 
     def __init__(self, name: str, thing: object, package: str | None = None) -> None:
         self.name, self._thing = name, thing
-        self.dist = None if package is None else SimpleNamespace(name=package)
+        self.dist = None if package is None else _Package(package)
 
     def load(self) -> object:
         if isinstance(self._thing, Exception):
