@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from fix_app import LEASE, Process, World
-from interlock import Interlock, agents, budgets, inference, runs
+from interlock import Interlock, agents, budgets, inference, memory, runs
 from interlock.agents import harness
 from interlock.kernel import StoreError
 from interlock.testing import models
@@ -338,6 +338,57 @@ async def test_a_session_has_so_much_time_to_work(file_world: World):
         assert await used(process, "hours", session) == 6000, "what it took, and not what was reserved"
         other = (await process.il.agent_sessions.create(spec)).session_id
         assert (await failed(process, spec, other)).failure is not None
+
+
+@agents.control()
+def slow(given: agents.ControlInput) -> agents.Ruling:
+    """Takes its time."""
+    CLOCKS[0](1)
+    return agents.allow()
+
+
+async def test_what_is_done_around_the_steps_of_a_turn_takes_time(file_world: World, monkeypatch: pytest.MonkeyPatch):
+    """Controls at every boundary, what is recalled and kept, and a summary."""
+    CLOCKS[:] = [file_world.advance]
+    before, after = memory.Turns.before, memory.Turns.after
+
+    async def recalls(turns: memory.Turns, text: str) -> memory.Recalled:
+        file_world.advance(2)
+        return await before(turns, text)
+
+    async def learns(turns: memory.Turns, turn: memory.Turn) -> memory.Learned:
+        file_world.advance(4)
+        return await after(turns, turn)
+
+    def says(request: inference.Request) -> inference.Answer | str:
+        if request.messages[0].text.startswith('{"conversation"'):
+            file_world.advance(50)
+            return "doors"
+        return "Done." if request.messages[-1].role is inference.Role.OPERATIONS else looks(0)
+
+    monkeypatch.setattr(memory.Turns, "before", recalls)
+    monkeypatch.setattr(memory.Turns, "after", learns)
+    given_models = given(fake=models.Scripted(says))
+    async with file_world.process(models=given_models, rules=TIME.replace("5_000", "500_000_000")) as process:
+        process.il.agents.offer(look, controls=[slow])
+        named = [{"control": "slow"}]
+        spec = agents.agent(
+            "desk",
+            "Look.",
+            model="fake:x",
+            operations=[look],
+            controls={"inputs": named, "operations": named, "outputs": named},
+            memory={"capture": "conversation"},
+            runtime_defaults={"conversation": {"turns": 1, "compact": True}},
+            registry=process.il.agents.registry,
+        )
+        session = (await process.il.agent_sessions.create(spec)).session_id
+        counted: list[int] = []
+        for text in ("One.", "Two.", "Three."):
+            await process.il.agents.run(spec, text, session=session)
+            counted.append(await used(process, "hours", session))
+        assert counted[0] == 9_000, "a control at each of three boundaries, recalled, learned"
+        assert counted[-1] == 3 * 9_000 + 50_000, "and the summary"
 
 
 async def test_waiting_for_a_person_takes_none_of_it(file_world: World):

@@ -182,6 +182,14 @@ class Budgets:
         (None: of all) nobody knows, and all that was reserved is used. Safe to repeat."""
         self.settle_all_in(tx, tenant_id=tenant_id, came_to={holder: amounts})
 
+    def use_in(self, tx: Tx, call: Call, *, unit: str, amount: int) -> None:
+        """Count what was used already, and not reserved, by the rules that count this call: also if that is more than is left."""
+        now = self._clock.now()
+        spends = [(key, rule.spend) for key, rule in self._keyed(call) if rule.spend and rule.spend.unit == unit]
+        self._records.lock(tx, (key for key, _ in spends))
+        for key, spend in spends:
+            self._records.add(tx, key, Limit.SPEND.value, spend.window(now)[0], amount)
+
     def give_back_in(self, tx: Tx, *, tenant_id: str, holders: Iterable[str]) -> None:
         """What these holders have reserved came to nothing, whatever it is: it is known that they do nothing."""
         holds = self._records.list_holds(tx, tenant_id, holders)

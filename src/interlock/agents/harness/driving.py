@@ -67,9 +67,10 @@ class Driving:
             match first:
                 case turns.Judge():
                     await pen.save()
-                    said = await self._means.judging.judge(
-                        pen.plan, pen.sheet.state, first, surroundings=self._surroundings()
-                    )
+                    with pen.working_beside():
+                        said = await self._means.judging.judge(
+                            pen.plan, pen.sheet.state, first, surroundings=self._surroundings()
+                        )
                     pen.happened(turns.Judged(judgements=said, took_s=pen.took_s()))
                 case turns.Ask():
                     await self._ask(first)

@@ -19,7 +19,7 @@ from interlock.agents.harness import journal
 from interlock.agents.harness.committing import Commit, Unsaved, shortened
 from interlock.agents.harness.journal import Past, Sheet
 from interlock.agents.harness.means import Happening, Means, Watch
-from interlock.agents.harness.spending import NOTHING, TIME, Amounts, Holding, Leg, Spending
+from interlock.agents.harness.spending import BESIDE, NOTHING, TIME, Amounts, Holding, Leg, Spending
 from interlock.kernel import JSON, Tx
 
 _OF_TURNS: Final = frozenset({"turn", "memory", "approval"})
@@ -64,6 +64,7 @@ class Pen:
     ) -> None:
         self.spending = spending
         self._came_to: dict[str, Amounts | None] = {}
+        self._beside = 0
         self.plan = plan
         self.sheet = sheet
         self.working = working
@@ -126,6 +127,19 @@ class Pen:
             if leg.granted_s is not None:
                 took = max(0.0, clock.monotonic() - self._leg_began)
                 self.came_to(leg.holder, {TIME: ceil(took * 1000)})
+
+    @contextmanager
+    def working_beside(self) -> Generator[None]:
+        """What is done within is no step of the turn, such as to judge or to recall: what it took is counted with what is saved
+        next, and was not reserved."""
+        clock = self.means.wiring.clock
+        began = clock.monotonic()
+        try:
+            yield
+        finally:
+            if (took := ceil((clock.monotonic() - began) * 1000)) > 0 and TIME in self.spending.units:
+                self._beside += 1
+                self.came_to(f"{BESIDE}{self._beside}", {TIME: took})
 
     def began(self, event: turns.Began, past: Past) -> None:
         """The turn begins."""

@@ -19,6 +19,9 @@ MODEL_CALLS: Final = "model_calls"
 OPERATION_CALLS: Final = "operation_calls"
 TIME: Final = "milliseconds"
 
+BESIDE: Final = ":beside:"
+"""What the keys begin with of time that was spent and not reserved. No intent's does."""
+
 LEAST_S: Final = 0.01
 """Nothing begins for which there is less time than this."""
 
@@ -178,9 +181,15 @@ class Spending:
 
     def settle(self, tx: Tx, came_to: Mapping[str, Amounts | None]) -> None:
         """What intents, by their keys, came to; None: nobody knows."""
-        if self.units and came_to:
-            known = {self._holder(key): amounts for key, amounts in came_to.items()}
-            self._means.wiring.budgets.settle_all_in(tx, tenant_id=self._run.tenant_id, came_to=known)
+        if not self.units or not came_to:
+            return
+        counts = self._means.wiring.budgets
+        beside = sum((amounts or {}).get(TIME, 0) for key, amounts in came_to.items() if key.startswith(BESIDE))
+        if beside:
+            self.lock(tx, *came_to)
+            counts.use_in(tx, self._call, unit=TIME, amount=beside)
+        known = {self._holder(key): each for key, each in came_to.items() if not key.startswith(BESIDE)}
+        counts.settle_all_in(tx, tenant_id=self._run.tenant_id, came_to=known)
 
     def is_undone(self, tx: Tx, run_id: str) -> bool:
         """Whether it is known that what policy held has never been done, and never will be."""

@@ -97,7 +97,8 @@ class Taking:
         elif pen.sheet.state.phase is turns.Phase.PERSON:
             await consenting.Consenting(means=means, pen=pen, asked=asked).take()
         pause = await self._driving.drive()
-        wrong = await recalling.learn(means, self._working, asked, pen.sheet.state, taken_over=taken_over)
+        with pen.working_beside():
+            wrong = await recalling.learn(means, self._working, asked, pen.sheet.state, taken_over=taken_over)
         if wrong is not None:
             pen.note(recalling.failed("capture", wrong), pen.sheet)
         return pause
@@ -106,7 +107,7 @@ class Taking:
         """The turn begins; one whose spec wants its memory ends here if that failed, and one that somebody wants stopped before
         it has begun does not."""
         means, asked = self._means, self.asked
-        with self._beginning:
+        with self._beginning, pen.working_beside():
             past = await past_of(means, self._working, asked, pen.spending)
             absent = await recalling.absent(means, self._working, asked)
             told = await recalling.recalled(means, self._working, asked)
