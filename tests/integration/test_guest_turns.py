@@ -131,6 +131,9 @@ async def test_a_test_model_calls_every_tool(file_world: World):
     async with file_world.process() as process:
         taken = await take(process, till.agent(TestModel(call_tools=["add"])))
         assert (taken.turn.state, till.done) == ("completed", [("add 0", False)])
+        [glance] = await process.il.agents.list(agent_id="till")
+        assert (glance.rounds, glance.operations, glance.usage) == (2, 1, None)
+        assert (glance.rounds, glance.operations) == (taken.turn.rounds, taken.turn.operations)
 
 
 async def test_what_takes_a_yes_is_held_and_goes_on_after_it(world: World):
