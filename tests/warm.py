@@ -59,7 +59,7 @@ def main(folder: Path) -> None:
 
 def warm_up() -> None:
     """Have everything imported that commands import as they go."""
-    for module in ("psycopg", "interlock.adapters.lanes", "interlock.server", "uvicorn"):
+    for module in ("psycopg", "interlock.adapters.lanes", "interlock.agents", "interlock.server", "uvicorn"):
         importlib.import_module(module)
     kept = dict(os.environ), sys.stdout
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:

@@ -134,7 +134,10 @@ print(*sys.modules, file=sys.stderr)
             ("capabilities", "show", "github.issue.create"),
             {"sqlalchemy", "alembic", "cryptography", "httpx2", "obstore"},
         ),
-        (("runs", "list"), {"interlock.connectors.github", "httpx2", "interlock.adapters.lanes", "jsonschema_rs"}),
+        (
+            ("runs", "list"),
+            {"interlock.connectors.github", "httpx2", "interlock.adapters.lanes", "jsonschema_rs", "interlock.agents"},
+        ),
     ],
     ids=["capabilities", "runs"],
 )
