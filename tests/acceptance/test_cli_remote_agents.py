@@ -128,6 +128,9 @@ def test_agents_are_asked_at_a_server(desk: Shell, model_api: ModelApi):
         desk.good("approvals", "approve", approval_id, environment=there["operator"])
         model_api.say(Say(text="Closed."))
         assert desk.good("agent", "resume", run_id, **there_)["answer"] == "Closed."
+        snapshot = ("agent", "snapshot", run_id, "--event", "9")
+        assert desk.run(*snapshot, **there_).json["state"] == desk.run(*snapshot).json["state"]
+        assert desk.good("agent", "fork", run_id, "--title", "Again", **there_)["session"]["title"] == "Again"
         forked = desk.good("agent", "sessions", "fork", last["session_id"], **there_)["session"]
         assert (
             desk.good("agent", "sessions", "delete", forked["session_id"], **there_)["deleted"] == forked["session_id"]
@@ -151,7 +154,7 @@ def test_what_a_server_refuses_is_told_as_here(desk: Shell, model_api: ModelApi)
         assert refused("run", "desk.yaml", "?", environment=caller) == (2, "forbidden")
         assert refused("run", "desk.yaml", "?", "--model", "fake", environment=operator) == (2, "usage")
         assert refused("inspect", "run_none", environment=caller) == (2, "run_not_found")
-        for word in (["replay", "run_1"], ["validate", "desk.yaml"], ["snapshot", "run_1"]):
+        for word in (["replay", "run_1"], ["validate", "desk.yaml"], ["fork", "--snapshot", "desk.yaml"]):
             assert refused(*word, environment=caller) == (2, "not_remote")
         here = desk.run("agent", "run", "bad.yaml", "?")
         assert desk.run("agent", "run", "bad.yaml", "?", environment=operator) == here

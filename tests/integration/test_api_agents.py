@@ -89,6 +89,10 @@ async def test_a_turn_is_taken_and_looked_at(file_world: World):
         assert last["kind"] == "ended"
         [listed] = good(await client.get("/agents/turns", params={"agent_id": "desk"}))["turns"]
         assert (listed["run_id"], listed["rounds"]) == (turn["run_id"], 2)
+        kept = (await client.get(f"{place}/snapshot")).content
+        assert (await line.process.il.agents.read_snapshot(kept)).state.answer == turn["answer"]
+        forked = good(await client.post(f"{place}/fork", json={"title": "Again"}))
+        assert (forked["agent_id"], forked["title"], forked["head"]) == ("desk", "Again", 1)
         run = good(await client.get(f"/runs/{turn['run_id']}"))
         assert (run["actor"], run["capability"]) == ("ann", "agent.desk")
 

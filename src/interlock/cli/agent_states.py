@@ -41,7 +41,7 @@ async def snapshot(
     from interlock.cli import files
     from interlock.cli.desk import Answer
 
-    async with desk.open_here() as il:
+    async with desk.open() as il:
         content = await il.agents.snapshot(run_id, event=event)
     files.write(output, content, "snapshot", force=force)
     if output == "-":
@@ -87,10 +87,14 @@ async def fork(
     content = None if snapshot_file is None else files.read(snapshot_file, "snapshot", limit=limit)
     keys = None if trust is None else files.read(trust, "trust file", limit=1_048_576)
     spec = None if spec_file is None else specs.read(desk, spec_file)
-    async with desk.open_here() as il:
-        made = await il.agents.fork(
-            run_id, snapshot=content, trust=keys, event=event, title=title, spec=spec, accept=accept
-        )
+    if run_id is not None and content is None and spec is None:
+        async with desk.open() as there:
+            made = await there.agents.fork(run_id, event=event, title=title)
+    else:
+        async with desk.open_here() as il:
+            made = await il.agents.fork(
+                run_id, snapshot=content, trust=keys, event=event, title=title, spec=spec, accept=accept
+            )
 
     def show(paper: "Paper") -> None:
         paper.fields([("session", made.session_id), ("agent", f"{made.agent_id}, {made.fingerprint}")])

@@ -103,6 +103,17 @@ class Agents:
         told = await self._link.get(f"/agents/turns/{part(run_id)}/journal")
         return [value(agents.harness.Line, each) for each in rows(told, "lines")]
 
+    async def snapshot(self, run_id: str, *, event: int | None = None) -> bytes:
+        """As `app.Agents.snapshot`."""
+        return await self._link.content(f"/agents/turns/{part(run_id)}/snapshot", event=event)
+
+    async def fork(
+        self, run_id: str, *, event: int | None = None, title: str | None = None
+    ) -> "agents.sessions.Session":
+        """As `app.Agents.fork`, of a turn of the server's."""
+        asked = {"event": event, "title": title}
+        return _session(await self._link.post(f"/agents/turns/{part(run_id)}/fork", asked))
+
     async def context_schema(self, agent: str) -> Mapping[str, JSON]:
         """What context an agent that the server's settings name is asked with."""
         told = members(await self._link.get(f"/agents/installed/{part(agent)}"))

@@ -9,8 +9,9 @@ from starlette.responses import Response, StreamingResponse
 from interlock import agents, app, inference, runs
 from interlock.kernel import to_rfc3339
 from interlock.server.api.access import Asking, Operating, Reading
+from interlock.server.api.agent_sessions import Session
 from interlock.server.api.agent_specs import OfAgent, meant
-from interlock.server.api.answers import HEADERS, Cursor, Key, id_of, raw
+from interlock.server.api.answers import HEADERS, Cursor, Key, id_of, raw, told
 from interlock.server.api.calls import HTTP
 from interlock.server.api.shapes import Moment, Table, page, shape
 from interlock.server.api.turn_streams import KIND, Taken, followed
@@ -99,6 +100,14 @@ class TakeTurn(Say):
     later: bool = False
 
 
+class ForkTurn(BaseModel):
+    """As the turn stood after that event of its journal; without one, as it stands."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"event": 7}]})
+    event: Annotated[int | None, Field(ge=0, le=2**53)] = None
+    title: str | None = None
+
+
 class SettleCall(BaseModel):
     """What became of a call, as a person saw it: it happened, and `text` came of it, or it did not."""
 
@@ -154,13 +163,13 @@ async def inspect(il: Reading, turn_id: TurnId) -> Response:
 @router.get("/{turn_id}/journal", response_model=Journal, summary="A turn's journal")
 async def lines(il: Reading, turn_id: TurnId) -> Response:
     await _check(il, turn_id)
-    told = await il.agents.lines(turn_id)
+    found = await il.agents.lines(turn_id)
     return raw(
         {
             "run_id": turn_id,
             "lines": [
                 {"seq": each.seq, "at": to_rfc3339(each.at), "kind": each.kind, "data": dict(each.data)}
-                for each in told
+                for each in found
             ],
         }
     )
@@ -183,8 +192,31 @@ async def follow(
     run, after = await _check(il, turn_id), int(last_event_id)
     if run.finished_at is not None and after >= run.head_seq:
         return Response(status_code=204, headers=HEADERS)
-    told = followed(il, turn_id, after, closing=request.state.closing, clock=request.state.clock)
-    return StreamingResponse(told, media_type=KIND, headers=HEADERS)
+    events = followed(il, turn_id, after, closing=request.state.closing, clock=request.state.clock)
+    return StreamingResponse(events, media_type=KIND, headers=HEADERS)
+
+
+@router.get(
+    "/{turn_id}/snapshot",
+    response_class=Response,
+    responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    summary="The turn's state as a signed file",
+)
+async def snapshot(
+    il: Reading,
+    turn_id: TurnId,
+    event: Annotated[int | None, Query(ge=0, le=2**53, description="As it stood after this event.")] = None,
+) -> Response:
+    """For `interlock agent fork --snapshot`, byte for byte. It holds all that was said."""
+    await _check(il, turn_id)
+    return Response(await il.agents.snapshot(turn_id, event=event), media_type="application/json", headers=HEADERS)
+
+
+@router.post("/{turn_id}/fork", response_model=Session, summary="A conversation that begins from where a turn stands")
+async def fork(il: Asking, turn_id: TurnId, asked: ForkTurn) -> Response:
+    """Nothing that was done is done again, and no approval comes along."""
+    await _check(il, turn_id)
+    return told(await il.agents.fork(turn_id, event=asked.event, title=asked.title))
 
 
 @router.post("/{turn_id}/resume", response_model=Turn, responses=_STATES, summary="Go on with a turn")
