@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ TITLES = ("Igniter is late", "Valve sticks")
 NOTE = "@mona looks after all that is about the igniter of acme/rocket."
 COMMENT = "issues/create-comment"
 HELD = 4
+FAILED = "agent_turn_failed"
 MOST_ENTRIES = 30
 PROGRAM = [sys.executable, "-m", "interlock"]
 SETTINGS = """\
@@ -61,6 +63,16 @@ api_key = ""
 
 class NotSo(Exception):
     """Something is not as the story claims."""
+
+
+def complaint(words: Sequence[str], code: int, said: bytes, besides: bytes = b"") -> NotSo:
+    """That a command failed, in the words that it had for it: with `--json` the last line of what it said."""
+    try:
+        error = json.loads(said.splitlines()[-1])["error"]
+        told = f"{error['message']} ({error['code']})\n     {error['next_step']}"
+    except (IndexError, KeyError, TypeError, ValueError):
+        told = (besides or said).decode(errors="replace").strip() or "it said nothing"
+    return NotSo(f"`interlock {' '.join(words)}` ended with {code}: {told}")
 
 
 def claim(what: str, seen: object, expected: object) -> None:
@@ -119,12 +131,12 @@ class Story:
             [*PROGRAM, *words, "--json"], cwd=self.folder, env=self._environment, capture_output=True, check=False
         )
         if done.returncode != 0:
-            raise NotSo(f"`interlock {words[0]}` ended with {done.returncode}: {done.stdout!r} {done.stderr!r}")
+            raise complaint(words[:2], done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
     def take(self, *words: str) -> Any:
         """Run an `interlock agent` command that takes the turn, and listen to its journal; return the turn as it then stands, and
-        None if the process was killed. Raises NotSo if it fails."""
+        None if the process was killed. Raises NotSo if the command fails, but for a turn that came to a bad end."""
         print(f"   $ interlock agent {shlex.join(words)}", flush=True)
         command = [*PROGRAM, "agent", *words, "--stream", "--json"]
         line = b""
@@ -146,8 +158,11 @@ class Story:
                 raise
             if process.wait() in (0, HELD):
                 return json.loads(line)
+            error = json.loads(line or b"{}").get("error", {})
+            if error.get("code") == FAILED:
+                return {"run_id": error["run_id"], "state": "failed"}
             complaints.seek(0)
-            raise NotSo(f"`interlock agent {words[0]}` ended with {process.returncode}: {line!r} {complaints.read()!r}")
+            raise complaint(("agent", words[0]), process.returncode, line, complaints.read())
 
     def _kill(self, process: subprocess.Popen[bytes], entry: Any) -> None:
         """SIGKILL, and if the service is there to say so, while it has the comment and has not answered."""
@@ -175,12 +190,21 @@ def set_up(story: Story) -> None:
     story.saw("the spec is plain data: what it may do, what watches over it, and what a second time would mean")
 
 
+def said_yes() -> bool:
+    """Whether whoever runs this says so."""
+    try:
+        return input("   May it? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # nobody is there
+        print()
+        return False
+
+
 def decided(story: Story, waiting: Any) -> None:
     """Somebody says yes to what the turn waits for, or no. At the real service that is whoever runs this."""
     story.step("It wants to comment. Nothing was sent: it waits for a person, and keeps no process meanwhile.")
     print(f"   {waiting['operation']} {json.dumps(waiting['arguments'], ensure_ascii=False)}")
     who = ("--actor", "user:reviewer")
-    if story.server is not None or input("   May it? [y/N] ").strip().lower() in ("y", "yes"):
+    if story.server is not None or said_yes():
         story.run("approvals", "approve", waiting["approval_id"], *who)
         story.saw("approved: this call with exactly these arguments, once")
     else:
@@ -189,10 +213,10 @@ def decided(story: Story, waiting: Any) -> None:
 
 
 def triaged(story: Story) -> Any:
-    """The turn, taken until it is completed, by as many processes as that needs."""
+    """The turn, taken until it has ended, by as many processes as that needs."""
     story.step(f"The agent is asked to triage {story.repo}.")
     turn = story.take("run", "triage.yaml", f"Triage the open issues of {story.repo}.", "--model", story.model)
-    while turn is None or turn["state"] != "completed":
+    while turn is None or turn["state"] not in ("completed", "failed"):
         if turn is None:
             story.step(
                 "It was killed. Somebody goes on with the turn, once its process has been silent for long enough."
@@ -207,11 +231,12 @@ def triaged(story: Story) -> Any:
     return turn
 
 
-def looked_up(story: Story, turn: Any) -> None:
-    """What came of it, by what stands in the ledger and at the service."""
+def looked_up(story: Story, run_id: str) -> bool:
+    """What came of it, by what stands in the ledger and at the service, and whether it came to a good end."""
     if not story.fate.struck:
         story.saw(f"it came to its end with entry {story.fate.seen} of its journal; nobody had to be killed")
-    state = story.run("agent", "inspect", turn["run_id"])["state"]
+    found = story.run("agent", "inspect", run_id)
+    turn, state = found["turn"], found["state"]
     parts = [part for message in state["said"] for part in message["parts"] if part["kind"] == "outcome"]
     made = [json.loads(part["text"]) for part in parts if part["name"] == "comment" and not part["failed"]]
     for each in made:
@@ -223,10 +248,19 @@ def looked_up(story: Story, turn: Any) -> None:
             raise NotSo(f"it was not told what its memory holds, but {told}")
     if story.model.startswith("fake:"):
         claim("the comments that it made", len(made), 1)
-    story.saw(
-        f"{turn['rounds']} questions to the model, {turn['operations']} operations, {len(made)} comment: once each"
-    )
-    print(f"   “{turn['answer']}”")
+    asked, done = counted(turn["rounds"], "question"), counted(turn["operations"], "operation")
+    story.saw(f"{asked} to the model, {done}, {counted(len(made), 'comment')}: once each")
+    if turn["failure"] is None:
+        print(f"   “{turn['answer']}”")
+        return True
+    print(f"   ✘ the turn has failed ({turn['failure']['code']}): {turn['failure']['message']}")
+    print(f"     {turn['error']['next_step']}")
+    return False
+
+
+def counted(number: int, what: str) -> str:
+    """So many of those."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def proven(story: Story, run_id: str) -> None:
@@ -261,8 +295,9 @@ def begin(folder: Path, *, repo: str, server: str | None, model_url: str | None)
     shutil.copy(HERE / "script.yaml", folder)
 
 
-def tell(folder: Path, *, repo: str | None, model: str, model_url: str | None, fate: Fate) -> None:
-    """From the first line to the last; without a `repo` at a service of our own. Raises NotSo."""
+def tell(folder: Path, *, repo: str | None, model: str, model_url: str | None, fate: Fate) -> bool:
+    """From the first line to the last; without a `repo` at a service of our own. Whether the turn came to a good end,
+    which is its model's affair. Raises NotSo."""
     with ExitStack() as stack:
         server = None
         if repo is None:
@@ -274,19 +309,22 @@ def tell(folder: Path, *, repo: str | None, model: str, model_url: str | None, f
         begin(folder, repo=repo or REPO, server=None if server is None else server.url, model_url=model_url)
         story = Story(folder, server=server, repo=repo or REPO, model=model, fate=fate)
         set_up(story)
-        turn = triaged(story)
-        looked_up(story, turn)
-        proven(story, turn["run_id"])
+        run_id = triaged(story)["run_id"]
+        is_good = looked_up(story, run_id)
+        proven(story, run_id)
+    return is_good
 
 
 def _entry(text: str) -> int:
-    if text != "any" and int(text) < 1:
-        raise ValueError("entries are counted from 1")
-    return random.randint(1, MOST_ENTRIES) if text == "any" else int(text)
+    if text == "any":
+        return random.randint(1, MOST_ENTRIES)
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither `any` nor the number of an entry, counted from 1")
+    return int(text)
 
 
 def main() -> int:
-    """Tell it; 1 if anything is not as claimed."""
+    """Tell it; 1 if anything is not as claimed, or the turn failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--folder", type=Path, default=Path(".interlock-triage"), help="made afresh")
@@ -306,15 +344,17 @@ def main() -> int:
     told = parser.parse_args()
     if told.github is not None and told.model is None:
         parser.error("--github needs a --model: the script knows only issues of its own")
+    if (told.model_url is not None) is not (told.model or "").startswith("local:"):
+        parser.error("--model-url says where --model local:NAME is: they go together")
     folder: Path = told.folder.absolute()
     model = told.model or "fake:script.yaml"
     try:
-        tell(folder, repo=told.github, model=model, model_url=told.model_url, fate=Fate(told.kill_at))
+        is_good = tell(folder, repo=told.github, model=model, model_url=told.model_url, fate=Fate(told.kill_at))
     except NotSo as error:
         print(f"   ✘ {error}")
         return 1
     print(f"\nLook around: cd {folder}; INTERLOCK_KEY_FILE=root.key interlock agent list")
-    return 0
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

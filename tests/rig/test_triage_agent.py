@@ -53,6 +53,43 @@ def test_another_model_may_do_otherwise(tmp_path: Path, model_api: ModelApi):
     assert all("@mona" in str(body["messages"]) for _, _, body in model_api.heard)
 
 
+def test_a_turn_that_fails_is_told_in_words_and_its_record_proven(tmp_path: Path, model_api: ModelApi):
+    where = {"repo": "acme/rocket", "issue_number": 2}
+    model_api.say(Say(calls=[("a", "comment", {**where, "body": "Seen."})]), Say(status=400, body="{}"))
+    answer = told(tmp_path / "triage", "--model", "local:some", "--model-url", f"{model_api.url}/open/v1")
+    assert (answer.returncode, answer.stderr) == (1, ""), answer.stdout
+    for claimed in (
+        "2 questions to the model, 1 operation, 1 comment:",
+        "the turn has failed (model_failed)",
+        "✔ verified",
+    ):
+        assert claimed in answer.stdout, answer.stdout
+    assert "{" not in answer.stdout.replace('comment {"body"', "")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--kill-at", "0"], "'0' is neither `any` nor the number of an entry"),
+        (["--model", "local:some"], "they go together"),
+        (["--model-url", "http://127.0.0.1:1/v1"], "they go together"),
+        (["--github", "acme/rocket"], "--github needs a --model"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_anything_is_done(tmp_path: Path, words: list[str], said: str):
+    answer = told(tmp_path / "triage", *words)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert said in answer.stderr
+    assert not (tmp_path / "triage").exists()
+
+
+def test_a_command_that_fails_is_told_in_its_own_words(tmp_path: Path):
+    answer = told(tmp_path / "triage", "--model", "nonsense")
+    assert answer.returncode == 1
+    assert "must be provider:name, such as openai:gpt-4o-mini (invalid_agent_spec)" in answer.stdout
+    assert '"error"' not in answer.stdout
+
+
 def test_a_folder_of_somebodys_is_left_alone(tmp_path: Path):
     (tmp_path / "mine").write_text("mine")
     answer = told(tmp_path)
