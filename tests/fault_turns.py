@@ -4,6 +4,7 @@ done, and in the end each store says what that of an undisturbed conversation sa
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,9 +110,7 @@ class Kit:
         self.child.start(both[0])
         other.start(both[1])
         if case.proxy is not None:
-            case.proxy.arm(
-                when, commit, lambda: self.child.send(signal.SIGKILL) or True
-            )  # it may be the other's commit
+            case.proxy.arm(when, commit, self._strike)  # it may be the other's commit
         self.child.go()
         other.go()
         reports = self.child.finish(), other.finish()
@@ -120,6 +119,12 @@ class Kit:
         assert not any("error" in each.said for each in reports), reports
         met = f"{when} commit {commit}: {[each.said for each in reports]}"
         assert anyio.run(self.ended, case, "agent_turn") == anyio.run(self.ended, whole, "agent_turn"), met
+
+    def _strike(self) -> bool:
+        """Kill the child, unless it has come to its end already."""
+        with suppress(ProcessLookupError):
+            self.child.send(signal.SIGKILL)
+        return True
 
     async def _all_the_same(self, flow: str, whole: Case, killed: list[Killed]) -> None:
         expected = await self.ended(whole, flow)
