@@ -54,3 +54,11 @@ async def test_a_list_takes_as_many_queries_for_many_turns_as_for_one():
         assert [(each.state.value, each.rounds) for each in listed] == [("failed", 2), *[("completed", 1)] * 3]
         assert isinstance(listed[0].error, dict)
         assert listed[0].error["code"] == "agent_turn_failed"
+
+
+async def test_a_run_that_is_no_turn_is_told_from_a_turn_that_cannot_be_read():
+    async with Interlock.open(":memory:", models={"fake": models.named}) as il:
+        asked = await il.inference.ask("fake:echo", "Hm?", key="k1")
+        with pytest.raises(agents.UnreadableJournal, match="is no turn of an agent") as refused:
+            await il.agents.fetch(asked.run_id)
+        assert "interlock agent list" in (refused.value.next_step or "")

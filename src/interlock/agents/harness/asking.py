@@ -87,8 +87,14 @@ def asked_for(run: runs.Run) -> Asked:
             next_step="Have that program run it again under its key; `interlock agent inspect RUN` shows how it stands.",
             run_id=run.run_id,
         )
-    if run.kind is not runs.Kind.AGENT_TURN or given.get("contract") != CONTRACT:
-        raise UnreadableJournal(f"{run.run_id} ({run.capability}) is no turn of an agent", run_id=run.run_id)
+    if run.kind is not runs.Kind.AGENT_TURN:
+        raise UnreadableJournal(
+            f"{run.run_id} ({run.capability}) is no turn of an agent",
+            next_step=f"Name a turn's run (`interlock agent list`); `interlock runs show {run.run_id}` shows this one.",
+            run_id=run.run_id,
+        )
+    if given.get("contract") != CONTRACT:
+        raise UnreadableJournal(f"{run.run_id} has an input that is none of a turn's", run_id=run.run_id)
     return Asked(
         spec=_spec(orjson.dumps(given["spec"])),  # of canonical JSON: the same text each time
         text=str(given["text"]),
