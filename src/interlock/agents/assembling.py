@@ -14,7 +14,7 @@ from interlock.agents.functions import FUNCTION
 from interlock.agents.operations import Operation, Source
 from interlock.agents.registry import Registry
 from interlock.agents.shapes import Shape
-from interlock.agents.sources import Objecting, OperationSource
+from interlock.agents.sources import Explaining, Objecting, OperationSource
 from interlock.agents.spec import CONTRACT, Spec
 from interlock.agents.terms import LIMITS
 from interlock.kernel import JSON, InterlockError, InvalidJson, check_json
@@ -146,6 +146,7 @@ class _Assembly:
         known = None if resolver is None else self._known(resolver, source, path)
         if known is None and (self._complete or "idempotency" not in draft):
             where, problem, near = _unresolved(path, source, self._registry, known_kind=resolver is not None)
+            problem = (resolver.unknown(source) if isinstance(resolver, Explaining) else None) or problem
             must = "" if "idempotency" in draft else ", so the operation must say all itself"
             self._problem(where, f"{problem}{must}", near)
             return {"idempotency": "pure", **draft}

@@ -116,6 +116,15 @@ class Objecting(Protocol):
         ...
 
 
+@runtime_checkable
+class Explaining(Protocol):
+    """A source that knows more of what it does not describe than that it is not there."""
+
+    def unknown(self, source: Source) -> str | None:
+        """Why there is nothing of that reference; None: nobody knows of one."""
+        ...
+
+
 C = TypeVar("C", bound=type)
 
 SOURCE_MARK: Final = "__interlock_source__"

@@ -72,6 +72,19 @@ def test_what_is_wrong_is_told_with_its_place_and_the_nearest_name():
     assert "options.timeout_s" in str(raised.value)
 
 
+def test_a_manifest_that_cannot_be_read_is_told_where_its_capability_is_missing():
+    unread = catalog.Broken(
+        entry_point="books.yaml", distribution=None, code="invalid_manifest", problem="it has 3 problems:\n…"
+    )
+    there = agents.Registry(sources=[agents.Capabilities(lambda: catalog.Catalog([ACME], unread=[unread]))])
+    with pytest.raises(
+        agents.InvalidSpec, match=r"could not be read: books\.yaml: it has 3 problems \(`interlock doctor`"
+    ):
+        agents.assemble(document("books.open"), source="test", registry=there)
+    with pytest.raises(agents.InvalidSpec, match=r"there is no capability 'acme\.open'"):
+        agents.assemble(document("acme.open"), source="test", registry=there)
+
+
 def test_a_spec_that_was_made_of_another_capability_is_told_so():
     made = agents.assemble(document(), source="test", registry=registry())
     assert agents.read_spec(agents.write_spec(made), registry=registry()) == made

@@ -64,6 +64,16 @@ class Capabilities:
         found = self._known().find(source.ref)
         return None if found is None else _described(found)
 
+    def unknown(self, source: Source) -> str | None:
+        """That its connector is broken, or may be what a manifest file has that could not be read."""
+        try:
+            self._known().fetch(source.ref)
+        except catalog.UnknownCapability:
+            return None
+        except kernel.InterlockError as error:
+            return f"{error.message} (`interlock doctor` tells all of it)"
+        return None
+
     def names(self) -> Iterable[str]:
         """All their ids."""
         return [
