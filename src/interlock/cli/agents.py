@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from interlock.cli import agent_sessions, agent_states, chatting, evals, lookback, specs, turns
+from interlock.cli import agent_sessions, agent_states, asked_agents, chatting, evals, lookback, specs, turns
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -66,7 +66,7 @@ def validate(desk: "Desk", files: Annotated[list[str], _SPEC]) -> "Answer":
             found.append((file, error))  # the others are checked all the same
     settings = desk.settings()
     doubts = {
-        file: app.model_doubts(settings, each, brought=(turns.FAKE,))
+        file: app.model_doubts(settings, each, brought=(asked_agents.FAKE,))
         for file, each in found
         if isinstance(each, agents.Spec)
     }
