@@ -62,3 +62,19 @@ async def test_a_run_that_is_no_turn_is_told_from_a_turn_that_cannot_be_read():
         with pytest.raises(agents.UnreadableJournal, match="is no turn of an agent") as refused:
             await il.agents.fetch(asked.run_id)
         assert "interlock agent list" in (refused.value.next_step or "")
+
+
+async def test_what_a_turn_would_ask_is_shown_and_nothing_is_asked():
+    script = models.Scripted(["One.", "Two."])
+    async with Interlock.open(":memory:", models={"fake": lambda _: script}) as il:
+        spec = agents.agent("desk", "Help.", model="fake:x", memory={"scope": "agent"})
+        session = await il.agent_sessions.create(spec)
+        await il.agents.run(spec, "a", session=session.session_id)
+        shown = await il.agents.preview(spec, "b", session=session.session_id)
+        assert [each.text for each in shown.request.messages] == ["a", "One.", "b"]
+        assert (shown.request.instructions, shown.earlier, shown.recalled, shown.most_usd) == ("Help.", 2, None, None)
+        assert shown.most is not None
+        assert len(await il.agents.list()) == 1, "no run"
+        assert (await il.agents.run(spec, "b", session=session.session_id)).answer == "Two.", "nobody was asked"
+        unknown = await il.agents.preview(agents.agent("far", "Help.", model="nowhere:x"), "b")
+        assert unknown.most is None

@@ -136,6 +136,15 @@ class Agents:
         return await self._harness.take_guest(self._caller, guest, loop)
 
     @checked
+    async def preview(self, spec: "agents.Spec", text: str, *, session: str | None = None) -> "agents.harness.Preview":
+        """What a turn would ask its model first, and what that may cost at most: nothing is asked and no run begins. Raises
+        RequestError, SessionNotFound, and what the agent's memory raises."""
+        from interlock import agents
+
+        _check_spec(spec)
+        return await agents.harness.preview(self._harness.means, self._caller, spec, text, session_id=session)
+
+    @checked
     async def settle(
         self, run_id: str, call_id: str, *, happened: bool, text: str = "", note: str = ""
     ) -> "agents.harness.Turn":

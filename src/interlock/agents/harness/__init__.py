@@ -15,6 +15,7 @@ from interlock.agents.harness.harness import LANE, MOST_LISTED, Harness, Options
 from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, state_digest
 from interlock.agents.harness.leaving import catch_up, left
 from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.previewing import Preview, preview
 from interlock.agents.harness.standing import Turn, Waiting
 from interlock.agents.harness.telling import Telling, happening
 
@@ -34,6 +35,7 @@ __all__ = [
     "Means",
     "Options",
     "Past",
+    "Preview",
     "Said",
     "Sheet",
     "Step",
@@ -50,6 +52,7 @@ __all__ = [
     "is_guest",
     "left",
     "plan_of",
+    "preview",
     "read",
     "replay",
     "state_digest",
