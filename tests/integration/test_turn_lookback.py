@@ -1,6 +1,7 @@
 """Turns whose session was deleted: they are looked at as before, without what was said before them."""
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
@@ -78,3 +79,31 @@ async def test_what_a_turn_would_ask_is_shown_and_nothing_is_asked():
         assert (await il.agents.run(spec, "b", session=session.session_id)).answer == "Two.", "nobody was asked"
         unknown = await il.agents.preview(agents.agent("far", "Help.", model="nowhere:x"), "b")
         assert unknown.most is None
+
+
+async def test_a_turn_is_gone_through_again_with_as_many_queries_however_much_is_kept_beside_its_chain():
+    @agents.operation(idempotency="pure")
+    def look(n: int) -> str:
+        """Look."""
+        return f"{n}" * 20_000
+
+    counts: list[int] = []
+    for calls in (1, 4):
+        asked = models.answer(*(models.call("look", n=each, call_id=f"c{each}") for each in range(calls)))
+        script = models.Scripted([asked, "Done."])
+        async with Interlock.open(":memory:", models={"fake": lambda _, script=script: script}) as il:
+            il.agents.offer(look)
+            turn = await il.agents.run(agents.agent("desk", "Help.", model="fake:x", operations=[look]), "Go.")
+            assert len([each for each in await il.agents.lines(turn.run_id) if each.kept_in]) == calls
+            queries: list[str] = []
+
+            def count(_connection: Any, _cursor: Any, statement: str, *_: Any, queries: list[str] = queries) -> None:
+                queries.append(statement)
+
+            event.listen(Engine, "before_cursor_execute", count)
+            try:
+                assert (await il.agents.replay(turn.run_id)).state.answer == "Done."
+            finally:
+                event.remove(Engine, "before_cursor_execute", count)
+            counts.append(len(queries))
+    assert len(set(counts)) == 1, counts

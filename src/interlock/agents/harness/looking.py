@@ -42,13 +42,7 @@ async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes
     asked = asked_for(run)
     lines = [each for each in await lines_of(looks, run) if upto is None or each.seq <= upto]
     plan = plan_of(asked.spec)
-    contents: dict[str, bytes] = {}
-    for artifact_id in filter(None, (each.kept_in for each in lines)):
-        found = await looks.wiring.store.read(
-            lambda tx, at=artifact_id: looks.wiring.ledger.find_artifact(tx, run.tenant_id, at)
-        )
-        if found is not None:
-            contents[artifact_id] = await looks.reading.content(found)
+    contents = await _contents(looks, run, frozenset(filter(None, (each.kept_in for each in lines))))
     past = Past()
     if lines and (place := lines[0].place) is not None:
         conversation = asked.spec.runtime_defaults.conversation
@@ -60,3 +54,11 @@ async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes
                 raise
             past = Past(place=place, gone=True)
     return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)
+
+
+async def _contents(looks: Looks, run: runs.Run, artifact_ids: frozenset[str]) -> dict[str, bytes]:
+    """What is kept beside the chain, by the artifacts that hold it: of as many as there are, with one query."""
+    if not artifact_ids:
+        return {}
+    found = await looks.wiring.store.read(lambda tx: looks.wiring.ledger.list_artifacts(tx, run.tenant_id, run.run_id))
+    return {each.artifact_id: await looks.reading.content(each) for each in found if each.artifact_id in artifact_ids}
