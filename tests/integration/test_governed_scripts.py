@@ -139,6 +139,12 @@ async def test_an_action_that_fails_is_told_to_the_script(file_world: World):
         assert "connection" in shown(outcome)["said"]
 
 
+async def test_whoever_asked_is_told_which_action_ended_the_script(file_world: World):
+    async with file_world.process(manifest=[ACME, routines(OPEN_TWO)]) as process:
+        with pytest.raises(InterlockError, match=r"the action open_issue failed \(no_connection\) in line 2"):
+            await run(process)
+
+
 async def test_a_held_action_ends_it_and_it_goes_on_when_approved(world: World):
     world.law = ASK_CREATE
     async with world.process(manifest=[ACME, routines(OPEN_TWO)]) as process:

@@ -252,6 +252,22 @@ async def test_an_action_that_fails_is_told_to_the_script():
     receipt = await scripts.run("try:\n  look()\nexcept RuntimeError as e:\n  r = str(e)\nr")
     assert b"nobody there" in receipt.body
     assert "action_failed" in [link.type for link in receipt.evidence]
+    assert receipt.facts["actions_failed"] == ["look: interlock_error"]
+
+
+async def test_an_action_that_fails_and_is_not_caught_is_named_with_its_code_and_without_its_words():
+    receipt = await Scripts(Host(look=RequestError("nobody called mona"))).run("1\nlook()")
+    assert failed(receipt) == ("script_failed", "script_failed")
+    assert receipt.failure is not None
+    assert receipt.failure.message == "the script ended: the action look failed (invalid_request) in line 2"
+    assert receipt.facts["actions_failed"] == ["look: invalid_request"]
+    assert "mona" not in receipt.canonical
+
+
+async def test_what_went_wrong_with_the_script_itself_is_put_on_no_action():
+    receipt = await Scripts(Host(look=RequestError("no"))).run("try:\n  look()\nexcept RuntimeError:\n  pass\n[][1]")
+    assert receipt.failure is not None
+    assert receipt.failure.message == "the script ended: IndexError in line 5"
 
 
 SCHEMA = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"], "additionalProperties": False}

@@ -45,6 +45,7 @@ class ScriptRun:
         self._asked: list[str] = []
         self._refused: list[str] = []
         self._denials: set[str] = set()
+        self._failed: list[tuple[str, str, str]] = []
         self._output: list[tuple[str, bytes]] = []
         self._output_bytes = 0
         self._flooded = False
@@ -56,6 +57,7 @@ class ScriptRun:
             "script_digest": self._intent.source_digest,
             "actions_asked": self._asked,
             "actions_refused": self._refused,
+            "actions_failed": [f"{name}: {code}" for name, code, _ in self._failed],
             "run_ms": math.ceil(self._seconds * 1000),
             "output_bytes": self._output_bytes,
         }
@@ -120,7 +122,9 @@ class ScriptRun:
             answer = await self._host.perform(name, arguments, plane.ScriptExecution(self._intent, seq))
         except InterlockError as error:
             self._exchange.note("action_failed", {"seq": seq, "action": name, "code": error.code})
-            return _raised("RuntimeError", f"{error.to_json()['code']}: {error.message}")
+            told = f"{error.code}: {error.message}"
+            self._failed.append((name, error.code, told))
+            return _raised("RuntimeError", told)
         if isinstance(answer, plane.Denied):
             self._exchange.bytes_sent -= len(text)  # the host's word that nothing was done
             return self._refuse(name, answer.reason, code=answer.code)
@@ -217,6 +221,9 @@ class ScriptRun:
             return self._limit(limit)
         if name == "PermissionError" and text in self._denials:
             return self._failure(plane.FailureClass.SCRIPT_DENIED, f"it needs what it was refused{where}")
+        for action, code, told in reversed(self._failed):
+            if name == "RuntimeError" and text == told:
+                return self._failure(plane.FailureClass.SCRIPT_FAILED, f"the action {action} failed ({code}){where}")
         return self._failure(plane.FailureClass.SCRIPT_FAILED, f"{name}{where}")
 
     def _limit(self, limit: str) -> plane.LaneFailure:
