@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from interlock import agents, inference, kernel, runs
 from interlock.agents import turns
-from interlock.agents.harness import Past, Sheet, journal, read, replay
+from interlock.agents.harness import Past, Sheet, journal, read, replay, sheets
 
 INPUT: dict[str, Any] = {"type": "object", "properties": {"n": {}}, "additionalProperties": False}
 
@@ -97,14 +97,14 @@ class Turn:
 
     def __init__(self) -> None:
         self.chain = Chain()
-        self.sheet = journal.blank(PLAN, RUN)
+        self.sheet = sheets.blank(PLAN, RUN)
         event = turns.Began(input="hello", conversation=PAST.conversation, recalled="a note")
-        self.sheet = journal.after(PLAN, self.sheet, event)
+        self.sheet = sheets.after(PLAN, self.sheet, event)
         self.chain.write(journal.began(event, PAST))
 
     def tell(self, event: turns.AnyEvent) -> None:
         event = journal.fitting(event)
-        self.sheet = journal.after(PLAN, self.sheet, event)
+        self.sheet = sheets.after(PLAN, self.sheet, event)
         self.chain.write(journal.told(event, key="k", run_id="run_2"))
 
     def intend(self, *intents: turns.Ask | turns.Perform) -> None:

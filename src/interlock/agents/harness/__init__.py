@@ -12,10 +12,12 @@ from interlock.agents.harness.guest_journal import Consent, Said, Step
 from interlock.agents.harness.guest_steps import Asking, Steps
 from interlock.agents.harness.guests import Came, Guest, Taken
 from interlock.agents.harness.harness import LANE, MOST_LISTED, Harness, Options
-from interlock.agents.harness.journal import Line, Past, Sheet, read, replay, state_digest
+from interlock.agents.harness.journal import Line, Past, state_digest
 from interlock.agents.harness.leaving import catch_up, left
 from interlock.agents.harness.means import Happening, Means, Watch
 from interlock.agents.harness.previewing import Preview, preview
+from interlock.agents.harness.replaying import read, replay
+from interlock.agents.harness.sheets import Sheet
 from interlock.agents.harness.standing import Turn, Waiting
 from interlock.agents.harness.telling import Telling, happening
 

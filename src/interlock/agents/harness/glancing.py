@@ -8,8 +8,9 @@ from typing import Any, Final, cast
 from interlock import inference, runs
 from interlock.agents.harness import guest_journal
 from interlock.agents.harness.asking import NAME
-from interlock.agents.harness.journal import PREFIX, read
+from interlock.agents.harness.journal import PREFIX
 from interlock.agents.harness.looking import Looks
+from interlock.agents.harness.replaying import read
 from interlock.kernel import JSON, Tx, to_rfc3339
 
 _BEGAN: Final = f"{PREFIX}began"

@@ -10,9 +10,9 @@ from interlock import dispatch, runs
 from interlock.agents.errors import OperationUnclear, UnreadableJournal
 from interlock.agents.harness import guest_journal
 from interlock.agents.harness.guest_journal import Consent, GuestSheet, Said, Step
-from interlock.agents.harness.journal import Data
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
+from interlock.agents.harness.sheets import Data
 from interlock.agents.operations import Idempotency
 from interlock.agents.sources import Found, Happened, NotHappened
 from interlock.kernel import JSON, InterlockError, RequestError, Retry, StoreError, UnknownOutcome, is_interruption

@@ -12,8 +12,8 @@ from interlock.agents.harness import journal, leaving, looking, settling, spendi
 from interlock.agents.harness.asking import NAME, Asked, asked_for, check_may_ask, is_guest, limited
 from interlock.agents.harness.glancing import Glance, glances
 from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
-from interlock.agents.harness.journal import Sheet
 from interlock.agents.harness.means import Means, Watch
+from interlock.agents.harness.sheets import Sheet
 from interlock.agents.harness.standing import Turn, turn_of
 from interlock.kernel import Caller, Fact, RequestError, Retry, Tx
 

@@ -1,4 +1,5 @@
-"""The journal of a turn: how what happens to it stands in the event chain of its run, and how its state comes back from there.
+"""The journal of a turn: how what happens to it stands in the event chain of its run.
+How its state comes back from there is in `replaying`.
 
     turn.began, .judged, .answered, .decided, .performed, .stopped    what happened: the events of `turns`, one each
     turn.intended     this is about to be done, and nobody knows yet what comes of it
@@ -13,30 +14,31 @@ and holds no copy of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, cast
 
 from pydantic import TypeAdapter, ValidationError
 
 from interlock import inference, runs
 from interlock.agents import sessions, turns
-from interlock.agents.errors import UnexpectedEvent, UnreadableJournal
+from interlock.agents.errors import UnreadableJournal
+from interlock.agents.harness.sheets import Data
 from interlock.agents.terms import thawed
-from interlock.kernel import JSON, canonical, digest, digest_bytes, read_json
+from interlock.kernel import JSON, canonical, digest, digest_bytes
 
 PREFIX: Final = "turn."
 INLINE: Final = 16_384
 """Bytes of an event that stand in the chain itself."""
 
-_EVENTS: Final = frozenset({"began", "judged", "answered", "decided", "performed", "stopped"})
+EVENTS: Final = frozenset({"began", "judged", "answered", "decided", "performed", "stopped"})
+"""The kinds of entries that are events of the machine."""
 _NOTES: Final = frozenset({"intended", "asked", "put_off", "settled", "ended"})
-KINDS: Final = _EVENTS | _NOTES
+KINDS: Final = EVENTS | _NOTES
 """The kinds of entries."""
-_ANY: Final[TypeAdapter[turns.AnyEvent]] = TypeAdapter(turns.AnyEvent)
+ANY: Final[TypeAdapter[turns.AnyEvent]] = TypeAdapter(turns.AnyEvent)
+"""Reads any of these."""
 _PLACE: Final = TypeAdapter(sessions.Place)
-
-Data: TypeAlias = Mapping[str, JSON]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,73 +85,6 @@ class Line:
             return _PLACE.validate_python(found)
         except ValidationError as error:
             raise UnreadableJournal(f"event {self.seq} names no place in a session: {found}") from error
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """Where a turn stands, as its journal tells: its state, what is to be done next in order, and of that what was begun and has
-    no outcome, was put off, or was asked of a person (by the intent's key). `held`: of what was ever put off, the run that is
-    held or was."""
-
-    state: turns.State
-    wanted: tuple[turns.AnyIntent, ...] = ()
-    intended: frozenset[str] = frozenset()
-    put_off: Mapping[str, Data] = field(default_factory=dict[str, Data])
-    asked: Mapping[str, str] = field(default_factory=dict[str, str])
-    held: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def intending(self, keys: Iterable[str]) -> "Sheet":
-        """The sheet once that is about to be done."""
-        known = frozenset(keys)
-        left = {key: data for key, data in self.put_off.items() if key not in known}
-        return replace(self, intended=self.intended | known, put_off=left)
-
-    def putting_off(self, key: str, data: Data) -> "Sheet":
-        """The sheet once it is known that this was not done, and why."""
-        held = {**self.held, key: str(data["run_id"])}
-        return replace(self, intended=self.intended - {key}, put_off={**self.put_off, key: data}, held=held)
-
-    def undone(self, key: str) -> "Sheet":
-        """The sheet once it is known that this was not done."""
-        return replace(self, intended=self.intended - {key})
-
-    def asking(self, key: str, approval_id: str) -> "Sheet":
-        """The sheet once a person is asked."""
-        return replace(self, asked={**self.asked, key: approval_id})
-
-
-def blank(plan: turns.Plan, turn_id: str) -> Sheet:
-    """A turn to which nothing has happened."""
-    return Sheet(state=turns.State(turn_id=turn_id, fingerprint=plan.fingerprint))
-
-
-def after(plan: turns.Plan, sheet: Sheet, event: turns.AnyEvent) -> Sheet:
-    """The sheet after an event. Raises UnexpectedEvent."""
-    state, intents = turns.step(plan, sheet.state, event)
-    left = () if state.ended else tuple(each for each in sheet.wanted if not _answers(event, each))
-    wanted = (*left, *intents)
-    keys = {each.key for each in wanted}
-    return Sheet(
-        state=state,
-        wanted=wanted,
-        intended=sheet.intended & keys,
-        put_off={key: data for key, data in sheet.put_off.items() if key in keys},
-        asked={key: approval_id for key, approval_id in sheet.asked.items() if key in keys},
-        held={key: run_id for key, run_id in sheet.held.items() if key in keys},
-    )
-
-
-def _answers(event: turns.AnyEvent, intent: turns.AnyIntent) -> bool:
-    match event, intent:
-        case (turns.Judged(), turns.Judge()) | (turns.Answered(), turns.Ask()):
-            return True
-        case (turns.Decided(), turns.Consent()) | (turns.Performed(), turns.Perform()):
-            return event.call_id == intent.call_id
-        case _:
-            return False
-
-
-# -- written
 
 
 def told(event: turns.AnyEvent, **also: JSON) -> runs.Entry:
@@ -249,7 +184,7 @@ def fitting(event: turns.AnyEvent) -> turns.AnyEvent:
     try:
         canonical(data)
     except ValueError:
-        fit = _ANY.validate_json(canonical(_mended(data)))
+        fit = ANY.validate_json(canonical(_mended(data)))
         return fit.model_copy(update={"conversation": event.conversation}) if isinstance(event, turns.Began) else fit
     return event
 
@@ -270,96 +205,3 @@ def _mended(value: object) -> JSON:
     except ValueError:
         return str(value)
     return cast("JSON", value)
-
-
-# -- read
-
-
-def entry_of(event: runs.Event) -> runs.Entry:
-    """An event of the chain as it was written."""
-    return event.type, dict(runs.data_of(event))
-
-
-def read(run_id: str, events: Iterable[runs.Event]) -> list[Line]:
-    """The turn's entries of a run's chain, in order; the ledger's own are passed over. Raises UnreadableJournal for those of
-    another run and those that nobody here knows."""
-    lines: list[Line] = []
-    for event in events:
-        if event.run_id != run_id:
-            raise UnreadableJournal(f"event {event.seq} is of {event.run_id}, and not of {run_id}", run_id=run_id)
-        if not event.type.startswith(PREFIX):
-            continue
-        kind = event.type.removeprefix(PREFIX)
-        if kind not in KINDS:
-            raise UnreadableJournal(
-                f"event {event.seq} of {run_id} is a {event.type!r}, of which nothing is known here"
-            )
-        lines.append(Line(seq=event.seq, at=event.at, kind=kind, data=runs.data_of(event)))
-    return lines
-
-
-def replay(
-    plan: turns.Plan,
-    turn_id: str,
-    lines: Sequence[Line],
-    *,
-    text: str,
-    past: Past | None = None,
-    contents: Mapping[str, bytes] | None = None,
-) -> Sheet:
-    """Where the turn stands, from its journal alone. `text` is what was said to it, `past` what its beginning refers to, and
-    `contents` are the artifacts that lines are kept in. Raises UnreadableJournal."""
-    sheet = blank(plan, turn_id)
-    for line in lines:
-        try:
-            sheet = _followed(plan, sheet, line, text=text, past=past or Past(), contents=contents or {})
-        except (UnexpectedEvent, ValidationError, KeyError, TypeError, ValueError) as error:
-            raise UnreadableJournal(
-                f"event {line.seq} of {turn_id} (turn.{line.kind}) does not follow from those before it: "
-                f"{str(error)[:300] or type(error).__name__}",
-                run_id=turn_id,
-            ) from error
-    return sheet
-
-
-def _followed(
-    plan: turns.Plan, sheet: Sheet, line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]
-) -> Sheet:
-    if line.kind in _EVENTS:
-        return after(plan, sheet, event_of(line, text=text, past=past, contents=contents))
-    data = line.data
-    if line.kind == "ended":
-        if data["state_digest"] != state_digest(sheet.state):
-            raise ValueError("the turn ended in another state than these events lead to")
-        return sheet
-    key = str(data["key"])
-    if key not in {each.key for each in sheet.wanted}:
-        raise ValueError("nothing was to be done that has this key")
-    match line.kind:
-        case "intended":
-            return sheet.intending([key])
-        case "asked":
-            return sheet.asking(key, str(data["approval_id"]))
-        case "put_off":
-            return sheet.putting_off(key, data)
-        case _:
-            return sheet.undone(key)
-
-
-def event_of(line: Line, *, text: str, past: Past, contents: Mapping[str, bytes]) -> turns.AnyEvent:
-    """The event that a line tells. Raises ValueError."""
-    data = dict(line.data)
-    if (artifact_id := line.kept_in) is not None:
-        content = contents[artifact_id]
-        where = cast("Mapping[str, JSON]", data["kept"])
-        if digest_bytes(content) != where["digest"]:
-            raise ValueError(f"the content of {artifact_id} is not what its digest says")
-        data = dict(cast("Data", read_json(content)))
-    for name in ("key", "run_id"):
-        data.pop(name, None)
-    if line.kind == "began":
-        if data.pop("past") != past.to_json() and not past.gone:
-            raise ValueError("the conversation before the turn is not what it was")
-        data |= {"input": text}
-    found = _ANY.validate_json(canonical({**data, "kind": line.kind}))
-    return found.model_copy(update={"conversation": past.conversation}) if line.kind == "began" else found

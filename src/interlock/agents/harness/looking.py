@@ -4,9 +4,10 @@ from typing import Protocol
 
 from interlock import runs
 from interlock.agents import sessions
-from interlock.agents.harness import journal
+from interlock.agents.harness import replaying
 from interlock.agents.harness.asking import asked_for, plan_of
-from interlock.agents.harness.journal import Line, Past, Sheet
+from interlock.agents.harness.journal import Line, Past
+from interlock.agents.harness.sheets import Sheet
 
 
 class Looks(Protocol):
@@ -33,7 +34,7 @@ async def lines_of(looks: Looks, run: runs.Run) -> list[Line]:
     events: list[runs.Event] = []
     while page := await looks.reading.events_after(run, events[-1].seq if events else 0):
         events += page
-    return journal.read(run.run_id, events)
+    return replaying.read(run.run_id, events)
 
 
 async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes_on: bool = False) -> Sheet:
@@ -53,7 +54,7 @@ async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes
             if goes_on:
                 raise
             past = Past(place=place, gone=True)
-    return journal.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)
+    return replaying.replay(plan, run.run_id, lines, text=asked.text, past=past, contents=contents)
 
 
 async def _contents(looks: Looks, run: runs.Run, artifact_ids: frozenset[str]) -> dict[str, bytes]:

@@ -15,10 +15,11 @@ import anyio
 
 from interlock import dispatch, runs
 from interlock.agents import turns
-from interlock.agents.harness import journal
+from interlock.agents.harness import journal, replaying, sheets
 from interlock.agents.harness.committing import Commit, Unsaved, shortened
-from interlock.agents.harness.journal import Past, Sheet
+from interlock.agents.harness.journal import Past
 from interlock.agents.harness.means import Happening, Means, Watch
+from interlock.agents.harness.sheets import Sheet
 from interlock.agents.harness.spending import BESIDE, NOTHING, TIME, Amounts, Holding, Leg, Spending
 from interlock.kernel import JSON, Tx
 
@@ -144,7 +145,7 @@ class Pen:
     def began(self, event: turns.Began, past: Past) -> None:
         """The turn begins."""
         event = cast("turns.Began", journal.fitting(event))
-        self.sheet = journal.after(self.plan, self.sheet, event)
+        self.sheet = sheets.after(self.plan, self.sheet, event)
         self._unsaved.append(Unsaved(journal.began(event, past)))
 
     def happened(self, event: turns.AnyEvent, **also: JSON) -> None:
@@ -152,7 +153,7 @@ class Pen:
         event = journal.fitting(event)
         if isinstance(event, turns.Stopped):
             self._left_undone()
-        self.sheet = journal.after(self.plan, self.sheet, event)
+        self.sheet = sheets.after(self.plan, self.sheet, event)
         self._unsaved.append(Unsaved(journal.told(event, **also)))
 
     def note(self, entry: runs.Entry, sheet: Sheet) -> None:
@@ -262,7 +263,7 @@ class Pen:
             events[:] = drawn(tx)
             sheet = self.sheet
             for event, _ in events:
-                sheet = journal.after(self.plan, sheet, event)
+                sheet = sheets.after(self.plan, sheet, event)
 
         def entries() -> Sequence[runs.Entry]:
             return [*told(), *(journal.told(event, **also) for event, also in events)]
@@ -287,7 +288,7 @@ class Pen:
         """What the chain tells of the turn after it stood so: whoever committed it did not hear that it is there."""
         for event in await self.means.reading.events_after(run, run.head_seq):
             if event.type.partition(".")[0] in _OF_TURNS:
-                self._tell([journal.entry_of(event)], event.seq)
+                self._tell([replaying.entry_of(event)], event.seq)
 
     def _tell(self, told: Sequence[runs.Entry], last_seq: int) -> None:
         if self._watch is None:

@@ -6,10 +6,11 @@ from typing import Final, TypeVar, cast
 
 from interlock import approvals, dispatch, runs
 from interlock.agents import turns
-from interlock.agents.harness import journal, looking
+from interlock.agents.harness import journal, looking, sheets
 from interlock.agents.harness.asking import asked_for, plan_of
-from interlock.agents.harness.journal import PREFIX, Sheet
+from interlock.agents.harness.journal import PREFIX
 from interlock.agents.harness.means import Means
+from interlock.agents.harness.sheets import Sheet
 from interlock.agents.harness.spending import OPERATION_CALLS, holder_of
 from interlock.kernel import Caller, ConflictError, RequestError, Tx
 
@@ -72,7 +73,7 @@ def _told(caller: Caller, run: runs.Run, sheet: Sheet, intent: turns.Perform, sa
     if not said.happened:
         return [settled]
     event = cast("turns.Performed", journal.fitting(turns.Performed(call_id=said.call_id, text=said.text)))
-    journal.after(plan_of(asked_for(run).spec), sheet, event)
+    sheets.after(plan_of(asked_for(run).spec), sheet, event)
     return [settled, journal.told(event, key=intent.key)]
 
 

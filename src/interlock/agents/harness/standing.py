@@ -10,7 +10,7 @@ from interlock import inference, kernel, runs
 from interlock.agents import turns
 from interlock.agents.errors import OperationUnclear, TurnFailed
 from interlock.agents.harness.asking import Asked, plan_of
-from interlock.agents.harness.journal import Sheet
+from interlock.agents.harness.sheets import Sheet
 from interlock.agents.operations import Idempotency
 from interlock.agents.terms import thawed
 from interlock.kernel import JSON

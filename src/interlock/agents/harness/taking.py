@@ -8,7 +8,7 @@ import anyio
 
 from interlock import approvals, dispatch, runs
 from interlock.agents import turns
-from interlock.agents.harness import consenting, journal, leaving, recalling
+from interlock.agents.harness import consenting, journal, leaving, recalling, sheets
 from interlock.agents.harness.asking import asked_for, plan_of
 from interlock.agents.harness.beginning import past_of
 from interlock.agents.harness.driving import CANCELLED, Driving, Pause
@@ -67,7 +67,7 @@ class Taking:
         """Take the turn as far as it goes. Raises what ended the attempt and not the turn, once that is recorded."""
         plan, run = plan_of(self.asked.spec), self._working.journal.run
         spending = Spending(self._means, run, self.asked)
-        blank = journal.blank(plan, run.run_id)
+        blank = sheets.blank(plan, run.run_id)
         pen = Pen(self._means, self._working, plan, blank, spending=spending, watch=self._watch)
         try:
             if self._working.attempt.number > 1:  # a turn that begins has no journal

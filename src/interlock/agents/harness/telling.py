@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 
 from interlock import runs
-from interlock.agents.harness import journal
+from interlock.agents.harness import journal, replaying
 from interlock.agents.harness.asking import asked_for
 from interlock.agents.harness.looking import Looks
 from interlock.agents.harness.means import DELTA, MISSED, Happening, Watch
@@ -122,6 +122,6 @@ def happening(event: runs.Event, *, judged: bool) -> Happening | None:
     told once they have been let pass."""
     if not event.type.startswith(TOLD):
         return None
-    entry = journal.entry_of(event)
+    entry = replaying.entry_of(event)
     kind, data = journal.unsaid(entry) if judged else entry
     return Happening(kind=kind, data=data, run_id=event.run_id, seq=event.seq)
