@@ -66,7 +66,7 @@ def events(text: str) -> list[tuple[str, Any]]:
     for each in told:
         members = dict(line.split(": ", 1) for line in each.split("\n"))
         found.append((members["event"], json.loads(members["data"])))
-        assert ("id" in members) is (members["event"] == "entry" or "id" in members)
+        assert "id" in members or members["event"] != "entry"
     return found
 
 
@@ -111,8 +111,14 @@ async def test_who_may_ask_for_which_agent(file_world: World):
         ]
         one = good(await caller.get("/agents/installed/helpdesk"))
         assert (one["description"], one["context_schema"]["properties"].keys()) == ("Answers.", {"room"})
+        (file_world.folder / "desk.yaml").write_text(DESK.replace("Answers.", "{no: text}"))
+        assert good(await caller.get("/agents/installed/helpdesk"))["description"] is None
         assert good(await limited.get("/agents"))["agents"] == []
-        problem(await limited.get("/agents/installed/helpdesk"), 404, "agent_not_found")
+        for name in ("helpdesk", "helpdes"):  # neither whether there is one, nor how others are called
+            unseen = problem(await limited.get(f"/agents/installed/{name}"), 404, "agent_not_found")
+            assert unseen["message"] == f"no installed agent {name!r} in this tenant"
+        near = problem(await caller.get("/agents/installed/helpdes"), 404, "agent_not_found")
+        assert near["message"].endswith("did you mean 'helpdesk'?")
         problem(await limited.post("/agents/turns", json={"agent": "helpdesk", "text": "?"}), 400, "invalid_request")
         problem(await caller.post("/agents/turns", json={"agent": "desk", "text": "?"}), 404, "agent_not_found")
         mended = problem(
@@ -271,10 +277,17 @@ async def test_a_server_that_ends_leaves_a_turn_to_be_gone_on_with(file_world: W
             await listening.begun.wait()
             line.api.close()
         name, told = events(listening.heard.decode())[-1]
-        assert (name, told["code"]) == ("error", "node_closing")
         [turn] = good(await client.get("/agents/turns"))["turns"]
+        assert (name, told["code"], told["run_id"]) == ("error", "node_closing", turn["run_id"])
         model.may.set()
         assert good(await client.post(f"/agents/turns/{turn['run_id']}/resume"))["answer"] == "All done."
+
+
+async def test_a_turn_may_take_as_long_as_its_own_limit_says(file_world: World):
+    async with desk(file_world) as line:
+        for path in ("/agents/turns", "/agents/turns/stream", "/agents/turns/run_1/resume"):
+            assert line.api.seconds({"path": f"/v1{path}"}) is None
+        assert line.api.seconds({"path": "/v1/invoke"}) is not None
 
 
 async def test_a_turn_is_left_to_a_worker(file_world: World):

@@ -68,7 +68,7 @@ async def fetch(il: Reading, name: Name) -> Response:
     """What it is asked with, and what it answers with."""
     spec = installed(il, name)
     if il.caller.is_limited and not il.caller.sees(f"agent.{spec.id}", None):
-        raise agents.AgentNotFound(f"no installed agent {name[:200]!r} in this tenant")
+        raise _unknown(name)
     return raw(_describe(il, name))
 
 
@@ -86,18 +86,24 @@ def _describe(il: app.Interlock, name: str) -> dict[str, JSON]:
         "id": spec.id,
         "fingerprint": spec.fingerprint,
         "model": spec.model,
-        "description": document.get("metadata", {}).get("description"),
+        "description": about if isinstance(about := spec.metadata.get("description"), str) else None,
         "context_schema": document.get("context_schema"),
         "result_schema": document.get("result", {}).get("schema"),
     }
 
 
 def installed(il: app.Interlock, name: str) -> agents.Spec:
-    """The agent of that name. Raises AgentNotFound, ConfigurationError."""
+    """The agent of that name. Raises AgentNotFound, which names no other to who may not ask all, and ConfigurationError."""
+    if il.caller.is_limited and name not in il.agents.installed.names():
+        raise _unknown(name)
     try:
         return il.agents.installed.fetch(name)
     except agents.InvalidSpec as error:  # the owner's, and not of who asks
         raise ConfigurationError(str(error)) from error
+
+
+def _unknown(name: str) -> agents.AgentNotFound:
+    return agents.AgentNotFound(f"no installed agent {name!r} in this tenant")
 
 
 def meant(il: app.Interlock, request: Request, asked: OfAgent) -> agents.Spec:

@@ -40,6 +40,9 @@ _log: Final = logging.getLogger(__name__)
 LONGEST: Final = app.MAX_TIMEOUT + 60.0
 """Seconds for which a request is carried out: a call that has all the time there is, and what is read after it."""
 
+_TURNS: Final = "/v1/agents/turns"
+"""What is asked there takes as long as the limits of the turn itself say."""
+
 _CALLS: Final = (runs, calls, dispatch, approvals, connections, catalog, providers, tokens)
 _AGENTS: Final = (agent_specs, turns, agent_sessions)
 _EVENTS: Final = (webhooks, schedules, polls, subscriptions)
@@ -80,7 +83,8 @@ class Api(Door):
             raise WrongOrigin("a page of another site asks")
 
     def seconds(self, scope: Scope) -> float | None:
-        return None if scope["path"].endswith("/stream") else LONGEST
+        path = scope["path"]
+        return None if path.endswith("/stream") or path.startswith(_TURNS) else LONGEST
 
     def close(self) -> None:
         self._closing.set()

@@ -55,16 +55,18 @@ class Taken(Response):
             except OSError:
                 pass  # nobody listens any more
 
-        failure: Exception | None = NodeClosing(
+        ended = NodeClosing(
             "this server is ending, and has stopped here",
             next_step="Go on with the turn once it is back: `POST /v1/agents/turns/RUN/resume`.",
         )
+        failure: Exception | None = ended
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._end_with_the_server, tasks.cancel_scope)
             tasks.start_soon(_breathe, say)
             try:
                 async with aclosing(self._told) as told:
                     async for each in told:
+                        ended.run_id = each.run_id
                         await say(event_of(each))
                 failure = None
             except Exception as error:  # noqa: BLE001 - told below, as what it is
