@@ -8,7 +8,7 @@ never left to a model alone; nothing of a batch is done while a person has to be
 """
 
 from interlock.agents import evals, harness, sessions, snapshots, turns
-from interlock.agents.assembling import REGISTRY_REF, Defaults, assemble
+from interlock.agents.assembling import REGISTRY_REF, Defaults, asking, assemble
 from interlock.agents.comparing import Difference, compare
 from interlock.agents.controls import Control, Controls, Limits, Match, OperationControl
 from interlock.agents.declaring import agent, control, operation
@@ -142,6 +142,7 @@ __all__ = [
     "Workflows",
     "agent",
     "allow",
+    "asking",
     "assemble",
     "block",
     "compare",

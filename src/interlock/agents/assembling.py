@@ -59,6 +59,13 @@ def assemble(
     return assembly.spec(dict(cast("Mapping[str, Any]", raw)), defaults or Defaults())
 
 
+def asking(spec: Spec, model: str, *, source: str) -> Spec:
+    """The same agent with another model; what parses its contexts and results stays. Raises InvalidSpec."""
+    changed = assemble({**spec.to_json(), "model": model}, source=source)
+    shapes.mean_as(changed.fingerprint, spec.fingerprint)
+    return changed
+
+
 class _Assembly:
     def __init__(self, registry: Registry, source: str, *, complete: bool) -> None:
         self._registry = registry

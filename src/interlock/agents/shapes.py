@@ -66,6 +66,12 @@ def mean(fingerprint: str, member: str, shape: object) -> None:
         _meant[fingerprint, member] = shape
 
 
+def mean_as(fingerprint: str, known: str) -> None:
+    """Of a spec that was made of another one the same models are meant as of that."""
+    for member in (CONTEXT_SCHEMA, RESULT_SCHEMA):
+        mean(fingerprint, member, _meant.get((known, member)))
+
+
 def parsed(value: JSON, *, fingerprint: str, member: str, schema: str | None) -> Any:
     """What a model of this program makes of a value that fits a member of a spec: the model that was given for it, or else one
     with the schema of this digest; the value itself if there is none. Raises ValueError, in words, if the model refuses what the

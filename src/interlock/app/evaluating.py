@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 SCRIPTED: Final = "fake"
 """The provider of models that say a case's script: `fake:` and the case's number."""
 
+_MODEL: Final = "the model of the cases"
 _GRADING_SECONDS: Final = 120.0
 
 
@@ -37,14 +38,14 @@ class Evaluating:
 
     async def evaluate(self, spec: agents.Spec, suite: agents.evals.Suite) -> agents.evals.Report:
         """What came of all of them. Raises StoreError, InvalidSpec for a model that is none."""
-        asked = spec if suite.model is None else _asking(spec, suite.model)
+        asked = spec if suite.model is None else agents.asking(spec, suite.model, source=_MODEL)
         found = [await self._case(asked, suite, number, case) for number, case in enumerate(suite.cases)]
         return agents.evals.Report(agent_id=spec.id, fingerprint=spec.fingerprint, model=asked.model, cases=found)
 
     async def _case(
         self, spec: agents.Spec, suite: agents.evals.Suite, number: int, case: agents.evals.Case
     ) -> agents.evals.CaseReport:
-        asked = spec if case.script is None else _asking(spec, f"{SCRIPTED}:{number}")
+        asked = spec if case.script is None else agents.asking(spec, f"{SCRIPTED}:{number}", source=_MODEL)
         try:
             seen = await self._take(asked, case)
             findings = [each for expected in case.expect for each in agents.evals.judge(expected, seen)]
@@ -96,8 +97,3 @@ class Evaluating:
         )
         grade = agents.evals.read_grade(answered.answer)
         return agents.evals.Finding(held=grade.holds, text=f"{question}: {grade.why}")
-
-
-def _asking(spec: agents.Spec, model: str) -> agents.Spec:
-    """The agent, with another model."""
-    return agents.assemble({**spec.to_json(), "model": model}, source="the model of the cases")

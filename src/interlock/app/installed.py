@@ -1,11 +1,11 @@
-"""The agents that the settings name, and specs that callers bring along."""
+"""The agents that the settings name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.app import provided
 from interlock.app.settings import Settings
-from interlock.kernel import JSON, canonical, no_such
+from interlock.kernel import no_such
 
 if TYPE_CHECKING:  # and late in the functions: whoever asks no agent needs none of it
     from interlock import agents
@@ -37,11 +37,3 @@ class Installed:
             spec = agents.read_spec(text, source=str(path), registry=registry, complete=True)
             known = self._read[name] = text, registry, spec
         return known[2]
-
-    def read(self, document: Mapping[str, JSON]) -> "agents.Spec":
-        """A spec that a caller brings along, as JSON; what it names is looked up as for any other. Raises InvalidSpec,
-        ModuleNotLoaded."""
-        from interlock import agents
-
-        # As a text, so that the limits of documents hold for it.
-        return agents.read_spec(canonical(dict(document)), registry=self._registry(), complete=True)

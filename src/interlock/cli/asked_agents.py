@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from interlock.cli import specs
 
 if TYPE_CHECKING:
-    from interlock import agents
     from interlock.cli.desk import Desk
     from interlock.cli.facade import Facade
     from interlock.kernel import JSON, Written
@@ -59,7 +58,7 @@ class Meant:
 async def meant(desk: "Desk", il: "Facade", file: str, model: str | None) -> Meant:
     """The agent of a file, or by `agent:NAME` one of the settings, with another model if one is given. Raises InvalidSpec,
     FileRefused, AgentNotFound, Usage."""
-    from interlock import app
+    from interlock import agents, app
 
     named = f"{FAKE}:echo" if model == FAKE else model
     if not isinstance(il, app.Interlock):
@@ -70,7 +69,7 @@ async def meant(desk: "Desk", il: "Facade", file: str, model: str | None) -> Mea
         if name != file
         else specs.read(desk, file, complete=True, registry=il.agents.registry)
     )
-    spec = spec if named is None else asking(spec, named)
+    spec = spec if named is None else agents.asking(spec, named, source="--model")
     return Meant(spec=spec, context_schema=dict(spec.context_schema or {}), model=spec.model)
 
 
@@ -106,10 +105,3 @@ def _document(content: bytes, source: str) -> "tuple[Written, dict[str, JSON]]":
     if not isinstance(value, dict):
         raise agents.InvalidSpec(source, [sdk.Problem(path="$", problem="it is no object")])
     return written, cast("dict[str, JSON]", value)
-
-
-def asking(spec: "agents.Spec", model: str) -> "agents.Spec":
-    """The agent, with another model."""
-    from interlock import agents
-
-    return agents.assemble({**spec.to_json(), "model": model}, source="--model")

@@ -187,6 +187,11 @@ def test_of_models_with_one_schema_a_document_has_the_one_that_it_names():
         assert type(ended("late", agents.read_spec(told, registry=registry)).check().result) is model
 
 
+def test_an_agent_with_another_model_parses_by_the_same_as_before():
+    ours, _ = (agents.agent(name, "Answer.", result=each) for name, each in (("ours", Verdict), ("theirs", Twin)))
+    assert type(ended("late", agents.asking(ours, "fake:x", source="a test")).check().result) is Verdict
+
+
 def test_a_result_that_its_model_refuses_is_told():
     turn = ended("none", agents.agent("desk", "Answer.", result=Verdict))
     assert turn.result == turn.result_json

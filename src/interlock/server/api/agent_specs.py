@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from interlock import agents, app
-from interlock.kernel import JSON, ConfigurationError, InterlockError, RequestError
+from interlock.kernel import JSON, ConfigurationError, InterlockError, RequestError, canonical
 from interlock.server.api.access import Reading, must_operate
 from interlock.server.api.answers import id_of, raw
 from interlock.server.api.shapes import Table
@@ -106,6 +106,16 @@ def _unknown(name: str) -> agents.AgentNotFound:
     return agents.AgentNotFound(f"no installed agent {name!r} in this tenant")
 
 
+def _read(il: app.Interlock, document: Table) -> agents.Spec:
+    """A spec of the caller's own. Raises InvalidSpec, ConfigurationError."""
+    try:
+        known = il.agents.registry
+    except agents.InvalidSpec as error:  # nor is what the settings offer
+        raise ConfigurationError(str(error)) from error
+    # As a text, so that the limits of documents hold for it.
+    return agents.read_spec(canonical(dict(document)), registry=known, complete=True)
+
+
 def meant(il: app.Interlock, request: Request, asked: OfAgent) -> agents.Spec:
     """The spec that a request means. Raises RequestError, Forbidden, AgentNotFound, ConfigurationError, and InvalidSpec for a
     wrong one of the caller's own."""
@@ -114,11 +124,5 @@ def meant(il: app.Interlock, request: Request, asked: OfAgent) -> agents.Spec:
     if asked.agent is not None and asked.model is None:
         return installed(il, asked.agent)
     must_operate(request, "a spec or a model of your own")
-    try:
-        known = il.agents.registry
-    except agents.InvalidSpec as error:  # nor is what the settings offer
-        raise ConfigurationError(str(error)) from error
-    spec = il.agents.installed.read(asked.spec) if asked.spec is not None else installed(il, asked.agent or "")
-    if asked.model is None:
-        return spec
-    return agents.assemble({**spec.to_json(), "model": asked.model}, source="the request", registry=known)
+    spec = installed(il, asked.agent or "") if asked.spec is None else _read(il, asked.spec)
+    return spec if asked.model is None else agents.asking(spec, asked.model, source="the request")
