@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from interlock import Interlock, agents
+from interlock.kernel import RequestError
 from interlock.testing import models
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +80,10 @@ async def test_what_a_turn_would_ask_is_shown_and_nothing_is_asked():
         assert (await il.agents.run(spec, "b", session=session.session_id)).answer == "Two.", "nobody was asked"
         unknown = await il.agents.preview(agents.agent("far", "Help.", model="nowhere:x"), "b")
         assert unknown.most is None
+        with pytest.raises(agents.sessions.InvalidSession, match="one with the agent desk, not far"):
+            await il.agents.preview(agents.agent("far", "Help.", model="fake:x"), "b", session=session.session_id)
+        with pytest.raises(RequestError, match="1 to 1000000 characters, not 0"):
+            await il.agents.preview(spec, "")
 
 
 async def test_a_turn_is_gone_through_again_with_as_many_queries_however_much_is_kept_beside_its_chain():

@@ -38,8 +38,7 @@ class Asked:
     context: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
 
     def __post_init__(self) -> None:
-        if not self.text.strip() or len(self.text) > MAX_TEXT:
-            raise RequestError(f"what is said to an agent has 1 to {MAX_TEXT} characters, not {len(self.text)}")
+        check_text(self.text)
         kernel.check_json(dict(self.context), limits=CONTEXT, what="context")
         if self.spec.context_schema is not None:
             problems = catalog.compile_schema(thawed(self.spec.context_schema))(dict(self.context))
@@ -101,6 +100,12 @@ def asked_for(run: runs.Run) -> Asked:
         session_id=cast("str | None", given["session_id"]),
         context=cast("Mapping[str, JSON]", given["context"]),
     )
+
+
+def check_text(text: str) -> None:
+    """Raises RequestError for what cannot be said to an agent."""
+    if not text.strip() or len(text) > MAX_TEXT:
+        raise RequestError(f"what is said to an agent has 1 to {MAX_TEXT} characters, not {len(text)}")
 
 
 def check_may_ask(caller: Caller, name: str) -> None:

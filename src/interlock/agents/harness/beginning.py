@@ -10,6 +10,7 @@ from interlock.agents.harness.journal import Past
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.performing import OURS
 from interlock.agents.harness.spending import Spending, ask_beside
+from interlock.agents.spec import Conversation
 from interlock.kernel import InterlockError, Tx
 
 _log = logging.getLogger(__name__)
@@ -27,13 +28,16 @@ async def past_of(means: Means, working: runs.Working, asked: Asked, spending: S
     if conversation.compact and (compaction := await store.read(due)) is not None:
         await _sum_up(means, working, asked, compaction, spending)
 
-    def read(tx: Tx) -> Past:
-        found = means.sessions.fetch_in(tx, caller, session_id)
-        place = sessions.Place(session_id=session_id, head=found.head, summed_up=found.summed_up)
-        told = means.sessions.told(tx, found.tenant_id, place, conversation)
-        return Past(place=place, conversation=told.messages)
+    return await store.read(
+        lambda tx: told_in(means, tx, means.sessions.fetch_in(tx, caller, session_id), conversation)
+    )
 
-    return await store.read(read)
+
+def told_in(means: Means, tx: Tx, session: sessions.Session, conversation: Conversation) -> Past:
+    """What the next turn of a session is told, as the session stands. Raises SessionNotFound."""
+    place = sessions.Place(session_id=session.session_id, head=session.head, summed_up=session.summed_up)
+    told = means.sessions.told(tx, session.tenant_id, place, conversation)
+    return Past(place=place, conversation=told.messages)
 
 
 async def _sum_up(

@@ -5,7 +5,9 @@ from decimal import Decimal
 
 from interlock import inference
 from interlock.agents import sessions, turns
-from interlock.agents.harness.asking import NAME, check_may_ask, plan_of
+from interlock.agents.harness.asking import NAME, check_may_ask, check_text, plan_of
+from interlock.agents.harness.beginning import told_in
+from interlock.agents.harness.journal import Past
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.recalling import Remembers
 from interlock.agents.operations import MEMORY
@@ -37,20 +39,15 @@ class Preview:
 
 
 async def preview(means: Means, caller: Caller, spec: Spec, text: str, *, session_id: str | None) -> Preview:
-    """Controls are not heard, MCP servers not asked, and nothing is summed up; a memory is searched as it is set up. Raises
-    RequestError, SessionNotFound, and what the memory raises."""
+    """Controls are not heard, MCP servers not asked, and nothing is summed up; a memory is searched as it is set up. A session
+    may be one that an earlier spec of the agent was asked in. Raises RequestError, SessionNotFound, InvalidSession,
+    ModelRefused for parameters that no model takes, and what the memory raises."""
     check_may_ask(caller, f"{NAME}{spec.id}")
+    check_text(text)
     plan, turn_id = plan_of(spec), means.wiring.ids.new("run")
-    told: tuple[inference.Message, ...] = ()
+    past = Past()
     if session_id is not None:
-        place_of = session_id
-
-        def read(tx: Tx) -> tuple[inference.Message, ...]:
-            found = means.sessions.fetch_in(tx, caller, place_of)
-            place = sessions.Place(session_id=place_of, head=found.head, summed_up=found.summed_up)
-            return means.sessions.told(tx, found.tenant_id, place, spec.runtime_defaults.conversation).messages
-
-        told = await means.wiring.store.read(read)
+        past = await means.wiring.store.read(lambda tx: _past_in(means, tx, caller, spec, session_id))
     recalled: str | None = None
     source = means.registry.find_source(MEMORY)
     if spec.memory is not None and isinstance(source, Remembers):
@@ -58,11 +55,17 @@ async def preview(means: Means, caller: Caller, spec: Spec, text: str, *, sessio
             spec.memory, tenant_id=caller.tenant_id, agent_id=spec.id, session_id=session_id, turn_id=turn_id
         )
         recalled = None if mem is None else (await mem.before(text)).prompt or None
-    began = turns.Began(input=text, conversation=told, recalled=recalled)
+    began = turns.Began(input=text, conversation=past.conversation, recalled=recalled)
     state, _ = turns.step(plan, turns.State(turn_id=turn_id, fingerprint=plan.fingerprint), began)
     request = plan.request(state)
     try:
         most, dollars = means.inference.most(request)
     except inference.UnknownModel:
         most, dollars = None, None
-    return Preview(request=request, recalled=recalled, earlier=len(told), most=most, most_usd=dollars)
+    return Preview(request=request, recalled=recalled, earlier=len(past.conversation), most=most, most_usd=dollars)
+
+
+def _past_in(means: Means, tx: Tx, caller: Caller, spec: Spec, session_id: str) -> Past:
+    session = means.sessions.fetch_in(tx, caller, session_id)
+    sessions.check_agent(session, spec)
+    return told_in(means, tx, session, spec.runtime_defaults.conversation)

@@ -18,6 +18,7 @@ from interlock.agents.sessions.keeping import MAX_SAID, NEVER_KNOWN, bounded, se
 from interlock.agents.sessions.model import MAX_TURNS, Exchange, Fate, Place, Session, Size, Summary
 from interlock.agents.sessions.records import Query, Records
 from interlock.agents.sessions.sessions import Sessions
+from interlock.agents.sessions.turning import check_agent
 from interlock.agents.sessions.windowing import SUMMED_UP, Window, groups, tokens, window
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Summary",
     "Window",
     "bounded",
+    "check_agent",
     "groups",
     "request",
     "settled",

@@ -55,8 +55,7 @@ class Turning:
         found = self.fetch_in(tx, caller, session_id)
         if found.open_turn == turn_id:
             return found
-        if found.agent_id != spec.id:
-            raise InvalidSession(f"the session is one with the agent {found.agent_id}, not {spec.id}")
+        check_agent(found, spec)
         self._check_free(tx, found, turn_id)
         if found.open_turn is not None and self._fate(tx, found.tenant_id, found.open_turn) is Fate.ENDED:
             raise busy(found, ended=True)
@@ -187,6 +186,12 @@ class Turning:
         holder = session.open_turn
         if holder not in (None, turn_id) and self._fate(tx, session.tenant_id, holder) is Fate.OPEN:
             raise busy(session)
+
+
+def check_agent(session: Session, spec: Spec) -> None:
+    """Raises InvalidSession for a conversation with another agent."""
+    if session.agent_id != spec.id:
+        raise InvalidSession(f"the session is one with the agent {session.agent_id}, not {spec.id}")
 
 
 def _ended(session: Session, said: Sequence[inference.Message]) -> Session:
