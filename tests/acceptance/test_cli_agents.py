@@ -1,7 +1,9 @@
 """`interlock agent`: specs from the command line."""
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import jsonschema_rs
@@ -50,6 +52,11 @@ def desk(bare_shell: Shell) -> Shell:
     return bare_shell
 
 
+def _dump(desk: Shell) -> list[str]:
+    with closing(sqlite3.connect(desk.store)) as store:
+        return list(store.iterdump())
+
+
 def test_a_model_that_these_settings_cannot_ask_is_a_warning(desk: Shell):
     (desk.folder / "far.yaml").write_text("id: far\ninstructions: Help.\nmodel: opnai:gpt-5-mini\n")
     told = desk.run("agent", "validate", "far.yaml", "--json")
@@ -93,6 +100,44 @@ def test_all_that_is_wrong_is_told(desk: Shell):
     alone = desk.run("agent", "show", "bad.yaml", "--json")
     assert (alone.code, alone.error["code"]) == (2, "invalid_agent_spec")
     assert len(alone.error["details"]["problems"]) == 3
+
+
+def test_what_a_turn_would_ask_is_shown_and_nothing_is_written(desk: Shell):
+    (desk.folder / "interlock.toml").write_text('[app]\nmodules = ["tools"]\n[app.agents]\nfront = "desk.yaml"\n')
+    desk.good("init")
+    took = desk.good("agent", "run", "desk.yaml", "Hello.", "--session", "new", "--model", "fake")
+    before = _dump(desk)
+    asked = ("agent", "show", "agent:front", "--prompt", "-", "--session", took["session_id"], "--model", "fake")
+    told = desk.run(*asked, "--json", stdin="And 7?\nSoon.").json
+    messages = [part["text"] for each in told["request"]["messages"] for part in each["parts"]]
+    assert messages == ["Hello.", took["answer"], "And 7?\nSoon."]
+    assert told["request"]["tools"][0]["input"]["properties"] == {"number": {"type": "integer"}}
+    assert (told["agent"], told["earlier"], told["recalled"], told["most_usd"]) == ("desk", 2, None, None)
+    assert told["most"]["input_tokens"] > 100
+    shown = desk.run(*asked, stdin="And 7?\nSoon.")
+    assert (shown.code, shown.err) == (0, "")
+    assert f"{took['session_id']}; messages before this one: 2" in shown.out
+    assert "user: And 7?\n    Soon.\n" in shown.out
+    assert "nobody here knows what the model costs" in shown.out
+    [row] = [line for line in shown.out.splitlines() if line.startswith("find_ticket")]
+    assert row.split() == ["find_ticket", "number", "Find", "a", "ticket."]
+    assert all(each in shown.out for each in told["not_shown"])
+    assert _dump(desk) == before
+
+    paid = desk.run("agent", "show", "desk.yaml", "--prompt", "Hello.", "--model", "openai:gpt-4o-mini")
+    assert "USD for this answer" in paid.out
+    unknown = desk.run("agent", "show", "desk.yaml", "--prompt", "Hello.", "--model", "nowhere:x")
+    assert (unknown.code, "the settings have no such model" in unknown.out) == (0, True)
+
+
+def test_what_a_preview_cannot_show_is_said(desk: Shell):
+    alone = desk.run("agent", "show", "desk.yaml", "--model", "fake", "--json")
+    assert (alone.code, alone.error["code"]) == (2, "usage")
+    assert "go with --prompt TEXT" in alone.error["message"]
+    there = desk.run("agent", "show", "desk.yaml", "--prompt", "Hello.", "--server", "http://127.0.0.1:1", "--json")
+    assert (there.code, there.error["code"]) == (2, "not_remote")
+    nobody = desk.run("agent", "show", "agent:front", "--json")
+    assert nobody.error["code"] == "agent_not_found"
 
 
 def test_no_worker_is_left_what_only_this_command_plays(desk: Shell):

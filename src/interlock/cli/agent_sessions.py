@@ -79,7 +79,7 @@ async def show(
         for each in turns:
             paper.heading(f"Turn {each.number}, {each.turn_id}" + (f", {each.failure}" if each.failure else ""))
             for message in each.said:
-                _show_message(paper, message)
+                show_message(paper, message)
 
     return Answer(
         document={"session": document(found), "turns": [each.to_json() for each in turns]},
@@ -149,19 +149,24 @@ def _describe(paper: "Paper", found: "agents.sessions.Session") -> None:
     )
 
 
-def _show_message(paper: "Paper", message: "inference.Message") -> None:
+def show_message(paper: "Paper", message: "inference.Message") -> None:
+    """Show people what was said, without what a model thought."""
     from interlock import inference
 
     for part in message.parts:
         match part:
             case inference.Text(text=text):
-                paper.line(f"  {message.role.value}: {_cut(text)}")
+                told = f"{message.role.value}: {_cut(text)}"
             case inference.Call(name=name, arguments=arguments):
-                paper.line(f"  calls {name} {_cut(arguments)}")
+                told = f"calls {name} {_cut(arguments)}"
             case inference.Outcome(name=name, text=text, failed=failed):
-                paper.line(f"  {name} {'failed' if failed else 'said'}: {_cut(text)}")
+                told = f"{name} {'failed' if failed else 'said'}: {_cut(text)}"
             case inference.Thinking():
-                pass
+                continue
+        first, *more = told.split("\n")
+        paper.line(f"  {first}")
+        for line in more:
+            paper.line(f"    {line}")
 
 
 def _cut(text: str) -> str:

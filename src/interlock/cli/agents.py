@@ -2,11 +2,21 @@
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from interlock.cli import agent_sessions, agent_states, asked_agents, chatting, evals, lookback, specs, turns
+from interlock.cli import (
+    agent_sessions,
+    agent_states,
+    agent_views,
+    asked_agents,
+    chatting,
+    evals,
+    lookback,
+    specs,
+    turns,
+)
 from interlock.cli.frame import command, group
 from interlock.cli.text import clean
 
@@ -25,7 +35,7 @@ def register(tree: typer.Typer) -> None:
     """Add the commands of this module."""
     agent = group(tree, "agent", "Agents: specs that are plain data, and their turns.")
     command(agent, "validate")(validate)
-    command(agent, "show")(show)
+    agent_views.register(agent)
     command(agent, "diff")(diff)
     command(agent, "schema")(schema)
     command(agent, "export")(export)
@@ -97,19 +107,6 @@ def _checked(file: str, found: "agents.Spec | InterlockError", doubts: "Sequence
         {"path": each.path, "problem": each.problem, "suggestion": each.suggestion} for each in doubts
     ]
     return {"file": file, "valid": True, "id": found.id, "fingerprint": found.fingerprint, "warnings": warnings}
-
-
-def show(desk: "Desk", file: Annotated[str, _SPEC]) -> "Answer":
-    """Show a spec: what the agent is asked, what it can do, and what watches over it.
-
-    Example:
-      interlock agent show desk.yaml
-    """
-    from interlock.cli.desk import Answer
-
-    spec = specs.read(desk, file)
-    document = {"fingerprint": spec.fingerprint, "spec": spec.to_json()}
-    return Answer(document=document, show=lambda paper: _show(paper, spec))
 
 
 def diff(
@@ -230,49 +227,6 @@ def _written(spec: "agents.Spec", text: str, report: "bridges.Report", output: s
         paper.line(f"{output}: agent {spec.id}, {spec.fingerprint}")
 
     return Answer(document=document, show=show_written)
-
-
-def _show(paper: "Paper", spec: "agents.Spec") -> None:
-    memory = None if spec.memory is None else f"{spec.memory.scope}, capture {spec.memory.capture}"
-    limits = [f"{value:g} {name}" for name, value in spec.controls.budgets if value is not None]
-    paper.fields(
-        [
-            ("agent", spec.id),
-            ("fingerprint", spec.fingerprint),
-            ("model", spec.model),
-            ("result", None if spec.result is None else f"a schema, repaired {spec.result.max_repairs} times at most"),
-            ("memory", memory),
-            ("limits", ", ".join([f"{spec.controls.max_turns} turns", f"{spec.controls.timeout_s:g} s", *limits])),
-        ]
-    )
-    paper.heading("Instructions")
-    for line in spec.instructions.split("\n"):
-        paper.line(f"  {line}")
-    told: dict[str, Any] = spec.to_json()
-    _show_fields(paper, "Context", told.get("context_schema"))
-    _show_fields(paper, "Result", told.get("result", {}).get("schema"))
-    if spec.operations:
-        paper.heading("Operations")
-        rows = [
-            (each.name, f"{each.kind} {each.source.ref}", each.idempotency.value, _guards(spec, each))
-            for each in spec.operations
-        ]
-        paper.table(("name", "source", "a second time", "guarded by"), rows)
-
-
-def _show_fields(paper: "Paper", title: str, schema: "Mapping[str, Any] | None") -> None:
-    if schema is None:
-        return
-    from interlock.cli.schemas import list_fields
-
-    paper.heading(title)
-    rows = [(each.name, each.kind, "required" if each.required else "", each.about) for each in list_fields(schema)]
-    paper.table(("field", "kind", "", "about"), rows)
-
-
-def _guards(spec: "agents.Spec", operation: "agents.Operation") -> str:
-    names = [each.control for each in spec.controls.operations if each.match.fits(operation)]
-    return ", ".join([*(["approval"] if operation.approval else []), *names])
 
 
 def _short(value: object) -> str:

@@ -42,11 +42,11 @@ async def ask(
     Example:
       interlock inference ask fake:echo 'What is an interlocking?'
     """
-    from interlock.cli import files
+    from interlock.cli import inputs
     from interlock.cli.desk import Answer
     from interlock.testing import models
 
-    said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
+    said = inputs.words(text)
     shown = stream and not desk.options.as_json
 
     def told(delta: "inference.Delta") -> None:

@@ -18,6 +18,11 @@ def collect(pairs: Iterable[str], source: str | None, schema: Mapping[str, Any])
     return {**({} if source is None else read_object(source)), **parse_pairs(pairs, schema)}
 
 
+def words(text: str) -> str:
+    """What is said: the argument, or with `-` all of stdin. Raises FileRefused."""
+    return files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
+
+
 def read_object(source: str) -> dict[str, JSON]:
     """A file (`-`: stdin) that holds one JSON object. Raises InvalidJson, FileRefused, Usage."""
     content = files.read(source, "input file", limit=JsonLimits().max_bytes).removeprefix(

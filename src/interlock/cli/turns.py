@@ -65,10 +65,10 @@ async def run(
     Example:
       interlock agent run desk.yaml 'Is ticket 7 answered?' --model fake
     """
-    from interlock.cli import files, inputs
+    from interlock.cli import inputs
 
     desk.on_lines = stream
-    said = files.read("-", "text", limit=4_000_000).decode("utf-8", "replace") if text == "-" else text
+    said = inputs.words(text)
     async with open_with_models(desk) as il:
         meant = await asked_agents.meant(desk, il, file, model)
         with meant.placed():
