@@ -8,6 +8,7 @@ from interlock.sync.door import Door, Face, waiting
 from interlock.sync.interlock import Interlock
 from interlock.sync.memories import Memories, Memory
 from interlock.sync.rooms import (
+    Agents,
     AgentSessions,
     Approvals,
     Archives,
@@ -28,6 +29,7 @@ from interlock.sync.rooms import (
 
 __all__ = [
     "AgentSessions",
+    "Agents",
     "Approvals",
     "Archives",
     "Connections",
