@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fix_app import Process, World
+from fix_app import ASK_WRITES, Process, World
 from interlock import agents, approvals, inference, runs
 from interlock.app.settings import AppSettings
 from interlock.testing import models
@@ -29,6 +29,12 @@ def close(number: int, context: agents.Invocation) -> str:
     """Close it."""
     DONE.append((context.agent_id, dict(context.context)))
     return f"{number} is closed"
+
+
+@agents.operation(idempotency="pure")
+def look() -> str:
+    """Look."""
+    return "seen"
 
 
 def given(folder: Path, boss: list[Any], clerk: list[Any]) -> dict[str, Any]:
@@ -84,6 +90,37 @@ async def test_what_is_held_below_a_turn_is_cancelled_with_it(file_world: World)
         assert (below.state, below.reason) == (runs.State.CANCELLED, "turn_ended")
         with pytest.raises(approvals.AlreadyDecided):
             await process.reviewer.approvals.approve(turn.waiting[0].approval_id or "")
+
+
+LOOKS = """
+id: clerk
+instructions: Do the task.
+model: fake:clerk
+operations: [{name: create, source: {kind: capability, ref: acme.issue.create}}]
+"""
+
+
+async def test_what_policy_held_below_and_nobody_did_is_no_call_of_the_turn_above(file_world: World):
+    file_world.law = ASK_WRITES
+    script = [models.answer(models.call("ask_clerk", task="Open one.")), models.answer(models.call("look")), "Done."]
+    clerk = [models.answer(models.call("create", repo="acme/rocket", title="Door"))]
+    more = given(file_world.folder, script, clerk)
+    (file_world.folder / "clerk.yaml").write_text(LOOKS)
+    async with file_world.process(**more) as process:
+        await process.connect(file_world.server.url)
+        process.il.agents.offer(look)
+        spec = agents.agent(
+            "boss",
+            "Lead.",
+            model="fake:boss",
+            operations=[{"name": "ask_clerk", "source": {"kind": "subagent", "ref": "clerk"}}, look],
+            controls={"budgets": {"operation_calls": 2}},
+            registry=process.il.agents.registry,
+        )
+        turn = await process.il.agents.run(spec, "Open it, or look.")
+        [below] = await process.il.runs.list(capability="agent.clerk")
+        await process.il.runs.cancel(below.run_id)
+        assert (await process.il.agents.resume(turn.run_id)).answer == "Done."
 
 
 async def test_an_agent_that_comes_to_no_end_is_told_of(file_world: World):

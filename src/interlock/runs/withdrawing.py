@@ -51,8 +51,8 @@ def withdraw_below(tx: Tx, wiring: Wiring, run: Run) -> None:
 def _unbegun(tx: Tx, wiring: Wiring, run: Run) -> dict[str, str]:
     """What a turn has asked for and nobody has begun, by the keys under which it was asked for, which are those under which
     budgets of turns hold what it takes."""
-    if not wiring.budgets.counts_turns:
-        return {}
+    if not wiring.budgets.counts_turns and run.parent_run_id is None:
+        return {}  # its own limits are over with it; those of a turn above it are not
     found: dict[str, str] = {}
     below = RunFilter(tenant_id=run.tenant_id, parent_run_id=run.run_id, states=_UNDONE, limit=_PAGE)
     while page := wiring.ledger.list_runs(tx, below):
