@@ -100,9 +100,16 @@ async def test_a_memory_that_breaks_is_told_of_and_keeps_no_answer_back(monkeypa
     for name in ("before", "after"):
         monkeypatch.setattr(memory.Turns, name, raising)
     async with opened(models.Scripted(["Here."])) as il:
-        turn = await il.agents.run(agents.agent("desk", "Help.", model="fake:x", memory=BROKEN), "Go.")
+        spec = agents.agent("desk", "Help.", model="fake:x", memory=BROKEN)
+        *heard, turn = [each async for each in il.agents.stream(spec, "Go.")]
+        assert isinstance(turn, agents.harness.Turn)
         assert (turn.state, turn.answer) == (runs.State.COMPLETED, "Here.")
-        told = {each.type: each.body for each in await il.runs.events(turn.run_id) if each.type.startswith("memory.")}
+        events = await il.runs.events(turn.run_id)
+        again = [agents.harness.happening(each, judged=False) for each in events]
+        assert [each for each in heard if isinstance(each, agents.harness.Happening) and each.kind != "delta"] == [
+            *filter(None, again)
+        ], "who follows later hears as much"
+        told = {each.type: each.body for each in events if each.type.startswith("memory.")}
         assert list(told) == ["memory.recall_failed", "memory.capture_failed"]
         assert "ValueError" in told["memory.recall_failed"]
         assert "stranger" not in str(told)

@@ -18,7 +18,7 @@ from interlock.kernel import Caller
 MOST: Final = 1000
 """What happens while nobody listens, and is kept for them."""
 
-TOLD: Final = (journal.PREFIX, "approval.", "step.", "guest.")
+TOLD: Final = (journal.PREFIX, "memory.", "approval.", "step.", "guest.")
 """What the types of events begin with that tell of a turn; the last two of one whose loop is another framework's."""
 
 
