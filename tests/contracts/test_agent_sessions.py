@@ -13,7 +13,7 @@ from interlock import agents, inference, testing
 from interlock.adapters import sql
 from interlock.adapters.sql import tables
 from interlock.agents import sessions
-from interlock.kernel import Caller, Tx, Uuid7Ids
+from interlock.kernel import Caller, RequestError, Tx, Uuid7Ids
 
 pytestmark = pytest.mark.anyio
 
@@ -251,6 +251,8 @@ async def test_a_limited_caller_sees_its_agents_sessions_in_pages(room: Room):
     with pytest.raises(sessions.SessionNotFound):
         await room.sessions.fetch(limited, ours[1].session_id)
     assert await room.sessions.list_sessions(limited, agent_id="cashier") == []
+    with pytest.raises(RequestError, match=r"app may not ask for agent\.cashier"):
+        await room.sessions.create(limited, CASHIER)
     wide = Caller(tenant_id="t1", actor="app", capabilities=frozenset({"agent.*"}))
     first = await room.sessions.list_sessions(wide, limit=2)
     rest = await room.sessions.list_sessions(wide, cursor=first[-1].session_id)

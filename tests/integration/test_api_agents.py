@@ -119,7 +119,9 @@ async def test_who_may_ask_for_which_agent(file_world: World):
             assert unseen["message"] == f"no installed agent {name!r} in this tenant"
         near = problem(await caller.get("/agents/installed/helpdes"), 404, "agent_not_found")
         assert near["message"].endswith("did you mean 'helpdesk'?")
-        problem(await limited.post("/agents/turns", json={"agent": "helpdesk", "text": "?"}), 400, "invalid_request")
+        for path, more in (("/turns", {"text": "?"}), ("/turns/stream", {"text": "?"}), ("/sessions", {})):
+            problem(await limited.post(f"/agents{path}", json={"agent": "helpdesk", **more}), 404, "agent_not_found")
+        assert good(await caller.get("/agents/sessions"))["sessions"] == []
         problem(await caller.post("/agents/turns", json={"agent": "desk", "text": "?"}), 404, "agent_not_found")
         mended = problem(
             await caller.post("/agents/turns", json={"agent": "broken", "text": "?"}), 500, "invalid_configuration"

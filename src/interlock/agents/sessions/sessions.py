@@ -24,8 +24,9 @@ class Sessions(Turning):
     async def create(
         self, caller: Caller, spec: Spec, *, title: str | None = None, metadata: Mapping[str, JSON] | None = None
     ) -> Session:
-        """Begin a conversation with an agent. Raises InvalidSession, InvalidJson."""
+        """Begin a conversation with an agent. Raises InvalidSession, InvalidJson, and RequestError for who may not ask it."""
         _check(title, metadata)
+        _check_may_ask(caller, spec.id)
         now = self._clock.now()
         made = Session(
             session_id=self._ids.new("ags"),
@@ -127,8 +128,9 @@ class Sessions(Turning):
         said: Sequence[inference.Message],
         title: str | None = None,
     ) -> Session:
-        """A session in which that was said already, in a turn that was another's. Raises InvalidSession."""
+        """A session in which that was said already, in a turn that was another's. Raises InvalidSession, RequestError."""
         _check(title, None)
+        _check_may_ask(caller, agent_id)
         now, kept = self._clock.now(), bounded(settled(said))
         made = Session(
             session_id=self._ids.new("ags"),
@@ -179,6 +181,11 @@ def _seen(caller: Caller) -> frozenset[str] | None:
     if caller.capabilities is None or "agent.*" in caller.capabilities:
         return None
     return frozenset(each.removeprefix("agent.") for each in caller.capabilities if each.startswith("agent."))
+
+
+def _check_may_ask(caller: Caller, agent_id: str) -> None:
+    if not caller.sees(f"agent.{agent_id}", None):
+        raise RequestError(f"{caller.actor} may not ask for agent.{agent_id}", next_step="Use a token that allows it.")
 
 
 def _check(title: str | None, metadata: Mapping[str, JSON] | None) -> None:

@@ -58,27 +58,29 @@ class OfAgent(BaseModel):
 @router.get("", response_model=InstalledAgents, summary="List the agents that the settings name")
 async def list_agents(il: Reading) -> Response:
     """Of a limited token those that it may ask."""
-    told = [_describe(il, each) for each in il.agents.installed.names()]
-    seen = [each for each in told if not il.caller.is_limited or il.caller.sees(f"agent.{each['id']}", None)]
-    return raw({"agents": seen})
+    told = (_find(il, each) for each in il.agents.installed.names())
+    return raw({"agents": [each for each in told if each is not None]})
 
 
 @router.get("/installed/{name}", response_model=InstalledAgent, summary="One agent that the settings name")
 async def fetch(il: Reading, name: Name) -> Response:
     """What it is asked with, and what it answers with."""
-    spec = installed(il, name)
-    if il.caller.is_limited and not il.caller.sees(f"agent.{spec.id}", None):
-        raise _unknown(name)
-    return raw(_describe(il, name))
+    return raw(_describe(name, installed(il, name)))
 
 
-def _describe(il: app.Interlock, name: str) -> dict[str, JSON]:
-    told: dict[str, JSON] = dict.fromkeys(InstalledAgent.model_fields)
+def _find(il: app.Interlock, name: str) -> JSON:
+    """None for one that the caller may not ask, or might not."""
     try:
-        spec = installed(il, name)
+        return _describe(name, installed(il, name))
+    except agents.AgentNotFound:
+        return None
     except InterlockError as error:
         _log.error("%s", error)
-        return {**told, "name": name, "valid": False}
+        told: dict[str, JSON] = dict.fromkeys(InstalledAgent.model_fields)
+        return {**told, "name": name, "valid": False} if il.caller.sees("agent.*", None) else None
+
+
+def _describe(name: str, spec: agents.Spec) -> dict[str, JSON]:
     document: Any = spec.to_json()
     return {
         "name": name,
@@ -93,13 +95,18 @@ def _describe(il: app.Interlock, name: str) -> dict[str, JSON]:
 
 
 def installed(il: app.Interlock, name: str) -> agents.Spec:
-    """The agent of that name. Raises AgentNotFound, which names no other to who may not ask all, and ConfigurationError."""
-    if il.caller.is_limited and name not in il.agents.installed.names():
-        raise _unknown(name)
+    """The agent of that name. Raises AgentNotFound, also for one that the caller may not ask, and ConfigurationError."""
     try:
-        return il.agents.installed.fetch(name)
+        spec = il.agents.installed.fetch(name)
     except agents.InvalidSpec as error:  # the owner's, and not of who asks
         raise ConfigurationError(str(error)) from error
+    except agents.AgentNotFound as error:
+        if not il.caller.is_limited:
+            raise
+        raise _unknown(name) from error  # which names none that is called almost so
+    if not il.caller.sees(f"agent.{spec.id}", None):
+        raise _unknown(name)
+    return spec
 
 
 def _unknown(name: str) -> agents.AgentNotFound:
