@@ -138,6 +138,10 @@ schemas: $(VENV)/.dev ## write schemas/ from the models
 memory-reports: $(VENV)/.bench ## try our memory providers, and write their reports into docs/memory-reports
 	$(BIN)/python tools/memory_reports.py --write $(ARGS)
 
+.PHONY: model-reports
+model-reports: $(VENV)/.dev ## ask every kind of provider for every feature, and write what came of it into docs/models.md
+	PYTHONPATH=tests $(BIN)/python tools/model_reports.py --write
+
 .PHONY: lock
 lock: $(VENV)/.bootstrap ## pin requirements/ anew from pyproject.toml (ARGS=--upgrade for newer versions)
 	printf 'uv\nhatchling\neditables\n' | $(LOCK) --output-file requirements/bootstrap.txt -

@@ -4,8 +4,8 @@ fail."""
 import json
 import socket
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -15,6 +15,18 @@ import pytest
 
 KEY = "sk-canary0123456789+/tail"
 """The key that they ask for."""
+
+PATHS = {"openai": "/v1", "openai-chat": "/v1", "anthropic": "", "google": "", "compatible": "/v1"}
+"""Of the APIs that are played, by the kinds of providers."""
+
+NAMES = {
+    "openai": "gpt-5-mini",
+    "openai-chat": "gpt-5-mini",
+    "anthropic": "claude-haiku-4-5",
+    "google": "gemini-2.5-flash",
+    "compatible": "tiny",
+}
+"""A model of each."""
 
 Events = list[tuple[str | None, Any]]
 Object = dict[str, Any]
@@ -299,8 +311,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.fixture
-def model_api() -> Iterator[ModelApi]:
+@contextmanager
+def played() -> Generator[ModelApi]:
     """A server that plays all of them."""
     handler = type("Handler", (_Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -308,7 +320,16 @@ def model_api() -> Iterator[ModelApi]:
     api = handler.api = ModelApi(f"http://127.0.0.1:{server.server_port}")
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield api
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def model_api() -> Iterator[ModelApi]:
+    """As `played`."""
+    with played() as api:
+        yield api

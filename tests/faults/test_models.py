@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from fix_app import ALLOW, Process, World, run_of
-from fix_models import KEY, ModelApi, Say
+from fix_models import KEY, NAMES, PATHS, ModelApi, Say
 from interlock import budgets, inference, plane, runs
 from interlock.app.inference_settings import InferenceSettings
 from interlock.kernel import InterlockError, SystemClock
@@ -21,13 +21,6 @@ from interlock.testing import ManualClock, github
 pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 KINDS = ("openai", "anthropic", "google", "compatible")  # `openai-chat` speaks as `compatible` does
-PATHS = {"openai": "/v1", "openai-chat": "/v1", "anthropic": "", "google": "", "compatible": "/v1"}
-NAMES = {
-    "openai": "gpt-5-mini",
-    "openai-chat": "gpt-5-mini",
-    "anthropic": "claude-haiku-4-5",
-    "google": "gemini-2.5-flash",
-}
 WEATHER = inference.Tool(
     name="weather",
     description="The weather.",
@@ -51,7 +44,7 @@ class Rig:
 
     @property
     def model(self) -> str:
-        return f"it:{NAMES.get(self.kind, 'tiny')}"
+        return f"it:{NAMES[self.kind]}"
 
     def request(self, *messages: inference.Message, **more: Any) -> inference.Request:
         said = messages or (inference.said("How is it in Oslo?"),)

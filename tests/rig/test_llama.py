@@ -4,24 +4,18 @@
 llama-cpp-python with its server, and gguf."""
 
 import json
-import os
-import socket
-import subprocess
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
 from fix_app import ALLOW, Process, World
+from fix_llama import PYTHON
 from interlock import inference
 from interlock.app.inference_settings import InferenceSettings
 from interlock.testing import ManualClock, github
-
-PYTHON = Path(os.environ.get("TEST_LLAMA_PYTHON") or Path(__file__).parents[2] / ".tools" / "llama" / "bin" / "python")
 
 pytestmark = [
     pytest.mark.rig,
@@ -29,48 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not PYTHON.exists(), reason=f"no llama.cpp: {PYTHON} is not there (`make rig` builds it)"),
 ]
 YES = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"], "additionalProperties": False}
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The server's host and port."""
-    folder = tmp_path_factory.mktemp("llama")
-    made = folder / "tiny.gguf"
-    subprocess.run([PYTHON, Path(__file__).with_name("tiny_model.py"), made], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    said = [
-        PYTHON,
-        "-m",
-        "llama_cpp.server",
-        "--model",
-        made,
-        "--model_alias",
-        "tiny",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(said, stdout=log, stderr=log) as server:
-        try:
-            _wait(f"http://127.0.0.1:{port}/v1/models", server)
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.kill()
-
-
-def _wait(url: str, server: "subprocess.Popen[bytes]") -> None:
-    for _ in range(600):
-        assert server.poll() is None, "the server ended"
-        try:
-            with urlopen(url, timeout=1):
-                return
-        except (URLError, OSError):
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(0.1)
-    raise AssertionError("the server does not come up")
 
 
 @asynccontextmanager
