@@ -8,9 +8,10 @@ nobody may repeat is never repeated; a process whose hold is gone writes nothing
 from interlock.agents.harness.asking import MAX_TEXT, Asked, asked_for, is_guest, plan_of
 from interlock.agents.harness.executor import TurnExecutor
 from interlock.agents.harness.glancing import Glance
+from interlock.agents.harness.guest_attempts import Came, Taken
 from interlock.agents.harness.guest_journal import Consent, Said, Step
 from interlock.agents.harness.guest_steps import Asking, Steps
-from interlock.agents.harness.guests import Came, Guest, Taken
+from interlock.agents.harness.guests import Guest
 from interlock.agents.harness.harness import LANE, MOST_LISTED, Harness, Options
 from interlock.agents.harness.journal import Line, Past, state_digest
 from interlock.agents.harness.leaving import catch_up, left

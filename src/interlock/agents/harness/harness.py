@@ -8,10 +8,11 @@ from typing import Final
 from interlock import approvals, dispatch, inference, runs
 from interlock.agents import sessions
 from interlock.agents.errors import TurnNotResumable
-from interlock.agents.harness import journal, leaving, looking, settling, spending, taking
+from interlock.agents.harness import guest_standing, journal, leaving, looking, settling, spending, taking
 from interlock.agents.harness.asking import NAME, Asked, asked_for, check_may_ask, is_guest, limited
 from interlock.agents.harness.glancing import Glance, glances
-from interlock.agents.harness.guests import Guest, Guests, Loop, Taken
+from interlock.agents.harness.guest_attempts import Loop, Taken
+from interlock.agents.harness.guests import Guest, Guests
 from interlock.agents.harness.means import Means, Watch
 from interlock.agents.harness.sheets import Sheet
 from interlock.agents.harness.standing import Turn, turn_of
@@ -199,7 +200,7 @@ class Harness:
         """How a turn stands, also one of another framework's agent. Raises RunNotFound, UnreadableJournal."""
         run = await self.means.reading.fetch(caller, run_id)
         if is_guest(run):
-            return await self._guests.standing(run)
+            return await guest_standing.turn_of(self.means, run)
         asked = asked_for(run)
         if run.state in (runs.State.DENIED, runs.State.SHED):
             return turn_of(run, asked, None)
@@ -234,7 +235,7 @@ class Harness:
         """The journal of a turn. Raises RunNotFound, UnreadableJournal."""
         run = await self.means.reading.fetch(caller, run_id)
         if is_guest(run):
-            return await self._guests.lines(run)
+            return await guest_standing.lines_of(self.means, run)
         asked_for(run)
         return await looking.lines_of(self.means, run)
 

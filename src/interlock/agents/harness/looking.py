@@ -31,10 +31,15 @@ class Looks(Protocol):
 
 async def lines_of(looks: Looks, run: runs.Run) -> list[Line]:
     """The journal of a turn. Raises UnreadableJournal."""
+    return replaying.read(run.run_id, await events_of(looks, run))
+
+
+async def events_of(looks: Looks, run: runs.Run) -> list[runs.Event]:
+    """All events of a turn's run."""
     events: list[runs.Event] = []
     while page := await looks.reading.events_after(run, events[-1].seq if events else 0):
         events += page
-    return replaying.read(run.run_id, events)
+    return events
 
 
 async def replayed(looks: Looks, run: runs.Run, *, upto: int | None = None, goes_on: bool = False) -> Sheet:
