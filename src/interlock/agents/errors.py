@@ -1,6 +1,6 @@
 """What goes wrong with agents.
 
-ConfigurationError
+sdk.InvalidDocument
 └── InvalidSpec          invalid_agent_spec
 RequestError
 └── InvalidContext       invalid_agent_context
@@ -21,11 +21,8 @@ VerificationError
 └── UnreadableJournal    unreadable_turn_journal
 """
 
-from collections.abc import Sequence
-
 from interlock import sdk
 from interlock.kernel import (
-    ConfigurationError,
     ConflictError,
     Fault,
     NotFoundError,
@@ -37,26 +34,10 @@ from interlock.kernel import (
 )
 
 
-class InvalidSpec(ConfigurationError):
+class InvalidSpec(sdk.InvalidDocument):
     """A spec, or the document that tells one, is wrong. All problems are in `problems` and in `details`."""
 
     code = "invalid_agent_spec"
-    next_step = "Correct every place that the message names; they are all listed."
-
-    def __init__(self, source: str, problems: Sequence[sdk.Problem]) -> None:
-        self.problems = tuple(problems)
-        count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
-        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
-        super().__init__(
-            f"{source} has {count}:\n{lines}",
-            details={
-                "source": source,
-                "problems": [
-                    {"path": each.path, "problem": each.problem, "suggestion": each.suggestion, "line": each.line}
-                    for each in self.problems
-                ],
-            },
-        )
 
 
 class AgentNotFound(NotFoundError):

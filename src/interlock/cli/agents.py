@@ -103,9 +103,7 @@ def _checked(file: str, found: "agents.Spec | InterlockError", doubts: "Sequence
 
     if isinstance(found, InterlockError):
         return {"file": file, "valid": False, "error": found.message, **found.details}
-    warnings: list[JSON] = [
-        {"path": each.path, "problem": each.problem, "suggestion": each.suggestion} for each in doubts
-    ]
+    warnings: list[JSON] = [each.to_json() for each in doubts]
     return {"file": file, "valid": True, "id": found.id, "fingerprint": found.fingerprint, "warnings": warnings}
 
 

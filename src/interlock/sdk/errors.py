@@ -1,8 +1,9 @@
 """What goes wrong in connectors: a manifest that contradicts itself, and a service that refuses or fails.
 
 ConfigurationError
-├── InvalidManifest          invalid_manifest
-└── InvalidProvider          invalid_provider
+└── InvalidDocument          invalid_document
+    ├── InvalidManifest      invalid_manifest
+    └── InvalidProvider      invalid_provider
 RequestError
 ├── InvalidPathValue         invalid_path_value
 └── InvalidArgument          invalid_argument
@@ -31,7 +32,7 @@ EffectState: TypeAlias = Literal["none", "unknown", "happened"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong in a manifest; `path` leads to it, such as `operations[issue.create].http.path`."""
+    """One thing that is wrong in a document; `path` leads to it, such as `operations[issue.create].http.path`."""
 
     path: str
     problem: str
@@ -42,48 +43,41 @@ class Problem:
         where = self.path if self.line is None else f"line {self.line}: {self.path}"
         return f"{where}: {self.problem}" + (f" ({self.suggestion})" if self.suggestion else "")
 
+    def to_json(self) -> dict[str, JSON]:
+        """For programs."""
+        return {"path": self.path, "problem": self.problem, "suggestion": self.suggestion, "line": self.line}
 
-def _counted(problems: Sequence[Problem]) -> str:
-    return f"{len(problems)} problem{'' if len(problems) == 1 else 's'}"
+
+class InvalidDocument(ConfigurationError):
+    """What somebody wrote down for Interlock to read is wrong. All problems are in `problems` and in `details`."""
+
+    code = "invalid_document"
+    next_step = "Correct every place that the message names; they are all listed."
+
+    def __init__(self, source: str, problems: Sequence[Problem], *, what: str | None = None) -> None:
+        """`what` is wrong is said in place of the source's name."""
+        self.problems = tuple(problems)
+        count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
+        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
+        super().__init__(
+            f"{what or source} has {count}:\n{lines}",
+            details={"source": source, "problems": [each.to_json() for each in self.problems]},
+        )
 
 
-class InvalidManifest(ConfigurationError):
+class InvalidManifest(InvalidDocument):
     """A connector's declaration or manifest file is wrong. All problems are in `problems` and in `details`."""
 
     code = "invalid_manifest"
-    next_step = "Correct every place that the message names; they are all listed."
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
-        super().__init__(
-            f"the connector from {source} has {_counted(self.problems)}:\n{lines}",
-            details={
-                "source": source,
-                "problems": [
-                    {"path": each.path, "problem": each.problem, "suggestion": each.suggestion, "line": each.line}
-                    for each in self.problems
-                ],
-            },
-        )
+        super().__init__(source, problems, what=f"the connector from {source}")
 
 
-class InvalidProvider(ConfigurationError):
+class InvalidProvider(InvalidDocument):
     """A provider's description, or the file that holds some, is wrong. All problems are in `problems` and in `details`."""
 
     code = "invalid_provider"
-    next_step = "Correct every place that the message names; they are all listed."
-
-    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
-        super().__init__(
-            f"{source} has {_counted(self.problems)}:\n{lines}",
-            details={
-                "source": source,
-                "problems": [{"path": each.path, "problem": each.problem} for each in self.problems],
-            },
-        )
 
 
 class InvalidPathValue(RequestError):

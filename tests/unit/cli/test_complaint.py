@@ -63,7 +63,7 @@ EXIT_CODES = {
         foreign_spec forked grant_refused happened_already idempotency_conflict input_holds_secret install_ended
         install_not_found install_unsupported install_used invalid_agent_context invalid_agent_spec
         invalid_allowance invalid_argument invalid_budget invalid_configuration invalid_connection_transition
-        invalid_edit invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest
+        invalid_document invalid_edit invalid_grant invalid_handlers invalid_input invalid_json invalid_manifest
         invalid_operation_options invalid_packet invalid_path_value invalid_policy invalid_poll invalid_provider
         invalid_ref invalid_request invalid_route invalid_scenario invalid_schedule invalid_session
         invalid_settings invalid_snapshot invalid_store_url invalid_subscription invalid_token invalid_trust
