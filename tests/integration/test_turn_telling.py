@@ -48,6 +48,26 @@ async def test_who_falls_behind_misses_no_entry_of_the_journal(judged: bool):
         assert ("Let me see." in str([each.data for each in heard])) is not judged
 
 
+async def test_who_falls_behind_while_the_store_fails_is_told_that(monkeypatch: pytest.MonkeyPatch):
+    async def away(*_: Any) -> Any:
+        raise kernel.StoreError("the store is away")
+
+    spec = agents.agent("desk", "Look.", model="fake:x", operations=[look])
+    script = [models.answer(models.call("look", n=1)), "Done."]
+    async with Interlock.open(":memory:", models={"fake": lambda _: models.Scripted(script)}) as il:
+        il.agents.offer(look)
+        taking, asked = il._turning.harness, harness.Asked(spec=spec, text="Go.")
+        telling = harness.Telling(taking.means, il.caller, most=2)
+        taken = telling.told(lambda watch: taking.run(il.caller, asked, harness.Options(), watch=watch))
+        async with aclosing(taken) as steps:
+            await anext(steps)
+            while [each.state for each in await il.agents.list()] != [runs.State.COMPLETED]:  # noqa: ASYNC110 - as above
+                await anyio.sleep(0.01)
+            monkeypatch.setattr(runs.Reading, "events_after", away)
+            with pytest.raises(kernel.StoreError, match="away"):
+                [_ async for _ in steps]
+
+
 async def test_numbers_are_those_of_the_journal_for_who_listens_all_the_time():
     @agents.operation(idempotency="unsafe_once", approval={})
     async def pay() -> str:

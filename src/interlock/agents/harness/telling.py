@@ -80,6 +80,8 @@ class Telling:
                     yield each
             except GeneratorExit:  # raised out of the group, it would come in another one
                 return
+            except Exception as error:  # noqa: BLE001 - for the same reason raised below
+                failures[:] = [error]
             finally:
                 tasks.cancel_scope.cancel()
         if failures:
