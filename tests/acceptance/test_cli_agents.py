@@ -10,6 +10,7 @@ import jsonschema_rs
 import pytest
 
 from fix_cli import Shell
+from interlock import memory
 
 DESK = """\
 id: desk
@@ -128,6 +129,25 @@ def test_what_a_turn_would_ask_is_shown_and_nothing_is_written(desk: Shell):
     assert "USD for this answer" in paid.out
     unknown = desk.run("agent", "show", "desk.yaml", "--prompt", "Hello.", "--model", "nowhere:x")
     assert (unknown.code, "the settings have no such model" in unknown.out) == (0, True)
+
+
+def test_what_memory_adds_is_shown(desk: Shell, monkeypatch: pytest.MonkeyPatch):
+    (desk.folder / "keeper.yaml").write_text(
+        "id: keeper\ninstructions: Help.\nmodel: fake:echo\nmemory: {scope: agent, capture: conversation}\n"
+    )
+    desk.good("init")
+    asked = ("agent", "show", "keeper.yaml", "--prompt", "What burns in room seven?")
+    assert "memory nothing" in desk.run(*asked).out
+    desk.good("agent", "run", "keeper.yaml", "The printer in room seven burns.")
+    shown = desk.run(*asked).out
+    assert "memory as data, among what is said" in shown
+    assert "The printer in room seven burns." in shown.split("Said")[1]
+
+    async def raising(*_: object) -> None:
+        raise ValueError("what a stranger's provider says")
+
+    monkeypatch.setattr(memory.Turns, "before", raising)
+    assert "memory failed: its provider raised ValueError; a turn goes on without" in desk.run(*asked).out
 
 
 def test_what_a_preview_cannot_show_is_said(desk: Shell):

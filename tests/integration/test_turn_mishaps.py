@@ -122,6 +122,9 @@ async def test_a_turn_that_needs_its_memory_fails_without(monkeypatch: pytest.Mo
         needy = agents.agent("desk", "Help.", model="fake:x", memory={**BROKEN, "required": True})
         with pytest.raises(agents.TurnFailed, match="memory is required, and failed: its provider raised ValueError"):
             await il.agents.run(needy, "Go.")
+        shown = await il.agents.preview(needy, "Go.")
+        assert (shown.recalled, shown.memory_failed) == (None, "its provider raised ValueError")
+        assert shown.to_json()["memory_failed"] == shown.memory_failed
     assert model.requests == []
     plain = agents.agent("desk", "Help.", model="fake:x", memory=BROKEN)
     assert "required" not in str(plain.to_json()), "what says nothing of it has the fingerprint that it had"

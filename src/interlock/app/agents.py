@@ -138,7 +138,7 @@ class Agents:
     @checked
     async def preview(self, spec: "agents.Spec", text: str, *, session: str | None = None) -> "agents.harness.Preview":
         """What a turn would ask its model first, and what that may cost at most: nothing is asked and no run begins. Raises
-        RequestError, SessionNotFound, and what the agent's memory raises."""
+        RequestError, SessionNotFound, InvalidSession for one with another agent, and ModelRefused."""
         from interlock import agents
 
         _check_spec(spec)

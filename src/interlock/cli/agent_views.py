@@ -148,7 +148,6 @@ def _show_fields(paper: "Paper", title: str, schema: "Mapping[str, Any] | None")
 def _show_preview(paper: "Paper", spec: "agents.Spec", found: "agents.harness.Preview", session: str | None) -> None:
     request, most = found.request, found.most
     before = None if session is None else f"{session}; messages before this one: {found.earlier}"
-    recalled = None if spec.memory is None else "nothing" if found.recalled is None else "as data, among what is said"
     tokens = "unknown here: the settings have no such model"
     if most is not None:
         tokens = f"about {most.input_tokens:,} asked, {most.output_tokens:,} answered at most"
@@ -157,7 +156,7 @@ def _show_preview(paper: "Paper", spec: "agents.Spec", found: "agents.harness.Pr
             ("agent", f"{spec.id}, {spec.fingerprint}"),
             ("model", request.model),
             ("session", before),
-            ("memory", recalled),
+            ("memory", _recalled(spec, found)),
             ("tokens", tokens),
             ("cost", _cost(found)),
             ("limits", _limits(spec)),
@@ -172,6 +171,15 @@ def _show_preview(paper: "Paper", spec: "agents.Spec", found: "agents.harness.Pr
     paper.heading("Not shown")
     for each in NOT_SHOWN:
         paper.line(f"  {each}")
+
+
+def _recalled(spec: "agents.Spec", found: "agents.harness.Preview") -> str | None:
+    if spec.memory is None:
+        return None
+    if found.memory_failed is not None:
+        ends = "a turn would fail" if spec.memory.required else "a turn goes on without"
+        return f"failed: {found.memory_failed}; {ends}"
+    return "nothing" if found.recalled is None else "as data, among what is said"
 
 
 def _cost(found: "agents.harness.Preview") -> str | None:

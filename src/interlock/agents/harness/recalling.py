@@ -14,7 +14,7 @@ from interlock.agents.harness.asking import Asked
 from interlock.agents.harness.means import Means
 from interlock.agents.operations import MEMORY
 from interlock.agents.sources import Looking
-from interlock.agents.spec import Capture, Memory
+from interlock.agents.spec import Capture, Memory, Spec
 from interlock.kernel import InterlockError, InvalidJson, parse_json
 
 PATIENCE_S: Final = 10.0
@@ -48,14 +48,26 @@ class Recalled:
     wrong: str | None = None
 
 
-async def recalled(means: Means, working: runs.Working, asked: Asked) -> Recalled:
-    """What memory holds. A memory that fails raises nothing, whatever its provider raised."""
-    text, wrong = await _tried(means, working, asked, lambda mem: _before(mem, asked))
-    return Recalled(text=text, wrong=wrong)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The turn that memory is asked around: one that is taken, or that might be."""
+
+    spec: Spec
+    tenant_id: str
+    session_id: str | None
+    turn_id: str
 
 
-async def _before(mem: memory.Turns, asked: Asked) -> str | None:
-    return (await mem.before(asked.text)).prompt or None
+def around(working: runs.Working, asked: Asked) -> Around:
+    """The turn that is taken."""
+    tenant_id, turn_id = working.caller.tenant_id, working.attempt.run_id
+    return Around(spec=asked.spec, tenant_id=tenant_id, session_id=asked.session_id, turn_id=turn_id)
+
+
+async def recalled(means: Means, turn: Around, text: str) -> Recalled:
+    """What memory holds about this. A memory that fails raises nothing, whatever its provider raised."""
+    found, wrong = await _tried(means, turn, lambda mem: mem.before(text))
+    return Recalled(text=None if found is None else found.prompt or None, wrong=wrong)
 
 
 async def learn(
@@ -76,7 +88,7 @@ async def learn(
             await mem.before(each)
         await mem.after(turn)
 
-    _, wrong = await _tried(means, working, asked, after)
+    _, wrong = await _tried(means, around(working, asked), after)
     return wrong
 
 
@@ -113,20 +125,19 @@ async def absent(means: Means, working: runs.Working, asked: Asked) -> dict[str,
 
 
 async def _tried(
-    means: Means, working: runs.Working, asked: Asked, act: Callable[[memory.Turns], Awaitable[T]]
+    means: Means, turn: Around, act: Callable[[memory.Turns], Awaitable[T]]
 ) -> tuple[T | None, str | None]:
     source = means.registry.find_source(MEMORY)
-    if asked.spec.memory is None or not isinstance(source, Remembers):
+    if turn.spec.memory is None or not isinstance(source, Remembers):
         return None, None
-    run_id = working.attempt.run_id
     try:
         with anyio.move_on_after(PATIENCE_S):
             found = await source.turns_of(
-                asked.spec.memory,
-                tenant_id=working.caller.tenant_id,
-                agent_id=asked.spec.id,
-                session_id=asked.session_id,
-                turn_id=run_id,
+                turn.spec.memory,
+                tenant_id=turn.tenant_id,
+                agent_id=turn.spec.id,
+                session_id=turn.session_id,
+                turn_id=turn.turn_id,
             )
             return (None if found is None else await act(found)), None
         wrong = f"it took longer than {PATIENCE_S:g} s"
@@ -134,7 +145,7 @@ async def _tried(
         wrong = f"{error.code}: {error.message}"[:MOST_SAID]
     except Exception as error:  # noqa: BLE001 - a stranger's provider, and no turn ends with what it raises
         # Its type alone: what a provider's own exception says may be anything, and the chain keeps it for ever.
-        _log.debug("the memory of %s", run_id, exc_info=True)
+        _log.debug("the memory of %s", turn.turn_id, exc_info=True)
         wrong = f"its provider raised {type(error).__name__}"
-    _log.warning("%s: its memory failed: %s", run_id, wrong)
+    _log.warning("the memory of the agent %s failed, asked for %s: %s", turn.spec.id, turn.turn_id, wrong)
     return None, wrong

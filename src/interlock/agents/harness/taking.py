@@ -110,7 +110,7 @@ class Taking:
         with self._beginning, pen.working_beside():
             past = await past_of(means, self._working, asked, pen.spending)
             absent = await recalling.absent(means, self._working, asked)
-            told = await recalling.recalled(means, self._working, asked)
+            told = await recalling.recalled(means, recalling.around(self._working, asked), asked.text)
             if not self._stopped:
                 self._began(pen, past, told, absent)
 
