@@ -239,7 +239,7 @@ async def test_what_a_process_left_half_done_goes_on_by_its_class(world: World, 
         await process.sweep()
         [listed] = await process.il.agents.list()
         left = await process.il.agents.fetch(listed.run_id)
-        assert (left.state, left.phase) == ("retry_scheduled", "action")
+        assert (left.state, left.phase, left.waiting) == ("retry_scheduled", "action", ())  # no person is needed
         ended = await process.il.agents.resume(left.run_id)
         assert (ended.state, ended.answer) == ("completed", "Done.")
         assert [each[0] for each in desk.done] == [name] * times
@@ -258,8 +258,9 @@ async def test_what_nobody_may_repeat_waits_for_a_person(world: World, happened:
         world.advance(LEASE + 1)
         await process.sweep()
         for _ in range(2):
-            with pytest.raises(agents.OperationUnclear, match="do_unsafe_once"):
+            with pytest.raises(agents.OperationUnclear, match="do_unsafe_once") as doubt:
                 await process.il.agents.resume(taken[0])
+            assert "settle RUN call_" in doubt.value.next_step
         waits = await process.il.agents.fetch(taken[0])
         assert (waits.state, len(desk.done)) == (runs.State.WAITING, 1)
         with pytest.raises(runs.RunNotWaiting):

@@ -8,7 +8,7 @@ from interlock.agents.harness.guest_journal import GuestSheet
 from interlock.agents.harness.guest_steps import content_of
 from interlock.agents.harness.looking import events_of
 from interlock.agents.harness.means import Means
-from interlock.agents.harness.standing import Turn, Waiting
+from interlock.agents.harness.standing import Turn, Waiting, waits
 from interlock.kernel import read_json
 
 
@@ -35,7 +35,7 @@ async def turn_of(means: Means, run: runs.Run) -> Turn:
         state=run.state,
         phase=_phase(run, sheet),
         answer=answer,
-        waiting=() if run.state in runs.FINAL else _waiting(sheet),
+        waiting=waits(run, waiting_of(sheet)),
         rounds=sheet.models,
         operations=sheet.tools,
         error=run.error,
@@ -53,7 +53,8 @@ def _phase(run: runs.Run, sheet: GuestSheet) -> turns.Phase:
     return turns.Phase.MODEL if sheet.begun or sheet.done else turns.Phase.NEW
 
 
-def _waiting(sheet: GuestSheet) -> tuple[Waiting, ...]:
+def waiting_of(sheet: GuestSheet) -> tuple[Waiting, ...]:
+    """What a person has to say something of."""
     asked = [
         Waiting(
             call_id=str(each["call_id"]),

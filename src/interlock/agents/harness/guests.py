@@ -8,7 +8,7 @@ from interlock.agents.errors import TurnNotResumable
 from interlock.agents.harness import guest_consents, guest_journal, settling
 from interlock.agents.harness.asking import GUEST_CONTRACT, NAME, check_may_ask
 from interlock.agents.harness.guest_attempts import GuestAttempt, Loop, Taken
-from interlock.agents.harness.guest_standing import sheet_of, turn_of
+from interlock.agents.harness.guest_standing import sheet_of, turn_of, waiting_of
 from interlock.agents.harness.guest_steps import Steps
 from interlock.agents.harness.means import Means
 from interlock.agents.harness.standing import unclear
@@ -92,7 +92,7 @@ class Guests:
 
     async def _waits(self, run: runs.Run) -> runs.Run:
         """For a person, who says what became of what the process before was at."""
-        error = unclear(run.run_id, (await turn_of(self._means, run)).waiting)
+        error = unclear(run.run_id, waiting_of(await sheet_of(self._means, run)))
         return await self._means.tasks.close(run, runs.State.WAITING, error)
 
     async def settle(self, caller: Caller, run: runs.Run, said: settling.Said) -> None:

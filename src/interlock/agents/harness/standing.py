@@ -1,6 +1,6 @@
 """How a turn stands, for whoever asked for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
@@ -129,7 +129,9 @@ def unclear(run_id: str, waiting: tuple[Waiting, ...]) -> OperationUnclear:
     calls = [each for each in waiting if each.unclear]
     names = ", ".join(f"{each.operation} ({each.call_id})" for each in calls)
     details: dict[str, JSON] = {"operations": [each.to_json() for each in calls], "effect": "unknown"}
-    return OperationUnclear(f"nobody can tell whether it was done: {names}", details=details, run_id=run_id)
+    next_step = OperationUnclear.next_step.replace("CALL", str(calls[0].call_id)) if len(calls) == 1 else None
+    message = f"nobody can tell whether it was done: {names}"
+    return OperationUnclear(message, details=details, next_step=next_step, run_id=run_id)
 
 
 def turn_of(run: runs.Run, asked: Asked, sheet: Sheet | None) -> Turn:
@@ -158,12 +160,20 @@ def turn_of(run: runs.Run, asked: Asked, sheet: Sheet | None) -> Turn:
         result_json=plain,
         refused=refused,
         failure=state.failure,
-        waiting=() if run.state in runs.FINAL else waiting_of(sheet),
+        waiting=waits(run, waiting_of(sheet)),
         rounds=state.round,
         operations=state.operations_done,
         usage=state.usage,
         worked_s=round(state.worked_s, 6),
     )
+
+
+def waits(run: runs.Run, found: Iterable[Waiting]) -> tuple[Waiting, ...]:
+    """What of it a person can say something of now. What is begun and has no outcome is in doubt once the run waits for that;
+    until then it is being done, or the next attempt deals with it."""
+    if run.state in runs.FINAL:
+        return ()
+    return tuple(each for each in found if not each.unclear or run.state is runs.State.WAITING)
 
 
 def waiting_of(sheet: Sheet) -> tuple[Waiting, ...]:
