@@ -137,7 +137,10 @@ async def test_a_reviewer_puts_other_arguments_in_place_which_are_judged_again(w
         await process.reviewer.approvals.approve(waiting.approval_id, edited_input={"n": 1000})
         ended = await process.il.agents.resume(turn.run_id)
         assert (ended.state, PAID) == (runs.State.COMPLETED, [2])
-        assert (await told(process, turn))[-1].startswith("The control max_length does not allow this")
+        outcome = (await told(process, turn))[-1]
+        assert outcome.startswith(
+            'A person put other arguments in place: {"n":1000}. The outcome:\nThe control max_length'
+        )
 
 
 async def test_what_goes_in_and_what_comes_out_wait_for_a_yes(world: World):

@@ -1,5 +1,6 @@
 """What each entry of a turn's journal means, in one line; also of a turn whose loop is another framework's."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -58,7 +59,8 @@ def _asked(data: _Data) -> str:
 
 
 def _decided(data: _Data) -> str:
-    other = ", with other arguments" if data["approved"] and data["arguments"] is not None else ""
+    edited = data["arguments"] if data["approved"] else None
+    other = "" if edited is None else f", with other arguments: {_cut(json.dumps(edited, ensure_ascii=False))}"
     why = f": {_cut(data['reason'])}" if data["reason"] else ""
     return f"a person says {'yes' if data['approved'] else 'no'} to {_what(data)}{other}{why}"
 

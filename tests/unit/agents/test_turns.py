@@ -120,10 +120,13 @@ def test_calls_are_done_side_by_side_and_told_in_their_order():
     [
         (call("lok"), "There is no operation 'lok'; did you mean look?"),
         (call("zzz"), "There is no operation 'zzz'; there are: look, pay, mail"),
-        (call("look", arguments="{n: 1}"), "the arguments is not JSON"),
+        (call("look", arguments="{n: 1}"), "the text of the arguments is not JSON"),
         (call("look", arguments="[1]"), "no JSON object"),
         (call("look", arguments='{"n": "x"}'), "The arguments do not fit: n: a whole number"),
-        (call("look", arguments='{"n": ' + "1" * 300_000 + "}"), "The arguments do not fit"),
+        (
+            call("look", arguments='{"n": ' + "1" * 300_000 + "}"),
+            "arguments has 300007 bytes; the limit is 262144",
+        ),
         (call("look", arguments=""), "a required field"),
     ],
 )
@@ -134,6 +137,13 @@ def test_what_cannot_be_done_is_told_to_the_model_and_nothing_is_done(asked: inf
     assert failed
     assert told in text
     assert sum(len(part.arguments) for part in turn.state.said[1].calls) < 1000
+
+
+def test_a_call_whose_arguments_are_too_large_is_not_done_without_them():
+    anything = {**operation("clear"), "input": {"type": "object", "properties": {"n": {"type": "integer"}}}}
+    turn = Turn(plan(operations=[anything])).begin().answers(call("clear", arguments='{"n": ' + "1" * 300_000 + "}"))
+    assert (turn.kinds, turn.performed) == (["ask"], [])
+    assert "bytes; the limit is" in turn.outcomes[0][2]
 
 
 def test_a_person_holds_the_whole_batch():
@@ -167,6 +177,24 @@ def test_an_edited_call_is_judged_again_and_done_as_edited():
     turn.judges("interrupt")  # the person has just seen exactly this
     [perform] = turn.performed
     assert perform.arguments == {"n": 7}
+
+
+def test_the_model_is_told_what_a_person_had_done_instead():
+    turn = Turn(plan()).begin().answers(call("look", "a"), call("pay", "b"))
+    turn.decides("b", approved=True, arguments={"n": 7}).done("a", "one").done("b", "paid")
+    assert turn.outcomes == [
+        ("a", False, "one"),
+        ("b", False, 'A person put other arguments in place: {"n":7}. The outcome:\npaid'),
+    ]
+
+
+def test_of_long_arguments_that_a_person_put_in_place_the_model_is_told_the_beginning():
+    note = {**operation("pay", "unsafe_once", approval={}), "input": {"type": "object"}}
+    turn = Turn(plan(operations=[note])).begin().answers(call("pay"))
+    turn.decides("a", approved=True, arguments={"text": "x" * 100_000}).done("a", "paid")
+    [(_, _, told)] = turn.outcomes
+    assert told.endswith("xxx…. The outcome:\npaid")
+    assert len(told) < 3000
 
 
 def test_an_edit_that_a_control_blocks_is_not_done():

@@ -1,6 +1,7 @@
 """What stands between a model's wish and an effect: controls, approvals, and what a person has said."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from interlock import kernel
 from interlock.agents.errors import UnexpectedEvent
@@ -11,6 +12,9 @@ from interlock.agents.turns.intents import Consent, Perform
 from interlock.agents.turns.plan import Plan
 from interlock.agents.turns.reading import sticky
 from interlock.agents.turns.state import Standing, State, Step
+
+_MAX_EDIT: Final = 2000
+"""Characters that a model is shown of the arguments that a person put in place."""
 
 
 def to_judge(plan: Plan, state: State) -> tuple[str, ...]:
@@ -109,10 +113,20 @@ def decided(plan: Plan, state: State, event: Decided) -> State:
             raise UnexpectedEvent(f"the arguments that were put in place do not fit: {'; '.join(mismatches)}")
         key = kernel.digest([held.key, "edited", thawed(event.arguments)])
         roles = (held.role,)
-        edited = {"standing": Standing.ASKED, "consented_roles": roles, "arguments": event.arguments, "key": key}
-        step = held.model_copy(update=edited)
+        members = {"standing": Standing.ASKED, "consented_roles": roles, "arguments": event.arguments, "key": key}
+        step = held.model_copy(update={**members, "edited": True})
     steps = tuple(step if each is held else each for each in state.steps)
     return state.model_copy(update={"steps": steps, "denied": denied})
+
+
+def outcome_told(step: Step) -> str:
+    """What the model is told of a call that has an outcome. It said other arguments than a person may have had it done with."""
+    outcome = step.outcome or ""
+    if not step.edited:
+        return outcome
+    text = kernel.canonical(thawed(step.arguments)).decode()
+    shown = text if len(text) <= _MAX_EDIT else f"{text[:_MAX_EDIT]}…"
+    return f"A person put other arguments in place: {shown}. The outcome:\n{outcome}"
 
 
 def to_perform(plan: Plan, state: State) -> tuple[Perform, ...]:

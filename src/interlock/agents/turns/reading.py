@@ -55,17 +55,21 @@ def without_calls(message: inference.Message) -> inference.Message:
     )
 
 
-def read_calls(plan: Plan, state: State, calls: tuple[inference.Call, ...]) -> tuple[Step, ...]:
-    """The calls of an answer. What cannot be done as it was asked for is done already: its outcome says what is wrong."""
-    return tuple(_read_call(plan, state, index, call) for index, call in enumerate(calls))
+def read_calls(
+    plan: Plan, state: State, calls: tuple[inference.Call, ...], *, asked: tuple[inference.Call, ...]
+) -> tuple[Step, ...]:
+    """The calls of an answer, as they are kept and as they were `asked` for. What cannot be done as it was asked for is done
+    already: its outcome says what is wrong."""
+    each_call = enumerate(zip(calls, asked, strict=True))
+    return tuple(_read_call(plan, state, index, call, said.arguments) for index, (call, said) in each_call)
 
 
-def _read_call(plan: Plan, state: State, index: int, call: inference.Call) -> Step:
+def _read_call(plan: Plan, state: State, index: int, call: inference.Call, said: str) -> Step:
     arguments: JSON = {}
     wrong: str | None = None
     operation = plan.find(call.name)
     try:
-        arguments = parse_json(call.arguments or "{}", limits=ARGUMENTS, what="arguments")
+        arguments = parse_json(said or "{}", limits=ARGUMENTS, what="text of the arguments")
     except InvalidJson as error:
         wrong = f"{error.message}. Write one JSON object."
     if operation is None:

@@ -55,6 +55,8 @@ class Step(Part):
     """Which control wants that; None: the operation's own approval."""
     role: str | None = None
     """Whose yes it takes; None: the policy's."""
+    edited: bool = False
+    """Whether a person put these arguments in the place of those that the model said."""
     outcome: str | None = None
     failed: bool = False
 

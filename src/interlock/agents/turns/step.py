@@ -169,7 +169,8 @@ def _answered(plan: Plan, state: State, answer: inference.Answer) -> Next:
         return _again(plan, state, message, text)
     if message.calls:
         state = changed(state, said=(*state.said, message))
-        state = changed(state, steps=reading.read_calls(plan, state, message.calls))
+        steps = reading.read_calls(plan, state, message.calls, asked=answer.message.calls)
+        state = changed(state, steps=steps)
         return _guard(plan, state)
     return _concluded(plan, state, message)
 
@@ -246,7 +247,9 @@ def _performed(plan: Plan, state: State, event: Performed) -> Next:
 def _told(plan: Plan, state: State) -> Next:
     """All calls of the answer have outcomes: the model is told them, in its own order."""
     parts = tuple(
-        inference.Outcome(call_id=each.call_id, name=each.operation, text=each.outcome or "", failed=each.failed)
+        inference.Outcome(
+            call_id=each.call_id, name=each.operation, text=guarding.outcome_told(each), failed=each.failed
+        )
         for each in state.steps
     )
     message = inference.Message(role=inference.Role.OPERATIONS, parts=parts)
