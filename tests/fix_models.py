@@ -82,9 +82,14 @@ def chat(say: Say, body: Any) -> tuple[Any, Events]:
     message: dict[str, Any] = {"role": "assistant", "content": say.text or None}
     message |= {"tool_calls": tools} if tools else {}
     message |= {"refusal": say.text, "content": None} if say.why == "refusal" else {}
+    thought = (
+        say.thinking if body["model"] == NAMES["compatible"] else ""
+    )  # llama.cpp and vLLM tell it, OpenAI does not
+    message |= {"reasoning_content": thought} if thought else {}
     whole: Object = {**base, "object": "chat.completion", "usage": usage}
     whole["choices"] = [{"index": 0, "message": message, "finish_reason": why}]
     deltas: list[Any] = [{"role": "assistant", "content": ""}]
+    deltas += [{"reasoning_content": each} for each in _words(thought)]
     deltas += [{("refusal" if say.why == "refusal" else "content"): each} for each in _words(say.text)]
     deltas += [{"tool_calls": [{"index": at, **each}]} for at, each in enumerate(tools)]
     events: Events = [

@@ -188,7 +188,8 @@ async def thinking(trial: Trial) -> str | None:
     back = inference.Message(role=inference.Role.OPERATIONS, parts=(outcome,))
     await trial.ask(Say(text="Rain."), messages=(USER, first, back), tools=(WEATHER,))
     sent = json.dumps(trial.body)
-    return "comes, goes back sealed" if '"sealed"' in sent or '"c2ln"' in sent else "comes"
+    assert "Weather, then." in sent or '"c2ln"' in sent
+    return "comes, goes back sealed" if '"sealed"' in sent or '"c2ln"' in sent else "comes, goes back"
 
 
 async def result(trial: Trial) -> str | None:

@@ -164,10 +164,13 @@ async def test_calls_come_through_and_their_outcomes_go_back(rig: Rig, streamed:
     sent = json.dumps(rig.api.heard[1][2])
     assert "rain 0" in sent
     assert "rain 1" in sent
-    opaque = {"openai": '"encrypted_content": "sealed"', "anthropic": '"signature": "c2ln"', "google": '"c2ln"'}
-    assert opaque.get(rig.kind, "") in sent.replace("thoughtSignature", "thought_signature"), (
-        "what is the provider's goes back"
-    )
+    opaque = {
+        "openai": '"encrypted_content": "sealed"',
+        "anthropic": '"signature": "c2ln"',
+        "google": '"c2ln"',
+        "compatible": '"reasoning_content": "Weather, then."',
+    }
+    assert opaque[rig.kind] in sent.replace("thoughtSignature", "thought_signature"), "what is the provider's goes back"
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 
 STORY = Path(__file__).parents[2] / "examples" / "devops_incident_response" / "story.py"
 
-pytestmark = pytest.mark.rig
+pytestmark = [pytest.mark.rig, pytest.mark.timeout(900)]  # dozens of processes, and being slow fails no test
 
 
 def told(folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, str(STORY), "--folder", str(folder)]
     kept = {name: os.environ[name] for name in ("HOME", "PATH", "PYTHONPATH") if name in os.environ}
     environment = {**kept, **environ}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(words, env=environment, capture_output=True, text=True, timeout=400, check=False)
 
 
 def test_all_of_it_is_as_claimed_and_can_be_told_again(tmp_path: Path):
