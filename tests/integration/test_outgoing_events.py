@@ -361,15 +361,16 @@ async def test_who_follows_a_silent_tenant_keeps_up_with_what_goes(file_world: W
     others, heard, asked = process.il.as_caller(STRANGER), list[subscriptions.Event](), list[str]()
     feed, records, clock = process.parts.outgoing.feed, tables.feed_events, file_world.clock
     await process.il.subscriptions.cursor()
+    began = await others.subscriptions.cursor()
+    await process.create()  # before anybody looks, who would move the clock
+    await feed.relay()
 
     async def follow() -> None:
-        async with aclosing(others.events(["run.*"])) as events:
+        async with aclosing(others.events(["run.*"], after=began)) as events:
             heard.append(await anext(events))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
-        await process.create()
-        await feed.relay()
         several_looks = clock.monotonic() + 20
         while clock.monotonic() < several_looks:  # noqa: ASYNC110 - each look moves the clock
             await anyio.sleep(0.01)

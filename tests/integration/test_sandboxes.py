@@ -81,7 +81,7 @@ async def test_what_a_command_does_with_itself_under_landlock_goes_on(tmp_path: 
     source = (
         "import os, resource, socket, subprocess, sys, threading\n"
         "threading.Thread(target=os.getpid).start(); subprocess.run(['true'], check=True)\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50)); os.setpriority(0, 0, 1); os.nice(1)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50)); os.setpriority(0, 0, os.getpriority(0, 0)); os.nice(1)\n"
         "os.sched_setaffinity(0, os.sched_getaffinity(0)); a, b = socket.socketpair(); a.send(b'x'); b.recv(1)\n"
         "open('new', 'w').write('x'); os.mkdir('folder'); os.rename('new', 'folder/new'); os.isatty(1)\n"
         "try: os.chmod('folder/new', 0o600)\n"
