@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.frame import command, group
+from interlock.cli.text import moment
 
 if TYPE_CHECKING:
     from interlock import agents, inference
@@ -37,7 +38,7 @@ async def list_sessions(
       interlock agent sessions list --agent desk
     """
     from interlock.cli.desk import Answer
-    from interlock.kernel import document, page, to_rfc3339
+    from interlock.kernel import document, page
 
     async with desk.open() as il:
         found = await il.agent_sessions.list(agent_id=agent, cursor=cursor, limit=limit)
@@ -47,7 +48,7 @@ async def list_sessions(
             paper.line("No sessions: `interlock agent run SPEC --session new` begins one.")
             return
         rows = [
-            (each.session_id, each.agent_id, str(each.head), to_rfc3339(each.updated_at), each.title or "")
+            (each.session_id, each.agent_id, str(each.head), moment(each.updated_at), each.title or "")
             for each in found
         ]
         paper.table(("session", "agent", "turns", "last", "title"), rows)
@@ -132,7 +133,6 @@ def _described(found: "agents.sessions.Session") -> "Answer":
 
 
 def _describe(paper: "Paper", found: "agents.sessions.Session") -> None:
-    from interlock.kernel import to_rfc3339
 
     forked = None if found.forked_from is None else f"{found.forked_from}, after turn {found.forked_at}"
     paper.fields(
@@ -144,7 +144,7 @@ def _describe(paper: "Paper", found: "agents.sessions.Session") -> None:
             ("summed up", f"up to turn {found.summed_up}" if found.summed_up else None),
             ("open turn", found.open_turn),
             ("forked from", forked),
-            ("last change", to_rfc3339(found.updated_at)),
+            ("last change", moment(found.updated_at)),
         ]
     )
 

@@ -164,13 +164,15 @@ def _decided(paper: "Paper", found: "approvals.Approval") -> None:
 
 def _turn_decided(paper: "Paper", found: "approvals.Approval", run: "runs.Run | None") -> None:
     """A decision, and how the run goes on if it is an agent's turn: others have ended with it."""
-    from interlock import runs
+    from interlock import agents, runs
     from interlock.cli.paper import Ink
 
     _decided(paper, found)
     if run is None or run.kind is not runs.Kind.AGENT_TURN:
         return
-    if run.state is runs.State.HELD:
+    if run.state is runs.State.HELD and agents.harness.is_guest(run):
+        paper.line("  next: run its program again")
+    elif run.state is runs.State.HELD:
         paper.line("  next:", Ink(f"interlock agent resume {run.run_id}", "code"))
     else:
         paper.line("  its turn is", paper.state(run.state.value), Ink(run.run_id, "faint"))

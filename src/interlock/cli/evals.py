@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.frame import command
+from interlock.cli.text import counted
 
 if TYPE_CHECKING:
     from interlock import agents
@@ -68,7 +69,9 @@ async def evaluate(
 def _show(paper: "Paper", report: "agents.evals.Report") -> None:
     for each in report.cases:
         seen = each.seen
-        took = "" if seen is None else f"{seen.rounds} rounds, {seen.tokens} tokens, {seen.run_id}"
+        took = (
+            "" if seen is None else f"{counted(seen.rounds, 'round')}, {counted(seen.tokens, 'token')}, {seen.run_id}"
+        )
         paper.line(paper.state("ok" if each.passed else "failed"), f"{each.name}: {took}".rstrip(": "))
         if each.error is not None:
             paper.line(f"  {each.error.get('code')}: {each.error.get('message')}")

@@ -30,7 +30,8 @@ def read(name: str, what: str, *, limit: int = MAX_BYTES) -> bytes:
     except OSError as error:
         raise _refused(error, f"cannot read the {what} {name}") from error
     if len(content) > limit:
-        raise FileRefused(f"the {what} {name} is too large; the limit is {limit} bytes")
+        message = f"the {what} {name} is too large; the limit is {limit} bytes"
+        raise FileRefused(message, next_step=f"Give a smaller {what}, or check that the path is the right one.")
     return content
 
 

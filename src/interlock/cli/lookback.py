@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli.frame import command
-from interlock.cli.text import clean
+from interlock.cli.text import clean, counted
 
 if TYPE_CHECKING:
     from interlock import agents, inference
@@ -146,7 +146,7 @@ def show_turn(paper: "Paper", turn: "agents.harness.Turn") -> None:
             ("state", paper.state(turn.state.value)),
             ("agent", turn.agent_id),
             ("session", turn.session_id),
-            ("asked", f"{turn.rounds} times, {turn.operations} operations, {usage.tokens} tokens"),
+            ("asked", f"{_took(turn.rounds, turn.operations)}, {counted(usage.tokens, 'token')}"),
             ("failure", None if turn.failure is None else f"{turn.failure.code}: {turn.failure.message}"),
         ]
     )
@@ -170,7 +170,11 @@ def _came(turn: "agents.harness.Glance") -> str:
         return str(turn.error.get("message"))
     if turn.rounds is None:
         return turn.reason or ""
-    return f"asked {turn.rounds} times, {turn.operations} operations"
+    return f"asked {_took(turn.rounds, turn.operations or 0)}"
+
+
+def _took(rounds: int, operations: int) -> str:
+    return f"{counted(rounds, 'time')}, {counted(operations, 'operation')}"
 
 
 def _said(part: "inference.Piece") -> str:

@@ -57,6 +57,11 @@ def moment(at: datetime | None) -> str:
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of them, in words: `1 operation`, `2 operations`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def size(count: int) -> str:
     """A number of bytes."""
     return f"{count} B" if count < 10_000 else f"{count / 1024:,.0f} KiB"

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
+from interlock.cli.text import counted
+
 _Data: TypeAlias = Mapping[str, Any]
 
 _SHOWN: Final = 200
@@ -84,7 +86,8 @@ def _stopped(data: _Data) -> str:
 
 def _ended(data: _Data) -> str:
     code = f", {data['code']}" if data["code"] else ""
-    return f"the turn has {data['phase']}{code}: {data['rounds']} questions, {data['operations']} operations"
+    questions, operations = counted(data["rounds"], "question"), counted(data["operations"], "operation")
+    return f"the turn has {data['phase']}{code}: {questions}, {operations}"
 
 
 def _what(data: _Data) -> str:
@@ -134,7 +137,7 @@ def _step_settled(data: _Data) -> str:
 
 def _guest_ended(data: _Data) -> str:
     why = f", {data['failure']}" if data["failure"] else ""
-    return f"the turn has ended{why}: {data['models']} questions, {data['tools']} operations"
+    return f"the turn has ended{why}: {counted(data['models'], 'question')}, {counted(data['tools'], 'operation')}"
 
 
 _STEPS: Final[Mapping[str, Callable[[_Data], str]]] = {

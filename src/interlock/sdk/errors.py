@@ -29,6 +29,9 @@ from interlock.kernel import JSON, ConfigurationError, Fault, ProviderError, Req
 EffectState: TypeAlias = Literal["none", "unknown", "happened"]
 """What a failure means for the effect: it did not happen, nobody knows, or it did."""
 
+_SHOWN: Final = 50
+"""Problems that a message names; all of them are in its details."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -52,13 +55,16 @@ class InvalidDocument(ConfigurationError):
     """What somebody wrote down for Interlock to read is wrong. All problems are in `problems` and in `details`."""
 
     code = "invalid_document"
-    next_step = "Correct every place that the message names; they are all listed."
+    next_step = "Correct every place that the message names."
 
     def __init__(self, source: str, problems: Sequence[Problem], *, what: str | None = None) -> None:
         """`what` is wrong is said in place of the source's name."""
         self.problems = tuple(problems)
         count = f"{len(self.problems)} problem{'' if len(self.problems) == 1 else 's'}"
-        lines = "\n".join(f"  {problem}" for problem in self.problems[:50])
+        shown = [f"  {problem}".replace("\n", "\n  ") for problem in self.problems[:_SHOWN]]
+        if left := len(self.problems) - len(shown):
+            shown.append(f"  … and {left} more")
+        lines = "\n".join(shown)
         super().__init__(
             f"{what or source} has {count}:\n{lines}",
             details={"source": source, "problems": [each.to_json() for each in self.problems]},

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from interlock import agents
+from interlock import agents, sdk
 from interlock.agents import registry
 from interlock.agents.harness import standing
 
@@ -284,6 +284,26 @@ def test_what_is_neither_a_file_nor_a_text_is_no_document():
     for given in (5, None, ["id: desk"], {"id": "desk"}):
         with pytest.raises(agents.InvalidSpec, match=f"not from {type(given).__name__}"):
             agents.read_spec(given)
+
+
+def test_of_many_problems_a_message_names_the_first_and_counts_the_rest():
+    with pytest.raises(agents.InvalidSpec) as caught:
+        agents.assemble(
+            {"id": "desk", "instructions": "Hi.", **{f"x{number}": 1 for number in range(60)}}, source="a spec"
+        )
+    assert len(caught.value.problems) == 60
+    assert caught.value.message.splitlines()[0] == "a spec has 60 problems:"
+    assert caught.value.message.splitlines()[51:] == ["  … and 10 more"]
+
+
+def test_a_problem_that_has_problems_of_its_own_keeps_them_below_it():
+    inner = agents.InvalidSpec("finder.yaml", [sdk.Problem(path="id", problem="it is missing", line=1)])
+    outer = agents.InvalidSpec("lead.yaml", [sdk.Problem(path="operations[0].source", problem=inner.message, line=3)])
+    assert outer.message.splitlines() == [
+        "lead.yaml has 1 problem:",
+        "  line 3: operations[0].source: finder.yaml has 1 problem:",
+        "    line 1: id: it is missing",
+    ]
 
 
 def test_a_turn_that_failed_tells_first_what_mends_its_cause():

@@ -106,7 +106,7 @@ def test_each_way_to_be_wrong_has_an_error_of_its_own(change: dict[str, JSON], e
 def test_what_is_of_others_is_told_apart():
     with pytest.raises(snapshots.ForeignSnapshot, match="not trusted"):
         load(taken(THEIRS))
-    with pytest.raises(snapshots.ForeignSnapshot, match="another tenant"):
+    with pytest.raises(snapshots.ForeignSnapshot, match="another tenant", check=lambda it: "--tenant" in it.next_step):
         load(taken(), tenant_id="t2")
     assert load(taken(THEIRS), keys={**TRUSTED, THEIRS.key_id: THEIRS.public}).key_id == "key_2"
     other = agents.agent("desk", "Answer politely.", model="test:one")

@@ -58,8 +58,11 @@ def test_a_full_disk_is_told_as_that():
 def test_a_file_without_end_is_read_to_just_past_the_limit():
     tracemalloc.start()
     try:
-        with pytest.raises(FileRefused, match="the input file /dev/zero is too large; the limit is 1048576 bytes"):
+        with pytest.raises(
+            FileRefused, match="the input file /dev/zero is too large; the limit is 1048576 bytes"
+        ) as large:
             inputs.read_object("/dev/zero")
+        assert large.value.next_step.startswith("Give a smaller input file")
         assert tracemalloc.get_traced_memory()[1] < 8 * 1_048_576
     finally:
         tracemalloc.stop()

@@ -72,7 +72,7 @@ def test_an_event_that_lacks_what_it_should_say_is_named():
         ("step.done", {"kind": "tool", "result": "3"}, "it came to: 3"),
         ("step.settled", {"by": "me", "seen": "not_happened", "note": "saw it"}, "me saw that it not happened (saw it)"),
         ("guest.ended", {"failure": "cancelled", "models": 2, "tools": 1},
-         "the turn has ended, cancelled: 2 questions, 1 operations"),
+         "the turn has ended, cancelled: 2 questions, 1 operation"),
     ],
 )  # fmt: skip
 def test_sentences(kind: str, data: dict[str, object], said: str):

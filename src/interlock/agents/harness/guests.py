@@ -56,7 +56,7 @@ class Guests:
             return await self._told(run)
         if run.state not in _GOES_ON:
             raise TurnNotResumable(
-                f"{run.run_id} is {run.state}",
+                f"another process is at {run.run_id}: it is {run.state}",
                 next_step="If its process is gone, `interlock runs recover` frees it within a minute; then run it again.",
                 run_id=run.run_id,
             )

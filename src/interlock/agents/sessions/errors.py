@@ -58,4 +58,7 @@ class AgentChanged(ConflictError):
     """The agent is not the one that the session's last turn was of: its spec has another fingerprint."""
 
     code = "agent_changed"
-    next_step = "Look at what changed (`interlock agent diff`), and say that the session may go on with it."
+    next_step = (
+        "Look at what changed (`interlock agent diff`; another `--model` is a change, too), and `--accept` that the session goes "
+        "on with it."
+    )

@@ -82,7 +82,10 @@ def load(
     if not isinstance(signature, str) or not runs.is_signed(canonical(said), signature, key):
         raise SnapshotTampered(f"the snapshot is not what was signed with the key {key_id[:80]}")
     if said["tenant_id"] != tenant_id:
-        raise ForeignSnapshot("the snapshot is of another tenant")
+        raise ForeignSnapshot(
+            "the snapshot is of another tenant",
+            next_step="Begin the conversation in the tenant of its turn (`--tenant NAME`), or from a turn of this one.",
+        )
     for before in range(version, _VERSION):
         if (migrate := migrations.get(before)) is None:
             raise InvalidSnapshot(f"the snapshot is of version {before}, which cannot be read any more")

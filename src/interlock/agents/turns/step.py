@@ -197,7 +197,12 @@ def _again(plan: Plan, state: State, message: inference.Message, text: str, prob
     said = (*state.said, kept) if kept.text.strip() else state.said
     if state.repairs >= most:
         code = "no_answer" if problems is None else "invalid_result"
-        return failed(changed(state, said=said), code, f"after {most} repairs: {text}", {"problems": problems or []})
+        return failed(
+            changed(state, said=said),
+            code,
+            f"after {most} {'repair' if most == 1 else 'repairs'}: {text}",
+            {"problems": problems or []},
+        )
     return _ask(plan, changed(state, said=(*said, inference.said(text)), repairs=state.repairs + 1))
 
 
