@@ -139,7 +139,7 @@ async def test_a_reviewer_puts_other_arguments_in_place_which_are_judged_again(w
         assert (ended.state, PAID) == (runs.State.COMPLETED, [2])
         outcome = (await told(process, turn))[-1]
         assert outcome.startswith(
-            'A person put other arguments in place: {"n":1000}. The outcome:\nThe control max_length'
+            'A person put other arguments in place: {"n":1000}. The outcome: The control max_length'
         )
 
 

@@ -184,7 +184,7 @@ def test_the_model_is_told_what_a_person_had_done_instead():
     turn.decides("b", approved=True, arguments={"n": 7}).done("a", "one").done("b", "paid")
     assert turn.outcomes == [
         ("a", False, "one"),
-        ("b", False, 'A person put other arguments in place: {"n":7}. The outcome:\npaid'),
+        ("b", False, 'A person put other arguments in place: {"n":7}. The outcome: paid'),
     ]
 
 
@@ -193,7 +193,7 @@ def test_of_long_arguments_that_a_person_put_in_place_the_model_is_told_the_begi
     turn = Turn(plan(operations=[note])).begin().answers(call("pay"))
     turn.decides("a", approved=True, arguments={"text": "x" * 100_000}).done("a", "paid")
     [(_, _, told)] = turn.outcomes
-    assert told.endswith("xxx…. The outcome:\npaid")
+    assert told.endswith("xxx…. The outcome: paid")
     assert len(told) < 3000
 
 

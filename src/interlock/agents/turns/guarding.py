@@ -126,7 +126,7 @@ def outcome_told(step: Step) -> str:
         return outcome
     text = kernel.canonical(thawed(step.arguments)).decode()
     shown = text if len(text) <= _MAX_EDIT else f"{text[:_MAX_EDIT]}…"
-    return f"A person put other arguments in place: {shown}. The outcome:\n{outcome}"
+    return f"A person put other arguments in place: {shown}. The outcome: {outcome}"
 
 
 def to_perform(plan: Plan, state: State) -> tuple[Perform, ...]:
