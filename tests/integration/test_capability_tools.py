@@ -63,6 +63,7 @@ async def test_what_comes_of_a_call_is_a_value(file_world: World):
             told = await called.call(name, arguments)
             assert told.status == "invalid"
             assert why.casefold() in (told.message or "").casefold()
+            assert "nothing Asked" not in (told.message or "")  # two sentences
         missing = await called.call("acme_issue_close", {"repo": "acme/rocket", "issue_number": 999})
         assert (missing.status, missing.run_id is not None) == ("failed", True)
         assert json.loads(missing.text)["message"] == missing.message

@@ -222,4 +222,5 @@ def _failed(error: InterlockError) -> Told:
         return Told(status="unknown", message=message, run_id=error.run_id)
     status: Status = "invalid" if isinstance(error, RequestError) else "failed"
     again = {Retry.LATER: " Later it may succeed.", Retry.AFTER_CHANGE: " Asked for otherwise, it may succeed."}
-    return Told(status=status, message=f"{error.message}{again.get(error.retry, '')}", run_id=error.run_id)
+    why = error.message if error.message.endswith((".", "!", "?")) else f"{error.message}."
+    return Told(status=status, message=f"{why}{again.get(error.retry, '')}", run_id=error.run_id)
