@@ -12,7 +12,7 @@ from interlock import plane, policy, runs, sdk
 from interlock.adapters.targets import Bubblewrap, Landlock
 from interlock.kernel import InterlockError, UnknownOutcome
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 TOKEN = "tok-0123456789abcdef"
 SYSTEM = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")

